@@ -1,0 +1,29 @@
+//! A place in a server's binary log.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A byte offset in a binlog file.
+///
+/// Offsets have 64 bits although the wire's have 32: files grow beyond 4 GiB when a transaction
+/// does (`log_pos` wraps), so offsets are counted by summing event sizes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Position {
+    /// File name as the server prints it, `binlog.000042`.
+    pub file: Arc<str>,
+    /// Byte offset in that file; 4 is the first event's.
+    pub offset: u64,
+}
+
+impl Position {
+    /// The place `offset` bytes into `file`.
+    pub fn new(file: impl Into<Arc<str>>, offset: u64) -> Self {
+        Self { file: file.into(), offset }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.offset)
+    }
+}

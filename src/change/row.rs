@@ -1,0 +1,138 @@
+//! One row's change, as decoded: images over a buffer that is used again for each row.
+
+use super::{Area, BytesKind, Cell, Slot};
+
+/// What a change did to its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Op {
+    /// A new row: only an after image.
+    Insert,
+    /// A changed row: both images.
+    Update,
+    /// A removed row: only a before image.
+    Delete,
+}
+
+impl Op {
+    /// Lower-case name, as in JSON and message attributes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One row's change, valid until the decoder is asked for the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// What happened.
+    pub op: Op,
+    /// Number of this row within its transaction, from 0, counting the rows that were decoded.
+    pub row: u64,
+    /// The row before; present for updates and deletes.
+    pub before: Option<Image<'a>>,
+    /// The row after; present for inserts and updates.
+    pub after: Option<Image<'a>>,
+}
+
+/// One row image: a slot for each column of the table, in the table's order.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    slots: &'a [Slot],
+    event: &'a [u8],
+    scratch: &'a [u8],
+}
+
+impl<'a> Image<'a> {
+    /// An image whose spans point into `event` and `scratch`.
+    pub fn new(slots: &'a [Slot], event: &'a [u8], scratch: &'a [u8]) -> Self {
+        Self { slots, event, scratch }
+    }
+
+    /// Number of columns.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether the table has no columns.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The slots as decoded.
+    pub fn slots(&self) -> &'a [Slot] {
+        self.slots
+    }
+
+    /// Cell of column `ordinal` (from 0); [`Cell::Absent`] beyond the last.
+    #[inline]
+    pub fn cell(&self, ordinal: usize) -> Cell<'a> {
+        self.slots.get(ordinal).map_or(Cell::Absent, |slot| self.resolve(*slot))
+    }
+
+    /// All cells in the table's order.
+    #[inline]
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = Cell<'a>> + use<'a> {
+        let image = *self;
+        self.slots.iter().map(move |slot| image.resolve(*slot))
+    }
+
+    #[inline]
+    fn resolve(&self, slot: Slot) -> Cell<'a> {
+        match slot {
+            Slot::Absent => Cell::Absent,
+            Slot::Null => Cell::Null,
+            Slot::Int(value) => Cell::Int(value),
+            Slot::UInt(value) => Cell::UInt(value),
+            Slot::Float(value) => Cell::Float(value),
+            Slot::Double(value) => Cell::Double(value),
+            Slot::Span { kind, area, start, end } => {
+                let bytes = match area {
+                    Area::Event => self.event,
+                    Area::Scratch => self.scratch,
+                };
+                let bytes = bytes.get(start as usize..end as usize).unwrap_or_default();
+                match kind {
+                    BytesKind::Text => Cell::Text(bytes),
+                    BytesKind::Malformed => Cell::Malformed(bytes),
+                    BytesKind::Bytes => Cell::Bytes(bytes),
+                    BytesKind::Json => Cell::Json(bytes),
+                    BytesKind::JsonDiff => Cell::JsonDiff(bytes),
+                    BytesKind::Vector => Cell::Vector(bytes),
+                }
+            }
+        }
+    }
+}
+
+/// Space for the images of one row, used again for each.
+#[derive(Debug, Default)]
+pub struct RowBuffer {
+    /// Slots of the before image.
+    pub before: Vec<Slot>,
+    /// Slots of the after image.
+    pub after: Vec<Slot>,
+    /// Bytes that had to be transcoded, of both images.
+    pub scratch: Vec<u8>,
+}
+
+impl RowBuffer {
+    /// Forgets the row, keeps the space.
+    pub fn clear(&mut self) {
+        self.before.clear();
+        self.after.clear();
+        self.scratch.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_sixteen_bytes() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+}

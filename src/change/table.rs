@@ -1,0 +1,83 @@
+//! A table as of one event: what TABLE_MAP says of it.
+
+use std::sync::Arc;
+
+/// Family of a column's type: which [`Cell`](super::Cell) its values take, and how to read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogicalType {
+    /// TINYINT to BIGINT: `Cell::Int`, or `Cell::UInt` when unsigned.
+    Integer,
+    /// FLOAT: `Cell::Float`.
+    Float,
+    /// DOUBLE: `Cell::Double`.
+    Double,
+    /// DECIMAL: `Cell::Text`, all digits of its scale.
+    Decimal,
+    /// BIT(n): `Cell::UInt`.
+    Bit,
+    /// YEAR: `Cell::Int`, 0 or 1901 to 2155.
+    Year,
+    /// DATE: `Cell::Text`, `2026-11-20`, also `0000-00-00` and partial dates.
+    Date,
+    /// TIME(f): `Cell::Text`, `-838:59:59.000000` with f digits of fraction.
+    Time,
+    /// DATETIME(f): `Cell::Text`, `2026-11-20 20:12:00.123`, f digits of fraction.
+    Datetime,
+    /// TIMESTAMP(f): `Cell::Text` in UTC, the format of DATETIME.
+    Timestamp,
+    /// CHAR, VARCHAR, TEXT: `Cell::Text` or `Cell::Malformed`.
+    Text,
+    /// BINARY, VARBINARY, BLOB: `Cell::Bytes`.
+    Binary,
+    /// ENUM: `Cell::Text`, its label; without metadata `Cell::UInt`, its index.
+    Enum,
+    /// SET: `Cell::Text`, labels joined by commas; without metadata `Cell::UInt`, its bit mask.
+    Set,
+    /// JSON: `Cell::Json`, or `Cell::JsonDiff`.
+    Json,
+    /// Spatial types: `Cell::Bytes`, 4 bytes of SRID and WKB.
+    Geometry,
+    /// VECTOR: `Cell::Vector`.
+    Vector,
+}
+
+/// One column, as of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name; `@1`, `@2` ... (ordinal from 1) when the binlog carries no names.
+    pub name: String,
+    /// Family of its type.
+    pub logical_type: LogicalType,
+    /// Type as MySQL writes it, as far as the binlog tells: `varchar(80)`, `int unsigned`.
+    pub mysql_type: String,
+    /// Whether NULL is allowed.
+    pub nullable: bool,
+    /// Whether an integer, decimal or float is unsigned.
+    pub unsigned: bool,
+    /// Collation id of character data, ENUM and SET; 0 when the binlog does not tell.
+    pub collation: u16,
+    /// Character set's name for `collation`, `utf8mb4`; empty when unknown or not character data.
+    pub charset: &'static str,
+    /// Labels of ENUM and SET in their order; empty when the binlog does not tell.
+    pub members: Vec<String>,
+    /// Whether `SELECT *` shows it (invisible columns, generated invisible primary keys).
+    pub visible: bool,
+}
+
+/// A table as of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Database it is in.
+    pub database: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Columns in the table's order.
+    pub columns: Vec<Column>,
+    /// Ordinals (from 0) of the primary key's columns in the key's order; empty without a key, or
+    /// when the binlog does not tell.
+    pub primary_key: Vec<usize>,
+    /// Whether the binlog carried column names (`binlog_row_metadata=FULL`).
+    pub named: bool,
+    /// Hash of everything above: equal fingerprints mean equal schemas.
+    pub fingerprint: u64,
+}

@@ -46,10 +46,7 @@ pub trait Store: Send {
     fn load(&mut self) -> impl Future<Output = Result<Option<Checkpoint>, Error>> + Send;
 
     /// Starts anew: replaces whatever is there by `checkpoint`.
-    fn begin(
-        &mut self,
-        checkpoint: &Checkpoint,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn begin(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Applies `delta` to what is there. Only after `load` gave a checkpoint, or after `begin`.
     fn save(&mut self, delta: &Delta) -> impl Future<Output = Result<(), Error>> + Send;

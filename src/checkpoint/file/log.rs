@@ -149,8 +149,7 @@ impl Log {
 
     fn replay_record(&mut self, offset: u64, text: &[u8]) -> Result<(), Error> {
         if self.checkpoint.is_some() {
-            let delta =
-                record::read_delta(text).map_err(|found| self.corrupt(offset, found))?;
+            let delta = record::read_delta(text).map_err(|found| self.corrupt(offset, found))?;
             if let Some(checkpoint) = &mut self.checkpoint {
                 checkpoint.apply(&delta);
             }

@@ -164,7 +164,8 @@ impl Tracker {
     /// prefix grew.
     pub fn settled(&mut self, unit: u64) -> Result<bool, Misuse> {
         let found = self.find(unit)?;
-        found.outstanding = found.outstanding.checked_sub(1).ok_or(Misuse::NotOutstanding { unit })?;
+        found.outstanding =
+            found.outstanding.checked_sub(1).ok_or(Misuse::NotOutstanding { unit })?;
         Ok(self.advance())
     }
 

@@ -17,13 +17,7 @@ fn place(offset: u64) -> Position {
 
 fn commit(tracker: &mut Tracker, sequence: u64, class: Class) {
     let end = place(sequence * 100);
-    tracker.commit(&Commit {
-        id: gtid(sequence),
-        class,
-        end: &end,
-        resolves: &[],
-        open_xa: None,
-    });
+    tracker.commit(&Commit { id: gtid(sequence), class, end: &end, resolves: &[], open_xa: None });
 }
 
 fn lane(tracker: &mut Tracker, lane: u32) -> u64 {
@@ -157,8 +151,14 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
     assert_eq!(commit(1, None).resume.maria.to_string(), "0-1-1");
     // An XA transaction is prepared at 150, as number 2.
     let held = commit(3, Some(150));
-    assert_eq!((held.resume.maria.to_string().as_str(), held.resume.position), ("0-1-1", place(150)));
-    assert_eq!((held.settled.maria.to_string().as_str(), held.settled.position), ("0-1-3", place(300)));
+    assert_eq!(
+        (held.resume.maria.to_string().as_str(), held.resume.position),
+        ("0-1-1", place(150))
+    );
+    assert_eq!(
+        (held.settled.maria.to_string().as_str(), held.settled.position),
+        ("0-1-3", place(300))
+    );
     let decided = commit(4, None);
     assert_eq!(decided.resume, decided.settled);
 }
@@ -168,8 +168,13 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
 enum Entry {
     /// Rows by lane, in order.
     Plain(Vec<u32>),
-    Prepare { xid: u8, lanes: Vec<u32> },
-    Decide { xid: u8 },
+    Prepare {
+        xid: u8,
+        lanes: Vec<u32>,
+    },
+    Decide {
+        xid: u8,
+    },
     Idle,
 }
 

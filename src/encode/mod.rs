@@ -34,7 +34,7 @@ mod schema;
 mod seal;
 mod shrink;
 #[cfg(test)]
-mod tests;
+pub(crate) mod testing;
 
 pub use attributes::NONE;
 pub use batch::{Batch, BeforeImage, Format, RowOptions};

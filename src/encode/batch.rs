@@ -105,11 +105,12 @@ impl Batch {
                     }
                 })
             }
-            (BeforeImage::Key, _, _) if self.schema.has_key() => {
-                self.put_image(before, |schema, ordinal, cell| {
+            (BeforeImage::Key, _, _) if self.schema.has_key() => self.put_image(
+                before,
+                |schema, ordinal, cell| {
                     if schema.is_key(ordinal) { cell } else { Cell::Absent }
-                })
-            }
+                },
+            ),
             _ => {
                 self.put_image(before, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
             }

@@ -20,6 +20,7 @@ pub mod encode;
 pub mod mysql;
 pub mod pack;
 pub mod pulse;
+pub mod shutdown;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

@@ -117,7 +117,8 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
          phase VARCHAR(10) NOT NULL,\n  written_at_us BIGINT NOT NULL,\n"
     );
     for column in values::columns(values::Shape::of(dialect)) {
-        writeln!(canary, "  {} {} NULL DEFAULT NULL,", column.name, column.sql_type).expect("a String takes any text");
+        writeln!(canary, "  {} {} NULL DEFAULT NULL,", column.name, column.sql_type)
+            .expect("a String takes any text");
     }
     canary.push_str("  PRIMARY KEY (stream, n)");
     let counter = format!("  {STREAM},\n  n BIGINT UNSIGNED NOT NULL,\n  PRIMARY KEY (stream)");

@@ -1,1 +1,57 @@
-//! cli
+//! What is typed: one file per command, and the only door to clap.
+
+mod exit;
+mod settings;
+
+pub use exit::Exit;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+
+const ABOUT: &str =
+    "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet or out";
+
+const AFTER_HELP: &str = "\
+Every setting is a key of the TOML file, a flag and an environment variable
+(heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
+Secrets come from the environment or from files, never from flags.
+
+Exit codes: 0 done; 64 wrong invocation or configuration; 65 bad input data;
+69 source or sink unavailable at start; 70 a bug; 75 position lost, an operator is needed.";
+
+/// The whole command line, also the source of completions and the manual page.
+pub fn command() -> Command {
+    Command::new("binpulse")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER_HELP)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    match command().try_get_matches() {
+        Ok(matches) => dispatch(&matches).into(),
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nothing can be done about a closed terminal.
+            drop(error.print());
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> Exit {
+    let _ = matches;
+    Exit::Usage
+}
+
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("BINPULSE_CONFIG")
+        .help("TOML file with settings")
+}

@@ -17,6 +17,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod filter;
 pub mod pack;
 pub mod pulse;
 pub mod sink;

@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+pub mod backoff;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;
@@ -17,9 +18,4 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod encode;
-pub mod filter;
-pub mod pack;
-pub mod pulse;
-pub mod sink;
-pub mod source;
-pub mod telemetry;
+pub mod mysql;

@@ -32,8 +32,8 @@ impl<'a> Bitmap<'a> {
         self.bytes.get(..whole).map_or(0, ones) + rest
     }
 
-    /// Whether every bit is set.
-    pub(crate) fn is_full(&self) -> bool {
-        self.count() == self.bits
+    /// Number of bits.
+    pub(crate) fn len(&self) -> usize {
+        self.bits
     }
 }

@@ -8,12 +8,31 @@
 //! Knows nothing of events around the images (`decode`), nor of names of columns.
 
 mod bitmap;
+mod blob;
+mod compressed;
 mod cursor;
+mod decimal;
+mod digits;
+mod enum_set;
 mod error;
+mod number;
+mod partial;
 mod plan;
+mod reader;
+pub(super) mod scalar;
+mod temporal;
+mod temporal_old;
+mod text;
+mod type_text;
 mod walker;
+mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use bitmap::Bitmap;
 pub use error::{CellError, ImageError};
-pub(crate) use plan::{ColumnPlan, WireColumn, meta_len, real_type};
-pub(crate) use walker::{Before, read_image, read_partial_image};
+pub(crate) use partial::{Before, read_partial_image};
+pub(crate) use plan::{ColumnPlan, WireColumn};
+pub(crate) use walker::read_image;
+pub(crate) use wire::{meta_len, real_type};

@@ -3,17 +3,9 @@
 use super::{Bitmap, CellError, ColumnPlan, ImageError};
 use crate::change::Slot;
 
-/// The before image of the same row, for partial JSON updates.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Before<'a> {
-    /// Columns that the before image carries.
-    pub(crate) present: Bitmap<'a>,
-    /// Where in the event the before image begins.
-    pub(crate) start: usize,
-}
-
 /// Reads one row image at `*at`: null bitmap, then the cells of the columns in `present`. Appends one
 /// slot per plan to `slots`, and moves `*at` behind the image. Spans point into `event` and `scratch`.
+#[inline]
 pub(crate) fn read_image(
     plans: &[ColumnPlan],
     present: Bitmap<'_>,
@@ -22,24 +14,46 @@ pub(crate) fn read_image(
     slots: &mut Vec<Slot>,
     scratch: &mut Vec<u8>,
 ) -> Result<(), ImageError> {
-    let nulls = Bitmap::take(event, at, present.count()).map_err(ImageError::Frame)?;
-    let _ = (plans, nulls, slots, scratch);
-    Err(ImageError::Frame(CellError::TooLong))
+    let mut read = |column: usize, at: &mut usize| {
+        let plan = plans.get(column).ok_or(CellError::TooLong)?;
+        plan.reader.read(event, at, scratch)
+    };
+    walk(plans.len(), present, event, at, slots, &mut read)
 }
 
-/// Reads the after image of a PARTIAL_UPDATE_ROWS event at `*at`: value options, bitmap of partial
-/// JSON columns, null bitmap, cells. JSON diffs are applied to the document in `before` if that image
-/// carries it ([`BytesKind::Json`](crate::change::BytesKind)), else written as diffs
-/// ([`BytesKind::JsonDiff`](crate::change::BytesKind)).
-pub(crate) fn read_partial_image(
-    plans: &[ColumnPlan],
+/// Walks an image, and has `read` read the cells.
+#[inline]
+pub(super) fn walk(
+    columns: usize,
     present: Bitmap<'_>,
-    before: Before<'_>,
     event: &[u8],
     at: &mut usize,
     slots: &mut Vec<Slot>,
-    scratch: &mut Vec<u8>,
+    read: &mut impl FnMut(usize, &mut usize) -> Result<Slot, CellError>,
 ) -> Result<(), ImageError> {
-    let _ = before;
-    read_image(plans, present, event, at, slots, scratch)
+    if present.len() != columns {
+        return Err(ImageError::Frame(CellError::Unexpected {
+            what: "number of columns of the image",
+            found: present.len() as u64,
+            expected: "that of the table map",
+        }));
+    }
+    let cells = present.count();
+    let nulls = Bitmap::take(event, at, cells).map_err(ImageError::Frame)?;
+    slots.reserve(columns);
+    let all = cells == columns;
+    let mut cell = 0;
+    for column in 0..columns {
+        let slot = if !all && !present.get(column) {
+            Slot::Absent
+        } else if nulls.get(cell) {
+            cell += 1;
+            Slot::Null
+        } else {
+            cell += 1;
+            read(column, at).map_err(|error| ImageError::Column { column, error })?
+        };
+        slots.push(slot);
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+pub mod aws;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;

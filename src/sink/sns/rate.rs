@@ -179,9 +179,11 @@ mod tests {
     fn a_throttled_sender_settles_near_the_quota_with_few_refusals() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
-        let (accepted, throttled) = offered(&mut rate, start, 300, 60);
-        assert!(accepted > 300 * 60 * 7 / 10, "{accepted} accepted");
-        assert!(throttled < 60, "{throttled} throttled");
+        let (_, at_first) = offered(&mut rate, start, 300, 10);
+        assert!(at_first < 200, "{at_first} calls throttled until the rate is found");
+        let (accepted, throttled) = offered(&mut rate, start + Duration::from_secs(10), 300, 60);
+        assert!(accepted > 300 * 60 * 7 / 10, "{accepted} messages accepted");
+        assert!(throttled < 60, "{throttled} calls throttled");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::checksum::EventError;
-use crate::change::{GtidSet, MariaGtidSet, Position, Uuid};
+use crate::change::{GtidSet, Position};
 use crate::mysql::{self, HostPort, TlsError};
 
 /// What we were at when it failed.
@@ -406,12 +406,4 @@ pub(super) fn quote_set(set: &GtidSet) -> String {
         }
         None => text,
     }
-}
-
-pub(super) fn quote_maria(set: &MariaGtidSet) -> String {
-    set.to_string()
-}
-
-pub(super) fn quote_uuid(uuid: Option<Uuid>) -> String {
-    uuid.map_or_else(|| "without a UUID".to_owned(), |uuid| uuid.to_string())
 }

@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn what_is_derived_never_changes_between_releases() {
         assert_eq!(derive_server_id("orders", "s", 0), 2_714_192_322);
-        assert_eq!(derive_replica_uuid("orders").to_string(), "d6777977-bfc7-8cff-8f78-d44f5534024f");
+        assert_eq!(
+            derive_replica_uuid("orders").to_string(),
+            "d6777977-bfc7-8cff-8f78-d44f5534024f"
+        );
     }
 
     #[test]

@@ -116,11 +116,10 @@ impl Checksum {
         }
         match self.algorithm {
             Algorithm::Crc32 => self.compare(event, event_type).map(|()| bare),
-            Algorithm::None => Ok(event.len()),
             // The artificial rotate before the first format description: MySQL sends it without,
             // MariaDB with a checksum.
             Algorithm::Unknown if event_type == ROTATE && crc(event) == stored(event) => Ok(bare),
-            Algorithm::Unknown => Ok(event.len()),
+            Algorithm::None | Algorithm::Unknown => Ok(event.len()),
         }
     }
 

@@ -263,14 +263,15 @@ impl Error {
     /// The single place where failures become decisions. No wildcard arm.
     pub fn recovery(&self) -> Recovery {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } => Recovery::NextHost,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::TlsHandshake { .. } => {
+                Recovery::NextHost
+            }
             Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
                 after_interruption(*step)
             }
             // A damaged event is asked for once more: if the server's file is damaged, the server
             // itself says so then, or the caller sees the same failure at the same place.
             Self::Silent { .. } | Self::Damaged(_) | Self::Protocol { .. } => Recovery::Retry,
-            Self::TlsHandshake { .. } => Recovery::NextHost,
             Self::TlsUnavailable { .. }
             | Self::TlsFiles(_)
             | Self::LoginMethod { .. }

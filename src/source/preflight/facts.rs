@@ -210,9 +210,8 @@ fn binlog_file(row: &Row) -> Option<BinlogFile> {
 
 async fn gtid_sets(session: &mut Session) -> Result<(GtidSet, GtidSet), Error> {
     let sql = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_owned, @@GLOBAL.gtid_purged";
-    let row = match known(session.query_first(sql).await)? {
-        Ok(Some(row)) => row,
-        Ok(None) | Err(_) => return Ok((GtidSet::new(), GtidSet::new())),
+    let Ok(Some(row)) = known(session.query_first(sql).await)? else {
+        return Ok((GtidSet::new(), GtidSet::new()));
     };
     let text = |column| row.text(column).unwrap_or_default();
     let mut executed: GtidSet = parse_set(&text(0))?;

@@ -214,10 +214,10 @@ async fn end_of_binlog(session: &mut Session, facts: &Facts) -> Result<Position,
                     return Ok(Position::new(file, offset));
                 }
             }
-            Ok(None) => {}
             Err(mysql::Error::TimedOut { .. }) => break,
             Err(error) if error.is_fatal() => return Err(error.into()),
-            Err(_) => {}
+            // No binlog, or another version's name for it.
+            Ok(None) | Err(_) => {}
         }
     }
     match files(facts)?.last() {

@@ -82,7 +82,8 @@ fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
         return put_span(out, BYTES, bytes);
     }
     // An empty packed list is left out altogether.
-    let list = if bytes.is_empty() { 0 } else { 1 + varint_bytes(bytes.len() as u64) + bytes.len() };
+    let list =
+        if bytes.is_empty() { 0 } else { 1 + varint_bytes(bytes.len() as u64) + bytes.len() };
     put_header(out, VALUES, 1 + varint_bytes(list as u64) + list);
     put_header(out, VECTOR, list);
     if !bytes.is_empty() {

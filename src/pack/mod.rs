@@ -15,11 +15,20 @@
 //! [`Sequences`]'s; what a number means for recovery is `checkpoint`'s.
 
 pub mod choice;
+mod config;
 mod linger;
 mod packer;
 mod sequences;
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "numbers in tests are small, and what a test does not expect is one case"
+)]
 mod tests;
 
-pub use packer::{Config, Packer};
+pub use config::Config;
+pub use packer::Packer;
 pub use sequences::Sequences;

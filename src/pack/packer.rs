@@ -4,48 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Config;
 use super::choice::{Route, route};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
-use crate::encode::{Batch, Draft, Format, Lane, LaneId, RowOptions};
-
-/// How messages are packed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// How content is written.
-    pub format: Format,
-    /// How rows are written.
-    pub rows: RowOptions,
-    /// Lanes of each table, at least 1. Another number needs a new epoch.
-    pub lanes: u32,
-    /// Size of a message that counts as full, bytes of body: SNS bills each 64 KiB.
-    pub body_bytes_target: usize,
-    /// Size that a message may grow to while publishing is backed up, bytes of body: somewhat less
-    /// than the topic's limit.
-    pub body_bytes_max: usize,
-    /// Size at which a message is full however well it compresses, bytes before compression.
-    pub content_bytes_max: usize,
-    /// Longest time that a row waits for company.
-    pub linger_max: Duration,
-    /// Bytes that all open batches together may hold.
-    pub open_bytes_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            format: Format::Protobuf,
-            rows: RowOptions::default(),
-            lanes: 1,
-            body_bytes_target: 64 << 10,
-            body_bytes_max: 250_000,
-            content_bytes_max: 4 << 20,
-            linger_max: Duration::from_millis(200),
-            open_bytes_max: 32 << 20,
-        }
-    }
-}
+use crate::encode::{Batch, Draft, Format, Lane, LaneId};
 
 /// Empty batches that are kept for their table's next row; each holds its encoded schema.
 const EMPTY_BATCHES_MAX: usize = 1024;
@@ -94,6 +58,16 @@ struct Slot {
     ratio: f64,
 }
 
+/// A row, and what comes with it.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    now: Instant,
+    unit: u64,
+    transaction: &'a Transaction,
+    table: &'a Arc<Table>,
+    change: &'a Change<'a>,
+}
+
 impl Slot {
     fn is_open(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| !batch.is_empty())
@@ -102,10 +76,11 @@ impl Slot {
 
 impl Packer {
     /// A packer whose rows go on from these numbers.
-    pub fn new(config: Config, sequences: Sequences) -> Self {
+    pub fn new(mut config: Config, sequences: Sequences) -> Self {
+        config.lanes = config.lanes.max(1);
         Self {
             linger: Linger::new(config.linger_max),
-            config: Config { lanes: config.lanes.max(1), ..config },
+            config,
             sequences,
             tables: HashMap::new(),
             last_table: None,
@@ -136,19 +111,18 @@ impl Packer {
             self.linger.observe_transaction(now);
         }
         let first = self.first_slot(table, now);
+        let row = Row { now, unit, transaction, table, change };
         match route(table, change, self.config.lanes) {
-            Route::Lane(lane) => {
-                self.put(first + lane as usize, now, unit, transaction, table, change, out)
-            }
+            Route::Lane(lane) => self.put(first + lane as usize, &row, out),
             Route::Moves { from, to } => {
                 let delete = Change { op: Op::Delete, after: None, ..*change };
                 let insert = Change { op: Op::Insert, before: None, ..*change };
-                self.put(first + from as usize, now, unit, transaction, table, &delete, out);
-                self.put(first + to as usize, now, unit, transaction, table, &insert, out);
+                self.put(first + from as usize, &Row { change: &delete, ..row }, out);
+                self.put(first + to as usize, &Row { change: &insert, ..row }, out);
             }
             Route::Unordered(lane) => {
                 self.unordered += 1;
-                self.put(first + lane as usize, now, unit, transaction, table, change, out);
+                self.put(first + lane as usize, &row, out);
             }
         }
         while self.open_bytes > self.config.open_bytes_max {
@@ -178,7 +152,7 @@ impl Packer {
         self.linger.roll(now);
         while let Some(oldest) = self.oldest() {
             let linger = self.linger.current();
-            if !self.slots.get(oldest).is_some_and(|slot| slot.opened_at + linger <= now) {
+            if self.slots.get(oldest).is_none_or(|slot| slot.opened_at + linger > now) {
                 break;
             }
             self.flush(oldest, out);
@@ -243,26 +217,16 @@ impl Packer {
         self.opened.len()
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a row, where it came from and where it goes")]
-    fn put(
-        &mut self,
-        at: usize,
-        now: Instant,
-        unit: u64,
-        transaction: &Transaction,
-        table: &Arc<Table>,
-        change: &Change<'_>,
-        out: &mut Vec<Draft>,
-    ) {
-        self.hold_batch(at, table, out);
-        self.note_opening(at, now);
+    fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<Draft>) {
+        self.hold_batch(at, row.table, out);
+        self.note_opening(at, row.now);
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(batch) = slot.batch.as_mut() else { return };
         let number = self.sequences.number(slot.lane.id);
         if batch.is_empty() {
             slot.sequence_first = number;
         }
-        batch.push(unit, transaction, change);
+        batch.push(row.unit, row.transaction, row.change);
         let bytes = batch.len_bytes();
         self.open_bytes += bytes - slot.bytes;
         slot.bytes = bytes;
@@ -351,10 +315,10 @@ impl Packer {
 
     /// The first of the table's slots; lane `n` is `n` further.
     fn first_slot(&mut self, table: &Arc<Table>, now: Instant) -> usize {
-        if let Some((last, first)) = &self.last_table {
-            if Arc::ptr_eq(last, table) {
-                return *first;
-            }
+        if let Some((last, first)) = &self.last_table
+            && Arc::ptr_eq(last, table)
+        {
+            return *first;
         }
         let known = self.tables.get(&table.database).and_then(|tables| tables.get(&table.name));
         let first = match known {

@@ -328,7 +328,7 @@ fn drafts_of_a_full_lane_still_fit_their_topic_after_sealing() {
     let mut packer = Packer::new(Config::default(), Sequences::default());
     let topic = Destination { arn: "arn".into(), fifo: true, message_bytes_max: 262_144 };
     let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
-    let (table, now, mut sealed) = (table("t", 3), Instant::now(), Vec::new());
+    let (table, now, mut messages) = (table("t", 3), Instant::now(), Vec::new());
     packer.observe_backlog(100, 100);
     let mut rows = 0;
     for id in 0..3_000_i64 {
@@ -342,9 +342,9 @@ fn drafts_of_a_full_lane_still_fit_their_topic_after_sealing() {
             packer.flush_all(&mut out);
         }
         for draft in out {
-            let start = sealed.len();
-            sealer.seal_within(draft, &origin(), &topic, Oversize::Omit, &mut sealed);
-            for sealed in &sealed[start..] {
+            let start = messages.len();
+            sealer.seal_within(draft, &origin(), &topic, Oversize::Omit, &mut messages);
+            for sealed in &messages[start..] {
                 let Sealed::Message(message) = sealed else { panic!("rows are small") };
                 assert!(message.billed_bytes() <= 262_144);
                 assert_eq!(message.omitted_cells, 0);

@@ -52,9 +52,9 @@ pub fn route(table: &Table, change: &Change<'_>, lanes: u32) -> Route {
         (Some(before), Some(after)) => {
             let from = lane(table, lanes, |ordinal| before.cell(ordinal));
             // A minimal image has the key only where it has changed.
-            let to = lane(table, lanes, |ordinal| match after.cell(ordinal) {
-                Cell::Absent => before.cell(ordinal),
-                cell => cell,
+            let to = lane(table, lanes, |ordinal| {
+                let cell = after.cell(ordinal);
+                if matches!(cell, Cell::Absent) { before.cell(ordinal) } else { cell }
             });
             if from == to {
                 Route::Lane(from)

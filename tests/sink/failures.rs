@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use binpulse::sink::{Class, Error, OnRefusal, Refusal};
 
+use tokio::task::JoinSet;
+
 use crate::aws::faults::{Effect, Pick, When};
 use crate::rig::{Rig, place};
 
 const CALL: &str = "PublishBatch";
 
 /// Ten messages against a fault that strikes the first two calls: all arrive, and the class shows.
-async fn passes_by_itself(topic: &str, effect: Effect, class: Class) {
+async fn passes_by_itself(topic: &'static str, effect: Effect, class: Class) {
     let mut rig = Rig::start(topic).await;
     let what = format!("{topic} {effect:?}");
     rig.endpoint.fault(CALL, When::First(2), effect);
@@ -61,9 +63,14 @@ async fn what_passes_by_itself_or_is_mended_is_sent_again_until_it_arrives() {
         (Effect::FailEntries(Pick::Index(0), "KMSAccessDenied", true), Class::Denied),
         (Effect::LoseEntries(Pick::All), Class::ServerError),
     ];
+    // Side by side: most of the time they wait.
+    let mut running = JoinSet::new();
     for (effect, class) in cases {
-        passes_by_itself("changes", effect.clone(), class).await;
-        passes_by_itself("changes.fifo", effect, class).await;
+        running.spawn(passes_by_itself("changes", effect.clone(), class));
+        running.spawn(passes_by_itself("changes.fifo", effect, class));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.expect("no case panicked");
     }
 }
 

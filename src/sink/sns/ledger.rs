@@ -76,18 +76,9 @@ impl Ledger {
         let number = self.window.enter(ticket.entered);
         let pending = Pending::new(ticket, number);
         self.held_bytes += pending.bytes;
-        let destination = &pending.ticket.message.destination;
-        let index = match (self.by_arn.get(destination), TopicArn::parse(destination)) {
-            (Some(index), _) => *index,
-            (None, Ok(_)) => self.add_topic(Arc::clone(destination), None),
-            (None, Err(error)) => {
-                let (code, text) = ("NotATopic".to_owned(), error.to_string());
-                self.refuse(pending, &Failure { class: Class::Refused, code, text }, 0);
-                return;
-            }
-        };
-        if let Some(topic) = self.topics.get_mut(index) {
-            topic.queue.push(pending);
+        match self.topic_of(&pending.ticket.message.destination) {
+            Ok(topic) => topic.queue.push(pending),
+            Err(failure) => self.refuse(pending, &failure, 0),
         }
     }
 
@@ -187,6 +178,19 @@ impl Ledger {
     pub(super) fn publish_health(&self) {
         self.health.holds(self.window.held(), self.window.oldest());
         self.health.limited(self.rate.limit());
+    }
+
+    /// The topic with this ARN, which may be new.
+    fn topic_of(&mut self, arn: &Arc<str>) -> Result<&mut Topic, Failure> {
+        let refused = |text| Failure { class: Class::Refused, code: "NotATopic".to_owned(), text };
+        let index = match self.by_arn.get(arn) {
+            Some(index) => *index,
+            None => {
+                TopicArn::parse(arn).map_err(|error| refused(error.to_string()))?;
+                self.add_topic(Arc::clone(arn), None)
+            }
+        };
+        self.topics.get_mut(index).ok_or_else(|| refused("unknown topic".to_owned()))
     }
 
     fn add_topic(&mut self, arn: Arc<str>, facts: Option<TopicFacts>) -> usize {

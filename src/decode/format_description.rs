@@ -52,8 +52,7 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
     let mut lengths = bytes.rest();
     let mut checksum = false;
     if numbers(server) >= since {
-        let Some((front, [algorithm, ..])) =
-            lengths.split_last_chunk::<{ 1 + checksum::LENGTH }>()
+        let Some((front, [algorithm, ..])) = lengths.split_last_chunk::<{ 1 + checksum::LENGTH }>()
         else {
             return Err(Fault::Short {
                 what: "checksum algorithm",

@@ -375,11 +375,7 @@ impl Decoder {
         next
     }
 
-    fn inflate_into(
-        &mut self,
-        payload: &[u8],
-        inner: &mut Vec<u8>,
-    ) -> Result<Option<More>, Fault> {
+    fn inflate_into(&mut self, payload: &[u8], inner: &mut Vec<u8>) -> Result<Option<More>, Fault> {
         let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
         self.event_type = header.event_type;
         let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;

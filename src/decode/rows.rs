@@ -113,11 +113,8 @@ impl<'a> Rows<'a> {
     pub(super) fn new(shape: Shape, event: &'a [u8], around: Around<'a>) -> Result<Self, Error> {
         let Around { mapped, transaction, position, buffer, count } = around;
         let width = mapped.plans.len();
-        let error = |fault| Error {
-            position: position.clone(),
-            event_type: shape.event_type,
-            fault,
-        };
+        let error =
+            |fault| Error { position: position.clone(), event_type: shape.event_type, fault };
         if shape.width != width as u64 {
             return Err(error(Fault::Width {
                 table: label(&mapped.table),

@@ -1,1 +1,73 @@
-//! cli
+//! What is typed: one file per command, and the only door to clap.
+
+mod decode;
+mod exit;
+mod flags;
+mod generate;
+mod lines;
+
+pub use exit::Exit;
+pub use generate::reference;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+
+const ABOUT: &str =
+    "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet or out";
+
+const AFTER_HELP: &str = "\
+Every setting is a key of the TOML file, a flag and an environment variable
+(heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
+Secrets come from the environment or from files, never from flags.
+
+Exit codes: 0 done; 1 done, and the answer is no; 64 wrong invocation or configuration;
+65 bad input data; 69 source or sink unavailable at start; 70 a bug; 75 position lost or
+delivery halted, an operator is needed.";
+
+/// The whole command line, also the source of completions and the manual page.
+pub fn command() -> Command {
+    Command::new("binpulse")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER_HELP)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(decode::command())
+        .subcommand(generate::settings_command())
+        .subcommand(generate::completions_command())
+        .subcommand(generate::man_command())
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    match command().try_get_matches() {
+        Ok(matches) => dispatch(&matches).into(),
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nothing can be done about a closed terminal.
+            drop(error.print());
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> Exit {
+    match matches.subcommand() {
+        Some(("decode", matches)) => decode::run(matches),
+        Some(("settings", matches)) => generate::settings(matches),
+        Some(("completions", matches)) => generate::completions(matches),
+        Some(("man", _)) => generate::man(),
+        // clap has refused anything else.
+        Some(_) | None => Exit::Usage,
+    }
+}
+
+/// `--config FILE`.
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("BINPULSE_CONFIG")
+        .help("TOML file with settings")
+}

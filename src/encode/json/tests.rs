@@ -224,7 +224,7 @@ proptest! {
         let mut out = Vec::new();
         let (table, position) = (table("t", 4), Position::new("b", 4));
         Lines::default().change(&table, &transaction, &position, &change.change(), &mut out);
-        prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        prop_assert_eq!(out.split_inclusive(|byte| *byte == b'\n').count(), 1);
         let text = std::str::from_utf8(&out).expect("lines are UTF-8");
         prop_assert!(text.chars().all(is_xml));
         let line = parsed(&out);

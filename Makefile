@@ -1,0 +1,37 @@
+# binpulse: the commands of daily work. `make help` lists them.
+
+SHELL := /bin/bash
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/binpulse
+DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny)
+DENY_VERSION := 0.20.2
+
+.PHONY: help deps demo test lint bench audit build
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+deps: ## Fetch the servers that tests and demo run against (no root, no containers)
+	python3 tests/support/deps.py
+
+build: ## Build the release binary
+	cargo build --release --locked
+
+demo: deps build ## Watch it work: private MySQL, SNS stand-in, shop workload, consumer
+	target/release/binpulse demo
+
+test: deps ## The whole test suite
+	cargo test --locked
+
+lint: $(DENY) ## Formatting, clippy, dependency policy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	$(DENY) --offline check bans licenses sources
+
+audit: $(DENY) ## Dependency policy with security advisories (needs the network)
+	$(DENY) check
+
+bench: deps ## Benchmarks
+	cargo bench --locked
+
+$(CACHE)/tools/bin/cargo-deny:
+	cargo install --locked --root $(CACHE)/tools cargo-deny --version $(DENY_VERSION)

@@ -1,0 +1,71 @@
+//! Settings as flags: made from the table, so that no flag can be forgotten.
+
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::{self, Environment, Kind, SETTINGS, Values};
+
+/// Adds `--config` and a flag for every setting.
+pub(super) fn with_settings(command: Command) -> Command {
+    let flags = SETTINGS.iter().map(|setting| {
+        let (section, _) = setting.section_and_name();
+        let flag = setting.flag();
+        let mut help = setting.help.to_owned();
+        if setting.is_secret() {
+            help = format!("File with: {help}");
+        }
+        if let Some(default) = setting.default {
+            help = format!("{help} [default: {default}]");
+        }
+        Arg::new(setting.key)
+            .long(flag.trim_start_matches("--").to_owned())
+            .value_name(value_name(setting.kind, setting.is_secret()))
+            .help_heading(format!("Settings: {section}"))
+            .help(format!("{help} [env: {}]", setting.env()))
+    });
+    command.arg(super::config_file()).args(flags)
+}
+
+fn value_name(kind: Kind, secret: bool) -> &'static str {
+    match kind {
+        _ if secret => "FILE",
+        Kind::Secret | Kind::Text | Kind::Form(..) => "TEXT",
+        Kind::Integer(..) => "N",
+        Kind::Duration(..) => "DURATION",
+        Kind::Bytes(..) => "SIZE",
+        Kind::Bool => "BOOL",
+        Kind::Choice(_) => "WORD",
+        Kind::List => "A,B,...",
+    }
+}
+
+/// Joins file, environment and flags; prints every mistake and returns `None` if there is one.
+pub(super) fn load(matches: &ArgMatches) -> Option<Values> {
+    match try_load(matches) {
+        Ok(values) => Some(values),
+        Err(errors) => {
+            for error in errors {
+                eprintln!("binpulse: {error}");
+            }
+            None
+        }
+    }
+}
+
+fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
+    let path = matches.get_one::<String>("config");
+    let text = path
+        .map(|path| {
+            std::fs::read_to_string(path).map_err(|error| {
+                vec![config::Error::Unreadable { path: path.clone(), reason: error.to_string() }]
+            })
+        })
+        .transpose()?;
+    let file = path.zip(text.as_ref()).map(|(path, text)| (path.as_str(), text.as_str()));
+    let environment: Environment =
+        std::env::vars().filter(|(name, _)| name.starts_with("BINPULSE_")).collect();
+    let flags: Vec<_> = SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting.key, matches.get_one::<String>(setting.key)?.clone())))
+        .collect();
+    config::load(file, &environment, &flags, &|path| std::fs::read_to_string(path))
+}

@@ -1,0 +1,182 @@
+//! Who may import whom, as data; and the proof that `src/` keeps to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each part and the parts that it may name.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("change", &[]),
+    ("backoff", &[]),
+    ("telemetry", &[]),
+    ("mysql", &["change"]),
+    ("aws", &[]),
+    ("source", &["change", "mysql", "backoff"]),
+    ("decode", &["change"]),
+    ("filter", &["change"]),
+    ("encode", &["change"]),
+    ("pack", &["change", "encode"]),
+    ("sink", &["change", "encode", "backoff", "aws"]),
+    ("checkpoint", &["change", "mysql"]),
+    ("pulse", &["change", "encode", "mysql", "aws", "backoff"]),
+    ("shutdown", &[]),
+    ("config", &[]),
+];
+
+/// The parts that join others, and so may name any.
+const JOINTS: &[&str] = &["app", "pipeline", "cli", "demo", "lib", "main"];
+
+/// Outside crates that stay behind one door.
+const DOORS: &[(&str, &[&str])] = &[
+    ("clap", &["cli"]),
+    ("aws_sdk_sns", &["sink", "demo"]),
+    ("aws_sdk_sqs", &["pulse", "demo"]),
+    ("prost", &["encode"]),
+    ("prometheus", &["telemetry"]),
+    ("mysql_async", &["mysql"]),
+    ("mysql_common", &["source", "decode"]),
+    ("toml", &["config"]),
+    ("hyper", &["telemetry"]),
+    ("zstd", &["decode", "encode"]),
+];
+
+/// Parts that compute only: no runtime, no sockets, no clock.
+const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff"];
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("source folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            files(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Every source file with the part that it belongs to.
+fn sources() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let below = path.strip_prefix(&root).expect("below src");
+            let first = below.iter().next().expect("a name").to_string_lossy();
+            (first.trim_end_matches(".rs").to_owned(), path)
+        })
+        .collect()
+}
+
+/// Code without comments and without its unit tests, which stand last in a file.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("source file");
+    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn is_test(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path.components().any(|part| part.as_os_str() == "tests")
+}
+
+/// Names that follow `prefix` in the code: `crate::` gives parts.
+fn names_after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            for item in list.split_inclusive([',', '{', '}']) {
+                let name = item.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                if depth == 0 {
+                    names.extend(name.filter(|name| !name.is_empty()));
+                }
+                match item.chars().last() {
+                    Some('{') => depth += 1,
+                    Some('}') if depth == 0 => break,
+                    Some('}') => depth -= 1,
+                    _ => {}
+                }
+            }
+        } else {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            names.insert(&rest[..end]);
+        }
+    }
+    names
+}
+
+#[test]
+fn every_part_imports_only_what_the_table_allows() {
+    let table: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (part, path) in sources() {
+        if JOINTS.contains(&part.as_str()) || is_test(&path) {
+            continue;
+        }
+        let Some(allowed) = table.get(part.as_str()) else {
+            wrong.push(format!("{}: part `{part}` is not in the table", path.display()));
+            continue;
+        };
+        for name in names_after(&code(&path), "crate::") {
+            let is_part = table.contains_key(name) || JOINTS.contains(&name);
+            if is_part && name != part && !allowed.contains(&name) {
+                wrong.push(format!("{}: `{part}` may not import `{name}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn outside_crates_stay_behind_their_doors() {
+    let mut wrong = Vec::new();
+    for (part, path) in sources() {
+        if is_test(&path) {
+            continue;
+        }
+        let code = code(&path);
+        for (krate, doors) in DOORS {
+            let used = code.match_indices(&format!("{krate}::")).any(|(at, _)| {
+                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+            });
+            if used && !doors.contains(&part.as_str()) {
+                wrong.push(format!("{}: `{krate}` belongs behind {doors:?}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_parts_have_no_runtime_no_socket_and_no_clock() {
+    let forbidden =
+        ["tokio::", "std::net", "Instant::now(", "SystemTime::now(", "async fn", ".await"];
+    let mut wrong = Vec::new();
+    for (part, path) in sources() {
+        if !PURE.contains(&part.as_str()) || is_test(&path) {
+            continue;
+        }
+        let code = code(&path);
+        for word in forbidden {
+            if code.contains(word) {
+                wrong.push(format!("{}: `{word}` in a pure part", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_names_no_part_that_is_gone() {
+    let parts: BTreeSet<String> = sources().into_iter().map(|(part, _)| part).collect();
+    for (part, _) in MAY_IMPORT {
+        assert!(parts.contains(*part), "`{part}` is in the table, but not in src/");
+    }
+}

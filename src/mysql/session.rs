@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Params, Value};
+use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Params, Value};
 
-use super::{Error, HostPort, Secret, Tls, TlsMode};
+use super::{Error, HostPort, Secret, Tls};
 
 /// Idle time after which the kernel asks whether the peer is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -65,9 +65,7 @@ impl Session {
         let step = || format!("connecting to {}", options.host);
         let connection = deadline(options.connect_timeout, step, async {
             match Conn::new(options.driver(true)).await {
-                Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
-                    if options.tls.mode() == TlsMode::Preferred =>
-                {
+                Err(error) if options.tls.may_fall_back() && is_about_tls(&error) => {
                     Conn::new(options.driver(false)).await
                 }
                 other => other,
@@ -162,6 +160,20 @@ impl Session {
             self.connection = Some(connection);
         }
         outcome
+    }
+}
+
+/// Whether the server offers no TLS, or none that we can speak.
+fn is_about_tls(error: &mysql_async::Error) -> bool {
+    let mysql_async::Error::Io(failure) = error else {
+        return matches!(error, mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer));
+    };
+    match failure {
+        IoError::Tls(_) => true,
+        IoError::Io(failure) => match failure.get_ref() {
+            Some(inner) => inner.is::<rustls::Error>(),
+            None => false,
+        },
     }
 }
 

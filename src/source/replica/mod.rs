@@ -189,3 +189,6 @@ impl Drop for Replica {
         self.liveness.set_connected(false);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! TLS modes and login methods.
 
-use binpulse::mysql::{Secret, Session, TlsConfig, TlsMode};
+use std::time::{Duration, Instant};
+
+use binpulse::mysql::{Error as SqlError, Secret, Session, TlsConfig, TlsMode, Value};
 use binpulse::source::{Error, Halt, Liveness, Recovery, Refusal, Replica};
 
 use super::server::{ALL, Server, gtid_options, tls};
@@ -129,5 +131,31 @@ async fn preferred_tls_reaches_every_version() {
         println!("{name}: replica secured: {}, session {version:?}", replica.identity().secured);
         assert_eq!(replica.identity().secured, !version.is_empty(), "{name}");
         assert!(!modern || replica.identity().secured, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline() {
+    let server = Server::start("mysql-9.7", &[]).await;
+    let mut session = server.session().await;
+    let id = session.id().expect("a number");
+    let late = session.query_within("SELECT SLEEP(600)", Duration::from_millis(300)).await;
+    assert!(matches!(&late, Err(SqlError::TimedOut { .. })), "{late:?}");
+    let next = session.query("SELECT 1").await;
+    assert!(matches!(&next, Err(SqlError::Abandoned)), "{next:?}");
+    assert_eq!(session.id(), None);
+
+    // A refusal, on the other hand, leaves the session as it was; so does the lost one the server
+    let mut session = server.session().await;
+    let refused = session.query("SELECT nonsense").await.expect_err("no such column");
+    assert_eq!(refused.code(), Some(1054), "{refused}");
+    let row = session.exec("SELECT ?, ?", vec![7.into(), Value::NULL]).await.expect("a row");
+    assert_eq!((row[0].signed(0).expect("a number"), row[0].text(1)), (Some(7), None));
+    // The server notices the closed socket by itself
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let listed = format!("SELECT 1 FROM information_schema.processlist WHERE id = {id}");
+    while !session.query(&listed).await.expect("rows").is_empty() {
+        assert!(Instant::now() < deadline, "the socket is still open");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

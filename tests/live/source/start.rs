@@ -183,3 +183,41 @@ async fn a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost() {
     drain(&mut open(&config, &resolve(&config, 0, &Wanted::Now).await.expect("now").start).await)
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileges_by_role_count_and_open_transactions_are_told_from_executed_ones() {
+    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+    server.run(TABLE).await;
+    server
+        .run(&[
+            "CREATE ROLE reader",
+            "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader",
+            "CREATE USER member IDENTIFIED BY 'member-pw'",
+            "GRANT reader TO member",
+            "SET DEFAULT ROLE reader TO member",
+            "SET GLOBAL binlog_row_metadata = FULL",
+        ])
+        .await;
+    let mut session = Session::connect(&server.options("member")).await.expect("a session");
+    let facts = collect(&mut session).await.expect("facts");
+    assert_eq!(judge(&facts, &Demands::default()), []);
+
+    let gtid = format!("{}:900", facts.server_name());
+    let mut writer = server.session().await;
+    for sql in
+        [&format!("SET gtid_next = '{gtid}'"), "BEGIN", "INSERT INTO lab.t (body) VALUES ('open')"]
+    {
+        writer.query(sql).await.expect(sql);
+    }
+    let facts = collect(&mut session).await.expect("facts");
+    assert_eq!(facts.gtid_owned, set(&gtid));
+    assert!(facts.gtid_owned.is_disjoint_from(&facts.gtid_executed));
+
+    // What starts now sees it commit later
+    let config = config(&server, "member");
+    let now = resolve(&config, 0, &Wanted::Now).await.expect("now");
+    let mut replica = open(&config, &now.start).await;
+    drain(&mut replica).await;
+    writer.query("COMMIT").await.expect("a commit");
+    assert!(drain_behind(&mut replica, is_write).await.into_iter().any(is_write));
+}

@@ -24,6 +24,7 @@ pub mod mysql;
 pub mod pack;
 pub mod pipeline;
 pub mod pulse;
+pub mod shutdown;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+mod claim;
 mod delivery;
 mod failures;
 mod limits;

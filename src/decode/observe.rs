@@ -181,7 +181,10 @@ impl Decoder {
 
     fn table_map(&mut self, event: &Event<'_>) -> Result<(), Fault> {
         match self.current.phase {
-            Phase::Open => self.tables.map(event.body(), self.format()?.short_table_ids),
+            Phase::Open => {
+                let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
+                self.tables.map(event.body(), format)
+            }
             Phase::Holding => self.hold(event),
             Phase::Outside | Phase::Announced => Err(ROWS_OUTSIDE),
         }
@@ -375,11 +378,7 @@ impl Decoder {
         next
     }
 
-    fn inflate_into(
-        &mut self,
-        payload: &[u8],
-        inner: &mut Vec<u8>,
-    ) -> Result<Option<More>, Fault> {
+    fn inflate_into(&mut self, payload: &[u8], inner: &mut Vec<u8>) -> Result<Option<More>, Fault> {
         let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
         self.event_type = header.event_type;
         let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;

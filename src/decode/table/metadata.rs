@@ -180,11 +180,7 @@ impl<'a> Metadata<'a> {
     }
 
     /// One charset for all, then pairs of the exceptions' number among `columns` and their charset.
-    fn default_charset(
-        &mut self,
-        value: &mut Bytes<'a>,
-        columns: &[usize],
-    ) -> Result<(), Fault> {
+    fn default_charset(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
         let default = collation(value)?;
         for column in columns {
             set(&mut self.collations, *column, default);

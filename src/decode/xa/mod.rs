@@ -7,8 +7,8 @@
 mod spool;
 mod xid;
 
-pub use spool::{MemoryOnly, Overflow, OverflowFile, TempFolder};
 pub(super) use spool::{Limits, Spool};
+pub use spool::{MemoryOnly, Overflow, OverflowFile, TempFolder};
 pub(super) use xid::Xid;
 
 use std::collections::BTreeMap;

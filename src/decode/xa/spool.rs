@@ -190,9 +190,8 @@ impl Spool {
 
 impl Entry {
     fn to_bytes(self) -> [u8; ENTRY_LENGTH] {
-        let whole = u128::from(self.length)
-            | u128::from(self.file) << 32
-            | u128::from(self.offset) << 64;
+        let whole =
+            u128::from(self.length) | u128::from(self.file) << 32 | u128::from(self.offset) << 64;
         whole.to_le_bytes()
     }
 

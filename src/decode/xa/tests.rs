@@ -19,7 +19,10 @@ fn read_all(spool: &mut Spool) -> Vec<(Vec<u8>, Position)> {
 #[test]
 fn identifiers_are_read_as_servers_write_them() {
     assert_eq!(xid(" X'6162',X'',1").to_string(), "X'6162',X'',1");
-    assert_eq!(xid("X'00ff27',X'62',4294967295 ONE PHASE").to_string(), "X'00ff27',X'62',4294967295");
+    assert_eq!(
+        xid("X'00ff27',X'62',4294967295 ONE PHASE").to_string(),
+        "X'00ff27',X'62',4294967295"
+    );
     assert_eq!(xid("X'61',X'',-1"), xid("X'61',X'',4294967295"));
     for bad in ["", "X'6", "X'6'", "X'zz'", "'a'", "X'61',", "X'61',X'',", &"X'".repeat(99)] {
         assert!(Xid::parse(bad.as_bytes()).is_err(), "{bad}");

@@ -31,11 +31,10 @@ impl Error {
 
     /// The table that the event is of, as `database.table`, where one is.
     pub fn table(&self) -> Option<&str> {
-        match &self.fault {
-            Fault::Row(row) => Some(&row.table),
-            Fault::Column(column) => Some(&column.table),
-            _ => None,
+        if let Fault::Row(row) = &self.fault {
+            return Some(&row.table);
         }
+        if let Fault::Column(column) = &self.fault { Some(&column.table) } else { None }
     }
 }
 

@@ -93,9 +93,7 @@ impl Default for Config {
 /// Turns events into steps. Feed it every event of a stream or file, in order.
 #[derive(Debug)]
 pub struct Decoder {
-    verify_checksum: bool,
-    contiguous: bool,
-    xa_unseen: Unseen,
+    config: Config,
     limits: Limits,
     /// `None` before the first format description.
     format: Option<Format>,
@@ -136,10 +134,8 @@ impl Decoder {
     /// The same with files of another kind (`xa_spool_folder` means nothing then).
     pub fn with_overflow(config: Config, overflow: Box<dyn Overflow>) -> Self {
         Self {
-            verify_checksum: config.verify_checksum,
-            contiguous: config.contiguous,
-            xa_unseen: config.xa_unseen,
             limits: Limits { memory_bytes_max: config.xa_spool_bytes_max, overflow },
+            config,
             format: None,
             place: Place::default(),
             current: Current::default(),
@@ -243,9 +239,9 @@ impl Decoder {
             return Err(Fault::Size { header: header.length, found: event.len() });
         }
         self.event_type = header.event_type;
-        let contiguous = self.contiguous;
+        let contiguous = self.config.contiguous;
         if header.event_type == kind::FORMAT_DESCRIPTION {
-            let format = format_description::parse(event, self.verify_checksum)?;
+            let format = format_description::parse(event, self.config.verify_checksum)?;
             self.place.advance_over_format(&header, contiguous)?;
             self.outside()?;
             self.format = Some(format);
@@ -282,7 +278,7 @@ impl Decoder {
     fn content<'e>(&self, event: &'e [u8], header: &Header) -> Result<&'e [u8], Fault> {
         match &self.format {
             Some(format) if !format.checksum => Ok(event),
-            Some(_) if self.verify_checksum => checksum::verify(event),
+            Some(_) if self.config.verify_checksum => checksum::verify(event),
             Some(_) => checksum::strip(event),
             // What a dump thread makes up before the first format description has a checksum or not,
             // by release: the right one is there by no accident.

@@ -228,12 +228,8 @@ impl Decoder {
                 self.announced(event);
                 self.begin();
             }
-            // MariaDB's GTID has begun it already.
-            (Meaning::Begin, Phase::Open) if !self.current.has_rows => {
-                self.emits.push_back(Emit::Passed(kind::QUERY));
-            }
-            (Meaning::Begin, _) => self.outside()?,
-            (Meaning::Commit | Meaning::Rollback, Phase::Outside) => {
+            (Meaning::Savepoint | Meaning::XaEnd(_), _)
+            | (Meaning::Commit | Meaning::Rollback, Phase::Outside) => {
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::Commit | Meaning::Rollback, Phase::Announced) => {
@@ -245,7 +241,6 @@ impl Decoder {
                 self.current.rolled_back |= self.current.has_rows;
                 self.commit();
             }
-            (Meaning::Savepoint, _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
             (Meaning::RollbackTo, _) => {
                 self.current.rolled_back |= self.current.has_rows;
                 self.emits.push_back(Emit::Passed(kind::QUERY));
@@ -261,8 +256,7 @@ impl Decoder {
                 self.xa_start(xid)?;
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
-            (Meaning::XaStart(_), _) => self.outside()?,
-            (Meaning::XaEnd(_), _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
+            (Meaning::Begin | Meaning::XaStart(_), _) => self.outside()?,
             (Meaning::XaPrepare(xid), _) => return self.xa_prepare(&xid, false, kind::QUERY),
             (Meaning::XaCommit(xid), _) => return self.xa_decide(event, &xid, true),
             (Meaning::XaRollback(xid), _) => return self.xa_decide(event, &xid, false),
@@ -344,7 +338,7 @@ impl Decoder {
                 });
             }
         };
-        if branch.is_none() && commits && self.xa_unseen == Unseen::Halt {
+        if branch.is_none() && commits && self.config.xa_unseen == Unseen::Halt {
             return Err(XaFault::Unseen { xid: xid.to_string() }.into());
         }
         self.announced(event);

@@ -182,6 +182,7 @@ impl<'a> Rows<'a> {
 
     /// The next row; `None` behind the last. Not calling it skips the rows at no cost, and leaves them
     /// out of [`Change::row`]'s count.
+    #[allow(clippy::should_implement_trait, reason = "lends its items, and can fail")]
     pub fn next(&mut self) -> Result<Option<Change<'_>>, Error> {
         // A row of which the log carries no column has no bytes: with row image MINIMAL, an INSERT of
         // nothing but defaults. Replicas take an event without any byte of rows as one such row.

@@ -74,9 +74,9 @@ fn rebuild(fixture: &Fixture) -> Database {
     for (number, (name, file)) in fixture.files.iter().enumerate() {
         let start = Position::new(name.as_str(), 4);
         if number == 0 {
-            decoder.start_at(start)
+            decoder.start_at(start);
         } else {
-            decoder.follow_at(start)
+            decoder.follow_at(start);
         }
         for event in fixture::events(file) {
             let mut steps = decoder.feed(event).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
@@ -94,7 +94,11 @@ fn rebuild(fixture: &Fixture) -> Database {
                     Step::Schema(statement) => {
                         database.statement(statement.database, &statement.text());
                     }
-                    _ => {}
+                    Step::Begin(_)
+                    | Step::Commit(_)
+                    | Step::Idle { .. }
+                    | Step::Rotate { .. }
+                    | Step::Passed { .. } => {}
                 }
             }
         }

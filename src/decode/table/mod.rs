@@ -148,7 +148,7 @@ fn read(bytes: &mut Bytes<'_>, body: &[u8], maria: bool) -> Result<Mapped, Fault
     let mut described = Vec::with_capacity(columns.len());
     for (ordinal, column) in columns.iter().enumerate() {
         let told = metadata.column(ordinal);
-        let plan = check(column, maria).and_then(|()| {
+        let plan = check(*column, maria).and_then(|()| {
             ColumnPlan::new(&WireColumn {
                 wire_type: column.wire_type,
                 meta: column.meta,
@@ -177,7 +177,7 @@ fn read(bytes: &mut Bytes<'_>, body: &[u8], maria: bool) -> Result<Mapped, Fault
 
 /// MariaDB's own TIMESTAMP, TIME and DATETIME (`mysql56_temporal_format=OFF`, or tables of before
 /// 10.1) may have a fraction, and the log does not say of how many bytes. (MySQL's never have one.)
-fn check(column: &ColumnType, maria: bool) -> Result<(), CellError> {
+fn check(column: ColumnType, maria: bool) -> Result<(), CellError> {
     if maria && matches!(column.wire_type, 7 | 11 | 12) {
         return Err(CellError::Unexpected {
             what: "column type",
@@ -201,12 +201,12 @@ fn describe(
     Column {
         name: told.name.map_or_else(|| format!("@{}", ordinal + 1), str::to_owned),
         logical_type,
-        mysql_type: match logical_type {
-            LogicalType::Geometry => geometry_type(told.geometry).to_owned(),
-            LogicalType::Vector => {
-                told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
-            }
-            _ => plan.map_or_else(|| "unknown".into(), |plan| plan.mysql_type().to_owned()),
+        mysql_type: if logical_type == LogicalType::Geometry {
+            geometry_type(told.geometry).to_owned()
+        } else if logical_type == LogicalType::Vector {
+            told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
+        } else {
+            plan.map_or_else(|| "unknown".into(), |plan| plan.mysql_type().to_owned())
         },
         nullable,
         unsigned: told.unsigned && logical_type != LogicalType::Year,

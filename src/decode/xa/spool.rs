@@ -196,11 +196,12 @@ impl Entry {
     }
 
     fn from_bytes(bytes: [u8; ENTRY_LENGTH]) -> Self {
-        let [a, b, c, d, e, f, g, h, offset @ ..] = bytes;
+        let whole = u128::from_le_bytes(bytes);
+        let quarter = |shift: u32| u32::try_from(whole >> shift & u128::from(u32::MAX));
         Self {
-            length: u32::from_le_bytes([a, b, c, d]),
-            file: u32::from_le_bytes([e, f, g, h]),
-            offset: u64::from_le_bytes(offset),
+            length: quarter(0).unwrap_or_default(),
+            file: quarter(32).unwrap_or_default(),
+            offset: u64::try_from(whole >> 64).unwrap_or_default(),
         }
     }
 }

@@ -298,3 +298,6 @@ impl Decoder {
         Error { position: self.place.start.clone(), event_type: self.event_type, fault }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,4 +5,5 @@
 mod damage;
 mod fixture;
 mod replay;
+mod tables;
 mod transactions;

@@ -210,7 +210,7 @@ fn describe(
         },
         nullable,
         unsigned: told.unsigned && logical_type != LogicalType::Year,
-        collation: told.collation,
+        collation: if logical_type == LogicalType::Vector { 0 } else { told.collation },
         charset: plan.and_then(ColumnPlan::charset).map_or("", Charset::name),
         members: plan.map_or_else(Vec::new, ColumnPlan::members),
         visible: told.visible,

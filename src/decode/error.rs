@@ -238,8 +238,8 @@ pub enum XaFault {
     },
     /// Held rows outgrew their memory, and there is no folder for them.
     #[error(
-        "prepared XA transactions hold {held} bytes, more than {limit}, and no folder is set for \
-         the rest (xa_spool_folder)"
+        "rows that wait for their transaction's decision take {held} bytes, more than {limit}, and \
+         no folder is set for the rest (xa_spool_folder)"
     )]
     TooLarge {
         /// Bytes that would be held.
@@ -248,6 +248,6 @@ pub enum XaFault {
         limit: u64,
     },
     /// The file of held rows can't be written or read.
-    #[error("the spool of prepared XA transactions: {0}")]
+    #[error("the spool of rows that wait for their transaction's decision: {0}")]
     Spool(#[from] std::io::Error),
 }

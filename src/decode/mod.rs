@@ -22,11 +22,13 @@ mod bytes;
 pub(crate) mod charset;
 mod checksum;
 mod compressed;
+mod decision;
 mod error;
 mod event;
 mod format_description;
 mod gtid;
 mod heartbeat;
+mod inner;
 pub(crate) mod json;
 mod observe;
 mod payload;
@@ -53,6 +55,7 @@ pub use steps::{Commit, Statement, Step, Steps};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
 use crate::change::{Position, RowBuffer};
+use decision::Buffered;
 use event::{Event, Header};
 use format_description::Format;
 use observe::From;
@@ -70,7 +73,8 @@ pub struct Config {
     /// Whether the events are those of a file, one behind the other: then an event that does not end
     /// where the count says is an error. Servers leave out what a replica has already. Default: no.
     pub contiguous: bool,
-    /// Most bytes of prepared XA transactions in memory; the rest goes to files. Default: 16 MiB.
+    /// Most bytes of held rows in memory: of prepared XA transactions, and of a transaction that may
+    /// yet be undone. The rest goes to files. Default: 16 MiB.
     pub xa_spool_bytes_max: u64,
     /// Folder of these files. Default: none, too many bytes are an error.
     pub xa_spool_folder: Option<PathBuf>,
@@ -101,7 +105,9 @@ pub struct Decoder {
     current: Current,
     tables: Tables,
     held: Held,
-    /// Rows of the XA transaction that is being committed.
+    /// Events of the open transaction, if it may be undone.
+    buffered: Option<Buffered>,
+    /// Events that were held back, of the transaction that is being committed.
     replay: Option<(Spool, u64)>,
     inflater: payload::Inflater,
     /// Steps that are due.
@@ -141,6 +147,7 @@ impl Decoder {
             current: Current::default(),
             tables: Tables::default(),
             held: Held::default(),
+            buffered: None,
             replay: None,
             inflater: payload::Inflater::default(),
             emits: VecDeque::new(),
@@ -170,6 +177,9 @@ impl Decoder {
         self.place.set(position);
         self.current.phase = Phase::Outside;
         self.held.open = None;
+        if let Some(buffered) = self.buffered.take() {
+            self.held.release(buffered.spool());
+        }
         self.replay = None;
         self.tables.end_statement();
         self.emits.clear();
@@ -277,18 +287,20 @@ impl Decoder {
     /// The event without its checksum, which is checked.
     fn content<'e>(&self, event: &'e [u8], header: &Header) -> Result<&'e [u8], Fault> {
         match &self.format {
-            Some(format) if !format.checksum => Ok(event),
-            Some(_) if self.config.verify_checksum => checksum::verify(event),
-            Some(_) => checksum::strip(event),
-            // What a dump thread makes up before the first format description has a checksum or not,
-            // by release: the right one is there by no accident.
-            None if matches!(
+            Some(format) if format.checksum && self.config.verify_checksum => {
+                checksum::verify(event)
+            }
+            Some(format) if format.checksum => checksum::strip(event),
+            // What a dump thread makes up before a format description has a checksum or not, by
+            // release and by the file before: the right one is there by no accident.
+            _ if matches!(
                 header.event_type,
                 kind::ROTATE | kind::HEARTBEAT | kind::HEARTBEAT_V2
             ) =>
             {
                 Ok(checksum::verify(event).unwrap_or(event))
             }
+            Some(_) => Ok(event),
             None => Err(Fault::NoFormat),
         }
     }

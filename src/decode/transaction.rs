@@ -25,6 +25,8 @@ pub(super) enum Phase {
 pub(super) struct Current {
     pub(super) phase: Phase,
     pub(super) transaction: Transaction,
+    /// Whether a ROLLBACK may stand in it, by its GTID event.
+    pub(super) may_be_undone: bool,
     /// Rows that were decoded.
     pub(super) rows: u64,
     /// Whether it has rows, decoded or not.
@@ -49,6 +51,7 @@ impl Default for Current {
                 server_id: 0,
                 length_bytes: None,
             },
+            may_be_undone: false,
             rows: 0,
             has_rows: false,
             rolled_back: false,
@@ -80,6 +83,7 @@ impl Current {
         transaction.original_committed_at_us = original.unwrap_or(committed);
         transaction.server_id = header.server_id;
         transaction.length_bytes = announcement.and_then(|told| told.length_bytes);
+        self.may_be_undone = announcement.is_some_and(|told| told.may_be_undone);
         self.phase = Phase::Announced;
         self.rows = 0;
         self.has_rows = false;

@@ -18,6 +18,8 @@ pub trait Overflow: Send + std::fmt::Debug {
 pub trait OverflowFile: Send + std::fmt::Debug {
     /// Adds bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts it off behind `length` bytes.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
     /// Fills `into` with the bytes from `offset` on; an error if there are fewer.
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 }
@@ -69,6 +71,10 @@ impl OverflowFile for File {
         self.write_all(bytes)
     }
 
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.seek(SeekFrom::Start(offset))?;
         self.read_exact(into)
@@ -110,6 +116,27 @@ impl Spool {
     /// Bytes that are held in memory.
     pub(in crate::decode) fn memory_bytes(&self) -> u64 {
         self.memory.len() as u64
+    }
+
+    /// Bytes that are held, in memory and in the file.
+    pub(in crate::decode) fn length(&self) -> u64 {
+        self.memory_bytes().saturating_add(self.overflow_bytes)
+    }
+
+    /// Cuts it off at a length that it had before.
+    pub(super) fn truncate(&mut self, length: u64) -> Result<(), XaFault> {
+        let memory = self.memory_bytes();
+        if length >= memory {
+            self.overflow_bytes = length - memory;
+            if let Some(file) = &mut self.overflow {
+                file.truncate(self.overflow_bytes)?;
+            }
+        } else {
+            self.memory.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            self.overflow = None;
+            self.overflow_bytes = 0;
+        }
+        Ok(())
     }
 
     /// Adds one event. `in_memory` counts the bytes of all spools.
@@ -157,8 +184,7 @@ impl Spool {
         at: &mut u64,
         into: &mut Vec<u8>,
     ) -> Result<Option<Position>, XaFault> {
-        let memory = self.memory_bytes();
-        if *at >= memory.saturating_add(self.overflow_bytes) {
+        if *at >= self.length() {
             return Ok(None);
         }
         let mut front = [0; ENTRY_LENGTH];

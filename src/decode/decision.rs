@@ -18,12 +18,6 @@ pub(super) struct Buffered {
     marks: Vec<(Vec<u8>, u64)>,
 }
 
-impl Buffered {
-    pub(super) fn spool(&self) -> &Spool {
-        &self.spool
-    }
-}
-
 impl Decoder {
     /// A transaction starts, and ends by an event or statement of its own.
     pub(super) fn open(&mut self) {
@@ -64,7 +58,7 @@ impl Decoder {
     pub(super) fn undo(&mut self) {
         match self.buffered.take() {
             Some(buffered) => self.held.release(&buffered.spool),
-            None => self.current.rolled_back |= self.current.has_rows,
+            None => self.current.rolled_back |= self.current.rows_events > 0,
         }
         self.commit();
     }
@@ -81,7 +75,7 @@ impl Decoder {
     /// ROLLBACK TO SAVEPOINT.
     pub(super) fn undo_to(&mut self, name: &[u8]) -> Result<(), Fault> {
         let Some(buffered) = &mut self.buffered else {
-            self.current.rolled_back |= self.current.has_rows;
+            self.current.rolled_back |= self.current.rows_events > 0;
             return Ok(());
         };
         let Some(at) = buffered.marks.iter().position(|(known, _)| known == name) else {

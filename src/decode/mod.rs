@@ -167,23 +167,20 @@ impl Decoder {
     /// [`Commit`]).
     pub fn start_at(&mut self, position: Position) {
         self.format = None;
-        self.held.clear();
-        self.follow_at(position);
-    }
-
-    /// Takes up the next file of the same log: as [`start_at`](Self::start_at), but prepared XA
-    /// transactions stay.
-    pub fn follow_at(&mut self, position: Position) {
         self.place.set(position);
         self.current.phase = Phase::Outside;
-        self.held.open = None;
-        if let Some(buffered) = self.buffered.take() {
-            self.held.release(buffered.spool());
-        }
+        self.held.clear();
+        self.buffered = None;
         self.replay = None;
         self.tables.end_statement();
         self.emits.clear();
         self.busy = false;
+    }
+
+    /// Goes on with the next file of the same log: only the place changes. Prepared XA transactions
+    /// stay; a transaction that has not ended is an error at the file's first event.
+    pub fn follow_at(&mut self, position: Position) {
+        self.place.set(position);
     }
 
     /// Behind the last event that was fed.
@@ -266,7 +263,10 @@ impl Decoder {
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => self.heartbeat(&fed)?,
             other => {
                 self.place.advance(&header, contiguous)?;
-                self.rows_at.clone_from(&self.place.start);
+                if self.rows_at.file != self.place.start.file {
+                    self.rows_at.file = Arc::clone(&self.place.start.file);
+                }
+                self.rows_at.offset = self.place.start.offset;
                 if compressed::is_compressed(other) {
                     let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
                     let mut inner = std::mem::take(&mut self.inner);

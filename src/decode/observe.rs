@@ -194,7 +194,7 @@ impl Decoder {
         match self.tables.find(front.table_id) {
             Some(mapped) => {
                 self.rows_of = Some(mapped.clone());
-                self.current.has_rows = true;
+                self.current.rows_events += 1;
                 self.emits.push_back(Emit::Rows(front.shape));
             }
             None if front.is_dummy() => {

@@ -29,8 +29,8 @@ pub(super) struct Current {
     pub(super) may_be_undone: bool,
     /// Rows that were decoded.
     pub(super) rows: u64,
-    /// Whether it has rows, decoded or not.
-    pub(super) has_rows: bool,
+    /// Its rows events, decoded or not.
+    pub(super) rows_events: u64,
     /// See [`Commit::rolled_back`](super::Commit::rolled_back).
     pub(super) rolled_back: bool,
     /// See [`Commit::unseen_xa`](super::Commit::unseen_xa).
@@ -53,7 +53,7 @@ impl Default for Current {
             },
             may_be_undone: false,
             rows: 0,
-            has_rows: false,
+            rows_events: 0,
             rolled_back: false,
             unseen_xa: false,
             resolves: Vec::new(),
@@ -86,7 +86,7 @@ impl Current {
         self.may_be_undone = announcement.is_some_and(|told| told.may_be_undone);
         self.phase = Phase::Announced;
         self.rows = 0;
-        self.has_rows = false;
+        self.rows_events = 0;
         self.rolled_back = false;
         self.unseen_xa = false;
         self.resolves.clear();

@@ -1,0 +1,8 @@
+//! Logs of real servers, decoded; and what damage to them does.
+//!
+//! `tests/fixtures/capture.py` made the logs.
+
+mod damage;
+mod fixture;
+mod replay;
+mod transactions;

@@ -1,0 +1,3 @@
+//! Tests against real servers, which they start and stop themselves.
+
+mod source;

@@ -10,12 +10,14 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+pub mod backoff;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod mysql;
 pub mod pack;
 pub mod pulse;
 pub mod sink;

@@ -1,3 +1,4 @@
 //! Tests against real servers, which they start and stop themselves.
 
 mod source;
+mod types;

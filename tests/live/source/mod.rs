@@ -1,7 +1,7 @@
 //! The source against real servers.
 
 mod login;
-mod server;
+pub(crate) mod server;
 mod start;
 mod stream;
 

@@ -22,7 +22,7 @@ pub mod encode;
 pub mod filter;
 pub mod mysql;
 pub mod pack;
-//pub mod pipeline;
+pub mod pipeline;
 pub mod pulse;
 pub mod shutdown;
 pub mod sink;

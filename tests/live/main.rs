@@ -2,4 +2,4 @@
 
 mod pulse;
 mod source;
-mod source_server;
+mod types;

@@ -216,7 +216,8 @@ impl<'a> Metadata<'a> {
     }
 }
 
-const CHARACTER: [Family; 1] = [Family::Character];
+/// Those of the charset fields; MySQL counts VECTOR, a BLOB beneath, among them, and not JSON.
+const CHARACTER: [Family; 2] = [Family::Character, Family::Vector];
 const MEMBERED: [Family; 2] = [Family::Enum, Family::Set];
 
 /// Ordinals of the columns of these families.

@@ -60,7 +60,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .expect("the server's launcher runs");
-        let mut server = Self { name, port, data, child, home: home };
+        let mut server = Self { name, port, data, child, home };
         server.wait_until_up().await;
         server
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use binpulse::checkpoint::{Checkpoint, Delta, Error, Place, Recovery, Store, TableConfig, TableStore};
 use binpulse::change::Position;
+use binpulse::checkpoint::{
+    Checkpoint, Delta, Error, Place, Recovery, Store, TableConfig, TableStore,
+};
 use binpulse::decode::{self, Decoder, Step};
 use binpulse::mysql::Session;
 use binpulse::pulse::canary::CanaryWalker;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::source::server::{Server, gtid_options};
 
 const STREAM: &str = "shop \u{2603}";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn writer(server: &Server, user: &str) -> WriterConfig {
     WriterConfig {
@@ -77,24 +79,25 @@ async fn until<T>(
             seen.push(event);
         }
     });
-    match found.await {
-        Ok(found) => found,
-        Err(_) => panic!("it did not come; what came: {seen:#?}"),
-    }
+    let found = found.await.ok();
+    found.unwrap_or_else(|| panic!("it did not come; what came: {seen:#?}"))
 }
 
 fn committed(event: &Event) -> Option<(u64, bool)> {
-    match event {
-        Event::HeartbeatCommitted { number, late, .. } => Some((*number, *late)),
-        _ => None,
-    }
+    let Event::HeartbeatCommitted { number, late, .. } = event else { return None };
+    Some((*number, *late))
 }
 
 fn failed(event: &Event) -> Option<Reason> {
-    match event {
-        Event::HeartbeatFailed { reason, .. } => Some(*reason),
-        _ => None,
-    }
+    let Event::HeartbeatFailed { reason, .. } = event else { return None };
+    Some(*reason)
+}
+
+/// Whether the canary went through its last step; none may fail.
+fn deleted(event: &Event, wanted: u64) -> Option<()> {
+    assert!(!matches!(event, Event::CanaryFailed { .. }), "{event:?}");
+    let Event::CanaryCommitted { number, phase: Phase::Delete, .. } = event else { return None };
+    (*number == wanted).then_some(())
 }
 
 /// A heartbeat writer that runs until the test ends.
@@ -148,12 +151,7 @@ async fn canaries_and_heartbeats_return_exactly(name: &'static str, options: &[&
     tokio::spawn(walker.run(CancellationToken::new()));
 
     // When eight canaries have gone through all their steps
-    until(&mut events, |event| match event {
-        Event::CanaryCommitted { number: 8, phase: Phase::Delete, .. } => Some(()),
-        Event::CanaryFailed { .. } => panic!("{name}: {event:?}"),
-        _ => None,
-    })
-    .await;
+    until(&mut events, |event| deleted(event, 8)).await;
     until(&mut beats, |event| committed(event).filter(|(number, _)| *number >= 3)).await;
 
     // Then they are all on the stream, each cell as it was written, and so are the heartbeats
@@ -204,12 +202,7 @@ async fn old_servers_take_heartbeats_and_canaries() {
         let (observer, mut events) = observer();
         let walker = CanaryWalker::new(writer(&server, "weak"), FAST, observer);
         tokio::spawn(walker.run(CancellationToken::new()));
-        until(&mut events, |event| match event {
-            Event::CanaryCommitted { number: 4, phase: Phase::Delete, .. } => Some(()),
-            Event::CanaryFailed { .. } => panic!("{name}: {event:?}"),
-            _ => None,
-        })
-        .await;
+        until(&mut events, |event| deleted(event, 4)).await;
         let mut beats = beat(&server, "weak", FAST);
         until(&mut beats, |event| committed(event).filter(|(number, _)| *number == 2)).await;
     }
@@ -246,12 +239,14 @@ async fn each_refusal_and_lock_has_its_reason_and_ends_with_it() {
 
     // A missing table
     server.run(&["RENAME TABLE binpulse.heartbeat TO binpulse.away"]).await;
-    until(&mut beats, |event| failed(event).filter(|reason| *reason == Reason::SchemaMissing)).await;
+    until(&mut beats, |event| failed(event).filter(|reason| *reason == Reason::SchemaMissing))
+        .await;
     server.run(&["RENAME TABLE binpulse.away TO binpulse.heartbeat"]).await;
     until(&mut beats, committed).await;
 
     // A killed session
-    let rows = server.run(&["SELECT id FROM information_schema.processlist WHERE user = 'weak'"]).await;
+    let rows =
+        server.run(&["SELECT id FROM information_schema.processlist WHERE user = 'weak'"]).await;
     let id = rows[0].text(0).expect("an id");
     server.run(&[&format!("KILL {id}")]).await;
     until(&mut beats, failed).await;
@@ -319,7 +314,8 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
 async fn a_checkpoint_in_the_source_is_durable_and_fenced() {
     for name in ["mysql-9.7", "mysql-5.6", "mariadb-10.11"] {
         let (server, _) = start(name, &[]).await;
-        let place = |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
+        let place =
+            |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
         let mut expected = Checkpoint {
             stream: STREAM.into(),
             server_uuid: "a".into(),

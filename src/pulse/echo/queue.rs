@@ -63,7 +63,7 @@ impl Sqs {
         Self { client, url: url.into() }
     }
 
-    fn error(&self, action: &'static str, message: impl ToString) -> QueueError {
+    fn error(&self, action: &'static str, message: &dyn std::fmt::Display) -> QueueError {
         QueueError { queue: self.url.clone(), action, message: message.to_string() }
     }
 }
@@ -79,7 +79,7 @@ impl Queue for Sqs {
             .send();
         // The SDK's futures are large.
         let answer = Box::pin(answer).await;
-        let answer = answer.map_err(|error| self.error("receive", DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("receive", &DisplayErrorContext(error)))?;
         let received = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
             Some(Received {
                 body: message.body.unwrap_or_default(),
@@ -98,18 +98,18 @@ impl Queue for Sqs {
                 .id(index.to_string())
                 .receipt_handle(receipt)
                 .build()
-                .map_err(|error| self.error("delete", error))
+                .map_err(|error| self.error("delete", &error))
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let answer =
             self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = Box::pin(answer.send()).await;
-        let answer = answer.map_err(|error| self.error("delete", DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("delete", &DisplayErrorContext(error)))?;
         match answer.failed.first() {
             None => Ok(()),
             // It comes again and counts as a duplicate.
             Some(failed) => {
-                Err(self.error("delete", failed.message.as_deref().unwrap_or(&failed.code)))
+                Err(self.error("delete", &failed.message.as_deref().unwrap_or(&failed.code)))
             }
         }
     }

@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub(super) newest_commit_us: i64,
     pub(super) epoch: u64,
     pub(super) lanes: usize,
+    /// The sink's last words, when it has ended with an error.
+    pub(super) sink_error: Option<String>,
 }
 
 impl State {
@@ -64,6 +66,7 @@ impl State {
             newest_commit_us: 0,
             epoch: 0,
             lanes: 0,
+            sink_error: None,
         })))
     }
 

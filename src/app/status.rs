@@ -69,9 +69,8 @@ impl Desk {
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
-        let lag = (state.newest_commit_us > 0).then(|| {
-            (chrono::Utc::now().timestamp_micros() - state.newest_commit_us) as f64 / 1e6
-        });
+        let lag = (state.newest_commit_us > 0)
+            .then(|| (chrono::Utc::now().timestamp_micros() - state.newest_commit_us) as f64 / 1e6);
         Progress {
             read: state.read.clone(),
             delivered: state.delivered.clone(),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::pipeline::Witness;
-use crate::pulse::echo::Echo;
 use crate::pulse::book::Judged;
+use crate::pulse::echo::Echo;
 use crate::pulse::{Book, Event, Observer, Phase, Seen};
 use crate::telemetry::Metrics;
 

@@ -1,7 +1,7 @@
 //! Drafts become messages on a thread of their own: checksum, compression and base64 cost more than
 //! decoding does.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
@@ -39,7 +39,8 @@ pub(crate) struct Note {
 pub(crate) struct Config {
     pub(crate) seal: SealOptions,
     pub(crate) oversize: Oversize,
-    pub(crate) origin: Arc<Origin>,
+    /// Where the stream comes from; another after a failover.
+    pub(crate) origin: Arc<RwLock<Origin>>,
 }
 
 /// Starts the thread. It ends when the sender of drafts is gone, or the sink takes no more.
@@ -71,8 +72,10 @@ impl Sealing {
         while let Some(draft) = drafts.blocking_recv() {
             let (lane, kind) = (draft.lane().id, draft.kind());
             let destination = self.destinations.of(&draft);
-            let Config { origin, oversize, .. } = &self.config;
-            self.sealer.seal_within(draft, origin, &destination, *oversize, &mut sealed);
+            let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
+            let oversize = self.config.oversize;
+            self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
+            drop(origin);
             let messages = self.note(lane, kind, &mut sealed);
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.

@@ -13,7 +13,7 @@ use super::state::{Phase, State};
 use super::status::Desk;
 use super::store::AnyStore;
 use super::stream::{Opened, Stream, open_source};
-use super::vital::Vital;
+use super::vital::{Vital, open_echo};
 use crate::aws;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{Checkpoint, FileStore, Saving, Store, TableStore, Tracker};
@@ -25,7 +25,7 @@ use crate::pipeline::{
     Flow, FlowConfig, Notices, Parts, Pipeline, Saver, SealingConfig, spawn_sealing,
 };
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs, opener};
+use crate::pulse::echo::{EchoReader, Sqs};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::{Book, Reason, Recogniser, WriterConfig, schema};
 use crate::shutdown::{Drained, Stage, drain};
@@ -66,7 +66,6 @@ struct App {
     vital: Arc<Vital>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    loops: Loops,
     health: Arc<Health>,
     liveness: Liveness,
     shared: aws::Shared,
@@ -106,7 +105,7 @@ impl App {
         let instance = new_instance();
         let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
         let book = Book::new(&*instance, consumers, plan.pulse.periods.canary_deadline);
-        let vital = Vital::new(book);
+        let vital = Vital::new(book, state.clone());
         let gauge = feed.gauge().clone();
         let readings = readings(&plan, &state, &vital, &liveness, &gauge);
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
@@ -120,6 +119,7 @@ impl App {
             connector_version: env!("CARGO_PKG_VERSION"),
             snapshot: false,
         }));
+        let loops = Loops::default();
         let (drafts, to_seal) = mpsc::channel(DRAFTS_MAX);
         let (noted, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
@@ -136,10 +136,10 @@ impl App {
             metrics: Arc::clone(&metrics),
             witness: Arc::clone(&vital) as _,
             gauge: gauge.clone(),
+            beat: loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
         });
 
-        let loops = Loops::default();
         let readiness = Readiness::default();
         let desk = Desk {
             plan: Arc::clone(&plan),
@@ -167,7 +167,6 @@ impl App {
             vital,
             metrics,
             readiness,
-            loops,
             health,
             liveness,
             shared,
@@ -203,7 +202,6 @@ impl App {
         };
         pulse.tasks.spawn(side.run(pulse.stop.clone()));
 
-        let beat = self.loops.register("stream", LOOP_PAUSE_MAX);
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
         let outcome = self.stream.run(&stop, &reconnects, stays).await;
@@ -213,7 +211,7 @@ impl App {
         let delivered = self.stream.drain(Instant::now() + self.plan.grace).await;
         // The pipeline's end closes the way into the sink, which then ends by itself.
         drop(self.stream);
-        if drain(vec![pulse, sink, http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[pulse, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
         match (outcome, delivered) {
@@ -256,7 +254,7 @@ struct Side {
 impl Side {
     async fn run(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(Duration::from_millis(500));
-        let mut seen = crate::sink::health::Snapshot::default();
+        let mut seen = self.health.snapshot(Instant::now());
         loop {
             tokio::select! {
                 biased;
@@ -431,9 +429,9 @@ fn spawn_pulse(
     for (consumer, url) in &pulse.echoes {
         let reader = EchoReader {
             consumer: Arc::clone(consumer),
-            queue: Sqs::new(shared, sns.endpoint_url.as_deref(), url.as_str()),
+            queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
             stream: plan.stream.clone(),
-            open: opener(),
+            open: Arc::new(open_echo),
             observer: vital.observer(),
         };
         stage.tasks.spawn(reader.run(stage.stop.clone()));

@@ -20,7 +20,6 @@ use crate::pipeline::{Ended, Error, Pipeline};
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Liveness, Recovery, Replica, Start};
-use crate::telemetry::Beat;
 use crate::telemetry::status::Halted;
 
 /// Ceiling of the first pause between two dials, and of the last.
@@ -65,7 +64,7 @@ pub(super) async fn open_source(
             Err(error) => error,
         };
         let passes = match &error {
-            StartError::Source(error) => !matches!(error.recovery(), Recovery::Halt(_)),
+            StartError::Source { error } => !matches!(error.recovery(), Recovery::Halt(_)),
             StartError::Refused(_) => false,
         };
         let pause = backoff.pause(random());
@@ -84,11 +83,20 @@ pub(super) async fn open_source(
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
     /// The source's own words, with what to do.
-    #[error("source: {0}; {}", .0.remedy())]
-    Source(#[from] source::Error),
+    #[error("source: {error}; {}", .error.remedy())]
+    Source {
+        /// What happened.
+        error: source::Error,
+    },
     /// What `check` would say.
     #[error("the source is not set up for streaming:\n{}", .0.join("\n"))]
     Refused(Vec<String>),
+}
+
+impl From<source::Error> for StartError {
+    fn from(error: source::Error) -> Self {
+        Self::Source { error }
+    }
 }
 
 /// Where a checkpoint says to go on.
@@ -260,20 +268,16 @@ impl Stream {
     }
 
     async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Ended, Error> {
+        let wanted = self.place();
+        let (source, host, liveness) = (&self.source, self.host, &self.liveness);
+        let first = self.resolved.take();
         let dialling = async {
-            let resolved = match self.resolved.take() {
-                Some(resolved) => resolved,
-                None => {
-                    let wanted = self.place();
-                    let (host, resolved) =
-                        resume::resolve_any(&self.source, self.host, &wanted).await?;
-                    self.host = host;
-                    resolved
-                }
+            let (host, resolved) = match first {
+                Some(resolved) => (host, resolved),
+                None => resume::resolve_any(source, host, &wanted).await?,
             };
-            let replica =
-                Replica::connect(&self.source, self.host, &resolved.start, &self.liveness).await?;
-            Ok::<_, source::Error>((replica, resolved))
+            let replica = Replica::connect(source, host, &resolved.start, liveness).await?;
+            Ok::<_, source::Error>((host, replica, resolved))
         };
         // Messages on their way settle meanwhile.
         let mut dialled = None;
@@ -283,9 +287,10 @@ impl Stream {
                 result = dialling => dialled = Some(result),
             }
         };
-        self.pipeline.idle(waiting).await?;
+        Box::pin(self.pipeline.idle(waiting)).await?;
         let Some(dialled) = dialled else { return Ok(Ended::Stopped) };
-        let (mut replica, resolved) = dialled?;
+        let (host, mut replica, resolved) = dialled?;
+        self.host = host;
         let name = replica.identity().name();
         if name != resolved.server {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Error;
 use super::counts::Counts;
 use super::notices::{Delivered, Notices, Row};
 use super::progress::Progress;
+use super::{Error, Progress as Reached};
 use crate::change::{Change, GtidSet, Position, Table, Transaction};
 use crate::checkpoint::{self, Class, Tracker};
 use crate::decode::{self, Rows, Statement, Step, kind};
@@ -357,9 +357,15 @@ impl Flow {
         &mut self.packer
     }
 
-    /// Commit time of the newest transaction, microseconds since 1970 UTC; 0 before the first.
-    pub(super) fn newest_commit_us(&self) -> i64 {
-        self.newest_commit_us
+    /// How far everything has got.
+    pub(super) fn progress(&mut self) -> Reached {
+        Reached {
+            read: self.tracker.committed_place().position.clone(),
+            delivered: self.tracker.settled_place().position.clone(),
+            gtid_set: self.tracker.settled_gtids().to_string(),
+            newest_commit_us: self.newest_commit_us,
+            lanes: self.packer.lanes(),
+        }
     }
 
     pub(super) fn tell(&mut self, metrics: &Metrics) {

@@ -8,7 +8,7 @@
 //! This part does not know the pipeline. It gets from it the rows that [`recognise`] finds, and
 //! that messages settled.
 
-mod book;
+pub mod book;
 pub mod canary;
 pub mod config;
 pub mod echo;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use binpulse::checkpoint::{Checkpoint, Delta, Error, Place, Recovery, Store, TableConfig, TableStore};
 use binpulse::change::Position;
+use binpulse::checkpoint::{
+    Checkpoint, Delta, Error, Place, Recovery, Store, TableConfig, TableStore,
+};
 use binpulse::decode::{self, Decoder, Step};
 use binpulse::mysql::Session;
 use binpulse::pulse::canary::CanaryWalker;
@@ -259,12 +261,14 @@ async fn each_refusal_and_lock_has_its_reason_and_ends_with_it() {
 
     // A missing table
     server.run(&["RENAME TABLE binpulse.heartbeat TO binpulse.away"]).await;
-    until(&mut beats, |event| failed(event).filter(|reason| *reason == Reason::SchemaMissing)).await;
+    until(&mut beats, |event| failed(event).filter(|reason| *reason == Reason::SchemaMissing))
+        .await;
     server.run(&["RENAME TABLE binpulse.away TO binpulse.heartbeat"]).await;
     until(&mut beats, committed).await;
 
     // A killed session
-    let rows = server.run(&["SELECT id FROM information_schema.processlist WHERE user = 'weak'"]).await;
+    let rows =
+        server.run(&["SELECT id FROM information_schema.processlist WHERE user = 'weak'"]).await;
     let id = rows[0].text(0).expect("an id");
     server.run(&[&format!("KILL {id}")]).await;
     until(&mut beats, failed).await;
@@ -332,7 +336,8 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
 async fn a_checkpoint_in_the_source_is_durable_and_fenced() {
     for name in ["mysql-9.7", "mysql-5.6", "mariadb-10.11"] {
         let (server, _) = start(name, &[]).await;
-        let place = |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
+        let place =
+            |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
         let mut expected = Checkpoint {
             stream: STREAM.into(),
             server_uuid: "a".into(),

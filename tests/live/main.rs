@@ -1,4 +1,5 @@
 //! Tests against real servers, which they start and stop themselves.
 
+mod decode;
 mod source;
 mod types;

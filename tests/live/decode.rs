@@ -86,7 +86,10 @@ async fn a_stream_from_any_commit_on_says_what_the_files_say() {
         let mut files: Vec<_> = std::fs::read_dir(&server.data)
             .expect("the data folder")
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .filter(|file| file.starts_with("binlog.0") && !file.ends_with(".idx"))
+            .filter(|file| {
+                let number = file.strip_prefix("binlog.").unwrap_or("x");
+                number.bytes().all(|digit| digit.is_ascii_digit())
+            })
             .collect();
         files.sort();
         let mut decoder = Decoder::new(Config { contiguous: true, ..Config::default() });

@@ -399,6 +399,19 @@ fn decoder() -> Decoder {
     })
 }
 
+/// How heartbeats and canaries are written.
+pub(super) fn writer_config(plan: &Plan, instance: String) -> WriterConfig {
+    WriterConfig {
+        connect: plan.pulse.connect.clone(),
+        schema: plan.pulse.schema.clone(),
+        stream: plan.stream.clone(),
+        instance,
+        allowed_servers: Vec::new(),
+        write_deadline: plan.pulse.periods.write_deadline,
+        probe_timeout: plan.pulse.periods.probe_timeout,
+    }
+}
+
 fn spawn_pulse(
     plan: &Plan,
     instance: &str,
@@ -407,15 +420,7 @@ fn spawn_pulse(
     stage: &Stage,
 ) {
     let pulse = &plan.pulse;
-    let config = WriterConfig {
-        connect: pulse.connect.clone(),
-        schema: pulse.schema.clone(),
-        stream: plan.stream.clone(),
-        instance: instance.to_owned(),
-        allowed_servers: Vec::new(),
-        write_deadline: pulse.periods.write_deadline,
-        probe_timeout: pulse.periods.probe_timeout,
-    };
+    let config = writer_config(plan, instance.to_owned());
     if pulse.heartbeats {
         let interval = pulse.periods.heartbeat_interval;
         let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer());

@@ -1,10 +1,11 @@
 //! `run`: the service.
 
 use clap::{ArgMatches, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::{Exit, flags, logs, runtime};
 use crate::app::{self, Outcome, Plan};
-use crate::shutdown;
+use crate::shutdown::Signals;
 
 const LONG_ABOUT: &str = "\
 Streams the source's changes to the sink until SIGTERM or SIGINT, then delivers what is under way
@@ -28,14 +29,13 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let outcome = runtime.block_on(async {
-        let stop = match shutdown::on_signal() {
-            Ok(stop) => stop,
+        match stop_on_signal() {
+            Ok(stop) => Box::pin(app::run(plan, stop)).await,
             Err(error) => {
                 tracing::error!(%error, "can't listen for signals");
-                return Outcome::Bug;
+                Outcome::Bug
             }
-        };
-        Box::pin(app::run(plan, stop)).await
+        }
     });
     match outcome {
         Outcome::Stopped | Outcome::StoppedInHaste => Exit::Done,
@@ -57,4 +57,36 @@ pub(super) fn plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)
             None
         }
     }
+}
+
+/// The same for commands that have no use for a sink.
+pub(super) fn init_plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)> {
+    let values = flags::load(matches)?;
+    let sinkless = values.clone().with("sink.kind", "null").unwrap_or(values);
+    match Plan::new(&sinkless) {
+        Ok(plan) => Some((sinkless, plan)),
+        Err(errors) => {
+            for error in errors {
+                eprintln!("binpulse: {error}");
+            }
+            None
+        }
+    }
+}
+
+/// Cancelled by the first signal to stop. A second one ends the process at once: what is under way
+/// comes again from the checkpoint.
+pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::info!(signal, "asked to stop");
+        asked.cancel();
+        let signal = signals.next().await;
+        tracing::warn!(signal, "asked to stop at once");
+        std::process::exit(1);
+    });
+    Ok(stop)
 }

@@ -11,7 +11,8 @@ use super::schema::{Dialect, SchemaName};
 /// What the heartbeat writer and the canary walker have in common.
 #[derive(Debug, Clone)]
 pub struct WriterConfig {
-    /// Where and how to log in: the primary, not a replica.
+    /// Where and how to log in: the primary, not a replica. Its deadlines are not used;
+    /// `probe_timeout` is.
     pub connect: ConnectOptions,
     /// The schema.
     pub schema: SchemaName,
@@ -26,6 +27,17 @@ pub struct WriterConfig {
     pub write_deadline: Duration,
     /// For one question to the server (B).
     pub probe_timeout: Duration,
+}
+
+impl WriterConfig {
+    /// Login with the deadlines of a question: a task's turn must end soon whatever the server does.
+    pub(super) fn probing(&self) -> ConnectOptions {
+        ConnectOptions {
+            connect_timeout: self.probe_timeout,
+            query_timeout: self.probe_timeout,
+            ..self.connect.clone()
+        }
+    }
 }
 
 /// What a server says of itself.
@@ -71,7 +83,7 @@ impl Writer {
     /// Logs in, refuses accounts whose writes would prove nothing, and bounds the waits for locks
     /// on the server's side: these end a statement for good, which a deadline of ours does not.
     pub async fn connect(config: &WriterConfig) -> Result<Self, Refusal> {
-        let mut session = Session::connect(&config.connect).await?;
+        let mut session = Session::connect(&config.probing()).await?;
         let row = session.query_first("SELECT @@version").await?;
         let dialect = Dialect::of_version(&row.and_then(|row| row.text(0)).unwrap_or_default());
         let mut writer = Self { session, dialect };

@@ -14,11 +14,11 @@ use binpulse::pulse::canary::CanaryWalker;
 use binpulse::pulse::heartbeat::HeartbeatWriter;
 use binpulse::pulse::schema::{self, Dialect, SchemaName};
 use binpulse::pulse::{Event, Observer, Phase, Reason, Recogniser, Seen, WriterConfig};
-use binpulse::source::{Config, Deadlines, Liveness, Replica, Start};
+use binpulse::source::{Liveness, Replica, Start};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::source_server::{Server, gtid_options, tls_off};
+use super::source::server::{Server, gtid_options};
 
 const STREAM: &str = "shop \u{2603}";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,20 +111,7 @@ const FAST: Duration = Duration::from_millis(100);
 
 /// Reads the stream until `enough`, and gives what was seen of binpulse's rows.
 async fn read_stream(server: &Server, mut enough: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
-    let config = Config {
-        hosts: vec![server.host()],
-        user: "rep".into(),
-        password: binpulse::mysql::Secret::new("rep-pw"),
-        tls: tls_off(),
-        stream: STREAM.into(),
-        server_id: None,
-        replica_uuid: None,
-        report_host: "binpulse-test".into(),
-        report_port: 9187,
-        heartbeat_period: Duration::from_millis(250),
-        send_timeout: Config::SEND_TIMEOUT,
-        deadlines: Deadlines { first_event: Duration::from_secs(30), ..Deadlines::default() },
-    };
+    let config = super::source::config(server, "rep");
     let begin = Position::new("binlog.000001", 4);
     let liveness = Liveness::new();
     let mut replica = Replica::connect(&config, 0, &Start::Position(begin.clone()), &liveness)

@@ -1,5 +1,5 @@
-//! Tests against real servers, which they start and stop themselves.
+//! Against real servers: one binary for everything that needs one. Each module says which versions
+//! its tests run on.
 
-mod pulse;
+mod decode;
 mod source;
-mod types;

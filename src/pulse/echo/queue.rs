@@ -1,10 +1,13 @@
 //! A queue of echoed messages.
 
 use std::future::Future;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
+
+use crate::aws;
 
 /// Messages in one answer: SQS's limit.
 const MESSAGES_MAX: i32 = 10;
@@ -58,6 +61,19 @@ pub struct Sqs {
 }
 
 impl Sqs {
+    /// Reads the queue at `url` with the service's common AWS configuration; `endpoint_url` stands
+    /// for the service's own endpoint. Its region is in the URL where it is a real queue's.
+    pub fn connect(shared: &aws::Shared, endpoint_url: Option<&str>, url: &str) -> Self {
+        let wait = Duration::from_secs(WAIT_SECONDS.unsigned_abs().into());
+        let deadlines = aws::Deadlines {
+            connect: aws::Deadlines::default().connect,
+            read: wait + aws::Deadlines::default().read,
+            operation: wait + aws::Deadlines::default().operation,
+        };
+        let sdk = shared.service(endpoint_url, region_of(url), deadlines);
+        Self::new(Client::new(&sdk), url)
+    }
+
     /// Reads the queue at `url`.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
@@ -66,6 +82,12 @@ impl Sqs {
     fn error(&self, action: &'static str, message: &dyn std::fmt::Display) -> QueueError {
         QueueError { queue: self.url.clone(), action, message: message.to_string() }
     }
+}
+
+/// The region in a queue's URL, `https://sqs.eu-west-1.amazonaws.com/...`; `None` elsewhere.
+fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://sqs.")?;
+    host.split_once(".amazonaws.").map(|(region, _)| region)
 }
 
 impl Queue for Sqs {

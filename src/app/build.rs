@@ -121,18 +121,18 @@ impl App {
         }));
         let loops = Loops::default();
         let (drafts, to_seal) = mpsc::channel(DRAFTS_MAX);
-        let (noted, notes) = mpsc::unbounded_channel();
+        let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let sealing =
             SealingConfig { seal: plan.seal, oversize: plan.oversize, origin: Arc::clone(&origin) };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
-        let (saver, _saving) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
+        let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
             flow: flow(&plan, &checkpoint, &opened, body_bytes_max),
             drafts,
-            notes,
+            notes: sealing_notes,
             settlements,
-            saver,
+            saver: checkpointing,
             metrics: Arc::clone(&metrics),
             witness: Arc::clone(&vital) as _,
             gauge: gauge.clone(),
@@ -240,7 +240,7 @@ const RECONNECT_REASONS: [&str; 14] = [
 ];
 
 /// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-const LOOP_PAUSE_MAX: Duration = Duration::from_secs(60);
+const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// The small regular duties beside the stream.
 struct Side {
@@ -289,7 +289,7 @@ impl Side {
 async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
     Ok(match &plan.checkpoint.file {
         Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
-        None => AnyStore::Table(
+        None => AnyStore::Table(Box::new(
             TableStore::open(TableConfig {
                 connect: plan.pulse.connect.clone(),
                 table: plan.pulse.schema.table(schema::CHECKPOINT),
@@ -298,7 +298,7 @@ async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
                 owner_name: new_instance(),
             })
             .await?,
-        ),
+        )),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::checkpoint::{Checkpoint, Delta, Error, FileStore, Store, TableStore};
 /// A store chosen by the configuration.
 pub(super) enum AnyStore {
     File(FileStore),
-    Table(TableStore),
+    Table(Box<TableStore>),
 }
 
 impl Store for AnyStore {

@@ -78,8 +78,8 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         printer: Printer::new(io::stdout().lock(), filter),
         is_first: true,
     };
-    let files = matches.get_many::<String>("file").into_iter().flatten();
-    let outcome = files.map(|file| decoding.file(file)).collect::<Result<(), _>>();
+    let mut files = matches.get_many::<String>("file").into_iter().flatten();
+    let outcome = files.try_for_each(|file| decoding.file(file));
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
     match (outcome, flushed) {

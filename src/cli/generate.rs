@@ -1,5 +1,6 @@
 //! `completions`, `man` and `settings`: what is made from the command line's own description.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -71,7 +72,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Exit {
                 format!("  # {origin}")
             }
         };
-        text.push_str(&format!("{key} = {value}{origin}\n"));
+        writeln!(text, "{key} = {value}{origin}").expect(FITS);
     }
     print(text.as_bytes())
 }
@@ -89,23 +90,30 @@ pub fn reference() -> String {
         let (own, _) = setting.section_and_name();
         if own != section {
             section = own;
-            text.push_str(&format!(
+            write!(
+                text,
                 "\n## {section}\n\n| key | flag, environment | value | default | what it is |\n\
                  | --- | --- | --- | --- | --- |\n"
-            ));
+            )
+.expect(FITS);
         }
         let default = setting.default.map_or(String::new(), |default| format!("`{default}`"));
-        text.push_str(&format!(
-            "| `{}` | `{}`<br>`{}` | {} | {default} | {} |\n",
+        writeln!(
+            text,
+            "| `{}` | `{}`<br>`{}` | {} | {default} | {} |",
             setting.key,
             setting.flag(),
             setting.env(),
             setting.kind,
             setting.help.replace('|', "\\|"),
-        ));
+        )
+        .expect(FITS);
     }
     text
 }
+
+/// Why writing to a string can't fail.
+const FITS: &str = "a String takes any text";
 
 /// Writes to standard output; a reader that has gone away is not an error.
 fn print(bytes: &[u8]) -> Exit {

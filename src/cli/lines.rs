@@ -17,7 +17,6 @@ pub(super) struct Printer<W> {
     filter: Filter,
     space: Space,
     text: Vec<u8>,
-    printed: u64,
 }
 
 /// Why printing ended.
@@ -40,19 +39,7 @@ impl Error {
 
 impl<W: Write> Printer<W> {
     pub(super) fn new(output: W, filter: Filter) -> Self {
-        Self {
-            output,
-            lines: Lines::default(),
-            filter,
-            space: Space::default(),
-            text: Vec::new(),
-            printed: 0,
-        }
-    }
-
-    /// Lines printed so far.
-    pub(super) fn printed(&self) -> u64 {
-        self.printed
+        Self { output, lines: Lines::default(), filter, space: Space::default(), text: Vec::new() }
     }
 
     /// Prints what a step has to say.
@@ -63,7 +50,6 @@ impl<W: Write> Printer<W> {
                 let text = statement.text();
                 let (transaction, position) = (statement.transaction, statement.position);
                 self.lines.schema(statement.database, &text, transaction, position, &mut self.text);
-                self.printed += 1;
             }
             Step::Begin(_)
             | Step::Commit(_)
@@ -88,7 +74,6 @@ impl<W: Write> Printer<W> {
                 Route::Publish | Route::Skip => change,
             };
             self.lines.change(table, transaction, position, &seen, &mut self.text);
-            self.printed += 1;
             if self.text.len() >= WRITE_BYTES {
                 self.output.write_all(&self.text)?;
                 self.text.clear();

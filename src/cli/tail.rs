@@ -86,7 +86,7 @@ async fn print(mut plan: Plan) -> Exit {
                 return Exit::Unavailable;
             }
         };
-        let printed = (|| {
+        let taken = (|| {
             let mut steps = decoder.feed(event)?;
             while let Some(step) = steps.next()? {
                 printer.step(step)?;
@@ -94,7 +94,7 @@ async fn print(mut plan: Plan) -> Exit {
             Ok::<_, super::lines::Error>(())
         })();
         let flushed = if replica.buffered() { Ok(()) } else { printer.flush() };
-        match printed.and(flushed) {
+        match taken.and(flushed) {
             Ok(()) => {}
             Err(error) if error.is_closed_pipe() => return Exit::Done,
             Err(error) => {

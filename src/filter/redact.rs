@@ -277,10 +277,8 @@ mod tests {
             let image = Image::new(&slots, b"42", &[]);
             let change = Change { op: Op::Delete, row: 0, before: Some(image), after: None };
             let mut space = Space::default();
-            match redaction.apply(&change, &mut space).before.expect("before").cell(1) {
-                Cell::Text(text) => Some(text.to_vec()),
-                _ => None,
-            }
+            let cell = redaction.apply(&change, &mut space).before.expect("before").cell(1);
+            if let Cell::Text(text) = cell { Some(text.to_vec()) } else { None }
         };
         let text = Slot::Span { kind: BytesKind::Text, area: Area::Event, start: 0, end: 2 };
         assert_eq!(hash_of(Slot::Int(42)), hash_of(text));

@@ -250,7 +250,7 @@ impl Pipeline {
                 self.count_settled(id, at);
                 self.parts.flow.tracker_mut().settled(unit)?;
             }
-            Some(Settlement::Failed { message, error }) => self.refused(*message, error)?,
+            Some(Settlement::Failed { message, error }) => self.refused(&message, error)?,
         }
         self.published();
         self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
@@ -274,7 +274,7 @@ impl Pipeline {
     }
 
     /// Puts a message aside for good, or halts.
-    fn refused(&mut self, message: Message, refusal: Refusal) -> Result<(), Error> {
+    fn refused(&mut self, message: &Message, refusal: Refusal) -> Result<(), Error> {
         let Some(quarantine) = &mut self.parts.quarantine else {
             return Err(Error::Refused {
                 lane: message.lane_key.to_string(),
@@ -283,7 +283,7 @@ impl Pipeline {
             });
         };
         // On the disk before the checkpoint may pass it.
-        tokio::task::block_in_place(|| quarantine.put(&message, &refusal, SystemTime::now()))?;
+        tokio::task::block_in_place(|| quarantine.put(message, &refusal, SystemTime::now()))?;
         self.parts.metrics.quarantined_messages_total.inc();
         tracing::error!(
             lane = %message.lane_key,

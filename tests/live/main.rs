@@ -2,4 +2,6 @@
 //! its tests run on.
 
 mod decode;
+mod pulse;
 mod source;
+mod types;

@@ -105,7 +105,8 @@ mod tests {
         let mut before = Sequences::default();
         let lane = before.lane("shop.orders#0");
         assert_eq!([before.number(lane), before.number(lane)], [1, 2]);
-        let mut after = Sequences::restored(before.take_moved());
+        let mut after =
+            Sequences::restored(before.take_moved().into_iter().map(|(_, key, next)| (key, next)));
         let lane = after.lane("shop.orders#0");
         assert_eq!(after.key(lane).map(|key| &**key), Some("shop.orders#0"));
         assert_eq!(after.number(lane), 3);
@@ -118,7 +119,8 @@ mod tests {
         let lane = sequences.lane("b#0");
         sequences.number(lane);
         sequences.number(lane);
-        assert_eq!(sequences.take_moved(), [("b#0".into(), 8)]);
+        let moved = sequences.take_moved().into_iter().map(|(_, key, next)| (key, next));
+        assert_eq!(moved.collect::<Vec<(Arc<str>, u64)>>(), [("b#0".into(), 8)]);
         assert!(sequences.take_moved().is_empty());
     }
 }

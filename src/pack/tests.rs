@@ -319,7 +319,11 @@ fn a_restart_numbers_the_same_rows_the_same_however_they_are_packed() {
         (numbered, moved)
     };
     let (whole, checkpoint) = number(0, Sequences::default(), 7);
-    let (again, _) = number(17, Sequences::restored(checkpoint), 3);
+    let (again, _) = number(
+        17,
+        Sequences::restored(checkpoint.into_iter().map(|(_, key, next)| (key, next))),
+        3,
+    );
     assert_eq!(again, whole[17..]);
 }
 

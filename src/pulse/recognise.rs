@@ -245,8 +245,7 @@ mod tests {
             }
             Value::Json(text) => span(BytesKind::Json, text.as_bytes()),
             Value::Bytes(bytes) => span(BytesKind::Bytes, bytes),
-            Value::Point(..) => Slot::Absent,
-            Value::Vector(_) => Slot::Absent,
+            Value::Point(..) | Value::Vector(_) => Slot::Absent,
         });
     }
 
@@ -262,8 +261,12 @@ mod tests {
 
     fn recognise(table: &Table, op: Op, before: &[Value], after: &[Value]) -> Option<Seen> {
         let mut buffer = RowBuffer::default();
-        before.iter().for_each(|cell| push(&mut buffer.before, &mut buffer.scratch, cell));
-        after.iter().for_each(|cell| push(&mut buffer.after, &mut buffer.scratch, cell));
+        for cell in before {
+            push(&mut buffer.before, &mut buffer.scratch, cell);
+        }
+        for cell in after {
+            push(&mut buffer.after, &mut buffer.scratch, cell);
+        }
         let image = |slots: &'_ [Slot]| !slots.is_empty();
         let change = Change {
             op,

@@ -95,7 +95,7 @@ mod tests {
     fn a_loop_that_stands_still_is_named_until_it_ends() {
         let loops = Loops::default();
         let reader = loops.register("reader", Duration::from_secs(5));
-        let _slow = loops.register("saver", Duration::from_secs(60));
+        let _slow = loops.register("saver", Duration::from_mins(1));
         let now = Instant::now();
         assert_eq!(loops.stuck(now), []);
 

@@ -204,12 +204,18 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
     let events = events.lock().expect("one thread");
     let words: Vec<_> = events
         .iter()
-        .map(|event| match event {
-            Event::EchoRead { messages, .. } => format!("read {messages}"),
-            Event::Echoed { number, .. } => format!("echo {number}"),
-            Event::EchoIgnored { kind, .. } => (*kind).to_owned(),
-            Event::EchoFailed { message, .. } => message.clone(),
-            other => panic!("{other:?}"),
+        .map(|event| {
+            if let Event::EchoRead { messages, .. } = event {
+                format!("read {messages}")
+            } else if let Event::Echoed { number, .. } = event {
+                format!("echo {number}")
+            } else if let Event::EchoIgnored { kind, .. } = event {
+                (*kind).to_owned()
+            } else if let Event::EchoFailed { message, .. } = event {
+                message.clone()
+            } else {
+                panic!("{event:?}")
+            }
         })
         .collect();
     let expected = [

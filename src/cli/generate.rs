@@ -95,7 +95,7 @@ pub fn reference() -> String {
                 "\n## {section}\n\n| key | flag, environment | value | default | what it is |\n\
                  | --- | --- | --- | --- | --- |\n"
             )
-.expect(FITS);
+            .expect(FITS);
         }
         let default = setting.default.map_or(String::new(), |default| format!("`{default}`"));
         writeln!(

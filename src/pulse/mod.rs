@@ -1,1 +1,3 @@
 //! pulse
+
+pub mod verdict;

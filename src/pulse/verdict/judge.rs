@@ -152,6 +152,7 @@ impl Judge {
                 self.sql.answered(at);
                 self.writes.polled(&poll);
                 let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
+                self.history.confirm(executed, purged, self.ledger.received());
                 if self.identity.agrees(parameters) {
                     self.history.read(at, executed, purged, self.ledger.received());
                 }

@@ -21,6 +21,8 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub struct LookPlan {
     looked_at: Option<Instant>,
+    /// The last look on suspicion: a routine one just before a fault must not put it off.
+    burst_at: Option<Instant>,
     redialled_at: Option<Instant>,
 }
 
@@ -37,11 +39,14 @@ impl LookPlan {
         let over = |last: Option<Instant>, spacing: Duration| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
         };
-        let spacing = if suspicion { BURST_SPACING } else { parameters.probe_interval };
-        let look = over(self.looked_at, spacing);
+        let burst = suspicion && over(self.burst_at, BURST_SPACING);
+        let look = burst || over(self.looked_at, parameters.probe_interval);
         let redial = silent && over(self.redialled_at, BURST_SPACING);
         if look {
             self.looked_at = Some(now);
+        }
+        if look && suspicion {
+            self.burst_at = Some(now);
         }
         if redial {
             self.redialled_at = Some(now);
@@ -66,7 +71,7 @@ mod tests {
                 looks.push(second);
             }
         }
-        assert_eq!(looks, [0, 5, 10, 25]);
+        assert_eq!(looks, [0, 3, 8, 13, 28]);
     }
 
     #[test]

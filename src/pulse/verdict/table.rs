@@ -127,13 +127,23 @@ pub const TABLE: [Row; 21] = [
     ),
     row(State::SinkStalled, When::False(Condition::SinkMoves), Exit::Acknowledgements(2)),
     row(State::HeartbeatLost, When::False(Condition::HeartbeatSeen), Exit::RoundTrips(2)),
-    // The exit rule of both, lag below 15 s for 10 s, lies in the condition.
+    // The exit rule of both, lag below 15 s for 10 s, lies in the condition. Catching up is no
+    // fault and so hides none: canaries that were acknowledged are owed however late the rest is.
     row(
         State::CatchingUp,
-        When::All(&[When::False(Condition::LagSmall), When::True(Condition::LagShrinks)]),
+        When::All(&[
+            When::False(Condition::LagSmall),
+            When::True(Condition::LagShrinks),
+            When::NotFalse(Condition::CanariesArrive),
+            When::NotFalse(Condition::CheckpointAdvances),
+        ]),
         Exit::AtOnce,
     ),
-    row(State::Lagging, When::False(Condition::LagSmall), Exit::AtOnce),
+    row(
+        State::Lagging,
+        When::All(&[When::False(Condition::LagSmall), When::NotTrue(Condition::LagShrinks)]),
+        Exit::AtOnce,
+    ),
     row(State::CanaryLost, When::False(Condition::CanariesArrive), Exit::Echoes(2)),
     row(State::CheckpointStuck, When::False(Condition::CheckpointAdvances), Exit::AtOnce),
     Row {

@@ -84,6 +84,27 @@ impl HistoryEvidence {
         }
     }
 
+    /// The state poll answered after a dump was refused: the server lives, and says what it has.
+    /// That confirms the refusal unless its sets contradict it.
+    pub(in super::super) fn confirm(
+        &mut self,
+        executed: Option<&GtidSet>,
+        purged: Option<&GtidSet>,
+        received: &GtidSet,
+    ) {
+        let Some((_, reason, what)) = self.sign.take_if(|(_, reason, _)| {
+            let contradicted = match (reason, executed, purged) {
+                (Reason::Purged, _, Some(purged)) => purged.is_subset_of(received),
+                (Reason::Diverged, Some(executed), _) => received.is_subset_of(executed),
+                _ => false,
+            };
+            !(contradicted && !received.is_empty())
+        }) else {
+            return;
+        };
+        self.lost.get_or_insert((reason, what));
+    }
+
     pub(in super::super) fn suspected(&self) -> bool {
         self.sign.is_some() && self.lost.is_none()
     }

@@ -10,6 +10,8 @@ use crate::pulse::verdict::{Condition, Conditions, LagSample, Parameters, Status
 /// Span over which a trend is judged, at least and at most.
 const TREND_MIN: Duration = Duration::from_secs(5);
 const TREND_MAX: Duration = Duration::from_secs(10);
+/// Rise beyond that of the time that passed which is no noise.
+const JUMP: Duration = Duration::from_secs(2);
 /// Samples kept; one per tick fills the longest trend.
 const SAMPLES_MAX: usize = 64;
 
@@ -27,6 +29,16 @@ impl LagEvidence {
         sample: LagSample,
         parameters: &Parameters,
     ) {
+        let jumped = self.samples.back().is_some_and(|(last_at, last)| {
+            let elapsed = at.saturating_duration_since(*last_at);
+            let before = last.lag.unwrap_or_default();
+            sample.lag.is_some_and(|lag| lag > before + elapsed + JUMP)
+        });
+        if jumped {
+            // Lag grows by a second per second at most; what jumps is another backlog, with a trend
+            // of its own.
+            self.samples.clear();
+        }
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
         }

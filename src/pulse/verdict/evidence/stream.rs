@@ -24,6 +24,8 @@ pub(in super::super) struct StreamEvidence {
     down: bool,
     /// When our own deadline on bytes ended a connection; until bytes come.
     silent_at: Option<Instant>,
+    /// Bytes came since; the silence is judged once all the same, however short the redial was.
+    healed: bool,
     sample: Option<(Instant, StreamSample)>,
     redialled_at: Option<Instant>,
 }
@@ -64,6 +66,10 @@ impl StreamEvidence {
             return;
         }
         self.suspected_at.get_or_insert(at);
+        if matches!(failure, StreamFailure::Purged | StreamFailure::Diverged) {
+            // The connection is fine, the position is not: that is judged elsewhere.
+            return;
+        }
         if self.failures.len() == FAILURES_MAX {
             self.failures.pop_front();
         }
@@ -80,9 +86,7 @@ impl StreamEvidence {
         let before = self.sample.replace((at, sample)).map(|(_, before)| before);
         let received = before.is_none_or(|before| before.bytes != sample.bytes);
         if let Some(last) = sample.last_receive.filter(|_| received) {
-            if self.silent_at.is_some_and(|silent| last > silent) {
-                self.silent_at = None;
-            }
+            self.healed |= self.silent_at.is_some_and(|silent| last > silent);
             obligations.clear(Obligation::StreamBytes);
             if let Some(since) = self.connected_since {
                 let waits = parameters.receive_deadline;
@@ -224,21 +228,23 @@ impl StreamEvidence {
     }
 
     fn judge_bytes(
-        &self,
+        &mut self,
         now: Instant,
         parameters: &Parameters,
         obligations: &Obligations,
         sql: &SqlEvidence,
         conditions: &mut Conditions,
     ) {
-        let half = parameters.receive_deadline / 2;
+        // From then on silence is not what a healthy stream does, and a look tells something.
+        let healthy = parameters.protocol_heartbeat;
         let silent = self.silent_at.map(|at| {
             let waited = now.saturating_duration_since(at);
-            (waited + parameters.receive_deadline, at.checked_sub(half).unwrap_or(at))
+            let began = at.checked_sub(parameters.receive_deadline).unwrap_or(at);
+            (waited + parameters.receive_deadline, began + healthy)
         });
         let overdue = obligations
             .overdue(Obligation::StreamBytes, now)
-            .map(|open| (open.age, open.began + half));
+            .map(|open| (open.age, open.began + healthy));
         let (status, because) = match silent.or(overdue) {
             Some((age, suspected_at))
                 if sql.looked_since(suspected_at)
@@ -253,6 +259,9 @@ impl StreamEvidence {
             None => self.flow(now, parameters),
         };
         conditions.set(now, Condition::StreamBytes, status, because);
+        if std::mem::take(&mut self.healed) {
+            self.silent_at = None;
+        }
     }
 
     fn flow(&self, now: Instant, parameters: &Parameters) -> (Status, String) {

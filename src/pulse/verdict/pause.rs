@@ -23,7 +23,7 @@ pub enum Pause {
 }
 
 /// Watches our own ticks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PauseWatch {
     last: Option<(Instant, Clocks)>,
     runtime: Option<Instant>,
@@ -34,7 +34,7 @@ pub struct PauseWatch {
 impl PauseWatch {
     /// Has seen nothing yet.
     pub fn new() -> Self {
-        Self { last: None, runtime: None, count: 0 }
+        Self::default()
     }
 
     /// A tick of the verdict loop.
@@ -92,7 +92,7 @@ mod tests {
     fn each_clock_tells_its_own_kind_of_pause() {
         assert_eq!(second_tick(1, 1, 10_001), Pause::None);
         assert_eq!(second_tick(3, 3, 10_003), Pause::None);
-        assert_eq!(second_tick(60, 60, 10_060), Pause::Frozen(Duration::from_secs(60)));
+        assert_eq!(second_tick(60, 60, 10_060), Pause::Frozen(Duration::from_mins(1)));
         assert_eq!(second_tick(1, 61, 10_061), Pause::Frozen(Duration::from_secs(61)));
         assert_eq!(second_tick(1, 1, 10_301), Pause::Stepped);
         assert_eq!(second_tick(1, 1, 9_701), Pause::Stepped);

@@ -20,10 +20,10 @@ pub struct Plan {
 /// Remembers what was done.
 #[derive(Debug, Default)]
 pub struct LookPlan {
-    looked_at: Option<Instant>,
+    looked: Option<Instant>,
     /// The last look on suspicion: a routine one just before a fault must not put it off.
-    burst_at: Option<Instant>,
-    redialled_at: Option<Instant>,
+    burst: Option<Instant>,
+    redialled: Option<Instant>,
 }
 
 impl LookPlan {
@@ -39,17 +39,17 @@ impl LookPlan {
         let over = |last: Option<Instant>, spacing: Duration| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
         };
-        let burst = suspicion && over(self.burst_at, BURST_SPACING);
-        let look = burst || over(self.looked_at, parameters.probe_interval);
-        let redial = silent && over(self.redialled_at, BURST_SPACING);
+        let burst = suspicion && over(self.burst, BURST_SPACING);
+        let look = burst || over(self.looked, parameters.probe_interval);
+        let redial = silent && over(self.redialled, BURST_SPACING);
         if look {
-            self.looked_at = Some(now);
+            self.looked = Some(now);
         }
         if look && suspicion {
-            self.burst_at = Some(now);
+            self.burst = Some(now);
         }
         if redial {
-            self.redialled_at = Some(now);
+            self.redialled = Some(now);
         }
         Plan { look, redial }
     }

@@ -6,7 +6,7 @@ use crate::change::GtidSet;
 use crate::pulse::verdict::{Condition, Conditions, Reason, Status, StreamFailure};
 
 /// How long one sign waits for a second one.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(60);
+const CONFIRM_WITHIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(in super::super) struct HistoryEvidence {
@@ -39,7 +39,19 @@ impl HistoryEvidence {
             StreamFailure::Diverged => {
                 (Reason::Diverged, "the source lacks transactions that we have received")
             }
-            _ => return,
+            StreamFailure::Ended
+            | StreamFailure::Silent
+            | StreamFailure::Timeout
+            | StreamFailure::Refused
+            | StreamFailure::Reset
+            | StreamFailure::Dns
+            | StreamFailure::Tls
+            | StreamFailure::Auth
+            | StreamFailure::Denied
+            | StreamFailure::TooManyConnections
+            | StreamFailure::Offline
+            | StreamFailure::DuplicateReplica
+            | StreamFailure::Other(_) => return,
         };
         self.sign(at, reason, what.to_owned());
     }
@@ -98,7 +110,7 @@ impl HistoryEvidence {
                 (Reason::Diverged, Some(executed), _) => received.is_subset_of(executed),
                 _ => false,
             };
-            !(contradicted && !received.is_empty())
+            !contradicted || received.is_empty()
         }) else {
             return;
         };

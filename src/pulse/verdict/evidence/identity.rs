@@ -6,21 +6,44 @@ use super::seconds;
 use crate::change::Uuid;
 use crate::pulse::verdict::{Condition, Conditions, Parameters, Status, Topology};
 
+/// A connection's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Server {
+    /// Not connected yet.
+    #[default]
+    Unknown,
+    /// It has no UUID: not a MySQL of 5.6 or newer.
+    Nameless,
+    Named(Uuid),
+}
+
+impl Server {
+    fn new(server: Option<Uuid>) -> Self {
+        server.map_or(Self::Nameless, Self::Named)
+    }
+
+    fn uuid(self) -> Option<Uuid> {
+        match self {
+            Self::Named(uuid) => Some(uuid),
+            Self::Unknown | Self::Nameless => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(in super::super) struct IdentityEvidence {
-    /// `Some(None)`: connected, to a server without a UUID.
-    stream: Option<Option<Uuid>>,
-    writer: Option<Option<Uuid>>,
+    stream: Server,
+    writer: Server,
     mismatch_since: Option<Instant>,
 }
 
 impl IdentityEvidence {
     pub(in super::super) fn stream(&mut self, server: Option<Uuid>) {
-        self.stream = Some(server);
+        self.stream = Server::new(server);
     }
 
     pub(in super::super) fn writer(&mut self, server: Option<Uuid>) {
-        self.writer = Some(server);
+        self.writer = Server::new(server);
     }
 
     /// Whether both are not known to differ.
@@ -29,7 +52,7 @@ impl IdentityEvidence {
     }
 
     fn mismatch(&self, parameters: &Parameters) -> Option<String> {
-        let (stream, writer) = (self.stream.flatten(), self.writer.flatten());
+        let (stream, writer) = (self.stream.uuid(), self.writer.uuid());
         let allowed = &parameters.allowed_servers;
         let stranger =
             [stream, writer].into_iter().flatten().find(|server| !allowed.contains(server));
@@ -63,15 +86,17 @@ impl IdentityEvidence {
         } else {
             self.mismatch_since = None;
             match (self.stream, self.writer) {
-                (Some(Some(server)), Some(Some(_))) => {
+                (Server::Named(server), Server::Named(_)) => {
                     (Status::True, format!("stream and heartbeats are at server {server}"))
                 }
-                (Some(_), Some(_)) => (
+                (Server::Unknown, _) | (_, Server::Unknown) => {
+                    (Status::Unknown, "the servers are not known yet".to_owned())
+                }
+                (Server::Nameless, _) | (_, Server::Nameless) => (
                     // The condition on heartbeats proves the rest: the rows come back.
                     Status::True,
                     "the server has no UUID; that its rows come back tells who it is".to_owned(),
                 ),
-                _ => (Status::Unknown, "the servers are not known yet".to_owned()),
             }
         };
         conditions.set(now, Condition::SourceMatches, status, because);

@@ -269,13 +269,13 @@ impl StreamEvidence {
             return (Status::Unknown, "nothing was received yet".to_owned());
         };
         let age = now.saturating_duration_since(at);
-        let lost = self.lost_at.map(|lost| now.saturating_duration_since(lost));
+        let gone = self.lost_at.map(|at| now.saturating_duration_since(at));
         match sample.last_receive {
             _ if age > parameters.evidence_grace => {
                 (Status::Unknown, format!("no report of the reader for {}", seconds(age)))
             }
             None => (Status::Unknown, "nothing was received yet".to_owned()),
-            Some(_) if lost.is_some_and(|lost| lost > FAILURE_WINDOW) => {
+            Some(_) if gone.is_some_and(|gone| gone > FAILURE_WINDOW) => {
                 (Status::Unknown, "there is no replication connection".to_owned())
             }
             Some(last) => {

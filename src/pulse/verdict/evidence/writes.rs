@@ -120,10 +120,6 @@ impl WriteEvidence {
         self.last_failure = None;
     }
 
-    pub(in super::super) fn last_failure(&self) -> Option<WriteFailure> {
-        self.last_failure
-    }
-
     /// Whether a write is late or was refused.
     pub(in super::super) fn suspected(&self) -> bool {
         self.blocked.is_some() || self.last_failure.is_some()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::world::{Faults, Load, Sns, World};
 use crate::pulse::verdict::{
     Condition, Grade, Observation, ParameterError, Parameters, ProbeFailure, SinkFailure, State,
-    Status, StreamFailure,
+    Status, StreamFailure, WriteFailure,
 };
 
 #[test]
@@ -107,7 +107,7 @@ fn when_all_tasks_fall_silent_the_verdict_is_not_kept() {
 fn a_consumer_in_maintenance_is_not_missed_until_it_expires() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
-    let until = Some(world.now + Duration::from_secs(120));
+    let until = Some(world.now + Duration::from_mins(2));
     world.tell(Observation::Maintenance { consumer: Arc::from("search"), until });
     world.faults.lost = vec!["search"];
     world.run(119.0);
@@ -146,11 +146,7 @@ fn a_verdict_names_its_evidence_hop_and_next_step() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.faults = Faults {
-        writes: Some((
-            crate::pulse::verdict::WriteFailure::LockWait,
-            crate::pulse::verdict::WriteFailure::LockWait,
-            false,
-        )),
+        writes: Some((WriteFailure::LockWait, WriteFailure::LockWait, false)),
         writer_state: Some("Waiting for global read lock"),
         ..Faults::default()
     };
@@ -186,4 +182,68 @@ fn parameters_that_contradict_one_another_are_refused_by_name_and_value() {
     let error = refused(Parameters { canary_interval: seconds(31), ..base.clone() });
     assert_eq!((error.first, error.second), ("canary.interval", "canary.deadline"));
     assert_eq!(base.clone().checked(), Ok(base));
+}
+
+#[test]
+fn a_dump_killed_each_second_is_down_and_not_silent() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    for _ in 0..20 {
+        world.kill_stream = true;
+        world.run(1.0);
+    }
+    let trace = world.since_fault();
+    assert_eq!(trace.first().map(|(_, state, _)| *state), Some(State::StreamDown), "{trace:?}");
+    assert!(trace.first().is_some_and(|(at, ..)| *at <= 10.0), "{trace:?}");
+    world.run(40.0);
+    assert_eq!(world.state(), State::Quiet);
+}
+
+#[test]
+fn a_restarted_source_that_came_back_read_only_is_named_so_at_once() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults = Faults {
+        old_sql: Some(ProbeFailure::Reset),
+        new_sql: Some(ProbeFailure::Refused),
+        dial: Some(StreamFailure::Refused),
+        ..Faults::default()
+    };
+    world.cut_stream();
+    world.run(30.0);
+    assert_eq!(world.state(), State::SourceUnreachable);
+    // No round trip will ever end the outage that was; the new one must show all the same.
+    let refused = (WriteFailure::ReadOnly, WriteFailure::ReadOnly, false);
+    world.faults = Faults { read_only: true, writes: Some(refused), ..Faults::default() };
+    world.run(10.0);
+    assert_eq!(world.state(), State::SourceReadOnly);
+}
+
+#[test]
+fn a_failing_own_account_makes_no_outage_and_no_health() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    world.faults.writes = Some((WriteFailure::Denied, WriteFailure::Denied, false));
+    world.run(90.0);
+    let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
+    assert_eq!(states, [State::Indeterminate]);
+    let facts = &world.judge.verdict().facts;
+    assert!(
+        facts.iter().any(|fact| fact.contains("heartbeats can't be written: denied")),
+        "{facts:?}"
+    );
+}
+
+#[test]
+fn arrivals_of_abandoned_writes_out_of_order_make_no_round_trip_twice() {
+    let mut world = World::new(Load::Quiet);
+    world.faults.writes = Some((WriteFailure::TimedOut, WriteFailure::LockWait, true));
+    world.run(50.0);
+    // Seen on the stream, never answered: uncertain, so no round trip and no end of the start.
+    assert_eq!(world.state(), State::WritesBlocked);
+    world.faults = Faults::default();
+    world.run(60.0);
+    assert_eq!(world.state(), State::Quiet);
 }

@@ -1,0 +1,181 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Class, Commit, Misuse, Tracker};
+use crate::change::{Gtid, MariaGtid, Position, Tag, TransactionId, Uuid};
+use crate::checkpoint::{Checkpoint, Delta};
+
+pub(super) fn gtid(sequence: u64) -> TransactionId {
+    TransactionId::Gtid(Gtid { source: Uuid([7; 16]), tag: Tag::default(), sequence })
+}
+
+pub(super) fn place(offset: u64) -> Position {
+    Position::new("binlog.000001", offset)
+}
+
+fn commit(tracker: &mut Tracker, sequence: u64, class: Class) {
+    let end = place(sequence * 100);
+    tracker.commit(&Commit { id: gtid(sequence), class, end: &end, resolves: &[], open_xa: None });
+}
+
+pub(super) fn lane(tracker: &mut Tracker, lane: u32) -> u64 {
+    tracker.name_lane(lane, &Arc::from(format!("d.t#{lane}")))
+}
+
+#[test]
+fn a_unit_waits_for_its_messages_and_for_all_earlier_units() {
+    // Given two units with a message each, the second with a filtered transaction as well
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    lane(&mut tracker, 0);
+    tracker.rows(0, 3).expect("a lane");
+    tracker.opened(0).expect("the open unit");
+    commit(&mut tracker, 1, Class::User);
+    assert!(tracker.seal_unit());
+    tracker.rows(0, 2).expect("a lane");
+    tracker.opened(1).expect("the open unit");
+    commit(&mut tracker, 2, Class::User);
+    commit(&mut tracker, 3, Class::Filtered);
+    assert!(tracker.seal_unit());
+
+    // When the second settles first, then nothing is delivered yet
+    assert_eq!(tracker.settled(1), Ok(false));
+    assert_eq!(tracker.take_delta(0), None);
+
+    // When the first settles too, then everything is
+    assert_eq!(tracker.settled(0), Ok(true));
+    let delta = tracker.take_delta(9).expect("something was delivered");
+    assert_eq!(delta.gtids.to_string(), "07070707-0707-0707-0707-070707070707:1-3");
+    assert_eq!(delta.settled.position, place(300));
+    assert_eq!(delta.lanes, BTreeMap::from([(Arc::from("d.t#0"), 6)]));
+    assert_eq!((delta.transactions, delta.taken_at_us), (3, 9));
+    assert_eq!(tracker.take_delta(10), None, "a delta holds only what is new");
+}
+
+#[test]
+fn filtered_transactions_heartbeats_and_idle_positions_advance_the_checkpoint() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    commit(&mut tracker, 1, Class::Filtered);
+    commit(&mut tracker, 2, Class::Heartbeat(41));
+    assert!(tracker.seal_unit());
+    let delta = tracker.take_delta(0).expect("a filtered-only stream advances");
+    assert_eq!((delta.settled.position, delta.heartbeat), (place(200), Some(41)));
+    assert_eq!(tracker.settled_heartbeat(), Some(41));
+
+    tracker.reached(&place(250), None);
+    assert!(tracker.seal_unit());
+    assert_eq!(tracker.take_delta(0).map(|delta| delta.settled.position), Some(place(250)));
+
+    tracker.reached(&place(250), None);
+    assert!(!tracker.seal_unit(), "standing still is no news");
+}
+
+#[test]
+fn saves_in_the_source_database_do_not_cause_further_saves() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    commit(&mut tracker, 1, Class::Checkpoint);
+    assert!(tracker.seal_unit());
+    assert_eq!(tracker.take_delta(0), None);
+
+    commit(&mut tracker, 2, Class::Filtered);
+    assert!(tracker.seal_unit());
+    let delta = tracker.take_delta(0).expect("now there is a reason");
+    assert!(delta.gtids.to_string().ends_with(":1-2"), "and the save before comes along");
+}
+
+#[test]
+fn a_unit_is_not_sealed_inside_a_transaction() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    assert!(!tracker.seal_unit(), "nothing happened yet");
+    lane(&mut tracker, 0);
+    commit(&mut tracker, 1, Class::User);
+    tracker.rows(0, 1).expect("a lane");
+    assert!(!tracker.seal_unit());
+    commit(&mut tracker, 2, Class::User);
+    assert!(tracker.seal_unit());
+}
+
+#[test]
+fn reports_that_cannot_be_are_refused() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    assert_eq!(tracker.settled(0), Err(Misuse::NotOutstanding { unit: 0 }));
+    assert_eq!(tracker.settled(5), Err(Misuse::NotOutstanding { unit: 5 }));
+    assert_eq!(tracker.rows(3, 1), Err(Misuse::UnnamedLane { lane: 3 }));
+    commit(&mut tracker, 1, Class::User);
+    tracker.seal_unit();
+    assert_eq!(tracker.opened(0), Err(Misuse::NotOutstanding { unit: 0 }), "delivered already");
+}
+
+#[test]
+fn lanes_that_moved_are_told_once_and_in_portions() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    for number in 0..3 {
+        lane(&mut tracker, number);
+        tracker.rows(number, 4).expect("a lane");
+    }
+    commit(&mut tracker, 1, Class::User);
+    tracker.seal_unit();
+    let first = tracker.take_moved_lanes(2);
+    assert_eq!(first.lanes, [("d.t#0".into(), 5), ("d.t#1".into(), 5)]);
+    assert!(first.truncated);
+    let second = tracker.take_moved_lanes(2);
+    assert_eq!((second.lanes.len(), second.truncated), (1, false));
+    assert_eq!(tracker.take_moved_lanes(2).lanes, []);
+}
+
+#[test]
+fn a_failover_is_saved_with_the_first_place_on_the_new_server() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    commit(&mut tracker, 1, Class::User);
+    tracker.seal_unit();
+    tracker.moved_to("another");
+    commit(&mut tracker, 2, Class::User);
+    tracker.seal_unit();
+    let mut saved = Checkpoint { server_uuid: "first".into(), ..Checkpoint::default() };
+    saved.apply(&tracker.take_delta(0).expect("two transactions"));
+    assert_eq!(saved.server_uuid, "another");
+}
+
+#[test]
+fn mariadbs_position_stays_before_an_open_xa_transaction() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    let mut commit = |sequence, open_xa: Option<u64>| {
+        let id = TransactionId::Maria(MariaGtid { domain: 0, server: 1, sequence });
+        let (end, open_xa) = (place(sequence * 100), open_xa.map(place));
+        let open_xa = open_xa.as_ref();
+        tracker.commit(&Commit { id, class: Class::User, end: &end, resolves: &[], open_xa });
+        tracker.seal_unit();
+        tracker.take_delta(0).expect("a transaction")
+    };
+    assert_eq!(commit(1, None).resume.maria.to_string(), "0-1-1");
+    // An XA transaction is prepared at 150, as number 2.
+    let held = commit(3, Some(150));
+    assert_eq!(
+        (held.resume.maria.to_string().as_str(), held.resume.position),
+        ("0-1-1", place(150))
+    );
+    assert_eq!(
+        (held.settled.maria.to_string().as_str(), held.settled.position),
+        ("0-1-3", place(300))
+    );
+    let decided = commit(4, None);
+    assert_eq!(decided.resume, decided.settled);
+}
+
+#[test]
+fn merged_deltas_say_what_they_say_one_after_the_other() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    lane(&mut tracker, 0);
+    let (mut one_by_one, mut merged) = (Checkpoint::default(), Delta::default());
+    for sequence in 1..=5 {
+        tracker.rows(0, sequence).expect("a lane");
+        commit(&mut tracker, sequence, Class::Heartbeat(sequence));
+        tracker.seal_unit();
+        let delta = tracker.take_delta(7).expect("a transaction");
+        one_by_one.apply(&delta);
+        merged.merge(delta);
+    }
+    let mut at_once = Checkpoint::default();
+    at_once.apply(&merged);
+    assert_eq!(at_once, one_by_one);
+    assert_eq!((merged.heartbeat, merged.transactions), (Some(5), 5));
+}

@@ -1,0 +1,354 @@
+//! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Error;
+use super::counts::Counts;
+use super::notices::{Delivered, Notices, Row};
+use super::progress::Progress;
+use crate::change::{Change, Position, Table, Transaction};
+use crate::checkpoint::{self, Class, Tracker};
+use crate::decode::{self, Rows, Statement, Step};
+use crate::encode::Draft;
+use crate::filter::{Filter, Redaction, Route, Space};
+use crate::pack::Packer;
+use crate::pulse::{CanaryRow, Phase, Recogniser, Seen};
+use crate::telemetry::Metrics;
+
+/// What decides how rows are treated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FlowConfig {
+    /// Whether statements are published.
+    pub schema_changes: bool,
+    /// Transactions that committed earlier are passed over: the start was a point in time,
+    /// microseconds since 1970 UTC.
+    pub skip_until_us: Option<i64>,
+}
+
+/// Everything between the decoder and the sealing thread.
+///
+/// Invariant: for each draft in `drafts`, and for each open batch of the packer, the tracker counts
+/// one message on its way.
+pub struct Flow {
+    config: FlowConfig,
+    filter: Filter,
+    recogniser: Recogniser,
+    notices: Notices,
+    packer: Packer,
+    tracker: Tracker,
+    progress: Progress,
+    space: Space,
+    /// Ready to be sealed, in order.
+    drafts: Vec<Draft>,
+    /// Heartbeats and canaries that went by.
+    seen: Vec<Seen>,
+    /// Canaries whose drafts were made, in order.
+    canaries: VecDeque<(u64, Phase)>,
+    counts: Counts,
+    /// Whose the open transaction is, as far as its rows told.
+    class: Class,
+    /// The open transaction is delivered already, or older than the start.
+    is_passed_over: bool,
+    /// Transactions that end here or before are delivered: a re-read for an open XA transaction.
+    delivered_until: Option<Position>,
+    /// Commit time of the newest transaction, microseconds since 1970 UTC.
+    newest_commit_us: i64,
+}
+
+impl Flow {
+    /// Goes on from where `tracker` stands.
+    pub fn new(
+        config: FlowConfig,
+        filter: Filter,
+        recogniser: Recogniser,
+        notices: Notices,
+        packer: Packer,
+        tracker: Tracker,
+        delivered_until: Option<Position>,
+    ) -> Self {
+        Self {
+            config,
+            filter,
+            recogniser,
+            notices,
+            packer,
+            tracker,
+            progress: Progress::default(),
+            space: Space::default(),
+            drafts: Vec::new(),
+            seen: Vec::new(),
+            canaries: VecDeque::new(),
+            counts: Counts::default(),
+            class: Class::Filtered,
+            is_passed_over: false,
+            delivered_until,
+            newest_commit_us: 0,
+        }
+    }
+
+    /// Takes one step of the decoder.
+    pub(super) fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
+        match step {
+            Step::Begin(transaction) => self.begin(transaction),
+            Step::Rows(rows) => self.rows(rows, now),
+            Step::Schema(statement) => self.statement(&statement),
+            Step::Commit(commit) => {
+                self.commit(&commit);
+                Ok(())
+            }
+            Step::Idle { position, resume }
+            | Step::Rotate { position, resume }
+            | Step::Passed { position, resume, .. } => {
+                let open_xa = (resume != position).then_some(resume);
+                self.tracker.reached(position, open_xa);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, transaction: &Transaction) -> Result<(), Error> {
+        self.progress.begin(transaction)?;
+        self.class = Class::Filtered;
+        let is_too_old =
+            self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
+        self.is_passed_over = is_too_old || self.delivered_until.is_some();
+        self.newest_commit_us = transaction.committed_at_us;
+        Ok(())
+    }
+
+    fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
+        if self.is_passed_over {
+            return Ok(());
+        }
+        let (table, transaction) = (rows.table(), rows.transaction());
+        if self.recogniser.is_own(table) {
+            while let Some(change) = rows.next()? {
+                if self.progress.is_new(change.row) {
+                    self.own_row(transaction, table, &change)?;
+                }
+            }
+            return Ok(());
+        }
+        match self.filter.route(table).clone() {
+            Route::Skip => {}
+            Route::Publish => {
+                while let Some(change) = rows.next()? {
+                    if self.progress.is_new(change.row) {
+                        self.publish(now, transaction, table, &change)?;
+                    }
+                }
+            }
+            Route::Redact(redaction) => {
+                while let Some(change) = rows.next()? {
+                    if self.progress.is_new(change.row) {
+                        self.publish_redacted(now, transaction, &redaction, &change)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        now: Instant,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        self.class = Class::User;
+        let unit = self.tracker.unit();
+        let before = self.packer.open_batches() + self.drafts.len();
+        self.packer.push(now, unit, transaction, table, change, &mut self.drafts);
+        // A batch that was opened and a draft that was made of it are one message: whatever their
+        // sum grew by are batches that begin with this row.
+        for _ in before..self.packer.open_batches() + self.drafts.len() {
+            self.tracker.opened(unit)?;
+        }
+        Ok(())
+    }
+
+    fn publish_redacted(
+        &mut self,
+        now: Instant,
+        transaction: &Transaction,
+        redaction: &Redaction,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let mut space = std::mem::take(&mut self.space);
+        let seen = redaction.apply(change, &mut space);
+        let published = self.publish(now, transaction, &redaction.table, &seen);
+        self.space = space;
+        published
+    }
+
+    /// A row of a table of our own: never published as a change.
+    fn own_row(
+        &mut self,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
+        match &seen {
+            Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
+            Seen::Canary(canary) => {
+                self.class = Class::Canary;
+                let unit = self.tracker.unit();
+                let row = Row { unit, transaction, table, change };
+                self.canary(canary, &row)?;
+            }
+            Seen::Own => {
+                self.class = Class::Checkpoint;
+                return Ok(());
+            }
+        }
+        self.seen.push(seen);
+        Ok(())
+    }
+
+    fn canary(&mut self, canary: &CanaryRow, row: &Row<'_>) -> Result<(), Error> {
+        let delivered = Delivered {
+            gtid_set: self.tracker.settled_gtids().to_string(),
+            position: self.tracker.settled_place().position.clone(),
+            lanes: self.tracker.take_moved_lanes(Notices::LANES_MAX),
+        };
+        let draft = self.notices.canary(canary, row, delivered, self.packer.sequences());
+        if let Some(draft) = draft {
+            self.drafts.push(draft);
+            self.canaries.push_back((canary.number, canary.phase));
+            self.tracker.opened(row.unit)?;
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
+        if self.is_passed_over || !self.config.schema_changes {
+            return Ok(());
+        }
+        // Rows before it leave before it.
+        self.packer.flush_all(&mut self.drafts);
+        let unit = self.tracker.unit();
+        self.drafts.push(self.notices.statement(statement, unit, self.packer.sequences()));
+        self.tracker.opened(unit)?;
+        self.class = Class::User;
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: &decode::Commit<'_>) {
+        self.progress.end();
+        self.counts.transaction(self.class);
+        self.tracker.commit(&checkpoint::Commit {
+            id: commit.transaction.id,
+            class: self.class,
+            end: commit.end,
+            resolves: commit.resolves,
+            open_xa: commit.open_xa,
+        });
+        if self.delivered_until.as_ref() == Some(commit.end) {
+            self.delivered_until = None;
+        }
+        if self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
+            self.seal_unit();
+        }
+    }
+
+    /// An event came.
+    #[inline]
+    pub(super) fn event(&mut self, event: &[u8]) {
+        self.counts.event(event.get(EVENT_TYPE_AT).copied().unwrap_or_default());
+    }
+
+    /// Nothing more is at hand.
+    pub(super) fn idle(&mut self, now: Instant) {
+        self.packer.flush_idle(now, &mut self.drafts);
+        self.seal_unit();
+    }
+
+    /// When [`Flow::flush_due`] must be called; `None` while nothing waits.
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        self.packer.due()
+    }
+
+    /// Rows that have waited long enough become drafts.
+    pub(super) fn flush_due(&mut self, now: Instant) {
+        self.packer.flush_due(now, &mut self.drafts);
+        self.seal_unit();
+    }
+
+    /// All rows become drafts.
+    pub(super) fn flush_all(&mut self) {
+        self.packer.flush_all(&mut self.drafts);
+        self.seal_unit();
+    }
+
+    /// Between two transactions: what went by so far can become delivered by itself.
+    fn seal_unit(&mut self) {
+        if self.progress.is_inside() {
+            return;
+        }
+        for (lane, key, next) in self.packer.sequences().take_moved() {
+            self.tracker.numbered(lane.0, &key, next);
+        }
+        self.tracker.seal_unit();
+    }
+
+    /// The stream broke, maybe inside a transaction.
+    pub(super) fn stream_broke(&mut self) {
+        self.progress.broke();
+    }
+
+    /// From here on places speak of this server.
+    pub(super) fn moved_to(&mut self, server: &str) {
+        self.tracker.moved_to(server);
+        self.notices.moved_to(server);
+    }
+
+    pub(super) fn has_drafts(&self) -> bool {
+        !self.drafts.is_empty()
+    }
+
+    pub(super) fn take_drafts(&mut self) -> Vec<Draft> {
+        std::mem::take(&mut self.drafts)
+    }
+
+    /// Heartbeats and canaries that went by since the last call.
+    pub(super) fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// The oldest canary whose draft was made and not asked for yet.
+    pub(super) fn pop_canary(&mut self) -> Option<(u64, Phase)> {
+        self.canaries.pop_front()
+    }
+
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    pub(super) fn tracker_mut(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+
+    pub(super) fn packer_mut(&mut self) -> &mut Packer {
+        &mut self.packer
+    }
+
+    /// Commit time of the newest transaction, microseconds since 1970 UTC; 0 before the first.
+    pub(super) fn newest_commit_us(&self) -> i64 {
+        self.newest_commit_us
+    }
+
+    pub(super) fn tell(&mut self, metrics: &Metrics) {
+        self.counts.tell(metrics);
+    }
+}
+
+/// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
+/// repeats beyond the messages that were on their way.
+const UNIT_TRANSACTIONS_MAX: u64 = 256;
+/// Offset of the type code in an event's header (MySQL internals, "Binlog Event Header").
+const EVENT_TYPE_AT: usize = 4;

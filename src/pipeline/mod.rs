@@ -1,0 +1,102 @@
+//! The loop: events -> rows -> messages -> sink -> settled position.
+//!
+//! ```text
+//! Replica -> Decoder -> Flow (filter, recognise, pack, count) -> seal thread -> Feed -> sink
+//!                        ^                                                              |
+//!                        +--- Tracker <- settlements <----------------------------------+
+//!                                |
+//!                                +-> saver task -> checkpoint store
+//! ```
+//!
+//! The only place besides `app` that names several stages. It decides nothing that a stage could:
+//! it carries values from one to the next, and waits where the next has no room. While it waits it
+//! goes on taking settlements, so that nobody waits for each other.
+
+mod counts;
+mod destination;
+mod flow;
+mod notices;
+mod progress;
+mod run;
+mod saver;
+mod sealing;
+
+use std::time::Instant;
+
+pub(crate) use destination::Topics;
+pub use flow::{Flow, FlowConfig};
+pub use notices::Notices;
+pub use progress::Lost;
+pub(crate) use run::Parts;
+pub use run::{Ended, Pipeline};
+pub(crate) use saver::Saver;
+pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
+
+use crate::pulse::{Phase, Seen};
+use crate::{checkpoint, decode, sink, source};
+
+/// Who is told what proves life. Called from the loop: it must return at once.
+pub trait Witness: Send + Sync {
+    /// A heartbeat or canary row went by.
+    fn seen(&self, seen: &Seen, at: Instant);
+    /// Everything up to this heartbeat is delivered.
+    fn published(&self, heartbeat: u64);
+    /// Everything up to this heartbeat is delivered and saved.
+    fn checkpointed(&self, heartbeat: u64);
+    /// The topic took a canary.
+    fn canary_accepted(&self, number: u64, phase: Phase, at: Instant);
+}
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source: what follows is [`source::Error::recovery`]'s to say.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// An event that can't be decoded.
+    #[error(transparent)]
+    Decode(#[from] decode::Error),
+    /// A transaction of which rows were published is gone from the source.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// A row that its topic does not take, and the policy is to halt.
+    #[error(
+        "a row of lane {lane}, number {sequence}, has {bytes} bytes as a message, more than its \
+         topic {topic} takes"
+    )]
+    TooLarge {
+        /// Lane of the row.
+        lane: String,
+        /// Its number in the lane.
+        sequence: u64,
+        /// Size of its message, bytes.
+        bytes: usize,
+        /// The topic.
+        topic: String,
+    },
+    /// A message that its topic refused for good, and the policy is to halt.
+    #[error("message with rows {sequence} and following of lane {lane} was refused: {refusal}")]
+    Refused {
+        /// Lane of the message.
+        lane: String,
+        /// Number of its first row.
+        sequence: u64,
+        /// Why.
+        refusal: sink::Refusal,
+    },
+    /// The sink ended on its own.
+    #[error("the sink has ended")]
+    SinkEnded,
+    /// The checkpoint can't be saved, now or ever again.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// A refused message can't be put aside.
+    #[error(transparent)]
+    Quarantine(#[from] sink::quarantine::Error),
+    /// The tracker was told what can't be: a bug.
+    #[error(transparent)]
+    Misuse(#[from] checkpoint::Misuse),
+    /// The server ended the stream without an error: it shuts down, or our thread was killed.
+    #[error("the server ended the stream")]
+    StreamEnded,
+}

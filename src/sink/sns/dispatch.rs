@@ -1,0 +1,181 @@
+//! The loop: takes messages in, starts calls, hands over what came of them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Config;
+use super::door::{Door, Fate, TopicFacts};
+use super::ledger::{At, Ledger};
+use super::policy::Failure;
+use super::queue::Pending;
+use super::topic::Next;
+use crate::sink::intake::Ticket;
+use crate::sink::{Error, Health, Intake, Settlement};
+
+/// Messages taken from the intake in one go before calls are started, so that a burst fills them.
+const INTAKE_BURST: usize = 256;
+
+/// A call that has ended, with its messages.
+struct Ended {
+    topic: usize,
+    started: Instant,
+    call: Call,
+}
+
+enum Call {
+    Asked(Result<TopicFacts, Failure>),
+    Published(Vec<Pending>, Result<Vec<Fate>, Failure>),
+}
+
+/// A running sink.
+pub(super) struct Dispatcher {
+    config: Config,
+    door: Door,
+    health: Arc<Health>,
+    ledger: Ledger,
+    calls: JoinSet<Ended>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        config: Config,
+        door: Door,
+        known: Vec<(Arc<str>, TopicFacts)>,
+        health: Arc<Health>,
+    ) -> Self {
+        let ledger = Ledger::new(&config, Arc::clone(&health), known, now());
+        Self { config, door, health, ledger, calls: JoinSet::new() }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut intake: Intake,
+        settlements: mpsc::Sender<Settlement>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut is_open = true;
+        let mut deadline = None;
+        loop {
+            let wake = self.start_calls(now());
+            if self.calls.is_empty() && self.ledger.is_finished(is_open) {
+                return self.ledger.verdict();
+            }
+            tokio::select! {
+                biased;
+
+                // 1. The end of the grace outranks everything: somebody waits for us to be gone.
+                () = sleep_until(deadline), if deadline.is_some() => {
+                    return Err(self.ledger.unfinished());
+                }
+                // 2. A request to stop, or a busy intake would starve it.
+                () = stop.cancelled(), if deadline.is_none() => {
+                    deadline = Some(now() + self.config.grace);
+                    intake.close();
+                }
+                // 3. Outcomes go out before new messages come in.
+                permit = settlements.reserve(), if self.ledger.has_settlements() => {
+                    self.hand_over(permit.map_err(|_| Error::Abandoned)?, &settlements);
+                }
+                // 4. Ended calls free their slots.
+                Some(ended) = self.calls.join_next() => self.conclude(ended?),
+                // 5. New messages.
+                ticket = intake.recv(), if is_open => match ticket {
+                    Some(ticket) => self.take_in(ticket, &mut intake),
+                    None => is_open = false,
+                },
+                // 6. A pause has ended.
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self, ticket: Ticket, intake: &mut Intake) {
+        self.ledger.accept(ticket);
+        for _ in 1..INTAKE_BURST {
+            let Some(ticket) = intake.try_recv() else { break };
+            self.ledger.accept(ticket);
+        }
+        self.ledger.publish_health();
+    }
+
+    /// Starts as many calls as may be; when to look again, as far as time alone decides.
+    fn start_calls(&mut self, now: Instant) -> Option<Instant> {
+        while self.calls.len() < self.config.in_flight_max.max(1) {
+            match self.ledger.next_call(now) {
+                Ok((topic, next)) => self.start(topic, next, now),
+                Err(wake) => return wake,
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, topic: usize, next: Next, started: Instant) {
+        let Some(arn) = self.ledger.arn(topic) else { return };
+        let door = self.door.clone();
+        let ended = move |call| Ended { topic, started, call };
+        match next {
+            Next::Ask => {
+                self.health.started(0);
+                self.calls.spawn(async move { ended(Call::Asked(door.facts(&arn).await)) });
+            }
+            Next::Publish(batch) => {
+                self.health.started(bytes_of(&batch));
+                self.calls.spawn(async move {
+                    let result = door.publish(&arn, &batch).await;
+                    ended(Call::Published(batch, result))
+                });
+            }
+        }
+    }
+
+    fn conclude(&mut self, ended: Ended) {
+        let Ended { topic, started, call } = ended;
+        let at = At { topic, started, now: now() };
+        match call {
+            Call::Asked(result) => {
+                self.health.ended(0);
+                self.ledger.learn(at, result);
+            }
+            Call::Published(batch, result) => {
+                self.health.ended(bytes_of(&batch));
+                self.ledger.conclude(at, batch, result);
+            }
+        }
+        self.ledger.publish_health();
+    }
+
+    /// Hands over as many settlements as there is room for.
+    fn hand_over(
+        &mut self,
+        permit: mpsc::Permit<'_, Settlement>,
+        settlements: &mpsc::Sender<Settlement>,
+    ) {
+        let mut permit = Some(permit);
+        while let Some(free) = permit.take() {
+            let Some(settlement) = self.ledger.next_settlement() else { return };
+            free.send(settlement);
+            permit = settlements.try_reserve().ok();
+        }
+    }
+}
+
+/// Sleeps until `at`; for ever without one.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The runtime's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn bytes_of(batch: &[Pending]) -> usize {
+    batch.iter().map(|pending| pending.bytes).sum()
+}

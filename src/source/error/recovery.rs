@@ -1,0 +1,219 @@
+//! What follows from a failure: the decision, its name, and what the operator can do.
+
+use super::{Error, Step};
+use crate::mysql::{self, HostPort};
+use crate::source::Refusal;
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Dial again, after a pause.
+    Retry,
+    /// This server will not do; try the next of the list, after a pause if there is none.
+    NextHost,
+    /// Stop, and tell the operator.
+    Halt(Halt),
+}
+
+/// Named states that end a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Halt {
+    /// What we still need is gone from the server.
+    PositionLost,
+    /// We have what the server has not.
+    Diverged,
+    /// The position is another server's.
+    OtherServer,
+    /// Another process took our place.
+    Fenced,
+    /// The account may not.
+    Denied,
+    /// Server or configuration do not fit.
+    Misconfigured,
+    /// The server's binlog is damaged.
+    Corrupt,
+}
+
+impl Halt {
+    /// Its name in logs, metrics and `/status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PositionLost => "position_lost",
+            Self::Diverged => "diverged",
+            Self::OtherServer => "other_server",
+            Self::Fenced => "fenced",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+impl Error {
+    /// The single place where failures become decisions. No wildcard arm.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::TlsHandshake { .. } => {
+                Recovery::NextHost
+            }
+            Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
+                after_interruption(*step)
+            }
+            // A damaged event is asked for once more: if the server's file is damaged, the server
+            // itself says so then, or the caller sees the same failure at the same place.
+            Self::Silent { .. } | Self::Damaged(_) | Self::Protocol { .. } => Recovery::Retry,
+            Self::TlsUnavailable { .. }
+            | Self::TlsFiles(_)
+            | Self::LoginMethod { .. }
+            | Self::StartMisfit { .. }
+            | Self::TooOld { .. }
+            | Self::HostUnknown { .. } => Recovery::Halt(Halt::Misconfigured),
+            Self::Refused { refusal, .. } => after_refusal(*refusal),
+            Self::Sql(error) => after_sql(error),
+            Self::OtherServer { .. } => Recovery::Halt(Halt::OtherServer),
+            Self::Purged { .. } => Recovery::Halt(Halt::PositionLost),
+            Self::Diverged { .. } => Recovery::Halt(Halt::Diverged),
+            Self::NoHost { failures } => after_all(failures),
+        }
+    }
+
+    /// Its name in logs and metrics, of a small and fixed set.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Connect { .. } => "connect",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Silent { .. } => "silent",
+            Self::Closed { .. } => "closed",
+            Self::Broken { .. } => "broken",
+            Self::TlsHandshake { .. } => "tls_handshake",
+            Self::TlsUnavailable { .. } => "tls_unavailable",
+            Self::TlsFiles(_) => "tls_files",
+            Self::LoginMethod { .. } => "login_method",
+            Self::Refused { refusal, .. } => refusal.as_str(),
+            Self::Protocol { .. } => "protocol",
+            Self::Damaged(_) => "damaged_event",
+            Self::Sql(error) => match error {
+                mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).as_str(),
+                mysql::Error::TimedOut { .. } => "timed_out",
+                mysql::Error::Connection { .. } | mysql::Error::Abandoned => "connect",
+                mysql::Error::Tls(_) => "tls_files",
+                mysql::Error::Unexpected { .. } => "protocol",
+            },
+            Self::StartMisfit { .. } => "start_misfit",
+            Self::OtherServer { .. } => "other_server",
+            Self::Purged { .. } => Refusal::Purged.as_str(),
+            Self::Diverged { .. } => Refusal::ReplicaAhead.as_str(),
+            Self::TooOld { .. } => "too_old",
+            Self::NoHost { .. } => "no_host",
+            Self::HostUnknown { .. } => "host_unknown",
+        }
+    }
+
+    /// What the operator can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "check the host name and DNS",
+            Self::Connect { .. } => "check that the server runs, its port, and firewalls between",
+            Self::TimedOut { .. } | Self::Silent { .. } => {
+                "nothing if it passes: the connection is dialled again; else look whether the \
+                 server hangs or a firewall drops packets"
+            }
+            Self::Closed { .. } | Self::Broken { .. } => "nothing: the connection is dialled again",
+            Self::TlsHandshake { .. } => {
+                "check the authority file; certificates that MySQL made for itself carry no host \
+                 name: use verify-ca with the server's ca.pem; servers older than 5.7.28 may only \
+                 speak TLS 1.1, which is not supported"
+            }
+            Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
+            Self::TlsFiles(_) => "check the named file",
+            Self::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+            Self::Refused { refusal, .. } => refusal.remedy(),
+            Self::Protocol { .. } => "check that the port is MySQL's own, not its X protocol's",
+            Self::Damaged(_) => {
+                "if it stays: check memory and network; else the server's file is damaged"
+            }
+            Self::Sql(error) => match error {
+                mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
+                mysql::Error::Tls(_) => "check the named file",
+                mysql::Error::TimedOut { .. }
+                | mysql::Error::Connection { .. }
+                | mysql::Error::Abandoned
+                | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
+            },
+            Self::StartMisfit { .. } => "start from a position of the kind that the server has",
+            Self::OtherServer { .. } => {
+                "point to the server of the checkpoint, or use GTIDs, or reset with a new epoch"
+            }
+            Self::Purged { .. } => Refusal::Purged.remedy(),
+            Self::Diverged { .. } => Refusal::ReplicaAhead.remedy(),
+            Self::TooOld { .. } => "ask for a later time, or for `earliest`",
+            Self::NoHost { .. } => "see each host's reason",
+            Self::HostUnknown { .. } => "name at least one host",
+        }
+    }
+}
+
+/// Before the stream flows another host may do better; later the same one is first choice.
+fn after_interruption(step: Step) -> Recovery {
+    match step {
+        Step::Connect
+        | Step::Greeting
+        | Step::TlsHandshake
+        | Step::Login
+        | Step::SetUp
+        | Step::Register => Recovery::NextHost,
+        Step::FirstEvent | Step::Stream => Recovery::Retry,
+    }
+}
+
+fn after_refusal(refusal: Refusal) -> Recovery {
+    match refusal {
+        Refusal::Purged | Refusal::FileUnknown | Refusal::OffsetImpossible => {
+            Recovery::Halt(Halt::PositionLost)
+        }
+        Refusal::ReplicaAhead => Recovery::Halt(Halt::Diverged),
+        Refusal::Fenced => Recovery::Halt(Halt::Fenced),
+        Refusal::BinlogTruncated | Refusal::BinlogCorrupt | Refusal::EventTooLarge => {
+            Recovery::Halt(Halt::Corrupt)
+        }
+        Refusal::GtidModeOff | Refusal::BinlogOff | Refusal::ServerIdUnset => {
+            Recovery::Halt(Halt::Misconfigured)
+        }
+        Refusal::AccessDenied
+        | Refusal::PrivilegeMissing
+        | Refusal::AccountLocked
+        | Refusal::PasswordExpired
+        | Refusal::TlsDemanded
+        | Refusal::LoginMethod
+        | Refusal::HostNotAllowed => Recovery::Halt(Halt::Denied),
+        Refusal::HostBlocked
+        | Refusal::TooManyConnections
+        | Refusal::Offline
+        | Refusal::ShuttingDown => Recovery::NextHost,
+        Refusal::Killed | Refusal::DumpFailed | Refusal::Other => Recovery::Retry,
+    }
+}
+
+fn after_sql(error: &mysql::Error) -> Recovery {
+    match error {
+        mysql::Error::Server { code, message, .. } => after_refusal(Refusal::of(*code, message)),
+        mysql::Error::TimedOut { .. } | mysql::Error::Connection { .. } => Recovery::NextHost,
+        mysql::Error::Abandoned => Recovery::Retry,
+        mysql::Error::Tls(_) | mysql::Error::Unexpected { .. } => {
+            Recovery::Halt(Halt::Misconfigured)
+        }
+    }
+}
+
+/// Worth another round if any host may recover by itself; else what the first one says.
+fn after_all(failures: &[(HostPort, Error)]) -> Recovery {
+    let mut first = None;
+    for (_, failure) in failures {
+        match failure.recovery() {
+            Recovery::Retry | Recovery::NextHost => return Recovery::NextHost,
+            Recovery::Halt(halt) => first = first.or(Some(halt)),
+        }
+    }
+    Recovery::Halt(first.unwrap_or(Halt::Misconfigured))
+}

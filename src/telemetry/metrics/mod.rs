@@ -1,0 +1,146 @@
+//! Every metric, in one place, in one registry that is handed down.
+//!
+//! Names, types and label values are an interface: alerts, dashboards and people's notes call them.
+//! Every series exists from the first scrape, since `increase()` cannot see the step from absent to
+//! one. Timestamps are computed at the scrape: wall clock minus monotonic age.
+//!
+//! Counting is one atomic addition. On the hot path the caller adds up in its own variables and
+//! counts once a batch.
+
+mod family;
+mod make;
+mod process;
+mod readings;
+mod scraped;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::time::{Duration, Instant};
+
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+
+pub use family::{Family, OTHER};
+use make::Make;
+pub use readings::{Readings, SourceLabels};
+pub use scraped::{Moment, Read};
+
+/// Label values, all known before the first scrape.
+#[derive(Debug, Clone, Default)]
+pub struct Vocabulary {
+    /// Consumers whose echo is read, by name.
+    pub consumers: Vec<String>,
+    /// How a heartbeat write can end.
+    pub heartbeat_results: Vec<&'static str>,
+    /// How an attempt to publish can end.
+    pub publish_results: Vec<&'static str>,
+    /// Why the replica connection was dialled again.
+    pub reconnect_reasons: Vec<&'static str>,
+    /// Names of binlog event types.
+    pub event_types: Vec<&'static str>,
+}
+
+/// The stages that a heartbeat passes, in their order.
+pub const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
+
+/// Whose a transaction was.
+pub const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
+
+/// What a change did.
+pub const OPS: [&str; 3] = ["insert", "update", "delete"];
+
+/// Outcomes of what either works or does not.
+pub const OUTCOMES: [&str; 2] = ["ok", "error"];
+
+/// What became of a value or row too large for a message.
+pub const OVERSIZE: [&str; 3] = ["omitted", "claim_checked", "halted"];
+
+/// What became of an echoed message.
+pub const ECHOES: [&str; 5] = ["matched", "stale", "other_stream", "other_kind", "malformed"];
+
+/// All metrics. The fields' documentation is their help text's longer form.
+pub struct Metrics {
+    registry: Registry,
+    /// Attempts to write the heartbeat row, by how they ended.
+    pub heartbeat_writes_total: Family<IntCounter>,
+    /// From the begin of a heartbeat's write to its row on the stream.
+    pub heartbeat_roundtrip_seconds: Histogram,
+    /// Server's clock minus ours.
+    pub source_clock_offset_seconds: Gauge,
+    /// Half-width of the interval that the offset lies in.
+    pub source_clock_offset_error_seconds: Gauge,
+    /// Canaries written.
+    pub canary_written_total: Family<IntCounter>,
+    /// Canaries whose cells came back on the stream other than written.
+    pub canary_mismatched_total: IntCounter,
+    /// From the begin of a canary's write to its echo.
+    pub canary_roundtrip_seconds: Family<Histogram>,
+    /// Canaries accepted by the topic, for each consumer that owes an echo.
+    pub canary_sent_total: Family<IntCounter>,
+    /// Canaries whose echo was complete in time.
+    pub canary_resolved_total: Family<IntCounter>,
+    /// Canaries whose echo was not complete in time.
+    pub canary_lost_total: Family<IntCounter>,
+    /// Lost canaries whose echo was completed later.
+    pub canary_late_total: Family<IntCounter>,
+    /// Canary messages that came more than once.
+    pub canary_duplicate_total: Family<IntCounter>,
+    /// Canary messages that came after a later one.
+    pub canary_reordered_total: Family<IntCounter>,
+    /// Messages read from echo queues, by what they were.
+    pub echo_messages_total: Family<IntCounter>,
+    /// Transactions read, by whose they were.
+    pub transactions_total: Family<IntCounter>,
+    /// Binlog events read, by type.
+    pub events_total: Family<IntCounter>,
+    /// Times that the replica connection was dialled again, by reason.
+    pub reconnects_total: Family<IntCounter>,
+    /// Calls to the sink, by how they ended.
+    pub publish_attempts_total: Family<IntCounter>,
+    /// Duration of a call to the sink.
+    pub publish_duration_seconds: Histogram,
+    /// Rows accepted by the sink.
+    pub changes_published_total: Family<IntCounter>,
+    /// Messages accepted by the sink.
+    pub messages_published_total: IntCounter,
+    /// Bytes of those messages as the sink bills them.
+    pub published_bytes_total: IntCounter,
+    /// Values or rows too large for a message.
+    pub oversize_total: Family<IntCounter>,
+    /// Messages that the sink refused for good, put aside.
+    pub quarantined_messages_total: IntCounter,
+    /// Saves of the checkpoint, by outcome.
+    pub checkpoint_saves_total: Family<IntCounter>,
+    /// Lanes that have carried a row.
+    pub lanes: IntGauge,
+    /// When a user's row was last published.
+    pub user_row_last: Moment,
+    /// When the checkpoint was last saved.
+    pub checkpoint_saved: Moment,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(vocabulary: &Vocabulary, readings: Readings) -> Result<Self, prometheus::Error> {
+        let started = Instant::now();
+        let registry = Registry::new();
+        let make = Make { registry: &registry, vocabulary };
+        let user_row_last = Moment::new(started);
+        let checkpoint_saved = Moment::new(started);
+        let metrics = make.all(user_row_last.clone(), checkpoint_saved.clone())?;
+        readings::register(&registry, readings, started, user_row_last, checkpoint_saved)?;
+        registry.register(Box::new(process::Process::new()?))?;
+        Ok(metrics)
+    }
+
+    /// The page for a scraper, in the text format 0.0.4.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Notes how far the server's clock is from ours, and how sure that is.
+    pub fn observe_clock_offset(&self, offset_seconds: f64, error: Duration) {
+        self.source_clock_offset_seconds.set(offset_seconds);
+        self.source_clock_offset_error_seconds.set(error.as_secs_f64());
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests against real servers, which they start and stop themselves.
+
+mod pulse;
+mod source;
+mod types;

@@ -40,7 +40,7 @@ pub use observation::{
     ProbeFailure, SinkFailure, SinkSample, StreamFailure, StreamSample, Upstream, WriteFailure,
     WriteOutcome,
 };
-pub use parameters::{ParameterError, Parameters, Topology};
+pub use parameters::{Parameters, Topology};
 pub use plan::Plan;
 pub use state::{Grade, Hop, Reason, State};
 pub use verdict::Verdict;

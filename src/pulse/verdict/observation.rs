@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::change::{GtidSet, Uuid};
+use crate::pulse::Reason;
 
 use super::ledger::Span;
 
@@ -38,6 +39,16 @@ pub enum Observation {
         number: u64,
         /// The outcome.
         outcome: WriteOutcome,
+    },
+    /// No heartbeat could even be sent.
+    HeartbeatUntried(WriteFailure),
+    /// What was read in the writer's session after heartbeat `number`'s commit was answered, and
+    /// before the next one is sent. Here, or with the outcome, or both.
+    HeartbeatFacts {
+        /// The last committed row's counter.
+        number: u64,
+        /// The facts.
+        facts: Box<Committed>,
     },
     /// A query on the established connection, or a fresh connection and a query on it.
     Probe(Probe),
@@ -143,7 +154,8 @@ pub enum StreamFailure {
 /// What became of a heartbeat's write.
 #[derive(Debug, Clone)]
 pub enum WriteOutcome {
-    /// Committed, and the facts read right after it in the same session, before the next write.
+    /// Committed, and what was read right after it in the same session; default where it was not.
+    /// It may follow a reported time-out of the same row: the write was answered after all.
     Committed(Box<Committed>),
     /// Refused, or never answered.
     Failed(WriteFailure),
@@ -175,7 +187,7 @@ pub enum WriteFailure {
     TimedOut,
     /// 1114, 1021, 3675: no space.
     DiskFull,
-    /// 1142, 1044, 1143, 1227: a privilege is missing.
+    /// 1142, 1044, 1143, 1227: a privilege is missing; or we refuse to write there ourselves.
     Denied,
     /// 1146, 1049: the table or its database is missing.
     Missing,
@@ -190,25 +202,25 @@ pub enum WriteFailure {
     /// The connection broke (1927, 2006, 2013 without a deadline), or could not be made.
     ConnectionLost,
     /// Any other error.
-    Other(u16),
+    Other,
 }
 
-impl WriteFailure {
-    /// The class of a server's error number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1290 | 1836 | 1015 | 1792 => Self::ReadOnly,
-            1205 => Self::LockWait,
-            1213 => Self::Deadlock,
-            1114 | 1021 | 3675 => Self::DiskFull,
-            1142 | 1044 | 1143 | 1227 => Self::Denied,
-            1146 | 1049 => Self::Missing,
-            1040 | 1203 | 1226 => Self::TooManyConnections,
-            3032 | 1053 => Self::Offline,
-            1045 | 1862 | 3118 => Self::Auth,
-            1317 | 3024 | 1969 => Self::Interrupted,
-            1927 | 2002 | 2003 | 2006 | 2013 | 4031 => Self::ConnectionLost,
-            other => Self::Other(other),
+impl From<Reason> for WriteFailure {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::TimedOut => Self::TimedOut,
+            Reason::ReadOnly | Reason::StorageReadOnly => Self::ReadOnly,
+            Reason::Lock => Self::LockWait,
+            Reason::Deadlock => Self::Deadlock,
+            Reason::TooManyConnections => Self::TooManyConnections,
+            Reason::Offline | Reason::ShuttingDown => Self::Offline,
+            Reason::Login => Self::Auth,
+            Reason::Denied | Reason::WrongServer | Reason::ExemptAccount => Self::Denied,
+            Reason::SchemaMissing => Self::Missing,
+            Reason::DiskFull => Self::DiskFull,
+            Reason::Interrupted => Self::Interrupted,
+            Reason::Connection | Reason::Tls => Self::ConnectionLost,
+            Reason::Other => Self::Other,
         }
     }
 }
@@ -356,15 +368,16 @@ impl Observation {
             Self::StreamFailed(failure) => {
                 !matches!(failure, StreamFailure::Purged | StreamFailure::Diverged)
             }
+            Self::HeartbeatUntried(_) | Self::CheckpointFailed { .. } => true,
             Self::HeartbeatEnded { outcome, .. } => matches!(outcome, WriteOutcome::Failed(_)),
             Self::Probe(probe) => probe.result.is_err(),
-            Self::CheckpointFailed { .. } => true,
             Self::Tick(_)
             | Self::RuntimeTick
             | Self::Stream(_)
             | Self::StreamConnected { .. }
             | Self::HeartbeatArrived(_)
             | Self::HeartbeatStarted { .. }
+            | Self::HeartbeatFacts { .. }
             | Self::Poll(_)
             | Self::SourceClock(_)
             | Self::Sink(_)

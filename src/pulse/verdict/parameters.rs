@@ -1,10 +1,10 @@
 //! Intervals and deadlines of the freshness model, and the rules between them.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::Uuid;
+use crate::pulse::{Conflict, Periods};
 
 /// Which server the stream comes from, next to the one that heartbeats are written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,102 +105,62 @@ impl Default for Parameters {
     }
 }
 
-/// Two parameters that contradict one another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParameterError {
-    /// Setting on the left of the rule.
-    pub first: &'static str,
-    /// Its value.
-    pub first_value: Duration,
-    /// Setting on the right of the rule.
-    pub second: &'static str,
-    /// Its value.
-    pub second_value: Duration,
-    /// The rule, and why there is one.
-    pub rule: &'static str,
-}
-
-impl fmt::Display for ParameterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is {:?} and `{}` is {:?}: {}",
-            self.first, self.first_value, self.second, self.second_value, self.rule
-        )
-    }
-}
-
-impl std::error::Error for ParameterError {}
-
 impl Parameters {
+    /// The given periods, and defaults for the rest.
+    pub fn of(periods: &Periods) -> Self {
+        Self {
+            protocol_heartbeat: periods.protocol_heartbeat,
+            heartbeat_interval: periods.heartbeat_interval,
+            canary_interval: periods.canary_interval,
+            write_deadline: periods.write_deadline,
+            receive_deadline: periods.stream_silence(),
+            seen_deadline: periods.heartbeat_deadline,
+            publish_deadline: periods.publish_deadline,
+            canary_deadline: periods.canary_deadline,
+            probe_timeout: periods.probe_timeout,
+            ..Self::default()
+        }
+    }
+
     /// Checks the rules between the parameters; the first one broken is the error. Raises
     /// `indeterminate_after` to `2H + T_hb` where it is less.
-    pub fn checked(mut self) -> Result<Self, ParameterError> {
-        let broken = self.rules().into_iter().find(|(holds, _)| !holds);
-        if let Some((_, error)) = broken {
-            return Err(error);
+    pub fn checked(mut self) -> Result<Self, Conflict> {
+        self.periods().check()?;
+        let rules = [
+            (
+                self.receive_deadline >= self.protocol_heartbeat * 2,
+                ("receive_deadline", self.receive_deadline),
+                ("protocol_heartbeat", self.protocol_heartbeat),
+                "the deadline must be at least twice the period, or one late heartbeat is a fault",
+            ),
+            (
+                !self.tick.is_zero() && self.tick * 2 <= self.receive_deadline,
+                ("tick", self.tick),
+                ("receive_deadline", self.receive_deadline),
+                "judging must be at least twice as frequent as the shortest deadline",
+            ),
+        ];
+        if let Some((_, (left, left_value), (right, right_value), rule)) =
+            rules.into_iter().find(|(holds, ..)| !holds)
+        {
+            return Err(Conflict::Pair { left, left_value, right, right_value, rule });
         }
         let certificate = self.heartbeat_interval * 2 + self.seen_deadline;
         self.indeterminate_after = self.indeterminate_after.max(certificate);
         Ok(self)
     }
 
-    fn rules(&self) -> [(bool, ParameterError); 6] {
-        let rule = |holds, first, first_value, second, second_value, rule| {
-            (holds, ParameterError { first, first_value, second, second_value, rule })
-        };
-        let two_hops = self.seen_deadline + self.publish_deadline;
-        [
-            rule(
-                self.protocol_heartbeat * 2 <= self.heartbeat_interval,
-                "source.heartbeat_period",
-                self.protocol_heartbeat,
-                "heartbeat.interval",
-                self.heartbeat_interval,
-                "the period must be at most half the interval, or the rows keep resetting the \
-                 server's heartbeat timer and a dead stream looks like blocked writes",
-            ),
-            rule(
-                self.write_deadline < self.heartbeat_interval,
-                "heartbeat.write_deadline",
-                self.write_deadline,
-                "heartbeat.interval",
-                self.heartbeat_interval,
-                "a write must be given up before the next one is due",
-            ),
-            rule(
-                self.canary_deadline >= two_hops,
-                "canary.deadline",
-                self.canary_deadline,
-                "heartbeat.seen_deadline plus the publish deadline",
-                two_hops,
-                "a canary must have the time that the hops before its echo are allowed",
-            ),
-            rule(
-                self.canary_interval <= self.canary_deadline * 2,
-                "canary.interval",
-                self.canary_interval,
-                "canary.deadline",
-                self.canary_deadline,
-                "the interval must be at most twice the deadline, or a lost canary is noticed late",
-            ),
-            rule(
-                self.receive_deadline >= self.protocol_heartbeat * 2,
-                "the receive deadline",
-                self.receive_deadline,
-                "source.heartbeat_period",
-                self.protocol_heartbeat,
-                "the deadline must be at least twice the period, or one late heartbeat is a fault",
-            ),
-            rule(
-                !self.tick.is_zero() && self.tick * 2 <= self.receive_deadline,
-                "the verdict tick",
-                self.tick,
-                "the receive deadline",
-                self.receive_deadline,
-                "judging must be at least twice as frequent as the shortest deadline",
-            ),
-        ]
+    fn periods(&self) -> Periods {
+        Periods {
+            protocol_heartbeat: self.protocol_heartbeat,
+            heartbeat_interval: self.heartbeat_interval,
+            canary_interval: self.canary_interval,
+            write_deadline: self.write_deadline,
+            heartbeat_deadline: self.seen_deadline,
+            publish_deadline: self.publish_deadline,
+            canary_deadline: self.canary_deadline,
+            probe_timeout: self.probe_timeout,
+        }
     }
 
     /// Longest gap between two of our own ticks that is not a freeze.

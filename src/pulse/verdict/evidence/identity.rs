@@ -89,7 +89,7 @@ impl IdentityEvidence {
                 (Server::Named(server), Server::Named(_)) => {
                     (Status::True, format!("stream and heartbeats are at server {server}"))
                 }
-                (Server::Unknown, _) | (_, Server::Unknown) => {
+                (Server::Unknown, _) | (Server::Named(_), Server::Unknown) => {
                     (Status::Unknown, "the servers are not known yet".to_owned())
                 }
                 (Server::Nameless, _) | (_, Server::Nameless) => (

@@ -18,6 +18,15 @@ struct Blocked {
     since: Instant,
     /// How it failed: its kind tells locks from stuck commits.
     first: Option<WriteFailure>,
+    /// Writes that were refused. One alone may have met a lock that is gone; one that is still out
+    /// may not.
+    refusals: u32,
+}
+
+impl Blocked {
+    fn is_lasting(self) -> bool {
+        self.refusals >= 2 || matches!(self.first, None | Some(WriteFailure::TimedOut))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +71,7 @@ impl WriteEvidence {
         self.refused = false;
         self.writer_state = None;
         self.last_commit = Some(at);
-        self.read_only = facts.read_only;
+        self.read_only = facts.read_only.or(self.read_only);
         self.commits += 1;
         obligations.clear(Obligation::HeartbeatCommit);
     }
@@ -83,9 +92,14 @@ impl WriteEvidence {
             | WriteFailure::TimedOut
             | WriteFailure::DiskFull
             | WriteFailure::Interrupted => {
-                let blocked =
-                    self.blocked.get_or_insert(Blocked { number, since: sent, first: None });
+                let blocked = self.blocked.get_or_insert(Blocked {
+                    number,
+                    since: sent,
+                    first: None,
+                    refusals: 0,
+                });
                 blocked.first.get_or_insert(failure);
+                blocked.refusals = blocked.refusals.saturating_add(1);
             }
             // These say nothing about writes: the way to the server, or our own account, is at fault.
             WriteFailure::ReadOnly
@@ -95,8 +109,19 @@ impl WriteEvidence {
             | WriteFailure::Offline
             | WriteFailure::Auth
             | WriteFailure::ConnectionLost
-            | WriteFailure::Other(_) => obligations.clear(Obligation::HeartbeatCommit),
+            | WriteFailure::Other => obligations.clear(Obligation::HeartbeatCommit),
         }
+    }
+
+    /// No write could be sent: the way to the server, or our account.
+    pub(in super::super) fn untried(&mut self, failure: WriteFailure) {
+        self.last_failure = Some(failure);
+        self.refused |= failure == WriteFailure::ReadOnly;
+    }
+
+    /// What the server says of itself.
+    pub(in super::super) fn facts(&mut self, facts: &Committed) {
+        self.read_only = facts.read_only.or(self.read_only);
     }
 
     /// Heartbeat `number` is on the stream.
@@ -167,7 +192,7 @@ impl WriteEvidence {
         if let Some((number, sent)) = self.outstanding
             && now.saturating_duration_since(sent) > parameters.write_deadline
         {
-            self.blocked.get_or_insert(Blocked { number, since: sent, first: None });
+            self.blocked.get_or_insert(Blocked { number, since: sent, first: None, refusals: 0 });
         }
         let (status, because) = self.writable(parameters);
         conditions.set(now, Condition::SourceWritable, status, because);
@@ -209,7 +234,7 @@ impl WriteEvidence {
                 || stream.received_since(blocked.since + parameters.write_deadline);
             let was = conditions.status(Condition::WritesCommit);
             let status = match age >= parameters.write_deadline * 2 {
-                true if alive => Status::False,
+                true if alive && blocked.is_lasting() => Status::False,
                 true if age > Self::validity(parameters) => Status::Unknown,
                 true | false => was,
             };

@@ -18,8 +18,8 @@ use crate::pulse::verdict::pause::{Pause, PauseWatch};
 use crate::pulse::verdict::plan::{LookPlan, Plan};
 use crate::pulse::verdict::verdict::Hysteresis;
 use crate::pulse::verdict::{
-    Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Verdict, WriteOutcome,
-    words,
+    Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Verdict,
+    WriteOutcome, words,
 };
 
 /// Since we were frozen.
@@ -148,6 +148,8 @@ impl Judge {
                 }
             }
             Observation::HeartbeatEnded { number, outcome } => self.wrote(at, number, outcome),
+            Observation::HeartbeatUntried(failure) => self.writes.untried(failure),
+            Observation::HeartbeatFacts { number, facts } => self.read(at, number, &facts),
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::Poll(poll) => {
                 self.sql.answered(at);
@@ -187,19 +189,27 @@ impl Judge {
         match outcome {
             WriteOutcome::Committed(facts) => {
                 self.sql.answered(at);
-                self.identity.writer(facts.server);
                 self.writes.committed(at, &facts, obligations);
                 self.heartbeat.committed(at, number, &self.parameters, obligations);
-                self.ledger.committed(number, &facts);
-                if self.identity.agrees(&self.parameters) {
-                    let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
-                    self.history.read(at, executed, purged, self.ledger.received());
-                }
+                self.read(at, number, &facts);
                 self.note_round_trip(at);
             }
             WriteOutcome::Failed(failure) => {
                 self.writes.failed(at, number, failure, obligations);
             }
+        }
+    }
+
+    /// Takes what was read in the writer's session after heartbeat `number`.
+    fn read(&mut self, at: Instant, number: u64, facts: &Committed) {
+        self.writes.facts(facts);
+        if facts.server.is_some() {
+            self.identity.writer(facts.server);
+        }
+        self.ledger.committed(number, facts);
+        if self.identity.agrees(&self.parameters) {
+            let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
+            self.history.read(at, executed, purged, self.ledger.received());
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Faults, Load, Sns, World};
+use crate::pulse::Periods;
 use crate::pulse::verdict::{
-    Condition, Grade, Observation, ParameterError, Parameters, ProbeFailure, SinkFailure, State,
-    Status, StreamFailure, WriteFailure,
+    Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
+    StreamFailure, WriteFailure,
 };
 
 #[test]
@@ -167,21 +168,32 @@ fn a_verdict_names_its_evidence_hop_and_next_step() {
 #[test]
 fn parameters_that_contradict_one_another_are_refused_by_name_and_value() {
     let seconds = Duration::from_secs;
-    let base = Parameters::default();
-    let refused = |parameters: Parameters| -> ParameterError {
-        parameters.checked().expect_err("contradiction")
-    };
+    let base = Parameters::of(&Periods::default());
+    assert_eq!(base, Parameters::default());
+    let refused = |parameters: Parameters| parameters.checked().expect_err("refused").to_string();
     let error = refused(Parameters { protocol_heartbeat: seconds(5), ..base.clone() });
-    assert!(error.to_string().starts_with(
-        "`source.heartbeat_period` is 5s and `heartbeat.interval` is 5s: the period must be at most"
-    ));
-    let error = refused(Parameters { write_deadline: seconds(5), ..base.clone() });
-    assert_eq!((error.first, error.second), ("heartbeat.write_deadline", "heartbeat.interval"));
-    let error = refused(Parameters { canary_deadline: seconds(14), ..base.clone() });
-    assert_eq!(error.first, "canary.deadline");
-    let error = refused(Parameters { canary_interval: seconds(31), ..base.clone() });
-    assert_eq!((error.first, error.second), ("canary.interval", "canary.deadline"));
+    assert!(error.starts_with("protocol_heartbeat = 5s and heartbeat_interval = 5s"), "{error}");
+    let error = refused(Parameters { receive_deadline: seconds(1), ..base.clone() });
+    assert!(error.starts_with("receive_deadline = 1s and protocol_heartbeat = 1s"), "{error}");
+    let error = refused(Parameters { tick: seconds(3), ..base.clone() });
+    assert!(error.starts_with("tick = 3s and receive_deadline = 4s"), "{error}");
     assert_eq!(base.clone().checked(), Ok(base));
+}
+
+#[test]
+fn one_refused_write_is_no_blocked_source_however_late_the_next_attempt() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    world.faults.writes = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+    // The writer tries again with the next interval only.
+    world.retry_after = Duration::from_secs(5);
+    while world.writes_failed == 0 {
+        world.run(0.25);
+    }
+    world.faults.writes = None;
+    world.run(60.0);
+    assert_eq!(world.since_fault(), []);
 }
 
 #[test]

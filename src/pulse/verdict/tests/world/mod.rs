@@ -36,6 +36,9 @@ pub(super) struct World {
     write_sent: Option<Instant>,
     next_write: Instant,
     failed_once: bool,
+    /// Until the next attempt, after a failed write.
+    pub(super) retry_after: Duration,
+    pub(super) writes_failed: u64,
     logged: bool,
     connected: bool,
     pub(super) kill_stream: bool,
@@ -90,6 +93,8 @@ impl World {
             write_sent: None,
             next_write: start,
             failed_once: false,
+            retry_after: Duration::from_secs(1),
+            writes_failed: 0,
             logged: false,
             connected: false,
             kill_stream: false,

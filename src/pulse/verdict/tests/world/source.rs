@@ -224,8 +224,9 @@ impl World {
                 };
                 if waited >= takes {
                     self.failed_once = true;
+                    self.writes_failed += 1;
                     self.write_sent = None;
-                    self.next_write = self.now + Duration::from_secs(1);
+                    self.next_write = self.now + self.retry_after;
                     self.tell(ended(failure));
                 }
             }

@@ -102,6 +102,23 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
 }
 
 #[test]
+fn what_commits_while_the_writer_reads_is_not_missing_yet() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    // Heartbeat 2 commits, then a user's transaction, then the writer reads; the stream is behind.
+    let after = gtid(1, "", 3);
+    rig.executed.insert(gtid(1, "", 2));
+    rig.executed.insert(after);
+    rig.ledger.committed(2, &facts(&rig.executed));
+    rig.commit(gtid(1, "", 2), Class::Heartbeat(2));
+    assert_eq!(rig.ledger.unaccounted_total(), 0);
+    rig.commit(after, Class::User);
+    rig.heartbeat(3, gtid(1, "", 4));
+    assert_eq!(rig.ledger.unaccounted_total(), 0);
+    assert!(rig.ledger.certificate().is_some_and(|last| last.to.number == 2));
+}
+
+#[test]
 fn a_heartbeat_without_an_answer_is_certified_with_the_next() {
     let mut rig = Rig::new();
     rig.heartbeat(1, gtid(1, "", 1));

@@ -206,7 +206,7 @@ impl World {
             Observation::Stream(StreamSample {
                 bytes: self.bytes,
                 last_receive: self.last_receive,
-                armed: self.faults.sns == Sns::Well || self.load != Load::Busy,
+                armed: self.armed(),
                 idle_at: self.idle_at,
             }),
             Observation::Sink(SinkSample {

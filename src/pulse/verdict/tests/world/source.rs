@@ -85,12 +85,18 @@ impl World {
                 self.idle_at = Some(self.now);
             }
         } else if self.connected
+            && self.armed()
             && self
                 .last_receive
                 .is_some_and(|last| self.now.saturating_duration_since(last) >= limit)
         {
             self.drop_stream(StreamFailure::Silent);
         }
+    }
+
+    /// Whether the reader waits for bytes, and not for a sink that takes nothing.
+    pub(super) fn armed(&self) -> bool {
+        self.faults.sns == Sns::Well || self.load != Load::Busy
     }
 
     pub(super) fn catch_up(&mut self) {

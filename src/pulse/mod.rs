@@ -20,6 +20,7 @@ mod reason;
 mod recognise;
 pub mod schema;
 mod stages;
+pub mod verdict;
 mod writer;
 
 pub use book::Book;

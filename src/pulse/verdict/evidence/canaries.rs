@@ -1,0 +1,152 @@
+//! Canaries that SNS acknowledged, on their way to each consumer and back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::seconds;
+use crate::pulse::verdict::obligation::{Obligation, Obligations};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status};
+
+/// Canaries missed in a row after which a consumer is lost.
+const MISSES: u32 = 2;
+
+#[derive(Debug)]
+struct Consumer {
+    name: Arc<str>,
+    misses: u32,
+    last_echo: Option<Instant>,
+    maintenance_until: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(in super::super) struct CanaryEvidence {
+    consumers: Vec<Consumer>,
+    /// Echoes since start, for the exit rules.
+    pub(in super::super) echoes: u64,
+}
+
+impl CanaryEvidence {
+    pub(in super::super) fn new(parameters: &Parameters) -> Self {
+        let consumer = |name: &Arc<str>| Consumer {
+            name: Arc::clone(name),
+            misses: 0,
+            last_echo: None,
+            maintenance_until: None,
+        };
+        Self { consumers: parameters.consumers.iter().map(consumer).collect(), echoes: 0 }
+    }
+
+    pub(in super::super) fn acknowledged(
+        &mut self,
+        at: Instant,
+        number: u64,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
+        for (index, consumer) in self.consumers.iter().enumerate() {
+            if !consumer.in_maintenance(at) {
+                let kind = Obligation::CanaryEcho(index);
+                obligations.begin(kind, number, at, parameters.canary_deadline);
+            }
+        }
+    }
+
+    /// An echo, which may be late: then it ends the misses all the same.
+    pub(in super::super) fn echoed(
+        &mut self,
+        at: Instant,
+        name: &str,
+        number: u64,
+        obligations: &mut Obligations,
+    ) {
+        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
+        let Some((index, consumer)) = found else { return };
+        obligations.meet_one(Obligation::CanaryEcho(index), number);
+        consumer.misses = 0;
+        consumer.last_echo = Some(at);
+        self.echoes += 1;
+    }
+
+    pub(in super::super) fn maintenance(
+        &mut self,
+        name: &str,
+        until: Option<Instant>,
+        obligations: &mut Obligations,
+    ) {
+        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
+        let Some((index, consumer)) = found else { return };
+        consumer.maintenance_until = until;
+        consumer.misses = 0;
+        obligations.clear(Obligation::CanaryEcho(index));
+    }
+
+    /// Takes the canaries whose time is over as missed.
+    pub(in super::super) fn advance(&mut self, now: Instant, obligations: &mut Obligations) {
+        for (index, consumer) in self.consumers.iter_mut().enumerate() {
+            let kind = Obligation::CanaryEcho(index);
+            for number in obligations.overdue_numbers(kind, now) {
+                obligations.meet_one(kind, number);
+                consumer.misses = consumer.misses.saturating_add(1);
+            }
+        }
+    }
+
+    /// Those that echo nothing; `None` when no consumer is left that does.
+    pub(in super::super) fn lost(&self) -> Vec<Arc<str>> {
+        let lost = self.consumers.iter().filter(|consumer| consumer.misses >= MISSES);
+        lost.map(|consumer| Arc::clone(&consumer.name)).collect()
+    }
+
+    /// Whether every consumer is lost: then the way to them is broken, not they.
+    pub(in super::super) fn all_lost(&self) -> bool {
+        self.consumers.iter().all(|consumer| consumer.misses >= MISSES)
+    }
+
+    pub(in super::super) fn suspected(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.misses > 0)
+    }
+
+    pub(in super::super) fn reason(&self) -> Reason {
+        Reason::Consumers(self.lost())
+    }
+
+    pub(in super::super) fn forgive(&mut self) {
+        for consumer in &mut self.consumers {
+            consumer.misses = 0;
+        }
+    }
+
+    pub(in super::super) fn apply(
+        &self,
+        now: Instant,
+        parameters: &Parameters,
+        conditions: &mut Conditions,
+    ) {
+        let lost = self.lost();
+        let judged = self.consumers.iter().filter(|consumer| !consumer.in_maintenance(now));
+        let oldest = judged.map(|consumer| consumer.last_echo).min();
+        let (status, because) = match oldest {
+            _ if !lost.is_empty() => {
+                (Status::False, format!("two canaries in a row did not reach {}", lost.join(", ")))
+            }
+            Some(Some(echo)) => {
+                let age = now.saturating_duration_since(echo);
+                let valid = age <= parameters.echo_validity();
+                let status = if valid { Status::True } else { Status::Unknown };
+                (status, format!("every consumer echoed a canary, last {} ago", seconds(age)))
+            }
+            Some(None) => (Status::Unknown, "a consumer has echoed no canary yet".to_owned()),
+            None if self.consumers.is_empty() => {
+                (Status::Unknown, "no consumer echoes canaries".to_owned())
+            }
+            None => (Status::True, "every consumer is in maintenance".to_owned()),
+        };
+        conditions.set(now, Condition::CanariesArrive, status, because);
+    }
+}
+
+impl Consumer {
+    fn in_maintenance(&self, now: Instant) -> bool {
+        self.maintenance_until.is_some_and(|until| until > now)
+    }
+}

@@ -1,0 +1,287 @@
+//! The replication connection: does it stand, and do bytes come on it?
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{FAILURE_WINDOW, OWN_ACTION_GRACE, SqlEvidence, seconds};
+use crate::pulse::verdict::obligation::{Obligation, Obligations};
+use crate::pulse::verdict::{
+    Condition, Conditions, Parameters, Reason, Status, StreamFailure, StreamSample,
+};
+
+/// How long a new connection must stand until an outage of the stream is over.
+const STABLE_AFTER: Duration = Duration::from_secs(3);
+/// Failures kept; two suffice to judge.
+const FAILURES_MAX: usize = 16;
+
+#[derive(Debug, Default)]
+pub(in super::super) struct StreamEvidence {
+    connected_since: Option<Instant>,
+    lost_at: Option<Instant>,
+    failures: VecDeque<(Instant, StreamFailure)>,
+    /// First failure since the connection last was stable.
+    suspected_at: Option<Instant>,
+    down: bool,
+    /// When our own deadline on bytes ended a connection; until bytes come.
+    silent_at: Option<Instant>,
+    /// Bytes came since; the silence is judged once all the same, however short the redial was.
+    healed: bool,
+    sample: Option<(Instant, StreamSample)>,
+    redialled_at: Option<Instant>,
+}
+
+impl StreamEvidence {
+    pub(in super::super) fn connected(&mut self, at: Instant, obligations: &mut Obligations) {
+        self.connected_since = Some(at);
+        self.lost_at = None;
+        obligations.clear(Obligation::StreamDial);
+        obligations.clear(Obligation::StreamBytes);
+    }
+
+    pub(in super::super) fn failed(
+        &mut self,
+        at: Instant,
+        failure: StreamFailure,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
+        self.connected_since = None;
+        self.lost_at.get_or_insert(at);
+        obligations.clear(Obligation::StreamBytes);
+        obligations.begin(Obligation::StreamDial, 0, at, FAILURE_WINDOW);
+        if failure == StreamFailure::Silent {
+            self.silent_at.get_or_insert(at);
+            obligations.clear(Obligation::StreamDial);
+            obligations.begin(Obligation::StreamDial, 0, at, parameters.receive_deadline * 2);
+            return;
+        }
+        let by_ourselves = matches!(
+            failure,
+            StreamFailure::Ended | StreamFailure::Reset | StreamFailure::DuplicateReplica
+        );
+        let just_redialled = self
+            .redialled_at
+            .is_some_and(|action| at.saturating_duration_since(action) < OWN_ACTION_GRACE);
+        if by_ourselves && just_redialled {
+            return;
+        }
+        self.suspected_at.get_or_insert(at);
+        if matches!(failure, StreamFailure::Purged | StreamFailure::Diverged) {
+            // The connection is fine, the position is not: that is judged elsewhere.
+            return;
+        }
+        if self.failures.len() == FAILURES_MAX {
+            self.failures.pop_front();
+        }
+        self.failures.push_back((at, failure));
+    }
+
+    pub(in super::super) fn sampled(
+        &mut self,
+        at: Instant,
+        sample: StreamSample,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
+        let before = self.sample.replace((at, sample)).map(|(_, before)| before);
+        let received = before.is_none_or(|before| before.bytes != sample.bytes);
+        if let Some(last) = sample.last_receive.filter(|_| received) {
+            self.healed |= self.silent_at.is_some_and(|silent| last > silent);
+            obligations.clear(Obligation::StreamBytes);
+            if let Some(since) = self.connected_since {
+                let waits = parameters.receive_deadline;
+                obligations.begin(Obligation::StreamBytes, 0, last.max(since), waits);
+            }
+        } else if let Some(since) = self.connected_since {
+            // No bytes on this connection yet: they are owed since it began.
+            obligations.begin(Obligation::StreamBytes, 0, since, parameters.receive_deadline);
+        }
+        if sample.armed && before.is_some_and(|before| !before.armed) {
+            // The reader was busy with what it had: its wait begins now.
+            obligations.rearm_kind(Obligation::StreamBytes, at);
+        }
+        obligations.arm(Obligation::StreamBytes, sample.armed, at);
+    }
+
+    pub(in super::super) fn redialled(&mut self, at: Instant) {
+        self.redialled_at = Some(at);
+    }
+
+    /// After we were frozen: what failed meanwhile counts no more.
+    pub(in super::super) fn forgive(&mut self, at: Instant) {
+        self.failures.clear();
+        self.suspected_at = None;
+        self.silent_at = None;
+        self.lost_at = self.lost_at.map(|_| at);
+    }
+
+    /// Whether the stream could bring something now.
+    pub(in super::super) fn flows(&self) -> bool {
+        self.connected_since.is_some() && self.sample.is_some_and(|(_, sample)| sample.armed)
+    }
+
+    pub(in super::super) fn connected_now(&self) -> bool {
+        self.connected_since.is_some()
+    }
+
+    pub(in super::super) fn received_since(&self, at: Instant) -> bool {
+        self.sample.is_some_and(|(_, sample)| sample.last_receive.is_some_and(|last| last > at))
+    }
+
+    pub(in super::super) fn idle_at(&self) -> Option<Instant> {
+        self.sample.and_then(|(_, sample)| sample.idle_at)
+    }
+
+    /// Whether something about the stream calls for a second look.
+    pub(in super::super) fn suspected(&self) -> bool {
+        self.suspected_at.is_some() || self.silent_at.is_some()
+    }
+
+    /// Whether the latest failure is one that only an operator ends.
+    pub(in super::super) fn definite(&self) -> bool {
+        self.failures.back().is_some_and(|(_, failure)| {
+            !matches!(failure, StreamFailure::Timeout | StreamFailure::Silent)
+        })
+    }
+
+    pub(in super::super) fn reason(&self) -> Option<Reason> {
+        let (_, failure) = self.failures.back()?;
+        match failure {
+            StreamFailure::Ended | StreamFailure::Silent => None,
+            StreamFailure::Timeout => Some(Reason::Timeout),
+            StreamFailure::Refused => Some(Reason::Refused),
+            StreamFailure::Reset => Some(Reason::Reset),
+            StreamFailure::Dns => Some(Reason::Dns),
+            StreamFailure::Tls => Some(Reason::Tls),
+            StreamFailure::Auth => Some(Reason::Auth),
+            StreamFailure::Denied => Some(Reason::Denied),
+            StreamFailure::TooManyConnections => Some(Reason::TooManyConnections),
+            StreamFailure::Offline => Some(Reason::Offline),
+            StreamFailure::DuplicateReplica => Some(Reason::DuplicateReplica),
+            StreamFailure::Purged => Some(Reason::Purged),
+            StreamFailure::Diverged => Some(Reason::Diverged),
+            StreamFailure::Other(_) => Some(Reason::Unknown),
+        }
+    }
+
+    pub(in super::super) fn apply(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        obligations: &Obligations,
+        sql: &SqlEvidence,
+        conditions: &mut Conditions,
+    ) {
+        self.judge_connection(now, parameters, obligations, sql, conditions);
+        self.judge_bytes(now, parameters, obligations, sql, conditions);
+    }
+
+    fn judge_connection(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        obligations: &Obligations,
+        sql: &SqlEvidence,
+        conditions: &mut Conditions,
+    ) {
+        let stands = self.connected_since.is_some_and(|since| {
+            now.saturating_duration_since(since) >= STABLE_AFTER && self.received_since(since)
+        });
+        if stands {
+            self.suspected_at = None;
+            self.failures.clear();
+            self.down = false;
+        }
+        self.failures
+            .retain(|(at, _)| self.down || now.saturating_duration_since(*at) < FAILURE_WINDOW);
+        let overdue = obligations.overdue(Obligation::StreamDial, now).is_some();
+        if self.failures.len() >= 2 || overdue {
+            let since = self.suspected_at.or(self.lost_at).unwrap_or(now);
+            self.down |= sql.looked_since(since)
+                || now.saturating_duration_since(since)
+                    > parameters.probe_timeout + parameters.tick;
+        }
+        let count = self.failures.len();
+        let (status, because) = match (self.down, self.connected_since, self.lost_at) {
+            (true, ..) => (
+                Status::False,
+                format!("the replication connection failed {count} times, last: {}", self.last()),
+            ),
+            (false, Some(_), _) => (Status::True, "the replication connection stands".to_owned()),
+            (false, None, Some(lost)) if count > 0 || self.silent_at.is_some() => {
+                let age = seconds(now.saturating_duration_since(lost));
+                let was = conditions.status(Condition::StreamConnected);
+                (was, format!("the replication connection ended {age} ago and is being made again"))
+            }
+            (false, None, _) => {
+                (Status::Unknown, "the replication connection was not made yet".to_owned())
+            }
+        };
+        conditions.set(now, Condition::StreamConnected, status, because);
+    }
+
+    fn last(&self) -> String {
+        self.failures.back().map_or_else(
+            || "no answer to dialling".to_owned(),
+            |(_, failure)| format!("{failure:?}").to_lowercase(),
+        )
+    }
+
+    fn judge_bytes(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        obligations: &Obligations,
+        sql: &SqlEvidence,
+        conditions: &mut Conditions,
+    ) {
+        // From then on silence is not what a healthy stream does, and a look tells something.
+        let healthy = parameters.protocol_heartbeat;
+        let silent = self.silent_at.map(|at| {
+            let waited = now.saturating_duration_since(at);
+            let began = at.checked_sub(parameters.receive_deadline).unwrap_or(at);
+            (waited + parameters.receive_deadline, began + healthy)
+        });
+        let overdue = obligations
+            .overdue(Obligation::StreamBytes, now)
+            .map(|open| (open.age, open.began + healthy));
+        let (status, because) = match silent.or(overdue) {
+            Some((age, suspected_at))
+                if sql.looked_since(suspected_at)
+                    || age > parameters.receive_deadline + parameters.probe_timeout =>
+            {
+                (Status::False, format!("no byte came for {} while we waited", seconds(age)))
+            }
+            Some((age, _)) => {
+                let was = conditions.status(Condition::StreamBytes);
+                (was, format!("no byte for {}; a second look is being taken", seconds(age)))
+            }
+            None => self.flow(now, parameters),
+        };
+        conditions.set(now, Condition::StreamBytes, status, because);
+        if std::mem::take(&mut self.healed) {
+            self.silent_at = None;
+        }
+    }
+
+    fn flow(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
+        let Some((at, sample)) = self.sample else {
+            return (Status::Unknown, "nothing was received yet".to_owned());
+        };
+        let age = now.saturating_duration_since(at);
+        let gone = self.lost_at.map(|at| now.saturating_duration_since(at));
+        match sample.last_receive {
+            _ if age > parameters.evidence_grace => {
+                (Status::Unknown, format!("no report of the reader for {}", seconds(age)))
+            }
+            None => (Status::Unknown, "nothing was received yet".to_owned()),
+            Some(_) if gone.is_some_and(|gone| gone > FAILURE_WINDOW) => {
+                (Status::Unknown, "there is no replication connection".to_owned())
+            }
+            Some(last) => {
+                let quiet = seconds(now.saturating_duration_since(last));
+                (Status::True, format!("the last bytes came {quiet} ago"))
+            }
+        }
+    }
+}

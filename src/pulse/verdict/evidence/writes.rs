@@ -1,0 +1,278 @@
+//! Heartbeat writes: do they commit, and if not, what is in their way?
+
+use std::time::{Duration, Instant};
+
+use super::{SqlEvidence, StreamEvidence, seconds};
+use crate::pulse::verdict::obligation::{Obligation, Obligations};
+use crate::pulse::verdict::{
+    Committed, Condition, Conditions, Parameters, Poll, Reason, Status, Topology, Upstream,
+    WriteFailure,
+};
+
+/// Writes that do not commit, since the last one that did.
+#[derive(Debug, Clone, Copy)]
+struct Blocked {
+    /// The first such write.
+    number: u64,
+    /// When it was sent.
+    since: Instant,
+    /// How it failed: its kind tells locks from stuck commits.
+    first: Option<WriteFailure>,
+    /// Writes that were refused. One alone may have met a lock that is gone; one that is still out
+    /// may not.
+    refusals: u32,
+}
+
+impl Blocked {
+    fn is_lasting(self) -> bool {
+        self.refusals >= 2 || matches!(self.first, None | Some(WriteFailure::TimedOut))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(in super::super) struct WriteEvidence {
+    outstanding: Option<(u64, Instant)>,
+    blocked: Option<Blocked>,
+    last_commit: Option<Instant>,
+    last_failure: Option<WriteFailure>,
+    /// A write was refused as the server is read-only, and none has committed since.
+    refused: bool,
+    /// A row was seen on the stream while its commit was pending: the largest number.
+    arrived: Option<u64>,
+    read_only: Option<bool>,
+    writer_state: Option<String>,
+    semisync_waits: Option<u64>,
+    upstream: Option<Upstream>,
+    /// Commits since start, for the exit rules.
+    pub(in super::super) commits: u64,
+}
+
+impl WriteEvidence {
+    pub(in super::super) fn started(
+        &mut self,
+        at: Instant,
+        number: u64,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
+        self.outstanding = Some((number, at));
+        obligations.begin(Obligation::HeartbeatCommit, number, at, parameters.write_deadline);
+    }
+
+    pub(in super::super) fn committed(
+        &mut self,
+        at: Instant,
+        facts: &Committed,
+        obligations: &mut Obligations,
+    ) {
+        self.outstanding = None;
+        self.blocked = None;
+        self.last_failure = None;
+        self.refused = false;
+        self.writer_state = None;
+        self.last_commit = Some(at);
+        self.read_only = facts.read_only.or(self.read_only);
+        self.commits += 1;
+        obligations.clear(Obligation::HeartbeatCommit);
+    }
+
+    pub(in super::super) fn failed(
+        &mut self,
+        at: Instant,
+        number: u64,
+        failure: WriteFailure,
+        obligations: &mut Obligations,
+    ) {
+        let sent = self.outstanding.take().map_or(at, |(_, sent)| sent);
+        self.last_failure = Some(failure);
+        self.refused |= failure == WriteFailure::ReadOnly;
+        match failure {
+            WriteFailure::LockWait
+            | WriteFailure::Deadlock
+            | WriteFailure::TimedOut
+            | WriteFailure::DiskFull
+            | WriteFailure::Interrupted => {
+                let blocked = self.blocked.get_or_insert(Blocked {
+                    number,
+                    since: sent,
+                    first: None,
+                    refusals: 0,
+                });
+                blocked.first.get_or_insert(failure);
+                blocked.refusals = blocked.refusals.saturating_add(1);
+            }
+            // These say nothing about writes: the way to the server, or our own account, is at fault.
+            WriteFailure::ReadOnly
+            | WriteFailure::Denied
+            | WriteFailure::Missing
+            | WriteFailure::TooManyConnections
+            | WriteFailure::Offline
+            | WriteFailure::Auth
+            | WriteFailure::ConnectionLost
+            | WriteFailure::Other => obligations.clear(Obligation::HeartbeatCommit),
+        }
+    }
+
+    /// No write could be sent: the way to the server, or our account.
+    pub(in super::super) fn untried(&mut self, failure: WriteFailure) {
+        self.last_failure = Some(failure);
+        self.refused |= failure == WriteFailure::ReadOnly;
+    }
+
+    /// What the server says of itself.
+    pub(in super::super) fn facts(&mut self, facts: &Committed) {
+        self.read_only = facts.read_only.or(self.read_only);
+    }
+
+    /// Heartbeat `number` is on the stream.
+    pub(in super::super) fn arrived(&mut self, number: u64) {
+        let pending = self.outstanding.map_or(0, |(pending, _)| pending);
+        if self.blocked.is_some() || number == pending {
+            self.arrived = self.arrived.max(Some(number));
+        }
+    }
+
+    pub(in super::super) fn polled(&mut self, poll: &Poll) {
+        self.read_only = poll.read_only.or(self.read_only);
+        self.semisync_waits = poll.semisync_waits;
+        self.writer_state.clone_from(&poll.writer_state);
+        self.upstream = poll.upstream.clone().or(self.upstream.take());
+    }
+
+    pub(in super::super) fn forgive(&mut self, at: Instant) {
+        self.blocked = self.blocked.map(|blocked| Blocked { since: at, ..blocked });
+        self.outstanding = self.outstanding.map(|(number, _)| (number, at));
+        self.last_failure = None;
+    }
+
+    /// Whether a write is late or was refused.
+    pub(in super::super) fn suspected(&self) -> bool {
+        self.blocked.is_some() || self.last_failure.is_some()
+    }
+
+    /// What blocks writes, from the first failure's kind, the row's arrival, and the words of the
+    /// process list.
+    pub(in super::super) fn reason(&self) -> Reason {
+        let state = self.writer_state.as_deref().unwrap_or_default();
+        let seen = self
+            .blocked
+            .is_some_and(|blocked| self.arrived.is_some_and(|arrived| arrived >= blocked.number));
+        let waits_for_replica = self.semisync_waits.is_some_and(|waits| waits > 0);
+        if seen || state.contains("semi-sync ACK") || waits_for_replica {
+            return Reason::Semisync;
+        }
+        if state.contains("global read lock") || state.contains("Waiting for table flush") {
+            return Reason::GlobalReadLock;
+        }
+        if state.contains("metadata lock") {
+            return Reason::MetadataLock;
+        }
+        match self.blocked.and_then(|blocked| blocked.first) {
+            Some(WriteFailure::DiskFull) => Reason::DiskFull,
+            // Stuck in commit and not in the log: the log can't be written. With the row lock that
+            // the stuck statement holds, the later ones fail with 1205.
+            Some(WriteFailure::TimedOut)
+                if state.contains("handler commit") || state == "updating" =>
+            {
+                Reason::DiskFull
+            }
+            Some(WriteFailure::LockWait | WriteFailure::Deadlock) => Reason::RowLock,
+            Some(_) | None => Reason::Unknown,
+        }
+    }
+
+    pub(in super::super) fn apply(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        sql: &SqlEvidence,
+        stream: &StreamEvidence,
+        conditions: &mut Conditions,
+    ) {
+        if let Some((number, sent)) = self.outstanding
+            && now.saturating_duration_since(sent) > parameters.write_deadline
+        {
+            self.blocked.get_or_insert(Blocked { number, since: sent, first: None, refusals: 0 });
+        }
+        let (status, because) = self.writable(parameters);
+        conditions.set(now, Condition::SourceWritable, status, because);
+        let (status, because) = self.commits(now, parameters, sql, stream, conditions);
+        conditions.set(now, Condition::WritesCommit, status, because);
+        let (status, because) = self.upstream();
+        conditions.set(now, Condition::UpstreamRuns, status, because);
+    }
+
+    fn writable(&self, parameters: &Parameters) -> (Status, String) {
+        let primary = parameters.topology == Topology::Primary;
+        if self.refused {
+            return (Status::False, "a heartbeat was refused: the server is read-only".to_owned());
+        }
+        if self.read_only == Some(true) && primary {
+            return (Status::False, "read_only is set, and a primary is expected".to_owned());
+        }
+        match (self.last_commit, self.read_only) {
+            (Some(_), _) => (Status::True, "heartbeats are accepted".to_owned()),
+            (None, Some(false)) => (Status::True, "read_only is not set".to_owned()),
+            (None, _) => (Status::Unknown, "no heartbeat was written yet".to_owned()),
+        }
+    }
+
+    fn commits(
+        &self,
+        now: Instant,
+        parameters: &Parameters,
+        sql: &SqlEvidence,
+        stream: &StreamEvidence,
+        conditions: &Conditions,
+    ) -> (Status, String) {
+        if let Some(blocked) = self.blocked {
+            let age = now.saturating_duration_since(blocked.since);
+            let because =
+                format!("no heartbeat has committed since one was sent {} ago", seconds(age));
+            // Only a server that is alive can block writes; else the hop before is at fault.
+            let alive = sql.ok_since(blocked.since)
+                || stream.received_since(blocked.since + parameters.write_deadline);
+            let was = conditions.status(Condition::WritesCommit);
+            let status = match age >= parameters.write_deadline * 2 {
+                true if alive && blocked.is_lasting() => Status::False,
+                true if age > Self::validity(parameters) => Status::Unknown,
+                true | false => was,
+            };
+            return (status, because);
+        }
+        let valid = Self::validity(parameters);
+        match (self.last_commit, self.last_failure) {
+            (Some(at), _) if now.saturating_duration_since(at) <= valid => {
+                let age = seconds(now.saturating_duration_since(at));
+                (Status::True, format!("the last heartbeat committed {age} ago"))
+            }
+            (_, Some(failure)) => {
+                let what = format!("{failure:?}").to_lowercase();
+                (Status::Unknown, format!("heartbeats can't be written: {what}"))
+            }
+            (Some(at), None) => {
+                let age = seconds(now.saturating_duration_since(at));
+                (Status::Unknown, format!("the last heartbeat was written {age} ago"))
+            }
+            (None, None) => (Status::Unknown, "no heartbeat was written yet".to_owned()),
+        }
+    }
+
+    /// How long a commit is believed.
+    fn validity(parameters: &Parameters) -> Duration {
+        parameters.heartbeat_interval + parameters.write_deadline * 2 + parameters.evidence_grace
+    }
+
+    fn upstream(&self) -> (Status, String) {
+        match &self.upstream {
+            None => (Status::Unknown, "the source's own replication can't be seen".to_owned()),
+            Some(Upstream::None) => (Status::True, "the source replicates from nobody".to_owned()),
+            Some(Upstream::Running) => {
+                (Status::True, "the source's own replication runs".to_owned())
+            }
+            Some(Upstream::Broken(error)) => {
+                (Status::False, format!("the source's own replication stopped: {error}"))
+            }
+        }
+    }
+}

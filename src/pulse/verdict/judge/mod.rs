@@ -1,0 +1,275 @@
+//! The judge: observations in, verdict out. Pure; the loop that drives it owns clock and channels.
+
+mod conditions;
+mod gauges;
+mod wording;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::pulse::verdict::clock_offset::ClockOffset;
+use crate::pulse::verdict::evidence::{
+    CanaryEvidence, CheckpointEvidence, HeartbeatEvidence, HistoryEvidence, IdentityEvidence,
+    LagEvidence, SinkEvidence, SqlEvidence, StreamEvidence, WriteEvidence,
+};
+use crate::pulse::verdict::ledger::Ledger;
+use crate::pulse::verdict::obligation::Obligations;
+use crate::pulse::verdict::pause::{Pause, PauseWatch};
+use crate::pulse::verdict::plan::{LookPlan, Plan};
+use crate::pulse::verdict::verdict::Hysteresis;
+use crate::pulse::verdict::{
+    Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Verdict,
+    WriteOutcome, words,
+};
+
+/// Since we were frozen.
+#[derive(Debug, Clone, Copy)]
+struct Frozen {
+    resumed: Instant,
+    lasted: Duration,
+    /// The first heartbeat that was sent after we ran again: its round trip ends the amnesty.
+    first: Option<u64>,
+}
+
+/// Takes observations and judges.
+#[derive(Debug)]
+pub struct Judge {
+    parameters: Parameters,
+    started: Instant,
+    conditions: Conditions,
+    obligations: Obligations,
+    hysteresis: Hysteresis,
+    verdict: Verdict,
+    transitions: BTreeMap<(State, State), u64>,
+    pause: PauseWatch,
+    frozen: Option<Frozen>,
+    clock: ClockOffset,
+    ledger: Ledger,
+    looks: LookPlan,
+    stream: StreamEvidence,
+    sql: SqlEvidence,
+    identity: IdentityEvidence,
+    history: HistoryEvidence,
+    writes: WriteEvidence,
+    heartbeat: HeartbeatEvidence,
+    sink: SinkEvidence,
+    lag: LagEvidence,
+    canaries: CanaryEvidence,
+    checkpoint: CheckpointEvidence,
+    /// Without heartbeat rows: answered probes with bytes on the stream behind them.
+    substitutes: (u64, Option<Instant>),
+}
+
+impl Judge {
+    /// Knows nothing yet; `now` is the start. `parameters` are checked
+    /// ([`Parameters::checked`]).
+    pub fn new(parameters: Parameters, now: Instant) -> Self {
+        let conditions = Conditions::new(&parameters, now);
+        let hysteresis = Hysteresis::new(now);
+        let verdict = Verdict {
+            state: hysteresis.state(),
+            reason: None,
+            since: now,
+            judged_at: now,
+            sentence: "Starting.".to_owned(),
+            facts: Vec::new(),
+            hop: Hop::None,
+            next_step: words::next_step(hysteresis.state(), None),
+            certificate: None,
+            conditions: conditions.iter().map(|(name, known)| (name, known.clone())).collect(),
+        };
+        Self {
+            started: now,
+            conditions,
+            obligations: Obligations::default(),
+            hysteresis,
+            verdict,
+            transitions: BTreeMap::new(),
+            pause: PauseWatch::new(),
+            frozen: None,
+            clock: ClockOffset::default(),
+            ledger: Ledger::default(),
+            looks: LookPlan::default(),
+            stream: StreamEvidence::default(),
+            sql: SqlEvidence::default(),
+            identity: IdentityEvidence::default(),
+            history: HistoryEvidence::default(),
+            writes: WriteEvidence::default(),
+            heartbeat: HeartbeatEvidence::default(),
+            sink: SinkEvidence::default(),
+            lag: LagEvidence::default(),
+            canaries: CanaryEvidence::new(&parameters),
+            checkpoint: CheckpointEvidence::default(),
+            substitutes: (0, None),
+            parameters,
+        }
+    }
+
+    /// Takes one observation that was made at `at`. After waking up the loop feeds
+    /// [`Observation::Tick`] before all else, so that nothing which expired while we were frozen
+    /// is held against anybody.
+    pub fn observe(&mut self, at: Instant, observation: Observation) {
+        if self.frozen.is_some() && observation.blames() {
+            return;
+        }
+        let (parameters, obligations) = (&self.parameters, &mut self.obligations);
+        match observation {
+            Observation::Tick(clocks) => {
+                let pause = self.pause.tick(at, clocks, parameters);
+                self.paused(at, pause);
+            }
+            Observation::RuntimeTick => {
+                let pause = self.pause.runtime_tick(at, parameters);
+                self.paused(at, pause);
+            }
+            Observation::Stream(sample) => {
+                self.stream.sampled(at, sample, parameters, obligations);
+            }
+            Observation::StreamConnected { server } => {
+                self.stream.connected(at, obligations);
+                self.identity.stream(server);
+                self.history.accepted();
+            }
+            Observation::StreamFailed(failure) => {
+                self.history.refused(at, failure);
+                self.stream.failed(at, failure, parameters, obligations);
+            }
+            Observation::HeartbeatArrived(span) => {
+                let number = span.to.number;
+                self.ledger.arrived(at, *span);
+                self.writes.arrived(number);
+                self.heartbeat.arrived(at, number, obligations);
+                self.note_round_trip(at);
+            }
+            Observation::HeartbeatStarted { number } => {
+                self.writes.started(at, number, parameters, obligations);
+                if let Some(frozen) = &mut self.frozen {
+                    frozen.first.get_or_insert(number);
+                }
+            }
+            Observation::HeartbeatEnded { number, outcome } => self.wrote(at, number, outcome),
+            Observation::HeartbeatUntried(failure) => self.writes.untried(failure),
+            Observation::HeartbeatFacts { number, facts } => self.read(at, number, &facts),
+            Observation::Probe(probe) => self.sql.probed(at, probe),
+            Observation::Poll(poll) => {
+                self.sql.answered(at);
+                self.writes.polled(&poll);
+                let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
+                self.history.confirm(executed, purged, self.ledger.received());
+                if self.identity.agrees(parameters) {
+                    self.history.read(at, executed, purged, self.ledger.received());
+                }
+            }
+            Observation::SourceClock(sample) => self.clock.observe(at, &sample),
+            Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),
+            Observation::Lag(sample) => self.lag.sampled(at, sample, parameters),
+            Observation::CanaryAcknowledged { number } => {
+                self.canaries.acknowledged(at, number, parameters, obligations);
+            }
+            Observation::CanaryEchoed { consumer, number } => {
+                self.canaries.echoed(at, &consumer, number, obligations);
+            }
+            Observation::Maintenance { consumer, until } => {
+                self.canaries.maintenance(&consumer, until, obligations);
+            }
+            Observation::CheckpointSaved => self.checkpoint.saved(at, obligations),
+            Observation::CheckpointFailed { error } => self.checkpoint.failed(error),
+            Observation::OwnAction(OwnAction::Redialled) => self.stream.redialled(at),
+            // The writer's own reconnect shows in no condition: a lost connection blames nobody.
+            Observation::OwnAction(OwnAction::WriterReconnected) => {}
+            Observation::PositionReset => {
+                self.history.reset();
+                self.ledger.reset();
+            }
+        }
+    }
+
+    fn wrote(&mut self, at: Instant, number: u64, outcome: WriteOutcome) {
+        let obligations = &mut self.obligations;
+        match outcome {
+            WriteOutcome::Committed(facts) => {
+                self.sql.answered(at);
+                self.writes.committed(at, &facts, obligations);
+                self.heartbeat.committed(at, number, &self.parameters, obligations);
+                self.read(at, number, &facts);
+                self.note_round_trip(at);
+            }
+            WriteOutcome::Failed(failure) => {
+                self.writes.failed(at, number, failure, obligations);
+            }
+        }
+    }
+
+    /// Takes what was read in the writer's session after heartbeat `number`.
+    fn read(&mut self, at: Instant, number: u64, facts: &Committed) {
+        self.writes.facts(facts);
+        if facts.server.is_some() {
+            self.identity.writer(facts.server);
+        }
+        self.ledger.committed(number, facts);
+        if self.identity.agrees(&self.parameters) {
+            let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
+            self.history.read(at, executed, purged, self.ledger.received());
+        }
+    }
+
+    fn note_round_trip(&mut self, at: Instant) {
+        if self.heartbeat.last_round_trip() == Some(at) {
+            self.history.round_trip(self.ledger.received());
+        }
+    }
+
+    fn paused(&mut self, at: Instant, pause: Pause) {
+        match pause {
+            Pause::None => {}
+            Pause::Stepped => {
+                self.clock.clear();
+                self.obligations.rearm(at);
+            }
+            Pause::Frozen(lasted) => {
+                self.frozen = Some(Frozen { resumed: at, lasted, first: None });
+                self.forgive(at);
+            }
+        }
+    }
+
+    fn forgive(&mut self, at: Instant) {
+        self.obligations.rearm(at);
+        self.stream.forgive(at);
+        self.sql.forgive();
+        self.identity.forgive(at);
+        self.writes.forgive(at);
+        self.lag.forgive();
+        self.canaries.forgive();
+    }
+
+    /// The verdict as of `now`. Call it once per tick.
+    pub fn judge(&mut self, now: Instant) -> &Verdict {
+        self.canaries.advance(now, &mut self.obligations);
+        let progress = self.progress(now);
+        let settled = progress.acknowledged.saturating_add(progress.round_trips);
+        self.checkpoint.progressed(now, settled, &self.parameters, &mut self.obligations);
+        self.set_conditions(now, &progress);
+        let before = self.hysteresis.state();
+        let state = self.hysteresis.advance(now, &self.conditions, progress, &self.parameters);
+        if before != state {
+            *self.transitions.entry((before, state)).or_default() += 1;
+        }
+        self.verdict = self.put_into_words(now, state);
+        &self.verdict
+    }
+
+    /// What is to be looked at or done now. Call it after each judgement, and after each
+    /// observation of a failure.
+    pub fn plan(&mut self, now: Instant) -> Plan {
+        let suspicion = self.obligations.suspicion(now).is_some()
+            || self.stream.suspected()
+            || self.sql.suspected()
+            || self.writes.suspected()
+            || self.history.suspected()
+            || self.canaries.suspected();
+        let silent =
+            self.conditions.is_false(Condition::StreamBytes) && self.stream.connected_now();
+        self.looks.due(now, suspicion, silent, &self.parameters)
+    }
+}

@@ -1,0 +1,67 @@
+//! The state that was found, with its reason, in words.
+
+use std::time::Instant;
+
+use super::Judge;
+use crate::pulse::verdict::obligation::Obligation;
+use crate::pulse::verdict::{Reason, State, Verdict, words};
+
+impl Judge {
+    fn reason(&self, state: State) -> Option<Reason> {
+        match state {
+            State::PositionLost => self.history.reason(),
+            State::SourceUnreachable => self.sql.reason().or_else(|| self.stream.reason()),
+            State::SourceHung => Some(Reason::Timeout),
+            State::StreamDown => self.stream.reason(),
+            State::WritesBlocked => Some(self.writes.reason()),
+            State::SinkStalled => Some(self.sink.reason()),
+            State::CanaryLost => Some(self.canaries.reason()),
+            State::Quiet => {
+                let filtered =
+                    self.ledger.certificate().is_some_and(|last| last.counts.filtered > 0);
+                Some(if filtered { Reason::FilteredOnly } else { Reason::Empty })
+            }
+            State::SelfStalled
+            | State::Starting
+            | State::WrongSource
+            | State::StreamSilent
+            | State::SourceReadOnly
+            | State::UpstreamReplicationBroken
+            | State::HeartbeatLost
+            | State::CatchingUp
+            | State::Lagging
+            | State::CheckpointStuck
+            | State::Indeterminate
+            | State::QuietUnproven
+            | State::Live => None,
+        }
+    }
+
+    pub(super) fn put_into_words(&self, now: Instant, state: State) -> Verdict {
+        let reason = match self.reason(state) {
+            // While a state only waits for its exit, what caused it may no longer be at hand.
+            None if self.verdict.state == state => self.verdict.reason.clone(),
+            reason => reason,
+        };
+        let certificate = self.ledger.certificate();
+        let behind = self.obligations.suspicion_of(Obligation::Publish, now)
+            || !self.sink.is_empty() && self.lag_is_behind_sink();
+        Verdict {
+            state,
+            since: self.hysteresis.since(),
+            judged_at: now,
+            sentence: words::sentence(state, reason.as_ref(), &self.conditions, certificate),
+            facts: words::missing(&self.conditions),
+            hop: words::hop(state, behind, self.canaries.all_lost()),
+            next_step: words::next_step(state, reason.as_ref()),
+            reason,
+            certificate: certificate.cloned(),
+            conditions: self.conditions.iter().map(|(name, known)| (name, known.clone())).collect(),
+        }
+    }
+
+    /// Whether the reader waits for the sink and not the other way round.
+    fn lag_is_behind_sink(&self) -> bool {
+        self.stream.connected_now() && !self.stream.flows()
+    }
+}

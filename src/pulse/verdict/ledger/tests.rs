@@ -1,0 +1,236 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::change::{Gtid, Tag, Uuid};
+
+fn gtid(source: u8, tag: &str, sequence: u64) -> Gtid {
+    Gtid { source: Uuid([source; 16]), tag: Tag::new(tag.as_bytes()).expect("a tag"), sequence }
+}
+
+fn at(offset: u64) -> Position {
+    Position::new("binlog.000001", offset)
+}
+
+fn facts(executed: &GtidSet) -> Committed {
+    Committed {
+        executed: Some(executed.clone()),
+        purged: Some(GtidSet::new()),
+        ..Committed::default()
+    }
+}
+
+/// The source's log as it grows, and a stream that may lose some of it.
+struct Rig {
+    ledger: Ledger,
+    recorder: Recorder,
+    executed: GtidSet,
+    offset: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let mut recorder = Recorder::new();
+        recorder.started(Some(&GtidSet::new()), Some(&at(4)));
+        Self { ledger: Ledger::default(), recorder, executed: GtidSet::new(), offset: 4 }
+    }
+
+    fn deliver(&mut self, id: TransactionId, class: Class) {
+        let (start, end) = (at(self.offset), at(self.offset + 100));
+        self.offset += 100;
+        if let Some(span) = self.recorder.transaction(id, &start, &end, class) {
+            self.ledger.arrived(Instant::now(), span);
+        }
+    }
+
+    fn commit(&mut self, gtid: Gtid, class: Class) {
+        self.executed.insert(gtid);
+        self.deliver(TransactionId::Gtid(gtid), class);
+    }
+
+    fn heartbeat(&mut self, number: u64, gtid: Gtid) {
+        self.commit(gtid, Class::Heartbeat(number));
+        self.ledger.committed(number, &facts(&self.executed));
+    }
+}
+
+#[test]
+fn silence_between_two_heartbeats_is_certified_by_the_third() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    rig.heartbeat(2, gtid(1, "", 2));
+    assert_eq!(rig.ledger.certificate(), None);
+    rig.heartbeat(3, gtid(1, "", 3));
+    let certificate = rig.ledger.certificate().expect("judged one heartbeat late");
+    assert_eq!((certificate.from.number, certificate.to.number), (1, 2));
+    assert_eq!(certificate.counts, Counts { heartbeat: 1, ..Counts::default() });
+    assert!(certificate.unaccounted.is_empty());
+}
+
+#[test]
+fn a_transaction_that_the_stream_dropped_is_named_and_counted_once() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    rig.executed.insert(gtid(2, "app", 7));
+    for number in 2..=6 {
+        rig.heartbeat(number, gtid(1, "", number));
+        let total = rig.ledger.unaccounted_total();
+        assert_eq!(total, u64::from(number > 2), "after heartbeat {number}");
+        if number == 3 {
+            let certificate = rig.ledger.certificate().expect("a certificate");
+            assert_eq!(
+                certificate.unaccounted.to_string(),
+                "02020202-0202-0202-0202-020202020202:app:7"
+            );
+        }
+    }
+    assert!(rig.ledger.certificate().is_some_and(|last| last.unaccounted.is_empty()));
+}
+
+#[test]
+fn what_was_purged_before_the_stream_began_is_not_missing() {
+    let mut rig = Rig::new();
+    let old: GtidSet = [gtid(9, "", 1), gtid(9, "", 2)].into_iter().collect();
+    rig.executed.union(&old);
+    for number in 1..=3 {
+        rig.commit(gtid(1, "", number), Class::Heartbeat(number));
+        let read = Committed { purged: Some(old.clone()), ..facts(&rig.executed) };
+        rig.ledger.committed(number, &read);
+    }
+    assert!(rig.ledger.certificate().is_some_and(|last| last.unaccounted.is_empty()));
+}
+
+#[test]
+fn what_commits_while_the_writer_reads_is_not_missing_yet() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    // Heartbeat 2 commits, then a user's transaction, then the writer reads; the stream is behind.
+    let after = gtid(1, "", 3);
+    rig.executed.insert(gtid(1, "", 2));
+    rig.executed.insert(after);
+    rig.ledger.committed(2, &facts(&rig.executed));
+    rig.commit(gtid(1, "", 2), Class::Heartbeat(2));
+    assert_eq!(rig.ledger.unaccounted_total(), 0);
+    rig.commit(after, Class::User);
+    rig.heartbeat(3, gtid(1, "", 4));
+    assert_eq!(rig.ledger.unaccounted_total(), 0);
+    assert!(rig.ledger.certificate().is_some_and(|last| last.to.number == 2));
+}
+
+#[test]
+fn a_heartbeat_without_an_answer_is_certified_with_the_next() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    rig.commit(gtid(1, "", 2), Class::User);
+    // Heartbeat 2 is on the stream; its answer never came.
+    rig.commit(gtid(1, "", 3), Class::Heartbeat(2));
+    rig.heartbeat(3, gtid(1, "", 4));
+    assert_eq!(rig.ledger.certificate(), None, "only what was read after heartbeat 1 is compared");
+    rig.heartbeat(4, gtid(1, "", 5));
+    let certificate = rig.ledger.certificate().expect("a certificate");
+    assert_eq!((certificate.from.number, certificate.to.number), (2, 3));
+}
+
+#[test]
+fn without_gtids_a_hole_in_the_file_is_found_at_once() {
+    let mut rig = Rig::new();
+    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(1));
+    rig.deliver(TransactionId::Anonymous, Class::Filtered);
+    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(2));
+    let certificate = rig.ledger.certificate().expect("no third heartbeat is needed");
+    assert!(certificate.unaccounted.is_empty());
+    assert_eq!(certificate.counts.filtered, 1);
+
+    rig.offset += 333;
+    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(3));
+    let certificate = rig.ledger.certificate().expect("a certificate");
+    assert_eq!(certificate.unaccounted.to_string(), "333 bytes after binlog.000001:304");
+    assert_eq!(rig.ledger.unaccounted_total(), 1);
+}
+
+#[test]
+fn what_is_sent_again_after_a_redial_leaves_no_hole() {
+    let mut rig = Rig::new();
+    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(1));
+    rig.deliver(TransactionId::Anonymous, Class::User);
+    rig.recorder.started(None, Some(&at(104)));
+    rig.offset = 104;
+    rig.deliver(TransactionId::Anonymous, Class::User);
+    rig.recorder.rotated(&Position::new("binlog.000002", 4));
+    let (start, end) = (Position::new("binlog.000002", 4), Position::new("binlog.000002", 90));
+    let span =
+        rig.recorder.transaction(TransactionId::Anonymous, &start, &end, Class::Heartbeat(2));
+    rig.ledger.arrived(Instant::now(), span.expect("a heartbeat ends a span"));
+    assert!(rig.ledger.certificate().is_some_and(|last| last.unaccounted.is_empty()));
+}
+
+/// One transaction of a concurrent history.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    source: u8,
+    tagged: bool,
+    /// Steps by which it enters `gtid_executed` after it was logged.
+    executed_late: usize,
+    lost: bool,
+    heartbeat: bool,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (0_u8..3, any::<bool>(), 0_usize..4, 0_u8..12, 0_u8..4);
+    proptest::collection::vec(step, 1..80).prop_map(|steps| {
+        let step = |(source, tagged, executed_late, lost, kind)| Step {
+            source,
+            tagged,
+            executed_late,
+            lost: lost == 0,
+            heartbeat: kind == 0,
+        };
+        steps.into_iter().map(step).collect()
+    })
+}
+
+proptest! {
+    /// Log order and the order of entering `gtid_executed` differ, as with concurrent commits that
+    /// are not ordered; the stream trails the log by any amount that the heartbeats allow.
+    #[test]
+    fn exactly_what_was_lost_is_reported_whatever_the_order_of_commits(steps in steps()) {
+        let mut rig = Rig::new();
+        let mut lost = BTreeSet::new();
+        let mut late: Vec<(usize, Gtid)> = Vec::new();
+        let mut number = 0;
+        let mut all = steps;
+        // Four heartbeats at the end flush out what is late.
+        all.extend([Step { source: 0, tagged: false, executed_late: 0, lost: false, heartbeat: true }; 8]);
+        for (index, step) in all.iter().enumerate() {
+            let sequence = index as u64 + 1;
+            let gtid = gtid(step.source, if step.tagged { "t" } else { "" }, sequence);
+            late.retain(|(due, gtid)| {
+                if *due <= index { rig.executed.insert(*gtid); }
+                *due > index
+            });
+            if step.heartbeat {
+                number += 1;
+                // Its commit is answered, so it is executed; the stream may lose it all the same.
+                rig.executed.insert(gtid);
+                if step.lost {
+                    lost.insert(gtid);
+                } else {
+                    rig.deliver(TransactionId::Gtid(gtid), Class::Heartbeat(number));
+                }
+                rig.ledger.committed(number, &facts(&rig.executed));
+            } else {
+                late.push((index + step.executed_late, gtid));
+                if step.lost {
+                    lost.insert(gtid);
+                } else {
+                    rig.deliver(TransactionId::Gtid(gtid), Class::User);
+                }
+            }
+            let reported = rig.ledger.reported.clone();
+            prop_assert!(reported.is_subset_of(&lost.iter().copied().collect()), "false alarm");
+        }
+        prop_assert_eq!(&rig.ledger.reported, &lost.iter().copied().collect::<GtidSet>());
+        prop_assert_eq!(rig.ledger.unaccounted_total(), lost.len() as u64);
+    }
+}

@@ -1,0 +1,46 @@
+//! The verdict: is a silent database quiet or out, which hop broke, and how do we know?
+//!
+//! ```text
+//! observations -> evidence of each hop -> conditions -> table -> hysteresis -> verdict
+//!                  |        ^ obligations (armed clocks), pauses of our own
+//!                  +------> ledger -> quiet certificate
+//! ```
+//!
+//! Pure: no clock, no runtime, no I/O; time comes in as an argument, observations come in as
+//! values. A loop on its own thread drives a [`Judge`]: it feeds [`Observation::Tick`] first, then
+//! what arrived, then asks for the verdict and for the plan of second looks. This part does not know
+//! how anything is measured, nor what is done with the verdict.
+//!
+//! An outage is an obligation that was not met and was looked at again, never "time since the last
+//! event"; `quiet` is a proof (see [`ledger`]), never the default.
+
+pub mod clock_offset;
+mod condition;
+mod evidence;
+mod judge;
+pub mod ledger;
+pub mod obligation;
+mod observation;
+mod parameters;
+pub mod pause;
+pub mod plan;
+mod state;
+pub mod table;
+#[cfg(test)]
+mod tests;
+#[allow(clippy::module_inception, reason = "the file is named for what it holds")]
+mod verdict;
+mod words;
+
+pub use condition::{Condition, Conditions, Known, Status};
+pub use judge::Judge;
+pub use ledger::Certificate;
+pub use observation::{
+    ClockSample, Clocks, Committed, Connection, LagSample, Observation, OwnAction, Poll, Probe,
+    ProbeFailure, SinkFailure, SinkSample, StreamFailure, StreamSample, Upstream, WriteFailure,
+    WriteOutcome,
+};
+pub use parameters::{Parameters, Topology};
+pub use plan::Plan;
+pub use state::{Grade, Hop, Reason, State};
+pub use verdict::Verdict;

@@ -1,0 +1,86 @@
+//! When to look actively: on suspicion at half of any deadline, and now and then without.
+
+use std::time::{Duration, Instant};
+
+use super::Parameters;
+
+/// Least time between two bursts of looks.
+const BURST_SPACING: Duration = Duration::from_secs(5);
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Probe the existing connection, probe a fresh one, and poll the state: all at the same time,
+    /// each with the probe's deadline.
+    pub look: bool,
+    /// Drop the replication connection and dial again, and report that as an own action.
+    pub redial: bool,
+}
+
+/// Remembers what was done.
+#[derive(Debug, Default)]
+pub struct LookPlan {
+    looked: Option<Instant>,
+    /// The last look on suspicion: a routine one just before a fault must not put it off.
+    burst: Option<Instant>,
+    redialled: Option<Instant>,
+}
+
+impl LookPlan {
+    /// What is due. A look is on suspicion, at most once in 5 s, or when the probes' interval is
+    /// over; a redial when an established stream is silent, as often at most.
+    pub fn due(
+        &mut self,
+        now: Instant,
+        suspicion: bool,
+        silent: bool,
+        parameters: &Parameters,
+    ) -> Plan {
+        let over = |last: Option<Instant>, spacing: Duration| {
+            last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
+        };
+        let burst = suspicion && over(self.burst, BURST_SPACING);
+        let look = burst || over(self.looked, parameters.probe_interval);
+        let redial = silent && over(self.redialled, BURST_SPACING);
+        if look {
+            self.looked = Some(now);
+        }
+        if look && suspicion {
+            self.burst = Some(now);
+        }
+        if redial {
+            self.redialled = Some(now);
+        }
+        Plan { look, redial }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspicion_brings_a_look_at_most_every_five_seconds() {
+        let (mut plan, start) = (LookPlan::default(), Instant::now());
+        let parameters = Parameters::default();
+        let mut looks = Vec::new();
+        for second in 0..40 {
+            let suspicion = (3..14).contains(&second);
+            let now = start + Duration::from_secs(second);
+            if plan.due(now, suspicion, false, &parameters).look {
+                looks.push(second);
+            }
+        }
+        assert_eq!(looks, [0, 3, 8, 13, 28]);
+    }
+
+    #[test]
+    fn a_silent_stream_is_redialled_once_per_burst() {
+        let (mut plan, start) = (LookPlan::default(), Instant::now());
+        let parameters = Parameters::default();
+        let at = |second| start + Duration::from_secs(second);
+        assert!(plan.due(at(0), true, true, &parameters).redial);
+        assert!(!plan.due(at(1), true, true, &parameters).redial);
+        assert!(plan.due(at(5), true, true, &parameters).redial);
+    }
+}

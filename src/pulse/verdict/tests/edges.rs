@@ -1,0 +1,274 @@
+//! Single rules of the judge: start, missing evidence, armed clocks, loss, maintenance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::world::{Faults, Load, Sns, World};
+use crate::pulse::Periods;
+use crate::pulse::verdict::{
+    Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
+    StreamFailure, WriteFailure,
+};
+
+#[test]
+fn a_quiet_database_is_proven_quiet_within_two_heartbeats_of_the_start() {
+    let mut world = World::new(Load::Quiet);
+    world.run(30.0);
+    let states: Vec<_> = world.trace.iter().map(|(_, state, _)| *state).collect();
+    assert_eq!(states, [State::Starting, State::Quiet]);
+    let (at, ..) = world.trace[1];
+    assert!(at.saturating_duration_since(world.start) <= Duration::from_secs(12));
+    let verdict = world.judge.verdict();
+    assert!(
+        verdict.sentence.contains("nothing was written between heartbeats"),
+        "{}",
+        verdict.sentence
+    );
+    assert_eq!(verdict.facts, Vec::<String>::new());
+}
+
+#[test]
+fn a_definite_error_ends_the_start_and_silence_alone_waits_a_minute() {
+    let mut world = World::new(Load::Quiet);
+    world.faults = Faults {
+        old_sql: Some(ProbeFailure::Auth),
+        new_sql: Some(ProbeFailure::Auth),
+        dial: Some(StreamFailure::Auth),
+        ..Faults::default()
+    };
+    world.run(15.0);
+    assert_eq!(world.state(), State::SourceUnreachable);
+
+    let mut world = World::new(Load::Quiet);
+    world.faults = Faults {
+        old_sql: Some(ProbeFailure::Timeout),
+        new_sql: Some(ProbeFailure::Timeout),
+        dial: Some(StreamFailure::Timeout),
+        ..Faults::default()
+    };
+    world.run(58.0);
+    assert_eq!(world.state(), State::Starting);
+    world.run(5.0);
+    assert_eq!(world.state(), State::SourceHung);
+}
+
+#[test]
+fn a_dead_sink_on_a_busy_database_is_never_called_a_silent_stream() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    world.faults.sns = Sns::Fails(SinkFailure::ServerError);
+    // Back-pressure: the reader no longer waits for bytes, and none are taken.
+    world.faults.silent = true;
+    world.run(3.0);
+    world.run(120.0);
+    let trace = world.since_fault();
+    assert!(trace.iter().any(|(_, state, _)| *state == State::SinkStalled), "{trace:?}");
+    let blamed = [State::SourceHung, State::StreamSilent];
+    assert!(trace.iter().all(|(_, state, _)| !blamed.contains(state)), "{trace:?}");
+}
+
+#[test]
+fn a_transaction_lost_between_socket_and_parser_is_found_in_two_heartbeats() {
+    for load in [Load::Busy, Load::FilteredOnly] {
+        let mut world = World::new(load);
+        world.run(101.0);
+        world.drop_transactions = 1;
+        world.run(11.0);
+        assert_eq!(world.judge.unaccounted_total(), 1, "{load:?}");
+        world.run(60.0);
+        assert_eq!(world.judge.unaccounted_total(), 1, "each counts once");
+    }
+}
+
+#[test]
+fn when_all_tasks_fall_silent_the_verdict_is_not_kept() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    let mut seen = Vec::new();
+    for _ in 0..120 {
+        world.now += Duration::from_secs(1);
+        let clocks = crate::pulse::verdict::Clocks {
+            boot: world.now.saturating_duration_since(world.start),
+            real: Duration::from_secs(1_000_000) + world.now.saturating_duration_since(world.start),
+        };
+        world.tell(Observation::Tick(clocks));
+        let now = world.now;
+        seen.push(world.judge.judge(now).state);
+    }
+    // The tasks' runtime stands still, which is our own fault and nobody else's.
+    assert_eq!(seen.last(), Some(&State::SelfStalled));
+    assert!(
+        seen.iter().all(|state| state.grade() > Grade::Late || *state == State::Quiet),
+        "{seen:?}"
+    );
+    assert!(!seen[15..].iter().any(|state| state.is_healthy()));
+}
+
+#[test]
+fn a_consumer_in_maintenance_is_not_missed_until_it_expires() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    let until = Some(world.now + Duration::from_mins(2));
+    world.tell(Observation::Maintenance { consumer: Arc::from("search"), until });
+    world.faults.lost = vec!["search"];
+    world.run(119.0);
+    assert_eq!(world.state(), State::Quiet);
+    world.run(60.0);
+    assert_eq!(world.state(), State::CanaryLost);
+}
+
+#[test]
+fn a_lost_position_stays_lost_until_an_operator_resets_it() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults.dial = Some(StreamFailure::Purged);
+    world.cut_stream();
+    world.run(20.0);
+    world.faults = Faults::default();
+    world.run(60.0);
+    assert_eq!(world.state(), State::PositionLost);
+    world.tell(Observation::PositionReset);
+    world.run(60.0);
+    assert_eq!(world.state(), State::Quiet);
+}
+
+#[test]
+fn exactly_one_state_holds_and_transitions_are_counted() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    assert_eq!(world.judge.states().filter(|(_, holds)| *holds).count(), 1);
+    let transitions: Vec<_> = world.judge.transitions().collect();
+    assert_eq!(transitions, [(State::Starting, State::Live, 1)]);
+    assert_eq!(world.judge.obligation_ages(world.now).count(), 7);
+}
+
+#[test]
+fn a_verdict_names_its_evidence_hop_and_next_step() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults = Faults {
+        writes: Some((WriteFailure::LockWait, WriteFailure::LockWait, false)),
+        writer_state: Some("Waiting for global read lock"),
+        ..Faults::default()
+    };
+    world.run(15.0);
+    let verdict = world.judge.verdict();
+    assert!(verdict.sentence.starts_with("Writes to the database are blocked, by a global read lock: no heartbeat has committed since one was sent"), "{}", verdict.sentence);
+    assert!(verdict.next_step.contains("FLUSH TABLES WITH READ LOCK"));
+    assert!(
+        verdict.facts.iter().any(|fact| fact.starts_with("writes_commit is false")),
+        "{:?}",
+        verdict.facts
+    );
+    assert!(verdict.certificate.is_some());
+    assert_eq!(verdict.conditions.len(), Condition::ALL.len());
+    assert!(verdict.conditions.iter().any(|(_, known)| known.status == Status::False));
+}
+
+#[test]
+fn parameters_that_contradict_one_another_are_refused_by_name_and_value() {
+    let seconds = Duration::from_secs;
+    let base = Parameters::of(&Periods::default());
+    assert_eq!(base, Parameters::default());
+    let refused = |parameters: Parameters| parameters.checked().expect_err("refused").to_string();
+    let error = refused(Parameters { protocol_heartbeat: seconds(5), ..base.clone() });
+    assert!(error.starts_with("protocol_heartbeat = 5s and heartbeat_interval = 5s"), "{error}");
+    let error = refused(Parameters { receive_deadline: seconds(1), ..base.clone() });
+    assert!(error.starts_with("receive_deadline = 1s and protocol_heartbeat = 1s"), "{error}");
+    let error = refused(Parameters { tick: seconds(3), ..base.clone() });
+    assert!(error.starts_with("tick = 3s and receive_deadline = 4s"), "{error}");
+    assert_eq!(base.clone().checked(), Ok(base));
+}
+
+#[test]
+fn one_refused_write_is_no_blocked_source_however_late_the_next_attempt() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    world.faults.writes = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+    // The writer tries again with the next interval only.
+    world.retry_after = Duration::from_secs(5);
+    while world.writes_failed == 0 {
+        world.run(0.25);
+    }
+    world.faults.writes = None;
+    world.run(60.0);
+    assert_eq!(world.since_fault(), []);
+}
+
+#[test]
+fn a_dump_killed_each_second_is_down_and_not_silent() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    for _ in 0..20 {
+        world.kill_stream = true;
+        world.run(1.0);
+    }
+    let trace = world.since_fault();
+    assert_eq!(trace.first().map(|(_, state, _)| *state), Some(State::StreamDown), "{trace:?}");
+    assert!(trace.first().is_some_and(|(at, ..)| *at <= 10.0), "{trace:?}");
+    world.run(40.0);
+    assert_eq!(world.state(), State::Quiet);
+}
+
+#[test]
+fn a_restarted_source_that_came_back_read_only_is_named_so_at_once() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults = Faults {
+        old_sql: Some(ProbeFailure::Reset),
+        new_sql: Some(ProbeFailure::Refused),
+        dial: Some(StreamFailure::Refused),
+        ..Faults::default()
+    };
+    world.cut_stream();
+    world.run(30.0);
+    assert_eq!(world.state(), State::SourceUnreachable);
+    // No round trip will ever end the outage that was; the new one must show all the same.
+    let refused = (WriteFailure::ReadOnly, WriteFailure::ReadOnly, false);
+    world.faults = Faults { read_only: true, writes: Some(refused), ..Faults::default() };
+    world.run(10.0);
+    assert_eq!(world.state(), State::SourceReadOnly);
+}
+
+#[test]
+fn a_failing_own_account_makes_no_outage_and_no_health() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    world.faults.writes = Some((WriteFailure::Denied, WriteFailure::Denied, false));
+    world.run(90.0);
+    let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
+    assert_eq!(states, [State::Indeterminate]);
+    let facts = &world.judge.verdict().facts;
+    assert!(
+        facts.iter().any(|fact| fact.contains("heartbeats can't be written: denied")),
+        "{facts:?}"
+    );
+}
+
+#[test]
+fn arrivals_of_abandoned_writes_out_of_order_make_no_round_trip_twice() {
+    let mut world = World::new(Load::Quiet);
+    world.faults.writes = Some((WriteFailure::TimedOut, WriteFailure::LockWait, true));
+    world.run(50.0);
+    // Seen on the stream, never answered: uncertain, so no round trip and no end of the start.
+    assert_eq!(world.state(), State::WritesBlocked);
+    world.faults = Faults::default();
+    world.run(60.0);
+    assert_eq!(world.state(), State::Quiet);
+}
+
+#[test]
+fn a_heartbeat_that_is_merely_behind_is_not_lost() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.fault_at = Some(world.now);
+    // What is delivered now was committed before the fault, and so before the heartbeats.
+    world.faults = Faults { hidden: true, lag: Some(|s| s), ..Faults::default() };
+    world.run(25.0);
+    let lost = |(_, state, _): &(f64, State, Option<String>)| *state == State::HeartbeatLost;
+    assert!(!world.since_fault().iter().any(lost), "{:?}", world.since_fault());
+}

@@ -1,0 +1,7 @@
+//! The whole judge on virtual time: properties of the table, and the fault catalogue.
+
+mod catalogue;
+mod edges;
+mod properties;
+mod silence;
+mod world;

@@ -1,0 +1,276 @@
+//! The source's side of the model: stream, SQL, writes, and the canaries that pass through all.
+
+use std::time::{Duration, Instant};
+
+use super::{Load, SERVER, STEP, Sns, World};
+use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
+use crate::pulse::verdict::ledger::Class;
+use crate::pulse::verdict::{
+    Committed, Connection, Observation, Poll, Probe, ProbeFailure, StreamFailure, Upstream,
+    WriteFailure, WriteOutcome,
+};
+
+impl World {
+    pub(super) fn look(&mut self) {
+        for (connection, failure) in
+            [(Connection::Existing, self.faults.old_sql), (Connection::Fresh, self.faults.new_sql)]
+        {
+            let wait = if failure == Some(ProbeFailure::Timeout) {
+                self.parameters.probe_timeout
+            } else {
+                STEP
+            };
+            let probe =
+                Probe { connection, started: self.now, result: failure.map_or(Ok(()), Err) };
+            self.looks.push((self.now + wait, probe));
+        }
+    }
+
+    pub(super) fn answers(&mut self) {
+        let now = self.now;
+        let (due, later): (Vec<_>, Vec<_>) = self.looks.drain(..).partition(|(at, _)| *at <= now);
+        self.looks = later;
+        for (_, probe) in due {
+            self.tell(Observation::Probe(probe));
+            if probe.connection == Connection::Existing && probe.result.is_ok() {
+                self.poll();
+            }
+        }
+    }
+
+    fn poll(&mut self) {
+        let poll = Poll {
+            read_only: Some(self.faults.read_only),
+            executed: Some(self.executed_shown()),
+            purged: Some(GtidSet::new()),
+            writer_state: self.faults.writer_state.map(str::to_owned),
+            upstream: Some(if self.faults.upstream_broken {
+                Upstream::Broken("error 1062".to_owned())
+            } else {
+                Upstream::None
+            }),
+            ..Poll::default()
+        };
+        self.tell(Observation::Poll(Box::new(poll)));
+    }
+
+    fn executed_shown(&self) -> GtidSet {
+        if self.faults.source_lacks { GtidSet::new() } else { self.executed.clone() }
+    }
+
+    pub(super) fn stream(&mut self) {
+        if std::mem::take(&mut self.kill_stream) {
+            self.drop_stream(StreamFailure::Ended);
+        }
+        let limit = self.parameters.receive_deadline;
+        if !self.connected && self.now >= self.dial_at {
+            match self.faults.dial {
+                Some(failure) => {
+                    self.dial_at = self.now + Duration::from_secs(1);
+                    self.tell(Observation::StreamFailed(failure));
+                }
+                None => {
+                    self.connected = true;
+                    self.faults.silent &= !self.faults.heals;
+                    self.tell(Observation::StreamConnected { server: Some(SERVER) });
+                    self.receive(100);
+                }
+            }
+        } else if self.connected && !self.faults.silent {
+            let idle = self.last_receive.is_none_or(|last| {
+                self.now.saturating_duration_since(last) >= self.parameters.protocol_heartbeat
+            });
+            if idle {
+                self.receive(60);
+                self.idle_at = Some(self.now);
+            }
+        } else if self.connected
+            && self.armed()
+            && self
+                .last_receive
+                .is_some_and(|last| self.now.saturating_duration_since(last) >= limit)
+        {
+            self.drop_stream(StreamFailure::Silent);
+        }
+    }
+
+    /// Whether the reader waits for bytes, and not for a sink that takes nothing.
+    pub(super) fn armed(&self) -> bool {
+        self.faults.sns == Sns::Well || self.load != Load::Busy
+    }
+
+    pub(super) fn catch_up(&mut self) {
+        if self.connected && !self.faults.silent {
+            for (gtid, class) in std::mem::take(&mut self.backlog) {
+                self.deliver(gtid, class);
+            }
+        }
+    }
+
+    pub(super) fn drop_stream(&mut self, failure: StreamFailure) {
+        self.connected = false;
+        self.dial_at = self.now + STEP;
+        self.tell(Observation::StreamFailed(failure));
+    }
+
+    /// The server's side of an open stream goes away.
+    pub(in super::super) fn cut_stream(&mut self) {
+        self.drop_stream(StreamFailure::Ended);
+    }
+
+    fn receive(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.last_receive = Some(self.now);
+    }
+
+    fn commit(&mut self, class: Class) {
+        self.sequence += 1;
+        let gtid = Gtid { source: SERVER, tag: Tag::default(), sequence: self.sequence };
+        self.executed.insert(gtid);
+        let user = matches!(class, Class::User | Class::Filtered);
+        if user && self.drop_transactions > 0 {
+            self.drop_transactions -= 1;
+            return;
+        }
+        let hidden = self.faults.hidden && matches!(class, Class::Heartbeat(_));
+        let class = if hidden { Class::Filtered } else { class };
+        if !self.connected || self.faults.silent {
+            self.backlog.push((gtid, class));
+            return;
+        }
+        self.receive(300);
+        self.deliver(gtid, class);
+        if class == Class::User && self.faults.sns == Sns::Well {
+            self.last_user_row = Some(self.now);
+        }
+    }
+
+    fn deliver(&mut self, gtid: Gtid, class: Class) {
+        let (start, end) = (Position::default(), Position::default());
+        if let Some(span) =
+            self.recorder.transaction(TransactionId::Gtid(gtid), &start, &end, class)
+        {
+            self.tell(Observation::HeartbeatArrived(Box::new(span)));
+        }
+    }
+
+    pub(super) fn users(&mut self) {
+        let down = self.faults.old_sql.is_some() || self.faults.writes.is_some();
+        match self.load {
+            _ if down => {}
+            Load::Quiet => {}
+            Load::Busy => {
+                self.commit(Class::User);
+                self.publish();
+            }
+            Load::FilteredOnly => self.commit(Class::Filtered),
+        }
+    }
+
+    fn publish(&mut self) {
+        match self.faults.sns {
+            Sns::Well => {
+                self.acknowledged += 1;
+                self.last_acknowledged = Some(self.now);
+                self.waiting = None;
+            }
+            Sns::Fails(_) | Sns::Hangs => {
+                self.waiting.get_or_insert(self.now);
+            }
+        }
+    }
+
+    pub(super) fn writer(&mut self) {
+        if let Some(sent) = self.write_sent {
+            self.outcome(sent);
+        }
+        if self.write_sent.is_none() && self.now >= self.next_write {
+            if self.faults.old_sql.is_some() && self.faults.old_sql != Some(ProbeFailure::Timeout) {
+                self.next_write = self.now + Duration::from_secs(1);
+                return;
+            }
+            self.heartbeat += 1;
+            self.write_sent = Some(self.now);
+            self.next_write = self.now + self.parameters.heartbeat_interval;
+            self.tell(Observation::HeartbeatStarted { number: self.heartbeat });
+            let seen = self.faults.writes.is_some_and(|(.., seen)| seen && !self.failed_once);
+            self.logged = seen;
+            if seen {
+                self.commit(Class::Heartbeat(self.heartbeat));
+            }
+        }
+    }
+
+    fn outcome(&mut self, sent: Instant) {
+        let waited = self.now.saturating_duration_since(sent);
+        let number = self.heartbeat;
+        let ended = |failure| Observation::HeartbeatEnded {
+            number,
+            outcome: WriteOutcome::Failed(failure),
+        };
+        let failure = match (self.faults.old_sql, self.faults.writes) {
+            (Some(ProbeFailure::Timeout), _) => Some(WriteFailure::TimedOut),
+            (Some(_), _) => Some(WriteFailure::ConnectionLost),
+            (None, Some((first, later, _))) => Some(if self.failed_once { later } else { first }),
+            (None, None) => None,
+        };
+        let seen = self.faults.writes.is_some_and(|(.., seen)| seen);
+        if seen && !self.failed_once && !std::mem::replace(&mut self.logged, true) {
+            // It was under way when the fault began.
+            self.commit(Class::Heartbeat(number));
+        }
+        match failure {
+            Some(failure) => {
+                let takes = if failure == WriteFailure::TimedOut {
+                    self.parameters.write_deadline
+                } else if failure == WriteFailure::LockWait {
+                    Duration::from_secs(1)
+                } else {
+                    Duration::ZERO
+                };
+                if waited >= takes {
+                    self.failed_once = true;
+                    self.writes_failed += 1;
+                    self.write_sent = None;
+                    self.next_write = self.now + self.retry_after;
+                    self.tell(ended(failure));
+                }
+            }
+            None => {
+                self.failed_once = false;
+                self.write_sent = None;
+                self.commit(Class::Heartbeat(number));
+                let facts = Committed {
+                    server: Some(self.faults.writer_server),
+                    read_only: Some(self.faults.read_only),
+                    executed: Some(self.executed_shown()),
+                    purged: Some(GtidSet::new()),
+                };
+                let outcome = WriteOutcome::Committed(Box::new(facts));
+                self.tell(Observation::HeartbeatEnded { number, outcome });
+                if !self.faults.checkpoint_fails {
+                    self.tell(Observation::CheckpointSaved);
+                }
+            }
+        }
+    }
+
+    pub(super) fn canaries(&mut self) {
+        let works = self.faults.old_sql.is_none() && self.faults.writes.is_none();
+        if works && self.now >= self.next_canary && !self.parameters.consumers.is_empty() {
+            self.next_canary = self.now + self.parameters.canary_interval;
+            self.canary += 1;
+            let number = self.canary;
+            self.commit(Class::Canary);
+            self.publish();
+            if self.faults.sns == Sns::Well {
+                self.tell(Observation::CanaryAcknowledged { number });
+                for consumer in self.parameters.consumers.clone() {
+                    if !self.faults.lost.contains(&&*consumer) {
+                        self.tell(Observation::CanaryEchoed { consumer, number });
+                    }
+                }
+            }
+        }
+    }
+}

@@ -13,12 +13,14 @@ mod build;
 pub mod check;
 mod halt;
 pub mod plan;
+mod side;
 mod sink;
 mod state;
 mod status;
 mod store;
 mod stream;
 mod vital;
+mod watch;
 
 pub use build::run;
 pub use plan::Plan;

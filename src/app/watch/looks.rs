@@ -103,10 +103,11 @@ async fn text<T: std::str::FromStr>(session: &mut Session, sql: &str) -> Option<
     session.query_first(sql).await.ok()??.text(0)?.parse().ok()
 }
 
-/// STATE of the longest-running statement of our own account: it needs no privilege.
+/// STATE of the blocked statement of our own account: it needs no privilege. The statement's lock
+/// time-out is short, so it may have run for less than a second.
 async fn blocked_writer(session: &mut Session) -> Option<String> {
     let sql = "SELECT STATE FROM information_schema.PROCESSLIST \
-               WHERE COMMAND = 'Query' AND ID <> CONNECTION_ID() AND TIME > 0 \
-               ORDER BY TIME DESC LIMIT 1";
+               WHERE COMMAND = 'Query' AND ID <> CONNECTION_ID() \
+               ORDER BY STATE LIKE 'Waiting%' DESC, TIME DESC LIMIT 1";
     session.query_first(sql).await.ok()??.text(0).filter(|state| !state.is_empty())
 }

@@ -1,0 +1,116 @@
+//! Lanes: what is published in order.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+/// Longest message group id that SNS accepts, bytes.
+const GROUP_ID_BYTES_MAX: usize = 128;
+
+/// A lane's number within this process: a key into tables, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub u32);
+
+/// A lane: messages of one lane are published in order; on FIFO topics it is a message group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Number within this process.
+    pub id: LaneId,
+    /// Stable name, `database.table#number`; see [`Lane::key_of`].
+    pub key: Arc<str>,
+    /// Number among the table's lanes, from 0.
+    pub number: u32,
+    /// How many lanes the table has, at least 1.
+    pub count: u32,
+}
+
+impl Lane {
+    /// The stable name of a table's lane. Names are percent-encoded (all but ASCII letters, digits,
+    /// `_`, `-` and `$`), so that no two lanes share a key and every key is printable ASCII.
+    ///
+    /// The key is stored in checkpoints and seen by consumers: its form is a contract.
+    pub fn key_of(database: &str, table: &str, number: u32) -> String {
+        let mut key = String::with_capacity(database.len() + table.len() + 4);
+        percent_encode(database, &mut key);
+        key.push('.');
+        percent_encode(table, &mut key);
+        key.push('#');
+        key.push_str(itoa::Buffer::new().format(number));
+        key
+    }
+
+    /// The stable name of a lane of this service's own messages, such as `schema` or `canary`. A
+    /// table's key has a dot, this has none.
+    pub fn notice_key_of(name: &str) -> String {
+        let mut key = String::from("!");
+        percent_encode(name, &mut key);
+        key
+    }
+
+    /// The message group of this lane on a FIFO topic: `stream/key`, or a SHA-256 in hexadecimal
+    /// where that is longer than SNS allows. Always 1 to 128 bytes of printable ASCII.
+    pub fn group_id(&self, stream: &str) -> String {
+        let mut group = String::with_capacity(stream.len() + 1 + self.key.len());
+        percent_encode(stream, &mut group);
+        group.push('/');
+        group.push_str(&self.key);
+        if group.len() <= GROUP_ID_BYTES_MAX {
+            return group;
+        }
+        hex(&Sha256::digest(group.as_bytes()))
+    }
+}
+
+/// Appends `text` with everything percent-encoded but ASCII letters, digits, `_`, `-` and `$`.
+pub(crate) fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            push_hex(byte, out);
+        }
+    }
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn push_hex(byte: u8, out: &mut String) {
+    write!(out, "{byte:02X}").expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(key: String) -> Lane {
+        Lane { id: LaneId(0), key: key.into(), number: 0, count: 1 }
+    }
+
+    #[test]
+    fn lanes_of_different_tables_never_share_a_key() {
+        let keys = [("a.b", "c"), ("a", "b.c"), ("a", "b#1"), ("a%2E", "b"), ("ä", "b"), ("a", "b")]
+            .map(|(database, table)| Lane::key_of(database, table, 1));
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:?}");
+        assert_eq!(keys[5], "a.b#1");
+        assert_eq!(keys[4], "%C3%A4.b#1");
+    }
+
+    #[test]
+    fn a_group_is_what_sns_accepts_however_long_the_names_are() {
+        let plain = lane(Lane::key_of("shop", "orders", 0)).group_id("prod");
+        assert_eq!(plain, "prod/shop.orders#0");
+        let long = lane(Lane::key_of(&"ü".repeat(64), &"t".repeat(64), 0)).group_id("prod");
+        assert_eq!(long.len(), 64);
+        assert!(long.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+}

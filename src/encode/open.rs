@@ -1,0 +1,121 @@
+//! The way back: from a message's body to what it holds. Trusts nothing that it reads.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+
+use super::proto::{self, Codec, frame::Content};
+
+/// Version of the wire contract that this code writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest content that [`content`] decompresses, bytes.
+pub const UNCOMPRESSED_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest window that a compressed content may ask for: 2 to this power bytes.
+const WINDOW_LOG_MAX: u32 = 27;
+
+/// A body that is not a frame of ours, or a damaged one.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The body begins as JSON: a document of the `json` format, or a pointer to an object.
+    #[error("the body is JSON, not a frame")]
+    Json,
+    /// The body is not base64 text.
+    #[error("the body is not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// The bytes are no Protobuf message of the contract.
+    #[error("not a frame: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// The frame's version is not ours.
+    #[error("the frame has format version {0}, this binpulse reads {FORMAT_VERSION}")]
+    Version(u32),
+    /// The codec is not known.
+    #[error("the frame has codec {0}, which this binpulse does not know")]
+    Codec(i32),
+    /// The content is larger than allowed.
+    #[error("the content has {found} bytes, at most {max} are allowed")]
+    Size {
+        /// Size that the frame states.
+        found: u64,
+        /// Size allowed.
+        max: u64,
+    },
+    /// The content's length is not the one stated.
+    #[error("the frame states {stated} bytes of content, found {found}")]
+    Length {
+        /// Length that the frame states.
+        stated: u64,
+        /// Length found; one more than stated when there is more.
+        found: u64,
+    },
+    /// The checksum does not fit.
+    #[error("CRC-32C is {found:08x}, the frame states {stated:08x}")]
+    Checksum {
+        /// Checksum that the frame states.
+        stated: u32,
+        /// Checksum of what was found.
+        found: u32,
+    },
+    /// The payload does not decompress.
+    #[error("the payload is no Zstandard frame: {0}")]
+    Zstd(#[from] std::io::Error),
+    /// Nothing that this version knows is inside.
+    #[error("the frame holds no content that this binpulse knows")]
+    Unknown,
+}
+
+/// Opens a body: base64, frame, decompression, checksum. A payload is unwrapped; what comes back is
+/// one of the typed contents.
+pub fn content(body: &str) -> Result<Content, OpenError> {
+    if body.starts_with(['{', '[']) {
+        return Err(OpenError::Json);
+    }
+    frame(&STANDARD.decode(body)?)
+}
+
+/// As [`content`], from the bytes of a frame.
+pub fn frame(bytes: &[u8]) -> Result<Content, OpenError> {
+    let frame = proto::Frame::decode(bytes)?;
+    if frame.format_version != FORMAT_VERSION {
+        return Err(OpenError::Version(frame.format_version));
+    }
+    let Some(Content::Payload(payload)) = &frame.content else {
+        return frame.content.ok_or(OpenError::Unknown);
+    };
+    let plain = decompress(&frame, payload)?;
+    match proto::Frame::decode(plain.as_slice())?.content {
+        Some(Content::Payload(_)) | None => Err(OpenError::Unknown),
+        Some(content) => Ok(content),
+    }
+}
+
+fn decompress(frame: &proto::Frame, payload: &[u8]) -> Result<Vec<u8>, OpenError> {
+    let stated = frame.uncompressed_size;
+    if stated > UNCOMPRESSED_BYTES_MAX {
+        return Err(OpenError::Size { found: stated, max: UNCOMPRESSED_BYTES_MAX });
+    }
+    let plain = match Codec::try_from(frame.codec) {
+        Ok(Codec::Unspecified | Codec::None) => payload.to_vec(),
+        Ok(Codec::Zstd) => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            // The vector grows with what is really there, not with what the frame states.
+            let mut plain = Vec::new();
+            decoder.take(stated + 1).read_to_end(&mut plain)?;
+            plain
+        }
+        Err(_) => return Err(OpenError::Codec(frame.codec)),
+    };
+    let found = plain.len() as u64;
+    if found != stated {
+        return Err(OpenError::Length { stated, found });
+    }
+    let checksum = crc32c::crc32c(&plain);
+    if checksum != frame.crc32c {
+        return Err(OpenError::Checksum { stated: frame.crc32c, found: checksum });
+    }
+    Ok(plain)
+}

@@ -97,9 +97,8 @@ mod tests {
 
     #[test]
     fn lanes_of_different_tables_never_share_a_key() {
-        let keys =
-            [("a.b", "c"), ("a", "b.c"), ("a", "b#1"), ("a%2E", "b"), ("ä", "b"), ("a", "b")]
-                .map(|(database, table)| Lane::key_of(database, table, 1));
+        let keys = [("a.b", "c"), ("a", "b.c"), ("a", "b#1"), ("a%2E", "b"), ("ä", "b"), ("a", "b")]
+            .map(|(database, table)| Lane::key_of(database, table, 1));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "{keys:?}");
         assert_eq!(keys[5], "a.b#1");

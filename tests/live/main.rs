@@ -1,0 +1,24 @@
+//! Live tests: real servers, the stand-in of SNS and SQS, and the real program between them.
+//!
+//! Each test names the versions that it runs on. Which versions ran is said before and after; a
+//! version that always has to be there and is not fails its tests.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bed;
+mod delivery;
+mod faults;
+mod processes;
+mod resume;
+mod servers;
+mod suite;
+
+fn main() -> std::process::ExitCode {
+    let tests: Vec<_> =
+        [processes::tests(), servers::tests(), faults::tests(), delivery::tests(), resume::tests()]
+            .into_iter()
+            .flatten()
+            .collect();
+    suite::run(&tests).exit_code()
+}

@@ -3,13 +3,15 @@
 //! The parts, in the order in which a row passes through them:
 //!
 //! ```text
-//! source -> decode -> encode -> pack -> sink -> checkpoint
-//!                \                        /
-//!                 +------- pulse --------+
+//! source -> decode -> filter -> pack -> encode -> sink -> checkpoint
+//!                \                              /
+//!                 +----------- pulse ----------+
 //! ```
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+pub mod aws;
+pub mod backoff;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;
@@ -17,6 +19,8 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod filter;
+pub mod mysql;
 pub mod pack;
 pub mod pulse;
 pub mod sink;

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("aws", &[]),
     ("source", &["change", "mysql", "backoff"]),
     ("decode", &["change"]),
+    ("filter", &["change"]),
     ("encode", &["change"]),
     ("pack", &["change", "encode"]),
     ("sink", &["change", "encode", "backoff", "aws"]),
@@ -40,7 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Parts that compute only: no runtime, no sockets, no clock.
-const PURE: &[&str] = &["change", "decode", "encode", "pack", "backoff"];
+const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff"];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

@@ -1,9 +1,11 @@
 //! What is typed: one file per command, and the only door to clap.
 
 mod exit;
-mod settings;
+mod flags;
+mod generate;
 
 pub use exit::Exit;
+pub use generate::reference;
 
 use std::process::ExitCode;
 
@@ -17,8 +19,9 @@ Every setting is a key of the TOML file, a flag and an environment variable
 (heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
 Secrets come from the environment or from files, never from flags.
 
-Exit codes: 0 done; 64 wrong invocation or configuration; 65 bad input data;
-69 source or sink unavailable at start; 70 a bug; 75 position lost, an operator is needed.";
+Exit codes: 0 done; 1 done, and the answer is no; 64 wrong invocation or configuration;
+65 bad input data; 69 source or sink unavailable at start; 70 a bug; 75 position lost or
+delivery halted, an operator is needed.";
 
 /// The whole command line, also the source of completions and the manual page.
 pub fn command() -> Command {
@@ -28,6 +31,9 @@ pub fn command() -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(generate::settings_command())
+        .subcommand(generate::completions_command())
+        .subcommand(generate::man_command())
 }
 
 /// Runs the command that was typed.
@@ -44,10 +50,16 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(matches: &ArgMatches) -> Exit {
-    let _ = matches;
-    Exit::Usage
+    match matches.subcommand() {
+        Some(("settings", matches)) => generate::settings(matches),
+        Some(("completions", matches)) => generate::completions(matches),
+        Some(("man", _)) => generate::man(),
+        // clap has refused anything else.
+        Some(_) | None => Exit::Usage,
+    }
 }
 
+/// `--config FILE`.
 fn config_file() -> Arg {
     Arg::new("config")
         .long("config")

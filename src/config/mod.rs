@@ -10,13 +10,11 @@
 mod error;
 mod kind;
 mod load;
-mod pattern;
 mod settings;
 mod values;
 
 pub use error::Error;
 pub use kind::Kind;
 pub use load::{Environment, load};
-pub use pattern::Pattern;
 pub use settings::{SETTINGS, Setting};
 pub use values::{Origin, Value, Values};

@@ -52,7 +52,7 @@ impl Lane {
     /// where that is longer than SNS allows. Always 1 to 128 bytes of printable ASCII.
     pub fn group_id(&self, stream: &str) -> String {
         let mut group = String::with_capacity(stream.len() + 1 + self.key.len());
-        percent_encode(stream, &mut group);
+        percent_encode_but(stream, b"_-$.", &mut group);
         group.push('/');
         group.push_str(&self.key);
         if group.len() <= GROUP_ID_BYTES_MAX {
@@ -63,9 +63,14 @@ impl Lane {
 }
 
 /// Appends `text` with everything percent-encoded but ASCII letters, digits, `_`, `-` and `$`.
-pub(crate) fn percent_encode(text: &str, out: &mut String) {
+fn percent_encode(text: &str, out: &mut String) {
+    percent_encode_but(text, b"_-$", out);
+}
+
+/// Appends `text` with everything percent-encoded but ASCII letters, digits and what `plain` has.
+pub(crate) fn percent_encode_but(text: &str, plain: &[u8], out: &mut String) {
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'$') {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -97,8 +102,9 @@ mod tests {
 
     #[test]
     fn lanes_of_different_tables_never_share_a_key() {
-        let keys = [("a.b", "c"), ("a", "b.c"), ("a", "b#1"), ("a%2E", "b"), ("ä", "b"), ("a", "b")]
-            .map(|(database, table)| Lane::key_of(database, table, 1));
+        let keys =
+            [("a.b", "c"), ("a", "b.c"), ("a", "b#1"), ("a%2E", "b"), ("ä", "b"), ("a", "b")]
+                .map(|(database, table)| Lane::key_of(database, table, 1));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len(), "{keys:?}");
         assert_eq!(keys[5], "a.b#1");

@@ -1,1 +1,35 @@
-//! source
+//! Talks replication: from a server, or a binlog file, to raw checked events.
+//!
+//! ```text
+//! preflight  may we, and is the server set up for it?         (facts over SQL, pure judgement)
+//! resume     where does the stream begin, is that still there? (named, definite errors if not)
+//! replica    the connection: events as borrowed bytes, deadlines on bytes
+//! captured   the same events from files and standard input
+//! error      what went wrong, and what follows: the one place that decides
+//! ```
+//!
+//! It does not know what is in an event beyond its length, checksum and the bytes that frame a
+//! file; that is `decode`'s. It does not redial: the pipeline does, told by [`Error::recovery`] and
+//! paced by [`crate::backoff`]. It never acknowledges semi-synchronously: a source must not wait
+//! for us.
+
+pub mod captured;
+pub mod checksum;
+pub mod preflight;
+pub mod resume;
+
+mod config;
+mod error;
+mod identity;
+mod liveness;
+mod refusal;
+mod replica;
+mod wire;
+
+pub use captured::Captured;
+pub use config::{Config, Deadlines, Start};
+pub use error::{Error, Halt, Recovery, Step};
+pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
+pub use liveness::Liveness;
+pub use refusal::Refusal;
+pub use replica::Replica;

@@ -1,1 +1,17 @@
-//! telemetry
+//! What binpulse says about itself: metrics, health, status, logs.
+//!
+//! Imports nothing of ours. Counters and gauges are handed to the parts; what is read at the time
+//! of a scrape, and the status, come in as functions. It judges nothing.
+
+pub mod http;
+pub mod logs;
+mod loops;
+pub mod metrics;
+mod readiness;
+pub mod status;
+
+pub use http::{Http, StatusSource};
+pub use loops::{Beat, Loops};
+pub use metrics::Metrics;
+pub use readiness::Readiness;
+pub use status::Status;

@@ -130,17 +130,6 @@ GENERIC_LIBRARIES = Debian(
 ANY_SERVER_OPTIONS = ("--secure-file-priv=",)
 # X Protocol's fixed port would clash between servers that run at once.
 NO_X_PROTOCOL = ("--mysqlx=OFF",)
-DEBIAN_SERVER_OPTIONS = (
-    *ANY_SERVER_OPTIONS,
-    "--basedir=$root/usr",
-    "--plugin-dir=$root/usr/lib/mysql/plugin",
-    "--lc-messages-dir=$root/usr/share/mysql",
-    "--character-sets-dir=$root/usr/share/mysql/charsets",
-)
-DEBIAN_CLIENT_OPTIONS = (
-    "--plugin-dir=$root/usr/lib/mysql/plugin",
-    "--character-sets-dir=$root/usr/share/mysql/charsets",
-)
 GENERIC_SERVER_OPTIONS = (
     *ANY_SERVER_OPTIONS,
     "--basedir=$root/opt",
@@ -148,26 +137,40 @@ GENERIC_SERVER_OPTIONS = (
 )
 
 
-
-def mariadb(suite: str, scripts: str) -> Tree:
-    """A suite's MariaDB; `scripts` is what the names of its system tables' scripts begin with."""
-    client = {
-        name: Program(f"usr/bin/{program}", DEBIAN_CLIENT_OPTIONS)
-        for name, program in {
-            "mysql": "mariadb",
-            "mysqladmin": "mariadb-admin",
-            "mysqldump": "mariadb-dump",
-            "mysqlbinlog": "mariadb-binlog",
-        }.items()
-    }
-    system_tables = (
-        f"{scripts}_system_tables.sql",
-        f"{scripts}_performance_tables.sql",
-        f"{scripts}_system_tables_data.sql",
-        "usr/share/mysql/maria_add_gis_sp_bootstrap.sql",
-        f"{scripts}_sys_schema.sql",
+def debian_server_options(share: str) -> tuple[str, ...]:
+    return (
+        *ANY_SERVER_OPTIONS,
+        "--basedir=$root/usr",
+        "--plugin-dir=$root/usr/lib/mysql/plugin",
+        f"--lc-messages-dir=$root/usr/share/{share}",
+        f"--character-sets-dir=$root/usr/share/{share}/charsets",
     )
-    server = Program("usr/sbin/mariadbd", DEBIAN_SERVER_OPTIONS, bootstrap=system_tables)
+
+
+def debian_clients(share: str, names: dict[str, str]) -> dict[str, Program]:
+    options = (
+        "--plugin-dir=$root/usr/lib/mysql/plugin",
+        f"--character-sets-dir=$root/usr/share/{share}/charsets",
+    )
+    return {name: Program(f"usr/bin/{program}", options) for name, program in names.items()}
+
+
+def mariadb(suite: str, share: str, scripts: str) -> Tree:
+    """A suite's MariaDB, whose shared files and SQL scripts were renamed over time."""
+    system_tables = (
+        f"usr/share/{share}/{scripts}_system_tables.sql",
+        f"usr/share/{share}/{scripts}_performance_tables.sql",
+        f"usr/share/{share}/{scripts}_system_tables_data.sql",
+        f"usr/share/{share}/maria_add_gis_sp_bootstrap.sql",
+        f"usr/share/{share}/{scripts}_sys_schema.sql",
+    )
+    server = Program("usr/sbin/mariadbd", debian_server_options(share), bootstrap=system_tables)
+    names = {
+        "mysql": "mariadb",
+        "mysqladmin": "mariadb-admin",
+        "mysqldump": "mariadb-dump",
+        "mysqlbinlog": "mariadb-binlog",
+    }
     return Tree(
         parts=(
             # The last two are wanted for their plugins and for mariadb-binlog.
@@ -177,7 +180,7 @@ def mariadb(suite: str, scripts: str) -> Tree:
                 alone=("mariadb-server", "mariadb-client"),
             ),
         ),
-        programs={"mysqld": server, **client},
+        programs={"mysqld": server, **debian_clients(share, names)},
         flavor="mariadb",
         basedir="usr",
         instead=INSTEAD_OF_SERVER,
@@ -188,11 +191,10 @@ TREES = {
     "mysql-9.7": Tree(
         parts=(Debian("unstable", ("mysql-server-core", "mysql-client-core")),),
         programs={
-            "mysqld": Program("usr/sbin/mysqld", DEBIAN_SERVER_OPTIONS + NO_X_PROTOCOL),
-            "mysql": Program("usr/bin/mysql", DEBIAN_CLIENT_OPTIONS),
-            "mysqladmin": Program("usr/bin/mysqladmin", DEBIAN_CLIENT_OPTIONS),
-            "mysqldump": Program("usr/bin/mysqldump", DEBIAN_CLIENT_OPTIONS),
-            "mysqlbinlog": Program("usr/bin/mysqlbinlog", DEBIAN_CLIENT_OPTIONS),
+            "mysqld": Program("usr/sbin/mysqld", debian_server_options("mysql") + NO_X_PROTOCOL),
+            **debian_clients(
+                "mysql", {n: n for n in ("mysql", "mysqladmin", "mysqldump", "mysqlbinlog")}
+            ),
         },
         flavor="mysql",
         basedir="usr",
@@ -261,8 +263,8 @@ TREES = {
         basedir="opt/server",
         instead=INSTEAD_OF_SERVER,
     ),
-    "mariadb-10.11": mariadb("bookworm", "usr/share/mysql/mysql"),
-    "mariadb-11.8": mariadb("trixie", "usr/share/mysql/mariadb"),
+    "mariadb-10.11": mariadb("bookworm", "mysql", "mysql"),
+    "mariadb-11.8": mariadb("trixie", "mariadb", "mariadb"),
     "promtool": Tree(
         parts=(Debian("bookworm", ("libc6",), alone=("prometheus",)),),
         programs={
@@ -319,16 +321,22 @@ def parse_arguments() -> argparse.Namespace:
         epilog=f"Names: {' '.join(NAMES)}; all. Without names: {' '.join(NAMES_DEFAULT)}. "
         "With BINPULSE_TEST_MYSQLD=/path/to/mysqld that server takes the place of the default one.",
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", choices=[[], "all", *NAMES])
+    parser.add_argument("names", metavar="NAME", nargs="*", type=known_name)
     parser.add_argument(
         "--optional",
         metavar="NAME",
         action="append",
         default=[],
-        choices=["all", *NAMES],
+        type=known_name,
         help="fetch it too, but only warn if it cannot be had; may be repeated",
     )
     return parser.parse_args()
+
+
+def known_name(name: str) -> str:
+    if name not in ("all", *NAMES):
+        raise argparse.ArgumentTypeError(f"no such name: {name} (there are {' '.join(NAMES)} all)")
+    return name
 
 
 def chosen_names(arguments: argparse.Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -392,6 +400,8 @@ def own_server() -> dict | None:
     if not path:
         return None
     mysqld = Path(path).resolve()
+    if not os.access(mysqld, os.X_OK):
+        raise Unavailable(f"BINPULSE_TEST_MYSQLD={path} is not a program")
     version_text = output_of([str(mysqld), "--version"])
     return {
         "name": "own",
@@ -429,6 +439,8 @@ def install_tree(name: str, tree: Tree) -> None:
             for program, launch in tree.programs.items():
                 write_launcher(root / program, launch, root)
             version = probe_version(root / next(iter(tree.programs)))
+            if tree.flavor and not version.startswith(name.partition("-")[2]):
+                say(f"note: the packages for {name} now carry {version}")
             write_stamp(root, fingerprint(tree), version)
             replace_folder(root, target)
     except Unavailable as error:
@@ -499,10 +511,14 @@ exec {loader} --library-path {libraries} \\
 
 # This server has no --initialize-insecure: build the system tables the way its install script does.
 BOOTSTRAP = """\
+initialize= datadir=
 for option; do
-  case $option in --initialize-insecure) initialize=yes ;; --datadir=*) datadir=${{option#*=}} ;; esac
+  case $option in
+    --initialize-insecure) initialize=yes ;;
+    --datadir=*) datadir=${{option#*=}} ;;
+  esac
 done
-if [ "${{initialize-}}" ]; then
+if [ "$initialize" ]; then
   [ -z "$(ls -A "${{datadir:?--initialize-insecure needs --datadir}}" 2>/dev/null)" ] || {{
     echo "--initialize-insecure: $datadir is not empty" >&2
     exit 1
@@ -584,13 +600,12 @@ def debian_packages(part: Debian) -> list[Path]:
 
 def fetch_packages(part: Debian, packages: dict[str, str]) -> list[Path]:
     wanted = [*part.packages, *part.alone]
-    queue = [("", name) for name in part.packages]
+    queue = list(part.packages)
     while queue:
-        _, name = queue.pop()
-        for dependency in library_dependencies(name, packages):
+        for dependency in library_dependencies(queue.pop(), packages):
             if dependency not in wanted:
                 wanted.append(dependency)
-                queue.append((name, dependency))
+                queue.append(dependency)
     with concurrent.futures.ThreadPoolExecutor(DOWNLOADS_AT_ONCE_MAX) as pool:
         return list(pool.map(lambda name: fetch_package(stanza(name, packages)), wanted))
 
@@ -654,7 +669,7 @@ def fetch_package_list(suite: str) -> str:
 
 
 def check_signature(release: bytes, suite: str) -> None:
-    """Verifies a release file where the machine has Debian's keys; elsewhere says that it cannot."""
+    """Verifies a release file where the machine has Debian's keys; elsewhere says it cannot."""
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     gpgv = shutil.which("gpgv")
     if not gpgv or not keyring.exists():
@@ -700,7 +715,8 @@ def apt_sources() -> Iterator[tuple[str, list[str]]]:
     for path in sorted(folder.glob("sources.list.d/*.sources")):
         text = re.sub(r"^#.*\n", "", path.read_text(), flags=re.MULTILINE)
         for paragraph in re.split(r"\n\s*\n", text):
-            fields = dict(re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", paragraph, re.MULTILINE))
+            pairs = re.findall(r"^([\w-]+):[ \t]*(.*(?:\n[ \t].*)*)", paragraph, re.MULTILINE)
+            fields = dict(pairs)
             if "main" in fields.get("Components", "").split():
                 for uri in fields.get("URIs", "").split():
                     yield plain_uri(uri), fields.get("Suites", "").split()
@@ -795,7 +811,8 @@ def install_venv() -> None:
 
 
 def make_venv(target: Path) -> None:
-    made = subprocess.run([sys.executable, "-m", "venv", str(target)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "venv", str(target)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         reason = (made.stdout + made.stderr).strip()
         raise Unavailable(f"cannot make a virtual environment (Debian: python3-venv): {reason}")

@@ -1,0 +1,123 @@
+//! What can go wrong with a checkpoint, and what follows from it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What to do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Save again later; deliver on meanwhile.
+    Retry,
+    /// Stop: somebody has to look.
+    Halt,
+}
+
+/// A checkpoint could not be read or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused: full, read-only, gone.
+    #[error("checkpoint: cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The file holds something that no crash leaves behind.
+    #[error(
+        "checkpoint: {} is damaged at byte {offset}: {found}. Restore a copy of the file, or start \
+         the stream from a place that you name",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where the damaged record starts, bytes.
+        offset: u64,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// Written by a newer binpulse.
+    #[error(
+        "checkpoint: {place} has format {found}, this version reads up to {known}. Run the version \
+         that wrote it, or a newer one"
+    )]
+    Format {
+        /// File or table.
+        place: String,
+        /// Format number found.
+        found: u64,
+        /// Highest format number that is understood.
+        known: u64,
+    },
+    /// The checkpoint is another stream's.
+    #[error(
+        "checkpoint: {place} belongs to stream `{found}`, not `{wanted}`. Give each stream a place \
+         of its own"
+    )]
+    OtherStream {
+        /// File or table.
+        place: String,
+        /// Stream it belongs to.
+        found: String,
+        /// Stream that was configured.
+        wanted: String,
+    },
+    /// Another process owns the stream.
+    #[error("fenced: {place} is held by {owner}. Two processes must not run one stream: stop one")]
+    Fenced {
+        /// File or table.
+        place: String,
+        /// Who holds it, as far as it is known.
+        owner: String,
+    },
+    /// `save` before there was a checkpoint to add to.
+    #[error("checkpoint: {place} has nothing to add to: the stream has not begun")]
+    NotBegun {
+        /// File or table.
+        place: String,
+    },
+    /// The database refused, or did not answer.
+    #[error("checkpoint: cannot {action} in table {table}: {message}")]
+    Database {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Qualified table name.
+        table: String,
+        /// MySQL's error number; 0 when it is none of the server's.
+        code: u16,
+        /// The words.
+        message: String,
+    },
+    /// What the table holds is no checkpoint.
+    #[error("checkpoint: {table}, stream `{stream}`, column {column}: {found}")]
+    Malformed {
+        /// Qualified table name.
+        table: String,
+        /// The stream.
+        stream: String,
+        /// Which column.
+        column: &'static str,
+        /// What is wrong with it.
+        found: String,
+    },
+}
+
+impl Error {
+    /// The single place where failures become decisions.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            // A full disk, a read-only mount or a database that is down gets mended while the
+            // stream runs: nothing is lost by going on.
+            Self::Io { .. } | Self::Database { .. } => Recovery::Retry,
+            Self::Corrupt { .. }
+            | Self::Format { .. }
+            | Self::OtherStream { .. }
+            | Self::Fenced { .. }
+            | Self::NotBegun { .. }
+            | Self::Malformed { .. } => Recovery::Halt,
+        }
+    }
+}

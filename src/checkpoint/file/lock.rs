@@ -1,0 +1,63 @@
+//! One process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// Longest note about the owner that is read.
+const OWNER_BYTES_MAX: u64 = 200;
+
+/// Holds the lock until it is dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock that belongs to the checkpoint at `path`, or says who holds it.
+    pub(super) fn take(path: &Path) -> Result<Self, Error> {
+        let beside = beside(path, ".lock");
+        let io = |action| {
+            let path = beside.clone();
+            move |source| Error::Io { action, path, source }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&beside)
+            .map_err(io("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Fenced {
+                    place: path.display().to_string(),
+                    owner: owner(&mut file),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        file.set_len(0).map_err(io("write"))?;
+        file.write_all(format!("process {}\n", std::process::id()).as_bytes())
+            .map_err(io("write"))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// The file of the same name with `suffix` behind it, in the same folder.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn owner(file: &mut File) -> String {
+    let mut note = String::new();
+    match file.take(OWNER_BYTES_MAX).read_to_string(&mut note) {
+        Ok(_) if !note.trim().is_empty() => note.trim().to_owned(),
+        Ok(_) | Err(_) => "another process".to_owned(),
+    }
+}

@@ -1,0 +1,253 @@
+//! The file itself: reading it, appending to it, writing it anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::lock::{Lock, beside};
+use super::record;
+use super::{Checkpoint, Delta, Error};
+
+/// The file is written anew when its deltas have more bytes than this ...
+const DELTA_BYTES_MIN: u64 = 256 * 1024;
+
+/// ... and more than this many times the bytes of its first line, so that the cost of writing all
+/// lanes is spread over many saves.
+const DELTA_BYTES_PER_BASE: u64 = 4;
+
+/// Largest file that is read. Compaction keeps files far smaller; a file beyond is none of ours.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    stream: String,
+    checkpoint: Option<Checkpoint>,
+    /// Open for writing; `None` before there is a file, or when it must be written anew.
+    file: Option<File>,
+    /// Bytes of the first line.
+    base_bytes: u64,
+    /// Bytes up to which every line is whole. What lies beyond is the rest of a failed write.
+    good_bytes: u64,
+    /// Size at which compaction is tried next.
+    compact_at_bytes: u64,
+    _lock: Lock,
+}
+
+impl Log {
+    pub(super) fn open(path: PathBuf, stream: String) -> Result<Self, Error> {
+        let lock = Lock::take(&path)?;
+        let mut log = Self {
+            path,
+            stream,
+            checkpoint: None,
+            file: None,
+            base_bytes: 0,
+            good_bytes: 0,
+            compact_at_bytes: 0,
+            _lock: lock,
+        };
+        if let Some(bytes) = log.read_bytes()? {
+            log.replay(&bytes)?;
+            let file = OpenOptions::new().write(true).open(&log.path);
+            log.file = Some(file.map_err(|source| log.io("open", source))?);
+        }
+        log.plan_compaction();
+        Ok(log)
+    }
+
+    pub(super) fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    pub(super) fn begin(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        self.write_anew(&checkpoint)?;
+        self.checkpoint = Some(checkpoint);
+        Ok(())
+    }
+
+    pub(super) fn save(&mut self, delta: &Delta) -> Result<(), Error> {
+        if self.checkpoint.is_none() {
+            return Err(Error::NotBegun { place: self.path.display().to_string() });
+        }
+        // The memory follows the file, never the other way round.
+        if self.append(delta)? {
+            if let Some(checkpoint) = &mut self.checkpoint {
+                checkpoint.apply(delta);
+            }
+            self.compact();
+        } else if let Some(mut checkpoint) = self.checkpoint.clone() {
+            checkpoint.apply(delta);
+            self.begin(checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew when it has grown too long. What was saved is saved, so a failure is
+    /// only put off: a disk too full for a second copy may have room for many more lines.
+    fn compact(&mut self) {
+        if self.good_bytes <= self.compact_at_bytes {
+            return;
+        }
+        let Some(checkpoint) = self.checkpoint.take() else { return };
+        if let Err(error) = self.write_anew(&checkpoint) {
+            warn!(%error, "the checkpoint file could not be compacted, trying again later");
+            self.compact_at_bytes = self.good_bytes.saturating_mul(2);
+        }
+        self.checkpoint = Some(checkpoint);
+    }
+
+    fn read_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                let found = format!("{} bytes, which is no checkpoint", metadata.len());
+                return Err(self.corrupt(0, found));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(self.io("read", source)),
+        }
+        fs::read(&self.path).map(Some).map_err(|source| self.io("read", source))
+    }
+
+    fn replay(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut offset = 0;
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+            let is_last = end.is_none_or(|end| end + 1 == rest.len());
+            let checked = match end {
+                Some(_) => record::check(line),
+                None => Err("the file ends inside a record".to_owned()),
+            };
+            match checked {
+                Ok(text) => self.replay_record(offset as u64, text)?,
+                // Renaming puts the first line in place whole; only a later one can be cut short.
+                Err(found) if is_last && offset > 0 => {
+                    warn!(
+                        path = %self.path.display(), offset, found,
+                        "the checkpoint's last record was cut short by a crash and is left out"
+                    );
+                    break;
+                }
+                Err(found) => return Err(self.corrupt(offset as u64, found)),
+            }
+            offset += line.len() + 1;
+            self.good_bytes = offset as u64;
+            if self.base_bytes == 0 {
+                self.base_bytes = self.good_bytes;
+            }
+        }
+        if self.checkpoint.is_none() {
+            return Err(self.corrupt(0, "the file is empty".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn replay_record(&mut self, offset: u64, text: &[u8]) -> Result<(), Error> {
+        if self.checkpoint.is_some() {
+            let delta = record::read_delta(text).map_err(|found| self.corrupt(offset, found))?;
+            if let Some(checkpoint) = &mut self.checkpoint {
+                checkpoint.apply(&delta);
+            }
+            return Ok(());
+        }
+        let format: record::FormatOnly = serde_json::from_slice(text)
+            .map_err(|error| self.corrupt(offset, format!("no checkpoint: {error}")))?;
+        if format.binpulse_checkpoint > record::FORMAT {
+            return Err(Error::Format {
+                place: self.path.display().to_string(),
+                found: format.binpulse_checkpoint,
+                known: record::FORMAT,
+            });
+        }
+        let base = record::read_base(text).map_err(|found| self.corrupt(offset, found))?;
+        if base.stream != self.stream {
+            return Err(Error::OtherStream {
+                place: self.path.display().to_string(),
+                found: base.stream,
+                wanted: self.stream.clone(),
+            });
+        }
+        self.checkpoint = Some(base);
+        Ok(())
+    }
+
+    /// Adds a line and syncs it. `false`: the file is gone or another, and must be written anew.
+    fn append(&mut self, delta: &Delta) -> Result<bool, Error> {
+        if !self.is_in_place() {
+            return Ok(false);
+        }
+        let line = record::write_delta(delta).map_err(|error| self.io("encode", error.into()))?;
+        let good_bytes = self.good_bytes;
+        let Some(file) = &mut self.file else { return Ok(false) };
+        let written = write_at(file, good_bytes, &line);
+        written.map_err(|source| self.io("write to", source))?;
+        self.good_bytes += line.len() as u64;
+        Ok(true)
+    }
+
+    /// Whether the open file is still the one that the path names. Somebody may have removed it, or
+    /// put a copy in its place; writing on would be lost with the next restart.
+    fn is_in_place(&self) -> bool {
+        let Some(open) = self.file.as_ref().and_then(|file| file.metadata().ok()) else {
+            return false;
+        };
+        let named = fs::metadata(&self.path);
+        let same = named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
+        if !same {
+            warn!(path = %self.path.display(), "the checkpoint file was removed or replaced, writing it anew");
+        }
+        same
+    }
+
+    fn write_anew(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let line =
+            record::write_base(checkpoint).map_err(|error| self.io("encode", error.into()))?;
+        let new = beside(&self.path, ".new");
+        let file = replace(&new, &self.path, &line).map_err(|source| self.io("write", source))?;
+        self.file = Some(file);
+        self.base_bytes = line.len() as u64;
+        self.good_bytes = self.base_bytes;
+        self.plan_compaction();
+        Ok(())
+    }
+
+    fn plan_compaction(&mut self) {
+        let deltas = self.base_bytes.saturating_mul(DELTA_BYTES_PER_BASE).max(DELTA_BYTES_MIN);
+        self.compact_at_bytes = self.base_bytes.saturating_add(deltas);
+    }
+
+    fn io(&self, action: &'static str, source: io::Error) -> Error {
+        Error::Io { action, path: self.path.clone(), source }
+    }
+
+    fn corrupt(&self, offset: u64, found: String) -> Error {
+        Error::Corrupt { path: self.path.clone(), offset, found }
+    }
+}
+
+/// Writes `line` at `offset`, cutting off what lies beyond, and waits until it is on the disk.
+fn write_at(file: &mut File, offset: u64, line: &[u8]) -> io::Result<()> {
+    file.set_len(offset)?;
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(line)?;
+    file.sync_data()
+}
+
+/// Puts a file with this content at `path` in one step that survives a crash.
+fn replace(new: &Path, path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = File::create(new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    File::open(folder)?.sync_all()?;
+    Ok(file)
+}

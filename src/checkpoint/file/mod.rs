@@ -1,0 +1,81 @@
+//! A checkpoint in a local file.
+//!
+//! The file is a log of lines. The first holds a whole checkpoint, each further one a delta. A line
+//! is the CRC-32C of its text in eight hexadecimal digits, a blank, and the text, one JSON
+//! document: somebody with a pager can read it.
+//!
+//! Saving appends a line and syncs it. When the deltas outgrow the first line, the file is written
+//! anew beside the old one and renamed over it. A line that was cut short by a crash is the last
+//! one, was never acknowledged, and is dropped. Damage anywhere else is an error.
+//!
+//! The lock is on a second file, `<name>.lock`, since renaming gives the first another inode. It is
+//! the operating system's and goes with the process, however that ends.
+
+mod lock;
+mod log;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Checkpoint, Delta, Error, Store};
+use log::Log;
+
+/// A checkpoint in a local file. See the module's words for its format.
+#[derive(Debug)]
+pub struct FileStore {
+    log: Arc<Mutex<Log>>,
+}
+
+impl FileStore {
+    /// Opens, and locks, the checkpoint of `stream` at `path`. The folder must exist; the file
+    /// need not.
+    pub async fn open(path: impl Into<PathBuf>, stream: &str) -> Result<Self, Error> {
+        let (path, stream) = (path.into(), stream.to_owned());
+        let log = blocking(move || Log::open(path, stream)).await?;
+        Ok(Self { log: Arc::new(Mutex::new(log)) })
+    }
+
+    async fn with_log<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Log) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let log = Arc::clone(&self.log);
+        // A panic in the log leaves it with its own idea of its good length, which is what the
+        // next write starts from.
+        blocking(move || work(&mut log.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+impl Store for FileStore {
+    async fn load(&mut self) -> Result<Option<Checkpoint>, Error> {
+        self.with_log(|log| Ok(log.checkpoint().cloned())).await
+    }
+
+    async fn begin(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let checkpoint = checkpoint.clone();
+        self.with_log(move |log| log.begin(checkpoint)).await
+    }
+
+    async fn save(&mut self, delta: &Delta) -> Result<(), Error> {
+        let delta = delta.clone();
+        self.with_log(move |log| log.save(&delta)).await
+    }
+}
+
+/// Runs what may wait for a disk, away from the threads that must not.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failure) => match failure.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down: nothing waits for this any more.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,293 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::FileStore;
+use crate::change::{GtidSet, Position};
+use crate::checkpoint::{Checkpoint, Delta, Error, Place, Recovery, Store};
+
+const UUID: &str = "00bbe985-e52d-11f1-91a9-02fc00000001";
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(work)
+}
+
+fn gtids(text: &str) -> GtidSet {
+    format!("{UUID}:{text}").parse().expect("a set")
+}
+
+fn place(offset: u64) -> Place {
+    Place { position: Position::new("binlog.000007", offset), ..Place::default() }
+}
+
+fn base() -> Checkpoint {
+    Checkpoint {
+        stream: "shop".into(),
+        server_uuid: UUID.into(),
+        epoch: 3,
+        gtid_set: gtids("1-10"),
+        resume: place(400),
+        settled: place(400),
+        lanes: BTreeMap::from([("shop.orders#0".into(), 12), ("shop.\"q\"\n#1".into(), 1)]),
+        owner: 2,
+        saved_at_us: 1_700_000_000_000_000,
+        version: "0.1.0".into(),
+    }
+}
+
+fn delta(sequence: u64) -> Delta {
+    Delta {
+        gtids: gtids(&sequence.to_string()),
+        resume: place(sequence * 100),
+        settled: place(sequence * 100),
+        lanes: BTreeMap::from([(Arc::from("shop.orders#0"), sequence)]),
+        taken_at_us: 1_700_000_000_000_000 + i64::try_from(sequence).expect("small"),
+        ..Delta::default()
+    }
+}
+
+async fn open(path: &Path) -> Result<FileStore, Error> {
+    FileStore::open(path, "shop").await
+}
+
+/// A file with a base and deltas 11 to `last`, and what it says.
+fn written(folder: &Path, last: u64) -> (PathBuf, Checkpoint) {
+    let path = folder.join("shop.checkpoint");
+    let mut expected = base();
+    run(async {
+        let mut store = open(&path).await.expect("a free file");
+        store.begin(&expected).await.expect("room");
+        for sequence in 11..=last {
+            store.save(&delta(sequence)).await.expect("room");
+            expected.apply(&delta(sequence));
+        }
+    });
+    (path, expected)
+}
+
+fn loaded(path: &Path) -> Result<Option<Checkpoint>, Error> {
+    run(async { open(path).await?.load().await })
+}
+
+#[test]
+fn what_was_saved_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, expected) = written(folder.path(), 20);
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+    assert_eq!(loaded(&folder.path().join("other")).expect("no file yet"), None);
+}
+
+#[test]
+fn a_place_before_an_open_xa_transaction_survives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, mut expected) = written(folder.path(), 11);
+    let held = Delta { resume: place(150), server_uuid: Some("other".into()), ..delta(12) };
+    run(async {
+        open(&path).await.expect("a good file").save(&held).await.expect("room");
+    });
+    expected.apply(&held);
+    assert!(expected.rereads());
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn a_second_process_is_fenced_and_a_later_one_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, _) = written(folder.path(), 11);
+    run(async {
+        let first = open(&path).await.expect("a good file");
+        let refused = open(&path).await.expect_err("it is held");
+        let own = format!("process {}", std::process::id());
+        assert!(matches!(&refused, Error::Fenced { owner, .. } if *owner == own), "{refused}");
+        assert_eq!(refused.recovery(), Recovery::Halt);
+        drop(first);
+        open(&path).await.expect("free again");
+    });
+}
+
+#[test]
+fn a_last_record_cut_short_anywhere_is_dropped_and_written_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, _) = written(folder.path(), 12);
+    let whole = fs::read(&path).expect("a file");
+    let before = whole.len() - line_lengths(&whole).pop().expect("lines");
+    let mut expected = base();
+    expected.apply(&delta(11));
+    for cut in before + 1..whole.len() {
+        fs::write(&path, &whole[..cut]).expect("a file");
+        run(async {
+            let mut store = open(&path).await.expect("a torn tail is what a crash leaves");
+            assert_eq!(store.load().await.expect("loaded"), Some(expected.clone()), "cut {cut}");
+            store.save(&delta(13)).await.expect("room");
+        });
+        let mut after = expected.clone();
+        after.apply(&delta(13));
+        assert_eq!(loaded(&path).expect("a good file"), Some(after), "cut {cut}");
+    }
+}
+
+fn line_lengths(bytes: &[u8]) -> Vec<usize> {
+    bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::len).collect()
+}
+
+#[test]
+fn damage_before_the_last_record_names_file_and_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, _) = written(folder.path(), 13);
+    let whole = fs::read(&path).expect("a file");
+    let second = line_lengths(&whole)[0];
+    let mut bytes = whole;
+    bytes[second + 30] ^= 1;
+    fs::write(&path, bytes).expect("a file");
+    let error = loaded(&path).expect_err("a damaged file");
+    let Error::Corrupt { path: named, offset, .. } = &error else { panic!("{error}") };
+    assert_eq!((named, *offset), (&path, second as u64));
+    assert_eq!(error.recovery(), Recovery::Halt);
+}
+
+#[test]
+fn files_that_are_not_ours_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, _) = written(folder.path(), 11);
+    let other = run(FileStore::open(&path, "bank")).expect_err("another stream");
+    assert!(matches!(other, Error::OtherStream { .. }), "{other}");
+
+    let record = |text: &str| format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes()));
+    for (content, wanted) in [
+        (record(r#"{"binpulse_checkpoint":2,"new":true}"#), "has format 2"),
+        (record(r#"{"settled":{}}"#), "no checkpoint"),
+        (String::new(), "is empty"),
+        ("hello\n".into(), "at byte 0"),
+    ] {
+        fs::write(&path, content).expect("a file");
+        let error = loaded(&path).expect_err(wanted);
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert_eq!(error.recovery(), Recovery::Halt);
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_file_is_an_older_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, older) = written(folder.path(), 12);
+    let copy = fs::read(&path).expect("a file");
+    run(async {
+        let mut store = open(&path).await.expect("a good file");
+        store.save(&delta(13)).await.expect("room");
+    });
+    fs::write(&path, copy).expect("a file");
+    assert_eq!(loaded(&path).expect("a good file"), Some(older));
+}
+
+#[test]
+fn a_file_that_vanished_or_was_replaced_is_written_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, mut expected) = written(folder.path(), 11);
+    run(async {
+        let mut store = open(&path).await.expect("a good file");
+        fs::remove_file(&path).expect("removed by somebody");
+        store.save(&delta(12)).await.expect("room");
+    });
+    expected.apply(&delta(12));
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn a_failed_save_is_retryable_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("held").join("shop.checkpoint");
+    fs::create_dir(folder.path().join("held")).expect("a folder");
+    run(async {
+        let mut store = open(&path).await.expect("a free file");
+        store.begin(&base()).await.expect("room");
+
+        // When the folder goes away, so that nothing can be written
+        fs::rename(folder.path().join("held"), folder.path().join("away")).expect("moved");
+        let mut unsaved = delta(11);
+        let error = store.save(&unsaved).await.expect_err("no folder");
+        assert_eq!(error.recovery(), Recovery::Retry, "{error}");
+        assert_eq!(store.load().await.expect("kept"), Some(base()), "not half applied");
+
+        // Then the same delta, merged with what came later, is saved once it is back
+        fs::rename(folder.path().join("away"), folder.path().join("held")).expect("moved");
+        unsaved.merge(delta(12));
+        store.save(&unsaved).await.expect("room again");
+    });
+    let mut expected = base();
+    expected.apply(&delta(11));
+    expected.apply(&delta(12));
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn saving_before_the_beginning_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = run(async {
+        let mut store = open(&folder.path().join("new")).await.expect("a free file");
+        store.save(&delta(1)).await.expect_err("there is nothing to add to")
+    });
+    assert!(matches!(refused, Error::NotBegun { .. }), "{refused}");
+}
+
+#[test]
+fn the_file_is_compacted_and_a_save_does_not_write_every_lane() {
+    // Given a stream of 20,000 lanes
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.checkpoint");
+    let mut expected = base();
+    expected.lanes = (0..20_000).map(|lane| (Arc::from(format!("shop.t{lane}#0")), 1)).collect();
+    run(async {
+        let mut store = open(&path).await.expect("a free file");
+        store.begin(&expected).await.expect("room");
+        let begun = fs::metadata(&path).expect("a file").len();
+
+        // When one lane moves, then little is written
+        store.save(&delta(11)).await.expect("room");
+        expected.apply(&delta(11));
+        let grown = fs::metadata(&path).expect("a file").len() - begun;
+        assert!(grown < 400, "{grown} bytes for one lane");
+
+        // When deltas outgrow the base, then the file shrinks again
+        let wide = Delta { lanes: expected.lanes.clone(), ..delta(12) };
+        for _ in 0..6 {
+            store.save(&wide).await.expect("room");
+        }
+        expected.apply(&wide);
+        let size = fs::metadata(&path).expect("a file").len();
+        assert!(size < begun * 6, "{size} bytes after {begun} at first");
+    });
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn no_damage_panics_or_invents_a_state(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, _) = written(folder.path(), 14);
+        let mut states = vec![base()];
+        for sequence in 11..=14 {
+            let mut next = states.last().expect("a state").clone();
+            next.apply(&delta(sequence));
+            states.push(next);
+        }
+        let mut bytes = fs::read(&path).expect("a file");
+        for (at, byte) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len()) + 1);
+        fs::write(&path, bytes).expect("a file");
+        if let Ok(state) = loaded(&path) {
+            prop_assert!(states.contains(&state.expect("there is a file")));
+        }
+    }
+}

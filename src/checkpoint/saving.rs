@@ -1,0 +1,84 @@
+//! When to save. Pure: time comes in as an argument.
+
+use std::time::{Duration, Instant};
+
+/// Longest pause between attempts while saving fails.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Says when the next save is due: soon after something changed, never more often than the
+/// interval, and with growing pauses while saving fails.
+#[derive(Debug, Clone)]
+pub struct Saving {
+    interval_min: Duration,
+    not_before: Option<Instant>,
+    failures: u32,
+    last_success: Option<Instant>,
+}
+
+impl Saving {
+    /// At most one save per `interval_min`.
+    pub fn new(interval_min: Duration) -> Self {
+        Self { interval_min, not_before: None, failures: 0, last_success: None }
+    }
+
+    /// Whether to save now, given that there is something to save.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| not_before <= now)
+    }
+
+    /// When to look again; `None` means at once.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Notes a save that took effect.
+    pub fn succeeded(&mut self, now: Instant) {
+        self.failures = 0;
+        self.last_success = Some(now);
+        self.not_before = Some(now + self.interval_min);
+    }
+
+    /// Notes a save that failed and is to be tried again; returns the pause before the next.
+    pub fn failed(&mut self, now: Instant) -> Duration {
+        let base = self.interval_min.max(Duration::from_millis(100));
+        let pause = base.saturating_mul(1 << self.failures.min(10)).min(RETRY_PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + pause);
+        pause
+    }
+
+    /// Attempts that failed since the last success.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Time since the last success; `None` before the first.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.last_success.map(|at| now.saturating_duration_since(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saves_keep_their_distance_and_failures_back_off_up_to_the_limit() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut saving = Saving::new(second);
+        assert!(saving.is_due(start), "the first save waits for nothing");
+
+        saving.succeeded(start);
+        assert!(!saving.is_due(start + second / 2));
+        assert!(saving.is_due(start + second));
+        assert_eq!(saving.age(start + second), Some(second));
+
+        let pauses: Vec<_> = (0..7).map(|_| saving.failed(start).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(saving.failures(), 7);
+
+        saving.succeeded(start);
+        assert_eq!(saving.failed(start), second, "a success ends the back-off");
+    }
+}

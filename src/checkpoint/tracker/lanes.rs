@@ -1,0 +1,120 @@
+//! Row numbers of the lanes: as rows go by, as delivered, as saved.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::MovedLanes;
+
+/// Number of a lane's first row.
+const FIRST: u64 = 1;
+
+#[derive(Debug)]
+struct Lane {
+    key: Arc<str>,
+    /// Number of the next row that goes by.
+    next: u64,
+    /// The unit in which it last moved, for a look without a search.
+    touched_in: Option<u64>,
+    /// Number of the next row that is not known to be delivered.
+    delivered: u64,
+    is_unsaved: bool,
+    is_moved: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Lanes {
+    /// Lanes of the checkpoint that were not named yet in this process.
+    restored: BTreeMap<Arc<str>, u64>,
+    lanes: Vec<Option<Lane>>,
+    /// Lanes that moved in the open unit, each once.
+    touched: Vec<u32>,
+    unsaved: Vec<u32>,
+    moved: Vec<u32>,
+}
+
+impl Lanes {
+    pub(super) fn new(restored: &BTreeMap<Arc<str>, u64>) -> Self {
+        Self {
+            restored: restored.clone(),
+            lanes: Vec::new(),
+            touched: Vec::new(),
+            unsaved: Vec::new(),
+            moved: Vec::new(),
+        }
+    }
+
+    pub(super) fn name(&mut self, lane: u32, key: &Arc<str>) -> u64 {
+        let index = lane as usize;
+        if self.lanes.len() <= index {
+            self.lanes.resize_with(index + 1, || None);
+        }
+        if let Some(known) = &self.lanes[index] {
+            return known.next;
+        }
+        let next = self.restored.remove(key).unwrap_or(FIRST);
+        self.lanes[index] = Some(Lane {
+            key: Arc::clone(key),
+            next,
+            touched_in: None,
+            delivered: next,
+            is_unsaved: false,
+            is_moved: false,
+        });
+        next
+    }
+
+    /// Number of the first of `rows` rows; `None` for a lane that was not named.
+    pub(super) fn advance(&mut self, lane: u32, rows: u64, unit: u64) -> Option<u64> {
+        let found = self.lanes.get_mut(lane as usize)?.as_mut()?;
+        if found.touched_in != Some(unit) {
+            found.touched_in = Some(unit);
+            self.touched.push(lane);
+        }
+        let first = found.next;
+        found.next = first.saturating_add(rows);
+        Some(first)
+    }
+
+    pub(super) fn take_touched(&mut self) -> Vec<(u32, u64)> {
+        let next = |lane: u32| self.lanes.get(lane as usize)?.as_ref().map(|found| found.next);
+        let taken = self.touched.iter().filter_map(|lane| Some((*lane, next(*lane)?))).collect();
+        self.touched.clear();
+        taken
+    }
+
+    pub(super) fn settle(&mut self, lanes: &[(u32, u64)]) {
+        for (lane, next) in lanes {
+            let Some(Some(found)) = self.lanes.get_mut(*lane as usize) else { continue };
+            found.delivered = *next;
+            if !std::mem::replace(&mut found.is_unsaved, true) {
+                self.unsaved.push(*lane);
+            }
+            if !std::mem::replace(&mut found.is_moved, true) {
+                self.moved.push(*lane);
+            }
+        }
+    }
+
+    pub(super) fn take_unsaved(&mut self) -> BTreeMap<Arc<str>, u64> {
+        let mut taken = BTreeMap::new();
+        for lane in self.unsaved.drain(..) {
+            if let Some(Some(found)) = self.lanes.get_mut(lane as usize) {
+                found.is_unsaved = false;
+                taken.insert(Arc::clone(&found.key), found.delivered);
+            }
+        }
+        taken
+    }
+
+    pub(super) fn take_moved(&mut self, limit: usize) -> MovedLanes {
+        let truncated = self.moved.len() > limit;
+        let mut lanes = Vec::new();
+        for lane in self.moved.drain(..limit.min(self.moved.len())) {
+            if let Some(Some(found)) = self.lanes.get_mut(lane as usize) {
+                found.is_moved = false;
+                lanes.push((Arc::clone(&found.key), found.delivered));
+            }
+        }
+        MovedLanes { lanes, truncated }
+    }
+}

@@ -1,0 +1,254 @@
+//! Why events could not be decoded. Names places and numbers, never values of rows.
+
+use super::event::kind;
+use super::row::{CellError, ImageError};
+use crate::change::Position;
+
+/// Why decoding stopped, and at which event.
+///
+/// Every one of these is definite: feeding the same bytes again ends the same. (Bytes that a broken
+/// connection mangled differ the next time; hence [`Error::is_damage`].)
+#[derive(Debug, thiserror::Error)]
+#[error("{position}: {} event: {fault}", kind::name(*event_type))]
+pub struct Error {
+    /// Where the event starts, by the decoder's count.
+    pub position: Position,
+    /// Its type code; 0 when not even the header was whole.
+    pub event_type: u8,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl Error {
+    /// Whether the bytes themselves are damaged: cut off, or not what their checksum says. Worth
+    /// reading them again from the server once; a file stays damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::Short { .. } | Fault::Size { .. } | Fault::Checksum { .. } | Fault::Payload(_)
+        )
+    }
+
+    /// The table that the event is of, as `database.table`, where one is.
+    pub fn table(&self) -> Option<&str> {
+        match &self.fault {
+            Fault::Row(row) => Some(&row.table),
+            Fault::Column(column) => Some(&column.table),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with an event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The event ends inside a field.
+    #[error("{what} needs {needed} bytes at byte {at} of the body, {left} are left")]
+    Short {
+        /// The field.
+        what: &'static str,
+        /// Offset in the event's body.
+        at: usize,
+        /// Bytes that the field has.
+        needed: usize,
+        /// Bytes that the event has left.
+        left: usize,
+    },
+    /// A number of the format that cannot be.
+    #[error("{what} is {found}, expected {expected}")]
+    Unexpected {
+        /// What the number stands for.
+        what: &'static str,
+        /// What the event says.
+        found: u64,
+        /// What would be valid.
+        expected: &'static str,
+    },
+    /// An identifier that is not UTF-8.
+    #[error("{what} at byte {at} of the body is not UTF-8, expected an identifier")]
+    NotText {
+        /// What it names.
+        what: &'static str,
+        /// Offset in the event's body.
+        at: usize,
+    },
+    /// The header's length is not the number of bytes at hand.
+    #[error("the header says {header} bytes, found {found}")]
+    Size {
+        /// Length by the header.
+        header: u32,
+        /// Bytes at hand.
+        found: usize,
+    },
+    /// The event's bytes are not those that were written.
+    #[error("CRC32 checksum is {found:08x}, expected {expected:08x}: the event is damaged")]
+    Checksum {
+        /// Checksum of the bytes at hand.
+        found: u32,
+        /// Checksum that the event carries.
+        expected: u32,
+    },
+    /// The event's end is not where the previous one's end and its length say.
+    #[error("the header says that the event ends at {header}, expected {expected} (modulo 2^32)")]
+    Gap {
+        /// End by the header, 32 bits.
+        header: u32,
+        /// End by the count.
+        expected: u64,
+    },
+    /// An event type that this version does not know, not marked as ignorable: it could carry rows.
+    #[error("event type {0} is not known and not marked as ignorable, so it could carry rows")]
+    UnknownEvent(u8),
+    /// An event that needs a format description, before one.
+    #[error("found before any format description event, expected one first")]
+    NoFormat,
+    /// The log says that it has a gap.
+    #[error("the server marks an incident ({code}): changes may be missing from the log")]
+    Incident {
+        /// 1: LOST_EVENTS.
+        code: u16,
+    },
+    /// A change that was logged as a statement, not as rows.
+    #[error(
+        "statement-based change in the log: {statement} in database {database:?}, \
+         expected row events (binlog_format=ROW)"
+    )]
+    StatementBased {
+        /// First words of the statement.
+        statement: &'static str,
+        /// Database that was selected.
+        database: String,
+    },
+    /// LOAD DATA logged as a statement.
+    #[error("LOAD DATA in the log as a statement, expected row events (binlog_format=ROW)")]
+    LoadData,
+    /// The log is encrypted from here on.
+    #[error("the log is encrypted (scheme {scheme}); read it through a server, which decrypts it")]
+    Encrypted {
+        /// Encryption scheme's number.
+        scheme: u8,
+    },
+    /// A transaction goes on where something else should be, or the reverse.
+    #[error("found {found}, expected {expected}")]
+    Order {
+        /// State in which the event came.
+        found: &'static str,
+        /// What would have been in order.
+        expected: &'static str,
+    },
+    /// Rows of a table id that no table map of the statement has.
+    #[error("rows of table id {table_id}, expected a table map with this id before them")]
+    NotMapped {
+        /// The id.
+        table_id: u64,
+    },
+    /// Rows whose number of columns is not their table map's.
+    #[error("rows of {found} columns of table {table}, expected {expected}")]
+    Width {
+        /// The table, `database.table`.
+        table: String,
+        /// Columns by the rows event.
+        found: u64,
+        /// Columns by the table map.
+        expected: usize,
+    },
+    /// A column that can't be read.
+    #[error(transparent)]
+    Column(Box<ColumnFault>),
+    /// A row that can't be read.
+    #[error(transparent)]
+    Row(Box<RowFault>),
+    /// A compressed transaction or event that does not decompress to what it says.
+    #[error("compressed payload: {0}")]
+    Payload(String),
+    /// Anything about XA transactions.
+    #[error(transparent)]
+    Xa(#[from] XaFault),
+    /// Not an event's fault: steps were left, or an error went before.
+    #[error("fed before the last event's steps were taken, or after an error")]
+    Misuse,
+}
+
+/// A column that a table map describes in a way that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("table {table}, column {} ({name}): {error}", column + 1)]
+pub struct ColumnFault {
+    /// The table, `database.table`.
+    pub table: String,
+    /// Ordinal of the column, from 0.
+    pub column: usize,
+    /// Its name, `@1` when the log carries none.
+    pub name: String,
+    /// What is wrong.
+    pub error: CellError,
+}
+
+/// A row that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("table {table}, row {row} of the event, {image} image{}: {error}", column_label(column.as_deref()))]
+pub struct RowFault {
+    /// The table, `database.table`.
+    pub table: String,
+    /// Number of the row in its event, from 0.
+    pub row: u64,
+    /// `before` or `after`.
+    pub image: &'static str,
+    /// Name of the column, where it is one column's fault.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub error: ImageError,
+}
+
+fn column_label(column: Option<&str>) -> String {
+    column.map(|name| format!(", column {name:?}")).unwrap_or_default()
+}
+
+/// What can be wrong around XA transactions.
+#[derive(Debug, thiserror::Error)]
+pub enum XaFault {
+    /// An XA COMMIT of rows that we never saw: they were prepared before the place where reading
+    /// began.
+    #[error(
+        "XA COMMIT {xid}, but its XA PREPARE lies before the place where reading began: its rows \
+         are not at hand; start before it, or accept the loss (xa_unseen = pass)"
+    )]
+    Unseen {
+        /// The transaction, as MySQL writes it.
+        xid: String,
+    },
+    /// XA START of a transaction that is prepared already.
+    #[error("XA START {xid}, which is prepared already, expected its XA COMMIT or XA ROLLBACK")]
+    Twice {
+        /// The transaction, as MySQL writes it.
+        xid: String,
+    },
+    /// An XA statement for another transaction than the one that is open.
+    #[error("XA statement of {found}, expected {expected}")]
+    Other {
+        /// The transaction that it names.
+        found: String,
+        /// The transaction that is open.
+        expected: String,
+    },
+    /// An XA identifier that can't be.
+    #[error("XA identifier {what}, expected X'..',X'..',n of at most 64 bytes each")]
+    Identifier {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Held rows outgrew their memory, and there is no folder for them.
+    #[error(
+        "prepared XA transactions hold {held} bytes, more than {limit}, and no folder is set for \
+         the rest (xa_spool_folder)"
+    )]
+    TooLarge {
+        /// Bytes that would be held.
+        held: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The file of held rows can't be written or read.
+    #[error("the spool of prepared XA transactions: {0}")]
+    Spool(#[from] std::io::Error),
+}

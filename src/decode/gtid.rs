@@ -1,0 +1,247 @@
+//! The events that announce a transaction: GTID (33), anonymous GTID (34), tagged GTID (42) and
+//! MariaDB's GTID (162).
+
+use super::Fault;
+use super::bytes::Bytes;
+use super::event::{Event, kind};
+use super::xa::Xid;
+use crate::change::{Gtid, MariaGtid, Tag, TransactionId, Uuid};
+
+/// What a GTID event says of the transaction behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announcement {
+    pub(super) id: TransactionId,
+    /// Commit on this server, microseconds since 1970; MySQL 8.0.1 and newer.
+    pub(super) committed_at_us: Option<i64>,
+    /// Commit on the first server.
+    pub(super) original_committed_at_us: Option<i64>,
+    /// Bytes of the whole transaction; MySQL 8.0.2 and newer.
+    pub(super) length_bytes: Option<u64>,
+    /// Whether the event itself opens the transaction, instead of a BEGIN behind it (MariaDB).
+    pub(super) opens: bool,
+    /// The XA transaction that the event itself starts, instead of an XA START behind it (MariaDB).
+    pub(super) starts_xa: Option<Xid>,
+}
+
+impl Announcement {
+    fn new(id: TransactionId) -> Self {
+        Self {
+            id,
+            committed_at_us: None,
+            original_committed_at_us: None,
+            length_bytes: None,
+            opens: false,
+            starts_xa: None,
+        }
+    }
+}
+
+/// Largest number of a GTID (`GNO_END` of the server's sources, exclusive).
+const SEQUENCE_END: u64 = i64::MAX as u64;
+/// `logical timestamps follow` marker of GTID events since 5.7.
+const LOGICAL_TIMESTAMPS: u8 = 2;
+/// Marks that a second number follows: on 7-byte times.
+const HAS_ORIGINAL_TIME: u64 = 1 << 55;
+
+/// Reads any of the four events.
+pub(super) fn parse(event: &Event<'_>) -> Result<Announcement, Fault> {
+    let bytes = Bytes::new(event.body());
+    match event.header.event_type {
+        kind::GTID_TAGGED => tagged(bytes),
+        kind::MARIA_GTID => maria(bytes, event.header.server_id),
+        other => plain(bytes, other == kind::ANONYMOUS_GTID),
+    }
+}
+
+fn sequence(found: u64) -> Result<u64, Fault> {
+    if (1..SEQUENCE_END).contains(&found) {
+        Ok(found)
+    } else {
+        Err(Fault::Unexpected { what: "GTID number", found, expected: "1 to 2^63 - 2" })
+    }
+}
+
+fn micros(found: u64) -> Result<i64, Fault> {
+    i64::try_from(found).map_err(|_| Fault::Unexpected {
+        what: "commit time",
+        found,
+        expected: "microseconds since 1970",
+    })
+}
+
+/// 5.6: flags, UUID, number. 5.7: logical timestamps. 8.0: commit times, length, server versions.
+fn plain(mut bytes: Bytes<'_>, anonymous: bool) -> Result<Announcement, Fault> {
+    bytes.u8("GTID flags")?;
+    let source = Uuid(bytes.array("GTID source")?);
+    let number = bytes.u64("GTID number")?;
+    let mut announcement = Announcement::new(if anonymous {
+        TransactionId::Anonymous
+    } else {
+        TransactionId::Gtid(Gtid { source, tag: Tag::default(), sequence: sequence(number)? })
+    });
+    if bytes.left() == 0 || bytes.u8("logical timestamp type")? != LOGICAL_TIMESTAMPS {
+        return Ok(announcement);
+    }
+    bytes.array::<16>("logical timestamps")?;
+    if bytes.left() < 7 {
+        return Ok(announcement);
+    }
+    let immediate = bytes.u56("immediate commit time")?;
+    let original = if immediate & HAS_ORIGINAL_TIME == 0 {
+        immediate
+    } else {
+        bytes.u56("original commit time")?
+    };
+    announcement.committed_at_us = Some(micros(immediate & !HAS_ORIGINAL_TIME)?);
+    announcement.original_committed_at_us = Some(micros(original)?);
+    if bytes.left() > 0 {
+        announcement.length_bytes = Some(bytes.length_encoded("transaction length")?);
+    }
+    Ok(announcement)
+}
+
+/// Field numbers of a tagged GTID event, which is a message of the server's serialization library
+/// (MySQL internals, "MySQL serialization library"): version, length, last field that must be
+/// understood, then pairs of field number and value.
+mod field {
+    pub(super) const FLAGS: u64 = 0;
+    pub(super) const SOURCE: u64 = 1;
+    pub(super) const NUMBER: u64 = 2;
+    pub(super) const TAG: u64 = 3;
+    pub(super) const LAST_COMMITTED: u64 = 4;
+    pub(super) const SEQUENCE_NUMBER: u64 = 5;
+    pub(super) const IMMEDIATE_COMMIT: u64 = 6;
+    pub(super) const ORIGINAL_COMMIT: u64 = 7;
+    pub(super) const LENGTH: u64 = 8;
+    pub(super) const IMMEDIATE_VERSION: u64 = 9;
+    pub(super) const ORIGINAL_VERSION: u64 = 10;
+    pub(super) const COMMIT_GROUP_TICKET: u64 = 11;
+}
+
+fn tagged(bytes: Bytes<'_>) -> Result<Announcement, Fault> {
+    let mut bytes = message(bytes)?;
+    let (mut source, mut number, mut tag) = (None, None, Tag::default());
+    let (mut immediate, mut original, mut length) = (None, None, None);
+    while bytes.left() > 0 {
+        match bytes.serialized("field number")? {
+            field::FLAGS => {
+                bytes.serialized("GTID flags")?;
+            }
+            field::SOURCE => {
+                let mut uuid = Uuid::default();
+                for byte in &mut uuid.0 {
+                    let found = bytes.serialized("GTID source")?;
+                    *byte = u8::try_from(found).map_err(|_| Fault::Unexpected {
+                        what: "byte of a GTID source",
+                        found,
+                        expected: "at most 255",
+                    })?;
+                }
+                source = Some(uuid);
+            }
+            field::NUMBER => number = Some(bytes.serialized_positive("GTID number")?),
+            field::TAG => {
+                let length = bytes.serialized("length of the GTID tag")?;
+                let text = bytes.take_long(length, "GTID tag")?;
+                tag = Tag::new(text).map_err(|_| Fault::Unexpected {
+                    what: "GTID tag's length",
+                    found: length,
+                    expected: "a letter or underscore, then up to 31 letters, digits, underscores",
+                })?;
+            }
+            field::LAST_COMMITTED | field::SEQUENCE_NUMBER => {
+                bytes.serialized_positive("logical timestamp")?;
+            }
+            field::IMMEDIATE_COMMIT => {
+                immediate = Some(micros(bytes.serialized("immediate commit time")?)?);
+            }
+            field::ORIGINAL_COMMIT => {
+                original = Some(micros(bytes.serialized("original commit time")?)?);
+            }
+            field::LENGTH => length = Some(bytes.serialized("transaction length")?),
+            field::IMMEDIATE_VERSION | field::ORIGINAL_VERSION | field::COMMIT_GROUP_TICKET => {
+                bytes.serialized("server version or ticket")?;
+            }
+            // Fields come in rising order, and `message` saw that none of these has to be understood.
+            _ => break,
+        }
+    }
+    let (Some(source), Some(number)) = (source, number) else {
+        return Err(Fault::Order {
+            found: "a tagged GTID without source or number",
+            expected: "both",
+        });
+    };
+    Ok(Announcement {
+        id: TransactionId::Gtid(Gtid { source, tag, sequence: sequence(number)? }),
+        committed_at_us: immediate,
+        original_committed_at_us: original.or(immediate),
+        length_bytes: length,
+        opens: false,
+        starts_xa: None,
+    })
+}
+
+/// Opens the envelope; returns its fields.
+fn message(whole: Bytes<'_>) -> Result<Bytes<'_>, Fault> {
+    let mut bytes = whole;
+    let version = bytes.serialized("serialization version")?;
+    if version != 1 {
+        return Err(Fault::Unexpected {
+            what: "serialization version",
+            found: version,
+            expected: "1",
+        });
+    }
+    let length = bytes.serialized("message length")?;
+    let last_needed = bytes.serialized("last field that must be understood")?;
+    // The library stores the number plus one, so that 0 can say that every field may be ignored.
+    if last_needed > field::COMMIT_GROUP_TICKET + 1 {
+        return Err(Fault::Unexpected {
+            what: "last field that must be understood",
+            found: last_needed,
+            expected: "at most 12",
+        });
+    }
+    let front = bytes.at() as u64;
+    let fields = length.checked_sub(front).ok_or(Fault::Unexpected {
+        what: "message length",
+        found: length,
+        expected: "at least its own envelope",
+    })?;
+    Ok(Bytes::new(bytes.take_long(fields, "message")?))
+}
+
+/// MariaDB: no terminating COMMIT, a single statement.
+const MARIA_STANDALONE: u8 = 1;
+/// MariaDB: a commit id follows.
+const MARIA_GROUP_COMMIT: u8 = 2;
+/// MariaDB: XA PREPARE; the XA identifier follows.
+const MARIA_PREPARED_XA: u8 = 64;
+/// MariaDB: XA COMMIT or ROLLBACK; the XA identifier follows.
+const MARIA_COMPLETED_XA: u8 = 128;
+
+/// MariaDB knowledge base, "GTID_EVENT".
+fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
+    let sequence = bytes.u64("GTID number")?;
+    let domain = bytes.u32("GTID domain")?;
+    let flags = bytes.u8("GTID flags")?;
+    if flags & MARIA_GROUP_COMMIT != 0 {
+        bytes.u64("commit id")?;
+    }
+    let mut announcement =
+        Announcement::new(TransactionId::Maria(MariaGtid { domain, server, sequence }));
+    if flags & MARIA_PREPARED_XA != 0 {
+        let format = bytes.u32("XA format number")?;
+        let global = usize::from(bytes.u8("length of the XA global part")?);
+        let branch = usize::from(bytes.u8("length of the XA branch part")?);
+        announcement.starts_xa = Some(Xid::new(
+            i64::from(format),
+            bytes.take(global, "XA global part")?,
+            bytes.take(branch, "XA branch part")?,
+        )?);
+    }
+    let other = MARIA_STANDALONE | MARIA_PREPARED_XA | MARIA_COMPLETED_XA;
+    announcement.opens = flags & other == 0;
+    Ok(announcement)
+}

@@ -1,0 +1,59 @@
+//! Walks one row image.
+
+use super::{Bitmap, CellError, ColumnPlan, ImageError};
+use crate::change::Slot;
+
+/// Reads one row image at `*at`: null bitmap, then the cells of the columns in `present`. Appends one
+/// slot per plan to `slots`, and moves `*at` behind the image. Spans point into `event` and `scratch`.
+#[inline]
+pub(crate) fn read_image(
+    plans: &[ColumnPlan],
+    present: Bitmap<'_>,
+    event: &[u8],
+    at: &mut usize,
+    slots: &mut Vec<Slot>,
+    scratch: &mut Vec<u8>,
+) -> Result<(), ImageError> {
+    let mut read = |column: usize, at: &mut usize| {
+        let plan = plans.get(column).ok_or(CellError::TooLong)?;
+        plan.reader.read(event, at, scratch)
+    };
+    walk(plans.len(), present, event, at, slots, &mut read)
+}
+
+/// Walks an image, and has `read` read the cells.
+#[inline]
+pub(super) fn walk(
+    columns: usize,
+    present: Bitmap<'_>,
+    event: &[u8],
+    at: &mut usize,
+    slots: &mut Vec<Slot>,
+    read: &mut impl FnMut(usize, &mut usize) -> Result<Slot, CellError>,
+) -> Result<(), ImageError> {
+    if present.len() != columns {
+        return Err(ImageError::Frame(CellError::Unexpected {
+            what: "number of columns of the image",
+            found: present.len() as u64,
+            expected: "that of the table map",
+        }));
+    }
+    let cells = present.count();
+    let nulls = Bitmap::take(event, at, cells).map_err(ImageError::Frame)?;
+    slots.reserve(columns);
+    let all = cells == columns;
+    let mut cell = 0;
+    for column in 0..columns {
+        let slot = if !all && !present.get(column) {
+            Slot::Absent
+        } else if nulls.get(cell) {
+            cell += 1;
+            Slot::Null
+        } else {
+            cell += 1;
+            read(column, at).map_err(|error| ImageError::Column { column, error })?
+        };
+        slots.push(slot);
+    }
+    Ok(())
+}

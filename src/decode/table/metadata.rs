@@ -1,0 +1,275 @@
+//! Optional metadata of a table map (MySQL 8.0.1 and newer, MariaDB 10.5 and newer).
+//!
+//! Fields of type, length and value; which are there is `binlog_row_metadata`'s to say. Their formats
+//! are those of `Table_map_event::Optional_metadata_fields` in the server's sources.
+
+use crate::decode::Fault;
+use crate::decode::bytes::Bytes;
+use crate::decode::row::real_type;
+
+mod field {
+    pub(super) const SIGNEDNESS: u8 = 1;
+    pub(super) const DEFAULT_CHARSET: u8 = 2;
+    pub(super) const COLUMN_CHARSET: u8 = 3;
+    pub(super) const COLUMN_NAME: u8 = 4;
+    pub(super) const SET_MEMBERS: u8 = 5;
+    pub(super) const ENUM_MEMBERS: u8 = 6;
+    pub(super) const GEOMETRY_TYPE: u8 = 7;
+    pub(super) const SIMPLE_PRIMARY_KEY: u8 = 8;
+    pub(super) const PREFIXED_PRIMARY_KEY: u8 = 9;
+    pub(super) const ENUM_SET_DEFAULT_CHARSET: u8 = 10;
+    pub(super) const ENUM_SET_COLUMN_CHARSET: u8 = 11;
+    pub(super) const VISIBILITY: u8 = 12;
+    pub(super) const DIMENSIONS: u8 = 13;
+}
+
+/// Which columns a field of the metadata speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// Those of the signedness bitmap.
+    Numeric,
+    /// CHAR, VARCHAR, TEXT and their binary brothers.
+    Character,
+    Enum,
+    Set,
+    Geometry,
+    Vector,
+    Other,
+}
+
+/// A column's type as the fixed part of the table map has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ColumnType {
+    pub(super) wire_type: u8,
+    pub(super) meta: [u8; 2],
+    family: Family,
+}
+
+impl ColumnType {
+    pub(super) fn new(wire_type: u8, meta: [u8; 2]) -> Self {
+        let family = match real_type(wire_type, meta) {
+            // TINY to DOUBLE, LONGLONG, INT24, NEWDECIMAL. YEAR is not among them.
+            1..=5 | 8 | 9 | 246 => Family::Numeric,
+            // VARCHAR, MariaDB's compressed BLOB and VARCHAR, BLOB, VAR_STRING, STRING.
+            15 | 140 | 141 | 252..=254 => Family::Character,
+            247 => Family::Enum,
+            248 => Family::Set,
+            255 => Family::Geometry,
+            242 => Family::Vector,
+            _ => Family::Other,
+        };
+        Self { wire_type, meta, family }
+    }
+}
+
+/// What the metadata tells of one column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'m, 'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) unsigned: bool,
+    pub(super) collation: u16,
+    pub(super) members: Option<&'m [&'a [u8]]>,
+    pub(super) geometry: Option<u64>,
+    pub(super) visible: bool,
+    pub(super) dimensions: Option<u64>,
+}
+
+/// All of it, spread over the columns.
+#[derive(Debug)]
+pub(super) struct Metadata<'a> {
+    pub(super) names: Option<Vec<&'a str>>,
+    /// Ordinals, in the key's order.
+    pub(super) primary_key: Vec<usize>,
+    unsigned: Vec<bool>,
+    collations: Vec<u16>,
+    members: Vec<Option<Vec<&'a [u8]>>>,
+    geometry: Vec<Option<u64>>,
+    visible: Vec<bool>,
+    dimensions: Vec<Option<u64>>,
+}
+
+impl<'a> Metadata<'a> {
+    /// Reads all that is left of the table map.
+    pub(super) fn read(bytes: &mut Bytes<'a>, columns: &[ColumnType]) -> Result<Self, Fault> {
+        let width = columns.len();
+        let mut metadata = Self {
+            names: None,
+            primary_key: Vec::new(),
+            unsigned: vec![false; width],
+            collations: vec![0; width],
+            members: vec![None; width],
+            geometry: vec![None; width],
+            visible: vec![true; width],
+            dimensions: vec![None; width],
+        };
+        while bytes.left() > 0 {
+            let field = bytes.u8("metadata field")?;
+            let length = bytes.length_encoded("length of a metadata field")?;
+            let mut value = Bytes::new(bytes.take_long(length, "metadata field")?);
+            metadata.field(field, &mut value, columns)?;
+        }
+        Ok(metadata)
+    }
+
+    /// What is told of column `ordinal`.
+    pub(super) fn column(&self, ordinal: usize) -> Told<'_, 'a> {
+        let names = self.names.as_ref();
+        Told {
+            name: names.and_then(|names| names.get(ordinal)).copied(),
+            unsigned: self.unsigned.get(ordinal).copied().unwrap_or(false),
+            collation: self.collations.get(ordinal).copied().unwrap_or(0),
+            members: self.members.get(ordinal).and_then(|members| members.as_deref()),
+            geometry: self.geometry.get(ordinal).copied().flatten(),
+            visible: self.visible.get(ordinal).copied().unwrap_or(true),
+            dimensions: self.dimensions.get(ordinal).copied().flatten(),
+        }
+    }
+
+    fn field(
+        &mut self,
+        field: u8,
+        value: &mut Bytes<'a>,
+        columns: &[ColumnType],
+    ) -> Result<(), Fault> {
+        let width = columns.len();
+        match field {
+            field::SIGNEDNESS => {
+                spread_bits(value, &mut self.unsigned, &of(columns, &[Family::Numeric]))?;
+            }
+            field::DEFAULT_CHARSET => self.default_charset(value, &of(columns, &CHARACTER))?,
+            field::COLUMN_CHARSET => self.column_charset(value, &of(columns, &CHARACTER))?,
+            field::ENUM_SET_DEFAULT_CHARSET => {
+                self.default_charset(value, &of(columns, &MEMBERED))?;
+            }
+            field::ENUM_SET_COLUMN_CHARSET => {
+                self.column_charset(value, &of(columns, &MEMBERED))?;
+            }
+            field::COLUMN_NAME => {
+                let mut names = Vec::with_capacity(width);
+                for _ in columns {
+                    let length = value.length_encoded("length of a column's name")?;
+                    let length = usize::try_from(length).unwrap_or(usize::MAX);
+                    names.push(value.text(length, "column's name")?);
+                }
+                self.names = Some(names);
+            }
+            field::SET_MEMBERS => self.members(value, &of(columns, &[Family::Set]))?,
+            field::ENUM_MEMBERS => self.members(value, &of(columns, &[Family::Enum]))?,
+            field::GEOMETRY_TYPE => {
+                numbers(value, &mut self.geometry, &of(columns, &[Family::Geometry]))?;
+            }
+            field::DIMENSIONS => {
+                numbers(value, &mut self.dimensions, &of(columns, &[Family::Vector]))?;
+            }
+            field::SIMPLE_PRIMARY_KEY | field::PREFIXED_PRIMARY_KEY => {
+                while value.left() > 0 {
+                    self.primary_key.push(ordinal(value, width)?);
+                    if field == field::PREFIXED_PRIMARY_KEY {
+                        value.length_encoded("length of a key prefix")?;
+                    }
+                }
+            }
+            field::VISIBILITY => {
+                let all: Vec<usize> = (0..width).collect();
+                spread_bits(value, &mut self.visible, &all)?;
+            }
+            // A field of a newer server: it has a length, and values are read the same without it.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// One charset for all, then pairs of the exceptions' number among `columns` and their charset.
+    fn default_charset(
+        &mut self,
+        value: &mut Bytes<'a>,
+        columns: &[usize],
+    ) -> Result<(), Fault> {
+        let default = collation(value)?;
+        for column in columns {
+            set(&mut self.collations, *column, default);
+        }
+        while value.left() > 0 {
+            let index = ordinal(value, columns.len())?;
+            let exception = collation(value)?;
+            if let Some(column) = columns.get(index) {
+                set(&mut self.collations, *column, exception);
+            }
+        }
+        Ok(())
+    }
+
+    fn column_charset(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
+        for column in columns {
+            set(&mut self.collations, *column, collation(value)?);
+        }
+        Ok(())
+    }
+
+    fn members(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
+        for column in columns {
+            let count = value.length_encoded("number of members")?;
+            let mut members = Vec::new();
+            for _ in 0..count {
+                let length = value.length_encoded("length of a member")?;
+                members.push(value.take_long(length, "member")?);
+            }
+            set(&mut self.members, *column, Some(members));
+        }
+        Ok(())
+    }
+}
+
+const CHARACTER: [Family; 1] = [Family::Character];
+const MEMBERED: [Family; 2] = [Family::Enum, Family::Set];
+
+/// Ordinals of the columns of these families.
+fn of(columns: &[ColumnType], families: &[Family]) -> Vec<usize> {
+    let ordinals = columns.iter().enumerate();
+    ordinals.filter(|(_, column)| families.contains(&column.family)).map(|(at, _)| at).collect()
+}
+
+fn set<T>(values: &mut [T], at: usize, value: T) {
+    if let Some(slot) = values.get_mut(at) {
+        *slot = value;
+    }
+}
+
+/// One bit for each of `columns`, highest bit of the first byte first.
+fn spread_bits(value: &mut Bytes<'_>, into: &mut [bool], columns: &[usize]) -> Result<(), Fault> {
+    let bits = value.take(columns.len().div_ceil(8), "bitmap of the metadata")?;
+    for (index, column) in columns.iter().enumerate() {
+        let bit = bits.get(index / 8).is_some_and(|byte| byte << (index % 8) & 0x80 != 0);
+        set(into, *column, bit);
+    }
+    Ok(())
+}
+
+fn numbers(
+    value: &mut Bytes<'_>,
+    into: &mut [Option<u64>],
+    columns: &[usize],
+) -> Result<(), Fault> {
+    for column in columns {
+        set(into, *column, Some(value.length_encoded("number of the metadata")?));
+    }
+    Ok(())
+}
+
+fn ordinal(value: &mut Bytes<'_>, width: usize) -> Result<usize, Fault> {
+    let found = value.length_encoded("ordinal of a column")?;
+    usize::try_from(found).ok().filter(|ordinal| *ordinal < width).ok_or(Fault::Unexpected {
+        what: "ordinal of a column",
+        found,
+        expected: "less than the number of columns",
+    })
+}
+
+fn collation(value: &mut Bytes<'_>) -> Result<u16, Fault> {
+    let found = value.length_encoded("collation")?;
+    u16::try_from(found).map_err(|_| Fault::Unexpected {
+        what: "collation",
+        found,
+        expected: "at most 65535",
+    })
+}

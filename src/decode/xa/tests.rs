@@ -1,0 +1,75 @@
+use super::*;
+
+fn limits(memory_bytes_max: u64, overflow: Box<dyn Overflow>) -> Limits {
+    Limits { memory_bytes_max, overflow }
+}
+
+fn xid(text: &str) -> Xid {
+    Xid::parse(text.as_bytes()).expect("an XA identifier")
+}
+
+fn read_all(spool: &mut Spool) -> Vec<(Vec<u8>, Position)> {
+    let (mut at, mut event, mut found) = (0, Vec::new(), Vec::new());
+    while let Some(position) = spool.read(&mut at, &mut event).expect("a whole spool") {
+        found.push((event.clone(), position));
+    }
+    found
+}
+
+#[test]
+fn identifiers_are_read_as_servers_write_them() {
+    assert_eq!(xid(" X'6162',X'',1").to_string(), "X'6162',X'',1");
+    assert_eq!(xid("X'00ff27',X'62',4294967295 ONE PHASE").to_string(), "X'00ff27',X'62',4294967295");
+    assert_eq!(xid("X'61',X'',-1"), xid("X'61',X'',4294967295"));
+    for bad in ["", "X'6", "X'6'", "X'zz'", "'a'", "X'61',", "X'61',X'',", &"X'".repeat(99)] {
+        assert!(Xid::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+    let long = format!("X'{}'", "61".repeat(65));
+    assert!(Xid::parse(long.as_bytes()).is_err());
+}
+
+#[test]
+fn events_come_back_in_order_from_memory_and_from_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut limits = limits(100, Box::new(TempFolder::new(folder.path().into())));
+    let mut held = Held::default();
+    let name = xid("X'61',X'',1");
+    held.start(name, TransactionId::Anonymous, Position::new("a.1", 4)).expect("a start");
+    let events: Vec<Vec<u8>> = (0..20_u8).map(|n| vec![n; usize::from(n) * 3]).collect();
+    for (number, event) in (0..).zip(&events) {
+        let file = if number < 10 { "a.1" } else { "a.2" };
+        held.hold(event, &Position::new(file, number), &mut limits).expect("held");
+    }
+    assert!(std::fs::read_dir(folder.path()).expect("a folder").next().is_none());
+    held.prepare(&name).expect("prepared");
+    let mut branch = held.take(&name).expect("the branch");
+    let found = read_all(&mut branch.spool);
+    assert_eq!(found.iter().map(|(event, _)| event.clone()).collect::<Vec<_>>(), events);
+    assert_eq!(found[19].1, Position::new("a.2", 19));
+    held.release(&branch);
+    assert_eq!(held.in_memory, 0);
+}
+
+#[test]
+fn without_a_folder_too_many_held_bytes_are_an_error() {
+    let mut limits = limits(40, Box::new(MemoryOnly));
+    let mut held = Held::default();
+    held.start(xid("X'61'"), TransactionId::Anonymous, Position::new("a.1", 4)).expect("a start");
+    held.hold(&[1; 20], &Position::new("a.1", 4), &mut limits).expect("fits");
+    let error = held.hold(&[1; 20], &Position::new("a.1", 4), &mut limits).expect_err("full");
+    assert!(matches!(error, Fault::Xa(XaFault::TooLarge { held: 72, limit: 40 })), "{error}");
+}
+
+#[test]
+fn the_oldest_prepared_transaction_is_the_one_that_holds_the_place() {
+    let mut held = Held::default();
+    for (name, offset) in [("X'61'", 100), ("X'62'", 200)] {
+        held.start(xid(name), TransactionId::Anonymous, Position::new("a.1", offset)).expect("a");
+        held.prepare(&xid(name)).expect("prepared");
+    }
+    assert!(held.start(xid("X'61'"), TransactionId::Anonymous, Position::default()).is_err());
+    assert_eq!(held.oldest(), Some(&Position::new("a.1", 100)));
+    assert!(held.take(&xid("X'61'")).is_some());
+    assert_eq!(held.oldest(), Some(&Position::new("a.1", 200)));
+    assert!(held.take(&xid("X'61'")).is_none());
+}

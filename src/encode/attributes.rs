@@ -1,0 +1,66 @@
+//! Attributes: what subscriptions filter on.
+
+use std::borrow::Cow;
+
+use super::draft::{Content, Draft};
+use super::lane::percent_encode_but;
+use super::message::{Attribute, DataType};
+use super::open::FORMAT_VERSION;
+use super::origin::Origin;
+
+/// Stands where a message has no database, table or operation: SNS takes no empty value, and
+/// `anything-but` does not match an attribute that is not there. No name encodes to it.
+pub const NONE: &str = "(none)";
+
+/// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each. Names
+/// have all but ASCII letters, digits and `_-$.` percent-encoded.
+pub(crate) fn attributes(draft: &Draft, origin: &Origin) -> Vec<Attribute> {
+    let (database, table) = match draft.content() {
+        Content::Rows { schema, .. } => (&*schema.table().database, &*schema.table().name),
+        Content::Notice { notice, .. } => (notice.database(), ""),
+    };
+    let mut attributes = Vec::with_capacity(8);
+    attributes.push(text("kind", draft.kind().as_str().to_owned()));
+    attributes.push(text("stream", name(&origin.stream)));
+    attributes.push(text("database", name(database)));
+    attributes.push(text("table", name(table)));
+    attributes.push(Attribute {
+        name: Cow::Borrowed("op"),
+        data_type: DataType::StringArray,
+        value: operations(draft),
+    });
+    attributes.push(text("v", FORMAT_VERSION.to_string()));
+    attributes
+}
+
+fn text(name: &'static str, value: String) -> Attribute {
+    Attribute { name: Cow::Borrowed(name), data_type: DataType::String, value }
+}
+
+fn name(name: &str) -> String {
+    if name.is_empty() {
+        return NONE.to_owned();
+    }
+    let mut encoded = String::with_capacity(name.len());
+    percent_encode_but(name, b"_-$.", &mut encoded);
+    encoded
+}
+
+fn operations(draft: &Draft) -> String {
+    let mut list = String::from("[");
+    for op in draft.ops().iter() {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push('"');
+        list.push_str(op.as_str());
+        list.push('"');
+    }
+    if list.len() == 1 {
+        list.push('"');
+        list.push_str(NONE);
+        list.push('"');
+    }
+    list.push(']');
+    list
+}

@@ -1,0 +1,232 @@
+//! Rows of one table and lane, encoded as they come.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::draft::{Content, Draft};
+use super::json;
+use super::lane::Lane;
+use super::protobuf;
+use super::rows::{OpSet, RowMark, Rows};
+use super::schema::Schema;
+use crate::change::{Cell, Change, Image, Op, Table, Transaction};
+
+/// How the content of messages is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// A frame of `proto/binpulse/v1`, compressed, as base64 text.
+    #[default]
+    Protobuf,
+    /// A JSON document with the same content, as it is.
+    Json,
+}
+
+/// What the before images of updates and deletes carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BeforeImage {
+    /// All columns that the binlog has.
+    #[default]
+    Full,
+    /// Of updates: the columns that differ from the after image, and the primary key. Deletes: all.
+    Changed,
+    /// The primary key's columns; all columns of a table without one.
+    Key,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowOptions {
+    /// What before images carry.
+    pub before_image: BeforeImage,
+    /// Cells with more bytes than this are left out at once (never those of the primary key):
+    /// [`Cell::Omitted`] takes their place.
+    pub cell_bytes_max: usize,
+}
+
+impl Default for RowOptions {
+    fn default() -> Self {
+        Self { before_image: BeforeImage::Full, cell_bytes_max: 32 << 20 }
+    }
+}
+
+/// What a row costs in a message besides its images, bytes: tags, lengths, numbers.
+const ROW_OVERHEAD_BYTES: usize = 20;
+/// What a transaction costs in a message, bytes: GTID, times, offset.
+const TRANSACTION_OVERHEAD_BYTES: usize = 72;
+/// What a message costs besides rows, transactions and schema, bytes: source, lane, times.
+const HEADER_BYTES: usize = 192;
+
+/// Rows of one table and lane, encoded as they come, not yet a message. A row costs no allocation in
+/// steady state: buffers grow to the size of a message and are handed on as a whole.
+#[derive(Debug)]
+pub struct Batch {
+    schema: Arc<Schema>,
+    options: RowOptions,
+    rows: Rows,
+    /// Sizes of the last message: what the next one reserves.
+    images_bytes: usize,
+    marks: usize,
+}
+
+impl Batch {
+    /// An empty batch for rows of `table`. Encodes the table's schema, once.
+    pub fn new(format: Format, options: RowOptions, table: Arc<Table>) -> Self {
+        let schema = Arc::new(Schema::new(format, table));
+        Self { schema, options, rows: Rows::default(), images_bytes: 0, marks: 0 }
+    }
+
+    /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
+    pub fn push(&mut self, unit: u64, transaction: &Transaction, change: &Change<'_>) {
+        if self.rows.marks.is_empty() && self.rows.images.capacity() == 0 {
+            self.rows.images.reserve(self.images_bytes);
+            self.rows.marks.reserve(self.marks);
+        }
+        let transaction = self.rows.transaction(unit, transaction);
+        let before_bytes = change.before.map(|before| self.put_before(change, &before));
+        let after_bytes = change.after.map(|after| {
+            let limit = self.options.cell_bytes_max;
+            self.put_image(&after, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
+        });
+        self.rows.ops.insert(change.op);
+        let (row, op) = (change.row, change.op);
+        self.rows.marks.push(RowMark { row, before_bytes, after_bytes, transaction, op });
+    }
+
+    fn put_before(&mut self, change: &Change<'_>, before: &Image<'_>) -> usize {
+        let limit = self.options.cell_bytes_max;
+        match (self.options.before_image, change.op, change.after) {
+            (BeforeImage::Changed, Op::Update, Some(after)) => {
+                self.put_image(before, |schema, ordinal, cell| {
+                    if schema.is_key(ordinal) || cell != after.cell(ordinal) {
+                        schema.limited(ordinal, cell, limit)
+                    } else {
+                        Cell::Absent
+                    }
+                })
+            }
+            (BeforeImage::Key, _, _) if self.schema.has_key() => {
+                self.put_image(before, |schema, ordinal, cell| {
+                    if schema.is_key(ordinal) { cell } else { Cell::Absent }
+                })
+            }
+            _ => {
+                self.put_image(before, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
+            }
+        }
+    }
+
+    /// Writes an image's cells as `choose` has them; returns how many bytes that took.
+    #[inline]
+    fn put_image<'a>(
+        &mut self,
+        image: &Image<'a>,
+        choose: impl Fn(&Schema, usize, Cell<'a>) -> Cell<'a>,
+    ) -> usize {
+        let Self { schema, rows, .. } = self;
+        let start = rows.images.len();
+        let mut omitted = 0;
+        let cells = image.cells().enumerate().map(|(ordinal, cell)| {
+            let chosen = choose(schema, ordinal, cell);
+            omitted += u32::from(matches!(chosen, Cell::Omitted { .. }));
+            chosen
+        });
+        match schema.format() {
+            Format::Protobuf => {
+                for cell in cells {
+                    protobuf::put_cell(&mut rows.images, cell);
+                }
+            }
+            Format::Json => json::put_object(&mut rows.images, schema.keys(), cells),
+        }
+        rows.omitted_cells += omitted;
+        rows.images.len() - start
+    }
+
+    /// About how many bytes the content of a message would have, uncompressed.
+    pub fn len_bytes(&self) -> usize {
+        let rows = self.rows.images.len() + self.rows.marks.len() * ROW_OVERHEAD_BYTES;
+        let transactions = self.rows.transactions.len() * TRANSACTION_OVERHEAD_BYTES;
+        rows + transactions + self.schema.len_bytes() + HEADER_BYTES
+    }
+
+    /// Bytes of memory that the gathered rows hold, reserves included.
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.images.capacity()
+            + self.rows.marks.capacity() * size_of::<RowMark>()
+            + self.rows.transactions.capacity() * size_of::<super::rows::Entry>()
+    }
+
+    /// Rows gathered.
+    pub fn rows(&self) -> u32 {
+        u32::try_from(self.rows.marks.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Transactions gathered.
+    pub fn transactions(&self) -> usize {
+        self.rows.transactions.len()
+    }
+
+    /// Whether nothing was gathered.
+    pub fn is_empty(&self) -> bool {
+        self.rows.marks.is_empty()
+    }
+
+    /// Operations gathered.
+    pub fn ops(&self) -> OpSet {
+        self.rows.ops
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<Table> {
+        self.schema.table()
+    }
+
+    /// Takes what was gathered; `None` when that is nothing. `sequence_first` is the first row's
+    /// number in `lane`.
+    pub fn take(&mut self, lane: Lane, sequence_first: u64) -> Option<Draft> {
+        if self.is_empty() {
+            return None;
+        }
+        let rows = std::mem::take(&mut self.rows);
+        self.images_bytes = rows.images.len();
+        self.marks = rows.marks.len();
+        let content = Content::Rows {
+            schema: Arc::clone(&self.schema),
+            before_image: self.options.before_image,
+            rows,
+            canary: None,
+        };
+        Some(Draft::new(lane, sequence_first, content))
+    }
+}
+
+/// `cell`, or what stands for it when it has more than `limit` bytes.
+pub(crate) fn limited(cell: Cell<'_>, limit: usize) -> Cell<'_> {
+    match cell {
+        Cell::Text(bytes)
+        | Cell::Malformed(bytes)
+        | Cell::Bytes(bytes)
+        | Cell::Json(bytes)
+        | Cell::JsonDiff(bytes)
+        | Cell::Vector(bytes)
+            if bytes.len() > limit =>
+        {
+            let sha256 = Sha256::digest(bytes).into();
+            Cell::Omitted { size_bytes: bytes.len() as u64, sha256 }
+        }
+        Cell::Absent
+        | Cell::Null
+        | Cell::Int(_)
+        | Cell::UInt(_)
+        | Cell::Float(_)
+        | Cell::Double(_)
+        | Cell::Text(_)
+        | Cell::Malformed(_)
+        | Cell::Bytes(_)
+        | Cell::Json(_)
+        | Cell::JsonDiff(_)
+        | Cell::Vector(_)
+        | Cell::Omitted { .. } => cell,
+    }
+}

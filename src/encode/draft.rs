@@ -1,0 +1,148 @@
+//! A message that is encoded but not yet sealed: it can still be split or made smaller.
+
+use std::sync::Arc;
+
+use super::batch::{BeforeImage, Format};
+use super::lane::Lane;
+use super::message::Kind;
+use super::notice::{Canary, Notice};
+use super::rows::{OpSet, Rows};
+use super::schema::Schema;
+use crate::change::Table;
+
+/// What a draft holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    /// Rows of a table.
+    Rows {
+        schema: Arc<Schema>,
+        before_image: BeforeImage,
+        rows: Rows,
+        /// Present when the rows are a canary.
+        canary: Option<Box<Canary>>,
+    },
+    /// A heartbeat or a statement.
+    Notice { notice: Box<Notice>, format: Format, unit: u64 },
+}
+
+/// An encoded but uncompressed message. Cheap to make; [`Sealer`](super::Sealer) does the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    lane: Lane,
+    sequence_first: u64,
+    content: Content,
+}
+
+impl Draft {
+    pub(crate) fn new(lane: Lane, sequence_first: u64, content: Content) -> Self {
+        Self { lane, sequence_first, content }
+    }
+
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(crate) fn content_mut(&mut self) -> &mut Content {
+        &mut self.content
+    }
+
+    /// Lane it goes to.
+    pub fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> Kind {
+        match &self.content {
+            Content::Rows { canary: None, .. } => Kind::Change,
+            Content::Rows { canary: Some(_), .. } => Kind::Canary,
+            Content::Notice { notice, .. } => notice.kind(),
+        }
+    }
+
+    /// Number of the first row; the others follow without a gap. Of a notice: its own number.
+    pub fn sequence_first(&self) -> u64 {
+        self.sequence_first
+    }
+
+    /// Rows inside.
+    pub fn rows(&self) -> u32 {
+        self.gathered().map_or(0, |rows| u32::try_from(rows.marks.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Operations inside.
+    pub fn ops(&self) -> OpSet {
+        self.gathered().map_or(OpSet::default(), |rows| rows.ops)
+    }
+
+    /// The rows' table.
+    pub fn table(&self) -> Option<&Arc<Table>> {
+        match &self.content {
+            Content::Rows { schema, .. } => Some(schema.table()),
+            Content::Notice { .. } => None,
+        }
+    }
+
+    /// Unit of delivery of its first row.
+    pub fn unit(&self) -> u64 {
+        match &self.content {
+            Content::Rows { rows, .. } => rows.transactions.first().map_or(0, |first| first.unit),
+            Content::Notice { unit, .. } => *unit,
+        }
+    }
+
+    /// Commit time of its first transaction, microseconds since 1970 UTC.
+    pub fn committed_at_us(&self) -> i64 {
+        match &self.content {
+            Content::Rows { rows, .. } => {
+                rows.transactions.first().map_or(0, |first| first.committed_at_us)
+            }
+            Content::Notice { notice, .. } => notice.committed_at_us(),
+        }
+    }
+
+    /// Bytes of the encoded rows.
+    pub fn len_bytes(&self) -> usize {
+        self.gathered().map_or(0, |rows| rows.images.len())
+    }
+
+    /// Cells that were left out for their size.
+    pub fn omitted_cells(&self) -> u32 {
+        self.gathered().map_or(0, |rows| rows.omitted_cells)
+    }
+
+    /// Makes the rows a canary: they are published as kind `canary`, never as changes.
+    #[must_use]
+    pub fn into_canary(mut self, note: Canary) -> Self {
+        if let Content::Rows { canary, .. } = &mut self.content {
+            *canary = Some(Box::new(note));
+        }
+        self
+    }
+
+    /// Two drafts of about half the bytes each, in order; the draft itself when it cannot be split:
+    /// a single row or a notice.
+    pub fn split(mut self) -> Result<(Self, Self), Box<Self>> {
+        let Content::Rows { rows, schema, before_image, canary } = &mut self.content else {
+            return Err(Box::new(self));
+        };
+        let Some(at) = rows.middle() else {
+            return Err(Box::new(self));
+        };
+        let content = Content::Rows {
+            schema: Arc::clone(schema),
+            before_image: *before_image,
+            rows: rows.split_off(at),
+            canary: canary.clone(),
+        };
+        let second = Self::new(self.lane.clone(), self.sequence_first + at as u64, content);
+        Ok((self, second))
+    }
+
+    fn gathered(&self) -> Option<&Rows> {
+        match &self.content {
+            Content::Rows { rows, .. } => Some(rows),
+            Content::Notice { .. } => None,
+        }
+    }
+}

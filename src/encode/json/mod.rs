@@ -1,0 +1,75 @@
+//! Changes as JSON: the lines of `decode` and `tail`, and the documents of the `json` format. One
+//! writer of values serves both.
+//!
+//! | value | JSON |
+//! |---|---|
+//! | NULL | `null` |
+//! | absent | the key is left out |
+//! | integers, YEAR, BIT | number, up to 2^64 - 1: readers that hold numbers as doubles lose digits |
+//! | FLOAT, DOUBLE | number, the shortest that reads back the same |
+//! | DECIMAL, temporal values, ENUM, SET, character data | string |
+//! | binary data, spatial values | string, base64 |
+//! | JSON | nested as it is |
+//! | VECTOR | array of numbers |
+//! | text not valid in its character set | `{"$malformed": base64 of the stored bytes}` |
+//! | partial JSON update without its former value | `{"$diff": [..]}` |
+//! | left out for its size | `{"$omitted": {"size_bytes": .., "sha256": hex}}` |
+//!
+//! A JSON column could hold an object with one of these `$` keys itself; only there, the schema's
+//! `type` tells the two apart: `$malformed` never stands for a JSON column, and documents of
+//! an object with just one key `$diff` or `$omitted` are best avoided.
+
+mod cell;
+mod cells;
+mod document;
+mod line;
+mod string;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub(crate) use cell::put_omitted;
+pub(crate) use cells::cells;
+pub(crate) use document::{Header, put_notice, put_rows, put_schema};
+pub use line::Lines;
+
+use crate::change::{Cell, Table};
+
+/// `"name":` of each column of a table, escaped once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keys(Vec<Box<[u8]>>);
+
+impl Keys {
+    pub(crate) fn new(table: &Table) -> Self {
+        let key = |name: &str| {
+            let mut key = Vec::with_capacity(name.len() + 3);
+            string::put_string(&mut key, name.as_bytes());
+            key.push(b':');
+            key.into_boxed_slice()
+        };
+        Self(table.columns.iter().map(|column| key(&column.name)).collect())
+    }
+}
+
+/// Appends a row image as an object: a member for each column that is not absent.
+#[inline]
+pub(crate) fn put_object<'a>(
+    out: &mut Vec<u8>,
+    keys: &Keys,
+    cells: impl Iterator<Item = Cell<'a>>,
+) {
+    out.push(b'{');
+    let mut first = true;
+    for (key, cell) in keys.0.iter().zip(cells) {
+        if matches!(cell, Cell::Absent) {
+            continue;
+        }
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        out.extend_from_slice(key);
+        cell::put_cell(out, cell);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,248 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::Lines;
+use crate::change::{BytesKind, Cell, Op, Position, Slot, TransactionId};
+use crate::encode::testing::{
+    Owned, OwnedChange, absent, any_change, any_transaction, int, null, table, text, transaction,
+};
+use crate::encode::{
+    Batch, Canary, Destination, Draft, Format, Lane, LaneId, Origin, RowOptions, SealOptions,
+    Sealer, notice, proto,
+};
+
+fn parsed(line: &[u8]) -> Value {
+    serde_json::from_slice(line).expect("a line is JSON")
+}
+
+fn sealed(draft: &Draft) -> crate::encode::Message {
+    let origin = Origin {
+        stream: "prod".into(),
+        server_uuid: String::from("u-u"),
+        server_id: 7,
+        epoch: 3,
+        connector_version: "0.1.0",
+        snapshot: false,
+    };
+    let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
+    Sealer::new(SealOptions::default()).expect("zstd starts").seal(draft, &origin, &topic)
+}
+
+fn lane(key: &str) -> Lane {
+    Lane { id: LaneId(0), key: key.into(), number: 0, count: 1 }
+}
+
+#[test]
+fn a_line_has_the_members_that_decode_and_tail_promise_in_their_order() {
+    let change = OwnedChange::update(2, &[int(1), text("a\"b\n"), absent()], &[int(1), null(), text("ü")]);
+    let mut out = Vec::new();
+    let position = Position::new("binlog.000001", 1234);
+    Lines::default().change(&table("t", 3), &transaction(5), &position, &change.change(), &mut out);
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        concat!(
+            r#"{"kind":"change","op":"update","database":"shop","table":"t","#,
+            r#""gtid":"abababab-abab-abab-abab-abababababab:5","#,
+            r#""position":{"file":"binlog.000001","offset":1234},"row":2,"#,
+            r#""committed_at":"2026-11-18T11:06:40.005000Z","#,
+            r#""before":{"c0":1,"c1":"a\"b\n"},"after":{"c0":1,"c1":null,"c2":"ü"}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_statement_and_an_anonymous_transaction_have_nulls_where_there_is_nothing() {
+    let mut transaction = transaction(5);
+    transaction.id = TransactionId::Anonymous;
+    let mut out = Vec::new();
+    let position = Position::new("b.1", 4);
+    Lines::default().schema("", "DROP TABLE t", &transaction, &position, &mut out);
+    let line = parsed(&out);
+    assert_eq!(line["kind"], "schema");
+    assert_eq!(line["statement"], "DROP TABLE t");
+    assert_eq!(line["gtid"], Value::Null);
+    assert_eq!(line["database"], Value::Null);
+    let insert = OwnedChange::insert(0, &[int(1)]);
+    out.clear();
+    Lines::default().change(&table("t", 1), &transaction, &position, &insert.change(), &mut out);
+    assert_eq!(parsed(&out)["before"], Value::Null);
+}
+
+#[test]
+fn each_value_has_its_json() {
+    let vector: Vec<u8> = [1.5_f32, -0.25].iter().flat_map(|element| element.to_le_bytes()).collect();
+    let cases: [(Owned, Value); 14] = [
+        (null(), Value::Null),
+        (int(i64::MIN), json!(i64::MIN)),
+        (Owned::Plain(Slot::UInt(u64::MAX)), json!(u64::MAX)),
+        (Owned::Plain(Slot::Double(0.1)), json!(0.1)),
+        (Owned::Plain(Slot::Double(1e300)), json!(1e300)),
+        (Owned::Plain(Slot::Double(f64::NAN)), json!("NaN")),
+        (text("\u{1}\u{fffe}\u{ffff}\u{fffd}\\/"), json!("\u{1}\u{fffe}\u{ffff}\u{fffd}\\/")),
+        (Owned::Bytes(BytesKind::Bytes, vec![0, 255]), json!("AP8=")),
+        (Owned::Bytes(BytesKind::Malformed, vec![255]), json!({"$malformed": "/w=="})),
+        (Owned::Bytes(BytesKind::Text, vec![255]), json!({"$malformed": "/w=="})),
+        (Owned::Bytes(BytesKind::Json, br#"{"a": [1, "}"]}"#.to_vec()), json!({"a": [1, "}"]})),
+        (Owned::Bytes(BytesKind::JsonDiff, b"[]".to_vec()), json!({"$diff": []})),
+        (Owned::Bytes(BytesKind::Vector, vector), json!([1.5, -0.25])),
+        (Owned::Plain(Slot::Float(0.1)), json!(0.1)),
+    ];
+    for (cell, wanted) in cases {
+        let change = OwnedChange::insert(0, std::slice::from_ref(&cell));
+        let mut out = Vec::new();
+        let (transaction, position) = (transaction(1), Position::new("b", 4));
+        Lines::default().change(&table("t", 1), &transaction, &position, &change.change(), &mut out);
+        assert_eq!(parsed(&out)["after"]["c0"], wanted, "{cell:?}");
+    }
+}
+
+#[test]
+fn a_document_holds_what_a_frame_does() {
+    let mut batch = Batch::new(Format::Json, RowOptions::default(), table("orders", 2));
+    for number in 0..3_u64 {
+        let change = OwnedChange::insert(number % 2, &[int(number as i64), text("x")]);
+        batch.push(1, &transaction(number / 2), &change.change());
+    }
+    let draft = batch.take(lane("shop.orders#0"), 41).expect("rows");
+    let message = sealed(&draft);
+    let document: Value = serde_json::from_str(&message.body).expect("a document");
+    assert_eq!(document["kind"], "change");
+    assert_eq!(document["v"], 1);
+    assert_eq!(document["source"]["epoch"], 3);
+    assert_eq!(document["database"], "shop");
+    assert_eq!(document["table"], "orders");
+    assert_eq!(document["lane"], "shop.orders#0");
+    assert_eq!(document["sequence_first"], 41);
+    assert_eq!(document["schema"]["primary_key"], json!(["c0"]));
+    assert_eq!(document["schema"]["columns"][1]["type"], "text");
+    assert_eq!(document["transactions"][0]["rows"], 2);
+    assert_eq!(document["transactions"][1]["position"]["offset"], 304);
+    let row = json!({"op": "insert", "transaction": 1, "row": 0, "before": null,
+        "after": {"c0": 2, "c1": "x"}});
+    assert_eq!(document["rows"][2], row);
+}
+
+#[test]
+fn notices_and_canaries_carry_their_watermark_in_both_formats() {
+    let watermark = proto::Watermark {
+        verdict: String::from("live"),
+        lanes: vec![proto::LaneMark { lane: "shop.t#0".into(), sequence_next: 9, epoch: 3 }],
+        certificate: Some(proto::QuietCertificate { heartbeat_last: 8, ..Default::default() }),
+        ..proto::Watermark::default()
+    };
+    for format in [Format::Json, Format::Protobuf] {
+        let mut batch = Batch::new(format, RowOptions::default(), table("canary", 1));
+        batch.push(4, &transaction(1), &OwnedChange::insert(0, &[int(12)]).change());
+        let canary = batch.take(lane("binpulse.canary#0"), 5).expect("a row").into_canary(Canary {
+            number: 12,
+            phase: proto::CanaryPhase::Insert,
+            written_at_us: 1,
+            watermark: Some(watermark.clone()),
+        });
+        let heartbeat = notice::heartbeat(
+            format,
+            lane(&Lane::notice_key_of("heartbeat")),
+            4,
+            77,
+            5,
+            &transaction(2),
+            Some(watermark.clone()),
+        );
+        let schema = notice::schema_change(
+            format,
+            lane(&Lane::notice_key_of("schema")),
+            4,
+            6,
+            "shop",
+            "ALTER TABLE t",
+            &transaction(3),
+        );
+        for draft in [canary, heartbeat, schema] {
+            let message = sealed(&draft);
+            assert_eq!(message.unit, 4);
+            let attribute = |name| {
+                message.attributes.iter().find(|attribute| attribute.name == name).map(|a| &a.value)
+            };
+            assert_eq!(attribute("kind").map(String::as_str), Some(draft.kind().as_str()));
+            assert!(message.attributes.iter().all(|attribute| !attribute.value.is_empty()));
+            assert_eq!(message.attributes.len(), 6);
+            match format {
+                Format::Json => {
+                    let document: Value = serde_json::from_str(&message.body).expect("JSON");
+                    assert_eq!(document["kind"], draft.kind().as_str());
+                    if draft.kind() != crate::encode::Kind::Schema {
+                        assert_eq!(document["watermark"]["lanes"][0]["sequence_next"], 9);
+                        assert_eq!(document["watermark"]["certificate"]["heartbeat_last"], 8);
+                    }
+                }
+                Format::Protobuf => {
+                    let content = crate::encode::open::content(&message.body).expect("opens");
+                    match content {
+                        proto::frame::Content::Canary(canary) => {
+                            assert_eq!(canary.number, 12);
+                            assert_eq!(canary.watermark.as_ref(), Some(&watermark));
+                            assert_eq!(canary.batch.expect("its row").rows.len(), 1);
+                        }
+                        proto::frame::Content::Heartbeat(heartbeat) => {
+                            assert_eq!(heartbeat.number, 77);
+                            assert_eq!(heartbeat.watermark.as_ref(), Some(&watermark));
+                        }
+                        proto::frame::Content::SchemaChange(change) => {
+                            assert_eq!(change.statement, "ALTER TABLE t");
+                            assert_eq!(change.lane, "!schema");
+                        }
+                        other => panic!("unexpected {other:?}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What XML 1.0, and so SNS, accepts.
+fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}'
+        | '\u{10000}'..)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn every_line_is_one_json_document_that_holds_the_values(
+        change in any_change(4), transaction in any_transaction()
+    ) {
+        let mut out = Vec::new();
+        let (table, position) = (table("t", 4), Position::new("b", 4));
+        Lines::default().change(&table, &transaction, &position, &change.change(), &mut out);
+        prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let text = std::str::from_utf8(&out).expect("lines are UTF-8");
+        prop_assert!(text.chars().all(is_xml));
+        let line = parsed(&out);
+        prop_assert_eq!(line["before"].is_null(), change.op == Op::Insert);
+        for (member, image) in [("before", &change.before), ("after", &change.after)] {
+            let Some(image) = image else { continue };
+            for (at, cell) in image.image().cells().enumerate() {
+                let value = line[member].get(format!("c{at}"));
+                prop_assert_eq!(value.is_none(), cell == Cell::Absent);
+                match cell {
+                    Cell::Int(number) => prop_assert_eq!(value, Some(&json!(number))),
+                    Cell::UInt(number) => prop_assert_eq!(value, Some(&json!(number))),
+                    // serde_json's own reading of floats is not exact.
+                    Cell::Double(number) if number.is_finite() => {
+                        prop_assert!(value.is_some_and(Value::is_number));
+                        let mut text = Vec::new();
+                        super::cell::put_cell(&mut text, cell);
+                        let text = String::from_utf8(text).expect("digits");
+                        prop_assert_eq!(text.parse::<f64>().ok(), Some(number));
+                    }
+                    Cell::Text(bytes) => prop_assert_eq!(
+                        value.and_then(Value::as_str).map(str::as_bytes), Some(bytes)),
+                    Cell::Json(bytes) => prop_assert_eq!(value, Some(&parsed(bytes))),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

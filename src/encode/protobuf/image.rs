@@ -1,0 +1,104 @@
+//! A row image, from borrowed cells to bytes: the body of the contract's `Image`.
+
+use super::wire::{
+    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, put_varint, tag, varint_bytes, zigzag,
+};
+use crate::change::Cell;
+
+/// Field of `Image.values`.
+pub(crate) const VALUES: u32 = 1;
+/// Fields of `Value`, as in the contract.
+const NULL: u32 = 1;
+const INTEGER: u32 = 2;
+const UNSIGNED: u32 = 3;
+const FLOAT: u32 = 4;
+const DOUBLE: u32 = 5;
+const TEXT: u32 = 6;
+const BYTES: u32 = 7;
+const MALFORMED_TEXT: u32 = 8;
+const JSON: u32 = 9;
+const JSON_DIFF: u32 = 10;
+pub(crate) const VECTOR: u32 = 11;
+pub(crate) const OMITTED: u32 = 12;
+/// Fields of `Omitted`.
+const OMITTED_SIZE: u32 = 1;
+const OMITTED_SHA256: u32 = 2;
+/// Field of `Vector.elements`.
+pub(crate) const ELEMENTS: u32 = 1;
+
+/// First byte of each element of `Image.values`.
+const VALUE_TAG: u8 = (VALUES << 3 | LENGTH) as u8;
+
+/// Appends one cell as an element of `Image.values`.
+#[inline]
+pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
+    match cell {
+        Cell::Absent => out.extend_from_slice(&[VALUE_TAG, 0]),
+        Cell::Null => out.extend_from_slice(&[VALUE_TAG, 2, (NULL << 3) as u8, 1]),
+        Cell::Int(value) => put_integer(out, INTEGER, zigzag(value)),
+        Cell::UInt(value) => put_integer(out, UNSIGNED, value),
+        Cell::Float(value) => {
+            out.extend_from_slice(&[VALUE_TAG, 5, (FLOAT << 3 | FIXED32) as u8]);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        Cell::Double(value) => {
+            out.extend_from_slice(&[VALUE_TAG, 9, (DOUBLE << 3 | FIXED64) as u8]);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        Cell::Text(bytes) => put_span(out, TEXT, bytes),
+        Cell::Bytes(bytes) => put_span(out, BYTES, bytes),
+        Cell::Malformed(bytes) => put_span(out, MALFORMED_TEXT, bytes),
+        Cell::Json(bytes) => put_span(out, JSON, bytes),
+        Cell::JsonDiff(bytes) => put_span(out, JSON_DIFF, bytes),
+        Cell::Vector(bytes) => put_vector(out, bytes),
+        Cell::Omitted { size_bytes, sha256 } => put_omitted(out, size_bytes, &sha256),
+    }
+}
+
+#[inline]
+fn put_integer(out: &mut Vec<u8>, field: u32, value: u64) {
+    // Every field number is below 16: tags take one byte, and the whole value at most 11.
+    let length = 1 + varint_bytes(value);
+    out.extend_from_slice(&[VALUE_TAG, low_byte(length as u64), low_byte(tag(field, VARINT))]);
+    put_varint(out, value);
+}
+
+#[inline]
+fn put_span(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    let length = bytes.len();
+    if length < 0x7e {
+        let inner = low_byte(length as u64);
+        out.extend_from_slice(&[VALUE_TAG, inner + 2, low_byte(tag(field, LENGTH)), inner]);
+    } else {
+        put_header(out, VALUES, 1 + varint_bytes(length as u64) + length);
+        put_header(out, field, length);
+    }
+    out.extend_from_slice(bytes);
+}
+
+fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
+    if !bytes.len().is_multiple_of(4) {
+        // No vector has such a length. Its bytes still travel.
+        return put_span(out, BYTES, bytes);
+    }
+    // An empty packed list is left out altogether.
+    let list = if bytes.is_empty() { 0 } else { 1 + varint_bytes(bytes.len() as u64) + bytes.len() };
+    put_header(out, VALUES, 1 + varint_bytes(list as u64) + list);
+    put_header(out, VECTOR, list);
+    if !bytes.is_empty() {
+        put_field(out, ELEMENTS, bytes);
+    }
+}
+
+pub(crate) fn put_omitted(out: &mut Vec<u8>, size_bytes: u64, sha256: &[u8; 32]) {
+    let mut inner = Vec::with_capacity(48);
+    super::wire::put_number(&mut inner, OMITTED_SIZE, size_bytes);
+    put_field(&mut inner, OMITTED_SHA256, sha256);
+    put_header(out, VALUES, 1 + varint_bytes(inner.len() as u64) + inner.len());
+    put_field(out, OMITTED, &inner);
+}
+
+#[inline]
+const fn low_byte(value: u64) -> u8 {
+    (value & 0xff) as u8
+}

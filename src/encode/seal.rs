@@ -1,0 +1,300 @@
+//! Drafts to messages: what costs CPU time, on any thread.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use sha2::{Digest, Sha256};
+
+use super::attributes::attributes;
+use super::batch::Format;
+use super::draft::{Content, Draft};
+use super::frame::Framer;
+use super::lane::hex;
+use super::message::{Attribute, Message};
+use super::notice::{Canary, Notice};
+use super::origin::Origin;
+use super::rows::Rows;
+use super::schema::Schema;
+use super::{json, proto, protobuf};
+
+/// Largest content that is made of one draft before it is split or made smaller, bytes. Consumers
+/// need this much memory to open a message.
+pub const CONTENT_BYTES_MAX: usize = 64 << 20;
+
+/// How messages are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealOptions {
+    /// zstd's level, 1 to 22; 0 switches compression off.
+    pub zstd_level: i32,
+}
+
+impl Default for SealOptions {
+    fn default() -> Self {
+        Self { zstd_level: 1 }
+    }
+}
+
+/// A topic, as far as its messages depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// ARN.
+    pub arn: Arc<str>,
+    /// Whether it is a FIFO topic: messages then carry a group and a deduplication id.
+    pub fifo: bool,
+    /// Largest message it accepts, attributes included, bytes.
+    pub message_bytes_max: usize,
+}
+
+/// What to do with a row too large for its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Oversize {
+    /// Leave out its largest cells, never those of the primary key.
+    Omit,
+    /// Nothing: hand it over as [`Sealed::TooLarge`].
+    Keep,
+}
+
+/// What sealing made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sealed {
+    /// A message that the topic accepts.
+    Message(Message),
+    /// A message of one row, or a notice, that is too large for its topic.
+    TooLarge(Message),
+}
+
+/// Seals drafts. Keeps its compressor and buffers: one for each thread.
+#[derive(Debug)]
+pub struct Sealer {
+    framer: Framer,
+    content: Vec<u8>,
+}
+
+impl Sealer {
+    /// Fails only when zstd gets no memory.
+    pub fn new(options: SealOptions) -> std::io::Result<Self> {
+        Ok(Self { framer: Framer::new(options.zstd_level)?, content: Vec::new() })
+    }
+
+    /// Seals a draft, however large the message becomes.
+    pub fn seal(&mut self, draft: &Draft, origin: &Origin, destination: &Destination) -> Message {
+        self.content.clear();
+        let format = match draft.content() {
+            Content::Rows { schema, .. } => schema.format(),
+            Content::Notice { format, .. } => *format,
+        };
+        match format {
+            Format::Protobuf => put_frame(&mut self.content, draft, origin),
+            Format::Json => put_document(&mut self.content, draft, origin),
+        }
+        let checksum = crc32c::crc32c(&self.content);
+        let body = match format {
+            Format::Protobuf => self.framer.body(&self.content, checksum),
+            // The writers of JSON let nothing through that is not UTF-8.
+            Format::Json => String::from_utf8_lossy(&self.content).into_owned(),
+        };
+        let uncompressed_bytes = u32::try_from(self.content.len()).unwrap_or(u32::MAX);
+        self.keep_buffer_small();
+        let (group_id, deduplication_id) = if destination.fifo {
+            let identity = deduplication_id(draft, origin, checksum);
+            (Some(draft.lane().group_id(&origin.stream)), Some(identity))
+        } else {
+            (None, None)
+        };
+        Message {
+            id: 0,
+            lane: draft.lane().id,
+            lane_key: Arc::clone(&draft.lane().key),
+            kind: draft.kind(),
+            body,
+            attributes: attributes(draft, origin),
+            group_id,
+            deduplication_id,
+            destination: Arc::clone(&destination.arn),
+            rows: draft.rows(),
+            sequence_first: draft.sequence_first(),
+            uncompressed_bytes,
+            unit: draft.unit(),
+            committed_at_us: draft.committed_at_us(),
+            omitted_cells: draft.omitted_cells(),
+        }
+    }
+
+    /// Seals a draft into messages that the topic accepts, in order: splits it while it is too
+    /// large, then makes its rows smaller as `oversize` says. `out` gets at least one entry, and
+    /// exactly one for each message that is to be published.
+    pub fn seal_within(
+        &mut self,
+        draft: Draft,
+        origin: &Origin,
+        destination: &Destination,
+        oversize: Oversize,
+        out: &mut Vec<Sealed>,
+    ) {
+        let mut pending = vec![draft];
+        while let Some(draft) = pending.pop() {
+            let sealed = (draft.len_bytes() <= CONTENT_BYTES_MAX)
+                .then(|| self.seal(&draft, origin, destination));
+            if let Some(message) = sealed {
+                if message.billed_bytes() <= destination.message_bytes_max {
+                    out.push(Sealed::Message(message));
+                    continue;
+                }
+            }
+            match draft.split() {
+                Ok((first, second)) => pending.extend([second, first]),
+                Err(row) => {
+                    out.push(self.seal_large_row(*row, origin, destination, oversize));
+                }
+            }
+        }
+    }
+
+    fn seal_large_row(
+        &mut self,
+        mut row: Draft,
+        origin: &Origin,
+        destination: &Destination,
+        oversize: Oversize,
+    ) -> Sealed {
+        if oversize == Oversize::Omit && row.len_bytes() > CONTENT_BYTES_MAX {
+            row = row.shrink_to(CONTENT_BYTES_MAX / 2).unwrap_or_else(|row| *row);
+        }
+        let mut message = self.seal(&row, origin, destination);
+        if oversize == Oversize::Keep {
+            return Sealed::TooLarge(message);
+        }
+        // First as many cells as the compression seen so far makes likely; then as many as it
+        // takes even if nothing of the rest can be compressed.
+        for target in [Target::Likely, Target::Certain] {
+            if message.billed_bytes() <= destination.message_bytes_max {
+                return Sealed::Message(message);
+            }
+            let limit = target.images_bytes(&message, &row, destination.message_bytes_max);
+            row = match limit.map(|limit| row.clone().shrink_to(limit)) {
+                Some(Ok(smaller)) => smaller,
+                Some(Err(_)) | None => continue,
+            };
+            message = self.seal(&row, origin, destination);
+        }
+        if message.billed_bytes() <= destination.message_bytes_max {
+            Sealed::Message(message)
+        } else {
+            Sealed::TooLarge(message)
+        }
+    }
+
+    /// Does not hold on to the memory of one huge row for ever.
+    fn keep_buffer_small(&mut self) {
+        const KEPT_BYTES_MAX: usize = 4 << 20;
+        if self.content.capacity() > KEPT_BYTES_MAX {
+            self.content = Vec::new();
+            self.framer.release();
+        }
+    }
+}
+
+/// How sure it must be that a smaller row fits.
+#[derive(Clone, Copy)]
+enum Target {
+    Likely,
+    Certain,
+}
+
+impl Target {
+    /// Bytes of images that make the message fit into `limit`; `None` when its header alone does not.
+    fn images_bytes(self, message: &Message, row: &Draft, limit: usize) -> Option<usize> {
+        let attributes: usize = message.attributes.iter().map(Attribute::billed_bytes).sum();
+        let body_max = limit.checked_sub(attributes)?;
+        let content = (message.uncompressed_bytes as usize).max(1);
+        let content_max = match self {
+            // Body bytes for each byte of content, as seen, and a tenth to spare.
+            Self::Likely => {
+                let wide = u128::from(body_max as u64) * u128::from(content as u64) * 9;
+                usize::try_from(wide / (message.body.len().max(1) as u128 * 10)).ok()?
+            }
+            Self::Certain => body_max / 4 * 3,
+        };
+        let header = content.saturating_sub(row.len_bytes());
+        content_max.checked_sub(header + 64)
+    }
+}
+
+fn put_frame(out: &mut Vec<u8>, draft: &Draft, origin: &Origin) {
+    match draft.content() {
+        Content::Rows { schema, before_image, rows, canary } => {
+            let header = protobuf::Header {
+                source: &origin.source().encode_to_vec(),
+                schema: schema.encoded(),
+                lane: draft.lane(),
+                sequence_first: draft.sequence_first(),
+                before_image: *before_image,
+            };
+            let around = canary.as_deref().map(around_batch);
+            let around = around.as_ref().map(|(before, after)| (&before[..], &after[..]));
+            protobuf::put_rows_frame(out, &header, rows, around);
+        }
+        Content::Notice { notice, .. } => {
+            let content = match (**notice).clone() {
+                Notice::Heartbeat(mut heartbeat) => {
+                    heartbeat.source = Some(origin.source());
+                    proto::frame::Content::Heartbeat(heartbeat)
+                }
+                Notice::Schema(mut change) => {
+                    change.source = Some(origin.source());
+                    proto::frame::Content::SchemaChange(change)
+                }
+            };
+            let frame = proto::Frame { content: Some(content), ..proto::Frame::default() };
+            out.extend_from_slice(&frame.encode_to_vec());
+        }
+    }
+}
+
+/// The fields of a canary before and after its batch.
+fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
+    let before = proto::Canary {
+        number: canary.number,
+        phase: canary.phase.into(),
+        written_at_us: canary.written_at_us,
+        ..proto::Canary::default()
+    };
+    let after = proto::Canary { watermark: canary.watermark.clone(), ..proto::Canary::default() };
+    (before.encode_to_vec(), after.encode_to_vec())
+}
+
+fn put_document(out: &mut Vec<u8>, draft: &Draft, origin: &Origin) {
+    match draft.content() {
+        Content::Rows { schema, before_image, rows, canary } => {
+            let header = json::Header {
+                origin,
+                table: schema.table(),
+                schema: schema.encoded(),
+                lane: draft.lane(),
+                sequence_first: draft.sequence_first(),
+                before_image: *before_image,
+                canary: canary.as_deref(),
+            };
+            put_json_rows(out, &header, schema, rows);
+        }
+        Content::Notice { notice, .. } => json::put_notice(out, origin, notice),
+    }
+}
+
+fn put_json_rows(out: &mut Vec<u8>, header: &json::Header<'_>, schema: &Schema, rows: &Rows) {
+    out.reserve(rows.images.len() + rows.marks.len() * 80 + schema.len_bytes() + 512);
+    json::put_rows(out, header, rows);
+}
+
+/// Names the message's content for SNS: the same rows packed in the same way have the same id, in
+/// this run and in any other.
+fn deduplication_id(draft: &Draft, origin: &Origin, checksum: u32) -> String {
+    let mut lane = Sha256::new();
+    lane.update(origin.stream.as_bytes());
+    lane.update([0]);
+    lane.update(draft.lane().key.as_bytes());
+    let digest = lane.finalize();
+    let lane = hex(digest.get(..16).unwrap_or(&digest));
+    let (epoch, first, rows) = (origin.epoch, draft.sequence_first(), draft.rows());
+    format!("{lane}:{epoch}:{first}:{rows}:{checksum:08x}")
+}

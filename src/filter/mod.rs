@@ -1,0 +1,78 @@
+//! Which rows leave, and with which columns: nothing that is filtered or masked gets further.
+//!
+//! Pure. A table is judged once, when it is first seen in a given shape; after that a row costs a
+//! comparison of two numbers, and only rows of masked tables are rewritten. It does not know where
+//! the rows go.
+
+mod pattern;
+mod redact;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::change::Table;
+
+pub use pattern::Pattern;
+pub use redact::{Redaction, Space};
+
+/// What is published.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Tables to publish, patterns of two parts; empty: none.
+    pub tables: Vec<Pattern>,
+    /// Tables to leave out, patterns of two parts.
+    pub exclude: Vec<Pattern>,
+    /// Columns to leave out, patterns of three parts.
+    pub drop_columns: Vec<Pattern>,
+    /// Columns to replace by a keyed hash, patterns of three parts.
+    pub hash_columns: Vec<Pattern>,
+    /// Key of that hash.
+    pub hash_key: Vec<u8>,
+}
+
+/// What becomes of a table's rows.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// They are left out.
+    Skip,
+    /// They are published as they are.
+    Publish,
+    /// They are published with columns dropped or hashed.
+    Redact(Arc<Redaction>),
+}
+
+/// Shapes remembered before the memory starts anew: bounds a server that makes tables without end.
+const SHAPES_MAX: usize = 65_536;
+
+/// Judges tables.
+#[derive(Debug)]
+pub struct Filter {
+    config: Config,
+    routes: HashMap<u64, Route>,
+}
+
+impl Filter {
+    /// A filter that has seen no table yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, routes: HashMap::new() }
+    }
+
+    /// What becomes of the rows of `table`, as of this shape of it.
+    pub fn route(&mut self, table: &Table) -> &Route {
+        if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
+            self.routes.clear();
+        }
+        let config = &self.config;
+        self.routes.entry(table.fingerprint).or_insert_with(|| judge(config, table))
+    }
+}
+
+fn judge(config: &Config, table: &Table) -> Route {
+    let names = [&*table.database, &*table.name];
+    let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&names));
+    if !among(&config.tables) || among(&config.exclude) {
+        return Route::Skip;
+    }
+    Redaction::of(config, table)
+        .map_or(Route::Publish, |redaction| Route::Redact(Arc::new(redaction)))
+}

@@ -1,0 +1,317 @@
+//! Columns that must not leave: dropped, or replaced by a keyed hash.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::{Config, Pattern};
+use crate::change::{
+    Area, BytesKind, Cell, Change, Column, Image, LogicalType, RowBuffer, Slot, Table,
+};
+
+/// How the rows of one table, in one shape, are rewritten.
+#[derive(Debug)]
+pub struct Redaction {
+    /// The table as consumers see it: without dropped columns, hashed ones as text.
+    pub table: Arc<Table>,
+    /// For each column that stays: its ordinal in the source, and whether it is hashed.
+    columns: Vec<(usize, bool)>,
+    key: Hmac<Sha256>,
+}
+
+impl Redaction {
+    /// The redaction of `table`; `None` when none of its columns is named.
+    pub(super) fn of(config: &Config, table: &Table) -> Option<Self> {
+        let named = |patterns: &[Pattern], column: &Column| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.matches(&[&table.database, &table.name, &column.name]))
+        };
+        let columns: Vec<_> = table
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| !named(&config.drop_columns, column))
+            .map(|(ordinal, column)| (ordinal, named(&config.hash_columns, column)))
+            .collect();
+        let untouched =
+            columns.len() == table.columns.len() && columns.iter().all(|(_, hashed)| !hashed);
+        if untouched {
+            return None;
+        }
+        // HMAC takes a key of any length, the empty one included.
+        let key = Hmac::<Sha256>::new_from_slice(&config.hash_key).ok()?;
+        Some(Self { table: Arc::new(seen_by_consumers(table, &columns)), columns, key })
+    }
+
+    /// Rewrites a change into `space`, which holds the result.
+    pub fn apply<'a>(&self, change: &Change<'a>, space: &'a mut Space) -> Change<'a> {
+        space.buffer.clear();
+        for (image, before) in [(&change.before, true), (&change.after, false)] {
+            if let Some(image) = image {
+                self.rewrite(image, space, before);
+            }
+        }
+        let space = &*space;
+        let image = |slots: &'a [Slot]| Image::new(slots, &[], &space.buffer.scratch);
+        Change {
+            op: change.op,
+            row: change.row,
+            before: change.before.map(|_| image(&space.buffer.before)),
+            after: change.after.map(|_| image(&space.buffer.after)),
+        }
+    }
+
+    fn rewrite(&self, image: &Image<'_>, space: &mut Space, before: bool) {
+        for (ordinal, hashed) in &self.columns {
+            let cell = image.cell(*ordinal);
+            let slot = if *hashed { self.hash(cell, space) } else { copy(cell, space) };
+            let slots = if before { &mut space.buffer.before } else { &mut space.buffer.after };
+            slots.push(slot);
+        }
+    }
+
+    /// HMAC-SHA-256 of the value's text, as 64 hexadecimal digits; NULL and absent stay.
+    fn hash(&self, cell: Cell<'_>, space: &mut Space) -> Slot {
+        let mut mac = self.key.clone();
+        let mut digits = [0; 32];
+        match cell {
+            Cell::Absent => return Slot::Absent,
+            Cell::Null => return Slot::Null,
+            Cell::Int(value) => mac.update(digit_text(&mut digits, &value)),
+            Cell::UInt(value) => mac.update(digit_text(&mut digits, &value)),
+            Cell::Float(value) => mac.update(digit_text(&mut digits, &value)),
+            Cell::Double(value) => mac.update(digit_text(&mut digits, &value)),
+            Cell::Text(bytes)
+            | Cell::Malformed(bytes)
+            | Cell::Bytes(bytes)
+            | Cell::Json(bytes)
+            | Cell::JsonDiff(bytes)
+            | Cell::Vector(bytes) => mac.update(bytes),
+            Cell::Omitted { sha256, .. } => mac.update(&sha256),
+        }
+        let start = space.buffer.scratch.len();
+        for byte in mac.finalize().into_bytes() {
+            for nibble in [byte >> 4, byte & 15] {
+                space.buffer.scratch.push(b"0123456789abcdef"[usize::from(nibble)]);
+            }
+        }
+        span(BytesKind::Text, start, space.buffer.scratch.len())
+    }
+}
+
+/// Room for one rewritten row, used again for each.
+#[derive(Debug, Default)]
+pub struct Space {
+    buffer: RowBuffer,
+}
+
+/// Text of a number; numbers longer than the space are cut, which no integer nor float of 64 bits
+/// in its shortest form is.
+fn digit_text<'a>(space: &'a mut [u8; 32], value: &dyn std::fmt::Display) -> &'a [u8] {
+    let room = space.len();
+    let mut rest = &mut space[..];
+    let full = write!(rest, "{value}").is_err();
+    let used = room - rest.len();
+    if full { &space[..] } else { &space[..used] }
+}
+
+fn copy(cell: Cell<'_>, space: &mut Space) -> Slot {
+    let (kind, bytes) = match cell {
+        Cell::Absent | Cell::Omitted { .. } => return Slot::Absent,
+        Cell::Null => return Slot::Null,
+        Cell::Int(value) => return Slot::Int(value),
+        Cell::UInt(value) => return Slot::UInt(value),
+        Cell::Float(value) => return Slot::Float(value),
+        Cell::Double(value) => return Slot::Double(value),
+        Cell::Text(bytes) => (BytesKind::Text, bytes),
+        Cell::Malformed(bytes) => (BytesKind::Malformed, bytes),
+        Cell::Bytes(bytes) => (BytesKind::Bytes, bytes),
+        Cell::Json(bytes) => (BytesKind::Json, bytes),
+        Cell::JsonDiff(bytes) => (BytesKind::JsonDiff, bytes),
+        Cell::Vector(bytes) => (BytesKind::Vector, bytes),
+    };
+    let start = space.buffer.scratch.len();
+    space.buffer.scratch.extend_from_slice(bytes);
+    span(kind, start, space.buffer.scratch.len())
+}
+
+fn span(kind: BytesKind, start: usize, end: usize) -> Slot {
+    // An event is shorter than 4 GiB, and hashes are shorter than what they replace or 64 bytes.
+    let at = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    Slot::Span { kind, area: Area::Scratch, start: at(start), end: at(end) }
+}
+
+fn seen_by_consumers(table: &Table, columns: &[(usize, bool)]) -> Table {
+    let kept = |ordinal: &usize| columns.iter().position(|(source, _)| source == ordinal);
+    // A key that lost a column identifies nothing any more.
+    let primary_key: Option<Vec<usize>> = table.primary_key.iter().map(kept).collect();
+    let columns = columns.iter().map(|(ordinal, hashed)| {
+        let column = &table.columns[*ordinal];
+        if *hashed { hashed_column(column) } else { column.clone() }
+    });
+    let mut seen = Table {
+        database: Arc::clone(&table.database),
+        name: Arc::clone(&table.name),
+        columns: columns.collect(),
+        primary_key: primary_key.unwrap_or_default(),
+        named: table.named,
+        fingerprint: 0,
+    };
+    // The two shapes must not share a fingerprint: consumers may cache by it.
+    let mut hasher = DefaultHasher::new();
+    table.fingerprint.hash(&mut hasher);
+    for column in &seen.columns {
+        (&column.name, &column.mysql_type).hash(&mut hasher);
+    }
+    seen.fingerprint = hasher.finish();
+    seen
+}
+
+fn hashed_column(column: &Column) -> Column {
+    Column {
+        name: column.name.clone(),
+        logical_type: LogicalType::Text,
+        mysql_type: "char(64)".to_owned(),
+        nullable: column.nullable,
+        unsigned: false,
+        collation: 0,
+        charset: "ascii",
+        members: Vec::new(),
+        visible: column.visible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Op;
+    use crate::filter::{Filter, Route};
+
+    const HASH_OF_ANN: &[u8] = b"5a4f36ffabc9a58129802d45c8d9fbf4e051c142c935ab6416dfd63e19778361";
+
+    fn column(name: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            logical_type: LogicalType::Text,
+            mysql_type: "varchar(80)".to_owned(),
+            nullable: true,
+            unsigned: false,
+            collation: 255,
+            charset: "utf8mb4",
+            members: Vec::new(),
+            visible: true,
+        }
+    }
+
+    fn users() -> Table {
+        Table {
+            database: "shop".into(),
+            name: "users".into(),
+            columns: ["id", "email", "secret", "city"].map(column).into(),
+            primary_key: vec![0],
+            named: true,
+            fingerprint: 7,
+        }
+    }
+
+    fn patterns(texts: &[&str], parts: usize) -> Vec<Pattern> {
+        texts.iter().map(|text| Pattern::parse(text, parts).expect(text)).collect()
+    }
+
+    fn config() -> Config {
+        Config {
+            tables: patterns(&["shop.*"], 2),
+            exclude: patterns(&["shop.audit"], 2),
+            drop_columns: patterns(&["*.*.secret"], 3),
+            hash_columns: patterns(&["shop.users.email"], 3),
+            hash_key: b"key".to_vec(),
+        }
+    }
+
+    #[test]
+    fn dropped_and_hashed_columns_leave_no_trace_of_their_values() {
+        let mut filter = Filter::new(config());
+        let Route::Redact(redaction) = filter.route(&users()).clone() else {
+            panic!("users has columns to hide");
+        };
+        let event = b"1ann@example.orgs3cretParis";
+        let spans = [(0, 1), (1, 16), (16, 22), (22, 27)];
+        let slots = spans.map(|(start, end)| Slot::Span {
+            kind: BytesKind::Text,
+            area: Area::Event,
+            start,
+            end,
+        });
+        let image = Image::new(&slots, event, &[]);
+        let change = Change { op: Op::Insert, row: 0, before: None, after: Some(image) };
+
+        let mut space = Space::default();
+        let seen = redaction.apply(&change, &mut space);
+
+        let names: Vec<_> = redaction.table.columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["id", "email", "city"]);
+        let after = seen.after.expect("after image");
+        assert_eq!(after.cell(0), Cell::Text(b"1"));
+        assert_eq!(after.cell(2), Cell::Text(b"Paris"));
+        let Cell::Text(hash) = after.cell(1) else { panic!("hash as text") };
+        // printf ann@example.org | openssl dgst -sha256 -hmac key
+        assert_eq!(hash, HASH_OF_ANN);
+        let all = space.buffer.scratch.as_slice();
+        for hidden in [&b"s3cret"[..], b"ann@"] {
+            assert!(!all.windows(hidden.len()).any(|window| window == hidden));
+        }
+    }
+
+    #[test]
+    fn equal_values_hash_alike_and_null_stays_null() {
+        let mut filter = Filter::new(config());
+        let Route::Redact(redaction) = filter.route(&users()).clone() else {
+            panic!("users has columns to hide");
+        };
+        let hash_of = |slot: Slot| {
+            let slots = [Slot::Null, slot, Slot::Null, Slot::Null];
+            let image = Image::new(&slots, b"42", &[]);
+            let change = Change { op: Op::Delete, row: 0, before: Some(image), after: None };
+            let mut space = Space::default();
+            match redaction.apply(&change, &mut space).before.expect("before").cell(1) {
+                Cell::Text(text) => Some(text.to_vec()),
+                _ => None,
+            }
+        };
+        let text = Slot::Span { kind: BytesKind::Text, area: Area::Event, start: 0, end: 2 };
+        assert_eq!(hash_of(Slot::Int(42)), hash_of(text));
+        assert_ne!(hash_of(Slot::Int(43)), hash_of(text));
+        assert_eq!(hash_of(Slot::Null), None);
+    }
+
+    #[test]
+    fn a_key_that_lost_a_column_is_no_key() {
+        let mut config = config();
+        config.drop_columns = patterns(&["shop.users.id"], 3);
+        let redaction = Redaction::of(&config, &users()).expect("id is dropped");
+        assert!(redaction.table.primary_key.is_empty());
+        assert_ne!(redaction.table.fingerprint, users().fingerprint);
+    }
+
+    #[test]
+    fn tables_are_chosen_by_include_then_exclude() {
+        let mut filter = Filter::new(config());
+        for (database, name, published) in
+            [("shop", "orders", true), ("shop", "audit", false), ("hr", "pay", false)]
+        {
+            let table = Table {
+                database: database.into(),
+                name: name.into(),
+                columns: Vec::new(),
+                fingerprint: name.len() as u64 * 31 + database.len() as u64,
+                ..users()
+            };
+            let route = filter.route(&table);
+            assert_eq!(matches!(route, Route::Publish), published, "{database}.{name}");
+        }
+    }
+}

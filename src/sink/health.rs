@@ -1,0 +1,303 @@
+//! What a sink says about itself, for metrics and for the verdict: counters that are read at
+//! scrape, and ages that keep growing when everything has stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Why a publish did not succeed; the reasons of the verdict's `sink_stalled`, and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum Class {
+    /// Too fast for the account's, the topic's or the key's quota.
+    Throttled,
+    /// The service failed: 5xx, or an answer that makes no sense.
+    ServerError,
+    /// No answer within the deadline.
+    Timeout,
+    /// No connection, or it broke.
+    Unreachable,
+    /// No permission, or a key of KMS that can't be used.
+    Denied,
+    /// Credentials missing, expired or invalid, or a clock too far off.
+    Credentials,
+    /// The topic does not exist.
+    NotFound,
+    /// An error code that we do not know, for the whole call.
+    Unknown,
+    /// The message itself is at fault.
+    Refused,
+    /// Message or batch over the size limit.
+    TooLarge,
+}
+
+impl Class {
+    /// All of them, in order of their discriminants.
+    pub const ALL: [Self; 10] = [
+        Self::Throttled,
+        Self::ServerError,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Denied,
+        Self::Credentials,
+        Self::NotFound,
+        Self::Unknown,
+        Self::Refused,
+        Self::TooLarge,
+    ];
+
+    /// Label in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+            Self::Credentials => "credentials",
+            Self::NotFound => "not_found",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Upper bounds of the latency buckets, microseconds: 1 ms to 30 s, then infinity.
+pub const LATENCY_BOUNDS_US: [u64; 14] = [
+    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000,
+    5_000_000, 10_000_000, 30_000_000,
+];
+
+/// Counts by latency. Counts are per bucket, not cumulative.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Latency {
+    fn observe(&self, duration: Duration, times: u64) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < us);
+        if let Some(count) = self.buckets.get(bucket) {
+            count.fetch_add(times, Ordering::Relaxed);
+        }
+        self.sum_us.fetch_add(us.saturating_mul(times), Ordering::Relaxed);
+    }
+
+    /// Count per bucket of [`LATENCY_BOUNDS_US`], the last one for everything above.
+    pub fn counts(&self) -> [u64; LATENCY_BOUNDS_US.len() + 1] {
+        std::array::from_fn(|bucket| self.buckets[bucket].load(Ordering::Relaxed))
+    }
+
+    /// Sum of all, microseconds.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us.load(Ordering::Relaxed)
+    }
+}
+
+/// No instant yet.
+const NEVER: u64 = u64::MAX;
+
+/// Shared numbers of one sink. Writers are the sink's own loop; readers may be anybody.
+#[derive(Debug)]
+pub struct Health {
+    base: Instant,
+    oldest_us: AtomicU64,
+    last_ack_us: AtomicU64,
+    impediment: AtomicUsize,
+    in_flight_requests: AtomicUsize,
+    in_flight_bytes: AtomicUsize,
+    held_messages: AtomicUsize,
+    settled_messages: AtomicU64,
+    settled_bytes: AtomicU64,
+    attempts_ok: AtomicU64,
+    attempts_failed: [AtomicU64; Class::ALL.len()],
+    consecutive: [AtomicU64; Class::ALL.len()],
+    rate_limit: AtomicU64,
+    /// Time of a request, from its start to its answer, of successful calls.
+    pub request_latency: Latency,
+    /// Time of a message, from entering the intake to its acknowledgement.
+    pub message_latency: Latency,
+}
+
+/// One reading of [`Health`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Age of the oldest message that entered the intake and is not settled; `None`: none.
+    pub oldest_unsettled: Option<Duration>,
+    /// Age of the last acknowledgement; `None`: never.
+    pub since_ack: Option<Duration>,
+    /// What hinders publishing since the last acknowledgement; `None`: nothing known.
+    pub impediment: Option<Class>,
+    /// Requests on their way.
+    pub in_flight_requests: usize,
+    /// Bytes in them, as SNS counts them.
+    pub in_flight_bytes: usize,
+    /// Messages taken from the intake and not settled.
+    pub held_messages: usize,
+    /// Messages acknowledged since the start.
+    pub settled_messages: u64,
+    /// Their bytes, as SNS counts them.
+    pub settled_bytes: u64,
+    /// Attempts (one per message and call) that were acknowledged.
+    pub attempts_ok: u64,
+    /// Attempts that failed, by class, in the order of [`Class::ALL`].
+    pub attempts_failed: [u64; Class::ALL.len()],
+    /// Failures in a row since the last acknowledgement, by class.
+    pub consecutive: [u64; Class::ALL.len()],
+    /// Messages per second that the adaptive rate allows; `None`: it does not limit.
+    pub rate_limit: Option<u64>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            base: Instant::now(),
+            oldest_us: AtomicU64::new(NEVER),
+            last_ack_us: AtomicU64::new(NEVER),
+            impediment: AtomicUsize::new(usize::MAX),
+            in_flight_requests: AtomicUsize::default(),
+            in_flight_bytes: AtomicUsize::default(),
+            held_messages: AtomicUsize::default(),
+            settled_messages: AtomicU64::default(),
+            settled_bytes: AtomicU64::default(),
+            attempts_ok: AtomicU64::default(),
+            attempts_failed: Default::default(),
+            consecutive: Default::default(),
+            rate_limit: AtomicU64::new(NEVER),
+            request_latency: Latency::default(),
+            message_latency: Latency::default(),
+        }
+    }
+}
+
+impl Health {
+    /// A fresh one, shared between a sink and its readers.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// The numbers as of `now`. They are read one after another, not at one instant.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Snapshot {
+            oldest_unsettled: self.age(&self.oldest_us, now),
+            since_ack: self.age(&self.last_ack_us, now),
+            impediment: Class::ALL.get(self.impediment.load(Ordering::Relaxed)).copied(),
+            in_flight_requests: self.in_flight_requests.load(Ordering::Relaxed),
+            in_flight_bytes: self.in_flight_bytes.load(Ordering::Relaxed),
+            held_messages: self.held_messages.load(Ordering::Relaxed),
+            settled_messages: count(&self.settled_messages),
+            settled_bytes: count(&self.settled_bytes),
+            attempts_ok: count(&self.attempts_ok),
+            attempts_failed: std::array::from_fn(|class| count(&self.attempts_failed[class])),
+            consecutive: std::array::from_fn(|class| count(&self.consecutive[class])),
+            rate_limit: Some(count(&self.rate_limit)).filter(|limit| *limit != NEVER),
+        }
+    }
+
+    /// A request with `bytes` starts.
+    pub(super) fn started(&self, bytes: usize) {
+        self.in_flight_requests.fetch_add(1, Ordering::Relaxed);
+        self.in_flight_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It has ended.
+    pub(super) fn ended(&self, bytes: usize) {
+        self.in_flight_requests.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// A call of `messages` was answered with success after `duration`.
+    pub(super) fn answered(&self, duration: Duration) {
+        self.request_latency.observe(duration, 1);
+    }
+
+    /// A message that entered at `entered` was acknowledged at `now`.
+    pub(super) fn acknowledged(&self, entered: Instant, now: Instant, bytes: usize) {
+        self.message_latency.observe(now.saturating_duration_since(entered), 1);
+        self.settled_messages.fetch_add(1, Ordering::Relaxed);
+        self.settled_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        self.attempts_ok.fetch_add(1, Ordering::Relaxed);
+        self.last_ack_us.store(self.since_base(now), Ordering::Relaxed);
+        self.impediment.store(usize::MAX, Ordering::Relaxed);
+        for streak in &self.consecutive {
+            streak.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// `messages` attempts failed.
+    pub(super) fn failed(&self, class: Class, messages: usize) {
+        let messages = u64::try_from(messages).unwrap_or(0);
+        self.attempts_failed[class as usize].fetch_add(messages, Ordering::Relaxed);
+        self.consecutive[class as usize].fetch_add(1, Ordering::Relaxed);
+        self.impediment.store(class as usize, Ordering::Relaxed);
+    }
+
+    /// What is held now: number of messages, and when the oldest entered.
+    pub(super) fn holds(&self, messages: usize, oldest: Option<Instant>) {
+        self.held_messages.store(messages, Ordering::Relaxed);
+        let oldest = oldest.map_or(NEVER, |entered| self.since_base(entered));
+        self.oldest_us.store(oldest, Ordering::Relaxed);
+    }
+
+    /// Messages per second that are allowed now.
+    pub(super) fn limited(&self, per_second: Option<u64>) {
+        self.rate_limit.store(per_second.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    fn since_base(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(NEVER - 1)
+    }
+
+    fn age(&self, since_us: &AtomicU64, now: Instant) -> Option<Duration> {
+        let since = since_us.load(Ordering::Relaxed);
+        let elapsed = now.saturating_duration_since(self.base);
+        (since != NEVER).then(|| elapsed.saturating_sub(Duration::from_micros(since)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_listed_in_the_order_of_their_discriminants() {
+        for (index, class) in Class::ALL.iter().enumerate() {
+            assert_eq!(*class as usize, index, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_age_grows_with_the_clock_and_an_acknowledgement_clears_the_impediment() {
+        let health = Health::default();
+        let start = Instant::now();
+        health.holds(1, Some(start));
+        health.failed(Class::Denied, 3);
+        let later = health.snapshot(start + Duration::from_secs(7));
+        assert!(later.oldest_unsettled.is_some_and(|age| age >= Duration::from_millis(6_999)));
+        assert_eq!(later.impediment, Some(Class::Denied));
+        assert_eq!(later.consecutive[Class::Denied as usize], 1);
+        assert_eq!(later.attempts_failed[Class::Denied as usize], 3);
+
+        health.acknowledged(start, start + Duration::from_secs(7), 10);
+        health.holds(0, None);
+        let after = health.snapshot(start + Duration::from_secs(8));
+        assert_eq!(after.impediment, None);
+        assert_eq!(after.oldest_unsettled, None);
+        assert_eq!(after.consecutive, [0; Class::ALL.len()]);
+        assert_eq!(after.settled_messages, 1);
+    }
+
+    #[test]
+    fn a_latency_lands_in_the_bucket_whose_bound_it_does_not_exceed() {
+        let latency = Latency::default();
+        latency.observe(Duration::from_millis(1), 1);
+        latency.observe(Duration::from_micros(1_001), 2);
+        latency.observe(Duration::from_secs(60), 1);
+        let counts = latency.counts();
+        assert_eq!((counts[0], counts[1], counts[14]), (1, 2, 1));
+    }
+}

@@ -1,0 +1,222 @@
+//! Amazon SNS: the only door to its SDK.
+//!
+//! ```text
+//! Intake -> Topic (queue per topic; per lane with FIFO) -> batch -> Door (one PublishBatch) -> policy
+//!              ^                                                                             |
+//!              +------------- put back, after a pause ---------------------------------------+
+//! ```
+//!
+//! One loop ([`dispatch`]) holds all state; calls run as tasks and come back with their messages.
+//! What goes into a call ([`batch`], [`queue`]), how long to wait ([`pause`]), how fast to be
+//! ([`rate`]) and what a failure means ([`policy`]) are pure. The SDK's own retries are off.
+
+mod arn;
+mod batch;
+mod dispatch;
+mod door;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod pause;
+mod policy;
+mod queue;
+mod rate;
+mod topic;
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use arn::TopicArn;
+pub use door::{MESSAGE_BYTES_DEFAULT, TopicFacts};
+
+use self::dispatch::Dispatcher;
+use self::door::Door;
+use self::policy::{Action, Failure};
+use super::{Class, Error, Health, Intake, OnRefusal, Settlement};
+use crate::aws;
+
+/// How to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// URL of a stand-in or a VPC endpoint; `None`: the service's own for the topic's region.
+    pub endpoint_url: Option<String>,
+    /// Deadlines of each call.
+    pub deadlines: aws::Deadlines,
+    /// Most calls in flight, at least 1.
+    pub in_flight_max: usize,
+    /// What happens after a message was refused for good.
+    pub on_refusal: OnRefusal,
+    /// Ceiling of the first pause after a failure that passes by itself.
+    pub retry_first: Duration,
+    /// Largest ceiling of such a pause.
+    pub retry_max: Duration,
+    /// Shortest pause while somebody has to mend something.
+    pub mend_min: Duration,
+    /// Longest such pause.
+    pub mend_max: Duration,
+    /// How long `run` may go on delivering after it was asked to stop.
+    pub grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint_url: None,
+            deadlines: aws::Deadlines::default(),
+            in_flight_max: 32,
+            on_refusal: OnRefusal::default(),
+            retry_first: Duration::from_millis(100),
+            retry_max: Duration::from_secs(10),
+            mend_min: Duration::from_secs(5),
+            mend_max: Duration::from_secs(30),
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A sink that publishes to SNS topics.
+#[derive(Debug)]
+pub struct Sns {
+    config: Config,
+    door: Door,
+    topics: Vec<(Arc<str>, TopicFacts)>,
+    health: Arc<Health>,
+}
+
+impl Sns {
+    /// Sets up the client and reads the attributes of `topics`. Messages may name other topics
+    /// later (a template): those are read when the first message comes.
+    ///
+    /// All topics must lie in one region, which is that of `shared`'s configuration if it has one.
+    ///
+    /// # Errors
+    ///
+    /// A topic that is none, is missing, denied, in another region, or can't be asked; each says
+    /// what to do.
+    pub async fn open(
+        config: Config,
+        shared: &aws::Shared,
+        topics: &[Arc<str>],
+    ) -> Result<Self, Error> {
+        let region = region_of(topics, shared.region())?;
+        let sdk =
+            shared.service(config.endpoint_url.as_deref(), region.as_deref(), config.deadlines);
+        let door = Door::new(&sdk);
+        let mut known = Vec::with_capacity(topics.len());
+        for arn in topics {
+            known.push((Arc::clone(arn), facts_at_start(&door, arn, &config).await?));
+        }
+        Ok(Self { config, door, topics: known, health: Health::new() })
+    }
+
+    /// What the topics that were named at start say of themselves.
+    pub fn topics(&self) -> &[(Arc<str>, TopicFacts)] {
+        &self.topics
+    }
+
+    /// Its numbers, for metrics and the verdict.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    /// Publishes until the intake has ended or `stop` says so; see the contract of
+    /// [`sink`](super).
+    pub async fn run(
+        self,
+        intake: Intake,
+        settlements: mpsc::Sender<Settlement>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let dispatcher = Dispatcher::new(self.config, self.door, self.topics, self.health);
+        Box::pin(dispatcher.run(intake, settlements, stop)).await
+    }
+}
+
+/// Attempts at a topic's attributes at start, if the failure is one that passes.
+const ASK_ATTEMPTS: u32 = 3;
+
+async fn facts_at_start(door: &Door, arn: &str, config: &Config) -> Result<TopicFacts, Error> {
+    let mut attempt = 1;
+    loop {
+        match door.facts(arn).await {
+            Ok(facts) => return Ok(facts),
+            Err(failure) if failure.action() == Action::Retry && attempt < ASK_ATTEMPTS => {
+                tracing::warn!(topic = arn, code = failure.code, "cannot read the topic yet");
+                tokio::time::sleep(config.retry_first * attempt).await;
+                attempt += 1;
+            }
+            Err(Failure { class, code, text }) => {
+                return Err(Error::Topic {
+                    arn: arn.to_owned(),
+                    class,
+                    code,
+                    text,
+                    mend: mend(class),
+                });
+            }
+        }
+    }
+}
+
+/// The one region of all topics.
+fn region_of(topics: &[Arc<str>], configured: Option<&str>) -> Result<Option<String>, Error> {
+    let mut region = configured.map(str::to_owned);
+    for arn in topics {
+        let parsed = TopicArn::parse(arn)?;
+        let expected = region.get_or_insert_with(|| parsed.region.to_owned());
+        if expected != parsed.region {
+            return Err(Error::OtherRegion {
+                arn: arn.to_string(),
+                found: parsed.region.to_owned(),
+                configured: expected.clone(),
+            });
+        }
+    }
+    Ok(region)
+}
+
+/// What to do about a topic that can't be read.
+fn mend(class: Class) -> &'static str {
+    match class {
+        Class::NotFound => "create the topic, or correct the ARN",
+        Class::Denied => {
+            "allow sns:GetTopicAttributes and sns:Publish on the topic (and kms:GenerateDataKey*, \
+             kms:Decrypt on its key, if it has one)"
+        }
+        Class::Credentials => {
+            "give credentials by environment, profile, web identity or instance role, and look at \
+             the clock"
+        }
+        Class::Refused | Class::TooLarge | Class::Unknown => "look at the ARN and the endpoint URL",
+        Class::Timeout | Class::Unreachable => "look at the endpoint URL, DNS and the network",
+        Class::Throttled | Class::ServerError => "try again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arns(texts: &[&str]) -> Vec<Arc<str>> {
+        texts.iter().map(|text| Arc::from(*text)).collect()
+    }
+
+    #[test]
+    fn the_region_comes_from_the_arn_unless_it_is_configured() {
+        let topics = arns(&["arn:aws:sns:eu-west-1:000000000000:a"]);
+        let region = region_of(&topics, None).expect("one region");
+        assert_eq!(region.as_deref(), Some("eu-west-1"));
+        let error = region_of(&topics, Some("us-east-1")).expect_err("another region");
+        assert!(error.to_string().contains("us-east-1 is configured"), "{error}");
+    }
+
+    #[test]
+    fn topics_of_two_regions_are_refused() {
+        let topics =
+            arns(&["arn:aws:sns:eu-west-1:000000000000:a", "arn:aws:sns:eu-west-2:000000000000:b"]);
+        assert!(matches!(region_of(&topics, None), Err(Error::OtherRegion { .. })));
+    }
+}

@@ -1,0 +1,230 @@
+//! How many messages a second: additive increase, multiplicative decrease. Pure, time comes in.
+//!
+//! SNS's quota counts messages per account and region, so others use it too and nobody tells how
+//! much is left. The rate is unlimited until the first throttling; then it is cut to a share of
+//! what was accepted in the last second, and rises again step by step. The step doubles with every
+//! quiet [`STEP_DOUBLING`], so that an old cut does not hold back a catch-up hours later.
+
+use std::time::{Duration, Instant};
+
+/// Share of the measured rate that is left after a cut.
+const CUT: f64 = 0.7;
+/// Cuts closer together than this count as one: all requests that were in flight fail together.
+const CUT_SPACING: Duration = Duration::from_millis(500);
+/// Lowest rate, messages a second: a full call a second must go on, or nobody would see the
+/// throttling end.
+const RATE_MIN: f64 = 10.0;
+/// Highest limit worth keeping, messages a second: above the largest quota (30,000).
+const RATE_MAX: f64 = 60_000.0;
+/// Least increase, messages a second per second.
+const STEP_MIN: f64 = 10.0;
+/// Increase in proportion to the limit at the last cut, per second.
+const STEP_SHARE: f64 = 0.05;
+/// Quiet time after which the step doubles.
+const STEP_DOUBLING: Duration = Duration::from_secs(10);
+/// Messages that may be sent at once: this much time's worth, and a full batch at least.
+const BURST: Duration = Duration::from_millis(100);
+/// See [`BURST`].
+const BURST_MIN: f64 = 10.0;
+/// Longest wait before asking again: the limit rises meanwhile.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long one measurement of the rate takes.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The shared rate of one account.
+#[derive(Debug)]
+pub(super) struct Rate {
+    limit: Option<Limit>,
+    window_started: Instant,
+    window_accepted: f64,
+    measured: f64,
+}
+
+#[derive(Debug)]
+struct Limit {
+    per_second: f64,
+    at_cut: f64,
+    cut_at: Instant,
+    tokens: f64,
+    updated: Instant,
+}
+
+impl Rate {
+    /// Unlimited.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { limit: None, window_started: now, window_accepted: 0.0, measured: 0.0 }
+    }
+
+    /// When the next call may start: `None` is now.
+    pub(super) fn wait_until(&mut self, now: Instant) -> Option<Instant> {
+        self.advance(now);
+        let limit = self.limit.as_ref()?;
+        if limit.tokens >= 0.0 {
+            return None;
+        }
+        let wait = Duration::from_secs_f64(-limit.tokens / limit.per_second);
+        Some(now + wait.clamp(Duration::from_millis(1), WAIT_MAX))
+    }
+
+    /// `messages` were sent. They may overdraw the tokens; the next call waits for it.
+    pub(super) fn sent(&mut self, now: Instant, messages: usize) {
+        self.advance(now);
+        if let Some(limit) = &mut self.limit {
+            limit.tokens -= count(messages);
+        }
+    }
+
+    /// The service took `messages`.
+    pub(super) fn accepted(&mut self, now: Instant, messages: usize) {
+        self.advance(now);
+        self.window_accepted += count(messages);
+    }
+
+    /// The service said that it was too fast.
+    pub(super) fn throttled(&mut self, now: Instant) {
+        self.advance(now);
+        if self.limit.as_ref().is_some_and(|limit| now < limit.cut_at + CUT_SPACING) {
+            return;
+        }
+        let elapsed = now.saturating_duration_since(self.window_started).max(BURST);
+        let current = self.window_accepted / elapsed.as_secs_f64();
+        let accepted = self.measured.max(current);
+        let from = self.limit.as_ref().map_or(accepted, |limit| limit.per_second.min(accepted));
+        let per_second = (from * CUT).clamp(RATE_MIN, RATE_MAX);
+        self.limit =
+            Some(Limit { per_second, at_cut: per_second, cut_at: now, tokens: 0.0, updated: now });
+    }
+
+    /// Messages a second that are allowed, whole ones; `None`: any number.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.limit.as_ref().map(|limit| Duration::from_secs_f64(limit.per_second).as_secs())
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.window_started);
+        if elapsed >= WINDOW {
+            self.measured = self.window_accepted / elapsed.as_secs_f64();
+            self.window_accepted = 0.0;
+            self.window_started = now;
+        }
+        let lifted = self.limit.as_mut().is_some_and(|limit| limit.advance(now));
+        if lifted {
+            self.limit = None;
+        }
+    }
+}
+
+impl Limit {
+    /// Fills tokens and raises the limit; whether it no longer matters.
+    fn advance(&mut self, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.updated).as_secs_f64();
+        self.updated = now;
+        let burst = (self.per_second * BURST.as_secs_f64()).max(BURST_MIN);
+        self.tokens = (self.tokens + seconds * self.per_second).min(burst);
+        let quiet = now.saturating_duration_since(self.cut_at).as_secs_f64();
+        let doublings = (quiet / STEP_DOUBLING.as_secs_f64()).min(20.0);
+        let step = (self.at_cut * STEP_SHARE).max(STEP_MIN) * doublings.exp2();
+        self.per_second += step * seconds;
+        self.per_second > RATE_MAX
+    }
+}
+
+fn count(messages: usize) -> f64 {
+    u32::try_from(messages).map_or(f64::MAX, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends as fast as `rate` allows against a far side that takes `quota` a second, for
+    /// `seconds`; what was accepted and how many calls of ten were throttled.
+    fn offered(rate: &mut Rate, start: Instant, quota: u32, seconds: u32) -> (u32, u32) {
+        let (mut accepted, mut throttled) = (0, 0);
+        let mut bucket = f64::from(quota);
+        let tick = Duration::from_millis(2);
+        for n in 0..seconds * 500 {
+            let now = start + tick * n;
+            bucket = (bucket + f64::from(quota) * tick.as_secs_f64()).min(f64::from(quota));
+            if rate.wait_until(now).is_some() {
+                continue;
+            }
+            rate.sent(now, 10);
+            if bucket >= 10.0 {
+                bucket -= 10.0;
+                rate.accepted(now, 10);
+                accepted += 10;
+            } else {
+                throttled += 1;
+                rate.throttled(now);
+            }
+        }
+        (accepted, throttled)
+    }
+
+    #[test]
+    fn without_throttling_there_is_no_limit() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        for n in 0..10_000 {
+            let now = start + Duration::from_micros(n);
+            assert_eq!(rate.wait_until(now), None);
+            rate.sent(now, 10);
+            rate.accepted(now, 10);
+        }
+        assert_eq!(rate.limit(), None);
+    }
+
+    #[test]
+    fn a_throttled_sender_settles_near_the_quota_with_few_refusals() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        let (_, at_first) = offered(&mut rate, start, 300, 10);
+        assert!(at_first < 200, "{at_first} calls throttled until the rate is found");
+        let (accepted, throttled) = offered(&mut rate, start + Duration::from_secs(10), 300, 60);
+        assert!(accepted > 300 * 60 * 7 / 10, "{accepted} messages accepted");
+        assert!(throttled < 60, "{throttled} calls throttled");
+    }
+
+    #[test]
+    fn cuts_of_one_burst_count_once() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        rate.accepted(start, 1000);
+        let now = start + Duration::from_millis(900);
+        rate.throttled(now);
+        let once = rate.limit();
+        rate.throttled(now + Duration::from_millis(1));
+        rate.throttled(now + Duration::from_millis(2));
+        assert!(rate.limit() >= once);
+        rate.throttled(now + CUT_SPACING + Duration::from_millis(1));
+        assert!(rate.limit() < once);
+    }
+
+    #[test]
+    fn it_recovers_faster_the_longer_it_is_quiet_and_ends_without_a_limit() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        rate.accepted(start, 300);
+        rate.throttled(start + Duration::from_secs(1));
+        let mut limits = Vec::new();
+        for second in 1..180 {
+            let wait = rate.wait_until(start + Duration::from_secs(second));
+            assert!(wait.is_none() || second < 2);
+            limits.push(rate.limit().unwrap_or(60_000));
+        }
+        assert!(limits.is_sorted(), "it only rises: {limits:?}");
+        assert!(limits[20] - limits[19] > limits[2] - limits[1]);
+        assert_eq!(rate.limit(), None, "in the end it is lifted");
+    }
+
+    #[test]
+    fn a_trickle_goes_on_however_often_it_is_throttled() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        for n in 0..1000 {
+            rate.throttled(start + CUT_SPACING * n);
+        }
+        assert!(rate.limit().is_some_and(|limit| limit >= 10));
+    }
+}

@@ -1,0 +1,417 @@
+//! What goes wrong between us and the server, and what follows from it.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::Refusal;
+use super::checksum::EventError;
+use crate::change::{GtidSet, MariaGtidSet, Position, Uuid};
+use crate::mysql::{self, HostPort, TlsError};
+
+/// What we were at when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Name lookup and TCP connect.
+    Connect,
+    /// The server's greeting.
+    Greeting,
+    /// The TLS handshake.
+    TlsHandshake,
+    /// User and password.
+    Login,
+    /// The statements that prepare the session, or ask for facts.
+    SetUp,
+    /// Registration as a replica.
+    Register,
+    /// From the request for the stream to its first event.
+    FirstEvent,
+    /// The stream.
+    Stream,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Greeting => "waiting for the server's greeting",
+            Self::TlsHandshake => "the TLS handshake",
+            Self::Login => "logging in",
+            Self::SetUp => "preparing the session",
+            Self::Register => "registering as a replica",
+            Self::FirstEvent => "waiting for the first event",
+            Self::Stream => "reading the stream",
+        })
+    }
+}
+
+/// A failure of the source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name has no address.
+    #[error("{host}: no such host: {source}")]
+    Resolve {
+        /// The server.
+        host: HostPort,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// No TCP connection: refused, unreachable.
+    #[error("{host}: can't connect: {source}")]
+    Connect {
+        /// The server.
+        host: HostPort,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A step took longer than its deadline.
+    #[error("{step} took longer than {} s", after.as_secs_f64())]
+    TimedOut {
+        /// Which.
+        step: Step,
+        /// Its deadline.
+        after: Duration,
+    },
+    /// No byte came for longer than the server's heartbeats allow.
+    #[error(
+        "the stream is silent: no byte for {} s, although the server promised a heartbeat each {} s",
+        after.as_secs_f64(), heartbeat.as_secs_f64()
+    )]
+    Silent {
+        /// The deadline.
+        after: Duration,
+        /// The agreed heartbeat period.
+        heartbeat: Duration,
+    },
+    /// The server closed the connection without a word: it was killed, restarted, or went offline.
+    #[error("the server closed the connection while {step}")]
+    Closed {
+        /// What we were at.
+        step: Step,
+    },
+    /// The connection broke.
+    #[error("the connection broke while {step}: {source}")]
+    Broken {
+        /// What we were at.
+        step: Step,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The TLS handshake failed: the certificate, or nothing in common.
+    #[error("{host}: TLS handshake failed: {source}")]
+    TlsHandshake {
+        /// The server.
+        host: HostPort,
+        /// What the TLS library says.
+        source: io::Error,
+    },
+    /// The server offers no TLS, but the configuration demands it.
+    #[error("{host}: the server offers no TLS, but the configuration demands it")]
+    TlsUnavailable {
+        /// The server.
+        host: HostPort,
+    },
+    /// Certificates or keys of the configuration are no good.
+    #[error(transparent)]
+    TlsFiles(#[from] TlsError),
+    /// The server asks for a login method that we do not speak.
+    #[error(
+        "the account uses the login method {plugin:?}; supported are caching_sha2_password, \
+         sha256_password and mysql_native_password"
+    )]
+    LoginMethod {
+        /// The server's name for it.
+        plugin: String,
+    },
+    /// The server said no.
+    #[error("{refusal} while {step}: {message} (error {code})")]
+    Refused {
+        /// What we were at.
+        step: Step,
+        /// What it means.
+        refusal: Refusal,
+        /// The server's number.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+    /// Bytes that are not MySQL's protocol.
+    #[error("not the MySQL protocol while {step}: found {found}, expected {expected}")]
+    Protocol {
+        /// What we were at.
+        step: Step,
+        /// What came.
+        found: String,
+        /// What should have come.
+        expected: &'static str,
+    },
+    /// An event arrived damaged.
+    #[error("damaged event from the server: {0}")]
+    Damaged(#[from] EventError),
+    /// A SQL session failed.
+    #[error(transparent)]
+    Sql(#[from] mysql::Error),
+    /// The start needs GTIDs, but the server has none of that kind.
+    #[error("{found}, but the start is {start}")]
+    StartMisfit {
+        /// What the server has.
+        found: String,
+        /// What was asked for.
+        start: &'static str,
+    },
+    /// The stored position is a file and offset of another server.
+    #[error(
+        "position {position} belongs to server {stored}, but this server is {found}; without GTIDs \
+         it means nothing here"
+    )]
+    OtherServer {
+        /// The position.
+        position: Position,
+        /// Server of the checkpoint.
+        stored: String,
+        /// This server.
+        found: String,
+    },
+    /// The server has purged transactions that we have not seen.
+    #[error("position lost: the server has purged transactions that were not delivered: {missing}")]
+    Purged {
+        /// What is missing, as text: GTIDs, or the file.
+        missing: String,
+    },
+    /// We have delivered transactions that the server does not have.
+    #[error(
+        "diverged: {extra} were delivered, but the server does not have them: a restored older \
+         backup, a lost tail after a crash, or another server"
+    )]
+    Diverged {
+        /// Those transactions.
+        extra: String,
+    },
+    /// Nothing in the binlogs is as old as the asked-for point in time.
+    #[error("the oldest binlog file starts at {oldest}, after the asked-for {asked}")]
+    TooOld {
+        /// Microseconds since 1970 UTC that were asked for.
+        asked: i64,
+        /// First event of the oldest file, microseconds since 1970 UTC.
+        oldest: i64,
+    },
+    /// Of a list of hosts none could be used.
+    #[error("none of {} hosts can be used: {}", failures.len(), join(failures))]
+    NoHost {
+        /// Each host with what is wrong with it.
+        failures: Vec<(HostPort, Error)>,
+    },
+    /// No host is configured.
+    #[error("no host with the number {index} is configured")]
+    HostUnknown {
+        /// Index into the list of hosts.
+        index: usize,
+    },
+}
+
+fn join(failures: &[(HostPort, Error)]) -> String {
+    let lines: Vec<_> = failures.iter().map(|(host, error)| format!("{host}: {error}")).collect();
+    lines.join("; ")
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Dial again, after a pause.
+    Retry,
+    /// This server will not do; try the next of the list, after a pause if there is none.
+    NextHost,
+    /// Stop, and tell the operator.
+    Halt(Halt),
+}
+
+/// Named states that end a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Halt {
+    /// What we still need is gone from the server.
+    PositionLost,
+    /// We have what the server has not.
+    Diverged,
+    /// The position is another server's.
+    OtherServer,
+    /// Another process took our place.
+    Fenced,
+    /// The account may not.
+    Denied,
+    /// Server or configuration do not fit.
+    Misconfigured,
+    /// The server's binlog is damaged.
+    Corrupt,
+}
+
+impl Halt {
+    /// Its name in logs, metrics and `/status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PositionLost => "position_lost",
+            Self::Diverged => "diverged",
+            Self::OtherServer => "other_server",
+            Self::Fenced => "fenced",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+impl Error {
+    /// The single place where failures become decisions. No wildcard arm.
+    pub fn recovery(&self) -> Recovery {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } => Recovery::NextHost,
+            Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
+                after_interruption(*step)
+            }
+            // A damaged event is asked for once more: if the server's file is damaged, the server
+            // itself says so then, or the caller sees the same failure at the same place.
+            Self::Silent { .. } | Self::Damaged(_) | Self::Protocol { .. } => Recovery::Retry,
+            Self::TlsHandshake { .. } => Recovery::NextHost,
+            Self::TlsUnavailable { .. }
+            | Self::TlsFiles(_)
+            | Self::LoginMethod { .. }
+            | Self::StartMisfit { .. }
+            | Self::TooOld { .. }
+            | Self::HostUnknown { .. } => Recovery::Halt(Halt::Misconfigured),
+            Self::Refused { refusal, .. } => after_refusal(*refusal),
+            Self::Sql(error) => after_sql(error),
+            Self::OtherServer { .. } => Recovery::Halt(Halt::OtherServer),
+            Self::Purged { .. } => Recovery::Halt(Halt::PositionLost),
+            Self::Diverged { .. } => Recovery::Halt(Halt::Diverged),
+            Self::NoHost { failures } => after_all(failures),
+        }
+    }
+
+    /// What the operator can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "check the host name and DNS",
+            Self::Connect { .. } => "check that the server runs, its port, and firewalls between",
+            Self::TimedOut { .. } | Self::Silent { .. } => {
+                "nothing if it passes: the connection is dialled again; else look whether the \
+                 server hangs or a firewall drops packets"
+            }
+            Self::Closed { .. } | Self::Broken { .. } => "nothing: the connection is dialled again",
+            Self::TlsHandshake { .. } => {
+                "check the authority file; certificates that MySQL made for itself carry no host \
+                 name: use verify-ca with the server's ca.pem; servers older than 5.7.28 may only \
+                 speak TLS 1.1, which is not supported"
+            }
+            Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
+            Self::TlsFiles(_) => "check the named file",
+            Self::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+            Self::Refused { refusal, .. } => refusal.remedy(),
+            Self::Protocol { .. } => "check that the port is MySQL's own, not its X protocol's",
+            Self::Damaged(_) => {
+                "if it stays: check memory and network; else the server's file is damaged"
+            }
+            Self::Sql(error) => match error {
+                mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
+                mysql::Error::Tls(_) => "check the named file",
+                mysql::Error::TimedOut { .. }
+                | mysql::Error::Connection { .. }
+                | mysql::Error::Abandoned
+                | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
+            },
+            Self::StartMisfit { .. } => "start from a position of the kind that the server has",
+            Self::OtherServer { .. } => {
+                "point to the server of the checkpoint, or use GTIDs, or reset with a new epoch"
+            }
+            Self::Purged { .. } => Refusal::Purged.remedy(),
+            Self::Diverged { .. } => Refusal::ReplicaAhead.remedy(),
+            Self::TooOld { .. } => "ask for a later time, or for `earliest`",
+            Self::NoHost { .. } => "see each host's reason",
+            Self::HostUnknown { .. } => "name at least one host",
+        }
+    }
+}
+
+/// Before the stream flows another host may do better; later the same one is first choice.
+fn after_interruption(step: Step) -> Recovery {
+    match step {
+        Step::Connect
+        | Step::Greeting
+        | Step::TlsHandshake
+        | Step::Login
+        | Step::SetUp
+        | Step::Register => Recovery::NextHost,
+        Step::FirstEvent | Step::Stream => Recovery::Retry,
+    }
+}
+
+fn after_refusal(refusal: Refusal) -> Recovery {
+    match refusal {
+        Refusal::Purged | Refusal::FileUnknown | Refusal::OffsetImpossible => {
+            Recovery::Halt(Halt::PositionLost)
+        }
+        Refusal::ReplicaAhead => Recovery::Halt(Halt::Diverged),
+        Refusal::Fenced => Recovery::Halt(Halt::Fenced),
+        Refusal::BinlogTruncated | Refusal::BinlogCorrupt | Refusal::EventTooLarge => {
+            Recovery::Halt(Halt::Corrupt)
+        }
+        Refusal::GtidModeOff | Refusal::BinlogOff | Refusal::ServerIdUnset => {
+            Recovery::Halt(Halt::Misconfigured)
+        }
+        Refusal::AccessDenied
+        | Refusal::PrivilegeMissing
+        | Refusal::AccountLocked
+        | Refusal::PasswordExpired
+        | Refusal::TlsDemanded
+        | Refusal::LoginMethod
+        | Refusal::HostNotAllowed => Recovery::Halt(Halt::Denied),
+        Refusal::HostBlocked
+        | Refusal::TooManyConnections
+        | Refusal::Offline
+        | Refusal::ShuttingDown => Recovery::NextHost,
+        Refusal::Killed | Refusal::DumpFailed | Refusal::Other => Recovery::Retry,
+    }
+}
+
+fn after_sql(error: &mysql::Error) -> Recovery {
+    match error {
+        mysql::Error::Server { code, message, .. } => after_refusal(Refusal::of(*code, message)),
+        mysql::Error::TimedOut { .. } | mysql::Error::Connection { .. } => Recovery::NextHost,
+        mysql::Error::Abandoned => Recovery::Retry,
+        mysql::Error::Tls(_) | mysql::Error::Unexpected { .. } => {
+            Recovery::Halt(Halt::Misconfigured)
+        }
+    }
+}
+
+/// Worth another round if any host may recover by itself; else what the first one says.
+fn after_all(failures: &[(HostPort, Error)]) -> Recovery {
+    let mut first = None;
+    for (_, failure) in failures {
+        match failure.recovery() {
+            Recovery::Retry | Recovery::NextHost => return Recovery::NextHost,
+            Recovery::Halt(halt) => first = first.or(Some(halt)),
+        }
+    }
+    Recovery::Halt(first.unwrap_or(Halt::Misconfigured))
+}
+
+/// Where the server's transactions and ours do not meet: the names for [`Error::Purged`] and
+/// [`Error::Diverged`].
+pub(super) fn quote_set(set: &GtidSet) -> String {
+    const CHARACTERS_MAX: usize = 300;
+    let text = set.to_string();
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((cut, _)) => {
+            let short = text.get(..cut).unwrap_or_default();
+            format!("{short}... ({} in all)", set.count())
+        }
+        None => text,
+    }
+}
+
+pub(super) fn quote_maria(set: &MariaGtidSet) -> String {
+    set.to_string()
+}
+
+pub(super) fn quote_uuid(uuid: Option<Uuid>) -> String {
+    uuid.map_or_else(|| "without a UUID".to_owned(), |uuid| uuid.to_string())
+}

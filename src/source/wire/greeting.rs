@@ -1,0 +1,140 @@
+//! The server's first packet, and its errors.
+
+use super::bytes::{Bytes, quote};
+use crate::source::{Error, Refusal, Step};
+
+/// A server's capabilities (`CLIENT_...` in the MySQL Internals Manual).
+pub(super) mod capability {
+    pub(in super::super) const LONG_PASSWORD: u32 = 1;
+    pub(in super::super) const LONG_FLAG: u32 = 4;
+    pub(in super::super) const PROTOCOL_41: u32 = 0x200;
+    pub(in super::super) const SSL: u32 = 0x800;
+    pub(in super::super) const TRANSACTIONS: u32 = 0x2000;
+    pub(in super::super) const SECURE_CONNECTION: u32 = 0x8000;
+    pub(in super::super) const PLUGIN_AUTH: u32 = 0x8_0000;
+    pub(in super::super) const CONNECT_ATTRS: u32 = 0x10_0000;
+}
+
+/// What the server says of itself before the login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// As the server prints it; MariaDB puts `5.5.5-` in front.
+    pub(crate) version: String,
+    /// Its number for this connection.
+    pub(crate) connection_id: u32,
+    /// Capability bits.
+    pub(super) capabilities: u32,
+    /// Random bytes to scramble the password with, 20.
+    pub(super) nonce: Vec<u8>,
+    /// Login method that it tries first.
+    pub(super) plugin: String,
+}
+
+/// An ERR packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    pub(crate) code: u16,
+    pub(crate) message: String,
+}
+
+impl ServerError {
+    /// Reads the packet behind its first byte, 0xff. The SQL state is left out; before the login
+    /// there is none.
+    pub(crate) fn parse(payload: &[u8]) -> Self {
+        let mut input = Bytes(payload);
+        let code = input.array().map_or(0, u16::from_le_bytes);
+        if input.0.first() == Some(&b'#') {
+            input.take(6);
+        }
+        Self { code, message: String::from_utf8_lossy(input.0).into_owned() }
+    }
+
+    /// The refusal in the source's words.
+    pub(crate) fn at(self, step: Step) -> Error {
+        let Self { code, message } = self;
+        Error::Refused { step, refusal: Refusal::of(code, &message), code, message }
+    }
+}
+
+impl Greeting {
+    /// Reads protocol version 10, which every server since 3.21 speaks.
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, String> {
+        Self::parse_v10(payload).ok_or_else(|| quote(payload))
+    }
+
+    fn parse_v10(payload: &[u8]) -> Option<Self> {
+        let mut input = Bytes(payload);
+        if input.byte()? != 10 {
+            return None;
+        }
+        let version = String::from_utf8_lossy(input.until_zero()).into_owned();
+        let connection_id = u32::from_le_bytes(input.array()?);
+        let mut nonce = input.take(8)?.to_vec();
+        input.take(1)?;
+        let low = u16::from_le_bytes(input.array()?);
+        // Default collation and status.
+        input.take(3)?;
+        let high = u16::from_le_bytes(input.array()?);
+        let capabilities = u32::from(high) << 16 | u32::from(low);
+        let nonce_bytes = usize::from(input.byte()?);
+        input.take(10)?;
+        let rest = nonce_bytes.saturating_sub(8).max(13).min(input.0.len());
+        nonce.extend_from_slice(input.take(rest)?);
+        while nonce.last() == Some(&0) && nonce.len() > 20 {
+            nonce.pop();
+        }
+        let plugin = String::from_utf8_lossy(input.until_zero()).into_owned();
+        Some(Self { version, connection_id, capabilities, nonce, plugin })
+    }
+
+    pub(super) fn has(&self, capability: u32) -> bool {
+        self.capabilities & capability != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Greeting, ServerError};
+
+    fn greeting() -> Vec<u8> {
+        [
+            &b"\x0a8.4.3\0\x07\0\0\0abcdefgh\0"[..],
+            &[0xff, 0xff, 0xff, 2, 0, 0xff, 0xdf, 21],
+            &[0; 10],
+            b"ijklmnopqrst\0caching_sha2_password\0",
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_greeting_is_read() {
+        let greeting = Greeting::parse(&greeting()).expect("a greeting");
+        assert_eq!(greeting.version, "8.4.3");
+        assert_eq!(greeting.connection_id, 7);
+        assert_eq!(greeting.nonce, b"abcdefghijklmnopqrst");
+        assert_eq!(greeting.plugin, "caching_sha2_password");
+        assert_eq!(greeting.capabilities, 0xdfff_ffff);
+    }
+
+    #[test]
+    fn errors_have_a_sql_state_or_not() {
+        let error = ServerError::parse(b"\x10\x04Too many connections");
+        assert_eq!((error.code, error.message.as_str()), (1040, "Too many connections"));
+        let error = ServerError::parse(b"\x15\x04#28000Access denied");
+        assert_eq!((error.code, error.message.as_str()), (1045, "Access denied"));
+        assert_eq!(ServerError::parse(b"").code, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_or_arbitrary_greeting_never_panics(
+            cut in 0_usize..90, bytes in proptest::collection::vec(any::<u8>(), 0..90),
+        ) {
+            let whole = greeting();
+            let _unjudged = Greeting::parse(&whole[..cut.min(whole.len())]);
+            let _unjudged = (Greeting::parse(&bytes), ServerError::parse(&bytes));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The HTTP server: `/metrics`, `/healthz`, `/readyz`, `/status`.
+//!
+//! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
+//! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
+//! streamer because the database is down.
+
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::{Loops, Metrics, Readiness, Status};
+
+/// Where it listens unless told otherwise: reachable from this machine only.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
+
+/// Connections at a time. A scraper, two probes and a few people fit many times over.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Header fields of one request.
+const HEADERS_MAX: usize = 64;
+
+/// Bytes of a request's head; hyper accepts no smaller bound.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// A request's head must have arrived within it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection ends after it, however busy: with the limit on connections this keeps slow or
+/// forgotten peers from locking others out for long.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Pause after a failed accept: usually all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes the document of `/status`.
+///
+/// Called for each request, on a thread of the runtime: it must answer from memory, at once.
+pub trait StatusSource: Send + Sync + 'static {
+    /// The status as of now.
+    fn status(&self) -> Status;
+}
+
+impl<F: Fn() -> Status + Send + Sync + 'static> StatusSource for F {
+    fn status(&self) -> Status {
+        self()
+    }
+}
+
+/// What the pages are made from.
+pub struct Pages {
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// For `/healthz`.
+    pub loops: Loops,
+    /// For `/readyz`.
+    pub readiness: Readiness,
+    /// For `/status`.
+    pub status: Box<dyn StatusSource>,
+}
+
+/// A server that listens.
+pub struct Http {
+    listener: TcpListener,
+    pages: Arc<Pages>,
+}
+
+impl Http {
+    /// Takes the address; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        info!(address = %listener.local_addr()?, "listening for HTTP");
+        Ok(Self { listener, pages: Arc::new(pages) })
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until told to stop; then ends once the answers under way are out.
+    pub async fn run(self, stop: CancellationToken) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections = TaskTracker::new();
+        loop {
+            tokio::select! {
+                biased;
+
+                // 1. A request to stop outranks new work.
+                () = stop.cancelled() => break,
+                // 2. A connection, once there is room for it.
+                accepted = self.accept(&room) => {
+                    let Some((stream, permit)) = accepted else { continue };
+                    let (pages, stop) = (Arc::clone(&self.pages), stop.clone());
+                    connections.spawn(async move {
+                        serve(stream, pages, stop).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn accept(
+        &self,
+        room: &Arc<Semaphore>,
+    ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+        // The semaphore is never closed.
+        let permit = Arc::clone(room).acquire_owned().await.ok()?;
+        match self.listener.accept().await {
+            Ok((stream, _)) => Some((stream, permit)),
+            Err(error) => {
+                warn!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, pages: Arc<Pages>, stop: CancellationToken) {
+    let service = service_fn(move |request| {
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, &pages)) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            // What does not end by then is a peer that does not read.
+            tokio::time::timeout(HEAD_TIMEOUT, connection).await.unwrap_or(Ok(()))
+        }
+        ended = tokio::time::timeout(CONNECTION_TIMEOUT, connection.as_mut()) => ended.unwrap_or(Ok(())),
+    };
+    if let Err(error) = ended {
+        debug!(%error, "an HTTP connection ended early");
+    }
+}

@@ -1,0 +1,85 @@
+//! Which path answers what.
+
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::Pages;
+
+/// The text that `/` shows: what else there is.
+const INDEX: &str = "binpulse\n\n\
+    /metrics  Prometheus metrics\n\
+    /healthz  whether the program's own loops turn (never the database's state)\n\
+    /readyz   whether stream and sink are up\n\
+    /status   everything at once, JSON\n";
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Answer = Response<Full<Bytes>>;
+
+/// Answers one request. Bodies are not read: none of the paths takes one.
+pub(super) fn answer<B>(request: &Request<B>, pages: &Pages) -> Answer {
+    let page: fn(&Pages) -> Answer = match request.uri().path() {
+        "/" => |_| plain(StatusCode::OK, TEXT, INDEX),
+        "/metrics" => metrics,
+        "/healthz" => health,
+        "/readyz" => readiness,
+        "/status" => status,
+        // A path that does not exist is not found by any method.
+        _ => return plain(StatusCode::NOT_FOUND, TEXT, "not found; see / for what there is\n"),
+    };
+    // hyper itself leaves out the body of an answer to HEAD.
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return page(pages);
+    }
+    let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+    refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refusal
+}
+
+fn metrics(pages: &Pages) -> Answer {
+    match pages.metrics.text() {
+        Ok(text) => plain(StatusCode::OK, METRICS, text),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n")),
+    }
+}
+
+fn health(pages: &Pages) -> Answer {
+    verdict(pages.loops.stuck(Instant::now()).iter().map(ToString::to_string))
+}
+
+fn readiness(pages: &Pages) -> Answer {
+    verdict(pages.readiness.missing().into_iter().map(str::to_owned))
+}
+
+fn status(pages: &Pages) -> Answer {
+    match serde_json::to_vec_pretty(&pages.status.status()) {
+        Ok(document) => plain(StatusCode::OK, JSON, document),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),
+    }
+}
+
+/// `ok`, or 503 and a line for each complaint.
+fn verdict(complaints: impl Iterator<Item = String>) -> Answer {
+    let lines: String = complaints.map(|complaint| complaint + "\n").collect();
+    if lines.is_empty() {
+        plain(StatusCode::OK, TEXT, "ok\n")
+    } else {
+        plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+    }
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

@@ -1,0 +1,160 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{Http, Pages};
+use crate::telemetry::metrics::tests::metrics;
+use crate::telemetry::{Loops, Readiness, Status};
+
+struct Server {
+    address: std::net::SocketAddr,
+    readiness: Readiness,
+    loops: Loops,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn server() -> Server {
+    let (loops, readiness) = (Loops::default(), Readiness::default());
+    let pages = Pages {
+        metrics: Arc::new(metrics()),
+        loops: loops.clone(),
+        readiness: readiness.clone(),
+        status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
+    };
+    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let address = http.local_addr().expect("bound");
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(http.run(stop.clone()));
+    Server { address, readiness, loops, stop, task }
+}
+
+impl Server {
+    /// Sends raw bytes and reads until the server closes.
+    async fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(request).await.expect("it reads");
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        match tokio::time::timeout(Duration::from_secs(20), read).await.expect("it closes") {
+            Ok(_) => {}
+            // It closed while bytes of ours were unread; what it said before counts.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        String::from_utf8(answer).expect("text")
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> String {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        self.exchange(request.as_bytes()).await
+    }
+}
+
+fn code(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+#[tokio::test]
+async fn each_path_answers_with_its_type() {
+    let server = server().await;
+    let metrics = server.ask("GET", "/metrics").await;
+    assert_eq!(code(&metrics), "200");
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(body(&metrics).contains("\nbinpulse_build_info{version="));
+
+    let status = server.ask("GET", "/status?pretty").await;
+    assert!(status.contains("content-type: application/json\r\n"));
+    let document: serde_json::Value = serde_json::from_str(body(&status)).expect("JSON");
+    assert_eq!(document["state"], "running");
+
+    assert!(body(&server.ask("GET", "/").await).contains("/healthz"));
+    let head = server.ask("HEAD", "/metrics").await;
+    assert_eq!((code(&head), body(&head)), ("200", ""));
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_are_told_apart() {
+    let server = server().await;
+    for path in ["/metric", "/metrics/", "//status", "/../status", "/%2e"] {
+        assert_eq!(code(&server.ask("GET", path).await), "404", "{path}");
+    }
+    assert_eq!(code(&server.ask("POST", "/nowhere").await), "404");
+    for method in ["POST", "DELETE", "OPTIONS", "BREW"] {
+        let answer = server.ask(method, "/status").await;
+        assert_eq!(code(&answer), "405", "{method}");
+        assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_about_loops_and_readiness_about_stream_and_sink() {
+    let server = server().await;
+    assert_eq!(body(&server.ask("GET", "/healthz").await), "ok\n");
+    let ready = server.ask("GET", "/readyz").await;
+    assert_eq!(code(&ready), "503");
+    assert_eq!(body(&ready), "the stream is not up\nthe sink is not up\n");
+
+    server.readiness.stream(true);
+    server.readiness.sink(true);
+    assert_eq!(code(&server.ask("GET", "/readyz").await), "200");
+
+    let _stuck = server.loops.register("reader", Duration::ZERO);
+    let mut health = server.ask("GET", "/healthz").await;
+    while code(&health) == "200" {
+        // The registry counts whole milliseconds.
+        health = server.ask("GET", "/healthz").await;
+    }
+    assert!(body(&health).starts_with("loop `reader` has not turned"), "{health}");
+}
+
+#[tokio::test]
+async fn hostile_requests_end_in_an_error_and_the_server_lives_on() {
+    let server = server().await;
+    let many = "X: y\r\n".repeat(200);
+    let long = "a".repeat(100_000);
+    for (request, expected) in [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), "400"),
+        (b"GET / HTTP/9.9\r\n\r\n".to_vec(), ""),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n").into_bytes(), "431"),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n").into_bytes(), "4"),
+        (format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n").into_bytes(), "4"),
+        (b"POST /status HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(), "400"),
+    ] {
+        let answer = server.exchange(&request).await;
+        assert!(code(&answer).starts_with(expected), "{expected}: {answer}");
+    }
+    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
+}
+
+#[tokio::test]
+async fn silent_peers_are_dropped_and_cannot_lock_others_out() {
+    let server = server().await;
+    // More connections than may be open, none of which says a word.
+    let mut silent = Vec::new();
+    for _ in 0..super::CONNECTIONS_MAX + 6 {
+        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
+    }
+    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn stopping_ends_open_connections() {
+    let server = server().await;
+    let mut idle = TcpStream::connect(server.address).await.expect("it listens");
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.expect("an answer");
+    server.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), server.task)
+        .await
+        .expect("within its time")
+        .expect("without a panic");
+}

@@ -1,0 +1,32 @@
+//! Whether work can flow: all that `/readyz` looks at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Two switches that the pipeline turns. Cloning shares them. Both are off at first.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    stream: Arc<AtomicBool>,
+    sink: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// The replica connection is established, or not.
+    pub fn stream(&self, up: bool) {
+        self.stream.store(up, Ordering::Relaxed);
+    }
+
+    /// The sink accepts messages, or not.
+    pub fn sink(&self, up: bool) {
+        self.sink.store(up, Ordering::Relaxed);
+    }
+
+    /// What is missing, in words; nothing when ready.
+    pub fn missing(&self) -> Vec<&'static str> {
+        [(&self.stream, "the stream is not up"), (&self.sink, "the sink is not up")]
+            .into_iter()
+            .filter(|(switch, _)| !switch.load(Ordering::Relaxed))
+            .map(|(_, words)| words)
+            .collect()
+    }
+}

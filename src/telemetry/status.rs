@@ -1,0 +1,147 @@
+//! The document that `/status` shows. Field names are an interface.
+
+use serde::Serialize;
+
+/// Everything that a person, or `binpulse status`, wants to know at once.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Status {
+    /// Name of the stream.
+    pub stream: String,
+    /// Version of binpulse.
+    pub version: String,
+    /// One word: `starting`, `running`, `reconnecting`, `stopping`, `halted` and others to come.
+    pub state: String,
+    /// Seconds in this state.
+    pub state_age_seconds: f64,
+    /// Seconds since the process started.
+    pub uptime_seconds: f64,
+    /// Present when the stream has halted.
+    pub halted: Option<Halted>,
+    /// The server that is read.
+    pub source: Source,
+    /// How far it has got.
+    pub progress: Progress,
+    /// The last heartbeat.
+    pub heartbeat: Probe,
+    /// The last canary.
+    pub canary: Probe,
+    /// Canaries that came back, by consumer.
+    pub consumers: Vec<Consumer>,
+    /// The far side.
+    pub sink: Sink,
+    /// The durable place to resume from.
+    pub checkpoint: Checkpoint,
+    /// The configuration that is in force, without secrets.
+    pub config: serde_json::Value,
+}
+
+/// Why the stream stands, and what to do.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
+pub struct Halted {
+    /// One word for programs.
+    pub reason: String,
+    /// What happened, for people.
+    pub message: String,
+    /// What mends it.
+    pub mend: String,
+}
+
+/// The server that is read.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
+pub struct Source {
+    /// Address of the connection.
+    pub host: String,
+    /// `server_uuid`.
+    pub server_uuid: String,
+    /// `server_id`.
+    pub server_id: u32,
+    /// Version as the server prints it.
+    pub version: String,
+    /// `mysql` or `mariadb`.
+    pub flavor: String,
+    /// Whether the replica connection is established.
+    pub connected: bool,
+}
+
+/// How far the stream has got.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Progress {
+    /// End of the last transaction read, `file:offset`.
+    pub read: String,
+    /// Everything before it is delivered, `file:offset`.
+    pub delivered: String,
+    /// GTIDs that are delivered; empty without GTIDs.
+    pub gtid_set: String,
+    /// Commit time of the newest transaction read, seconds ago by the two servers' clocks.
+    pub lag_seconds: Option<f64>,
+    /// Lanes that have carried a row.
+    pub lanes: u64,
+    /// Rows published since the start of the process.
+    pub changes_published: u64,
+    /// Messages published since the start of the process.
+    pub messages_published: u64,
+}
+
+/// A heartbeat's or a canary's last round trip.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Probe {
+    /// Number of the last that was written.
+    pub written: Option<u64>,
+    /// Seconds since it was written.
+    pub written_age_seconds: Option<f64>,
+    /// Number of the last that was seen on the stream.
+    pub seen: Option<u64>,
+    /// Seconds since that was written.
+    pub seen_age_seconds: Option<f64>,
+    /// Its round trip, from the begin of the write to the sight on the stream, seconds.
+    pub roundtrip_seconds: Option<f64>,
+    /// How the last write went: `ok`, or the reason why not.
+    pub last_result: String,
+}
+
+/// What one consumer echoed.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// Number of the last canary that came back whole.
+    pub last: Option<u64>,
+    /// Seconds since then.
+    pub last_age_seconds: Option<f64>,
+    /// Its round trip, seconds.
+    pub roundtrip_seconds: Option<f64>,
+    /// Canaries that did not come back in time, since the start of the process.
+    pub lost: u64,
+}
+
+/// The sink's health.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Sink {
+    /// What it is: `sns`, `stdout`, `null`.
+    pub kind: String,
+    /// Whether it accepts messages.
+    pub up: bool,
+    /// Seconds since it last accepted one.
+    pub last_accept_age_seconds: Option<f64>,
+    /// Age of the oldest message that is not accepted yet, seconds.
+    pub oldest_pending_age_seconds: Option<f64>,
+    /// Bytes waiting.
+    pub queue_bytes: u64,
+    /// Bytes that may wait.
+    pub queue_capacity_bytes: u64,
+    /// The last error's words, if there was one.
+    pub last_error: Option<String>,
+}
+
+/// The saved checkpoint.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Checkpoint {
+    /// Where it is kept: a path, or a table.
+    pub place: String,
+    /// Seconds since it was saved.
+    pub age_seconds: Option<f64>,
+    /// Attempts that failed since.
+    pub failures: u32,
+    /// Row numbers' epoch.
+    pub epoch: u64,
+}

@@ -12,6 +12,7 @@ pub mod http;
 mod installed;
 mod mysqld;
 mod process;
+pub mod roles;
 mod sample;
 mod source;
 mod standin;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::roles::{ECHO, TOPIC};
 use super::sample::Sample;
 use super::{
     Aws, Command, Consumer, Error, Installed, Mysqld, Options, Standin, Streamer, Tally, Workload,
@@ -163,9 +164,9 @@ impl Story {
         prepare(&mysqld, binary).await?;
 
         let aws = Aws::at(&standin.url());
-        let topic = aws.create_topic("binpulse-demo").await?;
-        let queue = aws.subscribe_queue(&topic, "binpulse-demo", &[]).await?;
-        let echo = aws.subscribe_queue(&topic, "binpulse-demo-echo", &["canary"]).await?;
+        let topic = aws.create_topic(TOPIC).await?;
+        let queue = aws.subscribe_queue(&topic, TOPIC, &[]).await?;
+        let echo = aws.subscribe_queue(&topic, ECHO, &["canary"]).await?;
 
         let mut streamer = Streamer::start(command(binary, &mysqld, &standin, &topic, &echo))?;
         streamer.until_ready(READY_DEADLINE).await?;

@@ -8,6 +8,7 @@ mod support;
 
 mod bed;
 mod delivery;
+mod demo;
 mod faults;
 mod processes;
 mod resume;
@@ -15,10 +16,16 @@ mod servers;
 mod suite;
 
 fn main() -> std::process::ExitCode {
-    let tests: Vec<_> =
-        [processes::tests(), servers::tests(), faults::tests(), delivery::tests(), resume::tests()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let tests: Vec<_> = [
+        processes::tests(),
+        servers::tests(),
+        faults::tests(),
+        delivery::tests(),
+        resume::tests(),
+        demo::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     suite::run(&tests).exit_code()
 }

@@ -97,6 +97,13 @@ impl Aws {
         Ok(queue_url)
     }
 
+    /// URL of a queue that is there.
+    pub async fn queue_url(&self, name: &str) -> Result<String, Error> {
+        let request = self.sqs.get_queue_url().queue_name(name);
+        let answer = request.send().await.map_err(failed("sqs:GetQueueUrl"))?;
+        Ok(answer.queue_url.unwrap_or_default())
+    }
+
     async fn queue_arn(&self, queue_url: &str) -> Result<String, Error> {
         let answer = self
             .sqs

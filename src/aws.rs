@@ -11,7 +11,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_smithy_http_client::Builder as HttpClient;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -61,11 +62,7 @@ impl Shared {
     /// Sets up region and credential chain. Credentials are looked up by the first request, so
     /// missing ones show there and not here.
     pub async fn load(config: &Config) -> Self {
-        let http = HttpClient::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .pool_idle_timeout(POOL_IDLE)
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let mut loader = loader();
         if let Some(region) = &config.region {
             loader = loader.region(Region::new(region.clone()));
         }
@@ -73,6 +70,14 @@ impl Shared {
             loader = loader.profile_name(profile);
         }
         Self { sdk: loader.load().await }
+    }
+
+    /// For a stand-in that does not check signatures: fixed, meaningless credentials, so that
+    /// nobody's real ones are looked for or sent.
+    pub async fn stand_in(region: &str) -> Self {
+        let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
+        let region = Region::new(region.to_owned());
+        Self { sdk: loader().region(region).credentials_provider(credentials).load().await }
     }
 
     /// The region in force, if any was configured or found.
@@ -110,4 +115,12 @@ impl Shared {
         }
         builder.build()
     }
+}
+
+fn loader() -> ConfigLoader {
+    let http = HttpClient::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .pool_idle_timeout(POOL_IDLE)
+        .build_https();
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
 }

@@ -27,7 +27,7 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let limit = self.first.saturating_mul(1 << doublings).min(self.ceiling);
         let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-        let drawn = u128::from(random) * u128::from(limit_us) >> 64;
+        let drawn = (u128::from(random) * u128::from(limit_us)) >> 64;
         Duration::from_micros(u64::try_from(drawn).unwrap_or(limit_us))
     }
 

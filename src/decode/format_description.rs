@@ -75,7 +75,8 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
                 });
             }
         };
-        if checksum && verify {
+        // It carries a checksum of its own even where it says that the others have none.
+        if verify && *algorithm != 255 {
             checksum::verify_format_description(event)?;
         }
     }

@@ -10,6 +10,8 @@ use super::xa::Xid;
 /// The parts of a query event, as ranges of its body.
 #[derive(Debug, Clone)]
 pub(super) struct Query {
+    /// Status variables of the session.
+    variables: Range<usize>,
     /// The selected database.
     pub(super) database: Range<usize>,
     /// The statement.
@@ -28,11 +30,35 @@ pub(super) fn parse(body: &[u8], format: &Format) -> Result<Query, Fault> {
     bytes.u16("error code")?;
     let variables = usize::from(bytes.u16("length of the status variables")?);
     bytes.take(format.query_header.saturating_sub(FIXED), "query header")?;
-    bytes.take(variables, "status variables")?;
+    let variables = bytes.at()..bytes.at() + variables;
+    bytes.take(variables.len(), "status variables")?;
     let start = bytes.at();
     bytes.take(database, "database's name")?;
     bytes.u8("end of the database's name")?;
-    Ok(Query { database: start..start + database, statement: bytes.at()..body.len() })
+    Ok(Query { variables, database: start..start + database, statement: bytes.at()..body.len() })
+}
+
+/// Collation of the client's character set, in which the statement is written. `None` if the event
+/// does not tell.
+pub(super) fn client_collation(body: &[u8], query: &Query) -> Option<u16> {
+    // Codes of status variables (`Query_event::Query_event_status_vars` in the server's sources), as
+    // far as they can stand in front of the one that is asked for.
+    let mut bytes = Bytes::new(body.get(query.variables.clone())?);
+    loop {
+        let length = match bytes.u8("status variable").ok()? {
+            // Session flags; auto-increment step and offset.
+            0 | 3 => 4,
+            // SQL mode.
+            1 => 8,
+            // Catalogue, with its length in front and a zero behind.
+            2 => usize::from(bytes.u8("status variable").ok()?) + 1,
+            // Catalogue without the zero.
+            6 => usize::from(bytes.u8("status variable").ok()?),
+            4 => return bytes.u16("client's collation").ok(),
+            _ => return None,
+        };
+        bytes.take(length, "status variable").ok()?;
+    }
 }
 
 /// What a statement means for the transaction that it is in.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -36,6 +36,11 @@ pub struct Options {
     pub binlog: bool,
     /// Whether MySQL runs with `gtid_mode=ON`; MariaDB always has GTIDs.
     pub gtid: bool,
+    /// Whether the binary log names columns and more, where the version can; its default is not to.
+    pub full_metadata: bool,
+    /// Whether it makes TLS keys of its own, which takes a moment; else all servers of a version share
+    /// theirs.
+    pub own_keys: bool,
     /// Whether each commit reaches the disk; tests are faster without.
     pub durable: bool,
     /// Replication id; `None`: one that no other server of this process has.
@@ -46,7 +51,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { binlog: true, gtid: true, durable: false, server_id: None, extra: Vec::new() }
+        Self {
+            binlog: true,
+            gtid: true,
+            full_metadata: true,
+            own_keys: false,
+            durable: false,
+            server_id: None,
+            extra: Vec::new(),
+        }
     }
 }
 
@@ -68,7 +81,11 @@ impl Mysqld {
         let mut options = options;
         options.server_id.get_or_insert_with(|| SERVER_ID.fetch_add(1, Ordering::Relaxed));
         let folder = Folder::create()?;
-        provide(server, &folder.path().join("data")).await?;
+        let data = folder.path().join("data");
+        provide(server, &data).await?;
+        if options.own_keys {
+            remove_keys(&data)?;
+        }
         let (process, port) = spawn(server, &options, &folder, None).await?;
         Ok(Self { process, folder, server: server.clone(), options, port })
     }
@@ -141,6 +158,17 @@ impl Mysqld {
     pub fn thaw(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::Cont)
     }
+}
+
+/// Without them, a server makes new ones when it starts.
+fn remove_keys(data: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(data).map_err(Error::file(data))? {
+        let path = entry.map_err(Error::file(data))?.path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            std::fs::remove_file(&path).map_err(Error::file(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// A session of `root` on a private server.
@@ -255,7 +283,7 @@ fn binlog_options(server: &Server, options: &Options) -> Vec<String> {
         "--log-bin=binlog".to_owned(),
         "--binlog-format=ROW".to_owned(),
     ];
-    if server.is_mysql(8, 0) || server.is_mariadb(10, 5) {
+    if options.full_metadata && (server.is_mysql(8, 0) || server.is_mariadb(10, 5)) {
         chosen.push("--binlog-row-metadata=FULL".to_owned());
     }
     if server.flavor == Flavor::Mysql && !server.is_mysql(8, 0) {

@@ -50,12 +50,17 @@ impl Default for RowOptions {
     }
 }
 
-/// What a row costs in a message besides its images, bytes: tags, lengths, numbers.
-const ROW_OVERHEAD_BYTES: usize = 20;
-/// What a transaction costs in a message, bytes: GTID, times, offset.
-const TRANSACTION_OVERHEAD_BYTES: usize = 72;
-/// What a message costs besides rows, transactions and schema, bytes: source, lane, times.
+/// What a row costs in a message besides its images, about, bytes: tags, lengths, numbers.
+const ROW_OVERHEAD_BYTES: usize = 12;
+/// What a transaction costs in a message, about, bytes: GTID, times, offset.
+const TRANSACTION_OVERHEAD_BYTES: usize = 64;
+/// What a message costs besides rows, transactions and schema, about, bytes: source, lane, times.
 const HEADER_BYTES: usize = 192;
+
+/// What a new message may reserve because its predecessor needed it: thousands of batches can be open
+/// at once, most of them for a row or two.
+const RESERVED_BYTES_MAX: usize = 8 << 10;
+const RESERVED_ROWS_MAX: usize = 64;
 
 /// Rows of one table and lane, encoded as they come, not yet a message. A row costs no allocation in
 /// steady state: buffers grow to the size of a message and are handed on as a whole.
@@ -79,8 +84,8 @@ impl Batch {
     /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
     pub fn push(&mut self, unit: u64, transaction: &Transaction, change: &Change<'_>) {
         if self.rows.marks.is_empty() && self.rows.images.capacity() == 0 {
-            self.rows.images.reserve(self.images_bytes);
-            self.rows.marks.reserve(self.marks);
+            self.rows.images.reserve(self.images_bytes.min(RESERVED_BYTES_MAX));
+            self.rows.marks.reserve(self.marks.min(RESERVED_ROWS_MAX));
         }
         let transaction = self.rows.transaction(unit, transaction);
         let before_bytes = change.before.map(|before| self.put_before(change, &before));
@@ -105,11 +110,12 @@ impl Batch {
                     }
                 })
             }
-            (BeforeImage::Key, _, _) if self.schema.has_key() => {
-                self.put_image(before, |schema, ordinal, cell| {
+            (BeforeImage::Key, _, _) if self.schema.has_key() => self.put_image(
+                before,
+                |schema, ordinal, cell| {
                     if schema.is_key(ordinal) { cell } else { Cell::Absent }
-                })
-            }
+                },
+            ),
             _ => {
                 self.put_image(before, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
             }

@@ -81,6 +81,8 @@ impl Framer {
 
 impl std::fmt::Debug for Framer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Framer").field("compresses", &self.compressor.is_some()).finish()
+        f.debug_struct("Framer")
+            .field("compresses", &self.compressor.is_some())
+            .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,13 @@ mod schema;
 mod seal;
 mod shrink;
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "numbers in tests are small, and what a test does not expect is one case"
+)]
 pub(crate) mod testing;
 
 pub use attributes::NONE;

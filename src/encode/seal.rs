@@ -135,11 +135,11 @@ impl Sealer {
         while let Some(draft) = pending.pop() {
             let sealed = (draft.len_bytes() <= CONTENT_BYTES_MAX)
                 .then(|| self.seal(&draft, origin, destination));
-            if let Some(message) = sealed {
-                if message.billed_bytes() <= destination.message_bytes_max {
-                    out.push(Sealed::Message(message));
-                    continue;
-                }
+            if let Some(message) = sealed
+                && message.billed_bytes() <= destination.message_bytes_max
+            {
+                out.push(Sealed::Message(message));
+                continue;
             }
             match draft.split() {
                 Ok((first, second)) => pending.extend([second, first]),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::change::{
-    Area, BytesKind, Change, Column, Gtid, Image, LogicalType, MariaGtid, Op, Position, Slot, Table,
-    Tag, Transaction, TransactionId, Uuid,
+    Area, BytesKind, Change, Column, Gtid, Image, LogicalType, MariaGtid, Op, Position, Slot,
+    Table, Tag, Transaction, TransactionId, Uuid,
 };
 
 /// A cell that owns its bytes.
@@ -138,10 +138,12 @@ pub(crate) fn transaction(number: u64) -> Transaction {
 
 pub(crate) fn any_transaction() -> impl Strategy<Value = Transaction> {
     let id = prop_oneof![
-        (any::<[u8; 16]>(), "([a-z][a-z0-9_]{0,31})?", 1..u64::MAX / 2).prop_map(|(uuid, tag, n)| {
-            let tag = Tag::new(tag.as_bytes()).expect("a tag");
-            TransactionId::Gtid(Gtid { source: Uuid(uuid), tag, sequence: n })
-        }),
+        (any::<[u8; 16]>(), "([a-z][a-z0-9_]{0,31})?", 1..u64::MAX / 2).prop_map(
+            |(uuid, tag, n)| {
+                let tag = Tag::new(tag.as_bytes()).expect("a tag");
+                TransactionId::Gtid(Gtid { source: Uuid(uuid), tag, sequence: n })
+            }
+        ),
         (any::<u32>(), any::<u32>(), any::<u64>()).prop_map(|(domain, server, sequence)| {
             TransactionId::Maria(MariaGtid { domain, server, sequence })
         }),
@@ -191,7 +193,8 @@ pub(crate) fn any_cell() -> impl Strategy<Value = Owned> {
 fn any_json() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|value| value.to_string()),
-        any::<String>().prop_map(|text| serde_json::json!({"a": [text, null, {"b": "}],\\\""}]}))
+        any::<String>()
+            .prop_map(|text| serde_json::json!({"a": [text, null, {"b": "}],\\\""}]}))
             .prop_map(|value| value.to_string()),
     ]
 }

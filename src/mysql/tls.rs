@@ -187,10 +187,9 @@ impl TlsConfig {
     fn store(&self, roots: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
         let mut store = RootCertStore::empty();
         for root in roots {
-            match store.add(root.clone()) {
-                Ok(()) => {}
-                Err(error) if self.ca_file.is_some() => return Err(error.into()),
-                Err(_) => {}
+            let added = store.add(root.clone());
+            if self.ca_file.is_some() {
+                added?;
             }
         }
         if store.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(store) }

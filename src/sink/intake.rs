@@ -131,6 +131,12 @@ impl Intake {
         self.receiver.recv().await
     }
 
+    /// Waits for a message, then takes up to `most` that are there; how many. 0: there will be no
+    /// more.
+    pub async fn recv_many(&mut self, into: &mut Vec<Ticket>, most: usize) -> usize {
+        self.receiver.recv_many(into, most).await
+    }
+
     /// The next message if there is one now.
     pub fn try_recv(&mut self) -> Option<Ticket> {
         self.receiver.try_recv().ok()

@@ -352,8 +352,8 @@ mod tests {
     fn several_files_on_one_input_are_read_one_after_the_other() {
         let one = file(&[vec![1; 10]]);
         let two = [one.clone(), one.clone()].concat();
-        let once = read(one.as_slice()).expect("one file");
-        assert_eq!(read(two.as_slice()).expect("two files"), [once.clone(), once].concat());
+        let events = read(one.as_slice()).expect("one file");
+        assert_eq!(read(two.as_slice()).expect("two files"), [events.clone(), events].concat());
     }
 
     #[test]

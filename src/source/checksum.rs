@@ -52,6 +52,12 @@ pub enum EventError {
         /// The CRC32 of the bytes.
         computed: u32,
     },
+    /// The file was written by a server that is too old, or its description is damaged.
+    #[error("written by version {version:?}, expected MySQL 5.6.1, MariaDB 5.3 or newer")]
+    Writer {
+        /// As the description has it.
+        version: String,
+    },
     /// The format description names an algorithm that we do not know.
     #[error("checksum algorithm {found}, expected 0 (none) or 1 (CRC32)")]
     Algorithm {
@@ -101,21 +107,19 @@ impl Checksum {
         let bare = event.len().saturating_sub(CHECKSUM_BYTES);
         if event_type == FORMAT_DESCRIPTION {
             self.algorithm = described_algorithm(event)?;
-            // A server that knows checksums sums up this event also when it does for no other; an
-            // older one has no room for them.
-            return match self.algorithm {
-                Algorithm::Crc32 => self.compare(event, event_type).map(|()| bare),
-                Algorithm::None if checksum_aware(event) => Ok(bare),
-                Algorithm::None | Algorithm::Unknown => Ok(event.len()),
-            };
+            // This event is summed up also where the others are not. A sender that changed it for a
+            // stream without checksums leaves the old sum.
+            if self.algorithm == Algorithm::Crc32 || !is_artificial(event) {
+                self.compare(event, event_type)?;
+            }
+            return Ok(bare);
         }
         match self.algorithm {
             Algorithm::Crc32 => self.compare(event, event_type).map(|()| bare),
-            Algorithm::None => Ok(event.len()),
             // The artificial rotate before the first format description: MySQL sends it without,
             // MariaDB with a checksum.
             Algorithm::Unknown if event_type == ROTATE && crc(event) == stored(event) => Ok(bare),
-            Algorithm::Unknown => Ok(event.len()),
+            Algorithm::None | Algorithm::Unknown => Ok(event.len()),
         }
     }
 
@@ -193,11 +197,9 @@ fn crc(event: &[u8]) -> u32 {
     }
 }
 
-/// Last byte of the description, before its checksum; only where the writer knows checksums.
+/// Last byte of the description, before its checksum.
 fn described_algorithm(event: &[u8]) -> Result<Algorithm, EventError> {
-    if !checksum_aware(event) {
-        return Ok(Algorithm::None);
-    }
+    check_writer(event)?;
     match event.len().checked_sub(CHECKSUM_BYTES + 1).and_then(|at| event.get(at)) {
         Some(0) => Ok(Algorithm::None),
         Some(1) => Ok(Algorithm::Crc32),
@@ -206,16 +208,20 @@ fn described_algorithm(event: &[u8]) -> Result<Algorithm, EventError> {
     }
 }
 
-/// Whether the writer's version, which stands in the description, knows checksums: MySQL 5.6.1 and
-/// newer, MariaDB 5.3 and newer.
-fn checksum_aware(event: &[u8]) -> bool {
+/// Refuses writers from before checksums: MySQL 5.6.1, MariaDB 5.3. Their version stands in the
+/// description. Guessing instead would let a damaged version switch checksums off.
+fn check_writer(event: &[u8]) -> Result<(), EventError> {
     const VERSION_AT: usize = HEADER_BYTES + 2;
     const VERSION_BYTES: usize = 50;
     let text = event.get(VERSION_AT..VERSION_AT + VERSION_BYTES).unwrap_or_default();
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
     let first = if text.to_ascii_lowercase().contains("mariadb") { [5, 3, 0] } else { [5, 6, 1] };
-    version_numbers(&text) >= first
+    if version_numbers(&text) >= first {
+        Ok(())
+    } else {
+        Err(EventError::Writer { version: text.into_owned() })
+    }
 }
 
 fn version_numbers(text: &str) -> [u32; 3] {
@@ -291,18 +297,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_writer_from_before_checksums_has_none() {
-        for (version, algorithm) in [
-            ("5.5.62-log", Algorithm::None),
-            ("5.6.0", Algorithm::None),
-            ("5.2.14-MariaDB", Algorithm::None),
-            ("5.3.0-MariaDB", Algorithm::Crc32),
-            ("10.11.18-MariaDB-0+deb12u1-log", Algorithm::Crc32),
+    fn a_writer_from_before_checksums_is_refused() {
+        for (version, known) in [
+            ("5.5.62-log", false),
+            ("5.6.0", false),
+            ("5.2.14-MariaDB", false),
+            ("5.3.0-MariaDB", true),
+            ("10.11.18-MariaDB-0+deb12u1-log", true),
         ] {
-            let mut checksum = Checksum::new();
-            assert!(checksum.verify(&description(version, 1, 0)).is_ok(), "{version}");
-            assert_eq!(checksum.algorithm(), algorithm, "{version}");
+            let described = description(version, 1, 0);
+            assert_eq!(Checksum::new().verify(&described).is_ok(), known, "{version}");
         }
+    }
+
+    #[test]
+    fn a_description_is_summed_up_also_without_checksums() {
+        let mut described = description("9.7.4", 0, 0);
+        described[60] ^= 1;
+        assert!(Checksum::new().verify(&described).is_err());
+        // A sender sets the position to 0 and leaves the sum as it was.
+        described[13..17].copy_from_slice(&[0; 4]);
+        assert!(Checksum::new().verify(&described).is_ok());
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Default for Deadlines {
             connect: Duration::from_secs(10),
             login: Duration::from_secs(10),
             query: Duration::from_secs(10),
-            first_event: Duration::from_secs(60),
+            first_event: Duration::from_mins(1),
             silence: None,
         }
     }

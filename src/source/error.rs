@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Refusal;
 use super::checksum::EventError;
-use crate::change::{GtidSet, MariaGtidSet, Position, Uuid};
+use crate::change::{GtidSet, Position};
 use crate::mysql::{self, HostPort, TlsError};
 
 /// What we were at when it failed.
@@ -263,14 +263,15 @@ impl Error {
     /// The single place where failures become decisions. No wildcard arm.
     pub fn recovery(&self) -> Recovery {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } => Recovery::NextHost,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::TlsHandshake { .. } => {
+                Recovery::NextHost
+            }
             Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
                 after_interruption(*step)
             }
             // A damaged event is asked for once more: if the server's file is damaged, the server
             // itself says so then, or the caller sees the same failure at the same place.
             Self::Silent { .. } | Self::Damaged(_) | Self::Protocol { .. } => Recovery::Retry,
-            Self::TlsHandshake { .. } => Recovery::NextHost,
             Self::TlsUnavailable { .. }
             | Self::TlsFiles(_)
             | Self::LoginMethod { .. }
@@ -406,12 +407,4 @@ pub(super) fn quote_set(set: &GtidSet) -> String {
         }
         None => text,
     }
-}
-
-pub(super) fn quote_maria(set: &MariaGtidSet) -> String {
-    set.to_string()
-}
-
-pub(super) fn quote_uuid(uuid: Option<Uuid>) -> String {
-    uuid.map_or_else(|| "without a UUID".to_owned(), |uuid| uuid.to_string())
 }

@@ -75,8 +75,7 @@ pub fn derive_server_id(stream: &str, server: &str, attempt: u32) -> u32 {
     const FIRST: u32 = 1 << 31;
     const COUNT: u64 = (1 << 31) - 1;
     let digest = digest("server-id", &[stream, server, &attempt.to_string()]);
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    let drawn = u64::from_le_bytes([a, b, c, d, e, f, g, h]) % COUNT;
+    let drawn = digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % COUNT;
     FIRST.saturating_add(u32::try_from(drawn).unwrap_or_default())
 }
 
@@ -120,7 +119,10 @@ mod tests {
     #[test]
     fn what_is_derived_never_changes_between_releases() {
         assert_eq!(derive_server_id("orders", "s", 0), 2_714_192_322);
-        assert_eq!(derive_replica_uuid("orders").to_string(), "d6777977-bfc7-8cff-8f78-d44f5534024f");
+        assert_eq!(
+            derive_replica_uuid("orders").to_string(),
+            "d6777977-bfc7-8cff-8f78-d44f5534024f"
+        );
     }
 
     #[test]

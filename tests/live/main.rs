@@ -13,6 +13,7 @@ mod faults;
 mod processes;
 mod resume;
 mod servers;
+mod source;
 mod suite;
 
 fn main() -> std::process::ExitCode {
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
+        source::all_tests(),
         delivery::tests(),
         resume::tests(),
         demo::tests(),

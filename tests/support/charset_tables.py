@@ -204,7 +204,7 @@ def multi_byte(port):
             previous = one
         print("\n#[rustfmt::skip]")
         print(f"pub(super) const {charset.upper()}: [Exception; {len(runs)}] = [")
-        texts = (f"(0x{first:x}, 0x{last:x}, 0x{point:x})," for first, last, point in runs)
+        texts = (f"(0x{first:_x}, 0x{last:_x}, 0x{point:_x})," for first, last, point in runs)
         for part in chunks(texts, 4):
             print("    " + " ".join(part))
         print("];")

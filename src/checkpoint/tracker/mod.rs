@@ -8,6 +8,8 @@ mod lanes;
 mod unit;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

@@ -76,8 +76,7 @@ impl Charset {
         let start = scratch.len();
         let decoded = match &self.encoding {
             Encoding::Binary | Encoding::Utf8 if is_utf8(bytes) => return Decoded::Borrowed,
-            Encoding::Ascii if bytes.is_ascii() => return Decoded::Borrowed,
-            Encoding::Asian(_) if bytes.is_ascii() => return Decoded::Borrowed,
+            Encoding::Ascii | Encoding::Asian(_) if bytes.is_ascii() => return Decoded::Borrowed,
             Encoding::Single(single) if single.is_ascii(bytes) => return Decoded::Borrowed,
             Encoding::Binary | Encoding::Utf8 | Encoding::Ascii => None,
             Encoding::Single(single) => single.decode(bytes, scratch),

@@ -8,13 +8,16 @@ use super::path::Leg;
 use super::view::{Container, Value};
 use super::{Budget, DEPTH_MAX, JsonError, text};
 
+/// Members of an object, in the server's order: by length of the key, then by its bytes.
+type Members<'a> = Vec<(Cow<'a, [u8]>, Node<'a>)>;
+
 /// A value of a document under change.
 #[derive(Debug)]
 pub(super) enum Node<'a> {
     /// Untouched.
     View(Value<'a>),
-    /// Members in the server's order: by length of the key, then by its bytes.
-    Object(Vec<(Cow<'a, [u8]>, Node<'a>)>),
+    /// Members.
+    Object(Members<'a>),
     /// Cells.
     Array(Vec<Node<'a>>),
 }
@@ -116,10 +119,7 @@ impl<'a> Node<'a> {
     }
 }
 
-fn members<'a>(
-    container: &Container<'a>,
-    budget: &mut Budget,
-) -> Result<Vec<(Cow<'a, [u8]>, Node<'a>)>, JsonError> {
+fn members<'a>(container: &Container<'a>, budget: &mut Budget) -> Result<Members<'a>, JsonError> {
     budget.spend(container.len())?;
     (0..container.len())
         .map(|index| {

@@ -43,7 +43,8 @@ pub(in crate::decode) fn write(
     let start = out.len();
     let mut left = integer_digits;
     while left > 0 {
-        let count = if left % GROUP_DIGITS == 0 { GROUP_DIGITS } else { left % GROUP_DIGITS };
+        let count =
+            if left.is_multiple_of(GROUP_DIGITS) { GROUP_DIGITS } else { left % GROUP_DIGITS };
         let group = groups.next(count)?;
         if out.len() == start {
             digits::push_significant(out, group);

@@ -110,16 +110,14 @@ fn document<'e>(
     let mut read = |column: usize, at: &mut usize| {
         let plan = plans.get(column).ok_or(CellError::TooLong)?;
         scratch.clear();
-        match plan.reader {
-            Reader::Sized(_, len_bytes) => {
-                let bytes = blob::read_bytes(len_bytes, event, at)?;
-                if column == wanted {
-                    document = Some(bytes);
-                }
-                Ok(Slot::Null)
-            }
-            _ => plan.reader.read(event, at, &mut scratch),
+        let Reader::Sized(_, len_bytes) = plan.reader else {
+            return plan.reader.read(event, at, &mut scratch);
+        };
+        let bytes = blob::read_bytes(len_bytes, event, at)?;
+        if column == wanted {
+            document = Some(bytes);
         }
+        Ok(Slot::Null)
     };
     let walked = walk(plans.len(), before.present, event, &mut at, &mut Vec::new(), &mut read);
     match walked {

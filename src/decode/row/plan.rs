@@ -113,9 +113,10 @@ fn reader(
         wire::STRING => {
             let declared = wire::string_len(column.meta);
             let len_bytes = length_bytes(declared);
-            match strings {
-                LogicalType::Binary => (strings, Reader::Binary { len_bytes, pad_to: declared }),
-                _ => (strings, Reader::Text { len_bytes, text }),
+            if strings == LogicalType::Binary {
+                (strings, Reader::Binary { len_bytes, pad_to: declared })
+            } else {
+                (strings, Reader::Text { len_bytes, text })
             }
         }
         wire::BLOB | wire::TINY_BLOB | wire::MEDIUM_BLOB | wire::LONG_BLOB => {

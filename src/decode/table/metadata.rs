@@ -48,8 +48,8 @@ pub(super) struct ColumnType {
 impl ColumnType {
     pub(super) fn new(wire_type: u8, meta: [u8; 2]) -> Self {
         let family = match real_type(wire_type, meta) {
-            // TINY to DOUBLE, LONGLONG, INT24, NEWDECIMAL. YEAR is not among them.
-            1..=5 | 8 | 9 | 246 => Family::Numeric,
+            // TINY to DOUBLE, LONGLONG, INT24, YEAR (always unsigned), NEWDECIMAL.
+            1..=5 | 8 | 9 | 13 | 246 => Family::Numeric,
             // VARCHAR, MariaDB's compressed BLOB and VARCHAR, BLOB, VAR_STRING, STRING.
             15 | 140 | 141 | 252..=254 => Family::Character,
             247 => Family::Enum,

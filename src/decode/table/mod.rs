@@ -153,12 +153,12 @@ fn read(bytes: &mut Bytes<'_>, body: &[u8]) -> Result<Mapped, Fault> {
             mysql_type: match logical_type {
                 LogicalType::Geometry => geometry_type(told.geometry).to_owned(),
                 LogicalType::Vector => {
-                    told.dimensions.map_or_else(|| plan.mysql_type(), |d| format!("vector({d})"))
+                    told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
                 }
-                _ => plan.mysql_type(),
+                _ => plan.mysql_type().to_owned(),
             },
             nullable: bit(nullable, ordinal),
-            unsigned: told.unsigned,
+            unsigned: told.unsigned && logical_type != LogicalType::Year,
             collation: told.collation,
             charset: plan.charset().map_or("", |charset| charset.name()),
             members: plan.members(),

@@ -66,9 +66,13 @@ fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
 }
 
 fn put_transactions(out: &mut Vec<u8>, rows: &Rows) {
-    put_list(out, rows.transactions.iter().zip(rows.rows_of_transactions()), |out, (entry, count)| {
-        put_transaction(out, entry, count);
-    });
+    put_list(
+        out,
+        rows.transactions.iter().zip(rows.rows_of_transactions()),
+        |out, (entry, count)| {
+            put_transaction(out, entry, count);
+        },
+    );
 }
 
 fn put_transaction(out: &mut Vec<u8>, entry: &Entry, rows: u32) {

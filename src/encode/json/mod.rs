@@ -25,6 +25,13 @@ mod document;
 mod line;
 mod string;
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "numbers in tests are small, and what a test does not expect is one case"
+)]
 mod tests;
 mod time;
 

@@ -34,7 +34,8 @@ fn lane(key: &str) -> Lane {
 
 #[test]
 fn a_line_has_the_members_that_decode_and_tail_promise_in_their_order() {
-    let change = OwnedChange::update(2, &[int(1), text("a\"b\n"), absent()], &[int(1), null(), text("ü")]);
+    let change =
+        OwnedChange::update(2, &[int(1), text("a\"b\n"), absent()], &[int(1), null(), text("ü")]);
     let mut out = Vec::new();
     let position = Position::new("binlog.000001", 1234);
     Lines::default().change(&table("t", 3), &transaction(5), &position, &change.change(), &mut out);
@@ -71,7 +72,8 @@ fn a_statement_and_an_anonymous_transaction_have_nulls_where_there_is_nothing() 
 
 #[test]
 fn each_value_has_its_json() {
-    let vector: Vec<u8> = [1.5_f32, -0.25].iter().flat_map(|element| element.to_le_bytes()).collect();
+    let vector: Vec<u8> =
+        [1.5_f32, -0.25].iter().flat_map(|element| element.to_le_bytes()).collect();
     let cases: [(Owned, Value); 14] = [
         (null(), Value::Null),
         (int(i64::MIN), json!(i64::MIN)),
@@ -92,7 +94,13 @@ fn each_value_has_its_json() {
         let change = OwnedChange::insert(0, std::slice::from_ref(&cell));
         let mut out = Vec::new();
         let (transaction, position) = (transaction(1), Position::new("b", 4));
-        Lines::default().change(&table("t", 1), &transaction, &position, &change.change(), &mut out);
+        Lines::default().change(
+            &table("t", 1),
+            &transaction,
+            &position,
+            &change.change(),
+            &mut out,
+        );
         assert_eq!(parsed(&out)["after"]["c0"], wanted, "{cell:?}");
     }
 }
@@ -216,7 +224,7 @@ proptest! {
         let mut out = Vec::new();
         let (table, position) = (table("t", 4), Position::new("b", 4));
         Lines::default().change(&table, &transaction, &position, &change.change(), &mut out);
-        prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        prop_assert_eq!(out.split_inclusive(|byte| *byte == b'\n').count(), 1);
         let text = std::str::from_utf8(&out).expect("lines are UTF-8");
         prop_assert!(text.chars().all(is_xml));
         let line = parsed(&out);

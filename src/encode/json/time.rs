@@ -59,8 +59,7 @@ mod tests {
     #[test]
     fn times_are_those_of_chrono() {
         let step: usize = 86_400_000_000 * 13 + 7_919_000_123;
-        for time_us in (-62_135_596_800_000_000_i64..253_402_300_799_000_000).step_by(step)
-        {
+        for time_us in (-62_135_596_800_000_000_i64..253_402_300_799_000_000).step_by(step) {
             let mut out = Vec::new();
             put_time(&mut out, time_us);
             let wanted = chrono::DateTime::from_timestamp_micros(time_us).expect("in range");

@@ -1,8 +1,8 @@
 //! A batch of rows and the frame around it, from encoded images to bytes: sizes first, then one pass.
 
 use super::wire::{
-    VARINT, field_bytes, number_bytes, put_bytes, put_field, put_header, put_number, put_varint, tag,
-    zigzag,
+    VARINT, field_bytes, number_bytes, put_bytes, put_field, put_header, put_number, put_varint,
+    tag, zigzag,
 };
 use crate::change::Op;
 use crate::encode::batch::BeforeImage;

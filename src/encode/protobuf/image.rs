@@ -27,22 +27,22 @@ const OMITTED_SHA256: u32 = 2;
 pub(crate) const ELEMENTS: u32 = 1;
 
 /// First byte of each element of `Image.values`.
-const VALUE_TAG: u8 = (VALUES << 3 | LENGTH) as u8;
+const VALUE_TAG: u8 = low_byte(tag(VALUES, LENGTH));
 
 /// Appends one cell as an element of `Image.values`.
 #[inline]
 pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
     match cell {
         Cell::Absent => out.extend_from_slice(&[VALUE_TAG, 0]),
-        Cell::Null => out.extend_from_slice(&[VALUE_TAG, 2, (NULL << 3) as u8, 1]),
+        Cell::Null => out.extend_from_slice(&[VALUE_TAG, 2, low_byte(tag(NULL, VARINT)), 1]),
         Cell::Int(value) => put_integer(out, INTEGER, zigzag(value)),
         Cell::UInt(value) => put_integer(out, UNSIGNED, value),
         Cell::Float(value) => {
-            out.extend_from_slice(&[VALUE_TAG, 5, (FLOAT << 3 | FIXED32) as u8]);
+            out.extend_from_slice(&[VALUE_TAG, 5, low_byte(tag(FLOAT, FIXED32))]);
             out.extend_from_slice(&value.to_le_bytes());
         }
         Cell::Double(value) => {
-            out.extend_from_slice(&[VALUE_TAG, 9, (DOUBLE << 3 | FIXED64) as u8]);
+            out.extend_from_slice(&[VALUE_TAG, 9, low_byte(tag(DOUBLE, FIXED64))]);
             out.extend_from_slice(&value.to_le_bytes());
         }
         Cell::Text(bytes) => put_span(out, TEXT, bytes),
@@ -82,7 +82,8 @@ fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
         return put_span(out, BYTES, bytes);
     }
     // An empty packed list is left out altogether.
-    let list = if bytes.is_empty() { 0 } else { 1 + varint_bytes(bytes.len() as u64) + bytes.len() };
+    let list =
+        if bytes.is_empty() { 0 } else { 1 + varint_bytes(bytes.len() as u64) + bytes.len() };
     put_header(out, VALUES, 1 + varint_bytes(list as u64) + list);
     put_header(out, VECTOR, list);
     if !bytes.is_empty() {

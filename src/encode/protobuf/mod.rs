@@ -6,6 +6,13 @@ mod cells;
 mod image;
 mod schema;
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "numbers in tests are small, and what a test does not expect is one case"
+)]
 mod tests;
 pub(crate) mod wire;
 

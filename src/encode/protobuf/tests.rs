@@ -195,8 +195,16 @@ fn before_images_carry_what_the_operator_chose() {
     );
     let delete = OwnedChange::delete(1, &[int(1), text("same"), text("new")]);
     let cases = [
-        (BeforeImage::Full, [int(1), text("same"), text("old")], [int(1), text("same"), text("new")]),
-        (BeforeImage::Changed, [int(1), absent(), text("old")], [int(1), text("same"), text("new")]),
+        (
+            BeforeImage::Full,
+            [int(1), text("same"), text("old")],
+            [int(1), text("same"), text("new")],
+        ),
+        (
+            BeforeImage::Changed,
+            [int(1), absent(), text("old")],
+            [int(1), text("same"), text("new")],
+        ),
         (BeforeImage::Key, [int(1), absent(), absent()], [int(1), absent(), absent()]),
     ];
     for (before_image, of_update, of_delete) in cases {

@@ -70,12 +70,8 @@ impl Door {
     }
 
     /// Publishes in one call. `Ok` has a fate for each message, in their order.
-    pub(super) async fn publish(
-        &self,
-        arn: &str,
-        fifo: bool,
-        batch: &[Pending],
-    ) -> Result<Vec<Fate>, Failure> {
+    pub(super) async fn publish(&self, arn: &str, batch: &[Pending]) -> Result<Vec<Fate>, Failure> {
+        let fifo = arn.ends_with(".fifo");
         let mut entries = Vec::with_capacity(batch.len());
         for (index, pending) in batch.iter().enumerate() {
             entries.push(entry(index, fifo, &pending.ticket.message)?);

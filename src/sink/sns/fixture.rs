@@ -28,7 +28,7 @@ pub(crate) fn message(id: u64, lane: u32, bytes: usize) -> Message {
 }
 
 /// The same, as it waits in a queue.
-pub(crate) fn pending(number: u64, lane: u32, bytes: usize) -> Pending {
+pub(super) fn pending(number: u64, lane: u32, bytes: usize) -> Pending {
     let (feed, mut intake) = intake(1 << 20);
     assert!(feed.try_send(message(number, lane, bytes)).is_ok(), "there is room");
     Pending::new(intake.try_recv().expect("it was just sent"), number)

@@ -6,7 +6,8 @@
 //!              +------------- put back, after a pause ---------------------------------------+
 //! ```
 //!
-//! One loop ([`dispatch`]) holds all state; calls run as tasks and come back with their messages.
+//! One loop ([`dispatch`]) runs calls as tasks, which come back with their messages; one
+//! [`ledger`] holds all state and decides.
 //! What goes into a call ([`batch`], [`queue`]), how long to wait ([`pause`]), how fast to be
 //! ([`rate`]) and what a failure means ([`policy`]) are pure. The SDK's own retries are off.
 
@@ -16,6 +17,7 @@ mod dispatch;
 mod door;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod ledger;
 mod pause;
 mod policy;
 mod queue;

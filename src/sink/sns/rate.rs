@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Share of the measured rate that is left after a cut.
 const CUT: f64 = 0.7;
-/// Cuts closer together than this count as one: all requests that were in flight fail together.
-const CUT_SPACING: Duration = Duration::from_millis(500);
+/// Least time between two cuts: the effect of one has to be seen before the next.
+const CUT_SPACING: Duration = Duration::from_millis(250);
 /// Lowest rate, messages a second: a full call a second must go on, or nobody would see the
 /// throttling end.
 const RATE_MIN: f64 = 10.0;
@@ -80,19 +80,24 @@ impl Rate {
         self.window_accepted += count(messages);
     }
 
-    /// The service said that it was too fast.
-    pub(super) fn throttled(&mut self, now: Instant) {
+    /// The service said of a call that started at `started` that it was too fast. Calls that were
+    /// in flight at the last cut say nothing new.
+    pub(super) fn throttled(&mut self, now: Instant, started: Instant) {
         self.advance(now);
-        if self.limit.as_ref().is_some_and(|limit| now < limit.cut_at + CUT_SPACING) {
+        let is_known = |limit: &Limit| started < limit.cut_at || now < limit.cut_at + CUT_SPACING;
+        if self.limit.as_ref().is_some_and(is_known) {
             return;
         }
         let elapsed = now.saturating_duration_since(self.window_started).max(BURST);
-        let current = self.window_accepted / elapsed.as_secs_f64();
-        let accepted = self.measured.max(current);
+        let accepted = self.measured.max(self.window_accepted / elapsed.as_secs_f64());
         let from = self.limit.as_ref().map_or(accepted, |limit| limit.per_second.min(accepted));
         let per_second = (from * CUT).clamp(RATE_MIN, RATE_MAX);
         self.limit =
             Some(Limit { per_second, at_cut: per_second, cut_at: now, tokens: 0.0, updated: now });
+        // What a full bucket let pass before says nothing about the rate from now on.
+        self.measured = 0.0;
+        self.window_accepted = 0.0;
+        self.window_started = now;
     }
 
     /// Messages a second that are allowed, whole ones; `None`: any number.
@@ -156,7 +161,7 @@ mod tests {
                 accepted += 10;
             } else {
                 throttled += 1;
-                rate.throttled(now);
+                rate.throttled(now, now);
             }
         }
         (accepted, throttled)
@@ -187,17 +192,18 @@ mod tests {
     }
 
     #[test]
-    fn cuts_of_one_burst_count_once() {
+    fn calls_that_were_in_flight_together_cut_once() {
         let start = Instant::now();
         let mut rate = Rate::new(start);
         rate.accepted(start, 1000);
         let now = start + Duration::from_millis(900);
-        rate.throttled(now);
+        rate.throttled(now, now);
         let once = rate.limit();
-        rate.throttled(now + Duration::from_millis(1));
-        rate.throttled(now + Duration::from_millis(2));
+        rate.throttled(now + Duration::from_millis(1), now);
+        let later = now + CUT_SPACING + Duration::from_millis(1);
+        rate.throttled(later, start);
         assert!(rate.limit() >= once);
-        rate.throttled(now + CUT_SPACING + Duration::from_millis(1));
+        rate.throttled(later, later);
         assert!(rate.limit() < once);
     }
 
@@ -206,7 +212,7 @@ mod tests {
         let start = Instant::now();
         let mut rate = Rate::new(start);
         rate.accepted(start, 300);
-        rate.throttled(start + Duration::from_secs(1));
+        rate.throttled(start + Duration::from_secs(1), start);
         let mut limits = Vec::new();
         for second in 1..180 {
             let wait = rate.wait_until(start + Duration::from_secs(second));
@@ -223,7 +229,8 @@ mod tests {
         let start = Instant::now();
         let mut rate = Rate::new(start);
         for n in 0..1000 {
-            rate.throttled(start + CUT_SPACING * n);
+            let now = start + CUT_SPACING * n;
+            rate.throttled(now, now);
         }
         assert!(rate.limit().is_some_and(|limit| limit >= 10));
     }

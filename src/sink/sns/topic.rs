@@ -10,8 +10,6 @@ use super::queue::{Pending, Queue};
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) arn: Arc<str>,
-    /// From the ARN's name: AWS demands `.fifo` of FIFO topics and of no others.
-    pub(super) fifo: bool,
     /// `None` until its attributes were read; nothing is published before.
     pub(super) facts: Option<TopicFacts>,
     /// Whether they have to be read again before anything else is sent.
@@ -45,18 +43,9 @@ pub(super) enum Next {
 
 impl Topic {
     pub(super) fn new(arn: Arc<str>, facts: Option<TopicFacts>) -> Self {
-        let fifo = arn.ends_with(".fifo");
-        let queue = Queue::new(fifo);
-        Self {
-            arn,
-            fifo,
-            facts,
-            is_stale: false,
-            is_asking: false,
-            queue,
-            gate: Gate::Open,
-            requests: 0,
-        }
+        // AWS demands `.fifo` of FIFO topics and of no others.
+        let queue = Queue::new(arn.ends_with(".fifo"));
+        Self { arn, facts, is_stale: false, is_asking: false, queue, gate: Gate::Open, requests: 0 }
     }
 
     /// Largest message, and largest batch, bytes; `None` while unknown.

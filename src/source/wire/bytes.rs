@@ -4,6 +4,12 @@
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
+/// A column of a row in the text protocol.
+pub(super) enum Column<'a> {
+    Null,
+    Text(&'a [u8]),
+}
+
 impl<'a> Bytes<'a> {
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (front, rest) = self.0.split_at_checked(count)?;
@@ -27,10 +33,10 @@ impl<'a> Bytes<'a> {
         text
     }
 
-    /// A length-encoded string; `Some(None)` for NULL.
-    pub(super) fn text(&mut self) -> Option<Option<&'a [u8]>> {
+    /// A column of a text row; outer `None` where the bytes end too early.
+    pub(super) fn column(&mut self) -> Option<Column<'a>> {
         let length = match self.byte()? {
-            0xfb => return Some(None),
+            0xfb => return Some(Column::Null),
             0xfc => u64::from(u16::from_le_bytes(self.array()?)),
             0xfd => {
                 let [a, b, c] = self.array()?;
@@ -40,7 +46,7 @@ impl<'a> Bytes<'a> {
             0xff => return None,
             short => u64::from(short),
         };
-        self.take(usize::try_from(length).ok()?).map(Some)
+        self.take(usize::try_from(length).ok()?).map(Column::Text)
     }
 }
 

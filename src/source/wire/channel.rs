@@ -276,7 +276,7 @@ mod tests {
     }
 
     fn pattern(length: usize) -> Vec<u8> {
-        (0..length).map(|at| (at % 251) as u8).collect()
+        (0..=250).cycle().take(length).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::bytes::{Bytes, quote};
+use super::bytes::{Bytes, Column, quote};
 use super::channel::{Channel, ChannelError};
 use super::greeting::ServerError;
 use crate::source::{Error, Step};
@@ -123,8 +123,10 @@ pub(crate) fn text_row(packet: &[u8]) -> Option<Vec<Option<String>>> {
     let mut input = Bytes(packet);
     let mut columns = Vec::new();
     while !input.0.is_empty() {
-        let text = input.text()?;
-        columns.push(text.map(|text| String::from_utf8_lossy(text).into_owned()));
+        columns.push(match input.column()? {
+            Column::Null => None,
+            Column::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        });
     }
     Some(columns)
 }

@@ -1,0 +1,429 @@
+//! The transaction state machine: what each event means where it stands.
+
+use super::bytes::Bytes;
+use super::event::{Event, kind};
+use super::format_description::Format;
+use super::gtid::Announcement;
+use super::heartbeat::Offset;
+use super::query::{Meaning, Query};
+use super::rows::Front;
+use super::steps::{Emit, More};
+use super::transaction::Phase;
+use super::xa::{Branch, Unseen, Xid};
+use super::{Decoder, Fault, XaFault, gtid, heartbeat, payload, query};
+use crate::change::{Position, TransactionId};
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// It was fed.
+    Fed,
+    /// A compressed transaction.
+    Payload,
+    /// The rows that were held for an XA transaction.
+    Held,
+}
+
+impl Decoder {
+    /// Takes one event into account: queues the steps that it makes. Tells whether further events
+    /// come with it.
+    pub(super) fn observe(&mut self, event: &Event<'_>, from: From) -> Result<More, Fault> {
+        let event_type = event.header.event_type;
+        match event_type {
+            kind::TABLE_MAP => self.table_map(event)?,
+            kind::WRITE_ROWS
+            | kind::UPDATE_ROWS
+            | kind::DELETE_ROWS
+            | kind::WRITE_ROWS_V1
+            | kind::UPDATE_ROWS_V1
+            | kind::DELETE_ROWS_V1
+            | kind::PARTIAL_UPDATE_ROWS => self.rows_event(event)?,
+            kind::QUERY => return self.query(event),
+            kind::XID => {
+                if self.current.phase != Phase::Open {
+                    return Err(Fault::Order {
+                        found: "a commit without a transaction",
+                        expected: "a transaction's start before it",
+                    });
+                }
+                self.commit();
+            }
+            kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIA_GTID => {
+                self.announce(event)?;
+            }
+            kind::XA_PREPARE => {
+                let (one_phase, xid) = Xid::parse_event(event.body())?;
+                return self.xa_prepare(&xid, one_phase, event_type);
+            }
+            kind::TRANSACTION_PAYLOAD => {
+                if from != From::Fed {
+                    return Err(Fault::Order {
+                        found: "a compressed payload inside another",
+                        expected: "it on its own",
+                    });
+                }
+                let payload = payload::parse(event.body())?;
+                self.inflater.start(&payload)?;
+                return Ok(More::Payload(payload.range));
+            }
+            kind::INCIDENT => {
+                let code = Bytes::new(event.body()).u16("incident's number")?;
+                return Err(Fault::Incident { code });
+            }
+            kind::START_ENCRYPTION => {
+                let scheme = Bytes::new(event.body()).u8("encryption scheme")?;
+                return Err(Fault::Encrypted { scheme });
+            }
+            kind::LOAD
+            | kind::CREATE_FILE
+            | kind::APPEND_BLOCK
+            | kind::EXEC_LOAD
+            | kind::DELETE_FILE
+            | kind::NEW_LOAD
+            | kind::BEGIN_LOAD_QUERY
+            | kind::EXECUTE_LOAD_QUERY => return Err(Fault::LoadData),
+            kind::STOP | kind::PREVIOUS_GTIDS | kind::GTID_LIST => {
+                self.outside()?;
+                self.emits.push_back(Emit::Passed(event_type));
+            }
+            // Beside rows, or in front of a statement that says itself what it is.
+            kind::INTVAR
+            | kind::RAND
+            | kind::USER_VAR
+            | kind::ROWS_QUERY
+            | kind::ANNOTATE_ROWS
+            | kind::IGNORABLE
+            | kind::TRANSACTION_CONTEXT
+            | kind::VIEW_CHANGE
+            | kind::BINLOG_CHECKPOINT => self.emits.push_back(Emit::Passed(event_type)),
+            _ if event.header.is_ignorable() => self.emits.push_back(Emit::Passed(event_type)),
+            other => return Err(Fault::UnknownEvent(other)),
+        }
+        Ok(More::No)
+    }
+
+    /// An error inside a transaction.
+    pub(super) fn outside(&self) -> Result<(), Fault> {
+        if self.in_transaction() {
+            return Err(Fault::Order {
+                found: "it inside a transaction",
+                expected: "the transaction's end before it",
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn rotate(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        self.outside()?;
+        let mut bytes = Bytes::new(event.body());
+        let offset = bytes.u64("position in the next file")?;
+        let file = bytes.text(bytes.left(), "next file's name")?;
+        if file.is_empty() {
+            return Err(Fault::Unexpected {
+                what: "length of the next file's name",
+                found: 0,
+                expected: "a name",
+            });
+        }
+        let moved = self.place.move_to(file, offset);
+        self.emits.push_back(if moved { Emit::Rotate } else { Emit::Passed(kind::ROTATE) });
+        Ok(())
+    }
+
+    pub(super) fn heartbeat(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        let heartbeat = heartbeat::parse(event)?;
+        if !self.in_transaction() {
+            let same_file = heartbeat.file.is_empty() || heartbeat.file == &*self.place.end.file;
+            let offset = match heartbeat.offset {
+                Offset::Whole(offset) => offset,
+                Offset::Lower(lower) if same_file => self.place.heartbeat(lower),
+                Offset::Lower(lower) => u64::from(lower),
+            };
+            if !same_file {
+                self.place.move_to(heartbeat.file, offset);
+            } else if offset > self.place.end.offset {
+                self.place.end.offset = offset;
+            }
+        }
+        self.emits.push_back(Emit::Idle);
+        Ok(())
+    }
+
+    fn announce(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        self.outside()?;
+        let announcement: Announcement = gtid::parse(event)?;
+        self.current.start(&event.header, &self.place.start, Some(&announcement));
+        if let Some(xid) = announcement.starts_xa {
+            self.xa_start(xid)?;
+        } else if announcement.opens {
+            self.begin();
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a transaction is announced: without GTID events, its first event does that.
+    fn announced(&mut self, event: &Event<'_>) {
+        if self.current.phase == Phase::Outside {
+            self.current.start(&event.header, &self.place.start, None);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.current.phase = Phase::Open;
+        self.emits.push_back(Emit::Begin);
+    }
+
+    fn commit(&mut self) {
+        self.current.phase = Phase::Outside;
+        self.tables.end_statement();
+        self.emits.push_back(Emit::Commit);
+    }
+
+    fn table_map(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        match self.current.phase {
+            Phase::Open => self.tables.map(event.body(), self.format()?.short_table_ids),
+            Phase::Holding => self.hold(event),
+            Phase::Outside | Phase::Announced => Err(ROWS_OUTSIDE),
+        }
+    }
+
+    fn rows_event(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        match self.current.phase {
+            Phase::Open => {}
+            Phase::Holding => return self.hold(event),
+            Phase::Outside | Phase::Announced => return Err(ROWS_OUTSIDE),
+        }
+        let front = Front::parse(event, self.format()?)?;
+        match self.tables.find(front.table_id) {
+            Some(mapped) => {
+                self.rows_of = Some(mapped.clone());
+                self.current.has_rows = true;
+                self.emits.push_back(Emit::Rows(front.shape));
+            }
+            None if front.is_dummy() => {
+                self.emits.push_back(Emit::Passed(event.header.event_type));
+            }
+            None => return Err(Fault::NotMapped { table_id: front.table_id }),
+        }
+        if front.ends_statement {
+            self.tables.end_statement();
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+        self.held.hold(event.bytes, &self.place.start, &mut self.limits)
+    }
+
+    fn query(&mut self, event: &Event<'_>) -> Result<More, Fault> {
+        let body = event.body();
+        let parts = query::parse(body, self.format()?)?;
+        let statement = body.get(parts.statement.clone()).unwrap_or_default();
+        let phase = self.current.phase;
+        match (query::meaning(statement)?, phase) {
+            (Meaning::Begin, Phase::Outside | Phase::Announced) => {
+                self.announced(event);
+                self.begin();
+            }
+            // MariaDB's GTID has begun it already.
+            (Meaning::Begin, Phase::Open) if !self.current.has_rows => {
+                self.emits.push_back(Emit::Passed(kind::QUERY));
+            }
+            (Meaning::Begin, _) => self.outside()?,
+            (Meaning::Commit | Meaning::Rollback, Phase::Outside) => {
+                self.emits.push_back(Emit::Passed(kind::QUERY));
+            }
+            (Meaning::Commit | Meaning::Rollback, Phase::Announced) => {
+                self.begin();
+                self.commit();
+            }
+            (Meaning::Commit, Phase::Open) => self.commit(),
+            (Meaning::Rollback, Phase::Open) => {
+                self.current.rolled_back |= self.current.has_rows;
+                self.commit();
+            }
+            (Meaning::Savepoint, _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
+            (Meaning::RollbackTo, _) => {
+                self.current.rolled_back |= self.current.has_rows;
+                self.emits.push_back(Emit::Passed(kind::QUERY));
+            }
+            (Meaning::Commit | Meaning::Rollback, Phase::Holding) => {
+                return Err(Fault::Order {
+                    found: "the end of a plain transaction in an XA transaction",
+                    expected: "XA PREPARE or XA COMMIT ONE PHASE",
+                });
+            }
+            (Meaning::XaStart(xid), Phase::Outside | Phase::Announced) => {
+                self.announced(event);
+                self.xa_start(xid)?;
+                self.emits.push_back(Emit::Passed(kind::QUERY));
+            }
+            (Meaning::XaStart(_), _) => self.outside()?,
+            (Meaning::XaEnd(_), _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
+            (Meaning::XaPrepare(xid), _) => return self.xa_prepare(&xid, false, kind::QUERY),
+            (Meaning::XaCommit(xid), _) => return self.xa_decide(event, &xid, true),
+            (Meaning::XaRollback(xid), _) => return self.xa_decide(event, &xid, false),
+            (Meaning::Change(words), _) => {
+                let database = body.get(parts.database).unwrap_or_default();
+                return Err(Fault::StatementBased {
+                    statement: words,
+                    database: String::from_utf8_lossy(database).into_owned(),
+                });
+            }
+            (Meaning::Schema, _) => self.schema(event, &parts)?,
+        }
+        Ok(More::No)
+    }
+
+    /// DDL commits itself, unless it stands in a transaction: CREATE TABLE ... SELECT as one
+    /// transaction (MySQL 8.0.21 and newer), temporary tables.
+    fn schema(&mut self, event: &Event<'_>, parts: &Query) -> Result<(), Fault> {
+        match self.current.phase {
+            Phase::Holding => self.hold(event),
+            Phase::Open => {
+                self.emits.push_back(Emit::Schema(parts.clone()));
+                Ok(())
+            }
+            Phase::Outside | Phase::Announced => {
+                self.announced(event);
+                self.begin();
+                self.emits.push_back(Emit::Schema(parts.clone()));
+                self.commit();
+                Ok(())
+            }
+        }
+    }
+
+    fn xa_start(&mut self, xid: Xid) -> Result<(), Fault> {
+        let transaction = &self.current.transaction;
+        self.held.start(xid, transaction.id, transaction.start.clone())?;
+        self.current.phase = Phase::Holding;
+        Ok(())
+    }
+
+    fn xa_prepare(&mut self, xid: &Xid, one_phase: bool, event_type: u8) -> Result<More, Fault> {
+        if self.current.phase != Phase::Holding {
+            return Err(Fault::Order {
+                found: "XA PREPARE outside an XA transaction",
+                expected: "XA START before it",
+            });
+        }
+        if one_phase {
+            let branch = self.held.close(xid)?;
+            self.begin();
+            return Ok(self.release(branch));
+        }
+        self.held.prepare(xid)?;
+        self.current.phase = Phase::Outside;
+        self.tables.end_statement();
+        self.emits.push_back(Emit::Passed(event_type));
+        Ok(More::No)
+    }
+
+    /// XA COMMIT and XA ROLLBACK.
+    fn xa_decide(&mut self, event: &Event<'_>, xid: &Xid, commits: bool) -> Result<More, Fault> {
+        let prepared_as;
+        let branch = match self.current.phase {
+            Phase::Holding => {
+                // Decided before it was prepared, under its own identity.
+                prepared_as = None;
+                Some(self.held.close(xid)?)
+            }
+            Phase::Outside | Phase::Announced => {
+                let branch = self.held.take(xid);
+                prepared_as = branch.as_ref().map(|branch| branch.prepared_as);
+                branch
+            }
+            Phase::Open => {
+                return Err(Fault::Order {
+                    found: "the decision on an XA transaction inside a transaction",
+                    expected: "the transaction's end before it",
+                });
+            }
+        };
+        if branch.is_none() && commits && self.xa_unseen == Unseen::Halt {
+            return Err(XaFault::Unseen { xid: xid.to_string() }.into());
+        }
+        self.announced(event);
+        self.begin();
+        self.current.unseen_xa = branch.is_none() && commits;
+        if let Some(id) = prepared_as.filter(|id| *id != TransactionId::Anonymous) {
+            self.current.resolves.push(id);
+        }
+        match branch {
+            Some(branch) if commits => return Ok(self.release(branch)),
+            Some(branch) => self.held.release(&branch),
+            None => {}
+        }
+        self.commit();
+        Ok(More::No)
+    }
+
+    /// The branch's rows come out now.
+    fn release(&mut self, branch: Branch) -> More {
+        self.held.release(&branch);
+        self.replay = Some((branch.spool, 0));
+        More::Held
+    }
+
+    /// Reads the next event of the payload; whether there was one more, and what comes with it.
+    pub(super) fn inflate_next(&mut self, payload: &[u8]) -> Result<Option<More>, Fault> {
+        let mut inner = std::mem::take(&mut self.inner);
+        let next = self.inflate_into(payload, &mut inner);
+        self.inner = inner;
+        self.from_inner = true;
+        next
+    }
+
+    fn inflate_into(
+        &mut self,
+        payload: &[u8],
+        inner: &mut Vec<u8>,
+    ) -> Result<Option<More>, Fault> {
+        let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
+        self.event_type = header.event_type;
+        let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;
+        let is_last = matches!(more, More::Held) || !self.in_transaction();
+        if is_last {
+            // No commit comes out before the whole payload was seen to be sound.
+            self.inflater.finish(payload)?;
+        }
+        Ok(Some(more))
+    }
+
+    /// Reads the next held event of the XA transaction that commits; `false` behind the last, when
+    /// its commit is due.
+    pub(super) fn replay_next(&mut self) -> Result<bool, Fault> {
+        let Some((spool, at)) = &mut self.replay else { return Ok(false) };
+        let mut inner = std::mem::take(&mut self.inner);
+        let read = spool.read(at, &mut inner);
+        let observed = match read {
+            Ok(Some(position)) => self.replay_event(&inner, position).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(fault) => Err(fault.into()),
+        };
+        self.inner = inner;
+        self.from_inner = true;
+        if matches!(observed, Ok(false)) {
+            self.replay = None;
+            self.commit();
+        }
+        observed
+    }
+
+    fn replay_event(&mut self, bytes: &[u8], position: Position) -> Result<(), Fault> {
+        let header = super::event::Header::parse(bytes)?;
+        self.event_type = header.event_type;
+        self.rows_at = position;
+        self.observe(&Event { header, bytes }, From::Held).map(|_| ())
+    }
+
+    fn format(&self) -> Result<&Format, Fault> {
+        self.format.as_ref().ok_or(Fault::NoFormat)
+    }
+}
+
+const ROWS_OUTSIDE: Fault = Fault::Order {
+    found: "rows outside a transaction",
+    expected: "a transaction's start before them (reading must start at one)",
+};

@@ -1,0 +1,368 @@
+//! The packer: open batches, one for each lane that has rows waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Config;
+use super::choice::{Route, route};
+use super::linger::Linger;
+use super::sequences::Sequences;
+use crate::change::{Change, Op, Position, Table, Transaction};
+use crate::encode::{Batch, Draft, Format, Lane, LaneId};
+
+/// Empty batches that are kept for their table's next row; each holds its encoded schema.
+const EMPTY_BATCHES_MAX: usize = 1024;
+/// What attributes add to a message, about, bytes.
+const ATTRIBUTES_BYTES: usize = 512;
+/// Messages with less content than this say nothing of how well a table compresses, bytes.
+const TELLING_BYTES_MIN: usize = 4 << 10;
+
+/// Gathers rows into drafts.
+#[derive(Debug)]
+pub struct Packer {
+    config: Config,
+    sequences: Sequences,
+    linger: Linger,
+    /// First slot of each table's lanes, by database and table.
+    tables: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+    /// The table of the last row, with its first slot: most rows come in runs.
+    last_table: Option<(Arc<Table>, usize)>,
+    slots: Vec<Slot>,
+    /// Slot by lane, for what is told about lanes later.
+    slot_of_lane: HashMap<LaneId, usize>,
+    /// Slots in the order in which their batches were opened. Stale where the generation differs.
+    opened: VecDeque<(usize, u64)>,
+    /// Slots with a batch in memory, each once.
+    held: VecDeque<usize>,
+    open: usize,
+    open_bytes: usize,
+    last_transaction: Position,
+    unordered: u64,
+}
+
+/// A lane, and its batch when it has one.
+#[derive(Debug)]
+struct Slot {
+    lane: Lane,
+    batch: Option<Box<Batch>>,
+    /// Of the batch's first row.
+    sequence_first: u64,
+    /// When its first row came.
+    opened_at: Instant,
+    /// Counts the batches that were opened.
+    generation: u64,
+    /// Bytes of the batch that are in the packer's sum.
+    bytes: usize,
+    /// Bytes of body for each byte of content, as seen.
+    ratio: f64,
+}
+
+/// A row, and what comes with it.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    now: Instant,
+    unit: u64,
+    transaction: &'a Transaction,
+    table: &'a Arc<Table>,
+    change: &'a Change<'a>,
+}
+
+impl Slot {
+    fn is_open(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| !batch.is_empty())
+    }
+}
+
+impl Packer {
+    /// A packer whose rows go on from these numbers.
+    pub fn new(mut config: Config, sequences: Sequences) -> Self {
+        config.lanes = config.lanes.max(1);
+        Self {
+            linger: Linger::new(config.linger_max),
+            config,
+            sequences,
+            tables: HashMap::new(),
+            last_table: None,
+            slots: Vec::new(),
+            slot_of_lane: HashMap::new(),
+            opened: VecDeque::new(),
+            held: VecDeque::new(),
+            open: 0,
+            open_bytes: 0,
+            last_transaction: Position::default(),
+            unordered: 0,
+        }
+    }
+
+    /// Takes a row. `unit` is the unit of delivery of its transaction. Drafts that became ready are
+    /// appended to `out`, those of one lane in order.
+    pub fn push(
+        &mut self,
+        now: Instant,
+        unit: u64,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+        out: &mut Vec<Draft>,
+    ) {
+        if self.last_transaction != transaction.start {
+            self.last_transaction.clone_from(&transaction.start);
+            self.linger.observe_transaction(now);
+        }
+        let first = self.first_slot(table, now);
+        let row = Row { now, unit, transaction, table, change };
+        match route(table, change, self.config.lanes) {
+            Route::Lane(lane) => self.put(first + lane as usize, &row, out),
+            Route::Moves { from, to } => {
+                let delete = Change { op: Op::Delete, after: None, ..*change };
+                let insert = Change { op: Op::Insert, before: None, ..*change };
+                self.put(first + from as usize, &Row { change: &delete, ..row }, out);
+                self.put(first + to as usize, &Row { change: &insert, ..row }, out);
+            }
+            Route::Unordered(lane) => {
+                self.unordered += 1;
+                self.put(first + lane as usize, &row, out);
+            }
+        }
+        while self.open_bytes > self.config.open_bytes_max {
+            let Some(oldest) = self.oldest() else { break };
+            self.flush(oldest, out);
+        }
+    }
+
+    /// Nothing more is at hand: what waits leaves at once, unless the load makes waiting worth it.
+    pub fn flush_idle(&mut self, now: Instant, out: &mut Vec<Draft>) {
+        self.linger.roll(now);
+        if self.linger.current().is_zero() {
+            self.flush_all(out);
+        } else {
+            self.flush_due(now, out);
+        }
+    }
+
+    /// When [`Packer::flush_due`] must be called; `None` while nothing waits.
+    pub fn due(&mut self) -> Option<Instant> {
+        let oldest = self.oldest()?;
+        self.slots.get(oldest).map(|slot| slot.opened_at + self.linger.current())
+    }
+
+    /// Appends the drafts that have waited long enough.
+    pub fn flush_due(&mut self, now: Instant, out: &mut Vec<Draft>) {
+        self.linger.roll(now);
+        while let Some(oldest) = self.oldest() {
+            let linger = self.linger.current();
+            if self.slots.get(oldest).is_none_or(|slot| slot.opened_at + linger > now) {
+                break;
+            }
+            self.flush(oldest, out);
+        }
+    }
+
+    /// Appends all drafts, oldest first.
+    pub fn flush_all(&mut self, out: &mut Vec<Draft>) {
+        while let Some(oldest) = self.oldest() {
+            self.flush(oldest, out);
+        }
+    }
+
+    /// Learns how well a lane's rows compress: a message of `content_bytes` before compression had a
+    /// body of `body_bytes`.
+    pub fn observe_sealed(&mut self, lane: LaneId, content_bytes: usize, body_bytes: usize) {
+        let slot = self.slot_of_lane.get(&lane).and_then(|slot| self.slots.get_mut(*slot));
+        if let Some(slot) = slot.filter(|_| content_bytes >= TELLING_BYTES_MIN) {
+            let seen = to_f64(body_bytes) / to_f64(content_bytes);
+            // At once to the larger side: a message over the step costs twice.
+            slot.ratio = if seen > slot.ratio { seen } else { slot.ratio * 0.5 + seen * 0.5 };
+        }
+    }
+
+    /// Learns how far publishing is behind: bytes that wait in a queue of this capacity.
+    pub fn observe_backlog(&mut self, queued_bytes: usize, capacity_bytes: usize) {
+        self.linger.observe_backlog(queued_bytes, capacity_bytes);
+    }
+
+    /// The numbers of rows. The pipeline takes from here what moved, and numbers its own notices.
+    pub fn sequences(&mut self) -> &mut Sequences {
+        &mut self.sequences
+    }
+
+    /// How long a batch that opens now may wait.
+    pub fn linger(&self) -> Duration {
+        self.linger.current()
+    }
+
+    /// Bytes that open batches hold.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Batches that are open: each will become one draft.
+    pub fn open_batches(&self) -> usize {
+        self.open
+    }
+
+    /// Updates that changed their key without complete images; see [`Route::Unordered`].
+    pub fn unordered(&self) -> u64 {
+        self.unordered
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held_batches(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.batch.is_some()).count()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn opened_entries(&self) -> usize {
+        self.opened.len()
+    }
+
+    fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<Draft>) {
+        self.hold_batch(at, row.table, out);
+        self.note_opening(at, row.now);
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(batch) = slot.batch.as_mut() else { return };
+        let number = self.sequences.number(slot.lane.id);
+        if batch.is_empty() {
+            slot.sequence_first = number;
+        }
+        batch.push(row.unit, row.transaction, row.change);
+        let bytes = batch.len_bytes();
+        self.open_bytes += bytes - slot.bytes;
+        slot.bytes = bytes;
+        // As long as the next row is like the others, it still fits.
+        let next = bytes / (batch.rows().max(1) as usize);
+        let body_bytes = to_f64(bytes + next) * slot.ratio + to_f64(ATTRIBUTES_BYTES);
+        let limit = if self.linger.is_backed_up() {
+            self.config.body_bytes_max.max(self.config.body_bytes_target)
+        } else {
+            self.config.body_bytes_target
+        };
+        if body_bytes > to_f64(limit) || bytes >= self.config.content_bytes_max {
+            self.flush(at, out);
+        }
+    }
+
+    /// Counts a batch that is about to get its first row.
+    fn note_opening(&mut self, at: usize, now: Instant) {
+        if self.opened.len() > 64 + 2 * self.open {
+            let slots = &self.slots;
+            self.opened.retain(|(at, generation)| is_current(slots, *at, *generation));
+        }
+        if let Some(slot) = self.slots.get_mut(at).filter(|slot| !slot.is_open()) {
+            slot.opened_at = now;
+            slot.generation += 1;
+            self.opened.push_back((at, slot.generation));
+            self.open += 1;
+        }
+    }
+
+    /// Sees to it that the slot has a batch for this schema.
+    fn hold_batch(&mut self, at: usize, table: &Arc<Table>, out: &mut Vec<Draft>) {
+        let Some(slot) = self.slots.get(at) else { return };
+        if let Some(batch) = &slot.batch {
+            if Arc::ptr_eq(batch.table(), table) || batch.table() == table {
+                return;
+            }
+            self.flush(at, out);
+        } else {
+            self.held.push_back(at);
+            self.drop_an_empty_batch();
+        }
+        let batch = Batch::new(self.config.format, self.config.rows, Arc::clone(table));
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.batch = Some(Box::new(batch));
+        }
+    }
+
+    /// Keeps the number of empty batches bounded: the one held longest goes, open ones stay.
+    fn drop_an_empty_batch(&mut self) {
+        for _ in 0..2 {
+            if self.held.len() <= EMPTY_BATCHES_MAX {
+                return;
+            }
+            let Some(at) = self.held.pop_front() else { return };
+            match self.slots.get_mut(at) {
+                Some(slot) if slot.is_open() || slot.batch.is_none() => self.held.push_back(at),
+                Some(slot) => slot.batch = None,
+                None => {}
+            }
+        }
+    }
+
+    fn flush(&mut self, at: usize, out: &mut Vec<Draft>) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Some(batch) = slot.batch.as_mut() else { return };
+        if let Some(draft) = batch.take(slot.lane.clone(), slot.sequence_first) {
+            out.push(draft);
+            self.open -= 1;
+            self.open_bytes -= slot.bytes;
+            slot.bytes = 0;
+            slot.generation += 1;
+        }
+    }
+
+    /// The slot whose open batch waits longest.
+    fn oldest(&mut self) -> Option<usize> {
+        while let Some((at, generation)) = self.opened.front().copied() {
+            if is_current(&self.slots, at, generation) {
+                return Some(at);
+            }
+            self.opened.pop_front();
+        }
+        None
+    }
+
+    /// The first of the table's slots; lane `n` is `n` further.
+    fn first_slot(&mut self, table: &Arc<Table>, now: Instant) -> usize {
+        if let Some((last, first)) = &self.last_table
+            && Arc::ptr_eq(last, table)
+        {
+            return *first;
+        }
+        let known = self.tables.get(&table.database).and_then(|tables| tables.get(&table.name));
+        let first = match known {
+            Some(first) => *first,
+            None => self.make_slots(table, now),
+        };
+        self.last_table = Some((Arc::clone(table), first));
+        first
+    }
+
+    fn make_slots(&mut self, table: &Arc<Table>, now: Instant) -> usize {
+        let first = self.slots.len();
+        // Base64 alone makes 4 of 3 bytes.
+        let ratio = match self.config.format {
+            Format::Protobuf => 4.0 / 3.0,
+            Format::Json => 1.0,
+        };
+        for number in 0..self.config.lanes {
+            let key = Lane::key_of(&table.database, &table.name, number);
+            let id = self.sequences.lane(&key);
+            let key = self.sequences.key(id).map_or_else(|| key.into(), Arc::clone);
+            let lane = Lane { id, key, number, count: self.config.lanes };
+            self.slot_of_lane.insert(id, self.slots.len());
+            self.slots.push(Slot {
+                lane,
+                batch: None,
+                sequence_first: 0,
+                opened_at: now,
+                generation: 0,
+                bytes: 0,
+                ratio,
+            });
+        }
+        let database = self.tables.entry(Arc::clone(&table.database)).or_default();
+        database.insert(Arc::clone(&table.name), first);
+        first
+    }
+}
+
+fn is_current(slots: &[Slot], at: usize, generation: u64) -> bool {
+    slots.get(at).is_some_and(|slot| slot.generation == generation)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sizes in memory stay below 2^53")]
+fn to_f64(value: usize) -> f64 {
+    value as f64
+}

@@ -1,0 +1,70 @@
+//! What goes by, added up in plain numbers and told to the metrics once a burst.
+
+use crate::change::Op;
+use crate::checkpoint::Class;
+use crate::telemetry::Metrics;
+
+/// Counts since they were last told.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Events by type code.
+    events: EventCounts,
+    /// Transactions by class.
+    classes: [u64; CLASSES.len()],
+}
+
+/// Events by their type code, 0 to 255.
+#[derive(Debug)]
+struct EventCounts([u64; 256]);
+
+impl Default for EventCounts {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+/// Names of classes in the metrics, in the order of [`class_index`].
+const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
+
+fn class_index(class: Class) -> usize {
+    match class {
+        Class::User => 0,
+        Class::Filtered => 1,
+        Class::Heartbeat(_) => 2,
+        Class::Canary => 3,
+        Class::Checkpoint => 4,
+    }
+}
+
+impl Counts {
+    /// An event with this type code came.
+    #[inline]
+    pub(super) fn event(&mut self, event_type: u8) {
+        self.events.0[usize::from(event_type)] += 1;
+    }
+
+    /// A transaction ended.
+    #[inline]
+    pub(super) fn transaction(&mut self, class: Class) {
+        self.classes[class_index(class)] += 1;
+    }
+
+    /// Tells the metrics, and begins anew.
+    pub(super) fn tell(&mut self, metrics: &Metrics, name_of: impl Fn(u8) -> &'static str) {
+        for (code, count) in (0..=u8::MAX).zip(&mut self.events.0) {
+            if *count > 0 {
+                metrics.events_total.of(name_of(code)).inc_by(std::mem::take(count));
+            }
+        }
+        for (name, count) in CLASSES.iter().zip(&mut self.classes) {
+            if *count > 0 {
+                metrics.transactions_total.of(name).inc_by(std::mem::take(count));
+            }
+        }
+    }
+}
+
+/// Place of an operation in [`crate::telemetry`]'s list.
+pub(super) fn op_name(op: Op) -> &'static str {
+    op.as_str()
+}

@@ -1,0 +1,352 @@
+//! What is held, for which topic, and what becomes of each message. No I/O; time comes in.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::door::{Fate, TopicFacts};
+use super::pause::Pauses;
+use super::policy::{Action, Failure};
+use super::queue::Pending;
+use super::rate::Rate;
+use super::topic::{Next, Topic};
+use super::window::Window;
+use super::{Config, TopicArn};
+use crate::sink::intake::Ticket;
+use crate::sink::{Class, Error, Health, OnRefusal, Refusal, Settlement};
+
+/// Failed attempts of one call from which on it is worth a warning.
+const ATTEMPTS_WORTH_A_WARNING: u32 = 4;
+
+/// Circumstances of a call that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub(super) topic: usize,
+    pub(super) started: Instant,
+    pub(super) now: Instant,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    on_refusal: OnRefusal,
+    mend: (Duration, Duration),
+    health: Arc<Health>,
+    topics: Vec<Topic>,
+    by_arn: HashMap<Arc<str>, usize>,
+    /// Where the search for the next call begins, so that no topic starves another.
+    turn: usize,
+    outbox: VecDeque<Settlement>,
+    window: Window,
+    held_bytes: usize,
+    rate: Rate,
+    pauses: Pauses,
+    halted: Option<Refusal>,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        config: &Config,
+        health: Arc<Health>,
+        known: Vec<(Arc<str>, TopicFacts)>,
+        now: Instant,
+    ) -> Self {
+        let mut ledger = Self {
+            on_refusal: config.on_refusal,
+            mend: (config.mend_min, config.mend_max),
+            health,
+            topics: Vec::new(),
+            by_arn: HashMap::new(),
+            turn: 0,
+            outbox: VecDeque::new(),
+            window: Window::default(),
+            held_bytes: 0,
+            rate: Rate::new(now),
+            pauses: Pauses::new(config.retry_first, config.retry_max, seed()),
+            halted: None,
+        };
+        for (arn, facts) in known {
+            ledger.add_topic(arn, Some(facts));
+        }
+        ledger
+    }
+
+    /// Takes a message in.
+    pub(super) fn accept(&mut self, ticket: Ticket) {
+        let number = self.window.enter(ticket.entered);
+        let pending = Pending::new(ticket, number);
+        self.held_bytes += pending.bytes;
+        match self.topic_of(&pending.ticket.message.destination) {
+            Ok(topic) => topic.queue.push(pending),
+            Err(failure) => self.refuse(pending, &failure, 0),
+        }
+    }
+
+    /// The next call to make, of the topic whose turn it is. `Err`: none now; when to ask again, as
+    /// far as time alone decides.
+    pub(super) fn next_call(&mut self, now: Instant) -> Result<(usize, Next), Option<Instant>> {
+        if self.halted.is_some() {
+            return Err(None);
+        }
+        if let Some(at) = self.rate.wait_until(now) {
+            return Err(Some(at));
+        }
+        let topics = self.topics.len();
+        for offset in 0..topics {
+            let index = (self.turn + offset) % topics;
+            let Some(next) = self.topics.get_mut(index).and_then(|topic| topic.next(now)) else {
+                continue;
+            };
+            self.turn = (index + 1) % topics;
+            if let Next::Publish(batch) = &next {
+                self.rate.sent(now, batch.len());
+            }
+            return Ok((index, next));
+        }
+        Err(self.topics.iter().filter_map(|topic| topic.due(now)).min())
+    }
+
+    /// ARN of a topic.
+    pub(super) fn arn(&self, topic: usize) -> Option<Arc<str>> {
+        self.topics.get(topic).map(|topic| Arc::clone(&topic.arn))
+    }
+
+    /// A topic's attributes have come, or not.
+    pub(super) fn learn(&mut self, at: At, result: Result<TopicFacts, Failure>) {
+        let Some(topic) = self.topics.get_mut(at.topic) else { return };
+        topic.ended();
+        topic.is_asking = false;
+        match result {
+            Ok(facts) => {
+                topic.is_stale = false;
+                topic.facts = Some(facts);
+                topic.open();
+            }
+            Err(failure) => {
+                let Failure { class, code, text } = failure;
+                let arn = &*topic.arn;
+                tracing::warn!(arn, class = class.as_str(), code, text, "cannot read the topic");
+                self.health.failed(class, 1);
+                self.shut(at);
+            }
+        }
+    }
+
+    /// A call with `batch` has ended.
+    pub(super) fn conclude(
+        &mut self,
+        at: At,
+        batch: Vec<Pending>,
+        result: Result<Vec<Fate>, Failure>,
+    ) {
+        if let Some(topic) = self.topics.get_mut(at.topic) {
+            topic.ended();
+        }
+        match result {
+            Ok(fates) => self.settle_each(at, batch, fates),
+            Err(failure) => self.fail_call(at, batch, &failure),
+        }
+    }
+
+    /// Whether there are outcomes to hand over.
+    pub(super) fn has_settlements(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// The next outcome to hand over.
+    pub(super) fn next_settlement(&mut self) -> Option<Settlement> {
+        self.outbox.pop_front()
+    }
+
+    /// Whether nothing is left to do, given that no call is in flight.
+    pub(super) fn is_finished(&self, is_open: bool) -> bool {
+        let is_drained = !is_open && self.window.held() == 0;
+        self.outbox.is_empty() && (self.halted.is_some() || is_drained)
+    }
+
+    /// How it ended.
+    pub(super) fn verdict(self) -> Result<(), Error> {
+        self.halted.map_or(Ok(()), |refusal| Err(Error::Halted(refusal)))
+    }
+
+    /// How it ended before everything was delivered.
+    pub(super) fn unfinished(&self) -> Error {
+        Error::Unfinished { messages: self.window.held(), bytes: self.held_bytes }
+    }
+
+    /// Brings the shared numbers up to date.
+    pub(super) fn publish_health(&self) {
+        self.health.holds(self.window.held(), self.window.oldest());
+        self.health.limited(self.rate.limit());
+    }
+
+    /// The topic with this ARN, which may be new.
+    fn topic_of(&mut self, arn: &Arc<str>) -> Result<&mut Topic, Failure> {
+        let refused = |text| Failure { class: Class::Refused, code: "NotATopic".to_owned(), text };
+        let index = match self.by_arn.get(arn) {
+            Some(index) => *index,
+            None => {
+                TopicArn::parse(arn).map_err(|error| refused(error.to_string()))?;
+                self.add_topic(Arc::clone(arn), None)
+            }
+        };
+        self.topics.get_mut(index).ok_or_else(|| refused("unknown topic".to_owned()))
+    }
+
+    fn add_topic(&mut self, arn: Arc<str>, facts: Option<TopicFacts>) -> usize {
+        let index = self.topics.len();
+        self.topics.push(Topic::new(Arc::clone(&arn), facts));
+        self.by_arn.insert(arn, index);
+        index
+    }
+
+    /// A call was answered entry by entry.
+    fn settle_each(&mut self, at: At, batch: Vec<Pending>, fates: Vec<Fate>) {
+        self.health.answered(at.now.saturating_duration_since(at.started));
+        let mut accepted = 0;
+        for (pending, fate) in batch.into_iter().zip(fates) {
+            match fate {
+                Fate::Accepted => {
+                    accepted += 1;
+                    self.settle(at, pending);
+                }
+                Fate::Failed(failure) => self.fail_entry(at, pending, &failure),
+            }
+        }
+        if let (1.., Some(topic)) = (accepted, self.topics.get_mut(at.topic)) {
+            topic.open();
+        }
+        self.rate.accepted(at.now, accepted);
+    }
+
+    fn settle(&mut self, at: At, pending: Pending) {
+        let Pending { ticket, number, bytes, .. } = pending;
+        let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
+        self.health.acknowledged(ticket.entered, at.now, bytes);
+        self.leave(number, bytes);
+        if let Some(topic) = self.topics.get_mut(at.topic) {
+            topic.queue.settled(lane);
+        }
+        self.outbox.push_back(Settlement::Settled { id, lane, unit, at: at.now });
+    }
+
+    /// One entry of an answered call failed: the others are none of its business.
+    fn fail_entry(&mut self, at: At, mut pending: Pending, failure: &Failure) {
+        self.note(at, failure, 1, pending.attempts);
+        pending.attempts = pending.attempts.saturating_add(1);
+        let next = match failure.action() {
+            Action::Split => return self.refuse_taken(at, pending, failure),
+            Action::Wait => self.shut(at),
+            Action::Retry => at.now + self.pauses.after(pending.attempts),
+        };
+        self.put_back(at, pending, next);
+    }
+
+    /// A whole call failed.
+    fn fail_call(&mut self, at: At, batch: Vec<Pending>, failure: &Failure) {
+        let entries = batch.len();
+        let attempts = batch.iter().map(|pending| pending.attempts).max().unwrap_or(0);
+        self.note(at, failure, entries, attempts);
+        let next = match failure.action() {
+            Action::Split => return self.split(at, batch, failure),
+            Action::Wait => self.shut(at),
+            // One pause for all: they were one call and may be one again.
+            Action::Retry => at.now + self.pauses.after(attempts.saturating_add(1)),
+        };
+        for mut pending in batch {
+            pending.attempts = pending.attempts.saturating_add(1);
+            self.put_back(at, pending, next);
+        }
+    }
+
+    /// A whole call failed for something in it: halves find out what, and one alone is at fault.
+    fn split(&mut self, at: At, batch: Vec<Pending>, failure: &Failure) {
+        let entries = batch.len();
+        for mut pending in batch {
+            if entries == 1 {
+                self.refuse_taken(at, pending, failure);
+            } else {
+                pending.company = (entries / 2).max(1);
+                self.put_back(at, pending, at.now);
+            }
+        }
+        if let (Class::TooLarge, Some(topic)) = (failure.class, self.topics.get_mut(at.topic)) {
+            // Somebody has lowered `MaximumMessageSize`.
+            topic.is_stale = true;
+        }
+    }
+
+    /// Counts a failure, slows down for it, and says it.
+    fn note(&mut self, at: At, failure: &Failure, messages: usize, attempts: u32) {
+        self.health.failed(failure.class, messages);
+        if failure.class == Class::Throttled {
+            self.rate.throttled(at.now, at.started);
+        }
+        let arn = self.topics.get(at.topic).map_or("", |topic| &*topic.arn);
+        let Failure { class, code, text } = failure;
+        let class = class.as_str();
+        let is_stubborn = attempts >= ATTEMPTS_WORTH_A_WARNING && attempts.is_power_of_two();
+        if failure.action() != Action::Retry || is_stubborn {
+            tracing::warn!(arn, class, code, text, messages, attempts, "publishing fails");
+        } else {
+            tracing::debug!(arn, class, code, text, messages, attempts, "publishing failed once");
+        }
+    }
+
+    /// Somebody has to mend something first; when the next call may go.
+    fn shut(&mut self, at: At) -> Instant {
+        let until = at.now + self.pauses.between(self.mend.0, self.mend.1);
+        if let Some(topic) = self.topics.get_mut(at.topic) {
+            topic.shut(until);
+        }
+        until
+    }
+
+    fn put_back(&mut self, at: At, pending: Pending, next: Instant) {
+        if let Some(topic) = self.topics.get_mut(at.topic) {
+            topic.queue.put_back(pending, next);
+        }
+    }
+
+    /// Refuses a message that was taken from a topic's queue.
+    fn refuse_taken(&mut self, at: At, pending: Pending, failure: &Failure) {
+        let lane = pending.ticket.message.lane;
+        let topic = self.topics.get_mut(at.topic);
+        let limit = topic.as_ref().and_then(|topic| topic.limit_bytes()).unwrap_or(0);
+        // With `Halt` the lane stays blocked behind the refused message.
+        if let (OnRefusal::GoOn, Some(topic)) = (self.on_refusal, topic) {
+            topic.queue.settled(lane);
+        }
+        self.refuse(pending, failure, limit);
+    }
+
+    fn refuse(&mut self, pending: Pending, failure: &Failure, limit: usize) {
+        let bytes = pending.bytes;
+        let destination = pending.ticket.message.destination.to_string();
+        let refusal = if failure.class == Class::TooLarge || limit > 0 && bytes > limit {
+            Refusal::TooLarge { bytes, limit, destination }
+        } else {
+            let Failure { code, text, .. } = failure.clone();
+            Refusal::Refused { code, text, destination }
+        };
+        self.leave(pending.number, bytes);
+        if self.on_refusal == OnRefusal::Halt {
+            self.halted.get_or_insert_with(|| refusal.clone());
+        }
+        let message = Box::new(pending.ticket.message);
+        self.outbox.push_back(Settlement::Failed { message, error: refusal });
+    }
+
+    /// A message is no longer ours.
+    fn leave(&mut self, number: u64, bytes: usize) {
+        self.window.leave(number);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+}
+
+/// Differs from process to process; it need not be unpredictable.
+fn seed() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = since_epoch.unwrap_or(Duration::ZERO).as_nanos();
+    u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0) ^ u64::from(std::process::id())
+}

@@ -1,0 +1,301 @@
+//! The judgement of a server's facts. Pure.
+
+use std::fmt;
+
+use super::{Facts, Fellow};
+use crate::change::Uuid;
+use crate::source::Flavor;
+use crate::source::identity::derive_server_id;
+
+/// What we want of the server.
+#[derive(Debug, Clone, Default)]
+pub struct Demands {
+    /// Our replica UUID.
+    pub replica_uuid: Uuid,
+    /// Our `server_id`, if the configuration fixes it.
+    pub server_id: Option<u32>,
+    /// Positions must hold on other servers too: several hosts are configured.
+    pub several_hosts: bool,
+    /// Column names may come from information_schema when the binlog carries none.
+    pub schema_fallback: bool,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It runs, but somebody should know.
+    Warn,
+    /// It will not run.
+    Refuse,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at: a variable, a privilege.
+    pub what: &'static str,
+    /// What it is.
+    pub found: String,
+    /// What it should be.
+    pub needed: &'static str,
+    /// The statement (or, where none helps, the action) that mends it.
+    pub mend: String,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, found, needed, mend, .. } = self;
+        write!(f, "{what}: found {found}, needed {needed}; {mend}")
+    }
+}
+
+/// Everything that is not as it should be, worst first.
+pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
+    let mut judge = Judge { facts, demands, findings: Vec::new() };
+    judge.version();
+    judge.binlog();
+    judge.rows();
+    judge.gtids();
+    judge.retention();
+    judge.state();
+    judge.grants();
+    judge.fellows();
+    judge.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    judge.findings
+}
+
+/// A `server_id` for the stream that no registered replica has, unless it is ourselves.
+pub fn choose_server_id(stream: &str, facts: &Facts, replica_uuid: Uuid) -> u32 {
+    const ATTEMPTS: u32 = 16;
+    let name = facts.server_name();
+    let fellows = facts.replicas.as_deref().unwrap_or_default();
+    let is_taken = |id: u32| {
+        let other = |fellow: &&Fellow| fellow.uuid != Some(replica_uuid);
+        id == facts.server_id() || fellows.iter().filter(other).any(|fellow| fellow.server_id == id)
+    };
+    (0..ATTEMPTS)
+        .map(|attempt| derive_server_id(stream, &name, attempt))
+        .find(|id| !is_taken(*id))
+        .unwrap_or_else(|| derive_server_id(stream, &name, 0))
+}
+
+struct Judge<'a> {
+    facts: &'a Facts,
+    demands: &'a Demands,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    fn find(
+        &mut self,
+        severity: Severity,
+        what: &'static str,
+        found: impl Into<String>,
+        needed: &'static str,
+        mend: impl Into<String>,
+    ) {
+        let (found, mend) = (found.into(), mend.into());
+        self.findings.push(Finding { what, found, needed, mend, severity });
+    }
+
+    /// The statement that sets a variable for good, as far as the version can.
+    fn set(&self, name: &str, value: &str) -> String {
+        let persists = self.facts.flavor == Flavor::Mysql && self.facts.version_numbers()[0] >= 8;
+        if persists {
+            format!("SET PERSIST {name} = {value};")
+        } else {
+            format!("SET GLOBAL {name} = {value}; and the same line under [mysqld] in my.cnf")
+        }
+    }
+
+    fn version(&mut self) {
+        let supported = match self.facts.flavor {
+            Flavor::Mysql => [5, 7, 0],
+            Flavor::Maria => [10, 6, 0],
+        };
+        if self.facts.version_numbers() < supported {
+            let found = format!("{} {}", self.facts.flavor, self.facts.version);
+            let mend = "upgrade; it may work, but it is not tested";
+            self.find(
+                Severity::Warn,
+                "version",
+                found,
+                "MySQL 5.7 or MariaDB 10.6, or newer",
+                mend,
+            );
+        }
+    }
+
+    fn binlog(&mut self) {
+        if self.facts.is_on("log_bin") == Some(false) {
+            let mend = "restart the server with log_bin = binlog under [mysqld] in my.cnf";
+            self.find(Severity::Refuse, "log_bin", "OFF", "ON", mend);
+        }
+        if self.facts.server_id() == 0 {
+            let mend = self.set("server_id", "1");
+            self.find(Severity::Refuse, "server_id", "0", "any other number", mend);
+        }
+        if self.facts.variable("binlog_checksum") == Some("NONE") {
+            let mend = self.set("binlog_checksum", "CRC32");
+            self.find(Severity::Warn, "binlog_checksum", "NONE", "CRC32", mend);
+        }
+    }
+
+    fn rows(&mut self) {
+        if let Some(format) = self.facts.variable("binlog_format")
+            && format != "ROW"
+        {
+            let mend =
+                self.set("binlog_format", "ROW") + " (sessions keep theirs until they reconnect)";
+            self.find(Severity::Refuse, "binlog_format", format.to_owned(), "ROW", mend);
+        }
+        let image = self.facts.variable("binlog_row_image").unwrap_or("FULL").to_owned();
+        if image != "FULL" {
+            let mend = self.set("binlog_row_image", "FULL");
+            let needed = "FULL, or before images and unchanged columns are absent";
+            self.find(Severity::Warn, "binlog_row_image", image.clone(), needed, mend);
+        }
+        let partial = self.facts.variable("binlog_row_value_options").unwrap_or_default();
+        if partial.contains("PARTIAL_JSON") && image != "FULL" {
+            let found = format!("{partial} with binlog_row_image = {image}");
+            let mend = self.set("binlog_row_value_options", "''");
+            let needed = "full images, or JSON changes can only be passed on as differences";
+            self.find(Severity::Warn, "binlog_row_value_options", found, needed, mend);
+        }
+        self.metadata();
+    }
+
+    fn metadata(&mut self) {
+        let severity = if self.demands.schema_fallback { Severity::Warn } else { Severity::Refuse };
+        let what = "binlog_row_metadata";
+        match self.facts.variable(what) {
+            Some("FULL") => {}
+            Some(other) => {
+                let mend = self.set(what, "FULL");
+                let needed = "FULL, so that rows carry the names and keys of their columns";
+                self.find(severity, what, other.to_owned(), needed, mend);
+            }
+            None => {
+                let found = format!("unknown to {}", self.facts.version);
+                let mend = "set schema.fallback = \"information_schema\"";
+                let needed = "FULL (MySQL 8.0.1, MariaDB 10.5), or the fallback";
+                self.find(severity, what, found, needed, mend);
+            }
+        }
+    }
+
+    fn gtids(&mut self) {
+        if self.facts.flavor == Flavor::Maria || self.facts.has_gtids() {
+            return;
+        }
+        let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
+        let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
+        let mend = "SET GLOBAL enforce_gtid_consistency = ON; then SET GLOBAL gtid_mode = \
+                    OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after the other; and both under \
+                    [mysqld] in my.cnf";
+        let needed = "ON, or positions hold on this one server only";
+        self.find(severity, "gtid_mode", found, needed, mend);
+    }
+
+    /// A stop over a weekend should not lose the position.
+    fn retention(&mut self) {
+        const SECONDS_MIN: u64 = 3 * 86_400;
+        let number = |name| self.facts.variable(name).and_then(|text| text.parse::<f64>().ok());
+        let seconds = number("binlog_expire_logs_seconds").filter(|seconds| *seconds > 0.0);
+        let days = number("expire_logs_days").filter(|days| *days > 0.0);
+        let Some(kept) = seconds.or(days.map(|days| days * 86_400.0)) else { return };
+        #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+        if kept < SECONDS_MIN as f64 {
+            let mend = self.set("binlog_expire_logs_seconds", &SECONDS_MIN.to_string());
+            let needed = "3 days or more, so that a stop does not lose the position";
+            let found = format!("{kept} s");
+            self.find(Severity::Warn, "binlog_expire_logs_seconds", found, needed, mend);
+        }
+    }
+
+    fn state(&mut self) {
+        let on = |name| self.facts.is_on(name) == Some(true);
+        if on("offline_mode") {
+            let mend = "SET GLOBAL offline_mode = OFF;";
+            self.find(Severity::Refuse, "offline_mode", "ON", "OFF", mend);
+        }
+        let read_only = on("read_only") || on("super_read_only") || on("innodb_read_only");
+        if !read_only {
+            return;
+        }
+        let needed = "OFF, or heartbeats must be written elsewhere: is it the primary?";
+        let mend = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;";
+        self.find(Severity::Warn, "read_only", "ON", needed, mend);
+        let updates = self.facts.is_on("log_replica_updates");
+        if updates.or(self.facts.is_on("log_slave_updates")) == Some(false) {
+            let needed = "ON, or changes that this server replicates are not in its binlog";
+            let mend = "restart with log_replica_updates (log_slave_updates) under [mysqld]";
+            self.find(Severity::Refuse, "log_replica_updates", "OFF", needed, mend);
+        }
+    }
+
+    fn grants(&mut self) {
+        let account = quote_account(&self.facts.account);
+        let grants = match &self.facts.grants {
+            Ok(grants) => grants.clone(),
+            Err(reason) => {
+                let mend = format!("run SHOW GRANTS FOR {account}; as an administrator");
+                let found = format!("unknown: {reason}");
+                return self.find(Severity::Warn, "grants", found, "REPLICATION SLAVE", mend);
+            }
+        };
+        for (privilege, severity, needed) in [
+            ("REPLICATION SLAVE", Severity::Refuse, "granted on *.*, to read the binlog"),
+            (
+                "REPLICATION CLIENT",
+                // Without GTIDs positions come from SHOW BINARY LOGS.
+                if self.facts.has_gtids() { Severity::Warn } else { Severity::Refuse },
+                "granted on *.*, to see which binlog files there are and when they are purged",
+            ),
+        ] {
+            if !grants.has(privilege) {
+                let mend = format!("GRANT {privilege} ON *.* TO {account};");
+                self.find(severity, privilege, "not granted", needed, mend);
+            }
+        }
+    }
+
+    fn fellows(&mut self) {
+        let fellows = self.facts.replicas.as_deref().unwrap_or_default().to_vec();
+        let ours = Some(self.demands.replica_uuid);
+        let server_id = self.demands.server_id;
+        if server_id == Some(self.facts.server_id()) {
+            let found = format!("{} is the server's own", self.facts.server_id());
+            let mend = "leave the key out, or choose another number";
+            self.find(Severity::Refuse, "our server id", found, "one of its own", mend);
+        }
+        for fellow in fellows {
+            let who = format!("{}:{} (server id {})", fellow.host, fellow.port, fellow.server_id);
+            if fellow.uuid == ours {
+                let mend =
+                    "stop the other process; if it is gone, the server will notice by itself";
+                let needed = "one process per stream: the newer throws out the older";
+                let found = format!("already registered by {who}");
+                self.find(Severity::Warn, "our replica UUID", found, needed, mend);
+            } else if Some(fellow.server_id) == server_id {
+                let mend = "leave the key out: the id is then derived from the stream's name";
+                let found = format!("already used by {who}");
+                self.find(Severity::Refuse, "our server id", found, "one of its own", mend);
+            }
+        }
+    }
+}
+
+/// `user@host` with both parts quoted.
+fn quote_account(account: &str) -> String {
+    let quote = |part: &str| format!("'{}'", part.replace('\'', "''"));
+    match account.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{}", quote(user), quote(host)),
+        None => quote(account),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+
+use super::{Demands, Severity, choose_server_id, judge};
+use crate::change::{GtidSet, MariaGtidSet, Uuid};
+use crate::source::preflight::{Facts, Fellow, Grants};
+use crate::source::{Flavor, derive_replica_uuid, derive_server_id};
+
+/// A MySQL 9.7 that is set up as it should be.
+fn good() -> Facts {
+    let variables = [
+        ("log_bin", "ON"),
+        ("binlog_format", "ROW"),
+        ("binlog_row_image", "FULL"),
+        ("binlog_row_metadata", "FULL"),
+        ("gtid_mode", "ON"),
+        ("server_uuid", "00bbe985-e52d-11f1-91a9-02fc00000001"),
+        ("server_id", "1"),
+        ("read_only", "OFF"),
+        ("binlog_checksum", "CRC32"),
+        ("binlog_expire_logs_seconds", "2592000"),
+        ("log_replica_updates", "ON"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let lines = ["GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `binpulse`@`%`"];
+    Facts {
+        flavor: Flavor::Mysql,
+        version: "9.7.4".to_owned(),
+        account: "binpulse@%".to_owned(),
+        variables: variables.map(owned).into(),
+        grants: Ok(Grants::parse(lines)),
+        replicas: Ok(Vec::new()),
+        binlogs: Ok(Vec::new()),
+        gtid_executed: GtidSet::new(),
+        gtid_purged: GtidSet::new(),
+        maria_position: MariaGtidSet::new(),
+    }
+}
+
+fn found(facts: &Facts, demands: &Demands) -> Vec<(&'static str, Severity)> {
+    judge(facts, demands).into_iter().map(|finding| (finding.what, finding.severity)).collect()
+}
+
+#[test]
+fn a_server_as_it_should_be_has_no_finding() {
+    assert_eq!(judge(&good(), &Demands::default()), []);
+}
+
+#[test]
+fn each_wrong_variable_is_found_with_its_statement() {
+    let cases = [
+        ("log_bin", "OFF", Severity::Refuse, "log_bin = binlog"),
+        ("server_id", "0", Severity::Refuse, "SET PERSIST server_id = 1;"),
+        ("binlog_format", "MIXED", Severity::Refuse, "SET PERSIST binlog_format = ROW;"),
+        ("binlog_row_image", "MINIMAL", Severity::Warn, "SET PERSIST binlog_row_image = FULL;"),
+        ("binlog_row_metadata", "MINIMAL", Severity::Refuse, "SET PERSIST binlog_row_metadata"),
+        ("binlog_checksum", "NONE", Severity::Warn, "SET PERSIST binlog_checksum = CRC32;"),
+        ("gtid_mode", "OFF", Severity::Warn, "gtid_mode"),
+        ("binlog_expire_logs_seconds", "3600", Severity::Warn, "259200"),
+        ("read_only", "ON", Severity::Warn, "read_only = OFF"),
+        ("offline_mode", "ON", Severity::Refuse, "offline_mode = OFF"),
+    ];
+    for (name, value, severity, mend) in cases {
+        let mut facts = good();
+        facts.variables.insert(name.to_owned(), value.to_owned());
+        let findings = judge(&facts, &Demands::default());
+        let [finding] = findings.as_slice() else { panic!("{name}: {findings:?}") };
+        assert_eq!((finding.what, finding.severity), (name, severity));
+        assert!(finding.mend.contains(mend), "{name}: {finding}");
+        assert!(finding.found.contains(value), "{name}: {finding}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_listed_at_once_worst_first() {
+    let mut facts = good();
+    facts.variables = BTreeMap::new();
+    facts.variables.insert("log_bin".to_owned(), "OFF".to_owned());
+    facts.variables.insert("binlog_format".to_owned(), "STATEMENT".to_owned());
+    facts.grants = Ok(Grants::default());
+    let demands = Demands { several_hosts: true, ..Demands::default() };
+    let findings = found(&facts, &demands);
+    for what in
+        ["log_bin", "binlog_format", "binlog_row_metadata", "gtid_mode", "REPLICATION SLAVE"]
+    {
+        assert!(findings.contains(&(what, Severity::Refuse)), "{what}: {findings:?}");
+    }
+    assert!(findings.is_sorted_by_key(|(_, severity)| std::cmp::Reverse(*severity)));
+}
+
+#[test]
+fn a_missing_grant_is_named_with_the_grant_statement() {
+    let mut facts = good();
+    facts.account = "o'neil@10.0.0.%".to_owned();
+    facts.grants = Ok(Grants::parse(["GRANT REPLICATION CLIENT ON *.* TO `u`@`%`"]));
+    let findings = judge(&facts, &Demands::default());
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(finding.mend, "GRANT REPLICATION SLAVE ON *.* TO 'o''neil'@'10.0.0.%';");
+}
+
+#[test]
+fn old_servers_get_statements_that_they_know() {
+    let mut facts = good();
+    facts.version = "5.7.22-log".to_owned();
+    facts.variables.remove("binlog_row_metadata");
+    facts.variables.insert("binlog_format".to_owned(), "MIXED".to_owned());
+    let demands = Demands { schema_fallback: true, ..Demands::default() };
+    let findings = judge(&facts, &demands);
+    assert!(findings.iter().all(|finding| !finding.mend.contains("PERSIST")), "{findings:?}");
+    assert!(found(&facts, &demands).contains(&("binlog_row_metadata", Severity::Warn)));
+    assert!(!found(&facts, &demands).contains(&("version", Severity::Warn)));
+}
+
+#[test]
+fn a_taken_server_id_is_seen_before_it_hurts() {
+    let uuid = derive_replica_uuid("orders");
+    let mut facts = good();
+    let derived = derive_server_id("orders", &facts.server_name(), 0);
+    let fellow = |uuid| Fellow { server_id: derived, host: "h".to_owned(), port: 1, uuid };
+
+    // Given a stranger with our id, when it is fixed, then we refuse; when derived, we take another
+    facts.replicas = Ok(vec![fellow(Some(Uuid([7; 16])))]);
+    let demands = Demands { replica_uuid: uuid, server_id: Some(derived), ..Demands::default() };
+    assert_eq!(found(&facts, &demands), [("our server id", Severity::Refuse)]);
+    assert_ne!(choose_server_id("orders", &facts, uuid), derived);
+
+    // Given ourselves of before, then the id stays, with a warning
+    facts.replicas = Ok(vec![fellow(Some(uuid))]);
+    assert_eq!(choose_server_id("orders", &facts, uuid), derived);
+    assert_eq!(found(&facts, &demands), [("our replica UUID", Severity::Warn)]);
+}

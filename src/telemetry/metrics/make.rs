@@ -1,0 +1,220 @@
+//! Making the metrics that are counted, and registering them.
+
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+use super::{CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, Vocabulary};
+
+const FAST: &[f64] =
+    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+const SLOW: &[f64] =
+    &[0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Makes and registers in one step, so that none is forgotten.
+pub(super) struct Make<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) vocabulary: &'a Vocabulary,
+}
+
+impl Make<'_> {
+    pub(super) fn all(
+        &self,
+        user_row_last: Moment,
+        checkpoint_saved: Moment,
+    ) -> Result<Metrics, prometheus::Error> {
+        let words = self.vocabulary;
+        let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
+        let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
+        let metrics = Metrics {
+            registry: self.registry.clone(),
+            heartbeat_writes_total: self.counters(
+                "heartbeat_writes_total",
+                "Attempts to write the heartbeat row, by how they ended.",
+                "result",
+                &words.heartbeat_results,
+            )?,
+            heartbeat_roundtrip_seconds: self.histogram(
+                "heartbeat_roundtrip_seconds",
+                "From the begin of a heartbeat's write to its row on the stream.",
+                FAST,
+            )?,
+            source_clock_offset_seconds: self.gauge(
+                "source_clock_offset_seconds",
+                "The source's clock minus binpulse's; NaN before the first measurement.",
+            )?,
+            source_clock_offset_error_seconds: self.gauge(
+                "source_clock_offset_error_seconds",
+                "The offset lies within plus or minus this; NaN before the first measurement.",
+            )?,
+            canary_written_total: self.counters(
+                "canary_written_total",
+                "Canaries written into the source, by how that ended.",
+                "result",
+                &words.heartbeat_results,
+            )?,
+            canary_mismatched_total: self.counter(
+                "canary_mismatched_total",
+                "Canary rows whose cells came back on the stream other than written.",
+            )?,
+            canary_roundtrip_seconds: self.histograms(
+                "canary_roundtrip_seconds",
+                "From the begin of a canary's write to its echo by the consumer.",
+                "consumer",
+                &consumers,
+            )?,
+            canary_sent_total: of_consumers(
+                "canary_sent_total",
+                "Canaries accepted by the topic, whose echo the consumer owes.",
+            )?,
+            canary_resolved_total: of_consumers(
+                "canary_resolved_total",
+                "Canaries whose echo was complete in time.",
+            )?,
+            canary_lost_total: of_consumers(
+                "canary_lost_total",
+                "Canaries whose echo was not complete in time.",
+            )?,
+            canary_late_total: of_consumers(
+                "canary_late_total",
+                "Lost canaries whose echo was completed after all.",
+            )?,
+            canary_duplicate_total: of_consumers(
+                "canary_duplicate_total",
+                "Canary messages that came more than once.",
+            )?,
+            canary_reordered_total: of_consumers(
+                "canary_reordered_total",
+                "Canary messages that came after a later one.",
+            )?,
+            echo_messages_total: self.counters(
+                "echo_messages_total",
+                "Messages read from echo queues, by what they were.",
+                "kind",
+                &ECHOES,
+            )?,
+            transactions_total: self.counters(
+                "transactions_total",
+                "Transactions read, by whose they were.",
+                "class",
+                &CLASSES,
+            )?,
+            events_total: self.counters(
+                "events_total",
+                "Binlog events read, by type.",
+                "type",
+                &words.event_types,
+            )?,
+            reconnects_total: self.counters(
+                "reconnects_total",
+                "Times that the replica connection was dialled again, by reason.",
+                "reason",
+                &words.reconnect_reasons,
+            )?,
+            publish_attempts_total: self.counters(
+                "publish_attempts_total",
+                "Calls to the sink, by how they ended.",
+                "result",
+                &words.publish_results,
+            )?,
+            publish_duration_seconds: self.histogram(
+                "publish_duration_seconds",
+                "Duration of a call to the sink.",
+                FAST,
+            )?,
+            changes_published_total: self.counters(
+                "changes_published_total",
+                "Rows accepted by the sink.",
+                "op",
+                &OPS,
+            )?,
+            messages_published_total: self
+                .counter("messages_published_total", "Messages accepted by the sink.")?,
+            published_bytes_total: self.counter(
+                "published_bytes_total",
+                "Bytes of the messages accepted by the sink, as the sink bills them.",
+            )?,
+            oversize_total: self.counters(
+                "oversize_total",
+                "Values or rows too large for a message, by what became of them.",
+                "action",
+                &OVERSIZE,
+            )?,
+            quarantined_messages_total: self.counter(
+                "quarantined_messages_total",
+                "Messages that the sink refused for good and that were put aside.",
+            )?,
+            checkpoint_saves_total: self.counters(
+                "checkpoint_saves_total",
+                "Saves of the checkpoint, by outcome.",
+                "result",
+                &OUTCOMES,
+            )?,
+            lanes: self.integer(
+                "lanes",
+                "Lanes that have carried a row since the start of the process.",
+            )?,
+            user_row_last,
+            checkpoint_saved,
+        };
+        metrics.source_clock_offset_seconds.set(f64::NAN);
+        metrics.source_clock_offset_error_seconds.set(f64::NAN);
+        Ok(metrics)
+    }
+
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: M,
+    ) -> Result<M, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(full(name), help)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.add(Gauge::new(full(name), help)?)
+    }
+
+    fn integer(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(full(name), help)?)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(full(name), help).buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(options)?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: &[&str],
+    ) -> Result<Family<IntCounter>, prometheus::Error> {
+        let options = prometheus::Opts::new(full(name), help);
+        let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
+        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: &[&str],
+    ) -> Result<Family<Histogram>, prometheus::Error> {
+        let options = HistogramOpts::new(full(name), help).buckets(SLOW.to_vec());
+        let vector = self.add(prometheus::HistogramVec::new(options, &[label])?)?;
+        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("binpulse_{name}")
+}

@@ -1,0 +1,162 @@
+//! Values that other parts keep and a scrape reads.
+
+use std::time::Instant;
+
+use prometheus::Registry;
+use prometheus::proto::MetricType;
+
+use super::scraped::{Read, Scraped, timestamp, wall_seconds};
+use super::{Moment, STAGES};
+
+/// What is known of the server that is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceLabels {
+    /// Name of the stream.
+    pub stream: String,
+    /// `server_uuid`; empty before the first connection.
+    pub server_uuid: String,
+    /// Version as the server prints it.
+    pub version: String,
+    /// `mysql` or `mariadb`.
+    pub flavor: String,
+}
+
+/// Values that other parts keep and a scrape reads.
+pub struct Readings {
+    /// When the newest heartbeat that has passed a stage was written; `None` before the first.
+    pub stage: Read<[Option<Instant>; STAGES.len()]>,
+    /// When the replica connection last received a byte.
+    pub stream_last_receive: Read<Option<Instant>>,
+    /// Bytes received on the replica connection.
+    pub stream_bytes: Read<u64>,
+    /// Whether a read of the replica connection is waiting.
+    pub reader_armed: Read<bool>,
+    /// Bytes waiting for the sink.
+    pub queue_bytes: Read<u64>,
+    /// Bytes that may wait for the sink.
+    pub queue_capacity_bytes: Read<u64>,
+    /// The server that is read.
+    pub source: Read<SourceLabels>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
+pub(super) fn register(
+    registry: &Registry,
+    readings: Readings,
+    started: Instant,
+    user_row_last: Moment,
+    checkpoint_saved: Moment,
+) -> Result<(), prometheus::Error> {
+    let Readings {
+        stage,
+        stream_last_receive,
+        stream_bytes,
+        reader_armed,
+        queue_bytes,
+        queue_capacity_bytes,
+        source,
+    } = readings;
+    // Before the first time, the start of the process: the age is at least that.
+    let since = move |moment: Option<Instant>| timestamp(moment.unwrap_or(started));
+    let one = |value: f64| vec![(Vec::new(), value)];
+    let never = |moment: &Moment| moment.last().map_or(0.0, timestamp);
+    let (gauge, counter) = (MetricType::GAUGE, MetricType::COUNTER);
+    let stages = move || {
+        let stages = STAGES.iter().zip(stage());
+        stages.map(|(name, at)| (vec![("stage", (*name).to_owned())], since(at))).collect()
+    };
+    let labels = move || {
+        let source = source();
+        let labels = [
+            ("stream", source.stream),
+            ("server_uuid", source.server_uuid),
+            ("version", source.version),
+            ("flavor", source.flavor),
+        ];
+        vec![(labels.to_vec(), 1.0)]
+    };
+    let build = || vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
+    let all = [
+        Scraped::new(
+            "binpulse_clock_timestamp_seconds",
+            "The process's own clock at the scrape. Subtract the other timestamps from this one, never from time().",
+            gauge,
+            &[],
+            move || one(wall_seconds()),
+        ),
+        Scraped::new(
+            "binpulse_stage_heartbeat_timestamp_seconds",
+            "When the newest heartbeat that has passed the stage was written; before the first, the start of the process. For `delivered`, the newest canary that all consumers echoed.",
+            gauge,
+            &["stage"],
+            stages,
+        ),
+        Scraped::new(
+            "binpulse_stream_last_receive_timestamp_seconds",
+            "When the replica connection last received a byte; before the first, the start of the process.",
+            gauge,
+            &[],
+            move || one(since(stream_last_receive())),
+        ),
+        Scraped::new(
+            "binpulse_user_row_last_timestamp_seconds",
+            "When a user's row was last published; 0 before the first. Never alert on its age: silence is no fault.",
+            gauge,
+            &[],
+            move || one(never(&user_row_last)),
+        ),
+        Scraped::new(
+            "binpulse_checkpoint_saved_timestamp_seconds",
+            "When the checkpoint was last saved; before the first, the start of the process.",
+            gauge,
+            &[],
+            move || one(since(checkpoint_saved.last())),
+        ),
+        Scraped::new(
+            "binpulse_stream_bytes_total",
+            "Bytes received on the replica connection.",
+            counter,
+            &[],
+            move || one(stream_bytes() as f64),
+        ),
+        Scraped::new(
+            "binpulse_reader_armed",
+            "1 while a read of the replica connection is waiting: only then does silence count.",
+            gauge,
+            &[],
+            move || one(f64::from(u8::from(reader_armed()))),
+        ),
+        Scraped::new(
+            "binpulse_queue_bytes",
+            "Bytes waiting for the sink.",
+            gauge,
+            &[],
+            move || one(queue_bytes() as f64),
+        ),
+        Scraped::new(
+            "binpulse_queue_capacity_bytes",
+            "Bytes that may wait for the sink.",
+            gauge,
+            &[],
+            move || one(queue_capacity_bytes() as f64),
+        ),
+        Scraped::new(
+            "binpulse_source_info",
+            "The server that is read, in the labels; always 1.",
+            gauge,
+            &["stream", "server_uuid", "version", "flavor"],
+            labels,
+        ),
+        Scraped::new(
+            "binpulse_build_info",
+            "The version of binpulse, in the label; always 1.",
+            gauge,
+            &["version"],
+            build,
+        ),
+    ];
+    for family in all {
+        registry.register(Box::new(family?))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+"""Applies rows to a MySQL, making its tables from the schemas that come with the rows."""
+
+import array
+import json
+import sys
+
+import pymysql
+
+from consumer import change_pb2
+
+DUPLICATE_KEY = 1062
+
+# Types that cannot be found again by their value.
+NOT_COMPARABLE = {
+    change_pb2.LOGICAL_TYPE_FLOAT,
+    change_pb2.LOGICAL_TYPE_GEOMETRY,
+    change_pb2.LOGICAL_TYPE_VECTOR,
+}
+
+
+def plain(text):
+    """Text that pymysql's formatting leaves as it is."""
+    return text.replace("%", "%%")
+
+
+def quoted(name):
+    return plain("`" + name.replace("`", "``") + "`")
+
+
+def definition(column):
+    """A column's definition, as far as the message tells."""
+    text = plain(column.mysql_type)
+    charset = column.charset and column.charset != "binary" and "character set" not in text.lower()
+    if charset and column.logical_type in (
+        change_pb2.LOGICAL_TYPE_TEXT, change_pb2.LOGICAL_TYPE_ENUM, change_pb2.LOGICAL_TYPE_SET,
+    ):
+        text += f" CHARACTER SET {column.charset}"
+    return f"{quoted(column.name)} {text} {'NULL' if column.nullable else 'NOT NULL'}"
+
+
+def parameter(column, value):
+    """A placeholder, and what stands in it."""
+    kind = value.WhichOneof("kind")
+    if kind == "null":
+        return "%s", [None]
+    if kind == "vector":
+        elements = array.array("f", value.vector.elements)
+        if sys.byteorder == "big":
+            elements.byteswap()
+        return "%s", [elements.tobytes()]
+    if kind == "malformed_text" and column.charset:
+        return f"_{column.charset} X'{value.malformed_text.hex()}'", []
+    if kind == "json":
+        return "CAST(%s AS JSON)", [value.json]
+    return "%s", [getattr(value, kind)]
+
+
+class Tables:
+    """The tables, and what was done to them."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.cursor = connection.cursor()
+        # Zero dates, NO_AUTO_VALUE: a copy takes what the source has.
+        self.cursor.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'")
+        self.cursor.execute("SET SESSION foreign_key_checks = 0, unique_checks = 1")
+        self.schemas = {}
+        self.report = {"inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
+
+    def commit(self):
+        self.connection.commit()
+
+    def apply(self, batch, row):
+        schema = batch.table
+        self.prepare(schema)
+        table = f"{quoted(schema.database)}.{quoted(schema.table)}"
+        if row.op == change_pb2.OP_INSERT:
+            self.insert(schema, table, row.after)
+        elif row.op == change_pb2.OP_UPDATE:
+            self.update(schema, table, row)
+        elif row.op == change_pb2.OP_DELETE:
+            self.delete(schema, table, row)
+        else:
+            raise ValueError(f"operation {row.op}")
+
+    def insert(self, schema, table, after):
+        names, places, values = [], [], []
+        for column, value in self.present(schema, after):
+            place, parameters = parameter(column, value)
+            names.append(quoted(column.name))
+            places.append(place)
+            values += parameters
+        body = f"INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})"
+        try:
+            self.cursor.execute(f"INSERT {body}", values)
+        except pymysql.err.IntegrityError as error:
+            if error.args[0] != DUPLICATE_KEY:
+                raise
+            # Lanes of one table may run ahead of one another.
+            self.report["conflicts"] += 1
+            self.cursor.execute(f"REPLACE {body}", values)
+        self.report["inserts"] += 1
+
+    def update(self, schema, table, row):
+        sets, values = [], []
+        for column, value in self.present(schema, row.after):
+            if value.WhichOneof("kind") == "json_diff":
+                expression, parameters = json_diff(quoted(column.name), json.loads(value.json_diff))
+            else:
+                expression, parameters = parameter(column, value)
+            sets.append(f"{quoted(column.name)} = {expression}")
+            values += parameters
+        where, found_by = self.where(schema, row)
+        if sets:
+            self.one(f"UPDATE {table} SET {', '.join(sets)} WHERE {where} LIMIT 1", values + found_by)
+        self.report["updates"] += 1
+
+    def one(self, sql, values):
+        """Runs what must meet one row; the connection counts rows found, not rows changed."""
+        self.report["not_found"] += self.cursor.execute(sql, values) == 0
+
+    def delete(self, schema, table, row):
+        where, values = self.where(schema, row)
+        self.one(f"DELETE FROM {table} WHERE {where} LIMIT 1", values)
+        self.report["deletes"] += 1
+
+    def where(self, schema, row):
+        """Finds the row: by its primary key, or by all that can be compared."""
+        before = list(zip(schema.columns, row.before.values))
+        chosen = [before[ordinal] for ordinal in schema.primary_key] or [
+            (column, value) for column, value in before
+            if value.WhichOneof("kind") not in (None, "omitted") and column.logical_type not in NOT_COMPARABLE
+        ]
+        parts, values = [], []
+        for column, value in chosen:
+            place, parameters = parameter(column, value)
+            parts.append(f"{quoted(column.name)} <=> {place}")
+            values += parameters
+        return " AND ".join(parts), values
+
+    def present(self, schema, image):
+        for column, value in zip(schema.columns, image.values):
+            kind = value.WhichOneof("kind")
+            if kind == "omitted":
+                self.report["omitted"] += 1
+            elif kind is not None:
+                yield column, value
+
+    def prepare(self, schema):
+        """Makes the table, or alters it to the schema that the row was written with."""
+        key = (schema.database, schema.table)
+        known = self.schemas.get(key)
+        if known is not None and known.fingerprint == schema.fingerprint:
+            return
+        table = f"{quoted(schema.database)}.{quoted(schema.table)}"
+        if known is None:
+            self.cursor.execute(f"CREATE DATABASE IF NOT EXISTS {quoted(schema.database)}", ())
+            parts = [definition(column) for column in schema.columns]
+            if schema.primary_key:
+                names = ", ".join(quoted(schema.columns[ordinal].name) for ordinal in schema.primary_key)
+                parts.append(f"PRIMARY KEY ({names})")
+            self.cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(parts)})", ())
+        else:
+            self.alter(table, known, schema)
+        self.schemas[key] = schema
+
+    def alter(self, table, old, new):
+        before = {column.name: column for column in old.columns}
+        after = {column.name for column in new.columns}
+        steps = [f"DROP COLUMN {quoted(name)}" for name in before if name not in after]
+        place = "FIRST"
+        for column in new.columns:
+            if column.name not in before:
+                steps.append(f"ADD COLUMN {definition(column)} {place}")
+            elif definition(before[column.name]) != definition(column):
+                steps.append(f"MODIFY COLUMN {definition(column)} {place}")
+            place = f"AFTER {quoted(column.name)}"
+        if steps:
+            self.cursor.execute(f"ALTER TABLE {table} {', '.join(steps)}", ())
+
+
+def json_diff(expression, steps):
+    """The column with a partial update applied, as SQL."""
+    values = []
+    for step in steps:
+        path = step["path"]
+        if step["op"] == "remove":
+            expression = f"JSON_REMOVE({expression}, %s)"
+            values.append(path)
+            continue
+        function = {"replace": "JSON_REPLACE", "insert": "JSON_INSERT"}[step["op"]]
+        if step["op"] == "insert" and path.endswith("]"):
+            function = "JSON_ARRAY_INSERT"
+        expression = f"{function}({expression}, %s, CAST(%s AS JSON))"
+        values += [path, json.dumps(step["value"])]
+    return expression, values

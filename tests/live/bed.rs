@@ -76,7 +76,8 @@ pub(crate) struct Rig {
     pub(crate) streamer: Streamer,
     pub(crate) consumer: Consumer,
     pub(crate) mysqld: Mysqld,
-    pub(crate) queue_url: String,
+    pub(crate) aws: Aws,
+    pub(crate) topic_arn: String,
     pub(crate) endpoint_url: String,
 }
 
@@ -105,7 +106,7 @@ impl Rig {
             ("heartbeat.write_deadline", "400ms".to_owned()),
             ("canary.enabled", "false".to_owned()),
             ("checkpoint.interval", "50ms".to_owned()),
-            ("sns.topic", topic_arn),
+            ("sns.topic", topic_arn.clone()),
             ("sns.endpoint_url", standin.url()),
             ("shutdown.on_halt", "exit".to_owned()),
         ];
@@ -120,8 +121,9 @@ impl Rig {
             environment: standin_environment(),
         })?;
         streamer.until_ready(SOON).await?;
-        let consumer = Consumer::new(aws, queue_url.clone());
-        Ok(Self { streamer, consumer, mysqld, queue_url, endpoint_url: standin.url() })
+        let consumer = Consumer::new(aws.clone(), queue_url);
+        let endpoint_url = standin.url();
+        Ok(Self { streamer, consumer, mysqld, aws, topic_arn, endpoint_url })
     }
 
     /// Receives until exactly `written` has been received.

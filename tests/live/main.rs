@@ -11,6 +11,7 @@ mod delivery;
 mod demo;
 mod faults;
 mod processes;
+mod rebuild;
 mod resume;
 mod servers;
 mod source;
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
         source::all_tests(),
         delivery::tests(),
         resume::tests(),
+        rebuild::tests(),
         demo::tests(),
     ]
     .into_iter()

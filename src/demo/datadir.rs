@@ -14,7 +14,7 @@ use super::{Error, Flavor, Folder, Options, Server};
 /// Raise it when a change here makes kept directories unfit.
 const LAYOUT: u32 = 1;
 /// Deadline of the clean shutdown that ends the making.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Files that would make all servers the same one, or leftovers of the making.
 const NOT_KEPT: &[&str] = &["auto.cnf", "error.log", "ib_buffer_pool"];

@@ -15,9 +15,9 @@ use super::process::{POLL, Process, Program, Signal};
 use super::{Error, Flavor, Folder, Server};
 
 /// Deadline until a server takes connections; recovery after a kill is included.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// Deadline of a clean shutdown.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
 /// Deadline of one connection attempt while it starts.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A free port can be taken by others between the look and the start.
@@ -31,6 +31,7 @@ pub(super) const SMALL: &[(&str, &[&str])] = &[
 
 /// How a server is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line, independent")]
 pub struct Options {
     /// Whether it writes a binary log.
     pub binlog: bool,
@@ -253,7 +254,9 @@ fn program(server: &Server, options: &Options, folder: &Folder, port: u16) -> Pr
         add("--user=root");
     }
     if options.binlog {
-        binlog_options(server, options).iter().for_each(|text| add(text));
+        for text in binlog_options(server, options) {
+            add(&text);
+        }
     } else {
         add("--skip-log-bin");
     }

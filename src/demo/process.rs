@@ -120,7 +120,10 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let lifeline = child.stdin.take().expect("standard input is piped");
+        let lifeline = child.stdin.take().ok_or_else(|| {
+            let source = std::io::Error::other("no pipe to its standard input");
+            Error::Program { program: program.name.clone(), source }
+        })?;
         Ok(Self { name: program.name.clone(), log: program.log.clone(), child, lifeline })
     }
 
@@ -190,7 +193,8 @@ impl Process {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("name", &self.name).field("log", &self.log).finish()
+        let mut shown = f.debug_struct("Process");
+        shown.field("name", &self.name).field("log", &self.log).finish_non_exhaustive()
     }
 }
 

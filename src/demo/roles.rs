@@ -82,8 +82,8 @@ async fn make_topics(aws: &Aws) -> Result<(), Error> {
 }
 
 async fn keep_shop(session: Conn, stop: &CancellationToken) -> Result<(), Error> {
-    let mut shop = Workload::open(session, 1).await?;
-    shop.stock().await?;
+    let mut workload = Workload::open(session, 1).await?;
+    workload.stock().await?;
     let mut pace = interval(STEP_EVERY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for step in 1_u64.. {
@@ -91,14 +91,14 @@ async fn keep_shop(session: Conn, stop: &CancellationToken) -> Result<(), Error>
             biased;
 
             () = stop.cancelled() => break,
-            _ = pace.tick() => shop.step().await?,
+            _ = pace.tick() => workload.step().await?,
         }
         if step % BULK_EVERY == 0 {
-            shop.alter().await?;
-            shop.take_stock(BULK_ROWS).await?;
+            workload.alter().await?;
+            workload.take_stock(BULK_ROWS).await?;
         }
     }
-    print(&format!("rows written:\n{}", shop.written()))
+    print(&format!("rows written:\n{}", workload.written()))
 }
 
 async fn print_received(aws: Aws, stop: &CancellationToken) -> Result<(), Error> {

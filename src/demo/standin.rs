@@ -11,7 +11,7 @@ use super::process::{POLL, Process, Program, Signal};
 use super::{Error, Folder, http};
 
 /// Deadline until it serves.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// Account number of its ARNs.
 const ACCOUNT: &str = "000000000000";
 /// Its credentials: any do.

@@ -26,9 +26,9 @@ const BULK_ROWS: u32 = 20_000;
 /// When the table is altered and the big transaction comes, if the demo has no end of its own.
 const ALTER_AFTER: Duration = Duration::from_secs(5);
 const BULK_AFTER: Duration = Duration::from_secs(10);
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Time for the last rows to arrive once nothing is written any more.
-const ARRIVAL_DEADLINE: Duration = Duration::from_secs(60);
+const ARRIVAL_DEADLINE: Duration = Duration::from_mins(1);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// Who watches.

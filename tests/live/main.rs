@@ -12,10 +12,12 @@ mod demo;
 mod faults;
 mod processes;
 mod rebuild;
+mod receiving;
 mod resume;
 mod servers;
 mod source;
 mod suite;
+mod wire;
 
 fn main() -> std::process::ExitCode {
     let tests: Vec<_> = [
@@ -23,9 +25,11 @@ fn main() -> std::process::ExitCode {
         servers::tests(),
         faults::tests(),
         source::all_tests(),
+        receiving::tests(),
         delivery::tests(),
         resume::tests(),
         rebuild::tests(),
+        wire::tests(),
         demo::tests(),
     ]
     .into_iter()

@@ -29,6 +29,11 @@ pub(super) fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E)
     }
 }
 
+/// FIFO topics and queues are told by the end of their names.
+fn is_fifo(name: &str) -> bool {
+    name.strip_suffix(".fifo").is_some()
+}
+
 impl Aws {
     /// Clients of the stand-in at `url`.
     pub fn at(url: &str) -> Self {
@@ -59,7 +64,7 @@ impl Aws {
     /// Makes a topic and returns its ARN. A name that ends in `.fifo` makes a FIFO topic.
     pub async fn create_topic(&self, name: &str) -> Result<String, Error> {
         let mut request = self.sns.create_topic().name(name);
-        if name.ends_with(".fifo") {
+        if is_fifo(name) {
             request = request.attributes("FifoTopic", "true");
         }
         let answer = request.send().await.map_err(failed("sns:CreateTopic"))?;
@@ -75,7 +80,7 @@ impl Aws {
         kinds: &[&str],
     ) -> Result<String, Error> {
         let mut request = self.sqs.create_queue().queue_name(name);
-        if name.ends_with(".fifo") {
+        if is_fifo(name) {
             request = request.attributes(QueueAttributeName::FifoQueue, "true");
         }
         let queue = request.send().await.map_err(failed("sqs:CreateQueue"))?;

@@ -1,5 +1,7 @@
 //! What was received, as lines of JSON.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -51,8 +53,7 @@ impl Serialize for Shown<'_> {
             Kind::Double(value) => serializer.serialize_f64(*value),
             Kind::Text(value) => serializer.serialize_str(value),
             Kind::Bytes(value) | Kind::MalformedText(value) => {
-                let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-                serializer.serialize_str(&hex)
+                serializer.serialize_str(&STANDARD.encode(value))
             }
             Kind::Json(value) | Kind::JsonDiff(value) => {
                 match serde_json::from_str::<serde_json::Value>(value) {
@@ -163,7 +164,7 @@ mod tests {
         };
         assert_eq!(
             row_line(&batch, &schema, &row, 7, Op::Insert),
-            r#"{"kind":"change","op":"insert","database":"shop","table":"t","gtid":"u:1","sequence":7,"before":null,"after":{"z":-1,"a":null,"raw":"00ff","doc":{"k":[1]}}}"#
+            r#"{"kind":"change","op":"insert","database":"shop","table":"t","gtid":"u:1","sequence":7,"before":null,"after":{"z":-1,"a":null,"raw":"AP8=","doc":{"k":[1]}}}"#
         );
     }
 }

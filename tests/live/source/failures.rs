@@ -105,7 +105,7 @@ async fn replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_firs
     assert_eq!(error.recovery(), Recovery::Halt(Halt::Fenced));
 
     // Another stream gets along with it
-    config.stream = "invoices".to_owned();
+    config.stream = String::from("invoices");
     let mut third = open(&config, &start).await;
     drain(&mut third).await;
     drain(&mut second).await;

@@ -109,6 +109,7 @@ async fn a_fault_on_dumps_leaves_other_connections_alone(_: Bed) -> Outcome {
     let mut other = TcpStream::connect(proxy.address()).await?;
     exchange(&mut dump, &[1, 0, 0, 0, 0x1e]).await?;
     exchange(&mut other, &[1, 0, 0, 0, 0x03]).await?;
+    assert_eq!((proxy.connections(), proxy.dumps()), (2, 1));
     proxy.put(Way::ToClient, Which::Dump, Fault::Hold);
     assert_eq!(exchange(&mut other, b"fine").await?, b"fine");
     timeout(A_WHILE, exchange(&mut dump, b"held")).await.expect_err("nothing comes");

@@ -26,7 +26,8 @@ fn body(content: Content) -> String {
 
 /// Rows of `shop.orders` with these numbers; even ones are updates, odd ones inserts.
 fn rows(numbers: std::ops::Range<u64>) -> String {
-    let row = |number: u64| Row { op: if number % 2 == 0 { 2 } else { 1 }, ..Row::default() };
+    let row =
+        |number: u64| Row { op: if number.is_multiple_of(2) { 2 } else { 1 }, ..Row::default() };
     let table = TableSchema {
         database: "shop".to_owned(),
         table: "orders".to_owned(),
@@ -108,7 +109,7 @@ async fn each_number_counts_once_and_gaps_are_told(bed: Bed) -> Outcome {
 }
 
 async fn a_message_that_is_none_of_ours_is_an_error(bed: Bed) -> Outcome {
-    let error = receive(&bed, &["hello".to_owned()]).await.err().expect("not a frame");
+    let error = receive(&bed, &["hello".to_owned()]).await.expect_err("not a frame");
     assert!(error.to_string().contains("unreadable message"), "{error}");
     Ok(())
 }

@@ -170,7 +170,7 @@ fn report(installed: &Installed, title: &str, counts: &BTreeMap<Version, u32>) {
                 println!("  {:<14} {:<10} {count} tests", server.name, server.version);
             }
             None => {
-                println!("  {:<14} NOT RUN: {}", version.name(), how_to_get(version))
+                println!("  {:<14} NOT RUN: {}", version.name(), how_to_get(version));
             }
         }
     }

@@ -110,10 +110,10 @@ async fn a_corrupt_byte_is_never_delivered(bed: Bed) -> Outcome {
     line.all_arrives().await?;
     // The rows that arrive are counted by table and kind; a wrong one would not be made up for.
     for bytes in [30, 500, 5_000, 12_345] {
-        let connections = line.proxy.connections();
+        let dumps = line.proxy.dumps();
         line.proxy.put(Way::ToClient, Which::Dump, Fault::CorruptAfter(bytes));
         line.all_arrives().await?;
-        assert!(line.proxy.connections() > connections, "noticed after {bytes} bytes");
+        assert!(line.proxy.dumps() > dumps, "noticed after {bytes} bytes");
     }
     Ok(())
 }
@@ -121,13 +121,13 @@ async fn a_corrupt_byte_is_never_delivered(bed: Bed) -> Outcome {
 async fn a_slow_wire_is_no_reason_to_dial_again(bed: Bed) -> Outcome {
     let mut line = Line::start(&bed).await?;
     line.all_arrives().await?;
-    let connections = line.proxy.connections();
+    let dumps = line.proxy.dumps();
     line.proxy.put(Way::ToClient, Which::Dump, Fault::Trickle(Duration::from_micros(50)));
     for _ in 0..5 {
         line.shop.step().await?;
     }
     line.rig.receive_all(line.shop.written()).await?;
     line.proxy.heal();
-    assert_eq!(line.proxy.connections(), connections);
+    assert_eq!(line.proxy.dumps(), dumps);
     Ok(())
 }

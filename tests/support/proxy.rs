@@ -78,6 +78,7 @@ pub(crate) struct Proxy {
     rules: Arc<watch::Sender<Rules>>,
     bytes_to_client: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
+    dumps: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -92,13 +93,15 @@ impl Proxy {
         let rules = Arc::new(watch::Sender::new(rules));
         let bytes_to_client = Arc::new(AtomicU64::new(0));
         let connections = Arc::new(AtomicU64::new(0));
-        let accepting = tokio::spawn(accept(
-            listener,
-            Arc::clone(&rules),
-            Arc::clone(&bytes_to_client),
-            Arc::clone(&connections),
-        ));
-        Ok(Self { address, rules, bytes_to_client, connections, accepting })
+        let dumps = Arc::new(AtomicU64::new(0));
+        let connection = Connection {
+            rules: Arc::clone(&rules),
+            endings: 0,
+            bytes_to_client: Arc::clone(&bytes_to_client),
+            dumps: Arc::clone(&dumps),
+        };
+        let accepting = tokio::spawn(accept(listener, connection, Arc::clone(&connections)));
+        Ok(Self { address, rules, bytes_to_client, connections, dumps, accepting })
     }
 
     /// Where it listens.
@@ -114,6 +117,11 @@ impl Proxy {
     /// Connections accepted so far.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Times that the binary log was asked for so far, unless encrypted.
+    pub(crate) fn dumps(&self) -> u64 {
+        self.dumps.load(Ordering::Relaxed)
     }
 
     /// Puts a fault on one direction; it replaces the one before.
@@ -162,34 +170,26 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    rules: Arc<watch::Sender<Rules>>,
-    bytes_to_client: Arc<AtomicU64>,
-    connections: Arc<AtomicU64>,
-) {
+async fn accept(listener: TcpListener, template: Connection, connections: Arc<AtomicU64>) {
     // Its connections end with this task.
     let mut open = tokio::task::JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         connections.fetch_add(1, Ordering::Relaxed);
-        let now = *rules.borrow();
-        if now.refuse {
-            continue;
+        let now = *template.rules.borrow();
+        if !now.refuse {
+            let connection = Connection { endings: now.ending.0, ..template.clone() };
+            open.spawn(connection.run(client, now.target));
         }
-        let connection = Connection {
-            rules: Arc::clone(&rules),
-            endings: now.ending.0,
-            bytes_to_client: Arc::clone(&bytes_to_client),
-        };
-        open.spawn(connection.run(client, now.target));
     }
 }
 
+#[derive(Clone)]
 struct Connection {
     rules: Arc<watch::Sender<Rules>>,
     endings: u64,
     bytes_to_client: Arc<AtomicU64>,
+    dumps: Arc<AtomicU64>,
 }
 
 /// A flow ended other than by the sender's own end.
@@ -267,6 +267,7 @@ impl Connection {
             let piece = &mut buffer[..length];
             if way == Way::ToServer && asks_for_binlog(piece) {
                 dump.store(true, Ordering::Relaxed);
+                self.dumps.fetch_add(1, Ordering::Relaxed);
             }
             self.pass(way, piece, to, dump).await?;
         }

@@ -76,6 +76,12 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// `DEMO_SECONDS` is not a number of seconds.
+    #[error("DEMO_SECONDS is `{found}`, expected 0 to {}", super::audience::SECONDS_MAX)]
+    Seconds {
+        /// Its value.
+        found: String,
+    },
     /// Ctrl-C before it had begun, or twice.
     #[error("interrupted")]
     Interrupted,

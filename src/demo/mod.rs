@@ -4,6 +4,7 @@
 //! Its parts also start the servers of the live tests, so that there is one way to do it. Nothing
 //! that is started here outlives its owner, see [`Process`].
 
+mod audience;
 mod consumer;
 mod datadir;
 mod error;
@@ -21,6 +22,7 @@ mod streamer;
 mod tally;
 mod workload;
 
+pub use audience::Audience;
 pub use consumer::{Aws, Consumer};
 pub use error::Error;
 pub use folder::Folder;
@@ -29,7 +31,7 @@ pub use mysqld::{Mysqld, Options};
 pub use process::{Process, Program, Signal};
 pub use source::{PASSWORD, USER, prepare, settings_for, standin_environment};
 pub use standin::Standin;
-pub use story::{Audience, Summary, run};
+pub use story::{Summary, run};
 pub use streamer::{Command, Streamer};
 pub use tally::Tally;
 pub use workload::{DATABASE, Workload};

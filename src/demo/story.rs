@@ -14,50 +14,18 @@ use tokio_util::sync::CancellationToken;
 use super::roles::{ECHO, TOPIC};
 use super::sample::Sample;
 use super::{
-    Aws, Command, Consumer, Error, Installed, Mysqld, Options, Standin, Streamer, Tally, Workload,
-    prepare, settings_for, standin_environment,
+    Audience, Aws, Command, Consumer, Error, Installed, Mysqld, Options, Standin, Streamer, Tally,
+    Workload, prepare, settings_for, standin_environment,
 };
 
-const SECONDS_DEFAULT: u64 = 30;
 /// Pause between two steps of the workload.
 const STEP_EVERY: Duration = Duration::from_millis(20);
 /// Rows of the big transaction.
 const BULK_ROWS: u32 = 20_000;
-/// When the table is altered and the big transaction comes, if the demo has no end of its own.
-const ALTER_AFTER: Duration = Duration::from_secs(5);
-const BULK_AFTER: Duration = Duration::from_secs(10);
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Time for the last rows to arrive once nothing is written any more.
 const ARRIVAL_DEADLINE: Duration = Duration::from_mins(1);
 const TELL_EVERY: Duration = Duration::from_secs(5);
-
-/// Who watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// Somebody at a terminal: it goes on until Ctrl-C.
-    Terminal,
-    /// A script: it ends by itself after this time.
-    Script(Duration),
-}
-
-impl Audience {
-    /// Chosen by whether standard output is a terminal; `DEMO_SECONDS` counts elsewhere.
-    pub fn of_this_process() -> Self {
-        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-            return Self::Terminal;
-        }
-        let seconds = std::env::var("DEMO_SECONDS").ok().and_then(|text| text.parse().ok());
-        Self::Script(Duration::from_secs(seconds.unwrap_or(SECONDS_DEFAULT)))
-    }
-
-    /// When the table is altered and when the big transaction comes.
-    fn highlights(self) -> (Duration, Duration) {
-        match self {
-            Self::Terminal => (ALTER_AFTER, BULK_AFTER),
-            Self::Script(whole) => (whole.min(ALTER_AFTER * 4) / 4, whole.min(BULK_AFTER * 2) / 2),
-        }
-    }
-}
 
 /// The last line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -406,14 +374,5 @@ mod tests {
             serde_json::to_string(&summary).expect("text"),
             r#"{"rows_written":3,"changes_received":3,"canaries_sent":2,"canaries_received":2,"canary_roundtrip_ms_p50":12.5,"state":"live"}"#
         );
-    }
-
-    #[test]
-    fn even_a_short_demo_has_its_highlights() {
-        for seconds in [1, 2, 30, 600] {
-            let whole = Duration::from_secs(seconds);
-            let (alter, bulk) = Audience::Script(whole).highlights();
-            assert!(alter < bulk && bulk < whole, "{seconds} s: {alter:?}, {bulk:?}");
-        }
     }
 }

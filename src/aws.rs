@@ -13,9 +13,11 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_smithy_http_client::Builder as HttpClient;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder as HttpClient, Connector};
+use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
@@ -83,6 +85,24 @@ impl Shared {
     /// The region in force, if any was configured or found.
     pub fn region(&self) -> Option<&str> {
         self.sdk.region().map(AsRef::as_ref)
+    }
+
+    /// Where credentials come from, for requests that no SDK makes. It caches nothing.
+    pub fn credentials(&self) -> Option<SharedCredentialsProvider> {
+        self.sdk.credentials_provider()
+    }
+
+    /// A bare HTTP client, for requests that no SDK makes.
+    pub fn connector(&self, deadlines: Deadlines) -> Connector {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(deadlines.connect)
+            .read_timeout(deadlines.read)
+            .build();
+        Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .pool_idle_timeout(POOL_IDLE)
+            .connector_settings(settings)
+            .build()
     }
 
     /// Settings for one service's client.

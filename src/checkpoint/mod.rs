@@ -21,6 +21,7 @@ pub use error::{Error, Recovery};
 pub use file::FileStore;
 pub use saving::Saving;
 pub use state::{Checkpoint, Delta, Place};
+pub use table::{TableConfig, TableStore};
 
 pub use tracker::{Class, Commit, Misuse, MovedLanes, Tracker};
 

@@ -1,8 +1,10 @@
 //! What is typed: one file per command, and the only door to clap.
 
+mod decode;
 mod exit;
 mod flags;
 mod generate;
+mod lines;
 
 pub use exit::Exit;
 pub use generate::reference;
@@ -31,6 +33,7 @@ pub fn command() -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(decode::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches) -> Exit {
     match matches.subcommand() {
+        Some(("decode", matches)) => decode::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -79,14 +79,21 @@ impl<'a> Bytes<'a> {
 
     /// Six bytes, little-endian.
     pub(super) fn u48(&mut self, what: &'static str) -> Result<u64, Fault> {
-        let [a, b, c, d, e, f] = self.array(what)?;
-        Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+        self.widened::<6>(what)
     }
 
     /// Seven bytes, little-endian.
     pub(super) fn u56(&mut self, what: &'static str) -> Result<u64, Fault> {
-        let [a, b, c, d, e, f, g] = self.array(what)?;
-        Ok(u64::from_le_bytes([a, b, c, d, e, f, g, 0]))
+        self.widened::<7>(what)
+    }
+
+    /// `N` bytes, at most 8, little-endian.
+    fn widened<const N: usize>(&mut self, what: &'static str) -> Result<u64, Fault> {
+        let mut wide = [0; 8];
+        for (slot, byte) in wide.iter_mut().zip(self.array::<N>(what)?) {
+            *slot = byte;
+        }
+        Ok(u64::from_le_bytes(wide))
     }
 
     /// Eight bytes, little-endian.
@@ -100,10 +107,7 @@ impl<'a> Bytes<'a> {
         match self.u8(what)? {
             small @ 0..=250 => Ok(u64::from(small)),
             252 => Ok(u64::from(self.u16(what)?)),
-            253 => {
-                let [a, b, c] = self.array(what)?;
-                Ok(u64::from(u32::from_le_bytes([a, b, c, 0])))
-            }
+            253 => self.widened::<3>(what),
             254 => self.u64(what),
             marker @ (251 | 255) => Err(Fault::Unexpected {
                 what,

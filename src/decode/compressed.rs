@@ -33,8 +33,8 @@ pub(super) fn expand(
     format: &Format,
     into: &mut Vec<u8>,
 ) -> Result<Header, Fault> {
-    let event_type = plain(event.header.event_type)
-        .ok_or(Fault::UnknownEvent(event.header.event_type))?;
+    let event_type =
+        plain(event.header.event_type).ok_or(Fault::UnknownEvent(event.header.event_type))?;
     let mut header = Header { event_type, ..event.header };
     let body = event.body();
     let front = if event_type == kind::QUERY {

@@ -31,11 +31,10 @@ impl Error {
 
     /// The table that the event is of, as `database.table`, where one is.
     pub fn table(&self) -> Option<&str> {
-        match &self.fault {
-            Fault::Row(row) => Some(&row.table),
-            Fault::Column(column) => Some(&column.table),
-            _ => None,
+        if let Fault::Row(row) = &self.fault {
+            return Some(&row.table);
         }
+        if let Fault::Column(column) = &self.fault { Some(&column.table) } else { None }
     }
 }
 
@@ -239,8 +238,8 @@ pub enum XaFault {
     },
     /// Held rows outgrew their memory, and there is no folder for them.
     #[error(
-        "prepared XA transactions hold {held} bytes, more than {limit}, and no folder is set for \
-         the rest (xa_spool_folder)"
+        "rows that wait for their transaction's decision take {held} bytes, more than {limit}, and \
+         no folder is set for the rest (xa_spool_folder)"
     )]
     TooLarge {
         /// Bytes that would be held.
@@ -249,6 +248,6 @@ pub enum XaFault {
         limit: u64,
     },
     /// The file of held rows can't be written or read.
-    #[error("the spool of prepared XA transactions: {0}")]
+    #[error("the spool of rows that wait for their transaction's decision: {0}")]
     Spool(#[from] std::io::Error),
 }

@@ -23,6 +23,8 @@ const VERSION_LENGTH: usize = 50;
 const MYSQL_CHECKSUM_SINCE: (u16, u16, u16) = (5, 6, 1);
 /// First MariaDB release that does.
 const MARIA_CHECKSUM_SINCE: (u16, u16, u16) = (5, 3, 0);
+/// More events than any release before them knows (MySQL 5.5: 27; 5.6.1: 35).
+const EVENTS_WITHOUT_CHECKSUM_MAX: usize = 32;
 
 /// Reads a whole format description event, checksum included. `verify`: whether to check that.
 pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
@@ -51,9 +53,9 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
     let since = if maria { MARIA_CHECKSUM_SINCE } else { MYSQL_CHECKSUM_SINCE };
     let mut lengths = bytes.rest();
     let mut checksum = false;
-    if numbers(server) >= since {
-        let Some((front, [algorithm, ..])) =
-            lengths.split_last_chunk::<{ 1 + checksum::LENGTH }>()
+    // A damaged version must not switch the checksums off: servers without them know few events.
+    if numbers(server) >= since || lengths.len() > EVENTS_WITHOUT_CHECKSUM_MAX {
+        let Some((front, [algorithm, ..])) = lengths.split_last_chunk::<{ 1 + checksum::LENGTH }>()
         else {
             return Err(Fault::Short {
                 what: "checksum algorithm",

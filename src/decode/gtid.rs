@@ -17,6 +17,9 @@ pub(super) struct Announcement {
     pub(super) original_committed_at_us: Option<i64>,
     /// Bytes of the whole transaction; MySQL 8.0.2 and newer.
     pub(super) length_bytes: Option<u64>,
+    /// Whether a ROLLBACK may stand in it: because it has statements too (MySQL; releases before
+    /// 5.7.19 say so of all), or because not all of it can be undone (MariaDB).
+    pub(super) may_be_undone: bool,
     /// Whether the event itself opens the transaction, instead of a BEGIN behind it (MariaDB).
     pub(super) opens: bool,
     /// The XA transaction that the event itself starts, instead of an XA START behind it (MariaDB).
@@ -30,12 +33,15 @@ impl Announcement {
             committed_at_us: None,
             original_committed_at_us: None,
             length_bytes: None,
+            may_be_undone: false,
             opens: false,
             starts_xa: None,
         }
     }
 }
 
+/// MySQL: the transaction may have changes that were logged as statements (`FLAG_MAY_HAVE_SBR`).
+const MAY_HAVE_STATEMENTS: u8 = 1;
 /// Largest number of a GTID (`GNO_END` of the server's sources, exclusive).
 const SEQUENCE_END: u64 = i64::MAX as u64;
 /// `logical timestamps follow` marker of GTID events since 5.7.
@@ -71,7 +77,7 @@ fn micros(found: u64) -> Result<i64, Fault> {
 
 /// 5.6: flags, UUID, number. 5.7: logical timestamps. 8.0: commit times, length, server versions.
 fn plain(mut bytes: Bytes<'_>, anonymous: bool) -> Result<Announcement, Fault> {
-    bytes.u8("GTID flags")?;
+    let flags = bytes.u8("GTID flags")?;
     let source = Uuid(bytes.array("GTID source")?);
     let number = bytes.u64("GTID number")?;
     let mut announcement = Announcement::new(if anonymous {
@@ -79,6 +85,7 @@ fn plain(mut bytes: Bytes<'_>, anonymous: bool) -> Result<Announcement, Fault> {
     } else {
         TransactionId::Gtid(Gtid { source, tag: Tag::default(), sequence: sequence(number)? })
     });
+    announcement.may_be_undone = flags & MAY_HAVE_STATEMENTS != 0;
     if bytes.left() == 0 || bytes.u8("logical timestamp type")? != LOGICAL_TIMESTAMPS {
         return Ok(announcement);
     }
@@ -122,11 +129,10 @@ fn tagged(bytes: Bytes<'_>) -> Result<Announcement, Fault> {
     let mut bytes = message(bytes)?;
     let (mut source, mut number, mut tag) = (None, None, Tag::default());
     let (mut immediate, mut original, mut length) = (None, None, None);
+    let mut flags = 0;
     while bytes.left() > 0 {
         match bytes.serialized("field number")? {
-            field::FLAGS => {
-                bytes.serialized("GTID flags")?;
-            }
+            field::FLAGS => flags = bytes.serialized("GTID flags")?,
             field::SOURCE => {
                 let mut uuid = Uuid::default();
                 for byte in &mut uuid.0 {
@@ -177,6 +183,7 @@ fn tagged(bytes: Bytes<'_>) -> Result<Announcement, Fault> {
         committed_at_us: immediate,
         original_committed_at_us: original.or(immediate),
         length_bytes: length,
+        may_be_undone: flags & u64::from(MAY_HAVE_STATEMENTS) != 0,
         opens: false,
         starts_xa: None,
     })
@@ -216,6 +223,10 @@ fn message(whole: Bytes<'_>) -> Result<Bytes<'_>, Fault> {
 const MARIA_STANDALONE: u8 = 1;
 /// MariaDB: a commit id follows.
 const MARIA_GROUP_COMMIT: u8 = 2;
+/// MariaDB: all of it can be undone, so nothing of it is in the log if it was.
+const MARIA_TRANSACTIONAL: u8 = 4;
+/// MariaDB: DDL, maybe with rows behind it.
+const MARIA_DDL: u8 = 32;
 /// MariaDB: XA PREPARE; the XA identifier follows.
 const MARIA_PREPARED_XA: u8 = 64;
 /// MariaDB: XA COMMIT or ROLLBACK; the XA identifier follows.
@@ -243,5 +254,6 @@ fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     }
     let other = MARIA_STANDALONE | MARIA_PREPARED_XA | MARIA_COMPLETED_XA;
     announcement.opens = flags & other == 0;
+    announcement.may_be_undone = flags & (MARIA_TRANSACTIONAL | MARIA_DDL) == 0;
     Ok(announcement)
 }

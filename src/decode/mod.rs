@@ -22,11 +22,13 @@ mod bytes;
 pub(crate) mod charset;
 mod checksum;
 mod compressed;
+mod decision;
 mod error;
 mod event;
 mod format_description;
 mod gtid;
 mod heartbeat;
+mod inner;
 pub(crate) mod json;
 mod observe;
 mod payload;
@@ -53,6 +55,7 @@ pub use steps::{Commit, Statement, Step, Steps};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
 use crate::change::{Position, RowBuffer};
+use decision::Buffered;
 use event::{Event, Header};
 use format_description::Format;
 use observe::From;
@@ -70,7 +73,8 @@ pub struct Config {
     /// Whether the events are those of a file, one behind the other: then an event that does not end
     /// where the count says is an error. Servers leave out what a replica has already. Default: no.
     pub contiguous: bool,
-    /// Most bytes of prepared XA transactions in memory; the rest goes to files. Default: 16 MiB.
+    /// Most bytes of held rows in memory: of prepared XA transactions, and of a transaction that may
+    /// yet be undone. The rest goes to files. Default: 16 MiB.
     pub xa_spool_bytes_max: u64,
     /// Folder of these files. Default: none, too many bytes are an error.
     pub xa_spool_folder: Option<PathBuf>,
@@ -93,9 +97,7 @@ impl Default for Config {
 /// Turns events into steps. Feed it every event of a stream or file, in order.
 #[derive(Debug)]
 pub struct Decoder {
-    verify_checksum: bool,
-    contiguous: bool,
-    xa_unseen: Unseen,
+    config: Config,
     limits: Limits,
     /// `None` before the first format description.
     format: Option<Format>,
@@ -103,7 +105,9 @@ pub struct Decoder {
     current: Current,
     tables: Tables,
     held: Held,
-    /// Rows of the XA transaction that is being committed.
+    /// Events of the open transaction, if it may be undone.
+    buffered: Option<Buffered>,
+    /// Events that were held back, of the transaction that is being committed.
     replay: Option<(Spool, u64)>,
     inflater: payload::Inflater,
     /// Steps that are due.
@@ -136,15 +140,14 @@ impl Decoder {
     /// The same with files of another kind (`xa_spool_folder` means nothing then).
     pub fn with_overflow(config: Config, overflow: Box<dyn Overflow>) -> Self {
         Self {
-            verify_checksum: config.verify_checksum,
-            contiguous: config.contiguous,
-            xa_unseen: config.xa_unseen,
             limits: Limits { memory_bytes_max: config.xa_spool_bytes_max, overflow },
+            config,
             format: None,
             place: Place::default(),
             current: Current::default(),
             tables: Tables::default(),
             held: Held::default(),
+            buffered: None,
             replay: None,
             inflater: payload::Inflater::default(),
             emits: VecDeque::new(),
@@ -164,20 +167,20 @@ impl Decoder {
     /// [`Commit`]).
     pub fn start_at(&mut self, position: Position) {
         self.format = None;
-        self.held.clear();
-        self.follow_at(position);
-    }
-
-    /// Takes up the next file of the same log: as [`start_at`](Self::start_at), but prepared XA
-    /// transactions stay.
-    pub fn follow_at(&mut self, position: Position) {
         self.place.set(position);
         self.current.phase = Phase::Outside;
-        self.held.open = None;
+        self.held.clear();
+        self.buffered = None;
         self.replay = None;
         self.tables.end_statement();
         self.emits.clear();
         self.busy = false;
+    }
+
+    /// Goes on with the next file of the same log: only the place changes. Prepared XA transactions
+    /// stay; a transaction that has not ended is an error at the file's first event.
+    pub fn follow_at(&mut self, position: Position) {
+        self.place.set(position);
     }
 
     /// Behind the last event that was fed.
@@ -243,9 +246,9 @@ impl Decoder {
             return Err(Fault::Size { header: header.length, found: event.len() });
         }
         self.event_type = header.event_type;
-        let contiguous = self.contiguous;
+        let contiguous = self.config.contiguous;
         if header.event_type == kind::FORMAT_DESCRIPTION {
-            let format = format_description::parse(event, self.verify_checksum)?;
+            let format = format_description::parse(event, self.config.verify_checksum)?;
             self.place.advance_over_format(&header, contiguous)?;
             self.outside()?;
             self.format = Some(format);
@@ -260,7 +263,10 @@ impl Decoder {
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => self.heartbeat(&fed)?,
             other => {
                 self.place.advance(&header, contiguous)?;
-                self.rows_at.clone_from(&self.place.start);
+                if self.rows_at.file != self.place.start.file {
+                    self.rows_at.file = Arc::clone(&self.place.start.file);
+                }
+                self.rows_at.offset = self.place.start.offset;
                 if compressed::is_compressed(other) {
                     let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
                     let mut inner = std::mem::take(&mut self.inner);
@@ -281,18 +287,20 @@ impl Decoder {
     /// The event without its checksum, which is checked.
     fn content<'e>(&self, event: &'e [u8], header: &Header) -> Result<&'e [u8], Fault> {
         match &self.format {
-            Some(format) if !format.checksum => Ok(event),
-            Some(_) if self.verify_checksum => checksum::verify(event),
-            Some(_) => checksum::strip(event),
-            // What a dump thread makes up before the first format description has a checksum or not,
-            // by release: the right one is there by no accident.
-            None if matches!(
+            Some(format) if format.checksum && self.config.verify_checksum => {
+                checksum::verify(event)
+            }
+            Some(format) if format.checksum => checksum::strip(event),
+            // What a dump thread makes up before a format description has a checksum or not, by
+            // release and by the file before: the right one is there by no accident.
+            _ if matches!(
                 header.event_type,
                 kind::ROTATE | kind::HEARTBEAT | kind::HEARTBEAT_V2
             ) =>
             {
                 Ok(checksum::verify(event).unwrap_or(event))
             }
+            Some(_) => Ok(event),
             None => Err(Fault::NoFormat),
         }
     }
@@ -302,3 +310,6 @@ impl Decoder {
         Error { position: self.place.start.clone(), event_type: self.event_type, fault }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,8 @@ use super::query::{Meaning, Query};
 use super::rows::Front;
 use super::steps::{Emit, More};
 use super::transaction::Phase;
-use super::xa::{Branch, Unseen, Xid};
-use super::{Decoder, Fault, XaFault, gtid, heartbeat, payload, query};
-use crate::change::{Position, TransactionId};
+use super::xa::Xid;
+use super::{Decoder, Fault, gtid, heartbeat, payload, query};
 
 /// Where an event comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl Decoder {
                         expected: "a transaction's start before it",
                     });
                 }
-                self.commit();
+                return Ok(self.end());
             }
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIA_GTID => {
                 self.announce(event)?;
@@ -69,6 +68,10 @@ impl Decoder {
             kind::INCIDENT => {
                 let code = Bytes::new(event.body()).u16("incident's number")?;
                 return Err(Fault::Incident { code });
+            }
+            // A dump sends it along with events that it decrypted.
+            kind::START_ENCRYPTION if event.header.is_artificial() => {
+                self.emits.push_back(Emit::Passed(event_type));
             }
             kind::START_ENCRYPTION => {
                 let scheme = Bytes::new(event.body()).u8("encryption scheme")?;
@@ -156,32 +159,25 @@ impl Decoder {
         if let Some(xid) = announcement.starts_xa {
             self.xa_start(xid)?;
         } else if announcement.opens {
-            self.begin();
+            self.open();
         }
         Ok(())
     }
 
     /// Makes sure that a transaction is announced: without GTID events, its first event does that.
-    fn announced(&mut self, event: &Event<'_>) {
+    pub(super) fn announced(&mut self, event: &Event<'_>) {
         if self.current.phase == Phase::Outside {
             self.current.start(&event.header, &self.place.start, None);
         }
     }
 
-    fn begin(&mut self) {
-        self.current.phase = Phase::Open;
-        self.emits.push_back(Emit::Begin);
-    }
-
-    fn commit(&mut self) {
-        self.current.phase = Phase::Outside;
-        self.tables.end_statement();
-        self.emits.push_back(Emit::Commit);
-    }
-
     fn table_map(&mut self, event: &Event<'_>) -> Result<(), Fault> {
         match self.current.phase {
-            Phase::Open => self.tables.map(event.body(), self.format()?.short_table_ids),
+            Phase::Open if self.buffered.is_some() => self.buffer(event),
+            Phase::Open => {
+                let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
+                self.tables.map(event.body(), format)
+            }
             Phase::Holding => self.hold(event),
             Phase::Outside | Phase::Announced => Err(ROWS_OUTSIDE),
         }
@@ -189,6 +185,7 @@ impl Decoder {
 
     fn rows_event(&mut self, event: &Event<'_>) -> Result<(), Fault> {
         match self.current.phase {
+            Phase::Open if self.buffered.is_some() => return self.buffer(event),
             Phase::Open => {}
             Phase::Holding => return self.hold(event),
             Phase::Outside | Phase::Announced => return Err(ROWS_OUTSIDE),
@@ -197,7 +194,7 @@ impl Decoder {
         match self.tables.find(front.table_id) {
             Some(mapped) => {
                 self.rows_of = Some(mapped.clone());
-                self.current.has_rows = true;
+                self.current.rows_events += 1;
                 self.emits.push_back(Emit::Rows(front.shape));
             }
             None if front.is_dummy() => {
@@ -223,28 +220,24 @@ impl Decoder {
         match (query::meaning(statement)?, phase) {
             (Meaning::Begin, Phase::Outside | Phase::Announced) => {
                 self.announced(event);
-                self.begin();
+                self.open();
             }
-            // MariaDB's GTID has begun it already.
-            (Meaning::Begin, Phase::Open) if !self.current.has_rows => {
+            (Meaning::Savepoint(name), _) => {
+                self.mark(name.to_vec());
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
-            (Meaning::Begin, _) => self.outside()?,
-            (Meaning::Commit | Meaning::Rollback, Phase::Outside) => {
+            (Meaning::XaEnd(_) | Meaning::Release, _)
+            | (Meaning::Commit | Meaning::Rollback, Phase::Outside) => {
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::Commit | Meaning::Rollback, Phase::Announced) => {
                 self.begin();
                 self.commit();
             }
-            (Meaning::Commit, Phase::Open) => self.commit(),
-            (Meaning::Rollback, Phase::Open) => {
-                self.current.rolled_back |= self.current.has_rows;
-                self.commit();
-            }
-            (Meaning::Savepoint, _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
-            (Meaning::RollbackTo, _) => {
-                self.current.rolled_back |= self.current.has_rows;
+            (Meaning::Commit, Phase::Open) => return Ok(self.end()),
+            (Meaning::Rollback, Phase::Open) => self.undo(),
+            (Meaning::RollbackTo(name), _) => {
+                self.undo_to(name)?;
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::Commit | Meaning::Rollback, Phase::Holding) => {
@@ -258,8 +251,7 @@ impl Decoder {
                 self.xa_start(xid)?;
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
-            (Meaning::XaStart(_), _) => self.outside()?,
-            (Meaning::XaEnd(_), _) => self.emits.push_back(Emit::Passed(kind::QUERY)),
+            (Meaning::Begin | Meaning::XaStart(_), _) => self.outside()?,
             (Meaning::XaPrepare(xid), _) => return self.xa_prepare(&xid, false, kind::QUERY),
             (Meaning::XaCommit(xid), _) => return self.xa_decide(event, &xid, true),
             (Meaning::XaRollback(xid), _) => return self.xa_decide(event, &xid, false),
@@ -278,8 +270,14 @@ impl Decoder {
     /// DDL commits itself, unless it stands in a transaction: CREATE TABLE ... SELECT as one
     /// transaction (MySQL 8.0.21 and newer), temporary tables.
     fn schema(&mut self, event: &Event<'_>, parts: &Query) -> Result<(), Fault> {
+        let statement = event.body().get(parts.statement.clone()).unwrap_or_default();
+        if statement.trim_ascii_end().ends_with(b"START TRANSACTION") {
+            // Such a transaction is logged once it has committed, however long it is.
+            self.stop_buffering();
+        }
         match self.current.phase {
             Phase::Holding => self.hold(event),
+            Phase::Open if self.buffered.is_some() => self.buffer(event),
             Phase::Open => {
                 self.emits.push_back(Emit::Schema(parts.clone()));
                 Ok(())
@@ -292,130 +290,6 @@ impl Decoder {
                 Ok(())
             }
         }
-    }
-
-    fn xa_start(&mut self, xid: Xid) -> Result<(), Fault> {
-        let transaction = &self.current.transaction;
-        self.held.start(xid, transaction.id, transaction.start.clone())?;
-        self.current.phase = Phase::Holding;
-        Ok(())
-    }
-
-    fn xa_prepare(&mut self, xid: &Xid, one_phase: bool, event_type: u8) -> Result<More, Fault> {
-        if self.current.phase != Phase::Holding {
-            return Err(Fault::Order {
-                found: "XA PREPARE outside an XA transaction",
-                expected: "XA START before it",
-            });
-        }
-        if one_phase {
-            let branch = self.held.close(xid)?;
-            self.begin();
-            return Ok(self.release(branch));
-        }
-        self.held.prepare(xid)?;
-        self.current.phase = Phase::Outside;
-        self.tables.end_statement();
-        self.emits.push_back(Emit::Passed(event_type));
-        Ok(More::No)
-    }
-
-    /// XA COMMIT and XA ROLLBACK.
-    fn xa_decide(&mut self, event: &Event<'_>, xid: &Xid, commits: bool) -> Result<More, Fault> {
-        let prepared_as;
-        let branch = match self.current.phase {
-            Phase::Holding => {
-                // Decided before it was prepared, under its own identity.
-                prepared_as = None;
-                Some(self.held.close(xid)?)
-            }
-            Phase::Outside | Phase::Announced => {
-                let branch = self.held.take(xid);
-                prepared_as = branch.as_ref().map(|branch| branch.prepared_as);
-                branch
-            }
-            Phase::Open => {
-                return Err(Fault::Order {
-                    found: "the decision on an XA transaction inside a transaction",
-                    expected: "the transaction's end before it",
-                });
-            }
-        };
-        if branch.is_none() && commits && self.xa_unseen == Unseen::Halt {
-            return Err(XaFault::Unseen { xid: xid.to_string() }.into());
-        }
-        self.announced(event);
-        self.begin();
-        self.current.unseen_xa = branch.is_none() && commits;
-        if let Some(id) = prepared_as.filter(|id| *id != TransactionId::Anonymous) {
-            self.current.resolves.push(id);
-        }
-        match branch {
-            Some(branch) if commits => return Ok(self.release(branch)),
-            Some(branch) => self.held.release(&branch),
-            None => {}
-        }
-        self.commit();
-        Ok(More::No)
-    }
-
-    /// The branch's rows come out now.
-    fn release(&mut self, branch: Branch) -> More {
-        self.held.release(&branch);
-        self.replay = Some((branch.spool, 0));
-        More::Held
-    }
-
-    /// Reads the next event of the payload; whether there was one more, and what comes with it.
-    pub(super) fn inflate_next(&mut self, payload: &[u8]) -> Result<Option<More>, Fault> {
-        let mut inner = std::mem::take(&mut self.inner);
-        let next = self.inflate_into(payload, &mut inner);
-        self.inner = inner;
-        self.from_inner = true;
-        next
-    }
-
-    fn inflate_into(
-        &mut self,
-        payload: &[u8],
-        inner: &mut Vec<u8>,
-    ) -> Result<Option<More>, Fault> {
-        let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
-        self.event_type = header.event_type;
-        let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;
-        let is_last = matches!(more, More::Held) || !self.in_transaction();
-        if is_last {
-            // No commit comes out before the whole payload was seen to be sound.
-            self.inflater.finish(payload)?;
-        }
-        Ok(Some(more))
-    }
-
-    /// Reads the next held event of the XA transaction that commits; `false` behind the last, when
-    /// its commit is due.
-    pub(super) fn replay_next(&mut self) -> Result<bool, Fault> {
-        let Some((spool, at)) = &mut self.replay else { return Ok(false) };
-        let mut inner = std::mem::take(&mut self.inner);
-        let read = spool.read(at, &mut inner);
-        let observed = match read {
-            Ok(Some(position)) => self.replay_event(&inner, position).map(|()| true),
-            Ok(None) => Ok(false),
-            Err(fault) => Err(fault.into()),
-        };
-        self.inner = inner;
-        self.from_inner = true;
-        if matches!(observed, Ok(false)) {
-            self.replay = None;
-            self.commit();
-        }
-        observed
-    }
-
-    fn replay_event(&mut self, bytes: &[u8], position: Position) -> Result<(), Fault> {
-        let header = super::event::Header::parse(bytes)?;
-        self.event_type = header.event_type;
-        self.rows_at = position;
-        self.observe(&Event { header, bytes }, From::Held).map(|_| ())
     }
 
     fn format(&self) -> Result<&Format, Fault> {

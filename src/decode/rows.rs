@@ -7,7 +7,7 @@ use super::event::{Event, Header, kind};
 use super::format_description::Format;
 use super::row::{Before, Bitmap, ImageError, read_image, read_partial_image};
 use super::table::{Mapped, table_id};
-use super::{Error, Fault, RowFault};
+use super::{CellError, ColumnFault, Error, Fault, RowFault};
 use crate::change::{Change, Image, Op, Position, RowBuffer, Table, Transaction};
 
 /// Marks the last rows event of a statement.
@@ -112,12 +112,9 @@ impl<'a> Rows<'a> {
     /// A cursor before the first row of `event` (header included, checksum not).
     pub(super) fn new(shape: Shape, event: &'a [u8], around: Around<'a>) -> Result<Self, Error> {
         let Around { mapped, transaction, position, buffer, count } = around;
-        let width = mapped.plans.len();
-        let error = |fault| Error {
-            position: position.clone(),
-            event_type: shape.event_type,
-            fault,
-        };
+        let width = mapped.table.columns.len();
+        let error =
+            |fault| Error { position: position.clone(), event_type: shape.event_type, fault };
         if shape.width != width as u64 {
             return Err(error(Fault::Width {
                 table: label(&mapped.table),
@@ -185,12 +182,18 @@ impl<'a> Rows<'a> {
 
     /// The next row; `None` behind the last. Not calling it skips the rows at no cost, and leaves them
     /// out of [`Change::row`]'s count.
+    ///
+    /// An error is of this event's rows alone: the decoder can go on with the next step.
+    #[allow(clippy::should_implement_trait, reason = "lends its items, and can fail")]
     pub fn next(&mut self) -> Result<Option<Change<'_>>, Error> {
         // A row of which the log carries no column has no bytes: with row image MINIMAL, an INSERT of
         // nothing but defaults. Replicas take an event without any byte of rows as one such row.
         let is_bare = self.row == 0 && self.after.is_some_and(|bits| bits.count() == 0);
         if self.at >= self.event.len() && !is_bare {
             return Ok(None);
+        }
+        if let Some((column, error)) = &self.mapped.unreadable {
+            return Err(self.unreadable(*column, error.clone()));
         }
         let start = self.at;
         self.buffer.clear();
@@ -247,6 +250,17 @@ impl<'a> Rows<'a> {
             row: self.row,
             image,
             column: column.map(|column| column.name.clone()),
+            error,
+        })))
+    }
+
+    #[cold]
+    fn unreadable(&self, column: usize, error: CellError) -> Error {
+        let columns = &self.mapped.table.columns;
+        self.error(Fault::Column(Box::new(ColumnFault {
+            table: label(&self.mapped.table),
+            column,
+            name: columns.get(column).map_or_else(String::new, |column| column.name.clone()),
             error,
         })))
     }

@@ -205,17 +205,11 @@ impl<'d, 'e> Steps<'d, 'e> {
                 rolled_back: decoder.current.rolled_back,
                 unseen_xa: decoder.current.unseen_xa,
             }),
-            Emit::Idle => {
-                Step::Idle { position: decoder.position(), resume: decoder.resume() }
+            Emit::Idle => Step::Idle { position: decoder.position(), resume: decoder.resume() },
+            Emit::Rotate => Step::Rotate { position: decoder.position(), resume: decoder.resume() },
+            Emit::Passed(event_type) => {
+                Step::Passed { position: decoder.position(), resume: decoder.resume(), event_type }
             }
-            Emit::Rotate => {
-                Step::Rotate { position: decoder.position(), resume: decoder.resume() }
-            }
-            Emit::Passed(event_type) => Step::Passed {
-                position: decoder.position(),
-                resume: decoder.resume(),
-                event_type,
-            },
         })
     }
 }

@@ -25,10 +25,12 @@ pub(super) enum Phase {
 pub(super) struct Current {
     pub(super) phase: Phase,
     pub(super) transaction: Transaction,
+    /// Whether a ROLLBACK may stand in it, by its GTID event.
+    pub(super) may_be_undone: bool,
     /// Rows that were decoded.
     pub(super) rows: u64,
-    /// Whether it has rows, decoded or not.
-    pub(super) has_rows: bool,
+    /// Its rows events, decoded or not.
+    pub(super) rows_events: u64,
     /// See [`Commit::rolled_back`](super::Commit::rolled_back).
     pub(super) rolled_back: bool,
     /// See [`Commit::unseen_xa`](super::Commit::unseen_xa).
@@ -49,8 +51,9 @@ impl Default for Current {
                 server_id: 0,
                 length_bytes: None,
             },
+            may_be_undone: false,
             rows: 0,
-            has_rows: false,
+            rows_events: 0,
             rolled_back: false,
             unseen_xa: false,
             resolves: Vec::new(),
@@ -80,9 +83,10 @@ impl Current {
         transaction.original_committed_at_us = original.unwrap_or(committed);
         transaction.server_id = header.server_id;
         transaction.length_bytes = announcement.and_then(|told| told.length_bytes);
+        self.may_be_undone = announcement.is_some_and(|told| told.may_be_undone);
         self.phase = Phase::Announced;
         self.rows = 0;
-        self.has_rows = false;
+        self.rows_events = 0;
         self.rolled_back = false;
         self.unseen_xa = false;
         self.resolves.clear();

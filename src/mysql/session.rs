@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder, Params, Value};
+use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Params, Value};
 
-use super::{Error, HostPort, Secret, Tls, TlsMode};
+use super::{Error, HostPort, Secret, Tls};
 
 /// Idle time after which the kernel asks whether the peer is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -52,6 +52,9 @@ impl ConnectOptions {
 
 /// A session with a deadline on everything. After a time-out it is of no further use: the answer
 /// to the abandoned statement could be taken for the next one's.
+///
+/// The same holds when the future of a statement is dropped. Whoever wants to give up waiting, but
+/// learn the statement's fate later, asks with a long deadline and keeps the future.
 #[derive(Debug)]
 pub struct Session {
     connection: Option<Conn>,
@@ -63,13 +66,11 @@ impl Session {
     /// Connects and logs in.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         let step = || format!("connecting to {}", options.host);
-        let connection = deadline(options.connect_timeout, step, async {
-            match Conn::new(options.driver(true)).await {
-                Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
-                    if options.tls.mode() == TlsMode::Preferred =>
-                {
-                    Conn::new(options.driver(false)).await
-                }
+        let (wanted, fallback) = (options.driver(true), options.driver(false));
+        let may_fall_back = options.tls.may_fall_back();
+        let connection = deadline(options.connect_timeout, step, async move {
+            match Conn::new(wanted).await {
+                Err(error) if may_fall_back && is_about_tls(&error) => Conn::new(fallback).await,
                 other => other,
             }
         });
@@ -100,10 +101,9 @@ impl Session {
     /// As [`Session::query`], with a deadline of its own.
     pub async fn query_within(&mut self, sql: &str, after: Duration) -> Result<Vec<Row>, Error> {
         let mut connection = self.connection.take().ok_or(Error::Abandoned)?;
-        let step = || quote(sql);
-        // A connection dropped by the time-out closes itself.
-        let (outcome, connection) = deadline(after, step, async move {
-            let outcome = connection.query::<mysql_async::Row, _>(sql).await;
+        let statement = sql.to_owned();
+        let (outcome, connection) = deadline(after, || quote(sql), async move {
+            let outcome = connection.query::<mysql_async::Row, _>(statement).await;
             (outcome, connection)
         })
         .await?;
@@ -130,8 +130,9 @@ impl Session {
     ) -> Result<Vec<Row>, Error> {
         let mut connection = self.connection.take().ok_or(Error::Abandoned)?;
         let parameters = if values.is_empty() { Params::Empty } else { Params::Positional(values) };
+        let statement = sql.to_owned();
         let (outcome, connection) = deadline(after, || quote(sql), async move {
-            let outcome = connection.exec::<mysql_async::Row, _, _>(sql, parameters).await;
+            let outcome = connection.exec::<mysql_async::Row, _, _>(statement, parameters).await;
             (outcome, connection)
         })
         .await?;
@@ -165,14 +166,45 @@ impl Session {
     }
 }
 
+/// Whether the server offers no TLS, or none that we can speak.
+fn is_about_tls(error: &mysql_async::Error) -> bool {
+    let mysql_async::Error::Io(failure) = error else {
+        return matches!(error, mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer));
+    };
+    match failure {
+        IoError::Tls(_) => true,
+        IoError::Io(failure) => match failure.get_ref() {
+            Some(inner) => inner.is::<rustls::Error>(),
+            None => false,
+        },
+    }
+}
+
 async fn deadline<T>(
     after: Duration,
     step: impl FnOnce() -> String,
-    work: impl Future<Output = T>,
+    work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Error> {
     // On the heap: the driver's futures are large, and callers nest them.
-    let work = Box::pin(work);
-    tokio::time::timeout(after, work).await.map_err(|_| Error::TimedOut { step: step(), after })
+    let mut work = Box::pin(work);
+    match tokio::time::timeout(after, &mut work).await {
+        Ok(outcome) => Ok(outcome),
+        Err(_) => {
+            discard(work);
+            Err(Error::TimedOut { step: step(), after })
+        }
+    }
+}
+
+/// Drops work that holds a connection, and so closes its socket at once.
+///
+/// Dropped where a runtime is at hand, the driver starts a task that first waits for the answer to
+/// the abandoned statement: with a server that hangs, each time-out would leave one behind.
+fn discard(work: impl Send + 'static) {
+    let dropped =
+        std::thread::Builder::new().name("mysql-discard".to_owned()).spawn(move || drop(work));
+    // Without a thread the closure, and the work in it, is dropped right here: slower to close.
+    drop(dropped);
 }
 
 /// The beginning of a statement, for messages.

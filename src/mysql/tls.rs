@@ -19,7 +19,7 @@ use super::verifier::Verifier;
 pub enum TlsMode {
     /// No TLS.
     Off,
-    /// TLS if the server offers it; nothing is verified.
+    /// TLS if it can be had, else none; nothing is verified.
     #[default]
     Preferred,
     /// TLS or nothing; the certificate is not verified.
@@ -200,6 +200,16 @@ impl Tls {
     /// Its mode.
     pub fn mode(&self) -> TlsMode {
         self.mode
+    }
+
+    /// Whether a connection without TLS will do when one with it cannot be had.
+    pub(crate) fn may_fall_back(&self) -> bool {
+        self.mode == TlsMode::Preferred
+    }
+
+    /// The same configuration without TLS, to fall back to.
+    pub(crate) fn without(&self) -> Self {
+        Self { mode: TlsMode::Off, client: None, ..self.clone() }
     }
 
     /// For tokio-rustls; `None` when TLS is off.

@@ -77,15 +77,15 @@ impl Sequences {
         number
     }
 
-    /// Key and next number of each lane that gave numbers since the last call. Costs in proportion
+    /// Number, key and next row number of each lane that gave numbers since the last call. Costs in proportion
     /// to these, however many lanes there are.
-    pub fn take_moved(&mut self) -> Vec<(Arc<str>, u64)> {
+    pub fn take_moved(&mut self) -> Vec<(LaneId, Arc<str>, u64)> {
         let moved = std::mem::take(&mut self.moved);
         let mut numbers = Vec::with_capacity(moved.len());
-        for lane in moved {
-            if let Some(lane) = self.numbers_mut(lane) {
+        for id in moved {
+            if let Some(lane) = self.numbers_mut(id) {
                 lane.moved = false;
-                numbers.push((Arc::clone(&lane.key), lane.next));
+                numbers.push((id, Arc::clone(&lane.key), lane.next));
             }
         }
         numbers

@@ -1,7 +1,7 @@
 //! What goes by, added up in plain numbers and told to the metrics once a burst.
 
-use crate::change::Op;
 use crate::checkpoint::Class;
+use crate::decode::kind;
 use crate::telemetry::Metrics;
 
 /// Counts since they were last told.
@@ -50,10 +50,10 @@ impl Counts {
     }
 
     /// Tells the metrics, and begins anew.
-    pub(super) fn tell(&mut self, metrics: &Metrics, name_of: impl Fn(u8) -> &'static str) {
+    pub(super) fn tell(&mut self, metrics: &Metrics) {
         for (code, count) in (0..=u8::MAX).zip(&mut self.events.0) {
             if *count > 0 {
-                metrics.events_total.of(name_of(code)).inc_by(std::mem::take(count));
+                metrics.events_total.of(kind::name(code)).inc_by(std::mem::take(count));
             }
         }
         for (name, count) in CLASSES.iter().zip(&mut self.classes) {
@@ -62,9 +62,4 @@ impl Counts {
             }
         }
     }
-}
-
-/// Place of an operation in [`crate::telemetry`]'s list.
-pub(super) fn op_name(op: Op) -> &'static str {
-    op.as_str()
 }

@@ -1,17 +1,38 @@
-//! Which topic a draft goes to.
+//! Which topic a draft goes to, and what that topic takes.
 
-use crate::encode::{Destination, Draft};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Topics by table.
+use crate::encode::{Destination, Draft, Kind};
+use crate::sink::topic::Destinations;
+
+/// Topics by table and kind.
 #[derive(Debug)]
-pub(crate) struct Destinations {
-    /// Where every draft goes while there is one topic.
-    pub(crate) common: Destination,
+pub(crate) struct Topics {
+    /// ARN by table.
+    pub(crate) tables: Destinations,
+    /// Where canaries and statements go.
+    pub(crate) notices: Arc<str>,
+    /// What is known of topics; others are judged by their name.
+    pub(crate) known: HashMap<Arc<str>, Destination>,
+    /// Largest message of a topic that was not asked, bytes.
+    pub(crate) message_bytes_max: usize,
 }
 
-impl Destinations {
+impl Topics {
     /// The topic of a draft.
-    pub(crate) fn of(&mut self, _draft: &Draft) -> Destination {
-        self.common.clone()
+    pub(crate) fn of(&mut self, draft: &Draft) -> Destination {
+        let arn = match (draft.kind(), draft.table()) {
+            (Kind::Change, Some(table)) => self.tables.of(&table.database, &table.name),
+            (Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema, _) => {
+                Arc::clone(&self.notices)
+            }
+        };
+        let known = self.known.entry(arn).or_insert_with_key(|arn| Destination {
+            arn: Arc::clone(arn),
+            fifo: arn.ends_with(".fifo"),
+            message_bytes_max: self.message_bytes_max,
+        });
+        known.clone()
     }
 }

@@ -1,11 +1,12 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Error;
 use super::counts::Counts;
-use super::notices::Notices;
+use super::notices::{Delivered, Notices, Row};
 use super::progress::Progress;
 use crate::change::{Change, Position, Table, Transaction};
 use crate::checkpoint::{self, Class, Tracker};
@@ -13,7 +14,8 @@ use crate::decode::{self, Rows, Statement, Step};
 use crate::encode::Draft;
 use crate::filter::{Filter, Redaction, Route, Space};
 use crate::pack::Packer;
-use crate::pulse::{Recogniser, Seen};
+use crate::pulse::{CanaryRow, Phase, Recogniser, Seen};
+use crate::telemetry::Metrics;
 
 /// What decides how rows are treated.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +44,8 @@ pub struct Flow {
     drafts: Vec<Draft>,
     /// Heartbeats and canaries that went by.
     seen: Vec<Seen>,
+    /// Canaries whose drafts were made, in order.
+    canaries: VecDeque<(u64, Phase)>,
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
@@ -75,6 +79,7 @@ impl Flow {
             space: Space::default(),
             drafts: Vec::new(),
             seen: Vec::new(),
+            canaries: VecDeque::new(),
             counts: Counts::default(),
             class: Class::Filtered,
             is_passed_over: false,
@@ -121,7 +126,7 @@ impl Flow {
         if self.recogniser.is_own(table) {
             while let Some(change) = rows.next()? {
                 if self.progress.is_new(change.row) {
-                    self.own_row(transaction, table, &change, now)?;
+                    self.own_row(transaction, table, &change)?;
                 }
             }
             return Ok(());
@@ -186,34 +191,37 @@ impl Flow {
         transaction: &Transaction,
         table: &Arc<Table>,
         change: &Change<'_>,
-        now: Instant,
     ) -> Result<(), Error> {
-        let Some(seen) = self.recogniser.recognise(table, change, now) else {
-            self.class = Class::Checkpoint;
-            return Ok(());
-        };
+        let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
         match &seen {
             Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
-            Seen::Canary(row) => {
+            Seen::Canary(canary) => {
                 self.class = Class::Canary;
                 let unit = self.tracker.unit();
-                let watermark = self.tracker.take_moved_lanes(Notices::LANES_MAX);
-                let draft = self.notices.canary(
-                    row,
-                    table,
-                    transaction,
-                    change,
-                    unit,
-                    watermark,
-                    self.packer.sequences(),
-                );
-                if let Some(draft) = draft {
-                    self.drafts.push(draft);
-                    self.tracker.opened(unit)?;
-                }
+                let row = Row { unit, transaction, table, change };
+                self.canary(canary, &row)?;
+            }
+            Seen::Own => {
+                self.class = Class::Checkpoint;
+                return Ok(());
             }
         }
         self.seen.push(seen);
+        Ok(())
+    }
+
+    fn canary(&mut self, canary: &CanaryRow, row: &Row<'_>) -> Result<(), Error> {
+        let delivered = Delivered {
+            gtid_set: self.tracker.settled_gtids().to_string(),
+            position: self.tracker.settled_place().position.clone(),
+            lanes: self.tracker.take_moved_lanes(Notices::LANES_MAX),
+        };
+        let draft = self.notices.canary(canary, row, delivered, self.packer.sequences());
+        if let Some(draft) = draft {
+            self.drafts.push(draft);
+            self.canaries.push_back((canary.number, canary.phase));
+            self.tracker.opened(row.unit)?;
+        }
         Ok(())
     }
 
@@ -248,18 +256,99 @@ impl Flow {
         }
     }
 
+    /// An event came.
+    #[inline]
+    pub(super) fn event(&mut self, event: &[u8]) {
+        self.counts.event(event.get(EVENT_TYPE_AT).copied().unwrap_or_default());
+    }
+
+    /// Nothing more is at hand.
+    pub(super) fn idle(&mut self, now: Instant) {
+        self.packer.flush_idle(now, &mut self.drafts);
+        self.seal_unit();
+    }
+
+    /// When [`Flow::flush_due`] must be called; `None` while nothing waits.
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        self.packer.due()
+    }
+
+    /// Rows that have waited long enough become drafts.
+    pub(super) fn flush_due(&mut self, now: Instant) {
+        self.packer.flush_due(now, &mut self.drafts);
+        self.seal_unit();
+    }
+
+    /// All rows become drafts.
+    pub(super) fn flush_all(&mut self) {
+        self.packer.flush_all(&mut self.drafts);
+        self.seal_unit();
+    }
+
     /// Between two transactions: what went by so far can become delivered by itself.
-    pub(super) fn seal_unit(&mut self) {
+    fn seal_unit(&mut self) {
         if self.progress.is_inside() {
             return;
         }
         for (lane, key, next) in self.packer.sequences().take_moved() {
-            self.tracker.numbered(lane, &key, next);
+            self.tracker.numbered(lane.0, &key, next);
         }
         self.tracker.seal_unit();
+    }
+
+    /// The stream broke, maybe inside a transaction.
+    pub(super) fn stream_broke(&mut self) {
+        self.progress.broke();
+    }
+
+    /// From here on places speak of this server.
+    pub(super) fn moved_to(&mut self, server: &str) {
+        self.tracker.moved_to(server);
+        self.notices.moved_to(server);
+    }
+
+    pub(super) fn has_drafts(&self) -> bool {
+        !self.drafts.is_empty()
+    }
+
+    pub(super) fn take_drafts(&mut self) -> Vec<Draft> {
+        std::mem::take(&mut self.drafts)
+    }
+
+    /// Heartbeats and canaries that went by since the last call.
+    pub(super) fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// The oldest canary whose draft was made and not asked for yet.
+    pub(super) fn pop_canary(&mut self) -> Option<(u64, Phase)> {
+        self.canaries.pop_front()
+    }
+
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    pub(super) fn tracker_mut(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+
+    pub(super) fn packer_mut(&mut self) -> &mut Packer {
+        &mut self.packer
+    }
+
+    /// Commit time of the newest transaction, microseconds since 1970 UTC; 0 before the first.
+    pub(super) fn newest_commit_us(&self) -> i64 {
+        self.newest_commit_us
+    }
+
+    pub(super) fn tell(&mut self, metrics: &Metrics) {
+        self.counts.tell(metrics);
     }
 }
 
 /// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
 /// repeats beyond the messages that were on their way.
 const UNIT_TRANSACTIONS_MAX: u64 = 256;
+/// Offset of the type code in an event's header (MySQL internals, "Binlog Event Header").
+const EVENT_TYPE_AT: usize = 4;

@@ -12,23 +12,40 @@
 //! it carries values from one to the next, and waits where the next has no room. While it waits it
 //! goes on taking settlements, so that nobody waits for each other.
 
+mod counts;
 mod destination;
 mod flow;
+mod notices;
 mod progress;
 mod run;
 mod saver;
 mod sealing;
-mod traffic;
 
-pub(crate) use destination::Destinations;
+use std::time::Instant;
+
+pub(crate) use destination::Topics;
 pub use flow::{Flow, FlowConfig};
+pub use notices::Notices;
 pub use progress::Lost;
+pub(crate) use run::Parts;
 pub use run::{Ended, Pipeline};
 pub(crate) use saver::Saver;
-pub(crate) use sealing::{Config as SealingConfig, Note, spawn as spawn_sealing};
-pub use traffic::{Traffic, TrafficCounts};
+pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
 
+use crate::pulse::{Phase, Seen};
 use crate::{checkpoint, decode, sink, source};
+
+/// Who is told what proves life. Called from the loop: it must return at once.
+pub trait Witness: Send + Sync {
+    /// A heartbeat or canary row went by.
+    fn seen(&self, seen: &Seen, at: Instant);
+    /// Everything up to this heartbeat is delivered.
+    fn published(&self, heartbeat: u64);
+    /// Everything up to this heartbeat is delivered and saved.
+    fn checkpointed(&self, heartbeat: u64);
+    /// The topic took a canary.
+    fn canary_accepted(&self, number: u64, phase: Phase, at: Instant);
+}
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +90,9 @@ pub enum Error {
     /// The checkpoint can't be saved, now or ever again.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// A refused message can't be put aside.
+    #[error(transparent)]
+    Quarantine(#[from] sink::quarantine::Error),
     /// The tracker was told what can't be: a bug.
     #[error(transparent)]
     Misuse(#[from] checkpoint::Misuse),

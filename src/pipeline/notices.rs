@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::flow::Numbered;
-use crate::change::{Change, Table, Transaction};
+use crate::change::{Change, Position, Table, Transaction};
 use crate::checkpoint::MovedLanes;
 use crate::decode::Statement;
 use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
@@ -14,7 +13,23 @@ use crate::pulse::{CanaryRow, Phase};
 #[derive(Debug)]
 pub struct Notices {
     format: Format,
-    source_uuid: Arc<str>,
+    server_uuid: String,
+    epoch: u64,
+}
+
+/// A row with everything that a message needs to know of it.
+pub(super) struct Row<'a> {
+    pub(super) unit: u64,
+    pub(super) transaction: &'a Transaction,
+    pub(super) table: &'a Arc<Table>,
+    pub(super) change: &'a Change<'a>,
+}
+
+/// How far delivery has got when a canary goes by.
+pub(super) struct Delivered {
+    pub(super) gtid_set: String,
+    pub(super) position: Position,
+    pub(super) lanes: MovedLanes,
 }
 
 const CANARY_LANE: &str = "canary";
@@ -24,49 +39,56 @@ impl Notices {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
     pub(super) const LANES_MAX: usize = 100;
 
-    /// Notices in this format.
-    pub fn new(format: Format, source_uuid: impl Into<Arc<str>>) -> Self {
-        Self { format, source_uuid: source_uuid.into() }
+    /// Notices in this format, about the lanes of this epoch.
+    pub fn new(format: Format, server_uuid: String, epoch: u64) -> Self {
+        Self { format, server_uuid, epoch }
+    }
+
+    /// From here on the source is another server.
+    pub(super) fn moved_to(&mut self, server_uuid: &str) {
+        server_uuid.clone_into(&mut self.server_uuid);
     }
 
     /// A canary's row, as a message of kind `canary` that also says how far delivery has got.
     pub(super) fn canary(
         &self,
-        row: &CanaryRow,
-        numbered: &Numbered<'_>,
-        delivered: Delivered<'_>,
+        canary: &CanaryRow,
+        row: &Row<'_>,
+        delivered: Delivered,
         sequences: &mut Sequences,
     ) -> Option<Draft> {
         let lane = own_lane(CANARY_LANE, sequences);
         let number = sequences.number(lane.id);
-        let mut batch =
-            Batch::new(self.format, RowOptions::default(), Arc::clone(numbered.table));
-        batch.push(numbered.unit, numbered.transaction, numbered.change);
+        let mut batch = Batch::new(self.format, RowOptions::default(), Arc::clone(row.table));
+        batch.push(row.unit, row.transaction, row.change);
         let draft = batch.take(lane, number)?;
         Some(draft.into_canary(Canary {
-            number: row.number,
-            phase: match row.phase {
+            number: canary.number,
+            phase: match canary.phase {
                 Phase::Insert => proto::CanaryPhase::Insert,
                 Phase::Update => proto::CanaryPhase::Update,
                 Phase::Delete => proto::CanaryPhase::Delete,
             },
-            written_at_us: row.written_at_us,
+            written_at_us: canary.written_at_us,
             watermark: Some(self.watermark(delivered)),
         }))
     }
 
-    fn watermark(&self, delivered: Delivered<'_>) -> proto::Watermark {
+    fn watermark(&self, delivered: Delivered) -> proto::Watermark {
         let lanes = delivered.lanes.lanes.iter().map(|(lane, next)| proto::LaneMark {
             lane: lane.to_string(),
             sequence_next: *next,
+            epoch: self.epoch,
         });
         proto::Watermark {
-            server_uuid: self.source_uuid.to_string(),
+            verdict: String::new(),
+            server_uuid: self.server_uuid.clone(),
             gtid_set: delivered.gtid_set,
-            position: Some(notice::position(delivered.position)),
+            position: Some(notice::position(&delivered.position)),
             lanes: lanes.collect(),
             lanes_truncated: delivered.lanes.truncated,
-            ..proto::Watermark::default()
+            certificate: None,
+            taken_at_us: chrono::Utc::now().timestamp_micros(),
         }
     }
 
@@ -89,13 +111,6 @@ impl Notices {
             statement.transaction,
         )
     }
-}
-
-/// How far delivery has got when a canary goes by.
-pub(super) struct Delivered<'a> {
-    pub(super) gtid_set: String,
-    pub(super) position: &'a crate::change::Position,
-    pub(super) lanes: MovedLanes,
 }
 
 fn own_lane(name: &str, sequences: &mut Sequences) -> Lane {

@@ -37,11 +37,7 @@ impl Progress {
         if let Some((expected, rows)) = &self.expected
             && !is_same(expected, transaction)
         {
-            return Err(Lost {
-                expected: name(expected),
-                found: name(transaction),
-                rows: *rows,
-            });
+            return Err(Lost { expected: name(expected), found: name(transaction), rows: *rows });
         }
         match &mut self.open {
             Some((open, rows)) => {

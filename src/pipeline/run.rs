@@ -1,8 +1,8 @@
 //! The loop itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -14,9 +14,11 @@ use super::sealing::Note;
 use super::{Error, Witness};
 use crate::checkpoint::Tracker;
 use crate::decode::Decoder;
-use crate::encode::{Draft, Kind};
+use crate::encode::{Draft, Kind, Message};
 use crate::pulse::Phase;
-use crate::sink::{Settlement, intake::Gauge};
+use crate::sink::intake::Gauge;
+use crate::sink::quarantine::Quarantine;
+use crate::sink::{Refusal, Settlement};
 use crate::source::Replica;
 use crate::telemetry::Metrics;
 
@@ -44,13 +46,13 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) witness: Arc<dyn Witness>,
     pub(crate) gauge: Gauge,
+    /// Where refused messages go; `None`: halt.
+    pub(crate) quarantine: Option<Quarantine>,
 }
 
 /// The loop. Survives the end of a stream: the next one goes on where it ended.
 pub struct Pipeline {
     parts: Parts,
-    /// Canaries that are being sealed, in order.
-    canaries_sealing: VecDeque<(u64, Phase)>,
     /// Canaries on their way, by the number of their message.
     canaries: HashMap<u64, (u64, Phase)>,
     published_heartbeat: Option<u64>,
@@ -58,12 +60,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self {
-            parts,
-            canaries_sealing: VecDeque::new(),
-            canaries: HashMap::new(),
-            published_heartbeat: None,
-        }
+        Self { parts, canaries: HashMap::new(), published_heartbeat: None }
     }
 
     /// How far everything has got.
@@ -195,12 +192,13 @@ impl Pipeline {
 
     /// Hands the drafts on. While there is no room, settlements are taken.
     async fn ship(&mut self) -> Result<(), Error> {
+        let drafts = self.parts.drafts.clone();
         for draft in self.parts.flow.take_drafts() {
             loop {
                 tokio::select! {
                     biased;
                     settlement = self.parts.settlements.recv() => self.settlement(settlement)?,
-                    room = self.parts.drafts.reserve() => {
+                    room = drafts.reserve() => {
                         room.map_err(|_| Error::SinkEnded)?.send(draft);
                         break;
                     }
@@ -222,7 +220,8 @@ impl Pipeline {
         self.parts.flow.flush_due(now);
         self.ship().await?;
         let gauge = &self.parts.gauge;
-        self.parts.flow.observe_backlog(gauge.queued_bytes(), gauge.capacity_bytes());
+        let (queued, capacity) = (gauge.queued_bytes(), gauge.capacity_bytes());
+        self.parts.flow.packer_mut().observe_backlog(queued, capacity);
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
         self.tell();
         Ok(())
@@ -242,16 +241,34 @@ impl Pipeline {
                 self.parts.metrics.messages_published_total.inc();
                 self.parts.flow.tracker_mut().settled(unit)?;
             }
-            Some(Settlement::Failed { message, error }) => {
-                return Err(Error::Refused {
-                    lane: message.lane_key.to_string(),
-                    sequence: message.sequence_first,
-                    refusal: error,
-                });
-            }
+            Some(Settlement::Failed { message, error }) => self.refused(*message, error)?,
         }
         self.published();
         self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
+        Ok(())
+    }
+
+    /// Puts a message aside for good, or halts.
+    fn refused(&mut self, message: Message, refusal: Refusal) -> Result<(), Error> {
+        let Some(quarantine) = &mut self.parts.quarantine else {
+            return Err(Error::Refused {
+                lane: message.lane_key.to_string(),
+                sequence: message.sequence_first,
+                refusal,
+            });
+        };
+        // On the disk before the checkpoint may pass it.
+        tokio::task::block_in_place(|| quarantine.put(&message, &refusal, SystemTime::now()))?;
+        self.parts.metrics.quarantined_messages_total.inc();
+        tracing::error!(
+            lane = %message.lane_key,
+            sequence = message.sequence_first,
+            rows = message.rows,
+            error = %refusal,
+            "a message was put into quarantine"
+        );
+        self.canaries.remove(&message.id);
+        self.parts.flow.tracker_mut().settled(message.unit)?;
         Ok(())
     }
 
@@ -270,7 +287,7 @@ impl Pipeline {
             self.parts.flow.tracker_mut().opened(unit)?;
         }
         if note.kind == Kind::Canary
-            && let Some(canary) = self.canaries_sealing.pop_front()
+            && let Some(canary) = self.parts.flow.pop_canary()
         {
             self.canaries.insert(note.first_id, canary);
         }
@@ -278,7 +295,7 @@ impl Pipeline {
             let omitted = u64::from(note.omitted_cells);
             self.parts.metrics.oversize_total.of("omitted").inc_by(omitted);
         }
-        self.parts.flow.observe_sealed(note.lane, note.content_bytes, note.body_bytes);
+        self.parts.flow.packer_mut().observe_sealed(note.lane, note.content_bytes, note.body_bytes);
         match note.too_large {
             None => Ok(()),
             Some(message) => Err(Error::TooLarge {
@@ -312,9 +329,8 @@ impl Pipeline {
     /// Tells the metrics and the witness what went by.
     fn tell(&mut self) {
         let at = Instant::now();
-        for (seen, canary) in self.parts.flow.take_seen() {
-            self.canaries_sealing.extend(canary);
-            self.parts.witness.seen(seen, at);
+        for seen in self.parts.flow.take_seen() {
+            self.parts.witness.seen(&seen, at);
         }
         self.parts.flow.tell(&self.parts.metrics);
     }

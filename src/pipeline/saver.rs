@@ -36,7 +36,10 @@ pub(crate) enum Outcome {
 
 impl Saver {
     /// Starts the task; it ends when the saver is dropped.
-    pub(crate) fn spawn<S: Store + 'static>(mut store: S, saving: Saving) -> (Self, JoinHandle<()>) {
+    pub(crate) fn spawn<S: Store + 'static>(
+        mut store: S,
+        saving: Saving,
+    ) -> (Self, JoinHandle<()>) {
         let (requests, mut taken) = mpsc::channel::<Delta>(1);
         let (told, results) = mpsc::channel(1);
         let task = tokio::spawn(async move {
@@ -117,7 +120,9 @@ impl Saver {
         };
         match self.requests.try_send(delta) {
             Ok(()) => self.is_under_way = true,
-            Err(mpsc::error::TrySendError::Full(delta) | mpsc::error::TrySendError::Closed(delta)) => {
+            Err(
+                mpsc::error::TrySendError::Full(delta) | mpsc::error::TrySendError::Closed(delta),
+            ) => {
                 self.unsaved = Some(delta);
             }
         }

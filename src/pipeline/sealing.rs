@@ -7,12 +7,10 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, UnboundedSender};
 
-use crate::encode::{
-    Draft, LaneId, Message, Origin, Oversize, SealOptions, Sealed, Sealer,
-};
+use crate::encode::{Draft, Kind, LaneId, Message, Origin, Oversize, SealOptions, Sealed, Sealer};
 use crate::sink::Feed;
 
-use super::destination::Destinations;
+use super::destination::Topics;
 
 /// What became of one draft. Sent before its messages are, so that whoever counts messages knows of
 /// all of them before the first can be settled.
@@ -20,6 +18,10 @@ use super::destination::Destinations;
 pub(crate) struct Note {
     /// Lane of the draft.
     pub(crate) lane: LaneId,
+    /// What it is about.
+    pub(crate) kind: Kind,
+    /// Number of its first message.
+    pub(crate) first_id: u64,
     /// Units of the messages beyond the first that the draft was split into.
     pub(crate) extra_units: Vec<u64>,
     /// Content before compression, all messages together, bytes.
@@ -43,7 +45,7 @@ pub(crate) struct Config {
 /// Starts the thread. It ends when the sender of drafts is gone, or the sink takes no more.
 pub(crate) fn spawn(
     config: Config,
-    destinations: Destinations,
+    destinations: Topics,
     drafts: Receiver<Draft>,
     feed: Feed,
     notes: UnboundedSender<Note>,
@@ -56,7 +58,7 @@ pub(crate) fn spawn(
 
 struct Sealing {
     config: Config,
-    destinations: Destinations,
+    destinations: Topics,
     feed: Feed,
     notes: UnboundedSender<Note>,
     sealer: Sealer,
@@ -67,11 +69,11 @@ impl Sealing {
     fn run(mut self, mut drafts: Receiver<Draft>, runtime: &Handle) {
         let mut sealed = Vec::new();
         while let Some(draft) = drafts.blocking_recv() {
-            let lane = draft.lane().id;
+            let (lane, kind) = (draft.lane().id, draft.kind());
             let destination = self.destinations.of(&draft);
             let Config { origin, oversize, .. } = &self.config;
             self.sealer.seal_within(draft, origin, &destination, *oversize, &mut sealed);
-            let messages = self.note(lane, &mut sealed);
+            let messages = self.note(lane, kind, &mut sealed);
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
                 if runtime.block_on(self.feed.send(message)).is_err() {
@@ -82,9 +84,11 @@ impl Sealing {
     }
 
     /// Tells of the messages that are about to be sent, and numbers them.
-    fn note(&mut self, lane: LaneId, sealed: &mut Vec<Sealed>) -> Vec<Message> {
+    fn note(&mut self, lane: LaneId, kind: Kind, sealed: &mut Vec<Sealed>) -> Vec<Message> {
         let mut note = Note {
             lane,
+            kind,
+            first_id: self.next_id,
             extra_units: Vec::new(),
             content_bytes: 0,
             body_bytes: 0,

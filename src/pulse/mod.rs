@@ -1,1 +1,32 @@
-//! pulse
+//! Proof of life: heartbeat and canary rows, written into the source and awaited on the stream and
+//! behind the sink.
+//!
+//! Two kinds of code, kept apart. Tasks do I/O and report [`Event`]s: the [`heartbeat`] writer, the
+//! [`canary`] walker, the [`echo`] readers. Observers are pure and are told what happened and when:
+//! all of them are in [`Book`]. A verdict stands on the observers alone.
+//!
+//! This part does not know the pipeline. It gets from it the rows that [`recognise`] finds, and
+//! that messages settled.
+
+mod book;
+pub mod canary;
+pub mod config;
+pub mod echo;
+mod event;
+mod grants;
+pub mod heartbeat;
+mod pen;
+mod reason;
+mod recognise;
+pub mod schema;
+mod stages;
+mod writer;
+
+pub use book::Book;
+pub use config::{Conflict, Periods};
+pub use event::{Event, Observer, Phase};
+pub use grants::{exempt_privileges, read_grants};
+pub use reason::Reason;
+pub use recognise::{CanaryRow, HeartbeatRow, Recogniser, Seen};
+pub use stages::{Stage, Stages};
+pub use writer::{Facts, Writer, WriterConfig};

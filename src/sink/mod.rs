@@ -32,6 +32,7 @@
 //! A sink does not know what a checkpoint or a binlog is, and decides nothing about a refused
 //! message but whether to go on.
 
+pub mod claim_check;
 pub mod health;
 pub mod intake;
 pub mod null;

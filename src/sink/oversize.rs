@@ -10,13 +10,16 @@ pub enum Oversize {
     /// The largest cells are replaced by their size and hash; the row and its key still flow.
     #[default]
     Omit,
+    /// The body goes to S3 and a pointer to it into the message; see
+    /// [`claim_check`](super::claim_check).
+    ClaimCheck,
     /// The stream stops and says which row of which table it was.
     Halt,
 }
 
 /// Not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no policy for oversize rows; it is one of omit, halt")]
+#[error("{0:?} is no policy for oversize rows; it is one of omit, claim-check, halt")]
 pub struct UnknownOversize(String);
 
 impl Oversize {
@@ -24,6 +27,7 @@ impl Oversize {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Omit => "omit",
+            Self::ClaimCheck => "claim-check",
             Self::Halt => "halt",
         }
     }
@@ -39,7 +43,7 @@ impl FromStr for Oversize {
     type Err = UnknownOversize;
 
     fn from_str(text: &str) -> Result<Self, UnknownOversize> {
-        [Self::Omit, Self::Halt]
+        [Self::Omit, Self::ClaimCheck, Self::Halt]
             .into_iter()
             .find(|policy| policy.as_str() == text)
             .ok_or_else(|| UnknownOversize(text.to_owned()))
@@ -52,10 +56,10 @@ mod tests {
 
     #[test]
     fn policies_are_read_as_they_are_written() {
-        for policy in [Oversize::Omit, Oversize::Halt] {
+        for policy in [Oversize::Omit, Oversize::ClaimCheck, Oversize::Halt] {
             assert_eq!(policy.to_string().parse(), Ok(policy));
         }
         let error = "drop".parse::<Oversize>().expect_err("nothing is ever dropped");
-        assert!(error.to_string().contains("omit, halt"), "{error}");
+        assert!(error.to_string().contains("claim-check, halt"), "{error}");
     }
 }

@@ -164,7 +164,7 @@ impl Quarantine {
             .map_err(io("lock (is another process using it?)"))?;
         let mut reader = Reader::new(path)?;
         let mut records = 0;
-        while let Some(record) = reader.next() {
+        for record in reader.by_ref() {
             record?;
             records += 1;
         }

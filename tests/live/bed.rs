@@ -21,16 +21,28 @@ pub(crate) fn binary() -> &'static Path {
 /// A test's surroundings.
 pub(crate) struct Bed {
     name: String,
+    version: &'static str,
     server: Option<Server>,
     installed: &'static Installed,
 }
 
 impl Bed {
-    pub(crate) fn new(name: &str, server: Option<Server>, installed: &'static Installed) -> Self {
-        Self { name: name.to_owned(), server, installed }
+    pub(crate) fn new(
+        name: &str,
+        version: &'static str,
+        server: Option<Server>,
+        installed: &'static Installed,
+    ) -> Self {
+        Self { name: name.to_owned(), version, server, installed }
     }
 
-    /// The version that this run is about.
+    /// Name of the version that this run is about, `mysql-9.7`, also when a server of another name
+    /// stands in for it.
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// The server that this run is about.
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("the test names versions")
     }

@@ -17,6 +17,7 @@ mod resume;
 mod servers;
 mod source;
 mod suite;
+mod types;
 mod wire;
 
 fn main() -> std::process::ExitCode {
@@ -24,7 +25,8 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
-        source::all_tests(),
+        source::tests(),
+        types::tests(),
         receiving::tests(),
         delivery::tests(),
         resume::tests(),

@@ -108,14 +108,14 @@ pub(crate) fn run(tests: &[Test]) -> Conclusion {
 fn trials(test: &Test, installed: &'static Installed) -> Vec<Trial> {
     let name = test.name.trim_start_matches("live::");
     if test.on.is_empty() {
-        let bed = Bed::new(name, None, installed);
+        let bed = Bed::new(name, "", None, installed);
         return vec![trial(name, "", test, None, bed)];
     }
     let on = test.on.iter().map(|version| {
         let full = format!("{name}::{}", version.name().replace(['-', '.'], "_"));
         match version.server(installed) {
             Some(server) => {
-                let bed = Bed::new(&full, Some(server.clone()), installed);
+                let bed = Bed::new(&full, version.name(), Some(server.clone()), installed);
                 let kind = format!("{} {}", server.name, server.version);
                 trial(&full, &kind, test, Some(*version), bed)
             }

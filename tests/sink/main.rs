@@ -1,9 +1,13 @@
-//! The SNS sink against an endpoint that is strict and fails on demand.
+//! The SNS sink against an endpoint that is strict and fails on demand, and against an independent
+//! implementation.
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+mod claim;
+mod delivery;
 mod failures;
 mod limits;
+mod ministack;
 mod order;
 mod rig;
 mod start;

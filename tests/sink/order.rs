@@ -6,11 +6,13 @@ use std::time::Duration;
 use binpulse::sink::OnRefusal;
 use binpulse::sink::sns::Config;
 
+use tokio::task::JoinSet;
+
 use crate::aws::faults::{Effect, Pick, When};
 use crate::rig::{Rig, place};
 
 const CALL: &str = "PublishBatch";
-const MESSAGES: u64 = 400;
+const MESSAGES: u64 = 250;
 
 /// Many ways to fail, each now and then.
 fn storm(rig: &Rig, seed: u64) {
@@ -36,46 +38,62 @@ fn storm(rig: &Rig, seed: u64) {
 
 #[tokio::test]
 async fn a_fifo_topic_gets_every_lane_in_order_and_nothing_twice() {
+    let mut running = JoinSet::new();
     for seed in 1..=4 {
-        let mut rig = Rig::start("changes.fifo").await;
-        storm(&rig, seed);
-        for number in 0..MESSAGES {
-            let lane = u32::try_from(number * number % 13).expect("small");
-            rig.send(lane, 100).await;
-        }
-        let endpoint = rig.endpoint.clone();
-        let outcome = rig.finish().await;
-        assert!(outcome.result.is_ok(), "seed {seed}: {:?}", outcome.result);
-        assert_eq!(outcome.settled.len() as u64, MESSAGES, "seed {seed}");
-        let mut lanes: HashMap<u32, Vec<u64>> = HashMap::new();
-        for body in endpoint.bodies() {
-            let (lane, id) = place(&body);
-            lanes.entry(lane).or_default().push(id);
-        }
-        assert_eq!(lanes.values().map(Vec::len).sum::<usize>() as u64, MESSAGES, "seed {seed}");
-        for (lane, ids) in lanes {
-            assert!(ids.is_sorted(), "seed {seed}, lane {lane}: {ids:?}");
-        }
+        running.spawn(fifo_in_a_storm(seed));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.expect("no seed panicked");
+    }
+}
+
+async fn fifo_in_a_storm(seed: u64) {
+    let mut rig = Rig::start("changes.fifo").await;
+    storm(&rig, seed);
+    for number in 0..MESSAGES {
+        let lane = u32::try_from(number * number % 13).expect("small");
+        rig.send(lane, 100).await;
+    }
+    let endpoint = rig.endpoint.clone();
+    let outcome = rig.finish().await;
+    assert!(outcome.result.is_ok(), "seed {seed}: {:?}", outcome.result);
+    assert_eq!(outcome.settled.len() as u64, MESSAGES, "seed {seed}");
+    let mut lanes: HashMap<u32, Vec<u64>> = HashMap::new();
+    for body in endpoint.bodies() {
+        let (lane, id) = place(&body);
+        lanes.entry(lane).or_default().push(id);
+    }
+    assert_eq!(lanes.values().map(Vec::len).sum::<usize>() as u64, MESSAGES, "seed {seed}");
+    for (lane, ids) in lanes {
+        assert!(ids.is_sorted(), "seed {seed}, lane {lane}: {ids:?}");
     }
 }
 
 #[tokio::test]
 async fn a_standard_topic_gets_everything_at_least_once() {
+    let mut running = JoinSet::new();
     for seed in 1..=3 {
-        let mut rig = Rig::start("changes").await;
-        storm(&rig, seed);
-        for number in 0..MESSAGES {
-            rig.send(u32::try_from(number % 7).expect("small"), 100).await;
-        }
-        let endpoint = rig.endpoint.clone();
-        let mut outcome = rig.finish().await;
-        outcome.settled.sort_unstable();
-        assert_eq!(outcome.settled, (0..MESSAGES).collect::<Vec<_>>(), "seed {seed}");
-        let mut arrived: Vec<u64> = endpoint.bodies().iter().map(|body| place(body).1).collect();
-        arrived.sort_unstable();
-        arrived.dedup();
-        assert_eq!(arrived, outcome.settled, "seed {seed}");
+        running.spawn(standard_in_a_storm(seed));
     }
+    while let Some(ended) = running.join_next().await {
+        ended.expect("no seed panicked");
+    }
+}
+
+async fn standard_in_a_storm(seed: u64) {
+    let mut rig = Rig::start("changes").await;
+    storm(&rig, seed);
+    for number in 0..MESSAGES {
+        rig.send(u32::try_from(number % 7).expect("small"), 100).await;
+    }
+    let endpoint = rig.endpoint.clone();
+    let mut outcome = rig.finish().await;
+    outcome.settled.sort_unstable();
+    assert_eq!(outcome.settled, (0..MESSAGES).collect::<Vec<_>>(), "seed {seed}");
+    let mut arrived: Vec<u64> = endpoint.bodies().iter().map(|body| place(body).1).collect();
+    arrived.sort_unstable();
+    arrived.dedup();
+    assert_eq!(arrived, outcome.settled, "seed {seed}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aws::{Endpoint, REGION};
 
 /// Longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Short pauses and deadlines, so that tests of failures are quick.
 pub(crate) fn config(endpoint: &Endpoint) -> Config {
@@ -46,6 +46,9 @@ pub(crate) struct Outcome {
     pub(crate) health: Snapshot,
 }
 
+/// Numbers of the settled, and the refused.
+type Collected = (Vec<u64>, Vec<(Message, Refusal)>);
+
 /// See the head of this file.
 pub(crate) struct Rig {
     pub(crate) endpoint: Arc<Endpoint>,
@@ -53,7 +56,7 @@ pub(crate) struct Rig {
     pub(crate) feed: Feed,
     pub(crate) stop: CancellationToken,
     pub(crate) health: Arc<Health>,
-    collector: JoinHandle<(Vec<u64>, Vec<(Message, Refusal)>)>,
+    collector: JoinHandle<Collected>,
     sink: JoinHandle<Result<(), Error>>,
     next: u64,
 }
@@ -125,9 +128,7 @@ impl Rig {
     }
 }
 
-async fn collect(
-    mut settlements: mpsc::Receiver<Settlement>,
-) -> (Vec<u64>, Vec<(Message, Refusal)>) {
+async fn collect(mut settlements: mpsc::Receiver<Settlement>) -> Collected {
     let (mut settled, mut failed) = (Vec::new(), Vec::new());
     while let Some(settlement) = settlements.recv().await {
         match settlement {

@@ -75,6 +75,16 @@ impl Lanes {
         Some(first)
     }
 
+    /// Sets the number of the lane's next row, as of this unit.
+    pub(super) fn reach(&mut self, lane: u32, next: u64, unit: u64) {
+        let Some(Some(found)) = self.lanes.get_mut(lane as usize) else { return };
+        found.next = next;
+        if found.touched_in != Some(unit) {
+            found.touched_in = Some(unit);
+            self.touched.push(lane);
+        }
+    }
+
     pub(super) fn take_touched(&mut self) -> Vec<(u32, u64)> {
         let next = |lane: u32| self.lanes.get(lane as usize)?.as_ref().map(|found| found.next);
         let taken = self.touched.iter().filter_map(|lane| Some((*lane, next(*lane)?))).collect();

@@ -155,6 +155,15 @@ impl Tracker {
         self.lanes.advance(lane, rows, unit).ok_or(Misuse::UnnamedLane { lane })
     }
 
+    /// The lane's next row will have the number `next`: for a caller who numbers rows itself. To be
+    /// told between two transactions, before the unit is sealed.
+    pub fn numbered(&mut self, lane: u32, key: &Arc<str>, next: u64) {
+        self.lanes.name(lane, key);
+        let unit = self.unit();
+        self.lanes.reach(lane, next, unit);
+        self.open_unit().is_changed = true;
+    }
+
     /// A message was begun whose first row is of `unit`, or one of that unit was split in two.
     pub fn opened(&mut self, unit: u64) -> Result<(), Misuse> {
         let found = self.find(unit)?;

@@ -9,7 +9,7 @@ use super::*;
 fn encode(value: &Json, large: bool) -> (u8, Vec<u8>) {
     match value {
         Json::Null => (4, vec![0]),
-        Json::Bool(value) => (4, vec![if *value { 1 } else { 2 }]),
+        Json::Bool(value) => (4, vec![2 - u8::from(*value)]),
         Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
             (Some(value), _, _) => (9, value.to_le_bytes().to_vec()),
             (_, Some(value), _) => (10, value.to_le_bytes().to_vec()),
@@ -29,7 +29,7 @@ fn encode(value: &Json, large: bool) -> (u8, Vec<u8>) {
             members.sort_by_key(|(key, _)| (key.len(), key.as_bytes().to_vec()));
             let keys: Vec<_> = members.iter().map(|(key, _)| key.as_bytes()).collect();
             let cells: Vec<_> = members.iter().map(|(_, cell)| encode(cell, large)).collect();
-            (if large { 1 } else { 0 }, container(&keys, &cells, large))
+            (u8::from(large), container(&keys, &cells, large))
         }
     }
 }

@@ -22,14 +22,13 @@ pub(super) fn read(
     at: &mut usize,
     scratch: &mut Vec<u8>,
 ) -> Result<Slot, CellError> {
-    let packed = blob::read_bytes(len_bytes, event, at)?;
-    let plain = unpack(packed)?;
+    let unpacked = unpack(blob::read_bytes(len_bytes, event, at)?)?;
     let start = scratch.len();
     let kind = match plan {
         TextPlan::Bytes => BytesKind::Bytes,
-        TextPlan::Utf8 | TextPlan::Untold if is_utf8(&plain) => BytesKind::Text,
+        TextPlan::Utf8 | TextPlan::Untold if is_utf8(&unpacked) => BytesKind::Text,
         TextPlan::Utf8 | TextPlan::Untold | TextPlan::Unknown => BytesKind::Malformed,
-        TextPlan::Charset(charset) => match charset.decode(&plain, scratch) {
+        TextPlan::Charset(charset) => match charset.decode(&unpacked, scratch) {
             Decoded::Scratch => {
                 return cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len());
             }
@@ -37,7 +36,7 @@ pub(super) fn read(
             Decoded::Malformed => BytesKind::Malformed,
         },
     };
-    scratch.extend_from_slice(&plain);
+    scratch.extend_from_slice(&unpacked);
     cursor::span(kind, Area::Scratch, start, scratch.len())
 }
 

@@ -12,9 +12,10 @@ const DATETIME_BASE: u64 = 0x80_0000_0000;
 const SECONDS_OF_DAY: u32 = 86_400;
 /// TIME ends at 838:59:59.
 pub(super) const HOUR_MAX: u32 = 838;
-/// `2026-11-20 20:12:00.123456`.
-const DATETIME_LEN: usize = 26;
+/// Bytes of `2026-11-20 20:12:00`.
 const DATETIME_WHOLE_LEN: usize = 19;
+/// Bytes of `-838:59:59`.
+const TIME_WHOLE_LEN: usize = 10;
 
 /// A day of the calendar, or a zero or partial one.
 #[derive(Clone, Copy)]
@@ -41,10 +42,13 @@ impl Date {
         Err(CellError::OutOfRange { what, expected: "year to 9999, month to 12, day to 31" })
     }
 
-    fn text(self) -> [u8; 10] {
-        let ([a, b, c, d], [e, f], [g, h]) =
-            (digits::four(self.year), digits::two(self.month), digits::two(self.day));
-        [a, b, c, d, b'-', e, f, b'-', g, h]
+    /// Writes `2026-11-20` to the front of `text`.
+    #[inline]
+    fn put<const N: usize>(self, text: &mut [u8; N]) {
+        digits::put_two(text, 0, self.year / 100);
+        digits::put_two(text, 2, self.year);
+        digits::put_two(text, 5, self.month);
+        digits::put_two(text, 8, self.day);
     }
 
     /// The day so many days after 1970-01-01, by counting in years that begin in March.
@@ -77,6 +81,16 @@ impl Clock {
         })
     }
 
+    /// Writes `12:00.123456`, minutes first, at `at` of `text`.
+    #[inline]
+    fn put_minutes<const N: usize>(self, text: &mut [u8; N], at: usize) {
+        digits::put_two(text, at, self.minute);
+        digits::put_two(text, at + 3, self.second);
+        digits::put_two(text, at + 6, self.microsecond / 10_000);
+        digits::put_two(text, at + 8, self.microsecond / 100);
+        digits::put_two(text, at + 10, self.microsecond);
+    }
+
     pub(super) fn from_packed(packed: u32, microsecond: u32) -> Self {
         Self { hour: packed >> 12, minute: packed >> 6 & 63, second: packed & 63, microsecond }
     }
@@ -102,8 +116,7 @@ pub(super) fn read_datetime(
     scratch: &mut Vec<u8>,
 ) -> Result<Slot, CellError> {
     let what = "DATETIME";
-    let [a, b, c, d, e] = cursor::array(event, at, what)?;
-    let stored = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
+    let stored = cursor::uint_be(event, at, 5, what)?;
     let microsecond = read_fraction(fraction_digits, event, at, what)?;
     let out_of_range = CellError::OutOfRange { what, expected: "a date of the years 0 to 9999" };
     let packed = stored.checked_sub(DATETIME_BASE).ok_or(out_of_range)?;
@@ -207,9 +220,9 @@ fn read_fraction(
 
 /// Appends `2026-11-20`.
 pub(super) fn write_date(date: Date, scratch: &mut Vec<u8>) -> Result<Slot, CellError> {
-    let start = scratch.len();
-    scratch.extend_from_slice(&date.text());
-    cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len())
+    let mut text = *b"0000-00-00";
+    date.put(&mut text);
+    push(&text, scratch)
 }
 
 /// Appends `2026-11-20 20:12:00.123456`, cut to the column's digits.
@@ -220,23 +233,11 @@ pub(super) fn write_datetime(
     fraction_digits: u8,
     scratch: &mut Vec<u8>,
 ) -> Result<Slot, CellError> {
-    let mut text = [b' '; DATETIME_LEN];
-    let (day, time) = text.split_at_mut(10);
-    day.copy_from_slice(&date.text());
-    let ([a, b], [c, d], [e, f], [_, _, _, g, h, i, j, k, l]) = (
-        digits::two(clock.hour),
-        digits::two(clock.minute),
-        digits::two(clock.second),
-        digits::nine(clock.microsecond),
-    );
-    time.copy_from_slice(&[b' ', a, b, b':', c, d, b':', e, f, b'.', g, h, i, j, k, l]);
-    let len = match usize::from(fraction_digits) {
-        0 => DATETIME_WHOLE_LEN,
-        count => DATETIME_WHOLE_LEN + 1 + count,
-    };
-    let start = scratch.len();
-    scratch.extend_from_slice(text.get(..len).unwrap_or(&text));
-    cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len())
+    let mut text = *b"0000-00-00 00:00:00.000000";
+    date.put(&mut text);
+    digits::put_two(&mut text, 11, clock.hour);
+    clock.put_minutes(&mut text, 14);
+    push(text.get(..with_fraction(DATETIME_WHOLE_LEN, fraction_digits)).unwrap_or(&text), scratch)
 }
 
 /// Appends `-838:59:59.000000`, cut to the column's digits.
@@ -246,18 +247,31 @@ pub(super) fn write_time(
     fraction_digits: u8,
     scratch: &mut Vec<u8>,
 ) -> Result<Slot, CellError> {
-    let start = scratch.len();
+    let mut text = *b"0000:00:00.000000";
+    digits::put_two(&mut text, 0, clock.hour / 100);
+    digits::put_two(&mut text, 2, clock.hour);
+    clock.put_minutes(&mut text, 5);
+    // Two digits of hours, or as many as it needs.
+    let mut start = if clock.hour > 99 { 1 } else { 2 };
     if negative {
-        scratch.push(b'-');
+        start -= 1;
+        if let Some(sign) = text.get_mut(start) {
+            *sign = b'-';
+        }
     }
-    digits::push_last(scratch, clock.hour, if clock.hour > 99 { 3 } else { 2 });
-    let ([a, b], [c, d]) = (digits::two(clock.minute), digits::two(clock.second));
-    scratch.extend_from_slice(&[b':', a, b, b':', c, d]);
-    if fraction_digits > 0 {
-        scratch.push(b'.');
-        let digits = digits::nine(clock.microsecond);
-        scratch
-            .extend_from_slice(digits.get(3..3 + usize::from(fraction_digits)).unwrap_or_default());
-    }
+    let end = with_fraction(TIME_WHOLE_LEN, fraction_digits);
+    push(text.get(start..end).unwrap_or(&text), scratch)
+}
+
+/// Length with that many digits of fraction, and their point.
+#[inline]
+fn with_fraction(whole: usize, digits: u8) -> usize {
+    if digits == 0 { whole } else { whole + 1 + usize::from(digits) }
+}
+
+#[inline]
+fn push(text: &[u8], scratch: &mut Vec<u8>) -> Result<Slot, CellError> {
+    let start = scratch.len();
+    scratch.extend_from_slice(text);
     cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len())
 }

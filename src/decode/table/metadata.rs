@@ -180,11 +180,7 @@ impl<'a> Metadata<'a> {
     }
 
     /// One charset for all, then pairs of the exceptions' number among `columns` and their charset.
-    fn default_charset(
-        &mut self,
-        value: &mut Bytes<'a>,
-        columns: &[usize],
-    ) -> Result<(), Fault> {
+    fn default_charset(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
         let default = collation(value)?;
         for column in columns {
             set(&mut self.collations, *column, default);
@@ -220,7 +216,8 @@ impl<'a> Metadata<'a> {
     }
 }
 
-const CHARACTER: [Family; 1] = [Family::Character];
+/// Those of the charset fields; MySQL counts VECTOR, a BLOB beneath, among them, and not JSON.
+const CHARACTER: [Family; 2] = [Family::Character, Family::Vector];
 const MEMBERED: [Family; 2] = [Family::Enum, Family::Set];
 
 /// Ordinals of the columns of these families.

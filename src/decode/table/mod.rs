@@ -8,10 +8,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
+use super::charset::Charset;
+use super::format_description::Format;
 use super::row::{ColumnPlan, WireColumn, meta_len};
-use super::{ColumnFault, Fault};
+use super::{CellError, ColumnFault, Fault};
 use crate::change::{Column, LogicalType, Table};
-use metadata::{ColumnType, Metadata};
+use metadata::{ColumnType, Metadata, Told};
 
 /// Most columns that a table can have (MySQL manual, "Limits on Table Column Count").
 const COLUMNS_MAX: u64 = 4096;
@@ -21,6 +23,9 @@ const COLUMNS_MAX: u64 = 4096;
 pub(super) struct Mapped {
     pub(super) table: Arc<Table>,
     pub(super) plans: Vec<ColumnPlan>,
+    /// The first column that can't be read. It is an error once a row is asked for, so that a table
+    /// that nobody wants stops nothing.
+    pub(super) unreadable: Option<(usize, CellError)>,
     /// The event's body, to tell whether the next one says the same.
     body: Box<[u8]>,
 }
@@ -48,14 +53,14 @@ const GENERATION_TABLES_MAX: usize = 8192;
 const GENERATION_BODY_BYTES_MAX: usize = 8 << 20;
 
 impl Tables {
-    /// Takes a table map event's body. `short_ids`: table ids have 4 bytes.
-    pub(super) fn map(&mut self, body: &[u8], short_ids: bool) -> Result<(), Fault> {
+    /// Takes a table map event's body.
+    pub(super) fn map(&mut self, body: &[u8], format: &Format) -> Result<(), Fault> {
         let mut bytes = Bytes::new(body);
-        let id = table_id(&mut bytes, short_ids)?;
+        let id = table_id(&mut bytes, format.short_table_ids)?;
         let mapped = match self.cached(id, body) {
             Some(mapped) => mapped,
             None => {
-                let mapped = Arc::new(read(&mut bytes, body)?);
+                let mapped = Arc::new(read(&mut bytes, body, format.maria)?);
                 self.remember(id, Arc::clone(&mapped));
                 mapped
             }
@@ -106,7 +111,7 @@ pub(super) fn table_id(bytes: &mut Bytes<'_>, short: bool) -> Result<u64, Fault>
 }
 
 /// Reads what follows the table id.
-fn read(bytes: &mut Bytes<'_>, body: &[u8]) -> Result<Mapped, Fault> {
+fn read(bytes: &mut Bytes<'_>, body: &[u8], maria: bool) -> Result<Mapped, Fault> {
     bytes.u16("table map flags")?;
     let database = name(bytes, "database's name")?;
     let table = name(bytes, "table's name")?;
@@ -127,44 +132,36 @@ fn read(bytes: &mut Bytes<'_>, body: &[u8]) -> Result<Mapped, Fault> {
         .map(|(column, wire_type)| {
             column_type(*wire_type, &mut wire).map_err(|error| match error {
                 Ok(fault) => fault,
-                Err(error) => column_fault(database, table, column, None, error),
+                Err(error) => Fault::Column(Box::new(ColumnFault {
+                    table: format!("{database}.{table}"),
+                    column,
+                    name: format!("@{}", column + 1),
+                    error,
+                })),
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let nullable = bytes.take(types.len().div_ceil(8), "nullable columns")?;
     let metadata = Metadata::read(bytes, &columns)?;
     let mut plans = Vec::with_capacity(columns.len());
+    let mut unreadable = None;
     let mut described = Vec::with_capacity(columns.len());
     for (ordinal, column) in columns.iter().enumerate() {
         let told = metadata.column(ordinal);
-        let name = told.name.map_or_else(|| format!("@{}", ordinal + 1), str::to_owned);
-        let plan = ColumnPlan::new(&WireColumn {
-            wire_type: column.wire_type,
-            meta: column.meta,
-            unsigned: told.unsigned,
-            collation: told.collation,
-            members: told.members,
-        })
-        .map_err(|error| column_fault(database, table, ordinal, Some(&name), error))?;
-        let logical_type = plan.logical_type();
-        described.push(Column {
-            name,
-            logical_type,
-            mysql_type: match logical_type {
-                LogicalType::Geometry => geometry_type(told.geometry).to_owned(),
-                LogicalType::Vector => {
-                    told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
-                }
-                _ => plan.mysql_type().to_owned(),
-            },
-            nullable: bit(nullable, ordinal),
-            unsigned: told.unsigned && logical_type != LogicalType::Year,
-            collation: told.collation,
-            charset: plan.charset().map_or("", |charset| charset.name()),
-            members: plan.members(),
-            visible: told.visible,
+        let plan = check(*column, maria).and_then(|()| {
+            ColumnPlan::new(&WireColumn {
+                wire_type: column.wire_type,
+                meta: column.meta,
+                unsigned: told.unsigned,
+                collation: told.collation,
+                members: told.members,
+            })
         });
-        plans.push(plan);
+        described.push(describe(ordinal, &told, plan.as_ref().ok(), bit(nullable, ordinal)));
+        match plan {
+            Ok(plan) => plans.push(plan),
+            Err(error) => unreadable = unreadable.or(Some((ordinal, error))),
+        }
     }
     let mut table = Table {
         database: database.into(),
@@ -175,7 +172,49 @@ fn read(bytes: &mut Bytes<'_>, body: &[u8]) -> Result<Mapped, Fault> {
         fingerprint: 0,
     };
     table.fingerprint = fingerprint(&table);
-    Ok(Mapped { table: Arc::new(table), plans, body: body.into() })
+    Ok(Mapped { table: Arc::new(table), plans, unreadable, body: body.into() })
+}
+
+/// MariaDB's own TIMESTAMP, TIME and DATETIME (`mysql56_temporal_format=OFF`, or tables of before
+/// 10.1) may have a fraction, and the log does not say of how many bytes. (MySQL's never have one.)
+fn check(column: ColumnType, maria: bool) -> Result<(), CellError> {
+    if maria && matches!(column.wire_type, 7 | 11 | 12) {
+        return Err(CellError::Unexpected {
+            what: "column type",
+            found: u64::from(column.wire_type),
+            expected: "MySQL 5.6's temporal format, as the log does not tell the fraction digits \
+                       of MariaDB's own (SET GLOBAL mysql56_temporal_format=ON, then \
+                       ALTER TABLE ... FORCE)",
+        });
+    }
+    Ok(())
+}
+
+/// A column as the log tells; without a plan only its name is sure.
+fn describe(
+    ordinal: usize,
+    told: &Told<'_, '_>,
+    plan: Option<&ColumnPlan>,
+    nullable: bool,
+) -> Column {
+    let logical_type = plan.map_or(LogicalType::Binary, ColumnPlan::logical_type);
+    Column {
+        name: told.name.map_or_else(|| format!("@{}", ordinal + 1), str::to_owned),
+        logical_type,
+        mysql_type: if logical_type == LogicalType::Geometry {
+            geometry_type(told.geometry).to_owned()
+        } else if logical_type == LogicalType::Vector {
+            told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
+        } else {
+            plan.map_or_else(|| "unknown".into(), |plan| plan.mysql_type().to_owned())
+        },
+        nullable,
+        unsigned: told.unsigned && logical_type != LogicalType::Year,
+        collation: if logical_type == LogicalType::Vector { 0 } else { told.collation },
+        charset: plan.and_then(ColumnPlan::charset).map_or("", Charset::name),
+        members: plan.map_or_else(Vec::new, ColumnPlan::members),
+        visible: told.visible,
+    }
 }
 
 fn name<'a>(bytes: &mut Bytes<'a>, what: &'static str) -> Result<&'a str, Fault> {
@@ -189,29 +228,14 @@ fn name<'a>(bytes: &mut Bytes<'a>, what: &'static str) -> Result<&'a str, Fault>
 fn column_type(
     wire_type: u8,
     wire: &mut Bytes<'_>,
-) -> Result<ColumnType, Result<Fault, super::CellError>> {
-    let length = meta_len(wire_type).ok_or(Err(super::CellError::UnknownType(wire_type)))?;
+) -> Result<ColumnType, Result<Fault, CellError>> {
+    let length = meta_len(wire_type).ok_or(Err(CellError::UnknownType(wire_type)))?;
     let mut meta = [0; 2];
     let bytes = wire.take(length, "column metadata").map_err(Ok)?;
     for (slot, byte) in meta.iter_mut().zip(bytes) {
         *slot = *byte;
     }
     Ok(ColumnType::new(wire_type, meta))
-}
-
-fn column_fault(
-    database: &str,
-    table: &str,
-    column: usize,
-    name: Option<&str>,
-    error: super::CellError,
-) -> Fault {
-    Fault::Column(Box::new(ColumnFault {
-        table: format!("{database}.{table}"),
-        column,
-        name: name.map_or_else(|| format!("@{}", column + 1), str::to_owned),
-        error,
-    }))
 }
 
 /// Lowest bit of the first byte first.

@@ -7,8 +7,8 @@
 mod spool;
 mod xid;
 
-pub use spool::{MemoryOnly, Overflow, OverflowFile, TempFolder};
 pub(super) use spool::{Limits, Spool};
+pub use spool::{MemoryOnly, Overflow, OverflowFile, TempFolder};
 pub(super) use xid::Xid;
 
 use std::collections::BTreeMap;
@@ -111,9 +111,28 @@ impl Held {
         self.prepared.remove(&key)
     }
 
-    /// Gives the memory of a branch that was taken out back to the others.
-    pub(super) fn release(&mut self, branch: &Branch) {
-        self.in_memory = self.in_memory.saturating_sub(branch.spool.memory_bytes());
+    /// Adds an event to a spool, and its bytes to the count of all.
+    pub(super) fn push(
+        &mut self,
+        spool: &mut Spool,
+        event: &[u8],
+        position: &Position,
+        limits: &mut Limits,
+    ) -> Result<(), XaFault> {
+        spool.push(event, position, &mut self.in_memory, limits)
+    }
+
+    /// Cuts a spool off.
+    pub(super) fn truncate(&mut self, spool: &mut Spool, length: u64) -> Result<(), XaFault> {
+        self.release(spool);
+        spool.truncate(length)?;
+        self.in_memory = self.in_memory.saturating_add(spool.memory_bytes());
+        Ok(())
+    }
+
+    /// Gives the memory of a spool that was taken out back to the others.
+    pub(super) fn release(&mut self, spool: &Spool) {
+        self.in_memory = self.in_memory.saturating_sub(spool.memory_bytes());
     }
 
     /// Where the oldest prepared transaction starts.

@@ -18,6 +18,8 @@ pub trait Overflow: Send + std::fmt::Debug {
 pub trait OverflowFile: Send + std::fmt::Debug {
     /// Adds bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts it off behind `length` bytes.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
     /// Fills `into` with the bytes from `offset` on; an error if there are fewer.
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()>;
 }
@@ -69,6 +71,10 @@ impl OverflowFile for File {
         self.write_all(bytes)
     }
 
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
     fn read_at(&mut self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.seek(SeekFrom::Start(offset))?;
         self.read_exact(into)
@@ -110,6 +116,27 @@ impl Spool {
     /// Bytes that are held in memory.
     pub(in crate::decode) fn memory_bytes(&self) -> u64 {
         self.memory.len() as u64
+    }
+
+    /// Bytes that are held, in memory and in the file.
+    pub(in crate::decode) fn length(&self) -> u64 {
+        self.memory_bytes().saturating_add(self.overflow_bytes)
+    }
+
+    /// Cuts it off at a length that it had before.
+    pub(super) fn truncate(&mut self, length: u64) -> Result<(), XaFault> {
+        let memory = self.memory_bytes();
+        if length >= memory {
+            self.overflow_bytes = length - memory;
+            if let Some(file) = &mut self.overflow {
+                file.truncate(self.overflow_bytes)?;
+            }
+        } else {
+            self.memory.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            self.overflow = None;
+            self.overflow_bytes = 0;
+        }
+        Ok(())
     }
 
     /// Adds one event. `in_memory` counts the bytes of all spools.
@@ -157,8 +184,7 @@ impl Spool {
         at: &mut u64,
         into: &mut Vec<u8>,
     ) -> Result<Option<Position>, XaFault> {
-        let memory = self.memory_bytes();
-        if *at >= memory.saturating_add(self.overflow_bytes) {
+        if *at >= self.length() {
             return Ok(None);
         }
         let mut front = [0; ENTRY_LENGTH];
@@ -190,18 +216,18 @@ impl Spool {
 
 impl Entry {
     fn to_bytes(self) -> [u8; ENTRY_LENGTH] {
-        let whole = u128::from(self.length)
-            | u128::from(self.file) << 32
-            | u128::from(self.offset) << 64;
+        let whole =
+            u128::from(self.length) | u128::from(self.file) << 32 | u128::from(self.offset) << 64;
         whole.to_le_bytes()
     }
 
     fn from_bytes(bytes: [u8; ENTRY_LENGTH]) -> Self {
-        let [a, b, c, d, e, f, g, h, offset @ ..] = bytes;
+        let whole = u128::from_le_bytes(bytes);
+        let quarter = |shift: u32| u32::try_from(whole >> shift & u128::from(u32::MAX));
         Self {
-            length: u32::from_le_bytes([a, b, c, d]),
-            file: u32::from_le_bytes([e, f, g, h]),
-            offset: u64::from_le_bytes(offset),
+            length: quarter(0).unwrap_or_default(),
+            file: quarter(32).unwrap_or_default(),
+            offset: u64::try_from(whole >> 64).unwrap_or_default(),
         }
     }
 }

@@ -19,7 +19,10 @@ fn read_all(spool: &mut Spool) -> Vec<(Vec<u8>, Position)> {
 #[test]
 fn identifiers_are_read_as_servers_write_them() {
     assert_eq!(xid(" X'6162',X'',1").to_string(), "X'6162',X'',1");
-    assert_eq!(xid("X'00ff27',X'62',4294967295 ONE PHASE").to_string(), "X'00ff27',X'62',4294967295");
+    assert_eq!(
+        xid("X'00ff27',X'62',4294967295 ONE PHASE").to_string(),
+        "X'00ff27',X'62',4294967295"
+    );
     assert_eq!(xid("X'61',X'',-1"), xid("X'61',X'',4294967295"));
     for bad in ["", "X'6", "X'6'", "X'zz'", "'a'", "X'61',", "X'61',X'',", &"X'".repeat(99)] {
         assert!(Xid::parse(bad.as_bytes()).is_err(), "{bad}");
@@ -46,7 +49,7 @@ fn events_come_back_in_order_from_memory_and_from_the_file() {
     let found = read_all(&mut branch.spool);
     assert_eq!(found.iter().map(|(event, _)| event.clone()).collect::<Vec<_>>(), events);
     assert_eq!(found[19].1, Position::new("a.2", 19));
-    held.release(&branch);
+    held.release(&branch.spool);
     assert_eq!(held.in_memory, 0);
 }
 
@@ -72,4 +75,24 @@ fn the_oldest_prepared_transaction_is_the_one_that_holds_the_place() {
     assert!(held.take(&xid("X'61'")).is_some());
     assert_eq!(held.oldest(), Some(&Position::new("a.1", 200)));
     assert!(held.take(&xid("X'61'")).is_none());
+}
+
+#[test]
+fn a_spool_is_cut_off_in_memory_and_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut limits = limits(60, Box::new(TempFolder::new(folder.path().into())));
+    let (mut held, mut spool) = (Held::default(), Spool::default());
+    let position = Position::new("a.1", 4);
+    let mut ends = vec![0];
+    for number in 0..6_u8 {
+        held.push(&mut spool, &[number; 10], &position, &mut limits).expect("held");
+        ends.push(spool.length());
+    }
+    for left in [5, 4, 3, 2, 1, 0] {
+        held.truncate(&mut spool, ends[left]).expect("cut off");
+        assert_eq!(read_all(&mut spool).len(), left);
+        assert_eq!(held.in_memory, spool.memory_bytes());
+        held.push(&mut spool, &[99; 10], &position, &mut limits).expect("held");
+        assert_eq!(read_all(&mut spool)[left].0, [99; 10]);
+    }
 }

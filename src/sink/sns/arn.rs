@@ -40,10 +40,16 @@ impl<'a> TopicArn<'a> {
         Ok(Self { region, name })
     }
 
-    /// Whether it is a FIFO topic's: AWS demands the suffix for those and forbids it for others.
+    /// Whether it is a FIFO topic's.
     pub fn is_fifo(&self) -> bool {
-        self.name.ends_with(".fifo")
+        is_fifo(self.name)
     }
+}
+
+/// Whether an ARN or a name is a FIFO topic's: AWS demands the suffix, in lower case, for those and
+/// forbids it for others.
+pub(super) fn is_fifo(arn: &str) -> bool {
+    arn.strip_suffix(".fifo").is_some()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
+use super::arn::is_fifo;
 use super::policy::{Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use crate::encode::Message;
@@ -71,7 +72,7 @@ impl Door {
 
     /// Publishes in one call. `Ok` has a fate for each message, in their order.
     pub(super) async fn publish(&self, arn: &str, batch: &[Pending]) -> Result<Vec<Fate>, Failure> {
-        let fifo = arn.ends_with(".fifo");
+        let fifo = is_fifo(arn);
         let mut entries = Vec::with_capacity(batch.len());
         for (index, pending) in batch.iter().enumerate() {
             entries.push(entry(index, fifo, &pending.ticket.message)?);
@@ -163,7 +164,8 @@ where
             };
             (class, "UnreadableAnswer")
         }
-        _ => (Class::ServerError, "ClientError"),
+        // Also variants that a later SDK may bring: waited out, and shown with their words.
+        SdkError::ConstructionFailure(_) | _ => (Class::ServerError, "ClientError"),
     };
     Failure { class, code: code.to_owned(), text: words }
 }

@@ -34,8 +34,9 @@ pub(super) struct Ledger {
     health: Arc<Health>,
     topics: Vec<Topic>,
     by_arn: HashMap<Arc<str>, usize>,
-    /// Where the search for the next call begins, so that no topic starves another.
-    turn: usize,
+    /// Topics with something queued, in turn, so that none starves another. The many that a
+    /// template may give cost nothing while they are silent.
+    active: VecDeque<usize>,
     outbox: VecDeque<Settlement>,
     window: Window,
     held_bytes: usize,
@@ -57,7 +58,7 @@ impl Ledger {
             health,
             topics: Vec::new(),
             by_arn: HashMap::new(),
-            turn: 0,
+            active: VecDeque::new(),
             outbox: VecDeque::new(),
             window: Window::default(),
             held_bytes: 0,
@@ -77,7 +78,7 @@ impl Ledger {
         let pending = Pending::new(ticket, number);
         self.held_bytes += pending.bytes;
         match self.topic_of(&pending.ticket.message.destination) {
-            Ok(topic) => topic.queue.push(pending),
+            Ok(index) => self.enqueue(index, |topic| topic.queue.push(pending)),
             Err(failure) => self.refuse(pending, &failure, 0),
         }
     }
@@ -91,19 +92,22 @@ impl Ledger {
         if let Some(at) = self.rate.wait_until(now) {
             return Err(Some(at));
         }
-        let topics = self.topics.len();
-        for offset in 0..topics {
-            let index = (self.turn + offset) % topics;
-            let Some(next) = self.topics.get_mut(index).and_then(|topic| topic.next(now)) else {
+        for _ in 0..self.active.len() {
+            let Some(index) = self.active.pop_front() else { break };
+            let Some(topic) = self.topics.get_mut(index) else { continue };
+            if topic.queue.is_idle() {
+                topic.is_active = false;
                 continue;
-            };
-            self.turn = (index + 1) % topics;
+            }
+            self.active.push_back(index);
+            let Some(next) = topic.next(now) else { continue };
             if let Next::Publish(batch) = &next {
                 self.rate.sent(now, batch.len());
             }
             return Ok((index, next));
         }
-        Err(self.topics.iter().filter_map(|topic| topic.due(now)).min())
+        let active = self.active.iter().filter_map(|index| self.topics.get(*index));
+        Err(active.filter_map(|topic| topic.due(now)).min())
     }
 
     /// ARN of a topic.
@@ -181,16 +185,28 @@ impl Ledger {
     }
 
     /// The topic with this ARN, which may be new.
-    fn topic_of(&mut self, arn: &Arc<str>) -> Result<&mut Topic, Failure> {
-        let refused = |text| Failure { class: Class::Refused, code: "NotATopic".to_owned(), text };
-        let index = match self.by_arn.get(arn) {
-            Some(index) => *index,
-            None => {
-                TopicArn::parse(arn).map_err(|error| refused(error.to_string()))?;
-                self.add_topic(Arc::clone(arn), None)
-            }
-        };
-        self.topics.get_mut(index).ok_or_else(|| refused("unknown topic".to_owned()))
+    fn topic_of(&mut self, arn: &Arc<str>) -> Result<usize, Failure> {
+        if let Some(index) = self.by_arn.get(arn) {
+            return Ok(*index);
+        }
+        match TopicArn::parse(arn) {
+            Ok(_) => Ok(self.add_topic(Arc::clone(arn), None)),
+            Err(error) => Err(Failure {
+                class: Class::Refused,
+                code: "NotATopic".to_owned(),
+                text: error.to_string(),
+            }),
+        }
+    }
+
+    /// Changes a topic's queue, which may have something to send from then on.
+    fn enqueue(&mut self, index: usize, change: impl FnOnce(&mut Topic)) {
+        let Some(topic) = self.topics.get_mut(index) else { return };
+        change(topic);
+        if !topic.is_active && !topic.queue.is_idle() {
+            topic.is_active = true;
+            self.active.push_back(index);
+        }
     }
 
     fn add_topic(&mut self, arn: Arc<str>, facts: Option<TopicFacts>) -> usize {
@@ -224,9 +240,7 @@ impl Ledger {
         let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
         self.health.acknowledged(ticket.entered, at.now, bytes);
         self.leave(number, bytes);
-        if let Some(topic) = self.topics.get_mut(at.topic) {
-            topic.queue.settled(lane);
-        }
+        self.enqueue(at.topic, |topic| topic.queue.settled(lane));
         self.outbox.push_back(Settlement::Settled { id, lane, unit, at: at.now });
     }
 
@@ -303,19 +317,16 @@ impl Ledger {
     }
 
     fn put_back(&mut self, at: At, pending: Pending, next: Instant) {
-        if let Some(topic) = self.topics.get_mut(at.topic) {
-            topic.queue.put_back(pending, next);
-        }
+        self.enqueue(at.topic, |topic| topic.queue.put_back(pending, next));
     }
 
     /// Refuses a message that was taken from a topic's queue.
     fn refuse_taken(&mut self, at: At, pending: Pending, failure: &Failure) {
         let lane = pending.ticket.message.lane;
-        let topic = self.topics.get_mut(at.topic);
-        let limit = topic.as_ref().and_then(|topic| topic.limit_bytes()).unwrap_or(0);
+        let limit = self.topics.get(at.topic).and_then(Topic::limit_bytes).unwrap_or(0);
         // With `Halt` the lane stays blocked behind the refused message.
-        if let (OnRefusal::GoOn, Some(topic)) = (self.on_refusal, topic) {
-            topic.queue.settled(lane);
+        if self.on_refusal == OnRefusal::GoOn {
+            self.enqueue(at.topic, |topic| topic.queue.settled(lane));
         }
         self.refuse(pending, failure, limit);
     }

@@ -19,7 +19,7 @@ mod door;
 pub(crate) mod fixture;
 mod ledger;
 mod pause;
-mod policy;
+pub(super) mod policy;
 mod queue;
 mod rate;
 mod topic;

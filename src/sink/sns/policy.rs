@@ -41,7 +41,7 @@ impl Failure {
 }
 
 /// Class of an error of a whole call.
-pub(super) fn classify_call(code: &str, status: Option<u16>) -> Class {
+pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> Class {
     known(code).unwrap_or(match status {
         Some(429) => Class::Throttled,
         Some(401 | 403) => Class::Denied,

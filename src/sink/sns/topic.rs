@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::arn::is_fifo;
 use super::door::TopicFacts;
 use super::queue::{Pending, Queue};
 
@@ -17,6 +18,8 @@ pub(super) struct Topic {
     /// Whether its attributes are being read.
     pub(super) is_asking: bool,
     pub(super) queue: Queue,
+    /// Whether the ledger has it among the active.
+    pub(super) is_active: bool,
     gate: Gate,
     requests: usize,
 }
@@ -43,9 +46,17 @@ pub(super) enum Next {
 
 impl Topic {
     pub(super) fn new(arn: Arc<str>, facts: Option<TopicFacts>) -> Self {
-        // AWS demands `.fifo` of FIFO topics and of no others.
-        let queue = Queue::new(arn.ends_with(".fifo"));
-        Self { arn, facts, is_stale: false, is_asking: false, queue, gate: Gate::Open, requests: 0 }
+        let queue = Queue::new(is_fifo(&arn));
+        Self {
+            arn,
+            facts,
+            is_stale: false,
+            is_asking: false,
+            queue,
+            is_active: false,
+            gate: Gate::Open,
+            requests: 0,
+        }
     }
 
     /// Largest message, and largest batch, bytes; `None` while unknown.

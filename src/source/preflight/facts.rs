@@ -27,8 +27,12 @@ pub struct Facts {
     pub replicas: Result<Vec<Fellow>, Unknown>,
     /// Binlog files, oldest first.
     pub binlogs: Result<Vec<BinlogFile>, Unknown>,
-    /// `@@gtid_executed` and those being committed (`@@gtid_owned`); empty on MariaDB.
+    /// `@@gtid_executed`; empty on MariaDB.
     pub gtid_executed: GtidSet,
+    /// `@@gtid_owned`: numbers given to transactions that have not ended. Some of them may already
+    /// be on the stream, for instance while they wait for a semi-synchronous replica; others may
+    /// stay open for long, and must not be taken for executed.
+    pub gtid_owned: GtidSet,
     /// `@@gtid_purged`; empty on MariaDB.
     pub gtid_purged: GtidSet,
     /// `@@gtid_binlog_pos`; empty on MySQL.
@@ -124,9 +128,9 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
 
     let grants = grants(session).await?;
     let replicas = replicas(session).await?;
-    let (gtid_executed, gtid_purged) = match flavor {
+    let [gtid_executed, gtid_owned, gtid_purged] = match flavor {
         Flavor::Mysql => gtid_sets(session).await?,
-        Flavor::Maria => (GtidSet::new(), GtidSet::new()),
+        Flavor::Maria => Default::default(),
     };
     let maria_position = match flavor {
         Flavor::Mysql => MariaGtidSet::new(),
@@ -146,6 +150,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         replicas,
         binlogs,
         gtid_executed,
+        gtid_owned,
         gtid_purged,
         maria_position,
     })
@@ -208,21 +213,17 @@ fn binlog_file(row: &Row) -> Option<BinlogFile> {
     Some(BinlogFile { name: row.text(0)?, bytes: row.text(1)?.parse().ok()? })
 }
 
-async fn gtid_sets(session: &mut Session) -> Result<(GtidSet, GtidSet), Error> {
+/// Executed, owned and purged.
+async fn gtid_sets(session: &mut Session) -> Result<[GtidSet; 3], Error> {
     let sql = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_owned, @@GLOBAL.gtid_purged";
     let Ok(Some(row)) = known(session.query_first(sql).await)? else {
-        return Ok((GtidSet::new(), GtidSet::new()));
+        return Ok(Default::default());
     };
     let text = |column| row.text(column).unwrap_or_default();
-    let mut executed: GtidSet = parse_set(&text(0))?;
-    executed.union(&parse_set(&owned_as_set(&text(1)))?);
-    Ok((executed, parse_set(&text(2))?))
+    Ok([parse_set(&text(0))?, parse_set(&owned_as_set(&text(1)))?, parse_set(&text(2))?])
 }
 
 /// `@@gtid_owned` is a set whose intervals carry the owners' thread ids, `uuid:5#12:6#13`.
-///
-/// Transactions in the middle of their commit, for instance waiting for a semi-synchronous replica,
-/// are already on the stream but not yet in `@@gtid_executed`.
 fn owned_as_set(owned: &str) -> String {
     let mut text = String::with_capacity(owned.len());
     let mut in_thread = false;

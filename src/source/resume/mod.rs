@@ -155,7 +155,7 @@ fn checked_set(set: &GtidSet, facts: &Facts) -> Result<GtidSet, Error> {
         let found = format!("the server is {} with gtid_mode={mode}", facts.flavor);
         return Err(Error::StartMisfit { found, start: "a set of GTIDs" });
     }
-    let extra = set.subtract(&facts.gtid_executed);
+    let extra = set.subtract(&facts.gtid_executed).subtract(&facts.gtid_owned);
     if !extra.is_empty() {
         return Err(Error::Diverged { extra: quote_set(&extra) });
     }

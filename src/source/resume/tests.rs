@@ -22,6 +22,7 @@ fn server(gtid_mode: &str, executed: &str, purged: &str) -> Facts {
         replicas: Ok(Vec::new()),
         binlogs: Ok(vec![file("b.000007", 5 << 32), file("b.000008", 500)]),
         gtid_executed: set(executed),
+        gtid_owned: GtidSet::new(),
         gtid_purged: set(purged),
         maria_position: MariaGtidSet::new(),
     }
@@ -71,6 +72,18 @@ fn transactions_that_the_server_lacks_are_a_divergence() {
     // Divergence wins over a purge: nothing that the server could send would mend it.
     let facts = server("ON", &format!("{A}:1-40"), &format!("{A}:1-40"));
     assert_eq!(halt(decide(&Wanted::Gtid(set(&format!("{B}:1"))), &facts)), Halt::Diverged);
+}
+
+#[test]
+fn a_transaction_in_the_middle_of_its_commit_is_neither_divergence_nor_past() {
+    let mut facts = server("ON", &format!("{A}:1-40"), "");
+    facts.gtid_owned = set(&format!("{A}:41"));
+    let ours = format!("{A}:1-41");
+    let resolved = decide(&saved(&ours, A, "b.000008", 4), &facts).expect("usable");
+    assert_eq!(resolved.start, Start::Gtid(set(&ours)));
+    // It may yet commit after now.
+    let now = decide(&Wanted::Now, &facts).expect("usable");
+    assert_eq!(now.start, Start::Gtid(set(&format!("{A}:1-40"))));
 }
 
 #[test]

@@ -276,7 +276,10 @@ mod tests {
     }
 
     fn pattern(length: usize) -> Vec<u8> {
-        (0..=250).cycle().take(length).collect()
+        let block: Vec<u8> = (0..=250).collect();
+        let mut bytes = block.repeat(length / block.len() + 1);
+        bytes.truncate(length);
+        bytes
     }
 
     #[test]

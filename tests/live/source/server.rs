@@ -10,6 +10,7 @@ use crate::bed::Bed;
 
 /// A running server with the accounts `admin`, `rep` and `weak`.
 pub(crate) struct Server {
+    pub(crate) name: &'static str,
     pub(crate) data: PathBuf,
     mysqld: Mysqld,
 }
@@ -31,7 +32,7 @@ impl Server {
             options.extra.push("--innodb-log-file-size=48M".to_owned());
         }
         let mysqld = bed.mysqld(options).await.expect("the server starts");
-        let server = Self { data: mysqld.data(), mysqld };
+        let server = Self { name: bed.version(), data: mysqld.data(), mysqld };
         server.create_accounts().await;
         server
     }
@@ -91,10 +92,6 @@ impl Server {
 
     pub(crate) fn is_maria(&self) -> bool {
         self.mysqld.server().flavor == Flavor::Mariadb
-    }
-
-    pub(crate) fn is_mysql(&self, major: u32, minor: u32) -> bool {
-        self.mysqld.server().is_mysql(major, minor)
     }
 
     /// The authority that the server made for itself at its first start.

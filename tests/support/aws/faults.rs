@@ -161,7 +161,7 @@ impl Faults {
             When::Always => true,
             When::Nth(n) => seen == *n,
             When::First(n) => seen <= *n,
-            When::Every(n) => seen % n == 0,
+            When::Every(n) => seen.is_multiple_of(*n),
             When::Probability(p) => self.unit() < *p,
             When::BodyContains(text) => entries.iter().any(|entry| entry.body.contains(text)),
         }

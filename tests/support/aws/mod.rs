@@ -6,7 +6,11 @@
 //! Signatures must be there and name the region; they are not verified.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this support code")]
-#![allow(clippy::pedantic, reason = "test support: brevity over ceremony")]
+#![allow(
+    clippy::pedantic,
+    clippy::wildcard_enum_match_arm,
+    reason = "test support: brevity over ceremony"
+)]
 #![allow(unreachable_pub, reason = "a folder shared by several test binaries")]
 #![allow(missing_docs, reason = "test support")]
 

@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -54,6 +54,9 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         }
         Some(_) => Ok(()),
     };
+    if head.method == Method::PUT {
+        return objects(&shared, head.uri.path(), &body, access).await;
+    }
     let text = std::str::from_utf8(&body).map_err(io::Error::other)?;
     let outcome = match target.and_then(|target| target.strip_prefix("AmazonSQS.")) {
         Some(action) => queues(&shared, action, text, access).await?,
@@ -61,6 +64,33 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     };
     shared.changed.notify_waiters();
     Ok(outcome)
+}
+
+/// S3, as far as a claim check needs it: PUT of an object.
+async fn objects(
+    shared: &Shared,
+    path: &str,
+    body: &[u8],
+    access: Result<(), Fault>,
+) -> io::Result<Answer> {
+    let refuse = |fault: &Fault| {
+        let Fault { status, code, text } = fault;
+        xml(*status, format!("<Error><Code>{code}</Code><Message>{text}</Message></Error>"))
+    };
+    if let Err(fault) = access {
+        return Ok(refuse(&fault));
+    }
+    let doom = shared.faults().judge("PutObject", &[], shared.now());
+    if let Some(answer) = before(&doom, refuse).await? {
+        return Ok(answer);
+    }
+    let bucket = path.split('/').nth(1).unwrap_or_default();
+    let mut store = shared.store();
+    if !store.objects.contains_key(&format!("/{bucket}/")) {
+        return Ok(refuse(&Fault::new(404, "NoSuchBucket", "The bucket does not exist")));
+    }
+    store.objects.insert(path.to_owned(), body.to_vec());
+    Ok(xml(200, String::new()))
 }
 
 async fn topics(shared: &Shared, body: &str, access: Result<(), Fault>) -> io::Result<Answer> {

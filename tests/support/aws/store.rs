@@ -72,6 +72,8 @@ pub struct Accepted {
 pub struct Store {
     pub region: String,
     pub topics: HashMap<String, Topic>,
+    /// S3 objects by `/bucket/key`; a bucket is there when `/bucket/` is.
+    pub objects: HashMap<String, Vec<u8>>,
     pub queues: HashMap<String, Queue>,
     pub subscriptions: Vec<Subscription>,
     /// In the order of acceptance.

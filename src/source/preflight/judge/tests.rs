@@ -31,6 +31,7 @@ fn good() -> Facts {
         replicas: Ok(Vec::new()),
         binlogs: Ok(Vec::new()),
         gtid_executed: GtidSet::new(),
+        gtid_owned: GtidSet::new(),
         gtid_purged: GtidSet::new(),
         maria_position: MariaGtidSet::new(),
     }

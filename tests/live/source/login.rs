@@ -1,6 +1,8 @@
-//! Who gets in: TLS, certificates, passwords.
+//! TLS modes and login methods.
 
-use binpulse::mysql::{Secret, Session, TlsMode};
+use std::time::{Duration, Instant};
+
+use binpulse::mysql::{Error as SqlError, Secret, Session, TlsConfig, TlsMode, Value};
 use binpulse::source::{Error, Halt, Liveness, Recovery, Refusal, Replica};
 
 use super::server::{Server, gtid_options, tls};
@@ -12,6 +14,8 @@ tests! {
     each_tls_mode_asks_for_what_it_says on [Mysql97];
     a_client_certificate_is_shown_to_a_server_that_asks_for_one on [Mysql97];
     passwords_are_proven_with_and_without_tls on [Mysql80];
+    preferred_tls_reaches_every_version on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    a_session_is_of_no_use_after_a_statement_passed_its_deadline on [Mysql97];
 }
 
 async fn each_tls_mode_asks_for_what_it_says(bed: Bed) -> Outcome {
@@ -70,7 +74,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one(bed: Bed) -
     config.tls = tls(TlsMode::Required, None);
     let refused = Replica::connect(&config, 0, &earliest(&server), &Liveness::new()).await;
     assert!(refused.is_err());
-    config.tls = binpulse::mysql::TlsConfig {
+    config.tls = TlsConfig {
         mode: TlsMode::VerifyCa,
         ca_file: Some(server.ca_file()),
         client_certificate_file: Some(server.data.join("client-cert.pem")),
@@ -118,5 +122,49 @@ async fn passwords_are_proven_with_and_without_tls(bed: Bed) -> Outcome {
     let mut config = config(&server, "blank");
     config.password = Secret::default();
     open(&config, &earliest(&server)).await;
+    Ok(())
+}
+
+async fn preferred_tls_reaches_every_version(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    let mut config = config(&server, "rep");
+    config.tls = tls(TlsMode::Preferred, None);
+    let mut replica = open(&config, &earliest(&server)).await;
+    drain(&mut replica).await;
+    let mut session = Session::connect(&config.session(0).expect("a host")).await.expect(name);
+    let row = session.query_first("SHOW SESSION STATUS LIKE 'Ssl_version'").await;
+    let version = row.expect("a row").expect("a row").text(1).unwrap_or_default();
+    // Those of before 2018 offer no TLS that is still spoken.
+    let modern = matches!(name, "mysql-9.7" | "mysql-8.0");
+    println!("{name}: replica secured: {}, session {version:?}", replica.identity().secured);
+    assert_eq!(replica.identity().secured, !version.is_empty(), "{name}");
+    assert!(!modern || replica.identity().secured, "{name}");
+    Ok(())
+}
+
+async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
+    let mut session = server.session().await;
+    let id = session.id().expect("a number");
+    let late = session.query_within("SELECT SLEEP(600)", Duration::from_millis(300)).await;
+    assert!(matches!(&late, Err(SqlError::TimedOut { .. })), "{late:?}");
+    let next = session.query("SELECT 1").await;
+    assert!(matches!(&next, Err(SqlError::Abandoned)), "{next:?}");
+    assert_eq!(session.id(), None);
+
+    // A refusal, on the other hand, leaves the session as it was; so does the lost one the server
+    let mut session = server.session().await;
+    let refused = session.query("SELECT nonsense").await.expect_err("no such column");
+    assert_eq!(refused.code(), Some(1054), "{refused}");
+    let row = session.exec("SELECT ?, ?", vec![7.into(), Value::NULL]).await.expect("a row");
+    assert_eq!((row[0].signed(0).expect("a number"), row[0].text(1)), (Some(7), None));
+    // The server notices the closed socket by itself
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let listed = format!("SELECT 1 FROM information_schema.processlist WHERE id = {id}");
+    while !session.query(&listed).await.expect("rows").is_empty() {
+        assert!(Instant::now() < deadline, "the socket is still open");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     Ok(())
 }

@@ -1,0 +1,82 @@
+//! What an error of the loop means for the stream, in words.
+
+use crate::pipeline::Error;
+use crate::source::Recovery;
+use crate::telemetry::status::Halted;
+use crate::{checkpoint, sink};
+
+/// What to do after the loop ended with an error.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Dial again.
+    Redial,
+    /// Dial the next host.
+    NextHost,
+    /// Stand, and explain.
+    Halt(Halted),
+}
+
+/// Decides. No wildcard: a new error must not compile until somebody has decided.
+pub(super) fn decide(error: &Error) -> Decision {
+    match error {
+        Error::Source(source) => match source.recovery() {
+            Recovery::Retry => Decision::Redial,
+            Recovery::NextHost => Decision::NextHost,
+            Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
+        },
+        Error::StreamEnded => Decision::Redial,
+        Error::Decode(_) => halted(
+            "undecodable",
+            error,
+            "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
+             filter.exclude and restart",
+        ),
+        Error::Lost(_) => halted(
+            "transaction_lost",
+            error,
+            "the source lost a commit (a crash with sync_binlog other than 1); tell the consumers, \
+             then restart from a position of your choice with a new checkpoint",
+        ),
+        Error::TooLarge { .. } => halted(
+            "too_large",
+            error,
+            "raise the topic's MaximumMessageSize, set sink.oversize = \"omit\", or drop the column",
+        ),
+        Error::Refused { .. } => halted(
+            "refused",
+            error,
+            "mend the topic, or set sink.rejected = \"quarantine\", then restart: the message is \
+             sent again",
+        ),
+        Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last words"),
+        Error::Checkpoint(checkpoint::Error::Fenced { .. }) => halted(
+            "fenced",
+            error,
+            "another process has taken over this stream: stop one of the two",
+        ),
+        Error::Checkpoint(_) => halted("checkpoint", error, "mend what the message names"),
+        Error::Quarantine(_) => halted(
+            "quarantine",
+            error,
+            "make room for the quarantine file, or redrive it, then restart",
+        ),
+        Error::Misuse(_) => halted("bug", error, "report it with the log; a restart goes on"),
+    }
+}
+
+/// The same for the sink's own end.
+pub(super) fn sink_ended(error: &sink::Error) -> Halted {
+    Halted {
+        reason: "sink_ended".to_owned(),
+        message: error.to_string(),
+        mend: "mend what the message names, then restart".to_owned(),
+    }
+}
+
+fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
+    Decision::Halt(Halted {
+        reason: reason.to_owned(),
+        message: error.to_string(),
+        mend: mend.to_owned(),
+    })
+}

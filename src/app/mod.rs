@@ -1,0 +1,38 @@
+//! Composition root: builds every part, names each stage, supervises the stream.
+//!
+//! ```text
+//! open      sink, checkpoint store, source (preflight, resume)
+//! start     HTTP, sink, sealing thread, heartbeat writer, canary walker, echo readers
+//! stream    dial -> pipeline -> what ended it -> pause, next host, or halt
+//! stop      intake first, then what is under way within the grace, HTTP last
+//! ```
+//!
+//! What a failure means is decided by the part that it is of; here it is only carried out.
+
+mod build;
+mod halt;
+pub mod plan;
+mod sink;
+mod state;
+mod status;
+mod store;
+mod stream;
+mod vital;
+
+pub use build::run;
+pub use plan::Plan;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to stop, and everything under way was delivered and saved.
+    Stopped,
+    /// It was asked to stop; what was not delivered in time will be sent again.
+    StoppedInHaste,
+    /// Source or sink could not be used at start.
+    Unavailable,
+    /// It can't go on without an operator.
+    NeedsOperator,
+    /// A bug of ours.
+    Bug,
+}

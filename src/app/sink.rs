@@ -1,0 +1,120 @@
+//! The sink that the plan names, and the topics that sealing needs to know.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Plan, SinkPlan};
+use crate::aws;
+use crate::encode::Destination;
+use crate::pipeline::Topics;
+use crate::sink::null::Null;
+use crate::sink::sns::{self, Sns};
+use crate::sink::stdout::Stdout;
+use crate::sink::topic::{Destinations, Template};
+use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
+
+/// Where standard output and nowhere are, as a topic: sealing needs one.
+const NO_TOPIC: &str = "arn:aws:sns:local:000000000000:none";
+
+/// A sink chosen by the configuration.
+pub(super) enum AnySink {
+    Sns(Sns),
+    Stdout(Stdout<io::Stdout>),
+    Null(Null),
+}
+
+impl AnySink {
+    /// Opens it; for SNS this reads the attributes of the topics that are known.
+    pub(super) async fn open(
+        plan: &Plan,
+        shared: &aws::Shared,
+    ) -> Result<(Self, Topics), sink::Error> {
+        match &plan.sink {
+            SinkPlan::Sns { template, notices, .. } => {
+                let config = sns_config(plan);
+                let mut topics = vec![Arc::clone(notices)];
+                topics.extend(template.fixed().filter(|arn| **arn != **notices).map(Arc::from));
+                let sns = Sns::open(config, shared, &topics).await?;
+                let known = sns.topics().iter().map(|(arn, facts)| {
+                    let destination = Destination {
+                        arn: Arc::clone(arn),
+                        fifo: facts.fifo,
+                        message_bytes_max: facts.message_bytes_max,
+                    };
+                    (Arc::clone(arn), destination)
+                });
+                let topics = Topics {
+                    tables: Destinations::new(template.clone()),
+                    notices: Arc::clone(notices),
+                    known: known.collect(),
+                    message_bytes_max: sns::MESSAGE_BYTES_DEFAULT,
+                };
+                Ok((Self::Sns(sns), topics))
+            }
+            SinkPlan::Stdout => Ok((Self::Stdout(Stdout::new(io::stdout())), no_topics())),
+            SinkPlan::Null => Ok((Self::Null(Null::default()), no_topics())),
+        }
+    }
+
+    pub(super) fn health(&self) -> Arc<Health> {
+        match self {
+            Self::Sns(sink) => sink.health(),
+            Self::Stdout(sink) => sink.health(),
+            Self::Null(sink) => sink.health(),
+        }
+    }
+
+    pub(super) async fn run(
+        self,
+        intake: Intake,
+        settlements: mpsc::Sender<Settlement>,
+        stop: CancellationToken,
+    ) -> Result<(), sink::Error> {
+        match self {
+            Self::Sns(sink) => sink.run(intake, settlements, stop).await,
+            Self::Stdout(sink) => sink.run(intake, settlements, stop).await,
+            Self::Null(sink) => sink.run(intake, settlements, stop).await,
+        }
+    }
+}
+
+/// How to publish, from the plan.
+pub(super) fn sns_config(plan: &Plan) -> sns::Config {
+    let mut config = sns::Config {
+        grace: plan.grace,
+        on_refusal: if plan.quarantine.is_some() { OnRefusal::GoOn } else { OnRefusal::Halt },
+        ..sns::Config::default()
+    };
+    if let SinkPlan::Sns { endpoint_url, request_timeout, in_flight_max, .. } = &plan.sink {
+        config.endpoint_url.clone_from(endpoint_url);
+        config.in_flight_max = *in_flight_max;
+        config.deadlines = aws::Deadlines {
+            connect: *request_timeout / 3,
+            read: *request_timeout * 3 / 4,
+            operation: *request_timeout,
+        };
+    }
+    config
+}
+
+/// The AWS configuration that the plan asks for.
+pub(super) fn aws_config(plan: &Plan) -> aws::Config {
+    match &plan.sink {
+        SinkPlan::Sns { region, .. } => aws::Config { region: region.clone(), profile: None },
+        SinkPlan::Stdout | SinkPlan::Null => aws::Config::default(),
+    }
+}
+
+fn no_topics() -> Topics {
+    let template = Template::parse(NO_TOPIC).unwrap_or_else(|_| unreachable!("a constant ARN"));
+    Topics {
+        tables: Destinations::new(template),
+        notices: NO_TOPIC.into(),
+        known: HashMap::new(),
+        message_bytes_max: usize::MAX,
+    }
+}

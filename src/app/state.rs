@@ -1,0 +1,86 @@
+//! What the stream is doing, in one word, for `/status`, `/readyz` and the log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::source::Identity;
+use crate::telemetry::status::Halted;
+
+/// What the stream is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not yet streaming for the first time.
+    Starting,
+    /// Streaming.
+    Running,
+    /// Between two streams, and why.
+    Reconnecting(String),
+    /// Delivering what is under way.
+    Stopping,
+    /// It can't go on.
+    Halted(Halted),
+}
+
+impl Phase {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Reconnecting(_) => "reconnecting",
+            Self::Stopping => "stopping",
+            Self::Halted(_) => "halted",
+        }
+    }
+}
+
+/// Shared between the one that changes it and those who read.
+#[derive(Debug, Clone)]
+pub(super) struct State(Arc<Mutex<Inner>>);
+
+/// One reading.
+#[derive(Debug, Clone)]
+pub(super) struct Inner {
+    pub(super) phase: Phase,
+    pub(super) since: Instant,
+    pub(super) identity: Option<Identity>,
+    /// End of the last transaction read, and everything delivered, as text.
+    pub(super) read: String,
+    pub(super) delivered: String,
+    pub(super) gtid_set: String,
+    pub(super) newest_commit_us: i64,
+    pub(super) epoch: u64,
+    pub(super) lanes: usize,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            phase: Phase::Starting,
+            since: Instant::now(),
+            identity: None,
+            read: String::new(),
+            delivered: String::new(),
+            gtid_set: String::new(),
+            newest_commit_us: 0,
+            epoch: 0,
+            lanes: 0,
+        })))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.update(|inner| {
+            if inner.phase.word() != phase.word() {
+                inner.since = Instant::now();
+            }
+            inner.phase = phase;
+        });
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn read(&self) -> Inner {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,167 @@
+//! The document of `/status`, put together from what the parts keep.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::Plan;
+use super::state::{Phase, State};
+use super::vital::Vital;
+use crate::pulse::Book;
+use crate::pulse::book::{Failure, RoundTrip};
+use crate::sink::Health;
+use crate::sink::intake::Gauge;
+use crate::source::Liveness;
+use crate::telemetry::status::{Checkpoint, Consumer, Probe, Progress, Sink, Source, Status};
+use crate::telemetry::{Metrics, StatusSource};
+
+/// Everything that the document is made from.
+pub(super) struct Desk {
+    pub(super) plan: Arc<Plan>,
+    pub(super) state: State,
+    pub(super) vital: Arc<Vital>,
+    pub(super) health: Arc<Health>,
+    pub(super) gauge: Gauge,
+    pub(super) liveness: Liveness,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) started: Instant,
+}
+
+impl StatusSource for Desk {
+    fn status(&self) -> Status {
+        let now = Instant::now();
+        let state = self.state.read();
+        let halted = match &state.phase {
+            Phase::Halted(halted) => Some(halted.clone()),
+            Phase::Starting | Phase::Running | Phase::Reconnecting(_) | Phase::Stopping => None,
+        };
+        let source = state.identity.as_ref().map_or_else(Source::default, |identity| Source {
+            host: identity.host.to_string(),
+            server_uuid: identity.name(),
+            server_id: identity.server_id,
+            version: identity.version.clone(),
+            flavor: identity.flavor.to_string().to_ascii_lowercase(),
+            connected: self.liveness.is_connected(),
+        });
+        let (heartbeat, canary, consumers) = self.vital.read(|book| {
+            (heartbeat(book, now), canary(book, now), consumers(book, now, &self.metrics))
+        });
+        Status {
+            stream: self.plan.stream.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: state.phase.word().to_owned(),
+            state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
+            uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
+            halted,
+            source,
+            progress: self.progress(&state),
+            heartbeat,
+            canary,
+            consumers,
+            sink: self.sink(now),
+            checkpoint: self.checkpoint(now, state.epoch),
+            config: self.plan.shown.clone(),
+        }
+    }
+}
+
+impl Desk {
+    fn progress(&self, state: &super::state::Inner) -> Progress {
+        let ops = ["insert", "update", "delete"];
+        let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
+        #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
+        let lag = (state.newest_commit_us > 0).then(|| {
+            (chrono::Utc::now().timestamp_micros() - state.newest_commit_us) as f64 / 1e6
+        });
+        Progress {
+            read: state.read.clone(),
+            delivered: state.delivered.clone(),
+            gtid_set: state.gtid_set.clone(),
+            lag_seconds: lag,
+            lanes: state.lanes as u64,
+            changes_published: changes.sum(),
+            messages_published: self.metrics.messages_published_total.get(),
+        }
+    }
+
+    fn sink(&self, now: Instant) -> Sink {
+        let health = self.health.snapshot(now);
+        Sink {
+            kind: self.plan.sink.kind().to_owned(),
+            up: health.impediment.is_none(),
+            last_accept_age_seconds: seconds(health.since_ack),
+            oldest_pending_age_seconds: seconds(health.oldest_unsettled),
+            queue_bytes: self.gauge.queued_bytes() as u64,
+            queue_capacity_bytes: self.gauge.capacity_bytes() as u64,
+            last_error: health.impediment.map(|class| class.as_str().to_owned()),
+        }
+    }
+
+    fn checkpoint(&self, now: Instant, epoch: u64) -> Checkpoint {
+        let place = match &self.plan.checkpoint.file {
+            Some(path) => path.display().to_string(),
+            None => format!("{}.checkpoint", self.plan.pulse.schema.as_str()),
+        };
+        let saved = self.metrics.checkpoint_saved.last();
+        Checkpoint {
+            place,
+            age_seconds: seconds(saved.map(|at| now.saturating_duration_since(at))),
+            failures: u32::try_from(self.metrics.checkpoint_saves_total.of("error").get())
+                .unwrap_or(u32::MAX),
+            epoch,
+        }
+    }
+}
+
+fn heartbeat(book: &Book, now: Instant) -> Probe {
+    let heartbeats = book.heartbeats();
+    probe(heartbeats.committed, heartbeats.seen, heartbeats.failure.as_ref(), now)
+}
+
+fn canary(book: &Book, now: Instant) -> Probe {
+    let canaries = book.canaries();
+    probe(canaries.committed, canaries.seen, canaries.failure.as_ref(), now)
+}
+
+fn probe(
+    written: Option<(u64, Instant)>,
+    seen: Option<RoundTrip>,
+    failure: Option<&Failure>,
+    now: Instant,
+) -> Probe {
+    let age = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+    Probe {
+        written: written.map(|(number, _)| number),
+        written_age_seconds: written.map(|(_, at)| age(at)),
+        seen: seen.map(|trip| trip.number),
+        seen_age_seconds: seen.map(|trip| age(trip.started)),
+        roundtrip_seconds: seen.map(|trip| trip.took.as_secs_f64()),
+        last_result: match (failure, written) {
+            (Some(failure), _) => format!("{}: {}", failure.reason.as_str(), failure.message),
+            (None, Some(_)) => "ok".to_owned(),
+            (None, None) => "none yet".to_owned(),
+        },
+    }
+}
+
+fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
+    book.echoes()
+        .map(|(name, ledger)| {
+            let last = ledger.last_resolved();
+            let trips = metrics.canary_roundtrip_seconds.of(name);
+            #[expect(clippy::cast_precision_loss, reason = "a count of canaries")]
+            let mean = trips.get_sample_sum() / trips.get_sample_count() as f64;
+            Consumer {
+                name: name.to_string(),
+                last: last.map(|(number, _)| number),
+                last_age_seconds: last
+                    .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
+                roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
+                lost: ledger.counts().lost,
+            }
+        })
+        .collect()
+}
+
+fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
+}

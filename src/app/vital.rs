@@ -1,0 +1,169 @@
+//! The book of heartbeats and canaries, shared between the tasks that write it, the loop that
+//! witnesses, and whoever reads it; and the metrics that follow from each entry.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::pipeline::Witness;
+use crate::pulse::echo::Echo;
+use crate::pulse::book::Judged;
+use crate::pulse::{Book, Event, Observer, Phase, Seen};
+use crate::telemetry::Metrics;
+
+/// The shared book.
+pub(super) struct Vital {
+    book: Mutex<Book>,
+    metrics: Mutex<Option<Arc<Metrics>>>,
+}
+
+impl Vital {
+    pub(super) fn new(book: Book) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(book), metrics: Mutex::new(None) })
+    }
+
+    /// From here on counts go there. Metrics read the book, so it comes first.
+    pub(super) fn count_in(&self, metrics: Arc<Metrics>) {
+        *lock(&self.metrics) = Some(metrics);
+    }
+
+    /// Reads the book.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+        read(&lock(&self.book))
+    }
+
+    /// Where the tasks report to.
+    pub(super) fn observer(self: &Arc<Self>) -> Observer {
+        let vital = Arc::clone(self);
+        Arc::new(move |event| vital.observe(event))
+    }
+
+    /// Counts canaries that are overdue; called regularly.
+    pub(super) fn expire(&self, now: Instant) {
+        let lost = lock(&self.book).expire(now);
+        for (consumer, number) in &lost {
+            tracing::warn!(%consumer, number, "a canary did not come back in time");
+        }
+        self.count(|_| ());
+    }
+
+    fn count(&self, count: impl FnOnce(&Metrics)) {
+        if let Some(metrics) = lock(&self.metrics).as_deref() {
+            count(metrics);
+            follow_echoes(metrics, &lock(&self.book));
+        }
+    }
+
+    fn observe(&self, event: &Event) {
+        let now = Instant::now();
+        let judged = lock(&self.book).observe(event, now);
+        self.count(|metrics| {
+            count_event(metrics, event);
+            if let (Event::Echoed { consumer, .. }, Some(judged)) = (event, judged) {
+                count_echo(metrics, consumer, &judged);
+            }
+        });
+    }
+}
+
+impl Witness for Vital {
+    fn seen(&self, seen: &Seen, at: Instant) {
+        match seen {
+            Seen::Heartbeat(row) => {
+                let trip = lock(&self.book).heartbeat_seen(row, at);
+                if let Some(trip) = trip {
+                    self.count(|metrics| {
+                        metrics.heartbeat_roundtrip_seconds.observe(trip.took.as_secs_f64());
+                    });
+                }
+            }
+            Seen::Canary(row) => {
+                lock(&self.book).canary_seen(row, at);
+                if !row.mismatches.is_empty() {
+                    tracing::error!(
+                        number = row.number,
+                        phase = row.phase.as_str(),
+                        columns = row.mismatches.join(","),
+                        "a canary came back on the stream with other values than written"
+                    );
+                    self.count(|metrics| metrics.canary_mismatched_total.inc());
+                }
+            }
+            Seen::Own => {}
+        }
+    }
+
+    fn published(&self, heartbeat: u64) {
+        lock(&self.book).heartbeat_published(heartbeat);
+    }
+
+    fn checkpointed(&self, heartbeat: u64) {
+        lock(&self.book).heartbeat_checkpointed(heartbeat);
+    }
+
+    fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
+        lock(&self.book).canary_accepted(number, phase, at);
+        self.count(|_| ());
+    }
+}
+
+fn count_event(metrics: &Metrics, event: &Event) {
+    match event {
+        Event::HeartbeatCommitted { .. } => metrics.heartbeat_writes_total.of("ok").inc(),
+        Event::HeartbeatFailed { reason, .. } => {
+            metrics.heartbeat_writes_total.of(reason.as_str()).inc();
+        }
+        Event::Facts(facts) => {
+            #[expect(clippy::cast_precision_loss, reason = "an offset, not an identity")]
+            let seconds = facts.clock_offset_us as f64 / 1e6;
+            metrics.observe_clock_offset(seconds, facts.clock_error);
+        }
+        Event::CanaryCommitted { phase: Phase::Insert, .. } => {
+            metrics.canary_written_total.of("ok").inc();
+        }
+        Event::CanaryFailed { reason, .. } => {
+            metrics.canary_written_total.of(reason.as_str()).inc();
+        }
+        Event::EchoIgnored { kind, .. } => metrics.echo_messages_total.of(kind).inc(),
+        Event::HeartbeatStarted { .. }
+        | Event::HeartbeatPending { .. }
+        | Event::CanaryStarted { .. }
+        | Event::CanaryCommitted { .. }
+        | Event::EchoRead { .. }
+        | Event::Echoed { .. }
+        | Event::EchoFailed { .. } => {}
+    }
+}
+
+fn count_echo(metrics: &Metrics, consumer: &str, judged: &Judged) {
+    let kind = match judged.echo {
+        Echo::InTime { .. } | Echo::Late { .. } | Echo::Duplicate => "matched",
+        Echo::Stale => "stale",
+    };
+    metrics.echo_messages_total.of(kind).inc();
+    if let (Echo::InTime { completes: true }, Some(took)) = (judged.echo, judged.took) {
+        metrics.canary_roundtrip_seconds.of(consumer).observe(took.as_secs_f64());
+    }
+}
+
+/// Brings the consumers' counters to what their accounts say.
+fn follow_echoes(metrics: &Metrics, book: &Book) {
+    for (consumer, ledger) in book.echoes() {
+        let counts = ledger.counts();
+        for (family, count) in [
+            (&metrics.canary_sent_total, counts.sent),
+            (&metrics.canary_resolved_total, counts.resolved),
+            (&metrics.canary_lost_total, counts.lost),
+            (&metrics.canary_late_total, counts.late),
+            (&metrics.canary_duplicate_total, counts.duplicate),
+            (&metrics.canary_reordered_total, counts.reordered),
+        ] {
+            let counter = family.of(consumer);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+}
+
+/// A panic elsewhere leaves the book readable: each entry is complete on its own.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

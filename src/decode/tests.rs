@@ -1,0 +1,246 @@
+//! Events that no fixture has, made by hand.
+
+use super::*;
+
+fn event(event_type: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+    event_at(event_type, flags, 0, body)
+}
+
+fn event_at(event_type: u8, flags: u16, end: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(Header::LENGTH + body.len()).expect("short");
+    let mut event = 1_700_000_000_u32.to_le_bytes().to_vec();
+    event.push(event_type);
+    event.extend(1_u32.to_le_bytes());
+    event.extend(length.to_le_bytes());
+    event.extend(end.to_le_bytes());
+    event.extend(flags.to_le_bytes());
+    event.extend(body);
+    event
+}
+
+/// A format description of a server without checksums.
+fn format() -> Vec<u8> {
+    let mut body = 4_u16.to_le_bytes().to_vec();
+    let mut version = b"5.5.60-log".to_vec();
+    version.resize(50, 0);
+    body.extend(version);
+    body.extend([0; 4]);
+    body.push(19);
+    let mut lengths = [0; 27];
+    lengths[1] = 13;
+    body.extend(lengths);
+    event(kind::FORMAT_DESCRIPTION, 0, &body)
+}
+
+fn query(statement: &str) -> Vec<u8> {
+    let mut body = vec![0; 13];
+    body[8] = 1;
+    body.extend(b"d\0");
+    body.extend(statement.as_bytes());
+    event(kind::QUERY, 0, &body)
+}
+
+fn decoder() -> Decoder {
+    let mut decoder = Decoder::new(Config::default());
+    decoder.start_at(Position::new("log.000001", 4));
+    steps(&mut decoder, &format()).expect("a format description");
+    decoder
+}
+
+/// Names of the steps.
+fn steps(decoder: &mut Decoder, event: &[u8]) -> Result<Vec<String>, Error> {
+    let mut steps = decoder.feed(event)?;
+    let mut names = Vec::new();
+    while let Some(step) = steps.next()? {
+        names.push(match step {
+            Step::Begin(_) => "begin".into(),
+            Step::Rows(_) => "rows".into(),
+            Step::Schema(statement) => format!("schema {}", statement.text()),
+            Step::Commit(commit) => {
+                format!("commit{}", if commit.rolled_back { " rolled back" } else { "" })
+            }
+            Step::Idle { position, resume } => format!("idle {position} {resume}"),
+            Step::Rotate { position, .. } => format!("rotate {position}"),
+            Step::Passed { event_type, .. } => format!("passed {event_type}"),
+        });
+    }
+    Ok(names)
+}
+
+fn fault(decoder: &mut Decoder, event: &[u8]) -> Fault {
+    steps(decoder, event).expect_err("refused").fault
+}
+
+#[test]
+fn an_event_that_is_not_known_stops_unless_it_is_marked_as_ignorable() {
+    let mut decoder = decoder();
+    assert_eq!(steps(&mut decoder, &event(99, 0x80, b"x")).expect("ignored"), ["passed 99"]);
+    assert!(matches!(fault(&mut decoder, &event(99, 0, b"x")), Fault::UnknownEvent(99)));
+}
+
+#[test]
+fn events_that_say_that_something_is_missing_are_refused() {
+    let of = |event_type, body: &[u8]| fault(&mut decoder(), &event(event_type, 0, body));
+    assert!(matches!(of(kind::INCIDENT, &[1, 0, 0]), Fault::Incident { code: 1 }));
+    assert!(matches!(
+        fault(&mut decoder(), &event_at(kind::START_ENCRYPTION, 0, 140, &[1])),
+        Fault::Encrypted { scheme: 1 }
+    ));
+    assert!(matches!(of(kind::BEGIN_LOAD_QUERY, &[0; 8]), Fault::LoadData));
+    assert!(matches!(of(kind::WRITE_ROWS_V0, &[0; 8]), Fault::UnknownEvent(20)));
+}
+
+#[test]
+fn nothing_but_what_a_dump_makes_up_comes_before_a_format_description() {
+    let mut decoder = Decoder::new(Config::default());
+    let rotate = [&200_u64.to_le_bytes()[..], b"log.000007"].concat();
+    let rotate = event(kind::ROTATE, 0x20, &rotate);
+    assert_eq!(steps(&mut decoder, &rotate).expect("a place"), ["rotate log.000007:200"]);
+    let length = u32::try_from(rotate.len() + 4).expect("short");
+    let summed = [&rotate[..9], &length.to_le_bytes(), &rotate[13..]].concat();
+    let summed = [&summed[..], &crc32fast::hash(&summed).to_le_bytes()].concat();
+    assert_eq!(steps(&mut decoder, &summed).expect("the same"), ["passed 4"]);
+    assert!(matches!(fault(&mut decoder, &query("BEGIN")), Fault::NoFormat));
+}
+
+#[test]
+fn statements_outside_transactions_commit_themselves() {
+    let mut decoder = decoder();
+    let found = steps(&mut decoder, &query("CREATE TABLE t (a INT)")).expect("DDL");
+    assert_eq!(found, ["begin", "schema CREATE TABLE t (a INT)", "commit"]);
+    assert_eq!(steps(&mut decoder, &query("BEGIN")).expect("a start"), ["begin"]);
+    assert_eq!(steps(&mut decoder, &query("DROP TABLE t")).expect("DDL"), ["schema DROP TABLE t"]);
+    assert!(decoder.in_transaction());
+    assert!(decoder.finish().is_err());
+    assert_eq!(steps(&mut decoder, &event(kind::XID, 0, &[0; 8])).expect("an end"), ["commit"]);
+    assert!(decoder.finish().is_ok());
+    assert!(matches!(fault(&mut decoder, &event(kind::XID, 0, &[0; 8])), Fault::Order { .. }));
+}
+
+#[test]
+fn a_file_that_ends_inside_a_transaction_is_refused() {
+    let mut decoder = decoder();
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    let rotate = [&4_u64.to_le_bytes()[..], b"log.000002"].concat();
+    assert!(matches!(fault(&mut decoder, &event(kind::ROTATE, 0, &rotate)), Fault::Order { .. }));
+}
+
+#[test]
+fn heartbeats_tell_where_the_server_reads() {
+    let mut decoder = decoder();
+    decoder.place.set(Position::new("log.000001", 0x1_0000_0100));
+    let first = event_at(kind::HEARTBEAT, 0, 0x200, b"log.000001");
+    let place = "log.000001:4294967808";
+    assert_eq!(steps(&mut decoder, &first).expect("alive"), [format!("idle {place} {place}")]);
+    let mut body = vec![1, 10];
+    body.extend(b"log.000002");
+    body.extend([2, 9, 254, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+    let second = event(kind::HEARTBEAT_V2, 0, &body);
+    let place = "log.000002:8589934592";
+    assert_eq!(steps(&mut decoder, &second).expect("alive"), [format!("idle {place} {place}")]);
+}
+
+#[test]
+fn inside_a_transaction_the_place_to_resume_is_its_start() {
+    let mut decoder = decoder();
+    decoder.place.set(Position::new("log.000001", 1000));
+    let begin = query("BEGIN");
+    let end = 1000 + u32::try_from(begin.len()).expect("short");
+    let begin = [&begin[..13], &end.to_le_bytes(), &begin[17..]].concat();
+    steps(&mut decoder, &begin).expect("a start");
+    assert_eq!(decoder.position().offset, u64::from(end));
+    assert_eq!(decoder.resume().offset, 1000);
+}
+
+#[test]
+fn steps_that_were_not_taken_are_an_error() {
+    let mut decoder = decoder();
+    assert!(decoder.feed(&query("BEGIN")).is_ok());
+    assert!(matches!(fault(&mut decoder, &query("COMMIT")), Fault::Misuse));
+}
+
+#[test]
+fn rows_of_a_table_that_is_not_mapped_in_their_statement_are_refused() {
+    let mut decoder = decoder();
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    let rows = [&[5, 0, 0, 0, 0, 0, 1, 0][..], &[1, 1, 0, 7]].concat();
+    let rows = event(kind::WRITE_ROWS_V1, 0, &rows);
+    assert!(matches!(fault(&mut decoder, &rows), Fault::NotMapped { table_id: 5 }));
+}
+
+fn table_map(name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).expect("short");
+    let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, length];
+    body.extend(name.as_bytes());
+    // One column, TINY, no metadata, nullable.
+    body.extend([0, 1, 1, 0, 1]);
+    event(kind::TABLE_MAP, 0, &body)
+}
+
+fn insert(values: &[u8], flags: u8) -> Vec<u8> {
+    let mut body = vec![5, 0, 0, 0, 0, 0, flags, 0, 1, 1];
+    body.extend(values.iter().flat_map(|value| [0, *value]));
+    event(kind::WRITE_ROWS_V1, 0, &body)
+}
+
+#[test]
+fn a_table_id_that_comes_to_mean_another_table_is_noticed() {
+    let mut decoder = decoder();
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    let mut names = Vec::new();
+    for name in ["one", "two", "two", "one"] {
+        assert!(steps(&mut decoder, &table_map(name)).expect("a map").is_empty());
+        let insert = insert(&[7], 1);
+        let mut steps = decoder.feed(&insert).expect("rows");
+        let Some(Step::Rows(rows)) = steps.next().expect("rows") else { panic!("no rows") };
+        names.push(rows.table().name.to_string());
+        assert!(steps.next().expect("the end").is_none());
+    }
+    assert_eq!(names, ["one", "two", "two", "one"]);
+}
+
+#[test]
+fn rows_are_counted_over_their_whole_transaction() {
+    let mut decoder = decoder();
+    for _ in 0..2 {
+        steps(&mut decoder, &query("BEGIN")).expect("a start");
+        let mut numbers = Vec::new();
+        for values in [&[1, 2][..], &[3]] {
+            steps(&mut decoder, &table_map("t")).expect("a map");
+            let insert = insert(values, 1);
+            let mut steps = decoder.feed(&insert).expect("rows");
+            while let Some(step) = steps.next().expect("a step") {
+                if let Step::Rows(mut rows) = step {
+                    while let Some(change) = rows.next().expect("a row") {
+                        numbers.push(change.row);
+                    }
+                }
+            }
+        }
+        assert_eq!(numbers, [0, 1, 2]);
+        steps(&mut decoder, &query("ROLLBACK")).expect("an end");
+    }
+}
+
+#[test]
+fn a_rollback_behind_rows_is_marked() {
+    let mut decoder = decoder();
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    assert_eq!(steps(&mut decoder, &query("ROLLBACK")).expect("an end"), ["commit"]);
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    steps(&mut decoder, &table_map("t")).expect("a map");
+    steps(&mut decoder, &insert(&[1], 1)).expect("rows");
+    assert_eq!(steps(&mut decoder, &query("ROLLBACK")).expect("an end"), ["commit rolled back"]);
+}
+
+#[test]
+fn a_row_without_any_column_in_the_log_is_one_row() {
+    let mut decoder = decoder();
+    steps(&mut decoder, &query("BEGIN")).expect("a start");
+    steps(&mut decoder, &table_map("t")).expect("a map");
+    let bare = event(kind::WRITE_ROWS_V1, 0, &[5, 0, 0, 0, 0, 0, 1, 0, 1, 0]);
+    let mut steps = decoder.feed(&bare).expect("rows");
+    let Some(Step::Rows(mut rows)) = steps.next().expect("rows") else { panic!("no rows") };
+    assert!(rows.next().expect("a row").is_some());
+    assert!(rows.next().expect("the end").is_none());
+}

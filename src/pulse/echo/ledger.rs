@@ -1,0 +1,238 @@
+//! Which canaries a consumer owes, and which came back. Pure: time comes in as an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::pulse::Phase;
+
+/// Canaries that are remembered, so that late ones and duplicates are known for what they are:
+/// nearly three hours of them at the default interval.
+const REMEMBERED_MAX: usize = 1024;
+
+/// What an echoed message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// In time. `completes`: with it all of the canary's messages are back.
+    InTime {
+        /// Whether all of the canary is back.
+        completes: bool,
+    },
+    /// After its canary had been counted as lost. `completes`: the canary is counted as late.
+    Late {
+        /// Whether all of the canary is back.
+        completes: bool,
+    },
+    /// It had come before.
+    Duplicate,
+    /// Of a canary of which nothing is known: another process's, or forgotten.
+    Stale,
+}
+
+/// Counts since the start. Every canary accepted is in exactly one of resolved, lost, or still
+/// awaited; late ones are among the lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EchoCounts {
+    /// Canaries of which a message was accepted by the topic.
+    pub sent: u64,
+    /// Canaries whose messages all came back in time.
+    pub resolved: u64,
+    /// Canaries of which a message did not come back in time.
+    pub lost: u64,
+    /// Lost canaries whose messages all came back after all.
+    pub late: u64,
+    /// Messages that came more than once.
+    pub duplicate: u64,
+    /// Messages that came after a later one had.
+    pub reordered: u64,
+    /// Messages of canaries of which nothing is known.
+    pub stale: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Canary {
+    /// Bits of the phases whose message the topic accepted.
+    accepted: u8,
+    /// Bits of the phases that came back.
+    echoed: u8,
+    /// When the last of them was accepted.
+    accepted_at: Option<Instant>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Awaited,
+    Resolved,
+    Lost,
+    Late,
+}
+
+const ALL_PHASES: u8 = 7;
+
+/// One consumer's account. A canary is three messages: it is resolved when all that the topic
+/// accepted are back, lost when any is missing `deadline` after the last was accepted.
+#[derive(Debug, Clone)]
+pub struct EchoLedger {
+    deadline: Duration,
+    canaries: BTreeMap<u64, Canary>,
+    newest: Option<(u64, Phase)>,
+    lost_in_a_row: u32,
+    last_resolved: Option<(u64, Instant)>,
+    counts: EchoCounts,
+}
+
+impl EchoLedger {
+    /// An empty account with this deadline (L).
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            canaries: BTreeMap::new(),
+            newest: None,
+            lost_in_a_row: 0,
+            last_resolved: None,
+            counts: EchoCounts::default(),
+        }
+    }
+
+    /// A canary is about to be written. Echoes of numbers that were not announced count as stale,
+    /// so nothing that a queue holds can disturb the account.
+    pub fn begun(&mut self, number: u64) {
+        self.canaries.entry(number).or_default();
+        while self.canaries.len() > REMEMBERED_MAX {
+            if let Some((oldest, _)) = self.canaries.first_key_value().map(|(n, c)| (*n, *c)) {
+                self.close(oldest);
+                self.canaries.pop_first();
+            }
+        }
+    }
+
+    /// The topic accepted the message of one step. Whether it is the canary's first.
+    pub fn accepted(&mut self, number: u64, phase: Phase, now: Instant) -> bool {
+        let Some(canary) = self.canaries.get_mut(&number) else { return false };
+        let first = canary.accepted == 0;
+        if first {
+            self.counts.sent += 1;
+        }
+        canary.accepted |= phase.bit();
+        canary.accepted_at = canary.accepted_at.max(Some(now));
+        // Its echo may have come before the topic's answer did.
+        self.complete(number, now);
+        first
+    }
+
+    /// A message came back.
+    pub fn echoed(&mut self, number: u64, phase: Phase, now: Instant) -> Echo {
+        let Some(canary) = self.canaries.get_mut(&number) else {
+            self.counts.stale += 1;
+            return Echo::Stale;
+        };
+        if canary.echoed & phase.bit() != 0 {
+            self.counts.duplicate += 1;
+            return Echo::Duplicate;
+        }
+        let was_lost = canary.state == State::Lost || is_overdue(canary, self.deadline, now);
+        let is_news = canary.accepted & !canary.echoed & phase.bit() != 0;
+        if was_lost && canary.state == State::Awaited && is_news {
+            // It is overdue, only nobody has looked since.
+            self.lose(number);
+        }
+        if let Some(canary) = self.canaries.get_mut(&number) {
+            canary.echoed |= phase.bit();
+        }
+        if self.newest > Some((number, phase)) {
+            self.counts.reordered += 1;
+        }
+        self.newest = self.newest.max(Some((number, phase)));
+        if was_lost {
+            let completes = self.complete(number, now);
+            return Echo::Late { completes };
+        }
+        Echo::InTime { completes: self.complete(number, now) }
+    }
+
+    /// Counts what is overdue as lost; returns the numbers.
+    pub fn expire(&mut self, now: Instant) -> Vec<u64> {
+        let overdue: Vec<u64> = self
+            .canaries
+            .iter()
+            .filter(|(_, canary)| is_overdue(canary, self.deadline, now))
+            .map(|(number, _)| *number)
+            .collect();
+        overdue.into_iter().filter(|number| self.close(*number)).collect()
+    }
+
+    /// Counts since the start.
+    pub fn counts(&self) -> EchoCounts {
+        self.counts
+    }
+
+    /// Canaries lost since the last that was resolved.
+    pub fn lost_in_a_row(&self) -> u32 {
+        self.lost_in_a_row
+    }
+
+    /// Number of the newest canary that was resolved, and when.
+    pub fn last_resolved(&self) -> Option<(u64, Instant)> {
+        self.last_resolved
+    }
+
+    /// When the oldest canary that is awaited was accepted.
+    pub fn oldest_awaited(&self) -> Option<Instant> {
+        let awaited = self.canaries.values().filter(|canary| canary.state == State::Awaited);
+        awaited.filter_map(|canary| canary.accepted_at).min()
+    }
+
+    /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted;
+    /// whether it did.
+    fn complete(&mut self, number: u64, now: Instant) -> bool {
+        let Some(canary) = self.canaries.get_mut(&number) else { return false };
+        if canary.accepted != ALL_PHASES || canary.echoed & canary.accepted != canary.accepted {
+            return false;
+        }
+        match canary.state {
+            State::Awaited => {
+                canary.state = State::Resolved;
+                self.counts.resolved += 1;
+                self.lost_in_a_row = 0;
+                self.last_resolved = self.last_resolved.max(Some((number, now)));
+                true
+            }
+            State::Lost => {
+                canary.state = State::Late;
+                self.counts.late += 1;
+                true
+            }
+            State::Resolved | State::Late => false,
+        }
+    }
+
+    /// Ends the wait for a canary: lost, unless all that was accepted of it is back, which happens
+    /// when its later steps could not be written. Whether it is lost.
+    fn close(&mut self, number: u64) -> bool {
+        let Some(canary) = self.canaries.get_mut(&number) else { return false };
+        if canary.state != State::Awaited || canary.accepted == 0 {
+            return false;
+        }
+        if canary.echoed & canary.accepted == canary.accepted {
+            canary.state = State::Resolved;
+            self.counts.resolved += 1;
+            self.lost_in_a_row = 0;
+            return false;
+        }
+        self.lose(number)
+    }
+
+    fn lose(&mut self, number: u64) -> bool {
+        let Some(canary) = self.canaries.get_mut(&number) else { return false };
+        canary.state = State::Lost;
+        self.counts.lost += 1;
+        self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
+        true
+    }
+}
+
+fn is_overdue(canary: &Canary, deadline: Duration, now: Instant) -> bool {
+    canary.state == State::Awaited
+        && canary.accepted_at.is_some_and(|at| now.saturating_duration_since(at) > deadline)
+}

@@ -1,0 +1,226 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+use super::{Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received};
+use crate::pulse::{Event, Phase};
+
+const L: Duration = Duration::from_secs(15);
+
+fn seconds(start: Instant, seconds: u64) -> Instant {
+    start + Duration::from_secs(seconds)
+}
+
+fn send(ledger: &mut EchoLedger, number: u64, now: Instant) {
+    ledger.begun(number);
+    for phase in Phase::ALL {
+        ledger.accepted(number, phase, now);
+    }
+}
+
+#[test]
+fn a_canary_is_resolved_when_all_three_messages_are_back() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L);
+    send(&mut ledger, 1, start);
+    assert_eq!(ledger.oldest_awaited(), Some(start));
+    assert_eq!(ledger.echoed(1, Phase::Insert, start), Echo::InTime { completes: false });
+    assert_eq!(ledger.echoed(1, Phase::Delete, start), Echo::InTime { completes: false });
+    assert_eq!(ledger.echoed(1, Phase::Update, start), Echo::InTime { completes: true });
+    assert_eq!(ledger.echoed(1, Phase::Update, start), Echo::Duplicate);
+    assert_eq!(ledger.last_resolved(), Some((1, start)));
+    let counts =
+        EchoCounts { sent: 1, resolved: 1, duplicate: 1, reordered: 1, ..EchoCounts::default() };
+    assert_eq!(ledger.counts(), counts);
+    assert_eq!(ledger.expire(seconds(start, 60)), [0; 0]);
+}
+
+#[test]
+fn a_missing_message_makes_the_canary_lost_and_a_late_one_is_told_apart() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L);
+    for number in [1, 2] {
+        send(&mut ledger, number, start);
+        ledger.echoed(number, Phase::Insert, start);
+    }
+    assert_eq!(ledger.expire(seconds(start, 15)), [0; 0], "not before its time");
+    assert_eq!(ledger.expire(seconds(start, 16)), [1, 2]);
+    assert_eq!(ledger.lost_in_a_row(), 2);
+
+    let late = seconds(start, 20);
+    assert_eq!(ledger.echoed(1, Phase::Update, late), Echo::Late { completes: false });
+    assert_eq!(ledger.echoed(1, Phase::Delete, late), Echo::Late { completes: true });
+    let counts = ledger.counts();
+    assert_eq!((counts.lost, counts.late, counts.resolved), (2, 1, 0));
+
+    send(&mut ledger, 3, late);
+    for phase in Phase::ALL {
+        ledger.echoed(3, phase, late);
+    }
+    assert_eq!(ledger.lost_in_a_row(), 0);
+}
+
+#[test]
+fn an_echo_that_overtakes_the_topics_answer_counts() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L);
+    ledger.begun(1);
+    for phase in Phase::ALL {
+        assert_eq!(ledger.echoed(1, phase, start), Echo::InTime { completes: false });
+        ledger.accepted(1, phase, start);
+    }
+    assert_eq!(ledger.counts().resolved, 1);
+}
+
+#[test]
+fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L);
+    ledger.begun(1);
+    ledger.accepted(1, Phase::Insert, start);
+    ledger.echoed(1, Phase::Insert, start);
+    assert_eq!(ledger.expire(seconds(start, 60)), [0; 0]);
+    assert_eq!(ledger.counts().resolved, 1);
+}
+
+#[test]
+fn strange_numbers_in_the_queue_disturb_nothing() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L);
+    send(&mut ledger, 7, start);
+    for number in [0, 6, 8, u64::MAX] {
+        assert_eq!(ledger.echoed(number, Phase::Insert, start), Echo::Stale);
+    }
+    for phase in Phase::ALL {
+        ledger.echoed(7, phase, start);
+    }
+    let counts = EchoCounts { sent: 1, resolved: 1, stale: 4, ..EchoCounts::default() };
+    assert_eq!(ledger.counts(), counts);
+}
+
+proptest! {
+    #[test]
+    fn every_canary_sent_is_resolved_lost_or_awaited_and_never_two(
+        steps in proptest::collection::vec((0_u8..4, 1_u64..12, 0_usize..3, 0_u64..8), 0..200),
+    ) {
+        let mut now = Instant::now();
+        let mut ledger = EchoLedger::new(L);
+        let (mut newest, mut messages) = (0, BTreeMap::<_, u64>::new());
+        for (kind, number, phase, pause) in steps {
+            now += Duration::from_secs(pause);
+            let phase = Phase::ALL[phase];
+            match kind {
+                0 => {
+                    newest += 1;
+                    send(&mut ledger, newest, now);
+                }
+                1 => drop(ledger.expire(now)),
+                _ => {
+                    ledger.echoed(number, phase, now);
+                    if number <= newest {
+                        *messages.entry((number, phase)).or_default() += 1;
+                    }
+                }
+            }
+            let counts = ledger.counts();
+            prop_assert!(counts.resolved + counts.lost <= counts.sent);
+            prop_assert!(counts.late <= counts.lost);
+            prop_assert_eq!(counts.sent, newest);
+            prop_assert_eq!(counts.duplicate, messages.values().map(|count| count - 1).sum::<u64>());
+        }
+        ledger.expire(now + L * 2);
+        let counts = ledger.counts();
+        prop_assert_eq!(counts.resolved + counts.lost, counts.sent);
+        prop_assert_eq!(ledger.oldest_awaited(), None);
+        let whole = (1..=newest).filter(|number| {
+            Phase::ALL.iter().all(|phase| messages.contains_key(&(*number, *phase)))
+        });
+        prop_assert_eq!(counts.resolved + counts.late, whole.count() as u64);
+    }
+}
+
+/// Gives what it was loaded with, then fails once, then waits for ever.
+struct FakeQueue {
+    batches: Vec<Vec<&'static str>>,
+    deleted: Arc<Mutex<Vec<String>>>,
+    stop: CancellationToken,
+}
+
+impl Queue for FakeQueue {
+    async fn receive(&mut self) -> Result<Vec<Received>, QueueError> {
+        let Some(batch) = self.batches.pop() else {
+            self.stop.cancel();
+            return std::future::pending().await;
+        };
+        if batch.is_empty() {
+            let (queue, message) = ("q".to_owned(), "AccessDenied".to_owned());
+            return Err(QueueError { queue, action: "receive", message });
+        }
+        let received = |body: &str| Received { body: body.into(), receipt: format!("r:{body}") };
+        Ok(batch.into_iter().map(received).collect())
+    }
+
+    async fn delete(&mut self, receipts: Vec<String>) -> Result<(), QueueError> {
+        self.deleted.lock().expect("one thread").extend(receipts);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_understood_is_deleted_and_the_rest_stays() {
+    let (deleted, events) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+    let stop = CancellationToken::new();
+    let enveloped = r#"{"Type":"Notification","MessageId":"x","Message":"canary shop"}"#;
+    let queue = FakeQueue {
+        batches: vec![vec![enveloped], vec![], vec!["canary shop", "canary bank", "change", "?"]],
+        deleted: Arc::clone(&deleted),
+        stop: stop.clone(),
+    };
+    let seen = Arc::clone(&events);
+    let reader = EchoReader {
+        consumer: "billing".into(),
+        queue,
+        stream: "shop".into(),
+        open: Arc::new(|body| match body.split_once(' ') {
+            Some((_, stream)) => Ok(Opened::Canary {
+                stream: stream.into(),
+                number: 5,
+                phase: Phase::Update,
+                written_at_us: 17,
+            }),
+            None if body == "change" => Ok(Opened::Other),
+            None => Err("not a frame".into()),
+        }),
+        observer: Arc::new(move |event| seen.lock().expect("one thread").push(event.clone())),
+    };
+    reader.run(stop).await;
+
+    let deleted = deleted.lock().expect("one thread").clone();
+    let enveloped = format!("r:{enveloped}");
+    assert_eq!(deleted, ["r:canary shop", "r:canary bank", "r:change", enveloped.as_str()]);
+    let events = events.lock().expect("one thread");
+    let words: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::EchoRead { messages, .. } => format!("read {messages}"),
+            Event::Echoed { number, .. } => format!("echo {number}"),
+            Event::EchoIgnored { kind, .. } => (*kind).to_owned(),
+            Event::EchoFailed { message, .. } => message.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        "read 4",
+        "echo 5",
+        "other_stream",
+        "other_kind",
+        "malformed",
+        "echo queue q: receive: AccessDenied",
+        "read 1",
+        "echo 5",
+    ];
+    assert_eq!(words, expected);
+}

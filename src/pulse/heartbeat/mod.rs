@@ -1,0 +1,254 @@
+//! Writes the heartbeat row, once an interval, and says how that went.
+//!
+//! One row a stream, on a session of its own. The task decides nothing about freshness: it reports.
+
+mod witness;
+
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::pen::{Ended, Pen};
+use super::schema::{HEARTBEAT, literal};
+use super::writer::{Refusal, Writer, wall_us};
+use super::{Event, Observer, Reason, WriterConfig};
+use witness::Fate;
+
+/// Longest pause between attempts on a server that refuses writes: what is written there by mistake
+/// while it is being demoted would be an errant transaction.
+const BACKOFF_TURNS_MAX: u32 = 6;
+
+/// Writes heartbeats.
+pub struct HeartbeatWriter {
+    config: WriterConfig,
+    interval: Duration,
+    observer: Observer,
+    pen: Pen,
+    /// Number of the last heartbeat that was begun.
+    number: Option<u64>,
+    /// Whether the one outstanding was reported as overdue.
+    overdue: bool,
+    /// Turns to sit out after a refusal.
+    sit_out: u32,
+    backoff: u32,
+    last_reason: Option<Reason>,
+}
+
+impl HeartbeatWriter {
+    /// Writes each `interval` (H) and reports to `observer`.
+    pub fn new(config: WriterConfig, interval: Duration, observer: Observer) -> Self {
+        Self {
+            config,
+            interval,
+            observer,
+            pen: Pen::default(),
+            number: None,
+            overdue: false,
+            sit_out: 0,
+            backoff: 0,
+            last_reason: None,
+        }
+    }
+
+    /// Writes until told to stop. Failures are reported and tried again for ever. A write that is
+    /// outstanding at the stop is left to the server.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+
+                // 1. A request to stop outranks everything.
+                () = stop.cancelled() => break,
+                // 2. The end of an overdue write, at once: recovery is seen by it.
+                ended = self.pen.fate() => self.report_end(ended),
+                // 3. The next write, or the next look at the overdue one. Bounded by deadlines.
+                _ = ticks.tick() => self.turn().await,
+            }
+        }
+    }
+
+    async fn turn(&mut self) {
+        if self.pen.outstanding().is_some() {
+            self.look_at_outstanding().await;
+            return;
+        }
+        if let Some(rest) = self.sit_out.checked_sub(1) {
+            self.sit_out = rest;
+            return self.fail_untried(Reason::ReadOnly, "waiting before the next attempt".into());
+        }
+        match self.prepare().await {
+            Ok((number, server_uuid)) => self.write(number, &server_uuid).await,
+            Err(refusal) => {
+                if matches!(refusal.reason, Reason::WrongServer | Reason::ExemptAccount) {
+                    // A name may point elsewhere, an account be changed: look again from the start.
+                    self.pen.drop_session();
+                }
+                self.fail_untried(refusal.reason, refusal.message);
+            }
+        }
+    }
+
+    /// A session, the next number, and the server's name, if it may be written to.
+    async fn prepare(&mut self) -> Result<(u64, String), Refusal> {
+        if self.pen.writer().is_none() {
+            let writer = Writer::connect(&self.config).await?;
+            info!(host = %writer.session.host(), "the heartbeat writer is connected");
+            self.pen.put(writer);
+        }
+        let (config, known) = (&self.config, self.number);
+        let Some(writer) = self.pen.writer() else {
+            return Err(Refusal::from(crate::mysql::Error::Abandoned));
+        };
+        let prepared = async {
+            let facts = writer.facts().await?;
+            (self.observer)(&Event::Facts(facts.clone()));
+            if let Some(refusal) = facts.refusal(&config.allowed_servers) {
+                return Err(refusal);
+            }
+            let last = match known {
+                Some(number) => number,
+                None => last_number(writer, config).await?,
+            };
+            Ok((last.saturating_add(1), facts.server_uuid))
+        }
+        .await;
+        if prepared.as_ref().is_err_and(|refusal| is_of_session(refusal.reason)) {
+            self.pen.drop_session();
+        }
+        prepared
+    }
+
+    async fn write(&mut self, number: u64, server_uuid: &str) {
+        self.number = Some(number);
+        self.overdue = false;
+        (self.observer)(&Event::HeartbeatStarted { number, at: Instant::now() });
+        let statement = self.statement(number, server_uuid);
+        match self.pen.write(vec![statement], self.config.write_deadline).await {
+            Some(ended) => self.report_end(ended),
+            None => {
+                self.overdue = true;
+                let after = self.config.write_deadline;
+                self.fail(Some(number), Reason::TimedOut, format!("no answer within {after:?}"));
+            }
+        }
+    }
+
+    /// The row only ever moves forward: a statement that was given up by a process before this one
+    /// may still be on its way.
+    fn statement(&self, number: u64, server_uuid: &str) -> String {
+        let table = self.config.schema.table(HEARTBEAT);
+        let (stream, instance) = (literal(&self.config.stream), literal(&self.config.instance));
+        let (at, server) = (wall_us(), literal(server_uuid));
+        let newer =
+            |column: &str| format!("{column} = IF(VALUES(n) > n, VALUES({column}), {column})");
+        // Assignments run from left to right, so `n` must be the last.
+        format!(
+            "INSERT INTO {table} (stream, n, instance, written_at_us, server_uuid) \
+             VALUES ({stream}, {number}, {instance}, {at}, {server}) ON DUPLICATE KEY UPDATE \
+             {}, {}, {}, n = GREATEST(n, VALUES(n))",
+            newer("instance"),
+            newer("written_at_us"),
+            newer("server_uuid"),
+        )
+    }
+
+    fn report_end(&mut self, ended: Ended) {
+        let (Some(number), late) = (self.number, self.overdue) else { return };
+        self.overdue = false;
+        match ended.result {
+            // Nothing changed: the row is ahead of us. Begin again from what it says.
+            Ok(0) => {
+                self.number = None;
+                let message = "the row in the table is ahead: another process writes it".to_owned();
+                self.fail(Some(number), Reason::Other, message);
+            }
+            Ok(_) => {
+                if let Some(reason) = self.last_reason.take() {
+                    info!(number, was = reason.as_str(), "heartbeats are written again");
+                }
+                self.backoff = 0;
+                (self.observer)(&Event::HeartbeatCommitted { number, took: ended.took, late });
+            }
+            Err(refusal) => {
+                if matches!(refusal.reason, Reason::ReadOnly | Reason::StorageReadOnly) {
+                    self.backoff = (self.backoff * 2).clamp(1, BACKOFF_TURNS_MAX);
+                    self.sit_out = self.backoff - 1;
+                }
+                self.fail(Some(number), refusal.reason, refusal.message);
+            }
+        }
+    }
+
+    /// Asks a second session what became of the overdue write.
+    async fn look_at_outstanding(&mut self) {
+        let (Some(number), Some((session_id, begun))) = (self.number, self.pen.outstanding())
+        else {
+            return;
+        };
+        let waiting = begun.elapsed();
+        let fate = witness::fate(&self.config, session_id, number).await;
+        let server_state = match fate {
+            Fate::Running { state } => state,
+            Fate::Unknown => None,
+            // Its answer was lost, or will never come.
+            Fate::Committed => {
+                self.pen.drop_session();
+                let ended = Ended { took: waiting, result: Ok(1) };
+                return self.report_end(ended);
+            }
+            Fate::Gone => {
+                self.pen.drop_session();
+                let message = "the session is gone from the server, its write undone".to_owned();
+                return self.fail(Some(number), Reason::Connection, message);
+            }
+        };
+        (self.observer)(&Event::HeartbeatPending { number, waiting, server_state });
+    }
+
+    fn fail_untried(&mut self, reason: Reason, message: String) {
+        self.fail(None, reason, message);
+    }
+
+    fn fail(&mut self, number: Option<u64>, reason: Reason, message: String) {
+        if self.last_reason.replace(reason) != Some(reason) {
+            warn!(number, reason = reason.as_str(), message, "no heartbeat could be written");
+        }
+        (self.observer)(&Event::HeartbeatFailed { number, reason, message });
+    }
+}
+
+/// Whether the session itself is of no more use.
+fn is_of_session(reason: Reason) -> bool {
+    match reason {
+        Reason::TimedOut
+        | Reason::Connection
+        | Reason::Offline
+        | Reason::ShuttingDown
+        | Reason::Interrupted
+        | Reason::Tls => true,
+        Reason::ReadOnly
+        | Reason::StorageReadOnly
+        | Reason::Lock
+        | Reason::Deadlock
+        | Reason::TooManyConnections
+        | Reason::Login
+        | Reason::Denied
+        | Reason::SchemaMissing
+        | Reason::DiskFull
+        | Reason::WrongServer
+        | Reason::ExemptAccount
+        | Reason::Other => false,
+    }
+}
+
+/// The number in the table; 0 without a row.
+async fn last_number(writer: &mut Writer, config: &WriterConfig) -> Result<u64, Refusal> {
+    let (table, stream) = (config.schema.table(HEARTBEAT), literal(&config.stream));
+    let sql = format!("SELECT n FROM {table} WHERE stream = {stream}");
+    let Some(row) = writer.session.query_first(&sql).await? else { return Ok(0) };
+    Ok(row.unsigned(0)?.unwrap_or(0))
+}

@@ -1,0 +1,105 @@
+//! A session with at most one write outstanding, whose fate is never forgotten.
+//!
+//! A deadline on our side does not end a statement on the server: it may commit minutes later. So a
+//! write that is overdue keeps its session, and nothing else is written until it is known what
+//! became of it. Nothing is ever killed: with a full binlog volume that makes the server abort.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use crate::mysql;
+
+use super::writer::{Refusal, Writer};
+
+/// The session's own deadline on a write. It only bounds how long a session that is silent for ever
+/// is kept; the one that counts is the caller's.
+const FATE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+type Outcome = (Writer, Result<u64, mysql::Error>);
+
+struct Outstanding {
+    fate: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    session_id: Option<u32>,
+    begun: Instant,
+}
+
+/// At most one session with at most one write outstanding.
+#[derive(Default)]
+pub(super) struct Pen {
+    writer: Option<Writer>,
+    outstanding: Option<Outstanding>,
+}
+
+/// A write that ended.
+pub(super) struct Ended {
+    /// From its begin to its end.
+    pub(super) took: Duration,
+    /// Rows changed by the last statement, or why it failed.
+    pub(super) result: Result<u64, Refusal>,
+}
+
+impl Pen {
+    /// The session, if there is one and nothing is outstanding on it.
+    pub(super) fn writer(&mut self) -> Option<&mut Writer> {
+        self.writer.as_mut()
+    }
+
+    pub(super) fn put(&mut self, writer: Writer) {
+        self.writer = Some(writer);
+    }
+
+    /// Gives the session up, and with it the answer to what is outstanding.
+    pub(super) fn drop_session(&mut self) {
+        self.writer = None;
+        self.outstanding = None;
+    }
+
+    /// The server's number for the session, and since when it owes an answer.
+    pub(super) fn outstanding(&self) -> Option<(Option<u32>, Instant)> {
+        self.outstanding.as_ref().map(|outstanding| (outstanding.session_id, outstanding.begun))
+    }
+
+    /// Runs `statements` one after the other and waits up to `deadline` for the end. `None`: still
+    /// outstanding, ask [`Pen::fate`].
+    pub(super) async fn write(
+        &mut self,
+        statements: Vec<String>,
+        deadline: Duration,
+    ) -> Option<Ended> {
+        let Some(mut writer) = self.writer.take() else {
+            let refusal = Refusal::from(mysql::Error::Abandoned);
+            return Some(Ended { took: Duration::ZERO, result: Err(refusal) });
+        };
+        let session_id = writer.session.id();
+        let fate = Box::pin(async move {
+            let mut result = Ok(0);
+            for statement in statements {
+                let session = &mut writer.session;
+                result = session
+                    .query_within(&statement, FATE_MAX)
+                    .await
+                    .map(|_| session.affected_rows());
+                if result.is_err() {
+                    break;
+                }
+            }
+            (writer, result)
+        });
+        self.outstanding = Some(Outstanding { fate, session_id, begun: Instant::now() });
+        tokio::time::timeout(deadline, self.fate()).await.ok()
+    }
+
+    /// Waits for the end of what is outstanding; for ever if nothing is. Dropping the future
+    /// forgets nothing.
+    pub(super) async fn fate(&mut self) -> Ended {
+        let Some(outstanding) = &mut self.outstanding else { return std::future::pending().await };
+        let (writer, result) = outstanding.fate.as_mut().await;
+        let took = outstanding.begun.elapsed();
+        self.outstanding = None;
+        if !result.as_ref().is_err_and(mysql::Error::is_fatal) {
+            self.writer = Some(writer);
+        }
+        Ended { took, result: result.map_err(Refusal::from) }
+    }
+}

@@ -1,0 +1,211 @@
+//! A session that writes into binpulse's schema: how it is set up, and whom it may write to.
+
+use std::time::{Duration, Instant};
+
+use crate::mysql::{ConnectOptions, Session};
+
+use super::Reason;
+use super::grants::exempt_privileges;
+use super::schema::{Dialect, SchemaName};
+
+/// What the heartbeat writer and the canary walker have in common.
+#[derive(Debug, Clone)]
+pub struct WriterConfig {
+    /// Where and how to log in: the primary, not a replica.
+    pub connect: ConnectOptions,
+    /// The schema.
+    pub schema: SchemaName,
+    /// The stream's name.
+    pub stream: String,
+    /// Names this process: a UUID made at its start.
+    pub instance: String,
+    /// Servers that may be written to, named as by `server_uuid`, MariaDB's as
+    /// `mariadb-<server_id>`. Empty: any.
+    pub allowed_servers: Vec<String>,
+    /// After it a write counts as stuck (W).
+    pub write_deadline: Duration,
+    /// For one question to the server (B).
+    pub probe_timeout: Duration,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// `@@server_uuid`, or `mariadb-<server_id>`.
+    pub server_uuid: String,
+    /// `@@read_only`.
+    pub read_only: bool,
+    /// `@@super_read_only`; false where there is none.
+    pub super_read_only: bool,
+    /// Server's clock minus ours, microseconds, at the middle of the question.
+    pub clock_offset_us: i64,
+    /// The offset lies within plus or minus this: half of the question's duration.
+    pub clock_error: Duration,
+}
+
+/// Why nothing is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The family of causes.
+    pub reason: Reason,
+    /// The words, for people.
+    pub message: String,
+}
+
+impl From<crate::mysql::Error> for Refusal {
+    fn from(error: crate::mysql::Error) -> Self {
+        Self { reason: Reason::of(&error), message: error.to_string() }
+    }
+}
+
+/// A session that was checked and set up.
+#[derive(Debug)]
+pub struct Writer {
+    /// The session.
+    pub session: Session,
+    /// What kind of server it is.
+    pub dialect: Dialect,
+}
+
+impl Writer {
+    /// Logs in, refuses accounts whose writes would prove nothing, and bounds the waits for locks
+    /// on the server's side: these end a statement for good, which a deadline of ours does not.
+    pub async fn connect(config: &WriterConfig) -> Result<Self, Refusal> {
+        let mut session = Session::connect(&config.connect).await?;
+        let row = session.query_first("SELECT @@version").await?;
+        let dialect = Dialect::of_version(&row.and_then(|row| row.text(0)).unwrap_or_default());
+        let mut writer = Self { session, dialect };
+        writer.check_account().await?;
+        let lock_seconds = (config.write_deadline.as_secs_f64() / 2.0).clamp(1.0, 60.0).floor();
+        writer
+            .session
+            .query(&format!(
+                "SET SESSION lock_wait_timeout = {lock_seconds}, \
+                 SESSION innodb_lock_wait_timeout = {lock_seconds}, \
+                 SESSION autocommit = 1, SESSION time_zone = '+00:00', \
+                 SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+                 SESSION foreign_key_checks = 1, NAMES utf8mb4"
+            ))
+            .await?;
+        Ok(writer)
+    }
+
+    /// Refuses an account that may write on a read-only server.
+    async fn check_account(&mut self) -> Result<(), Refusal> {
+        let mut lines = grant_lines(self.session.query("SHOW GRANTS").await?);
+        if self.has_roles() {
+            let row = self.session.query_first("SELECT CURRENT_ROLE()").await?;
+            let roles = row.and_then(|row| row.text(0)).filter(|roles| roles != "NONE");
+            if let (Some(roles), false) = (roles, self.dialect.is_mariadb) {
+                // The server quoted the names itself. MariaDB lists roles' grants without asking.
+                let sql = format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}");
+                lines.extend(grant_lines(self.session.query(&sql).await?));
+            }
+        }
+        let exempt = exempt_privileges(lines.iter().map(String::as_str));
+        if exempt.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "the account holds {}, so it can write on a read-only server and its heartbeats would \
+             certify a demoted primary as alive; use an account without",
+            exempt.join(", ")
+        );
+        Err(Refusal { reason: Reason::ExemptAccount, message })
+    }
+
+    fn has_roles(&self) -> bool {
+        self.dialect.is_mariadb || self.dialect.version >= (8, 0, 0)
+    }
+
+    /// Asks the server who it is, whether it takes writes, and what time it has.
+    pub async fn facts(&mut self) -> Result<Facts, crate::mysql::Error> {
+        let sql = if self.dialect.is_mariadb {
+            "SELECT CONCAT('mariadb-', @@server_id), @@read_only, 0, UNIX_TIMESTAMP(NOW(6)) * 1000000"
+        } else if self.dialect.version < (5, 7, 8) {
+            "SELECT @@server_uuid, @@read_only, 0, UNIX_TIMESTAMP(NOW(6)) * 1000000"
+        } else {
+            "SELECT @@server_uuid, @@read_only, @@super_read_only, UNIX_TIMESTAMP(NOW(6)) * 1000000"
+        };
+        let (asked, asked_us) = (Instant::now(), wall_us());
+        let rows = self.session.query(sql).await?;
+        let half = asked.elapsed() / 2;
+        let row = rows.first();
+        let flag = |column| row.and_then(|row| row.text(column)).is_some_and(is_on);
+        let text = row.and_then(|row| row.text(3)).unwrap_or_default();
+        let whole = text.split('.').next().unwrap_or_default();
+        let server_us: i64 = whole.parse().map_err(|_| crate::mysql::Error::Unexpected {
+            column: 3,
+            found: text.clone(),
+            expected: "a time",
+        })?;
+        let middle_us = asked_us.saturating_add(i64::try_from(half.as_micros()).unwrap_or(0));
+        Ok(Facts {
+            server_uuid: row.and_then(|row| row.text(0)).unwrap_or_default(),
+            read_only: flag(1),
+            super_read_only: flag(2),
+            clock_offset_us: server_us.saturating_sub(middle_us),
+            clock_error: half,
+        })
+    }
+}
+
+impl Facts {
+    /// Whether this server must not be written to, and why.
+    pub fn refusal(&self, allowed_servers: &[String]) -> Option<Refusal> {
+        let known = |name: &String| name.eq_ignore_ascii_case(&self.server_uuid);
+        if !allowed_servers.is_empty() && !allowed_servers.iter().any(known) {
+            let message = format!(
+                "the server is {}, which is not among the allowed ones: {}",
+                self.server_uuid,
+                allowed_servers.join(", ")
+            );
+            return Some(Refusal { reason: Reason::WrongServer, message });
+        }
+        let variable = match (self.super_read_only, self.read_only) {
+            (true, _) => "super_read_only",
+            (false, true) => "read_only",
+            (false, false) => return None,
+        };
+        let message = format!("{variable} is on at {}: nothing is written there", self.server_uuid);
+        Some(Refusal { reason: Reason::ReadOnly, message })
+    }
+}
+
+/// MariaDB 11.8 answers with words where others answer with 0 and 1.
+fn is_on(text: String) -> bool {
+    !matches!(text.as_str(), "0" | "OFF" | "")
+}
+
+fn grant_lines(rows: Vec<crate::mysql::Row>) -> Vec<String> {
+    rows.iter().filter_map(|row| row.text(0)).collect()
+}
+
+/// Wall clock, microseconds since 1970 UTC.
+pub(super) fn wall_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_allowed_servers_that_take_writes_are_written_to() {
+        let facts = |server: &str, read_only, super_read_only| Facts {
+            server_uuid: server.into(),
+            read_only,
+            super_read_only,
+            clock_offset_us: 0,
+            clock_error: Duration::ZERO,
+        };
+        let allowed = ["AA-1".to_owned()];
+        let reason = |facts: Facts| facts.refusal(&allowed).map(|refusal| refusal.reason);
+        assert_eq!(reason(facts("aa-1", false, false)), None);
+        assert_eq!(reason(facts("bb-2", false, false)), Some(Reason::WrongServer));
+        assert_eq!(reason(facts("aa-1", true, false)), Some(Reason::ReadOnly));
+        assert_eq!(reason(facts("aa-1", true, true)), Some(Reason::ReadOnly));
+        assert_eq!(facts("bb-2", false, false).refusal(&[]), None, "no list allows any");
+    }
+}

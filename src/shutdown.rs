@@ -1,0 +1,122 @@
+//! Stopping, designed: in order, and in bounded time.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// Tasks that stop together. No task is detached: whoever spawns, spawns into a stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name, for logs.
+    pub name: &'static str,
+    /// Cancelled when it is asked to stop.
+    pub stop: CancellationToken,
+    /// Its tasks.
+    pub tasks: TaskTracker,
+}
+
+impl Stage {
+    /// A stage without tasks.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every task ended.
+    Fully,
+    /// Time was up while this stage was stopping; it and those behind it are abandoned.
+    Until(&'static str),
+}
+
+/// Stops `stages` front to back, each one fully before the next is asked.
+///
+/// Order them intake first, so that nothing new arrives, and metrics last, so that the drain can be
+/// watched. Whatever is unfinished after `grace` is abandoned; the checkpoint makes that safe.
+pub async fn drain(stages: &[Stage], grace: Duration) -> Drained {
+    let mut stopping = "";
+    let orderly = async {
+        for Stage { name, stop, tasks } in stages {
+            info!(stage = name, "stopping");
+            stopping = name;
+            stop.cancel();
+            tasks.close();
+            tasks.wait().await;
+        }
+    };
+    if tokio::time::timeout(grace, orderly).await.is_ok() {
+        return Drained::Fully;
+    }
+    warn!(stage = stopping, grace_seconds = grace.as_secs_f64(), "did not stop in time");
+    // Those behind it learn of it, though nobody waits for them.
+    stages.iter().for_each(|stage| stage.stop.cancel());
+    Drained::Until(stopping)
+}
+
+/// Waits for SIGTERM or SIGINT; returns its name. To be created before anything that takes long, so
+/// that an early signal is not lost.
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes over the two signals. From here on the process does not end by them alone.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal's name. A second one means: now, without a drain.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn stage(name: &'static str, log: &Arc<Mutex<Vec<&'static str>>>, ends: bool) -> Stage {
+        let stage = Stage::new(name);
+        let (stop, log) = (stage.stop.clone(), Arc::clone(log));
+        stage.tasks.spawn(async move {
+            stop.cancelled().await;
+            log.lock().expect("one thread").push(name);
+            if !ends {
+                std::future::pending::<()>().await;
+            }
+        });
+        stage
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stages_stop_front_to_back() {
+        let log = Arc::default();
+        let stages = ["reader", "sink", "metrics"].map(|name| stage(name, &log, true));
+        assert_eq!(drain(&stages, Duration::from_secs(10)).await, Drained::Fully);
+        assert_eq!(*log.lock().expect("one thread"), ["reader", "sink", "metrics"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_that_hangs_is_named_and_abandoned_after_the_grace() {
+        let log = Arc::default();
+        let stages =
+            [stage("reader", &log, true), stage("sink", &log, false), stage("metrics", &log, true)];
+        assert_eq!(drain(&stages, Duration::from_secs(10)).await, Drained::Until("sink"));
+        assert!(stages[2].stop.is_cancelled());
+    }
+}

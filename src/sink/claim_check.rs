@@ -1,0 +1,310 @@
+//! Bodies that are too large for a topic, put into S3, with a pointer in their place.
+//!
+//! The convention is that of Amazon's extended client libraries: the message's body is
+//! `["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"k"}]`, and a
+//! Number attribute `ExtendedPayloadSize` has the body's size in bytes. The object holds the very
+//! text that the body would have been. Nothing is ever deleted here: a lifecycle rule of the bucket
+//! does that, later than the longest retention of any queue.
+//!
+//! One kind of request, a PUT, is all that is needed, so it is signed and sent here: the S3 SDK
+//! costs more to compile than all other AWS crates together.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::http::HttpConnector;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::{BodyExt, Collected, Limited};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::Class;
+use super::sns::policy::classify_call;
+use crate::aws;
+use crate::encode::{Attribute, DataType, Message};
+
+/// Attribute with the size of what was put into S3.
+const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
+/// Credentials are renewed so long before they expire.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+/// Largest error document that is read, bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// Where to put bodies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Bucket, in the topic's region.
+    pub bucket: String,
+    /// What keys begin with, `binpulse/` say: up to 256 of `A-Za-z0-9/_.-`.
+    pub prefix: String,
+    /// URL of a stand-in; `None`: S3's own.
+    pub endpoint_url: Option<String>,
+    /// Deadlines of each request.
+    pub deadlines: aws::Deadlines,
+}
+
+/// Why a body could not be put into S3.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configuration can't work.
+    #[error("claim check: {0}")]
+    Config(String),
+    /// S3 did not take it. Whether that may pass is the class's to say.
+    #[error("claim check: cannot put {key} into bucket {bucket}: {code}: {text}")]
+    Put {
+        /// Class of the failure.
+        class: Class,
+        /// S3's error code, or the kind of failure.
+        code: String,
+        /// Words.
+        text: String,
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct ClaimCheck {
+    config: Config,
+    base: String,
+    region: String,
+    provider: SharedCredentialsProvider,
+    cached: Mutex<Option<Credentials>>,
+    connector: Connector,
+}
+
+impl ClaimCheck {
+    /// Checks the configuration; sends nothing.
+    pub fn new(config: Config, shared: &aws::Shared, region: &str) -> Result<Self, Error> {
+        let wrong = |why: &str| Err(Error::Config(why.to_owned()));
+        let in_key = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.-".contains(&byte);
+        if config.prefix.len() > 256 || !config.prefix.bytes().all(in_key) {
+            return wrong("the prefix must be up to 256 of A-Z a-z 0-9 / _ . -");
+        }
+        let in_bucket = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')
+        };
+        if !(3..=63).contains(&config.bucket.len()) || !config.bucket.bytes().all(in_bucket) {
+            return wrong("the bucket's name must be 3 to 63 of a-z 0-9 . -");
+        }
+        let Some(provider) = shared.credentials() else { return wrong("there are no credentials") };
+        let base = base_url(&config, region);
+        let connector = shared.connector(config.deadlines);
+        let region = region.to_owned();
+        Ok(Self { config, base, region, provider, cached: Mutex::new(None), connector })
+    }
+
+    /// Puts the body into S3 and a pointer in its place. The same body gives the same key, so doing
+    /// it again after a crash changes nothing.
+    pub async fn check_in(&self, mut message: Message) -> Result<Message, (Error, Box<Message>)> {
+        let key = self.key_of(&message.body);
+        if let Err(error) = self.put(&key, &message.body).await {
+            return Err((error, Box::new(message)));
+        }
+        let size = message.body.len();
+        message.body = pointer(&self.config.bucket, &key);
+        message.attributes.push(Attribute {
+            name: SIZE_ATTRIBUTE.into(),
+            data_type: DataType::Number,
+            value: size.to_string(),
+        });
+        Ok(message)
+    }
+
+    fn key_of(&self, body: &str) -> String {
+        let digest = Sha256::digest(body.as_bytes());
+        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let mut key = self.config.prefix.clone();
+        key.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+        key
+    }
+
+    async fn put(&self, key: &str, body: &str) -> Result<(), Error> {
+        let failed = |class: Class, code: &str, text: String| Error::Put {
+            class,
+            code: code.to_owned(),
+            text,
+            bucket: self.config.bucket.clone(),
+            key: key.to_owned(),
+        };
+        let url = format!("{}/{key}", self.base);
+        let attempt = async {
+            let credentials = self
+                .credentials()
+                .await
+                .map_err(|text| failed(Class::Credentials, "NoCredentials", text))?;
+            let now = SystemTime::now();
+            let request = signed_put(&url, body, credentials, &self.region, now)
+                .map_err(|text| failed(Class::Refused, "UnfitRequest", text))?;
+            let response = self.connector.call(request).await.map_err(|error| {
+                let class = if error.is_timeout() { Class::Timeout } else { Class::Unreachable };
+                failed(class, class.as_str(), error.to_string())
+            })?;
+            let status = response.status().as_u16();
+            // The answer is read in any case, so that the connection can be used again.
+            let document = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect().await;
+            if (200..300).contains(&status) {
+                return Ok(());
+            }
+            let document = document.map(Collected::to_bytes).unwrap_or_default();
+            let document = String::from_utf8_lossy(&document);
+            let code = element(&document, "Code").unwrap_or("UnreadableAnswer");
+            let text = element(&document, "Message").unwrap_or_default().to_owned();
+            let class = match code {
+                "NoSuchBucket" => Class::NotFound,
+                _ => classify_call(code, Some(status)),
+            };
+            Err(failed(class, code, text))
+        };
+        let deadline = self.config.deadlines.operation;
+        let late = |_| failed(Class::Timeout, "Timeout", format!("no answer in {deadline:?}"));
+        tokio::time::timeout(deadline, attempt).await.map_err(late)?
+    }
+
+    async fn credentials(&self) -> Result<Credentials, String> {
+        let mut cached = self.cached.lock().await;
+        let renew_at = SystemTime::now() + RENEW_BEFORE;
+        let is_fresh = |known: &&Credentials| known.expiry().is_none_or(|expiry| expiry > renew_at);
+        if let Some(known) = cached.as_ref().filter(is_fresh) {
+            return Ok(known.clone());
+        }
+        let fresh = self.provider.provide_credentials().await.map_err(|error| error.to_string())?;
+        Ok(cached.insert(fresh).clone())
+    }
+}
+
+/// URL of the bucket. Names with dots do not match S3's certificate as a host, so they go into the
+/// path, as they do with stand-ins.
+fn base_url(config: &Config, region: &str) -> String {
+    let Config { bucket, endpoint_url, .. } = config;
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    match endpoint_url {
+        Some(url) => format!("{}/{bucket}", url.trim_end_matches('/')),
+        None if bucket.contains('.') => format!("https://s3.{region}.{domain}/{bucket}"),
+        None => format!("https://{bucket}.s3.{region}.{domain}"),
+    }
+}
+
+/// The body of a message whose own is in S3. Neither name needs escaping: see [`ClaimCheck::new`].
+fn pointer(bucket: &str, key: &str) -> String {
+    format!(
+        "[\"software.amazon.payloadoffloading.PayloadS3Pointer\",\
+         {{\"s3BucketName\":\"{bucket}\",\"s3Key\":\"{key}\"}}]"
+    )
+}
+
+fn signed_put(
+    url: &str,
+    body: &str,
+    credentials: Credentials,
+    region: &str,
+    now: SystemTime,
+) -> Result<HttpRequest, String> {
+    let mut settings = SigningSettings::default();
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    let identity = credentials.into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("s3")
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|error| error.to_string())?
+        .into();
+    let payload = SignableBody::Bytes(body.as_bytes());
+    let signable = SignableRequest::new("PUT", url, std::iter::empty(), payload);
+    let signed = signable.and_then(|request| sign(request, &parameters));
+    let (instructions, _) = signed.map_err(|error| error.to_string())?.into_parts();
+
+    let mut request = HttpRequest::new(SdkBody::from(body));
+    request.set_method("PUT").map_err(|error| error.to_string())?;
+    request.set_uri(url).map_err(|error| error.to_string())?;
+    let headers = request.headers_mut();
+    for (name, value) in instructions.headers() {
+        headers.insert(name.to_owned(), value.to_owned());
+    }
+    headers.insert("content-length", body.len().to_string());
+    Ok(request)
+}
+
+/// Text of the first element of this name.
+fn element<'x>(document: &'x str, name: &str) -> Option<&'x str> {
+    let (_, after) = document.split_once(&format!("<{name}>"))?;
+    after.split_once(&format!("</{name}>")).map(|(text, _)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(bucket: &str, prefix: &str) -> Config {
+        Config {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            endpoint_url: None,
+            deadlines: aws::Deadlines::default(),
+        }
+    }
+
+    /// Expected values from botocore 1.x's S3SigV4Auth for the same request.
+    #[test]
+    fn a_put_is_signed_as_another_sdk_signs_it() {
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(498_675);
+        let url = "https://s3.eu-west-1.amazonaws.com/bucket/claims/k1";
+        let request = signed_put(url, "hello", credentials, "eu-west-1", now).expect("signed");
+        let header = |name| request.headers().get(name).unwrap_or_default();
+        assert_eq!(header("x-amz-date"), "20261121T030000Z");
+        assert_eq!(header("x-amz-security-token"), "token");
+        assert_eq!(
+            header("x-amz-content-sha256"),
+            "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        );
+        assert_eq!(
+            header("authorization"),
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/eu-west-1/s3/aws4_request, \
+             SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token, \
+             Signature=2c2b6c6750c50c6c9a365c01413154db1b422e9b567eb3f0f2d182de087d0b6e"
+        );
+    }
+
+    #[test]
+    fn the_pointer_is_the_extended_clients() {
+        assert_eq!(
+            pointer("b", "p/k"),
+            r#"["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"p/k"}]"#
+        );
+    }
+
+    #[tokio::test]
+    async fn names_that_would_need_escaping_are_refused() {
+        let shared = aws::Shared::stand_in("eu-west-1").await;
+        for (bucket, prefix) in [("B", ""), ("my_bucket", ""), ("bucket", "a b/"), ("bucket", "\"")]
+        {
+            let made = ClaimCheck::new(config(bucket, prefix), &shared, "eu-west-1");
+            assert!(matches!(made, Err(Error::Config(_))), "{bucket} {prefix}");
+        }
+    }
+
+    #[test]
+    fn buckets_are_hosts_unless_their_names_have_dots() {
+        let url = |bucket| base_url(&config(bucket, ""), "eu-west-1");
+        assert_eq!(url("claims"), "https://claims.s3.eu-west-1.amazonaws.com");
+        assert_eq!(url("a.b.c"), "https://s3.eu-west-1.amazonaws.com/a.b.c");
+    }
+}

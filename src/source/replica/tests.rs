@@ -1,0 +1,195 @@
+//! Servers that say what no server should.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::{Liveness, Replica};
+use crate::change::Position;
+use crate::mysql::{HostPort, Secret, TlsConfig};
+use crate::source::checksum::tests::{description, event};
+use crate::source::{Config, Deadlines, Error, Recovery, Refusal, Start, Step};
+
+const LIMIT: Duration = Duration::from_millis(500);
+
+fn config(port: u16) -> Config {
+    Config {
+        hosts: vec![HostPort::new("127.0.0.1", port)],
+        user: "binpulse".to_owned(),
+        password: Secret::new("secret"),
+        tls: TlsConfig::default().load().expect("no files"),
+        stream: "orders".to_owned(),
+        server_id: None,
+        replica_uuid: None,
+        report_host: String::new(),
+        report_port: 1,
+        heartbeat_period: Duration::from_millis(100),
+        send_timeout: Config::SEND_TIMEOUT,
+        deadlines: Deadlines {
+            connect: LIMIT,
+            login: LIMIT,
+            query: LIMIT,
+            first_event: LIMIT,
+            silence: Some(LIMIT),
+        },
+    }
+}
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("small").to_le_bytes();
+    [&length[..3], &[sequence], payload].concat()
+}
+
+fn greeting(version: &str) -> Vec<u8> {
+    let mut payload = vec![10];
+    payload.extend_from_slice(version.as_bytes());
+    payload.extend_from_slice(b"\0\x07\0\0\0abcdefgh\0");
+    payload.extend_from_slice(&[0xff, 0xf7, 0xff, 2, 0, 0xff, 0xdf, 21]);
+    payload.extend_from_slice(&[0; 10]);
+    payload.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
+    packet(0, &payload)
+}
+
+/// An answer of one row with one-byte lengths.
+fn row(columns: &[&str]) -> Vec<u8> {
+    let count = u8::try_from(columns.len()).expect("few");
+    let mut texts = Vec::new();
+    for text in columns {
+        texts.push(u8::try_from(text.len()).expect("short"));
+        texts.extend_from_slice(text.as_bytes());
+    }
+    let mut answer = packet(1, &[count]);
+    for at in 0..count {
+        answer.extend(packet(2 + at, b"a definition"));
+    }
+    answer.extend(packet(2 + count, &[0xfe, 0, 0, 2, 0]));
+    answer.extend(packet(3 + count, &texts));
+    answer.extend(packet(4 + count, &[0xfe, 0, 0, 2, 0]));
+    answer
+}
+
+/// Everything that a MariaDB answers up to the request for the stream.
+fn accepting() -> Vec<Vec<u8>> {
+    let mut script = vec![
+        greeting("11.4.2-MariaDB"),
+        packet(2, &[0, 0, 0, 2, 0, 0, 0]),
+        row(&["1", "11.4.2-MariaDB"]),
+    ];
+    // Five settings and the registration.
+    script.extend(vec![packet(1, &[0, 0, 0, 2, 0, 0, 0]); 6]);
+    script
+}
+
+/// A server that says each piece of its script after it heard something, then goes quiet or away.
+async fn serve(script: Vec<Vec<u8>>, stays: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a caller");
+        let mut heard = [0; 4096];
+        for (index, piece) in script.into_iter().enumerate() {
+            if index > 0 && !matches!(stream.read(&mut heard).await, Ok(1..)) {
+                return;
+            }
+            if stream.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+        while stays && matches!(stream.read(&mut heard).await, Ok(1..)) {}
+    });
+    port
+}
+
+async fn stream(script: Vec<Vec<u8>>, stays: bool) -> Result<Vec<Vec<u8>>, Error> {
+    let config = config(serve(script, stays).await);
+    let start = Start::Position(Position::new("b.000001", 4));
+    let mut replica = Replica::connect(&config, 0, &start, &Liveness::new()).await?;
+    let mut events = Vec::new();
+    while let Some(event) = replica.next().await? {
+        events.push(event.to_vec());
+    }
+    Ok(events)
+}
+
+fn events(events: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (at, event) in (1..).zip(events) {
+        bytes.extend(packet(at, &[&[0], *event].concat()));
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn each_step_that_stalls_is_named_with_its_deadline() {
+    let whole = accepting();
+    for (pieces, step) in
+        [(0, Step::Greeting), (1, Step::Login), (2, Step::SetUp), (8, Step::Register)]
+    {
+        let error = stream(whole[..pieces].to_vec(), true).await.expect_err("a stall");
+        let Error::TimedOut { step: found, .. } = error else { panic!("{pieces}: {error}") };
+        assert_eq!(found, step);
+        assert_eq!(error.recovery(), Recovery::NextHost);
+    }
+    let error = stream(whole, true).await.expect_err("a stall");
+    assert!(matches!(error, Error::TimedOut { step: Step::FirstEvent, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn silence_counts_from_the_last_byte_once_the_stream_flows() {
+    let mut script = accepting();
+    script.push(events(&[&description("11.4.2-MariaDB", 1, 0), &event(30, b"rows", 0, true)]));
+    let error = stream(script, true).await.expect_err("silence");
+    assert!(matches!(error, Error::Silent { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_never_handed_out() {
+    let described = description("11.4.2-MariaDB", 1, 0);
+    let good = event(30, b"rows", 0, true);
+    for at in [4, 9, 20, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        let mut script = accepting();
+        script.push(events(&[&described, &bad]));
+        let error = stream(script, false).await.expect_err("damage");
+        assert!(matches!(error, Error::Damaged(_)), "{at}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_instead_of_a_greeting_names_its_reason() {
+    let refusal = packet(0, b"\xff\x10\x04Too many connections");
+    let error = stream(vec![refusal], false).await.expect_err("full");
+    let full = matches!(error, Error::Refused { refusal: Refusal::TooManyConnections, .. });
+    assert!(full, "{error}");
+    // Another protocol at that port
+    let error = stream(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()], false).await;
+    let error = error.expect_err("no greeting");
+    assert!(matches!(error, Error::Protocol { .. } | Error::Closed { .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_a_server_says_is_an_error_or_an_end_never_a_panic(
+        pieces in 0_usize..10,
+        noise in proptest::collection::vec(any::<u8>(), 1..60),
+        framed: bool,
+        mark in prop_oneof![Just(0_u8), Just(1), Just(0xfe), Just(0xff), any::<u8>()],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut script = accepting();
+            script.truncate(pieces);
+            let sequence = match pieces { 0 => 0, 1 => 2, _ => 1 };
+            let marked = [&[mark], noise.as_slice()].concat();
+            script.push(if framed { packet(sequence, &marked) } else { noise });
+            let _unjudged = stream(script, false).await;
+        });
+    }
+}

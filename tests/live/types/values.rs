@@ -1,0 +1,92 @@
+//! Every type at its edges, on every server.
+
+use std::collections::BTreeMap;
+
+use binpulse::mysql::Row;
+
+use super::cases::{self, Case};
+use super::{start, stream};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    the_stream_says_of_every_value_what_select_says on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+}
+
+fn cases(server: &str) -> Vec<Case> {
+    let mut cases = cases::common();
+    let geometry = if server == "mysql-5.6" { "GeomFromText" } else { "ST_GeomFromText" };
+    cases.extend(cases::spatial(geometry));
+    match server {
+        "mysql-5.6" => {}
+        "mysql-5.7" => cases.push(cases::json(false)),
+        "mariadb-10.11" => cases.extend(cases::maria()),
+        "mysql-9.7" => {
+            cases.push(cases::json(true));
+            cases.extend(cases::vectors());
+        }
+        _ => cases.push(cases::json(true)),
+    }
+    if matches!(server, "mysql-5.6" | "mysql-5.7") {
+        // Their logs carry no metadata.
+        cases.retain(|case| !case.told);
+    }
+    cases
+}
+
+async fn the_stream_says_of_every_value_what_select_says(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = start(&bed).await;
+    let cases = cases(name);
+    let mut session = server.session().await;
+    let mut run: Vec<String> = [
+        "CREATE DATABASE d CHARACTER SET utf8mb4",
+        "USE d",
+        "SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'",
+        "SET NAMES utf8mb4",
+    ]
+    .map(str::to_owned)
+    .into();
+    if server.is_maria() {
+        run.push("SET column_compression_threshold = 100".into());
+    }
+    for (number, case) in cases.iter().enumerate() {
+        run.push(format!("CREATE TABLE t{number} (id INT PRIMARY KEY, c {})", case.ddl));
+        let nulled = case.values.iter().map(String::as_str).chain(["NULL"]);
+        run.extend(
+            nulled
+                .enumerate()
+                .map(|(id, value)| format!("INSERT INTO t{number} VALUES ({id}, {value})")),
+        );
+    }
+    for sql in &run {
+        session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
+    }
+    let mut selected = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let sql = format!("SELECT id, {} FROM t{number} ORDER BY id", case.shown.select());
+        selected.push(session.query(&sql).await.expect("a sound query"));
+    }
+    session.close().await;
+
+    let streamed = stream(&server).await;
+    let cells: usize = cases
+        .iter()
+        .zip(&selected)
+        .enumerate()
+        .map(|(number, (case, rows))| compare(case, rows, &streamed[&format!("t{number}")], name))
+        .sum();
+    assert!(cells > 500, "{name}: {cells}");
+    Ok(())
+}
+
+/// Compares one table; the number of values that agreed.
+fn compare(case: &Case, rows: &[Row], table: &BTreeMap<i64, Vec<String>>, server: &str) -> usize {
+    assert_eq!(rows.len(), case.values.len() + 1, "{server}: {}", case.ddl);
+    assert_eq!(table.len(), rows.len(), "{server}: {}", case.ddl);
+    for (row, found) in rows.iter().zip(table.values()) {
+        let expected = case.shown.expected(row.text(1));
+        assert_eq!(found[1], expected, "{server}: {} row {:?}", case.ddl, row.text(0));
+    }
+    rows.len()
+}

@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+pub mod app;
 pub mod aws;
 pub mod backoff;
 pub mod change;

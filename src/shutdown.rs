@@ -55,7 +55,9 @@ pub async fn drain(stages: &[Stage], grace: Duration) -> Drained {
     }
     warn!(stage = stopping, grace_seconds = grace.as_secs_f64(), "did not stop in time");
     // Those behind it learn of it, though nobody waits for them.
-    stages.iter().for_each(|stage| stage.stop.cancel());
+    for stage in stages {
+        stage.stop.cancel();
+    }
     Drained::Until(stopping)
 }
 

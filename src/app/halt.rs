@@ -1,9 +1,9 @@
 //! What an error of the loop means for the stream, in words.
 
+use crate::checkpoint;
 use crate::pipeline::Error;
 use crate::source::Recovery;
 use crate::telemetry::status::Halted;
-use crate::{checkpoint, sink};
 
 /// What to do after the loop ended with an error.
 #[derive(Debug)]
@@ -61,15 +61,6 @@ pub(super) fn decide(error: &Error) -> Decision {
             "make room for the quarantine file, or redrive it, then restart",
         ),
         Error::Misuse(_) => halted("bug", error, "report it with the log; a restart goes on"),
-    }
-}
-
-/// The same for the sink's own end.
-pub(super) fn sink_ended(error: &sink::Error) -> Halted {
-    Halted {
-        reason: "sink_ended".to_owned(),
-        message: error.to_string(),
-        mend: "mend what the message names, then restart".to_owned(),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     pub source: source::Config,
     /// Where to begin without a checkpoint.
     pub start: Wanted,
+    /// How long to wait for the source at start.
+    pub start_patience: Duration,
     /// What is published.
     pub filter: filter::Config,
     /// How rows are packed.
@@ -133,8 +135,15 @@ impl Plan {
             errors.take(sink_plan(values)),
             errors.take(quarantine(values)),
         );
-        let (Some(source), Some(pulse), Some(start), Some(filter), Some(pack), Some(sink), Some(quarantine)) =
-            parts
+        let (
+            Some(source),
+            Some(pulse),
+            Some(start),
+            Some(filter),
+            Some(pack),
+            Some(sink),
+            Some(quarantine),
+        ) = parts
         else {
             return Err(errors.0);
         };
@@ -163,6 +172,7 @@ impl Parts {
             stream: self.source.stream.clone(),
             source: self.source,
             start: self.start,
+            start_patience: values.duration("source.start_patience")?,
             filter: self.filter,
             pack: self.pack,
             seal: SealOptions { zstd_level: if compressed { level } else { 0 } },
@@ -204,7 +214,8 @@ impl Errors {
 
 /// How to talk to the source.
 pub fn source_config(values: &Values) -> Result<source::Config, Error> {
-    let hosts = values.list("source.hosts").iter().map(|host| host_port(values, "source.hosts", host));
+    let hosts =
+        values.list("source.hosts").iter().map(|host| host_port(values, "source.hosts", host));
     let hosts: Vec<HostPort> = hosts.collect::<Result<_, _>>()?;
     if hosts.is_empty() {
         return Err(values.invalid("source.hosts", "at least one host:port"));

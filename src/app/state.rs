@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::pipeline::Progress;
 use crate::source::Identity;
 use crate::telemetry::status::Halted;
 
@@ -43,13 +44,10 @@ pub(super) struct Inner {
     pub(super) phase: Phase,
     pub(super) since: Instant,
     pub(super) identity: Option<Identity>,
-    /// End of the last transaction read, and everything delivered, as text.
-    pub(super) read: String,
-    pub(super) delivered: String,
-    pub(super) gtid_set: String,
-    pub(super) newest_commit_us: i64,
+    pub(super) progress: Progress,
     pub(super) epoch: u64,
-    pub(super) lanes: usize,
+    /// The sink's last words, when it has ended with an error.
+    pub(super) sink_error: Option<String>,
 }
 
 impl State {
@@ -58,12 +56,9 @@ impl State {
             phase: Phase::Starting,
             since: Instant::now(),
             identity: None,
-            read: String::new(),
-            delivered: String::new(),
-            gtid_set: String::new(),
-            newest_commit_us: 0,
+            progress: Progress::default(),
             epoch: 0,
-            lanes: 0,
+            sink_error: None,
         })))
     }
 

@@ -11,7 +11,7 @@ use crate::pulse::book::{Failure, RoundTrip};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
-use crate::telemetry::status::{Checkpoint, Consumer, Probe, Progress, Sink, Source, Status};
+use crate::telemetry::status::{self, Checkpoint, Consumer, Probe, Sink, Source, Status};
 use crate::telemetry::{Metrics, StatusSource};
 
 /// Everything that the document is made from.
@@ -65,19 +65,20 @@ impl StatusSource for Desk {
 }
 
 impl Desk {
-    fn progress(&self, state: &super::state::Inner) -> Progress {
+    fn progress(&self, state: &super::state::Inner) -> status::Progress {
+        let progress = &state.progress;
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
-        let lag = (state.newest_commit_us > 0).then(|| {
-            (chrono::Utc::now().timestamp_micros() - state.newest_commit_us) as f64 / 1e6
+        let lag = (progress.newest_commit_us > 0).then(|| {
+            (chrono::Utc::now().timestamp_micros() - progress.newest_commit_us) as f64 / 1e6
         });
-        Progress {
-            read: state.read.clone(),
-            delivered: state.delivered.clone(),
-            gtid_set: state.gtid_set.clone(),
+        status::Progress {
+            read: progress.read.to_string(),
+            delivered: progress.delivered.to_string(),
+            gtid_set: progress.gtid_set.clone(),
             lag_seconds: lag,
-            lanes: state.lanes as u64,
+            lanes: progress.lanes as u64,
             changes_published: changes.sum(),
             messages_published: self.metrics.messages_published_total.get(),
         }

@@ -4,21 +4,25 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::pipeline::Witness;
-use crate::pulse::echo::Echo;
+use super::state::State;
+use crate::encode::open::{self, OpenError};
+use crate::encode::proto::{self, frame::Content};
+use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
+use crate::pulse::echo::{Echo, Opened};
 use crate::pulse::{Book, Event, Observer, Phase, Seen};
 use crate::telemetry::Metrics;
 
 /// The shared book.
 pub(super) struct Vital {
     book: Mutex<Book>,
+    state: State,
     metrics: Mutex<Option<Arc<Metrics>>>,
 }
 
 impl Vital {
-    pub(super) fn new(book: Book) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(book), metrics: Mutex::new(None) })
+    pub(super) fn new(book: Book, state: State) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(book), state, metrics: Mutex::new(None) })
     }
 
     /// From here on counts go there. Metrics read the book, so it comes first.
@@ -100,6 +104,13 @@ impl Witness for Vital {
         lock(&self.book).heartbeat_checkpointed(heartbeat);
     }
 
+    fn progress(&self, progress: Progress) {
+        self.count(|metrics| {
+            metrics.lanes.set(i64::try_from(progress.lanes).unwrap_or(i64::MAX));
+        });
+        self.state.update(|inner| inner.progress = progress);
+    }
+
     fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
         lock(&self.book).canary_accepted(number, phase, at);
         self.count(|_| ());
@@ -161,6 +172,49 @@ fn follow_echoes(metrics: &Metrics, book: &Book) {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
     }
+}
+
+/// Opens a body as far as an echo cares.
+pub(super) fn open_echo(body: &str) -> Result<Opened, String> {
+    let content = match open::content(body) {
+        Ok(content) => content,
+        // The `json` format: the canary's facts stand in the document.
+        Err(OpenError::Json) => return open_document(body),
+        Err(error) => return Err(error.to_string()),
+    };
+    let Content::Canary(canary) = content else { return Ok(Opened::Other) };
+    let stream = canary.batch.and_then(|batch| batch.source).map(|source| source.stream);
+    Ok(Opened::Canary {
+        stream: stream.unwrap_or_default(),
+        number: canary.number,
+        phase: match proto::CanaryPhase::try_from(canary.phase) {
+            Ok(proto::CanaryPhase::Insert) => Phase::Insert,
+            Ok(proto::CanaryPhase::Update) => Phase::Update,
+            Ok(proto::CanaryPhase::Delete) => Phase::Delete,
+            Ok(proto::CanaryPhase::Unspecified) | Err(_) => {
+                return Err(format!("canary phase {} is not known", canary.phase));
+            }
+        },
+        written_at_us: canary.written_at_us,
+    })
+}
+
+fn open_document(body: &str) -> Result<Opened, String> {
+    let document: serde_json::Value =
+        serde_json::from_str(body).map_err(|error| error.to_string())?;
+    if document["kind"] != "canary" {
+        return Ok(Opened::Other);
+    }
+    let phase = document["phase"].as_str();
+    let phase = Phase::ALL.into_iter().find(|known| Some(known.as_str()) == phase);
+    let written_at = document["written_at"].as_str().unwrap_or_default();
+    Ok(Opened::Canary {
+        stream: document["source"]["stream"].as_str().unwrap_or_default().to_owned(),
+        number: document["number"].as_u64().ok_or("the canary has no number")?,
+        phase: phase.ok_or("the canary has no phase that is known")?,
+        written_at_us: chrono::DateTime::parse_from_rfc3339(written_at)
+            .map_or(0, |time| time.timestamp_micros()),
+    })
 }
 
 /// A panic elsewhere leaves the book readable: each entry is complete on its own.

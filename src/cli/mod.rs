@@ -1,10 +1,16 @@
 //! What is typed: one file per command, and the only door to clap.
 
+mod check;
 mod decode;
+mod demo;
 mod exit;
 mod flags;
 mod generate;
+mod health;
+mod init;
 mod lines;
+mod run;
+mod tail;
 
 pub use exit::Exit;
 pub use generate::reference;
@@ -12,6 +18,9 @@ pub use generate::reference;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
+
+use crate::config::{Origin, Values};
+use crate::telemetry::logs;
 
 const ABOUT: &str =
     "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet or out";
@@ -33,7 +42,13 @@ pub fn command() -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(run::command())
+        .subcommand(check::command())
+        .subcommand(init::command())
+        .subcommand(tail::command())
         .subcommand(decode::command())
+        .subcommand(demo::command())
+        .subcommand(health::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -54,7 +69,13 @@ pub fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches) -> Exit {
     match matches.subcommand() {
+        Some(("run", matches)) => run::run(matches),
+        Some(("check", matches)) => check::run(matches),
+        Some(("init", matches)) => init::run(matches),
+        Some(("tail", matches)) => tail::run(matches),
         Some(("decode", matches)) => decode::run(matches),
+        Some(("demo", matches)) => demo::run(matches),
+        Some(("health", matches)) => health::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),
@@ -70,4 +91,29 @@ fn config_file() -> Arg {
         .value_name("FILE")
         .env("BINPULSE_CONFIG")
         .help("TOML file with settings")
+}
+
+/// The threads that everything runs on, and the one TLS provider.
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    // An error means that one is installed already, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        eprintln!("binpulse: can't start the runtime: {error}");
+        Exit::Bug
+    })
+}
+
+/// Starts logging as the settings say.
+fn logs(values: &Values) -> Result<(), Exit> {
+    let format = match values.text_opt("log.format") {
+        Some("text") => logs::Format::Text,
+        Some("json") => logs::Format::Json,
+        Some(_) | None => logs::Format::Auto,
+    };
+    let level =
+        values.text_opt("log.level").filter(|_| values.origin("log.level") != Origin::Default);
+    logs::init(level, format).map_err(|error| {
+        eprintln!("binpulse: {error}");
+        Exit::Usage
+    })
 }

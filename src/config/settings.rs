@@ -94,6 +94,12 @@ pub const SETTINGS: &[Setting] = &[
         "Where to start without a checkpoint: now, earliest, gtid:SET, position:FILE:OFFSET, time:RFC3339",
     ),
     setting(
+        "source.start_patience",
+        Kind::Duration(0, 24 * HOUR),
+        Some("1m"),
+        "How long to wait at start for a source that can't be reached, before exit code 69",
+    ),
+    setting(
         "source.heartbeat_period",
         Kind::Duration(100, 10 * MINUTE),
         Some("1s"),

@@ -64,11 +64,11 @@ impl Decoder {
     }
 
     /// SAVEPOINT.
-    pub(super) fn mark(&mut self, name: Vec<u8>) {
+    pub(super) fn mark(&mut self, name: &[u8]) {
         if let Some(buffered) = &mut self.buffered {
             // A savepoint of the same name replaces the older one.
-            buffered.marks.retain(|(known, _)| *known != name);
-            buffered.marks.push((name, buffered.spool.length()));
+            buffered.marks.retain(|(known, _)| known != name);
+            buffered.marks.push((name.to_vec(), buffered.spool.length()));
         }
     }
 

@@ -13,7 +13,9 @@
 //! - Bytes from outside cannot panic it, nor make it allocate by a length that was not checked.
 //! - An event that could carry rows and is not understood is an error, never skipped.
 //! - A row is read by a table map of its own statement, and by nothing else that is known of it.
-//! - Rows of an XA transaction come out when it commits, or never.
+//! - Rows of an XA transaction come out when it commits, or never. So do rows of a transaction in
+//!   which a ROLLBACK may stand, where its GTID event says so; where none does,
+//!   [`Commit::rolled_back`] tells afterwards.
 //! - Steady state allocates nothing per event or row.
 //!
 //! Knows nothing of where events come from, nor where rows go.
@@ -172,7 +174,7 @@ impl Decoder {
         self.held.clear();
         self.buffered = None;
         self.replay = None;
-        self.tables.end_statement();
+        self.tables = Tables::default();
         self.emits.clear();
         self.busy = false;
     }

@@ -223,7 +223,7 @@ impl Decoder {
                 self.open();
             }
             (Meaning::Savepoint(name), _) => {
-                self.mark(name.to_vec());
+                self.mark(name);
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::XaEnd(_) | Meaning::Release, _)

@@ -244,3 +244,12 @@ fn a_row_without_any_column_in_the_log_is_one_row() {
     assert!(rows.next().expect("a row").is_some());
     assert!(rows.next().expect("the end").is_none());
 }
+
+#[test]
+fn a_decoder_can_be_moved_to_another_thread() {
+    fn assert_send<T: Send>(_: &T) {}
+    let mut decoder = decoder();
+    assert_send(&decoder);
+    let event = query("BEGIN");
+    assert_send(&decoder.feed(&event).expect("a start"));
+}

@@ -10,7 +10,7 @@ use super::lane::Lane;
 use super::protobuf;
 use super::rows::{OpSet, RowMark, Rows};
 use super::schema::Schema;
-use crate::change::{Cell, Change, Image, Op, Table, Transaction};
+use crate::change::{Cell, Change, Image, Op, Slot, Table, Transaction};
 
 /// How the content of messages is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,10 +89,7 @@ impl Batch {
         }
         let transaction = self.rows.transaction(unit, transaction);
         let before_bytes = change.before.map(|before| self.put_before(change, &before));
-        let after_bytes = change.after.map(|after| {
-            let limit = self.options.cell_bytes_max;
-            self.put_image(&after, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
-        });
+        let after_bytes = change.after.map(|after| self.put_whole(&after));
         self.rows.ops.insert(change.op);
         let (row, op) = (change.row, change.op);
         self.rows.marks.push(RowMark { row, before_bytes, after_bytes, transaction, op });
@@ -116,10 +113,19 @@ impl Batch {
                     if schema.is_key(ordinal) { cell } else { Cell::Absent }
                 },
             ),
-            _ => {
-                self.put_image(before, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
-            }
+            _ => self.put_whole(before),
         }
+    }
+
+    /// Writes all cells of an image; returns how many bytes that took.
+    fn put_whole(&mut self, image: &Image<'_>) -> usize {
+        let limit = self.options.cell_bytes_max;
+        if !has_cell_over(image, limit) {
+            // Nearly every image of every table: cells go straight from the event to the batch.
+            let Self { schema, rows, .. } = self;
+            return put_cells(schema, &mut rows.images, image.cells());
+        }
+        self.put_image(image, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
     }
 
     /// Writes an image's cells as `choose` has them; returns how many bytes that took.
@@ -130,23 +136,15 @@ impl Batch {
         choose: impl Fn(&Schema, usize, Cell<'a>) -> Cell<'a>,
     ) -> usize {
         let Self { schema, rows, .. } = self;
-        let start = rows.images.len();
         let mut omitted = 0;
         let cells = image.cells().enumerate().map(|(ordinal, cell)| {
             let chosen = choose(schema, ordinal, cell);
             omitted += u32::from(matches!(chosen, Cell::Omitted { .. }));
             chosen
         });
-        match schema.format() {
-            Format::Protobuf => {
-                for cell in cells {
-                    protobuf::put_cell(&mut rows.images, cell);
-                }
-            }
-            Format::Json => json::put_object(&mut rows.images, schema.keys(), cells),
-        }
+        let bytes = put_cells(schema, &mut rows.images, cells);
         rows.omitted_cells += omitted;
-        rows.images.len() - start
+        bytes
     }
 
     /// About how many bytes the content of a message would have, uncompressed.
@@ -205,6 +203,33 @@ impl Batch {
         };
         Some(Draft::new(lane, sequence_first, content))
     }
+}
+
+/// Appends the body of an image; returns how many bytes that took.
+#[inline]
+fn put_cells<'a>(
+    schema: &Schema,
+    out: &mut Vec<u8>,
+    cells: impl Iterator<Item = Cell<'a>>,
+) -> usize {
+    let start = out.len();
+    match schema.format() {
+        Format::Protobuf => cells.for_each(|cell| protobuf::put_cell(out, cell)),
+        Format::Json => json::put_object(out, schema.keys(), cells),
+    }
+    out.len() - start
+}
+
+fn has_cell_over(image: &Image<'_>, limit: usize) -> bool {
+    image.slots().iter().any(|slot| match slot {
+        Slot::Span { start, end, .. } => end.saturating_sub(*start) as usize > limit,
+        Slot::Absent
+        | Slot::Null
+        | Slot::Int(_)
+        | Slot::UInt(_)
+        | Slot::Float(_)
+        | Slot::Double(_) => false,
+    })
 }
 
 /// `cell`, or what stands for it when it has more than `limit` bytes.

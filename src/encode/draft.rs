@@ -8,7 +8,7 @@ use super::message::Kind;
 use super::notice::{Canary, Notice};
 use super::rows::{OpSet, Rows};
 use super::schema::Schema;
-use crate::change::Table;
+use crate::change::{Op, Table};
 
 /// What a draft holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,19 @@ impl Draft {
     /// Rows inside.
     pub fn rows(&self) -> u32 {
         self.gathered().map_or(0, |rows| u32::try_from(rows.marks.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Rows inside by operation: inserts, updates, deletes.
+    pub fn rows_by_op(&self) -> [u32; 3] {
+        let mut counts = [0; 3];
+        for mark in self.gathered().into_iter().flat_map(|rows| &rows.marks) {
+            counts[match mark.op {
+                Op::Insert => 0,
+                Op::Update => 1,
+                Op::Delete => 2,
+            }] += 1;
+        }
+        counts
     }
 
     /// Operations inside.

@@ -628,7 +628,8 @@ pub struct Frame {
     /// How `payload` is compressed.
     #[prost(enumeration = "Codec", tag = "2")]
     pub codec: i32,
-    /// Length in bytes of the payload once decompressed. Absent without a payload.
+    /// Length in bytes of the payload once decompressed. At most 64 MiB, but for a single row that
+    /// travels by way of an object store. Absent without a payload.
     #[prost(uint64, tag = "3")]
     pub uncompressed_size: u64,
     /// CRC-32C (Castagnoli) of the payload once decompressed. Absent without a payload.

@@ -192,6 +192,11 @@ impl Packer {
         self.linger.current()
     }
 
+    /// Lanes that have carried a row.
+    pub fn lanes(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Bytes that open batches hold.
     pub fn open_bytes(&self) -> usize {
         self.open_bytes

@@ -20,6 +20,12 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
+    /// Largest message that every topic known takes, bytes.
+    pub(crate) fn common_bytes_max(&self) -> usize {
+        let known = self.known.values().map(|topic| topic.message_bytes_max);
+        known.min().unwrap_or(self.message_bytes_max)
+    }
+
     /// The topic of a draft.
     pub(crate) fn of(&mut self, draft: &Draft) -> Destination {
         let arn = match (draft.kind(), draft.table()) {

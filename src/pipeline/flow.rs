@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Error;
 use super::counts::Counts;
 use super::notices::{Delivered, Notices, Row};
 use super::progress::Progress;
-use crate::change::{Change, Position, Table, Transaction};
+use super::{Error, Progress as Reached};
+use crate::change::{Change, GtidSet, Position, Table, Transaction};
 use crate::checkpoint::{self, Class, Tracker};
-use crate::decode::{self, Rows, Statement, Step};
+use crate::decode::{self, Rows, Statement, Step, kind};
 use crate::encode::Draft;
 use crate::filter::{Filter, Redaction, Route, Space};
 use crate::pack::Packer;
@@ -25,6 +25,9 @@ pub struct FlowConfig {
     /// Transactions that committed earlier are passed over: the start was a point in time,
     /// microseconds since 1970 UTC.
     pub skip_until_us: Option<i64>,
+    /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
+    /// the file.
+    pub begins_by_position: bool,
 }
 
 /// Everything between the decoder and the sealing thread.
@@ -248,7 +251,7 @@ impl Flow {
             resolves: commit.resolves,
             open_xa: commit.open_xa,
         });
-        if self.delivered_until.as_ref() == Some(commit.end) {
+        if self.delivered_until.as_ref().is_some_and(|until| is_reached(until, commit.end)) {
             self.delivered_until = None;
         }
         if self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
@@ -259,7 +262,24 @@ impl Flow {
     /// An event came.
     #[inline]
     pub(super) fn event(&mut self, event: &[u8]) {
-        self.counts.event(event.get(EVENT_TYPE_AT).copied().unwrap_or_default());
+        let event_type = event.get(EVENT_TYPE_AT).copied().unwrap_or_default();
+        self.counts.event(event_type);
+        if event_type == kind::PREVIOUS_GTIDS && self.config.begins_by_position {
+            self.previous_gtids(event);
+        }
+    }
+
+    /// What the first file of a stream that was begun by file and offset says lies before it. Those
+    /// of later files hold what has gone by itself.
+    #[cold]
+    fn previous_gtids(&mut self, event: &[u8]) {
+        self.config.begins_by_position = false;
+        let body = event.get(HEADER_BYTES..).unwrap_or_default();
+        let bare = body.len().checked_sub(CHECKSUM_BYTES).and_then(|end| body.get(..end));
+        let sets = [bare, Some(body)].into_iter().flatten();
+        if let Some(set) = sets.into_iter().find_map(|body| GtidSet::decode(body).ok()) {
+            self.tracker.assume(&set);
+        }
     }
 
     /// Nothing more is at hand.
@@ -337,9 +357,15 @@ impl Flow {
         &mut self.packer
     }
 
-    /// Commit time of the newest transaction, microseconds since 1970 UTC; 0 before the first.
-    pub(super) fn newest_commit_us(&self) -> i64 {
-        self.newest_commit_us
+    /// How far everything has got.
+    pub(super) fn progress(&mut self) -> Reached {
+        Reached {
+            read: self.tracker.committed_place().position.clone(),
+            delivered: self.tracker.settled_place().position.clone(),
+            gtid_set: self.tracker.settled_gtids().to_string(),
+            newest_commit_us: self.newest_commit_us,
+            lanes: self.packer.lanes(),
+        }
     }
 
     pub(super) fn tell(&mut self, metrics: &Metrics) {
@@ -352,3 +378,13 @@ impl Flow {
 const UNIT_TRANSACTIONS_MAX: u64 = 256;
 /// Offset of the type code in an event's header (MySQL internals, "Binlog Event Header").
 const EVENT_TYPE_AT: usize = 4;
+/// Length of an event's header.
+const HEADER_BYTES: usize = 19;
+/// Length of an event's checksum, where it has one.
+const CHECKSUM_BYTES: usize = 4;
+
+/// Whether `position`, later in the same log, is at `until` or beyond.
+fn is_reached(until: &Position, position: &Position) -> bool {
+    let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
+    (number(&until.file), until.offset) <= (number(&position.file), position.offset)
+}

@@ -32,6 +32,7 @@ pub use run::{Ended, Pipeline};
 pub(crate) use saver::Saver;
 pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
 
+use crate::change::Position;
 use crate::pulse::{Phase, Seen};
 use crate::{checkpoint, decode, sink, source};
 
@@ -43,8 +44,25 @@ pub trait Witness: Send + Sync {
     fn published(&self, heartbeat: u64);
     /// Everything up to this heartbeat is delivered and saved.
     fn checkpointed(&self, heartbeat: u64);
+    /// How far the loop has got, told regularly.
+    fn progress(&self, progress: Progress);
     /// The topic took a canary.
     fn canary_accepted(&self, number: u64, phase: Phase, at: Instant);
+}
+
+/// How far the loop has got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// End of the last transaction that went by.
+    pub read: Position,
+    /// Everything before it is delivered.
+    pub delivered: Position,
+    /// GTIDs that are delivered, as text; empty without GTIDs.
+    pub gtid_set: String,
+    /// Commit time of the newest transaction that went by, microseconds since 1970 UTC; 0: none.
+    pub newest_commit_us: i64,
+    /// Lanes that have carried a row.
+    pub lanes: usize,
 }
 
 /// Why the loop ended.

@@ -20,7 +20,8 @@ use crate::sink::intake::Gauge;
 use crate::sink::quarantine::Quarantine;
 use crate::sink::{Refusal, Settlement};
 use crate::source::Replica;
-use crate::telemetry::Metrics;
+use crate::telemetry::metrics::OPS;
+use crate::telemetry::{Beat, Metrics};
 
 /// Why the loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +47,30 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) witness: Arc<dyn Witness>,
     pub(crate) gauge: Gauge,
+    /// Ticks while the loop turns.
+    pub(crate) beat: Beat,
     /// Where refused messages go; `None`: halt.
     pub(crate) quarantine: Option<Quarantine>,
+}
+
+/// What a message stands for.
+struct OnItsWay {
+    canary: Option<(u64, Phase)>,
+    /// Rows by operation: of the whole draft, with its last message.
+    rows: [u32; 3],
 }
 
 /// The loop. Survives the end of a stream: the next one goes on where it ended.
 pub struct Pipeline {
     parts: Parts,
-    /// Canaries on their way, by the number of their message.
-    canaries: HashMap<u64, (u64, Phase)>,
+    /// What is to be counted when a message settles, by its number.
+    on_their_way: HashMap<u64, OnItsWay>,
     published_heartbeat: Option<u64>,
 }
 
 impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, canaries: HashMap::new(), published_heartbeat: None }
+        Self { parts, on_their_way: HashMap::new(), published_heartbeat: None }
     }
 
     /// How far everything has got.
@@ -217,6 +227,7 @@ impl Pipeline {
 
     async fn due(&mut self) -> Result<(), Error> {
         let now = Instant::now();
+        self.parts.beat.tick();
         self.parts.flow.flush_due(now);
         self.ship().await?;
         let gauge = &self.parts.gauge;
@@ -224,6 +235,7 @@ impl Pipeline {
         self.parts.flow.packer_mut().observe_backlog(queued, capacity);
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
         self.tell();
+        self.parts.witness.progress(self.parts.flow.progress());
         Ok(())
     }
 
@@ -235,10 +247,7 @@ impl Pipeline {
         match settlement {
             None => return Err(Error::SinkEnded),
             Some(Settlement::Settled { id, unit, at, .. }) => {
-                if let Some((number, phase)) = self.canaries.remove(&id) {
-                    self.parts.witness.canary_accepted(number, phase, at);
-                }
-                self.parts.metrics.messages_published_total.inc();
+                self.count_settled(id, at);
                 self.parts.flow.tracker_mut().settled(unit)?;
             }
             Some(Settlement::Failed { message, error }) => self.refused(*message, error)?,
@@ -246,6 +255,22 @@ impl Pipeline {
         self.published();
         self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
         Ok(())
+    }
+
+    fn count_settled(&mut self, id: u64, at: Instant) {
+        let metrics = &self.parts.metrics;
+        metrics.messages_published_total.inc();
+        let Some(message) = self.on_their_way.remove(&id) else { return };
+        if let Some((number, phase)) = message.canary {
+            self.parts.witness.canary_accepted(number, phase, at);
+            return;
+        }
+        for (op, rows) in OPS.iter().zip(message.rows) {
+            if rows > 0 {
+                metrics.changes_published_total.of(op).inc_by(rows.into());
+                metrics.user_row_last.note(at);
+            }
+        }
     }
 
     /// Puts a message aside for good, or halts.
@@ -267,7 +292,7 @@ impl Pipeline {
             error = %refusal,
             "a message was put into quarantine"
         );
-        self.canaries.remove(&message.id);
+        self.on_their_way.remove(&message.id);
         self.parts.flow.tracker_mut().settled(message.unit)?;
         Ok(())
     }
@@ -286,10 +311,10 @@ impl Pipeline {
         for unit in note.extra_units {
             self.parts.flow.tracker_mut().opened(unit)?;
         }
-        if note.kind == Kind::Canary
-            && let Some(canary) = self.parts.flow.pop_canary()
-        {
-            self.canaries.insert(note.first_id, canary);
+        let is_canary = note.kind == Kind::Canary;
+        let canary = if is_canary { self.parts.flow.pop_canary() } else { None };
+        if let Some(id) = note.last_id {
+            self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
         }
         if note.omitted_cells > 0 {
             let omitted = u64::from(note.omitted_cells);

@@ -1,7 +1,7 @@
 //! Drafts become messages on a thread of their own: checksum, compression and base64 cost more than
 //! decoding does.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
@@ -20,8 +20,10 @@ pub(crate) struct Note {
     pub(crate) lane: LaneId,
     /// What it is about.
     pub(crate) kind: Kind,
-    /// Number of its first message.
-    pub(crate) first_id: u64,
+    /// Rows by operation: inserts, updates, deletes.
+    pub(crate) rows: [u32; 3],
+    /// Number of its last message that is sent.
+    pub(crate) last_id: Option<u64>,
     /// Units of the messages beyond the first that the draft was split into.
     pub(crate) extra_units: Vec<u64>,
     /// Content before compression, all messages together, bytes.
@@ -39,7 +41,8 @@ pub(crate) struct Note {
 pub(crate) struct Config {
     pub(crate) seal: SealOptions,
     pub(crate) oversize: Oversize,
-    pub(crate) origin: Arc<Origin>,
+    /// Where the stream comes from; another after a failover.
+    pub(crate) origin: Arc<RwLock<Origin>>,
 }
 
 /// Starts the thread. It ends when the sender of drafts is gone, or the sink takes no more.
@@ -69,11 +72,13 @@ impl Sealing {
     fn run(mut self, mut drafts: Receiver<Draft>, runtime: &Handle) {
         let mut sealed = Vec::new();
         while let Some(draft) = drafts.blocking_recv() {
-            let (lane, kind) = (draft.lane().id, draft.kind());
+            let (lane, kind, rows) = (draft.lane().id, draft.kind(), draft.rows_by_op());
             let destination = self.destinations.of(&draft);
-            let Config { origin, oversize, .. } = &self.config;
-            self.sealer.seal_within(draft, origin, &destination, *oversize, &mut sealed);
-            let messages = self.note(lane, kind, &mut sealed);
+            let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
+            let oversize = self.config.oversize;
+            self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
+            drop(origin);
+            let messages = self.note(lane, kind, rows, &mut sealed);
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
                 if runtime.block_on(self.feed.send(message)).is_err() {
@@ -84,11 +89,18 @@ impl Sealing {
     }
 
     /// Tells of the messages that are about to be sent, and numbers them.
-    fn note(&mut self, lane: LaneId, kind: Kind, sealed: &mut Vec<Sealed>) -> Vec<Message> {
+    fn note(
+        &mut self,
+        lane: LaneId,
+        kind: Kind,
+        rows: [u32; 3],
+        sealed: &mut Vec<Sealed>,
+    ) -> Vec<Message> {
         let mut note = Note {
             lane,
             kind,
-            first_id: self.next_id,
+            rows,
+            last_id: None,
             extra_units: Vec::new(),
             content_bytes: 0,
             body_bytes: 0,
@@ -110,6 +122,7 @@ impl Sealing {
             message.id = self.next_id;
             self.next_id += 1;
             if fits {
+                note.last_id = Some(message.id);
                 messages.push(message);
             } else {
                 note.too_large = Some(Box::new(message));

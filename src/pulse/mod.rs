@@ -3,12 +3,12 @@
 //!
 //! Two kinds of code, kept apart. Tasks do I/O and report [`Event`]s: the [`heartbeat`] writer, the
 //! [`canary`] walker, the [`echo`] readers. Observers are pure and are told what happened and when:
-//! all of them are in [`Book`]. A verdict stands on the observers alone.
+//! all of them are in [`book`]. A verdict stands on the observers alone.
 //!
 //! This part does not know the pipeline. It gets from it the rows that [`recognise`] finds, and
 //! that messages settled.
 
-mod book;
+pub mod book;
 pub mod canary;
 pub mod config;
 pub mod echo;

@@ -14,7 +14,7 @@ use super::writer::{Refusal, Writer};
 
 /// The session's own deadline on a write. It only bounds how long a session that is silent for ever
 /// is kept; the one that counts is the caller's.
-const FATE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const FATE_MAX: Duration = Duration::from_hours(24);
 
 type Outcome = (Writer, Result<u64, mysql::Error>);
 

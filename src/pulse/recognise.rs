@@ -154,10 +154,8 @@ fn mismatches(table: &Table, change: &Change<'_>, number: u64, phase: Phase) -> 
 }
 
 fn phase_text<'a>(image: &Image<'a>) -> Option<&'a str> {
-    match image.cell(3) {
-        Cell::Text(text) => std::str::from_utf8(text).ok(),
-        _ => None,
-    }
+    let Cell::Text(text) = image.cell(3) else { return None };
+    std::str::from_utf8(text).ok()
 }
 
 /// A row's newest cells: of the after image, where that is minimal of the before image.
@@ -170,34 +168,32 @@ impl<'a> Row<'a> {
     fn cell(&self, ordinal: usize) -> Cell<'a> {
         let cell =
             |image: Option<Image<'a>>| image.map_or(Cell::Absent, |image| image.cell(ordinal));
-        match cell(self.after) {
-            Cell::Absent => cell(self.before),
-            present => present,
-        }
+        let newest = cell(self.after);
+        if newest == Cell::Absent { cell(self.before) } else { newest }
     }
 
     fn text(&self, ordinal: usize) -> Option<String> {
-        match self.cell(ordinal) {
-            Cell::Text(text) => String::from_utf8(text.to_vec()).ok(),
-            _ => None,
-        }
+        let Cell::Text(text) = self.cell(ordinal) else { return None };
+        String::from_utf8(text.to_vec()).ok()
     }
 
     fn unsigned(&self, ordinal: usize) -> Option<u64> {
-        match self.cell(ordinal) {
-            Cell::UInt(value) => Some(value),
-            // Without metadata the sign is not known (MySQL 5.7 and older).
-            Cell::Int(value) => u64::try_from(value).ok(),
-            _ => None,
+        let cell = self.cell(ordinal);
+        if let Cell::UInt(value) = cell {
+            return Some(value);
         }
+        // Without metadata the sign is not known (MySQL 5.7 and older).
+        let Cell::Int(value) = cell else { return None };
+        u64::try_from(value).ok()
     }
 
     fn signed(&self, ordinal: usize) -> Option<i64> {
-        match self.cell(ordinal) {
-            Cell::Int(value) => Some(value),
-            Cell::UInt(value) => i64::try_from(value).ok(),
-            _ => None,
+        let cell = self.cell(ordinal);
+        if let Cell::Int(value) = cell {
+            return Some(value);
         }
+        let Cell::UInt(value) = cell else { return None };
+        i64::try_from(value).ok()
     }
 }
 

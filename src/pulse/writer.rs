@@ -11,7 +11,8 @@ use super::schema::{Dialect, SchemaName};
 /// What the heartbeat writer and the canary walker have in common.
 #[derive(Debug, Clone)]
 pub struct WriterConfig {
-    /// Where and how to log in: the primary, not a replica.
+    /// Where and how to log in: the primary, not a replica. Its deadlines are not used;
+    /// `probe_timeout` is.
     pub connect: ConnectOptions,
     /// The schema.
     pub schema: SchemaName,
@@ -26,6 +27,17 @@ pub struct WriterConfig {
     pub write_deadline: Duration,
     /// For one question to the server (B).
     pub probe_timeout: Duration,
+}
+
+impl WriterConfig {
+    /// Login with the deadlines of a question: a task's turn must end soon whatever the server does.
+    pub(super) fn probing(&self) -> ConnectOptions {
+        ConnectOptions {
+            connect_timeout: self.probe_timeout,
+            query_timeout: self.probe_timeout,
+            ..self.connect.clone()
+        }
+    }
 }
 
 /// What a server says of itself.
@@ -71,7 +83,7 @@ impl Writer {
     /// Logs in, refuses accounts whose writes would prove nothing, and bounds the waits for locks
     /// on the server's side: these end a statement for good, which a deadline of ours does not.
     pub async fn connect(config: &WriterConfig) -> Result<Self, Refusal> {
-        let mut session = Session::connect(&config.connect).await?;
+        let mut session = Session::connect(&config.probing()).await?;
         let row = session.query_first("SELECT @@version").await?;
         let dialect = Dialect::of_version(&row.and_then(|row| row.text(0)).unwrap_or_default());
         let mut writer = Self { session, dialect };
@@ -92,14 +104,14 @@ impl Writer {
 
     /// Refuses an account that may write on a read-only server.
     async fn check_account(&mut self) -> Result<(), Refusal> {
-        let mut lines = grant_lines(self.session.query("SHOW GRANTS").await?);
+        let mut lines = grant_lines(&self.session.query("SHOW GRANTS").await?);
         if self.has_roles() {
             let row = self.session.query_first("SELECT CURRENT_ROLE()").await?;
             let roles = row.and_then(|row| row.text(0)).filter(|roles| roles != "NONE");
             if let (Some(roles), false) = (roles, self.dialect.is_mariadb) {
                 // The server quoted the names itself. MariaDB lists roles' grants without asking.
                 let sql = format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}");
-                lines.extend(grant_lines(self.session.query(&sql).await?));
+                lines.extend(grant_lines(&self.session.query(&sql).await?));
             }
         }
         let exempt = exempt_privileges(lines.iter().map(String::as_str));
@@ -131,7 +143,7 @@ impl Writer {
         let rows = self.session.query(sql).await?;
         let half = asked.elapsed() / 2;
         let row = rows.first();
-        let flag = |column| row.and_then(|row| row.text(column)).is_some_and(is_on);
+        let flag = |column| row.and_then(|row| row.text(column)).is_some_and(|text| is_on(&text));
         let text = row.and_then(|row| row.text(3)).unwrap_or_default();
         let whole = text.split('.').next().unwrap_or_default();
         let server_us: i64 = whole.parse().map_err(|_| crate::mysql::Error::Unexpected {
@@ -173,11 +185,11 @@ impl Facts {
 }
 
 /// MariaDB 11.8 answers with words where others answer with 0 and 1.
-fn is_on(text: String) -> bool {
-    !matches!(text.as_str(), "0" | "OFF" | "")
+fn is_on(text: &str) -> bool {
+    !matches!(text, "0" | "OFF" | "")
 }
 
-fn grant_lines(rows: Vec<crate::mysql::Row>) -> Vec<String> {
+fn grant_lines(rows: &[crate::mysql::Row]) -> Vec<String> {
     rows.iter().filter_map(|row| row.text(0)).collect()
 }
 

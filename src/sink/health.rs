@@ -107,6 +107,7 @@ pub struct Health {
     oldest_us: AtomicU64,
     last_ack_us: AtomicU64,
     impediment: AtomicUsize,
+    blocked_topics: AtomicUsize,
     in_flight_requests: AtomicUsize,
     in_flight_bytes: AtomicUsize,
     held_messages: AtomicUsize,
@@ -129,8 +130,11 @@ pub struct Snapshot {
     pub oldest_unsettled: Option<Duration>,
     /// Age of the last acknowledgement; `None`: never.
     pub since_ack: Option<Duration>,
-    /// What hinders publishing since the last acknowledgement; `None`: nothing known.
+    /// What hinders publishing since the last acknowledgement; `None`: nothing known. While a topic
+    /// is blocked, the acknowledgements of others do not clear it.
     pub impediment: Option<Class>,
+    /// Topics that wait for somebody to mend something.
+    pub blocked_topics: usize,
     /// Requests on their way.
     pub in_flight_requests: usize,
     /// Bytes in them, as SNS counts them.
@@ -145,7 +149,7 @@ pub struct Snapshot {
     pub attempts_ok: u64,
     /// Attempts that failed, by class, in the order of [`Class::ALL`].
     pub attempts_failed: [u64; Class::ALL.len()],
-    /// Failures in a row since the last acknowledgement, by class.
+    /// Failures in a row since the last acknowledgement that cleared `impediment`, by class.
     pub consecutive: [u64; Class::ALL.len()],
     /// Messages per second that the adaptive rate allows; `None`: it does not limit.
     pub rate_limit: Option<u64>,
@@ -158,6 +162,7 @@ impl Default for Health {
             oldest_us: AtomicU64::new(NEVER),
             last_ack_us: AtomicU64::new(NEVER),
             impediment: AtomicUsize::new(usize::MAX),
+            blocked_topics: AtomicUsize::default(),
             in_flight_requests: AtomicUsize::default(),
             in_flight_bytes: AtomicUsize::default(),
             held_messages: AtomicUsize::default(),
@@ -186,6 +191,7 @@ impl Health {
             oldest_unsettled: self.age(&self.oldest_us, now),
             since_ack: self.age(&self.last_ack_us, now),
             impediment: Class::ALL.get(self.impediment.load(Ordering::Relaxed)).copied(),
+            blocked_topics: self.blocked_topics.load(Ordering::Relaxed),
             in_flight_requests: self.in_flight_requests.load(Ordering::Relaxed),
             in_flight_bytes: self.in_flight_bytes.load(Ordering::Relaxed),
             held_messages: self.held_messages.load(Ordering::Relaxed),
@@ -222,10 +228,18 @@ impl Health {
         self.settled_bytes.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
         self.attempts_ok.fetch_add(1, Ordering::Relaxed);
         self.last_ack_us.store(self.since_base(now), Ordering::Relaxed);
+        if self.blocked_topics.load(Ordering::Relaxed) > 0 {
+            return;
+        }
         self.impediment.store(usize::MAX, Ordering::Relaxed);
         for streak in &self.consecutive {
             streak.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// How many topics wait for somebody to mend something.
+    pub(super) fn blocks(&self, topics: usize) {
+        self.blocked_topics.store(topics, Ordering::Relaxed);
     }
 
     /// `messages` attempts failed.
@@ -289,6 +303,19 @@ mod tests {
         assert_eq!(after.oldest_unsettled, None);
         assert_eq!(after.consecutive, [0; Class::ALL.len()]);
         assert_eq!(after.settled_messages, 1);
+    }
+
+    #[test]
+    fn one_topics_success_does_not_hide_that_another_is_blocked() {
+        let health = Health::default();
+        let now = Instant::now();
+        health.failed(Class::NotFound, 1);
+        health.blocks(1);
+        health.acknowledged(now, now, 10);
+        assert_eq!(health.snapshot(now).impediment, Some(Class::NotFound));
+        health.blocks(0);
+        health.acknowledged(now, now, 10);
+        assert_eq!(health.snapshot(now).impediment, None);
     }
 
     #[test]

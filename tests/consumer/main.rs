@@ -71,8 +71,11 @@ fn lane() -> Lane {
     Lane { id: LaneId(0), key: Lane::key_of("shop", "all", 0).into(), number: 0, count: 1 }
 }
 
+/// A cell: a slot, or bytes that become a span.
+type Given = Result<Slot, (BytesKind, Vec<u8>)>;
+
 /// A cell as it is given to the encoder, and as the consumer shows it (nothing when absent).
-fn every_value() -> Vec<(Result<Slot, (BytesKind, Vec<u8>)>, Option<Value>)> {
+fn every_value() -> Vec<(Given, Option<Value>)> {
     let vector: Vec<u8> =
         [0.5_f32, -2.0].iter().flat_map(|element| element.to_le_bytes()).collect();
     let diff = br#"[{"op":"replace","path":"$.a","value":1}]"#.to_vec();

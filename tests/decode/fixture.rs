@@ -21,7 +21,7 @@ pub(crate) fn all() -> Vec<Fixture> {
     let quirks = folders(&root);
     let found: Vec<_> =
         quirks.iter().flat_map(|quirk| folders(quirk)).map(|path| load(&path)).collect();
-    assert!(found.len() >= 28, "found {} fixtures", found.len());
+    assert!(found.len() >= 31, "found {} fixtures", found.len());
     found
 }
 

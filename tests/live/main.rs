@@ -7,10 +7,12 @@
 mod support;
 
 mod bed;
+mod decode;
 mod delivery;
 mod demo;
 mod faults;
 mod processes;
+mod pulse;
 mod rebuild;
 mod receiving;
 mod resume;
@@ -27,6 +29,8 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         source::tests(),
         types::tests(),
+        decode::tests(),
+        pulse::tests(),
         receiving::tests(),
         delivery::tests(),
         resume::tests(),

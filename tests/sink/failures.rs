@@ -148,6 +148,7 @@ async fn while_somebody_has_to_mend_something_it_is_tried_with_one_call_now_and_
     rig.until("it goes on trying", |now| now.consecutive[Class::Denied as usize] >= 10).await;
     let now = rig.health.snapshot(std::time::Instant::now());
     assert_eq!(now.impediment, Some(Class::Denied));
+    assert_eq!(now.blocked_topics, 1);
     assert!(now.in_flight_requests <= 1, "{now:?}");
     assert!(now.oldest_unsettled.is_some());
     rig.endpoint.heal();

@@ -25,7 +25,7 @@ struct Lane {
 pub(super) struct Lanes {
     /// Lanes of the checkpoint that were not named yet in this process.
     restored: BTreeMap<Arc<str>, u64>,
-    lanes: Vec<Option<Lane>>,
+    known: Vec<Option<Lane>>,
     /// Lanes that moved in the open unit, each once.
     touched: Vec<u32>,
     unsaved: Vec<u32>,
@@ -36,7 +36,7 @@ impl Lanes {
     pub(super) fn new(restored: &BTreeMap<Arc<str>, u64>) -> Self {
         Self {
             restored: restored.clone(),
-            lanes: Vec::new(),
+            known: Vec::new(),
             touched: Vec::new(),
             unsaved: Vec::new(),
             moved: Vec::new(),
@@ -45,14 +45,14 @@ impl Lanes {
 
     pub(super) fn name(&mut self, lane: u32, key: &Arc<str>) -> u64 {
         let index = lane as usize;
-        if self.lanes.len() <= index {
-            self.lanes.resize_with(index + 1, || None);
+        if self.known.len() <= index {
+            self.known.resize_with(index + 1, || None);
         }
-        if let Some(known) = &self.lanes[index] {
-            return known.next;
+        if let Some(found) = &self.known[index] {
+            return found.next;
         }
         let next = self.restored.remove(key).unwrap_or(FIRST);
-        self.lanes[index] = Some(Lane {
+        self.known[index] = Some(Lane {
             key: Arc::clone(key),
             next,
             touched_in: None,
@@ -65,7 +65,7 @@ impl Lanes {
 
     /// Number of the first of `rows` rows; `None` for a lane that was not named.
     pub(super) fn advance(&mut self, lane: u32, rows: u64, unit: u64) -> Option<u64> {
-        let found = self.lanes.get_mut(lane as usize)?.as_mut()?;
+        let found = self.known.get_mut(lane as usize)?.as_mut()?;
         if found.touched_in != Some(unit) {
             found.touched_in = Some(unit);
             self.touched.push(lane);
@@ -77,7 +77,7 @@ impl Lanes {
 
     /// Sets the number of the lane's next row, as of this unit.
     pub(super) fn reach(&mut self, lane: u32, next: u64, unit: u64) {
-        let Some(Some(found)) = self.lanes.get_mut(lane as usize) else { return };
+        let Some(Some(found)) = self.known.get_mut(lane as usize) else { return };
         found.next = next;
         if found.touched_in != Some(unit) {
             found.touched_in = Some(unit);
@@ -86,7 +86,7 @@ impl Lanes {
     }
 
     pub(super) fn take_touched(&mut self) -> Vec<(u32, u64)> {
-        let next = |lane: u32| self.lanes.get(lane as usize)?.as_ref().map(|found| found.next);
+        let next = |lane: u32| self.known.get(lane as usize)?.as_ref().map(|found| found.next);
         let taken = self.touched.iter().filter_map(|lane| Some((*lane, next(*lane)?))).collect();
         self.touched.clear();
         taken
@@ -94,7 +94,7 @@ impl Lanes {
 
     pub(super) fn settle(&mut self, lanes: &[(u32, u64)]) {
         for (lane, next) in lanes {
-            let Some(Some(found)) = self.lanes.get_mut(*lane as usize) else { continue };
+            let Some(Some(found)) = self.known.get_mut(*lane as usize) else { continue };
             found.delivered = *next;
             if !std::mem::replace(&mut found.is_unsaved, true) {
                 self.unsaved.push(*lane);
@@ -108,7 +108,7 @@ impl Lanes {
     pub(super) fn take_unsaved(&mut self) -> BTreeMap<Arc<str>, u64> {
         let mut taken = BTreeMap::new();
         for lane in self.unsaved.drain(..) {
-            if let Some(Some(found)) = self.lanes.get_mut(lane as usize) {
+            if let Some(Some(found)) = self.known.get_mut(lane as usize) {
                 found.is_unsaved = false;
                 taken.insert(Arc::clone(&found.key), found.delivered);
             }
@@ -120,7 +120,7 @@ impl Lanes {
         let truncated = self.moved.len() > limit;
         let mut lanes = Vec::new();
         for lane in self.moved.drain(..limit.min(self.moved.len())) {
-            if let Some(Some(found)) = self.lanes.get_mut(lane as usize) {
+            if let Some(Some(found)) = self.known.get_mut(lane as usize) {
                 found.is_moved = false;
                 lanes.push((Arc::clone(&found.key), found.delivered));
             }

@@ -180,6 +180,16 @@ impl Tracker {
         Ok(self.advance())
     }
 
+    /// These transactions lie before the place where the stream was begun by file and offset: they
+    /// count as delivered, or a redial by GTID would ask for all of them.
+    pub fn assume(&mut self, gtids: &GtidSet) {
+        for (source, tag, range) in gtids.iter() {
+            self.settled_gtids.insert_range(source, tag, range.clone());
+            self.pending.gtids.insert_range(source, tag, range.clone());
+        }
+        self.pending_is_worth_saving = true;
+    }
+
     /// A transaction ended.
     pub fn commit(&mut self, commit: &Commit<'_>) {
         self.hold(commit.open_xa);
@@ -278,6 +288,11 @@ impl Tracker {
     /// Everything up to here is delivered, saved or not.
     pub fn settled_place(&self) -> &Place {
         &self.pending.settled
+    }
+
+    /// The server that places speak of.
+    pub fn server(&self) -> &str {
+        &self.server_uuid
     }
 
     /// Newest heartbeat before which everything is delivered.

@@ -15,9 +15,8 @@
 //! | partial JSON update without its former value | `{"$diff": [..]}` |
 //! | left out for its size | `{"$omitted": {"size_bytes": .., "sha256": hex}}` |
 //!
-//! A JSON column could hold an object with one of these `$` keys itself; only there, the schema's
-//! `type` tells the two apart: `$malformed` never stands for a JSON column, and documents of
-//! an object with just one key `$diff` or `$omitted` are best avoided.
+//! A JSON column may itself hold an object whose only key is `$diff` or `$omitted`: who stores such
+//! documents should read the Protobuf format, where the two cannot be mistaken for one another.
 
 mod cell;
 mod cells;

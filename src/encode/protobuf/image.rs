@@ -1,7 +1,7 @@
 //! A row image, from borrowed cells to bytes: the body of the contract's `Image`.
 
 use super::wire::{
-    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, put_varint, tag, varint_bytes, zigzag,
+    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint_bytes, zigzag,
 };
 use crate::change::Cell;
 
@@ -56,16 +56,28 @@ pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
 }
 
 #[inline]
-fn put_integer(out: &mut Vec<u8>, field: u32, value: u64) {
-    // Every field number is below 16: tags take one byte, and the whole value at most 11.
-    let length = 1 + varint_bytes(value);
-    out.extend_from_slice(&[VALUE_TAG, low_byte(length as u64), low_byte(tag(field, VARINT))]);
-    put_varint(out, value);
+fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
+    // Put together apart and appended at once: this runs for every number of every row. Field numbers
+    // are below 16, so tags take one byte, and the value at most 11.
+    let mut bytes = [0; 13];
+    let mut length = 3;
+    bytes[0] = VALUE_TAG;
+    bytes[2] = low_byte(tag(field, VARINT));
+    while value >= 0x80 && length < 12 {
+        bytes[length] = low_byte(value) | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    bytes[length] = low_byte(value);
+    length += 1;
+    bytes[1] = low_byte(length as u64 - 2);
+    out.extend_from_slice(&bytes[..length]);
 }
 
 #[inline]
 fn put_span(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     let length = bytes.len();
+    out.reserve(length + 16);
     if length < 0x7e {
         let inner = low_byte(length as u64);
         out.extend_from_slice(&[VALUE_TAG, inner + 2, low_byte(tag(field, LENGTH)), inner]);

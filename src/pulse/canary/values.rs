@@ -112,10 +112,8 @@ const SET: [&str; 4] = ["commit", "receive", "publish", "deliver"];
 
 /// The value columns of a table of this shape, in their order.
 pub fn columns(shape: Shape) -> impl Iterator<Item = &'static ValueColumn> {
-    COLUMNS.iter().filter(move |column| match column.make {
-        Make::Json => shape.json,
-        Make::Vector => shape.vector,
-        _ => true,
+    COLUMNS.iter().filter(move |column| {
+        (shape.json || column.make != Make::Json) && (shape.vector || column.make != Make::Vector)
     })
 }
 
@@ -184,8 +182,10 @@ impl Value {
             (Self::Float(value), Cell::Float(seen)) => value.to_bits() == seen.to_bits(),
             (Self::Double(value), Cell::Double(seen)) => value.to_bits() == seen.to_bits(),
             (Self::Literal(text) | Self::Text(text) | Self::Labels(text, _), Cell::Text(seen))
-            // MariaDB's JSON is a text.
-            | (Self::Json(text), Cell::Json(seen) | Cell::Text(seen)) => text.as_bytes() == seen,
+            // MariaDB's JSON is a text, and its binlog calls that a BLOB (10.11).
+            | (Self::Json(text), Cell::Json(seen) | Cell::Text(seen) | Cell::Bytes(seen)) => {
+                text.as_bytes() == seen
+            }
             (Self::Labels(_, number), Cell::UInt(seen)) => *number == seen,
             (Self::Bytes(bytes), Cell::Bytes(seen)) => bytes == seen,
             (Self::Point(x, y), Cell::Bytes(seen)) => point(*x, *y) == seen,
@@ -229,7 +229,7 @@ impl Make {
                 let digits = format!("{}.{}", "9".repeat(35), "9".repeat(30));
                 Value::Literal(if high { digits } else { format!("-{digits}") })
             }
-            Self::Float => Value::Float(if high { 1_048_575.875 } else { -1_048_575.875 }),
+            Self::Float => Value::Float(if high { 8_191.875 } else { -8_191.875 }),
             Self::Double => Value::Double(if high { 1.0e12 + 0.125 } else { -1.0e12 - 0.125 }),
             Self::Bit => Value::UInt(if high { u64::MAX } else { 0 }),
             Self::Year => Value::Int(if high { 2155 } else { 1901 }),
@@ -258,7 +258,7 @@ impl Make {
                 "{}",
                 r#"[null, true, -9223372036854775808, 18446744073709551615, "☃\"\\"]"#,
             )),
-            Self::Vector if high => Value::Vector(vec![1_048_575.875; 3]),
+            Self::Vector if high => Value::Vector(vec![8_191.875; 3]),
             Self::Vector => Value::Vector(vec![0.0; 3]),
         }
     }

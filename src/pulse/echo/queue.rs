@@ -1,10 +1,13 @@
 //! A queue of echoed messages.
 
 use std::future::Future;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
+
+use crate::aws;
 
 /// Messages in one answer: SQS's limit.
 const MESSAGES_MAX: i32 = 10;
@@ -58,14 +61,33 @@ pub struct Sqs {
 }
 
 impl Sqs {
+    /// Reads the queue at `url` with the service's common AWS configuration; `endpoint_url` stands
+    /// for the service's own endpoint. Its region is in the URL where it is a real queue's.
+    pub fn connect(shared: &aws::Shared, endpoint_url: Option<&str>, url: &str) -> Self {
+        let wait = Duration::from_secs(WAIT_SECONDS.unsigned_abs().into());
+        let deadlines = aws::Deadlines {
+            connect: aws::Deadlines::default().connect,
+            read: wait + aws::Deadlines::default().read,
+            operation: wait + aws::Deadlines::default().operation,
+        };
+        let sdk = shared.service(endpoint_url, region_of(url), deadlines);
+        Self::new(Client::new(&sdk), url)
+    }
+
     /// Reads the queue at `url`.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
         Self { client, url: url.into() }
     }
 
-    fn error(&self, action: &'static str, message: impl ToString) -> QueueError {
+    fn error(&self, action: &'static str, message: &dyn std::fmt::Display) -> QueueError {
         QueueError { queue: self.url.clone(), action, message: message.to_string() }
     }
+}
+
+/// The region in a queue's URL, `https://sqs.eu-west-1.amazonaws.com/...`; `None` elsewhere.
+fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://sqs.")?;
+    host.split_once(".amazonaws.").map(|(region, _)| region)
 }
 
 impl Queue for Sqs {
@@ -79,7 +101,7 @@ impl Queue for Sqs {
             .send();
         // The SDK's futures are large.
         let answer = Box::pin(answer).await;
-        let answer = answer.map_err(|error| self.error("receive", DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("receive", &DisplayErrorContext(error)))?;
         let received = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
             Some(Received {
                 body: message.body.unwrap_or_default(),
@@ -98,18 +120,18 @@ impl Queue for Sqs {
                 .id(index.to_string())
                 .receipt_handle(receipt)
                 .build()
-                .map_err(|error| self.error("delete", error))
+                .map_err(|error| self.error("delete", &error))
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let answer =
             self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = Box::pin(answer.send()).await;
-        let answer = answer.map_err(|error| self.error("delete", DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("delete", &DisplayErrorContext(error)))?;
         match answer.failed.first() {
             None => Ok(()),
             // It comes again and counts as a duplicate.
             Some(failed) => {
-                Err(self.error("delete", failed.message.as_deref().unwrap_or(&failed.code)))
+                Err(self.error("delete", &failed.message.as_deref().unwrap_or(&failed.code)))
             }
         }
     }

@@ -28,12 +28,7 @@ const ID: usize = 0;
 const STATE: usize = 6;
 
 pub(super) async fn fate(config: &WriterConfig, session_id: Option<u32>, number: u64) -> Fate {
-    let connect = ConnectOptions {
-        connect_timeout: config.probe_timeout,
-        query_timeout: config.probe_timeout,
-        ..config.connect.clone()
-    };
-    match ask(&connect, config, session_id, number).await {
+    match ask(&config.probing(), config, session_id, number).await {
         Ok(fate) => fate,
         Err(_) => Fate::Unknown,
     }

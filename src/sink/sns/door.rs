@@ -90,7 +90,7 @@ impl Door {
 }
 
 /// The entry of one call. The body is copied: the SDK wants to own it, and a retry needs it again.
-/// The copy is about 3 % of a full call's cost (form encoding and signing read it several times).
+/// Encoding it as a form and hashing it for the signature cost many times the copy.
 fn entry(index: usize, fifo: bool, message: &Message) -> Result<PublishBatchRequestEntry, Failure> {
     let mut attributes = HashMap::with_capacity(message.attributes.len());
     for attribute in &message.attributes {

@@ -37,6 +37,8 @@ pub(super) struct Ledger {
     /// Topics with something queued, in turn, so that none starves another. The many that a
     /// template may give cost nothing while they are silent.
     active: VecDeque<usize>,
+    /// Topics that wait for somebody to mend something.
+    blocked: usize,
     outbox: VecDeque<Settlement>,
     window: Window,
     held_bytes: usize,
@@ -59,6 +61,7 @@ impl Ledger {
             topics: Vec::new(),
             by_arn: HashMap::new(),
             active: VecDeque::new(),
+            blocked: 0,
             outbox: VecDeque::new(),
             window: Window::default(),
             held_bytes: 0,
@@ -124,7 +127,7 @@ impl Ledger {
             Ok(facts) => {
                 topic.is_stale = false;
                 topic.facts = Some(facts);
-                topic.open();
+                self.open(at);
             }
             Err(failure) => {
                 let Failure { class, code, text } = failure;
@@ -219,20 +222,17 @@ impl Ledger {
     /// A call was answered entry by entry.
     fn settle_each(&mut self, at: At, batch: Vec<Pending>, fates: Vec<Fate>) {
         self.health.answered(at.now.saturating_duration_since(at.started));
-        let mut accepted = 0;
+        let accepted = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
+        self.rate.accepted(at.now, accepted);
+        if accepted > 0 {
+            self.open(at);
+        }
         for (pending, fate) in batch.into_iter().zip(fates) {
             match fate {
-                Fate::Accepted => {
-                    accepted += 1;
-                    self.settle(at, pending);
-                }
+                Fate::Accepted => self.settle(at, pending),
                 Fate::Failed(failure) => self.fail_entry(at, pending, &failure),
             }
         }
-        if let (1.., Some(topic)) = (accepted, self.topics.get_mut(at.topic)) {
-            topic.open();
-        }
-        self.rate.accepted(at.now, accepted);
     }
 
     fn settle(&mut self, at: At, pending: Pending) {
@@ -310,10 +310,19 @@ impl Ledger {
     /// Somebody has to mend something first; when the next call may go.
     fn shut(&mut self, at: At) -> Instant {
         let until = at.now + self.pauses.between(self.mend.0, self.mend.1);
-        if let Some(topic) = self.topics.get_mut(at.topic) {
-            topic.shut(until);
+        if self.topics.get_mut(at.topic).is_some_and(|topic| topic.shut(until)) {
+            self.blocked += 1;
+            self.health.blocks(self.blocked);
         }
         until
+    }
+
+    /// The topic takes messages.
+    fn open(&mut self, at: At) {
+        if self.topics.get_mut(at.topic).is_some_and(Topic::open) {
+            self.blocked = self.blocked.saturating_sub(1);
+            self.health.blocks(self.blocked);
+        }
     }
 
     fn put_back(&mut self, at: At, pending: Pending, next: Instant) {

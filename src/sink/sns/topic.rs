@@ -97,14 +97,14 @@ impl Topic {
         self.requests = self.requests.saturating_sub(1);
     }
 
-    /// A call succeeded: whatever was wrong was mended.
-    pub(super) fn open(&mut self) {
-        self.gate = Gate::Open;
+    /// A call succeeded: whatever was wrong was mended. Whether something was.
+    pub(super) fn open(&mut self) -> bool {
+        matches!(std::mem::replace(&mut self.gate, Gate::Open), Gate::Shut { .. })
     }
 
-    /// A call failed in a way that only somebody can mend.
-    pub(super) fn shut(&mut self, until: Instant) {
-        self.gate = Gate::Shut { until };
+    /// A call failed in a way that only somebody can mend. Whether that is news.
+    pub(super) fn shut(&mut self, until: Instant) -> bool {
+        matches!(std::mem::replace(&mut self.gate, Gate::Shut { until }), Gate::Open)
     }
 
     fn may_start(&self, now: Instant) -> bool {
@@ -154,13 +154,13 @@ mod tests {
         for number in 0..50 {
             topic.queue.push(pending(number, 1, 10));
         }
-        topic.shut(until);
+        assert!(topic.shut(until));
         assert!(topic.next(now).is_none());
         assert_eq!(topic.due(now), Some(until));
         assert!(matches!(topic.next(until), Some(Next::Publish(_))));
         assert!(topic.next(until).is_none(), "one call finds out");
         topic.ended();
-        topic.open();
+        assert!(topic.open());
         assert!(matches!(topic.next(until), Some(Next::Publish(_))));
         assert!(matches!(topic.next(until), Some(Next::Publish(_))));
     }

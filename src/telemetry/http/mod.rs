@@ -42,7 +42,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection ends after it, however busy: with the limit on connections this keeps slow or
 /// forgotten peers from locking others out for long.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Pause after a failed accept: usually all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

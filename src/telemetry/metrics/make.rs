@@ -16,6 +16,7 @@ pub(super) struct Make<'a> {
 }
 
 impl Make<'_> {
+    #[expect(clippy::too_many_lines, reason = "one list of all that is counted")]
     pub(super) fn all(
         &self,
         user_row_last: Moment,

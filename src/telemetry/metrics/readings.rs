@@ -39,6 +39,7 @@ pub struct Readings {
     pub source: Read<SourceLabels>,
 }
 
+#[expect(clippy::too_many_lines, reason = "one list of all that is read at a scrape")]
 #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
 pub(super) fn register(
     registry: &Registry,

@@ -1,0 +1,386 @@
+//! The stream's life: dial, run, judge what ended it, pause, dial again.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use super::halt::{Decision, decide};
+use super::plan::Plan;
+use super::state::{Phase, State};
+use crate::backoff::Backoff;
+use crate::change::Position;
+use crate::checkpoint::Checkpoint;
+use crate::decode::Decoder;
+use crate::encode::Origin;
+use crate::mysql::Session;
+use crate::pipeline::{Ended, Error, Pipeline};
+use crate::source::preflight::{self, Demands, Severity};
+use crate::source::resume::{self, Resolved, Saved, Wanted};
+use crate::source::{self, Liveness, Recovery, Replica, Start};
+use crate::telemetry::status::Halted;
+
+/// Ceiling of the first pause between two dials, and of the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Dials that may fail at the same place with damaged events before that is the server's file.
+const DAMAGED_MAX: u32 = 8;
+
+/// What was learnt about the source at start.
+pub(super) struct Opened {
+    /// The configuration with our server id chosen.
+    pub(super) source: source::Config,
+    /// The host to dial first.
+    pub(super) host: usize,
+    /// Where the stream begins.
+    pub(super) resolved: Resolved,
+    /// What was asked for.
+    pub(super) wanted: Wanted,
+    /// `server_id` of the server.
+    pub(super) server_id: u32,
+    /// The file's own list of GTIDs is needed.
+    pub(super) begins_by_position: bool,
+}
+
+/// Waits for the source, judges it, and resolves where to begin. `None`: asked to stop meanwhile.
+///
+/// # Errors
+///
+/// What waiting does not mend, and a source that stays away for longer than the plan's patience.
+pub(super) async fn open_source(
+    plan: &Plan,
+    saved: Option<&Checkpoint>,
+    stop: &CancellationToken,
+) -> Result<Option<Opened>, StartError> {
+    let wanted =
+        saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
+    let patience = Instant::now() + plan.start_patience;
+    let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+    loop {
+        let error = match judged(plan, &wanted).await {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        let passes = match &error {
+            StartError::Source { error } => !matches!(error.recovery(), Recovery::Halt(_)),
+            StartError::Refused(_) => false,
+        };
+        let pause = backoff.pause(random());
+        if !passes || Instant::now() + pause > patience {
+            return Err(error);
+        }
+        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "the source is not there yet");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Why the source can't be streamed from the start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// The source's own words, with what to do.
+    #[error("source: {error}; {}", .error.remedy())]
+    Source {
+        /// What happened.
+        error: source::Error,
+    },
+    /// What `check` would say.
+    #[error("the source is not set up for streaming:\n{}", .0.join("\n"))]
+    Refused(Vec<String>),
+}
+
+impl From<source::Error> for StartError {
+    fn from(error: source::Error) -> Self {
+        Self::Source { error }
+    }
+}
+
+/// Where a checkpoint says to go on.
+pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
+    Saved {
+        server: checkpoint.server_uuid.clone(),
+        position: checkpoint.resume.position.clone(),
+        gtids: checkpoint.gtid_set.clone(),
+        maria: checkpoint.resume.maria.clone(),
+    }
+}
+
+/// What the source must fulfil for this plan.
+pub(super) fn demands(plan: &Plan) -> Demands {
+    Demands {
+        replica_uuid: plan
+            .source
+            .replica_uuid
+            .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
+        server_id: plan.source.server_id,
+        several_hosts: plan.source.hosts.len() > 1,
+        schema_fallback: false,
+    }
+}
+
+async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
+    let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
+    let mut session =
+        Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
+    let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
+    session.close().await;
+    let demands = demands(plan);
+    let mut refused = Vec::new();
+    for finding in preflight::judge(&facts, &demands) {
+        match finding.severity {
+            Severity::Refuse => refused.push(format!("  {finding}")),
+            Severity::Warn => tracing::warn!("{finding}"),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(StartError::Refused(refused));
+    }
+    let mut source = plan.source.clone();
+    source.server_id = Some(source.server_id.unwrap_or_else(|| {
+        preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
+    }));
+    let begins_by_position = facts.has_gtids() && matches!(resolved.start, Start::Position(_));
+    Ok(Opened {
+        source,
+        host,
+        resolved,
+        wanted: wanted.clone(),
+        server_id: facts.server_id(),
+        begins_by_position,
+    })
+}
+
+/// The stream, across all its connections.
+pub(super) struct Stream {
+    source: source::Config,
+    host: usize,
+    /// Where to begin while nothing has gone by.
+    wanted: Wanted,
+    /// The start that was resolved when the source was opened; used up by the first dial.
+    resolved: Option<Resolved>,
+    pipeline: Pipeline,
+    decoder: Decoder,
+    origin: Arc<RwLock<Origin>>,
+    state: State,
+    liveness: Liveness,
+    damaged_in_a_row: u32,
+}
+
+impl Stream {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        decoder: Decoder,
+        opened: Opened,
+        origin: Arc<RwLock<Origin>>,
+        state: &State,
+        liveness: &Liveness,
+    ) -> Self {
+        Self {
+            source: opened.source,
+            host: opened.host,
+            wanted: opened.wanted,
+            resolved: Some(opened.resolved),
+            pipeline,
+            decoder,
+            origin,
+            state: state.clone(),
+            liveness: liveness.clone(),
+            damaged_in_a_row: 0,
+        }
+    }
+
+    /// Streams until `stop` is cancelled or it can't go on.
+    pub(super) async fn run(
+        &mut self,
+        stop: &CancellationToken,
+        reconnects: &dyn Fn(&'static str),
+        stays_when_halted: bool,
+    ) -> Outcome {
+        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        loop {
+            let dialled = Instant::now();
+            let error = match self.stream_once(stop).await {
+                Ok(Ended::Stopped) => return Outcome::Stopped,
+                Err(error) => error,
+            };
+            self.pipeline.stream_broke();
+            let healthy_for = if self.is_first_dial() { Duration::ZERO } else { dialled.elapsed() };
+            backoff.succeeded(healthy_for);
+            match self.judge(&error) {
+                Decision::Halt(halted) => return self.halt(halted, stop, stays_when_halted).await,
+                Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
+                Decision::Redial => {}
+            }
+            let reason = reason(&error);
+            reconnects(reason);
+            let pause = backoff.pause(random());
+            tracing::warn!(
+                reason, %error, pause_seconds = pause.as_secs_f64(), "the stream broke; dialling again"
+            );
+            self.state.enter(Phase::Reconnecting(error.to_string()));
+            if let Err(error) = self.wait(pause, stop).await {
+                let Decision::Halt(halted) = decide(&error) else { continue };
+                return self.halt(halted, stop, stays_when_halted).await;
+            }
+            if stop.is_cancelled() {
+                return Outcome::Stopped;
+            }
+        }
+    }
+
+    /// Delivers what is under way and saves; whether all of it was delivered.
+    pub(super) async fn drain(&mut self, deadline: Instant) -> bool {
+        match self.pipeline.drain(deadline).await {
+            Ok(delivered) => delivered,
+            Err(error) => {
+                tracing::error!(%error, "not everything could be delivered; it will be sent again");
+                false
+            }
+        }
+    }
+
+    fn is_first_dial(&self) -> bool {
+        self.resolved.is_some()
+    }
+
+    /// Damaged bytes at the same place again and again are the server's file, not the network.
+    fn judge(&mut self, error: &Error) -> Decision {
+        let is_damage = matches!(
+            error,
+            Error::Source(source::Error::Damaged(_) | source::Error::Protocol { .. })
+        );
+        self.damaged_in_a_row = if is_damage { self.damaged_in_a_row + 1 } else { 0 };
+        if self.damaged_in_a_row >= DAMAGED_MAX {
+            return Decision::Halt(Halted {
+                reason: "damaged".to_owned(),
+                message: format!("{error}, {DAMAGED_MAX} times in a row"),
+                mend:
+                    "the server's binlog file is damaged: look with mysqlbinlog, then start from a \
+                       position behind it"
+                        .to_owned(),
+            });
+        }
+        decide(error)
+    }
+
+    async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Ended, Error> {
+        let wanted = self.place();
+        let (source, host, liveness) = (&self.source, self.host, &self.liveness);
+        let first = self.resolved.take();
+        let dialling = async {
+            let (host, resolved) = match first {
+                Some(resolved) => (host, resolved),
+                None => resume::resolve_any(source, host, &wanted).await?,
+            };
+            let replica = Replica::connect(source, host, &resolved.start, liveness).await?;
+            Ok::<_, source::Error>((host, replica, resolved))
+        };
+        // Messages on their way settle meanwhile.
+        let mut dialled = None;
+        let waiting = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                result = dialling => dialled = Some(result),
+            }
+        };
+        Box::pin(self.pipeline.idle(waiting)).await?;
+        let Some(dialled) = dialled else { return Ok(Ended::Stopped) };
+        let (host, mut replica, resolved) = dialled?;
+        self.host = host;
+        let name = replica.identity().name();
+        if name != resolved.server {
+            return Err(source::Error::Closed { step: source::Step::SetUp }.into());
+        }
+        self.enter(&replica, &name);
+        self.decoder.start_at(match &resolved.start {
+            Start::Position(position) => position.clone(),
+            Start::Gtid(_) | Start::Maria(_) => Position::default(),
+        });
+        let (pipeline, decoder) = (&mut self.pipeline, &mut self.decoder);
+        Box::pin(pipeline.run(&mut replica, decoder, stop)).await
+    }
+
+    /// Where the next connection goes on.
+    fn place(&self) -> Wanted {
+        let tracker = self.pipeline.tracker();
+        let (gtids, place) = (tracker.committed_gtids(), tracker.redial_place());
+        if gtids.is_empty() && place.position.file.is_empty() && place.maria.is_empty() {
+            return self.wanted.clone();
+        }
+        Wanted::Saved(Saved {
+            server: tracker.server().to_owned(),
+            position: place.position.clone(),
+            gtids,
+            maria: place.maria.clone(),
+        })
+    }
+
+    fn enter(&mut self, replica: &Replica, name: &str) {
+        let identity = replica.identity();
+        tracing::info!(
+            host = %identity.host,
+            server = name,
+            version = %identity.version,
+            tls = identity.secured,
+            replica_server_id = identity.replica_server_id,
+            "streaming"
+        );
+        self.pipeline.moved_to(name);
+        let mut origin = self.origin.write().unwrap_or_else(PoisonError::into_inner);
+        name.clone_into(&mut origin.server_uuid);
+        origin.server_id = identity.server_id;
+        drop(origin);
+        self.state.update(|inner| inner.identity = Some(identity.clone()));
+        self.state.enter(Phase::Running);
+    }
+
+    async fn wait(&mut self, pause: Duration, stop: &CancellationToken) -> Result<(), Error> {
+        let until = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        };
+        self.pipeline.idle(until).await
+    }
+
+    /// Stands and explains until told to stop, or ends at once.
+    async fn halt(&mut self, halted: Halted, stop: &CancellationToken, stays: bool) -> Outcome {
+        tracing::error!(reason = halted.reason, mend = halted.mend, "halted: {}", halted.message);
+        let is_bug = halted.reason == "bug";
+        self.state.enter(Phase::Halted(halted));
+        if stays {
+            // What is on its way may still be delivered, and saved.
+            if let Err(error) = self.pipeline.idle(stop.cancelled()).await {
+                tracing::error!(%error, "while halted");
+                stop.cancelled().await;
+            }
+        }
+        if is_bug { Outcome::Bug } else { Outcome::NeedsOperator }
+    }
+}
+
+/// A name for the end of a stream, for metrics.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::Source(error) => error.name(),
+        Error::StreamEnded
+        | Error::Decode(_)
+        | Error::Lost(_)
+        | Error::TooLarge { .. }
+        | Error::Refused { .. }
+        | Error::SinkEnded
+        | Error::Checkpoint(_)
+        | Error::Quarantine(_)
+        | Error::Misuse(_) => "stream_ended",
+    }
+}
+
+/// 64 random bits. Each hasher of the standard library is keyed anew from the system's randomness.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,92 @@
+//! `run`: the service.
+
+use clap::{ArgMatches, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, flags, logs, runtime};
+use crate::app::{self, Outcome, Plan};
+use crate::shutdown::Signals;
+
+const LONG_ABOUT: &str = "\
+Streams the source's changes to the sink until SIGTERM or SIGINT, then delivers what is under way
+within shutdown.grace and saves the checkpoint.
+
+When delivery can't go on (position lost, access denied, a message refused), the process stays up
+by default, serves /status with the reason and what mends it, and waits for SIGTERM.";
+
+/// The command.
+pub(super) fn command() -> Command {
+    flags::with_settings(
+        Command::new("run").about("Stream changes to the sink").long_about(LONG_ABOUT),
+    )
+}
+
+/// Runs the service.
+pub(super) fn run(matches: &ArgMatches) -> Exit {
+    let Some((values, plan)) = plan(matches) else { return Exit::Usage };
+    if let Err(exit) = logs(&values) {
+        return exit;
+    }
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    let outcome = runtime.block_on(async {
+        match stop_on_signal() {
+            Ok(stop) => Box::pin(app::run(plan, stop)).await,
+            Err(error) => {
+                tracing::error!(%error, "can't listen for signals");
+                Outcome::Bug
+            }
+        }
+    });
+    match outcome {
+        Outcome::Stopped | Outcome::StoppedInHaste => Exit::Done,
+        Outcome::Unavailable => Exit::Unavailable,
+        Outcome::NeedsOperator => Exit::Operator,
+        Outcome::Bug => Exit::Bug,
+    }
+}
+
+/// The settings and what follows from them; every mistake is printed.
+pub(super) fn plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)> {
+    let values = flags::load(matches)?;
+    match Plan::new(&values) {
+        Ok(plan) => Some((values, plan)),
+        Err(errors) => {
+            for error in errors {
+                eprintln!("binpulse: {error}");
+            }
+            None
+        }
+    }
+}
+
+/// The same for commands that have no use for a sink.
+pub(super) fn init_plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)> {
+    let values = flags::load(matches)?;
+    let sinkless = values.clone().with("sink.kind", "null").unwrap_or(values);
+    match Plan::new(&sinkless) {
+        Ok(plan) => Some((sinkless, plan)),
+        Err(errors) => {
+            for error in errors {
+                eprintln!("binpulse: {error}");
+            }
+            None
+        }
+    }
+}
+
+/// Cancelled by the first signal to stop. A second one ends the process at once: what is under way
+/// comes again from the checkpoint.
+pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::info!(signal, "asked to stop");
+        asked.cancel();
+        let signal = signals.next().await;
+        tracing::warn!(signal, "asked to stop at once");
+        std::process::exit(1);
+    });
+    Ok(stop)
+}

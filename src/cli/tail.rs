@@ -1,0 +1,107 @@
+//! `tail`: changes to standard output as they happen, without a sink and without a checkpoint.
+
+use std::io;
+
+use clap::{ArgMatches, Command};
+
+use super::lines::Printer;
+use super::{Exit, flags, logs, run, runtime};
+use crate::app::plan::Plan;
+use crate::change::Position;
+use crate::decode::{Config, Decoder};
+use crate::filter::Filter;
+use crate::source::{Liveness, Replica, Start, resume};
+
+const LONG_ABOUT: &str = "\
+Prints one JSON document a line for each change and statement, from source.start on (default: now),
+until SIGINT. Nothing is published and nothing is saved. It registers as a replica of its own, so it
+can run beside the service of the same stream.";
+
+/// The command.
+pub(super) fn command() -> Command {
+    flags::with_settings(
+        Command::new("tail")
+            .about("Print changes as they happen, as JSON lines")
+            .long_about(LONG_ABOUT),
+    )
+}
+
+/// Prints until told to stop.
+pub(super) fn run(matches: &ArgMatches) -> Exit {
+    let Some((values, plan)) = run::init_plan(matches) else { return Exit::Usage };
+    if let Err(exit) = logs(&values) {
+        return exit;
+    }
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    runtime.block_on(async {
+        match run::stop_on_signal() {
+            Ok(stop) => tokio::select! {
+                () = stop.cancelled() => Exit::Done,
+                exit = Box::pin(print(plan)) => exit,
+            },
+            Err(error) => {
+                eprintln!("binpulse: can't listen for signals: {error}");
+                Exit::Bug
+            }
+        }
+    })
+}
+
+/// A replica UUID of its own, or the server would throw the service's stream out.
+fn name_apart(plan: &mut Plan) {
+    plan.source.stream = format!("{}.tail.{}", plan.stream, std::process::id());
+    plan.source.server_id = None;
+}
+
+async fn print(mut plan: Plan) -> Exit {
+    name_apart(&mut plan);
+    let dialled = async {
+        let (host, resolved) = resume::resolve_any(&plan.source, 0, &plan.start).await?;
+        let liveness = Liveness::new();
+        let replica = Replica::connect(&plan.source, host, &resolved.start, &liveness).await?;
+        Ok::<_, crate::source::Error>((replica, resolved))
+    };
+    let (mut replica, resolved) = match dialled.await {
+        Ok(dialled) => dialled,
+        Err(error) => {
+            eprintln!("binpulse: source: {error}; {}", error.remedy());
+            return Exit::Unavailable;
+        }
+    };
+    let mut decoder = Decoder::new(Config { verify_checksum: false, ..Config::default() });
+    decoder.start_at(match &resolved.start {
+        Start::Position(position) => position.clone(),
+        Start::Gtid(_) | Start::Maria(_) => Position::default(),
+    });
+    let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
+    loop {
+        let event = match replica.next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => {
+                eprintln!("binpulse: the server ended the stream");
+                return Exit::Unavailable;
+            }
+            Err(error) => {
+                eprintln!("binpulse: source: {error}; {}", error.remedy());
+                return Exit::Unavailable;
+            }
+        };
+        let printed = (|| {
+            let mut steps = decoder.feed(event)?;
+            while let Some(step) = steps.next()? {
+                printer.step(step)?;
+            }
+            Ok::<_, super::lines::Error>(())
+        })();
+        let flushed = if replica.buffered() { Ok(()) } else { printer.flush() };
+        match printed.and(flushed) {
+            Ok(()) => {}
+            Err(error) if error.is_closed_pipe() => return Exit::Done,
+            Err(error) => {
+                eprintln!("binpulse: {error}");
+                return Exit::BadData;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}

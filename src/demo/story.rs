@@ -218,6 +218,7 @@ fn command(binary: &Path, mysqld: &Mysqld, standin: &Standin, topic: &str, echo:
         ("source.start", "earliest"),
         ("source.heartbeat_period", "500ms"),
         ("heartbeat.interval", "1s"),
+        ("heartbeat.write_deadline", "500ms"),
         ("canary.interval", "2s"),
         ("sns.topic", topic),
         ("sns.endpoint_url", &standin.url()),

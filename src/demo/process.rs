@@ -37,7 +37,7 @@ watch=$!
 wait "$program"
 code=$?
 kill "$watch" 2>/dev/null
-wait "$watch" && rm -rf -- "$folder"
+wait "$watch" 2>/dev/null && rm -rf -- "$folder"
 exit "$code"
 "#;
 

@@ -36,6 +36,8 @@ impl Standin {
         let mut environment: Vec<(OsString, OsString)> =
             installed.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         environment.push(("GATEWAY_PORT".into(), port.to_string().into()));
+        // It leaves files in the temporary folder.
+        environment.push(("TMPDIR".into(), folder.path().into()));
         let program = Program {
             name: "the stand-in of SNS and SQS".to_owned(),
             command: installed.command.iter().map(OsString::from).collect(),

@@ -5,7 +5,7 @@ use binpulse::decode::{Config, Decoder, Step};
 use binpulse::source::{Captured, Replica, Start};
 
 use crate::bed::Bed;
-use crate::source::server::{ALL, Server, gtid_options};
+use crate::source::server::{Server, gtid_options};
 use crate::source::{config, open};
 use crate::suite::{Outcome, tests};
 

@@ -8,7 +8,7 @@ use crate::suite::{Outcome, tests};
 tests! {
     rows_written_arrive_on_a_standard_topic on [Mysql97, Mysql80, Mariadb1011, Mariadb118];
     rows_written_arrive_on_a_fifo_topic on [Mysql97];
-    rows_written_arrive_from_a_server_without_gtids on [Mysql80, Mysql57];
+    rows_written_arrive_from_a_server_without_gtids on [Mysql80];
 }
 
 async fn rows_written_arrive_on_a_standard_topic(bed: Bed) -> Outcome {

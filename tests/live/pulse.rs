@@ -210,7 +210,6 @@ async fn every_value_type_makes_the_round_trip_on_mariadb(bed: Bed) -> Outcome {
 }
 
 async fn old_servers_take_heartbeats_and_canaries(bed: Bed) -> Outcome {
-    let name = bed.version();
     let (server, _) = start(&bed, &[]).await;
     let (observer, mut events) = observer();
     let walker = CanaryWalker::new(writer(&server, "weak"), FAST, observer);

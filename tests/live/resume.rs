@@ -9,7 +9,7 @@ tests! {
     a_killed_streamer_loses_nothing on [Mysql97, Mariadb1011];
     a_killed_streamer_loses_nothing_on_a_fifo_topic on [Mysql97];
     a_stopped_streamer_resumes_without_sending_again on [Mysql97, Mariadb1011];
-    positions_serve_where_there_are_no_gtids on [Mysql57, Mysql80];
+    positions_serve_where_there_are_no_gtids on [Mysql80];
     a_killed_server_is_dialled_again_and_nothing_is_lost on [Mysql97];
     the_stream_goes_on_from_the_next_server_by_gtid on [Mysql97];
 }

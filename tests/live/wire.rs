@@ -10,7 +10,7 @@ use crate::suite::{Outcome, tests};
 use crate::support::proxy::{Fault, Proxy, Way, Which};
 
 tests! {
-    a_connection_that_breaks_anywhere_loses_nothing on [Mysql97, Mysql57, Mariadb1011];
+    a_connection_that_breaks_anywhere_loses_nothing on [Mysql97, Mysql80, Mariadb1011];
     a_half_open_connection_is_noticed_and_loses_nothing on [Mysql97];
     a_black_hole_is_noticed_and_loses_nothing on [Mysql97];
     a_corrupt_byte_is_never_delivered on [Mysql97, Mariadb1011];

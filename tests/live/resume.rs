@@ -2,7 +2,7 @@
 
 use binpulse::demo::{Mysqld, Options, Workload};
 
-use crate::bed::{Bed, Rig, Topic};
+use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -68,6 +68,7 @@ async fn a_stopped_streamer_resumes_without_sending_again(bed: Bed) -> Outcome {
         assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
         steps(&mut shop, 40).await?;
         rig.streamer.start_again().await?;
+        rig.streamer.until_ready(SOON).await?;
     }
     rig.receive_all(shop.written()).await?;
     assert_eq!(rig.consumer.duplicates(), 0);

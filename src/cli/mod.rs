@@ -2,9 +2,11 @@
 
 mod check;
 mod decode;
+mod demo;
 mod exit;
 mod flags;
 mod generate;
+mod health;
 mod init;
 mod lines;
 mod run;
@@ -45,6 +47,8 @@ pub fn command() -> Command {
         .subcommand(init::command())
         .subcommand(tail::command())
         .subcommand(decode::command())
+        .subcommand(demo::command())
+        .subcommand(health::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -70,6 +74,8 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("init", matches)) => init::run(matches),
         Some(("tail", matches)) => tail::run(matches),
         Some(("decode", matches)) => decode::run(matches),
+        Some(("demo", matches)) => demo::run(matches),
+        Some(("health", matches)) => health::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -66,6 +66,12 @@ impl<'a> Image<'a> {
         self.slots
     }
 
+    /// No cell has more bytes than this: spans lie in the event or in the scratch space.
+    #[inline]
+    pub fn cell_bytes_max(&self) -> usize {
+        self.event.len().max(self.scratch.len())
+    }
+
     /// Cell of column `ordinal` (from 0); [`Cell::Absent`] beyond the last.
     #[inline]
     pub fn cell(&self, ordinal: usize) -> Cell<'a> {

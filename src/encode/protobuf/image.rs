@@ -59,7 +59,7 @@ pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
 fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
     // Put together apart and appended at once: this runs for every number of every row. Field numbers
     // are below 16, so tags take one byte, and the value at most 11.
-    let mut bytes = [0; 13];
+    let mut bytes = [0; 16];
     let mut length = 3;
     bytes[0] = VALUE_TAG;
     bytes[2] = low_byte(tag(field, VARINT));
@@ -71,7 +71,11 @@ fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
     bytes[length] = low_byte(value);
     length += 1;
     bytes[1] = low_byte(length as u64 - 2);
-    out.extend_from_slice(&bytes[..length]);
+    // All sixteen, as two machine words, then what is too much off again: a copy of a length that only
+    // shows at run time would be a function call.
+    let end = out.len() + length;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 #[inline]

@@ -81,7 +81,6 @@ pub(crate) fn options() -> Options {
         "--innodb-redo-log-capacity=256M",
         "--innodb-buffer-pool-size=256M",
         "--max-allowed-packet=64M",
-        "--skip-name-resolve",
     ];
     Options { extra: extra.map(str::to_owned).to_vec(), ..Options::default() }
 }

@@ -47,7 +47,7 @@ pub(crate) const ALL: [Workload; 7] = [
         setup: || vec![accounts(), account_rows()],
         statement: || {
             "UPDATE accounts SET balance = balance + 1.25, seen = seen + INTERVAL 1 SECOND, \
-             visits = visits + 1, token = MD5(CONCAT(seed, '-', base, '-', id)) \
+             visits = visits + 1, token = LEFT(SHA2(CONCAT(seed, '-', base, '-', id), 256), 32) \
              WHERE id BETWEEN base % 10000 AND base % 10000 + 99"
                 .to_owned()
         },
@@ -127,7 +127,7 @@ fn order_rows() -> String {
      100 + CRC32(CONCAT(base + k, seed)) % 100000, \
      '2026-11-20 20:12:00' + INTERVAL base * 1000 + k MICROSECOND, \
      CONCAT('please deliver to the back door and ring the bell twice; our reference is ', \
-     MD5(CONCAT(seed, '-', base + k)), MD5(CONCAT(base + k, '-', seed))), \
+     SHA2(CONCAT(seed, '-', base + k), 256)), \
      IF(k % 4 = 0, 5, NULL) FROM hundred"
         .to_owned()
 }
@@ -142,8 +142,8 @@ fn accounts() -> String {
 
 fn account_rows() -> String {
     "INSERT INTO accounts SELECT k + 100 * (t - 1), CONCAT('customer number ', t), \
-     CONCAT(MD5(t), '@example.com'), t * 10.5, '2026-01-01', '2026-01-01', t, MD5(k), \
-     1 + k % 3, 'a,c', k, t, k * t, NULL, k / 3, '2026-11-20', k, k % 100, MD5(t), NULL \
+     CONCAT(LEFT(SHA2(t, 256), 32), '@example.com'), t * 10.5, '2026-01-01', '2026-01-01', t, LEFT(SHA2(k, 256), 32), \
+     1 + k % 3, 'a,c', k, t, k * t, NULL, k / 3, '2026-11-20', k, k % 100, LEFT(SHA2(t, 256), 32), NULL \
      FROM hundred, (SELECT k + 1 AS t FROM thousand) thousands WHERE t <= 101"
         .to_owned()
 }
@@ -176,12 +176,12 @@ fn wide_rows() -> String {
 }
 
 fn document_rows() -> String {
-    "INSERT INTO docs SELECT base + k, JSON_OBJECT('id', base + k, 'name', MD5(base + k), \
+    "INSERT INTO docs SELECT base + k, JSON_OBJECT('id', base + k, 'name', LEFT(SHA2(base + k, 256), 32), \
      'tags', JSON_ARRAY('red', 'green', 'blue', k), 'price', (base + k) / 8, 'nested', \
      JSON_OBJECT('active', TRUE, 'none', NULL, 'list', JSON_ARRAY(1, 2.5, -3, 4000000000), \
-     'note', REPEAT(MD5(CONCAT(seed, base, k)), 10)), 'more', JSON_ARRAY(\
+     'note', REPEAT(SHA2(CONCAT(seed, base, k), 224), 10)), 'more', JSON_ARRAY(\
      JSON_OBJECT('a', 1, 'b', 'two'), JSON_OBJECT('a', 2, 'b', 'three'))), \
-     CONCAT(REPEAT(CONCAT(MD5(base + k), ' lorem ipsum dolor sit amet '), 20)) \
+     CONCAT(REPEAT(CONCAT(LEFT(SHA2(base + k, 256), 32), ' lorem ipsum dolor sit amet '), 20)) \
      FROM hundred WHERE k < 10"
         .to_owned()
 }

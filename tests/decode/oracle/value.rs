@@ -124,7 +124,14 @@ fn labels(column: &Column) -> Vec<Vec<u8>> {
     let mut bytes = column.definition.iter().copied();
     while let Some(byte) = bytes.next() {
         match (&mut label, byte) {
-            (Some(label), b'\\') => label.extend(bytes.next()),
+            (Some(label), b'\\') => label.extend(bytes.next().map(|letter| match letter {
+                b'0' => 0,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'b' => 8,
+                other => other,
+            })),
             (Some(_), b'\'') => labels.extend(label.take()),
             (Some(label), byte) => label.push(byte),
             (None, b'\'') => label = Some(Vec::new()),

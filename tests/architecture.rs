@@ -33,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["pulse", "demo"]),
     ("prost", &["encode"]),
     ("prometheus", &["telemetry"]),
-    ("mysql_async", &["mysql"]),
+    ("mysql_async", &["mysql", "demo"]),
     ("mysql_common", &["source", "decode"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),

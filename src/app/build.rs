@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::plan::Plan;
+use super::side::Side;
 use super::sink::{AnySink, aws_config, sns_config};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::store::AnyStore;
 use super::stream::{Opened, Stream, open_source};
 use super::vital::{Vital, open_echo};
+use super::watch::{self, Looks, Reporter, Watch};
 use crate::aws;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{Checkpoint, FileStore, Saving, Store, TableStore, Tracker};
@@ -27,6 +29,7 @@ use crate::pipeline::{
 use crate::pulse::canary::CanaryWalker;
 use crate::pulse::echo::{EchoReader, Sqs};
 use crate::pulse::heartbeat::HeartbeatWriter;
+use crate::pulse::verdict::Parameters;
 use crate::pulse::{Book, Reason, Recogniser, WriterConfig, schema};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::quarantine::Quarantine;
@@ -56,7 +59,7 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
             return Outcome::Unavailable;
         }
     };
-    app.run(stop).await
+    Box::pin(app.run(stop)).await
 }
 
 /// Everything, opened and not yet running.
@@ -75,6 +78,8 @@ struct App {
     stream: Stream,
     instance: String,
     settled: mpsc::Sender<crate::sink::Settlement>,
+    reporter: Reporter,
+    watch: Watch,
 }
 
 /// Why nothing was started. Each carries its own words and remedy.
@@ -105,9 +110,12 @@ impl App {
         let instance = new_instance();
         let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
         let book = Book::new(&*instance, consumers, plan.pulse.periods.canary_deadline);
-        let vital = Vital::new(book, state.clone());
+        let (reporter, observations) = watch::queue();
+        let vital = Vital::new(book, state.clone(), reporter.clone());
+        let watch = Watch::start(parameters(&plan)?, observations)?;
         let gauge = feed.gauge().clone();
-        let readings = readings(&plan, &state, &vital, &liveness, &gauge);
+        let mut readings = readings(&plan, &state, &vital, &liveness, &gauge);
+        readings.more = watch::families(&watch.view);
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
@@ -149,6 +157,7 @@ impl App {
             gauge,
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
+            view: Arc::clone(&watch.view),
             started: Instant::now(),
         };
         let pages = Pages {
@@ -160,7 +169,8 @@ impl App {
         let http = Http::bind(plan.http, pages)
             .await
             .map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?;
-        let stream = Stream::new(pipeline, decoder(), opened, origin, &state, &liveness);
+        let stream =
+            Stream::new(pipeline, decoder(), opened, origin, &state, &liveness, reporter.clone());
         Ok(Some(Self {
             plan,
             state,
@@ -176,6 +186,8 @@ impl App {
             stream,
             instance,
             settled,
+            reporter,
+            watch,
         }))
     }
 
@@ -199,7 +211,17 @@ impl App {
             readiness: self.readiness.clone(),
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
+            state: self.state.clone(),
+            reporter: self.reporter.clone(),
+            saved: None,
         };
+        let looks = Looks::new(
+            self.plan.pulse.connect.clone(),
+            self.plan.pulse.periods.probe_timeout,
+            self.reporter.clone(),
+            self.watch.looks.clone(),
+        );
+        pulse.tasks.spawn(looks.run(pulse.stop.clone()));
         pulse.tasks.spawn(side.run(pulse.stop.clone()));
 
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
@@ -214,6 +236,7 @@ impl App {
         if drain(&[pulse, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
+        self.watch.stop();
         match (outcome, delivered) {
             (Outcome::Stopped, false) => Outcome::StoppedInHaste,
             (outcome, _) => outcome,
@@ -241,50 +264,6 @@ const RECONNECT_REASONS: [&str; 14] = [
 
 /// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
 const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
-
-/// The small regular duties beside the stream.
-struct Side {
-    vital: Arc<Vital>,
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-    health: Arc<Health>,
-    liveness: Liveness,
-}
-
-impl Side {
-    async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(500));
-        let mut seen = self.health.snapshot(Instant::now());
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => seen = self.turn(&seen),
-            }
-        }
-    }
-
-    fn turn(&self, seen: &crate::sink::health::Snapshot) -> crate::sink::health::Snapshot {
-        let now = Instant::now();
-        self.vital.expire(now);
-        let snapshot = self.health.snapshot(now);
-        self.readiness.stream(self.liveness.is_connected());
-        self.readiness.sink(snapshot.impediment.is_none());
-        self.metrics
-            .publish_attempts_total
-            .of("ok")
-            .inc_by(snapshot.attempts_ok.saturating_sub(seen.attempts_ok));
-        for (class, (new, old)) in
-            Class::ALL.iter().zip(snapshot.attempts_failed.iter().zip(&seen.attempts_failed))
-        {
-            let failed = self.metrics.publish_attempts_total.of(class.as_str());
-            failed.inc_by(new.saturating_sub(*old));
-        }
-        let bytes = snapshot.settled_bytes.saturating_sub(seen.settled_bytes);
-        self.metrics.published_bytes_total.inc_by(bytes);
-        snapshot
-    }
-}
 
 async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
     Ok(match &plan.checkpoint.file {
@@ -390,6 +369,16 @@ fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: u
     )
 }
 
+/// What the verdict goes by.
+fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
+    let parameters = Parameters {
+        heartbeats: plan.pulse.heartbeats,
+        consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
+        ..Parameters::of(&plan.pulse.periods)
+    };
+    Ok(parameters.checked()?)
+}
+
 fn decoder() -> Decoder {
     Decoder::new(crate::decode::Config {
         // The source has checked it.
@@ -443,7 +432,7 @@ fn spawn_pulse(
     }
 }
 
-fn vocabulary(plan: &Plan) -> Vocabulary {
+pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
     Vocabulary {
         consumers: plan.pulse.echoes.iter().map(|(name, _)| name.to_string()).collect(),
@@ -456,7 +445,7 @@ fn vocabulary(plan: &Plan) -> Vocabulary {
     }
 }
 
-fn readings(
+pub(super) fn readings(
     plan: &Plan,
     state: &State,
     vital: &Arc<Vital>,
@@ -472,6 +461,7 @@ fn readings(
         stream_bytes: Arc::new(move || bytes.bytes()),
         reader_armed: Arc::new(move || armed.is_armed()),
         queue_bytes: Arc::new(move || queued.queued_bytes() as u64),
+        more: Vec::new(),
         queue_capacity_bytes: Arc::new(move || capacity.capacity_bytes() as u64),
         source: Arc::new(move || {
             let identity = state.read().identity;

@@ -11,16 +11,20 @@
 
 mod build;
 pub mod check;
+mod exported;
 mod halt;
 pub mod plan;
+mod side;
 mod sink;
 mod state;
 mod status;
 mod store;
 mod stream;
 mod vital;
+mod watch;
 
 pub use build::run;
+pub use exported::exported;
 pub use plan::Plan;
 
 /// How a run ended.

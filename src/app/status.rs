@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::vital::Vital;
+use super::watch;
 use crate::pulse::Book;
 use crate::pulse::book::{Failure, RoundTrip};
+use crate::pulse::verdict::{Grade, Reason};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
-use crate::telemetry::status::{self, Checkpoint, Consumer, Probe, Sink, Source, Status};
+use crate::telemetry::status::{self, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict};
 use crate::telemetry::{Metrics, StatusSource};
 
 /// Everything that the document is made from.
@@ -23,6 +25,7 @@ pub(super) struct Desk {
     pub(super) gauge: Gauge,
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) view: watch::Shared,
     pub(super) started: Instant,
 }
 
@@ -52,6 +55,7 @@ impl StatusSource for Desk {
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
+            verdict: verdict(&watch::read(&self.view), now),
             source,
             progress: self.progress(&state),
             heartbeat,
@@ -110,6 +114,43 @@ impl Desk {
                 .unwrap_or(u32::MAX),
             epoch,
         }
+    }
+}
+
+fn verdict(view: &watch::View, now: Instant) -> Verdict {
+    let verdict = &view.verdict;
+    Verdict {
+        state: verdict.state.name().to_owned(),
+        reason: verdict.reason.as_ref().map(Reason::name),
+        since_seconds: now.saturating_duration_since(verdict.since).as_secs_f64(),
+        sentence: verdict.sentence.clone(),
+        facts: verdict.facts.clone(),
+        hop: verdict.hop.name().to_owned(),
+        next_step: verdict.next_step.to_owned(),
+        grade: grade(verdict.state.grade()).to_owned(),
+        certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
+            from_heartbeat: certificate.from.number,
+            to_heartbeat: certificate.to.number,
+            from: certificate.from.id.text().unwrap_or_else(|| certificate.from.end.to_string()),
+            to: certificate.to.id.text().unwrap_or_else(|| certificate.to.end.to_string()),
+            user: certificate.counts.user,
+            filtered: certificate.counts.filtered,
+            heartbeat: certificate.counts.heartbeat,
+            canary: certificate.counts.canary,
+            unaccounted: certificate.unaccounted.to_string(),
+            complete: certificate.unaccounted.is_empty(),
+        }),
+        unaccounted_transactions: view.unaccounted,
+    }
+}
+
+/// What `binpulse verdict` makes its exit code of.
+fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Outage => "outage",
+        Grade::Late => "late",
+        Grade::Unknown | Grade::Unproven => "unknown",
+        Grade::Healthy => "healthy",
     }
 }
 

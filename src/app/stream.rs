@@ -10,6 +10,7 @@ use super::Outcome;
 use super::halt::{Decision, decide};
 use super::plan::Plan;
 use super::state::{Phase, State};
+use super::watch::{Reporter, server_uuid, stream_failure};
 use crate::backoff::Backoff;
 use crate::change::Position;
 use crate::checkpoint::Checkpoint;
@@ -17,6 +18,7 @@ use crate::decode::Decoder;
 use crate::encode::Origin;
 use crate::mysql::Session;
 use crate::pipeline::{Ended, Error, Pipeline};
+use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Liveness, Recovery, Replica, Start};
@@ -167,6 +169,7 @@ pub(super) struct Stream {
     origin: Arc<RwLock<Origin>>,
     state: State,
     liveness: Liveness,
+    reporter: Reporter,
     damaged_in_a_row: u32,
 }
 
@@ -178,6 +181,7 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         state: &State,
         liveness: &Liveness,
+        reporter: Reporter,
     ) -> Self {
         Self {
             source: opened.source,
@@ -189,6 +193,7 @@ impl Stream {
             origin,
             state: state.clone(),
             liveness: liveness.clone(),
+            reporter,
             damaged_in_a_row: 0,
         }
     }
@@ -208,6 +213,7 @@ impl Stream {
                 Err(error) => error,
             };
             self.pipeline.stream_broke();
+            self.report(&error);
             let healthy_for = if self.is_first_dial() { Duration::ZERO } else { dialled.elapsed() };
             backoff.succeeded(healthy_for);
             match self.judge(&error) {
@@ -230,6 +236,23 @@ impl Stream {
                 return Outcome::Stopped;
             }
         }
+    }
+
+    /// Tells the verdict what ended the stream, where the source did.
+    fn report(&self, error: &Error) {
+        let failure = match error {
+            Error::Source(error) => stream_failure(error),
+            Error::StreamEnded => StreamFailure::Ended,
+            Error::Decode(_)
+            | Error::Lost(_)
+            | Error::TooLarge { .. }
+            | Error::Refused { .. }
+            | Error::SinkEnded
+            | Error::Checkpoint(_)
+            | Error::Quarantine(_)
+            | Error::Misuse(_) => return,
+        };
+        self.reporter.report(Observation::StreamFailed(failure));
     }
 
     /// Delivers what is under way and saves; whether all of it was delivered.
@@ -296,6 +319,7 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        self.pipeline.stream_began(&resolved.start);
         self.decoder.start_at(match &resolved.start {
             Start::Position(position) => position.clone(),
             Start::Gtid(_) | Start::Maria(_) => Position::default(),
@@ -334,6 +358,7 @@ impl Stream {
         name.clone_into(&mut origin.server_uuid);
         origin.server_id = identity.server_id;
         drop(origin);
+        self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

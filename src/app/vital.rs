@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::state::State;
+use super::watch::{Reporter, clock_sample, committed, write_failure};
 use crate::encode::open::{self, OpenError};
 use crate::encode::proto::{self, frame::Content};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
 use crate::pulse::echo::{Echo, Opened};
+use crate::pulse::verdict::ledger::Span;
+use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
 use crate::pulse::{Book, Event, Observer, Phase, Seen};
 use crate::telemetry::Metrics;
 
@@ -17,12 +20,13 @@ use crate::telemetry::Metrics;
 pub(super) struct Vital {
     book: Mutex<Book>,
     state: State,
+    reporter: Reporter,
     metrics: Mutex<Option<Arc<Metrics>>>,
 }
 
 impl Vital {
-    pub(super) fn new(book: Book, state: State) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(book), state, metrics: Mutex::new(None) })
+    pub(super) fn new(book: Book, state: State, reporter: Reporter) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(book), state, reporter, metrics: Mutex::new(None) })
     }
 
     /// From here on counts go there. Metrics read the book, so it comes first.
@@ -60,6 +64,7 @@ impl Vital {
     fn observe(&self, event: &Event) {
         let now = Instant::now();
         let judged = lock(&self.book).observe(event, now);
+        report_event(&self.reporter, event, judged.as_ref());
         self.count(|metrics| {
             count_event(metrics, event);
             if let (Event::Echoed { consumer, .. }, Some(judged)) = (event, judged) {
@@ -70,6 +75,10 @@ impl Vital {
 }
 
 impl Witness for Vital {
+    fn heartbeat_arrived(&self, span: Span, at: Instant) {
+        self.reporter.report_at(at, Observation::HeartbeatArrived(Box::new(span)));
+    }
+
     fn seen(&self, seen: &Seen, at: Instant) {
         match seen {
             Seen::Heartbeat(row) => {
@@ -113,7 +122,62 @@ impl Witness for Vital {
 
     fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
         lock(&self.book).canary_accepted(number, phase, at);
+        if phase == Phase::Delete {
+            self.reporter.report_at(at, Observation::CanaryAcknowledged { number });
+        }
         self.count(|_| ());
+    }
+}
+
+/// What an event is to the verdict.
+fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
+    match event {
+        Event::HeartbeatStarted { number, at } => {
+            reporter.report_at(*at, Observation::HeartbeatStarted { number: *number });
+        }
+        Event::HeartbeatCommitted { number, .. } => {
+            let outcome = WriteOutcome::Committed(Box::default());
+            reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
+        }
+        Event::HeartbeatFailed { number: Some(number), reason, .. } => {
+            let outcome = WriteOutcome::Failed(write_failure(*reason));
+            reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
+        }
+        Event::HeartbeatFailed { number: None, reason, .. } => {
+            reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
+        }
+        Event::HeartbeatPending { server_state, .. } => {
+            let poll = Poll { writer_state: server_state.clone(), ..Poll::default() };
+            reporter.report(Observation::Poll(Box::new(poll)));
+        }
+        Event::Facts(facts) => {
+            reporter.report(Observation::SourceClock(clock_sample(facts)));
+        }
+        Event::Executed { number, facts, executed, purged } => {
+            let mut read = committed(facts);
+            read.executed.clone_from(executed);
+            read.purged.clone_from(purged);
+            let facts = Box::new(read);
+            reporter.report(Observation::HeartbeatFacts { number: *number, facts });
+        }
+        Event::Echoed { consumer, number, .. } => {
+            let completes = judged.is_some_and(|judged| {
+                matches!(
+                    judged.echo,
+                    Echo::InTime { completes: true } | Echo::Late { completes: true }
+                )
+            });
+            if completes {
+                let (consumer, number) = (Arc::clone(consumer), *number);
+                reporter.report(Observation::CanaryEchoed { consumer, number });
+            }
+        }
+        Event::CanaryStarted { .. }
+        | Event::CanaryCommitted { .. }
+        | Event::CanaryFailed { .. }
+        | Event::EchoRead { .. }
+        | Event::EchoIgnored { .. }
+        | Event::EchoFailed { .. } => {}
     }
 }
 
@@ -135,7 +199,8 @@ fn count_event(metrics: &Metrics, event: &Event) {
             metrics.canary_written_total.of(reason.as_str()).inc();
         }
         Event::EchoIgnored { kind, .. } => metrics.echo_messages_total.of(kind).inc(),
-        Event::HeartbeatStarted { .. }
+        Event::Executed { .. }
+        | Event::HeartbeatStarted { .. }
         | Event::HeartbeatPending { .. }
         | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::charset::{self, Decoded};
-use super::event::Header;
+use super::event::{Header, kind};
 use super::query::{self, Query};
 use super::rows::{Around, Shape};
 use super::{Decoder, Error, Fault, Rows};
@@ -47,6 +47,9 @@ pub enum Step<'a> {
         resume: &'a Position,
         /// One of [`kind`](super::kind).
         event_type: u8,
+        /// Identity of the XA transaction that was prepared, if that is what the event says: the
+        /// server counts it as executed from here on.
+        prepared: Option<TransactionId>,
     },
 }
 
@@ -208,7 +211,10 @@ impl<'d, 'e> Steps<'d, 'e> {
             Emit::Idle => Step::Idle { position: decoder.position(), resume: decoder.resume() },
             Emit::Rotate => Step::Rotate { position: decoder.position(), resume: decoder.resume() },
             Emit::Passed(event_type) => {
-                Step::Passed { position: decoder.position(), resume: decoder.resume(), event_type }
+                let is_prepare = event_type == kind::XA_PREPARE;
+                let prepared = is_prepare.then_some(decoder.current.transaction.id);
+                let (position, resume) = (decoder.position(), decoder.resume());
+                Step::Passed { position, resume, event_type, prepared }
             }
         })
     }

@@ -14,7 +14,9 @@ use crate::decode::{self, Rows, Statement, Step, kind};
 use crate::encode::Draft;
 use crate::filter::{Filter, Redaction, Route, Space};
 use crate::pack::Packer;
+use crate::pulse::verdict::ledger::{self, Recorder, Span};
 use crate::pulse::{CanaryRow, Phase, Recogniser, Seen};
+use crate::source::Start;
 use crate::telemetry::Metrics;
 
 /// What decides how rows are treated.
@@ -47,6 +49,16 @@ pub struct Flow {
     drafts: Vec<Draft>,
     /// Heartbeats and canaries that went by.
     seen: Vec<Seen>,
+    /// What stands between two heartbeats.
+    recorder: Recorder,
+    /// Of heartbeats that went by, with what stood before each.
+    spans: Vec<Span>,
+    /// Whether the server said that it is idle, since the last transaction.
+    is_idle: bool,
+    /// When it last did.
+    idle_at: Option<Instant>,
+    /// Bytes read of the transaction that is going by.
+    transaction_bytes: u64,
     /// Canaries whose drafts were made, in order.
     canaries: VecDeque<(u64, Phase)>,
     counts: Counts,
@@ -82,6 +94,11 @@ impl Flow {
             space: Space::default(),
             drafts: Vec::new(),
             seen: Vec::new(),
+            recorder: Recorder::new(),
+            spans: Vec::new(),
+            is_idle: false,
+            idle_at: None,
+            transaction_bytes: 0,
             canaries: VecDeque::new(),
             counts: Counts::default(),
             class: Class::Filtered,
@@ -104,10 +121,30 @@ impl Flow {
             Step::Idle { position, resume }
             | Step::Rotate { position, resume }
             | Step::Passed { position, resume, .. } => {
+                self.note_passed(&step, now);
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
                 Ok(())
             }
+        }
+    }
+
+    /// What the ledger must know of steps that carry no row.
+    fn note_passed(&mut self, step: &Step<'_>, now: Instant) {
+        match step {
+            Step::Idle { .. } => {
+                self.is_idle = !self.progress.is_inside();
+                self.idle_at = Some(now);
+            }
+            Step::Rotate { position, .. } => self.recorder.rotated(position),
+            Step::Passed { position, prepared, .. } => {
+                let before = &self.tracker.committed_place().position;
+                self.recorder.passed(before, position);
+                if let Some(id) = prepared {
+                    self.recorder.prepared(*id);
+                }
+            }
+            Step::Begin(_) | Step::Rows(_) | Step::Schema(_) | Step::Commit(_) => {}
         }
     }
 
@@ -118,6 +155,7 @@ impl Flow {
             self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
         self.is_passed_over = is_too_old || self.delivered_until.is_some();
         self.newest_commit_us = transaction.committed_at_us;
+        self.is_idle = false;
         Ok(())
     }
 
@@ -229,7 +267,7 @@ impl Flow {
     }
 
     fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        if self.is_passed_over || !self.config.schema_changes {
+        if self.is_passed_over || !self.config.schema_changes || is_of_accounts(statement.bytes) {
             return Ok(());
         }
         // Rows before it leave before it.
@@ -243,7 +281,11 @@ impl Flow {
 
     fn commit(&mut self, commit: &decode::Commit<'_>) {
         self.progress.end();
+        self.transaction_bytes = 0;
         self.counts.transaction(self.class);
+        let (transaction, class) = (commit.transaction, ledger_class(self.class));
+        let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
+        self.spans.extend(span);
         self.tracker.commit(&checkpoint::Commit {
             id: commit.transaction.id,
             class: self.class,
@@ -264,6 +306,9 @@ impl Flow {
     pub(super) fn event(&mut self, event: &[u8]) {
         let event_type = event.get(EVENT_TYPE_AT).copied().unwrap_or_default();
         self.counts.event(event_type);
+        if self.progress.is_inside() {
+            self.transaction_bytes += event.len() as u64;
+        }
         if event_type == kind::PREVIOUS_GTIDS && self.config.begins_by_position {
             self.previous_gtids(event);
         }
@@ -316,6 +361,20 @@ impl Flow {
         self.tracker.seal_unit();
     }
 
+    /// A dump begins there.
+    pub(super) fn stream_began(&mut self, start: &Start) {
+        match start {
+            Start::Gtid(set) => self.recorder.started(Some(set), None),
+            Start::Maria(_) => {}
+            Start::Position(position) => self.recorder.started(None, Some(position)),
+        }
+    }
+
+    /// Heartbeats that went by since the last call, with what stood before each.
+    pub(super) fn take_spans(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.spans)
+    }
+
     /// The stream broke, maybe inside a transaction.
     pub(super) fn stream_broke(&mut self) {
         self.progress.broke();
@@ -364,6 +423,9 @@ impl Flow {
             delivered: self.tracker.settled_place().position.clone(),
             gtid_set: self.tracker.settled_gtids().to_string(),
             newest_commit_us: self.newest_commit_us,
+            idle_at: self.idle_at,
+            transaction_bytes: self.transaction_bytes,
+            is_idle: self.is_idle && self.tracker.units_on_their_way() == 0,
             lanes: self.packer.lanes(),
         }
     }
@@ -383,8 +445,65 @@ const HEADER_BYTES: usize = 19;
 /// Length of an event's checksum, where it has one.
 const CHECKSUM_BYTES: usize = 4;
 
+/// Whether a statement is about accounts: those carry password hashes, and are no schema change.
+/// Servers log them in their own words, without comments in front.
+fn is_of_accounts(statement: &[u8]) -> bool {
+    let words = statement
+        .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+        .filter(|word| !word.is_empty());
+    let words: Vec<String> =
+        words.take(3).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["GRANT" | "REVOKE", ..] | ["SET", "PASSWORD" | "DEFAULT" | "ROLE", ..] => true,
+        ["CREATE" | "ALTER" | "DROP" | "RENAME", object, rest @ ..] => {
+            let is_account = |word: &str| matches!(word, "USER" | "ROLE");
+            is_account(object) || *object == "OR" && rest.iter().any(|word| is_account(word))
+        }
+        _ => false,
+    }
+}
+
+/// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
+fn ledger_class(class: Class) -> ledger::Class {
+    match class {
+        Class::User => ledger::Class::User,
+        Class::Filtered | Class::Checkpoint => ledger::Class::Filtered,
+        Class::Heartbeat(number) => ledger::Class::Heartbeat(number),
+        Class::Canary => ledger::Class::Canary,
+    }
+}
+
 /// Whether `position`, later in the same log, is at `until` or beyond.
 fn is_reached(until: &Position, position: &Position) -> bool {
     let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
     (number(&until.file), until.offset) <= (number(&position.file), position.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_accounts;
+
+    #[test]
+    fn statements_with_password_hashes_are_known_for_what_they_are() {
+        for statement in [
+            "CREATE USER 'a'@'%' IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$...'",
+            "create or replace user a identified by password '*AB'",
+            "ALTER USER IF EXISTS a IDENTIFIED WITH mysql_native_password AS '*AB'",
+            "GRANT SELECT ON *.* TO a IDENTIFIED BY PASSWORD '*AB'",
+            "SET PASSWORD FOR a = '*AB'",
+            "DROP ROLE r",
+            "REVOKE ALL ON *.* FROM a",
+        ] {
+            assert!(is_of_accounts(statement.as_bytes()), "{statement}");
+        }
+        for statement in [
+            "CREATE TABLE user (id INT)",
+            "ALTER TABLE users ADD password TEXT",
+            "CREATE OR REPLACE VIEW user_roles AS SELECT 1",
+            "DROP DATABASE d",
+            "",
+        ] {
+            assert!(!is_of_accounts(statement.as_bytes()), "{statement}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ pub(crate) use saver::Saver;
 pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
 
 use crate::change::Position;
+use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Phase, Seen};
 use crate::{checkpoint, decode, sink, source};
 
@@ -44,6 +45,8 @@ pub trait Witness: Send + Sync {
     fn published(&self, heartbeat: u64);
     /// Everything up to this heartbeat is delivered and saved.
     fn checkpointed(&self, heartbeat: u64);
+    /// A heartbeat went by; with it what stood between it and the one before.
+    fn heartbeat_arrived(&self, span: Span, at: Instant);
     /// How far the loop has got, told regularly.
     fn progress(&self, progress: Progress);
     /// The topic took a canary.
@@ -61,6 +64,12 @@ pub struct Progress {
     pub gtid_set: String,
     /// Commit time of the newest transaction that went by, microseconds since 1970 UTC; 0: none.
     pub newest_commit_us: i64,
+    /// Whether the server said that it has nothing more, and everything is delivered.
+    pub is_idle: bool,
+    /// When the server last said that it has nothing more.
+    pub idle_at: Option<Instant>,
+    /// Bytes read of the transaction that is going by; 0 between two.
+    pub transaction_bytes: u64,
     /// Lanes that have carried a row.
     pub lanes: usize,
 }

@@ -19,7 +19,7 @@ use crate::pulse::Phase;
 use crate::sink::intake::Gauge;
 use crate::sink::quarantine::Quarantine;
 use crate::sink::{Refusal, Settlement};
-use crate::source::Replica;
+use crate::source::{Replica, Start};
 use crate::telemetry::metrics::OPS;
 use crate::telemetry::{Beat, Metrics};
 
@@ -81,6 +81,11 @@ impl Pipeline {
     /// From here on places speak of this server.
     pub fn moved_to(&mut self, server: &str) {
         self.parts.flow.moved_to(server);
+    }
+
+    /// A dump begins there.
+    pub fn stream_began(&mut self, start: &Start) {
+        self.parts.flow.stream_began(start);
     }
 
     /// The stream broke; the next one begins at the last transaction's end.
@@ -354,6 +359,9 @@ impl Pipeline {
     /// Tells the metrics and the witness what went by.
     fn tell(&mut self) {
         let at = Instant::now();
+        for span in self.parts.flow.take_spans() {
+            self.parts.witness.heartbeat_arrived(span, at);
+        }
         for seen in self.parts.flow.take_seen() {
             self.parts.witness.seen(&seen, at);
         }

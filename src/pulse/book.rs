@@ -137,7 +137,10 @@ impl Book {
             Event::Echoed { consumer, number, phase, .. } => {
                 return self.echoed(consumer, *number, *phase, now);
             }
-            Event::EchoRead { .. } | Event::EchoIgnored { .. } | Event::EchoFailed { .. } => {}
+            Event::Executed { .. }
+            | Event::EchoRead { .. }
+            | Event::EchoIgnored { .. }
+            | Event::EchoFailed { .. } => {}
         }
         None
     }

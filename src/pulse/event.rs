@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Facts, Reason};
+use crate::change::GtidSet;
 
 /// A step in a canary's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +80,18 @@ pub enum Event {
     },
     /// What the server says of itself, asked with each write.
     Facts(Facts),
+    /// What the server had executed when it was asked in the writer's session, after a heartbeat's
+    /// commit was answered and before the next is sent.
+    Executed {
+        /// The heartbeat's number.
+        number: u64,
+        /// The server as of then.
+        facts: Facts,
+        /// `@@gtid_executed`; `None` without GTIDs.
+        executed: Option<GtidSet>,
+        /// `@@gtid_purged`; `None` without GTIDs.
+        purged: Option<GtidSet>,
+    },
     /// A step of a canary's life begins.
     CanaryStarted {
         /// Its number.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::change::GtidSet;
 use crate::mysql::{ConnectOptions, Session};
 
 use super::Reason;
@@ -124,6 +125,27 @@ impl Writer {
             exempt.join(", ")
         );
         Err(Refusal { reason: Reason::ExemptAccount, message })
+    }
+
+    /// What the server has executed and purged; `None` where it has no GTIDs.
+    pub async fn executed(&mut self) -> Result<Option<(GtidSet, GtidSet)>, crate::mysql::Error> {
+        if self.dialect.is_mariadb || self.dialect.version < (5, 6, 5) {
+            return Ok(None);
+        }
+        let sql = "SELECT @@global.gtid_mode, @@global.gtid_executed, @@global.gtid_purged";
+        let Some(row) = self.session.query_first(sql).await? else { return Ok(None) };
+        if row.text(0).is_none_or(|mode| mode != "ON") {
+            return Ok(None);
+        }
+        let set = |column| {
+            let text = row.text(column).unwrap_or_default();
+            text.parse::<GtidSet>().map_err(|_| crate::mysql::Error::Unexpected {
+                column,
+                found: text.chars().take(80).collect(),
+                expected: "a GTID set",
+            })
+        };
+        Ok(Some((set(1)?, set(2)?)))
     }
 
     fn has_roles(&self) -> bool {

@@ -17,6 +17,8 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Present when the stream has halted.
     pub halted: Option<Halted>,
+    /// What freshness concludes.
+    pub verdict: Verdict,
     /// The server that is read.
     pub source: Source,
     /// How far it has got.
@@ -33,6 +35,56 @@ pub struct Status {
     pub checkpoint: Checkpoint,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
+}
+
+/// Quiet or outage: the conclusion and its evidence.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Verdict {
+    /// The state, one word.
+    pub state: String,
+    /// `healthy`, `late`, `unknown` or `outage`.
+    pub grade: String,
+    /// What it is more exactly, where there is more to say.
+    pub reason: Option<String>,
+    /// Seconds in this state.
+    pub since_seconds: f64,
+    /// One sentence with its evidence.
+    pub sentence: String,
+    /// Further facts.
+    pub facts: Vec<String>,
+    /// The first broken hop: `source`, `stream`, `publish`, `delivery`, `consumers`, or `none`.
+    pub hop: String,
+    /// What to do next.
+    pub next_step: String,
+    /// The newest quiet certificate.
+    pub certificate: Option<Certificate>,
+    /// Transactions that the source has and the stream did not bring, since the start: loss.
+    pub unaccounted_transactions: u64,
+}
+
+/// Proof of what stood between two heartbeats.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
+pub struct Certificate {
+    /// Number of the first heartbeat.
+    pub from_heartbeat: u64,
+    /// Number of the last.
+    pub to_heartbeat: u64,
+    /// GTID, or place, of the first.
+    pub from: String,
+    /// GTID, or place, of the last.
+    pub to: String,
+    /// Transactions with rows that were published.
+    pub user: u64,
+    /// Transactions without.
+    pub filtered: u64,
+    /// Our heartbeats.
+    pub heartbeat: u64,
+    /// Our canaries.
+    pub canary: u64,
+    /// What is missing, in words.
+    pub unaccounted: String,
+    /// Whether nothing is missing.
+    pub complete: bool,
 }
 
 /// Why the stream stands, and what to do.

@@ -1,7 +1,45 @@
-//! Against real servers: one binary for everything that needs one. Each module says which versions
-//! its tests run on.
+//! Live tests: real servers, the stand-in of SNS and SQS, and the real program between them.
+//!
+//! Each test names the versions that it runs on. Which versions ran is said before and after; a
+//! version that always has to be there and is not fails its tests.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bed;
 mod decode;
+mod delivery;
+mod demo;
+mod faults;
+mod processes;
 mod pulse;
+mod rebuild;
+mod receiving;
+mod resume;
+mod servers;
 mod source;
+mod suite;
 mod types;
+mod wire;
+
+fn main() -> std::process::ExitCode {
+    let tests: Vec<_> = [
+        processes::tests(),
+        servers::tests(),
+        faults::tests(),
+        source::tests(),
+        types::tests(),
+        decode::tests(),
+        pulse::tests(),
+        receiving::tests(),
+        delivery::tests(),
+        resume::tests(),
+        rebuild::tests(),
+        wire::tests(),
+        demo::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    suite::run(&tests).exit_code()
+}

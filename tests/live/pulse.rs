@@ -19,6 +19,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::source::server::{Server, gtid_options};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    every_value_type_makes_the_round_trip_on_mysql_9 on [Mysql97];
+    every_value_type_makes_the_round_trip_on_mysql_8_with_minimal_images on [Mysql80];
+    every_value_type_makes_the_round_trip_on_mariadb on [Mariadb1011];
+    old_servers_take_heartbeats_and_canaries on [Mysql57, Mysql56];
+    each_refusal_and_lock_has_its_reason_and_ends_with_it on [Mysql97];
+    a_frozen_server_leaves_one_write_outstanding_whose_fate_is_learned on [Mysql97];
+    accounts_and_servers_that_would_make_heartbeats_lie_are_refused on [Mysql97];
+    a_checkpoint_in_the_source_is_durable_and_fenced on [Mysql97, Mysql56, Mariadb1011];
+}
 
 const STREAM: &str = "shop \u{2603}";
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,9 +49,9 @@ fn writer(server: &Server, user: &str) -> WriterConfig {
 }
 
 /// A server with the schema and the account `weak`, who may do what `init` grants and no more.
-async fn start(name: &'static str, options: &[&str]) -> (Server, Dialect) {
-    let options: Vec<&str> = gtid_options(name).iter().chain(options).copied().collect();
-    let server = Server::start(name, &options).await;
+async fn start(bed: &Bed, options: &[&str]) -> (Server, Dialect) {
+    let options: Vec<&str> = gtid_options(bed).iter().chain(options).copied().collect();
+    let server = Server::start(bed, &options).await;
     let version = server.run(&["SELECT @@version"]).await[0].text(0).expect("a version");
     let dialect = Dialect::of_version(&version);
     let account = ("weak".to_owned(), "%".to_owned());
@@ -142,9 +155,10 @@ async fn read_stream(server: &Server, mut enough: impl FnMut(&Seen) -> bool) -> 
     panic!("not enough: {seen:#?}");
 }
 
-async fn canaries_and_heartbeats_return_exactly(name: &'static str, options: &[&str]) {
+async fn canaries_and_heartbeats_return_exactly(bed: &Bed, options: &[&str]) {
+    let name = bed.version();
     // Given a server with the schema, and both tasks
-    let (server, _) = start(name, options).await;
+    let (server, _) = start(bed, options).await;
     let mut beats = beat(&server, "weak", FAST);
     let (observer, mut events) = observer();
     let walker = CanaryWalker::new(writer(&server, "weak"), FAST, observer);
@@ -179,38 +193,35 @@ async fn canaries_and_heartbeats_return_exactly(name: &'static str, options: &[&
     assert_eq!(heartbeats, numbers, "{name}");
 }
 
-#[tokio::test]
-async fn every_value_type_makes_the_round_trip_on_mysql_9() {
-    canaries_and_heartbeats_return_exactly("mysql-9.7", &["--binlog-row-metadata=FULL"]).await;
+async fn every_value_type_makes_the_round_trip_on_mysql_9(bed: Bed) -> Outcome {
+    canaries_and_heartbeats_return_exactly(&bed, &["--binlog-row-metadata=FULL"]).await;
+    Ok(())
 }
 
-#[tokio::test]
-async fn every_value_type_makes_the_round_trip_on_mysql_8_with_minimal_images() {
+async fn every_value_type_makes_the_round_trip_on_mysql_8_with_minimal_images(bed: Bed) -> Outcome {
     let options = ["--binlog-row-metadata=FULL", "--binlog-row-image=MINIMAL"];
-    canaries_and_heartbeats_return_exactly("mysql-8.0", &options).await;
+    canaries_and_heartbeats_return_exactly(&bed, &options).await;
+    Ok(())
 }
 
-#[tokio::test]
-async fn every_value_type_makes_the_round_trip_on_mariadb() {
-    canaries_and_heartbeats_return_exactly("mariadb-10.11", &["--binlog-row-metadata=FULL"]).await;
+async fn every_value_type_makes_the_round_trip_on_mariadb(bed: Bed) -> Outcome {
+    canaries_and_heartbeats_return_exactly(&bed, &["--binlog-row-metadata=FULL"]).await;
+    Ok(())
 }
 
-#[tokio::test]
-async fn old_servers_take_heartbeats_and_canaries() {
-    for name in ["mysql-5.7", "mysql-5.6"] {
-        let (server, _) = start(name, &[]).await;
-        let (observer, mut events) = observer();
-        let walker = CanaryWalker::new(writer(&server, "weak"), FAST, observer);
-        tokio::spawn(walker.run(CancellationToken::new()));
-        until(&mut events, |event| deleted(event, 4)).await;
-        let mut beats = beat(&server, "weak", FAST);
-        until(&mut beats, |event| committed(event).filter(|(number, _)| *number == 2)).await;
-    }
+async fn old_servers_take_heartbeats_and_canaries(bed: Bed) -> Outcome {
+    let (server, _) = start(&bed, &[]).await;
+    let (observer, mut events) = observer();
+    let walker = CanaryWalker::new(writer(&server, "weak"), FAST, observer);
+    tokio::spawn(walker.run(CancellationToken::new()));
+    until(&mut events, |event| deleted(event, 4)).await;
+    let mut beats = beat(&server, "weak", FAST);
+    until(&mut beats, |event| committed(event).filter(|(number, _)| *number == 2)).await;
+    Ok(())
 }
 
-#[tokio::test]
-async fn each_refusal_and_lock_has_its_reason_and_ends_with_it() {
-    let (server, _) = start("mysql-9.7", &[]).await;
+async fn each_refusal_and_lock_has_its_reason_and_ends_with_it(bed: Bed) -> Outcome {
+    let (server, _) = start(&bed, &[]).await;
     let mut beats = beat(&server, "weak", FAST);
     until(&mut beats, committed).await;
 
@@ -251,26 +262,26 @@ async fn each_refusal_and_lock_has_its_reason_and_ends_with_it() {
     server.run(&[&format!("KILL {id}")]).await;
     until(&mut beats, failed).await;
     until(&mut beats, committed).await;
+    Ok(())
 }
 
-#[tokio::test]
-async fn a_frozen_server_leaves_one_write_outstanding_whose_fate_is_learned() {
-    let (server, _) = start("mysql-9.7", &[]).await;
+async fn a_frozen_server_leaves_one_write_outstanding_whose_fate_is_learned(bed: Bed) -> Outcome {
+    let (mut server, _) = start(&bed, &[]).await;
     let mut beats = beat(&server, "weak", FAST);
     until(&mut beats, committed).await;
 
-    server.signal("-STOP");
+    server.freeze();
     let reason = until(&mut beats, failed).await;
     assert_eq!(reason, Reason::TimedOut);
-    server.signal("-CONT");
+    server.thaw();
     let (number, _) = until(&mut beats, committed).await;
     let (next, late) = until(&mut beats, committed).await;
     assert!(next > number && !late);
+    Ok(())
 }
 
-#[tokio::test]
-async fn accounts_and_servers_that_would_make_heartbeats_lie_are_refused() {
-    let (server, _) = start("mysql-9.7", &[]).await;
+async fn accounts_and_servers_that_would_make_heartbeats_lie_are_refused(bed: Bed) -> Outcome {
+    let (server, _) = start(&bed, &[]).await;
     let mut beats = beat(&server, "admin", FAST);
     assert_eq!(until(&mut beats, failed).await, Reason::ExemptAccount);
 
@@ -297,6 +308,7 @@ async fn accounts_and_servers_that_would_make_heartbeats_lie_are_refused() {
     assert_eq!(until(&mut events, failed).await, Reason::WrongServer);
     let rows = server.run(&["SELECT COUNT(*) FROM binpulse.heartbeat"]).await;
     assert_eq!(rows[0].text(0).as_deref(), Some("0"), "nobody wrote");
+    Ok(())
 }
 
 fn table_config(server: &Server, owner_name: &str) -> TableConfig {
@@ -310,63 +322,62 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
     }
 }
 
-#[tokio::test]
-async fn a_checkpoint_in_the_source_is_durable_and_fenced() {
-    for name in ["mysql-9.7", "mysql-5.6", "mariadb-10.11"] {
-        let (server, _) = start(name, &[]).await;
-        let place =
-            |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
-        let mut expected = Checkpoint {
-            stream: STREAM.into(),
-            server_uuid: "a".into(),
-            epoch: 2,
-            gtid_set: "00bbe985-e52d-11f1-91a9-02fc00000001:1-9".parse().expect("a set"),
-            resume: place(100),
-            settled: place(u64::MAX),
-            lanes: (0..1_200).map(|lane| (Arc::from(format!("d.t\u{2603}#{lane}")), 1)).collect(),
-            version: "0.1.0".into(),
-            ..Checkpoint::default()
-        };
+async fn a_checkpoint_in_the_source_is_durable_and_fenced(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let (server, _) = start(&bed, &[]).await;
+    let place =
+        |offset| Place { position: Position::new("binlog.000001", offset), ..Place::default() };
+    let mut expected = Checkpoint {
+        stream: STREAM.into(),
+        server_uuid: "a".into(),
+        epoch: 2,
+        gtid_set: "00bbe985-e52d-11f1-91a9-02fc00000001:1-9".parse().expect("a set"),
+        resume: place(100),
+        settled: place(u64::MAX),
+        lanes: (0..1_200).map(|lane| (Arc::from(format!("d.t\u{2603}#{lane}")), 1)).collect(),
+        version: "0.1.0".into(),
+        ..Checkpoint::default()
+    };
 
-        // Given a stream that began and went on
-        let mut first = TableStore::open(table_config(&server, "first")).await.expect("a table");
-        assert_eq!(first.load().await.expect("read"), None, "{name}");
-        first.begin(&expected).await.expect("written");
-        let delta = Delta {
-            gtids: "00bbe985-e52d-11f1-91a9-02fc00000001:10".parse().expect("a set"),
-            resume: place(200),
-            settled: place(300),
-            lanes: BTreeMap::from([(Arc::from("d.t\u{2603}#7"), 5), (Arc::from("new"), u64::MAX)]),
-            taken_at_us: 17,
-            ..Delta::default()
-        };
-        first.save(&delta).await.expect("written");
-        first.save(&delta).await.expect("twice is as good as once");
-        expected.apply(&delta);
+    // Given a stream that began and went on
+    let mut first = TableStore::open(table_config(&server, "first")).await.expect("a table");
+    assert_eq!(first.load().await.expect("read"), None, "{name}");
+    first.begin(&expected).await.expect("written");
+    let delta = Delta {
+        gtids: "00bbe985-e52d-11f1-91a9-02fc00000001:10".parse().expect("a set"),
+        resume: place(200),
+        settled: place(300),
+        lanes: BTreeMap::from([(Arc::from("d.t\u{2603}#7"), 5), (Arc::from("new"), u64::MAX)]),
+        taken_at_us: 17,
+        ..Delta::default()
+    };
+    first.save(&delta).await.expect("written");
+    first.save(&delta).await.expect("twice is as good as once");
+    expected.apply(&delta);
 
-        // When another process takes it over
-        let mut second = TableStore::open(table_config(&server, "second")).await.expect("a table");
-        expected.owner = second.owner();
-        assert_eq!(second.owner(), first.owner() + 1);
-        assert_eq!(second.load().await.expect("read"), Some(expected), "{name}");
+    // When another process takes it over
+    let mut second = TableStore::open(table_config(&server, "second")).await.expect("a table");
+    expected.owner = second.owner();
+    assert_eq!(second.owner(), first.owner() + 1);
+    assert_eq!(second.load().await.expect("read"), Some(expected), "{name}");
 
-        // Then the first is fenced, and has changed nothing
-        let later = Delta { settled: place(900), ..delta.clone() };
-        let error = first.save(&later).await.expect_err("it is not ours any more");
-        assert!(matches!(&error, Error::Fenced { owner, .. } if owner == "second"), "{error}");
-        assert_eq!(error.recovery(), Recovery::Halt);
-        second.save(&delta).await.expect("the second goes on");
+    // Then the first is fenced, and has changed nothing
+    let later = Delta { settled: place(900), ..delta.clone() };
+    let error = first.save(&later).await.expect_err("it is not ours any more");
+    assert!(matches!(&error, Error::Fenced { owner, .. } if owner == "second"), "{error}");
+    assert_eq!(error.recovery(), Recovery::Halt);
+    second.save(&delta).await.expect("the second goes on");
 
-        // And a lock on the row is survived
-        let mut holder = server.session().await;
-        holder.query("BEGIN").await.expect("a session");
-        holder.query("SELECT * FROM binpulse.checkpoint FOR UPDATE").await.expect("the lock");
-        let error = second.save(&later).await.expect_err("the row is locked");
-        assert_eq!(error.recovery(), Recovery::Retry, "{error}");
-        Session::close(holder).await;
-        second.save(&later).await.expect("the row is free again");
-        let mut third = TableStore::open(table_config(&server, "third")).await.expect("a table");
-        let settled = third.load().await.expect("read").expect("begun").settled;
-        assert_eq!(settled, place(900), "{name}");
-    }
+    // And a lock on the row is survived
+    let mut holder = server.session().await;
+    holder.query("BEGIN").await.expect("a session");
+    holder.query("SELECT * FROM binpulse.checkpoint FOR UPDATE").await.expect("the lock");
+    let error = second.save(&later).await.expect_err("the row is locked");
+    assert_eq!(error.recovery(), Recovery::Retry, "{error}");
+    Session::close(holder).await;
+    second.save(&later).await.expect("the row is free again");
+    let mut third = TableStore::open(table_config(&server, "third")).await.expect("a table");
+    let settled = third.load().await.expect("read").expect("begun").settled;
+    assert_eq!(settled, place(900), "{name}");
+    Ok(())
 }

@@ -20,6 +20,9 @@ use witness::Fate;
 /// while it is being demoted would be an errant transaction.
 const BACKOFF_TURNS_MAX: u32 = 6;
 
+/// Pause before a write that met a lock is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Writes heartbeats.
 pub struct HeartbeatWriter {
     config: WriterConfig,
@@ -33,6 +36,8 @@ pub struct HeartbeatWriter {
     /// Turns to sit out after a refusal.
     sit_out: u32,
     backoff: u32,
+    /// Whether the next attempt comes before the interval is over.
+    retries_soon: bool,
     last_reason: Option<Reason>,
 }
 
@@ -48,6 +53,7 @@ impl HeartbeatWriter {
             overdue: false,
             sit_out: 0,
             backoff: 0,
+            retries_soon: false,
             last_reason: None,
         }
     }
@@ -64,9 +70,14 @@ impl HeartbeatWriter {
                 // 1. A request to stop outranks everything.
                 () = stop.cancelled() => break,
                 // 2. The end of an overdue write, at once: recovery is seen by it.
-                ended = self.pen.fate() => self.report_end(ended),
+                ended = self.pen.fate() => self.ended(ended).await,
                 // 3. The next write, or the next look at the overdue one. Bounded by deadlines.
-                _ = ticks.tick() => self.turn().await,
+                _ = ticks.tick() => {
+                    self.turn().await;
+                    if std::mem::take(&mut self.retries_soon) {
+                        ticks.reset_after(RETRY_PAUSE.min(self.interval));
+                    }
+                }
             }
         }
     }
@@ -128,7 +139,7 @@ impl HeartbeatWriter {
         (self.observer)(&Event::HeartbeatStarted { number, at: Instant::now() });
         let statement = self.statement(number, server_uuid);
         match self.pen.write(vec![statement], self.config.write_deadline).await {
-            Some(ended) => self.report_end(ended),
+            Some(ended) => self.ended(ended).await,
             None => {
                 self.overdue = true;
                 let after = self.config.write_deadline;
@@ -156,6 +167,24 @@ impl HeartbeatWriter {
         )
     }
 
+    /// Reports the end of a write, and after a commit what the server had executed by then.
+    async fn ended(&mut self, ended: Ended) {
+        let committed = matches!(ended.result, Ok(1..)).then_some(self.number).flatten();
+        self.report_end(ended);
+        let (Some(number), Some(writer)) = (committed, self.pen.writer()) else { return };
+        let read = async { Ok((writer.executed().await?, writer.facts().await?)) };
+        match read.await {
+            Ok((sets, facts)) => {
+                let (executed, purged) = sets.unzip();
+                (self.observer)(&Event::Executed { number, facts, executed, purged });
+            }
+            // The session's next use says what is wrong with it.
+            Err::<_, crate::mysql::Error>(error) => {
+                info!(number, %error, "executed transactions can't be asked for");
+            }
+        }
+    }
+
     fn report_end(&mut self, ended: Ended) {
         let (Some(number), late) = (self.number, self.overdue) else { return };
         self.overdue = false;
@@ -174,6 +203,8 @@ impl HeartbeatWriter {
                 (self.observer)(&Event::HeartbeatCommitted { number, took: ended.took, late });
             }
             Err(refusal) => {
+                // One more refusal tells a lock that is held from one that just was.
+                self.retries_soon = matches!(refusal.reason, Reason::Lock | Reason::Deadlock);
                 if matches!(refusal.reason, Reason::ReadOnly | Reason::StorageReadOnly) {
                     self.backoff = (self.backoff * 2).clamp(1, BACKOFF_TURNS_MAX);
                     self.sit_out = self.backoff - 1;

@@ -22,8 +22,9 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use family::{Family, OTHER};
 use make::Make;
-pub use readings::{Readings, SourceLabels};
-pub use scraped::{Moment, Read};
+pub use prometheus::Error;
+pub use readings::{Kind, Reading, Readings, SourceLabels};
+pub use scraped::{Moment, Read, Sample, timestamp};
 
 /// Label values, all known before the first scrape.
 #[derive(Debug, Clone, Default)]

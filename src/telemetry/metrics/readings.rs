@@ -5,7 +5,7 @@ use std::time::Instant;
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 
-use super::scraped::{Read, Scraped, timestamp, wall_seconds};
+use super::scraped::{Read, Sample, Scraped, timestamp, wall_seconds};
 use super::{Moment, STAGES};
 
 /// What is known of the server that is read.
@@ -19,6 +19,29 @@ pub struct SourceLabels {
     pub version: String,
     /// `mysql` or `mariadb`.
     pub flavor: String,
+}
+
+/// Whether a reading only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It goes up and down.
+    Gauge,
+    /// It only grows, from the start of the process on.
+    Counter,
+}
+
+/// A family that another part makes at each scrape. It must have all its series at the first one.
+pub struct Reading {
+    /// Full name.
+    pub name: &'static str,
+    /// Help text.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// Its samples.
+    pub read: Read<Vec<Sample>>,
 }
 
 /// Values that other parts keep and a scrape reads.
@@ -37,6 +60,8 @@ pub struct Readings {
     pub queue_capacity_bytes: Read<u64>,
     /// The server that is read.
     pub source: Read<SourceLabels>,
+    /// Families of other parts.
+    pub more: Vec<Reading>,
 }
 
 #[expect(clippy::too_many_lines, reason = "one list of all that is read at a scrape")]
@@ -56,7 +81,15 @@ pub(super) fn register(
         queue_bytes,
         queue_capacity_bytes,
         source,
+        more,
     } = readings;
+    for Reading { name, help, kind, labels, read } in more {
+        let kind = match kind {
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Counter => MetricType::COUNTER,
+        };
+        registry.register(Box::new(Scraped::new(name, help, kind, labels, move || read())?))?;
+    }
     // Before the first time, the start of the process: the age is at least that.
     let since = move |moment: Option<Instant>| timestamp(moment.unwrap_or(started));
     let one = |value: f64| vec![(Vec::new(), value)];

@@ -12,7 +12,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 pub type Read<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// Labels and values of one sample.
-pub(super) type Sample = (Vec<(&'static str, String)>, f64);
+pub type Sample = (Vec<(&'static str, String)>, f64);
 
 /// A moment that somebody notes and a scrape reads. Cloning shares it. Cheap enough for each row.
 #[derive(Debug, Clone)]
@@ -118,6 +118,6 @@ pub(super) fn wall_seconds() -> f64 {
 
 /// When `moment` was, by the wall clock of now and the moment's monotonic age: a step of the wall
 /// clock moves both sides of `clock - timestamp` alike.
-pub(super) fn timestamp(moment: Instant) -> f64 {
+pub fn timestamp(moment: Instant) -> f64 {
     wall_seconds() - moment.elapsed().as_secs_f64()
 }

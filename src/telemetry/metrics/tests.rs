@@ -21,6 +21,7 @@ pub(in crate::telemetry) fn metrics() -> Metrics {
         queue_bytes: Arc::new(|| 5),
         queue_capacity_bytes: Arc::new(|| 50),
         source: Arc::new(|| SourceLabels { stream: "sh\"op".into(), ..SourceLabels::default() }),
+        more: Vec::new(),
     };
     Metrics::new(&vocabulary, readings).expect("names are valid and differ")
 }

@@ -5,14 +5,23 @@ use std::time::{Duration, Instant};
 use binpulse::mysql::{Error as SqlError, Secret, Session, TlsConfig, TlsMode, Value};
 use binpulse::source::{Error, Halt, Liveness, Recovery, Refusal, Replica};
 
-use super::server::{ALL, Server, gtid_options, tls};
+use super::server::{Server, gtid_options, tls};
 use super::{config, drain, earliest, open};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_tls_mode_asks_for_what_it_says() {
-    let server = Server::start("mysql-9.7", &[]).await;
-    let stranger = Server::start("mysql-9.7", &[]).await;
-    let bare = Server::start("mysql-9.7", &["--tls-version="]).await;
+tests! {
+    each_tls_mode_asks_for_what_it_says on [Mysql97];
+    a_client_certificate_is_shown_to_a_server_that_asks_for_one on [Mysql97];
+    passwords_are_proven_with_and_without_tls on [Mysql80];
+    preferred_tls_reaches_every_version on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    a_session_is_of_no_use_after_a_statement_passed_its_deadline on [Mysql97];
+}
+
+async fn each_tls_mode_asks_for_what_it_says(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
+    let stranger = Server::start(&bed, &[]).await;
+    let bare = Server::start(&bed, &["--tls-version="]).await;
     let (good, wrong) = (Some(server.ca_file()), Some(stranger.ca_file()));
     for (mode, ca_file, works, secured) in [
         (TlsMode::Off, None, true, false),
@@ -50,11 +59,11 @@ async fn each_tls_mode_asks_for_what_it_says() {
             assert!(matches!(error, Error::TlsUnavailable { .. }), "{error}");
         }
     }
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
-    let server = Server::start("mysql-9.7", &[]).await;
+async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
     server
         .run(&[
             "CREATE USER 'x'@'%' IDENTIFIED BY 'x-pw' REQUIRE X509",
@@ -75,11 +84,11 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one() {
     .expect("the server's files");
     open(&config, &earliest(&server)).await;
     Session::connect(&config.session(0).expect("a host")).await.expect("a session");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_proven_with_and_without_tls() {
-    let server = Server::start("mysql-8.0", gtid_options("mysql-8.0")).await;
+async fn passwords_are_proven_with_and_without_tls(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     for (user, plugin) in [
         ("caching", "caching_sha2_password"),
         ("sha", "sha256_password"),
@@ -113,30 +122,29 @@ async fn passwords_are_proven_with_and_without_tls() {
     let mut config = config(&server, "blank");
     config.password = Secret::default();
     open(&config, &earliest(&server)).await;
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn preferred_tls_reaches_every_version() {
-    for name in ALL {
-        let server = Server::start(name, gtid_options(name)).await;
-        let mut config = config(&server, "rep");
-        config.tls = tls(TlsMode::Preferred, None);
-        let mut replica = open(&config, &earliest(&server)).await;
-        drain(&mut replica).await;
-        let mut session = Session::connect(&config.session(0).expect("a host")).await.expect(name);
-        let row = session.query_first("SHOW SESSION STATUS LIKE 'Ssl_version'").await;
-        let version = row.expect("a row").expect("a row").text(1).unwrap_or_default();
-        // Those of before 2018 offer no TLS that is still spoken.
-        let modern = matches!(name, "mysql-9.7" | "mysql-8.0");
-        println!("{name}: replica secured: {}, session {version:?}", replica.identity().secured);
-        assert_eq!(replica.identity().secured, !version.is_empty(), "{name}");
-        assert!(!modern || replica.identity().secured, "{name}");
-    }
+async fn preferred_tls_reaches_every_version(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    let mut config = config(&server, "rep");
+    config.tls = tls(TlsMode::Preferred, None);
+    let mut replica = open(&config, &earliest(&server)).await;
+    drain(&mut replica).await;
+    let mut session = Session::connect(&config.session(0).expect("a host")).await.expect(name);
+    let row = session.query_first("SHOW SESSION STATUS LIKE 'Ssl_version'").await;
+    let version = row.expect("a row").expect("a row").text(1).unwrap_or_default();
+    // Those of before 2018 offer no TLS that is still spoken.
+    let modern = matches!(name, "mysql-9.7" | "mysql-8.0");
+    println!("{name}: replica secured: {}, session {version:?}", replica.identity().secured);
+    assert_eq!(replica.identity().secured, !version.is_empty(), "{name}");
+    assert!(!modern || replica.identity().secured, "{name}");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline() {
-    let server = Server::start("mysql-9.7", &[]).await;
+async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
     let mut session = server.session().await;
     let id = session.id().expect("a number");
     let late = session.query_within("SELECT SLEEP(600)", Duration::from_millis(300)).await;
@@ -158,4 +166,5 @@ async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline() {
         assert!(Instant::now() < deadline, "the socket is still open");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    Ok(())
 }

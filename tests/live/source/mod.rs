@@ -13,6 +13,13 @@ use binpulse::source::{Config, Deadlines, Error, Liveness, Replica, Start};
 
 use server::{Server, tls_off};
 
+use crate::suite::Test;
+
+/// The tests below this module.
+pub(crate) fn tests() -> Vec<Test> {
+    [login::tests(), start::tests(), stream::tests()].into_iter().flatten().collect()
+}
+
 pub(crate) const HEARTBEAT: u8 = 27;
 pub(crate) const GTID_TAGGED: u8 = 42;
 pub(crate) const ANNOTATE_ROWS: u8 = 160;

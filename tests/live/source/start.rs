@@ -6,12 +6,22 @@ use binpulse::source::preflight::{Demands, Severity, collect, judge};
 use binpulse::source::resume::{Saved, Wanted, resolve, resolve_any};
 use binpulse::source::{Error, Flavor, Halt, Liveness, Recovery, Refusal, Replica, Start};
 
-use super::server::{ALL, Server, gtid_options};
+use super::server::{Server, gtid_options};
 use super::{TABLE, config, drain, drain_behind, end, executed, is_write, open, set};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn purged_and_diverged_positions_are_named_before_and_by_the_stream() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+tests! {
+    purged_and_diverged_positions_are_named_before_and_by_the_stream on [Mysql97];
+    the_next_host_of_the_list_takes_over_when_it_can_serve_our_set on [Mysql97];
+    a_point_in_time_starts_in_the_file_that_holds_it on [Mysql97];
+    every_version_tells_its_facts_and_what_is_wrong_with_them on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011, Mariadb118];
+    a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost on [Mariadb1011];
+    privileges_by_role_count_and_open_transactions_are_told_from_executed_ones on [Mysql97];
+}
+
+async fn purged_and_diverged_positions_are_named_before_and_by_the_stream(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     server.run(TABLE).await;
     let ours = executed(&server).await;
     server.run(&["INSERT INTO lab.t (body) VALUES ('lost')", "FLUSH LOGS"]).await;
@@ -50,12 +60,12 @@ async fn purged_and_diverged_positions_are_named_before_and_by_the_stream() {
         let Error::Refused { refusal: found, message, .. } = &error else { panic!("{error}") };
         assert_eq!(*found, refusal, "{message}");
     }
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_next_host_of_the_list_takes_over_when_it_can_serve_our_set() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
-    let other = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn the_next_host_of_the_list_takes_over_when_it_can_serve_our_set(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    let other = Server::start(&bed, gtid_options(&bed)).await;
     server.run(TABLE).await;
     let mut config = config(&server, "rep");
     let gtids = executed(&server).await;
@@ -79,11 +89,11 @@ async fn the_next_host_of_the_list_takes_over_when_it_can_serve_our_set() {
     config.hosts.remove(0);
     let error = resolve_any(&config, 0, &wanted).await.expect_err("nobody");
     assert_eq!(error.recovery(), Recovery::Halt(Halt::Diverged), "{error}");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_point_in_time_starts_in_the_file_that_holds_it() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn a_point_in_time_starts_in_the_file_that_holds_it(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     server.run(TABLE).await;
     let mut times = Vec::new();
     for _ in 0..4 {
@@ -108,51 +118,50 @@ async fn a_point_in_time_starts_in_the_file_that_holds_it() {
     server.run(&["PURGE BINARY LOGS TO 'binlog.000003'"]).await;
     let error = resolve(&config, 0, &Wanted::Time(1)).await.expect_err("purged");
     assert!(matches!(error, Error::TooOld { asked: 1, .. }), "{error}");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_version_tells_its_facts_and_what_is_wrong_with_them() {
-    for name in ALL {
-        let server = Server::start(name, &[]).await;
-        let mut session = Session::connect(&server.options("rep")).await.expect(name);
-        let facts = collect(&mut session).await.expect(name);
-        assert_eq!(facts.flavor == Flavor::Maria, server.is_maria(), "{name}");
-        assert_eq!(facts.server_id(), 1, "{name}");
-        assert_eq!(facts.server_uuid().is_none(), server.is_maria(), "{name}");
-        assert!(facts.binlogs.as_ref().is_ok_and(|files| !files.is_empty()), "{name}: {facts:?}");
-        let grants = facts.grants.as_ref().expect(name);
-        assert!(grants.has("REPLICATION SLAVE") && !grants.has("SUPER"), "{name}: {grants:?}");
-        let findings = judge(&facts, &Demands::default());
-        // MINIMAL is every server's default.
-        let metadata = findings.iter().find(|finding| finding.what == "binlog_row_metadata");
-        assert_eq!(metadata.map(|finding| finding.severity), Some(Severity::Refuse), "{name}");
-        println!("{name}:");
-        for finding in &findings {
-            println!("  {finding}");
-        }
-
-        let mut session = Session::connect(&server.options("weak")).await.expect(name);
-        let facts = collect(&mut session).await.expect(name);
-        let findings = judge(&facts, &Demands::default());
-        for privilege in ["REPLICATION SLAVE", "REPLICATION CLIENT"] {
-            let finding = findings.iter().find(|finding| finding.what == privilege);
-            let mend = format!("GRANT {privilege} ON *.* TO 'weak'@'%';");
-            assert_eq!(finding.map(|finding| finding.mend.as_str()), Some(mend.as_str()), "{name}");
-        }
-        // And the stream is refused with a name
-        let start = Start::Position(Position::new("binlog.000001", 4));
-        let stream = Replica::connect(&config(&server, "weak"), 0, &start, &Liveness::new()).await;
-        let error = match stream {
-            Err(error) => error,
-            Ok(mut stream) => end(&mut stream).await.expect("refused"),
-        };
-        assert_eq!(error.recovery(), Recovery::Halt(Halt::Denied), "{name}: {error}");
+async fn every_version_tells_its_facts_and_what_is_wrong_with_them(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = Server::start(&bed, &[]).await;
+    let mut session = Session::connect(&server.options("rep")).await.expect(name);
+    let facts = collect(&mut session).await.expect(name);
+    assert_eq!(facts.flavor == Flavor::Maria, server.is_maria(), "{name}");
+    assert_eq!(facts.server_id(), 1, "{name}");
+    assert_eq!(facts.server_uuid().is_none(), server.is_maria(), "{name}");
+    assert!(facts.binlogs.as_ref().is_ok_and(|files| !files.is_empty()), "{name}: {facts:?}");
+    let grants = facts.grants.as_ref().expect(name);
+    assert!(grants.has("REPLICATION SLAVE") && !grants.has("SUPER"), "{name}: {grants:?}");
+    let findings = judge(&facts, &Demands::default());
+    // MINIMAL is every server's default.
+    let metadata = findings.iter().find(|finding| finding.what == "binlog_row_metadata");
+    assert_eq!(metadata.map(|finding| finding.severity), Some(Severity::Refuse), "{name}");
+    println!("{name}:");
+    for finding in &findings {
+        println!("  {finding}");
     }
+
+    let mut session = Session::connect(&server.options("weak")).await.expect(name);
+    let facts = collect(&mut session).await.expect(name);
+    let findings = judge(&facts, &Demands::default());
+    for privilege in ["REPLICATION SLAVE", "REPLICATION CLIENT"] {
+        let finding = findings.iter().find(|finding| finding.what == privilege);
+        let mend = format!("GRANT {privilege} ON *.* TO 'weak'@'%';");
+        assert_eq!(finding.map(|finding| finding.mend.as_str()), Some(mend.as_str()), "{name}");
+    }
+    // And the stream is refused with a name
+    let start = Start::Position(Position::new("binlog.000001", 4));
+    let stream = Replica::connect(&config(&server, "weak"), 0, &start, &Liveness::new()).await;
+    let error = match stream {
+        Err(error) => error,
+        Ok(mut stream) => end(&mut stream).await.expect("refused"),
+    };
+    assert_eq!(error.recovery(), Recovery::Halt(Halt::Denied), "{name}: {error}");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost() {
-    let server = Server::start("mariadb-10.11", &[]).await;
+async fn a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
     server.run(TABLE).await;
     let config = config(&server, "rep");
     let now = resolve(&config, 0, &Wanted::Now).await.expect("now");
@@ -182,11 +191,13 @@ async fn a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost() {
     assert_eq!(error.recovery(), Recovery::Halt(Halt::PositionLost), "{error}");
     drain(&mut open(&config, &resolve(&config, 0, &Wanted::Now).await.expect("now").start).await)
         .await;
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn privileges_by_role_count_and_open_transactions_are_told_from_executed_ones() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn privileges_by_role_count_and_open_transactions_are_told_from_executed_ones(
+    bed: Bed,
+) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     server.run(TABLE).await;
     server
         .run(&[
@@ -220,4 +231,5 @@ async fn privileges_by_role_count_and_open_transactions_are_told_from_executed_o
     drain(&mut replica).await;
     writer.query("COMMIT").await.expect("a commit");
     assert!(drain_behind(&mut replica, is_write).await.into_iter().any(is_write));
+    Ok(())
 }

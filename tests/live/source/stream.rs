@@ -8,83 +8,91 @@ use binpulse::source::preflight::collect;
 use binpulse::source::resume::{Wanted, resolve};
 use binpulse::source::{Captured, Error, Halt, Liveness, Recovery, Refusal, Replica, Start};
 
-use super::server::{ALL, Server, gtid_options};
+use super::server::{Server, gtid_options};
 use super::{
     ANNOTATE_ROWS, GTID_TAGGED, TABLE, config, drain, drain_behind, end, executed, is_write, open,
     set,
 };
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_version_streams_checked_events_from_the_earliest_to_its_heartbeat() {
-    for name in ALL {
-        let server = Server::start(name, gtid_options(name)).await;
-        server.run(TABLE).await;
-        // An event of three protocol packets; 5.6 limits a row to a tenth of its redo log
-        let bytes = if name == "mysql-5.6" { 5_000_000 } else { 40_000_000 };
-        server.run(&[&format!("INSERT INTO lab.t (body) VALUES (REPEAT('x', {bytes}))")]).await;
-        server.run(&["FLUSH LOGS", "INSERT INTO lab.t (body) VALUES ('c')"]).await;
-
-        let config = config(&server, "rep");
-        let resolved = resolve(&config, 0, &Wanted::Earliest).await.expect(name);
-        let liveness = Liveness::new();
-        let mut replica =
-            Replica::connect(&config, 0, &resolved.start, &liveness).await.expect(name);
-        assert_eq!(replica.identity().name(), resolved.server, "{name}");
-        let types = drain_behind(&mut replica, is_write).await;
-        let writes = types.iter().filter(|kind| is_write(**kind)).count();
-        assert_eq!(writes, 3, "{name}: {types:?}");
-        let descriptions = types.split(|kind| *kind == 15).count() - 1;
-        assert!(descriptions >= 2, "{name}: {types:?}");
-        assert!(liveness.bytes() > bytes && liveness.is_connected(), "{name}");
-
-        // And goes on from now
-        let now = resolve(&config, 0, &Wanted::Now).await.expect(name);
-        drop(replica);
-        let mut replica = open(&config, &now.start).await;
-        drain(&mut replica).await;
-        server.run(&["INSERT INTO lab.t (body) VALUES ('d')"]).await;
-        let types = drain_behind(&mut replica, is_write).await;
-        let writes = types.iter().filter(|kind| is_write(**kind)).count();
-        assert_eq!(writes, 1, "{name}: {types:?}");
-        println!("ran on {name}");
-    }
+tests! {
+    every_version_streams_checked_events_from_the_earliest_to_its_heartbeat on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011, Mariadb118];
+    captured_files_hold_the_events_that_were_streamed on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    tagged_transactions_that_we_have_are_not_sent_again on [Mysql97];
+    a_killed_dump_thread_is_an_end_to_dial_again on [Mysql97];
+    a_frozen_server_is_noticed_by_its_silence on [Mysql97];
+    replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_first on [Mysql97];
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn captured_files_hold_the_events_that_were_streamed() {
-    for name in ALL {
-        let server = Server::start(name, gtid_options(name)).await;
-        server.run(TABLE).await;
-        server.run(&["FLUSH LOGS"]).await;
-        let mut captured =
-            Captured::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
-        let mut from_file = Vec::new();
-        while let Some(event) = captured.next().expect("an event") {
-            // MariaDB sends the statement's text only on request.
-            if event[4] != ANNOTATE_ROWS {
-                from_file.push(event.to_vec());
-            }
-        }
+async fn every_version_streams_checked_events_from_the_earliest_to_its_heartbeat(
+    bed: Bed,
+) -> Outcome {
+    let name = bed.version();
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    server.run(TABLE).await;
+    // An event of three protocol packets; 5.6 limits a row to a tenth of its redo log
+    let bytes = if name == "mysql-5.6" { 5_000_000 } else { 40_000_000 };
+    server.run(&[&format!("INSERT INTO lab.t (body) VALUES (REPEAT('x', {bytes}))")]).await;
+    server.run(&["FLUSH LOGS", "INSERT INTO lab.t (body) VALUES ('c')"]).await;
 
-        let start = Start::Position(Position::new("binlog.000001", 4));
-        let mut replica = open(&config(&server, "rep"), &start).await;
-        let mut streamed = Vec::new();
-        while streamed.len() < from_file.len() {
-            let event = replica.next().await.expect("an event").expect("goes on").to_vec();
-            let artificial = binpulse::source::checksum::is_artificial(&event);
-            if !artificial {
-                streamed.push(event);
-            }
-        }
-        // The description of a file in use has a flag that was not streamed.
-        assert_eq!(streamed[0][4], 15, "{name}");
-        assert!(streamed[1..] == from_file[1..], "{name}");
-    }
+    let config = config(&server, "rep");
+    let resolved = resolve(&config, 0, &Wanted::Earliest).await.expect(name);
+    let liveness = Liveness::new();
+    let mut replica = Replica::connect(&config, 0, &resolved.start, &liveness).await.expect(name);
+    assert_eq!(replica.identity().name(), resolved.server, "{name}");
+    let types = drain_behind(&mut replica, is_write).await;
+    let writes = types.iter().filter(|kind| is_write(**kind)).count();
+    assert_eq!(writes, 3, "{name}: {types:?}");
+    let descriptions = types.split(|kind| *kind == 15).count() - 1;
+    assert!(descriptions >= 2, "{name}: {types:?}");
+    assert!(liveness.bytes() > bytes && liveness.is_connected(), "{name}");
+
+    // And goes on from now
+    let now = resolve(&config, 0, &Wanted::Now).await.expect(name);
+    drop(replica);
+    let mut replica = open(&config, &now.start).await;
+    drain(&mut replica).await;
+    server.run(&["INSERT INTO lab.t (body) VALUES ('d')"]).await;
+    let types = drain_behind(&mut replica, is_write).await;
+    let writes = types.iter().filter(|kind| is_write(**kind)).count();
+    assert_eq!(writes, 1, "{name}: {types:?}");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tagged_transactions_that_we_have_are_not_sent_again() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn captured_files_hold_the_events_that_were_streamed(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    server.run(TABLE).await;
+    server.run(&["FLUSH LOGS"]).await;
+    let mut captured =
+        Captured::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
+    let mut from_file = Vec::new();
+    while let Some(event) = captured.next().expect("an event") {
+        // MariaDB sends the statement's text only on request.
+        if event[4] != ANNOTATE_ROWS {
+            from_file.push(event.to_vec());
+        }
+    }
+
+    let start = Start::Position(Position::new("binlog.000001", 4));
+    let mut replica = open(&config(&server, "rep"), &start).await;
+    let mut streamed = Vec::new();
+    while streamed.len() < from_file.len() {
+        let event = replica.next().await.expect("an event").expect("goes on").to_vec();
+        let artificial = binpulse::source::checksum::is_artificial(&event);
+        if !artificial {
+            streamed.push(event);
+        }
+    }
+    // The description of a file in use has a flag that was not streamed.
+    assert_eq!(streamed[0][4], 15, "{name}");
+    assert!(streamed[1..] == from_file[1..], "{name}");
+    Ok(())
+}
+
+async fn tagged_transactions_that_we_have_are_not_sent_again(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     server.run(TABLE).await;
     let tagged = ["SET gtid_next = 'AUTOMATIC:probe'", "INSERT INTO lab.t (body) VALUES ('t')"];
     server.run(&tagged).await;
@@ -114,11 +122,11 @@ async fn tagged_transactions_that_we_have_are_not_sent_again() {
     assert_eq!(previous[4], 35);
     let listed = GtidSet::decode(&previous[19..previous.len() - 4]).expect("a set");
     assert_eq!(listed, executed(&server).await);
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_dump_thread_is_an_end_to_dial_again() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn a_killed_dump_thread_is_an_end_to_dial_again(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     let config = config(&server, "rep");
     let start = Start::Gtid(executed(&server).await);
     let mut replica = open(&config, &start).await;
@@ -135,17 +143,17 @@ async fn a_killed_dump_thread_is_an_end_to_dial_again() {
     let id = replica.identity().connection_id;
     server.run(&[&format!("KILL QUERY {id}")]).await;
     assert!(end(&mut replica).await.is_none(), "an end in order");
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_is_noticed_by_its_silence() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn a_frozen_server_is_noticed_by_its_silence(bed: Bed) -> Outcome {
+    let mut server = Server::start(&bed, gtid_options(&bed)).await;
     let config = config(&server, "rep");
     let liveness = Liveness::new();
     let start = Start::Gtid(executed(&server).await);
     let mut replica = Replica::connect(&config, 0, &start, &liveness).await.expect("a stream");
     drain(&mut replica).await;
-    server.signal("-STOP");
+    server.freeze();
     let frozen = Instant::now();
     // A caller that polls in slices does not starve the deadline
     let error = loop {
@@ -165,7 +173,7 @@ async fn a_frozen_server_is_noticed_by_its_silence() {
         options.connect_timeout = Duration::from_millis(500);
         Session::connect(&options).await
     };
-    server.signal("-CONT");
+    server.thaw();
     assert!(matches!(error, Error::Silent { .. }), "{error}");
     assert_eq!(error.recovery(), Recovery::Retry);
     assert!(after + Duration::from_millis(300) >= config.silence(), "{after:?}");
@@ -176,11 +184,13 @@ async fn a_frozen_server_is_noticed_by_its_silence() {
     assert_eq!(error.recovery(), Recovery::NextHost);
     assert!(matches!(session, Err(binpulse::mysql::Error::TimedOut { .. })));
     assert!(liveness.last_byte().is_some());
+    Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_first() {
-    let server = Server::start("mysql-9.7", gtid_options("mysql-9.7")).await;
+async fn replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_first(
+    bed: Bed,
+) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
     let mut config = config(&server, "rep");
     let start = Start::Gtid(executed(&server).await);
     let mut first = open(&config, &start).await;
@@ -199,8 +209,9 @@ async fn replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_firs
     assert_eq!(error.recovery(), Recovery::Halt(Halt::Fenced));
 
     // Another stream gets along with it
-    config.stream = "invoices".to_owned();
+    config.stream = String::from("invoices");
     let mut third = open(&config, &start).await;
     drain(&mut third).await;
     drain(&mut second).await;
+    Ok(())
 }

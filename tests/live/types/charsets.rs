@@ -3,6 +3,12 @@
 use binpulse::mysql::{Row, Session};
 
 use super::{hex, start, stream};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    every_character_reads_as_the_server_converts_it on [Mysql97, Mariadb1011];
+}
 
 /// What the server prints for a character that Unicode lacks.
 const QUESTION_MARK: &[u8] = b"3F";
@@ -102,40 +108,38 @@ fn expected(row: &Row) -> String {
     format!("text {text}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_character_reads_as_the_server_converts_it() {
-    for name in ["mysql-9.7", "mariadb-10.11"] {
-        let server = start(name).await;
-        let mut session = server.session().await;
-        let sql = "SELECT character_set_name FROM information_schema.character_sets \
-                   WHERE character_set_name <> 'binary' ORDER BY 1";
-        let names = session.query(sql).await.expect("a sound query");
-        let charsets: Vec<_> = names.iter().filter_map(|row| row.text(0)).collect();
-        assert!(charsets.len() >= 39, "{name}: {charsets:?}");
-        for sql in ["CREATE DATABASE d", "USE d", "SET sql_mode = ''"] {
-            session.query(sql).await.expect("a sound statement");
-        }
-        let mut selected = Vec::new();
-        for charset in &charsets {
-            fill(&mut session, charset).await;
-            let sql = format!(
-                "SELECT id, HEX(c), HEX(CONVERT(c USING utf8mb4)) FROM t_{charset} ORDER BY id"
-            );
-            selected.push(session.query(&sql).await.expect("a sound query"));
-        }
-        session.close().await;
-
-        let streamed = stream(&server).await;
-        let mut characters = 0;
-        for (charset, rows) in charsets.iter().zip(&selected) {
-            let table = &streamed[&format!("t_{charset}")];
-            assert_eq!(table.len(), rows.len(), "{name}: {charset}");
-            for (row, found) in rows.iter().zip(table.values()) {
-                assert_eq!(found[1], expected(row), "{name}: {charset} {:?}", row.text(1));
-                characters += usize::from(found[1].starts_with("text"));
-            }
-        }
-        assert!(characters > 100_000, "{name}: {characters}");
-        println!("ran on {name}: {characters} characters of {} character sets", charsets.len());
+async fn every_character_reads_as_the_server_converts_it(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = start(&bed).await;
+    let mut session = server.session().await;
+    let sql = "SELECT character_set_name FROM information_schema.character_sets \
+               WHERE character_set_name <> 'binary' ORDER BY 1";
+    let names = session.query(sql).await.expect("a sound query");
+    let charsets: Vec<_> = names.iter().filter_map(|row| row.text(0)).collect();
+    assert!(charsets.len() >= 39, "{name}: {charsets:?}");
+    for sql in ["CREATE DATABASE d", "USE d", "SET sql_mode = ''"] {
+        session.query(sql).await.expect("a sound statement");
     }
+    let mut selected = Vec::new();
+    for charset in &charsets {
+        fill(&mut session, charset).await;
+        let sql = format!(
+            "SELECT id, HEX(c), HEX(CONVERT(c USING utf8mb4)) FROM t_{charset} ORDER BY id"
+        );
+        selected.push(session.query(&sql).await.expect("a sound query"));
+    }
+    session.close().await;
+
+    let streamed = stream(&server).await;
+    let mut characters = 0;
+    for (charset, rows) in charsets.iter().zip(&selected) {
+        let table = &streamed[&format!("t_{charset}")];
+        assert_eq!(table.len(), rows.len(), "{name}: {charset}");
+        for (row, found) in rows.iter().zip(table.values()) {
+            assert_eq!(found[1], expected(row), "{name}: {charset} {:?}", row.text(1));
+            characters += usize::from(found[1].starts_with("text"));
+        }
+    }
+    assert!(characters > 100_000, "{name}: {characters}");
+    Ok(())
 }

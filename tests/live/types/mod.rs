@@ -11,15 +11,22 @@ use binpulse::change::{Cell, Image, Op, Position};
 use binpulse::decode::{Config, Decoder, Step};
 use binpulse::source::Captured;
 
+use crate::bed::Bed;
 use crate::source::server::Server;
+use crate::suite::Test;
+
+/// The tests below this module.
+pub(crate) fn tests() -> Vec<Test> {
+    [values::tests(), charsets::tests(), partial::tests()].into_iter().flatten().collect()
+}
 
 /// Rows of each table as the stream left them, by the number in their first column.
 type Rows = BTreeMap<String, BTreeMap<i64, Vec<String>>>;
 
 /// Starts a server whose log names everything that it can name.
-async fn start(name: &'static str) -> Server {
-    let told = !matches!(name, "mysql-5.6" | "mysql-5.7");
-    Server::start(name, if told { &["--binlog-row-metadata=FULL"] } else { &[] }).await
+async fn start(bed: &Bed) -> Server {
+    let told = !matches!(bed.version(), "mysql-5.6" | "mysql-5.7");
+    Server::start(bed, if told { &["--binlog-row-metadata=FULL"] } else { &[] }).await
 }
 
 /// The rows of all tables by the server's log, which is ended first.

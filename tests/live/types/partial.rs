@@ -1,6 +1,12 @@
 //! Partial JSON updates on MySQL 8 and later.
 
 use super::{start, stream};
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    partial_updates_give_the_documents_that_select_shows on [Mysql97, Mysql80];
+}
 
 const DOCUMENT: &str = r#"{"a": 1, "b": [1, 2, {"c": "some text that is longer than what replaces it"}],
     "key with space": {"q\\"uote": [1.5]}, "é": null, "s": "more text, so that the document is long"}"#;
@@ -31,41 +37,39 @@ const CHANGES: [&str; 22] = [
     "'[]'",
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partial_updates_give_the_documents_that_select_shows() {
-    for name in ["mysql-9.7", "mysql-8.0"] {
-        let server = start(name).await;
-        let mut session = server.session().await;
-        let mut run = vec![
-            "CREATE DATABASE d CHARACTER SET utf8mb4".to_owned(),
-            "USE d".into(),
-            "SET NAMES utf8mb4".into(),
-            "SET binlog_row_value_options = PARTIAL_JSON".into(),
-            "CREATE TABLE t (id INT PRIMARY KEY, k JSON, n JSON, j JSON, z INT)".into(),
-        ];
-        for (id, change) in CHANGES.iter().enumerate() {
-            run.push(format!("INSERT INTO t VALUES ({id}, '{DOCUMENT}', NULL, '{DOCUMENT}', 1)"));
-            // Another document beside it, changed every other time: bits are counted by column.
-            let beside = if id % 2 == 0 { ", k = JSON_SET(k, '$.a', 3)" } else { "" };
-            run.push(format!("UPDATE t SET j = {change}, z = 2{beside} WHERE id = {id}"));
-        }
-        for sql in &run {
-            session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
-        }
-        let shown = |column| format!("HEX(CAST({column} AS CHAR CHARACTER SET utf8mb4))");
-        let sql = format!("SELECT {}, {} FROM t ORDER BY id", shown("k"), shown("j"));
-        let rows = session.query(&sql).await.expect("a sound query");
-        session.close().await;
-
-        let streamed = stream(&server).await;
-        let table = &streamed["t"];
-        assert_eq!((rows.len(), table.len()), (CHANGES.len(), CHANGES.len()));
-        for ((row, found), change) in rows.iter().zip(table.values()).zip(CHANGES) {
-            let expected = [0, 1].map(|column| {
-                row.text(column).map_or_else(|| super::NULL.into(), |hex| format!("text {hex}"))
-            });
-            assert_eq!([&found[1], &found[3]], [&expected[0], &expected[1]], "{name}: {change}");
-        }
-        println!("ran on {name}: {} partial updates", CHANGES.len());
+async fn partial_updates_give_the_documents_that_select_shows(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = start(&bed).await;
+    let mut session = server.session().await;
+    let mut run = vec![
+        "CREATE DATABASE d CHARACTER SET utf8mb4".to_owned(),
+        "USE d".into(),
+        "SET NAMES utf8mb4".into(),
+        "SET binlog_row_value_options = PARTIAL_JSON".into(),
+        "CREATE TABLE t (id INT PRIMARY KEY, k JSON, n JSON, j JSON, z INT)".into(),
+    ];
+    for (id, change) in CHANGES.iter().enumerate() {
+        run.push(format!("INSERT INTO t VALUES ({id}, '{DOCUMENT}', NULL, '{DOCUMENT}', 1)"));
+        // Another document beside it, changed every other time: bits are counted by column.
+        let beside = if id % 2 == 0 { ", k = JSON_SET(k, '$.a', 3)" } else { "" };
+        run.push(format!("UPDATE t SET j = {change}, z = 2{beside} WHERE id = {id}"));
     }
+    for sql in &run {
+        session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
+    }
+    let shown = |column| format!("HEX(CAST({column} AS CHAR CHARACTER SET utf8mb4))");
+    let sql = format!("SELECT {}, {} FROM t ORDER BY id", shown("k"), shown("j"));
+    let rows = session.query(&sql).await.expect("a sound query");
+    session.close().await;
+
+    let streamed = stream(&server).await;
+    let table = &streamed["t"];
+    assert_eq!((rows.len(), table.len()), (CHANGES.len(), CHANGES.len()));
+    for ((row, found), change) in rows.iter().zip(table.values()).zip(CHANGES) {
+        let expected = [0, 1].map(|column| {
+            row.text(column).map_or_else(|| super::NULL.into(), |hex| format!("text {hex}"))
+        });
+        assert_eq!([&found[1], &found[3]], [&expected[0], &expected[1]], "{name}: {change}");
+    }
+    Ok(())
 }

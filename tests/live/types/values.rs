@@ -6,7 +6,12 @@ use binpulse::mysql::Row;
 
 use super::cases::{self, Case};
 use super::{start, stream};
-use crate::source::server::ALL;
+use crate::bed::Bed;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    the_stream_says_of_every_value_what_select_says on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+}
 
 fn cases(server: &str) -> Vec<Case> {
     let mut cases = cases::common();
@@ -29,54 +34,50 @@ fn cases(server: &str) -> Vec<Case> {
     cases
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_stream_says_of_every_value_what_select_says() {
-    for name in ALL {
-        let server = start(name).await;
-        let cases = cases(name);
-        let mut session = server.session().await;
-        let mut run: Vec<String> = [
-            "CREATE DATABASE d CHARACTER SET utf8mb4",
-            "USE d",
-            "SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'",
-            "SET NAMES utf8mb4",
-        ]
-        .map(str::to_owned)
-        .into();
-        if server.is_maria() {
-            run.push("SET column_compression_threshold = 100".into());
-        }
-        for (number, case) in cases.iter().enumerate() {
-            run.push(format!("CREATE TABLE t{number} (id INT PRIMARY KEY, c {})", case.ddl));
-            let nulled = case.values.iter().map(String::as_str).chain(["NULL"]);
-            run.extend(
-                nulled
-                    .enumerate()
-                    .map(|(id, value)| format!("INSERT INTO t{number} VALUES ({id}, {value})")),
-            );
-        }
-        for sql in &run {
-            session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
-        }
-        let mut selected = Vec::new();
-        for (number, case) in cases.iter().enumerate() {
-            let sql = format!("SELECT id, {} FROM t{number} ORDER BY id", case.shown.select());
-            selected.push(session.query(&sql).await.expect("a sound query"));
-        }
-        session.close().await;
-
-        let streamed = stream(&server).await;
-        let cells: usize = cases
-            .iter()
-            .zip(&selected)
-            .enumerate()
-            .map(|(number, (case, rows))| {
-                compare(case, rows, &streamed[&format!("t{number}")], name)
-            })
-            .sum();
-        assert!(cells > 500, "{name}: {cells}");
-        println!("ran on {name}: {cells} values of {} types", cases.len());
+async fn the_stream_says_of_every_value_what_select_says(bed: Bed) -> Outcome {
+    let name = bed.version();
+    let server = start(&bed).await;
+    let cases = cases(name);
+    let mut session = server.session().await;
+    let mut run: Vec<String> = [
+        "CREATE DATABASE d CHARACTER SET utf8mb4",
+        "USE d",
+        "SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'",
+        "SET NAMES utf8mb4",
+    ]
+    .map(str::to_owned)
+    .into();
+    if server.is_maria() {
+        run.push("SET column_compression_threshold = 100".into());
     }
+    for (number, case) in cases.iter().enumerate() {
+        run.push(format!("CREATE TABLE t{number} (id INT PRIMARY KEY, c {})", case.ddl));
+        let nulled = case.values.iter().map(String::as_str).chain(["NULL"]);
+        run.extend(
+            nulled
+                .enumerate()
+                .map(|(id, value)| format!("INSERT INTO t{number} VALUES ({id}, {value})")),
+        );
+    }
+    for sql in &run {
+        session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
+    }
+    let mut selected = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        let sql = format!("SELECT id, {} FROM t{number} ORDER BY id", case.shown.select());
+        selected.push(session.query(&sql).await.expect("a sound query"));
+    }
+    session.close().await;
+
+    let streamed = stream(&server).await;
+    let cells: usize = cases
+        .iter()
+        .zip(&selected)
+        .enumerate()
+        .map(|(number, (case, rows))| compare(case, rows, &streamed[&format!("t{number}")], name))
+        .sum();
+    assert!(cells > 500, "{name}: {cells}");
+    Ok(())
 }
 
 /// Compares one table; the number of values that agreed.

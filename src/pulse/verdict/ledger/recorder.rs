@@ -69,6 +69,14 @@ impl Recorder {
         }
     }
 
+    /// An XA transaction was prepared: the server counts it as executed from here on, although its
+    /// rows are held until it is decided.
+    pub fn prepared(&mut self, id: TransactionId) {
+        if let TransactionId::Gtid(gtid) = id {
+            self.receive(gtid);
+        }
+    }
+
     fn receive(&mut self, gtid: Gtid) {
         match &mut self.run {
             Some((first, next))

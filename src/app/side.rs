@@ -1,0 +1,117 @@
+//! The small regular duties beside the stream: samples for the verdict, counters for the metrics.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::state::State;
+use super::vital::Vital;
+use super::watch::{Reporter, sink_failure};
+use crate::pulse::verdict::{LagSample, Observation, SinkSample, StreamSample};
+use crate::sink::health::Snapshot;
+use crate::sink::{Class, Health};
+use crate::source::Liveness;
+use crate::telemetry::{Metrics, Readiness};
+
+/// Time between two samples.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Samples everything that is only counted.
+pub(super) struct Side {
+    pub(super) vital: Arc<Vital>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) readiness: Readiness,
+    pub(super) health: Arc<Health>,
+    pub(super) liveness: Liveness,
+    pub(super) state: State,
+    pub(super) reporter: Reporter,
+    /// When the checkpoint that was reported last was saved.
+    pub(super) saved: Option<Instant>,
+}
+
+impl Side {
+    /// Samples until told to stop.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        let mut before = self.health.snapshot(Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => before = self.turn(&before),
+            }
+        }
+    }
+
+    fn turn(&mut self, before: &Snapshot) -> Snapshot {
+        let now = Instant::now();
+        self.vital.expire(now);
+        let snapshot = self.health.snapshot(now);
+        self.readiness.stream(self.liveness.is_connected());
+        self.readiness.sink(snapshot.impediment.is_none());
+        self.count(before, &snapshot);
+        self.reporter.report_at(now, Observation::RuntimeTick);
+        self.reporter.report_at(now, Observation::Sink(self.sink(&snapshot, now)));
+        self.stream(now);
+        self.checkpoint();
+        snapshot
+    }
+
+    fn count(&self, before: &Snapshot, snapshot: &Snapshot) {
+        let attempts = &self.metrics.publish_attempts_total;
+        attempts.of("ok").inc_by(snapshot.attempts_ok.saturating_sub(before.attempts_ok));
+        let failed = snapshot.attempts_failed.iter().zip(&before.attempts_failed);
+        for (class, (new, old)) in Class::ALL.iter().zip(failed) {
+            attempts.of(class.as_str()).inc_by(new.saturating_sub(*old));
+        }
+        let bytes = snapshot.settled_bytes.saturating_sub(before.settled_bytes);
+        self.metrics.published_bytes_total.inc_by(bytes);
+    }
+
+    fn sink(&self, snapshot: &Snapshot, now: Instant) -> SinkSample {
+        let ago = |age: Option<Duration>| age.and_then(|age| now.checked_sub(age));
+        let failures = snapshot.impediment.map_or(0, |class| {
+            let index = Class::ALL.iter().position(|known| *known == class);
+            index.map_or(0, |index| snapshot.consecutive[index])
+        });
+        SinkSample {
+            oldest_unacknowledged: ago(snapshot.oldest_unsettled),
+            acknowledged: snapshot.settled_messages,
+            last_acknowledged: ago(snapshot.since_ack),
+            failure: snapshot.impediment.map(sink_failure),
+            failures_in_a_row: u32::try_from(failures).unwrap_or(u32::MAX),
+            last_user_row: self.metrics.user_row_last.last(),
+        }
+    }
+
+    fn stream(&self, now: Instant) {
+        let progress = self.state.read().progress;
+        self.reporter.report_at(
+            now,
+            Observation::Stream(StreamSample {
+                bytes: self.liveness.bytes(),
+                last_receive: self.liveness.last_byte(),
+                armed: self.liveness.is_armed(),
+                idle_at: progress.idle_at,
+            }),
+        );
+        let age_us = chrono::Utc::now().timestamp_micros() - progress.newest_commit_us;
+        let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+        let lag = match progress.newest_commit_us {
+            0 => None,
+            _ if progress.is_idle => Some(Duration::ZERO),
+            _ => Some(age),
+        };
+        let transaction_bytes = progress.transaction_bytes;
+        self.reporter.report_at(now, Observation::Lag(LagSample { lag, transaction_bytes }));
+    }
+
+    fn checkpoint(&mut self) {
+        let saved = self.metrics.checkpoint_saved.last();
+        if saved > self.saved {
+            self.saved = saved;
+            self.reporter.report(Observation::CheckpointSaved);
+        }
+    }
+}

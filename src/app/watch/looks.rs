@@ -1,0 +1,113 @@
+//! Second looks: before silence becomes an outage, somebody asks.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Reporter;
+use super::translate::probe_failure;
+use crate::mysql::{ConnectOptions, Error, Session};
+use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
+
+/// Asks the server when the verdict's loop wants it.
+pub(in crate::app) struct Looks {
+    connect: ConnectOptions,
+    /// B: deadline of each question.
+    deadline: Duration,
+    reporter: Reporter,
+    asked: watch::Receiver<u64>,
+    /// The connection that stands already.
+    existing: Option<Session>,
+}
+
+impl Looks {
+    pub(in crate::app) fn new(
+        connect: ConnectOptions,
+        deadline: Duration,
+        reporter: Reporter,
+        asked: watch::Receiver<u64>,
+    ) -> Self {
+        let connect =
+            ConnectOptions { connect_timeout: deadline, query_timeout: deadline, ..connect };
+        Self { connect, deadline, reporter, asked, existing: None }
+    }
+
+    /// Looks whenever asked, until told to stop.
+    pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                changed = self.asked.changed() => if changed.is_err() { return },
+            }
+            self.look().await;
+        }
+    }
+
+    /// All at the same time, each with its deadline.
+    async fn look(&mut self) {
+        let started = Instant::now();
+        let mut existing = self.existing.take();
+        let (standing, fresh) = tokio::join!(
+            async {
+                let session = existing.as_mut()?;
+                Some(session.query_within("SELECT 1", self.deadline).await.map(drop))
+            },
+            self.fresh(),
+        );
+        if let Some(result) = standing {
+            if result.is_err() {
+                existing = None;
+            }
+            self.probed(Connection::Existing, started, result);
+        }
+        match fresh {
+            Ok((session, poll)) => {
+                self.probed(Connection::Fresh, started, Ok(()));
+                self.reporter.report(Observation::Poll(Box::new(poll)));
+                match existing {
+                    None => existing = Some(session),
+                    Some(_) => session.close().await,
+                }
+            }
+            Err(error) => self.probed(Connection::Fresh, started, Err(error)),
+        }
+        self.existing = existing;
+    }
+
+    fn probed(&self, connection: Connection, started: Instant, result: Result<(), Error>) {
+        let result = result.map_err(|error| probe_failure(&error));
+        self.reporter.report(Observation::Probe(Probe { connection, started, result }));
+    }
+
+    async fn fresh(&self) -> Result<(Session, Poll), Error> {
+        let mut session = Session::connect(&self.connect).await?;
+        let mut poll = Poll::default();
+        // A variable that this server has not, or a privilege that is missing, leaves its answer
+        // unknown.
+        poll.read_only = flag(&mut session, "SELECT @@global.read_only").await;
+        poll.executed = text(&mut session, "SELECT @@global.gtid_executed").await;
+        poll.purged = text(&mut session, "SELECT @@global.gtid_purged").await;
+        poll.writer_state = blocked_writer(&mut session).await;
+        Ok((session, poll))
+    }
+}
+
+async fn flag(session: &mut Session, sql: &str) -> Option<bool> {
+    let row = session.query_first(sql).await.ok()??;
+    row.text(0).map(|text| text == "1" || text == "ON")
+}
+
+async fn text<T: std::str::FromStr>(session: &mut Session, sql: &str) -> Option<T> {
+    session.query_first(sql).await.ok()??.text(0)?.parse().ok()
+}
+
+/// STATE of the blocked statement of our own account: it needs no privilege. The statement's lock
+/// time-out is short, so it may have run for less than a second.
+async fn blocked_writer(session: &mut Session) -> Option<String> {
+    let sql = "SELECT STATE FROM information_schema.PROCESSLIST \
+               WHERE COMMAND = 'Query' AND ID <> CONNECTION_ID() \
+               ORDER BY STATE LIKE 'Waiting%' DESC, TIME DESC LIMIT 1";
+    session.query_first(sql).await.ok()??.text(0).filter(|state| !state.is_empty())
+}

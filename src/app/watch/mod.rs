@@ -1,0 +1,172 @@
+//! The verdict's loop, on an operating system thread of its own: it judges also when everything
+//! else hangs.
+//!
+//! ```text
+//! tasks -> Reporter -> (queue) -> thread: tick, drain, judge, plan -> View -> metrics, /status
+//!                                                              |
+//!                                                              +-> looks: probes and polls
+//! ```
+
+mod families;
+mod looks;
+mod translate;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::pulse::verdict::{Clocks, Judge, Observation, Parameters, State, Verdict};
+
+pub(super) use families::families;
+pub(super) use looks::Looks;
+pub(super) use translate::{
+    clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
+};
+
+/// V: time between two judgements.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Where tasks report to. Cheap to clone; never blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Reporter(Sender<(Instant, Observation)>);
+
+impl Reporter {
+    /// Reports what was observed just now.
+    pub(super) fn report(&self, observation: Observation) {
+        self.report_at(Instant::now(), observation);
+    }
+
+    /// Reports what was observed at `at`.
+    pub(super) fn report_at(&self, at: Instant, observation: Observation) {
+        // The loop ends last; what is reported after it concerns nobody.
+        drop(self.0.send((at, observation)));
+    }
+}
+
+/// What the loop concluded last.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) verdict: Verdict,
+    pub(super) transitions: Vec<(State, State, u64)>,
+    pub(super) obligation_ages: Vec<(&'static str, Duration)>,
+    pub(super) unaccounted: u64,
+    pub(super) self_pauses: u64,
+}
+
+/// Shared by the loop, which writes, and whoever reads.
+pub(super) type Shared = Arc<Mutex<View>>;
+
+/// A copy of the last conclusion.
+pub(super) fn read(view: &Shared) -> View {
+    view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The loop, running.
+pub(super) struct Watch {
+    pub(super) view: Shared,
+    /// Counts the looks that are due.
+    pub(super) looks: watch::Receiver<u64>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Both ends of the queue of observations.
+pub(super) fn queue() -> (Reporter, Receiver<(Instant, Observation)>) {
+    let (sender, receiver) = channel();
+    (Reporter(sender), receiver)
+}
+
+impl Watch {
+    /// Starts the thread.
+    pub(super) fn start(
+        parameters: Parameters,
+        observations: Receiver<(Instant, Observation)>,
+    ) -> std::io::Result<Self> {
+        let judge = Judge::new(parameters, Instant::now());
+        let view = Arc::new(Mutex::new(view_of(&judge, Instant::now())));
+        let (asked, looks) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let (shared, stopped) = (Arc::clone(&view), stop.clone());
+        let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
+            run(judge, &observations, &shared, &asked, &stopped);
+        })?;
+        Ok(Self { view, looks, stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread and waits for it: one tick at most.
+    pub(super) fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the verdict's loop has panicked");
+        }
+    }
+}
+
+fn run(
+    mut judge: Judge,
+    observations: &Receiver<(Instant, Observation)>,
+    view: &Shared,
+    looks: &watch::Sender<u64>,
+    stop: &CancellationToken,
+) {
+    let mut shown = judge.verdict().state;
+    while !stop.is_cancelled() {
+        let next = Instant::now() + TICK;
+        judge.observe(Instant::now(), Observation::Tick(clocks()));
+        for (at, observation) in observations.try_iter() {
+            judge.observe(at, observation);
+        }
+        let now = Instant::now();
+        judge.judge(now);
+        if judge.plan(now).look {
+            looks.send_modify(|count| *count += 1);
+        }
+        *view.lock().unwrap_or_else(PoisonError::into_inner) = view_of(&judge, now);
+        let verdict = judge.verdict();
+        if verdict.state != shown {
+            announce(shown, verdict);
+            shown = verdict.state;
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn announce(before: State, verdict: &Verdict) {
+    let (state, hop) = (verdict.state.name(), verdict.hop.name());
+    let reason = verdict.reason.as_ref().map(crate::pulse::verdict::Reason::name);
+    let (was, sentence) = (before.name(), verdict.sentence.as_str());
+    if verdict.state.is_healthy() {
+        tracing::info!(state, was, sentence, "verdict");
+    } else {
+        let next = verdict.next_step;
+        tracing::warn!(state, reason, was, hop, sentence, next, "verdict");
+    }
+}
+
+pub(super) fn view_of(judge: &Judge, now: Instant) -> View {
+    View {
+        verdict: judge.verdict().clone(),
+        transitions: judge.transitions().collect(),
+        obligation_ages: judge.obligation_ages(now).collect(),
+        unaccounted: judge.unaccounted_total(),
+        self_pauses: judge.self_pauses(),
+    }
+}
+
+/// The clocks beside the monotonic one. Time since boot comes from the kernel as text, in hundredths
+/// of a second; without it the monotonic clock's own gaps still tell.
+fn clocks() -> Clocks {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+    let boot = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Clocks {
+        boot: boot.unwrap_or_default(),
+        real: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,141 @@
+//! What the parts say, in the verdict's words. Pure.
+
+use std::time::Duration;
+
+use crate::change::Uuid;
+use crate::mysql;
+use crate::pulse::verdict::{
+    ClockSample, Committed, ProbeFailure, SinkFailure, StreamFailure, WriteFailure,
+};
+use crate::pulse::{Facts, Reason};
+use crate::sink::Class;
+use crate::source::{self, Refusal};
+
+/// Why a dump ended or could not begin.
+pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
+    use source::Error;
+    match error {
+        Error::Resolve { .. } => StreamFailure::Dns,
+        Error::Connect { .. } => StreamFailure::Refused,
+        Error::TimedOut { .. } => StreamFailure::Timeout,
+        Error::Silent { .. } => StreamFailure::Silent,
+        Error::Closed { .. } => StreamFailure::Ended,
+        Error::Broken { .. } | Error::Damaged(_) | Error::Protocol { .. } => StreamFailure::Reset,
+        Error::TlsHandshake { .. } | Error::TlsUnavailable { .. } | Error::TlsFiles(_) => {
+            StreamFailure::Tls
+        }
+        Error::LoginMethod { .. } => StreamFailure::Auth,
+        Error::Refused { refusal, code, .. } => refused(*refusal, *code),
+        Error::Sql(error) => match probe_failure(error) {
+            ProbeFailure::Timeout => StreamFailure::Timeout,
+            ProbeFailure::Refused => StreamFailure::Refused,
+            ProbeFailure::Reset => StreamFailure::Reset,
+            ProbeFailure::Dns => StreamFailure::Dns,
+            ProbeFailure::Tls => StreamFailure::Tls,
+            ProbeFailure::Auth => StreamFailure::Auth,
+            ProbeFailure::TooManyConnections => StreamFailure::TooManyConnections,
+            ProbeFailure::Offline => StreamFailure::Offline,
+            ProbeFailure::Other(code) => StreamFailure::Other(code),
+        },
+        Error::Purged { .. } => StreamFailure::Purged,
+        Error::Diverged { .. } | Error::OtherServer { .. } => StreamFailure::Diverged,
+        // Each host has its own reason; the first is the preferred one.
+        Error::NoHost { failures } => {
+            failures.first().map_or(StreamFailure::Refused, |(_, error)| stream_failure(error))
+        }
+        Error::StartMisfit { .. } | Error::TooOld { .. } | Error::HostUnknown { .. } => {
+            StreamFailure::Other(0)
+        }
+    }
+}
+
+fn refused(refusal: Refusal, code: u16) -> StreamFailure {
+    match refusal.as_str() {
+        "purged" | "first_log_missing" => StreamFailure::Purged,
+        "replica_ahead" => StreamFailure::Diverged,
+        "replaced" | "duplicate_replica" | "fenced" => StreamFailure::DuplicateReplica,
+        _ => match code {
+            1045 | 1862 | 3118 | 1130 => StreamFailure::Auth,
+            1227 | 1142 => StreamFailure::Denied,
+            1040 | 1203 => StreamFailure::TooManyConnections,
+            3032 | 1053 => StreamFailure::Offline,
+            other => StreamFailure::Other(other),
+        },
+    }
+}
+
+/// Why a question was not answered.
+pub(super) fn probe_failure(error: &mysql::Error) -> ProbeFailure {
+    match Reason::of(error) {
+        Reason::TimedOut => ProbeFailure::Timeout,
+        Reason::Tls => ProbeFailure::Tls,
+        Reason::Login => ProbeFailure::Auth,
+        Reason::TooManyConnections => ProbeFailure::TooManyConnections,
+        Reason::Offline | Reason::ShuttingDown => ProbeFailure::Offline,
+        Reason::Connection => {
+            let text = format!("{error:?}").to_ascii_lowercase();
+            if text.contains("refused") {
+                ProbeFailure::Refused
+            } else if text.contains("lookup") || text.contains("resolve") {
+                ProbeFailure::Dns
+            } else {
+                ProbeFailure::Reset
+            }
+        }
+        Reason::ReadOnly
+        | Reason::StorageReadOnly
+        | Reason::Lock
+        | Reason::Deadlock
+        | Reason::Denied
+        | Reason::SchemaMissing
+        | Reason::DiskFull
+        | Reason::Interrupted
+        | Reason::WrongServer
+        | Reason::ExemptAccount
+        | Reason::Other => ProbeFailure::Other(error.code().unwrap_or_default()),
+    }
+}
+
+/// Why a heartbeat was not written.
+pub(in crate::app) fn write_failure(reason: Reason) -> WriteFailure {
+    reason.into()
+}
+
+/// Why the sink did not take a message.
+pub(in crate::app) fn sink_failure(class: Class) -> SinkFailure {
+    match class.as_str() {
+        "throttled" => SinkFailure::Throttled,
+        "timeout" | "unreachable" => SinkFailure::Timeout,
+        "denied" | "credentials" => SinkFailure::Denied,
+        "not_found" => SinkFailure::NotFound,
+        "too_large" | "refused" => SinkFailure::TooLarge,
+        _ => SinkFailure::ServerError,
+    }
+}
+
+/// A server's name as a UUID; MariaDB's names are none.
+pub(in crate::app) fn server_uuid(name: &str) -> Option<Uuid> {
+    name.parse().ok()
+}
+
+/// What the writer's session told before a write.
+pub(in crate::app) fn committed(facts: &Facts) -> Committed {
+    Committed {
+        server: server_uuid(&facts.server_uuid),
+        read_only: Some(facts.read_only || facts.super_read_only),
+        executed: None,
+        purged: None,
+    }
+}
+
+/// The two clocks, as one question and its answer.
+pub(in crate::app) fn clock_sample(facts: &Facts) -> ClockSample {
+    let now_us = chrono::Utc::now().timestamp_micros();
+    let half_us = i64::try_from(facts.clock_error.min(Duration::from_mins(1)).as_micros());
+    let half_us = half_us.unwrap_or_default();
+    ClockSample {
+        sent_us: now_us - 2 * half_us,
+        source_us: now_us - half_us + facts.clock_offset_us,
+        received_us: now_us,
+    }
+}

@@ -1,0 +1,44 @@
+//! `health`: whether the service on this machine is alive, for container engines.
+
+use clap::{ArgMatches, Command};
+
+use super::{Exit, flags, runtime};
+use crate::demo::http;
+
+const LONG_ABOUT: &str = "\
+Asks /healthz at http.listen, and ends with 0 if the answer is 200, else with 1. It is what a
+container's health check runs: the image has no shell.";
+
+/// The command.
+pub(super) fn command() -> Command {
+    let command = Command::new("health")
+        .about("Ask the running service whether it is alive")
+        .long_about(LONG_ABOUT);
+    flags::with_settings(command)
+}
+
+/// Asks.
+pub(super) fn run(matches: &ArgMatches) -> Exit {
+    let Some(values) = flags::load(matches) else { return Exit::Usage };
+    let listen = match values.text("http.listen") {
+        Ok(listen) => listen,
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            return Exit::Usage;
+        }
+    };
+    // A service that listens everywhere is asked on this machine.
+    let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    match runtime.block_on(http::ask(&address, "/healthz")) {
+        Ok(answer) if answer.code == 200 => Exit::Done,
+        Ok(answer) => {
+            eprint!("{}", answer.body);
+            Exit::Failed
+        }
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            Exit::Failed
+        }
+    }
+}

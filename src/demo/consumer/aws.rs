@@ -1,0 +1,127 @@
+//! Topics and queues in the stand-in.
+
+use std::fmt::Write;
+
+use aws_sdk_sns::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sqs::types::QueueAttributeName;
+
+use super::super::standin::{ACCESS_KEY, Standin};
+use super::Error;
+
+/// Clients of SNS and SQS at one endpoint.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    sns: aws_sdk_sns::Client,
+    sqs: aws_sdk_sqs::Client,
+}
+
+/// For `map_err`: a failed call with all of its causes in words.
+pub(super) fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            // Writing to a String cannot fail.
+            write!(reason, ": {inner}").unwrap_or_default();
+            cause = inner.source();
+        }
+        Error::Aws { call, reason }
+    }
+}
+
+/// FIFO topics and queues are told by the end of their names.
+fn is_fifo(name: &str) -> bool {
+    name.strip_suffix(".fifo").is_some()
+}
+
+impl Aws {
+    /// Clients of the stand-in at `url`.
+    pub fn at(url: &str) -> Self {
+        let credentials = Credentials::new(ACCESS_KEY, ACCESS_KEY, None, None, "demo");
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let region = Region::from_static(Standin::REGION);
+        let sns = aws_sdk_sns::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(url)
+            .region(region.clone())
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone())
+            .build();
+        let sqs = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(url)
+            .region(region)
+            .credentials_provider(credentials)
+            .http_client(http)
+            .build();
+        Self { sns: aws_sdk_sns::Client::from_conf(sns), sqs: aws_sdk_sqs::Client::from_conf(sqs) }
+    }
+
+    pub(super) fn sqs(&self) -> &aws_sdk_sqs::Client {
+        &self.sqs
+    }
+
+    /// Makes a topic and returns its ARN. A name that ends in `.fifo` makes a FIFO topic.
+    pub async fn create_topic(&self, name: &str) -> Result<String, Error> {
+        let mut request = self.sns.create_topic().name(name);
+        if is_fifo(name) {
+            request = request.attributes("FifoTopic", "true");
+        }
+        let answer = request.send().await.map_err(failed("sns:CreateTopic"))?;
+        Ok(answer.topic_arn.unwrap_or_default())
+    }
+
+    /// Makes a queue that receives what the topic delivers, raw, and returns its URL. `kinds`, unless
+    /// empty, are the only values of the attribute `kind` that it gets.
+    pub async fn subscribe_queue(
+        &self,
+        topic_arn: &str,
+        name: &str,
+        kinds: &[&str],
+    ) -> Result<String, Error> {
+        let mut request = self.sqs.create_queue().queue_name(name);
+        if is_fifo(name) {
+            request = request.attributes(QueueAttributeName::FifoQueue, "true");
+        }
+        let queue = request.send().await.map_err(failed("sqs:CreateQueue"))?;
+        let queue_url = queue.queue_url.unwrap_or_default();
+        let queue_arn = self.queue_arn(&queue_url).await?;
+
+        let mut subscription = self
+            .sns
+            .subscribe()
+            .topic_arn(topic_arn)
+            .protocol("sqs")
+            .endpoint(queue_arn)
+            .attributes("RawMessageDelivery", "true");
+        if !kinds.is_empty() {
+            let policy = serde_json::json!({ "kind": kinds }).to_string();
+            subscription = subscription.attributes("FilterPolicy", policy);
+        }
+        subscription.send().await.map_err(failed("sns:Subscribe"))?;
+        Ok(queue_url)
+    }
+
+    /// URL of a queue that is there.
+    pub async fn queue_url(&self, name: &str) -> Result<String, Error> {
+        let request = self.sqs.get_queue_url().queue_name(name);
+        let answer = request.send().await.map_err(failed("sqs:GetQueueUrl"))?;
+        Ok(answer.queue_url.unwrap_or_default())
+    }
+
+    async fn queue_arn(&self, queue_url: &str) -> Result<String, Error> {
+        let answer = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(queue_url)
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await
+            .map_err(failed("sqs:GetQueueAttributes"))?;
+        let arn = answer.attributes.as_ref().and_then(|all| all.get(&QueueAttributeName::QueueArn));
+        arn.cloned().ok_or_else(|| Error::Aws {
+            call: "sqs:GetQueueAttributes",
+            reason: "no ARN in the answer".to_owned(),
+        })
+    }
+}

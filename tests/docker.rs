@@ -1,0 +1,75 @@
+//! What lies in `docker/` names only what the program has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use binpulse::app::{Plan, exported};
+use binpulse::config::{Environment, SETTINGS, Setting, load};
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            into.push(path);
+        }
+    }
+}
+
+/// Every word in `docker/` that begins with `prefix`, with its file.
+fn words(prefix: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docker"), &mut found);
+    let mut words = Vec::new();
+    for path in found {
+        let text = fs::read_to_string(&path).expect("text");
+        let all = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.extend(
+            all.filter(|word| word.starts_with(prefix)).map(|word| (path.clone(), word.to_owned())),
+        );
+    }
+    words
+}
+
+#[test]
+fn dashboards_show_only_metrics_that_are_exported() {
+    let echo = vec![("canary.echo", "demo=http://localhost/queue".to_owned())];
+    let sink = vec![("sink.kind", "null".to_owned())];
+    let settings = load(None, &Environment::new(), &[echo, sink].concat(), &|_| Ok(String::new()));
+    let plan = Plan::new(&settings.expect("settings")).expect("plan");
+    let text = exported(&plan).expect("metrics");
+    let exported: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let shown = words("binpulse_");
+    assert!(shown.len() > 20, "the dashboard is among the files");
+    for (path, word) in shown {
+        let family = word.strip_suffix("_bucket").unwrap_or(&word);
+        assert!(exported.contains(&family), "{}: `{word}` is not exported", path.display());
+    }
+}
+
+#[test]
+fn containers_set_only_variables_that_exist() {
+    let mut known: Vec<String> = SETTINGS.iter().map(Setting::env).collect();
+    let secrets = SETTINGS.iter().filter(|setting| setting.is_secret());
+    known.extend(secrets.map(|setting| format!("{}_FILE", setting.env())));
+    known.push("BINPULSE_CONFIG".to_owned());
+    let set = words("BINPULSE_");
+    assert!(set.len() > 5, "the compose file is among the files");
+    for (path, word) in set {
+        assert!(known.contains(&word), "{}: `{word}` is no setting", path.display());
+    }
+}
+
+#[test]
+fn the_configuration_for_kubernetes_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/kubernetes/binpulse.toml");
+    let text = fs::read_to_string(&path).expect("text");
+    let secret = |_: &str| Ok("secret".to_owned());
+    let loaded = load(Some(("binpulse.toml", &text)), &Environment::new(), &[], &secret);
+    if let Err(errors) = loaded {
+        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}", lines.join("\n"));
+    }
+}

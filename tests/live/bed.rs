@@ -1,0 +1,180 @@
+//! What a test stands on: a server version, the stand-in, and the program under test.
+
+use std::path::Path;
+use std::time::Duration;
+
+use binpulse::demo::{
+    Aws, Command, Consumer, Error, Installed, Mysqld, Options, Server, Standin, Streamer, Tally,
+    prepare, settings_for, standin_environment,
+};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
+
+/// Time for things to happen that take a moment.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// The program under test.
+pub(crate) fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_binpulse"))
+}
+
+/// A test's surroundings.
+pub(crate) struct Bed {
+    name: String,
+    version: &'static str,
+    server: Option<Server>,
+    installed: &'static Installed,
+}
+
+impl Bed {
+    pub(crate) fn new(
+        name: &str,
+        version: &'static str,
+        server: Option<Server>,
+        installed: &'static Installed,
+    ) -> Self {
+        Self { name: name.to_owned(), version, server, installed }
+    }
+
+    /// Name of the version that this run is about, `mysql-9.7`, also when a server of another name
+    /// stands in for it.
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// The server that this run is about.
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("the test names versions")
+    }
+
+    /// A server of its own.
+    pub(crate) async fn mysqld(&self, options: Options) -> Result<Mysqld, Error> {
+        Mysqld::start(self.server(), options).await
+    }
+
+    /// The stand-in, one for all tests; its topics are the test's own.
+    pub(crate) async fn standin(&self) -> Result<&'static Standin, Error> {
+        static STANDIN: OnceCell<Standin> = OnceCell::const_new();
+        STANDIN.get_or_try_init(|| async { Standin::start(self.installed.standin()?).await }).await
+    }
+
+    /// Python with the packages of the tests.
+    pub(crate) fn python(&self) -> Result<&Path, Error> {
+        self.installed.python.as_deref().ok_or_else(|| Error::Missing {
+            what: "the tests' Python".to_owned(),
+            mend: "run `make deps`",
+        })
+    }
+
+    /// A name that no other test has, for topics and queues.
+    pub(crate) fn topic_name(&self) -> String {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for byte in self.name.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        format!("t-{hash:016x}")
+    }
+}
+
+/// Kind of topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Standard,
+    Fifo,
+}
+
+/// A server that is streamed to a topic with a consumer.
+pub(crate) struct Rig {
+    pub(crate) streamer: Streamer,
+    pub(crate) consumer: Consumer,
+    pub(crate) mysqld: Mysqld,
+    pub(crate) aws: Aws,
+    pub(crate) topic_arn: String,
+    pub(crate) endpoint_url: String,
+}
+
+impl Rig {
+    /// Starts all of it and waits until the streamer is ready. `settings` win over the usual ones.
+    pub(crate) async fn start(
+        bed: &Bed,
+        mysqld: Mysqld,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
+        prepare(&mysqld, binary()).await?;
+        let standin = bed.standin().await?;
+        let aws = Aws::at(&standin.url());
+        let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
+        let name = format!("{}{suffix}", bed.topic_name());
+        let topic_arn = aws.create_topic(&name).await?;
+        let queue_url = aws.subscribe_queue(&topic_arn, &name, &[]).await?;
+
+        let mut all = settings_for(&mysqld);
+        let usual = [
+            ("stream.name", "test".to_owned()),
+            ("source.start", "earliest".to_owned()),
+            ("source.heartbeat_period", "200ms".to_owned()),
+            ("heartbeat.interval", "500ms".to_owned()),
+            ("heartbeat.write_deadline", "400ms".to_owned()),
+            ("canary.enabled", "false".to_owned()),
+            ("checkpoint.interval", "50ms".to_owned()),
+            ("sns.topic", topic_arn.clone()),
+            ("sns.endpoint_url", standin.url()),
+            ("shutdown.on_halt", "exit".to_owned()),
+        ];
+        all.extend(usual);
+        all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
+        all.extend_from_slice(settings);
+        let mut streamer = Streamer::start(Command {
+            binary: binary().to_owned(),
+            command: "run".to_owned(),
+            settings: all,
+            arguments: Vec::new(),
+            environment: standin_environment(),
+        })?;
+        streamer.until_ready(SOON).await?;
+        let consumer = Consumer::new(aws.clone(), queue_url);
+        let endpoint_url = standin.url();
+        Ok(Self { streamer, consumer, mysqld, aws, topic_arn, endpoint_url })
+    }
+
+    /// Receives until exactly `written` has been received.
+    pub(crate) async fn receive_all(&mut self, written: &Tally) -> Result<(), Error> {
+        receive_until(&mut self.consumer, &mut self.streamer, "all rows that were written", |c| {
+            c.received() == written
+        })
+        .await
+        .map_err(|error| {
+            let differences = self.consumer.received().differences(written);
+            Error::Message(format!("{error}\nreceived of {}", differences.join("\n")))
+        })
+    }
+
+    /// Receives until at least `rows` have been received.
+    pub(crate) async fn receive_some(&mut self, rows: u64) -> Result<(), Error> {
+        let what = format!("{rows} rows");
+        receive_until(&mut self.consumer, &mut self.streamer, &what, |consumer| {
+            consumer.received().total() >= rows
+        })
+        .await
+    }
+}
+
+async fn receive_until(
+    consumer: &mut Consumer,
+    streamer: &mut Streamer,
+    what: &str,
+    holds: impl Fn(&Consumer) -> bool,
+) -> Result<(), Error> {
+    let give_up = Instant::now() + SOON;
+    while !holds(consumer) {
+        streamer.must_run()?;
+        let received = timeout_at(give_up, consumer.receive(&mut |_, _| {})).await;
+        let Ok(received) = received else {
+            let what = format!("{what}; the streamer's log ends:\n{}", streamer.log_tail());
+            return Err(Error::Deadline { what, seconds: SOON.as_secs() });
+        };
+        received?;
+    }
+    Ok(())
+}

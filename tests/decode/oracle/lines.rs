@@ -39,7 +39,7 @@ fn line(text: &str) -> Option<Line> {
     let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
     let of = |name: &str| {
         let found = members.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name}: {text}"))
+        found.map_or_else(|| panic!("no {name}: {text}"), |(_, value)| value.as_str())
     };
     check_committed_at(of("committed_at"));
     check_gtid(of("gtid"));

@@ -225,7 +225,7 @@ fn bytes(server: &str, column: &Column, cell: &Cell, ours: &str) -> Verdict {
 /// definitions: from the workloads.
 fn compressed(column: &Column, cell: &Cell) -> Option<&'static str> {
     let is_compressed = cell.kind.contains("COMPRESSED");
-    is_compressed.then(|| match column.name.as_str() {
+    is_compressed.then_some(match column.name.as_str() {
         "tc" => "latin1",
         "bc" => "binary",
         _ => "utf8mb4",

@@ -24,6 +24,8 @@ mod reread;
 mod run;
 mod saver;
 mod sealing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 

@@ -182,9 +182,14 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     } else {
         "REPLICATION SLAVE, REPLICATION CLIENT"
     };
-    statements.push(format!("GRANT {binlog} ON *.* TO {replication}"));
+    // Before that, GRANT makes the account: without these words, one without a password.
+    let with_password = match dialect.has_create_user_if_not_exists() {
+        true => "",
+        false => " IDENTIFIED BY '<password>'",
+    };
+    statements.push(format!("GRANT {binlog} ON *.* TO {replication}{with_password}"));
     statements.push(format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}{with_password}",
         // An underscore in a schema's name is a wildcard here.
         schema.as_str().replace('_', "\\_")
     ));

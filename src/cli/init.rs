@@ -41,7 +41,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     match outcome {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("binpulse: {}: {error}", plan.pulse.connect.host);
+            eprintln!(
+                "binpulse: {}: {error}; if the account may not create it, give the output of \
+                 `binpulse init --print` to a DBA",
+                plan.pulse.connect.host
+            );
             Exit::Unavailable
         }
     }

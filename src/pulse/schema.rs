@@ -183,10 +183,8 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
         "REPLICATION SLAVE, REPLICATION CLIENT"
     };
     // Before that, GRANT makes the account: without these words, one without a password.
-    let with_password = match dialect.has_create_user_if_not_exists() {
-        true => "",
-        false => " IDENTIFIED BY '<password>'",
-    };
+    let has_create_user = dialect.has_create_user_if_not_exists();
+    let with_password = if has_create_user { "" } else { " IDENTIFIED BY '<password>'" };
     statements.push(format!("GRANT {binlog} ON *.* TO {replication}{with_password}"));
     statements.push(format!(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}{with_password}",

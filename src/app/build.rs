@@ -432,7 +432,7 @@ fn spawn_pulse(
     }
 }
 
-fn vocabulary(plan: &Plan) -> Vocabulary {
+pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
     Vocabulary {
         consumers: plan.pulse.echoes.iter().map(|(name, _)| name.to_string()).collect(),
@@ -445,7 +445,7 @@ fn vocabulary(plan: &Plan) -> Vocabulary {
     }
 }
 
-fn readings(
+pub(super) fn readings(
     plan: &Plan,
     state: &State,
     vital: &Arc<Vital>,

@@ -267,7 +267,7 @@ impl Flow {
     }
 
     fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        if self.is_passed_over || !self.config.schema_changes {
+        if self.is_passed_over || !self.config.schema_changes || is_of_accounts(statement.bytes) {
             return Ok(());
         }
         // Rows before it leave before it.
@@ -445,6 +445,24 @@ const HEADER_BYTES: usize = 19;
 /// Length of an event's checksum, where it has one.
 const CHECKSUM_BYTES: usize = 4;
 
+/// Whether a statement is about accounts: those carry password hashes, and are no schema change.
+/// Servers log them in their own words, without comments in front.
+fn is_of_accounts(statement: &[u8]) -> bool {
+    let words = statement
+        .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+        .filter(|word| !word.is_empty());
+    let words: Vec<String> =
+        words.take(3).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["GRANT" | "REVOKE", ..] | ["SET", "PASSWORD" | "DEFAULT" | "ROLE", ..] => true,
+        ["CREATE" | "ALTER" | "DROP" | "RENAME", object, rest @ ..] => {
+            let is_account = |word: &str| matches!(word, "USER" | "ROLE");
+            is_account(object) || *object == "OR" && rest.iter().any(|word| is_account(word))
+        }
+        _ => false,
+    }
+}
+
 /// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
 fn ledger_class(class: Class) -> ledger::Class {
     match class {
@@ -459,4 +477,33 @@ fn ledger_class(class: Class) -> ledger::Class {
 fn is_reached(until: &Position, position: &Position) -> bool {
     let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
     (number(&until.file), until.offset) <= (number(&position.file), position.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_accounts;
+
+    #[test]
+    fn statements_with_password_hashes_are_known_for_what_they_are() {
+        for statement in [
+            "CREATE USER 'a'@'%' IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$...'",
+            "create or replace user a identified by password '*AB'",
+            "ALTER USER IF EXISTS a IDENTIFIED WITH mysql_native_password AS '*AB'",
+            "GRANT SELECT ON *.* TO a IDENTIFIED BY PASSWORD '*AB'",
+            "SET PASSWORD FOR a = '*AB'",
+            "DROP ROLE r",
+            "REVOKE ALL ON *.* FROM a",
+        ] {
+            assert!(is_of_accounts(statement.as_bytes()), "{statement}");
+        }
+        for statement in [
+            "CREATE TABLE user (id INT)",
+            "ALTER TABLE users ADD password TEXT",
+            "CREATE OR REPLACE VIEW user_roles AS SELECT 1",
+            "DROP DATABASE d",
+            "",
+        ] {
+            assert!(!is_of_accounts(statement.as_bytes()), "{statement}");
+        }
+    }
 }

@@ -452,7 +452,7 @@ fn is_of_accounts(statement: &[u8]) -> bool {
         .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
         .filter(|word| !word.is_empty());
     let words: Vec<String> =
-        words.take(3).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
+        words.take(4).map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["GRANT" | "REVOKE", ..] | ["SET", "PASSWORD" | "DEFAULT" | "ROLE", ..] => true,
         ["CREATE" | "ALTER" | "DROP" | "RENAME", object, rest @ ..] => {

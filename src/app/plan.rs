@@ -42,12 +42,8 @@ pub struct Plan {
     pub queue_bytes: usize,
     /// Where bodies too large for their topic go, if that is the policy.
     pub claims: Option<ClaimsPlan>,
-    /// Where what is put aside goes; there if anything is.
-    pub quarantine: Option<PathBuf>,
-    /// Whether messages that their topic refuses are put aside; else they halt the stream.
-    pub puts_refused_aside: bool,
-    /// Whether row events that can't be decoded are put aside; else they halt the stream.
-    pub puts_undecoded_aside: bool,
+    /// What is put aside instead of halting the stream.
+    pub quarantine: QuarantinePlan,
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
@@ -115,6 +111,17 @@ pub struct CheckpointPlan {
     pub file: Option<PathBuf>,
     /// Least time between two saves.
     pub interval: Duration,
+}
+
+/// What is put aside instead of halting the stream.
+#[derive(Debug, Clone)]
+pub struct QuarantinePlan {
+    /// Where it goes; there if anything is put aside.
+    pub file: Option<PathBuf>,
+    /// Whether messages that their topic refuses are put aside.
+    pub refused: bool,
+    /// Whether row events that can't be decoded are put aside.
+    pub undecoded: bool,
 }
 
 /// Heartbeats and canaries.
@@ -201,9 +208,11 @@ impl Parts {
             sink: self.sink,
             claims: claims(values)?,
             queue_bytes: values.size("sink.queue_bytes")?,
-            quarantine: self.quarantine,
-            puts_refused_aside: values.text("sink.rejected")? == "quarantine",
-            puts_undecoded_aside: values.text("decode.on_error")? == "quarantine",
+            quarantine: QuarantinePlan {
+                file: self.quarantine,
+                refused: values.text("sink.rejected")? == "quarantine",
+                undecoded: values.text("decode.on_error")? == "quarantine",
+            },
             checkpoint: CheckpointPlan {
                 file: match values.text("checkpoint.store")? {
                     "table" => None,

@@ -9,6 +9,7 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod redrive;
 mod run;
 mod tail;
 
@@ -47,6 +48,7 @@ pub fn command() -> Command {
         .subcommand(init::command())
         .subcommand(tail::command())
         .subcommand(decode::command())
+        .subcommand(redrive::command())
         .subcommand(demo::command())
         .subcommand(health::command())
         .subcommand(generate::settings_command())
@@ -74,6 +76,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("init", matches)) => init::run(matches),
         Some(("tail", matches)) => tail::run(matches),
         Some(("decode", matches)) => decode::run(matches),
+        Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("settings", matches)) => generate::settings(matches),

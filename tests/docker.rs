@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use binpulse::app::{Plan, exported};
 use binpulse::config::{Environment, SETTINGS, Setting, load};
-use binpulse::telemetry::metrics::{Metrics, Readings, SourceLabels, Vocabulary};
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("folder") {
@@ -35,23 +34,11 @@ fn words(prefix: &str) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn dashboards_show_only_metrics_that_are_exported() {
-    let vocabulary = Vocabulary {
-        consumers: vec!["demo".to_owned()],
-        heartbeat_results: vec!["ok"],
-        publish_results: vec!["ok"],
-        reconnect_reasons: vec!["silent"],
-        event_types: vec!["write_rows"],
-    };
-    let readings = Readings {
-        stage: Arc::new(|| [None; 5]),
-        stream_last_receive: Arc::new(|| None),
-        stream_bytes: Arc::new(|| 0),
-        reader_armed: Arc::new(|| false),
-        queue_bytes: Arc::new(|| 0),
-        queue_capacity_bytes: Arc::new(|| 0),
-        source: Arc::new(SourceLabels::default),
-    };
-    let text = Metrics::new(&vocabulary, readings).expect("metrics").text().expect("text");
+    let echo = vec![("canary.echo", "demo=http://localhost/queue".to_owned())];
+    let sink = vec![("sink.kind", "null".to_owned())];
+    let settings = load(None, &Environment::new(), &[echo, sink].concat(), &|_| Ok(String::new()));
+    let plan = Plan::new(&settings.expect("settings")).expect("plan");
+    let text = exported(&plan).expect("metrics");
     let exported: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let shown = words("binpulse_");

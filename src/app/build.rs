@@ -442,7 +442,7 @@ fn spawn_pulse(
     }
 }
 
-fn vocabulary(plan: &Plan) -> Vocabulary {
+pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
     Vocabulary {
         consumers: plan.pulse.echoes.iter().map(|(name, _)| name.to_string()).collect(),
@@ -455,7 +455,7 @@ fn vocabulary(plan: &Plan) -> Vocabulary {
     }
 }
 
-fn readings(
+pub(super) fn readings(
     plan: &Plan,
     state: &State,
     vital: &Arc<Vital>,

@@ -11,6 +11,7 @@
 
 mod build;
 pub mod check;
+mod exported;
 mod halt;
 pub mod plan;
 mod side;
@@ -23,6 +24,7 @@ mod vital;
 mod watch;
 
 pub use build::run;
+pub use exported::exported;
 pub use plan::Plan;
 
 /// How a run ended.

@@ -9,6 +9,8 @@ pub enum Exit {
     Done,
     /// 1: it ran, and the answer is no (`check` found something, `demo` missed a row).
     Failed,
+    /// 2: it ran, and nobody can say (`verdict`).
+    Unknown,
     /// 64: wrong invocation or configuration.
     Usage,
     /// 65: bad input data.
@@ -26,6 +28,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Failed => 1,
+            Exit::Unknown => 2,
             Exit::Usage => 64,
             Exit::BadData => 65,
             Exit::Unavailable => 69,

@@ -12,6 +12,7 @@ mod lines;
 mod redrive;
 mod run;
 mod tail;
+mod verdict;
 
 pub use exit::Exit;
 pub use generate::reference;
@@ -31,7 +32,7 @@ Every setting is a key of the TOML file, a flag and an environment variable
 (heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
 Secrets come from the environment or from files, never from flags.
 
-Exit codes: 0 done; 1 done, and the answer is no; 64 wrong invocation or configuration;
+Exit codes: 0 done; 1 done, and the answer is no; 2 nobody can say (verdict); 64 wrong invocation or configuration;
 65 bad input data; 69 source or sink unavailable at start; 70 a bug; 75 position lost or
 delivery halted, an operator is needed.";
 
@@ -47,6 +48,8 @@ pub fn command() -> Command {
         .subcommand(check::command())
         .subcommand(init::command())
         .subcommand(tail::command())
+        .subcommand(verdict::command())
+        .subcommand(verdict::status_command())
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(demo::command())
@@ -75,6 +78,8 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("check", matches)) => check::run(matches),
         Some(("init", matches)) => init::run(matches),
         Some(("tail", matches)) => tail::run(matches),
+        Some(("verdict", matches)) => verdict::run(matches),
+        Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),

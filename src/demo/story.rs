@@ -341,7 +341,8 @@ async fn watch_over(
 }
 
 fn state_of(status: &serde_json::Value) -> String {
-    status.get("state").and_then(|state| state.as_str()).unwrap_or("unknown").to_owned()
+    let verdict = status.get("verdict").and_then(|verdict| verdict.get("state"));
+    verdict.and_then(|state| state.as_str()).unwrap_or("unknown").to_owned()
 }
 
 /// A line for those who listen on: standard output carries JSON lines only.

@@ -149,7 +149,7 @@ fn announce(before: State, verdict: &Verdict) {
     }
 }
 
-fn view_of(judge: &Judge, now: Instant) -> View {
+pub(super) fn view_of(judge: &Judge, now: Instant) -> View {
     View {
         verdict: judge.verdict().clone(),
         transitions: judge.transitions().collect(),

@@ -1,5 +1,6 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
+mod accounts;
 mod front;
 mod rows;
 

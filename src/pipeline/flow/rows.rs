@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Flow;
+use super::accounts::is_of_accounts;
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::Class;
 use crate::decode::{self, Rows, Statement};
@@ -156,7 +157,8 @@ impl Flow {
     }
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        if self.is_passed_over || !self.config.schema_changes || !self.progress.is_new_other() {
+        let stays = !self.config.schema_changes || is_of_accounts(statement.bytes);
+        if self.is_passed_over || stays || !self.progress.is_new_other() {
             return Ok(());
         }
         // Rows before it leave before it.

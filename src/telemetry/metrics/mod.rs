@@ -22,6 +22,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use family::{Family, OTHER};
 use make::Make;
+pub use prometheus::Error;
 pub use readings::{Kind, Reading, Readings, SourceLabels};
 pub use scraped::{Moment, Read, Sample, timestamp};
 

@@ -1,0 +1,31 @@
+//! The page of `/metrics` of a service that has just started: for whoever must know the names.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::build::{readings, vocabulary};
+use super::plan::Plan;
+use super::state::State;
+use super::vital::Vital;
+use super::watch;
+use crate::pulse::Book;
+use crate::pulse::verdict::{Judge, Parameters};
+use crate::sink::intake;
+use crate::source::Liveness;
+use crate::telemetry::{Metrics, metrics};
+
+/// Every series that the service of `plan` exports, as of the first scrape.
+pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
+    let (reporter, _) = watch::queue();
+    let (feed, _) = intake(plan.queue_bytes);
+    let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
+    let book = Book::new("", consumers, plan.pulse.periods.canary_deadline);
+    let state = State::new();
+    let vital = Vital::new(book, state.clone(), reporter);
+    let now = Instant::now();
+    let judge = Judge::new(Parameters::of(&plan.pulse.periods), now);
+    let view = Arc::new(Mutex::new(watch::view_of(&judge, now)));
+    let mut readings = readings(plan, &state, &vital, &Liveness::new(), feed.gauge());
+    readings.more = watch::families(&view);
+    Metrics::new(&vocabulary(plan), readings)?.text()
+}

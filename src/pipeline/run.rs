@@ -31,7 +31,8 @@ pub enum Ended {
 }
 
 /// Why the work on an event ended before its end.
-enum Interrupt {
+#[derive(Debug)]
+pub(super) enum Interrupt {
     /// The loop was asked to stop.
     Stopped,
     Failed(Error),
@@ -285,7 +286,7 @@ impl Pipeline {
     }
 
     /// One event to drafts, and those to the sealing thread.
-    async fn take(
+    pub(super) async fn take(
         &mut self,
         decoder: &mut Decoder,
         event: &[u8],

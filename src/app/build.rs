@@ -147,15 +147,7 @@ impl App {
             view: Arc::clone(&watch.view),
             started: Instant::now(),
         };
-        let pages = Pages {
-            metrics: Arc::clone(&metrics),
-            loops: loops.clone(),
-            readiness: readiness.clone(),
-            status: Box::new(desk),
-        };
-        let http = Http::bind(plan.http, pages)
-            .await
-            .map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?;
+        let http = bind(&plan, desk, loops, &readiness).await?;
         let stream = Stream::new(
             pipeline,
             decoder(&plan),
@@ -257,4 +249,17 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
 fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let bucket = claim_check(plan, shared)?;
     Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
+}
+
+/// Takes the address of the pages.
+async fn bind(
+    plan: &Plan,
+    desk: Desk,
+    loops: Loops,
+    readiness: &Readiness,
+) -> Result<Http, Unavailable> {
+    let metrics = Arc::clone(&desk.metrics);
+    let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
+    let bound = Http::bind(plan.http, pages).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
 }

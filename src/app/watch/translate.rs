@@ -50,10 +50,11 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
 }
 
 fn refused(refusal: Refusal, code: u16) -> StreamFailure {
-    match refusal.as_str() {
-        "purged" | "first_log_missing" => StreamFailure::Purged,
-        "replica_ahead" => StreamFailure::Diverged,
-        "replaced" | "duplicate_replica" | "fenced" => StreamFailure::DuplicateReplica,
+    match refusal {
+        Refusal::Purged | Refusal::FileUnknown => StreamFailure::Purged,
+        Refusal::ReplicaAhead => StreamFailure::Diverged,
+        Refusal::Fenced => StreamFailure::DuplicateReplica,
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the rest goes by the server's number")]
         _ => match code {
             1045 | 1862 | 3118 | 1130 => StreamFailure::Auth,
             1227 | 1142 => StreamFailure::Denied,

@@ -54,14 +54,26 @@ fn refused(refusal: Refusal, code: u16) -> StreamFailure {
         Refusal::Purged | Refusal::FileUnknown => StreamFailure::Purged,
         Refusal::ReplicaAhead => StreamFailure::Diverged,
         Refusal::Fenced => StreamFailure::DuplicateReplica,
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the rest goes by the server's number")]
-        _ => match code {
-            1045 | 1862 | 3118 | 1130 => StreamFailure::Auth,
-            1227 | 1142 => StreamFailure::Denied,
-            1040 | 1203 => StreamFailure::TooManyConnections,
-            3032 | 1053 => StreamFailure::Offline,
-            other => StreamFailure::Other(other),
-        },
+        Refusal::AccessDenied
+        | Refusal::AccountLocked
+        | Refusal::PasswordExpired
+        | Refusal::LoginMethod
+        | Refusal::HostNotAllowed
+        | Refusal::HostBlocked => StreamFailure::Auth,
+        Refusal::PrivilegeMissing => StreamFailure::Denied,
+        Refusal::TlsDemanded => StreamFailure::Tls,
+        Refusal::TooManyConnections => StreamFailure::TooManyConnections,
+        Refusal::Offline | Refusal::ShuttingDown => StreamFailure::Offline,
+        Refusal::Killed => StreamFailure::Ended,
+        Refusal::OffsetImpossible
+        | Refusal::BinlogTruncated
+        | Refusal::BinlogCorrupt
+        | Refusal::EventTooLarge
+        | Refusal::GtidModeOff
+        | Refusal::BinlogOff
+        | Refusal::ServerIdUnset
+        | Refusal::DumpFailed
+        | Refusal::Other => StreamFailure::Other(code),
     }
 }
 

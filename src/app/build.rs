@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::plan::Plan;
 use super::side::Side;
-use super::sink::{AnySink, aws_config, sns_config};
+use super::sink::{AnySink, aws_config, claim_check, sns_config};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::store::AnyStore;
@@ -24,7 +24,7 @@ use crate::encode::{Lane, Origin};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
 use crate::pipeline::{
-    Flow, FlowConfig, Notices, Parts, Pipeline, Saver, SealingConfig, spawn_sealing,
+    Claims, Flow, FlowConfig, Notices, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing,
 };
 use crate::pulse::canary::CanaryWalker;
 use crate::pulse::echo::{EchoReader, Sqs};
@@ -39,8 +39,6 @@ use crate::telemetry::http::{Http, Pages};
 use crate::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
 use crate::telemetry::{Loops, Metrics, Readiness};
 
-/// Drafts between the loop and the sealing thread.
-const DRAFTS_MAX: usize = 16;
 /// Settlements between the sink and the loop.
 const SETTLEMENTS_MAX: usize = 4096;
 /// Largest quarantine file, bytes.
@@ -128,11 +126,15 @@ impl App {
             snapshot: false,
         }));
         let loops = Loops::default();
-        let (drafts, to_seal) = mpsc::channel(DRAFTS_MAX);
+        let (drafts, to_seal) = drafts();
         let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        let sealing =
-            SealingConfig { seal: plan.seal, oversize: plan.oversize, origin: Arc::clone(&origin) };
+        let sealing = SealingConfig {
+            seal: plan.seal,
+            oversize: plan.oversize,
+            claims: claims(&plan, &shared)?,
+            origin: Arc::clone(&origin),
+        };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
@@ -146,6 +148,7 @@ impl App {
             gauge: gauge.clone(),
             beat: loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
+            puts_refused_aside: plan.puts_refused_aside,
         });
 
         let readiness = Readiness::default();
@@ -350,11 +353,12 @@ fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: u
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
-    let delivered_until = checkpoint.rereads().then(|| checkpoint.settled.position.clone());
     let config = FlowConfig {
         schema_changes: plan.schema_changes,
         skip_until_us: opened.resolved.skip_until_us,
+        skip_until: opened.resolved.skip_until.clone(),
         begins_by_position: opened.begins_by_position,
+        puts_undecoded_aside: plan.puts_undecoded_aside,
     };
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
     let notices = Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch);
@@ -365,8 +369,12 @@ fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: u
         notices,
         Packer::new(pack, sequences),
         Tracker::new(checkpoint),
-        delivered_until,
     )
+}
+
+fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
+    let bucket = claim_check(plan, shared)?;
+    Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
 }
 
 /// What the verdict goes by.
@@ -383,6 +391,8 @@ fn decoder() -> Decoder {
     Decoder::new(crate::decode::Config {
         // The source has checked it.
         verify_checksum: false,
+        // The flow decides: it knows which transactions it passes over.
+        xa_unseen: crate::decode::Unseen::Pass,
         xa_spool_folder: Some(std::env::temp_dir()),
         ..crate::decode::Config::default()
     })

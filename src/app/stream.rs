@@ -145,7 +145,8 @@ async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
     source.server_id = Some(source.server_id.unwrap_or_else(|| {
         preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
     }));
-    let begins_by_position = facts.has_gtids() && matches!(resolved.start, Start::Position(_));
+    let has_gtids = facts.has_gtids() || facts.flavor == source::Flavor::Maria;
+    let begins_by_position = has_gtids && matches!(resolved.start, Start::Position(_));
     Ok(Opened {
         source,
         host,
@@ -380,10 +381,7 @@ impl Stream {
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.
-            if let Err(error) = self.pipeline.idle(stop.cancelled()).await {
-                tracing::error!(%error, "while halted");
-                stop.cancelled().await;
-            }
+            self.pipeline.stand(stop.cancelled()).await;
         }
         if is_bug { Outcome::Bug } else { Outcome::NeedsOperator }
     }

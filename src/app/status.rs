@@ -10,7 +10,7 @@ use super::watch;
 use crate::pulse::Book;
 use crate::pulse::book::{Failure, RoundTrip};
 use crate::pulse::echo::Fate;
-use crate::pulse::verdict::{Condition, Grade, Known, Reason};
+use crate::pulse::verdict::{Condition, Grade, Known, Reason, words};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
@@ -131,6 +131,7 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
         reason: verdict.reason.as_ref().map(Reason::name),
         since_seconds: age(verdict.since),
         judged_age_seconds: age(verdict.judged_at),
+        headline: words::headline(verdict.state).to_owned(),
         sentence: verdict.sentence.clone(),
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),

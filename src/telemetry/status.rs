@@ -50,7 +50,9 @@ pub struct Verdict {
     pub since_seconds: f64,
     /// Seconds since it was judged: the loop judges each second, so more means that it stands.
     pub judged_age_seconds: f64,
-    /// One sentence with its evidence.
+    /// What is so, in a few words.
+    pub headline: String,
+    /// One sentence with its evidence, which begins with the headline.
     pub sentence: String,
     /// Further facts.
     pub facts: Vec<String>,

@@ -152,14 +152,17 @@ fn landmarks_and_names_are_there_for_screen_readers(browser: &mut Browser) {
         let found = nodes.iter().filter(|node| node["role"]["value"] == role);
         found.filter_map(|node| node["name"]["value"].as_str()).collect()
     };
-    assert_eq!(named("heading").first(), Some(&"Outage at source"));
+    assert_eq!(named("heading").first(), Some(&"The database takes no writes"));
     for role in ["main", "banner", "contentinfo", "navigation"] {
         assert_eq!(named(role).len(), 1, "{role}");
     }
-    assert!(named("region").contains(&"Outage at source"), "{:?}", named("region"));
+    assert!(named("region").contains(&"The database takes no writes"), "{:?}", named("region"));
     assert!(named("region").contains(&"From the database to the consumers"));
     let stations = named("link");
-    assert!(stations.iter().any(|name| name.starts_with("Source broken here")), "{stations:?}");
+    assert!(
+        stations.iter().any(|name| name.to_lowercase().starts_with("source broken here")),
+        "{stations:?}"
+    );
     assert!(named("link").iter().chain(&named("button")).all(|name| !name.is_empty()));
     assert_eq!(
         browser.text("document.getElementById('announcer').getAttribute('aria-live')"),
@@ -168,10 +171,8 @@ fn landmarks_and_names_are_there_for_screen_readers(browser: &mut Browser) {
     // It ticks several times in between and does not say so.
     browser.value("window.told = 0; new MutationObserver(() => { window.told += 1; }).observe(\
         document.getElementById('announcer'), { childList: true, characterData: true, subtree: true }); 0");
-    browser.wait(
-        "/6\\.\\d s/.test(document.getElementById('since').textContent) || \
-        document.getElementById('contact').textContent.includes('1.')|| performance.now() > 3000",
-    );
+    browser.value("performance.clearResourceTimings()");
+    browser.wait("performance.getEntriesByType('resource').length >= 3");
     assert_eq!(browser.text("window.told"), "0");
 }
 
@@ -239,14 +240,15 @@ fn those_who_want_no_motion_get_none(browser: &mut Browser) {
 fn the_summary_can_be_copied(browser: &mut Browser) {
     let site = Site::start(halted());
     browser.load(&site.url());
-    browser.wait("document.getElementById('grade').textContent === 'halted'");
+    browser.wait("document.getElementById('grade').textContent === 'halted at stream'");
     browser.value(
         "Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (text) => { \
          window.copied = text; } } }); document.getElementById('copy').click()",
     );
     browser.wait("document.getElementById('copied').textContent === 'copied'");
     let text = browser.text("window.copied");
-    for part in ["orders-eu", "Halted (undecodable)", "What mends it: look", "db-1.internal:3306"] {
+    for part in ["orders-eu, halted at stream", "[undecodable]", "Next: Look", "db-1.internal:3306"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

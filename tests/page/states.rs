@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use binpulse::change::{Position, TransactionId};
 use binpulse::pulse::verdict::Condition as C;
 use binpulse::pulse::verdict::Status::{False, True, Unknown};
 use binpulse::pulse::verdict::{Conditions, Grade, Parameters, Reason, State, Status as Value};
-use binpulse::pulse::verdict::{table, words};
+use binpulse::pulse::verdict::{ledger, table, words};
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
     Status, Verdict,
@@ -92,13 +93,30 @@ fn verdict(state: State) -> Verdict {
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
         judged_age_seconds: 0.3,
-        sentence: words::sentence(state, reason.as_ref(), &conditions, None),
+        headline: words::headline(state).to_owned(),
+        sentence: words::sentence(state, reason.as_ref(), &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
         hop: words::hop(state, false, false).name().to_owned(),
         next_step: words::next_step(state, reason.as_ref()).to_owned(),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
         conditions: shown.collect(),
+    }
+}
+
+/// The same, as the judge keeps it.
+fn proof(now: Instant) -> ledger::Certificate {
+    let mark = |number| ledger::Mark {
+        number,
+        id: TransactionId::Anonymous,
+        end: Position::new("binlog.000042", number),
+    };
+    ledger::Certificate {
+        from: mark(810),
+        to: mark(811),
+        counts: ledger::Counts { heartbeat: 1, canary: 3, ..ledger::Counts::default() },
+        unaccounted: ledger::Unaccounted::default(),
+        judged_at: now,
     }
 }
 

@@ -46,7 +46,14 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
         site.say(says.clone());
         browser.load(&site.url());
         shows(browser, state);
-        assert_eq!(browser.text_of("sentence"), says.verdict.sentence, "{state}");
+        // The headline and what is beyond it: together they are the sentence.
+        let headline = browser.text_of("headline");
+        assert_eq!(headline, says.verdict.headline, "{state}");
+        let beyond =
+            says.verdict.sentence[headline.len()..].trim_start_matches([',', ':', ' ', '.']);
+        let shown = browser.text_of("sentence");
+        assert!(shown.eq_ignore_ascii_case(beyond), "{state}: {shown} is not {beyond}");
+        assert!(!shown.starts_with(char::is_lowercase), "{state}: {shown}");
         assert_eq!(browser.text_of("next"), says.verdict.next_step, "{state}");
         for fact in &says.verdict.facts {
             assert!(browser.text_of("facts").contains(fact.as_str()), "{state}: {fact}");
@@ -58,7 +65,12 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             Grade::Healthy => ("works", "healthy"),
         };
         assert_eq!(browser.text("document.body.dataset.look"), look, "{state}");
-        assert_eq!(browser.text_of("grade"), grade, "{state}");
+        let at = match (says.verdict.hop.as_str(), state) {
+            ("none", State::CheckpointStuck) => " at checkpoint".to_owned(),
+            ("none", _) => String::new(),
+            (hop, _) => format!(" at {hop}"),
+        };
+        assert_eq!(browser.text_of("grade"), format!("{grade}{at}"), "{state}");
         let marked = browser.text(
             "[...document.querySelectorAll('[aria-current]')].map((li) => \
              li.querySelector('.label').textContent.toLowerCase()).join() || 'none'",
@@ -110,7 +122,8 @@ fn a_change_of_the_verdict_shows_without_reloading(browser: &mut Browser) {
         shows(browser, state);
         // Told once to those who do not see it, and kept in the list.
         let told = browser.text_of("announcer");
-        assert!(told.contains(&status(state).verdict.sentence), "{state}: {told}");
+        assert!(told.contains(&status(state).verdict.headline), "{state}: {told}");
+        assert!(told.contains(&status(state).verdict.next_step), "{state}: {told}");
     }
     let seen = browser.text("document.getElementById('seen').innerText");
     let at = |state: State| seen.find(state.name()).expect("it was seen");
@@ -123,16 +136,16 @@ fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
     let mut says = halted();
     let site = Site::start(says.clone());
     browser.load(&site.url());
-    browser.wait("document.getElementById('grade').textContent === 'halted'");
+    browser.wait("document.getElementById('grade').textContent === 'halted at stream'");
     assert!(browser.text_of("sentence").contains("opaque value of type 245"));
-    assert!(browser.text_of("next").starts_with("look at the named event with mysqlbinlog"));
+    assert!(browser.text_of("next").starts_with("Look at the named event with mysqlbinlog"));
     assert!(browser.text(STATIONS).contains("Stream: broken"));
     picture(browser, "halted");
 
     // The verdict needs its time to see what the stream knows at once.
     says.verdict = status(State::Quiet).verdict;
     site.say(says);
-    shows(browser, State::Quiet);
+    browser.wait("document.getElementById('facts').textContent.includes('Every condition')");
     assert_eq!(browser.text("document.body.dataset.look"), "broken");
     assert!(browser.text(STATIONS).contains("Stream: broken"));
 }

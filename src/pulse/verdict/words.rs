@@ -109,7 +109,8 @@ pub fn missing(conditions: &Conditions) -> Vec<String> {
         .collect()
 }
 
-const fn headline(state: State) -> &'static str {
+/// What is so, in a few words: the begin of [`sentence`].
+pub const fn headline(state: State) -> &'static str {
     match state {
         State::SelfStalled => {
             "binpulse itself stood still and judges nobody until it has looked anew"

@@ -60,6 +60,9 @@ function drawLine(status, conclusion, drift, rate) {
     write(item.querySelector('.word'), WORDS[looks[at]]);
     item.querySelectorAll('.text').forEach((node, row) => write(node, texts[hop.key][row]));
   });
+  const named = HOPS.find((one) => one.key === conclusion.hop);
+  const behind = named && named.key !== 'consumers';
+  write(byId('line-words'), behind ? `What lies behind ${named.name.toLowerCase()} is not judged: it gets nothing to do.` : '');
   const siding = byId('siding');
   const saved = conclusion.look === 'lost' ? 'unknown' : status.verdict.state === 'checkpoint_stuck' ? 'broken' : byConditions(status, 'checkpoint');
   look(siding, saved);
@@ -95,16 +98,11 @@ function drawVerdict(status, conclusion, drift) {
   look(document.body, conclusion.look);
   setIcon(byId('verdict-icon'), conclusion.icon);
   write(byId('grade'), conclusion.grade);
-  write(byId('state'), verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''));
+  write(byId('state'), conclusion.state);
   write(byId('headline'), conclusion.headline);
-  const since = verdict.since_seconds + drift;
-  if (status.halted) {
-    write(byId('sentence'), `${status.halted.message} (${status.halted.reason}).${conclusion.look === 'lost' ? ' This was the last answer.' : ''}`);
-    write(byId('next'), conclusion.look === 'lost' ? conclusion.next : status.halted.mend);
-  } else {
-    write(byId('sentence'), conclusion.sentence);
-    write(byId('next'), conclusion.next);
-  }
+  write(byId('sentence'), conclusion.sentence);
+  write(byId('next'), conclusion.next);
+  const since = conclusion.since + drift;
   const missing = verdict.unaccounted_transactions;
   byId('loss').hidden = !(missing > 0);
   write(byId('loss'), `LOSS: ${number(missing)} ${missing === 1 ? 'transaction' : 'transactions'} of the source did not come through the stream since the start. See the certificate below and the log; tell the consumers.`);

@@ -7,11 +7,11 @@ const STALE_AFTER = 3;
 const FROZEN_AFTER = 6;
 
 const HOPS = [
-  { key: 'source', name: 'Source', says: 'database', card: 'source-title' },
-  { key: 'stream', name: 'Stream', says: 'replication', card: 'stream-title' },
-  { key: 'publish', name: 'Publish', says: 'to SNS', card: 'publish-title' },
-  { key: 'delivery', name: 'Delivery', says: 'SNS to queues', card: 'delivery-title' },
-  { key: 'consumers', name: 'Consumers', says: 'echoes', card: 'consumers-title' },
+  { key: 'source', name: 'Source', card: 'source-title' },
+  { key: 'stream', name: 'Stream', card: 'stream-title' },
+  { key: 'publish', name: 'Publish', card: 'publish-title' },
+  { key: 'delivery', name: 'Delivery', card: 'delivery-title' },
+  { key: 'consumers', name: 'Consumers', card: 'consumers-title' },
 ];
 
 /** The conditions that speak for a station; a checkpoint has none of the five. */
@@ -26,7 +26,7 @@ const CONDITIONS = {
 
 const WORDS = {
   works: 'works', broken: 'broken here', late: 'late here', unknown: 'not known',
-  waits: 'not judged: behind the break', unwatched: 'not watched',
+  waits: 'not judged', unwatched: 'not watched',
 };
 
 /** Halts of the stream that lie at the sink. */
@@ -79,43 +79,47 @@ function rates(older, newer) {
 /** What a status says at a glance. `age`: of the answer, seconds. */
 function conclude(status, age) {
   const verdict = status.verdict;
-  const name = (HOPS.find((hop) => hop.key === verdict.hop) || { key: 'none', name: '' });
-  const last = { ...present(status, verdict, name), next: verdict.next_step, sentence: verdict.sentence };
+  const now = present(status, verdict);
+  const unknown = { ...now, look: 'lost', icon: 'unknown', grade: 'not known', hop: 'none', headline: 'Quiet or out: not known',
+    state: `was ${now.state}`, sentence: `The last that was said: ${now.headline}. ${now.sentence}` };
   if (age > STALE_AFTER) {
-    return { ...last, look: 'lost', icon: 'unknown', grade: 'not known', was: last.headline, headline: 'No answer from binpulse',
-      sentence: `What the database does is not known. The last answer said: ${last.headline}. ${last.sentence}`, hop: 'none',
-      next: 'Check that the binpulse process runs and that this address reaches it; then look at its log.' };
+    return { ...unknown, cause: 'contact', next: 'Check that the binpulse process runs and that this address reaches it; then look at its log.' };
   }
   if (verdict.judged_age_seconds + age > FROZEN_AFTER) {
-    return { ...last, look: 'lost', icon: 'unknown', grade: 'not known', was: last.headline, headline: 'The verdict stands still', frozen: true,
-      sentence: `Its loop no longer judges, so nothing below is proven. It last said: ${last.headline}. ${last.sentence}`, hop: 'none',
-      next: 'Restart binpulse: it resumes where it was. Keep its log.' };
+    return { ...unknown, cause: 'frozen', next: 'Restart binpulse: it goes on where it was. Keep its log.' };
   }
-  return last;
+  return now;
 }
 
-function present(status, verdict, hop) {
-  if (status.halted) {
-    const at = hop.key !== 'none' ? hop.key : HALTED_AT_SINK.includes(status.halted.reason) ? 'publish' : 'stream';
-    return { look: 'broken', icon: 'broken', grade: 'halted', hop: at, headline: 'Halted: it will not go on by itself' };
+const GRADES = {
+  healthy: { look: 'works', icon: 'works', grade: 'healthy' },
+  late: { look: 'late', icon: 'late', grade: 'late' },
+  outage: { look: 'broken', icon: 'broken', grade: 'outage' },
+  unknown: { look: 'unknown', icon: 'unknown', grade: 'not known' },
+};
+
+/** As of the answer. A halt is known at once, and outranks a verdict that has yet to see it. */
+function present(status, verdict) {
+  const { halted } = status;
+  if (halted) {
+    const at = verdict.hop !== 'none' ? verdict.hop : HALTED_AT_SINK.includes(halted.reason) ? 'publish' : 'stream';
+    return { ...GRADES.outage, grade: `halted at ${at}`, hop: at, state: halted.reason, since: status.state_age_seconds,
+      headline: 'The stream has halted and will not go on by itself', sentence: sentence(halted.message), next: sentence(halted.mend) };
   }
-  const place = { hop: hop.key };
-  switch (verdict.grade) {
-    case 'healthy':
-      return { ...place, look: 'works', icon: 'works', grade: 'healthy',
-        headline: verdict.state === 'quiet' ? 'Quiet, and proven so' : 'Live: rows flow' };
-    case 'late':
-      return { ...place, look: 'late', icon: 'late', grade: 'late', headline: 'Late, and catching up' };
-    case 'outage': {
-      const where = verdict.state === 'checkpoint_stuck' ? 'Outage at the checkpoint' : 'Outage';
-      return { ...place, look: 'broken', icon: 'broken', grade: 'outage',
-        headline: hop.key === 'none' ? where : `Outage at ${hop.name.toLowerCase()}` };
-    }
-    default: {
-      const words = { starting: 'Starting', quiet_unproven: 'Nothing wrong, nothing proven', self_stalled: 'binpulse itself stood still' };
-      return { ...place, look: 'unknown', icon: 'unknown', grade: 'not known', headline: words[verdict.state] || 'Quiet or out: not known' };
-    }
-  }
+  const grade = GRADES[verdict.grade] || GRADES.unknown;
+  const at = verdict.hop !== 'none' ? verdict.hop : verdict.state === 'checkpoint_stuck' ? 'checkpoint' : '';
+  return { ...grade, grade: at ? `${grade.grade} at ${at}` : grade.grade, hop: verdict.hop, since: verdict.since_seconds,
+    state: verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''), headline: verdict.headline, sentence: evidence(verdict), next: verdict.next_step };
+}
+
+/** What the sentence says beyond its headline. */
+function evidence(verdict) {
+  if (!verdict.sentence.startsWith(verdict.headline)) return verdict.sentence;
+  return sentence(verdict.sentence.slice(verdict.headline.length).replace(/^[,:;. ]+/, ''));
+}
+
+function sentence(text) {
+  return text === '' ? '' : text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
 /** How each station stands: works, broken, late, unknown, waits or unwatched. */
@@ -149,9 +153,9 @@ function stationTexts(status, drift, rate) {
   const pending = isNumber(sink.oldest_pending_age_seconds) ? sink.oldest_pending_age_seconds + drift : 0;
   const unwatched = ['no consumer echoes canaries', ''];
   return {
-    source: [source.host || 'not reached yet', failed ? `write failed: ${heartbeat.last_result.split(':')[0]}` : `heartbeat written ${ago(heartbeat.written_age_seconds, drift)}`],
+    source: [source.host || 'not reached so far', failed ? `write failed: ${heartbeat.last_result.split(':')[0]}` : `heartbeat written ${ago(heartbeat.written_age_seconds, drift)}`],
     stream: [status.state === 'running' ? `${source.connected ? 'connected' : 'not connected'}` : status.state, `heartbeat seen ${ago(heartbeat.seen_age_seconds, drift)}`],
-    publish: [pending > 1 ? `oldest waits ${duration(pending)}` : `accepted ${ago(sink.last_accept_age_seconds, drift)}`, rate ? `${rate.changes.toFixed(1)} changes/s` : 'rate: two answers needed'],
+    publish: [pending > 1 ? `oldest waits ${duration(pending)}` : `accepted ${ago(sink.last_accept_age_seconds, drift)}`, rate ? `${rate.changes.toFixed(1)} changes/s` : 'measuring the rate'],
     delivery: consumers.length === 0 ? unwatched : [isNumber(canary.seen) ? `canary ${canary.seen} is the newest` : 'no canary yet', `back ${ago(echoed.length > 0 ? newest : null, drift)}`],
     consumers: consumers.length === 0 ? unwatched : [`${echoed.length} of ${consumers.length} have echoed`, `${number(lost)} canaries lost`],
   };
@@ -160,14 +164,13 @@ function stationTexts(status, drift, rate) {
 /** The whole in plain text, for a chat or a ticket. */
 function report(status, conclusion, at) {
   const lines = [
-    `binpulse ${status.stream}: ${conclusion.headline} (${status.verdict.state}${status.verdict.reason ? `, ${status.verdict.reason}` : ''}) at ${at}`,
+    `binpulse ${status.stream}, ${conclusion.grade}: ${conclusion.headline} [${conclusion.state}] at ${at}`,
     conclusion.sentence,
     ...status.verdict.facts.map((fact) => `- ${fact}`),
     `Next: ${conclusion.next}`,
-    `Since: ${duration(status.verdict.since_seconds)}. Source: ${status.source.host} ${status.source.flavor} ${status.source.version} ${status.source.server_uuid}`,
+    `For ${duration(conclusion.since)}. Source: ${status.source.host} ${status.source.flavor} ${status.source.version} ${status.source.server_uuid}`,
     `Read: ${status.progress.read}. Delivered: ${status.progress.delivered}.`,
     `Checkpoint: ${status.checkpoint.place}, saved ${ago(status.checkpoint.age_seconds, 0)}.`,
   ];
-  if (status.halted) lines.splice(1, 0, `Halted (${status.halted.reason}): ${status.halted.message}`, `What mends it: ${status.halted.mend}`);
   return lines.join('\n');
 }

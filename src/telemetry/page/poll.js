@@ -61,17 +61,18 @@ function draw() {
   const conclusion = conclude(last.status, age);
   const rate = answers.length > 1 && conclusion.look !== 'lost' ? rates(answers[0], last) : null;
   // What is no longer known does not tick on as if it were.
-  const drift = conclusion.look === 'lost' && !conclusion.frozen ? 0 : age;
+  const silent = conclusion.cause === 'contact';
+  const drift = silent ? 0 : age;
   write(byId('stream'), last.status.stream);
-  write(byId('contact'), conclusion.look === 'lost' && !conclusion.frozen ? `last answer ${ago(age, 0)}` : `live: answered ${age < 1 ? 'just now' : ago(age, 0)}`);
-  if (conclusion.frozen) alarm(`No verdict for ${duration(last.status.verdict.judged_age_seconds + age)}`, 'binpulse answers, but its judging loop stands still. Figures are live, the verdict is not.');
-  else if (conclusion.look === 'lost') alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
+  write(byId('contact'), silent ? `last answer ${ago(age, 0)}` : `live: answered ${age < 1 ? 'just now' : ago(age, 0)}`);
+  if (conclusion.cause === 'frozen') alarm(`No verdict for ${duration(last.status.verdict.judged_age_seconds + age)}`, 'binpulse answers, but its judging loop stands still. Figures are live, the verdict is not.');
+  else if (silent) alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
   else byId('alarm').hidden = true;
   drawVerdict(last.status, conclusion, drift);
   drawLine(last.status, conclusion, drift, rate);
   drawCards(last.status, drift, rate);
   drawTab(last.status.stream, conclusion);
-  announce(last.status, conclusion);
+  announce(conclusion);
 }
 
 function alarm(head, text) {
@@ -82,14 +83,14 @@ function alarm(head, text) {
 }
 
 /** Tells a screen reader, and the list, what has changed; never what merely ticks. */
-function announce(status, conclusion) {
-  const { state, reason } = status.verdict;
-  const key = [conclusion.headline, conclusion.look, state, reason].join('\n');
+function announce(conclusion) {
+  const key = [conclusion.headline, conclusion.grade, conclusion.state, conclusion.cause].join('\n');
   if (key === announced) return;
   announced = key;
-  write(byId('announcer'), `${conclusion.headline}. ${byId('sentence').textContent} Next: ${byId('next').textContent}`);
+  const gone = { contact: 'binpulse does not answer. ', frozen: 'binpulse answers, but no longer judges. ' }[conclusion.cause] || '';
+  write(byId('announcer'), `${gone}${conclusion.grade}: ${conclusion.headline}. ${conclusion.sentence} Next: ${conclusion.next}`);
   const line = make('li');
-  write(line, `${clock(new Date())}: ${conclusion.headline} (${state}${reason ? `, ${reason}` : ''})`);
+  write(line, `${clock(new Date())}: ${gone}${conclusion.grade}: ${conclusion.headline} [${conclusion.state}]`);
   byId('seen').prepend(line);
   while (byId('seen').children.length > SEEN_MAX) byId('seen').lastElementChild.remove();
 }

@@ -9,6 +9,7 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod picture;
 mod run;
 mod tail;
 mod verdict;

@@ -33,6 +33,10 @@ pub(crate) fn picture(browser: &mut Browser, name: &str) {
     let picture = browser.picture();
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000, "{name} is blank");
     if let Some(folder) = std::env::var_os("BINPULSE_PAGE_PICTURES") {
+        // With a rate, as a person would see it, who looks for longer than a second.
+        let rate = "/changes.s/.test(document.getElementById('line').textContent)";
+        browser.wait(&format!("{rate} || document.body.dataset.look === 'lost'"));
+        let picture = browser.picture();
         let path = std::path::Path::new(&folder).join(format!("{name}.png"));
         std::fs::write(&path, picture)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -62,7 +62,7 @@ function drawLine(status, conclusion, drift, rate) {
   });
   const named = HOPS.find((one) => one.key === conclusion.hop);
   const behind = named && named.key !== 'consumers';
-  write(byId('line-words'), behind ? `What lies behind ${named.name.toLowerCase()} is not judged: it gets nothing to do.` : '');
+  write(byId('line-words'), behind ? `What comes after ${named.name.toLowerCase()} is not judged until that is mended.` : '');
   const siding = byId('siding');
   const saved = conclusion.look === 'lost' ? 'unknown' : status.verdict.state === 'checkpoint_stuck' ? 'broken' : byConditions(status, 'checkpoint');
   look(siding, saved);

@@ -92,7 +92,11 @@ impl Worker {
     }
 
     async fn single(&mut self, session: &mut Conn) -> Result {
-        let statement = self.statement(session, 1).await?;
+        let statement = if self.dice.one_in(10) {
+            self.statement_on(session, tables::ALONE, 1).await?
+        } else {
+            self.statement(session, 1).await?
+        };
         session.query_drop(statement).await
     }
 
@@ -165,11 +169,15 @@ impl Worker {
     async fn statement(&mut self, session: &mut Conn, rows: u64) -> Result<String> {
         let names = tables::names();
         let table = self.dice.pick(&names).clone();
+        self.statement_on(session, &table, rows).await
+    }
+
+    async fn statement_on(&mut self, session: &mut Conn, table: &str, rows: u64) -> Result<String> {
         let bare = table.trim_matches('`').to_owned();
         let (columns, count) = shape(session, &bare).await?;
         let kind = self.dice.below(10);
         if columns.is_empty() || kind < 5 && count < ROWS_MAX || count < 20 {
-            return Ok(self.insert(&table, &columns, rows));
+            return Ok(self.insert(table, &columns, rows));
         }
         let first = columns.first().map(|column| format!("`{}`", column.name)).unwrap_or_default();
         let order = if self.dice.one_in(2) { "ASC" } else { "DESC" };
@@ -191,7 +199,7 @@ impl Worker {
             }
             return Ok(format!("UPDATE {table} SET {} {some}", set.join(", ")));
         }
-        let many = if count > ROWS_MAX { count / 2 } else { rows };
+        let many = if count > ROWS_MAX && rows > 1 { count / 2 } else { rows };
         Ok(format!("DELETE FROM {table} WHERE TRUE ORDER BY {first} {order} LIMIT {many}"))
     }
 

@@ -5,7 +5,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/binpulse
 DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny)
 DENY_VERSION := 0.20.2
 
-.PHONY: help deps demo test lint bench audit build
+.PHONY: help deps demo test soak lint bench audit build
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: deps build ## Watch it work: private MySQL, SNS stand-in, shop workload, c
 
 test: deps ## The whole test suite
 	cargo test --locked
+
+soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check

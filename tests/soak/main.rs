@@ -33,6 +33,8 @@ use crate::stage::Topic;
 
 /// Length of the soak that is one of the tests.
 const SHORT: Duration = Duration::from_secs(20);
+/// Length of the one that must fail.
+const SABOTAGED: Duration = Duration::from_secs(4);
 
 fn main() -> ExitCode {
     if let Some(seconds) = number("SOAK_SECONDS") {
@@ -40,13 +42,23 @@ fn main() -> ExitCode {
     }
     let trial = |name: &str, topic, seed| {
         Trial::test(name, move || {
-            let plan = Plan { seed, topic, length: SHORT };
+            let plan = Plan { seed, topic, length: SHORT, sabotaged: false };
             outcome(plan).map_err(Failed::from)
         })
+    };
+    let sabotaged = |topic| {
+        let plan = Plan { seed: 3, topic, length: SABOTAGED, sabotaged: true };
+        match outcome(plan) {
+            Err(wrong) if wrong.contains(": lost (") => Ok(()),
+            other => Err(Failed::from(format!("rows were thrown away, and it said {other:?}"))),
+        }
     };
     let trials = vec![
         trial("a_short_soak_loses_nothing_on_a_fifo_topic", Topic::Fifo, 1),
         trial("a_short_soak_loses_nothing_on_a_standard_topic", Topic::Standard, 2),
+        Trial::test("a_message_that_the_topic_throws_away_is_found", move || {
+            sabotaged(Topic::Standard)
+        }),
     ];
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -61,7 +73,7 @@ fn soak(length: Duration) -> ExitCode {
         Ok("standard") => Topic::Standard,
         _ => Topic::Fifo,
     };
-    match outcome(Plan { seed, topic, length }) {
+    match outcome(Plan { seed, topic, length, sabotaged: false }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {
             eprintln!("{wrong}");

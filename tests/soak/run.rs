@@ -9,6 +9,7 @@ use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep};
 
 use crate::aws::Shared;
+use crate::aws::faults::{Effect, When};
 use crate::check;
 use crate::collect::Received;
 use crate::dice::Dice;
@@ -25,6 +26,9 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) topic: Topic,
     pub(crate) length: Duration,
+    /// No faults, but one call that the topic answers with success and throws away: a loss that the
+    /// comparison must find.
+    pub(crate) sabotaged: bool,
 }
 
 /// What came of it.
@@ -37,6 +41,8 @@ pub(crate) struct Outcome {
 /// Time in which the stream must have caught up after a fault. Generous: machines of tests are slow,
 /// and a stream that does not recover never will.
 const RECOVERY_MAX: Duration = Duration::from_mins(3);
+/// The call that is thrown away in a run that is to fail.
+const SWALLOWED: u64 = 20;
 const COLLECT_EVERY: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_millis(250);
 
@@ -76,7 +82,11 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome, Error> {
         due: Vec::new(),
         marker: 0,
     };
-    while started.elapsed() < plan.length {
+    if plan.sabotaged {
+        soak.stage.endpoint.fault("PublishBatch", When::Nth(SWALLOWED), Effect::Swallow);
+        sleep(plan.length).await;
+    }
+    while !plan.sabotaged && started.elapsed() < plan.length {
         soak.fault().await?;
     }
     let transactions = workload.stop(&soak.stage.mysqld).await?;
@@ -122,11 +132,8 @@ impl Soak {
         println!("{:>7.1} s  {names}", took.as_secs_f64());
         for kind in &kinds {
             let tally = self.faults.entry(*kind).or_default();
-            if kinds.len() == 1 {
-                tally.alone += 1
-            } else {
-                tally.paired += 1
-            }
+            let count = if kinds.len() == 1 { &mut tally.alone } else { &mut tally.paired };
+            *count += 1;
             tally.worst = tally.worst.max(took);
         }
         Ok(())

@@ -57,7 +57,16 @@ pub(super) fn condition(column: &Column, value: &Value) -> Option<String> {
         }
         Kind::Json(text) => format!("CAST(_utf8mb4 {} AS JSON)", hex(text.as_bytes())),
         Kind::Vector(_) => return None,
-        _ => stored(column, value)?,
+        Kind::Null(_)
+        | Kind::Integer(_)
+        | Kind::Unsigned(_)
+        | Kind::Float(_)
+        | Kind::Double(_)
+        | Kind::Text(_)
+        | Kind::Bytes(_)
+        | Kind::MalformedText(_)
+        | Kind::JsonDiff(_)
+        | Kind::Omitted(_) => stored(column, value)?,
     };
     Some(format!("{name} <=> {text}"))
 }

@@ -111,7 +111,9 @@ impl Writer {
         if self.rows_waiting > 0 {
             text.push(',');
         }
-        text.push_str(&format!("({})", values.join(",")));
+        text.push('(');
+        text.push_str(&values.join(","));
+        text.push(')');
         self.rows_waiting += 1;
         Ok(())
     }

@@ -1,5 +1,10 @@
 //! Faults: what there is, how each begins and ends.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each function takes the kinds of its place; all places are matched in full"
+)]
+
 mod kind;
 
 use std::path::PathBuf;
@@ -52,7 +57,7 @@ impl Injector {
             Kind::StreamerStopped => {
                 let code = stage.streamer.stop().await?;
                 if code != Some(0) {
-                    self.note(format!("SIGTERM: ended with {code:?}"), stage);
+                    self.note(&format!("SIGTERM: ended with {code:?}"), stage);
                 }
                 Ok(())
             }
@@ -79,9 +84,12 @@ impl Injector {
                 self.rotating = Some(tokio::spawn(rotate(stage.mysqld.port())));
                 Ok(())
             }
-            network => {
-                wire(network, stage, dice);
-                topic(network, stage);
+            outside => {
+                match outside.place() {
+                    Place::Network => wire(outside, stage, dice),
+                    Place::Topic => topic(outside, stage),
+                    Place::Streamer | Place::Source => {}
+                }
                 Ok(())
             }
         }
@@ -122,7 +130,7 @@ impl Injector {
         Ok(())
     }
 
-    fn note(&mut self, what: String, stage: &Stage) {
+    fn note(&mut self, what: &str, stage: &Stage) {
         self.wrong.push(format!("{what}; its log ends:\n{}", stage.streamer.log_tail()));
     }
 }
@@ -135,8 +143,8 @@ fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
 /// A crash in the middle of a save leaves the beginning of a line.
 fn tear(path: &std::path::Path, dice: &mut Dice) -> Result<(), Error> {
     let mut bytes = std::fs::read(path).map_err(file(path))?;
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let Some(last) = lines.last().filter(|line| line.len() > 2).map(<[u8]>::to_vec) else {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let Some(last) = lines.next_back().filter(|line| line.len() > 2).map(<[u8]>::to_vec) else {
         return Ok(());
     };
     let length = usize::try_from(dice.between(1, last.len() as u64 - 1)).expect("below a length");

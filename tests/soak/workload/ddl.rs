@@ -32,7 +32,7 @@ pub(super) fn change(dice: &mut Dice) -> Vec<String> {
         9 => format!("ALTER TABLE {table} ADD INDEX (a), MODIFY COLUMN c DECIMAL(20,4)"),
         10 => format!("TRUNCATE TABLE {table}"),
         11 => {
-            return vec![format!("DROP TABLE {table}"), create(number)];
+            return vec![format!("DROP TABLE IF EXISTS {table}"), create(number)];
         }
         // As gh-ost and pt-online-schema-change end: a new table takes the old one's name.
         12 => {

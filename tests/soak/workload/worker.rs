@@ -80,7 +80,7 @@ impl Worker {
                 Err(mysql_async::Error::Server(_)) => self.give_up(&mut session).await?,
                 Err(error) => return Err(error),
             }
-            sleep(Duration::from_millis(self.dice.below(12))).await;
+            sleep(Duration::from_millis(self.dice.below(5))).await;
         }
         Ok(session)
     }

@@ -98,7 +98,7 @@ fn source_options() -> Options {
         "--sync-binlog=0",
         "--binlog-cache-size=64K",
         "--max-binlog-size=64M",
-        "--innodb-lock-wait-timeout=2",
+        "--innodb-lock-wait-timeout=1",
     ];
     let extra = extra.map(str::to_owned).to_vec();
     Options { durable: true, extra, ..Options::default() }

@@ -25,6 +25,7 @@ macro_rules! kinds {
 
 kinds! {
     StreamerKilled Streamer "streamer: SIGKILL";
+    StreamerKilledOften Streamer "streamer: SIGKILL ten times over";
     StreamerFrozen Streamer "streamer: SIGSTOP, SIGCONT";
     StreamerStopped Streamer "streamer: SIGTERM, restart";
     StreamerTwice Streamer "streamer: a second one started";

@@ -33,6 +33,9 @@ pub(crate) enum Place {
 /// Pause between two rotations of the binary log.
 const ROTATE_EVERY: Duration = Duration::from_millis(100);
 
+/// How often a streamer is killed that is killed often.
+const KILLS: u32 = 10;
+
 /// Injects faults, and remembers what some of them need.
 #[derive(Default)]
 pub(crate) struct Injector {
@@ -53,6 +56,13 @@ impl Injector {
     ) -> Result<(), Error> {
         match kind {
             Kind::StreamerKilled => stage.streamer.kill().await,
+            Kind::StreamerKilledOften => {
+                for _ in 1..KILLS {
+                    stage.streamer.start_again().await?;
+                    sleep(Duration::from_millis(dice.between(50, 900))).await;
+                }
+                stage.streamer.kill().await
+            }
             Kind::StreamerFrozen => stage.streamer.freeze(),
             Kind::StreamerStopped => {
                 let code = stage.streamer.stop().await?;
@@ -99,6 +109,7 @@ impl Injector {
     pub(crate) async fn end(&mut self, kind: Kind, stage: &mut Stage) -> Result<(), Error> {
         match kind {
             Kind::StreamerKilled
+            | Kind::StreamerKilledOften
             | Kind::StreamerStopped
             | Kind::CheckpointOld
             | Kind::CheckpointTorn => stage.streamer.start_again().await,
@@ -154,7 +165,8 @@ fn tear(path: &std::path::Path, dice: &mut Dice) -> Result<(), Error> {
 
 async fn kill_dump_threads(stage: &Stage) -> Result<(), Error> {
     let mut session = stage.mysqld.connect().await?;
-    let query = "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+    let query = "SELECT processlist_id FROM performance_schema.threads \
+                 WHERE processlist_command LIKE 'Binlog Dump%'";
     let ids: Vec<u64> = session.query(query).await?;
     for id in ids {
         // It may have gone by itself.

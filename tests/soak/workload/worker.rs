@@ -47,7 +47,12 @@ impl Worker {
     async fn open(&mut self) -> Result<Conn> {
         let mut session = session(self.port).await?;
         session.query_drop(format!("USE {DATABASE}")).await?;
-        session.query_drop("SET lock_wait_timeout = 2, time_zone = '+02:00'").await?;
+        session
+            .query_drop(
+                "SET lock_wait_timeout = 2, time_zone = '+02:00', \
+                 transaction_isolation = 'READ-COMMITTED'",
+            )
+            .await?;
         decide_prepared(&mut session, &format!("w{}-", self.number), self.dice.one_in(2)).await?;
         match self.dice.below(6) {
             0 => session.query_drop("SET binlog_row_image = MINIMAL").await?,

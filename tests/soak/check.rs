@@ -1,10 +1,10 @@
 //! Compares what was received with what the source says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use binpulse::demo::{Error, Mysqld};
 
-use crate::collect::{Received, Row};
+use crate::collect::{Lane, Received, Row};
 use crate::truth::{Entry, Truth};
 use crate::workload::DATABASE;
 use crate::{copy, oracle};
@@ -33,31 +33,22 @@ impl Findings {
     pub(crate) fn is_clean(&self) -> bool {
         self.lost + self.invented + self.misplaced + self.gaps == 0 && self.wrong.is_empty()
     }
-
-    fn tell(&mut self, already: &mut usize, text: impl FnOnce() -> String) {
-        *already += 1;
-        if *already <= TOLD_MAX {
-            self.wrong.push(text());
-        }
-    }
 }
 
 /// Identities: each row that was committed has come, once by number, in the order of commits.
 pub(crate) fn identities(received: &Received, truth: &Truth) -> Findings {
     let mut findings = Findings { written: truth.rows(), ..Findings::default() };
-    let mut tables: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<&Lane>> = BTreeMap::new();
     for ((epoch, name), lane) in &received.lanes {
-        let first = lane.rows.first_key_value().map_or(1, |(number, _)| *number);
         let last = lane.rows.last_key_value().map_or(0, |(number, _)| *number);
         let missing = last - lane.rows.len() as u64;
         if missing > 0 {
             findings.gaps += missing;
-            findings.wrong.push(format!("{name} (epoch {epoch}): {missing} of {first}..={last}"));
+            findings.wrong.push(format!("{name} (epoch {epoch}): {missing} of 1..={last} missing"));
         }
         let Some(row) = lane.rows.values().next() else { continue };
         if row.schema.database == DATABASE {
-            let rows = tables.entry(quoted(row)).or_default();
-            rows.extend(lane.rows.values());
+            tables.entry(quoted(row)).or_default().push(lane);
         }
     }
     for statement in 1..=received.statements.last_key_value().map_or(0, |(number, _)| *number) {
@@ -66,43 +57,97 @@ pub(crate) fn identities(received: &Received, truth: &Truth) -> Findings {
         }
     }
     for (table, entries) in &truth.tables {
-        let rows = tables.remove(table).unwrap_or_default();
-        table_of(table, entries, &rows, truth, &mut findings);
+        let lanes = tables.remove(table).unwrap_or_default();
+        Comparison::new(table, entries, truth, &mut findings).run(&lanes);
     }
-    for (table, rows) in tables {
-        findings.received += rows.len() as u64;
-        findings.invented += rows.len() as u64;
-        findings.wrong.push(format!("{table}: {} rows of a table without any", rows.len()));
+    for (table, lanes) in tables {
+        let rows = lanes.iter().map(|lane| lane.rows.len() as u64).sum::<u64>();
+        findings.invented += rows;
+        findings.wrong.push(format!("{table}: {rows} rows of a table without any"));
     }
     findings
 }
 
-fn table_of(table: &str, entries: &[Entry], rows: &[&Row], truth: &Truth, findings: &mut Findings) {
-    findings.received += rows.len() as u64;
-    let of_source = |entry: &Entry| (truth.gtid(*entry), u64::from(entry.number), entry.op);
-    if entries.iter().map(of_source).eq(rows.iter().map(|row| identity(row))) {
-        return;
+/// Which parts of a committed row have come. An update that moved a row to another lane is a delete
+/// in one and an insert in the other.
+const WHOLE: u8 = 0b11;
+const OLD_HALF: u8 = 0b01;
+const NEW_HALF: u8 = 0b10;
+
+/// One table, received and committed.
+struct Comparison<'a> {
+    table: &'a str,
+    entries: &'a [Entry],
+    truth: &'a Truth,
+    /// Where in `entries` a row stands, by GTID and number.
+    at: HashMap<(&'a str, u64), usize>,
+    came: Vec<u8>,
+    findings: &'a mut Findings,
+    told: usize,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(
+        table: &'a str,
+        entries: &'a [Entry],
+        truth: &'a Truth,
+        findings: &'a mut Findings,
+    ) -> Self {
+        let key = |entry: &Entry| (truth.gtid(*entry), u64::from(entry.number));
+        let at = entries.iter().enumerate().map(|(at, entry)| (key(entry), at)).collect();
+        let came = vec![0; entries.len()];
+        Self { table, entries, truth, at, came, findings, told: 0 }
     }
-    let known: HashSet<_> = entries.iter().map(of_source).collect();
-    let came: HashSet<_> = rows.iter().map(|row| identity(row)).collect();
-    let (mut told_lost, mut told_invented) = (0, 0);
-    for entry in known.difference(&came) {
-        findings.lost += 1;
-        findings.tell(&mut told_lost, || format!("{table}: lost {entry:?}"));
+
+    fn run(mut self, lanes: &[&Lane]) {
+        for lane in lanes {
+            let mut last = None;
+            for row in lane.rows.values() {
+                self.row(row, lanes.len() > 1, &mut last);
+            }
+        }
+        for (entry, came) in self.entries.iter().zip(std::mem::take(&mut self.came)) {
+            if came == WHOLE {
+                self.findings.received += 1;
+            } else {
+                self.findings.lost += 1;
+                let gtid = self.truth.gtid(*entry);
+                self.tell(|| format!("lost ({gtid}, row {}, op {})", entry.number, entry.op));
+            }
+        }
     }
-    for row in came.difference(&known) {
-        findings.invented += 1;
-        findings.tell(&mut told_invented, || format!("{table}: invented {row:?}"));
+
+    fn row(&mut self, row: &Row, has_lanes: bool, last: &mut Option<usize>) {
+        let what = || format!("{}, row {}, op {}", row.origin.gtid, row.number, row.op);
+        let at = self.at.get(&(row.origin.gtid.as_str(), row.number)).copied();
+        let part = at.and_then(|at| match (self.entries[at].op, row.op) {
+            (committed, came) if committed == came => Some(WHOLE),
+            (2, 3) if has_lanes => Some(OLD_HALF),
+            (2, 1) if has_lanes => Some(NEW_HALF),
+            _ => None,
+        });
+        let (Some(at), Some(part)) = (at, part) else {
+            self.findings.invented += 1;
+            self.tell(|| format!("invented ({})", what()));
+            return;
+        };
+        if self.came[at] & part != 0 {
+            self.findings.invented += 1;
+            self.tell(|| format!("under two numbers ({})", what()));
+        }
+        self.came[at] |= part;
+        // The two halves may have got into one lane, behind one another.
+        if last.is_some_and(|last| last > at || last == at && part == WHOLE) {
+            self.findings.misplaced += 1;
+            self.tell(|| format!("out of the order of commits ({})", what()));
+        }
+        *last = Some(at);
     }
-    if came.len() < rows.len() {
-        findings.wrong.push(format!("{table}: rows under two numbers"));
-    }
-    let pairs = entries.iter().map(of_source).zip(rows.iter().map(|row| identity(row)));
-    let misplaced: Vec<_> = pairs.filter(|(source, row)| source != row).collect();
-    if told_lost + told_invented == 0 {
-        findings.misplaced += misplaced.len() as u64;
-        for (source, row) in misplaced.iter().take(TOLD_MAX) {
-            findings.wrong.push(format!("{table}: {row:?} stands where {source:?} was committed"));
+
+    fn tell(&mut self, text: impl FnOnce() -> String) {
+        self.told += 1;
+        if self.told <= TOLD_MAX {
+            self.findings.wrong.push(format!("{}: {}", self.table, text()));
         }
     }
 }
@@ -122,10 +167,6 @@ pub(crate) async fn values(
     session.disconnect().await?;
     findings.tables = tables.len();
     Ok(())
-}
-
-fn identity(row: &Row) -> (&str, u64, i32) {
-    (&row.origin.gtid, row.number, row.op)
 }
 
 fn quoted(row: &Row) -> String {

@@ -1,6 +1,7 @@
 //! The soak: a random workload, random faults while it runs, and proof that nothing was lost.
 //!
-//! `make soak`, with `SOAK_SECONDS`, `SOAK_SEED` and `SOAK_TOPIC` (`fifo`, `standard`). As one of the
+//! `make soak`, with `SOAK_SECONDS`, `SOAK_SEED`, `SOAK_TOPIC` (`fifo`, `standard`) and
+//! `SOAK_LANES`. As one of the
 //! tests it runs for some seconds with a seed of its own. See `docs/soak.md`.
 
 mod check;
@@ -40,22 +41,22 @@ fn main() -> ExitCode {
     if let Some(seconds) = number("SOAK_SECONDS") {
         return soak(Duration::from_secs(seconds));
     }
-    let trial = |name: &str, topic, seed| {
+    let trial = |name: &str, topic, lanes, seed| {
         Trial::test(name, move || {
-            let plan = Plan { seed, topic, length: SHORT, sabotaged: false };
+            let plan = Plan { seed, topic, lanes, length: SHORT, sabotaged: false };
             outcome(plan).map_err(Failed::from)
         })
     };
     let sabotaged = |topic| {
-        let plan = Plan { seed: 3, topic, length: SABOTAGED, sabotaged: true };
+        let plan = Plan { seed: 3, topic, lanes: 1, length: SABOTAGED, sabotaged: true };
         match outcome(plan) {
             Err(wrong) if wrong.contains(": lost (") => Ok(()),
             other => Err(Failed::from(format!("rows were thrown away, and it said {other:?}"))),
         }
     };
     let trials = vec![
-        trial("a_short_soak_loses_nothing_on_a_fifo_topic", Topic::Fifo, 1),
-        trial("a_short_soak_loses_nothing_on_a_standard_topic", Topic::Standard, 2),
+        trial("a_short_soak_loses_nothing_on_a_fifo_topic", Topic::Fifo, 1, 1),
+        trial("a_short_soak_loses_nothing_on_a_standard_topic", Topic::Standard, 3, 2),
         Trial::test("a_message_that_the_topic_throws_away_is_found", move || {
             sabotaged(Topic::Standard)
         }),
@@ -73,7 +74,8 @@ fn soak(length: Duration) -> ExitCode {
         Ok("standard") => Topic::Standard,
         _ => Topic::Fifo,
     };
-    match outcome(Plan { seed, topic, length, sabotaged: false }) {
+    let lanes = number("SOAK_LANES").unwrap_or(1);
+    match outcome(Plan { seed, topic, lanes, length, sabotaged: false }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {
             eprintln!("{wrong}");
@@ -86,10 +88,11 @@ fn soak(length: Duration) -> ExitCode {
 fn outcome(plan: Plan) -> Result<(), String> {
     println!("seed {} ({:?} topic), {} s", plan.seed, plan.topic, plan.length.as_secs());
     let again = format!(
-        "again: make soak SOAK_SEED={} SOAK_SECONDS={} SOAK_TOPIC={}",
+        "again: make soak SOAK_SEED={} SOAK_SECONDS={} SOAK_TOPIC={} SOAK_LANES={}",
         plan.seed,
         plan.length.as_secs(),
-        format!("{:?}", plan.topic).to_lowercase()
+        format!("{:?}", plan.topic).to_lowercase(),
+        plan.lanes
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -22,6 +22,7 @@ pub(crate) struct Tally {
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) topic: Topic,
+    pub(crate) lanes: u64,
     pub(crate) took: Duration,
     pub(crate) transactions: u64,
     pub(crate) faults: BTreeMap<Kind, Tally>,
@@ -51,7 +52,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
     let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
     let rows: [(&str, String); 16] = [
         ("seed", run.seed.to_string()),
-        ("topic", format!("{:?}", run.topic)),
+        ("topic", format!("{:?}, {} lanes per table", run.topic, run.lanes)),
         ("seconds", format!("{:.0}", run.took.as_secs_f64())),
         ("faults injected", injected.to_string()),
         (

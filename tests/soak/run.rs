@@ -25,6 +25,8 @@ use crate::workload::{DATABASE, Workload};
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) topic: Topic,
+    /// Lanes of each table.
+    pub(crate) lanes: u64,
     pub(crate) length: Duration,
     /// No faults, but one call that the topic answers with success and throws away: a loss that the
     /// comparison must find.
@@ -66,7 +68,7 @@ struct Soak {
 pub(crate) async fn run(plan: Plan) -> Result<Outcome, Error> {
     let started = Instant::now();
     let mut dice = Dice::new(plan.seed);
-    let stage = Stage::start(plan.topic, dice.next()).await?;
+    let stage = Stage::start(plan.topic, plan.lanes, dice.next()).await?;
     let received = Arc::new(Mutex::new(Received::new(plan.topic)));
     let collecting =
         tokio::spawn(collect(Arc::clone(&stage.endpoint.shared), Arc::clone(&received)));
@@ -98,8 +100,15 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome, Error> {
     let took = started.elapsed();
     let peak_rss_bytes = *peak.lock().unwrap_or_else(PoisonError::into_inner);
     let faults = std::mem::take(&mut soak.faults);
-    let run =
-        Run { seed: plan.seed, topic: plan.topic, took, transactions, faults, peak_rss_bytes };
+    let run = Run {
+        seed: plan.seed,
+        topic: plan.topic,
+        lanes: plan.lanes,
+        took,
+        transactions,
+        faults,
+        peak_rss_bytes,
+    };
     soak.verdict(&run).await
 }
 

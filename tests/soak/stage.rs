@@ -41,7 +41,7 @@ fn binary() -> &'static Path {
 }
 
 impl Stage {
-    pub(crate) async fn start(topic: Topic, seed: u64) -> Result<Self, Error> {
+    pub(crate) async fn start(topic: Topic, lanes: u64, seed: u64) -> Result<Self, Error> {
         let installed = Installed::find()?;
         let server = installed.server()?.clone();
         let mysqld = Mysqld::start(&server, source_options()).await?;
@@ -55,7 +55,8 @@ impl Stage {
             Topic::Standard => ("soak", &[]),
         };
         let arn = endpoint.topic(name, attributes);
-        let settings = settings(&mysqld, &proxy, &endpoint, &arn);
+        let mut settings = settings(&mysqld, &proxy, &endpoint, &arn);
+        settings.push(("message.lanes", lanes.to_string()));
         let mut streamer = Streamer::start(command(settings.clone()))?;
         streamer.until_ready(SOON).await?;
         Ok(Self { streamer, proxy, endpoint, mysqld, server, settings })

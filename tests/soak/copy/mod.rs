@@ -49,15 +49,16 @@ pub(crate) async fn make(
 }
 
 /// By place and number. A statement is a transaction of its own, so no two share a place.
-fn steps(received: &Received) -> Vec<((Place, u64), Step<'_>)> {
+/// Of an update that became two rows the delete comes first.
+fn steps(received: &Received) -> Vec<((Place, u64, bool), Step<'_>)> {
     let rows = received.lanes.values().flat_map(|lane| lane.rows.values());
     let rows = rows
         .filter(|row| row.schema.database == DATABASE)
-        .map(|row| ((row.origin.place, row.number), Step::Row(row)));
+        .map(|row| ((row.origin.place, row.number, row.op == 1), Step::Row(row)));
     let statements = received.statements.values().filter(|change| change.database == DATABASE);
     let statements = statements.map(|change| {
         let position = change.position.clone().unwrap_or_default();
-        (((number_of(&position.file), position.offset), 0), Step::Statement(change))
+        (((number_of(&position.file), position.offset), 0, false), Step::Statement(change))
     });
     let mut steps: Vec<_> = rows.chain(statements).collect();
     steps.sort_by_key(|(at, _)| *at);

@@ -73,7 +73,7 @@ async fn statement(writer: &mut Writer, change: &SchemaChange) -> Result<(), Err
     let session: &mut Conn = writer.session();
     session.query_drop(format!("USE {DATABASE}")).await?;
     if let Err(error) = session.query_drop(text).await {
-        writer.wrong(format!("{text}: {error}"));
+        writer.wrong(&format!("{text}: {error}"));
     }
     writer.schema_changed();
     Ok(())

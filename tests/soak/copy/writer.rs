@@ -17,6 +17,8 @@ const STATEMENT_BYTES: usize = 256 * 1024;
 const COMMIT_EVERY: u32 = 500;
 /// Told in words; more are counted.
 const WRONG_MAX: usize = 20;
+/// What is told of each.
+const WRONG_CHARACTERS_MAX: usize = 400;
 
 pub(super) struct Writer {
     session: Conn,
@@ -45,9 +47,9 @@ impl Writer {
         &mut self.session
     }
 
-    pub(super) fn wrong(&mut self, text: String) {
+    pub(super) fn wrong(&mut self, text: &str) {
         if self.wrong.len() < WRONG_MAX {
-            self.wrong.push(text);
+            self.wrong.push(text.chars().take(WRONG_CHARACTERS_MAX).collect());
         }
     }
 
@@ -69,7 +71,7 @@ impl Writer {
                 self.one(row, format!("DELETE FROM {} WHERE {found}", name(schema))).await
             }
             (op, ..) => {
-                self.wrong(format!("{}: op {op} with other images", name(schema)));
+                self.wrong(&format!("{}: op {op} with other images", name(schema)));
                 Ok(())
             }
         }
@@ -82,8 +84,8 @@ impl Writer {
         let found = self.session.affected_rows();
         match outcome {
             Ok(()) if found == 1 => {}
-            Ok(()) => self.wrong(format!("{}: {found} rows for {statement}", row.origin.gtid)),
-            Err(error) => self.wrong(format!("{}: {error}: {statement}", row.origin.gtid)),
+            Ok(()) => self.wrong(&format!("{}: {found} rows for {statement}", row.origin.gtid)),
+            Err(error) => self.wrong(&format!("{}: {error}: {statement}", row.origin.gtid)),
         }
         self.count().await
     }
@@ -123,8 +125,7 @@ impl Writer {
         if let Some((_, _, text)) = self.waiting.take() {
             self.rows_waiting = 0;
             if let Err(error) = self.session.query_drop(&text).await {
-                let start: String = text.chars().take(1_000).collect();
-                self.wrong(format!("{error}: {start}"));
+                self.wrong(&format!("{error}: {text}"));
             }
             self.count().await?;
         }

@@ -285,7 +285,10 @@ impl Decoder {
             Phase::Outside | Phase::Announced => {
                 self.announced(event);
                 self.begin();
-                self.emits.push_back(Emit::Schema(parts.clone()));
+                // Statements about accounts commit themselves too, so they stand nowhere else.
+                if !query::is_about_accounts(statement) {
+                    self.emits.push_back(Emit::Schema(parts.clone()));
+                }
                 self.commit();
                 Ok(())
             }

@@ -179,8 +179,9 @@ impl Judge<'_> {
             }
             None => {
                 let found = format!("unknown to {}", self.facts.version);
-                let mend = "set schema.fallback = \"information_schema\"";
-                let needed = "FULL (MySQL 8.0.1, MariaDB 10.5), or the fallback";
+                let mend = "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer; `decode` reads these logs \
+                            with @1, @2 for names";
+                let needed = "FULL, so that rows carry the names and keys of their columns";
                 self.find(severity, what, found, needed, mend);
             }
         }
@@ -192,9 +193,12 @@ impl Judge<'_> {
         }
         let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
-        let mend = "SET GLOBAL enforce_gtid_consistency = ON; then SET GLOBAL gtid_mode = \
-                    OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after the other; and both under \
-                    [mysqld] in my.cnf";
+        // One step after the other: the server refuses to skip one.
+        let mend = "SET GLOBAL enforce_gtid_consistency = ON; \
+                    SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON; and both under [mysqld] in my.cnf (MySQL 5.6: only \
+                    there, with log_slave_updates, and a restart)";
         let needed = "ON, or positions hold on this one server only";
         self.find(severity, "gtid_mode", found, needed, mend);
     }

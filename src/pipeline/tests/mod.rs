@@ -1,7 +1,10 @@
 //! Resuming equals never having stopped, over captured logs.
 
+#[path = "../../../tests/support/aws/mod.rs"]
+mod aws;
 mod log;
 mod rig;
+mod turning;
 
 use proptest::prelude::*;
 

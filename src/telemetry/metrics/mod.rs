@@ -14,7 +14,7 @@ mod readings;
 mod scraped;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::time::{Duration, Instant};
 

@@ -104,7 +104,7 @@ function present(status, verdict) {
   if (halted) {
     const at = verdict.hop !== 'none' ? verdict.hop : HALTED_AT_SINK.includes(halted.reason) ? 'publish' : 'stream';
     return { ...GRADES.outage, grade: `halted at ${at}`, hop: at, state: halted.reason, since: status.state_age_seconds,
-      headline: 'The stream has halted and will not go on by itself', sentence: sentence(halted.message), next: sentence(halted.mend) };
+      headline: 'The stream has halted and will not go on by itself', sentence: ended(halted.message), next: ended(capital(halted.mend)) };
   }
   const grade = GRADES[verdict.grade] || GRADES.unknown;
   const at = verdict.hop !== 'none' ? verdict.hop : verdict.state === 'checkpoint_stuck' ? 'checkpoint' : '';
@@ -115,11 +115,19 @@ function present(status, verdict) {
 /** What the sentence says beyond its headline. */
 function evidence(verdict) {
   if (!verdict.sentence.startsWith(verdict.headline)) return verdict.sentence;
-  return sentence(verdict.sentence.slice(verdict.headline.length).replace(/^[,:;. ]+/, ''));
+  const beyond = verdict.sentence.slice(verdict.headline.length).replace(/^[,:;. ]+/, '');
+  return ended(PLAIN.test(beyond) ? capital(beyond) : beyond);
 }
 
-function sentence(text) {
-  return text === '' ? '' : text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+/** Words that may begin with a capital; any other may be a name, which stays as it is written. */
+const PLAIN = /^(a|an|another|between|binary|by|every|it|its|messages|neither|no|nothing|permission|the|waiting|we) /;
+
+function capital(text) {
+  return text === '' ? '' : text[0].toUpperCase() + text.slice(1);
+}
+
+function ended(text) {
+  return text === '' || /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 /** How each station stands: works, broken, late, unknown, waits or unwatched. */

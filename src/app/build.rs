@@ -129,13 +129,7 @@ impl App {
         let (drafts, to_seal) = drafts();
         let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        let sealing = SealingConfig {
-            seal: plan.seal,
-            oversize: plan.oversize,
-            claims: claims(&plan, &shared)?,
-            origin: Arc::clone(&origin),
-        };
-        spawn_sealing(sealing, topics, to_seal, feed, noted)?;
+        spawn_sealing(sealing(&plan, &shared, &origin)?, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
             flow: flow(&plan, &checkpoint, &opened, body_bytes_max),
@@ -148,7 +142,7 @@ impl App {
             gauge: gauge.clone(),
             beat: loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
-            puts_refused_aside: plan.puts_refused_aside,
+            puts_refused_aside: plan.aside.refused,
         });
 
         let readiness = Readiness::default();
@@ -358,7 +352,7 @@ fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: u
         skip_until_us: opened.resolved.skip_until_us,
         skip_until: opened.resolved.skip_until.clone(),
         begins_by_position: opened.begins_by_position,
-        puts_undecoded_aside: plan.puts_undecoded_aside,
+        puts_undecoded_aside: plan.aside.undecoded,
     };
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
     let notices = Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch);
@@ -372,9 +366,18 @@ fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: u
     )
 }
 
-fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
+fn sealing(
+    plan: &Plan,
+    shared: &aws::Shared,
+    origin: &Arc<RwLock<Origin>>,
+) -> Result<SealingConfig, Unavailable> {
     let bucket = claim_check(plan, shared)?;
-    Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
+    Ok(SealingConfig {
+        seal: plan.seal,
+        oversize: plan.oversize,
+        claims: bucket.map(|bucket| Claims::new(bucket, super::stream::random)),
+        origin: Arc::clone(origin),
+    })
 }
 
 /// What the verdict goes by.

@@ -44,10 +44,8 @@ pub struct Plan {
     pub claims: Option<ClaimsPlan>,
     /// Where what is put aside goes; there if anything is.
     pub quarantine: Option<PathBuf>,
-    /// Whether messages that their topic refuses are put aside; else they halt the stream.
-    pub puts_refused_aside: bool,
-    /// Whether row events that can't be decoded are put aside; else they halt the stream.
-    pub puts_undecoded_aside: bool,
+    /// What is put aside.
+    pub aside: Aside,
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
@@ -95,6 +93,15 @@ impl SinkPlan {
             Self::Null => "null",
         }
     }
+}
+
+/// What is put aside; the rest halts the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aside {
+    /// Messages that their topic refuses.
+    pub refused: bool,
+    /// Row events that can't be decoded.
+    pub undecoded: bool,
 }
 
 /// A bucket for large bodies.
@@ -202,8 +209,10 @@ impl Parts {
             claims: claims(values)?,
             queue_bytes: values.size("sink.queue_bytes")?,
             quarantine: self.quarantine,
-            puts_refused_aside: values.text("sink.rejected")? == "quarantine",
-            puts_undecoded_aside: values.text("decode.on_error")? == "quarantine",
+            aside: Aside {
+                refused: values.text("sink.rejected")? == "quarantine",
+                undecoded: values.text("decode.on_error")? == "quarantine",
+            },
             checkpoint: CheckpointPlan {
                 file: match values.text("checkpoint.store")? {
                     "table" => None,

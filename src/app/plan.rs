@@ -42,10 +42,8 @@ pub struct Plan {
     pub queue_bytes: usize,
     /// Where bodies too large for their topic go, if that is the policy.
     pub claims: Option<ClaimsPlan>,
-    /// Where what is put aside goes; there if anything is.
-    pub quarantine: Option<PathBuf>,
-    /// What is put aside.
-    pub aside: Aside,
+    /// What is put aside instead of halting the stream.
+    pub quarantine: QuarantinePlan,
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
@@ -95,15 +93,6 @@ impl SinkPlan {
     }
 }
 
-/// What is put aside; the rest halts the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Aside {
-    /// Messages that their topic refuses.
-    pub refused: bool,
-    /// Row events that can't be decoded.
-    pub undecoded: bool,
-}
-
 /// A bucket for large bodies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimsPlan {
@@ -122,6 +111,17 @@ pub struct CheckpointPlan {
     pub file: Option<PathBuf>,
     /// Least time between two saves.
     pub interval: Duration,
+}
+
+/// What is put aside instead of halting the stream.
+#[derive(Debug, Clone)]
+pub struct QuarantinePlan {
+    /// Where it goes; there if anything is put aside.
+    pub file: Option<PathBuf>,
+    /// Whether messages that their topic refuses are put aside.
+    pub refused: bool,
+    /// Whether row events that can't be decoded are put aside.
+    pub undecoded: bool,
 }
 
 /// Heartbeats and canaries.
@@ -208,8 +208,8 @@ impl Parts {
             sink: self.sink,
             claims: claims(values)?,
             queue_bytes: values.size("sink.queue_bytes")?,
-            quarantine: self.quarantine,
-            aside: Aside {
+            quarantine: QuarantinePlan {
+                file: self.quarantine,
                 refused: values.text("sink.rejected")? == "quarantine",
                 undecoded: values.text("decode.on_error")? == "quarantine",
             },

@@ -87,7 +87,7 @@ impl AnySink {
 pub(super) fn sns_config(plan: &Plan) -> sns::Config {
     let mut config = sns::Config {
         grace: plan.grace,
-        on_refusal: if plan.aside.refused { OnRefusal::GoOn } else { OnRefusal::Halt },
+        on_refusal: if plan.quarantine.refused { OnRefusal::GoOn } else { OnRefusal::Halt },
         ..sns::Config::default()
     };
     if let SinkPlan::Sns { endpoint_url, request_timeout, in_flight_max, .. } = &plan.sink {

@@ -97,7 +97,7 @@ def provide(trees: dict[str, Tree], required: list[str], optional: list[str]) ->
             errors = dict(zip(names, pool.map(lambda name: install(name, trees), names)))
         manifest = write_manifest(trees)
     print_summary(manifest)
-    missing = {name: error for name, error in errors.items() if error}
+    missing = {n: error for n, error in errors.items() if error and n not in manifest["tools"]}
     for name, error in missing.items():
         say(f"{'error' if name in required else 'not available'}: {name}: {error}")
     return EXIT_UNAVAILABLE if any(name in missing for name in required) else 0

@@ -63,9 +63,9 @@ pub struct Flow {
     recorder: Recorder,
     /// Of heartbeats that went by, with what stood before each.
     spans: Vec<Span>,
-    /// Whether the server said that it is idle, since the last transaction.
-    is_idle: bool,
-    /// When it last did.
+    /// When the server said that it is idle, if that was after the last transaction.
+    idle_since: Option<Instant>,
+    /// When it last said so.
     idle_at: Option<Instant>,
     /// Bytes read of the transaction that is going by.
     transaction_bytes: u64,
@@ -109,7 +109,7 @@ impl Flow {
             seen: Vec::new(),
             recorder: Recorder::new(),
             spans: Vec::new(),
-            is_idle: false,
+            idle_since: None,
             idle_at: None,
             transaction_bytes: 0,
             canaries: VecDeque::new(),
@@ -156,7 +156,7 @@ impl Flow {
     fn note_passed(&mut self, step: &Step<'_>, now: Instant) {
         match step {
             Step::Idle { .. } => {
-                self.is_idle = !self.progress.is_inside();
+                self.idle_since = (!self.progress.is_inside()).then_some(now);
                 self.idle_at = Some(now);
             }
             Step::Rotate { position, .. } => self.recorder.rotated(position),
@@ -185,7 +185,7 @@ impl Flow {
             self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
         self.is_passed_over = is_before || is_too_old;
         self.newest_commit_us = transaction.committed_at_us;
-        self.is_idle = false;
+        self.idle_since = None;
         Ok(())
     }
 
@@ -352,7 +352,7 @@ impl Flow {
             newest_commit_us: self.newest_commit_us,
             idle_at: self.idle_at,
             transaction_bytes: self.transaction_bytes,
-            is_idle: self.is_idle && self.tracker.units_on_their_way() == 0,
+            is_idle: self.idle_since.is_some() && self.tracker.units_on_their_way() == 0,
             lanes: self.packer.lanes(),
         }
     }

@@ -121,8 +121,8 @@ impl Log {
             }
             let id = event.group.as_ref().and_then(|group| self.ids.get(group));
             let is_known = match (start, id) {
-                (Start::Gtid(set), Some(TransactionId::Gtid(gtid))) => set.contains(gtid),
-                (Start::Maria(set), Some(TransactionId::Maria(gtid))) => set.contains(gtid),
+                (Start::Gtid(had), Some(TransactionId::Gtid(gtid))) => had.contains(gtid),
+                (Start::Maria(had), Some(TransactionId::Maria(gtid))) => had.contains(gtid),
                 _ => false,
             };
             if !is_known {

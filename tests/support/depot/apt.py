@@ -14,6 +14,7 @@ MIRROR_VARIABLE = "BINPULSE_DEBIAN_MIRROR"
 APT = Path("/etc/apt")
 # Later ones carry newer packages of the same names.
 UBUNTU_POCKETS = ("", "-security", "-updates")
+UBUNTU_COMPONENTS = {"main", "universe"}
 DEBIAN_SUITES_MOVING = {"stable", "testing", "unstable", "sid"}
 
 
@@ -57,7 +58,8 @@ def ubuntu_archives(suite: str) -> Iterator[Archive]:
     for pocket in UBUNTU_POCKETS:
         for source in apt_sources():
             if suite + pocket in source.suites:
-                yield Archive(source.base(), suite + pocket, source.components, "ubuntu")
+                components = tuple(c for c in source.components if c in UBUNTU_COMPONENTS)
+                yield Archive(source.base(), suite + pocket, components, "ubuntu")
 
 
 def ubuntu_suite() -> str | None:

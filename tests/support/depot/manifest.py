@@ -18,6 +18,8 @@ def write_manifest(trees: dict[str, Tree]) -> dict:
         manifest["servers"].append(server)
     for name, tree in trees.items():
         if not (stamp := read_stamp(DEPS / name, fingerprint(tree))):
+            # A tool that the machine has is as good.
+            manifest["tools"] |= {} if tree.flavor else tools_on_path(tree)
             continue
         if tree.flavor:
             manifest["servers"].append(server_entry(name, tree, stamp["version"]))
@@ -27,6 +29,11 @@ def write_manifest(trees: dict[str, Tree]) -> dict:
         manifest[MINISTACK] = venv_entry(stamp["version"])
     write_atomically(DEPS / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     return manifest
+
+
+def tools_on_path(tree: Tree) -> dict[str, str]:
+    found = {tool: shutil.which(Path(p.path).name) for tool, p in tree.programs.items()}
+    return {tool: path for tool, path in found.items() if path}
 
 
 def server_entry(name: str, tree: Tree, version: str) -> dict:

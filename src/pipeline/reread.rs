@@ -8,6 +8,7 @@
 
 use crate::change::{Position, Transaction, TransactionId};
 use crate::checkpoint::{Place, Tracker};
+use crate::decode::Step;
 use crate::source::Start;
 
 /// A stretch of the log that comes again.
@@ -19,6 +20,8 @@ pub(super) struct Reread {
     by_gtid: bool,
     /// Whether offsets of `until` are those of the server at hand.
     has_offsets: bool,
+    /// A transaction that was passed on is going by.
+    is_inside: bool,
 }
 
 impl Reread {
@@ -32,7 +35,12 @@ impl Reread {
         };
         let (from, until) = (tracker.redial_place(), tracker.committed_place());
         let has_offsets = !is_other_server && !until.position.file.is_empty();
-        (from != until).then(|| Self { until: until.clone(), by_gtid, has_offsets })
+        (from != until).then(|| Self {
+            until: until.clone(),
+            by_gtid,
+            has_offsets,
+            is_inside: false,
+        })
     }
 
     /// Where it ends.
@@ -40,8 +48,24 @@ impl Reread {
         &self.until.position
     }
 
+    /// Whether the step is of what comes again, and so must be told to nobody. The first that is not
+    /// ends the re-read.
+    pub(super) fn takes(&mut self, step: &Step<'_>) -> bool {
+        match step {
+            Step::Begin(transaction) => {
+                self.is_inside = self.holds(transaction);
+                self.is_inside
+            }
+            Step::Rows(_) | Step::Schema(_) => self.is_inside,
+            Step::Commit(_) => std::mem::take(&mut self.is_inside),
+            Step::Idle { position, .. }
+            | Step::Rotate { position, .. }
+            | Step::Passed { position, .. } => self.is_inside || !self.is_over_at(position),
+        }
+    }
+
     /// Whether the transaction was passed on.
-    pub(super) fn holds(&self, transaction: &Transaction) -> bool {
+    fn holds(&self, transaction: &Transaction) -> bool {
         match &transaction.id {
             TransactionId::Maria(gtid) if self.by_gtid => self.until.maria.contains(gtid),
             TransactionId::Maria(_) | TransactionId::Gtid(_) | TransactionId::Anonymous => {
@@ -51,7 +75,7 @@ impl Reread {
     }
 
     /// Whether a place between two transactions is at its end.
-    pub(super) fn is_over_at(&self, position: &Position) -> bool {
+    fn is_over_at(&self, position: &Position) -> bool {
         self.has_offsets && is_reached(&self.until.position, position)
     }
 }

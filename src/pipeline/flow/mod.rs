@@ -78,8 +78,6 @@ pub struct Flow {
     is_passed_over: bool,
     /// What comes again although it was passed on.
     reread: Option<Reread>,
-    /// A transaction of it is going by.
-    is_rereading: bool,
     /// Offsets known so far are those of a server before this one.
     is_other_server: bool,
     /// Row events that could not be decoded.
@@ -119,7 +117,6 @@ impl Flow {
             class: Class::Filtered,
             is_passed_over: false,
             reread: None,
-            is_rereading: false,
             is_other_server: false,
             undecoded: Vec::new(),
             newest_commit_us: 0,
@@ -128,8 +125,11 @@ impl Flow {
 
     /// Takes one step of the decoder.
     pub(super) fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
-        if self.reread.is_some() && self.rereads(&step) {
-            return Ok(());
+        if let Some(reread) = &mut self.reread {
+            if reread.takes(&step) {
+                return Ok(());
+            }
+            self.reread = None;
         }
         match step {
             Step::Begin(transaction) => self.begin(transaction),
@@ -150,29 +150,6 @@ impl Flow {
                 Ok(())
             }
         }
-    }
-
-    /// Whether the step is of what comes again, and so must be told to nobody. Ends the re-read when
-    /// it is not.
-    #[cold]
-    fn rereads(&mut self, step: &Step<'_>) -> bool {
-        let Some(reread) = &self.reread else { return false };
-        match step {
-            Step::Begin(transaction) => self.is_rereading = reread.holds(transaction),
-            Step::Rows(_) | Step::Schema(_) => {}
-            Step::Commit(_) => return std::mem::take(&mut self.is_rereading),
-            Step::Idle { position, .. }
-            | Step::Rotate { position, .. }
-            | Step::Passed { position, .. } => {
-                if self.is_rereading || !reread.is_over_at(position) {
-                    return true;
-                }
-            }
-        }
-        if !self.is_rereading {
-            self.reread = None;
-        }
-        self.is_rereading
     }
 
     /// What the ledger must know of steps that carry no row.
@@ -302,7 +279,6 @@ impl Flow {
 
     /// A dump begins there.
     pub(super) fn stream_began(&mut self, start: &Start) {
-        self.is_rereading = false;
         self.reread = Reread::new(start, &self.tracker, self.is_other_server);
         match (start, &self.reread) {
             (Start::Gtid(set), _) => self.recorder.started(Some(set), None),

@@ -106,14 +106,14 @@ impl Log {
     /// What a server sends that is asked to begin there; with each event where it starts, if that
     /// is the front of a file.
     pub(super) fn dump(&self, start: &Start) -> Vec<(Option<Position>, Vec<u8>)> {
-        let mut sent = Vec::new();
+        let mut dump = Vec::new();
         let from = match start {
             Start::Position(position) => position.clone(),
             Start::Gtid(_) | Start::Maria(_) => self.front(),
         };
         let first = self.events.iter().position(|event| event.start.file == from.file);
         let first = first.expect("the file is there");
-        sent.push((None, rotation(&from)));
+        dump.push((None, rotation(&from)));
         for (index, event) in self.events.iter().enumerate().skip(first) {
             let is_format = event.bytes[4] == kind::FORMAT_DESCRIPTION;
             if event.start.file == from.file && event.start.offset < from.offset && !is_format {
@@ -128,10 +128,10 @@ impl Log {
             if !is_known {
                 let front =
                     (index > first && event.start.offset == FIRST).then(|| event.start.clone());
-                sent.push((front, event.bytes.clone()));
+                dump.push((front, event.bytes.clone()));
             }
         }
-        sent
+        dump
     }
 }
 

@@ -102,7 +102,7 @@ struct Rig {
 impl Rig {
     fn new(setup: Setup) -> Self {
         let (drafts, to_seal) = drafts();
-        let (noted, sealing_notes) = mpsc::unbounded_channel();
+        let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(64);
         let (feed, sink) = intake(setup.queue_bytes);
         let gauge = feed.gauge().clone();
@@ -127,7 +127,7 @@ impl Rig {
             claims: setup.claims,
             origin: Arc::new(RwLock::new(origin)),
         };
-        spawn_sealing(sealing, topics, to_seal, feed, noted).expect("a thread");
+        spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
         let saved = Memory::default();
         let (checkpointing, _) =
             Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
@@ -135,7 +135,7 @@ impl Rig {
         let pipeline = Pipeline::new(Parts {
             flow: flow(setup.puts_undecoded_aside),
             drafts,
-            notes: sealing_notes,
+            notes,
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),

@@ -10,3 +10,119 @@ mod health;
 mod init;
 mod lines;
 mod picture;
+mod redrive;
+mod run;
+mod tail;
+mod verdict;
+
+pub use exit::Exit;
+pub use generate::reference;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::{Origin, Values};
+use crate::telemetry::logs;
+
+const ABOUT: &str =
+    "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet or out";
+
+const AFTER_HELP: &str = "\
+Every setting is a key of the TOML file, a flag and an environment variable
+(heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
+Secrets come from the environment or from files, never from flags.
+
+Exit codes: 0 done; 1 done, and the answer is no; 2 nobody can say (verdict); 64 wrong invocation or configuration;
+65 bad input data; 69 source or sink unavailable at start; 70 a bug; 75 position lost or
+delivery halted, an operator is needed.";
+
+/// The whole command line, also the source of completions and the manual page.
+pub fn command() -> Command {
+    Command::new("binpulse")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER_HELP)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(run::command())
+        .subcommand(check::command())
+        .subcommand(init::command())
+        .subcommand(tail::command())
+        .subcommand(verdict::command())
+        .subcommand(verdict::status_command())
+        .subcommand(decode::command())
+        .subcommand(redrive::command())
+        .subcommand(demo::command())
+        .subcommand(health::command())
+        .subcommand(generate::settings_command())
+        .subcommand(generate::completions_command())
+        .subcommand(generate::man_command())
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    match command().try_get_matches() {
+        Ok(matches) => dispatch(&matches).into(),
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Nothing can be done about a closed terminal.
+            drop(error.print());
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> Exit {
+    match matches.subcommand() {
+        Some(("run", matches)) => run::run(matches),
+        Some(("check", matches)) => check::run(matches),
+        Some(("init", matches)) => init::run(matches),
+        Some(("tail", matches)) => tail::run(matches),
+        Some(("verdict", matches)) => verdict::run(matches),
+        Some(("status", matches)) => verdict::status(matches),
+        Some(("decode", matches)) => decode::run(matches),
+        Some(("redrive", matches)) => redrive::run(matches),
+        Some(("demo", matches)) => demo::run(matches),
+        Some(("health", matches)) => health::run(matches),
+        Some(("settings", matches)) => generate::settings(matches),
+        Some(("completions", matches)) => generate::completions(matches),
+        Some(("man", _)) => generate::man(),
+        // clap has refused anything else.
+        Some(_) | None => Exit::Usage,
+    }
+}
+
+/// `--config FILE`.
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("BINPULSE_CONFIG")
+        .help("TOML file with settings")
+}
+
+/// The threads that everything runs on, and the one TLS provider.
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    // An error means that one is installed already, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        eprintln!("binpulse: can't start the runtime: {error}");
+        Exit::Bug
+    })
+}
+
+/// Starts logging as the settings say.
+fn logs(values: &Values) -> Result<(), Exit> {
+    let format = match values.text_opt("log.format") {
+        Some("text") => logs::Format::Text,
+        Some("json") => logs::Format::Json,
+        Some(_) | None => logs::Format::Auto,
+    };
+    let level =
+        values.text_opt("log.level").filter(|_| values.origin("log.level") != Origin::Default);
+    logs::init(level, format).map_err(|error| {
+        eprintln!("binpulse: {error}");
+        Exit::Usage
+    })
+}

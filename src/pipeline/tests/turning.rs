@@ -102,7 +102,7 @@ struct Rig {
 impl Rig {
     fn new(setup: Setup) -> Self {
         let (drafts, to_seal) = drafts();
-        let (noted, notes) = mpsc::unbounded_channel();
+        let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(64);
         let (feed, sink) = intake(setup.queue_bytes);
         let gauge = feed.gauge().clone();
@@ -129,14 +129,15 @@ impl Rig {
         };
         spawn_sealing(sealing, topics, to_seal, feed, noted).expect("a thread");
         let saved = Memory::default();
-        let (saver, _) = Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
+        let (checkpointing, _) =
+            Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
             flow: flow(setup.puts_undecoded_aside),
             drafts,
-            notes,
+            notes: sealing_notes,
             settlements,
-            saver,
+            saver: checkpointing,
             metrics: Arc::clone(&metrics),
             witness: Arc::clone(&watcher) as _,
             gauge,

@@ -3,6 +3,13 @@
 //!
 //! `BINPULSE_TEST_CHROMIUM` names the browser, which is then required. `BINPULSE_PAGE_PICTURES`
 //! names a folder for pictures of some verdicts; the ones in `docs/images` were made so.
+#![allow(
+    clippy::assigning_clones,
+    clippy::needless_pass_by_value,
+    clippy::wildcard_enum_match_arm,
+    clippy::format_push_string,
+    reason = "a test is read for what it checks; nothing here is hot"
+)]
 
 mod access;
 mod browser;

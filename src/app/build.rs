@@ -169,8 +169,15 @@ impl App {
         let http = Http::bind(plan.http, pages)
             .await
             .map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?;
-        let stream =
-            Stream::new(pipeline, decoder(), opened, origin, &state, &liveness, reporter.clone());
+        let stream = Stream::new(
+            pipeline,
+            decoder(&plan),
+            opened,
+            origin,
+            &state,
+            &liveness,
+            reporter.clone(),
+        );
         Ok(Some(Self {
             plan,
             state,
@@ -379,10 +386,11 @@ fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
     Ok(parameters.checked()?)
 }
 
-fn decoder() -> Decoder {
+fn decoder(plan: &Plan) -> Decoder {
     Decoder::new(crate::decode::Config {
         // The source has checked it.
         verify_checksum: false,
+        asks_for_schemas: plan.schema_fallback,
         xa_spool_folder: Some(std::env::temp_dir()),
         ..crate::decode::Config::default()
     })

@@ -21,7 +21,7 @@ use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
-use crate::source::{self, Liveness, Recovery, Replica, Start};
+use crate::source::{self, Columns, Liveness, Recovery, Replica, Start};
 use crate::telemetry::status::Halted;
 
 /// Ceiling of the first pause between two dials, and of the last.
@@ -34,6 +34,8 @@ const DAMAGED_MAX: u32 = 8;
 pub(super) struct Opened {
     /// The configuration with our server id chosen.
     pub(super) source: source::Config,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub(super) schema_fallback: bool,
     /// The host to dial first.
     pub(super) host: usize,
     /// Where the stream begins.
@@ -120,7 +122,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
             .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
         server_id: plan.source.server_id,
         several_hosts: plan.source.hosts.len() > 1,
-        schema_fallback: false,
+        schema_fallback: plan.schema_fallback,
     }
 }
 
@@ -148,6 +150,7 @@ async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
     let begins_by_position = facts.has_gtids() && matches!(resolved.start, Start::Position(_));
     Ok(Opened {
         source,
+        schema_fallback: plan.schema_fallback,
         host,
         resolved,
         wanted: wanted.clone(),
@@ -159,6 +162,7 @@ async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
 /// The stream, across all its connections.
 pub(super) struct Stream {
     source: source::Config,
+    schema_fallback: bool,
     host: usize,
     /// Where to begin while nothing has gone by.
     wanted: Wanted,
@@ -185,6 +189,7 @@ impl Stream {
     ) -> Self {
         Self {
             source: opened.source,
+            schema_fallback: opened.schema_fallback,
             host: opened.host,
             wanted: opened.wanted,
             resolved: Some(opened.resolved),
@@ -319,6 +324,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        let columns = || Columns::new(&self.source, host, replica.identity());
+        self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
         self.decoder.start_at(match &resolved.start {
             Start::Position(position) => position.clone(),

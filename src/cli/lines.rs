@@ -25,9 +25,21 @@ pub(super) enum Error {
     /// The decoder's.
     #[error(transparent)]
     Decode(#[from] decode::Error),
+    /// The source's, when it was asked for a table.
+    #[error("source: {error}; {}", .error.remedy())]
+    Source {
+        /// What happened.
+        error: crate::source::Error,
+    },
     /// The output's.
     #[error("can't write to standard output: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<crate::source::Error> for Error {
+    fn from(error: crate::source::Error) -> Self {
+        Self::Source { error }
+    }
 }
 
 impl Error {
@@ -40,6 +52,11 @@ impl Error {
 impl<W: Write> Printer<W> {
     pub(super) fn new(output: W, filter: Filter) -> Self {
         Self { output, lines: Lines::default(), filter, space: Space::default(), text: Vec::new() }
+    }
+
+    /// Whether any row of this table is printed.
+    pub(super) fn wants(&self, database: &str, table: &str) -> bool {
+        self.filter.wants(database, table)
     }
 
     /// Prints what a step has to say.

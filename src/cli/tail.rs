@@ -4,13 +4,13 @@ use std::io;
 
 use clap::{ArgMatches, Command};
 
-use super::lines::Printer;
+use super::lines::{Error, Printer};
 use super::{Exit, flags, logs, run, runtime};
 use crate::app::plan::Plan;
 use crate::change::Position;
-use crate::decode::{Config, Decoder};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
 use crate::filter::Filter;
-use crate::source::{Liveness, Replica, Start, resume};
+use crate::source::{Columns, Liveness, Replica, Start, resume};
 
 const LONG_ABOUT: &str = "\
 Prints one JSON document a line for each change and statement, from source.start on (default: now),
@@ -59,16 +59,19 @@ async fn print(mut plan: Plan) -> Exit {
         let (host, resolved) = resume::resolve_any(&plan.source, 0, &plan.start).await?;
         let liveness = Liveness::new();
         let replica = Replica::connect(&plan.source, host, &resolved.start, &liveness).await?;
-        Ok::<_, crate::source::Error>((replica, resolved))
+        let columns = Columns::new(&plan.source, host, replica.identity());
+        Ok::<_, crate::source::Error>((replica, columns, resolved))
     };
-    let (mut replica, resolved) = match dialled.await {
+    let (mut replica, mut columns, resolved) = match dialled.await {
         Ok(dialled) => dialled,
         Err(error) => {
             eprintln!("binpulse: source: {error}; {}", error.remedy());
             return Exit::Unavailable;
         }
     };
-    let mut decoder = Decoder::new(Config { verify_checksum: false, ..Config::default() });
+    let asks_for_schemas = plan.schema_fallback;
+    let mut decoder =
+        Decoder::new(Config { verify_checksum: false, asks_for_schemas, ..Config::default() });
     decoder.start_at(match &resolved.start {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),
@@ -86,13 +89,7 @@ async fn print(mut plan: Plan) -> Exit {
                 return Exit::Unavailable;
             }
         };
-        let taken = (|| {
-            let mut steps = decoder.feed(event)?;
-            while let Some(step) = steps.next()? {
-                printer.step(step)?;
-            }
-            Ok::<_, super::lines::Error>(())
-        })();
+        let taken = take(&mut decoder, event, &mut columns, &mut printer).await;
         let flushed = if replica.buffered() { Ok(()) } else { printer.flush() };
         match taken.and(flushed) {
             Ok(()) => {}
@@ -103,5 +100,38 @@ async fn print(mut plan: Plan) -> Exit {
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Prints what an event says. Tables that the log does not name the columns of are asked for.
+async fn take(
+    decoder: &mut Decoder,
+    event: &[u8],
+    columns: &mut Columns,
+    printer: &mut Printer<io::Stdout>,
+) -> Result<(), Error> {
+    let mut steps = decoder.feed(event)?;
+    loop {
+        match steps.next() {
+            Ok(Some(step)) => printer.step(step)?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let Fault::SchemaNeeded { database, table } = &error.fault else {
+                    return Err(error.into());
+                };
+                let found;
+                let answer = if printer.wants(database, table) {
+                    found = columns.describe(database, table).await?;
+                    found.as_ref().map_or(Answer::Unknown, Answer::Described)
+                } else {
+                    Answer::NotNeeded
+                };
+                if steps.describe(answer)? == Agreement::ButChangedSince {
+                    tracing::warn!(
+                        %database, %table, "names of columns may be newer than the rows"
+                    );
+                }
+            }
+        }
     }
 }

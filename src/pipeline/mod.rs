@@ -19,6 +19,7 @@ mod notices;
 mod progress;
 mod run;
 mod saver;
+mod schema;
 mod sealing;
 
 use std::time::Instant;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flow::Flow;
 use super::saver::{Outcome, Saved, Saver};
+use super::schema::Schemas;
 use super::sealing::Note;
 use super::{Error, Witness};
 use crate::checkpoint::Tracker;
@@ -62,7 +63,9 @@ struct OnItsWay {
 
 /// The loop. Survives the end of a stream: the next one goes on where it ended.
 pub struct Pipeline {
-    parts: Parts,
+    pub(super) parts: Parts,
+    /// Who names columns that the log does not name.
+    pub(super) schemas: Schemas,
     /// What is to be counted when a message settles, by its number.
     on_their_way: HashMap<u64, OnItsWay>,
     published_heartbeat: Option<u64>,
@@ -70,7 +73,12 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, on_their_way: HashMap::new(), published_heartbeat: None }
+        Self {
+            parts,
+            schemas: Schemas::default(),
+            on_their_way: HashMap::new(),
+            published_heartbeat: None,
+        }
     }
 
     /// How far everything has got.
@@ -196,8 +204,12 @@ impl Pipeline {
     ) -> Result<(), Error> {
         self.parts.flow.event(event);
         let mut steps = decoder.feed(event)?;
-        while let Some(step) = steps.next()? {
-            self.parts.flow.step(step, now)?;
+        loop {
+            match steps.next() {
+                Ok(Some(step)) => self.parts.flow.step(step, now)?,
+                Ok(None) => break,
+                Err(error) => self.describe(&mut steps, error).await?,
+            }
             if self.parts.flow.has_drafts() {
                 self.ship().await?;
             }

@@ -324,7 +324,7 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
-        let columns = || Columns::new(&self.source, host, replica.identity());
+        let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
         self.decoder.start_at(match &resolved.start {

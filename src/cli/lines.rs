@@ -25,21 +25,9 @@ pub(super) enum Error {
     /// The decoder's.
     #[error(transparent)]
     Decode(#[from] decode::Error),
-    /// The source's, when it was asked for a table.
-    #[error("source: {error}; {}", .error.remedy())]
-    Source {
-        /// What happened.
-        error: crate::source::Error,
-    },
     /// The output's.
     #[error("can't write to standard output: {0}")]
     Output(#[from] io::Error),
-}
-
-impl From<crate::source::Error> for Error {
-    fn from(error: crate::source::Error) -> Self {
-        Self::Source { error }
-    }
 }
 
 impl Error {

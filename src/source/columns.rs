@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Config, Error, Identity, Step};
+use super::{Config, Error, Step};
 use crate::change::{ColumnDescription, Description};
 use crate::mysql::{Row, Session, Value};
 
@@ -14,7 +14,8 @@ use crate::mysql::{Row, Session, Value};
 pub struct Columns {
     config: Config,
     host: usize,
-    /// The server that the questions are meant for, as [`Identity::name`] has it.
+    /// The server that the questions are meant for, as [`Identity::name`](super::Identity::name) has
+    /// it.
     server: String,
     session: Option<Opened>,
 }
@@ -32,10 +33,10 @@ const COLLATION_UNKNOWN: u16 = u16::MAX;
 const ATTEMPTS_MAX: u32 = 3;
 
 impl Columns {
-    /// Asks the host with this number of the configuration, and only if it is still the server that
-    /// the stream comes from.
-    pub fn new(config: &Config, host: usize, identity: &Identity) -> Self {
-        Self { config: config.clone(), host, server: identity.name(), session: None }
+    /// Asks the host with this number of the configuration, and only if it is `server`, the one that
+    /// the stream comes from, named as by [`Identity::name`](super::Identity::name).
+    pub fn new(config: &Config, host: usize, server: impl Into<String>) -> Self {
+        Self { config: config.clone(), host, server: server.into(), session: None }
     }
 
     /// The table as it is now; `None` when there is none, or none that the account may see.
@@ -77,7 +78,7 @@ impl Columns {
     }
 }
 
-/// What [`Identity::name`] is on a connection of SQL.
+/// What [`Identity::name`](super::Identity::name) is on a connection of SQL.
 async fn server_name(session: &mut Session) -> Result<String, Error> {
     let uuid = unless_refused(session.query("SELECT @@GLOBAL.server_uuid").await)?;
     if let Some(uuid) = uuid.and_then(|rows| rows.first()?.text(0)) {

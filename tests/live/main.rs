@@ -10,6 +10,7 @@ mod bed;
 mod decode;
 mod delivery;
 mod demo;
+mod fallback;
 mod faults;
 mod processes;
 mod pulse;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         source::tests(),
         types::tests(),
+        fallback::tests(),
         decode::tests(),
         pulse::tests(),
         receiving::tests(),

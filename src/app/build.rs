@@ -169,15 +169,7 @@ impl App {
         let http = Http::bind(plan.http, pages)
             .await
             .map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?;
-        let stream = Stream::new(
-            pipeline,
-            decoder(&plan),
-            opened,
-            origin,
-            &state,
-            &liveness,
-            reporter.clone(),
-        );
+        let stream = Stream::new(pipeline, opened, origin, &state, &liveness, reporter.clone());
         Ok(Some(Self {
             plan,
             state,
@@ -386,11 +378,12 @@ fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
     Ok(parameters.checked()?)
 }
 
-fn decoder(plan: &Plan) -> Decoder {
+/// The decoder of a stream; it asks for what the log does not tell of tables if somebody answers.
+pub(super) fn decoder(asks_for_schemas: bool) -> Decoder {
     Decoder::new(crate::decode::Config {
         // The source has checked it.
         verify_checksum: false,
-        asks_for_schemas: plan.schema_fallback,
+        asks_for_schemas,
         xa_spool_folder: Some(std::env::temp_dir()),
         ..crate::decode::Config::default()
     })

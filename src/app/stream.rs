@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::build::decoder;
 use super::halt::{Decision, decide};
 use super::plan::Plan;
 use super::state::{Phase, State};
@@ -180,7 +181,6 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(
         pipeline: Pipeline,
-        decoder: Decoder,
         opened: Opened,
         origin: Arc<RwLock<Origin>>,
         state: &State,
@@ -194,7 +194,7 @@ impl Stream {
             wanted: opened.wanted,
             resolved: Some(opened.resolved),
             pipeline,
-            decoder,
+            decoder: decoder(opened.schema_fallback),
             origin,
             state: state.clone(),
             liveness: liveness.clone(),

@@ -61,11 +61,7 @@ pub(crate) async fn answer(
     let Fault::SchemaNeeded { database, table } = &error.fault else { panic!("{error}") };
     let found = columns.describe(database, table).await.expect("an answer");
     let answer = found.as_ref().map_or(Answer::Unknown, Answer::Described);
-    let agreement = steps.describe(answer).expect("the decoder asked");
-    if agreement == Agreement::No {
-        eprintln!("{database}.{table}: {found:?}");
-    }
-    agreement
+    steps.describe(answer).expect("the decoder asked")
 }
 
 /// What a log says, one line a row: `table: name=value ...`, and how the answers agreed.
@@ -81,7 +77,7 @@ async fn told(server: &Server, columns: &mut Columns) -> Told {
     server.run(&["FLUSH LOGS"]).await;
     let mut captured =
         Captured::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
-    let config = Config { contiguous: true, asks_for_schemas: true, ..Config::default() };
+    let config = Config { asks_for_schemas: true, ..Config::default() };
     let mut decoder = Decoder::new(config);
     decoder.start_at(Position::new("binlog.000001", 4));
     let mut told = Told::default();
@@ -127,7 +123,16 @@ fn show(cell: Cell<'_>) -> String {
         Cell::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Cell::Int(value) => value.to_string(),
         Cell::UInt(value) => value.to_string(),
-        other => format!("{other:?}"),
+        Cell::Bytes(bytes) => format!("{bytes:?}"),
+        Cell::Null => "NULL".into(),
+        Cell::Absent
+        | Cell::Float(_)
+        | Cell::Double(_)
+        | Cell::Malformed(_)
+        | Cell::Json(_)
+        | Cell::JsonDiff(_)
+        | Cell::Vector(_)
+        | Cell::Omitted { .. } => panic!("{cell:?} is not of these tables"),
     }
 }
 
@@ -161,11 +166,11 @@ async fn names_keys_and_labels_come_from_the_dictionary(bed: Bed) -> Outcome {
     let told = told(&server, &mut columns(&server).await).await;
     assert!(told.refused.is_none(), "{:?}", told.refused);
     let expected = [
-        "t: a=-1 big=18446744073709551615 b=中文 l=é e=it's s=x,yé pad=Bytes([1, 0, 0, 0])",
-        r"t: a=2 big=0 b=x l=y e=a\b s= pad=Bytes([0, 0, 0, 0])",
+        "t: a=-1 big=18446744073709551615 b=中文 l=é e=it's s=x,yé pad=[1, 0, 0, 0]",
+        r"t: a=2 big=0 b=x l=y e=a\b s= pad=[0, 0, 0, 0]",
         "u: a=1 b=2",
         "T: only_here=7",
-        "n: a=Null",
+        "n: a=NULL",
     ];
     assert_eq!(told.rows, expected);
     assert_eq!(told.keys, ["b,a", "b,a", "b", "", ""]);
@@ -187,7 +192,7 @@ async fn rows_from_before_an_alter_are_refused_or_marked(bed: Bed) -> Outcome {
     let server = start(&bed, &[]).await;
     let asked = &mut columns(&server).await;
     // Another type, nullability, length, number of columns: never taken for the rows' own.
-    for (number, (column, alter)) in [
+    for (column, alter) in [
         ("INT", "MODIFY c BIGINT"),
         ("INT NOT NULL", "MODIFY c INT NULL"),
         ("VARCHAR(10)", "MODIFY c VARCHAR(11)"),
@@ -196,29 +201,20 @@ async fn rows_from_before_an_alter_are_refused_or_marked(bed: Bed) -> Outcome {
         ("CHAR(4) CHARACTER SET latin1", "MODIFY c CHAR(4) CHARACTER SET utf8mb4"),
         ("INT", "ADD COLUMN d INT"),
         ("INT", "DROP COLUMN c"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
+        let value = if column.starts_with("DATE") { "'2026-01-01'" } else { "1" };
         server
             .run(&[
-                "RESET MASTER" // as the version calls it
-                    .replace("RESET MASTER", reset(&bed))
-                    .as_str(),
+                reset(&bed),
                 "DROP DATABASE IF EXISTS d",
                 "CREATE DATABASE d",
                 &format!("CREATE TABLE d.t (id INT PRIMARY KEY, c {column})"),
-                "INSERT INTO d.t (id, c) VALUES (1, 1)"
-                    .replace(
-                        ", 1)",
-                        if column.starts_with("DATE") { ", '2026-01-01')" } else { ", 1)" },
-                    )
-                    .as_str(),
+                &format!("INSERT INTO d.t (id, c) VALUES (1, {value})"),
                 &format!("ALTER TABLE d.t {alter}"),
             ])
             .await;
         let found = told(&server, asked).await;
-        let error = found.refused.unwrap_or_else(|| panic!("{number} {alter}: {:?}", found.rows));
+        let error = found.refused.unwrap_or_else(|| panic!("{alter}: {:?}", found.rows));
         let Fault::Schema(fault) = &error.fault else { panic!("{error}") };
         assert_eq!(fault.table, "d.t");
         assert!(matches!(fault.misfit, Misfit::Width { .. } | Misfit::Column { .. }), "{error}");

@@ -173,7 +173,6 @@ fn fits(column: ColumnType, declared: &Declared, octets: Option<u64>) -> bool {
         | ("date", wire::DATE | wire::NEWDATE)
         | ("json", wire::JSON)
         | ("vector", wire::VECTOR) => true,
-        ("float", wire::FLOAT) => meta == 4,
         ("double", wire::DOUBLE) => meta == 8,
         ("decimal", wire::NEWDECIMAL) => numbers == [u32::from(meta), u32::from(next)],
         ("bit", wire::BIT) => numbers == [u32::from(next) * 8 + u32::from(meta)],
@@ -198,7 +197,10 @@ fn fits(column: ColumnType, declared: &Declared, octets: Option<u64>) -> bool {
         ("tinytext" | "tinyblob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 1,
         ("text" | "blob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 2,
         ("mediumtext" | "mediumblob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 3,
-        ("longtext" | "longblob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 4,
+        // Bytes of the value, and of the length in front of it.
+        ("float", wire::FLOAT) | ("longtext" | "longblob", wire::BLOB | wire::BLOB_COMPRESSED) => {
+            meta == 4
+        }
         ("enum", wire::ENUM) => {
             let bytes = if declared.members.len() <= 255 { 1 } else { 2 };
             !declared.members.is_empty() && next == bytes

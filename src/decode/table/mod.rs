@@ -171,3 +171,6 @@ impl Tables {
 pub(super) fn table_id(bytes: &mut Bytes<'_>, short: bool) -> Result<u64, Fault> {
     if short { bytes.u32("table id").map(u64::from) } else { bytes.u48("table id") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,8 +40,11 @@ pub(crate) async fn stream_with(server: &Server, mut columns: Option<Columns>) -
     let file = server.data.join("binlog.000001");
     let mut captured = Captured::open_path(&file).expect("a binlog file");
     let asks_for_schemas = columns.is_some();
-    let mut decoder =
-        Decoder::new(Config { contiguous: true, asks_for_schemas, ..Config::default() });
+    let mut decoder = Decoder::new(Config {
+        contiguous: columns.is_none(),
+        asks_for_schemas,
+        ..Config::default()
+    });
     decoder.start_at(Position::new("binlog.000001", 4));
     let mut tables = Rows::new();
     while let Some(event) = captured.next().expect("an event") {

@@ -287,7 +287,10 @@ impl Decoder {
                 self.may_be_altered();
                 self.announced(event);
                 self.begin();
-                self.emits.push_back(Emit::Schema(parts.clone()));
+                // Statements about accounts commit themselves too, so they stand nowhere else.
+                if !query::is_about_accounts(statement) {
+                    self.emits.push_back(Emit::Schema(parts.clone()));
+                }
                 self.commit();
                 Ok(())
             }

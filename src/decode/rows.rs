@@ -175,6 +175,11 @@ impl<'a> Rows<'a> {
         self.position
     }
 
+    /// The event itself, header included, checksum not; expanded where the log has it compressed.
+    pub fn event(&self) -> &'a [u8] {
+        self.event
+    }
+
     /// Bytes of the rows that are not yet read: an upper bound on what decoding them costs.
     pub fn left_bytes(&self) -> usize {
         self.event.len().saturating_sub(self.at)

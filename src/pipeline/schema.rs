@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::Error;
-use super::run::Pipeline;
+use tokio_util::sync::CancellationToken;
+
+use super::run::{Interrupt, Pipeline};
 use crate::decode::{self, Agreement, Answer, Fault, Steps};
 use crate::source::Columns;
 use crate::telemetry::Metrics;
@@ -31,7 +32,8 @@ impl Pipeline {
         &mut self,
         steps: &mut Steps<'_, '_>,
         error: decode::Error,
-    ) -> Result<(), Error> {
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
         let Fault::SchemaNeeded { database, table } = &error.fault else {
             return Err(error.into());
         };
@@ -41,11 +43,17 @@ impl Pipeline {
         }
         let Some(mut columns) = self.schemas.columns.take() else { return Err(error.into()) };
         let mut answer = None;
-        let asking = async { answer = Some(columns.describe(database, table).await) };
+        let asking = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                found = columns.describe(database, table) => answer = Some(found),
+            }
+        };
         let idled = Box::pin(self.idle(asking)).await;
         self.schemas.columns = Some(columns);
         idled?;
-        let Some(found) = answer else { return Err(error.into()) };
+        let Some(found) = answer else { return Err(Interrupt::Stopped) };
         let found = found?;
         let answer = found.as_ref().map_or(Answer::Unknown, Answer::Described);
         let agreement = steps.describe(answer)?;

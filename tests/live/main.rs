@@ -7,6 +7,7 @@
 mod support;
 
 mod bed;
+mod cli;
 mod decode;
 mod delivery;
 mod demo;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        cli::tests(),
     ]
     .into_iter()
     .flatten()

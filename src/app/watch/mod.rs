@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::pulse::verdict::{Clocks, Judge, Observation, Parameters, State, Verdict};
+use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, State, Verdict};
 
 pub(super) use families::families;
 pub(super) use looks::Looks;
@@ -51,6 +51,8 @@ impl Reporter {
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) verdict: Verdict,
+    /// The conditions that `live` and `quiet` need.
+    pub(super) needed: Vec<Condition>,
     pub(super) transitions: Vec<(State, State, u64)>,
     pub(super) obligation_ages: Vec<(&'static str, Duration)>,
     pub(super) unaccounted: u64,
@@ -152,6 +154,7 @@ fn announce(before: State, verdict: &Verdict) {
 pub(super) fn view_of(judge: &Judge, now: Instant) -> View {
     View {
         verdict: judge.verdict().clone(),
+        needed: judge.needed().collect(),
         transitions: judge.transitions().collect(),
         obligation_ages: judge.obligation_ages(now).collect(),
         unaccounted: judge.unaccounted_total(),

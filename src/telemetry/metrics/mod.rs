@@ -14,7 +14,7 @@ mod readings;
 mod scraped;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,12 @@ pub struct Metrics {
     pub schema_lookups_total: Family<IntCounter>,
     /// Messages that the sink refused for good, put aside.
     pub quarantined_messages_total: IntCounter,
+    /// Row events that could not be decoded, put aside.
+    pub quarantined_events_total: IntCounter,
+    /// Transactions that were undone, in part or whole, after rows of them were published.
+    pub rolled_back_transactions_total: IntCounter,
+    /// Updates that changed their key without complete images, published in the old key's lane.
+    pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.
     pub checkpoint_saves_total: Family<IntCounter>,
     /// Lanes that have carried a row.

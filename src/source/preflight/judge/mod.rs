@@ -179,12 +179,13 @@ impl Judge<'_> {
             let fallback = "source.schema_fallback = \"information_schema\"";
             let mend = match mend {
                 Some(mend) => format!("{mend} (or set {fallback})"),
-                None => format!("set {fallback}, or upgrade to MySQL 8.0.1 or MariaDB 10.5"),
+                None => format!("set {fallback}, or upgrade to MySQL 8.0.1, MariaDB 10.5 or newer"),
             };
             let needed = "FULL, so that rows carry the names and keys of their columns";
             return self.find(Severity::Refuse, what, found, needed, mend);
         }
-        let mend = mend.unwrap_or_else(|| "upgrade to MySQL 8.0.1 or MariaDB 10.5".to_owned());
+        let mend =
+            mend.unwrap_or_else(|| "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer".to_owned());
         let needed = "FULL; names, keys and labels come from information_schema instead, and an \
                       ALTER TABLE can stop the stream at rows that were written before it";
         self.find(Severity::Warn, what, found, needed, mend);
@@ -203,9 +204,12 @@ impl Judge<'_> {
         }
         let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
-        let mend = "SET GLOBAL enforce_gtid_consistency = ON; then SET GLOBAL gtid_mode = \
-                    OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after the other; and both under \
-                    [mysqld] in my.cnf";
+        // One step after the other: the server refuses to skip one.
+        let mend = "SET GLOBAL enforce_gtid_consistency = ON; \
+                    SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON; and both under [mysqld] in my.cnf (MySQL 5.6: only \
+                    there, with log_slave_updates, and a restart)";
         let needed = "ON, or positions hold on this one server only";
         self.find(severity, "gtid_mode", found, needed, mend);
     }

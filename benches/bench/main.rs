@@ -1,0 +1,64 @@
+//! Benchmarks. None is a test: nothing fails for being slow. Each prints what it ran on, with what
+//! data, and ratios that were taken in one run, beside the command that repeats it.
+//!
+//! ```text
+//! cargo bench -- memory [WORKLOAD...]     decode, encode and seal from memory, on one core
+//! cargo bench -- live [WORKLOAD...]       MySQL to nowhere, beside a reader that only counts
+//! cargo bench -- delivery [WORKLOAD...]   MySQL to an SNS endpoint on loopback
+//! cargo bench -- latency                  COMMIT to receipt at given rates
+//! ```
+//!
+//! `BINPULSE_BENCH_SCALE` (default 1) scales the number of rows. Workloads are made by a private
+//! MySQL once, and kept in the user's cache folder.
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::needless_pass_by_value,
+    reason = "topics' names have one case; nothing here is hot but what it calls"
+)]
+
+mod counter;
+mod data;
+mod delivery;
+mod events;
+mod facts;
+mod latency;
+mod live;
+mod memory;
+mod process;
+mod replay;
+mod workload;
+
+#[path = "../../tests/support/aws/mod.rs"]
+mod aws;
+
+use std::alloc::System;
+use std::error::Error;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// The system's allocator with counters, to tell how many allocations a row costs.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome {
+    // Cargo adds `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let (name, rest) = words.split_first().map_or(("all", &[][..]), |(name, rest)| (name, rest));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match name {
+        "memory" => memory::run(&runtime, rest),
+        "live" => runtime.block_on(live::run(rest)),
+        "delivery" => runtime.block_on(delivery::run(rest)),
+        "latency" => runtime.block_on(latency::run(rest)),
+        "stand-in" => runtime.block_on(delivery::serve(rest)),
+        "all" => {
+            memory::run(&runtime, rest)?;
+            runtime.block_on(live::run(rest))?;
+            runtime.block_on(delivery::run(rest))?;
+            runtime.block_on(latency::run(rest))
+        }
+        other => Err(format!("no benchmark `{other}`: memory, live, delivery, latency").into()),
+    }
+}

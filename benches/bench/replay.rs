@@ -1,0 +1,124 @@
+//! A private server that has a workload's binary logs, and programs that read them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use binpulse::demo::{Command, Mysqld, Streamer};
+use tokio::time::sleep;
+
+use crate::Outcome;
+use crate::data::{self, Binlogs};
+use crate::process::Pid;
+
+/// Deadline of a run.
+const DEADLINE: Duration = Duration::from_mins(10);
+/// Pause between two looks at how far a run is.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Starts a server whose logs are these.
+pub(crate) async fn serve(binlogs: &Binlogs) -> Outcome<Mysqld> {
+    let mut mysqld = Mysqld::start(&data::server()?, data::options()).await?;
+    mysqld.stop().await?;
+    let folder = mysqld.data();
+    for file in data::binlog_files(&folder)? {
+        fs::remove_file(file)?;
+    }
+    let mut index = String::new();
+    for file in &binlogs.files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fs::copy(file, folder.join(&name))?;
+        index.push_str(&["./", &name, "\n"].concat());
+    }
+    fs::write(folder.join("binlog.index"), index)?;
+    mysqld.start_again().await?;
+    Ok(mysqld)
+}
+
+/// What a run took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Run {
+    /// From the moment at which the stream was open.
+    pub(crate) wall: Duration,
+    /// From the program's start to that moment.
+    pub(crate) start: Duration,
+    pub(crate) cpu: Duration,
+    pub(crate) server_cpu: Duration,
+    /// Most memory resident, KiB.
+    pub(crate) peak_kib: u64,
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_binpulse"))
+}
+
+/// Settings to stream all logs of a server, without pulse.
+pub(crate) fn settings(mysqld: &Mysqld) -> Vec<(&'static str, String)> {
+    let fixed = [
+        ("source.user", "root"),
+        ("source.tls", "off"),
+        ("source.start", "earliest"),
+        ("heartbeat.enabled", "false"),
+        ("canary.enabled", "false"),
+        ("message.schema_changes", "false"),
+    ];
+    let mut settings = vec![("source.hosts", mysqld.address())];
+    settings.extend(fixed.map(|(key, value)| (key, value.to_owned())));
+    settings
+}
+
+/// Runs `binpulse run` until it has delivered `rows` rows.
+pub(crate) async fn stream(
+    mysqld: &Mysqld,
+    settings: Vec<(&'static str, String)>,
+    rows: u64,
+) -> Outcome<Run> {
+    let server = Pid::with_argument(&format!("--port={}", mysqld.port()));
+    let server = server.ok_or("the server's process is not to be found")?;
+    let server_cpu = server.cpu();
+    let began = Instant::now();
+    let mut streamer = Streamer::start(Command {
+        binary: binary(),
+        command: "run".to_owned(),
+        settings,
+        arguments: Vec::new(),
+        environment: binpulse::demo::standin_environment(),
+    })?;
+    let log = streamer.folder().path().join("log");
+    while !fs::read_to_string(&log).unwrap_or_default().contains("\"streaming\"") {
+        streamer.must_run().map_err(|error| format!("{error}: {}", streamer.log_tail()))?;
+        sleep(Duration::from_millis(1)).await;
+    }
+    let start = began.elapsed();
+    let process = Pid::with_argument(streamer.address());
+    let process = process.ok_or("binpulse's process is not to be found")?;
+    let opened = Instant::now();
+    while published(&streamer).await < rows {
+        if opened.elapsed() > DEADLINE {
+            return Err(format!("not done in time: {}", streamer.log_tail()).into());
+        }
+        streamer.must_run()?;
+        sleep(LOOK).await;
+    }
+    let run = Run {
+        wall: opened.elapsed(),
+        start,
+        cpu: process.cpu(),
+        server_cpu: server.cpu().saturating_sub(server_cpu),
+        peak_kib: process.resident_kib().0,
+    };
+    streamer.stop().await?;
+    Ok(run)
+}
+
+/// Rows that were delivered.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a counter of whole rows"
+)]
+pub(crate) async fn published(streamer: &Streamer) -> u64 {
+    let metric = streamer.metric("binpulse_changes_published_total", &[]).await;
+    metric.ok().flatten().unwrap_or_default() as u64
+}

@@ -1,0 +1,187 @@
+//! What the binary logs hold: tables, and the statements that fill them, all seeded.
+
+/// One kind of load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workload {
+    /// One letter.
+    pub(crate) name: &'static str,
+    /// In words.
+    pub(crate) what: &'static str,
+    /// Rows in the log at scale 1.
+    pub(crate) rows: u64,
+    /// Rows of each transaction.
+    pub(crate) rows_per_transaction: u64,
+    /// Statements before the log begins.
+    pub(crate) setup: fn() -> Vec<String>,
+    /// The statement of transaction `i`; `base` is the number of its first row.
+    pub(crate) statement: fn() -> String,
+    /// Whether transactions are compressed in the log.
+    pub(crate) compressed: bool,
+}
+
+/// All of them.
+pub(crate) const ALL: [Workload; 7] = [
+    Workload {
+        name: "S",
+        what: "single-row transactions, 8 columns, about 190 B a row",
+        rows: 400_000,
+        rows_per_transaction: 1,
+        setup: || vec![orders()],
+        statement: || format!("INSERT INTO orders {} LIMIT 1", order_rows()),
+        compressed: false,
+    },
+    Workload {
+        name: "M",
+        what: "100-row inserts, 8 columns, about 190 B a row",
+        rows: 1_500_000,
+        rows_per_transaction: 100,
+        setup: || vec![orders()],
+        statement: || format!("INSERT INTO orders {}", order_rows()),
+        compressed: false,
+    },
+    Workload {
+        name: "U",
+        what: "100-row updates with both images, 20 columns",
+        rows: 300_000,
+        rows_per_transaction: 100,
+        setup: || vec![accounts(), account_rows()],
+        statement: || {
+            "UPDATE accounts SET balance = balance + 1.25, seen = seen + INTERVAL 1 SECOND, \
+             visits = visits + 1, token = MD5(CONCAT(seed, '-', base, '-', id)) \
+             WHERE id BETWEEN base % 10000 AND base % 10000 + 99"
+                .to_owned()
+        },
+        compressed: false,
+    },
+    Workload {
+        name: "W",
+        what: "20-row inserts, 200 columns",
+        rows: 40_000,
+        rows_per_transaction: 20,
+        setup: || vec![wide()],
+        statement: wide_rows,
+        compressed: false,
+    },
+    Workload {
+        name: "J",
+        what: "10-row inserts of JSON and text, about 2 KB a row",
+        rows: 60_000,
+        rows_per_transaction: 10,
+        setup: || {
+            vec![
+                "CREATE TABLE docs (id BIGINT UNSIGNED PRIMARY KEY, doc JSON, body TEXT)"
+                    .to_owned(),
+            ]
+        },
+        statement: document_rows,
+        compressed: false,
+    },
+    Workload {
+        name: "B",
+        what: "single-row inserts of 64,000 B blobs",
+        rows: 2_000,
+        rows_per_transaction: 1,
+        setup: || {
+            vec!["CREATE TABLE blobs (id BIGINT UNSIGNED PRIMARY KEY, data LONGBLOB)".to_owned()]
+        },
+        statement: || {
+            "INSERT INTO blobs SELECT base, GROUP_CONCAT(UNHEX(SHA2(CONCAT(seed, base, k), 512)) \
+             SEPARATOR '') FROM thousand"
+                .to_owned()
+        },
+        compressed: false,
+    },
+    Workload {
+        name: "C",
+        what: "the 100-row inserts of M as compressed transactions",
+        rows: 1_500_000,
+        rows_per_transaction: 100,
+        setup: || vec![orders()],
+        statement: || format!("INSERT INTO orders {}", order_rows()),
+        compressed: true,
+    },
+];
+
+/// Those that are named; the fallback when none is.
+pub(crate) fn named(names: &[String], fallback: &[&str]) -> Vec<Workload> {
+    let wanted = |workload: &Workload| {
+        if names.is_empty() {
+            fallback.contains(&workload.name)
+        } else {
+            names.iter().any(|name| name == workload.name)
+        }
+    };
+    ALL.into_iter().filter(wanted).collect()
+}
+
+fn orders() -> String {
+    "CREATE TABLE orders (id BIGINT UNSIGNED PRIMARY KEY, customer INT UNSIGNED NOT NULL, \
+     sku VARCHAR(24) NOT NULL, quantity INT NOT NULL, price_cents BIGINT NOT NULL, \
+     placed DATETIME(6) NOT NULL, note VARCHAR(160), discount INT)"
+        .to_owned()
+}
+
+fn order_rows() -> String {
+    "SELECT base + k, CRC32(CONCAT(seed, base + k)) % 1000000, \
+     CONCAT('SKU-', LPAD((base + k * 7919) % 99991, 8, '0')), 1 + (base + k) % 12, \
+     100 + CRC32(CONCAT(base + k, seed)) % 100000, \
+     '2026-11-20 20:12:00' + INTERVAL base * 1000 + k MICROSECOND, \
+     CONCAT('please deliver to the back door and ring the bell twice; our reference is ', \
+     MD5(CONCAT(seed, '-', base + k)), MD5(CONCAT(base + k, '-', seed))), \
+     IF(k % 4 = 0, 5, NULL) FROM hundred"
+        .to_owned()
+}
+
+fn accounts() -> String {
+    "CREATE TABLE accounts (id BIGINT UNSIGNED PRIMARY KEY, name VARCHAR(60), mail VARCHAR(80), \
+     balance DECIMAL(14,2), seen DATETIME, made TIMESTAMP(3) NULL, visits INT UNSIGNED, \
+     token CHAR(32), tier ENUM('free','basic','premium'), flags SET('a','b','c'), a INT, b INT, \
+     c BIGINT, d BIGINT, e DOUBLE, f DATE, g SMALLINT, h TINYINT, i VARCHAR(40), j VARCHAR(40))"
+        .to_owned()
+}
+
+fn account_rows() -> String {
+    "INSERT INTO accounts SELECT k + 100 * (t - 1), CONCAT('customer number ', t), \
+     CONCAT(MD5(t), '@example.com'), t * 10.5, '2026-01-01', '2026-01-01', t, MD5(k), \
+     1 + k % 3, 'a,c', k, t, k * t, NULL, k / 3, '2026-11-20', k, k % 100, MD5(t), NULL \
+     FROM hundred, (SELECT k + 1 AS t FROM thousand) thousands WHERE t <= 101"
+        .to_owned()
+}
+
+/// Numbers, texts, decimals and times in turn, every eighth column NULL.
+fn wide() -> String {
+    let columns: Vec<String> = (1..200)
+        .map(|column| match column % 5 {
+            0 => format!("c{column} VARCHAR(20)"),
+            1 => format!("c{column} INT"),
+            2 => format!("c{column} BIGINT"),
+            3 => format!("c{column} DECIMAL(12,2)"),
+            _ => format!("c{column} DATETIME"),
+        })
+        .collect();
+    format!("CREATE TABLE wide (id BIGINT UNSIGNED PRIMARY KEY, {})", columns.join(", "))
+}
+
+fn wide_rows() -> String {
+    let values: Vec<String> = (1..200)
+        .map(|column| match (column % 8, column % 5) {
+            (0, _) => "NULL".to_owned(),
+            (_, 0) => format!("CONCAT('text ', base, ' {column}')"),
+            (_, 1 | 2) => format!("base + k * {column}"),
+            (_, 3) => format!("(base + k) % 100000 + 0.{column}"),
+            _ => format!("'2026-11-20 20:12:00' + INTERVAL base + {column} SECOND"),
+        })
+        .collect();
+    format!("INSERT INTO wide SELECT base + k, {} FROM hundred WHERE k < 20", values.join(", "))
+}
+
+fn document_rows() -> String {
+    "INSERT INTO docs SELECT base + k, JSON_OBJECT('id', base + k, 'name', MD5(base + k), \
+     'tags', JSON_ARRAY('red', 'green', 'blue', k), 'price', (base + k) / 8, 'nested', \
+     JSON_OBJECT('active', TRUE, 'none', NULL, 'list', JSON_ARRAY(1, 2.5, -3, 4000000000), \
+     'note', REPEAT(MD5(CONCAT(seed, base, k)), 10)), 'more', JSON_ARRAY(\
+     JSON_OBJECT('a', 1, 'b', 'two'), JSON_OBJECT('a', 2, 'b', 'three'))), \
+     CONCAT(REPEAT(CONCAT(MD5(base + k), ' lorem ipsum dolor sit amet '), 20)) \
+     FROM hundred WHERE k < 10"
+        .to_owned()
+}

@@ -50,6 +50,7 @@ pub(super) fn decoder(plan: &Plan) -> Decoder {
     Decoder::new(decode::Config {
         // The source has checked it.
         verify_checksum: false,
+        asks_for_schemas: plan.schema_fallback,
         // The flow decides: it knows which transactions it passes over.
         xa_unseen: decode::Unseen::Pass,
         xa_spool_folder: Some(folder),

@@ -24,6 +24,8 @@ pub struct Plan {
     pub source: source::Config,
     /// Where to begin without a checkpoint.
     pub start: Wanted,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub schema_fallback: bool,
     /// How long to wait for the source at start.
     pub start_patience: Duration,
     /// What is published.
@@ -196,6 +198,7 @@ impl Parts {
             stream: self.source.stream.clone(),
             source: self.source,
             start: self.start,
+            schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             start_patience: values.duration("source.start_patience")?,
             filter: self.filter,
             pack: self.pack,

@@ -17,6 +17,8 @@ use crate::source::{self, Recovery, Start};
 pub(super) struct Opened {
     /// The configuration with our server id chosen.
     pub(super) source: source::Config,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub(super) schema_fallback: bool,
     /// The host to dial first.
     pub(super) host: usize,
     /// Where the stream begins.
@@ -103,7 +105,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
             .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
         server_id: plan.source.server_id,
         several_hosts: plan.source.hosts.len() > 1,
-        schema_fallback: false,
+        schema_fallback: plan.schema_fallback,
     }
 }
 
@@ -132,6 +134,7 @@ async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
     let begins_by_position = has_gtids && matches!(resolved.start, Start::Position(_));
     Ok(Opened {
         source,
+        schema_fallback: plan.schema_fallback,
         host,
         resolved,
         wanted: wanted.clone(),

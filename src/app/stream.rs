@@ -18,7 +18,7 @@ use crate::encode::Origin;
 use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
-use crate::source::{self, Liveness, Replica, Start};
+use crate::source::{self, Columns, Liveness, Replica, Start};
 use crate::telemetry::status::Halted;
 
 /// Ceiling of the first pause between two dials, and of the last.
@@ -30,6 +30,7 @@ const DAMAGED_MAX: u32 = 8;
 /// The stream, across all its connections.
 pub(super) struct Stream {
     source: source::Config,
+    schema_fallback: bool,
     host: usize,
     /// Where to begin while nothing has gone by.
     wanted: Wanted,
@@ -56,6 +57,7 @@ impl Stream {
     ) -> Self {
         Self {
             source: opened.source,
+            schema_fallback: opened.schema_fallback,
             host: opened.host,
             wanted: opened.wanted,
             resolved: Some(opened.resolved),
@@ -190,6 +192,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        let columns = || Columns::new(&self.source, host, name.as_str());
+        self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
         self.decoder.start_at(match &resolved.start {
             Start::Position(position) => position.clone(),

@@ -94,6 +94,12 @@ pub const SETTINGS: &[Setting] = &[
         "Where to start without a checkpoint: now, earliest, gtid:SET, position:FILE:OFFSET, time:RFC3339",
     ),
     setting(
+        "source.schema_fallback",
+        Kind::Choice(&["refuse", "information_schema"]),
+        Some("refuse"),
+        "A source without binlog_row_metadata=FULL: refuse it, or ask information_schema for names and keys",
+    ),
+    setting(
         "source.start_patience",
         Kind::Duration(0, 24 * HOUR),
         Some("1m"),

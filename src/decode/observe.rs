@@ -279,10 +279,12 @@ impl Decoder {
             Phase::Holding => self.hold(event),
             Phase::Open if self.buffered.is_some() => self.buffer(event),
             Phase::Open => {
+                self.may_be_altered();
                 self.emits.push_back(Emit::Schema(parts.clone()));
                 Ok(())
             }
             Phase::Outside | Phase::Announced => {
+                self.may_be_altered();
                 self.announced(event);
                 self.begin();
                 // Statements about accounts commit themselves too, so they stand nowhere else.
@@ -292,6 +294,13 @@ impl Decoder {
                 self.commit();
                 Ok(())
             }
+        }
+    }
+
+    /// A statement may have altered any table: which one it names is not ours to parse.
+    fn may_be_altered(&mut self) {
+        if self.config.asks_for_schemas {
+            self.tables.forget();
         }
     }
 

@@ -23,6 +23,7 @@ mod progress;
 mod reread;
 mod run;
 mod saver;
+mod schema;
 mod sealing;
 #[cfg(test)]
 mod tests;

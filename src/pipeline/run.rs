@@ -12,6 +12,7 @@ use super::drafts::{DraftFeed, Room};
 use super::flow::Flow;
 use super::outcomes::OnItsWay;
 use super::saver::Saver;
+use super::schema::Schemas;
 use super::sealing::Note;
 use super::{Error, Witness};
 use crate::checkpoint::Tracker;
@@ -84,6 +85,8 @@ pub(crate) struct Parts {
 /// The loop. Survives the end of a stream: the next one goes on where it ended.
 pub struct Pipeline {
     pub(super) parts: Parts,
+    /// Who names columns that the log does not name.
+    pub(super) schemas: Schemas,
     /// Drafts that wait for room on the way to the sealing thread, in order. While there are any, no
     /// event is taken.
     waiting: VecDeque<Draft>,
@@ -100,6 +103,7 @@ impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts,
+            schemas: Schemas::default(),
             waiting: VecDeque::new(),
             on_their_way: HashMap::new(),
             sealing: 0,
@@ -295,8 +299,12 @@ impl Pipeline {
     ) -> Result<(), Interrupt> {
         self.parts.flow.event(event);
         let mut steps = decoder.feed(event)?;
-        while let Some(step) = steps.next()? {
-            self.parts.flow.step(step, now)?;
+        loop {
+            match steps.next() {
+                Ok(Some(step)) => self.parts.flow.step(step, now)?,
+                Ok(None) => break,
+                Err(error) => self.describe(&mut steps, error, stop).await?,
+            }
             for undecoded in self.parts.flow.take_undecoded() {
                 self.put_aside(undecoded)?;
             }

@@ -11,6 +11,7 @@ mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod fallback;
 mod faults;
 mod processes;
 mod pulse;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         source::tests(),
         types::tests(),
+        fallback::tests(),
         decode::tests(),
         pulse::tests(),
         receiving::tests(),

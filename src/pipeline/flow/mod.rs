@@ -123,6 +123,11 @@ impl Flow {
         }
     }
 
+    /// Whether the columns of a table must have names: its rows are published.
+    pub(super) fn wants(&self, database: &str, table: &str) -> bool {
+        !self.recogniser.is_own_database(database) && self.filter.wants(database, table)
+    }
+
     /// Takes one step of the decoder.
     pub(super) fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
         if let Some(reread) = &mut self.reread {

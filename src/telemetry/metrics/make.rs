@@ -2,7 +2,9 @@
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
-use super::{CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, Vocabulary};
+use super::{
+    CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+};
 
 const FAST: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -138,6 +140,13 @@ impl Make<'_> {
                 "Values or rows too large for a message, by what became of them.",
                 "action",
                 &OVERSIZE,
+            )?,
+            schema_lookups_total: self.counters(
+                "schema_lookups_total",
+                "Tables looked up in information_schema because the binlog does not name their \
+                 columns, by how far the two agreed.",
+                "result",
+                &SCHEMA_LOOKUPS,
             )?,
             quarantined_messages_total: self.counter(
                 "quarantined_messages_total",

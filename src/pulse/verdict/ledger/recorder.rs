@@ -34,7 +34,7 @@ impl Recorder {
     /// A dump begins: with GTIDs, after all of `set`; else at a position.
     pub fn started(&mut self, set: Option<&GtidSet>, position: Option<&Position>) {
         if let Some(set) = set {
-            self.has_gtids = true;
+            self.has_gtids = !set.is_empty() || position.is_none();
             self.started_with.get_or_insert_default().union(set);
         }
         if let Some(position) = position {

@@ -16,10 +16,13 @@ use crate::shutdown::Stage;
 
 /// What the verdict goes by.
 pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
+    let defaults = Parameters::of(&plan.pulse.periods);
     let parameters = Parameters {
+        // Short periods want a quicker eye.
+        tick: defaults.tick.min(defaults.receive_deadline / 2),
         heartbeats: plan.pulse.heartbeats,
         consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
-        ..Parameters::of(&plan.pulse.periods)
+        ..defaults
     };
     Ok(parameters.checked()?)
 }

@@ -27,9 +27,6 @@ pub(super) use translate::{
     clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
 };
 
-/// V: time between two judgements.
-const TICK: Duration = Duration::from_secs(1);
-
 /// Where tasks report to. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
 pub(super) struct Reporter(Sender<(Instant, Observation)>);
@@ -88,13 +85,14 @@ impl Watch {
         parameters: Parameters,
         observations: Receiver<(Instant, Observation)>,
     ) -> std::io::Result<Self> {
+        let tick = parameters.tick;
         let judge = Judge::new(parameters, Instant::now());
         let view = Arc::new(Mutex::new(view_of(&judge, Instant::now())));
         let (asked, looks) = watch::channel(0);
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&view), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
-            run(judge, &observations, &shared, &asked, &stopped);
+            run(judge, tick, &observations, &shared, &asked, &stopped);
         })?;
         Ok(Self { view, looks, stop, thread: Some(thread) })
     }
@@ -112,6 +110,7 @@ impl Watch {
 
 fn run(
     mut judge: Judge,
+    tick: Duration,
     observations: &Receiver<(Instant, Observation)>,
     view: &Shared,
     looks: &watch::Sender<u64>,
@@ -119,7 +118,7 @@ fn run(
 ) {
     let mut shown = judge.verdict().state;
     while !stop.is_cancelled() {
-        let next = Instant::now() + TICK;
+        let next = Instant::now() + tick;
         judge.observe(Instant::now(), Observation::Tick(clocks()));
         for (at, observation) in observations.try_iter() {
             judge.observe(at, observation);

@@ -45,8 +45,8 @@ pub(super) fn status(status: &Value) -> String {
     let mut text = String::new();
     if !status["halted"].is_null() {
         let of = |member: &str| show(&status["halted"][member]);
-        let head = bold(RED, &format!("HALTED  {}", of("reason")));
-        text = [head.as_str(), &of("message"), "what mends it:", &of("mend"), "\n"].join("\n");
+        text += &bold(RED, &format!("HALTED  {}", of("reason")));
+        text += &["\n", &of("message"), "\nwhat mends it: ", &of("mend"), "\n\n"].concat();
     }
     if let Some(lost) = status["verdict"]["unaccounted_transactions"].as_u64().filter(|n| *n > 0) {
         text += &bold(RED, &format!("LOSS  {lost} transactions did not come through the stream"));
@@ -169,9 +169,9 @@ fn figures(status: &Value) -> String {
         let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
         rows.push(("consumer", format!("{name}: {back}, {lost} lost")));
     }
-    let lines: Vec<String> =
-        rows.into_iter().map(|(name, value)| format!("{name:<11}{value}")).collect();
-    lines.join("\n") + "\n"
+    let lines: Vec<_> =
+        rows.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect();
+    lines.concat()
 }
 
 fn bold(colour: u8, text: &str) -> String {

@@ -301,7 +301,7 @@ impl Pipeline {
         let mut steps = decoder.feed(event)?;
         loop {
             match steps.next() {
-                Ok(Some(found)) => self.parts.flow.step(found, now)?,
+                Ok(Some(next)) => self.parts.flow.step(next, now)?,
                 Ok(None) => break,
                 Err(error) => self.describe(&mut steps, error, stop).await?,
             }

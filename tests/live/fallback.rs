@@ -269,8 +269,12 @@ async fn rows_of_a_compressed_transaction_wait_for_the_answer(bed: Bed) -> Outco
 
 async fn the_service_publishes_the_names_and_counts_where_they_come_from(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options { full_metadata: false, ..Options::default() }).await?;
-    let fallback = ("source.schema_fallback", "information_schema".to_owned());
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[fallback]).await?;
+    let settings = [
+        ("source.schema_fallback", "information_schema".to_owned()),
+        ("source.heartbeat_period", "1s".to_owned()),
+        ("heartbeat.interval", "2s".to_owned()),
+    ];
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
     rig.mysqld
         .execute(&[
             "CREATE DATABASE shop",

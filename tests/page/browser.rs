@@ -45,6 +45,8 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts it and opens an empty page.
     pub(crate) fn start(program: &Path) -> Self {
+        let there = program.is_file();
+        assert!(there, "{}, which {CHROMIUM} requires, is no file", program.display());
         let profile = tempfile::tempdir().expect("a folder");
         // The pipe is file descriptors 3 and 4 of the browser.
         let script = "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";

@@ -2,9 +2,10 @@
 
 use binpulse::change::{Cell, Op, Position};
 use binpulse::decode::{Agreement, Answer, Config, Decoder, Error, Fault, Misfit, Step, Steps};
+use binpulse::demo::Options;
 use binpulse::source::{Captured, Columns};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::source::config;
 use crate::source::server::Server;
 use crate::suite::{Outcome, tests};
@@ -19,6 +20,7 @@ tests! {
         on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
     rows_from_before_an_alter_are_refused_or_marked
         on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    the_service_publishes_the_names_and_counts_where_they_come_from on [Mysql57, Mysql80, Mariadb1011];
     rows_of_a_compressed_transaction_wait_for_the_answer on [Mysql97, Mysql80];
 }
 
@@ -262,5 +264,47 @@ async fn rows_of_a_compressed_transaction_wait_for_the_answer(bed: Bed) -> Outco
     assert!(found.refused.is_none(), "{:?}", found.refused);
     assert_eq!(found.rows, ["t: a=18446744073709551615", "u: b=1", "t: a=2"]);
     assert_eq!(found.agreements.len(), 2, "each table is asked for once");
+    Ok(())
+}
+
+async fn the_service_publishes_the_names_and_counts_where_they_come_from(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options { full_metadata: false, ..Options::default() }).await?;
+    let settings = [
+        ("source.schema_fallback", "information_schema".to_owned()),
+        ("source.heartbeat_period", "1s".to_owned()),
+        ("heartbeat.interval", "2s".to_owned()),
+    ];
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    rig.mysqld
+        .execute(&[
+            "CREATE DATABASE shop",
+            "GRANT SELECT ON shop.* TO 'binpulse'@'%'",
+            "CREATE TABLE shop.orders (id BIGINT UNSIGNED PRIMARY KEY, state ENUM('new','paid'))",
+            "INSERT INTO shop.orders VALUES (18446744073709551615, 'paid')",
+            "ALTER TABLE shop.orders CHANGE state status ENUM('new','paid','sent')",
+            "INSERT INTO shop.orders VALUES (1, 'sent')",
+        ])
+        .await?;
+    // Statements name the labels too, and a standard topic keeps no order: both rows are waited for.
+    let change = |lines: &[String], value: &str| {
+        let is_it = |line: &&String| line.contains("\"kind\":\"change\"") && line.contains(value);
+        lines.iter().find(is_it).cloned()
+    };
+    let mut lines = Vec::new();
+    let give_up = tokio::time::Instant::now() + SOON;
+    let (first, second) = loop {
+        let found = change(&lines, "18446744073709551615").zip(change(&lines, "\"sent\""));
+        if let Some(found) = found {
+            break found;
+        }
+        rig.streamer.must_run()?;
+        let mut show = |_: &str, line: String| lines.push(line);
+        let received = tokio::time::timeout_at(give_up, rig.consumer.receive(&mut show)).await;
+        received.map_err(|_| format!("{lines:?}; {}", rig.streamer.log_tail()))??;
+    };
+    assert!(first.contains("\"id\"") && first.contains("\"paid\""), "{first}");
+    assert!(second.contains("\"status\""), "{second}");
+    let lookups = rig.streamer.metric("binpulse_schema_lookups_total", &[]).await?;
+    assert!(lookups.is_some_and(|count| count >= 2.0), "{lookups:?}");
     Ok(())
 }

@@ -4,23 +4,30 @@ SHELL := /bin/bash
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/binpulse
 DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny)
 DENY_VERSION := 0.20.2
+FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo test lint bench audit build
+.PHONY: help deps demo-deps demo test soak lint bench audit build
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-deps: ## Fetch the servers that tests and demo run against (no root, no containers)
-	python3 tests/support/deps.py
+deps: ## Fetch the servers and tools of the tests (no root, no containers)
+	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6
+
+demo-deps:
+	$(FETCH) mysql ministack
 
 build: ## Build the release binary
 	cargo build --release --locked
 
-demo: deps build ## Watch it work: private MySQL, SNS stand-in, shop workload, consumer
+demo: demo-deps build ## Watch it work: private MySQL, SNS stand-in, shop workload, consumer
 	target/release/binpulse demo
 
 test: deps ## The whole test suite
 	cargo test --locked
+
+soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check
@@ -30,7 +37,7 @@ lint: $(DENY) ## Formatting, clippy, dependency policy
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
 
-bench: deps ## Benchmarks
+bench: demo-deps ## Benchmarks
 	cargo bench --locked
 
 $(CACHE)/tools/bin/cargo-deny:

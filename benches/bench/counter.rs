@@ -42,7 +42,7 @@ pub(crate) fn count(address: &str) -> Outcome<Counted> {
     request.extend(b"binlog.000001");
     command(&mut stream, BINLOG_DUMP, &request)?;
     let (packets, bytes) = drain(&mut stream)?;
-    Ok(Counted { packets, bytes, wall: began.elapsed(), cpu: own_cpu() - cpu })
+    Ok(Counted { packets, bytes, wall: began.elapsed(), cpu: own_cpu().saturating_sub(cpu) })
 }
 
 fn log_in(stream: &mut TcpStream) -> Outcome {

@@ -28,7 +28,7 @@ pub(crate) async fn serve(binlogs: &Binlogs) -> Outcome<Mysqld> {
     for file in &binlogs.files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         fs::copy(file, folder.join(&name))?;
-        index.push_str(&format!("./{name}\n"));
+        index.push_str(&["./", &name, "\n"].concat());
     }
     fs::write(folder.join("binlog.index"), index)?;
     mysqld.start_again().await?;

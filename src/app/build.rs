@@ -6,41 +6,32 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
+use super::begin::{begin, new_instance, open_store};
+use super::flow::{decoder, flow};
 use super::plan::Plan;
+use super::pulse::{parameters, spawn_pulse};
+use super::readings::{readings, vocabulary};
 use super::side::Side;
-use super::sink::{AnySink, aws_config, sns_config};
+use super::sink::{AnySink, aws_config, claim_check};
+use super::source::{Opened, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
-use super::store::AnyStore;
-use super::stream::{Opened, Stream, open_source};
-use super::vital::{Vital, open_echo};
+use super::stream::Stream;
+use super::vital::Vital;
 use super::watch::{self, Looks, Reporter, Watch};
+use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::checkpoint::table::TableConfig;
-use crate::checkpoint::{Checkpoint, FileStore, Saving, Store, TableStore, Tracker};
-use crate::decode::{Decoder, kind};
-use crate::encode::{Lane, Origin};
-use crate::filter::Filter;
-use crate::pack::{Packer, Sequences};
-use crate::pipeline::{
-    Flow, FlowConfig, Notices, Parts, Pipeline, Saver, SealingConfig, spawn_sealing,
-};
-use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs};
-use crate::pulse::heartbeat::HeartbeatWriter;
-use crate::pulse::verdict::Parameters;
-use crate::pulse::{Book, Reason, Recogniser, WriterConfig, schema};
+use crate::checkpoint::{Checkpoint, Saving, Store};
+use crate::encode::Origin;
+use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
+use crate::pulse::Book;
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::quarantine::Quarantine;
-use crate::sink::{Class, Health, intake};
-use crate::source::{Liveness, Start};
+use crate::sink::{Health, intake};
+use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
-use crate::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
 use crate::telemetry::{Loops, Metrics, Readiness};
 
-/// Drafts between the loop and the sealing thread.
-const DRAFTS_MAX: usize = 16;
 /// Settlements between the sink and the loop.
 const SETTLEMENTS_MAX: usize = 4096;
 /// Largest quarantine file, bytes.
@@ -82,9 +73,6 @@ struct App {
     watch: Watch,
 }
 
-/// Why nothing was started. Each carries its own words and remedy.
-type Unavailable = Box<dyn std::error::Error + Send + Sync>;
-
 impl App {
     /// `None`: asked to stop meanwhile.
     async fn open(plan: Arc<Plan>, stop: &CancellationToken) -> Result<Option<Self>, Unavailable> {
@@ -93,6 +81,7 @@ impl App {
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
         let quarantine = plan
             .quarantine
+            .file
             .as_deref()
             .map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX))
             .transpose()?;
@@ -119,20 +108,17 @@ impl App {
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
-        let origin = Arc::new(RwLock::new(Origin {
-            stream: plan.stream.as_str().into(),
-            server_uuid: opened.resolved.server.clone(),
-            server_id: opened.server_id,
-            epoch: checkpoint.epoch,
-            connector_version: env!("CARGO_PKG_VERSION"),
-            snapshot: false,
-        }));
+        let origin = Arc::new(RwLock::new(origin(&plan, &checkpoint, &opened)));
         let loops = Loops::default();
-        let (drafts, to_seal) = mpsc::channel(DRAFTS_MAX);
+        let (drafts, to_seal) = drafts();
         let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        let sealing =
-            SealingConfig { seal: plan.seal, oversize: plan.oversize, origin: Arc::clone(&origin) };
+        let sealing = SealingConfig {
+            seal: plan.seal,
+            oversize: plan.oversize,
+            claims: claims(&plan, &shared)?,
+            origin: Arc::clone(&origin),
+        };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
@@ -146,6 +132,7 @@ impl App {
             gauge: gauge.clone(),
             beat: loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
+            puts_refused_aside: plan.quarantine.refused,
         });
 
         let readiness = Readiness::default();
@@ -160,17 +147,16 @@ impl App {
             view: Arc::clone(&watch.view),
             started: Instant::now(),
         };
-        let pages = Pages {
-            metrics: Arc::clone(&metrics),
-            loops: loops.clone(),
-            readiness: readiness.clone(),
-            status: Box::new(desk),
-        };
-        let http = Http::bind(plan.http, pages)
-            .await
-            .map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?;
-        let stream =
-            Stream::new(pipeline, decoder(), opened, origin, &state, &liveness, reporter.clone());
+        let http = bind(&plan, desk, loops, &readiness).await?;
+        let stream = Stream::new(
+            pipeline,
+            decoder(&plan),
+            opened,
+            origin,
+            &state,
+            &liveness,
+            reporter.clone(),
+        );
         Ok(Some(Self {
             plan,
             state,
@@ -244,234 +230,36 @@ impl App {
     }
 }
 
-/// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 14] = [
-    "stream_ended",
-    "resolve",
-    "connect",
-    "timed_out",
-    "silent",
-    "closed",
-    "broken",
-    "tls_handshake",
-    "protocol",
-    "damaged_event",
-    "server_shutdown",
-    "too_many_connections",
-    "offline",
-    "no_host",
-];
-
 /// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
 const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
-async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
-    Ok(match &plan.checkpoint.file {
-        Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
-        None => AnyStore::Table(Box::new(
-            TableStore::open(TableConfig {
-                connect: plan.pulse.connect.clone(),
-                table: plan.pulse.schema.table(schema::CHECKPOINT),
-                lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
-                stream: plan.stream.clone(),
-                owner_name: new_instance(),
-            })
-            .await?,
-        )),
-    })
-}
-
-/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved. Another
-/// number of lanes begins a new epoch: rows of one key would otherwise have numbers in two lanes.
-async fn begin(
-    plan: &Plan,
-    store: &mut AnyStore,
-    saved: Option<Checkpoint>,
-    opened: &Opened,
-) -> Result<Checkpoint, Unavailable> {
-    let layout: Arc<str> = Lane::notice_key_of("lanes").into();
-    let lanes = u64::from(plan.pack.lanes);
-    if let Some(saved) = saved {
-        let before = saved.lanes.get(&layout).copied().unwrap_or(1);
-        if before == lanes {
-            return Ok(saved);
-        }
-        tracing::warn!(before, lanes, "the number of lanes changed: a new epoch begins");
-        let anew = Checkpoint {
-            epoch: new_epoch().max(saved.epoch + 1),
-            lanes: [(layout, lanes)].into(),
-            ..saved
-        };
-        store.begin(&anew).await?;
-        return Ok(anew);
-    }
-    let mut checkpoint = Checkpoint {
-        stream: plan.stream.clone(),
+/// Where the stream comes from, as messages say it.
+fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
+    Origin {
+        stream: plan.stream.as_str().into(),
         server_uuid: opened.resolved.server.clone(),
-        epoch: new_epoch(),
-        lanes: [(layout, lanes)].into(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        saved_at_us: chrono::Utc::now().timestamp_micros(),
-        ..Checkpoint::default()
-    };
-    match &opened.resolved.start {
-        Start::Gtid(set) => checkpoint.gtid_set = set.clone(),
-        Start::Maria(set) => {
-            checkpoint.resume.maria = set.clone();
-            checkpoint.settled.maria = set.clone();
-        }
-        Start::Position(position) => {
-            checkpoint.resume.position = position.clone();
-            checkpoint.settled.position = position.clone();
-        }
-    }
-    store.begin(&checkpoint).await?;
-    Ok(checkpoint)
-}
-
-/// Epochs rise, also when a checkpoint is lost: seconds since 1970 do.
-fn new_epoch() -> u64 {
-    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(1)
-}
-
-/// A name for this process that no other has had: a random UUID (version 4).
-fn new_instance() -> String {
-    let mut bytes = super::stream::random().to_be_bytes().to_vec();
-    bytes.extend(super::stream::random().to_be_bytes());
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&bytes);
-    uuid[6] = uuid[6] & 0x0f | 0x40;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    crate::change::Uuid(uuid).to_string()
-}
-
-fn flow(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened, body_bytes_max: usize) -> Flow {
-    let mut pack = plan.pack.clone();
-    pack.body_bytes_max = body_bytes_max;
-    let sequences =
-        Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
-    let delivered_until = checkpoint.rereads().then(|| checkpoint.settled.position.clone());
-    let config = FlowConfig {
-        schema_changes: plan.schema_changes,
-        skip_until_us: opened.resolved.skip_until_us,
-        begins_by_position: opened.begins_by_position,
-    };
-    let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
-    let notices = Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch);
-    Flow::new(
-        config,
-        Filter::new(plan.filter.clone()),
-        recogniser,
-        notices,
-        Packer::new(pack, sequences),
-        Tracker::new(checkpoint),
-        delivered_until,
-    )
-}
-
-/// What the verdict goes by.
-fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
-    let parameters = Parameters {
-        heartbeats: plan.pulse.heartbeats,
-        consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
-        ..Parameters::of(&plan.pulse.periods)
-    };
-    Ok(parameters.checked()?)
-}
-
-fn decoder() -> Decoder {
-    Decoder::new(crate::decode::Config {
-        // The source has checked it.
-        verify_checksum: false,
-        xa_spool_folder: Some(std::env::temp_dir()),
-        ..crate::decode::Config::default()
-    })
-}
-
-/// How heartbeats and canaries are written.
-pub(super) fn writer_config(plan: &Plan, instance: String) -> WriterConfig {
-    WriterConfig {
-        connect: plan.pulse.connect.clone(),
-        schema: plan.pulse.schema.clone(),
-        stream: plan.stream.clone(),
-        instance,
-        allowed_servers: Vec::new(),
-        write_deadline: plan.pulse.periods.write_deadline,
-        probe_timeout: plan.pulse.periods.probe_timeout,
+        server_id: opened.server_id,
+        epoch: checkpoint.epoch,
+        connector_version: env!("CARGO_PKG_VERSION"),
+        snapshot: false,
     }
 }
 
-fn spawn_pulse(
+/// Where rows too large for their topic go, if the plan names a bucket.
+fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
+    let bucket = claim_check(plan, shared)?;
+    Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
+}
+
+/// Takes the address of the pages.
+async fn bind(
     plan: &Plan,
-    instance: &str,
-    vital: &Arc<Vital>,
-    shared: &aws::Shared,
-    stage: &Stage,
-) {
-    let pulse = &plan.pulse;
-    let config = writer_config(plan, instance.to_owned());
-    if pulse.heartbeats {
-        let interval = pulse.periods.heartbeat_interval;
-        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer());
-        stage.tasks.spawn(writer.run(stage.stop.clone()));
-    }
-    if pulse.canaries {
-        let walker = CanaryWalker::new(config, pulse.periods.canary_interval, vital.observer());
-        stage.tasks.spawn(walker.run(stage.stop.clone()));
-    }
-    let sns = sns_config(plan);
-    for (consumer, url) in &pulse.echoes {
-        let reader = EchoReader {
-            consumer: Arc::clone(consumer),
-            queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
-            stream: plan.stream.clone(),
-            open: Arc::new(open_echo),
-            observer: vital.observer(),
-        };
-        stage.tasks.spawn(reader.run(stage.stop.clone()));
-    }
-}
-
-pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
-    let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
-    Vocabulary {
-        consumers: plan.pulse.echoes.iter().map(|(name, _)| name.to_string()).collect(),
-        heartbeat_results: results().collect(),
-        publish_results: std::iter::once("ok")
-            .chain(Class::ALL.iter().map(|class| class.as_str()))
-            .collect(),
-        reconnect_reasons: RECONNECT_REASONS.to_vec(),
-        event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
-    }
-}
-
-pub(super) fn readings(
-    plan: &Plan,
-    state: &State,
-    vital: &Arc<Vital>,
-    liveness: &Liveness,
-    gauge: &crate::sink::intake::Gauge,
-) -> Readings {
-    let (stages, stream, state) = (Arc::clone(vital), plan.stream.clone(), state.clone());
-    let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
-    let (queued, capacity) = (gauge.clone(), gauge.clone());
-    Readings {
-        stage: Arc::new(move || stages.read(|book| book.stages().moments())),
-        stream_last_receive: Arc::new(move || received.last_byte()),
-        stream_bytes: Arc::new(move || bytes.bytes()),
-        reader_armed: Arc::new(move || armed.is_armed()),
-        queue_bytes: Arc::new(move || queued.queued_bytes() as u64),
-        more: Vec::new(),
-        queue_capacity_bytes: Arc::new(move || capacity.capacity_bytes() as u64),
-        source: Arc::new(move || {
-            let identity = state.read().identity;
-            let mut labels = SourceLabels { stream: stream.clone(), ..SourceLabels::default() };
-            if let Some(identity) = identity {
-                labels.server_uuid = identity.name();
-                labels.version.clone_from(&identity.version);
-                labels.flavor = identity.flavor.to_string().to_ascii_lowercase();
-            }
-            labels
-        }),
-    }
+    desk: Desk,
+    loops: Loops,
+    readiness: &Readiness,
+) -> Result<Http, Unavailable> {
+    let metrics = Arc::clone(&desk.metrics);
+    let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
+    let bound = Http::bind(plan.http, pages).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
 }

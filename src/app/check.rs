@@ -3,7 +3,7 @@
 
 use super::plan::{Plan, SinkPlan};
 use super::sink::{AnySink, aws_config};
-use super::stream::demands;
+use super::source::demands;
 use crate::aws;
 use crate::mysql::Session;
 use crate::pulse::Writer;
@@ -110,7 +110,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
 async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
-    let config = super::build::writer_config(plan, String::new());
+    let config = super::pulse::writer_config(plan, String::new());
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {

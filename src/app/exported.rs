@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::build::{readings, vocabulary};
 use super::plan::Plan;
+use super::readings::{readings, vocabulary};
 use super::state::State;
 use super::vital::Vital;
 use super::watch;

@@ -9,13 +9,18 @@
 //!
 //! What a failure means is decided by the part that it is of; here it is only carried out.
 
+mod begin;
 mod build;
 pub mod check;
 mod exported;
+mod flow;
 mod halt;
 pub mod plan;
+mod pulse;
+mod readings;
 mod side;
 mod sink;
+mod source;
 mod state;
 mod status;
 mod store;
@@ -41,3 +46,6 @@ pub enum Outcome {
     /// A bug of ours.
     Bug,
 }
+
+/// Why nothing was started. Each carries its own words and remedy.
+type Unavailable = Box<dyn std::error::Error + Send + Sync>;

@@ -24,6 +24,8 @@ pub struct Plan {
     pub source: source::Config,
     /// Where to begin without a checkpoint.
     pub start: Wanted,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub schema_fallback: bool,
     /// How long to wait for the source at start.
     pub start_patience: Duration,
     /// What is published.
@@ -40,8 +42,10 @@ pub struct Plan {
     pub sink: SinkPlan,
     /// Bytes that may wait for the sink.
     pub queue_bytes: usize,
-    /// Where refused messages go; `None`: halt.
-    pub quarantine: Option<PathBuf>,
+    /// Where bodies too large for their topic go, if that is the policy.
+    pub claims: Option<ClaimsPlan>,
+    /// What is put aside instead of halting the stream.
+    pub quarantine: QuarantinePlan,
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
@@ -91,6 +95,17 @@ impl SinkPlan {
     }
 }
 
+/// A bucket for large bodies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimsPlan {
+    /// Its name.
+    pub bucket: String,
+    /// What keys begin with.
+    pub prefix: String,
+    /// Endpoint of a stand-in.
+    pub endpoint_url: Option<String>,
+}
+
 /// Where the checkpoint is kept.
 #[derive(Debug, Clone)]
 pub struct CheckpointPlan {
@@ -98,6 +113,17 @@ pub struct CheckpointPlan {
     pub file: Option<PathBuf>,
     /// Least time between two saves.
     pub interval: Duration,
+}
+
+/// What is put aside instead of halting the stream.
+#[derive(Debug, Clone)]
+pub struct QuarantinePlan {
+    /// Where it goes; there if anything is put aside.
+    pub file: Option<PathBuf>,
+    /// Whether messages that their topic refuses are put aside.
+    pub refused: bool,
+    /// Whether row events that can't be decoded are put aside.
+    pub undecoded: bool,
 }
 
 /// Heartbeats and canaries.
@@ -172,6 +198,7 @@ impl Parts {
             stream: self.source.stream.clone(),
             source: self.source,
             start: self.start,
+            schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             start_patience: values.duration("source.start_patience")?,
             filter: self.filter,
             pack: self.pack,
@@ -182,8 +209,13 @@ impl Parts {
             },
             schema_changes: values.flag("message.schema_changes")?,
             sink: self.sink,
+            claims: claims(values)?,
             queue_bytes: values.size("sink.queue_bytes")?,
-            quarantine: self.quarantine,
+            quarantine: QuarantinePlan {
+                file: self.quarantine,
+                refused: values.text("sink.rejected")? == "quarantine",
+                undecoded: values.text("decode.on_error")? == "quarantine",
+            },
             checkpoint: CheckpointPlan {
                 file: match values.text("checkpoint.store")? {
                     "table" => None,
@@ -364,16 +396,37 @@ fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
 }
 
 fn quarantine(values: &Values) -> Result<Option<PathBuf>, Error> {
-    if values.text("sink.rejected")? != "quarantine" {
+    let path = values.path_opt("sink.quarantine");
+    for (key, why) in [
+        ("sink.rejected", "name the file that refused messages are kept in"),
+        ("decode.on_error", "name the file that events are kept in"),
+    ] {
+        if values.text(key)? == "quarantine" && path.is_none() {
+            return Err(values.conflict(key, "sink.quarantine", why));
+        }
+        if values.text(key)? == "quarantine" {
+            return Ok(path);
+        }
+    }
+    Ok(None)
+}
+
+fn claims(values: &Values) -> Result<Option<ClaimsPlan>, Error> {
+    if values.text("sink.oversize")? != "claim-check" {
         return Ok(None);
     }
-    values.path_opt("sink.quarantine").map(Some).ok_or_else(|| {
-        values.conflict(
-            "sink.rejected",
-            "sink.quarantine",
-            "name the file that refused messages are kept in",
-        )
-    })
+    let Some(bucket) = values.text_opt("sink.claim_check_bucket") else {
+        return Err(values.conflict(
+            "sink.oversize",
+            "sink.claim_check_bucket",
+            "name the bucket that large bodies go to",
+        ));
+    };
+    Ok(Some(ClaimsPlan {
+        bucket: bucket.to_owned(),
+        prefix: values.text_opt("sink.claim_check_prefix").unwrap_or_default().to_owned(),
+        endpoint_url: values.text_opt("sink.claim_check_endpoint_url").map(str::to_owned),
+    }))
 }
 
 fn pulse_plan(values: &Values, source: &source::Config) -> Result<PulsePlan, Error> {

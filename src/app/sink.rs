@@ -11,8 +11,9 @@ use super::plan::{Plan, SinkPlan};
 use crate::aws;
 use crate::encode::Destination;
 use crate::pipeline::Topics;
+use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::null::Null;
-use crate::sink::sns::{self, Sns};
+use crate::sink::sns::{self, Sns, TopicArn};
 use crate::sink::stdout::Stdout;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
@@ -86,7 +87,7 @@ impl AnySink {
 pub(super) fn sns_config(plan: &Plan) -> sns::Config {
     let mut config = sns::Config {
         grace: plan.grace,
-        on_refusal: if plan.quarantine.is_some() { OnRefusal::GoOn } else { OnRefusal::Halt },
+        on_refusal: if plan.quarantine.refused { OnRefusal::GoOn } else { OnRefusal::Halt },
         ..sns::Config::default()
     };
     if let SinkPlan::Sns { endpoint_url, request_timeout, in_flight_max, .. } = &plan.sink {
@@ -107,6 +108,24 @@ pub(super) fn aws_config(plan: &Plan) -> aws::Config {
         SinkPlan::Sns { region, .. } => aws::Config { region: region.clone(), profile: None },
         SinkPlan::Stdout | SinkPlan::Null => aws::Config::default(),
     }
+}
+
+/// Where bodies too large for their topic go, if that is the policy.
+pub(super) fn claim_check(
+    plan: &Plan,
+    shared: &aws::Shared,
+) -> Result<Option<ClaimCheck>, Box<dyn std::error::Error + Send + Sync>> {
+    let (Some(claims), SinkPlan::Sns { notices, .. }) = (&plan.claims, &plan.sink) else {
+        return Ok(None);
+    };
+    let region = TopicArn::parse(notices)?.region;
+    let config = claim_check::Config {
+        bucket: claims.bucket.clone(),
+        prefix: claims.prefix.clone(),
+        endpoint_url: claims.endpoint_url.clone(),
+        deadlines: sns_config(plan).deadlines,
+    };
+    Ok(Some(ClaimCheck::new(config, shared, region)?))
 }
 
 fn no_topics() -> Topics {

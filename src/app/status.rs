@@ -9,12 +9,18 @@ use super::vital::Vital;
 use super::watch;
 use crate::pulse::Book;
 use crate::pulse::book::{Failure, RoundTrip};
-use crate::pulse::verdict::{Grade, Reason};
+use crate::pulse::echo::Fate;
+use crate::pulse::verdict::{Condition, Grade, Known, Reason, words};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
-use crate::telemetry::status::{self, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict};
+use crate::telemetry::status::{
+    self, Canary, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict,
+};
 use crate::telemetry::{Metrics, StatusSource};
+
+/// Canaries of each consumer that are shown.
+const RECENT_MAX: usize = 6;
 
 /// Everything that the document is made from.
 pub(super) struct Desk {
@@ -119,10 +125,13 @@ impl Desk {
 
 fn verdict(view: &watch::View, now: Instant) -> Verdict {
     let verdict = &view.verdict;
+    let age = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
     Verdict {
         state: verdict.state.name().to_owned(),
         reason: verdict.reason.as_ref().map(Reason::name),
-        since_seconds: now.saturating_duration_since(verdict.since).as_secs_f64(),
+        since_seconds: age(verdict.since),
+        judged_age_seconds: age(verdict.judged_at),
+        headline: words::headline(verdict.state).to_owned(),
         sentence: verdict.sentence.clone(),
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),
@@ -141,7 +150,19 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
             complete: certificate.unaccounted.is_empty(),
         }),
         unaccounted_transactions: view.unaccounted,
+        conditions: conditions(view, now),
     }
+}
+
+fn conditions(view: &watch::View, now: Instant) -> Vec<status::Condition> {
+    let condition = |(condition, known): &(Condition, Known)| status::Condition {
+        name: condition.name().to_owned(),
+        status: known.status.name().to_owned(),
+        since_seconds: now.saturating_duration_since(known.since).as_secs_f64(),
+        because: known.because.clone(),
+        needed: view.needed.contains(condition),
+    };
+    view.verdict.conditions.iter().map(condition).collect()
 }
 
 /// What `binpulse verdict` makes its exit code of.
@@ -199,9 +220,24 @@ fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
+                recent: ledger
+                    .newest_first()
+                    .take(RECENT_MAX)
+                    .map(|fate| recent(fate, now))
+                    .collect(),
             }
         })
         .collect()
+}
+
+fn recent(fate: Fate, now: Instant) -> Canary {
+    let Fate { number, state, accepted_at, completed_at } = fate;
+    Canary {
+        number,
+        state: state.to_owned(),
+        age_seconds: seconds(Some(now.saturating_duration_since(accepted_at))),
+        took_seconds: seconds(completed_at.map(|at| at.saturating_duration_since(accepted_at))),
+    }
 }
 
 fn seconds(duration: Option<Duration>) -> Option<f64> {

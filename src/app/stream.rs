@@ -8,157 +8,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::halt::{Decision, decide};
-use super::plan::Plan;
+use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
 use crate::backoff::Backoff;
 use crate::change::Position;
-use crate::checkpoint::Checkpoint;
 use crate::decode::Decoder;
 use crate::encode::Origin;
-use crate::mysql::Session;
 use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
-use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
-use crate::source::{self, Liveness, Recovery, Replica, Start};
+use crate::source::{self, Columns, Liveness, Replica, Start};
 use crate::telemetry::status::Halted;
 
 /// Ceiling of the first pause between two dials, and of the last.
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(15);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Dials that may fail at the same place with damaged events before that is the server's file.
 const DAMAGED_MAX: u32 = 8;
-
-/// What was learnt about the source at start.
-pub(super) struct Opened {
-    /// The configuration with our server id chosen.
-    pub(super) source: source::Config,
-    /// The host to dial first.
-    pub(super) host: usize,
-    /// Where the stream begins.
-    pub(super) resolved: Resolved,
-    /// What was asked for.
-    pub(super) wanted: Wanted,
-    /// `server_id` of the server.
-    pub(super) server_id: u32,
-    /// The file's own list of GTIDs is needed.
-    pub(super) begins_by_position: bool,
-}
-
-/// Waits for the source, judges it, and resolves where to begin. `None`: asked to stop meanwhile.
-///
-/// # Errors
-///
-/// What waiting does not mend, and a source that stays away for longer than the plan's patience.
-pub(super) async fn open_source(
-    plan: &Plan,
-    saved: Option<&Checkpoint>,
-    stop: &CancellationToken,
-) -> Result<Option<Opened>, StartError> {
-    let wanted =
-        saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
-    let patience = Instant::now() + plan.start_patience;
-    let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-    loop {
-        let error = match judged(plan, &wanted).await {
-            Ok(opened) => return Ok(Some(opened)),
-            Err(error) => error,
-        };
-        let passes = match &error {
-            StartError::Source { error } => !matches!(error.recovery(), Recovery::Halt(_)),
-            StartError::Refused(_) => false,
-        };
-        let pause = backoff.pause(random());
-        if !passes || Instant::now() + pause > patience {
-            return Err(error);
-        }
-        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "the source is not there yet");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(None),
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-/// Why the source can't be streamed from the start.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    /// The source's own words, with what to do.
-    #[error("source: {error}; {}", .error.remedy())]
-    Source {
-        /// What happened.
-        error: source::Error,
-    },
-    /// What `check` would say.
-    #[error("the source is not set up for streaming:\n{}", .0.join("\n"))]
-    Refused(Vec<String>),
-}
-
-impl From<source::Error> for StartError {
-    fn from(error: source::Error) -> Self {
-        Self::Source { error }
-    }
-}
-
-/// Where a checkpoint says to go on.
-pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
-    Saved {
-        server: checkpoint.server_uuid.clone(),
-        position: checkpoint.resume.position.clone(),
-        gtids: checkpoint.gtid_set.clone(),
-        maria: checkpoint.resume.maria.clone(),
-    }
-}
-
-/// What the source must fulfil for this plan.
-pub(super) fn demands(plan: &Plan) -> Demands {
-    Demands {
-        replica_uuid: plan
-            .source
-            .replica_uuid
-            .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
-        server_id: plan.source.server_id,
-        several_hosts: plan.source.hosts.len() > 1,
-        schema_fallback: false,
-    }
-}
-
-async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
-    let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
-    let mut session =
-        Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
-    let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
-    session.close().await;
-    let demands = demands(plan);
-    let mut refused = Vec::new();
-    for finding in preflight::judge(&facts, &demands) {
-        match finding.severity {
-            Severity::Refuse => refused.push(format!("  {finding}")),
-            Severity::Warn => tracing::warn!("{finding}"),
-        }
-    }
-    if !refused.is_empty() {
-        return Err(StartError::Refused(refused));
-    }
-    let mut source = plan.source.clone();
-    source.server_id = Some(source.server_id.unwrap_or_else(|| {
-        preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
-    }));
-    let begins_by_position = facts.has_gtids() && matches!(resolved.start, Start::Position(_));
-    Ok(Opened {
-        source,
-        host,
-        resolved,
-        wanted: wanted.clone(),
-        server_id: facts.server_id(),
-        begins_by_position,
-    })
-}
 
 /// The stream, across all its connections.
 pub(super) struct Stream {
     source: source::Config,
+    schema_fallback: bool,
     host: usize,
     /// Where to begin while nothing has gone by.
     wanted: Wanted,
@@ -185,6 +57,7 @@ impl Stream {
     ) -> Self {
         Self {
             source: opened.source,
+            schema_fallback: opened.schema_fallback,
             host: opened.host,
             wanted: opened.wanted,
             resolved: Some(opened.resolved),
@@ -319,6 +192,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        let columns = || Columns::new(&self.source, host, name.as_str());
+        self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
         self.decoder.start_at(match &resolved.start {
             Start::Position(position) => position.clone(),
@@ -380,10 +255,7 @@ impl Stream {
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.
-            if let Err(error) = self.pipeline.idle(stop.cancelled()).await {
-                tracing::error!(%error, "while halted");
-                stop.cancelled().await;
-            }
+            self.pipeline.stand(stop.cancelled()).await;
         }
         if is_bug { Outcome::Bug } else { Outcome::NeedsOperator }
     }

@@ -5,6 +5,7 @@
 //! (`encode`).
 
 mod cell;
+mod description;
 mod gtid;
 mod gtid_set;
 mod position;
@@ -13,6 +14,7 @@ mod table;
 mod transaction;
 
 pub use cell::{Area, BytesKind, Cell, Slot};
+pub use description::{ColumnDescription, Description};
 pub use gtid::{Gtid, GtidError, MariaGtid, Tag, Uuid};
 pub use gtid_set::{GtidSet, MariaGtidSet};
 pub use position::Position;

@@ -76,7 +76,8 @@ pub struct Table {
     /// Ordinals (from 0) of the primary key's columns in the key's order; empty without a key, or
     /// when the binlog does not tell.
     pub primary_key: Vec<usize>,
-    /// Whether the binlog carried column names (`binlog_row_metadata=FULL`).
+    /// Whether the columns' names are known: from the binlog (`binlog_row_metadata=FULL`), or from a
+    /// [`Description`](super::Description).
     pub named: bool,
     /// Hash of everything above: equal fingerprints mean equal schemas.
     pub fingerprint: u64,

@@ -18,9 +18,12 @@ Reads binlog files of MySQL 5.6 to 9.7 and MariaDB in the order given, and print
 a line for each change and each statement. `-` reads standard input. Prepared XA transactions and
 the format go on from file to file, so give the files of one server in their order.
 
+Statements (DDL) are printed whatever --tables says: which tables they touch is not in the log.
+
 Columns have names when the binlog carries them (binlog_row_metadata=FULL), else @1, @2, ...
 
-On bad bytes: the file, the offset, what was found, and exit code 65.";
+On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't be
+opened: exit code 64.";
 
 /// Offset of a file's first event.
 const FIRST_EVENT: u64 = 4;
@@ -49,6 +52,8 @@ pub(super) fn command() -> Command {
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error("{file}: {error}")]
+    Open { file: String, error: io::Error },
     #[error(transparent)]
     Captured(#[from] captured::Error),
     #[error("{file}: {error}")]
@@ -93,7 +98,17 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         }
         (Err(error), _) => {
             eprintln!("binpulse: {error}");
-            Exit::BadData
+            error.exit()
+        }
+    }
+}
+
+impl Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Open { .. } => Exit::Usage,
+            Self::Lines { error: lines::Error::Output(_), .. } => Exit::Unavailable,
+            Self::Captured(_) | Self::Lines { error: lines::Error::Decode(_), .. } => Exit::BadData,
         }
     }
 }
@@ -109,7 +124,12 @@ impl<W: io::Write> Decoding<W> {
         if file == "-" {
             self.events(Captured::open(io::stdin().lock(), "standard input")?)
         } else {
-            self.events::<File>(Captured::open_path(Path::new(file))?)
+            let wrong = |error| Error::Open { file: file.to_owned(), error };
+            let opened = File::open(file).map_err(wrong)?;
+            if opened.metadata().map_err(wrong)?.is_dir() {
+                return Err(wrong(io::ErrorKind::IsADirectory.into()));
+            }
+            self.events(Captured::open(opened, file)?)
         }
     }
 

@@ -53,13 +53,10 @@ pub(super) fn load(matches: &ArgMatches) -> Option<Values> {
 
 fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
     let path = matches.get_one::<String>("config");
-    let text = path
-        .map(|path| {
-            std::fs::read_to_string(path).map_err(|error| {
-                vec![config::Error::Unreadable { path: path.clone(), reason: error.to_string() }]
-            })
-        })
-        .transpose()?;
+    let (text, unreadable) = match path.map(std::fs::read_to_string).transpose() {
+        Ok(text) => (text, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let file = path.zip(text.as_ref()).map(|(path, text)| (path.as_str(), text.as_str()));
     let environment: Environment =
         std::env::vars().filter(|(name, _)| name.starts_with("BINPULSE_")).collect();
@@ -67,5 +64,10 @@ fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
         .iter()
         .filter_map(|setting| Some((setting.key, matches.get_one::<String>(setting.key)?.clone())))
         .collect();
-    config::load(file, &environment, &flags, &|path| std::fs::read_to_string(path))
+    let loaded = config::load(file, &environment, &flags, &|path| std::fs::read_to_string(path));
+    let Some((path, reason)) = path.zip(unreadable) else { return loaded };
+    // The other mistakes are shown with it.
+    let mut errors = vec![config::Error::Unreadable { path: path.clone(), reason }];
+    errors.extend(loaded.err().unwrap_or_default());
+    Err(errors)
 }

@@ -1,16 +1,21 @@
 //! `init`: binpulse's schema in the source database.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
 
 use super::{Exit, flags, run, runtime};
 use crate::app::plan::Plan;
-use crate::mysql::Session;
+use crate::mysql::{HostPort, Session};
 use crate::pulse::schema::{Accounts, Dialect, create, script};
 
 const LONG_ABOUT: &str = "\
 Creates the schema with the heartbeat, canary and checkpoint tables. Running it again changes
 nothing. The account needs CREATE on the schema; with --print nothing is done, and the statements
 and least-privilege grants are printed for a DBA.";
+
+/// Longest version that is read, bytes.
+const VERSION_BYTES_MAX: u64 = 256;
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -36,7 +41,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     match outcome {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("binpulse: {}: {error}", plan.pulse.connect.host);
+            eprintln!(
+                "binpulse: {}: {error}; if the account may not create it, give the output of \
+                 `binpulse init --print` to a DBA",
+                plan.pulse.connect.host
+            );
             Exit::Unavailable
         }
     }
@@ -53,12 +62,18 @@ async fn apply(plan: &Plan) -> Result<(), crate::mysql::Error> {
     Ok(())
 }
 
-/// Asks the server for its version when it can be reached; else prints for a recent MySQL.
+/// Prints for the server's version, or for a recent MySQL when the server can't be asked. Its
+/// greeting tells the version to anybody: the accounts that are printed may not be there yet.
 async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
-    let dialect = match Session::connect(&plan.pulse.connect).await {
-        Ok(mut session) => dialect(&mut session).await?,
+    let connect = &plan.pulse.connect;
+    let asked = tokio::time::timeout(connect.connect_timeout, greeted_version(&connect.host));
+    let dialect = match asked.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(version) => Dialect::of_version(&version),
         Err(error) => {
-            eprintln!("binpulse: can't ask the server ({error}); printing for MySQL 8.4");
+            let host = &connect.host;
+            eprintln!(
+                "binpulse: can't ask {host} for its version ({error}); printing for MySQL 8.4"
+            );
             Dialect::of_version("8.4.0")
         }
     };
@@ -69,6 +84,27 @@ async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
     };
     print!("{}", script(&plan.pulse.schema, &accounts, dialect));
     Ok(())
+}
+
+/// The version in the first packet of a server: after a header of four bytes and the protocol's
+/// number, text up to a zero byte.
+async fn greeted_version(host: &HostPort) -> std::io::Result<String> {
+    const PROTOCOL: u8 = 10;
+    let wrong = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
+    let mut stream = TcpStream::connect((host.host.as_str(), host.port)).await?;
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).await?;
+    let [low, middle, high, _, protocol] = head;
+    if protocol != PROTOCOL {
+        return Err(wrong("its greeting is not that of a MySQL server that takes us in"));
+    }
+    let length = u64::from(u32::from_le_bytes([low, middle, high, 0]));
+    let mut version = Vec::new();
+    BufReader::new(stream.take(length.min(VERSION_BYTES_MAX))).read_until(0, &mut version).await?;
+    if version.pop() != Some(0) {
+        return Err(wrong("its greeting has no version"));
+    }
+    String::from_utf8(version).map_err(|_| wrong("its version is no text"))
 }
 
 async fn dialect(session: &mut Session) -> Result<Dialect, crate::mysql::Error> {

@@ -42,6 +42,11 @@ impl<W: Write> Printer<W> {
         Self { output, lines: Lines::default(), filter, space: Space::default(), text: Vec::new() }
     }
 
+    /// Whether any row of this table is printed.
+    pub(super) fn wants(&self, database: &str, table: &str) -> bool {
+        self.filter.wants(database, table)
+    }
+
     /// Prints what a step has to say.
     pub(super) fn step(&mut self, step: Step<'_>) -> Result<(), Error> {
         match step {

@@ -9,6 +9,8 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod picture;
+mod redrive;
 mod run;
 mod tail;
 mod verdict;
@@ -50,6 +52,7 @@ pub fn command() -> Command {
         .subcommand(verdict::command())
         .subcommand(verdict::status_command())
         .subcommand(decode::command())
+        .subcommand(redrive::command())
         .subcommand(demo::command())
         .subcommand(health::command())
         .subcommand(generate::settings_command())
@@ -79,6 +82,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("verdict", matches)) => verdict::run(matches),
         Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
+        Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("settings", matches)) => generate::settings(matches),

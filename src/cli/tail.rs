@@ -4,13 +4,13 @@ use std::io;
 
 use clap::{ArgMatches, Command};
 
-use super::lines::Printer;
+use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run, runtime};
 use crate::app::plan::Plan;
 use crate::change::Position;
-use crate::decode::{Config, Decoder};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
 use crate::filter::Filter;
-use crate::source::{Liveness, Replica, Start, resume};
+use crate::source::{self, Columns, Liveness, Replica, Start, resume};
 
 const LONG_ABOUT: &str = "\
 Prints one JSON document a line for each change and statement, from source.start on (default: now),
@@ -24,6 +24,31 @@ pub(super) fn command() -> Command {
             .about("Print changes as they happen, as JSON lines")
             .long_about(LONG_ABOUT),
     )
+}
+
+/// Why printing ended.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Lines(#[from] lines::Error),
+    /// The source could not be asked for a table.
+    #[error("source: {error}; {}", .error.remedy())]
+    Source { error: source::Error },
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        Self::Source { error }
+    }
+}
+
+impl Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Lines(_) => Exit::BadData,
+            Self::Source { .. } => Exit::Unavailable,
+        }
+    }
 }
 
 /// Prints until told to stop.
@@ -59,16 +84,19 @@ async fn print(mut plan: Plan) -> Exit {
         let (host, resolved) = resume::resolve_any(&plan.source, 0, &plan.start).await?;
         let liveness = Liveness::new();
         let replica = Replica::connect(&plan.source, host, &resolved.start, &liveness).await?;
-        Ok::<_, crate::source::Error>((replica, resolved))
+        let columns = Columns::new(&plan.source, host, replica.identity().name());
+        Ok::<_, source::Error>((replica, columns, resolved))
     };
-    let (mut replica, resolved) = match dialled.await {
+    let (mut replica, mut columns, resolved) = match dialled.await {
         Ok(dialled) => dialled,
         Err(error) => {
             eprintln!("binpulse: source: {error}; {}", error.remedy());
             return Exit::Unavailable;
         }
     };
-    let mut decoder = Decoder::new(Config { verify_checksum: false, ..Config::default() });
+    let asks_for_schemas = plan.schema_fallback;
+    let mut decoder =
+        Decoder::new(Config { verify_checksum: false, asks_for_schemas, ..Config::default() });
     decoder.start_at(match &resolved.start {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),
@@ -86,22 +114,50 @@ async fn print(mut plan: Plan) -> Exit {
                 return Exit::Unavailable;
             }
         };
-        let taken = (|| {
-            let mut steps = decoder.feed(event)?;
-            while let Some(step) = steps.next()? {
-                printer.step(step)?;
-            }
-            Ok::<_, super::lines::Error>(())
-        })();
+        let taken = take(&mut decoder, event, &mut columns, &mut printer).await;
         let flushed = if replica.buffered() { Ok(()) } else { printer.flush() };
-        match taken.and(flushed) {
+        match taken.and(flushed.map_err(Error::Lines)) {
             Ok(()) => {}
-            Err(error) if error.is_closed_pipe() => return Exit::Done,
+            Err(Error::Lines(error)) if error.is_closed_pipe() => return Exit::Done,
             Err(error) => {
                 eprintln!("binpulse: {error}");
-                return Exit::BadData;
+                return error.exit();
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Prints what an event says. Tables that the log does not name the columns of are asked for.
+async fn take(
+    decoder: &mut Decoder,
+    event: &[u8],
+    columns: &mut Columns,
+    printer: &mut Printer<io::Stdout>,
+) -> Result<(), Error> {
+    let mut steps = decoder.feed(event).map_err(lines::Error::from)?;
+    loop {
+        match steps.next() {
+            Ok(Some(step)) => printer.step(step)?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let Fault::SchemaNeeded { database, table } = &error.fault else {
+                    return Err(lines::Error::from(error).into());
+                };
+                let found;
+                let answer = if printer.wants(database, table) {
+                    found = columns.describe(database, table).await?;
+                    found.as_ref().map_or(Answer::Unknown, Answer::Described)
+                } else {
+                    Answer::NotNeeded
+                };
+                let agreement = steps.describe(answer).map_err(lines::Error::from)?;
+                if agreement == Agreement::ButChangedSince {
+                    tracing::warn!(
+                        %database, %table, "names of columns may be newer than the rows"
+                    );
+                }
+            }
+        }
     }
 }

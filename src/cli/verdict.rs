@@ -1,12 +1,12 @@
 //! `verdict` and `status`: what the running service says of itself, in a terminal.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::{Exit, flags, runtime};
+use super::{Exit, flags, picture, runtime};
 use crate::demo::http;
 
 const LONG_ABOUT: &str = "\
@@ -39,15 +39,16 @@ pub(super) fn status_command() -> Command {
 
 /// Prints the verdict.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let status = match ask(matches) {
+    let status = match question(matches).and_then(|address| ask(&address).map_err(complain)) {
         Ok(status) => status,
         Err(exit) => return exit,
     };
     let verdict = &status["verdict"];
-    let text =
-        if io::stdout().is_terminal() { verdict_text(verdict) } else { format!("{verdict}\n") };
-    print(&text);
+    let terminal = io::stdout().is_terminal();
+    print(&if terminal { picture::verdict(verdict) } else { format!("{verdict}\n") });
     match verdict["grade"].as_str() {
+        // What was concluded once and is no longer looked at is no conclusion.
+        _ if !picture::is_judged(verdict) => Exit::Unknown,
         Some("healthy") => Exit::Done,
         Some("outage") => Exit::Failed,
         Some(_) | None => Exit::Unknown,
@@ -56,155 +57,79 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
 
 /// Shows the status, once or on and on.
 pub(super) fn status(matches: &ArgMatches) -> Exit {
-    let terminal = io::stdout().is_terminal();
-    loop {
-        let status = match ask(matches) {
-            Ok(status) => status,
-            Err(exit) => return exit,
-        };
-        let text = if terminal { status_text(&status) } else { format!("{status}\n") };
-        if !matches.get_flag("watch") {
-            return print(&text);
-        }
-        // Home and clear, so that the picture stands still.
-        let clear = if terminal { "\u{1b}[H\u{1b}[2J" } else { "" };
-        if print(&format!("{clear}{text}")) != Exit::Done {
-            return Exit::Done;
-        }
-        std::thread::sleep(REFRESH);
+    let address = match question(matches) {
+        Ok(address) => address,
+        Err(exit) => return exit,
+    };
+    if matches.get_flag("watch") {
+        return watch(&address);
+    }
+    match ask(&address) {
+        Ok(status) if io::stdout().is_terminal() => print(&picture::status(&status)),
+        Ok(status) => print(&format!("{status}\n")),
+        Err(error) => complain(error),
     }
 }
 
-fn ask(matches: &ArgMatches) -> Result<Value, Exit> {
+/// Goes on also while nobody answers, and says so: an old picture is never left to stand.
+fn watch(address: &str) -> Exit {
+    let terminal = io::stdout().is_terminal();
+    let mut last: Option<(Value, Instant)> = None;
+    if terminal {
+        print("\u{1b}[2J");
+    }
+    loop {
+        let asked = Instant::now();
+        let text = match ask(address) {
+            Ok(status) => {
+                let text = if terminal { picture::status(&status) } else { format!("{status}\n") };
+                last = Some((status, asked));
+                text
+            }
+            Err(error) if terminal => {
+                let last = last.as_ref().map(|(said, at)| (said, at.elapsed().as_secs_f64()));
+                picture::silence(&error, last)
+            }
+            Err(error) => {
+                complain(error);
+                String::new()
+            }
+        };
+        let written = if terminal { print(&over(&text)) } else { print(&text) };
+        if written != Exit::Done {
+            return Exit::Done;
+        }
+        std::thread::sleep(REFRESH.saturating_sub(asked.elapsed()));
+    }
+}
+
+/// Written over the last picture, line by line, so that nothing flickers.
+fn over(text: &str) -> String {
+    format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+}
+
+/// Whom to ask.
+fn question(matches: &ArgMatches) -> Result<String, Exit> {
     let values = flags::load(matches).ok_or(Exit::Usage)?;
-    let address = values.text("http.listen").map_err(|_| Exit::Usage)?;
-    let answer = runtime()?.block_on(http::ask(address, "/status")).map_err(|error| {
-        eprintln!("binpulse: {error}; is the service running, and http.listen the same?");
-        Exit::Unknown
-    })?;
-    serde_json::from_str(&answer.body).map_err(|error| {
-        eprintln!("binpulse: {address}/status is no JSON: {error}");
-        Exit::Unknown
-    })
+    values.text("http.listen").map(str::to_owned).map_err(|_| Exit::Usage)
+}
+
+fn ask(address: &str) -> Result<Value, String> {
+    let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
+    let answer = runtime
+        .block_on(http::ask(address, "/status"))
+        .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
+    serde_json::from_str(&answer.body)
+        .map_err(|error| format!("{address}/status is no JSON: {error}"))
+}
+
+fn complain(error: impl std::fmt::Display) -> Exit {
+    eprintln!("binpulse: {error}");
+    Exit::Unknown
 }
 
 fn print(text: &str) -> Exit {
-    let written = io::stdout().write_all(text.as_bytes());
+    let mut output = io::stdout();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     if written.is_ok() { Exit::Done } else { Exit::Unavailable }
-}
-
-/// A string member as it is, anything else as JSON; `-` for null.
-fn show(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            other.to_string()
-        }
-    }
-}
-
-fn seconds(value: &Value) -> String {
-    value.as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
-}
-
-fn verdict_text(verdict: &Value) -> String {
-    let colour = match verdict["grade"].as_str() {
-        Some("healthy") => 32,
-        Some("outage") => 31,
-        Some(_) | None => 33,
-    };
-    let reason = verdict["reason"].as_str().map_or(String::new(), |reason| format!(" ({reason})"));
-    let mut lines = vec![
-        format!(
-            "\u{1b}[1;{colour}m{}{reason}\u{1b}[0m  for {}",
-            show(&verdict["state"]),
-            seconds(&verdict["since_seconds"])
-        ),
-        show(&verdict["sentence"]),
-    ];
-    let facts = verdict["facts"].as_array().into_iter().flatten();
-    lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if verdict["hop"] != "none" {
-        lines.push(format!("broken hop: {}", show(&verdict["hop"])));
-        lines.push(format!("next: {}", show(&verdict["next_step"])));
-    }
-    lines.push(certificate_text(&verdict["certificate"]));
-    lines.join("\n") + "\n"
-}
-
-fn certificate_text(certificate: &Value) -> String {
-    if certificate.is_null() {
-        return "certificate: none yet".to_owned();
-    }
-    let count = |class: &str| show(&certificate[class]);
-    format!(
-        "certificate: heartbeat {} ({}) to {} ({}): {} user, {} filtered, {} heartbeat, {} canary \
-         transactions; unaccounted: {}",
-        count("from_heartbeat"),
-        count("from"),
-        count("to_heartbeat"),
-        count("to"),
-        count("user"),
-        count("filtered"),
-        count("heartbeat"),
-        count("canary"),
-        count("unaccounted"),
-    )
-}
-
-fn status_text(status: &Value) -> String {
-    let of = |path: &str| show(status.pointer(path).unwrap_or(&Value::Null));
-    let age = |path: &str| seconds(status.pointer(path).unwrap_or(&Value::Null));
-    let rows = [
-        (
-            "stream",
-            format!("{}  {} for {}", of("/stream"), of("/state"), age("/state_age_seconds")),
-        ),
-        (
-            "source",
-            format!("{}  {} {}", of("/source/host"), of("/source/flavor"), of("/source/version")),
-        ),
-        ("read", of("/progress/read")),
-        ("delivered", of("/progress/delivered")),
-        (
-            "published",
-            format!(
-                "{} changes in {} messages",
-                of("/progress/changes_published"),
-                of("/progress/messages_published")
-            ),
-        ),
-        (
-            "heartbeat",
-            format!(
-                "{}, seen {} ago",
-                of("/heartbeat/last_result"),
-                age("/heartbeat/seen_age_seconds")
-            ),
-        ),
-        (
-            "sink",
-            format!("{}, accepted {} ago", of("/sink/kind"), age("/sink/last_accept_age_seconds")),
-        ),
-        (
-            "checkpoint",
-            format!("{}, {} old", of("/checkpoint/place"), age("/checkpoint/age_seconds")),
-        ),
-    ];
-    let mut lines: Vec<String> =
-        rows.into_iter().map(|(name, value)| format!("{name:<11}{value}")).collect();
-    for consumer in status["consumers"].as_array().into_iter().flatten() {
-        lines.push(format!(
-            "consumer   {}: canary {} back {} ago, {} lost",
-            show(&consumer["name"]),
-            show(&consumer["last"]),
-            seconds(&consumer["last_age_seconds"]),
-            show(&consumer["lost"]),
-        ));
-    }
-    if !status["halted"].is_null() {
-        lines.push(format!("halted     {}; {}", of("/halted/message"), of("/halted/mend")));
-    }
-    verdict_text(&status["verdict"]) + &lines.join("\n") + "\n"
 }

@@ -44,7 +44,7 @@ impl fmt::Display for Kind {
             }
             Self::Bool => f.write_str("true or false"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Self::List => f.write_str("a list of texts"),
+            Self::List => f.write_str("a list of one or more texts"),
         }
     }
 }
@@ -78,13 +78,11 @@ impl Kind {
                 _ => None,
             },
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-            Self::List => Some(Value::List(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-            )),
+            Self::List => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items: Vec<_> = items.map(str::to_owned).collect();
+                (!items.is_empty()).then_some(Value::List(items))
+            }
         }
     }
 }
@@ -193,6 +191,7 @@ mod tests {
             (Kind::Bool, "maybe"),
             (Kind::Choice(&["a", "b"]), "c"),
             (Kind::Text, "  "),
+            (Kind::List, " , "),
         ] {
             assert_eq!(kind.parse(text), None, "{kind} from {text:?}");
         }

@@ -11,6 +11,9 @@ use super::{Error, Kind, Origin, SETTINGS, Setting, Value, Values};
 /// Names and values of the environment's `BINPULSE_*` variables.
 pub type Environment = BTreeMap<String, String>;
 
+/// Prefix of our variables.
+const PREFIX: &str = "BINPULSE_";
+
 /// Variables with our prefix that are no settings.
 const FOREIGN_VARIABLES: [&str; 3] = ["BINPULSE_CONFIG", "BINPULSE_TEST_", "BINPULSE_DEMO_"];
 
@@ -92,11 +95,13 @@ impl Loading<'_> {
         if let Some(setting) = secret {
             return self.secret_file(setting, text, origin);
         }
-        let names = SETTINGS.iter().map(Setting::env);
+        // Without the prefix: it is no likeness that all have it.
+        let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let names = SETTINGS.iter().map(|setting| bare(&setting.env()));
         self.errors.push(Error::Unknown {
             origin,
             key: name.to_owned(),
-            nearest: nearest(name, names),
+            nearest: nearest(&bare(name), names).map(|found| format!("{PREFIX}{found}")),
         });
     }
 
@@ -148,6 +153,15 @@ impl Loading<'_> {
         }
         match text_of(setting.kind, value.get_ref()) {
             Ok(Given::Text(text)) => self.take(setting, &text, origin),
+            // What has a default can't do without: a stream of no tables is a mistake.
+            Ok(Given::Items(items)) if items.is_empty() && setting.default.is_some() => {
+                self.errors.push(Error::Invalid {
+                    origin,
+                    key: setting.key,
+                    found: "an empty list".to_owned(),
+                    expected: setting.kind.to_string(),
+                });
+            }
             Ok(Given::Items(items)) => self.give(setting, Value::List(items), origin),
             Err(found) => self.errors.push(Error::Invalid {
                 origin,

@@ -94,6 +94,12 @@ pub const SETTINGS: &[Setting] = &[
         "Where to start without a checkpoint: now, earliest, gtid:SET, position:FILE:OFFSET, time:RFC3339",
     ),
     setting(
+        "source.schema_fallback",
+        Kind::Choice(&["refuse", "information_schema"]),
+        Some("refuse"),
+        "A source without binlog_row_metadata=FULL: refuse it, or ask information_schema for names and keys",
+    ),
+    setting(
         "source.start_patience",
         Kind::Duration(0, 24 * HOUR),
         Some("1m"),
@@ -274,10 +280,18 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "sink.oversize",
-        Kind::Choice(&["omit", "halt"]),
+        Kind::Choice(&["omit", "claim-check", "halt"]),
         Some("omit"),
-        "A row larger than the topic's limit: leave its largest cells out with a marker, or halt",
+        "A row larger than the topic's limit: leave its largest cells out with a marker, put the body into S3, or halt",
     ),
+    setting("sink.claim_check_bucket", Kind::Text, None, "S3 bucket for bodies of large rows"),
+    setting(
+        "sink.claim_check_prefix",
+        Kind::Text,
+        None,
+        "What the keys of these objects begin with",
+    ),
+    setting("sink.claim_check_endpoint_url", URL, None, "Endpoint of S3 for stand-ins"),
     setting(
         "sink.rejected",
         Kind::Choice(&["halt", "quarantine"]),
@@ -327,7 +341,7 @@ pub const SETTINGS: &[Setting] = &[
         "decode.on_error",
         Kind::Choice(&["halt", "quarantine"]),
         Some("halt"),
-        "A transaction that can't be decoded: halt, or put it into the quarantine file and go on",
+        "Rows that can't be decoded: halt, or put the rest of their event into the quarantine file and go on; other rows of the transaction are published",
     ),
     setting(
         "http.listen",

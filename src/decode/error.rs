@@ -1,12 +1,14 @@
 //! Why events could not be decoded. Names places and numbers, never values of rows.
 
+use std::sync::Arc;
+
 use super::event::kind;
 use super::row::{CellError, ImageError};
 use crate::change::Position;
 
 /// Why decoding stopped, and at which event.
 ///
-/// Every one of these is definite: feeding the same bytes again ends the same. (Bytes that a broken
+/// Every one of these but [`Fault::SchemaNeeded`] is definite: feeding the same bytes again ends the same. (Bytes that a broken
 /// connection mangled differ the next time; hence [`Error::is_damage`].)
 #[derive(Debug, thiserror::Error)]
 #[error("{position}: {} event: {fault}", kind::name(*event_type))]
@@ -33,6 +35,9 @@ impl Error {
     pub fn table(&self) -> Option<&str> {
         if let Fault::Row(row) = &self.fault {
             return Some(&row.table);
+        }
+        if let Fault::Schema(schema) = &self.fault {
+            return Some(&schema.table);
         }
         if let Fault::Column(column) = &self.fault { Some(&column.table) } else { None }
     }
@@ -158,6 +163,19 @@ pub enum Fault {
     /// A row that can't be read.
     #[error(transparent)]
     Row(Box<RowFault>),
+    /// Not yet an error: rows of a table whose columns the log does not name, while
+    /// [`Config::asks_for_schemas`](super::Config::asks_for_schemas) is set. No row of the event came
+    /// out; [`Steps::describe`](super::Steps::describe) is to be called, then the steps go on.
+    #[error("the log does not name the columns of table {database}.{table}")]
+    SchemaNeeded {
+        /// Its database.
+        database: Arc<str>,
+        /// Its name.
+        table: Arc<str>,
+    },
+    /// Rows of a table whose description is not to be had, or not that of the rows.
+    #[error(transparent)]
+    Schema(Box<SchemaFault>),
     /// A compressed transaction or event that does not decompress to what it says.
     #[error("compressed payload: {0}")]
     Payload(String),
@@ -181,6 +199,65 @@ pub struct ColumnFault {
     pub name: String,
     /// What is wrong.
     pub error: CellError,
+}
+
+/// A table that the log does not name the columns of, and nobody else can.
+#[derive(Debug, thiserror::Error)]
+#[error("table {table}: {misfit}")]
+pub struct SchemaFault {
+    /// The table, `database.table`.
+    pub table: String,
+    /// What is wrong.
+    pub misfit: Misfit,
+}
+
+/// Why a description of a table was not taken for the one that its rows were written by.
+///
+/// Each ends in what to do. `FULL` metadata helps from then on only: rows that are in the log already
+/// stay without names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// There is none.
+    #[error(
+        "the binlog does not name its columns, and information_schema does not show it: it was \
+         dropped or renamed since, or the account lacks SELECT on it; grant that, exclude the table, \
+         or start behind these rows"
+    )]
+    Missing,
+    /// Another number of columns.
+    #[error(
+        "found {log} columns in the binlog, {dictionary} in information_schema: it was altered since \
+         these rows were written, or the account lacks SELECT on some columns; grant that, exclude \
+         the table, or start behind these rows"
+    )]
+    Width {
+        /// Columns by the log.
+        log: usize,
+        /// Columns by the description.
+        dictionary: usize,
+    },
+    /// A column is another.
+    #[error(
+        "column {} ({name}): found `{log}` in the binlog, `{dictionary}` in information_schema: it \
+         was altered since these rows were written; exclude the table, or start behind these rows",
+        column + 1
+    )]
+    Column {
+        /// Its ordinal, from 0.
+        column: usize,
+        /// Its name by the description.
+        name: String,
+        /// What the log says of it.
+        log: String,
+        /// What the description says of it.
+        dictionary: String,
+    },
+    /// A description that contradicts itself.
+    #[error(
+        "what information_schema says of its primary key contradicts itself: it is being altered, or \
+         the account may not see all of it; grant SELECT on it, then start again"
+    )]
+    Key,
 }
 
 /// A row that can't be read.

@@ -48,15 +48,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use checksum::verify as verify_checksum;
-pub use error::{ColumnFault, Error, Fault, RowFault, XaFault};
+pub use error::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault, XaFault};
 pub use event::kind;
 pub use json::JsonError;
 pub use row::{CellError, ImageError};
 pub use rows::Rows;
-pub use steps::{Commit, Statement, Step, Steps};
+pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
-use crate::change::{Position, RowBuffer};
+use crate::change::{Position, RowBuffer, Table};
 use decision::Buffered;
 use event::{Event, Header};
 use format_description::Format;
@@ -75,6 +75,9 @@ pub struct Config {
     /// Whether the events are those of a file, one behind the other: then an event that does not end
     /// where the count says is an error. Servers leave out what a replica has already. Default: no.
     pub contiguous: bool,
+    /// Whether somebody answers [`Fault::SchemaNeeded`], which is then asked for tables whose columns
+    /// the log does not name. Default: no, columns are called `@1`, `@2`, and so on.
+    pub asks_for_schemas: bool,
     /// Most bytes of held rows in memory: of prepared XA transactions, and of a transaction that may
     /// yet be undone. The rest goes to files. Default: 16 MiB.
     pub xa_spool_bytes_max: u64,
@@ -89,6 +92,7 @@ impl Default for Config {
         Self {
             verify_checksum: true,
             contiguous: false,
+            asks_for_schemas: false,
             xa_spool_bytes_max: 16 << 20,
             xa_spool_folder: None,
             xa_unseen: Unseen::Halt,
@@ -228,7 +232,7 @@ impl Decoder {
     /// steps out of the returned cursor until `None`, before feeding the next event.
     ///
     /// After an error, from here or from the cursor, nothing can be fed before
-    /// [`start_at`](Self::start_at).
+    /// [`start_at`](Self::start_at); but for [`Fault::SchemaNeeded`], after which the cursor goes on.
     pub fn feed<'d, 'e>(&'d mut self, event: &'e [u8]) -> Result<Steps<'d, 'e>, Error> {
         if self.busy {
             return Err(self.error(Fault::Misuse));
@@ -255,6 +259,10 @@ impl Decoder {
             self.outside()?;
             self.format = Some(format);
             self.tables.end_statement();
+            if self.config.asks_for_schemas {
+                // The server may have been restarted: table ids begin anew.
+                self.tables.forget();
+            }
             self.emits.push_back(Emit::Passed(header.event_type));
             return Ok((event, More::No));
         }
@@ -305,6 +313,12 @@ impl Decoder {
             Some(_) => Ok(event),
             None => Err(Fault::NoFormat),
         }
+    }
+
+    /// The table of the rows that are due, if it is to be asked for.
+    fn unnamed(&self) -> Option<&Arc<Table>> {
+        let mapped = self.rows_of.as_ref().filter(|_| self.config.asks_for_schemas)?;
+        mapped.is_nameless().then_some(&mapped.table)
     }
 
     #[cold]

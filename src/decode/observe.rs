@@ -279,16 +279,28 @@ impl Decoder {
             Phase::Holding => self.hold(event),
             Phase::Open if self.buffered.is_some() => self.buffer(event),
             Phase::Open => {
+                self.may_be_altered();
                 self.emits.push_back(Emit::Schema(parts.clone()));
                 Ok(())
             }
             Phase::Outside | Phase::Announced => {
+                self.may_be_altered();
                 self.announced(event);
                 self.begin();
-                self.emits.push_back(Emit::Schema(parts.clone()));
+                // Statements about accounts commit themselves too, so they stand nowhere else.
+                if !query::is_about_accounts(statement) {
+                    self.emits.push_back(Emit::Schema(parts.clone()));
+                }
                 self.commit();
                 Ok(())
             }
+        }
+    }
+
+    /// A statement may have altered any table: which one it names is not ours to parse.
+    fn may_be_altered(&mut self) {
+        if self.config.asks_for_schemas {
+            self.tables.forget();
         }
     }
 

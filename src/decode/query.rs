@@ -151,6 +151,26 @@ pub(super) fn meaning(statement: &[u8]) -> Result<Meaning<'_>, Fault> {
     })
 }
 
+/// Whether a statement is about accounts, their rights, or logins to other servers. No consumer's
+/// table changes by it, and it may carry passwords or their hashes, so it is never passed on.
+pub(super) fn is_about_accounts(statement: &[u8]) -> bool {
+    let mut words = Words(statement);
+    let mut next = || words.next().to_ascii_uppercase();
+    match next().as_slice() {
+        b"GRANT" | b"REVOKE" => true,
+        b"SET" => matches!(next().as_slice(), b"PASSWORD" | b"DEFAULT" | b"ROLE"),
+        b"CREATE" | b"ALTER" | b"DROP" | b"RENAME" => {
+            let mut object = next();
+            if object == b"OR" {
+                next();
+                object = next();
+            }
+            matches!(object.as_slice(), b"USER" | b"ROLE" | b"SERVER")
+        }
+        _ => false,
+    }
+}
+
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
@@ -226,6 +246,35 @@ mod tests {
         assert_eq!(of("(SELECT f())"), Meaning::Change("SELECT"));
         assert_eq!(of("WITH a AS (SELECT 1) DELETE FROM t"), Meaning::Change("WITH"));
         assert_eq!(of("/*!40000 UPDATE t SET a=1 */"), Meaning::Change("UPDATE"));
+    }
+
+    #[test]
+    fn statements_about_accounts_are_told_from_ddl() {
+        for accounts in [
+            "CREATE USER 'u'@'%' IDENTIFIED WITH 'x' AS '$A$005$'",
+            "create /* a */ or replace user u",
+            "ALTER USER u IDENTIFIED BY PASSWORD '*0'",
+            "GRANT ALL ON *.* TO u IDENTIFIED BY PASSWORD '*0'",
+            "REVOKE ALL ON *.* FROM u",
+            "SET PASSWORD FOR 'u'@'%'='*0'",
+            "DROP ROLE r",
+            "RENAME USER a TO b",
+            "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PASSWORD 'x')",
+        ] {
+            assert!(is_about_accounts(accounts.as_bytes()), "{accounts}");
+        }
+        for ddl in [
+            "CREATE TABLE user (a INT)",
+            "CREATE DATABASE grant_me",
+            "CREATE OR REPLACE VIEW v AS SELECT 1",
+            "ALTER TABLE t ADD COLUMN user INT",
+            "DROP TABLE IF EXISTS `user`",
+            "RENAME TABLE a TO b",
+            "SET @@session.x = 1",
+            "",
+        ] {
+            assert!(!is_about_accounts(ddl.as_bytes()), "{ddl}");
+        }
     }
 
     #[test]

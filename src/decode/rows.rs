@@ -6,8 +6,8 @@ use super::bytes::Bytes;
 use super::event::{Event, Header, kind};
 use super::format_description::Format;
 use super::row::{Before, Bitmap, ImageError, read_image, read_partial_image};
-use super::table::{Mapped, table_id};
-use super::{CellError, ColumnFault, Error, Fault, RowFault};
+use super::table::{Mapped, Unreadable, table_id};
+use super::{ColumnFault, Error, Fault, RowFault, SchemaFault};
 use crate::change::{Change, Image, Op, Position, RowBuffer, Table, Transaction};
 
 /// Marks the last rows event of a statement.
@@ -175,6 +175,11 @@ impl<'a> Rows<'a> {
         self.position
     }
 
+    /// The event itself, header included, checksum not; expanded where the log has it compressed.
+    pub fn event(&self) -> &'a [u8] {
+        self.event
+    }
+
     /// Bytes of the rows that are not yet read: an upper bound on what decoding them costs.
     pub fn left_bytes(&self) -> usize {
         self.event.len().saturating_sub(self.at)
@@ -192,8 +197,8 @@ impl<'a> Rows<'a> {
         if self.at >= self.event.len() && !is_bare {
             return Ok(None);
         }
-        if let Some((column, error)) = &self.mapped.unreadable {
-            return Err(self.unreadable(*column, error.clone()));
+        if let Some(reason) = &self.mapped.unreadable {
+            return Err(self.unreadable(reason));
         }
         let start = self.at;
         self.buffer.clear();
@@ -255,14 +260,16 @@ impl<'a> Rows<'a> {
     }
 
     #[cold]
-    fn unreadable(&self, column: usize, error: CellError) -> Error {
-        let columns = &self.mapped.table.columns;
-        self.error(Fault::Column(Box::new(ColumnFault {
-            table: label(&self.mapped.table),
-            column,
-            name: columns.get(column).map_or_else(String::new, |column| column.name.clone()),
-            error,
-        })))
+    fn unreadable(&self, reason: &Unreadable) -> Error {
+        let table = label(&self.mapped.table);
+        self.error(match reason.clone() {
+            Unreadable::Schema(misfit) => Fault::Schema(Box::new(SchemaFault { table, misfit })),
+            Unreadable::Column(column, error) => {
+                let name = self.mapped.table.columns.get(column);
+                let name = name.map_or_else(String::new, |column| column.name.clone());
+                Fault::Column(Box::new(ColumnFault { table, column, name, error }))
+            }
+        })
     }
 
     #[cold]

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::charset::{self, Decoded};
 use super::event::{Header, kind};
 use super::query::{self, Query};
 use super::rows::{Around, Shape};
 use super::{Decoder, Error, Fault, Rows};
-use crate::change::{Position, Transaction, TransactionId};
+use crate::change::{Description, Position, Table, Transaction, TransactionId};
 
 /// One thing that an event says.
 ///
@@ -111,6 +112,35 @@ impl<'a> Statement<'a> {
     }
 }
 
+/// What the server's dictionary says of a table.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer<'a> {
+    /// This.
+    Described(&'a Description),
+    /// It has no such table.
+    Unknown,
+    /// It was not asked: nobody wants the columns' names.
+    NotNeeded,
+}
+
+/// How far the description of a table agrees with the log, and can be known to be that of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Agreement {
+    /// Everything that the log tells is so in the description too, and it is older than the rows by
+    /// the server's own account.
+    Yes,
+    /// It agrees, but the table was created or rebuilt in the second in which the rows were committed
+    /// or later, or nobody knows when: names, keys and labels may be those of after the rows.
+    ButChangedSince,
+    /// It agrees, but a label has a question mark, which is also what the dictionary shows in place of
+    /// characters that it can't show.
+    ButLossy,
+    /// It does not agree, or there is none.
+    No,
+    /// Nobody was asked; columns are called `@1`, `@2`, and so on.
+    Unasked,
+}
+
 /// A step that is due.
 #[derive(Debug)]
 pub(super) enum Emit {
@@ -181,12 +211,57 @@ impl<'d, 'e> Steps<'d, 'e> {
         }
     }
 
+    /// Answers [`Fault::SchemaNeeded`]. The next step is then that of the rows. A table that is not
+    /// described, or not as the log has it, is an error as soon as a row of it is asked for.
+    ///
+    /// The answer is kept for as long as the table has the same table map; not beyond a statement or
+    /// a file's end, behind which it is asked for again.
+    pub fn describe(&mut self, answer: Answer<'_>) -> Result<Agreement, Error> {
+        let decoder = &mut *self.decoder;
+        let is_asked = matches!(decoder.emits.front(), Some(Emit::Rows(_)));
+        if !is_asked || decoder.unnamed().is_none() {
+            return Err(decoder.error(Fault::Misuse));
+        }
+        let (Some(mapped), Some(format)) = (&decoder.rows_of, &decoder.format) else {
+            return Err(decoder.error(Fault::Misuse));
+        };
+        let settled = match decoder.tables.settle(mapped, answer, format) {
+            Ok(settled) => settled,
+            Err(fault) => return Err(decoder.error(fault)),
+        };
+        let written_at = decoder.current.transaction.committed_at_us.div_euclid(1_000_000);
+        let agreement = if settled.mapped.unreadable.is_some() {
+            Agreement::No
+        } else {
+            let is_older = |at: i64| at < written_at;
+            match answer {
+                Answer::NotNeeded | Answer::Unknown => Agreement::Unasked,
+                Answer::Described(table) if !table.changed_at.is_some_and(is_older) => {
+                    Agreement::ButChangedSince
+                }
+                Answer::Described(_) if settled.is_lossy => Agreement::ButLossy,
+                Answer::Described(_) => Agreement::Yes,
+            }
+        };
+        decoder.rows_of = Some(settled.mapped);
+        Ok(agreement)
+    }
+
     fn lend(&mut self, emit: Emit) -> Result<Step<'_>, Error> {
         let decoder = &mut *self.decoder;
         let event = if decoder.from_inner { decoder.inner.as_slice() } else { self.event };
         Ok(match emit {
             Emit::Begin => Step::Begin(&decoder.current.transaction),
             Emit::Rows(shape) => {
+                if let Some(table) = decoder.unnamed() {
+                    let Table { database, name, .. } = &**table;
+                    let fault = Fault::SchemaNeeded {
+                        database: Arc::clone(database),
+                        table: Arc::clone(name),
+                    };
+                    decoder.emits.push_front(Emit::Rows(shape));
+                    return Err(decoder.error(fault));
+                }
                 let Some(mapped) = decoder.rows_of.as_deref() else {
                     return Err(decoder.error(Fault::Misuse));
                 };

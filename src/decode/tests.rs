@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn event(event_type: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn event(event_type: u8, flags: u16, body: &[u8]) -> Vec<u8> {
     event_at(event_type, flags, 0, body)
 }
 
@@ -19,7 +19,7 @@ fn event_at(event_type: u8, flags: u16, end: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// A format description of a server without checksums.
-fn format() -> Vec<u8> {
+pub(super) fn format() -> Vec<u8> {
     let mut body = 4_u16.to_le_bytes().to_vec();
     let mut version = b"5.5.60-log".to_vec();
     version.resize(50, 0);
@@ -32,7 +32,7 @@ fn format() -> Vec<u8> {
     event(kind::FORMAT_DESCRIPTION, 0, &body)
 }
 
-fn query(statement: &str) -> Vec<u8> {
+pub(super) fn query(statement: &str) -> Vec<u8> {
     let mut body = vec![0; 13];
     body[8] = 1;
     body.extend(b"d\0");
@@ -168,7 +168,7 @@ fn rows_of_a_table_that_is_not_mapped_in_their_statement_are_refused() {
     assert!(matches!(fault(&mut decoder, &rows), Fault::NotMapped { table_id: 5 }));
 }
 
-fn table_map(name: &str) -> Vec<u8> {
+pub(super) fn table_map(name: &str) -> Vec<u8> {
     let length = u8::try_from(name.len()).expect("short");
     let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, length];
     body.extend(name.as_bytes());
@@ -177,7 +177,7 @@ fn table_map(name: &str) -> Vec<u8> {
     event(kind::TABLE_MAP, 0, &body)
 }
 
-fn insert(values: &[u8], flags: u8) -> Vec<u8> {
+pub(super) fn insert(values: &[u8], flags: u8) -> Vec<u8> {
     let mut body = vec![5, 0, 0, 0, 0, 0, flags, 0, 1, 1];
     body.extend(values.iter().flat_map(|value| [0, *value]));
     event(kind::WRITE_ROWS_V1, 0, &body)

@@ -57,6 +57,11 @@ impl Filter {
         Self { config, routes: HashMap::new() }
     }
 
+    /// Whether rows of a table of this name are published at all.
+    pub fn wants(&self, database: &str, table: &str) -> bool {
+        wants(&self.config, &[database, table])
+    }
+
     /// What becomes of the rows of `table`, as of this shape of it.
     pub fn route(&mut self, table: &Table) -> &Route {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
@@ -67,10 +72,13 @@ impl Filter {
     }
 }
 
+fn wants(config: &Config, names: &[&str; 2]) -> bool {
+    let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names));
+    among(&config.tables) && !among(&config.exclude)
+}
+
 fn judge(config: &Config, table: &Table) -> Route {
-    let names = [&*table.database, &*table.name];
-    let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&names));
-    if !among(&config.tables) || among(&config.exclude) {
+    if !wants(config, &[&*table.database, &*table.name]) {
         return Route::Skip;
     }
     Redaction::of(config, table)

@@ -97,6 +97,17 @@ pub enum TlsError {
     /// Certificate and key go together.
     #[error("a client certificate needs its key and the other way round: only one is configured")]
     HalfIdentity,
+    /// Who names authorities believes that certificates are verified.
+    #[error(
+        "authorities are named in {}, but mode {mode} verifies no certificate: set verify-ca or \
+         verify-identity", path.display()
+    )]
+    UnusedAuthorities {
+        /// Their file.
+        path: PathBuf,
+        /// The mode.
+        mode: TlsMode,
+    },
     /// The machine's store of authorities is empty.
     #[error(
         "no certificate authority to verify with: this machine has none, name a file with the \
@@ -128,6 +139,9 @@ impl TlsConfig {
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfIdentity),
         };
+        if let Some(path) = self.ca_file.as_ref().filter(|_| !self.mode.verifies()) {
+            return Err(TlsError::UnusedAuthorities { path: path.clone(), mode: self.mode });
+        }
         let roots: Arc<[_]> = if self.mode.verifies() { self.roots()?.into() } else { [].into() };
         let client = match self.mode {
             TlsMode::Off => None,

@@ -12,18 +12,27 @@
 //! it carries values from one to the next, and waits where the next has no room. While it waits it
 //! goes on taking settlements, so that nobody waits for each other.
 
+mod claims;
 mod counts;
 mod destination;
+mod drafts;
 mod flow;
 mod notices;
+mod outcomes;
 mod progress;
+mod reread;
 mod run;
 mod saver;
+mod schema;
 mod sealing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
+pub(crate) use claims::Claims;
 pub(crate) use destination::Topics;
+pub(crate) use drafts::drafts;
 pub use flow::{Flow, FlowConfig};
 pub use notices::Notices;
 pub use progress::Lost;

@@ -10,10 +10,24 @@ use crate::change::{Transaction, TransactionId};
 /// How far the transaction that is going by has been passed on.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// The open transaction, and its rows passed on.
-    open: Option<(Transaction, u64)>,
-    /// Rows to pass over at the front of the transaction that comes.
-    expected: Option<(Transaction, u64)>,
+    /// The open transaction, and what was passed on of it.
+    open: Option<(Transaction, Passed)>,
+    /// What to pass over at the front of the transaction that comes.
+    expected: Option<(Transaction, Passed)>,
+}
+
+/// What was passed on of a transaction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passed {
+    rows: u64,
+    /// Everything but rows: statements, and events that were put aside.
+    others: u64,
+}
+
+impl Passed {
+    fn is_nothing(self) -> bool {
+        self.rows == 0 && self.others == 0
+    }
 }
 
 /// Another transaction came where one was expected again.
@@ -32,34 +46,46 @@ pub struct Lost {
 }
 
 impl Progress {
-    /// A transaction begins.
-    pub(crate) fn begin(&mut self, transaction: &Transaction) -> Result<(), Lost> {
-        if let Some((expected, rows)) = &self.expected
+    /// A transaction begins. Whether it is one that comes again, after rows of it were passed on.
+    pub(crate) fn begin(&mut self, transaction: &Transaction) -> Result<bool, Lost> {
+        if let Some((expected, passed)) = &self.expected
             && !is_same(expected, transaction)
         {
-            return Err(Lost { expected: name(expected), found: name(transaction), rows: *rows });
+            let (expected, found) = (name(expected), name(transaction));
+            return Err(Lost { expected, found, rows: passed.rows });
         }
         match &mut self.open {
-            Some((open, rows)) => {
+            Some((open, passed)) => {
                 open.clone_from(transaction);
-                *rows = 0;
+                *passed = Passed::default();
             }
-            open @ None => *open = Some((transaction.clone(), 0)),
+            open @ None => *open = Some((transaction.clone(), Passed::default())),
         }
-        Ok(())
+        Ok(self.expected.is_some())
     }
 
     /// Whether row `row` of the open transaction is yet to be passed on; counts it if so.
     #[inline]
     pub(crate) fn is_new(&mut self, row: u64) -> bool {
-        let seen = self.expected.as_ref().map_or(0, |(_, rows)| *rows);
-        if row < seen {
+        if row < self.seen().rows {
             return false;
         }
-        if let Some((_, rows)) = &mut self.open {
-            *rows = row + 1;
+        if let Some((_, passed)) = &mut self.open {
+            passed.rows = row + 1;
         }
         true
+    }
+
+    /// Whether what comes now, and is no row, is yet to be passed on; counts it.
+    pub(crate) fn is_new_other(&mut self) -> bool {
+        let seen = self.seen().others;
+        let Some((_, passed)) = &mut self.open else { return true };
+        passed.others += 1;
+        passed.others > seen
+    }
+
+    fn seen(&self) -> Passed {
+        self.expected.as_ref().map_or(Passed::default(), |(_, passed)| *passed)
     }
 
     /// The open transaction ended.
@@ -70,10 +96,11 @@ impl Progress {
 
     /// The stream broke: what was under way is expected again.
     pub(crate) fn broke(&mut self) {
-        let Some((transaction, rows)) = self.open.take() else { return };
-        let seen = self.expected.as_ref().map_or(0, |(_, rows)| *rows);
-        let rows = rows.max(seen);
-        self.expected = (rows > 0).then_some((transaction, rows));
+        let Some((transaction, passed)) = self.open.take() else { return };
+        let seen = self.seen();
+        let passed =
+            Passed { rows: passed.rows.max(seen.rows), others: passed.others.max(seen.others) };
+        self.expected = (!passed.is_nothing()).then_some((transaction, passed));
     }
 
     /// Whether a transaction is going by, or is expected again.
@@ -168,5 +195,18 @@ mod tests {
         progress.begin(&transaction(1)).expect("nothing is expected");
         progress.broke();
         progress.begin(&transaction(2)).expect("nothing had left");
+    }
+
+    #[test]
+    fn a_statement_inside_a_transaction_is_passed_on_once() {
+        let mut progress = Progress::default();
+        assert!(!progress.begin(&transaction(1)).expect("nothing is expected"));
+        assert!(progress.is_new_other());
+        progress.broke();
+        assert!(progress.is_inside());
+        assert!(progress.begin(&transaction(1)).expect("the same again"));
+        assert!(!progress.is_new_other());
+        assert!(progress.is_new(0));
+        assert!(progress.is_new_other(), "a second one is new");
     }
 }

@@ -1,26 +1,27 @@
 //! The loop itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::drafts::{DraftFeed, Room};
 use super::flow::Flow;
-use super::saver::{Outcome, Saved, Saver};
+use super::outcomes::OnItsWay;
+use super::saver::Saver;
+use super::schema::Schemas;
 use super::sealing::Note;
 use super::{Error, Witness};
 use crate::checkpoint::Tracker;
-use crate::decode::Decoder;
-use crate::encode::{Draft, Kind, Message};
-use crate::pulse::Phase;
+use crate::decode::{self, Decoder};
+use crate::encode::Draft;
+use crate::sink::Settlement;
 use crate::sink::intake::Gauge;
 use crate::sink::quarantine::Quarantine;
-use crate::sink::{Refusal, Settlement};
-use crate::source::{Replica, Start};
-use crate::telemetry::metrics::OPS;
+use crate::source::{self, Replica, Start};
 use crate::telemetry::{Beat, Metrics};
 
 /// Why the loop ended without an error.
@@ -28,6 +29,32 @@ use crate::telemetry::{Beat, Metrics};
 pub enum Ended {
     /// It was asked to.
     Stopped,
+}
+
+/// Why the work on an event ended before its end.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// The loop was asked to stop.
+    Stopped,
+    Failed(Error),
+}
+
+impl From<Error> for Interrupt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<decode::Error> for Interrupt {
+    fn from(error: decode::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<source::Error> for Interrupt {
+    fn from(error: source::Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// Events taken before the loop looks at anything else.
@@ -40,7 +67,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the loop needs besides the stream.
 pub(crate) struct Parts {
     pub(crate) flow: Flow,
-    pub(crate) drafts: mpsc::Sender<Draft>,
+    pub(crate) drafts: DraftFeed,
     pub(crate) notes: mpsc::UnboundedReceiver<Note>,
     pub(crate) settlements: mpsc::Receiver<Settlement>,
     pub(crate) saver: Saver,
@@ -49,28 +76,40 @@ pub(crate) struct Parts {
     pub(crate) gauge: Gauge,
     /// Ticks while the loop turns.
     pub(crate) beat: Beat,
-    /// Where refused messages go; `None`: halt.
+    /// Where refused messages and events that can't be decoded go.
     pub(crate) quarantine: Option<Quarantine>,
-}
-
-/// What a message stands for.
-struct OnItsWay {
-    canary: Option<(u64, Phase)>,
-    /// Rows by operation: of the whole draft, with its last message.
-    rows: [u32; 3],
+    /// Whether refused messages go there; else they halt the stream.
+    pub(crate) puts_refused_aside: bool,
 }
 
 /// The loop. Survives the end of a stream: the next one goes on where it ended.
 pub struct Pipeline {
-    parts: Parts,
+    pub(super) parts: Parts,
+    /// Who names columns that the log does not name.
+    pub(super) schemas: Schemas,
+    /// Drafts that wait for room on the way to the sealing thread, in order. While there are any, no
+    /// event is taken.
+    waiting: VecDeque<Draft>,
     /// What is to be counted when a message settles, by its number.
-    on_their_way: HashMap<u64, OnItsWay>,
-    published_heartbeat: Option<u64>,
+    pub(super) on_their_way: HashMap<u64, OnItsWay>,
+    /// Drafts handed on of which no note has come.
+    pub(super) sealing: u64,
+    /// Messages sealed and not settled.
+    pub(super) unsettled: u64,
+    pub(super) published_heartbeat: Option<u64>,
 }
 
 impl Pipeline {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, on_their_way: HashMap::new(), published_heartbeat: None }
+        Self {
+            parts,
+            schemas: Schemas::default(),
+            waiting: VecDeque::new(),
+            on_their_way: HashMap::new(),
+            sealing: 0,
+            unsettled: 0,
+            published_heartbeat: None,
+        }
     }
 
     /// How far everything has got.
@@ -106,22 +145,26 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
         loop {
-            let due = self.due_at(Instant::now());
-            tokio::select! {
+            let taken = tokio::select! {
                 biased;
                 // 1. A request to stop outranks everything, or a busy source would starve it.
                 () = stop.cancelled() => return Ok(Ended::Stopped),
-                // 2. Settlements make room for what comes.
-                settlement = self.parts.settlements.recv() => self.settlement(settlement)?,
-                saved = self.parts.saver.result() => self.saved(saved)?,
-                // 3. What is due, or a steady trickle would delay it for ever.
-                () = sleep_until(due.into()) => self.due().await?,
-                // 4. New events.
-                event = replica.next() => {
-                    let event = event?.ok_or(Error::StreamEnded)?;
-                    self.take(decoder, event, Instant::now()).await?;
-                    self.burst(replica, decoder).await?;
-                }
+                // 2. What is under way makes room for what comes.
+                turned = self.turn() => turned.map_err(Interrupt::Failed),
+                // 3. New events.
+                event = replica.next(), if self.waiting.is_empty() => match event {
+                    Ok(Some(event)) => match self.take(decoder, event, Instant::now(), stop).await {
+                        Ok(()) => self.burst(replica, decoder, stop).await,
+                        Err(interrupt) => Err(interrupt),
+                    },
+                    Ok(None) => return Err(Error::StreamEnded),
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            match taken {
+                Ok(()) => {}
+                Err(Interrupt::Stopped) => return Ok(Ended::Stopped),
+                Err(Interrupt::Failed(error)) => return Err(error),
             }
         }
     }
@@ -131,13 +174,35 @@ impl Pipeline {
     pub async fn idle(&mut self, until: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::pin!(until);
         loop {
-            let due = self.due_at(Instant::now());
             tokio::select! {
                 biased;
                 () = &mut until => return Ok(()),
-                settlement = self.parts.settlements.recv() => self.settlement(settlement)?,
-                saved = self.parts.saver.result() => self.saved(saved)?,
-                () = sleep_until(due.into()) => self.due().await?,
+                turned = self.turn() => turned?,
+            }
+        }
+    }
+
+    /// Goes on while the stream stands for good, whatever happens: what is on its way may still be
+    /// delivered and saved, and the loop shows that it lives.
+    pub async fn stand(&mut self, until: impl Future<Output = ()>) {
+        tokio::pin!(until);
+        loop {
+            match self.idle(&mut until).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, "while halted");
+                    if matches!(error, Error::SinkEnded | Error::Checkpoint(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        loop {
+            self.parts.beat.tick();
+            tokio::select! {
+                biased;
+                () = &mut until => return,
+                () = tokio::time::sleep(TICK) => {}
             }
         }
     }
@@ -146,13 +211,15 @@ impl Pipeline {
     /// Whether everything was delivered.
     pub async fn drain(&mut self, deadline: Instant) -> Result<bool, Error> {
         self.parts.flow.flush_all();
+        self.gather();
         let delivered = async {
-            self.ship().await?;
             while self.tracker().units_on_their_way() > 0 {
-                let settlement = self.parts.settlements.recv().await;
-                self.settlement(settlement)?;
+                if self.is_stuck() {
+                    return Ok(false);
+                }
+                self.turn().await?;
             }
-            Ok(())
+            Ok(true)
         };
         let outcome = tokio::time::timeout_at(deadline.into(), delivered).await;
         self.tell();
@@ -160,14 +227,49 @@ impl Pipeline {
         let saving = self.parts.saver.finish(self.parts.flow.tracker_mut());
         tokio::time::timeout(SAVE_GRACE, saving).await.unwrap_or(Ok(()))?;
         match outcome {
-            Ok(Ok(())) => Ok(true),
-            Ok(Err(error)) => Err(error),
+            Ok(delivered) => delivered,
             Err(_) => Ok(false),
         }
     }
 
+    /// Nothing is on its way any more, though not everything was delivered: it was given up when the
+    /// stream halted.
+    fn is_stuck(&self) -> bool {
+        self.waiting.is_empty() && self.sealing == 0 && self.unsettled == 0
+    }
+
+    /// Whatever comes first of all that is no event. Cancel safe.
+    async fn turn(&mut self) -> Result<(), Error> {
+        let due = self.due_at(Instant::now());
+        let next_bytes = self.waiting.front().map(Draft::len_bytes);
+        let parts = &mut self.parts;
+        tokio::select! {
+            biased;
+            // 1. Settlements make room, and let the checkpoint advance.
+            settlement = parts.settlements.recv() => self.settlement(settlement),
+            // 2. A note may be the only word of a message that was never sent.
+            note = parts.notes.recv() => self.note(note.ok_or(Error::SinkEnded)?),
+            saved = parts.saver.result() => self.saved(saved?),
+            // 3. What was gathered leaves before more is gathered.
+            room = parts.drafts.room(next_bytes.unwrap_or(0)), if next_bytes.is_some() => {
+                self.hand_on(room.ok_or(Error::SinkEnded)?);
+                Ok(())
+            }
+            // 4. What is due, or a steady trickle would delay it for ever.
+            () = sleep_until(due.into()) => {
+                self.due();
+                Ok(())
+            }
+        }
+    }
+
     /// More events that have arrived already, up to a limit.
-    async fn burst(&mut self, replica: &mut Replica, decoder: &mut Decoder) -> Result<(), Error> {
+    async fn burst(
+        &mut self,
+        replica: &mut Replica,
+        decoder: &mut Decoder,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
         let mut now = Instant::now();
         for count in 1..BURST_EVENTS_MAX {
             if !replica.buffered() {
@@ -177,183 +279,88 @@ impl Pipeline {
                 now = Instant::now();
             }
             let event = replica.next().await?.ok_or(Error::StreamEnded)?;
-            self.take(decoder, event, now).await?;
+            self.take(decoder, event, now, stop).await?;
         }
         if !replica.buffered() {
             self.parts.flow.idle(Instant::now());
-            self.ship().await?;
+            self.ship(stop).await?;
         }
         self.tell();
         Ok(())
     }
 
     /// One event to drafts, and those to the sealing thread.
-    async fn take(
+    pub(super) async fn take(
         &mut self,
         decoder: &mut Decoder,
         event: &[u8],
         now: Instant,
-    ) -> Result<(), Error> {
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
         self.parts.flow.event(event);
         let mut steps = decoder.feed(event)?;
-        while let Some(step) = steps.next()? {
-            self.parts.flow.step(step, now)?;
+        loop {
+            match steps.next() {
+                Ok(Some(next)) => self.parts.flow.step(next, now)?,
+                Ok(None) => break,
+                Err(error) => self.describe(&mut steps, error, stop).await?,
+            }
+            for undecoded in self.parts.flow.take_undecoded() {
+                self.put_aside(undecoded)?;
+            }
             if self.parts.flow.has_drafts() {
-                self.ship().await?;
+                self.ship(stop).await?;
             }
         }
         Ok(())
     }
 
-    /// Hands the drafts on. While there is no room, settlements are taken.
-    async fn ship(&mut self) -> Result<(), Error> {
-        let drafts = self.parts.drafts.clone();
-        for draft in self.parts.flow.take_drafts() {
-            loop {
-                tokio::select! {
-                    biased;
-                    settlement = self.parts.settlements.recv() => self.settlement(settlement)?,
-                    room = drafts.reserve() => {
-                        room.map_err(|_| Error::SinkEnded)?.send(draft);
-                        break;
-                    }
-                }
+    /// Hands the drafts on. While there is no room everything else goes on, also the request to
+    /// stop: a sink may be away for days.
+    async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
+        self.gather();
+        while !self.waiting.is_empty() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Interrupt::Stopped),
+                turned = self.turn() => turned?,
             }
         }
         Ok(())
+    }
+
+    fn gather(&mut self) {
+        self.waiting.extend(self.parts.flow.take_drafts());
+    }
+
+    fn hand_on(&mut self, room: Room) {
+        if let Some(draft) = self.waiting.pop_front() {
+            self.sealing += 1;
+            room.fill(draft);
+        }
     }
 
     fn due_at(&mut self, now: Instant) -> Instant {
-        let dues = [self.parts.flow.due(), self.parts.saver.due_at()];
-        let earliest = dues.into_iter().flatten().filter(|due| *due > now).min();
-        let late = self.parts.flow.due().is_some_and(|due| due <= now);
-        if late { now } else { earliest.unwrap_or(now + TICK).min(now + TICK) }
+        // Rows that wait leave only when there is room for them.
+        let flush = if self.waiting.is_empty() { self.parts.flow.due() } else { None };
+        // A save that is due and has nothing to save is looked at again with the next settlement.
+        let save = self.parts.saver.due_at().filter(|due| *due > now);
+        [flush, save].into_iter().flatten().min().unwrap_or(now + TICK).min(now + TICK)
     }
 
-    async fn due(&mut self) -> Result<(), Error> {
+    fn due(&mut self) {
         let now = Instant::now();
         self.parts.beat.tick();
-        self.parts.flow.flush_due(now);
-        self.ship().await?;
+        if self.waiting.is_empty() {
+            self.parts.flow.flush_due(now);
+            self.gather();
+        }
         let gauge = &self.parts.gauge;
         let (queued, capacity) = (gauge.queued_bytes(), gauge.capacity_bytes());
         self.parts.flow.packer_mut().observe_backlog(queued, capacity);
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
         self.tell();
         self.parts.witness.progress(self.parts.flow.progress());
-        Ok(())
-    }
-
-    fn settlement(&mut self, settlement: Option<Settlement>) -> Result<(), Error> {
-        // Notes come before the messages that they are about: none may be missed here.
-        while let Ok(note) = self.parts.notes.try_recv() {
-            self.note(note)?;
-        }
-        match settlement {
-            None => return Err(Error::SinkEnded),
-            Some(Settlement::Settled { id, unit, at, .. }) => {
-                self.count_settled(id, at);
-                self.parts.flow.tracker_mut().settled(unit)?;
-            }
-            Some(Settlement::Failed { message, error }) => self.refused(&message, error)?,
-        }
-        self.published();
-        self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
-        Ok(())
-    }
-
-    fn count_settled(&mut self, id: u64, at: Instant) {
-        let metrics = &self.parts.metrics;
-        metrics.messages_published_total.inc();
-        let Some(message) = self.on_their_way.remove(&id) else { return };
-        if let Some((number, phase)) = message.canary {
-            self.parts.witness.canary_accepted(number, phase, at);
-            return;
-        }
-        for (op, rows) in OPS.iter().zip(message.rows) {
-            if rows > 0 {
-                metrics.changes_published_total.of(op).inc_by(rows.into());
-                metrics.user_row_last.note(at);
-            }
-        }
-    }
-
-    /// Puts a message aside for good, or halts.
-    fn refused(&mut self, message: &Message, refusal: Refusal) -> Result<(), Error> {
-        let Some(quarantine) = &mut self.parts.quarantine else {
-            return Err(Error::Refused {
-                lane: message.lane_key.to_string(),
-                sequence: message.sequence_first,
-                refusal,
-            });
-        };
-        // On the disk before the checkpoint may pass it.
-        tokio::task::block_in_place(|| quarantine.put(message, &refusal, SystemTime::now()))?;
-        self.parts.metrics.quarantined_messages_total.inc();
-        tracing::error!(
-            lane = %message.lane_key,
-            sequence = message.sequence_first,
-            rows = message.rows,
-            error = %refusal,
-            "a message was put into quarantine"
-        );
-        self.on_their_way.remove(&message.id);
-        self.parts.flow.tracker_mut().settled(message.unit)?;
-        Ok(())
-    }
-
-    fn published(&mut self) {
-        let newest = self.tracker().settled_heartbeat();
-        if newest > self.published_heartbeat {
-            self.published_heartbeat = newest;
-            if let Some(number) = newest {
-                self.parts.witness.published(number);
-            }
-        }
-    }
-
-    fn note(&mut self, note: Note) -> Result<(), Error> {
-        for unit in note.extra_units {
-            self.parts.flow.tracker_mut().opened(unit)?;
-        }
-        let is_canary = note.kind == Kind::Canary;
-        let canary = if is_canary { self.parts.flow.pop_canary() } else { None };
-        if let Some(id) = note.last_id {
-            self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
-        }
-        if note.omitted_cells > 0 {
-            let omitted = u64::from(note.omitted_cells);
-            self.parts.metrics.oversize_total.of("omitted").inc_by(omitted);
-        }
-        self.parts.flow.packer_mut().observe_sealed(note.lane, note.content_bytes, note.body_bytes);
-        match note.too_large {
-            None => Ok(()),
-            Some(message) => Err(Error::TooLarge {
-                lane: message.lane_key.to_string(),
-                sequence: message.sequence_first,
-                bytes: message.billed_bytes(),
-                topic: message.destination.to_string(),
-            }),
-        }
-    }
-
-    fn saved(&mut self, saved: Saved) -> Result<(), Error> {
-        let metrics = &self.parts.metrics;
-        let now = Instant::now();
-        match self.parts.saver.observe(saved, now)? {
-            Outcome::Saved { heartbeat } => {
-                metrics.checkpoint_saves_total.of("ok").inc();
-                metrics.checkpoint_saved.note(now);
-                if let Some(number) = heartbeat {
-                    self.parts.witness.checkpointed(number);
-                }
-            }
-            Outcome::Failed(error) => {
-                metrics.checkpoint_saves_total.of("error").inc();
-                tracing::warn!(%error, "the checkpoint can't be saved; delivery goes on meanwhile");
-            }
-        }
-        Ok(())
     }
 
     /// Tells the metrics and the witness what went by.

@@ -65,13 +65,14 @@ impl Saver {
         if self.is_under_way { None } else { self.saving.due_at() }
     }
 
-    /// The end of a save. Pending while none is under way. Cancel safe.
-    pub(crate) async fn result(&mut self) -> Saved {
-        match self.results.recv().await {
-            Some(saved) => saved,
-            // The task ends after us only.
-            None => std::future::pending().await,
-        }
+    /// The end of a save. Pending while none is under way. Cancel safe. An error means that the task
+    /// is gone, and nothing will ever be saved again.
+    pub(crate) async fn result(&mut self) -> Result<Saved, Error> {
+        self.results.recv().await.ok_or_else(|| Error::Io {
+            action: "save",
+            path: "the checkpoint".into(),
+            source: std::io::Error::other("the task that saves has ended, which is a bug"),
+        })
     }
 
     /// Takes note of a save's end. An error is one that no later save can mend.
@@ -96,12 +97,12 @@ impl Saver {
     /// Saves everything that is delivered, now: the last act of a stop.
     pub(crate) async fn finish(&mut self, tracker: &mut Tracker) -> Result<(), Error> {
         if self.is_under_way {
-            let saved = self.result().await;
+            let saved = self.result().await?;
             self.observe(saved, Instant::now())?;
         }
         self.begin(tracker);
         if self.is_under_way {
-            let saved = self.result().await;
+            let saved = self.result().await?;
             if let Outcome::Failed(error) = self.observe(saved, Instant::now())? {
                 return Err(error);
             }

@@ -5,9 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{Receiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::encode::{Draft, Kind, LaneId, Message, Origin, Oversize, SealOptions, Sealed, Sealer};
+use super::claims::Claims;
+use super::drafts::DraftIntake;
+use crate::encode::{Kind, LaneId, Message, Origin, Oversize, SealOptions, Sealed, Sealer};
 use crate::sink::Feed;
 
 use super::destination::Topics;
@@ -22,7 +24,9 @@ pub(crate) struct Note {
     pub(crate) kind: Kind,
     /// Rows by operation: inserts, updates, deletes.
     pub(crate) rows: [u32; 3],
-    /// Number of its last message that is sent.
+    /// Messages that are sent.
+    pub(crate) messages: u64,
+    /// Number of the last of them.
     pub(crate) last_id: Option<u64>,
     /// Units of the messages beyond the first that the draft was split into.
     pub(crate) extra_units: Vec<u64>,
@@ -32,15 +36,19 @@ pub(crate) struct Note {
     pub(crate) body_bytes: usize,
     /// Cells that were left out for their size.
     pub(crate) omitted_cells: u32,
+    /// Messages whose body went to S3.
+    pub(crate) claims: u64,
     /// A row that fits its topic in no way, and which may not be made smaller.
     pub(crate) too_large: Option<Box<Message>>,
 }
 
 /// How drafts are sealed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) seal: SealOptions,
     pub(crate) oversize: Oversize,
+    /// Where bodies go that are too large for their topic.
+    pub(crate) claims: Option<Claims>,
     /// Where the stream comes from; another after a failover.
     pub(crate) origin: Arc<RwLock<Origin>>,
 }
@@ -49,7 +57,7 @@ pub(crate) struct Config {
 pub(crate) fn spawn(
     config: Config,
     destinations: Topics,
-    drafts: Receiver<Draft>,
+    drafts: DraftIntake,
     feed: Feed,
     notes: UnboundedSender<Note>,
 ) -> std::io::Result<JoinHandle<()>> {
@@ -69,23 +77,47 @@ struct Sealing {
 }
 
 impl Sealing {
-    fn run(mut self, mut drafts: Receiver<Draft>, runtime: &Handle) {
+    fn run(mut self, mut drafts: DraftIntake, runtime: &Handle) {
         let mut sealed = Vec::new();
-        while let Some(draft) = drafts.blocking_recv() {
+        while let Some((draft, room)) = drafts.blocking_recv() {
             let (lane, kind, rows) = (draft.lane().id, draft.kind(), draft.rows_by_op());
             let destination = self.destinations.of(&draft);
             let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
             let oversize = self.config.oversize;
             self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
             drop(origin);
-            let messages = self.note(lane, kind, rows, &mut sealed);
+            let Some(claims) = self.check_in(&mut sealed, &drafts, runtime) else { return };
+            let messages = self.note(lane, kind, rows, claims, &mut sealed);
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
                 if runtime.block_on(self.feed.send(message)).is_err() {
                     return;
                 }
             }
+            drop(room);
         }
+    }
+
+    /// Puts bodies that are too large into S3, where that is wanted; which messages now hold a
+    /// pointer. Waits as long as S3 is away: what comes behind must not overtake. `None`: the loop
+    /// has ended meanwhile.
+    fn check_in(
+        &self,
+        sealed: &mut [Sealed],
+        drafts: &DraftIntake,
+        runtime: &Handle,
+    ) -> Option<Vec<bool>> {
+        let mut claims = vec![false; sealed.len()];
+        let Some(bucket) = &self.config.claims else { return Some(claims) };
+        for (sealed, is_claim) in sealed.iter_mut().zip(&mut claims) {
+            let Sealed::TooLarge(message) = sealed else { continue };
+            let checked = bucket.check_in(message.clone(), || drafts.is_closed());
+            if let Some(claim) = runtime.block_on(checked)? {
+                *sealed = Sealed::Message(claim);
+                *is_claim = true;
+            }
+        }
+        Some(claims)
     }
 
     /// Tells of the messages that are about to be sent, and numbers them.
@@ -94,21 +126,24 @@ impl Sealing {
         lane: LaneId,
         kind: Kind,
         rows: [u32; 3],
+        claims: Vec<bool>,
         sealed: &mut Vec<Sealed>,
     ) -> Vec<Message> {
         let mut note = Note {
             lane,
             kind,
             rows,
+            messages: 0,
             last_id: None,
             extra_units: Vec::new(),
             content_bytes: 0,
             body_bytes: 0,
             omitted_cells: 0,
+            claims: 0,
             too_large: None,
         };
         let mut messages = Vec::with_capacity(sealed.len());
-        for (index, sealed) in sealed.drain(..).enumerate() {
+        for (index, (sealed, is_claim)) in sealed.drain(..).zip(claims).enumerate() {
             let (mut message, fits) = match sealed {
                 Sealed::Message(message) => (message, true),
                 Sealed::TooLarge(message) => (message, false),
@@ -116,13 +151,19 @@ impl Sealing {
             if index > 0 {
                 note.extra_units.push(message.unit);
             }
-            note.content_bytes += message.uncompressed_bytes as usize;
-            note.body_bytes += message.body.len();
+            if is_claim {
+                note.claims += 1;
+            } else {
+                // A pointer says nothing of how well rows compress.
+                note.content_bytes += message.uncompressed_bytes as usize;
+                note.body_bytes += message.body.len();
+            }
             note.omitted_cells += message.omitted_cells;
             message.id = self.next_id;
             self.next_id += 1;
             if fits {
                 note.last_id = Some(message.id);
+                note.messages += 1;
                 messages.push(message);
             } else {
                 note.too_large = Some(Box::new(message));

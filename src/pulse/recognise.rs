@@ -66,8 +66,13 @@ impl Recogniser {
     /// Whether the table is binpulse's own: its rows are never business changes. To be asked once a
     /// table, not once a row.
     pub fn is_own(&self, table: &Table) -> bool {
+        self.is_own_database(&table.database)
+    }
+
+    /// Whether a database is binpulse's own.
+    pub fn is_own_database(&self, database: &str) -> bool {
         // With lower_case_table_names = 1 or 2 the binlog may carry another case.
-        table.database.eq_ignore_ascii_case(self.schema.as_str())
+        database.eq_ignore_ascii_case(self.schema.as_str())
     }
 
     /// What a row of one of binpulse's own tables is. Columns are taken by their place, since

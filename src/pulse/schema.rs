@@ -182,9 +182,12 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     } else {
         "REPLICATION SLAVE, REPLICATION CLIENT"
     };
-    statements.push(format!("GRANT {binlog} ON *.* TO {replication}"));
+    // Before that, GRANT makes the account: without these words, one without a password.
+    let has_create_user = dialect.has_create_user_if_not_exists();
+    let with_password = if has_create_user { "" } else { " IDENTIFIED BY '<password>'" };
+    statements.push(format!("GRANT {binlog} ON *.* TO {replication}{with_password}"));
     statements.push(format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}{with_password}",
         // An underscore in a schema's name is a wildcard here.
         schema.as_str().replace('_', "\\_")
     ));

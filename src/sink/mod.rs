@@ -38,6 +38,7 @@ pub mod intake;
 pub mod null;
 pub mod oversize;
 pub mod quarantine;
+pub mod redrive;
 pub mod sns;
 pub mod stdout;
 pub mod topic;

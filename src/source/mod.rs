@@ -5,6 +5,7 @@
 //! resume     where does the stream begin, is that still there? (named, definite errors if not)
 //! replica    the connection: events as borrowed bytes, deadlines on bytes
 //! captured   the same events from files and standard input
+//! columns    how tables look now, for logs that do not tell
 //! error      what went wrong, and what follows: the one place that decides
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod checksum;
 pub mod preflight;
 pub mod resume;
 
+mod columns;
 mod config;
 mod error;
 mod identity;
@@ -27,6 +29,7 @@ mod replica;
 mod wire;
 
 pub use captured::Captured;
+pub use columns::Columns;
 pub use config::{Config, Deadlines, Start};
 pub use error::{Error, Halt, Recovery, Step};
 pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};

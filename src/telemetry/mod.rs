@@ -7,6 +7,7 @@ pub mod http;
 pub mod logs;
 mod loops;
 pub mod metrics;
+mod page;
 mod readiness;
 pub mod status;
 

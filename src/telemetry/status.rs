@@ -48,7 +48,11 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// Seconds in this state.
     pub since_seconds: f64,
-    /// One sentence with its evidence.
+    /// Seconds since it was judged: the loop judges each second, so more means that it stands.
+    pub judged_age_seconds: f64,
+    /// What is so, in a few words.
+    pub headline: String,
+    /// One sentence with its evidence, which begins with the headline.
     pub sentence: String,
     /// Further facts.
     pub facts: Vec<String>,
@@ -60,6 +64,23 @@ pub struct Verdict {
     pub certificate: Option<Certificate>,
     /// Transactions that the source has and the stream did not bring, since the start: loss.
     pub unaccounted_transactions: u64,
+    /// Everything that the verdict depends on.
+    pub conditions: Vec<Condition>,
+}
+
+/// What is known about one thing that the verdict depends on.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Condition {
+    /// Its name, as in the metrics.
+    pub name: String,
+    /// `true`, `false` or `unknown`; `true` is well.
+    pub status: String,
+    /// Seconds since it became that.
+    pub since_seconds: f64,
+    /// The observation that says so, in words.
+    pub because: String,
+    /// Whether `live` and `quiet` need it.
+    pub needed: bool,
 }
 
 /// Proof of what stood between two heartbeats.
@@ -164,6 +185,21 @@ pub struct Consumer {
     pub roundtrip_seconds: Option<f64>,
     /// Canaries that did not come back in time, since the start of the process.
     pub lost: u64,
+    /// The last canaries, newest first.
+    pub recent: Vec<Canary>,
+}
+
+/// One canary on its way to one consumer.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Canary {
+    /// Its number.
+    pub number: u64,
+    /// `awaited`, `resolved`, `lost`, or `late`: back after it had been counted as lost.
+    pub state: String,
+    /// Seconds since the topic accepted its last message.
+    pub age_seconds: Option<f64>,
+    /// From then until all of it was back, seconds.
+    pub took_seconds: Option<f64>,
 }
 
 /// The sink's health.

@@ -4,6 +4,7 @@
 
 mod damage;
 mod fixture;
+mod oracle;
 mod replay;
 mod tables;
 mod transactions;

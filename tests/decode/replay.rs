@@ -111,11 +111,15 @@ fn same(kind: &str, ours: &str, theirs: &str) -> bool {
     if ours == "?" || ours == theirs {
         return true;
     }
-    let number = |text: &str| text.parse::<f64>().ok();
+    let number = |text: &str| match kind {
+        // The smallest numbers have few bits: both are read as what they are.
+        "float" => text.parse::<f32>().ok().map(f64::from),
+        _ => text.parse::<f64>().ok(),
+    };
     match (kind, number(ours), number(theirs)) {
         // The server prints six digits of a FLOAT.
         ("float", Some(a), Some(b)) => (a - b).abs() <= a.abs() * 1e-5,
-        ("double", Some(a), Some(b)) => a.to_bits() == b.to_bits(),
+        ("double" | "year", Some(a), Some(b)) => a.to_bits() == b.to_bits(),
         // Without metadata, the log does not tell BINARY from CHAR, and lacks the trailing zeros.
         ("binary", ..) => theirs.trim_end_matches("00") == ours.trim_end_matches("00"),
         // Text cells are spelled in hexadecimal, the server's numbers and times as they are.
@@ -131,10 +135,15 @@ fn hexed(text: &str) -> String {
 fn tables_rebuilt_from_the_log_equal_the_servers_own() {
     for fixture in fixture::all() {
         // These have tests of their own: what is in them can't be told, or is refused.
-        if ["statement/", "savepoint/mysql-5.6", "savepoint/mariadb", "old_temporal/"]
-            .iter()
-            .any(|quirk| fixture.name.starts_with(quirk))
-        {
+        // Without metadata (5.x), neither can signs and character sets: `oracle` compares what can.
+        let apart = [
+            "statement/",
+            "savepoint/mysql-5.6",
+            "savepoint/mariadb",
+            "old_temporal/",
+            "all_types/mysql-5",
+        ];
+        if apart.iter().any(|quirk| fixture.name.starts_with(quirk)) {
             continue;
         }
         let mut database = rebuild(&fixture);

@@ -7,9 +7,11 @@
 mod support;
 
 mod bed;
+mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod fallback;
 mod faults;
 mod processes;
 mod pulse;
@@ -29,6 +31,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         source::tests(),
         types::tests(),
+        fallback::tests(),
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
@@ -37,6 +40,7 @@ fn main() -> std::process::ExitCode {
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        cli::tests(),
     ]
     .into_iter()
     .flatten()

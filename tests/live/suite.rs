@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use binpulse::demo::{Installed, Server};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 use crate::bed::Bed;
+
+/// A test that hangs fails, and the suite goes on. Far above what any takes on a slow machine.
+const TEST_DEADLINE: Duration = Duration::from_mins(5);
 
 /// How many tests ran on each version.
 static RAN: Mutex<BTreeMap<Version, u32>> = Mutex::new(BTreeMap::new());
@@ -137,7 +141,11 @@ fn trial(name: &str, kind: &str, test: &Test, version: Option<Version>, bed: Bed
             .enable_all()
             .build()
             .map_err(|error| Failed::from(error.to_string()))?;
-        runtime.block_on(body(bed)).map_err(|error| Failed::from(error.to_string()))
+        let limited = async { tokio::time::timeout(TEST_DEADLINE, body(bed)).await };
+        match runtime.block_on(limited) {
+            Ok(outcome) => outcome.map_err(|error| Failed::from(error.to_string())),
+            Err(_) => Err(Failed::from(format!("not done within {TEST_DEADLINE:?}"))),
+        }
     });
     trial.with_kind(kind)
 }

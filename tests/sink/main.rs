@@ -9,5 +9,6 @@ mod failures;
 mod limits;
 mod ministack;
 mod order;
+mod redrive;
 mod rig;
 mod start;

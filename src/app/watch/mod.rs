@@ -19,16 +19,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::pulse::verdict::{Clocks, Judge, Observation, Parameters, State, Verdict};
+use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, State, Verdict};
 
 pub(super) use families::families;
 pub(super) use looks::Looks;
 pub(super) use translate::{
     clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
 };
-
-/// V: time between two judgements.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Where tasks report to. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
@@ -51,6 +48,8 @@ impl Reporter {
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) verdict: Verdict,
+    /// The conditions that `live` and `quiet` need.
+    pub(super) needed: Vec<Condition>,
     pub(super) transitions: Vec<(State, State, u64)>,
     pub(super) obligation_ages: Vec<(&'static str, Duration)>,
     pub(super) unaccounted: u64,
@@ -86,13 +85,14 @@ impl Watch {
         parameters: Parameters,
         observations: Receiver<(Instant, Observation)>,
     ) -> std::io::Result<Self> {
+        let tick = parameters.tick;
         let judge = Judge::new(parameters, Instant::now());
         let view = Arc::new(Mutex::new(view_of(&judge, Instant::now())));
         let (asked, looks) = watch::channel(0);
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&view), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
-            run(judge, &observations, &shared, &asked, &stopped);
+            run(judge, tick, &observations, &shared, &asked, &stopped);
         })?;
         Ok(Self { view, looks, stop, thread: Some(thread) })
     }
@@ -110,6 +110,7 @@ impl Watch {
 
 fn run(
     mut judge: Judge,
+    tick: Duration,
     observations: &Receiver<(Instant, Observation)>,
     view: &Shared,
     looks: &watch::Sender<u64>,
@@ -117,7 +118,7 @@ fn run(
 ) {
     let mut shown = judge.verdict().state;
     while !stop.is_cancelled() {
-        let next = Instant::now() + TICK;
+        let next = Instant::now() + tick;
         judge.observe(Instant::now(), Observation::Tick(clocks()));
         for (at, observation) in observations.try_iter() {
             judge.observe(at, observation);
@@ -152,6 +153,7 @@ fn announce(before: State, verdict: &Verdict) {
 pub(super) fn view_of(judge: &Judge, now: Instant) -> View {
     View {
         verdict: judge.verdict().clone(),
+        needed: judge.needed().collect(),
         transitions: judge.transitions().collect(),
         obligation_ages: judge.obligation_ages(now).collect(),
         unaccounted: judge.unaccounted_total(),

@@ -50,17 +50,30 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
 }
 
 fn refused(refusal: Refusal, code: u16) -> StreamFailure {
-    match refusal.as_str() {
-        "purged" | "first_log_missing" => StreamFailure::Purged,
-        "replica_ahead" => StreamFailure::Diverged,
-        "replaced" | "duplicate_replica" | "fenced" => StreamFailure::DuplicateReplica,
-        _ => match code {
-            1045 | 1862 | 3118 | 1130 => StreamFailure::Auth,
-            1227 | 1142 => StreamFailure::Denied,
-            1040 | 1203 => StreamFailure::TooManyConnections,
-            3032 | 1053 => StreamFailure::Offline,
-            other => StreamFailure::Other(other),
-        },
+    match refusal {
+        Refusal::Purged | Refusal::FileUnknown => StreamFailure::Purged,
+        Refusal::ReplicaAhead => StreamFailure::Diverged,
+        Refusal::Fenced => StreamFailure::DuplicateReplica,
+        Refusal::AccessDenied
+        | Refusal::AccountLocked
+        | Refusal::PasswordExpired
+        | Refusal::LoginMethod
+        | Refusal::HostNotAllowed
+        | Refusal::HostBlocked => StreamFailure::Auth,
+        Refusal::PrivilegeMissing => StreamFailure::Denied,
+        Refusal::TlsDemanded => StreamFailure::Tls,
+        Refusal::TooManyConnections => StreamFailure::TooManyConnections,
+        Refusal::Offline | Refusal::ShuttingDown => StreamFailure::Offline,
+        Refusal::Killed => StreamFailure::Ended,
+        Refusal::OffsetImpossible
+        | Refusal::BinlogTruncated
+        | Refusal::BinlogCorrupt
+        | Refusal::EventTooLarge
+        | Refusal::GtidModeOff
+        | Refusal::BinlogOff
+        | Refusal::ServerIdUnset
+        | Refusal::DumpFailed
+        | Refusal::Other => StreamFailure::Other(code),
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Checkpoint, Delta, Place};
-use crate::change::{GtidSet, Position, TransactionId};
+use crate::change::{GtidSet, MariaGtid, Position, TransactionId};
 use lanes::Lanes;
 use unit::Unit;
 
@@ -188,6 +188,15 @@ impl Tracker {
             self.pending.gtids.insert_range(source, tag, range.clone());
         }
         self.pending_is_worth_saving = true;
+    }
+
+    /// The same for a transaction of MariaDB's and all before it of its domain. To be told before
+    /// anything has gone by.
+    pub fn assume_maria(&mut self, gtid: MariaGtid) {
+        self.committed.maria.advance(gtid);
+        let unit = self.open_unit();
+        unit.is_changed = true;
+        unit.is_worth_saving = true;
     }
 
     /// A transaction ended.

@@ -25,7 +25,7 @@ mod temporal_old;
 mod text;
 mod type_text;
 mod walker;
-mod wire;
+pub(in crate::decode) mod wire;
 
 #[cfg(test)]
 mod tests;

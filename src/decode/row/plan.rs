@@ -26,6 +26,8 @@ pub(crate) struct WireColumn<'a> {
     pub(crate) collation: u16,
     /// Labels of ENUM and SET as stored; `None` when the event does not tell.
     pub(crate) members: Option<&'a [&'a [u8]]>,
+    /// The labels are UTF-8, whatever the column's character set: they are not the event's.
+    pub(crate) members_in_utf8: bool,
 }
 
 /// How to read the values of one column.
@@ -42,7 +44,8 @@ impl ColumnPlan {
     /// Plans a column. Fails for unknown types and impossible metadata.
     pub(crate) fn new(column: &WireColumn<'_>) -> Result<Self, CellError> {
         let charset = charset::by_collation(column.collation);
-        let labels = column.members.map(|members| Arc::new(Labels::new(members, charset)));
+        let of_labels = charset.filter(|_| !column.members_in_utf8);
+        let labels = column.members.map(|members| Arc::new(Labels::new(members, of_labels)));
         let (logical_type, reader) = reader(column, charset, labels.as_ref())?;
         let is_text =
             matches!(logical_type, LogicalType::Text | LogicalType::Enum | LogicalType::Set);

@@ -3,6 +3,8 @@
 //! Fields of type, length and value; which are there is `binlog_row_metadata`'s to say. Their formats
 //! are those of `Table_map_event::Optional_metadata_fields` in the server's sources.
 
+use super::fit::Added;
+use crate::change::Description;
 use crate::decode::Fault;
 use crate::decode::bytes::Bytes;
 use crate::decode::row::real_type;
@@ -67,6 +69,8 @@ impl ColumnType {
 pub(super) struct Told<'m, 'a> {
     pub(super) name: Option<&'a str>,
     pub(super) unsigned: bool,
+    /// `unsigned`, if anybody tells.
+    pub(super) sign: Option<bool>,
     pub(super) collation: u16,
     pub(super) members: Option<&'m [&'a [u8]]>,
     pub(super) geometry: Option<u64>,
@@ -80,6 +84,11 @@ pub(super) struct Metadata<'a> {
     pub(super) names: Option<Vec<&'a str>>,
     /// Ordinals, in the key's order.
     pub(super) primary_key: Vec<usize>,
+    /// The labels are UTF-8: they come from a description.
+    pub(super) members_in_utf8: bool,
+    tells_signs: bool,
+    /// Columns that have a sign.
+    numeric: Vec<bool>,
     unsigned: Vec<bool>,
     collations: Vec<u16>,
     members: Vec<Option<Vec<&'a [u8]>>>,
@@ -95,6 +104,9 @@ impl<'a> Metadata<'a> {
         let mut metadata = Self {
             names: None,
             primary_key: Vec::new(),
+            members_in_utf8: false,
+            tells_signs: false,
+            numeric: columns.iter().map(|column| column.family == Family::Numeric).collect(),
             unsigned: vec![false; width],
             collations: vec![0; width],
             members: vec![None; width],
@@ -114,14 +126,38 @@ impl<'a> Metadata<'a> {
     /// What is told of column `ordinal`.
     pub(super) fn column(&self, ordinal: usize) -> Told<'_, 'a> {
         let names = self.names.as_ref();
+        let unsigned = self.unsigned.get(ordinal).copied().unwrap_or(false);
+        let has_sign = self.tells_signs && self.numeric.get(ordinal).copied().unwrap_or(false);
         Told {
             name: names.and_then(|names| names.get(ordinal)).copied(),
-            unsigned: self.unsigned.get(ordinal).copied().unwrap_or(false),
+            unsigned,
+            sign: has_sign.then_some(unsigned),
             collation: self.collations.get(ordinal).copied().unwrap_or(0),
             members: self.members.get(ordinal).and_then(|members| members.as_deref()),
             geometry: self.geometry.get(ordinal).copied().flatten(),
             visible: self.visible.get(ordinal).copied().unwrap_or(true),
             dimensions: self.dimensions.get(ordinal).copied().flatten(),
+        }
+    }
+
+    /// Takes over what a description adds that agrees with all that is told; one of `added` for
+    /// each column.
+    pub(super) fn take_over(
+        &mut self,
+        description: &'a Description,
+        key: &[usize],
+        added: Vec<Added<'a>>,
+    ) {
+        self.names = Some(description.columns.iter().map(|column| column.name.as_str()).collect());
+        key.clone_into(&mut self.primary_key);
+        self.visible = description.columns.iter().map(|column| column.visible).collect();
+        self.members_in_utf8 = true;
+        for (ordinal, added) in added.into_iter().enumerate() {
+            set(&mut self.unsigned, ordinal, added.unsigned);
+            set(&mut self.collations, ordinal, added.collation);
+            set(&mut self.members, ordinal, added.members);
+            set(&mut self.geometry, ordinal, added.geometry);
+            set(&mut self.dimensions, ordinal, added.dimensions);
         }
     }
 
@@ -134,6 +170,7 @@ impl<'a> Metadata<'a> {
         let width = columns.len();
         match field {
             field::SIGNEDNESS => {
+                self.tells_signs = true;
                 spread_bits(value, &mut self.unsigned, &of(columns, &[Family::Numeric]))?;
             }
             field::DEFAULT_CHARSET => self.default_charset(value, &of(columns, &CHARACTER))?,

@@ -1,33 +1,55 @@
 //! TABLE_MAP: what the rows behind it are rows of.
 
+mod declared;
+mod fit;
 mod metadata;
+mod read;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::bytes::Bytes;
-use super::charset::Charset;
 use super::format_description::Format;
-use super::row::{ColumnPlan, WireColumn, meta_len};
-use super::{CellError, ColumnFault, Fault};
-use crate::change::{Column, LogicalType, Table};
-use metadata::{ColumnType, Metadata, Told};
-
-/// Most columns that a table can have (MySQL manual, "Limits on Table Column Count").
-const COLUMNS_MAX: u64 = 4096;
+use super::row::ColumnPlan;
+use super::{Answer, CellError, Fault, Misfit};
+use crate::change::Table;
 
 /// A table map, read: the table, and how to read its rows.
 #[derive(Debug)]
 pub(super) struct Mapped {
     pub(super) table: Arc<Table>,
     pub(super) plans: Vec<ColumnPlan>,
-    /// The first column that can't be read. It is an error once a row is asked for, so that a table
-    /// that nobody wants stops nothing.
-    pub(super) unreadable: Option<(usize, CellError)>,
+    /// Why its rows can't be read. It is an error once a row is asked for, so that a table that nobody
+    /// wants stops nothing.
+    pub(super) unreadable: Option<Unreadable>,
+    /// The log does not name the columns, and nobody was asked yet.
+    is_nameless: bool,
     /// The event's body, to tell whether the next one says the same.
     body: Box<[u8]>,
+}
+
+/// Why the rows of a table can't be read.
+#[derive(Debug, Clone)]
+pub(super) enum Unreadable {
+    /// The first column that is the reason.
+    Column(usize, CellError),
+    /// The answer to the question for its description.
+    Schema(Misfit),
+}
+
+/// What an answer came to.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) mapped: Arc<Mapped>,
+    /// Labels may lack characters that the dictionary can't show.
+    pub(super) is_lossy: bool,
+}
+
+impl Mapped {
+    /// Whether a description could tell more than the log, and none was asked for.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.is_nameless
+    }
 }
 
 /// Table maps: those of the statement that is being read, and a cache of those read before.
@@ -35,6 +57,9 @@ pub(super) struct Mapped {
 /// Invariant: rows are read by a table map of their own statement only, as servers do; the cache
 /// just saves reading it again. A table id may come to mean another table, after DDL or a restart:
 /// hence the bodies are compared, all of them.
+///
+/// A description that the log lacks is asked for once for each of them, and so again as soon as the
+/// table has another id or another body; [`Tables::forget`] makes it so in all other cases.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     mapped: Vec<(u64, Arc<Mapped>)>,
@@ -60,7 +85,8 @@ impl Tables {
         let mapped = match self.cached(id, body) {
             Some(mapped) => mapped,
             None => {
-                let mapped = Arc::new(read(&mut bytes, body, format.maria)?);
+                let mapped =
+                    Arc::new(read::read(&mut bytes, body, format.maria, read::Names::Log)?);
                 self.remember(id, Arc::clone(&mapped));
                 mapped
             }
@@ -80,6 +106,42 @@ impl Tables {
     /// The statement has ended: its table ids mean nothing any more.
     pub(super) fn end_statement(&mut self) {
         self.mapped.clear();
+    }
+
+    /// Forgets what was read: tables may have been altered, or have got other ids.
+    pub(super) fn forget(&mut self) {
+        self.young = Generation::default();
+        self.old = Generation::default();
+    }
+
+    /// Reads a table map again, with the answer to the question for what it lacks.
+    pub(super) fn settle(
+        &mut self,
+        mapped: &Arc<Mapped>,
+        answer: Answer<'_>,
+        format: &Format,
+    ) -> Result<Settled, Fault> {
+        let mut bytes = Bytes::new(&mapped.body);
+        let id = table_id(&mut bytes, format.short_table_ids)?;
+        let declared = match answer {
+            Answer::Described(description) => fit::declared(description),
+            Answer::Unknown | Answer::NotNeeded => Vec::new(),
+        };
+        let lossy = |declared: &declared::Declared| declared.may_have_lost_characters();
+        let is_lossy = declared.iter().flatten().any(lossy);
+        let names = match answer {
+            Answer::Described(description) => read::Names::Described(description, &declared),
+            Answer::Unknown => read::Names::Unknown,
+            Answer::NotNeeded => read::Names::NotNeeded,
+        };
+        let settled = Arc::new(read::read(&mut bytes, &mapped.body, format.maria, names)?);
+        if let Some(slot) = self.mapped.iter_mut().find(|(known, _)| *known == id)
+            && Arc::ptr_eq(&slot.1, mapped)
+        {
+            slot.1 = Arc::clone(&settled);
+        }
+        self.remember(id, Arc::clone(&settled));
+        Ok(Settled { mapped: settled, is_lossy })
     }
 
     fn cached(&mut self, id: u64, body: &[u8]) -> Option<Arc<Mapped>> {
@@ -110,177 +172,5 @@ pub(super) fn table_id(bytes: &mut Bytes<'_>, short: bool) -> Result<u64, Fault>
     if short { bytes.u32("table id").map(u64::from) } else { bytes.u48("table id") }
 }
 
-/// Reads what follows the table id.
-fn read(bytes: &mut Bytes<'_>, body: &[u8], maria: bool) -> Result<Mapped, Fault> {
-    bytes.u16("table map flags")?;
-    let database = name(bytes, "database's name")?;
-    let table = name(bytes, "table's name")?;
-    let width = bytes.length_encoded("number of columns")?;
-    if width > COLUMNS_MAX {
-        return Err(Fault::Unexpected {
-            what: "number of columns",
-            found: width,
-            expected: "at most 4096",
-        });
-    }
-    let types = bytes.take_long(width, "column types")?;
-    let length = bytes.length_encoded("length of the column metadata")?;
-    let mut wire = Bytes::new(bytes.take_long(length, "column metadata")?);
-    let columns = types
-        .iter()
-        .enumerate()
-        .map(|(column, wire_type)| {
-            column_type(*wire_type, &mut wire).map_err(|error| match error {
-                Ok(fault) => fault,
-                Err(error) => Fault::Column(Box::new(ColumnFault {
-                    table: format!("{database}.{table}"),
-                    column,
-                    name: format!("@{}", column + 1),
-                    error,
-                })),
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let nullable = bytes.take(types.len().div_ceil(8), "nullable columns")?;
-    let metadata = Metadata::read(bytes, &columns)?;
-    let mut plans = Vec::with_capacity(columns.len());
-    let mut unreadable = None;
-    let mut described = Vec::with_capacity(columns.len());
-    for (ordinal, column) in columns.iter().enumerate() {
-        let told = metadata.column(ordinal);
-        let plan = check(*column, maria).and_then(|()| {
-            ColumnPlan::new(&WireColumn {
-                wire_type: column.wire_type,
-                meta: column.meta,
-                unsigned: told.unsigned,
-                collation: told.collation,
-                members: told.members,
-            })
-        });
-        described.push(describe(ordinal, &told, plan.as_ref().ok(), bit(nullable, ordinal)));
-        match plan {
-            Ok(plan) => plans.push(plan),
-            Err(error) => unreadable = unreadable.or(Some((ordinal, error))),
-        }
-    }
-    let mut table = Table {
-        database: database.into(),
-        name: table.into(),
-        columns: described,
-        primary_key: metadata.primary_key,
-        named: metadata.names.is_some(),
-        fingerprint: 0,
-    };
-    table.fingerprint = fingerprint(&table);
-    Ok(Mapped { table: Arc::new(table), plans, unreadable, body: body.into() })
-}
-
-/// MariaDB's own TIMESTAMP, TIME and DATETIME (`mysql56_temporal_format=OFF`, or tables of before
-/// 10.1) may have a fraction, and the log does not say of how many bytes. (MySQL's never have one.)
-fn check(column: ColumnType, maria: bool) -> Result<(), CellError> {
-    if maria && matches!(column.wire_type, 7 | 11 | 12) {
-        return Err(CellError::Unexpected {
-            what: "column type",
-            found: u64::from(column.wire_type),
-            expected: "MySQL 5.6's temporal format, as the log does not tell the fraction digits \
-                       of MariaDB's own (SET GLOBAL mysql56_temporal_format=ON, then \
-                       ALTER TABLE ... FORCE)",
-        });
-    }
-    Ok(())
-}
-
-/// A column as the log tells; without a plan only its name is sure.
-fn describe(
-    ordinal: usize,
-    told: &Told<'_, '_>,
-    plan: Option<&ColumnPlan>,
-    nullable: bool,
-) -> Column {
-    let logical_type = plan.map_or(LogicalType::Binary, ColumnPlan::logical_type);
-    Column {
-        name: told.name.map_or_else(|| format!("@{}", ordinal + 1), str::to_owned),
-        logical_type,
-        mysql_type: if logical_type == LogicalType::Geometry {
-            geometry_type(told.geometry).to_owned()
-        } else if logical_type == LogicalType::Vector {
-            told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
-        } else {
-            plan.map_or_else(|| "unknown".into(), |plan| plan.mysql_type().to_owned())
-        },
-        nullable,
-        unsigned: told.unsigned && logical_type != LogicalType::Year,
-        collation: if logical_type == LogicalType::Vector { 0 } else { told.collation },
-        charset: plan.and_then(ColumnPlan::charset).map_or("", Charset::name),
-        members: plan.map_or_else(Vec::new, ColumnPlan::members),
-        visible: told.visible,
-    }
-}
-
-fn name<'a>(bytes: &mut Bytes<'a>, what: &'static str) -> Result<&'a str, Fault> {
-    let length = usize::from(bytes.u8(what)?);
-    let text = bytes.text(length, what)?;
-    bytes.u8(what)?;
-    Ok(text)
-}
-
-/// The inner error: `Ok` a fault of the event, `Err` one of the column.
-fn column_type(
-    wire_type: u8,
-    wire: &mut Bytes<'_>,
-) -> Result<ColumnType, Result<Fault, CellError>> {
-    let length = meta_len(wire_type).ok_or(Err(CellError::UnknownType(wire_type)))?;
-    let mut meta = [0; 2];
-    let bytes = wire.take(length, "column metadata").map_err(Ok)?;
-    for (slot, byte) in meta.iter_mut().zip(bytes) {
-        *slot = *byte;
-    }
-    Ok(ColumnType::new(wire_type, meta))
-}
-
-/// Lowest bit of the first byte first.
-fn bit(bits: &[u8], index: usize) -> bool {
-    bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
-}
-
-/// Numbers of `Field::geometry_type` in the server's sources.
-fn geometry_type(number: Option<u64>) -> &'static str {
-    match number {
-        Some(1) => "point",
-        Some(2) => "linestring",
-        Some(3) => "polygon",
-        Some(4) => "multipoint",
-        Some(5) => "multilinestring",
-        Some(6) => "multipolygon",
-        Some(7) => "geomcollection",
-        _ => "geometry",
-    }
-}
-
-/// The same on every machine and in every release: consumers may keep it.
-fn fingerprint(table: &Table) -> u64 {
-    let mut hash = Sha256::new();
-    let mut text = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    text(&table.database);
-    text(&table.name);
-    for column in &table.columns {
-        text(&column.name);
-        text(&column.mysql_type);
-        text(&format!(
-            "{:?},{},{},{},{},{}",
-            column.logical_type,
-            column.nullable,
-            column.unsigned,
-            column.collation,
-            column.visible,
-            column.members.len()
-        ));
-        column.members.iter().for_each(|member| text(member));
-    }
-    text(&format!("{:?},{}", table.primary_key, table.named));
-    let digest = hash.finalize();
-    digest.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
+#[cfg(test)]
+mod tests;

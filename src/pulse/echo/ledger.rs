@@ -56,6 +56,8 @@ struct Canary {
     echoed: u8,
     /// When the last of them was accepted.
     accepted_at: Option<Instant>,
+    /// When all of it was back.
+    completed_at: Option<Instant>,
     state: State,
 }
 
@@ -66,6 +68,30 @@ enum State {
     Resolved,
     Lost,
     Late,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Awaited => "awaited",
+            Self::Resolved => "resolved",
+            Self::Lost => "lost",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// What became of one canary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// Its number.
+    pub number: u64,
+    /// `awaited`, `resolved`, `lost`, or `late`: back after it had been counted as lost.
+    pub state: &'static str,
+    /// When the topic accepted the last of its messages so far.
+    pub accepted_at: Instant,
+    /// When all of it was back.
+    pub completed_at: Option<Instant>,
 }
 
 const ALL_PHASES: u8 = 7;
@@ -177,6 +203,18 @@ impl EchoLedger {
         self.last_resolved
     }
 
+    /// Canaries of which the topic accepted a message, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = Fate> {
+        self.canaries.iter().rev().filter_map(|(number, canary)| {
+            Some(Fate {
+                number: *number,
+                state: canary.state.name(),
+                accepted_at: canary.accepted_at?,
+                completed_at: canary.completed_at,
+            })
+        })
+    }
+
     /// When the oldest canary that is awaited was accepted.
     pub fn oldest_awaited(&self) -> Option<Instant> {
         let awaited = self.canaries.values().filter(|canary| canary.state == State::Awaited);
@@ -190,6 +228,7 @@ impl EchoLedger {
         if canary.accepted != ALL_PHASES || canary.echoed & canary.accepted != canary.accepted {
             return false;
         }
+        canary.completed_at = canary.completed_at.or(Some(now));
         match canary.state {
             State::Awaited => {
                 canary.state = State::Resolved;

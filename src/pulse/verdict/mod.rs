@@ -30,7 +30,7 @@ pub mod table;
 mod tests;
 #[allow(clippy::module_inception, reason = "the file is named for what it holds")]
 mod verdict;
-mod words;
+pub mod words;
 
 pub use condition::{Condition, Conditions, Known, Status};
 pub use judge::Judge;

@@ -3,7 +3,7 @@
 use super::{Certificate, Condition, Conditions, Hop, Reason, State};
 
 /// The condition whose evidence a state rests on.
-pub(super) const fn deciding(state: State) -> Option<Condition> {
+pub const fn deciding(state: State) -> Option<Condition> {
     match state {
         State::SelfStalled => Some(Condition::SelfRunning),
         State::PositionLost => Some(Condition::PositionHeld),
@@ -28,7 +28,7 @@ pub(super) const fn deciding(state: State) -> Option<Condition> {
 
 /// The first broken hop. `publish_behind`: what waits, waits for SNS; `all_lost`: no consumer
 /// echoes.
-pub(super) const fn hop(state: State, publish_behind: bool, all_lost: bool) -> Hop {
+pub const fn hop(state: State, publish_behind: bool, all_lost: bool) -> Hop {
     match state {
         State::SourceUnreachable
         | State::SourceHung
@@ -55,7 +55,7 @@ pub(super) const fn hop(state: State, publish_behind: bool, all_lost: bool) -> H
 }
 
 /// One sentence with its evidence.
-pub(super) fn sentence(
+pub fn sentence(
     state: State,
     reason: Option<&Reason>,
     conditions: &Conditions,
@@ -96,7 +96,7 @@ fn quiet(certificate: &Certificate) -> String {
 }
 
 /// What is needed and not well, in words.
-pub(super) fn missing(conditions: &Conditions) -> Vec<String> {
+pub fn missing(conditions: &Conditions) -> Vec<String> {
     conditions
         .iter()
         .filter(|(condition, known)| {
@@ -109,7 +109,8 @@ pub(super) fn missing(conditions: &Conditions) -> Vec<String> {
         .collect()
 }
 
-const fn headline(state: State) -> &'static str {
+/// What is so, in a few words: the begin of [`sentence`].
+pub const fn headline(state: State) -> &'static str {
     match state {
         State::SelfStalled => {
             "binpulse itself stood still and judges nobody until it has looked anew"
@@ -169,7 +170,7 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
 }
 
 /// What to do next.
-pub(super) const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
+pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
     match (state, reason) {
         (State::SelfStalled, _) => {
             "Look at this machine: CPU throttling, memory pressure, a suspended virtual machine."

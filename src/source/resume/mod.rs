@@ -51,6 +51,9 @@ pub struct Resolved {
     pub start: Start,
     /// Transactions that committed before this are to be passed over, microseconds since 1970 UTC.
     pub skip_until_us: Option<i64>,
+    /// Transactions that start before this place are to be passed over: `start` is the front of the
+    /// file, which tells which GTIDs lie before it.
+    pub skip_until: Option<Position>,
     /// The server's name. A stream from a server of another name must not be used: behind a
     /// balancer the two connections may differ.
     pub server: String,
@@ -66,6 +69,7 @@ pub async fn resolve(config: &Config, host: usize, wanted: &Wanted) -> Result<Re
             Ok(Resolved {
                 start: Start::Position(Position::new(file, 4)),
                 skip_until_us: Some(*wanted_us),
+                skip_until: None,
                 server: facts.server_name(),
             })
         }
@@ -117,13 +121,26 @@ pub fn decide(wanted: &Wanted, facts: &Facts) -> Result<Resolved, Error> {
         },
         Wanted::Gtid(set) => Start::Gtid(checked_set(set, facts)?),
         Wanted::Maria(position) => Start::Maria(checked_maria(position, facts)?),
-        Wanted::Position(position) => Start::Position(checked_position(position, facts)?),
+        Wanted::Position(position) => {
+            let position = checked_position(position, facts)?;
+            return Ok(at_position(facts, position));
+        }
     };
     Ok(resolved(facts, start))
 }
 
 fn resolved(facts: &Facts, start: Start) -> Resolved {
-    Resolved { start, skip_until_us: None, server: facts.server_name() }
+    Resolved { start, skip_until_us: None, skip_until: None, server: facts.server_name() }
+}
+
+/// Where transactions have GTIDs, the file is read from its front: only there it is said which of
+/// them lie before, and a later connection goes on by all of them.
+fn at_position(facts: &Facts, position: Position) -> Resolved {
+    if !facts.has_gtids() && facts.flavor == Flavor::Mysql {
+        return resolved(facts, Start::Position(position));
+    }
+    let front = Position { offset: 4, ..position.clone() };
+    Resolved { skip_until: Some(position), ..resolved(facts, Start::Position(front)) }
 }
 
 fn resume(saved: &Saved, facts: &Facts) -> Result<Start, Error> {

@@ -4,42 +4,60 @@ use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::Pages;
+use crate::telemetry::page::PAGE;
 
-/// The text that `/` shows: what else there is.
-const INDEX: &str = "binpulse\n\n\
+/// What a path that does not exist is answered with: what there is.
+const NOT_FOUND: &str = "not found; there is\n\n\
+    /         the status page, for people\n\
     /metrics  Prometheus metrics\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n";
 
+const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// No answer may load, run or be framed by anything; the page alone has a policy of its own.
+const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 type Answer = Response<Full<Bytes>>;
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
 pub(super) fn answer<B>(request: &Request<B>, pages: &Pages) -> Answer {
-    let page: fn(&Pages) -> Answer = match request.uri().path() {
-        "/" => |_| plain(StatusCode::OK, TEXT, INDEX),
+    let show: fn(&Pages) -> Answer = match request.uri().path() {
+        "/" => |_| page(),
         "/metrics" => metrics,
         "/healthz" => health,
         "/readyz" => readiness,
         "/status" => status,
         // A path that does not exist is not found by any method.
-        _ => return plain(StatusCode::NOT_FOUND, TEXT, "not found; see / for what there is\n"),
+        _ => return plain(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return page(pages);
+        return show(pages);
     }
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
+}
+
+fn page() -> Answer {
+    let mut answer = plain(StatusCode::OK, HTML, PAGE.document.as_str());
+    // What can't be a header's value is not served without one.
+    let policy = HeaderValue::from_str(&PAGE.policy).unwrap_or(NOTHING);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    answer
 }
 
 fn metrics(pages: &Pages) -> Answer {
@@ -81,5 +99,9 @@ fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, NOTHING);
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     answer
 }

@@ -74,9 +74,32 @@ async fn each_path_answers_with_its_type() {
     let document: serde_json::Value = serde_json::from_str(body(&status)).expect("JSON");
     assert_eq!(document["state"], "running");
 
-    assert!(body(&server.ask("GET", "/").await).contains("/healthz"));
+    let page = server.ask("GET", "/").await;
+    assert!(page.contains("content-type: text/html; charset=utf-8\r\n"));
+    assert!(body(&page).starts_with("<!doctype html>") && body(&page).ends_with("</html>\n"));
     let head = server.ask("HEAD", "/metrics").await;
     assert_eq!((code(&head), body(&head)), ("200", ""));
+}
+
+#[tokio::test]
+async fn nothing_but_the_page_s_own_style_and_script_may_run() {
+    let server = server().await;
+    for path in ["/", "/status", "/metrics", "/nowhere"] {
+        let answer = server.ask("GET", path).await;
+        for header in [
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            "x-frame-options: DENY",
+            "referrer-policy: no-referrer",
+            "cross-origin-resource-policy: same-origin",
+            "content-security-policy: default-src 'none'; ",
+        ] {
+            assert!(answer.contains(header), "{path}: {header}");
+        }
+        assert!(!answer.contains("unsafe-"), "{path}");
+    }
+    let page = server.ask("GET", "/").await;
+    assert!(page.contains("; script-src 'sha256-") && page.contains("; connect-src 'self'; "));
 }
 
 #[tokio::test]
@@ -86,6 +109,8 @@ async fn wrong_paths_and_methods_are_told_apart() {
         assert_eq!(code(&server.ask("GET", path).await), "404", "{path}");
     }
     assert_eq!(code(&server.ask("POST", "/nowhere").await), "404");
+    assert!(body(&server.ask("GET", "/nowhere").await).contains("/healthz"), "says what there is");
+    assert_eq!(code(&server.ask("POST", "/").await), "405");
     for method in ["POST", "DELETE", "OPTIONS", "BREW"] {
         let answer = server.ask(method, "/status").await;
         assert_eq!(code(&answer), "405", "{method}");

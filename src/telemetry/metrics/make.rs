@@ -2,7 +2,9 @@
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
-use super::{CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, Vocabulary};
+use super::{
+    CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+};
 
 const FAST: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -139,9 +141,28 @@ impl Make<'_> {
                 "action",
                 &OVERSIZE,
             )?,
+            schema_lookups_total: self.counters(
+                "schema_lookups_total",
+                "Tables looked up in information_schema because the binlog does not name their \
+                 columns, by how far the two agreed.",
+                "result",
+                &SCHEMA_LOOKUPS,
+            )?,
             quarantined_messages_total: self.counter(
                 "quarantined_messages_total",
                 "Messages that the sink refused for good and that were put aside.",
+            )?,
+            quarantined_events_total: self.counter(
+                "quarantined_events_total",
+                "Row events that could not be decoded and that were put aside.",
+            )?,
+            rolled_back_transactions_total: self.counter(
+                "rolled_back_transactions_total",
+                "Transactions undone, in part or whole, after rows of them were published.",
+            )?,
+            unordered_updates_total: self.counter(
+                "unordered_updates_total",
+                "Updates of a key without complete row images, in the lane of the old key only.",
             )?,
             checkpoint_saves_total: self.counters(
                 "checkpoint_saves_total",

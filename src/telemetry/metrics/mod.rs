@@ -14,7 +14,7 @@ mod readings;
 mod scraped;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,10 @@ pub const OUTCOMES: [&str; 2] = ["ok", "error"];
 
 /// What became of a value or row too large for a message.
 pub const OVERSIZE: [&str; 3] = ["omitted", "claim_checked", "halted"];
+
+/// How far `information_schema` agreed with the binlog about a table that the binlog does not name
+/// the columns of.
+pub const SCHEMA_LOOKUPS: [&str; 4] = ["agrees", "changed_since", "lossy", "disagrees"];
 
 /// What became of an echoed message.
 pub const ECHOES: [&str; 5] = ["matched", "stale", "other_stream", "other_kind", "malformed"];
@@ -108,8 +112,16 @@ pub struct Metrics {
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
     pub oversize_total: Family<IntCounter>,
+    /// Tables that were looked up in `information_schema`.
+    pub schema_lookups_total: Family<IntCounter>,
     /// Messages that the sink refused for good, put aside.
     pub quarantined_messages_total: IntCounter,
+    /// Row events that could not be decoded, put aside.
+    pub quarantined_events_total: IntCounter,
+    /// Transactions that were undone, in part or whole, after rows of them were published.
+    pub rolled_back_transactions_total: IntCounter,
+    /// Updates that changed their key without complete images, published in the old key's lane.
+    pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.
     pub checkpoint_saves_total: Family<IntCounter>,
     /// Lanes that have carried a row.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Metrics, Moment, Readings, SourceLabels, Vocabulary};
 
-pub(in crate::telemetry) fn metrics() -> Metrics {
+pub(crate) fn metrics() -> Metrics {
     let vocabulary = Vocabulary {
         consumers: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],

@@ -3,13 +3,13 @@
 mod cases;
 mod charsets;
 mod partial;
-mod values;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
 
 use binpulse::change::{Cell, Image, Op, Position};
 use binpulse::decode::{Config, Decoder, Step};
-use binpulse::source::Captured;
+use binpulse::source::{Captured, Columns};
 
 use crate::bed::Bed;
 use crate::source::server::Server;
@@ -21,7 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Rows of each table as the stream left them, by the number in their first column.
-type Rows = BTreeMap<String, BTreeMap<i64, Vec<String>>>;
+pub(crate) type Rows = BTreeMap<String, BTreeMap<i64, Vec<String>>>;
 
 /// Starts a server whose log names everything that it can name.
 async fn start(bed: &Bed) -> Server {
@@ -31,15 +31,34 @@ async fn start(bed: &Bed) -> Server {
 
 /// The rows of all tables by the server's log, which is ended first.
 async fn stream(server: &Server) -> Rows {
+    stream_with(server, None).await
+}
+
+/// As [`stream`], with somebody to ask for tables.
+pub(crate) async fn stream_with(server: &Server, mut columns: Option<Columns>) -> Rows {
     server.run(&["FLUSH LOGS"]).await;
     let file = server.data.join("binlog.000001");
     let mut captured = Captured::open_path(&file).expect("a binlog file");
-    let mut decoder = Decoder::new(Config { contiguous: true, ..Config::default() });
+    let asks_for_schemas = columns.is_some();
+    let mut decoder = Decoder::new(Config {
+        contiguous: columns.is_none(),
+        asks_for_schemas,
+        ..Config::default()
+    });
     decoder.start_at(Position::new("binlog.000001", 4));
     let mut tables = Rows::new();
     while let Some(event) = captured.next().expect("an event") {
         let mut steps = decoder.feed(event).expect("a sound event");
-        while let Some(step) = steps.next().expect("a step") {
+        loop {
+            let step = match steps.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
+                Err(error) => {
+                    let columns = columns.as_mut().expect("somebody to ask");
+                    crate::fallback::answer(&mut steps, &error, columns).await;
+                    continue;
+                }
+            };
             let Step::Rows(mut rows) = step else { continue };
             let table = rows.table().name.to_string();
             while let Some(change) = rows.next().expect("a row") {

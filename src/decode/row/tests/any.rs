@@ -16,7 +16,15 @@ fn any_plan() -> impl Strategy<Value = ColumnPlan> {
         |(wire_type, meta, unsigned, collation, told)| {
             let labels: &[&[u8]] = &[b"a", b"\xe9", b"c"];
             let members = told.then_some(labels);
-            ColumnPlan::new(&WireColumn { wire_type, meta, unsigned, collation, members }).ok()
+            ColumnPlan::new(&WireColumn {
+                wire_type,
+                meta,
+                unsigned,
+                collation,
+                members,
+                members_in_utf8: false,
+            })
+            .ok()
         },
     )
 }

@@ -16,7 +16,14 @@ const BINARY: u16 = 63;
 fn column(wire_type: u8, meta: &[u8]) -> WireColumn<'static> {
     let mut bytes = [0; 2];
     bytes[..meta.len()].copy_from_slice(meta);
-    WireColumn { wire_type, meta: bytes, unsigned: false, collation: 0, members: None }
+    WireColumn {
+        wire_type,
+        meta: bytes,
+        unsigned: false,
+        collation: 0,
+        members: None,
+        members_in_utf8: false,
+    }
 }
 
 fn text_column(wire_type: u8, meta: &[u8], collation: u16) -> WireColumn<'static> {

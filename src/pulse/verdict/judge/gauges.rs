@@ -4,12 +4,18 @@ use std::time::{Duration, Instant};
 
 use super::Judge;
 use crate::pulse::verdict::clock_offset::Offset;
-use crate::pulse::verdict::{State, Verdict};
+use crate::pulse::verdict::{Condition, State, Verdict};
 
 impl Judge {
     /// The last verdict.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
+    }
+
+    /// The conditions that `live` and `quiet` need.
+    pub fn needed(&self) -> impl Iterator<Item = Condition> {
+        let all = Condition::ALL.iter().copied();
+        all.filter(|condition| self.conditions.is_needed(*condition))
     }
 
     /// Every state, and whether it holds: exactly one does.

@@ -18,6 +18,9 @@ pub struct Recorder {
     /// GTIDs that follow one another, not yet in `received`: most do, and then no set is touched.
     run: Option<(Gtid, u64)>,
     started_with: Option<GtidSet>,
+    /// Transactions have GTIDs: they are counted by these, and holes in the file mean nothing, since
+    /// servers leave out what a replica has.
+    has_gtids: bool,
     gaps: Vec<Gap>,
     contiguity: Contiguity,
 }
@@ -31,6 +34,7 @@ impl Recorder {
     /// A dump begins: with GTIDs, after all of `set`; else at a position.
     pub fn started(&mut self, set: Option<&GtidSet>, position: Option<&Position>) {
         if let Some(set) = set {
+            self.has_gtids = !set.is_empty() || position.is_none();
             self.started_with.get_or_insert_default().union(set);
         }
         if let Some(position) = position {
@@ -46,6 +50,9 @@ impl Recorder {
     /// An event outside of transactions stands from `start` to `end`. Needed only where transactions
     /// have no GTIDs.
     pub fn passed(&mut self, start: &Position, end: &Position) {
+        if self.has_gtids {
+            return;
+        }
         let gap = self.contiguity.step(start, end);
         self.note(gap);
     }
@@ -78,6 +85,7 @@ impl Recorder {
     }
 
     fn receive(&mut self, gtid: Gtid) {
+        self.has_gtids = true;
         match &mut self.run {
             Some((first, next))
                 if first.source == gtid.source

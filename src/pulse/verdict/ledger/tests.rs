@@ -150,6 +150,19 @@ fn without_gtids_a_hole_in_the_file_is_found_at_once() {
 }
 
 #[test]
+fn with_gtids_a_hole_in_the_file_is_no_loss() {
+    let mut recorder = Recorder::new();
+    recorder.started(Some(&GtidSet::new()), None);
+    let at = |offset| Position::new("binlog.000001", offset);
+    recorder.passed(&at(100), &at(200));
+    recorder.passed(&at(9_000), &at(9_100));
+    let gtid = Gtid { source: Uuid([7; 16]), tag: Tag::default(), sequence: 1 };
+    let id = TransactionId::Gtid(gtid);
+    let span = recorder.transaction(id, &at(20_000), &at(20_100), Class::Heartbeat(1));
+    assert_eq!(span.expect("a heartbeat ends a span").gaps, []);
+}
+
+#[test]
 fn what_is_sent_again_after_a_redial_leaves_no_hole() {
     let mut rig = Rig::new();
     rig.deliver(TransactionId::Anonymous, Class::Heartbeat(1));

@@ -167,22 +167,34 @@ impl Judge<'_> {
         self.metadata();
     }
 
+    /// Names, keys and labels: from the log, or asked for if the operator wants that.
     fn metadata(&mut self) {
-        let severity = if self.demands.schema_fallback { Severity::Warn } else { Severity::Refuse };
         let what = "binlog_row_metadata";
-        match self.facts.variable(what) {
-            Some("FULL") => {}
-            Some(other) => {
-                let mend = self.set(what, "FULL");
-                let needed = "FULL, so that rows carry the names and keys of their columns";
-                self.find(severity, what, other.to_owned(), needed, mend);
-            }
-            None => {
-                let found = format!("unknown to {}", self.facts.version);
-                let mend = "set schema.fallback = \"information_schema\"";
-                let needed = "FULL (MySQL 8.0.1, MariaDB 10.5), or the fallback";
-                self.find(severity, what, found, needed, mend);
-            }
+        let (found, mend) = match self.facts.variable(what) {
+            Some("FULL") => return,
+            Some(other) => (other.to_owned(), Some(self.set(what, "FULL"))),
+            None => (format!("unknown to {}", self.facts.version), None),
+        };
+        if !self.demands.schema_fallback {
+            let fallback = "source.schema_fallback = \"information_schema\"";
+            let mend = match mend {
+                Some(mend) => format!("{mend} (or set {fallback})"),
+                None => format!("set {fallback}, or upgrade to MySQL 8.0.1, MariaDB 10.5 or newer"),
+            };
+            let needed = "FULL, so that rows carry the names and keys of their columns";
+            return self.find(Severity::Refuse, what, found, needed, mend);
+        }
+        let mend =
+            mend.unwrap_or_else(|| "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer".to_owned());
+        let needed = "FULL; names, keys and labels come from information_schema instead, and an \
+                      ALTER TABLE can stop the stream at rows that were written before it";
+        self.find(Severity::Warn, what, found, needed, mend);
+        if self.facts.grants.as_ref().is_ok_and(|grants| !grants.has("SELECT")) {
+            let account = quote_account(&self.facts.account);
+            let needed = "granted on every table that is published, or information_schema does not \
+                          show it";
+            let mend = format!("GRANT SELECT ON *.* TO {account}; (or on the databases alone)");
+            self.find(Severity::Warn, "SELECT", "not granted on *.*", needed, mend);
         }
     }
 
@@ -192,9 +204,12 @@ impl Judge<'_> {
         }
         let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
-        let mend = "SET GLOBAL enforce_gtid_consistency = ON; then SET GLOBAL gtid_mode = \
-                    OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after the other; and both under \
-                    [mysqld] in my.cnf";
+        // One step after the other: the server refuses to skip one.
+        let mend = "SET GLOBAL enforce_gtid_consistency = ON; \
+                    SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON_PERMISSIVE; \
+                    SET GLOBAL gtid_mode = ON; and both under [mysqld] in my.cnf (MySQL 5.6: only \
+                    there, with log_slave_updates, and a restart)";
         let needed = "ON, or positions hold on this one server only";
         self.find(severity, "gtid_mode", found, needed, mend);
     }

@@ -108,6 +108,9 @@ fn old_servers_get_statements_that_they_know() {
     let findings = judge(&facts, &demands);
     assert!(findings.iter().all(|finding| !finding.mend.contains("PERSIST")), "{findings:?}");
     assert!(found(&facts, &demands).contains(&("binlog_row_metadata", Severity::Warn)));
+    assert!(found(&facts, &demands).contains(&("SELECT", Severity::Warn)));
+    let refused = found(&facts, &Demands::default());
+    assert!(refused.contains(&("binlog_row_metadata", Severity::Refuse)));
     assert!(!found(&facts, &demands).contains(&("version", Severity::Warn)));
 }
 

@@ -1,0 +1,94 @@
+//! The checkpoint that the stream goes on from: the saved one, or a new one.
+
+use std::sync::Arc;
+
+use super::Unavailable;
+use super::plan::Plan;
+use super::source::Opened;
+use super::store::AnyStore;
+use crate::checkpoint::table::TableConfig;
+use crate::checkpoint::{Checkpoint, FileStore, Store, TableStore};
+use crate::encode::Lane;
+use crate::pulse::schema;
+use crate::source::Start;
+
+/// Opens the store that the plan names.
+pub(super) async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
+    Ok(match &plan.checkpoint.file {
+        Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
+        None => AnyStore::Table(Box::new(
+            TableStore::open(TableConfig {
+                connect: plan.pulse.connect.clone(),
+                table: plan.pulse.schema.table(schema::CHECKPOINT),
+                lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
+                stream: plan.stream.clone(),
+                owner_name: new_instance(),
+            })
+            .await?,
+        )),
+    })
+}
+
+/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved. Another
+/// number of lanes begins a new epoch: rows of one key would otherwise have numbers in two lanes.
+pub(super) async fn begin(
+    plan: &Plan,
+    store: &mut AnyStore,
+    saved: Option<Checkpoint>,
+    opened: &Opened,
+) -> Result<Checkpoint, Unavailable> {
+    let layout: Arc<str> = Lane::notice_key_of("lanes").into();
+    let lanes = u64::from(plan.pack.lanes);
+    if let Some(saved) = saved {
+        let before = saved.lanes.get(&layout).copied().unwrap_or(1);
+        if before == lanes {
+            return Ok(saved);
+        }
+        tracing::warn!(before, lanes, "the number of lanes changed: a new epoch begins");
+        let anew = Checkpoint {
+            epoch: new_epoch().max(saved.epoch + 1),
+            lanes: [(layout, lanes)].into(),
+            ..saved
+        };
+        store.begin(&anew).await?;
+        return Ok(anew);
+    }
+    let mut checkpoint = Checkpoint {
+        stream: plan.stream.clone(),
+        server_uuid: opened.resolved.server.clone(),
+        epoch: new_epoch(),
+        lanes: [(layout, lanes)].into(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved_at_us: chrono::Utc::now().timestamp_micros(),
+        ..Checkpoint::default()
+    };
+    match &opened.resolved.start {
+        Start::Gtid(set) => checkpoint.gtid_set = set.clone(),
+        Start::Maria(set) => {
+            checkpoint.resume.maria = set.clone();
+            checkpoint.settled.maria = set.clone();
+        }
+        Start::Position(position) => {
+            checkpoint.resume.position = position.clone();
+            checkpoint.settled.position = position.clone();
+        }
+    }
+    store.begin(&checkpoint).await?;
+    Ok(checkpoint)
+}
+
+/// Epochs rise, also when a checkpoint is lost: seconds since 1970 do.
+fn new_epoch() -> u64 {
+    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(1)
+}
+
+/// A name for this process that no other has had: a random UUID (version 4).
+pub(super) fn new_instance() -> String {
+    let mut bytes = super::stream::random().to_be_bytes().to_vec();
+    bytes.extend(super::stream::random().to_be_bytes());
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&bytes);
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    crate::change::Uuid(uuid).to_string()
+}

@@ -1,0 +1,59 @@
+//! The parts between the source and the sealing thread, from the plan.
+
+use std::sync::Arc;
+
+use super::plan::Plan;
+use super::source::Opened;
+use crate::checkpoint::{Checkpoint, Tracker};
+use crate::decode::{self, Decoder};
+use crate::filter::Filter;
+use crate::pack::{Packer, Sequences};
+use crate::pipeline::{Flow, FlowConfig, Notices};
+use crate::pulse::Recogniser;
+
+/// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind.
+pub(super) fn flow(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    opened: &Opened,
+    body_bytes_max: usize,
+) -> Flow {
+    let mut pack = plan.pack.clone();
+    pack.body_bytes_max = body_bytes_max;
+    let sequences =
+        Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
+    let config = FlowConfig {
+        schema_changes: plan.schema_changes,
+        skip_until_us: opened.resolved.skip_until_us,
+        skip_until: opened.resolved.skip_until.clone(),
+        begins_by_position: opened.begins_by_position,
+        puts_undecoded_aside: plan.quarantine.undecoded,
+    };
+    let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
+    let notices = Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch);
+    Flow::new(
+        config,
+        Filter::new(plan.filter.clone()),
+        recogniser,
+        notices,
+        Packer::new(pack, sequences),
+        Tracker::new(checkpoint),
+    )
+}
+
+/// In front of the stream's first event. Prepared transactions that outgrow memory go to a file beside
+/// the checkpoint, which is on a disk that may be written to.
+pub(super) fn decoder(plan: &Plan) -> Decoder {
+    let beside = plan.checkpoint.file.as_deref().and_then(std::path::Path::parent);
+    let beside = beside.filter(|folder| !folder.as_os_str().is_empty());
+    let folder = beside.map_or_else(std::env::temp_dir, std::path::Path::to_path_buf);
+    Decoder::new(decode::Config {
+        // The source has checked it.
+        verify_checksum: false,
+        asks_for_schemas: plan.schema_fallback,
+        // The flow decides: it knows which transactions it passes over.
+        xa_unseen: decode::Unseen::Pass,
+        xa_spool_folder: Some(folder),
+        ..decode::Config::default()
+    })
+}

@@ -1,0 +1,73 @@
+//! Heartbeats, canaries and echoes: how they are set up and started.
+
+use std::sync::Arc;
+
+use super::Unavailable;
+use super::plan::Plan;
+use super::sink::sns_config;
+use super::vital::{Vital, open_echo};
+use crate::aws;
+use crate::pulse::WriterConfig;
+use crate::pulse::canary::CanaryWalker;
+use crate::pulse::echo::{EchoReader, Sqs};
+use crate::pulse::heartbeat::HeartbeatWriter;
+use crate::pulse::verdict::Parameters;
+use crate::shutdown::Stage;
+
+/// What the verdict goes by.
+pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
+    let defaults = Parameters::of(&plan.pulse.periods);
+    let parameters = Parameters {
+        // Short periods want a quicker eye.
+        tick: defaults.tick.min(defaults.receive_deadline / 2),
+        heartbeats: plan.pulse.heartbeats,
+        consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
+        ..defaults
+    };
+    Ok(parameters.checked()?)
+}
+
+/// How heartbeats and canaries are written.
+pub(super) fn writer_config(plan: &Plan, instance: String) -> WriterConfig {
+    WriterConfig {
+        connect: plan.pulse.connect.clone(),
+        schema: plan.pulse.schema.clone(),
+        stream: plan.stream.clone(),
+        instance,
+        allowed_servers: Vec::new(),
+        write_deadline: plan.pulse.periods.write_deadline,
+        probe_timeout: plan.pulse.periods.probe_timeout,
+    }
+}
+
+/// Starts the writer, the walker and the readers that the plan asks for.
+pub(super) fn spawn_pulse(
+    plan: &Plan,
+    instance: &str,
+    vital: &Arc<Vital>,
+    shared: &aws::Shared,
+    stage: &Stage,
+) {
+    let pulse = &plan.pulse;
+    let config = writer_config(plan, instance.to_owned());
+    if pulse.heartbeats {
+        let interval = pulse.periods.heartbeat_interval;
+        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer());
+        stage.tasks.spawn(writer.run(stage.stop.clone()));
+    }
+    if pulse.canaries {
+        let walker = CanaryWalker::new(config, pulse.periods.canary_interval, vital.observer());
+        stage.tasks.spawn(walker.run(stage.stop.clone()));
+    }
+    let sns = sns_config(plan);
+    for (consumer, url) in &pulse.echoes {
+        let reader = EchoReader {
+            consumer: Arc::clone(consumer),
+            queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
+            stream: plan.stream.clone(),
+            open: Arc::new(open_echo),
+            observer: vital.observer(),
+        };
+        stage.tasks.spawn(reader.run(stage.stop.clone()));
+    }
+}

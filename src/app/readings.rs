@@ -1,0 +1,77 @@
+//! What the metrics read from the parts, and the words that they label with.
+
+use std::sync::Arc;
+
+use super::plan::Plan;
+use super::state::State;
+use super::vital::Vital;
+use crate::decode::kind;
+use crate::pulse::Reason;
+use crate::sink::Class;
+use crate::sink::intake::Gauge;
+use crate::source::Liveness;
+use crate::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+
+/// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
+const RECONNECT_REASONS: [&str; 14] = [
+    "stream_ended",
+    "resolve",
+    "connect",
+    "timed_out",
+    "silent",
+    "closed",
+    "broken",
+    "tls_handshake",
+    "protocol",
+    "damaged_event",
+    "server_shutdown",
+    "too_many_connections",
+    "offline",
+    "no_host",
+];
+
+/// Label values, all known before the first scrape.
+pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
+    let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    Vocabulary {
+        consumers: plan.pulse.echoes.iter().map(|(name, _)| name.to_string()).collect(),
+        heartbeat_results: results().collect(),
+        publish_results: std::iter::once("ok")
+            .chain(Class::ALL.iter().map(|class| class.as_str()))
+            .collect(),
+        reconnect_reasons: RECONNECT_REASONS.to_vec(),
+        event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
+    }
+}
+
+/// Values that the parts keep and a scrape reads.
+pub(super) fn readings(
+    plan: &Plan,
+    state: &State,
+    vital: &Arc<Vital>,
+    liveness: &Liveness,
+    gauge: &Gauge,
+) -> Readings {
+    let (stages, stream, state) = (Arc::clone(vital), plan.stream.clone(), state.clone());
+    let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
+    let (queued, capacity) = (gauge.clone(), gauge.clone());
+    Readings {
+        stage: Arc::new(move || stages.read(|book| book.stages().moments())),
+        stream_last_receive: Arc::new(move || received.last_byte()),
+        stream_bytes: Arc::new(move || bytes.bytes()),
+        reader_armed: Arc::new(move || armed.is_armed()),
+        queue_bytes: Arc::new(move || queued.queued_bytes() as u64),
+        more: Vec::new(),
+        queue_capacity_bytes: Arc::new(move || capacity.capacity_bytes() as u64),
+        source: Arc::new(move || {
+            let identity = state.read().identity;
+            let mut labels = SourceLabels { stream: stream.clone(), ..SourceLabels::default() };
+            if let Some(identity) = identity {
+                labels.server_uuid = identity.name();
+                labels.version.clone_from(&identity.version);
+                labels.flavor = identity.flavor.to_string().to_ascii_lowercase();
+            }
+            labels
+        }),
+    }
+}

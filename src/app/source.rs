@@ -1,0 +1,144 @@
+//! The source at start: waited for, judged, and where the stream begins on it.
+
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Plan;
+use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
+use crate::backoff::Backoff;
+use crate::checkpoint::Checkpoint;
+use crate::mysql::Session;
+use crate::source::preflight::{self, Demands, Severity};
+use crate::source::resume::{self, Resolved, Saved, Wanted};
+use crate::source::{self, Recovery, Start};
+
+/// What was learnt about the source at start.
+pub(super) struct Opened {
+    /// The configuration with our server id chosen.
+    pub(super) source: source::Config,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub(super) schema_fallback: bool,
+    /// The host to dial first.
+    pub(super) host: usize,
+    /// Where the stream begins.
+    pub(super) resolved: Resolved,
+    /// What was asked for.
+    pub(super) wanted: Wanted,
+    /// `server_id` of the server.
+    pub(super) server_id: u32,
+    /// The file's own list of GTIDs is needed.
+    pub(super) begins_by_position: bool,
+}
+
+/// Waits for the source, judges it, and resolves where to begin. `None`: asked to stop meanwhile.
+///
+/// # Errors
+///
+/// What waiting does not mend, and a source that stays away for longer than the plan's patience.
+pub(super) async fn open_source(
+    plan: &Plan,
+    saved: Option<&Checkpoint>,
+    stop: &CancellationToken,
+) -> Result<Option<Opened>, StartError> {
+    let wanted =
+        saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
+    let patience = Instant::now() + plan.start_patience;
+    let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+    loop {
+        let error = match judged(plan, &wanted).await {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        let passes = match &error {
+            StartError::Source { error } => !matches!(error.recovery(), Recovery::Halt(_)),
+            StartError::Refused(_) => false,
+        };
+        let pause = backoff.pause(random());
+        if !passes || Instant::now() + pause > patience {
+            return Err(error);
+        }
+        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "the source is not there yet");
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Why the source can't be streamed from the start.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// The source's own words, with what to do.
+    #[error("source: {error}; {}", .error.remedy())]
+    Source {
+        /// What happened.
+        error: source::Error,
+    },
+    /// What `check` would say.
+    #[error("the source is not set up for streaming:\n{}", .0.join("\n"))]
+    Refused(Vec<String>),
+}
+
+impl From<source::Error> for StartError {
+    fn from(error: source::Error) -> Self {
+        Self::Source { error }
+    }
+}
+
+/// Where a checkpoint says to go on.
+pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
+    Saved {
+        server: checkpoint.server_uuid.clone(),
+        position: checkpoint.resume.position.clone(),
+        gtids: checkpoint.gtid_set.clone(),
+        maria: checkpoint.resume.maria.clone(),
+    }
+}
+
+/// What the source must fulfil for this plan.
+pub(super) fn demands(plan: &Plan) -> Demands {
+    Demands {
+        replica_uuid: plan
+            .source
+            .replica_uuid
+            .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
+        server_id: plan.source.server_id,
+        several_hosts: plan.source.hosts.len() > 1,
+        schema_fallback: plan.schema_fallback,
+    }
+}
+
+async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
+    let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
+    let mut session =
+        Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
+    let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
+    session.close().await;
+    let demands = demands(plan);
+    let mut refused = Vec::new();
+    for finding in preflight::judge(&facts, &demands) {
+        match finding.severity {
+            Severity::Refuse => refused.push(format!("  {finding}")),
+            Severity::Warn => tracing::warn!("{finding}"),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(StartError::Refused(refused));
+    }
+    let mut source = plan.source.clone();
+    source.server_id = Some(source.server_id.unwrap_or_else(|| {
+        preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
+    }));
+    let has_gtids = facts.has_gtids() || facts.flavor == source::Flavor::Maria;
+    let begins_by_position = has_gtids && matches!(resolved.start, Start::Position(_));
+    Ok(Opened {
+        source,
+        schema_fallback: plan.schema_fallback,
+        host,
+        resolved,
+        wanted: wanted.clone(),
+        server_id: facts.server_id(),
+        begins_by_position,
+    })
+}

@@ -1,0 +1,246 @@
+//! A [`Description`] held against a table map, column by column.
+//!
+//! It is taken only if everything that the log tells is the same in it: the number of columns, and of
+//! each the type, length, precision and scale, fraction digits, nullability, and sign, collation and
+//! kind of geometry where the log has them. What is left is what the log does not tell: names, keys,
+//! labels, and on servers before 8.0 signs and collations.
+
+use super::declared::Declared;
+use super::metadata::{ColumnType, Metadata};
+use crate::change::{ColumnDescription, Description};
+use crate::decode::Misfit;
+use crate::decode::charset;
+use crate::decode::row::wire::{self, string_len};
+use crate::decode::row::{ColumnPlan, WireColumn, real_type};
+
+/// Collation id of binary strings.
+const COLLATION_BINARY: u16 = 63;
+
+/// The declared types of a description; `None` where the text is not understood.
+pub(super) fn declared(description: &Description) -> Vec<Option<Declared>> {
+    description.columns.iter().map(|column| Declared::parse(&column.column_type)).collect()
+}
+
+/// Adds what the log does not tell; nothing is taken from a description that does not fit.
+pub(super) fn complete<'a>(
+    metadata: &mut Metadata<'a>,
+    columns: &[ColumnType],
+    is_nullable: impl Fn(usize) -> bool,
+    description: &'a Description,
+    declared: &'a [Option<Declared>],
+) -> Result<(), Misfit> {
+    let width = columns.len();
+    if description.columns.len() != width || declared.len() != width {
+        return Err(Misfit::Width { log: width, dictionary: description.columns.len() });
+    }
+    let key = description.primary_key.as_deref().ok_or(Misfit::Key)?;
+    if key.iter().any(|ordinal| *ordinal >= width) {
+        return Err(Misfit::Key);
+    }
+    let mut told = Vec::with_capacity(width);
+    let all = columns.iter().zip(&description.columns).zip(declared).enumerate();
+    for (ordinal, ((column, described), declared)) in all {
+        let log = Logged { column: *column, nullable: is_nullable(ordinal), ordinal };
+        told.push(log.agree(metadata, described, declared.as_ref()).ok_or_else(|| {
+            Misfit::Column {
+                column: ordinal,
+                name: described.name.clone(),
+                log: log.text(metadata),
+                dictionary: dictionary_text(described),
+            }
+        })?);
+    }
+    metadata.take_over(description, key, told);
+    Ok(())
+}
+
+/// What a description adds to one column.
+#[derive(Debug)]
+pub(super) struct Added<'a> {
+    pub(super) unsigned: bool,
+    pub(super) collation: u16,
+    pub(super) members: Option<Vec<&'a [u8]>>,
+    pub(super) geometry: Option<u64>,
+    pub(super) dimensions: Option<u64>,
+}
+
+/// One column of the table map.
+struct Logged {
+    column: ColumnType,
+    nullable: bool,
+    ordinal: usize,
+}
+
+impl Logged {
+    /// What is added, if the two do not contradict each other.
+    fn agree<'a>(
+        &self,
+        metadata: &Metadata<'_>,
+        described: &ColumnDescription,
+        declared: Option<&'a Declared>,
+    ) -> Option<Added<'a>> {
+        let declared = declared?;
+        if !fits(self.column, declared, described.octets) || self.nullable != described.nullable {
+            return None;
+        }
+        let geometry = geometry(&declared.kind);
+        let added = Added {
+            unsigned: declared.unsigned || declared.kind == "year",
+            collation: collation(&declared.kind, described.collation)?,
+            members: (!declared.members.is_empty())
+                .then(|| declared.members.iter().map(Vec::as_slice).collect()),
+            geometry,
+            dimensions: (declared.kind == "vector")
+                .then(|| declared.numbers.first().map(|n| u64::from(*n)))
+                .flatten(),
+        };
+        let log = metadata.column(self.ordinal);
+        let is_same = log.sign.is_none_or(|unsigned| unsigned == added.unsigned)
+            && (log.collation == 0 || log.collation == added.collation)
+            && (log.geometry.is_none() || log.geometry == added.geometry);
+        is_same.then_some(added)
+    }
+
+    fn text(&self, metadata: &Metadata<'_>) -> String {
+        let told = metadata.column(self.ordinal);
+        let meta = self.column.meta;
+        let length = match real_type(self.column.wire_type, meta) {
+            wire::VARCHAR | wire::VAR_STRING | wire::VARCHAR_COMPRESSED => {
+                Some(("varchar or varbinary", u16::from_le_bytes(meta)))
+            }
+            wire::STRING => Some(("char or binary", string_len(meta))),
+            _ => None,
+        };
+        let name = match length {
+            Some((name, bytes)) => format!("{name} of {bytes} bytes"),
+            None => {
+                let plan = ColumnPlan::new(&WireColumn {
+                    wire_type: self.column.wire_type,
+                    meta,
+                    unsigned: told.unsigned,
+                    collation: told.collation,
+                    members: None,
+                    members_in_utf8: false,
+                });
+                let name = plan.map_or_else(
+                    |_| format!("type {}", self.column.wire_type),
+                    |plan| plan.mysql_type().to_owned(),
+                );
+                match real_type(self.column.wire_type, meta) {
+                    wire::ENUM | wire::SET => format!("{name} of {} bytes", meta[1]),
+                    _ => name,
+                }
+            }
+        };
+        let sign = match told.sign {
+            Some(false) => ", signed",
+            Some(true) | None => "",
+        };
+        format!("{name}{sign}{}, {}", collation_text(told.collation), null_text(self.nullable))
+    }
+}
+
+fn dictionary_text(described: &ColumnDescription) -> String {
+    let bytes = described.octets.map(|octets| format!(" of {octets} bytes")).unwrap_or_default();
+    let collation = collation_text(described.collation.unwrap_or(0));
+    format!("{}{bytes}{collation}, {}", described.column_type, null_text(described.nullable))
+}
+
+fn collation_text(id: u16) -> String {
+    match charset::by_collation(id) {
+        Some(charset) => format!(" in {} (collation {id})", charset.name()),
+        None if id == 0 => String::new(),
+        None => format!(" in collation {id}"),
+    }
+}
+
+fn null_text(nullable: bool) -> &'static str {
+    if nullable { "null" } else { "not null" }
+}
+
+/// Whether a declared type is written to the log like this.
+fn fits(column: ColumnType, declared: &Declared, octets: Option<u64>) -> bool {
+    let [meta, next] = column.meta;
+    let length = u16::from_le_bytes(column.meta);
+    let numbers = declared.numbers.as_slice();
+    match (declared.kind.as_str(), real_type(column.wire_type, column.meta)) {
+        ("tinyint", wire::TINY)
+        | ("smallint", wire::SHORT)
+        | ("mediumint", wire::INT24)
+        | ("int", wire::LONG)
+        | ("bigint", wire::LONGLONG)
+        | ("year", wire::YEAR)
+        | ("date", wire::DATE | wire::NEWDATE)
+        | ("json", wire::JSON)
+        | ("vector", wire::VECTOR) => true,
+        ("double", wire::DOUBLE) => meta == 8,
+        ("decimal", wire::NEWDECIMAL) => numbers == [u32::from(meta), u32::from(next)],
+        ("bit", wire::BIT) => numbers == [u32::from(next) * 8 + u32::from(meta)],
+        ("time", wire::TIME2) | ("datetime", wire::DATETIME2) | ("timestamp", wire::TIMESTAMP2) => {
+            declared.digits() == u32::from(meta)
+        }
+        ("time", wire::TIME) | ("datetime", wire::DATETIME) | ("timestamp", wire::TIMESTAMP) => {
+            declared.digits() == 0
+        }
+        ("varchar" | "varbinary", wire::VARCHAR | wire::VAR_STRING) => {
+            octets == Some(length.into())
+        }
+        // MariaDB counts a header in.
+        ("varchar" | "varbinary", wire::VARCHAR_COMPRESSED) => {
+            octets == Some(length.saturating_sub(1).into())
+        }
+        ("char" | "binary", wire::STRING) => octets == Some(string_len(column.meta).into()),
+        // MariaDB's own types travel as binary strings.
+        ("uuid" | "inet6", wire::STRING) => string_len(column.meta) == 16,
+        ("inet4", wire::STRING) => string_len(column.meta) == 4,
+        ("vector", wire::VARCHAR) => numbers.first() == Some(&(u32::from(length) / 4)),
+        ("tinytext" | "tinyblob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 1,
+        ("text" | "blob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 2,
+        ("mediumtext" | "mediumblob", wire::BLOB | wire::BLOB_COMPRESSED) => meta == 3,
+        // Bytes of the value, and of the length in front of it.
+        ("float", wire::FLOAT) | ("longtext" | "longblob", wire::BLOB | wire::BLOB_COMPRESSED) => {
+            meta == 4
+        }
+        ("enum", wire::ENUM) => {
+            let bytes = if declared.members.len() <= 255 { 1 } else { 2 };
+            !declared.members.is_empty() && next == bytes
+        }
+        ("set", wire::SET) => {
+            let bytes = match declared.members.len().div_ceil(8) {
+                few @ 0..=4 => few,
+                _ => 8,
+            };
+            usize::from(next) == bytes
+        }
+        (kind, wire::GEOMETRY) => geometry(kind).is_some(),
+        _ => false,
+    }
+}
+
+/// The collation of a type's values; `None` for text of which the server tells none that is known by
+/// number.
+fn collation(kind: &str, described: Option<u16>) -> Option<u16> {
+    match kind {
+        "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => described,
+        // MySQL 8.0 shows no collation for those of bytes.
+        "enum" | "set" => Some(described.unwrap_or(COLLATION_BINARY)),
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector"
+        | "uuid" | "inet6" | "inet4" => Some(COLLATION_BINARY),
+        _ => Some(0),
+    }
+}
+
+/// Numbers of `Field::geometry_type` in the server's sources.
+fn geometry(kind: &str) -> Option<u64> {
+    Some(match kind {
+        "geometry" => 0,
+        "point" => 1,
+        "linestring" => 2,
+        "polygon" => 3,
+        "multipoint" => 4,
+        "multilinestring" => 5,
+        "multipolygon" => 6,
+        "geomcollection" | "geometrycollection" => 7,
+        _ => return None,
+    })
+}

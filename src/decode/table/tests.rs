@@ -1,0 +1,202 @@
+//! Questions for what the log does not tell, and their answers.
+
+use crate::change::{ColumnDescription, Description, Op, Position};
+use crate::decode::tests::{event, format, insert, query, table_map};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Misfit, Step, kind};
+
+fn decoder() -> Decoder {
+    let mut decoder = Decoder::new(Config { asks_for_schemas: true, ..Config::default() });
+    decoder.start_at(Position::new("log.000001", 4));
+    pass(&mut decoder, &format());
+    decoder
+}
+
+/// Feeds an event of which nothing is asked.
+fn pass(decoder: &mut Decoder, event: &[u8]) {
+    let mut steps = decoder.feed(event).expect("an event");
+    while steps.next().expect("a step").is_some() {}
+}
+
+/// The table of `table_map`: one column, TINYINT NULL.
+fn description(name: &str, column_type: &str) -> Description {
+    Description {
+        columns: vec![ColumnDescription {
+            name: name.into(),
+            column_type: column_type.into(),
+            octets: None,
+            collation: None,
+            nullable: true,
+            visible: true,
+        }],
+        primary_key: Some(vec![]),
+        changed_at: Some(1_699_999_999),
+    }
+}
+
+/// Begins a transaction with rows of a table, and asks for them: the table that is asked for, how the
+/// answer agrees, and what the first row looks like.
+fn rows(decoder: &mut Decoder, answer: Answer<'_>) -> (Option<String>, Option<Agreement>, String) {
+    if !decoder.in_transaction() {
+        pass(decoder, &query("BEGIN"));
+    }
+    pass(decoder, &table_map("t"));
+    let event = insert(&[200], 1);
+    let mut steps = decoder.feed(&event).expect("rows");
+    let (mut asked, mut agreement) = (None, None);
+    let mut shown = String::new();
+    loop {
+        match steps.next() {
+            Ok(None) => return (asked, agreement, shown),
+            Ok(Some(Step::Rows(mut rows))) => {
+                assert_eq!(rows.op(), Op::Insert);
+                let name = rows.table().columns[0].name.clone();
+                shown = match rows.next() {
+                    Ok(row) => {
+                        let image = row.expect("a row").after.expect("an image");
+                        format!("{name} {:?}", image.cells().next().expect("a cell"))
+                    }
+                    Err(error) => error.to_string(),
+                };
+            }
+            Ok(Some(step)) => panic!("{step:?}"),
+            Err(error) => {
+                let Fault::SchemaNeeded { database, table } = &error.fault else {
+                    panic!("{error}")
+                };
+                assert!(asked.is_none(), "asked twice");
+                asked = Some(format!("{database}.{table}"));
+                agreement = Some(steps.describe(answer).expect("it was asked"));
+            }
+        }
+    }
+}
+
+fn is_asked(decoder: &mut Decoder) -> bool {
+    rows(decoder, Answer::Described(&description("a", "tinyint"))).0.is_some()
+}
+
+#[test]
+fn a_table_without_names_is_asked_for_once_and_then_read_by_the_answer() {
+    let mut decoder = decoder();
+    let answer = description("size", "tinyint(3) unsigned");
+    let (asked, agreement, row) = rows(&mut decoder, Answer::Described(&answer));
+    assert_eq!((asked.as_deref(), agreement), (Some("d.t"), Some(Agreement::Yes)));
+    assert_eq!(row, "size UInt(200)");
+    let (asked, _, row) = rows(&mut decoder, Answer::Unknown);
+    assert_eq!((asked, row.as_str()), (None, "size UInt(200)"));
+}
+
+#[test]
+fn the_question_is_repeated_until_it_is_answered_and_then_the_same_rows_come() {
+    let mut decoder = decoder();
+    pass(&mut decoder, &query("BEGIN"));
+    pass(&mut decoder, &table_map("t"));
+    let event = insert(&[1, 2], 1);
+    let mut steps = decoder.feed(&event).expect("rows");
+    for _ in 0..3 {
+        let error = steps.next().expect_err("not answered");
+        assert!(matches!(error.fault, Fault::SchemaNeeded { .. }));
+    }
+    let answer = description("a", "tinyint");
+    steps.describe(Answer::Described(&answer)).expect("it was asked");
+    assert!(steps.describe(Answer::Described(&answer)).is_err(), "answered already");
+    let Some(Step::Rows(mut rows)) = steps.next().expect("rows") else { panic!("no rows") };
+    assert_eq!(rows.next().expect("a row").expect("a row").row, 0);
+    assert_eq!(rows.next().expect("a row").expect("a row").row, 1);
+    assert!(rows.next().expect("the end").is_none());
+    assert!(steps.next().expect("the end").is_none());
+    pass(&mut decoder, &query("COMMIT"));
+}
+
+#[test]
+fn an_answer_holds_until_a_statement_or_a_file_may_have_changed_it() {
+    let mut decoder = decoder();
+    assert!(is_asked(&mut decoder));
+    pass(&mut decoder, &query("COMMIT"));
+    assert!(!is_asked(&mut decoder), "the next transaction");
+    pass(&mut decoder, &query("COMMIT"));
+    pass(&mut decoder, &query("ALTER TABLE other ADD b INT"));
+    assert!(is_asked(&mut decoder), "behind a statement");
+    pass(&mut decoder, &query("DROP TEMPORARY TABLE x"));
+    assert!(is_asked(&mut decoder), "behind a statement in a transaction");
+    pass(&mut decoder, &query("COMMIT"));
+    pass(&mut decoder, &format());
+    assert!(is_asked(&mut decoder), "in a new file");
+    let other_id: Vec<u8> = {
+        let mut map = table_map("t");
+        map[19] = 6;
+        map
+    };
+    pass(&mut decoder, &other_id);
+    let mut other_rows = insert(&[1], 1);
+    other_rows[19] = 6;
+    let mut steps = decoder.feed(&other_rows).expect("rows");
+    assert!(steps.next().is_err(), "another id");
+    decoder.start_at(Position::new("log.000002", 4));
+    pass(&mut decoder, &format());
+    assert!(is_asked(&mut decoder), "on a new connection");
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_as_soon_as_a_row_is_asked_for() {
+    let two = Description {
+        columns: [description("a", "tinyint").columns, description("b", "tinyint").columns]
+            .concat(),
+        ..description("a", "tinyint")
+    };
+    let not_null = |mut description: Description| {
+        description.columns[0].nullable = false;
+        description
+    };
+    let keyless = Description { primary_key: None, ..description("a", "tinyint") };
+    for (answer, words) in [
+        (
+            description("a", "smallint"),
+            "column 1 (a): found `tinyint, null` in the binlog, `smallint",
+        ),
+        (description("a", "what(is,this)"), "`what(is,this), null` in information_schema"),
+        (not_null(description("a", "tinyint")), "`tinyint, not null` in information_schema"),
+        (two, "found 1 columns in the binlog, 2 in information_schema"),
+        (keyless, "contradicts itself"),
+    ] {
+        let (_, agreement, row) = rows(&mut decoder(), Answer::Described(&answer));
+        assert_eq!(agreement, Some(Agreement::No));
+        assert!(row.contains("table d.t: ") && row.contains(words), "{row}");
+    }
+    let (_, agreement, row) = rows(&mut decoder(), Answer::Unknown);
+    assert_eq!(agreement, Some(Agreement::No));
+    assert!(row.contains(&Misfit::Missing.to_string()), "{row}");
+}
+
+#[test]
+fn rows_of_a_table_that_does_not_fit_can_be_passed_over() {
+    let mut decoder = decoder();
+    pass(&mut decoder, &query("BEGIN"));
+    pass(&mut decoder, &table_map("t"));
+    let rows = insert(&[1], 1);
+    let mut steps = decoder.feed(&rows).expect("rows");
+    assert!(steps.next().is_err());
+    steps.describe(Answer::Unknown).expect("it was asked");
+    assert!(matches!(steps.next(), Ok(Some(Step::Rows(_)))));
+    assert!(matches!(steps.next(), Ok(None)));
+    pass(&mut decoder, &event(kind::XID, 0, &[0; 8]));
+}
+
+#[test]
+fn a_table_that_nobody_wants_keeps_its_numbers_for_names() {
+    let (_, agreement, row) = rows(&mut decoder(), Answer::NotNeeded);
+    assert_eq!((agreement, row.as_str()), (Some(Agreement::Unasked), "@1 Int(-56)"));
+}
+
+#[test]
+fn an_answer_that_is_younger_than_the_rows_is_doubtful() {
+    for (changed_at, expected) in [
+        (Some(1_699_999_999), Agreement::Yes),
+        (Some(1_700_000_000), Agreement::ButChangedSince),
+        (None, Agreement::ButChangedSince),
+    ] {
+        let answer = Description { changed_at, ..description("a", "tinyint") };
+        let (_, agreement, _) = rows(&mut decoder(), Answer::Described(&answer));
+        assert_eq!(agreement, Some(expected), "{changed_at:?}");
+    }
+}

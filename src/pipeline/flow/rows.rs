@@ -1,0 +1,172 @@
+//! Rows, statements and canaries on their way to drafts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Flow;
+use super::accounts::is_of_accounts;
+use crate::change::{Change, Table, Transaction};
+use crate::checkpoint::Class;
+use crate::decode::{self, Rows, Statement};
+use crate::filter::{Redaction, Route};
+use crate::pipeline::Error;
+use crate::pipeline::notices::{Delivered, Notices, Row};
+use crate::pulse::{CanaryRow, Seen};
+use crate::sink::quarantine::Undecoded;
+
+impl Flow {
+    pub(super) fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
+        if self.is_passed_over {
+            return Ok(());
+        }
+        match self.all_rows(&mut rows, now) {
+            Err(Error::Decode(error)) if self.config.puts_undecoded_aside => {
+                self.put_aside(&error, &rows);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn all_rows(&mut self, rows: &mut Rows<'_>, now: Instant) -> Result<(), Error> {
+        let (table, transaction) = (rows.table(), rows.transaction());
+        if self.recogniser.is_own(table) {
+            while let Some(change) = rows.next()? {
+                if self.progress.is_new(change.row) {
+                    self.own_row(transaction, table, &change)?;
+                }
+            }
+            return Ok(());
+        }
+        match self.filter.route(table).clone() {
+            Route::Skip => {}
+            Route::Publish => {
+                while let Some(change) = rows.next()? {
+                    if self.progress.is_new(change.row) {
+                        self.publish(now, transaction, table, &change)?;
+                    }
+                }
+            }
+            Route::Redact(redaction) => {
+                while let Some(change) = rows.next()? {
+                    if self.progress.is_new(change.row) {
+                        self.publish_redacted(now, transaction, &redaction, &change)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of an event that can't be decoded is kept as it is; the transaction goes on behind
+    /// it.
+    #[cold]
+    fn put_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
+        if !self.progress.is_new_other() {
+            return;
+        }
+        let (table, transaction) = (rows.table(), rows.transaction());
+        self.undecoded.push(Undecoded {
+            quarantined_at_us: chrono::Utc::now().timestamp_micros(),
+            error: error.to_string(),
+            gtid: transaction.id.text(),
+            transaction: transaction.start.to_string(),
+            position: rows.position().to_string(),
+            database: table.database.to_string(),
+            table: table.name.to_string(),
+            committed_at_us: transaction.committed_at_us,
+            event: STANDARD.encode(rows.event()),
+        });
+    }
+
+    #[inline]
+    fn publish(
+        &mut self,
+        now: Instant,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        self.class = Class::User;
+        let unit = self.tracker.unit();
+        let before = self.packer.open_batches() + self.drafts.len();
+        self.packer.push(now, unit, transaction, table, change, &mut self.drafts);
+        // A batch that was opened and a draft that was made of it are one message: whatever their
+        // sum grew by are batches that begin with this row.
+        for _ in before..self.packer.open_batches() + self.drafts.len() {
+            self.tracker.opened(unit)?;
+        }
+        Ok(())
+    }
+
+    fn publish_redacted(
+        &mut self,
+        now: Instant,
+        transaction: &Transaction,
+        redaction: &Redaction,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let mut space = std::mem::take(&mut self.space);
+        let seen = redaction.apply(change, &mut space);
+        let published = self.publish(now, transaction, &redaction.table, &seen);
+        self.space = space;
+        published
+    }
+
+    /// A row of a table of our own: never published as a change.
+    fn own_row(
+        &mut self,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
+        match &seen {
+            Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
+            Seen::Canary(canary) => {
+                self.class = Class::Canary;
+                let unit = self.tracker.unit();
+                let row = Row { unit, transaction, table, change };
+                self.canary(canary, &row)?;
+            }
+            Seen::Own => {
+                self.class = Class::Checkpoint;
+                return Ok(());
+            }
+        }
+        self.seen.push(seen);
+        Ok(())
+    }
+
+    fn canary(&mut self, canary: &CanaryRow, row: &Row<'_>) -> Result<(), Error> {
+        let delivered = Delivered {
+            gtid_set: self.tracker.settled_gtids().to_string(),
+            position: self.tracker.settled_place().position.clone(),
+            lanes: self.tracker.take_moved_lanes(Notices::LANES_MAX),
+        };
+        let draft = self.notices.canary(canary, row, delivered, self.packer.sequences());
+        if let Some(draft) = draft {
+            self.drafts.push(draft);
+            self.canaries.push_back((canary.number, canary.phase));
+            self.tracker.opened(row.unit)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
+        let stays = !self.config.schema_changes || is_of_accounts(statement.bytes);
+        if self.is_passed_over || stays || !self.progress.is_new_other() {
+            return Ok(());
+        }
+        // Rows before it leave before it.
+        self.packer.flush_all(&mut self.drafts);
+        let unit = self.tracker.unit();
+        self.drafts.push(self.notices.statement(statement, unit, self.packer.sequences()));
+        self.tracker.opened(unit)?;
+        self.class = Class::User;
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of messages and of saves, and what follows from that.
+
+use std::time::{Instant, SystemTime};
+
+use super::Error;
+use super::run::Pipeline;
+use super::saver::{Outcome, Saved};
+use super::sealing::Note;
+use crate::encode::{Kind, Message};
+use crate::pulse::Phase;
+use crate::sink::quarantine::Undecoded;
+use crate::sink::{Refusal, Settlement};
+use crate::telemetry::metrics::OPS;
+
+/// What a message stands for.
+pub(super) struct OnItsWay {
+    canary: Option<(u64, Phase)>,
+    /// Rows by operation: of the whole draft, with its last message.
+    rows: [u32; 3],
+}
+
+impl Pipeline {
+    pub(super) fn settlement(&mut self, settlement: Option<Settlement>) -> Result<(), Error> {
+        // Notes come before the messages that they are about: none may be missed here.
+        while let Ok(note) = self.parts.notes.try_recv() {
+            self.note(note)?;
+        }
+        match settlement {
+            None => return Err(Error::SinkEnded),
+            Some(Settlement::Settled { id, unit, at, .. }) => {
+                self.unsettled = self.unsettled.saturating_sub(1);
+                self.count_settled(id, at);
+                self.parts.flow.tracker_mut().settled(unit)?;
+            }
+            Some(Settlement::Failed { message, error }) => {
+                self.unsettled = self.unsettled.saturating_sub(1);
+                self.refused(&message, error)?;
+            }
+        }
+        self.published();
+        self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
+        Ok(())
+    }
+
+    fn count_settled(&mut self, id: u64, at: Instant) {
+        let metrics = &self.parts.metrics;
+        metrics.messages_published_total.inc();
+        let Some(message) = self.on_their_way.remove(&id) else { return };
+        if let Some((number, phase)) = message.canary {
+            self.parts.witness.canary_accepted(number, phase, at);
+            return;
+        }
+        for (op, rows) in OPS.iter().zip(message.rows) {
+            if rows > 0 {
+                metrics.changes_published_total.of(op).inc_by(rows.into());
+                metrics.user_row_last.note(at);
+            }
+        }
+    }
+
+    /// Puts a message aside for good, or halts.
+    fn refused(&mut self, message: &Message, refusal: Refusal) -> Result<(), Error> {
+        let quarantine = self.parts.quarantine.as_mut().filter(|_| self.parts.puts_refused_aside);
+        let Some(quarantine) = quarantine else {
+            return Err(Error::Refused {
+                lane: message.lane_key.to_string(),
+                sequence: message.sequence_first,
+                refusal,
+            });
+        };
+        // On the disk before the checkpoint may pass it.
+        tokio::task::block_in_place(|| quarantine.put(message, &refusal, SystemTime::now()))?;
+        self.parts.metrics.quarantined_messages_total.inc();
+        tracing::error!(
+            lane = %message.lane_key,
+            sequence = message.sequence_first,
+            rows = message.rows,
+            error = %refusal,
+            "a message was put into quarantine"
+        );
+        self.on_their_way.remove(&message.id);
+        self.parts.flow.tracker_mut().settled(message.unit)?;
+        Ok(())
+    }
+
+    /// Puts a row event aside that can't be decoded, for good.
+    pub(super) fn put_aside(&mut self, event: Undecoded) -> Result<(), Error> {
+        tracing::error!(
+            error = event.error,
+            transaction = event.gtid.as_deref().unwrap_or(&event.transaction),
+            position = event.position,
+            "a row event can't be decoded and is put into quarantine; the stream goes on behind it"
+        );
+        if let Some(quarantine) = &mut self.parts.quarantine {
+            tokio::task::block_in_place(|| quarantine.put_undecoded(event))?;
+        }
+        self.parts.metrics.quarantined_events_total.inc();
+        Ok(())
+    }
+
+    fn published(&mut self) {
+        let newest = self.tracker().settled_heartbeat();
+        if newest > self.published_heartbeat {
+            self.published_heartbeat = newest;
+            if let Some(number) = newest {
+                self.parts.witness.published(number);
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self, note: Note) -> Result<(), Error> {
+        self.sealing = self.sealing.saturating_sub(1);
+        self.unsettled += note.messages;
+        for unit in note.extra_units {
+            self.parts.flow.tracker_mut().opened(unit)?;
+        }
+        let is_canary = note.kind == Kind::Canary;
+        let canary = if is_canary { self.parts.flow.pop_canary() } else { None };
+        if let Some(id) = note.last_id {
+            self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
+        }
+        let oversize = &self.parts.metrics.oversize_total;
+        oversize.of("omitted").inc_by(note.omitted_cells.into());
+        oversize.of("claim_checked").inc_by(note.claims);
+        self.parts.flow.packer_mut().observe_sealed(note.lane, note.content_bytes, note.body_bytes);
+        match note.too_large {
+            None => Ok(()),
+            Some(message) => {
+                self.parts.metrics.oversize_total.of("halted").inc();
+                Err(Error::TooLarge {
+                    lane: message.lane_key.to_string(),
+                    sequence: message.sequence_first,
+                    bytes: message.billed_bytes(),
+                    topic: message.destination.to_string(),
+                })
+            }
+        }
+    }
+
+    pub(super) fn saved(&mut self, saved: Saved) -> Result<(), Error> {
+        let metrics = &self.parts.metrics;
+        let now = Instant::now();
+        match self.parts.saver.observe(saved, now)? {
+            Outcome::Saved { heartbeat } => {
+                metrics.checkpoint_saves_total.of("ok").inc();
+                metrics.checkpoint_saved.note(now);
+                if let Some(number) = heartbeat {
+                    self.parts.witness.checkpointed(number);
+                }
+            }
+            Outcome::Failed(error) => {
+                metrics.checkpoint_saves_total.of("error").inc();
+                tracing::warn!(%error, "the checkpoint can't be saved; delivery goes on meanwhile");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Passing over what comes again although it was passed on. Pure.
+//!
+//! While an XA transaction is prepared and undecided, a dump by file and offset, or by a MariaDB
+//! position, must begin before it, and then brings again what followed it. Those transactions have
+//! their numbers and are in the checkpoint: nothing of them may be told to anybody again, nor may
+//! their places, which lie behind those that are known. A dump by a set of GTIDs brings nothing
+//! twice.
+
+use crate::change::{Position, Transaction, TransactionId};
+use crate::checkpoint::{Place, Tracker};
+use crate::decode::Step;
+use crate::source::Start;
+
+/// A stretch of the log that comes again.
+#[derive(Debug, Clone)]
+pub(super) struct Reread {
+    /// Where it ends: everything before was passed on.
+    until: Place,
+    /// Whether the dump was begun by a MariaDB position, so that the transactions' own names count.
+    by_gtid: bool,
+    /// Whether offsets of `until` are those of the server at hand.
+    has_offsets: bool,
+    /// A transaction that was passed on is going by.
+    is_inside: bool,
+}
+
+impl Reread {
+    /// What a dump that begins at `start` will bring again; `None`: nothing. `is_other_server`:
+    /// offsets known so far are those of a server before this one.
+    pub(super) fn new(start: &Start, tracker: &Tracker, is_other_server: bool) -> Option<Self> {
+        let by_gtid = match start {
+            Start::Gtid(_) => return None,
+            Start::Maria(_) => true,
+            Start::Position(_) => false,
+        };
+        let (from, until) = (tracker.redial_place(), tracker.committed_place());
+        let has_offsets = !is_other_server && !until.position.file.is_empty();
+        (from != until).then(|| Self {
+            until: until.clone(),
+            by_gtid,
+            has_offsets,
+            is_inside: false,
+        })
+    }
+
+    /// Where it ends.
+    pub(super) fn until(&self) -> &Position {
+        &self.until.position
+    }
+
+    /// Whether the step is of what comes again, and so must be told to nobody. The first that is not
+    /// ends the re-read.
+    pub(super) fn takes(&mut self, step: &Step<'_>) -> bool {
+        match step {
+            Step::Begin(transaction) => {
+                self.is_inside = self.holds(transaction);
+                self.is_inside
+            }
+            Step::Rows(_) | Step::Schema(_) => self.is_inside,
+            Step::Commit(_) => std::mem::take(&mut self.is_inside),
+            Step::Idle { position, .. }
+            | Step::Rotate { position, .. }
+            | Step::Passed { position, .. } => self.is_inside || !self.is_over_at(position),
+        }
+    }
+
+    /// Whether the transaction was passed on.
+    fn holds(&self, transaction: &Transaction) -> bool {
+        match &transaction.id {
+            TransactionId::Maria(gtid) if self.by_gtid => self.until.maria.contains(gtid),
+            TransactionId::Maria(_) | TransactionId::Gtid(_) | TransactionId::Anonymous => {
+                self.has_offsets && !is_reached(&self.until.position, &transaction.start)
+            }
+        }
+    }
+
+    /// Whether a place between two transactions is at its end.
+    fn is_over_at(&self, position: &Position) -> bool {
+        self.has_offsets && is_reached(&self.until.position, position)
+    }
+}
+
+/// Whether `position`, of the same log, is at `until` or beyond.
+pub(super) fn is_reached(until: &Position, position: &Position) -> bool {
+    let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
+    (number(&until.file), until.offset) <= (number(&position.file), position.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{MariaGtid, MariaGtidSet};
+    use crate::checkpoint::Checkpoint;
+
+    fn place(offset: u64, sequence: u64) -> Place {
+        let mut maria = MariaGtidSet::new();
+        maria.advance(MariaGtid { domain: 0, server: 1, sequence });
+        Place { position: Position::new("binlog.000010", offset), maria }
+    }
+
+    fn tracker() -> Tracker {
+        let (resume, settled) = (place(100, 1), place(900, 9));
+        Tracker::new(&Checkpoint { resume, settled, ..Checkpoint::default() })
+    }
+
+    fn transaction(file: &str, offset: u64, sequence: u64) -> Transaction {
+        Transaction {
+            id: TransactionId::Maria(MariaGtid { domain: 0, server: 1, sequence }),
+            start: Position::new(file, offset),
+            committed_at_us: 0,
+            original_committed_at_us: 0,
+            server_id: 1,
+            length_bytes: None,
+        }
+    }
+
+    #[test]
+    fn by_offset_it_holds_what_starts_before_its_end_in_the_order_of_files() {
+        let start = Start::Position(Position::new("binlog.000010", 100));
+        let reread = Reread::new(&start, &tracker(), false).expect("an XA transaction is open");
+        assert!(reread.holds(&transaction("binlog.000010", 899, 50)));
+        assert!(reread.holds(&transaction("binlog.000009", 5000, 50)));
+        assert!(!reread.holds(&transaction("binlog.000010", 900, 1)));
+        assert!(!reread.holds(&transaction("binlog.000011", 4, 1)));
+        assert!(!reread.is_over_at(&Position::new("binlog.000010", 899)));
+        assert!(reread.is_over_at(&Position::new("binlog.000010", 900)));
+    }
+
+    #[test]
+    fn by_a_mariadb_position_names_count_and_offsets_only_on_the_same_server() {
+        let start = Start::Maria(MariaGtidSet::new());
+        let reread = Reread::new(&start, &tracker(), true).expect("an XA transaction is open");
+        assert!(reread.holds(&transaction("other.000001", 4, 9)));
+        assert!(!reread.holds(&transaction("other.000001", 4, 10)));
+        assert!(!reread.is_over_at(&Position::new("binlog.000099", 4)));
+    }
+
+    #[test]
+    fn a_dump_by_gtids_brings_nothing_twice() {
+        assert!(
+            Reread::new(&Start::Gtid(crate::change::GtidSet::new()), &tracker(), false).is_none()
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Resuming equals never having stopped, over captured logs.
+
+#[path = "../../../tests/support/aws/mod.rs"]
+mod aws;
+mod log;
+mod rig;
+mod turning;
+
+use proptest::prelude::*;
+
+use log::Log;
+use rig::{Delivered, Dice, Process, Way, World};
+
+/// Logs, and the ways in which a streamer can take them up.
+const CASES: &[(&str, Way)] = &[
+    ("rows/mysql-9.7", Way::Gtid),
+    ("rows/mysql-9.7", Way::Offset),
+    ("rows/mysql-5.7", Way::OffsetThenGtid),
+    ("rows/mysql-5.6", Way::Offset),
+    ("rows/mariadb-10.11", Way::Maria),
+    ("payload/mysql-9.7", Way::Gtid),
+    ("payload/mysql-9.7", Way::Offset),
+    ("minimal/mysql-9.7", Way::Gtid),
+    ("rotation/mysql-9.7", Way::OffsetThenGtid),
+    ("rotation/mysql-5.6", Way::Offset),
+    ("rotation/mariadb-10.11", Way::Maria),
+    ("no_checksum/mysql-9.7", Way::Offset),
+    ("savepoint/mariadb-10.11", Way::Maria),
+    ("tagged_gtid/mysql-9.7", Way::Gtid),
+    ("compressed_events/mariadb-10.11", Way::Maria),
+    ("xa/mysql-9.7", Way::Gtid),
+    ("xa/mysql-9.7", Way::OffsetThenGtid),
+    ("xa/mysql-9.7", Way::Offset),
+    ("xa/mysql-5.7", Way::Gtid),
+    ("xa/mysql-5.7", Way::Offset),
+    ("xa/mariadb-10.11", Way::Maria),
+    ("xa/mariadb-10.11", Way::Offset),
+];
+
+/// Kills of one run.
+const KILLS_MAX: u32 = 12;
+
+fn world(case: (&str, Way), lanes: u32) -> World {
+    let (fixture, way) = case;
+    let is_mysql = fixture.contains("mysql");
+    World::new(Log::load(fixture, way == Way::Offset && is_mysql), way, lanes)
+}
+
+/// What is delivered if nothing ever stops.
+fn undisturbed(case: (&str, Way), lanes: u32) -> Delivered {
+    let (mut world, mut dice) = (world(case, lanes), Dice(0));
+    let mut process = Process::start(&world, &mut dice);
+    while process.take(&world, &mut dice, false) {}
+    process.finish(&mut world, &mut dice);
+    world.delivered
+}
+
+/// The same with everything that can happen.
+fn disturbed(case: (&str, Way), lanes: u32, seed: u64) -> Delivered {
+    let (mut world, mut dice) = (world(case, lanes), Dice(seed));
+    let mut process = Process::start(&world, &mut dice);
+    let (mut kills, mut breaks) = (0, 0);
+    loop {
+        for _ in 0..dice.below(4) {
+            match dice.below(3) {
+                0 => process.wait(&mut dice),
+                1 => process.settle(&mut world, &mut dice),
+                _ => process.save(&mut world),
+            }
+        }
+        if kills < KILLS_MAX && dice.below(25) == 0 {
+            kills += 1;
+            process = Process::start(&world, &mut dice);
+        }
+        let is_break = breaks < 4 * KILLS_MAX && dice.below(12) == 0;
+        breaks += u32::from(is_break);
+        if !process.take(&world, &mut dice, is_break) {
+            process.finish(&mut world, &mut dice);
+            // Once more from the end: nothing new may come.
+            let mut again = Process::start(&world, &mut dice);
+            while again.take(&world, &mut dice, false) {}
+            again.finish(&mut world, &mut dice);
+            return world.delivered;
+        }
+    }
+}
+
+fn assert_same(case: (&str, Way), lanes: u32, seed: u64) {
+    let (expected, found) = (undisturbed(case, lanes), disturbed(case, lanes, seed));
+    assert!(!expected.is_empty());
+    for (key, text) in &expected {
+        assert_eq!(found.get(key), Some(text), "{key:?} of {case:?}, lanes {lanes}, seed {seed}");
+    }
+    let extra: Vec<_> = found.keys().filter(|key| !expected.contains_key(key)).collect();
+    assert!(extra.is_empty(), "{extra:?} of {case:?}, lanes {lanes}, seed {seed}");
+}
+
+#[test]
+fn every_log_is_resumed_the_same_for_the_first_seeds() {
+    for case in CASES {
+        for seed in 0..12 {
+            assert_same(*case, 1 + u32::try_from(seed % 3).expect("small"), seed);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn resume_equals_never_having_stopped(
+        case in prop::sample::select(CASES),
+        lanes in 1_u32..4,
+        seed: u64,
+    ) {
+        assert_same(case, lanes, seed);
+    }
+}

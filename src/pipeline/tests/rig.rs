@@ -1,0 +1,283 @@
+//! A streamer without its surroundings: what the loop, the sealing thread, the sink and the store do
+//! is done here, one step at a time, in an order that dice decide.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::{Log, decoder};
+use crate::change::Position;
+use crate::checkpoint::{Checkpoint, Place, Tracker};
+use crate::decode::Decoder;
+use crate::encode::proto::frame::Content;
+use crate::encode::{
+    Destination, Draft, Format, Message, Origin, Oversize, SealOptions, Sealed, Sealer, open,
+};
+use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::pack::{Config as PackConfig, Packer, Sequences};
+use crate::pipeline::flow::{Flow, FlowConfig};
+use crate::pipeline::notices::Notices;
+use crate::pulse::Recogniser;
+use crate::pulse::schema::SchemaName;
+use crate::source::Start;
+
+/// How positions are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Gtid,
+    Maria,
+    Offset,
+    /// Begun by an offset, on a server with GTIDs.
+    OffsetThenGtid,
+}
+
+/// Dice (SplitMix64).
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// Rows and statements by lane and number.
+pub(super) type Delivered = BTreeMap<(String, u64), String>;
+
+/// What outlives a process: the topic's consumer, and the checkpoint.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) log: Log,
+    pub(super) way: Way,
+    pub(super) lanes: u32,
+    pub(super) delivered: Delivered,
+    pub(super) saved: Checkpoint,
+}
+
+impl World {
+    pub(super) fn new(log: Log, way: Way, lanes: u32) -> Self {
+        let front = match way {
+            Way::Gtid | Way::Maria => Position::default(),
+            Way::Offset | Way::OffsetThenGtid => log.front(),
+        };
+        let place = Place { position: front, ..Place::default() };
+        let saved = Checkpoint {
+            stream: "s".to_owned(),
+            server_uuid: "server".to_owned(),
+            epoch: 1,
+            resume: place.clone(),
+            settled: place,
+            ..Checkpoint::default()
+        };
+        Self { log, way, lanes, delivered: Delivered::new(), saved }
+    }
+
+    /// The topic takes a message.
+    fn deliver(&mut self, message: &Message) {
+        let content = open::content(&message.body).expect("our own message");
+        let lane = message.lane_key.to_string();
+        for (number, text) in (message.sequence_first..).zip(texts(&content)) {
+            let key = (lane.clone(), number);
+            let before = self.delivered.insert(key.clone(), text.clone());
+            assert!(
+                before.as_ref().is_none_or(|before| *before == text),
+                "{key:?} was {before:?} and is {text}"
+            );
+        }
+    }
+
+    /// Nothing before the checkpoint may be missing.
+    fn check(&self) {
+        for (lane, next) in &self.saved.lanes {
+            for number in 1..*next {
+                let key = (lane.to_string(), number);
+                assert!(self.delivered.contains_key(&key), "the checkpoint passed {key:?}");
+            }
+        }
+    }
+}
+
+fn texts(content: &Content) -> Vec<String> {
+    match content {
+        Content::Batch(batch) => batch
+            .rows
+            .iter()
+            .map(|row| {
+                let transaction = &batch.transactions[row.transaction as usize];
+                let (gtid, offset) = (&transaction.gtid, transaction.offset);
+                let (before, after) = (&row.before, &row.after);
+                format!("{gtid} {offset} {} {} {before:?} {after:?}", row.op, row.row)
+            })
+            .collect(),
+        Content::SchemaChange(change) => vec![format!("{} {}", change.gtid, change.statement)],
+        other @ (Content::Payload(_)
+        | Content::Heartbeat(_)
+        | Content::Canary(_)
+        | Content::ClaimCheck(_)) => panic!("nobody made {other:?}"),
+    }
+}
+
+/// One process.
+pub(super) struct Process {
+    pub(super) flow: Flow,
+    decoder: Decoder,
+    sealer: Sealer,
+    in_flight: Vec<Message>,
+    events: std::vec::IntoIter<(Option<Position>, Vec<u8>)>,
+    message_bytes_max: usize,
+    now: Instant,
+}
+
+impl Process {
+    pub(super) fn start(world: &World, dice: &mut Dice) -> Self {
+        let pack = PackConfig {
+            lanes: world.lanes,
+            body_bytes_target: 200 + usize::try_from(dice.below(3000)).expect("small"),
+            content_bytes_max: 100 + usize::try_from(dice.below(5000)).expect("small"),
+            linger_max: Duration::from_millis(dice.below(3) * 100),
+            ..PackConfig::default()
+        };
+        let config = FlowConfig {
+            schema_changes: true,
+            begins_by_position: world.way == Way::OffsetThenGtid,
+            ..FlowConfig::default()
+        };
+        let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
+        let lanes = world.saved.lanes.iter().map(|(key, next)| (Arc::clone(key), *next));
+        let flow = Flow::new(
+            config,
+            Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
+            Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
+            Notices::new(Format::Protobuf, "server".to_owned(), 1),
+            Packer::new(pack, Sequences::restored(lanes)),
+            Tracker::new(&world.saved),
+        );
+        let mut process = Self {
+            flow,
+            decoder: decoder(),
+            sealer: Sealer::new(SealOptions { zstd_level: 1 }).expect("memory"),
+            in_flight: Vec::new(),
+            events: Vec::new().into_iter(),
+            message_bytes_max: 1000 + usize::try_from(dice.below(4000)).expect("small"),
+            now: Instant::now(),
+        };
+        process.dial(world);
+        process
+    }
+
+    /// Begins a dump where the tracker says.
+    pub(super) fn dial(&mut self, world: &World) {
+        let (gtids, place) =
+            (self.flow.tracker().committed_gtids(), self.flow.tracker().redial_place());
+        let start = match world.way {
+            Way::Gtid => Start::Gtid(gtids),
+            Way::OffsetThenGtid if !gtids.is_empty() => Start::Gtid(gtids),
+            Way::Maria => Start::Maria(place.maria.clone()),
+            Way::Offset | Way::OffsetThenGtid => Start::Position(place.position.clone()),
+        };
+        self.flow.moved_to("server");
+        self.flow.stream_began(&start);
+        self.decoder.start_at(match &start {
+            Start::Position(position) => position.clone(),
+            Start::Gtid(_) | Start::Maria(_) => Position::default(),
+        });
+        self.events = world.log.dump(&start).into_iter();
+    }
+
+    /// Takes the next event; false at the end of the log. The stream may break inside it.
+    pub(super) fn take(&mut self, world: &World, dice: &mut Dice, breaks: bool) -> bool {
+        let Some((front, event)) = self.events.next() else { return false };
+        if let Some(front) = front {
+            self.decoder.follow_at(front);
+        }
+        let mut left = if breaks { dice.below(4) } else { u64::MAX };
+        self.flow.event(&event);
+        let mut drafts = Vec::new();
+        let mut steps = self.decoder.feed(&event).expect("whole");
+        while left > 0 {
+            let Some(step) = steps.next().expect("whole") else { break };
+            self.flow.step(step, self.now).expect("nothing is lost");
+            drafts.extend(self.flow.take_drafts());
+            left -= 1;
+        }
+        self.seal(drafts);
+        if breaks {
+            self.flow.stream_broke();
+            self.dial(world);
+        }
+        true
+    }
+
+    /// Time goes by.
+    pub(super) fn wait(&mut self, dice: &mut Dice) {
+        self.now += Duration::from_millis(dice.below(150));
+        if dice.below(2) == 0 {
+            self.flow.idle(self.now);
+        } else {
+            self.flow.flush_due(self.now);
+        }
+        let drafts = self.flow.take_drafts();
+        self.seal(drafts);
+    }
+
+    fn seal(&mut self, drafts: Vec<Draft>) {
+        let origin = Origin {
+            stream: "s".into(),
+            server_uuid: "server".to_owned(),
+            server_id: 1,
+            epoch: 1,
+            connector_version: "test",
+            snapshot: false,
+        };
+        let destination = Destination {
+            arn: "arn:aws:sns:eu-west-1:000000000000:t".into(),
+            fifo: false,
+            message_bytes_max: self.message_bytes_max,
+        };
+        let mut sealed = Vec::new();
+        for draft in drafts {
+            self.sealer.seal_within(draft, &origin, &destination, Oversize::Keep, &mut sealed);
+            for (index, sealed) in sealed.drain(..).enumerate() {
+                let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
+                if index > 0 {
+                    self.flow.tracker_mut().opened(message.unit).expect("it is not settled yet");
+                }
+                self.in_flight.push(message);
+            }
+        }
+    }
+
+    /// The topic takes one of the messages on their way.
+    pub(super) fn settle(&mut self, world: &mut World, dice: &mut Dice) {
+        let Some(last) = (self.in_flight.len() as u64).checked_sub(1) else { return };
+        let index = usize::try_from(dice.below(last + 1)).expect("small");
+        let message = self.in_flight.swap_remove(index);
+        world.deliver(&message);
+        self.flow.tracker_mut().settled(message.unit).expect("it was on its way");
+    }
+
+    /// The checkpoint is saved.
+    pub(super) fn save(&mut self, world: &mut World) {
+        if let Some(delta) = self.flow.tracker_mut().take_delta(0) {
+            world.saved.apply(&delta);
+            world.check();
+        }
+    }
+
+    /// Everything that was read is delivered, and saved.
+    pub(super) fn finish(&mut self, world: &mut World, dice: &mut Dice) {
+        self.flow.flush_all();
+        let drafts = self.flow.take_drafts();
+        self.seal(drafts);
+        while !self.in_flight.is_empty() {
+            self.settle(world, dice);
+        }
+        assert_eq!(self.flow.tracker().units_on_their_way(), 0, "all is delivered");
+        self.save(world);
+    }
+}

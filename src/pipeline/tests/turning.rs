@@ -1,0 +1,382 @@
+//! The loop itself, with a sealing thread and a store, and a sink that the test plays.
+
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::aws;
+use super::log::{Log, decoder};
+use crate::aws::Deadlines;
+use crate::change::Position;
+use crate::checkpoint::{Checkpoint, Delta, Error as StoreError, Saving, Store, Tracker};
+use crate::encode::{Format, Origin, Oversize, SealOptions};
+use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::pack::{Config as PackConfig, Packer, Sequences};
+use crate::pipeline::flow::{Flow, FlowConfig};
+use crate::pipeline::run::{Interrupt, Parts, Pipeline};
+use crate::pipeline::{
+    Claims, Error, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
+};
+use crate::pulse::schema::SchemaName;
+use crate::pulse::verdict::ledger::Span;
+use crate::pulse::{Phase, Recogniser, Seen};
+use crate::sink::claim_check::{self, ClaimCheck};
+use crate::sink::quarantine::{Entry, Quarantine, Reader};
+use crate::sink::topic::{Destinations, Template};
+use crate::sink::{Intake, Refusal, Settlement, intake};
+use crate::source::Start;
+use crate::telemetry::Loops;
+use crate::telemetry::metrics::tests::metrics;
+
+/// Longest that anything here may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Remembers what was saved.
+#[derive(Default, Clone)]
+struct Memory(Arc<Mutex<Checkpoint>>);
+
+impl Store for Memory {
+    async fn load(&mut self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(None)
+    }
+
+    async fn begin(&mut self, _: &Checkpoint) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn save(&mut self, delta: &Delta) -> Result<(), StoreError> {
+        self.0.lock().expect("no panic").apply(delta);
+        Ok(())
+    }
+}
+
+/// Counts how often it was told of progress.
+#[derive(Default)]
+struct Watcher(tokio::sync::Notify);
+
+impl Witness for Watcher {
+    fn seen(&self, _: &Seen, _: Instant) {}
+    fn published(&self, _: u64) {}
+    fn checkpointed(&self, _: u64) {}
+    fn heartbeat_arrived(&self, _: Span, _: Instant) {}
+    fn progress(&self, _: Progress) {
+        self.0.notify_one();
+    }
+    fn canary_accepted(&self, _: u64, _: Phase, _: Instant) {}
+}
+
+/// What is different from test to test.
+struct Setup {
+    queue_bytes: usize,
+    message_bytes_max: usize,
+    oversize: Oversize,
+    puts_undecoded_aside: bool,
+    quarantine: Option<Quarantine>,
+    claims: Option<Claims>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 1 << 20,
+            message_bytes_max: 1 << 18,
+            oversize: Oversize::Omit,
+            puts_undecoded_aside: false,
+            quarantine: None,
+            claims: None,
+        }
+    }
+}
+
+struct Rig {
+    pipeline: Pipeline,
+    sink: Intake,
+    settled: mpsc::Sender<Settlement>,
+    saved: Memory,
+    watcher: Arc<Watcher>,
+    metrics: Arc<crate::telemetry::Metrics>,
+}
+
+impl Rig {
+    fn new(setup: Setup) -> Self {
+        let (drafts, to_seal) = drafts();
+        let (told, notes) = mpsc::unbounded_channel();
+        let (settled, settlements) = mpsc::channel(64);
+        let (feed, sink) = intake(setup.queue_bytes);
+        let gauge = feed.gauge().clone();
+        let arn = "arn:aws:sns:eu-west-1:000000000000:t";
+        let topics = Topics {
+            tables: Destinations::new(Template::parse(arn).expect("an ARN")),
+            notices: arn.into(),
+            known: std::collections::HashMap::new(),
+            message_bytes_max: setup.message_bytes_max,
+        };
+        let origin = Origin {
+            stream: "s".into(),
+            server_uuid: "server".to_owned(),
+            server_id: 1,
+            epoch: 1,
+            connector_version: "test",
+            snapshot: false,
+        };
+        let sealing = SealingConfig {
+            seal: SealOptions::default(),
+            oversize: setup.oversize,
+            claims: setup.claims,
+            origin: Arc::new(RwLock::new(origin)),
+        };
+        spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
+        let saved = Memory::default();
+        let (checkpointing, _) =
+            Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
+        let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
+        let pipeline = Pipeline::new(Parts {
+            flow: flow(setup.puts_undecoded_aside),
+            drafts,
+            notes,
+            settlements,
+            saver: checkpointing,
+            metrics: Arc::clone(&metrics),
+            witness: Arc::clone(&watcher) as _,
+            gauge,
+            beat: Loops::default().register("stream", PATIENCE),
+            quarantine: setup.quarantine,
+            puts_refused_aside: false,
+        });
+        Self { pipeline, sink, settled, saved, watcher, metrics }
+    }
+
+    /// Takes all events; the sink does nothing meanwhile.
+    async fn take(
+        &mut self,
+        events: &[Vec<u8>],
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
+        let mut decoder = decoder();
+        decoder.start_at(Position::default());
+        self.pipeline.stream_began(&Start::Gtid(crate::change::GtidSet::new()));
+        for event in events {
+            self.pipeline.take(&mut decoder, event, Instant::now(), stop).await?;
+        }
+        Ok(())
+    }
+}
+
+fn flow(puts_undecoded_aside: bool) -> Flow {
+    let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
+    let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
+    // Each row is a message.
+    let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
+    Flow::new(
+        config,
+        Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
+        Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
+        Notices::new(Format::Protobuf, "server".to_owned(), 1),
+        Packer::new(pack, Sequences::default()),
+        Tracker::new(&Checkpoint::default()),
+    )
+}
+
+fn events(fixture: &str) -> Vec<Vec<u8>> {
+    let log = Log::load(fixture, false);
+    let start = Start::Gtid(crate::change::GtidSet::new());
+    log.dump(&start).into_iter().map(|(_, event)| event).collect()
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("timed out: {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_sink_takes_nothing_the_loop_lives_and_can_be_stopped() {
+    let mut rig = Rig::new(Setup { queue_bytes: 1, ..Setup::default() });
+    let mut many = Vec::new();
+    for _ in 0..8 {
+        many.extend(events("rows/mysql-9.7").into_iter().skip(usize::from(!many.is_empty())));
+    }
+    let stop = CancellationToken::new();
+    let (asked, watcher) = (stop.clone(), Arc::clone(&rig.watcher));
+    let stopper = tokio::spawn(async move {
+        // Told of progress although it is stuck inside an event.
+        for _ in 0..2 {
+            within("the loop turns", watcher.0.notified()).await;
+        }
+        asked.cancel();
+    });
+    let taken = within("it stops", rig.take(&many, &stop)).await;
+    assert!(matches!(taken, Err(Interrupt::Stopped)), "{taken:?}");
+    stopper.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_fits_nowhere_halts_an_idle_stream_at_once_and_draining_does_not_wait_for_it() {
+    let mut rig =
+        Rig::new(Setup { message_bytes_max: 10, oversize: Oversize::Keep, ..Setup::default() });
+    let stop = CancellationToken::new();
+    let halted = match within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await {
+        Ok(()) => {
+            let idle = rig.pipeline.idle(std::future::pending());
+            within("it is noticed", idle).await.expect_err("it halts")
+        }
+        Err(Interrupt::Failed(error)) => error,
+        Err(Interrupt::Stopped) => panic!("nobody asked"),
+    };
+    assert!(matches!(halted, Error::TooLarge { .. }), "{halted:?}");
+    // The rest is as large: each is noticed, then nothing is on its way any more.
+    let deadline = Instant::now() + PATIENCE * 10;
+    let drained = async {
+        loop {
+            match rig.pipeline.drain(deadline).await {
+                Ok(_) => return,
+                Err(error) => assert!(matches!(error, Error::TooLarge { .. }), "{error:?}"),
+            }
+        }
+    };
+    within("it ends before its deadline", drained).await;
+    assert_eq!(rig.saved.0.lock().expect("no panic").settled.position.offset, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_ends_the_loop_by_name_and_so_does_the_end_of_the_sink() {
+    let mut rig = Rig::new(Setup::default());
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await.expect("there is room");
+    let ticket = within("a message", rig.sink.recv()).await.expect("there are messages");
+    let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
+    let failed = Settlement::Failed { message: Box::new(ticket.message.clone()), error };
+    rig.settled.send(failed).await.expect("the loop listens");
+    let (sender, _) = mpsc::channel(1);
+    drop(std::mem::replace(&mut rig.settled, sender));
+    drop(rig.sink);
+    let first = within("the refusal", rig.pipeline.idle(std::future::pending())).await;
+    assert!(matches!(first, Err(Error::Refused { .. })), "{first:?}");
+    let second = within("the end", rig.pipeline.idle(std::future::pending())).await;
+    assert!(matches!(second, Err(Error::SinkEnded)), "{second:?}");
+    // Halted for good, it still stands until it is told to go.
+    let told = CancellationToken::new();
+    let watcher = Arc::clone(&rig.watcher);
+    drop(watcher);
+    let asked = told.clone();
+    let standing = rig.pipeline.stand(asked.cancelled());
+    told.cancel();
+    within("it ends when told", standing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_delivered_is_saved_when_it_drains() {
+    let mut rig = Rig::new(Setup::default());
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await.expect("there is room");
+    let Rig { mut sink, settled, .. } = rig;
+    let settling = tokio::spawn(async move {
+        while let Some(ticket) = sink.recv().await {
+            let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
+            let at = Instant::now();
+            if settled.send(Settlement::Settled { id, lane, unit, at }).await.is_err() {
+                break;
+            }
+        }
+    });
+    let drained = within("it drains", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
+    assert!(drained.expect("nothing fails"), "all is delivered");
+    let saved = rig.saved.0.lock().expect("no panic").clone();
+    assert_eq!(saved.settled.position, rig.pipeline.tracker().committed_place().position);
+    assert!(!saved.gtid_set.is_empty());
+    drop(rig.pipeline);
+    within("the sink ends", settling).await.expect("no panic");
+}
+
+/// The same log with a rows event that ends inside its last row.
+fn damaged(fixture: &str) -> Vec<Vec<u8>> {
+    let mut events = events(fixture);
+    let write_rows = events.iter_mut().filter(|event| event[4] == crate::decode::kind::WRITE_ROWS);
+    let event = write_rows.last().expect("rows");
+    let checksum = event.split_off(event.len() - 4);
+    event.pop();
+    event.extend(checksum);
+    let length = u32::try_from(event.len()).expect("short");
+    event[9..13].copy_from_slice(&length.to_le_bytes());
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("quarantine");
+    let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
+    let mut rig = Rig::new(Setup { puts_undecoded_aside: true, quarantine, ..Setup::default() });
+    let stop = CancellationToken::new();
+    let events = damaged("rows/mysql-9.7");
+    within("taken", rig.take(&events, &stop)).await.expect("the stream goes on");
+    let entries: Vec<_> =
+        Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
+    let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert!(event.gtid.is_some() && event.error.contains(&event.table), "{event:?}");
+    assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
+
+    let mut rig = Rig::new(Setup::default());
+    let halted = within("taken", rig.take(&damaged("rows/mysql-9.7"), &stop)).await;
+    let Err(Interrupt::Failed(Error::Decode(error))) = halted else { panic!("{halted:?}") };
+    assert!(error.table().is_some(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_rolled_back_after_its_rows_left_is_counted() {
+    let mut rig = Rig::new(Setup::default());
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&events("savepoint/mariadb-10.11"), &stop))
+        .await
+        .expect("there is room");
+    rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
+    assert!(rig.metrics.rolled_back_transactions_total.get() == 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_too_large_wait_for_s3_and_a_pointer_goes_to_the_topic() {
+    let endpoint = aws::Endpoint::start().await;
+    endpoint.shared.store().objects.insert("/claims/".to_owned(), Vec::new());
+    let refusal = aws::faults::Effect::Refuse(503, "SlowDown", "slower");
+    endpoint.fault("PutObject", aws::faults::When::First(2), refusal);
+    let config = claim_check::Config {
+        bucket: "claims".to_owned(),
+        prefix: String::new(),
+        endpoint_url: Some(endpoint.url()),
+        deadlines: Deadlines::default(),
+    };
+    let shared = crate::aws::Shared::stand_in(aws::REGION).await;
+    let bucket = ClaimCheck::new(config, &shared, aws::REGION).expect("it is complete");
+    let mut rig = Rig::new(Setup {
+        message_bytes_max: 400,
+        oversize: Oversize::Keep,
+        claims: Some(Claims::new(bucket, || 0)),
+        ..Setup::default()
+    });
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await.expect("nothing halts");
+    let mut claims = 0;
+    while claims == 0 {
+        tokio::select! {
+            ticket = rig.sink.recv() => {
+                let message = ticket.expect("the thread runs").message;
+                if message.body.starts_with('[') {
+                    claims += 1;
+                    assert!(message.attributes.iter().any(|a| a.name == "ExtendedPayloadSize"));
+                    assert!(message.attributes.len() <= 8);
+                    let pointer: serde_json::Value =
+                        serde_json::from_str(&message.body).expect("JSON");
+                    let key = pointer[1]["s3Key"].as_str().expect("a key");
+                    let body = endpoint.shared.store().objects[&format!("/claims/{key}")].clone();
+                    let body = String::from_utf8(body).expect("base64");
+                    crate::encode::open::content(&body).expect("the body that it would have been");
+                }
+            }
+            turned = within("it turns", rig.pipeline.idle(std::future::pending())) => {
+                turned.expect("nothing halts");
+            }
+        }
+    }
+    rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
+    assert!(rig.metrics.oversize_total.of("claim_checked").get() > 0);
+}

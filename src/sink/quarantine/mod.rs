@@ -1,0 +1,298 @@
+//! Messages that were refused for good, and row events that could not be decoded, kept on the local
+//! disk until somebody looks at them.
+//!
+//! One file, one record a line: 8 hexadecimal digits of the CRC-32C (Castagnoli) of the JSON text,
+//! a space, the JSON text, a line feed. The JSON document has everything of the message and why and
+//! when it was refused; see [`Entry`]. The service only ever appends; a record counts when
+//! [`Quarantine::put`] has returned, which is after `fsync`. A last line without its line feed is
+//! what a crash left of a record that never counted: opening removes it. Anything else that does
+//! not match its checksum is an error.
+//!
+//! The file is readable by its owner alone, since it holds rows: those of an event that could not be
+//! decoded with all their columns, also masked ones.
+//!
+//! Calls block: use a thread for blocking work. One process at a time: the file is locked.
+
+mod entry;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub use entry::{Entry, Record, Undecoded};
+
+use super::Refusal;
+use crate::encode::Message;
+
+/// Bytes of a line before its JSON text.
+const PREFIX_BYTES: usize = 9;
+
+/// Why the quarantine can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading, writing or locking failed.
+    #[error("quarantine {path}: cannot {action}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What happened.
+        source: io::Error,
+    },
+    /// A write failed before, so that the file may end within a record.
+    #[error("quarantine {path}: a write failed before; mend the disk and start again")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has it open.
+    #[error(
+        "quarantine {path} is in use by another process, most likely `binpulse run`: stop that \
+         first (it goes on from its checkpoint when it is started again), or look without changing \
+         anything by `binpulse redrive --dry-run`"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A record would go over the bound.
+    #[error("quarantine {path} is full: {bytes} of {limit} bytes; redrive it or raise the limit")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// Its size, bytes.
+        bytes: u64,
+        /// The bound, bytes.
+        limit: u64,
+    },
+    /// A line is not what was written.
+    #[error("quarantine {path}: damaged record at byte {offset}: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the line starts.
+        offset: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// An open quarantine. See the head of this file.
+#[derive(Debug)]
+pub struct Quarantine {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    records: u64,
+    limit: u64,
+    /// A write failed: the file may end within a record.
+    is_broken: bool,
+}
+
+impl Quarantine {
+    /// Opens or creates the file, reads it through, and removes what a crash left at its end.
+    /// `limit` bounds its size, bytes.
+    pub fn open(path: &Path, limit: u64) -> Result<Self, Error> {
+        let io = |action| io_error(path, action);
+        let file = lock(path)?;
+        let mut reader = Reader::new(path)?;
+        let mut records = 0;
+        for record in reader.by_ref() {
+            record?;
+            records += 1;
+        }
+        let bytes = reader.offset;
+        file.set_len(bytes).map_err(io("cut the torn end off"))?;
+        file.sync_all().map_err(io("sync"))?;
+        sync_folder(path)?;
+        Ok(Self { path: path.to_owned(), file, bytes, records, limit, is_broken: false })
+    }
+
+    /// Keeps a message. When this returns `Ok` it is on the disk. After an error it may be there or
+    /// not, and the quarantine takes no more before it was opened again.
+    pub fn put(
+        &mut self,
+        message: &Message,
+        refusal: &Refusal,
+        at: SystemTime,
+    ) -> Result<(), Error> {
+        self.append(&Entry::Message(Record::new(message, refusal, at)))
+    }
+
+    /// The same for a row event.
+    pub fn put_undecoded(&mut self, event: Undecoded) -> Result<(), Error> {
+        self.append(&Entry::Undecoded(event))
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<(), Error> {
+        if self.is_broken {
+            return Err(Error::Broken { path: self.path.clone() });
+        }
+        let line = line(entry).map_err(io_error(&self.path, "write"))?;
+        let length = line.len() as u64;
+        if self.bytes.saturating_add(length) > self.limit {
+            let (path, bytes, limit) = (self.path.clone(), self.bytes, self.limit);
+            return Err(Error::Full { path, bytes, limit });
+        }
+        self.is_broken = true;
+        self.file.write_all(line.as_bytes()).map_err(io_error(&self.path, "write"))?;
+        self.file.sync_data().map_err(io_error(&self.path, "sync"))?;
+        self.is_broken = false;
+        self.bytes += length;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Leaves only the entries for whose number, counted from 0 in the file's order, `is_kept` holds.
+    /// When this returns the others are gone for good; a crash before leaves all of them.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(u64) -> bool) -> Result<(), Error> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let io = |action| io_error(&new, action);
+        let mut options = private();
+        let mut file = options.write(true).truncate(true).open(&new).map_err(io("open"))?;
+        let (mut bytes, mut records) = (0, 0);
+        for (number, entry) in (0..).zip(Reader::new(&self.path)?) {
+            let entry = entry?;
+            if is_kept(number) {
+                let line = line(&entry).map_err(io("write"))?;
+                file.write_all(line.as_bytes()).map_err(io("write"))?;
+                bytes += line.len() as u64;
+                records += 1;
+            }
+        }
+        file.sync_all().map_err(io("sync"))?;
+        file.try_lock().map_err(io::Error::from).map_err(io("lock"))?;
+        std::fs::rename(&new, &self.path).map_err(io("rename"))?;
+        sync_folder(&self.path)?;
+        (self.file, self.bytes, self.records) = (file, bytes, records);
+        Ok(())
+    }
+
+    /// Records kept.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Size of the file, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Locks the file of this path. Whoever held it may have put another in its place meanwhile.
+fn lock(path: &Path) -> Result<File, Error> {
+    let io = |action| io_error(path, action);
+    loop {
+        let file = private().read(true).append(true).open(path).map_err(io("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
+        }
+        let locked = file.metadata().map_err(io("look at"))?;
+        let named = std::fs::metadata(path).map_err(io("look at"))?;
+        if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+/// How files are made here.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    options
+}
+
+fn line(entry: &Entry) -> io::Result<String> {
+    let json = serde_json::to_string(entry)?;
+    Ok(format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes())))
+}
+
+/// The entries of a quarantine file, in the order in which they came. Does not lock: it may read
+/// while a service appends. After an error it ends.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    lines: BufReader<File>,
+    offset: u64,
+    has_failed: bool,
+}
+
+impl Reader {
+    /// Reads from the beginning.
+    pub fn new(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).map_err(io_error(path, "open"))?;
+        file.seek(SeekFrom::Start(0)).map_err(io_error(path, "read"))?;
+        let lines = BufReader::new(file);
+        Ok(Self { path: path.to_owned(), lines, offset: 0, has_failed: false })
+    }
+
+    /// Bytes of whole records read so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn read(&mut self) -> Result<Option<Entry>, Error> {
+        let mut line = Vec::new();
+        let length = self.lines.read_until(b'\n', &mut line);
+        let length = length.map_err(io_error(&self.path, "read"))?;
+        if line.pop() != Some(b'\n') {
+            return Ok(None);
+        }
+        let record = check(&line).map_err(|why| Error::Damaged {
+            path: self.path.clone(),
+            offset: self.offset,
+            why,
+        })?;
+        self.offset += length as u64;
+        Ok(Some(record))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_failed {
+            return None;
+        }
+        let record = self.read();
+        self.has_failed = record.is_err();
+        record.transpose()
+    }
+}
+
+fn check(line: &[u8]) -> Result<Entry, String> {
+    let (prefix, json) = line.split_at_checked(PREFIX_BYTES).ok_or("too short")?;
+    let digits = std::str::from_utf8(prefix).ok().and_then(|text| text.strip_suffix(' '));
+    let written = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let found = crc32c::crc32c(json);
+    if written != Some(found) {
+        return Err(format!("checksum is {found:08x}"));
+    }
+    serde_json::from_slice(json).map_err(|error| error.to_string())
+}
+
+/// Makes a new file's name durable.
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let opened = File::open(folder).and_then(|folder| folder.sync_all());
+    opened.map_err(io_error(folder, "sync the folder"))
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, action, source }
+}
+
+#[cfg(test)]
+mod tests;

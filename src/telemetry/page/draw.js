@@ -1,0 +1,203 @@
+// The document. Whatever comes from outside is set as text, never as markup.
+
+const byId = (id) => document.getElementById(id);
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** Sets only what differs, so that a selection survives the next second. */
+function write(node, text) {
+  const next = text === null || text === undefined ? '' : String(text);
+  if (node.textContent !== next) node.textContent = next;
+}
+
+function look(node, name) {
+  if (node.dataset.look !== name) node.dataset.look = name;
+}
+
+function setIcon(use, name) {
+  const href = `#icon-${name}`;
+  if (use.getAttribute('href') !== href) use.setAttribute('href', href);
+}
+
+function make(tag, className) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  return node;
+}
+
+/** As many children as there are items, reused. */
+function sized(parent, count, create) {
+  while (parent.children.length > count) parent.lastElementChild.remove();
+  while (parent.children.length < count) parent.append(create());
+}
+
+function station(hop) {
+  const item = make('li');
+  const link = make('a', 'station');
+  link.href = `#${hop.card}`;
+  link.id = `station-${hop.key}`;
+  const icon = document.createElementNS(SVG, 'svg');
+  icon.setAttribute('class', 'icon');
+  icon.setAttribute('aria-hidden', 'true');
+  icon.append(document.createElementNS(SVG, 'use'));
+  const label = make('span', 'label');
+  label.textContent = hop.name;
+  link.append(icon, label, make('span', 'word'), make('span', 'text'), make('span', 'text'));
+  item.append(link);
+  return item;
+}
+
+function drawLine(status, conclusion, drift, rate) {
+  const line = byId('line');
+  if (line.children.length === 0) line.append(...HOPS.map(station));
+  const looks = stationLooks(status, conclusion);
+  const texts = stationTexts(status, drift, rate);
+  HOPS.forEach((hop, at) => {
+    const item = line.children[at];
+    look(item, looks[at]);
+    if (at === HOPS.findIndex((one) => one.key === conclusion.hop)) item.setAttribute('aria-current', 'step');
+    else item.removeAttribute('aria-current');
+    setIcon(item.querySelector('use'), looks[at]);
+    write(item.querySelector('.word'), WORDS[looks[at]]);
+    item.querySelectorAll('.text').forEach((node, row) => write(node, texts[hop.key][row]));
+  });
+  const named = HOPS.find((one) => one.key === conclusion.hop);
+  const behind = named && named.key !== 'consumers';
+  write(byId('line-words'), behind ? `What comes after ${named.name.toLowerCase()} is not judged until that is mended.` : '');
+  const siding = byId('siding');
+  const saved = conclusion.look === 'lost' ? 'unknown' : status.verdict.state === 'checkpoint_stuck' ? 'broken' : byConditions(status, 'checkpoint');
+  look(siding, saved);
+  setIcon(siding.querySelector('use'), saved);
+  write(siding.querySelector('.word'), WORDS[saved]);
+  write(siding.querySelector('.text'), `saved ${ago(status.checkpoint.age_seconds, drift)}`);
+}
+
+function drawList(list, pairs) {
+  sized(list, pairs.length * 2, () => make(list.children.length % 2 === 0 ? 'dt' : 'dd'));
+  pairs.forEach(([name, value], at) => {
+    write(list.children[at * 2], name);
+    write(list.children[at * 2 + 1], value === '' || value === null || value === undefined ? '-' : value);
+  });
+}
+
+/** Each row is a list of cells; a cell is a text, or a text with a look. */
+function drawTable(body, rows) {
+  sized(body, rows.length, () => make('tr'));
+  rows.forEach((cells, at) => {
+    const row = body.children[at];
+    sized(row, cells.length, () => make('td'));
+    cells.forEach((cell, column) => {
+      const [text, tone] = Array.isArray(cell) ? cell : [cell, ''];
+      write(row.children[column], text);
+      look(row.children[column], tone);
+    });
+  });
+}
+
+function drawVerdict(status, conclusion, drift) {
+  const verdict = status.verdict;
+  look(document.body, conclusion.look);
+  setIcon(byId('verdict-icon'), conclusion.icon);
+  write(byId('grade'), conclusion.grade);
+  write(byId('state'), conclusion.state);
+  write(byId('headline'), conclusion.headline);
+  write(byId('sentence'), conclusion.sentence);
+  write(byId('next'), conclusion.next);
+  const since = conclusion.since + drift;
+  const missing = verdict.unaccounted_transactions;
+  byId('loss').hidden = !(missing > 0);
+  write(byId('loss'), `LOSS: ${number(missing)} ${missing === 1 ? 'transaction' : 'transactions'} of the source did not come through the stream since the start. See the certificate below and the log; tell the consumers.`);
+  const began = new Date(Date.now() - since * 1000);
+  write(byId('since'), conclusion.look === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
+}
+
+/** A time of day here and, where that differs, in UTC: logs are in UTC. */
+function clock(date) {
+  const here = date.toTimeString().slice(0, 8);
+  const utc = date.toISOString().slice(11, 19);
+  return here === utc ? `${utc} UTC` : `${here} here, ${utc} UTC`;
+}
+
+function drawCertificate(verdict) {
+  const one = verdict.certificate;
+  const lost = verdict.unaccounted_transactions;
+  if (!one) {
+    write(byId('certificate-words'), 'None yet: it takes two heartbeats that both came back, and the transactions between them accounted for.');
+    drawList(byId('certificate'), []);
+    return;
+  }
+  write(byId('certificate-words'), one.complete
+    ? `Proven: between heartbeats ${one.from_heartbeat} and ${one.to_heartbeat} every transaction of the source is accounted for.`
+    : `NOT proven: between heartbeats ${one.from_heartbeat} and ${one.to_heartbeat} the source has transactions that the stream did not bring.`);
+  drawList(byId('certificate'), [
+    ['From', one.from], ['To', one.to],
+    ['Users\u2019 transactions', number(one.user)], ['Filtered', number(one.filtered)],
+    ['Heartbeats', number(one.heartbeat)], ['Canaries', number(one.canary)],
+    ['Missing', one.complete ? 'none' : one.unaccounted],
+    ['Missing since start', number(lost)],
+  ]);
+}
+
+function drawCards(status, drift, rate) {
+  const { source, progress, heartbeat, canary, sink, checkpoint, verdict, consumers } = status;
+  sized(byId('facts'), Math.max(1, verdict.facts.length), () => make('li'));
+  const facts = verdict.facts.length > 0 ? verdict.facts : ['Every condition that is needed holds.'];
+  facts.forEach((fact, at) => write(byId('facts').children[at], fact));
+  drawTable(byId('conditions'), verdict.conditions.map((one) => [
+    one.name + (one.needed ? '' : ' (for information)'),
+    [{ true: 'yes', false: 'NO', unknown: 'not known' }[one.status] || one.status, one.needed && one.status === 'false' ? 'broken' : ''],
+    duration(one.since_seconds + drift), one.because]));
+  drawCertificate(verdict);
+  drawList(byId('source'), [
+    ['Address', source.host], ['Server', `${source.flavor} ${source.version}`.trim()],
+    ['Server UUID', source.server_uuid], ['Server id', source.server_id || '-'],
+    ['Last heartbeat write', heartbeat.last_result],
+    ['Written', `${heartbeat.written ?? 'none'}, ${ago(heartbeat.written_age_seconds, drift)}`],
+  ]);
+  drawList(byId('progress'), [
+    ['State', `${status.state} for ${duration(status.state_age_seconds + drift)}`],
+    ['Connection', source.connected ? 'up' : 'down'],
+    ['Heartbeat seen', `${heartbeat.seen ?? 'none'}, ${ago(heartbeat.seen_age_seconds, drift)}`],
+    ['Its round trip', isNumber(heartbeat.roundtrip_seconds) ? duration(heartbeat.roundtrip_seconds) : '-'],
+    ['Read up to', progress.read], ['Delivered up to', progress.delivered],
+    ['Newest commit read', isNumber(progress.lag_seconds) ? ago(progress.lag_seconds, drift) : '-'],
+    ['GTIDs delivered', progress.gtid_set],
+  ]);
+  drawList(byId('sink'), [
+    ['To', `${sink.kind}, ${sink.up ? 'accepting' : 'NOT accepting'}`],
+    ['Last accepted', ago(sink.last_accept_age_seconds, drift)],
+    ['Oldest waiting', isNumber(sink.oldest_pending_age_seconds) ? duration(sink.oldest_pending_age_seconds + drift) : 'nothing waits'],
+    ['Queue', `${bytes(sink.queue_bytes)} of ${bytes(sink.queue_capacity_bytes)}`],
+    ['Last error', sink.last_error || 'none'],
+    ['Rate', rate ? `${rate.changes.toFixed(1)} changes/s, ${rate.messages.toFixed(1)} messages/s over ${duration(rate.seconds)}` : '-'],
+    ['Since start', `${number(progress.changes_published)} changes in ${number(progress.messages_published)} messages, ${number(progress.lanes)} lanes`],
+  ]);
+  drawList(byId('checkpoint'), [
+    ['Kept in', checkpoint.place], ['Saved', ago(checkpoint.age_seconds, drift)],
+    ['Failed saves', number(checkpoint.failures)], ['Epoch', checkpoint.epoch],
+  ]);
+  write(byId('canary-words'), `Last written: ${canary.written ?? 'none'}, ${ago(canary.written_age_seconds, drift)} (${canary.last_result}). Last seen on the stream: ${canary.seen ?? 'none'}, ${ago(canary.seen_age_seconds, drift)}.`);
+  const recent = consumers.flatMap((one) => one.recent.map((echo) => ({ ...echo, name: one.name })));
+  recent.sort((a, b) => b.number - a.number || (a.name < b.name ? -1 : 1));
+  const tones = { lost: 'broken', late: 'late' };
+  drawTable(byId('canaries'), recent.map((one) => [one.number, one.name, [{ resolved: 'in time', lost: 'LOST', late: 'late', awaited: 'awaited' }[one.state] || one.state, tones[one.state] || ''],
+    isNumber(one.took_seconds) ? duration(one.took_seconds) : '-', ago(one.age_seconds, drift)]));
+  drawTable(byId('consumers'), consumers.map((one) => [one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
+  byId('no-consumers').hidden = consumers.length > 0;
+  write(byId('config'), JSON.stringify(status.config, null, 2));
+  write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);
+}
+
+const GLYPHS = { works: '\u2713', broken: '\u2715', late: '!', unknown: '?', lost: '?' };
+const SHAPES = {
+  works: ['%230a6b45', '%3Ccircle cx="8" cy="8" r="8"/%3E'], late: ['%23d98a00', '%3Cpath d="M8 0l8 15H0z"/%3E'],
+  broken: ['%23d0142f', '%3Crect width="16" height="16"/%3E'], unknown: ['%23747b88', '%3Crect x="2" y="2" width="12" height="12" rx="4"/%3E'],
+  lost: ['%23000', '%3Cpath d="M0 0h16v16H0zM4 4v8h8V4z" fill-rule="evenodd"/%3E'],
+};
+
+function drawTab(stream, conclusion) {
+  const title = `${GLYPHS[conclusion.look]} ${conclusion.headline} \u00b7 ${stream}`;
+  if (document.title !== title) document.title = title;
+  const [fill, shape] = SHAPES[conclusion.look];
+  const icon = `data:image/svg+xml,%3Csvg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="${fill}"%3E${shape}%3C/svg%3E`;
+  if (byId('favicon').getAttribute('href') !== icon) byId('favicon').setAttribute('href', icon);
+}

@@ -1,0 +1,192 @@
+//! Wrong configuration: exit 64, and every mistake named with place, value and what is allowed.
+
+use crate::{Run, run};
+
+/// Runs `check` with a configuration file; what it says must be usage, and said at once.
+fn refused(file: &str, flags: &[&str], environment: &[(&str, &str)]) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("binpulse.toml");
+    std::fs::write(&path, file).expect("a file");
+    let mut arguments = vec!["check", "--config", path.to_str().expect("UTF-8")];
+    arguments.extend(flags);
+    let found = run(&arguments, environment, b"");
+    assert_eq!(found.code, Some(64), "{found:?}");
+    assert_eq!(found.out, "", "{found:?}");
+    found
+}
+
+#[track_caller]
+fn says(found: &Run, parts: &[&str]) {
+    let line = found.error.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(line.is_some(), "no line with {parts:?} in\n{}", found.error);
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_place_and_the_range() {
+    let found = refused("[sink]\nkind = \"null\"\n\n[message]\nlanes = 5000\n", &[], &[]);
+    says(&found, &["binpulse.toml, line 5", "`message.lanes`", "`5000`", "from 1 to 1024"]);
+    let found = refused("", &["--heartbeat-interval", "1ms", "--sink-kind", "null"], &[]);
+    says(&found, &["flag --heartbeat-interval", "`heartbeat.interval`", "`1ms`", "200ms to 1h"]);
+    let found = refused("", &[], &[("BINPULSE_SINK_KIND", "kafka")]);
+    says(
+        &found,
+        &["environment BINPULSE_SINK_KIND", "`sink.kind`", "`kafka`", "sns, stdout, null"],
+    );
+}
+
+#[test]
+fn an_unknown_name_gets_the_nearest_one() {
+    let found = refused("[canary]\nintervall = \"5s\"\n", &[], &[]);
+    says(&found, &["line 2", "`canary.intervall`", "did you mean `canary.interval`?"]);
+    let found = refused("", &[], &[("BINPULSE_SNS_TOPICK", "x")]);
+    says(&found, &["BINPULSE_SNS_TOPICK", "did you mean `BINPULSE_SNS_TOPIC`?"]);
+    let found = refused("", &["--canary-intervall", "5s"], &[]);
+    assert!(found.error.contains("--canary-interval"), "{found:?}");
+    let found = refused("", &[], &[("BINPULSE_ZZZ", "x")]);
+    assert!(!found.error.contains("did you mean"), "{found:?}");
+}
+
+#[test]
+fn all_mistakes_are_said_at_once() {
+    let file = "[source]\npassword = \"hunter2\"\n[sink]\nkind = 7\n[message]\nlanes = 0\n";
+    let found = refused(file, &["--http-listen", "here"], &[("BINPULSE_SOURCE_TLS", "maybe")]);
+    assert_eq!(found.error.lines().count(), 5, "{}", found.error);
+    says(&found, &["`source.password`", "BINPULSE_SOURCE_PASSWORD"]);
+    says(&found, &["line 4", "`sink.kind`"]);
+    says(&found, &["line 6", "`message.lanes`"]);
+    says(&found, &["--http-listen", "`here`", "127.0.0.1:9187"]);
+    says(&found, &["BINPULSE_SOURCE_TLS", "`maybe`", "verify-identity"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_other_mistakes() {
+    let arguments = ["check", "--config", "/nonexistent.toml", "--message-lanes", "0"];
+    let found = run(&arguments, &[], b"");
+    assert_eq!(found.code, Some(64), "{found:?}");
+    says(&found, &["/nonexistent.toml", "No such file"]);
+    says(&found, &["--message-lanes"]);
+}
+
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_line() {
+    let found = refused("[sink]\nkind = \"null\"\nwhat\n", &[], &[]);
+    says(&found, &["binpulse.toml, line 3", "not valid TOML"]);
+}
+
+#[test]
+fn settings_that_contradict_one_another_are_both_named_with_their_values() {
+    let null = ["--sink-kind", "null"];
+    for (flags, parts) in [
+        (
+            vec!["--source-heartbeat-period", "3s"],
+            vec!["source.heartbeat_period = 3s", "heartbeat.interval = 5s", "half"],
+        ),
+        (
+            vec!["--heartbeat-write-deadline", "6s"],
+            vec!["heartbeat.write_deadline = 6s", "heartbeat.interval = 5s"],
+        ),
+        (
+            vec!["--filter-hash-columns", "a.b.c"],
+            vec!["`filter.hash_columns` is a.b.c", "`filter.hash_key` is not set"],
+        ),
+        (
+            vec!["--sink-rejected", "quarantine"],
+            vec!["`sink.rejected` is quarantine", "`sink.quarantine` is not set"],
+        ),
+    ] {
+        let flags: Vec<_> = flags.into_iter().chain(null).collect();
+        says(&refused("", &flags, &[]), &parts);
+    }
+    let topic = "arn:aws:sns:eu-west-1:123456789012:{table}";
+    says(
+        &refused("", &["--sns-topic", topic], &[]),
+        &["`canary.topic` is not set", "`sns.topic` is", "{table}"],
+    );
+}
+
+#[test]
+fn what_has_no_default_and_is_not_given_is_asked_for_by_all_its_names() {
+    let found = refused("", &[], &[]);
+    says(&found, &["`sns.topic`", "--sns-topic", "BINPULSE_SNS_TOPIC"]);
+}
+
+#[test]
+fn authorities_that_nothing_would_be_verified_with_are_refused() {
+    let found = refused("", &["--source-tls-ca", "ca.pem", "--sink-kind", "null"], &[]);
+    says(&found, &["source.tls", "ca.pem", "required", "verify-ca or verify-identity"]);
+    let verified = ["--source-tls-ca", "/nonexistent.pem", "--source-tls", "verify-ca"];
+    let found = refused("", &[&verified[..], &["--sink-kind", "null"]].concat(), &[]);
+    says(&found, &["source.tls", "/nonexistent.pem", "No such file"]);
+}
+
+#[test]
+fn every_malformed_value_of_the_source_is_refused() {
+    for (flag, value) in [
+        ("--source-hosts", "db:port"),
+        ("--source-hosts", ","),
+        ("--filter-tables", ","),
+        ("--source-start", "yesterday"),
+        ("--source-start", "position:binlog.000001"),
+        ("--source-start", "time:2026-11-20"),
+        ("--source-tls-ca", "/nonexistent.pem"),
+        ("--canary-echo", "queue"),
+        ("--filter-tables", "a.b.c"),
+        ("--heartbeat-schema", "my-schema"),
+        ("--stream-name", "a b"),
+    ] {
+        let found = refused("", &[flag, value, "--sink-kind", "null"], &[]);
+        let key = flag.trim_start_matches("--").replacen('-', ".", 1).replace('-', "_");
+        let section = key.split('.').next().expect("a section");
+        assert!(found.error.contains(section), "{flag} {value}: {}", found.error);
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secret = "hunter2-correct-horse";
+    let names =
+        ["BINPULSE_SOURCE_PASSWORD", "BINPULSE_HEARTBEAT_PASSWORD", "BINPULSE_FILTER_HASH_KEY"];
+    let environment: Vec<_> = names.iter().map(|name| (*name, secret)).collect();
+    let unreachable =
+        ["--source-hosts", "127.0.0.1:1", "--source-connect-timeout", "1s", "--sink-kind", "null"];
+    for (command, code) in [
+        ("settings", 0),
+        ("check", 1),
+        ("init", 69),
+        ("tail", 69),
+        ("settings --message-lanes=0", 64),
+    ] {
+        let mut arguments: Vec<_> = command.split(' ').collect();
+        arguments.extend(unreachable);
+        let found = run(&arguments, &environment, b"");
+        assert_eq!(found.code, Some(code), "{command}: {found:?}");
+        assert!(!found.out.contains(secret), "{command}: {found:?}");
+        assert!(!found.error.contains(secret), "{command}: {found:?}");
+        if command == "settings" {
+            assert_eq!(found.out.matches(" = ***").count(), 3, "{found:?}");
+        }
+    }
+    let file = format!("[source]\npassword = \"{secret}\"\n");
+    let found = refused(&file, &[], &[]);
+    assert!(!found.error.contains(secret), "{found:?}");
+}
+
+#[test]
+fn the_later_source_of_a_setting_wins_and_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("b.toml");
+    std::fs::write(&path, "[canary]\ninterval = \"11s\"\ndeadline = \"21s\"\n").expect("a file");
+    let arguments =
+        ["settings", "--config", path.to_str().expect("UTF-8"), "--canary-interval", "13s"];
+    let environment = [("BINPULSE_CANARY_INTERVAL", "12s"), ("BINPULSE_LOG_LEVEL", "warn")];
+    let found = run(&arguments, &environment, b"");
+    assert_eq!(found.code, Some(0), "{found:?}");
+    for line in [
+        "canary.interval = 13s  # flag --canary-interval".to_owned(),
+        format!("canary.deadline = 21s  # {}, line 3", path.display()),
+        "log.level = warn  # environment BINPULSE_LOG_LEVEL".to_owned(),
+        "message.lanes = 1".to_owned(),
+    ] {
+        assert!(found.out.lines().any(|found| *found == line), "{line} in {}", found.out);
+    }
+}

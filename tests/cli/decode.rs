@@ -1,0 +1,193 @@
+//! `decode` on files as they are met: good, damaged, missing, cut off.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::{Run, binpulse, log, run, text, typed};
+
+/// Every line is one JSON document.
+fn documents(found: &Run) -> Vec<serde_json::Value> {
+    found
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
+}
+
+/// Offset and length of each event.
+fn events(file: &[u8]) -> Vec<(usize, usize)> {
+    let mut events = Vec::new();
+    let mut at = 4;
+    while let Some(length) = file.get(at + 9..at + 13) {
+        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        events.push((at, length));
+        at += length;
+    }
+    assert_eq!(at, file.len());
+    events
+}
+
+#[test]
+fn what_cannot_be_opened_is_named_and_ends_with_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, words) in
+        [("/nonexistent/binlog.000001", "No such file"), (text(folder.path()), "directory")]
+    {
+        let found = typed(&["decode", path]);
+        assert_eq!((found.code, found.out.as_str()), (Some(64), ""), "{found:?}");
+        assert!(found.error.contains(path) && found.error.contains(words), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_no_binlog_is_refused_with_what_was_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content, words) in [
+        ("empty", &b""[..], "empty"),
+        ("short", b"\xfeb", "fe, 62"),
+        ("text", b"# a text file, and no binlog\n", "23, 20, 61, 20"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        for found in [typed(&["decode", text(&path)]), run(&["decode", "-"], &[], content)] {
+            assert_eq!((found.code, found.out.as_str()), (Some(65), ""), "{name}: {found:?}");
+            assert!(found.error.contains("not a binlog"), "{found:?}");
+            assert!(found.error.contains(words), "{name}: {found:?}");
+        }
+        assert!(typed(&["decode", text(&path)]).error.contains(text(&path)));
+    }
+}
+
+#[test]
+fn a_file_cut_at_any_event_says_where_and_prints_nothing_that_is_not_whole() {
+    let file = std::fs::read(log("rows/mysql-9.7")).expect("a log");
+    let whole = run(&["decode", "-"], &[], &file);
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    for (at, _) in events(&file) {
+        for cut in [at - 1, at, at + 1] {
+            let found = run(&["decode", "-"], &[], &file[..cut]);
+            assert!(whole.out.starts_with(&found.out), "cut at {cut}");
+            documents(&found);
+            if found.code == Some(0) {
+                // Between transactions, a shorter file can't be told from a whole one.
+                assert_eq!((cut, found.error.as_str()), (at, ""), "{found:?}");
+            } else {
+                assert_eq!(found.code, Some(65), "cut at {cut}: {found:?}");
+                assert!(found.error.contains("standard input"), "cut at {cut}: {found:?}");
+                let digits = found.error.split(|c: char| !c.is_ascii_digit());
+                let offsets: Vec<usize> = digits.filter_map(|text| text.parse().ok()).collect();
+                assert!(
+                    cut <= 4 || offsets.iter().any(|offset| *offset > 0 && *offset <= at),
+                    "cut at {cut}: {}",
+                    found.error
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_refused_with_file_offset_and_what_was_found() {
+    let path = log("rows/mysql-8.0");
+    let file = std::fs::read(&path).expect("a log");
+    let whole = typed(&["decode", text(&path)]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let damaged = folder.path().join("binlog.000001");
+    for (number, (at, length)) in events(&file).into_iter().enumerate() {
+        // In the type, the length and the body of each event in turn, one bit after the other.
+        for inside in [4, 9, 19 + number % (length - 19)] {
+            let mut flipped = file.clone();
+            flipped[at + inside] ^= 1 << (number % 8);
+            std::fs::write(&damaged, flipped).expect("a file");
+            let found = typed(&["decode", text(&damaged)]);
+            let place = format!("event at {at}, byte {inside}: {found:?}");
+            assert_eq!(found.code, Some(65), "{place}");
+            assert!(whole.out.starts_with(&found.out), "{place}");
+            assert!(found.error.contains(text(&damaged)), "{place}");
+            assert!(found.error.contains(&at.to_string()), "{place}");
+        }
+    }
+}
+
+#[test]
+fn several_files_go_on_where_the_last_ended() {
+    let folder = log("rotation/mysql-9.7");
+    let folder = folder.parent().expect("a folder");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.file_stem().is_some_and(|stem| stem == "binlog"))
+        .collect();
+    files.sort();
+    let mut arguments = vec!["decode"];
+    arguments.extend(files.iter().map(|path| text(path)));
+    let found = typed(&arguments);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let seen: std::collections::BTreeSet<_> = documents(&found)
+        .iter()
+        .map(|line| line["position"]["file"].as_str().expect("a name").to_owned())
+        .collect();
+    assert!(seen.len() > 1, "{seen:?}");
+}
+
+#[test]
+fn what_was_good_before_a_bad_file_is_printed() {
+    let found = typed(&["decode", text(&log("rows/mysql-9.7")), "/nonexistent"]);
+    assert_eq!(found.code, Some(64), "{found:?}");
+    assert_eq!(found.out, typed(&["decode", text(&log("rows/mysql-9.7"))]).out);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_with_0() {
+    let mut child = binpulse()
+        .args(["decode", text(&log("all_types/mysql-9.7"))])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("binpulse runs");
+    let mut first = String::new();
+    let out = child.stdout.take().expect("a pipe");
+    BufReader::with_capacity(64, out).read_line(&mut first).expect("a line");
+    assert!(first.starts_with("{\"kind\":"), "{first}");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn only_the_tables_that_were_asked_for_are_printed() {
+    let path = log("rows/mysql-9.7");
+    let tables = |patterns: &str| -> std::collections::BTreeSet<String> {
+        let found = typed(&["decode", "--tables", patterns, text(&path)]);
+        assert_eq!(found.code, Some(0), "{found:?}");
+        let lines = documents(&found);
+        let changes = lines.iter().filter(|line| line["kind"] == "change");
+        changes.map(|line| line["table"].as_str().expect("a table").to_owned()).collect()
+    };
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(tables("*.*"), set(&["items", "orders"]));
+    assert_eq!(tables("shop.items"), set(&["items"]));
+    assert_eq!(tables("shop.o*,nope.*"), set(&["orders"]));
+    assert_eq!(tables("shop.?rders"), set(&["orders"]));
+    assert_eq!(tables("nope.*"), set(&[]));
+    for wrong in ["a", "a.b.c", "", "a.b,,c.d"] {
+        let found = typed(&["decode", "--tables", wrong, text(&path)]);
+        assert_eq!(found.code, Some(64), "{wrong}: {found:?}");
+        assert!(found.error.contains("--tables"), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn columns_are_numbered_where_the_log_has_no_names() {
+    for server in ["mysql-5.6", "mysql-5.7"] {
+        let found = typed(&["decode", text(&log(&format!("rows/{server}")))]);
+        assert_eq!(found.code, Some(0), "{found:?}");
+        let lines = documents(&found);
+        let insert = lines.iter().find(|line| line["op"] == "insert").expect("an insert");
+        assert_eq!(insert["after"]["@1"], 1, "{server}: {insert}");
+        assert_eq!(insert["after"]["@2"], "Ada", "{server}: {insert}");
+    }
+    let found = typed(&["decode", text(&log("rows/mysql-9.7"))]);
+    let insert = documents(&found).into_iter().find(|line| line["op"] == "insert");
+    assert_eq!(insert.expect("an insert")["after"]["customer"], "Ada");
+}

@@ -1,0 +1,83 @@
+//! What is shown when answers fail to come: never the last one as if it were the present.
+
+use binpulse::pulse::verdict::State;
+use binpulse::telemetry::Status;
+
+use crate::browser::Browser;
+use crate::site::Site;
+use crate::states::status;
+use crate::verdicts::{picture, shows};
+
+crate::tests! {
+    a_dead_service_is_said_loudly_with_the_age_of_its_last_answer,
+    a_service_that_hangs_is_told_from_one_that_answers,
+    a_frozen_verdict_is_no_verdict,
+    what_is_no_status_is_no_answer,
+}
+
+const LOST: &str = "document.body.dataset.look === 'lost'";
+const GREEN: &str = "[...document.querySelectorAll('[data-look=works]')].length";
+
+fn nothing_is_green(browser: &mut Browser) {
+    assert_eq!(browser.text(GREEN), "0");
+    assert!(!browser.text("document.title").contains('\u{2713}'));
+}
+
+fn a_dead_service_is_said_loudly_with_the_age_of_its_last_answer(browser: &mut Browser) {
+    let mut site = Site::start(status(State::Quiet));
+    browser.load(&site.url());
+    shows(browser, State::Quiet);
+    site.stop();
+    browser.wait(LOST);
+    nothing_is_green(browser);
+    assert_eq!(browser.text_of("headline"), "Quiet or out: not known");
+    assert!(browser.text_of("sentence").contains("The last that was said: The database is quiet."));
+    // Its age is told, and grows.
+    browser.wait("/for [4-9]\\.\\d s/.test(document.getElementById('alarm-head').textContent)");
+    let told = browser.text_of("announcer");
+    assert!(told.starts_with("binpulse does not answer."), "{told}");
+    // What was 2 s old then does not tick on as if it were known.
+    assert!(browser.text("document.getElementById('source').textContent").contains("2.1 s ago"));
+    picture(browser, "unreachable");
+
+    site.resume();
+    shows(browser, State::Quiet);
+    browser.wait("document.getElementById('alarm').hidden");
+    assert_eq!(browser.text("document.body.dataset.look"), "works");
+}
+
+fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
+    let site = Site::start(status(State::Live));
+    browser.load(&site.url());
+    shows(browser, State::Live);
+    site.hang(true);
+    browser.wait(LOST);
+    nothing_is_green(browser);
+    browser.wait("document.getElementById('alarm-text').textContent.includes('no answer within')");
+    site.hang(false);
+    browser.wait("document.body.dataset.look === 'works'");
+}
+
+fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
+    let mut says = status(State::Quiet);
+    says.verdict.judged_age_seconds = 40.0;
+    let site = Site::start(says);
+    browser.load(&site.url());
+    browser.wait(LOST);
+    nothing_is_green(browser);
+    let head = browser.text_of("alarm-head");
+    assert!(head.starts_with("No verdict for 4"), "{head}");
+    assert!(browser.text_of("contact").starts_with("live"), "what answers is not called silent");
+}
+
+fn what_is_no_status_is_no_answer(browser: &mut Browser) {
+    // A document of another program, or of another version, has none of the members.
+    let site = Site::start(Status::default());
+    browser.load(&site.url());
+    browser.wait("document.getElementById('state').textContent !== '-'");
+    browser.value("window.fetch = async () => new Response('{\"hello\": 1}', { status: 200 })");
+    browser.wait(LOST);
+    nothing_is_green(browser);
+    browser.value("window.fetch = async () => new Response('busy', { status: 500 })");
+    browser.wait("document.getElementById('alarm-text').textContent.includes('HTTP 500')");
+}

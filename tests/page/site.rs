@@ -1,0 +1,109 @@
+//! The real HTTP server with a status of our choice.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use binpulse::telemetry::http::Pages;
+use binpulse::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+/// What the server says.
+#[derive(Default)]
+struct Desk {
+    status: Mutex<Status>,
+    hangs: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// A server that can be stopped and started again at the same address.
+pub(crate) struct Site {
+    desk: Arc<Desk>,
+    runtime: Runtime,
+    address: SocketAddr,
+    running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+}
+
+impl Site {
+    /// Starts on a free port.
+    pub(crate) fn start(status: Status) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(4)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let desk = Arc::new(Desk { status: Mutex::new(status), ..Desk::default() });
+        let mut site = Self { desk, runtime, address: ([127, 0, 0, 1], 0).into(), running: None };
+        site.resume();
+        site
+    }
+
+    /// The page's address.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Says this from now on.
+    pub(crate) fn say(&self, status: Status) {
+        *self.desk.status.lock().expect("not poisoned") = status;
+    }
+
+    /// Takes questions and answers none, or answers them again.
+    pub(crate) fn hang(&self, hangs: bool) {
+        *self.desk.hangs.lock().expect("not poisoned") = hangs;
+        self.desk.freed.notify_all();
+    }
+
+    /// Ends the server: nobody listens.
+    pub(crate) fn stop(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            stop.cancel();
+            self.runtime.block_on(task).expect("it ends");
+        }
+    }
+
+    /// Listens again where it did.
+    pub(crate) fn resume(&mut self) {
+        let desk = Arc::clone(&self.desk);
+        let pages = Pages {
+            metrics: Arc::new(metrics()),
+            loops: Loops::default(),
+            readiness: Readiness::default(),
+            status: Box::new(move || {
+                let mut hangs = desk.hangs.lock().expect("not poisoned");
+                while *hangs {
+                    hangs = desk.freed.wait(hangs).expect("not poisoned");
+                }
+                desk.status.lock().expect("not poisoned").clone()
+            }),
+        };
+        let bound = self.runtime.block_on(Http::bind(self.address, pages)).expect("a free port");
+        self.address = bound.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        let task = self.runtime.spawn(bound.run(stop.clone()));
+        self.running = Some((stop, task));
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.hang(false);
+        self.stop();
+    }
+}
+
+fn metrics() -> Metrics {
+    let readings = Readings {
+        stage: Arc::new(|| [None; 5]),
+        stream_last_receive: Arc::new(|| Some(Instant::now())),
+        stream_bytes: Arc::new(|| 0),
+        reader_armed: Arc::new(|| true),
+        queue_bytes: Arc::new(|| 0),
+        queue_capacity_bytes: Arc::new(|| 0),
+        source: Arc::new(SourceLabels::default),
+        more: Vec::new(),
+    };
+    Metrics::new(&Vocabulary::default(), readings).expect("valid names")
+}

@@ -1,0 +1,194 @@
+//! What is shown for each verdict.
+
+use binpulse::pulse::verdict::{Grade, State};
+use binpulse::telemetry::Status;
+
+use crate::browser::Browser;
+use crate::site::Site;
+use crate::states::{halted, status};
+
+crate::tests! {
+    each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step,
+    a_change_of_the_verdict_shows_without_reloading,
+    a_halted_stream_is_never_shown_as_anything_else,
+    loss_is_shouted_whatever_the_verdict,
+    ages_tick_and_rates_follow_from_two_answers,
+    without_consumers_the_far_half_is_not_watched_rather_than_well,
+}
+
+/// The stations, as `name: how it stands`.
+const STATIONS: &str = "[...document.querySelectorAll('#line li')].map((li) => \
+    li.querySelector('.label').textContent + ': ' + li.dataset.look).join(', ')";
+
+/// Waits until the page shows this state.
+pub(crate) fn shows(browser: &mut Browser, state: State) {
+    let name = state.name();
+    browser
+        .wait(&format!("document.getElementById('state').textContent.split(' ')[0] === '{name}'"));
+}
+
+/// Writes a picture where the environment asks for one.
+pub(crate) fn picture(browser: &mut Browser, name: &str) {
+    // What moves, moves on: the picture is of a moment.
+    let picture = browser.picture();
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 10_000, "{name} is blank");
+    if let Some(folder) = std::env::var_os("BINPULSE_PAGE_PICTURES") {
+        // With a rate, as a person would see it, who looks for longer than a second.
+        let rate = "/changes.s/.test(document.getElementById('line').textContent)";
+        browser.wait(&format!("{rate} || document.body.dataset.look === 'lost'"));
+        let picture = browser.picture();
+        let path = std::path::Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(&path, picture)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mut Browser) {
+    let site = Site::start(status(State::Starting));
+    for state in State::ALL {
+        let says = status(state);
+        site.say(says.clone());
+        browser.load(&site.url());
+        shows(browser, state);
+        // The headline and what is beyond it: together they are the sentence.
+        let headline = browser.text_of("headline");
+        assert_eq!(headline, says.verdict.headline, "{state}");
+        let beyond =
+            says.verdict.sentence[headline.len()..].trim_start_matches([',', ':', ' ', '.']);
+        let shown = browser.text_of("sentence");
+        assert!(shown.eq_ignore_ascii_case(beyond), "{state}: {shown} is not {beyond}");
+        assert_eq!(browser.text_of("next"), says.verdict.next_step, "{state}");
+        for fact in &says.verdict.facts {
+            assert!(browser.text_of("facts").contains(fact.as_str()), "{state}: {fact}");
+        }
+        let (look, grade) = match state.grade() {
+            Grade::Outage => ("broken", "outage"),
+            Grade::Late => ("late", "late"),
+            Grade::Unknown | Grade::Unproven => ("unknown", "not known"),
+            Grade::Healthy => ("works", "healthy"),
+        };
+        assert_eq!(browser.text("document.body.dataset.look"), look, "{state}");
+        let at = match (says.verdict.hop.as_str(), state) {
+            ("none", State::CheckpointStuck) => " at checkpoint".to_owned(),
+            ("none", _) => String::new(),
+            (hop, _) => format!(" at {hop}"),
+        };
+        assert_eq!(browser.text_of("grade"), format!("{grade}{at}"), "{state}");
+        let marked = browser.text(
+            "[...document.querySelectorAll('[aria-current]')].map((li) => \
+             li.querySelector('.label').textContent.toLowerCase()).join() || 'none'",
+        );
+        assert_eq!(marked, says.verdict.hop, "{state}");
+        stations(browser, state, &says);
+        let since = browser.text_of("since");
+        assert!(since.starts_with("Since ") && since.contains(", for "), "{state}: {since}");
+        assert!(browser.text("document.title").contains("orders-eu"), "{state}");
+        picture(browser, state.name());
+    }
+}
+
+/// Before the break it works, behind it nobody judges; nothing is green that is not known.
+fn stations(browser: &mut Browser, state: State, says: &Status) {
+    let stations = browser.text(STATIONS);
+    let looks: Vec<&str> = stations.split(", ").filter_map(|one| one.split(": ").nth(1)).collect();
+    let names = ["source", "stream", "publish", "delivery", "consumers"];
+    match names.iter().position(|name| *name == says.verdict.hop) {
+        Some(broken) => {
+            let expected = if state.grade() == Grade::Late { "late" } else { "broken" };
+            assert!(looks[..broken].iter().all(|look| *look == "works"), "{state}: {stations}");
+            assert_eq!(looks[broken], expected, "{state}");
+            let behind = looks[broken + 1..].iter().all(|look| *look == "waits");
+            assert!(behind, "{state}: {stations}");
+        }
+        None if state.is_healthy() => {
+            assert!(looks.iter().all(|look| *look == "works"), "{state}: {stations}");
+        }
+        None => assert!(!looks.contains(&"broken"), "{state}: {stations}"),
+    }
+    let words = browser.text("document.querySelector('#line').innerText.toLowerCase()");
+    let said = words.contains("broken here") || words.contains("late here");
+    assert_eq!(said, says.verdict.hop != "none", "in words, not by colour alone: {words}");
+    if state == State::Indeterminate {
+        assert!(stations.contains("Stream: unknown"), "{stations}");
+    }
+    let siding = browser.text("document.getElementById('siding').dataset.look");
+    assert_eq!(siding == "broken", state == State::CheckpointStuck, "{state}: {siding}");
+}
+
+fn a_change_of_the_verdict_shows_without_reloading(browser: &mut Browser) {
+    let site = Site::start(status(State::Live));
+    browser.load(&site.url());
+    shows(browser, State::Live);
+    browser.value("window.kept = true");
+    for state in [State::SinkStalled, State::CatchingUp, State::Quiet] {
+        site.say(status(state));
+        shows(browser, state);
+        // Told once to those who do not see it, and kept in the list.
+        let told = browser.text_of("announcer");
+        assert!(told.contains(&status(state).verdict.headline), "{state}: {told}");
+        assert!(told.contains(&status(state).verdict.next_step), "{state}: {told}");
+    }
+    let seen = browser.text("document.getElementById('seen').innerText");
+    let at = |state: State| seen.find(state.name()).expect("it was seen");
+    assert!(at(State::Quiet) < at(State::SinkStalled) && at(State::SinkStalled) < at(State::Live));
+    assert_eq!(browser.text("window.kept"), "true", "the same document all the while");
+    assert!(browser.text("document.title").starts_with('\u{2713}'));
+}
+
+fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
+    let mut says = halted();
+    let site = Site::start(says.clone());
+    browser.load(&site.url());
+    browser.wait("document.getElementById('grade').textContent === 'halted at stream'");
+    // A table's name keeps its case, also where a sentence begins.
+    let message = browser.text_of("sentence");
+    assert!(message.starts_with("shop.orders, ") && message.ends_with("type 245."), "{message}");
+    assert!(browser.text_of("next").starts_with("Look at the named event with mysqlbinlog"));
+    assert!(browser.text(STATIONS).contains("Stream: broken"));
+    picture(browser, "halted");
+
+    // The verdict needs its time to see what the stream knows at once.
+    says.verdict = status(State::Quiet).verdict;
+    site.say(says);
+    browser.wait("document.getElementById('facts').textContent.includes('Every condition')");
+    assert_eq!(browser.text("document.body.dataset.look"), "broken");
+    assert!(browser.text(STATIONS).contains("Stream: broken"));
+}
+
+fn loss_is_shouted_whatever_the_verdict(browser: &mut Browser) {
+    let mut says = status(State::Live);
+    says.verdict.unaccounted_transactions = 3;
+    let site = Site::start(says);
+    browser.load(&site.url());
+    shows(browser, State::Live);
+    browser.wait("!document.getElementById('loss').hidden");
+    let text = browser.text_of("loss");
+    assert!(text.contains("3 transactions"), "{text}");
+    site.say(status(State::Live));
+    browser.wait("document.getElementById('loss').hidden");
+}
+
+fn ages_tick_and_rates_follow_from_two_answers(browser: &mut Browser) {
+    let mut says = status(State::Live);
+    says.sink.last_accept_age_seconds = Some(7.0);
+    let site = Site::start(says.clone());
+    browser.load(&site.url());
+    shows(browser, State::Live);
+    // Between two answers the age goes on: each answer says 7.0 s.
+    browser.wait("/7\\.[3-9] s ago/.test(document.getElementById('sink').textContent)");
+    browser.wait("/0\\.0 changes\\/s/.test(document.getElementById('line').textContent)");
+    says.progress.changes_published += 500;
+    site.say(says);
+    browser.wait("/[1-9][0-9.]* changes\\/s/.test(document.getElementById('line').textContent)");
+}
+
+fn without_consumers_the_far_half_is_not_watched_rather_than_well(browser: &mut Browser) {
+    let mut says = status(State::Quiet);
+    says.consumers.clear();
+    let site = Site::start(says);
+    browser.load(&site.url());
+    shows(browser, State::Quiet);
+    let stations = browser.text(STATIONS);
+    assert!(stations.ends_with("Publish: works, Delivery: unwatched, Consumers: unwatched"));
+    assert!(browser.text("document.querySelector('#line').innerText").contains("not watched"));
+}

@@ -1,0 +1,80 @@
+//! The copy: an empty server of the same version to which what was received is applied, statements
+//! and rows in the order of their places, so that its tables can be compared with the source's.
+
+mod literal;
+mod writer;
+
+use binpulse::demo::{Error, Mysqld, Options, Server};
+use binpulse::encode::proto::SchemaChange;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use self::writer::Writer;
+use crate::collect::{Place, Received, Row, number_of};
+use crate::stage::session;
+use crate::workload::DATABASE;
+
+/// One thing to apply.
+enum Step<'a> {
+    Statement(&'a SchemaChange),
+    Row(&'a Row),
+}
+
+/// Makes the copy; what could not be applied is told in words.
+pub(crate) async fn make(
+    server: &Server,
+    received: &Received,
+) -> Result<(Mysqld, Vec<String>), Error> {
+    let mysqld = Mysqld::start(server, Options { binlog: false, ..Options::default() }).await?;
+    let mut session = session(mysqld.port()).await?;
+    session
+        .query_drop(
+            "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', NAMES utf8mb4, \
+             explicit_defaults_for_timestamp = 1, autocommit = 0",
+        )
+        .await?;
+    session.query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}")).await?;
+    let mut writer = Writer::new(session);
+    for (_, step) in steps(received) {
+        match step {
+            Step::Row(row) => writer.row(row).await?,
+            Step::Statement(change) => {
+                writer.flush().await?;
+                statement(&mut writer, change).await?;
+            }
+        }
+    }
+    let wrong = writer.finish().await?;
+    Ok((mysqld, wrong))
+}
+
+/// By place and number. A statement is a transaction of its own, so no two share a place.
+/// Of an update that became two rows the delete comes first.
+fn steps(received: &Received) -> Vec<((Place, u64, bool), Step<'_>)> {
+    let rows = received.lanes.values().flat_map(|lane| lane.rows.values());
+    let rows = rows
+        .filter(|row| row.schema.database == DATABASE)
+        .map(|row| ((row.origin.place, row.number, row.op == 1), Step::Row(row)));
+    let statements = received.statements.values().filter(|change| change.database == DATABASE);
+    let statements = statements.map(|change| {
+        let position = change.position.clone().unwrap_or_default();
+        (((number_of(&position.file), position.offset), 0, false), Step::Statement(change))
+    });
+    let mut steps: Vec<_> = rows.chain(statements).collect();
+    steps.sort_by_key(|(at, _)| *at);
+    steps
+}
+
+async fn statement(writer: &mut Writer, change: &SchemaChange) -> Result<(), Error> {
+    let text = &change.statement;
+    if text.trim_start().to_ascii_uppercase().starts_with("CREATE DATABASE") {
+        return Ok(());
+    }
+    let session: &mut Conn = writer.session();
+    session.query_drop(format!("USE {DATABASE}")).await?;
+    if let Err(error) = session.query_drop(text).await {
+        writer.wrong(&format!("{text}: {error}"));
+    }
+    writer.schema_changed();
+    Ok(())
+}

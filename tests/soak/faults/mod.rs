@@ -1,0 +1,243 @@
+//! Faults: what there is, how each begins and ends.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each function takes the kinds of its place; all places are matched in full"
+)]
+
+mod kind;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use binpulse::demo::Error;
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+pub(crate) use self::kind::Kind;
+use crate::aws::faults::{Effect, Pick, When};
+use crate::dice::Dice;
+use crate::proxy::{Fault, Way, Which};
+use crate::stage::{Stage, session};
+
+/// Where faults of a pair must differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Streamer,
+    Source,
+    Network,
+    Topic,
+}
+
+/// Pause between two rotations of the binary log.
+const ROTATE_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a streamer is killed that is killed often.
+const KILLS: u32 = 10;
+
+/// Injects faults, and remembers what some of them need.
+#[derive(Default)]
+pub(crate) struct Injector {
+    /// A copy of the checkpoint of earlier.
+    old_checkpoint: Option<Vec<u8>>,
+    rotating: Option<JoinHandle<()>>,
+    /// What a fault brought to light that is wrong whatever comes later.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl Injector {
+    /// Begins a fault; [`Self::end`] takes it away.
+    pub(crate) async fn begin(
+        &mut self,
+        kind: Kind,
+        stage: &mut Stage,
+        dice: &mut Dice,
+    ) -> Result<(), Error> {
+        match kind {
+            Kind::StreamerKilled => stage.streamer.kill().await,
+            Kind::StreamerKilledOften => {
+                for _ in 1..KILLS {
+                    stage.streamer.start_again().await?;
+                    sleep(Duration::from_millis(dice.between(50, 900))).await;
+                }
+                stage.streamer.kill().await
+            }
+            Kind::StreamerFrozen => stage.streamer.freeze(),
+            Kind::StreamerStopped => {
+                let code = stage.streamer.stop().await?;
+                if code != Some(0) {
+                    self.note(&format!("SIGTERM: ended with {code:?}"), stage);
+                }
+                Ok(())
+            }
+            Kind::StreamerTwice => self.second_streamer(stage).await,
+            Kind::CheckpointOld => {
+                stage.streamer.kill().await?;
+                let path = stage.checkpoint();
+                let now = std::fs::read(&path).map_err(file(&path))?;
+                let old = self.old_checkpoint.replace(now).unwrap_or_default();
+                if !old.is_empty() {
+                    std::fs::write(&path, old).map_err(file(&path))?;
+                }
+                Ok(())
+            }
+            Kind::CheckpointTorn => {
+                stage.streamer.kill().await?;
+                tear(&stage.checkpoint(), dice)
+            }
+            Kind::SourceKilled => stage.mysqld.kill().await,
+            Kind::SourceRestarted => stage.mysqld.stop().await,
+            Kind::SourceFrozen => stage.mysqld.freeze(),
+            Kind::DumpThreadKilled => kill_dump_threads(stage).await,
+            Kind::BinlogsRotated => {
+                self.rotating = Some(tokio::spawn(rotate(stage.mysqld.port())));
+                Ok(())
+            }
+            outside => {
+                match outside.place() {
+                    Place::Network => wire(outside, stage, dice),
+                    Place::Topic => topic(outside, stage),
+                    Place::Streamer | Place::Source => {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a fault away.
+    pub(crate) async fn end(&mut self, kind: Kind, stage: &mut Stage) -> Result<(), Error> {
+        match kind {
+            Kind::StreamerKilled
+            | Kind::StreamerKilledOften
+            | Kind::StreamerStopped
+            | Kind::CheckpointOld
+            | Kind::CheckpointTorn => stage.streamer.start_again().await,
+            Kind::StreamerFrozen => stage.streamer.thaw(),
+            Kind::SourceKilled | Kind::SourceRestarted => stage.mysqld.start_again().await,
+            Kind::SourceFrozen => stage.mysqld.thaw(),
+            Kind::BinlogsRotated => {
+                if let Some(rotating) = self.rotating.take() {
+                    rotating.abort();
+                }
+                Ok(())
+            }
+            _ => {
+                match kind.place() {
+                    Place::Network => stage.proxy.heal(),
+                    Place::Topic => stage.endpoint.heal(),
+                    Place::Streamer | Place::Source => {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn second_streamer(&mut self, stage: &Stage) -> Result<(), Error> {
+        let (code, log) = stage.second_streamer().await?;
+        if code == Some(0) {
+            self.wrong.push(format!("a second streamer ended well:\n{log}"));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, what: &str, stage: &Stage) {
+        self.wrong.push(format!("{what}; its log ends:\n{}", stage.streamer.log_tail()));
+    }
+}
+
+fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path: PathBuf = path.to_owned();
+    move |source| Error::File { path, source }
+}
+
+/// A crash in the middle of a save leaves the beginning of a line.
+fn tear(path: &std::path::Path, dice: &mut Dice) -> Result<(), Error> {
+    let mut bytes = std::fs::read(path).map_err(file(path))?;
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let Some(last) = lines.next_back().filter(|line| line.len() > 2).map(<[u8]>::to_vec) else {
+        return Ok(());
+    };
+    let length = usize::try_from(dice.between(1, last.len() as u64 - 1)).expect("below a length");
+    bytes.extend_from_slice(&last[..length]);
+    std::fs::write(path, bytes).map_err(file(path))
+}
+
+async fn kill_dump_threads(stage: &Stage) -> Result<(), Error> {
+    let mut session = stage.mysqld.connect().await?;
+    let query = "SELECT processlist_id FROM performance_schema.threads \
+                 WHERE processlist_command LIKE 'Binlog Dump%'";
+    let ids: Vec<u64> = session.query(query).await?;
+    for id in ids {
+        // It may have gone by itself.
+        session.query_drop(format!("KILL {id}")).await.ok();
+    }
+    session.disconnect().await?;
+    Ok(())
+}
+
+async fn rotate(port: u16) {
+    loop {
+        // The server may be down just now: another fault.
+        if let Ok(mut session) = session(port).await {
+            while session.query_drop("FLUSH BINARY LOGS").await.is_ok() {
+                sleep(ROTATE_EVERY).await;
+            }
+        }
+        sleep(ROTATE_EVERY).await;
+    }
+}
+
+fn wire(kind: Kind, stage: &Stage, dice: &mut Dice) {
+    let proxy = &stage.proxy;
+    let bytes = dice.below(60_000);
+    let to_client = |fault| proxy.put(Way::ToClient, Which::All, fault);
+    match kind {
+        Kind::DumpReset => proxy.reset(Which::Dump),
+        Kind::AllReset => proxy.reset(Which::All),
+        Kind::HalfOpen => proxy.half_open(Which::Dump),
+        Kind::Refused => {
+            proxy.refuse();
+            proxy.reset(Which::All);
+        }
+        Kind::BlackHoleToClient => to_client(Fault::Hold),
+        Kind::BlackHoleToServer => proxy.put(Way::ToServer, Which::All, Fault::Hold),
+        Kind::BlackHole => {
+            to_client(Fault::Hold);
+            proxy.put(Way::ToServer, Which::All, Fault::Hold);
+        }
+        Kind::Latency => {
+            to_client(Fault::Delay(Duration::from_millis(250)));
+            proxy.put(Way::ToServer, Which::All, Fault::Delay(Duration::from_millis(250)));
+        }
+        Kind::Trickle => to_client(Fault::Trickle(Duration::from_micros(20))),
+        Kind::Corruption => proxy.put(Way::ToClient, Which::Dump, Fault::CorruptAfter(bytes)),
+        Kind::Cut => proxy.put(Way::ToClient, Which::Dump, Fault::CutAfter(bytes)),
+        _ => {}
+    }
+}
+
+fn topic(kind: Kind, stage: &Stage) {
+    let some = When::Probability(0.5);
+    let (when, effect) = match kind {
+        Kind::TopicErrors => (When::Always, Effect::INTERNAL),
+        Kind::TopicThrottles => (When::Always, Effect::ThrottleAbove(20.0)),
+        Kind::TopicKmsThrottles => (some, Effect::KMS_THROTTLING),
+        Kind::TopicExpired => (When::Always, Effect::EXPIRED),
+        Kind::TopicAcceptsThenHangs => (some, Effect::AcceptThenHang),
+        Kind::TopicAcceptsThenResets => (some, Effect::AcceptThenReset),
+        Kind::TopicAcceptsThenGibberish => (some, Effect::AcceptThenGibberish),
+        Kind::TopicHangs => (some, Effect::Hang),
+        Kind::TopicResets => (some, Effect::Reset),
+        Kind::TopicSlow => (When::Always, Effect::Slow(Duration::from_millis(700))),
+        Kind::TopicVerySlow => (some, Effect::Slow(Duration::from_secs(30))),
+        Kind::TopicFailsEntries => {
+            (When::Always, Effect::FailEntries(Pick::Probability(0.4), "InternalFailure", false))
+        }
+        Kind::TopicLosesEntries => (When::Always, Effect::LoseEntries(Pick::Probability(0.4))),
+        _ => return,
+    };
+    for operation in ["Publish", "PublishBatch"] {
+        stage.endpoint.fault(operation, when.clone(), effect.clone());
+    }
+}

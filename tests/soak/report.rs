@@ -1,0 +1,84 @@
+//! The report: one table, and the verdict.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::check::Findings;
+use crate::collect::Received;
+use crate::faults::Kind;
+use crate::stage::Topic;
+use crate::truth::Truth;
+
+/// How often a fault came, and how long it took at worst until the stream had caught up.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) alone: u64,
+    pub(crate) paired: u64,
+    pub(crate) worst: Duration,
+}
+
+/// What happened in a run.
+pub(crate) struct Run {
+    pub(crate) seed: u64,
+    pub(crate) topic: Topic,
+    pub(crate) lanes: u64,
+    pub(crate) took: Duration,
+    pub(crate) transactions: u64,
+    pub(crate) faults: BTreeMap<Kind, Tally>,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+/// The report in words.
+pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Findings) -> String {
+    let mut text = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        writeln!(text, "{words}").expect("writing to a String cannot fail");
+    };
+    line(format_args!("{:<40} {:>6} {:>8} {:>10}", "fault", "alone", "in pairs", "recovery"));
+    let mut injected = 0;
+    for (kind, tally) in &run.faults {
+        injected += tally.alone + tally.paired;
+        line(format_args!(
+            "{:<40} {:>6} {:>8} {:>8.1} s",
+            kind.name(),
+            tally.alone,
+            tally.paired,
+            tally.worst.as_secs_f64()
+        ));
+    }
+    let (commits, rollbacks) = truth.xa;
+    #[expect(clippy::cast_precision_loss, reason = "a size for people")]
+    let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
+    let rows: [(&str, String); 16] = [
+        ("seed", run.seed.to_string()),
+        ("topic", format!("{:?}, {} lanes per table", run.topic, run.lanes)),
+        ("seconds", format!("{:.0}", run.took.as_secs_f64())),
+        ("faults injected", injected.to_string()),
+        (
+            "transactions",
+            format!("{} ({commits} XA, {rollbacks} XA rolled back)", run.transactions),
+        ),
+        ("statements received", received.statements.len().to_string()),
+        ("rows written", findings.written.to_string()),
+        ("rows received", findings.received.to_string()),
+        ("lost", findings.lost.to_string()),
+        ("invented", findings.invented.to_string()),
+        ("out of order", (findings.misplaced + received.out_of_order).to_string()),
+        ("gaps in numbers", findings.gaps.to_string()),
+        (
+            "duplicates, all told by their numbers",
+            format!(
+                "{} (and {} messages that SNS held back)",
+                received.duplicates, received.deduplicated
+            ),
+        ),
+        ("tables compared value by value", findings.tables.to_string()),
+        ("messages", received.messages.to_string()),
+        ("peak RSS of the streamer", format!("{peak:.0} MiB")),
+    ];
+    for (name, value) in rows {
+        line(format_args!("{name:<40} {value}"));
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! Memory of the streamer, as the kernel counts it.
+
+use std::path::Path;
+
+/// Peak resident memory so far, bytes, of the program whose arguments name this file; 0 when it does
+/// not run, or where there is no `/proc`.
+pub(crate) fn peak_of(checkpoint: &Path) -> u64 {
+    let wanted = checkpoint.as_os_str().as_encoded_bytes();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let folders = processes.flatten().map(|entry| entry.path());
+    let peaks = folders.filter_map(|folder| {
+        let arguments = std::fs::read(folder.join("cmdline")).ok()?;
+        let mut words = arguments.split(|byte| *byte == 0);
+        let is_it = words.next().is_some_and(|name| name.ends_with(b"binpulse"))
+            && words.any(|word| word == wanted);
+        if is_it { peak(&folder) } else { None }
+    });
+    peaks.max().unwrap_or_default()
+}
+
+fn peak(folder: &Path) -> Option<u64> {
+    let status = std::fs::read_to_string(folder.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1_024)
+}

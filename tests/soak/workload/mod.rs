@@ -1,0 +1,70 @@
+//! A random workload: several sessions at once, every kind of transaction, every type, DDL between.
+//!
+//! Each session has dice of its own, so a seed gives the same statements; how they interleave, and
+//! what a killed server makes of them, is for the machine to decide. What was committed is read from
+//! the source afterwards, never assumed.
+
+mod ddl;
+mod tables;
+mod values;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use binpulse::demo::{Error, Mysqld};
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinHandle;
+
+use crate::dice::Dice;
+use crate::stage::session;
+use worker::Worker;
+
+/// Database of everything here.
+pub(crate) const DATABASE: &str = "soak";
+/// Sessions at once.
+const WORKERS: u64 = 3;
+
+/// A workload that runs.
+pub(crate) struct Workload {
+    stop: Arc<AtomicBool>,
+    committed: Arc<AtomicU64>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Workload {
+    /// Makes the tables and starts to write.
+    pub(crate) async fn start(mysqld: &Mysqld, dice: &mut Dice) -> Result<Self, Error> {
+        let mut first = session(mysqld.port()).await?;
+        first.query_drop(format!("CREATE DATABASE {DATABASE}")).await?;
+        first.query_drop(format!("USE {DATABASE}")).await?;
+        for statement in tables::all() {
+            first.query_drop(statement).await?;
+        }
+        first.disconnect().await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let committed = Arc::new(AtomicU64::new(0));
+        let workers = (0..WORKERS)
+            .map(|number| {
+                let stop = Arc::clone(&stop);
+                let worker =
+                    Worker::new(number, mysqld.port(), dice.fork(), Arc::clone(&committed));
+                tokio::spawn(worker.run(stop))
+            })
+            .collect();
+        Ok(Self { stop, committed, workers })
+    }
+
+    /// Stops writing, and decides about XA transactions that were left prepared. How many
+    /// transactions there were.
+    pub(crate) async fn stop(self, mysqld: &Mysqld) -> Result<u64, Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in self.workers {
+            worker.await.map_err(|error| Error::Message(format!("a worker: {error}")))?;
+        }
+        let mut last = session(mysqld.port()).await?;
+        worker::decide_prepared(&mut last, "", false).await?;
+        last.disconnect().await?;
+        Ok(self.committed.load(Ordering::Relaxed))
+    }
+}

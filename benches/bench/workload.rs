@@ -20,11 +20,11 @@ pub(crate) struct Workload {
 }
 
 /// All of them.
-pub(crate) const ALL: [Workload; 7] = [
+pub(crate) const ALL: [Workload; 9] = [
     Workload {
         name: "S",
         what: "single-row transactions, 8 columns, about 190 B a row",
-        rows: 400_000,
+        rows: 800_000,
         rows_per_transaction: 1,
         setup: || vec![orders()],
         statement: || format!("INSERT INTO orders {} LIMIT 1", order_rows()),
@@ -33,7 +33,7 @@ pub(crate) const ALL: [Workload; 7] = [
     Workload {
         name: "M",
         what: "100-row inserts, 8 columns, about 190 B a row",
-        rows: 1_500_000,
+        rows: 3_000_000,
         rows_per_transaction: 100,
         setup: || vec![orders()],
         statement: || format!("INSERT INTO orders {}", order_rows()),
@@ -100,7 +100,49 @@ pub(crate) const ALL: [Workload; 7] = [
         statement: || format!("INSERT INTO orders {}", order_rows()),
         compressed: true,
     },
+    Workload {
+        name: "T",
+        what: "the 100-row inserts of M into 100 tables in turn",
+        rows: 1_500_000,
+        rows_per_transaction: 100,
+        setup: || {
+            let copies = (0..100).map(|number| format!("CREATE TABLE orders_{number} LIKE orders"));
+            std::iter::once(orders()).chain(copies).collect()
+        },
+        statement: one_of_many_tables,
+        compressed: false,
+    },
+    Workload {
+        name: "L",
+        what: "one transaction of all rows of M's kind",
+        rows: 1_400_000,
+        rows_per_transaction: 1_400_000,
+        setup: || vec![orders()],
+        statement: || {
+            format!(
+                "SET @end = base + per; START TRANSACTION; WHILE base < @end DO \
+                 INSERT INTO orders {}; SET base = base + 100; END WHILE; COMMIT; \
+                 SET base = base - per",
+                order_rows()
+            )
+        },
+        compressed: false,
+    },
 ];
+
+/// Bytes that a row of M has in the log, about.
+const ROW_BYTES: u64 = 193;
+
+/// A workload with so many megabytes of rows of M's kind: in one transaction, if it is one of those.
+pub(crate) fn of_megabytes(name: &str, megabytes: u64) -> Option<Workload> {
+    let mut workload = ALL.into_iter().find(|workload| workload.name == name)?;
+    let is_one = workload.rows == workload.rows_per_transaction;
+    workload.rows = (megabytes * 1_000_000 / ROW_BYTES / 100).max(1) * 100;
+    if is_one {
+        workload.rows_per_transaction = workload.rows;
+    }
+    Some(workload)
+}
 
 /// Those that are named; the fallback when none is.
 pub(crate) fn named(names: &[String], fallback: &[&str]) -> Vec<Workload> {
@@ -130,6 +172,16 @@ fn order_rows() -> String {
      SHA2(CONCAT(seed, '-', base + k), 256)), \
      IF(k % 4 = 0, 5, NULL) FROM hundred"
         .to_owned()
+}
+
+/// The table's name takes a prepared statement, and that sees no variables but the session's.
+fn one_of_many_tables() -> String {
+    let rows = order_rows().replace("base", "@base").replace("seed", "@seed").replace('\'', "''");
+    format!(
+        "SET @base = base, @seed = seed; \
+         SET @insert = CONCAT('INSERT INTO orders_', (base DIV per) % 100, ' {rows}'); \
+         PREPARE fill FROM @insert; EXECUTE fill; DEALLOCATE PREPARE fill"
+    )
 }
 
 fn accounts() -> String {

@@ -136,7 +136,14 @@ impl Batch {
         if !has_cell_over(image, limit) {
             // Nearly every image of every table: cells go straight from the event to the batch.
             let Self { schema, rows, .. } = self;
-            return put_cells(schema, &mut rows.images, image.cells());
+            let start = rows.images.len();
+            match schema.format() {
+                Format::Protobuf => protobuf::put_image(&mut rows.images, image),
+                Format::Json => {
+                    json::put_object(&mut rows.images, schema.keys(), image.cells());
+                }
+            }
+            return rows.images.len() - start;
         }
         self.put_image(image, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
     }

@@ -3,7 +3,7 @@
 use super::wire::{
     FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint_bytes, zigzag,
 };
-use crate::change::Cell;
+use crate::change::{BytesKind, Cell, Image, Slot};
 
 /// Field of `Image.values`.
 pub(crate) const VALUES: u32 = 1;
@@ -28,6 +28,21 @@ pub(crate) const ELEMENTS: u32 = 1;
 
 /// First byte of each element of `Image.values`.
 const VALUE_TAG: u8 = low_byte(tag(VALUES, LENGTH));
+
+/// Appends all cells of an image. What most cells are is written straight from the slot: a [`Cell`]
+/// has room for what stands for an omitted value, and is not cheap to hand around.
+pub(crate) fn put_image(out: &mut Vec<u8>, image: &Image<'_>) {
+    for slot in image.slots() {
+        match *slot {
+            Slot::Int(value) => put_integer(out, INTEGER, zigzag(value)),
+            Slot::UInt(value) => put_integer(out, UNSIGNED, value),
+            Slot::Span { kind: BytesKind::Text, area, start, end } => {
+                put_span(out, TEXT, image.span(area, start, end));
+            }
+            slot => put_cell(out, image.resolve(slot)),
+        }
+    }
+}
 
 /// Appends one cell as an element of `Image.values`.
 #[inline]

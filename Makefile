@@ -37,7 +37,7 @@ lint: $(DENY) ## Formatting, clippy, dependency policy
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
 
-bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
+bench: demo-deps ## All benchmarks, on a machine that has nothing else to do (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench
 
 guard: ## Instructions a row, compared with those of before (valgrind; BINPULSE_REGENERATE=1 keeps new ones)

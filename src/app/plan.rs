@@ -10,6 +10,7 @@ use crate::encode::{BeforeImage, Format, RowOptions, SealOptions};
 use crate::filter::{self, Pattern};
 use crate::mysql::{ConnectOptions, HostPort, Secret, Tls, TlsConfig, TlsMode};
 use crate::pulse::schema::SchemaName;
+use crate::pulse::verdict::Topology;
 use crate::pulse::{Conflict, Periods};
 use crate::sink::topic::Template;
 use crate::source::resume::Wanted;
@@ -129,6 +130,8 @@ pub struct QuarantinePlan {
 /// Heartbeats and canaries.
 #[derive(Debug, Clone)]
 pub struct PulsePlan {
+    /// Where the stream comes from, next to where heartbeats go.
+    pub topology: Topology,
     /// Whether heartbeat rows are written.
     pub heartbeats: bool,
     /// Whether canary rows are written.
@@ -137,8 +140,10 @@ pub struct PulsePlan {
     pub periods: Periods,
     /// The schema of our tables.
     pub schema: SchemaName,
-    /// Where and as whom to write.
+    /// Where and as whom to write; the place as of the start.
     pub connect: ConnectOptions,
+    /// Whether that place follows the stream from server to server: it was not set.
+    pub follows_stream: bool,
     /// Consumers who echo canaries: name and queue.
     pub echoes: Vec<(Arc<str>, String)>,
 }
@@ -460,12 +465,28 @@ fn pulse_plan(values: &Values, source: &source::Config) -> Result<PulsePlan, Err
     });
     let schema = SchemaName::new(values.text("heartbeat.schema")?)
         .map_err(|error| values.invalid("heartbeat.schema", error.to_string()))?;
+    let heartbeats = values.flag("heartbeat.enabled")?;
+    let follows_stream = values.text_opt("heartbeat.host").is_none();
+    let topology = match values.text("source.role")? {
+        "replica" => Topology::Replica,
+        _ => Topology::Primary,
+    };
+    if topology == Topology::Replica && heartbeats && follows_stream {
+        return Err(values.conflict(
+            "source.role",
+            "heartbeat.host",
+            "a heartbeat on a replica proves nothing about its primary; name the primary, or set \
+             heartbeat.enabled = false",
+        ));
+    }
     Ok(PulsePlan {
-        heartbeats: values.flag("heartbeat.enabled")?,
+        topology,
+        heartbeats,
         canaries: values.flag("canary.enabled")?,
         periods,
         schema,
         connect,
+        follows_stream,
         echoes: echoes.collect::<Result<_, _>>()?,
     })
 }

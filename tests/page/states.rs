@@ -117,6 +117,7 @@ fn proof(now: Instant) -> ledger::Certificate {
         counts: ledger::Counts { heartbeat: 1, canary: 3, ..ledger::Counts::default() },
         unaccounted: ledger::Unaccounted::default(),
         judged_at: now,
+        executed: [None, None],
     }
 }
 

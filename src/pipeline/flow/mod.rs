@@ -353,6 +353,7 @@ impl Flow {
         Reached {
             read: self.tracker.committed_place().position.clone(),
             delivered: self.tracker.settled_place().position.clone(),
+            needed: self.tracker.resume_place().position.clone(),
             gtid_set: self.tracker.settled_gtids().to_string(),
             newest_commit_us: self.newest_commit_us,
             idle_at: self.idle_at,

@@ -160,6 +160,7 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
         Reason::Reset => "connections break",
         Reason::TooManyConnections => "max_connections is reached",
         Reason::Offline => "the server is offline or shutting down",
+        Reason::Halted => "since delivery has halted",
         Reason::DuplicateReplica => "another replica uses our identity",
         Reason::Purged => "binary logs were purged",
         Reason::Diverged => "its history is another one",
@@ -202,6 +203,9 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
         }
         (State::StreamDown, Some(Reason::Denied)) => {
             "GRANT REPLICATION SLAVE to the stream's account."
+        }
+        (State::StreamDown, Some(Reason::Halted)) => {
+            "Delivery has halted: `halted` in /status names the reason and what mends it; then restart."
         }
         (State::StreamDown, Some(Reason::DuplicateReplica)) => {
             "Find the second streamer that uses this stream's replica UUID, and stop one."

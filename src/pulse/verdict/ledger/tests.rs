@@ -66,6 +66,16 @@ fn silence_between_two_heartbeats_is_certified_by_the_third() {
     assert_eq!((certificate.from.number, certificate.to.number), (1, 2));
     assert_eq!(certificate.counts, Counts { heartbeat: 1, ..Counts::default() });
     assert!(certificate.unaccounted.is_empty());
+    let executed = |last| (1..=last).map(|number| gtid(1, "", number)).collect::<GtidSet>();
+    assert_eq!(certificate.executed, [Some(executed(1)), Some(executed(2))]);
+
+    // An answer that is missing leaves out its set, and no other.
+    rig.commit(gtid(1, "", 4), Class::Heartbeat(4));
+    rig.heartbeat(5, gtid(1, "", 5));
+    rig.heartbeat(6, gtid(1, "", 6));
+    let certificate = rig.ledger.certificate().expect("a later one");
+    assert_eq!((certificate.from.number, certificate.to.number), (4, 5));
+    assert_eq!(certificate.executed, [None, Some(executed(5))]);
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn verdict(state: State) -> Verdict {
         facts: words::missing(&conditions),
         hop: words::hop(state, false, false).name().to_owned(),
         next_step: words::next_step(state, reason.as_ref()).to_owned(),
+        runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
         conditions: shown.collect(),

@@ -60,7 +60,8 @@ struct Memory {
     unanswered: u32,
     /// When the logs were last asked for.
     logs_at: Option<Instant>,
-    refused: bool,
+    /// Why nothing was seen, as the log has it already.
+    refusal: Option<String>,
 }
 
 impl SlowLooks {
@@ -77,23 +78,22 @@ impl SlowLooks {
                 () = tokio::time::sleep(pause) => {}
             }
             let Some(identity) = self.stream.read().identity else { continue };
-            match self.look(&identity, &mut memory).await {
-                Ok(()) => (memory.unanswered, memory.refused) = (0, false),
-                Err(error) => self.failed(&error, &mut memory),
+            if let Err(error) = self.look(&identity, &mut memory).await {
+                memory.session = None;
+                let timed_out = matches!(error, Error::TimedOut { .. });
+                memory.unanswered = memory.unanswered.saturating_add(u32::from(timed_out));
+                self.unseen(&error, &mut memory);
+            } else {
+                memory.unanswered = 0;
             }
         }
     }
 
-    fn failed(&self, error: &Error, memory: &mut Memory) {
-        if error.is_fatal() {
-            memory.session = None;
-        }
-        if matches!(error, Error::TimedOut { .. }) {
-            memory.unanswered = memory.unanswered.saturating_add(1);
-        }
+    fn unseen(&self, error: &Error, memory: &mut Memory) {
         let text = error.to_string();
-        if !std::mem::replace(&mut memory.refused, true) {
-            tracing::info!(%error, "the source's own replication or its logs can't be looked at");
+        if memory.refusal.as_ref() != Some(&text) {
+            tracing::info!(%error, "the source's own replication can't be looked at");
+            memory.refusal = Some(text.clone());
         }
         self.reporter.report(Observation::Upstream(Upstream::Unseen(text)));
     }
@@ -108,8 +108,15 @@ impl SlowLooks {
             }
         };
         let version = Dialect::of_version(&identity.version).version;
-        let upstream = source::upstream(&mut session, identity.flavor, version).await?;
-        self.reporter.report(Observation::Upstream(self.judged(upstream, memory)));
+        match source::upstream(&mut session, identity.flavor, version).await {
+            Ok(upstream) => {
+                memory.refusal = None;
+                self.reporter.report(Observation::Upstream(self.judged(upstream, memory)));
+            }
+            Err(error) if error.is_fatal() => return Err(error),
+            // A privilege may be missing for one and not for the other.
+            Err(error) => self.unseen(&error, memory),
+        }
         if self.logs_are_due(memory) {
             memory.logs_at = Some(Instant::now());
             let retention = source::retention(&mut session).await?;

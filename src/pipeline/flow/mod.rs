@@ -287,7 +287,7 @@ impl Flow {
         self.reread = Reread::new(start, &self.tracker, self.is_other_server);
         match (start, &self.reread) {
             (Start::Gtid(set), _) => self.recorder.started(Some(set), None),
-            (Start::Maria(_), _) => {}
+            (Start::Maria(_), _) => self.recorder.sought(),
             (Start::Position(_), Some(reread)) => {
                 self.recorder.started(None, Some(reread.until()));
             }

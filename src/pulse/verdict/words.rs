@@ -170,6 +170,27 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
     })
 }
 
+/// The alert of a state, whose runbook says more.
+pub const fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str> {
+    Some(match state {
+        State::PositionLost => "BinpulsePositionLost",
+        State::SourceUnreachable | State::SourceHung | State::UpstreamReplicationBroken => {
+            "BinpulseSourceDown"
+        }
+        State::WrongSource => "BinpulseWrongSource",
+        State::StreamDown if matches!(reason, Some(Reason::Halted)) => "BinpulseHalted",
+        State::StreamDown | State::StreamSilent | State::HeartbeatLost => "BinpulseStreamStalled",
+        State::SourceReadOnly | State::WritesBlocked => "BinpulseSourceWritesBlocked",
+        State::SinkStalled => "BinpulseSinkStalled",
+        State::CatchingUp => "BinpulseCatchUpTooLong",
+        State::Lagging => "BinpulseLagging",
+        State::CanaryLost => "BinpulseCanaryLost",
+        State::CheckpointStuck => "BinpulseCheckpointStuck",
+        State::SelfStalled | State::Starting | State::Indeterminate => "BinpulseFreshnessUnknown",
+        State::QuietUnproven | State::Live | State::Quiet => return None,
+    })
+}
+
 /// What to do next.
 pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
     match (state, reason) {

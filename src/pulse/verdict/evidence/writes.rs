@@ -99,6 +99,10 @@ impl WriteEvidence {
                     refusals: 0,
                 });
                 blocked.first.get_or_insert(failure);
+                // The late answer to the write that was overdue: it did not hang in its commit.
+                if number == blocked.number && failure == WriteFailure::LockWait {
+                    blocked.first = Some(failure);
+                }
                 blocked.refusals = blocked.refusals.saturating_add(1);
             }
             // These say nothing about writes: the way to the server, or our own account, is at fault.
@@ -168,7 +172,9 @@ impl WriteEvidence {
         if seen || state.contains("semi-sync ACK") || waits_for_replica {
             return Reason::Semisync;
         }
-        if state.contains("global read lock") || state.contains("Waiting for table flush") {
+        // MariaDB takes its global read lock as a backup lock; MySQL's stops DDL only.
+        let global = ["global read lock", "backup lock", "Waiting for table flush"];
+        if global.iter().any(|words| state.contains(words)) {
             return Reason::GlobalReadLock;
         }
         if state.contains("metadata lock") {

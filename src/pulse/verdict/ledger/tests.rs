@@ -257,3 +257,29 @@ proptest! {
         prop_assert_eq!(rig.ledger.unaccounted_total(), lost.len() as u64);
     }
 }
+
+#[test]
+fn what_a_server_skips_while_it_seeks_is_no_hole_and_what_it_skips_later_is_one() {
+    let maria = |sequence| {
+        TransactionId::Maria(crate::change::MariaGtid { domain: 0, server: 1, sequence })
+    };
+    let mut recorder = Recorder::new();
+    let heartbeat = |recorder: &mut Recorder, number: u64, start: u64| {
+        let span = recorder.transaction(
+            maria(number),
+            &at(start),
+            &at(start + 100),
+            Class::Heartbeat(number),
+        );
+        span.expect("a heartbeat ends a span").gaps.len()
+    };
+    // A dump, and one more after a redial: the front of the file comes first, then a jump.
+    for (round, start) in [(0, 5_000), (1, 6_000)] {
+        recorder.sought();
+        recorder.rotated(&at(4));
+        recorder.passed(&at(4), &at(256));
+        assert_eq!(heartbeat(&mut recorder, round * 2 + 1, start), 0, "round {round}");
+        assert_eq!(heartbeat(&mut recorder, round * 2 + 2, start + 100), 0, "round {round}");
+    }
+    assert_eq!(heartbeat(&mut recorder, 9, 9_000), 1, "that was dropped");
+}

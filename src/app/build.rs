@@ -13,7 +13,7 @@ use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::sink::{AnySink, aws_config, claim_check};
-use super::source::{Opened, open_source};
+use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::stream::Stream;
@@ -21,14 +21,14 @@ use super::vital::Vital;
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::checkpoint::{Checkpoint, Saving, Store};
+use crate::checkpoint::{self, Checkpoint, Saving, Store};
 use crate::encode::Origin;
 use crate::mysql::{HostPort, SharedHost};
 use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
 use crate::pulse::Book;
 use crate::pulse::verdict::Topology;
 use crate::shutdown::{Drained, Stage, drain};
-use crate::sink::quarantine::Quarantine;
+use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
@@ -49,10 +49,23 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         Err(error) => {
             // For people and for logs alike: the chain of causes, once.
             tracing::error!("{error:#}");
-            return Outcome::Unavailable;
+            return outcome(&error);
         }
     };
     Box::pin(app.run(stop)).await
+}
+
+/// What the process ends with if nothing was started.
+fn outcome(error: &Unavailable) -> Outcome {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.outcome();
+    }
+    let place_lost = error
+        .downcast_ref::<checkpoint::Error>()
+        .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let quarantine_damaged =
+        matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
+    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
 }
 
 /// Everything, opened and not yet running.

@@ -15,6 +15,7 @@ pub mod check;
 mod exported;
 mod flow;
 mod halt;
+mod http;
 pub mod plan;
 mod pulse;
 mod readings;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use build::run;
 pub use exported::exported;
+pub use http::HttpPlan;
 pub use plan::Plan;
 
 /// How a run ended.

@@ -1,10 +1,10 @@
 //! Settings become the parts' own configurations; contradictions between them are found here.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::http::{HttpPlan, http_plan};
 use crate::config::{Error, Values};
 use crate::encode::{BeforeImage, Format, RowOptions, SealOptions};
 use crate::filter::{self, Pattern};
@@ -50,8 +50,8 @@ pub struct Plan {
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
     pub pulse: PulsePlan,
-    /// Address of the HTTP server.
-    pub http: SocketAddr,
+    /// Address of the HTTP server, and who may ask it.
+    pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
     pub grace: Duration,
     /// Whether to stay up and explain when delivery can't go on.
@@ -160,6 +160,7 @@ impl Plan {
             errors.take(pack_config(values)),
             errors.take(sink_plan(values)),
             errors.take(quarantine(values)),
+            errors.take(http_plan(values)),
         );
         let (
             Some(source),
@@ -169,11 +170,12 @@ impl Plan {
             Some(pack),
             Some(sink),
             Some(quarantine),
+            Some(http),
         ) = parts
         else {
             return Err(errors.0);
         };
-        let plan = Parts { source, pulse, start, filter, pack, sink, quarantine };
+        let plan = Parts { source, pulse, start, filter, pack, sink, quarantine, http };
         plan.join(values).map_err(|error| vec![error])
     }
 }
@@ -187,6 +189,7 @@ struct Parts {
     pack: pack::Config,
     sink: SinkPlan,
     quarantine: Option<PathBuf>,
+    http: HttpPlan,
 }
 
 impl Parts {
@@ -224,10 +227,7 @@ impl Parts {
                 interval: values.duration("checkpoint.interval")?,
             },
             pulse: self.pulse,
-            http: values
-                .text("http.listen")?
-                .parse()
-                .map_err(|_| values.invalid("http.listen", "an address and port"))?,
+            http: self.http,
             grace: values.duration("shutdown.grace")?,
             stays_when_halted: values.text("shutdown.on_halt")? == "stay",
             shown: serde_json::Value::Object(shown.collect()),

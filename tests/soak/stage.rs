@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use binpulse::demo::{
-    Command, Error, Flavor, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for,
-    standin_environment,
+    Command, Error, Flavor, Folder, Installed, Mysqld, Options, Server, Streamer, prepare,
+    settings_for, standin_environment,
 };
 use mysql_async::{Conn, OptsBuilder};
 
@@ -28,8 +28,8 @@ pub(crate) struct Stage {
     pub(crate) source: Source,
     /// Where the workload finds the source.
     pub(crate) port: Arc<AtomicU16>,
-    /// Checkpoint and the program; it lies in the folder of the server that was first.
-    folder: PathBuf,
+    /// Checkpoint and the program.
+    folder: Folder,
     /// Settings of the streamer, without where it listens and keeps its checkpoint.
     settings: Vec<(&'static str, String)>,
 }
@@ -59,8 +59,8 @@ impl Stage {
         } else {
             None
         };
-        let folder = mysqld.data().with_file_name("soak");
-        lay_out(&folder).map_err(failed("the folder of the checkpoint"))?;
+        let folder = Folder::create()?;
+        lay_out(folder.path()).map_err(failed("the folder of the checkpoint"))?;
         let target = mysqld.address().parse().expect("an address of loopback");
         let proxy = Proxy::start(target).await.map_err(failed("the proxy"))?;
         let endpoint = Endpoint::start_on(0, seed).await;
@@ -72,7 +72,7 @@ impl Stage {
         let mut settings = settings(&mysqld, &proxy, &endpoint, &arn);
         settings.push(("message.lanes", plan.lanes.to_string()));
         let port = Arc::new(AtomicU16::new(mysqld.port()));
-        let own = Self::command_in(&folder, &settings, &folder.join(CHECKPOINT));
+        let own = Self::command_in(folder.path(), &settings, &folder.path().join(CHECKPOINT));
         let mut streamer = Streamer::start(own)?;
         streamer.until_ready(SOON).await?;
         let source = plan.source;
@@ -81,17 +81,17 @@ impl Stage {
 
     /// The file in which the streamer keeps its checkpoint.
     pub(crate) fn checkpoint(&self) -> PathBuf {
-        self.folder.join(CHECKPOINT)
+        self.folder.path().join(CHECKPOINT)
     }
 
     /// A folder of the soak's own.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// What starts another streamer of the same stream, with its checkpoint there.
     pub(crate) fn another(&self, checkpoint: &Path) -> Command {
-        Self::command_in(&self.folder, &self.settings, checkpoint)
+        Self::command_in(self.folder.path(), &self.settings, checkpoint)
     }
 
     fn command_in(
@@ -164,7 +164,7 @@ const PROGRAM: &str = "binpulse";
 /// The program is started by a script: without the signal for files that are too large, a write
 /// beyond a limit ends as one to a full disk does, with an error and what fitted written.
 fn lay_out(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder.join(STATE))?;
+    std::fs::create_dir(folder.join(STATE))?;
     symlink(STATE, folder.join("state"))?;
     let script = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", binary().display());
     let program = folder.join(PROGRAM);

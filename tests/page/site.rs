@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use binpulse::telemetry::http::Pages;
-use binpulse::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+use binpulse::telemetry::http::{Access, Pages};
+use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,10 @@ impl Site {
                 desk.status.lock().expect("not poisoned").clone()
             }),
         };
-        let bound = self.runtime.block_on(Http::bind(self.address, pages)).expect("a free port");
+        let bound = self
+            .runtime
+            .block_on(Http::bind(self.address, pages, Access::default()))
+            .expect("a free port");
         self.address = bound.local_addr().expect("bound");
         let stop = CancellationToken::new();
         let task = self.runtime.spawn(bound.run(stop.clone()));
@@ -102,6 +105,7 @@ fn metrics() -> Metrics {
         reader_armed: Arc::new(|| true),
         queue_bytes: Arc::new(|| 0),
         queue_capacity_bytes: Arc::new(|| 0),
+        publish_duration: Arc::new(Durations::default),
         source: Arc::new(SourceLabels::default),
         more: Vec::new(),
     };

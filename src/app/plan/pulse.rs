@@ -7,12 +7,15 @@ use super::source::host_port;
 use crate::config::{Error, Values};
 use crate::mysql::{ConnectOptions, Secret};
 use crate::pulse::schema::SchemaName;
+use crate::pulse::verdict::Topology;
 use crate::pulse::{Conflict, Periods};
 use crate::source;
 
 /// Heartbeats and canaries.
 #[derive(Debug, Clone)]
 pub struct PulsePlan {
+    /// Where the stream comes from, next to where heartbeats go.
+    pub topology: Topology,
     /// Whether heartbeat rows are written.
     pub heartbeats: bool,
     /// Whether canary rows are written.
@@ -21,8 +24,10 @@ pub struct PulsePlan {
     pub periods: Periods,
     /// The schema of our tables.
     pub schema: SchemaName,
-    /// Where and as whom to write.
+    /// Where and as whom to write; the place as of the start.
     pub connect: ConnectOptions,
+    /// Whether that place follows the stream from server to server: it was not set.
+    pub follows_stream: bool,
     /// Consumers who echo canaries: name and queue.
     pub echoes: Vec<(Arc<str>, String)>,
 }
@@ -40,7 +45,10 @@ pub(super) fn plan(
     }
     let echoes = echoes(values, errors);
     let schema = errors.take(schema(values));
+    let heartbeats = errors.take(values.flag("heartbeat.enabled"));
     let host = values.text_opt("heartbeat.host");
+    let follows_stream = host.is_none();
+    let topology = errors.take(topology(values, heartbeats == Some(true) && follows_stream));
     let host = host.map(|host| errors.take(host_port(values, "heartbeat.host", host)));
     let mut connect = errors
         .take(source?.session(0).map_err(|error| Error::Rule(format!("source.hosts: {error}"))))?;
@@ -54,13 +62,28 @@ pub(super) fn plan(
         connect.password = Secret::new(password);
     }
     Some(PulsePlan {
-        heartbeats: errors.take(values.flag("heartbeat.enabled"))?,
+        topology: topology?,
+        heartbeats: heartbeats?,
         canaries: errors.take(values.flag("canary.enabled"))?,
         periods: periods?,
         schema: schema?,
         connect,
+        follows_stream,
         echoes: echoes?,
     })
+}
+
+fn topology(values: &Values, beats_beside_stream: bool) -> Result<Topology, Error> {
+    match values.text("source.role")? {
+        "replica" if beats_beside_stream => Err(values.conflict(
+            "source.role",
+            "heartbeat.host",
+            "a heartbeat on a replica proves nothing about its primary; name the primary, or set \
+             heartbeat.enabled = false",
+        )),
+        "replica" => Ok(Topology::Replica),
+        _ => Ok(Topology::Primary),
+    }
 }
 
 fn periods(values: &Values) -> Result<Periods, Error> {

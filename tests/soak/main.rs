@@ -7,7 +7,6 @@
 mod check;
 mod collect;
 mod copy;
-mod dice;
 mod faults;
 mod report;
 mod rss;
@@ -18,11 +17,15 @@ mod workload;
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the live tests use more of it")]
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};

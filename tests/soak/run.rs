@@ -16,7 +16,8 @@ use crate::dice::Dice;
 use crate::faults::{Injector, Kind};
 use crate::report::{self, Run, Tally};
 use crate::rss;
-use crate::stage::{Stage, Topic, session};
+use crate::service::session;
+use crate::stage::{Stage, Topic};
 use crate::truth::Truth;
 use crate::workload::{DATABASE, Workload};
 

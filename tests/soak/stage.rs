@@ -1,16 +1,12 @@
 //! What the soak runs on: the source, the wire with its proxy, the endpoint, the streamer.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use binpulse::demo::{
-    Command, Error, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for,
-    standin_environment,
-};
-use mysql_async::{Conn, OptsBuilder};
+use binpulse::demo::{Error, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for};
 
-use crate::aws::{Endpoint, REGION};
+use crate::aws::Endpoint;
 use crate::proxy::Proxy;
+use crate::service::{SOON, binary, command};
 
 /// Kind of topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,14 +26,6 @@ pub(crate) struct Stage {
     pub(crate) server: Server,
     /// Settings of the streamer, without where it listens and keeps its checkpoint.
     settings: Vec<(&'static str, String)>,
-}
-
-/// Time for a start.
-const SOON: Duration = Duration::from_mins(1);
-
-/// The program under test.
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_binpulse"))
 }
 
 impl Stage {
@@ -132,28 +120,4 @@ fn settings(
     all.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
     all.extend(own);
     all
-}
-
-fn command(settings: Vec<(&'static str, String)>) -> Command {
-    let mut environment = standin_environment();
-    environment.retain(|(name, _)| *name != "AWS_REGION");
-    environment.push(("AWS_REGION", REGION.to_owned()));
-    Command {
-        binary: binary().to_owned(),
-        command: "run".to_owned(),
-        settings,
-        arguments: Vec::new(),
-        environment,
-    }
-}
-
-/// A session of `root` that counts rows found, not rows changed.
-pub(crate) async fn session(port: u16) -> Result<Conn, mysql_async::Error> {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("root"))
-        .client_found_rows(true)
-        .prefer_socket(false);
-    Conn::new(options).await
 }

@@ -19,7 +19,8 @@ pub(crate) use self::kind::Kind;
 use crate::aws::faults::{Effect, Pick, When};
 use crate::dice::Dice;
 use crate::proxy::{Fault, Way, Which};
-use crate::stage::{Stage, session};
+use crate::service::session;
+use crate::stage::Stage;
 
 /// Where faults of a pair must differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

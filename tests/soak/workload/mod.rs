@@ -17,7 +17,7 @@ use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 
 use crate::dice::Dice;
-use crate::stage::session;
+use crate::service::session;
 use worker::Worker;
 
 /// Database of everything here.

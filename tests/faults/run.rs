@@ -1,0 +1,173 @@
+//! All trials of a run, on several stages side by side.
+
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use binpulse::demo::Error;
+
+use crate::catalogue::{Fault, Kind};
+use crate::dice::Dice;
+use crate::load::Load;
+use crate::pace::{self, Pace};
+use crate::stage::Stage;
+use crate::trial::{self, Trial};
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Parts of names, of which a fault's must contain one.
+    pub(crate) names: Vec<String>,
+    pub(crate) rounds: u64,
+    pub(crate) seed: u64,
+    pub(crate) beds: u64,
+    pub(crate) pace: Pace,
+}
+
+impl Plan {
+    /// From `FAULTS_ROUNDS` and its like; `None` when that is not set.
+    pub(crate) fn from_environment() -> Option<Self> {
+        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let number = |name: &str| text(name).and_then(|text| text.parse().ok());
+        let rounds = number("FAULTS_ROUNDS")?;
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let by_clock = || clock.map_or(1, |since| since.as_secs() % 1_000_000);
+        let names = text("FAULTS").unwrap_or_default();
+        Some(Self {
+            names: names.split(',').map(str::to_owned).collect(),
+            rounds,
+            seed: number("FAULTS_SEED").unwrap_or_else(by_clock),
+            beds: number("FAULTS_BEDS").unwrap_or(6),
+            pace: text("FAULTS_PACE")
+                .and_then(|name| Pace::find(&name))
+                .unwrap_or(pace::DEFAULT),
+        })
+    }
+
+    fn faults(&self) -> impl Iterator<Item = Fault> {
+        Kind::ALL.iter().map(|kind| kind.fault()).filter(|fault| {
+            self.names.iter().any(|name| fault.name.contains(name.as_str()))
+        })
+    }
+}
+
+/// A fault that is to be staged.
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    fault: Fault,
+    load: Load,
+    seed: u64,
+}
+
+pub(crate) fn main(plan: Plan) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!("seed {}, {} periods, {} beds", plan.seed, plan.pace.name, plan.beds);
+    let trials = runtime.block_on(run(&plan));
+    let wrong = trials.iter().filter(|trial| !trial.is_right()).count();
+    println!("{} trials, {wrong} wrong", trials.len());
+    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all of it.
+async fn run(plan: &Plan) -> Vec<Trial> {
+    let mut dice = Dice::new(plan.seed);
+    let mut tasks = VecDeque::new();
+    for _ in 0..plan.rounds {
+        for fault in plan.faults() {
+            for load in fault.loads {
+                tasks.push_back(Task { fault, load: *load, seed: dice.next() });
+            }
+        }
+    }
+    let tasks = Arc::new(Mutex::new(tasks));
+    let trials = Arc::new(Mutex::new(Vec::new()));
+    let mut beds = tokio::task::JoinSet::new();
+    for number in 0..plan.beds {
+        let (tasks, trials, pace) = (Arc::clone(&tasks), Arc::clone(&trials), plan.pace);
+        beds.spawn(async move { bed(number, &tasks, &trials, pace).await });
+    }
+    while beds.join_next().await.is_some() {}
+    std::mem::take(&mut *trials.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Takes tasks until there are none, and keeps its stage while it fits.
+async fn bed(
+    number: u64,
+    tasks: &Mutex<VecDeque<Task>>,
+    trials: &Mutex<Vec<Trial>>,
+    pace: Pace,
+) {
+    let mut stage: Option<Stage> = None;
+    while let Some(task) = next(tasks, stage.as_ref(), number) {
+        match one(&mut stage, task, pace).await {
+            Ok(trial) => {
+                tell(&trial);
+                trials.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+            }
+            Err(error) => {
+                println!("{} ({}): not staged: {error}", task.fault.name, task.load.name());
+                stage = None;
+            }
+        }
+    }
+}
+
+/// One that fits the stage, if there is one.
+fn next(tasks: &Mutex<VecDeque<Task>>, stage: Option<&Stage>, number: u64) -> Option<Task> {
+    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    let fits = |task: &Task| match stage {
+        Some(stage) => !stage.spent && task.load == stage.load && task.fault.variant == stage.variant,
+        None => Load::ALL.iter().position(|load| *load == task.load) == Some(number as usize % 3),
+    };
+    let at = tasks.iter().position(fits).unwrap_or(0);
+    tasks.remove(at)
+}
+
+async fn one(stage: &mut Option<Stage>, task: Task, pace: Pace) -> Result<Trial, Error> {
+    let fits = stage.as_ref().is_some_and(|stage| {
+        !stage.spent && stage.load == task.load && stage.variant == task.fault.variant
+    });
+    if !fits {
+        *stage = None;
+        *stage = Some(Stage::start(task.fault.variant, task.load, pace).await?);
+    }
+    let Some(stage) = stage else { return Err(Error::Interrupted) };
+    if trial::until_well(stage).await?.is_none() {
+        stage.spent = true;
+        let seen = stage.watch.seen();
+        let shown = seen.now().map(|shown| shown.sentence.clone()).unwrap_or_default();
+        return Err(Error::Message(format!("the stage is not well: {shown}")));
+    }
+    trial::run(stage, task.fault, &mut Dice::new(task.seed)).await
+}
+
+fn tell(trial: &Trial) {
+    let seconds = |time: Option<std::time::Duration>| {
+        time.map_or("-".to_owned(), |time| format!("{:.1}", time.as_secs_f64()))
+    };
+    let steps: Vec<_> = trial
+        .shown
+        .iter()
+        .map(|(at, shown)| format!("{:.1} {}", at.as_secs_f64(), shown.label()))
+        .collect();
+    let sign = match (trial.is_right(), trial.is_late()) {
+        (false, _) => "WRONG",
+        (true, true) => "late",
+        (true, false) => "ok",
+    };
+    println!(
+        "{sign:<5} {:<42} {:<8} {:>5} of {:>5} s, back {:>5} s | {} | {:?}",
+        trial.fault.name,
+        trial.load.name(),
+        seconds(trial.detected),
+        seconds(trial.budget),
+        seconds(trial.recovered),
+        steps.join(", "),
+        trial.baselines.iter().map(|(_, alarm)| *alarm).collect::<Vec<_>>(),
+    );
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{FAILURE_WINDOW, OWN_ACTION_GRACE, SqlEvidence, seconds};
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
+use crate::pulse::verdict::plan::BURST_SPACING;
 use crate::pulse::verdict::{
     Condition, Conditions, Parameters, Reason, Status, StreamFailure, StreamSample,
 };
@@ -28,6 +29,12 @@ pub(in super::super) struct StreamEvidence {
     healed: bool,
     sample: Option<(Instant, StreamSample)>,
     redialled_at: Option<Instant>,
+}
+
+/// How long a look is waited for before the stream alone is judged: the last one may have been just
+/// before, and its questions time out one after the other.
+fn look_limit(parameters: &Parameters) -> Duration {
+    BURST_SPACING + parameters.probe_timeout * 2 + parameters.tick
 }
 
 impl StreamEvidence {
@@ -111,7 +118,7 @@ impl StreamEvidence {
     pub(in super::super) fn forgive(&mut self, at: Instant) {
         self.failures.clear();
         self.suspected_at = None;
-        self.silent_at = None;
+        (self.silent_at, self.healed) = (None, false);
         self.lost_at = self.lost_at.map(|_| at);
     }
 
@@ -197,9 +204,8 @@ impl StreamEvidence {
         let overdue = obligations.overdue(Obligation::StreamDial, now).is_some();
         if self.failures.len() >= 2 || overdue {
             let since = self.suspected_at.or(self.lost_at).unwrap_or(now);
-            self.down |= sql.looked_since(since)
-                || now.saturating_duration_since(since)
-                    > parameters.probe_timeout + parameters.tick;
+            self.down |= sql.decided_since(since)
+                || now.saturating_duration_since(since) > look_limit(parameters);
         }
         let count = self.failures.len();
         let (status, because) = match (self.down, self.connected_since, self.lost_at) {
@@ -247,8 +253,8 @@ impl StreamEvidence {
             .map(|open| (open.age, open.began + healthy));
         let (status, because) = match silent.or(overdue) {
             Some((age, suspected_at))
-                if sql.looked_since(suspected_at)
-                    || age > parameters.receive_deadline + parameters.probe_timeout =>
+                if sql.decided_since(suspected_at)
+                    || age > parameters.receive_deadline + look_limit(parameters) =>
             {
                 (Status::False, format!("no byte came for {} while we waited", seconds(age)))
             }
@@ -259,7 +265,8 @@ impl StreamEvidence {
             None => self.flow(now, parameters),
         };
         conditions.set(now, Condition::StreamBytes, status, because);
-        if std::mem::take(&mut self.healed) {
+        if self.healed && status == Status::False {
+            self.healed = false;
             self.silent_at = None;
         }
     }

@@ -8,7 +8,9 @@ mod baselines;
 mod catalogue;
 mod load;
 mod pace;
+mod pages;
 mod run;
+mod shim;
 mod stage;
 mod trial;
 mod watch;
@@ -20,7 +22,7 @@ mod aws;
 #[path = "../support/dice.rs"]
 mod dice;
 #[allow(dead_code, reason = "the live tests use more of it")]
-#[path = "../support/proxy.rs"]
+#[path = "../support/proxy/mod.rs"]
 mod proxy;
 #[path = "../support/service.rs"]
 mod service;

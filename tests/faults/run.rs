@@ -1,6 +1,7 @@
 //! All trials of a run, on several stages side by side.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use crate::catalogue::{Fault, Kind};
 use crate::dice::Dice;
 use crate::load::Load;
 use crate::pace::{self, Pace};
+use crate::pages::Pages;
 use crate::stage::Stage;
 use crate::trial::{self, Trial};
 
@@ -67,14 +69,20 @@ pub(crate) fn main(plan: Plan) -> ExitCode {
         .build()
         .expect("a runtime");
     println!("seed {}, {} periods, {} beds", plan.seed, plan.pace.name, plan.beds);
-    let trials = runtime.block_on(run(&plan));
+    let trials = match runtime.block_on(run(&plan)) {
+        Ok(trials) => trials,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let wrong = trials.iter().filter(|trial| !trial.is_right()).count();
     println!("{} trials, {wrong} wrong", trials.len());
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs all of it.
-async fn run(plan: &Plan) -> Vec<Trial> {
+async fn run(plan: &Plan) -> Result<Vec<Trial>, Error> {
     let mut dice = Dice::new(plan.seed);
     let mut tasks = VecDeque::new();
     for _ in 0..plan.rounds {
@@ -86,64 +94,109 @@ async fn run(plan: &Plan) -> Vec<Trial> {
     }
     let tasks = Arc::new(Mutex::new(tasks));
     let trials = Arc::new(Mutex::new(Vec::new()));
+    // The rules' durations fit the default periods only.
+    let pages = match plan.pace.name {
+        "default" => Some(Arc::new(Pages::start().await?)),
+        _ => None,
+    };
     let mut beds = tokio::task::JoinSet::new();
     for number in 0..plan.beds {
         let (tasks, trials, pace) = (Arc::clone(&tasks), Arc::clone(&trials), plan.pace);
-        beds.spawn(async move { bed(number, &tasks, &trials, pace).await });
+        let mut bed = Bed { number, pace, pages: pages.clone(), stage: None };
+        beds.spawn(async move { bed.work(&tasks, &trials).await });
     }
     while beds.join_next().await.is_some() {}
-    std::mem::take(&mut *trials.lock().unwrap_or_else(PoisonError::into_inner))
+    Ok(std::mem::take(&mut *trials.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Takes tasks until there are none, and keeps its stage while it fits.
-async fn bed(
+/// A stage after the other.
+struct Bed {
     number: u64,
-    tasks: &Mutex<VecDeque<Task>>,
-    trials: &Mutex<Vec<Trial>>,
     pace: Pace,
-) {
-    let mut stage: Option<Stage> = None;
-    while let Some(task) = next(tasks, stage.as_ref(), number) {
-        match one(&mut stage, task, pace).await {
-            Ok(trial) => {
-                tell(&trial);
-                trials.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
-            }
-            Err(error) => {
-                println!("{} ({}): not staged: {error}", task.fault.name, task.load.name());
-                stage = None;
+    pages: Option<Arc<Pages>>,
+    stage: Option<Stage>,
+}
+
+impl Bed {
+    /// Takes tasks until there are none, and keeps its stage while it fits.
+    async fn work(&mut self, tasks: &Mutex<VecDeque<Task>>, trials: &Mutex<Vec<Trial>>) {
+        while let Some(task) = self.next(tasks) {
+            match self.one(task).await {
+                Ok(trial) => {
+                    tell(&trial);
+                    trials.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+                }
+                Err(error) => {
+                    println!("{} ({}): not staged: {error}", task.fault.name, task.load.name());
+                    self.clear();
+                }
             }
         }
+        self.clear();
+    }
+
+    /// A task that fits the stage, if there is one.
+    fn next(&self, tasks: &Mutex<VecDeque<Task>>) -> Option<Task> {
+        let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let loads = Load::ALL.len() as u64;
+        let own = Load::ALL.get(usize::try_from(self.number % loads).unwrap_or_default());
+        let fits = |task: &Task| match &self.stage {
+            Some(_) => self.fits(task),
+            None => Some(&task.load) == own,
+        };
+        let at = tasks.iter().position(fits).unwrap_or(0);
+        tasks.remove(at)
+    }
+
+    fn fits(&self, task: &Task) -> bool {
+        self.stage.as_ref().is_some_and(|stage| {
+            !stage.spent && task.load == stage.load && task.fault.variant == stage.variant
+        })
+    }
+
+    fn clear(&mut self) {
+        if let (Some(stage), Some(pages)) = (&self.stage, &self.pages) {
+            // It is looked at for nothing; that is no harm.
+            pages.look_at(stage.streamer.address(), false).ok();
+        }
+        self.stage = None;
+    }
+
+    async fn one(&mut self, task: Task) -> Result<Trial, Error> {
+        if !self.fits(&task) {
+            self.clear();
+            let stage = Stage::start(task.fault.variant, task.load, self.pace).await?;
+            if let Some(pages) = &self.pages {
+                pages.look_at(stage.streamer.address(), true)?;
+            }
+            self.stage = Some(stage);
+        }
+        let Some(stage) = &mut self.stage else { return Err(Error::Interrupted) };
+        if trial::until_well(stage).await?.is_none() {
+            let seen = stage.watch.seen();
+            let shown = seen.now().map(|shown| shown.sentence.clone()).unwrap_or_default();
+            return Err(Error::Message(format!("the stage is not well: {shown}")));
+        }
+        let mut dice = Dice::new(task.seed);
+        let trial = trial::run(stage, task.fault, self.pages.as_deref(), &mut dice).await?;
+        if !trial.is_right() || trial.is_late() {
+            keep(stage, &trial);
+        }
+        Ok(trial)
     }
 }
 
-/// One that fits the stage, if there is one.
-fn next(tasks: &Mutex<VecDeque<Task>>, stage: Option<&Stage>, number: u64) -> Option<Task> {
-    let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-    let fits = |task: &Task| match stage {
-        Some(stage) => !stage.spent && task.load == stage.load && task.fault.variant == stage.variant,
-        None => Load::ALL.iter().position(|load| *load == task.load) == Some(number as usize % 3),
-    };
-    let at = tasks.iter().position(fits).unwrap_or(0);
-    tasks.remove(at)
-}
-
-async fn one(stage: &mut Option<Stage>, task: Task, pace: Pace) -> Result<Trial, Error> {
-    let fits = stage.as_ref().is_some_and(|stage| {
-        !stage.spent && stage.load == task.load && stage.variant == task.fault.variant
-    });
-    if !fits {
-        *stage = None;
-        *stage = Some(Stage::start(task.fault.variant, task.load, pace).await?);
-    }
-    let Some(stage) = stage else { return Err(Error::Interrupted) };
-    if trial::until_well(stage).await?.is_none() {
-        stage.spent = true;
-        let seen = stage.watch.seen();
-        let shown = seen.now().map(|shown| shown.sentence.clone()).unwrap_or_default();
-        return Err(Error::Message(format!("the stage is not well: {shown}")));
-    }
-    trial::run(stage, task.fault, &mut Dice::new(task.seed)).await
+/// Copies what a wrong verdict is looked into with.
+fn keep(stage: &Stage, trial: &Trial) {
+    let Some(folder) = std::env::var_os("FAULTS_KEEP").map(PathBuf::from) else { return };
+    let name = format!("{} {}", trial.fault.name, trial.load.name()).replace([' ', ':', '/'], "-");
+    let log = stage.streamer.folder().path().join("log");
+    let status = stage.watch.seen().last.clone().map(|(_, status)| status.to_string());
+    let shown: String = trial.shown.iter().map(|shown| format!("{shown:?}\n")).collect();
+    std::fs::create_dir_all(&folder).ok();
+    std::fs::copy(log, folder.join(format!("{name}.log"))).ok();
+    let text = format!("{shown}{}", status.unwrap_or_default());
+    std::fs::write(folder.join(format!("{name}.txt")), text).ok();
 }
 
 fn tell(trial: &Trial) {
@@ -161,13 +214,13 @@ fn tell(trial: &Trial) {
         (true, false) => "ok",
     };
     println!(
-        "{sign:<5} {:<42} {:<8} {:>5} of {:>5} s, back {:>5} s | {} | {:?}",
+        "{sign:<5} {:<48} {:<8} {:>5} of {:>5} s, back {:>5} s | {} | {:?}",
         trial.fault.name,
         trial.load.name(),
         seconds(trial.detected),
         seconds(trial.budget),
         seconds(trial.recovered),
         steps.join(", "),
-        trial.baselines.iter().map(|(_, alarm)| *alarm).collect::<Vec<_>>(),
+        trial.pages.iter().flatten().map(|page| page.alert.as_str()).collect::<Vec<_>>(),
     );
 }

@@ -135,6 +135,26 @@ impl Watch {
             sleep(LOOK_EVERY / 2).await;
         }
     }
+
+    /// The first instant from `from` on at which the whole status `holds`; waits until `until`.
+    pub(crate) async fn until_status(
+        &self,
+        from: Instant,
+        until: Instant,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Option<Instant> {
+        while Instant::now() < until {
+            let found = {
+                let seen = self.seen();
+                seen.last.as_ref().filter(|(at, it)| *at >= from && holds(it)).map(|(at, _)| *at)
+            };
+            if found.is_some() {
+                return found;
+            }
+            sleep(LOOK_EVERY / 2).await;
+        }
+        None
+    }
 }
 
 impl Drop for Watch {

@@ -22,7 +22,7 @@ mod dice;
 #[path = "../support/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the live tests use more of it")]
-#[path = "../support/proxy.rs"]
+#[path = "../support/proxy/mod.rs"]
 mod proxy;
 #[path = "../support/service.rs"]
 mod service;

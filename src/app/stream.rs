@@ -43,6 +43,8 @@ pub(super) struct Stream {
     liveness: Liveness,
     reporter: Reporter,
     damaged_in_a_row: u32,
+    /// A connection stood already: the settings are good.
+    has_streamed: bool,
 }
 
 impl Stream {
@@ -68,6 +70,7 @@ impl Stream {
             liveness: liveness.clone(),
             reporter,
             damaged_in_a_row: 0,
+            has_streamed: false,
         }
     }
 
@@ -160,6 +163,12 @@ impl Stream {
                         .to_owned(),
             });
         }
+        let denied = matches!(error, Error::Source(error)
+            if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
+        if denied && self.has_streamed {
+            // An account that was good is mended at the server, and that is to be enough.
+            return Decision::NextHost;
+        }
         decide(error)
     }
 
@@ -234,6 +243,7 @@ impl Stream {
         origin.server_id = identity.server_id;
         drop(origin);
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
+        self.has_streamed = true;
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

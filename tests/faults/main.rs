@@ -9,6 +9,7 @@ mod catalogue;
 mod load;
 mod pace;
 mod pages;
+mod report;
 mod run;
 mod shim;
 mod stage;

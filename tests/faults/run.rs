@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use binpulse::demo::Error;
+use binpulse::demo::{Error, Installed};
 
 use crate::catalogue::{Fault, Kind};
 use crate::dice::Dice;
 use crate::load::Load;
 use crate::pace::{self, Pace};
 use crate::pages::Pages;
+use crate::report::{self, Run};
 use crate::stage::Stage;
 use crate::trial::{self, Trial};
 
@@ -69,20 +70,41 @@ pub(crate) fn main(plan: Plan) -> ExitCode {
         .build()
         .expect("a runtime");
     println!("seed {}, {} periods, {} beds", plan.seed, plan.pace.name, plan.beds);
-    let trials = match runtime.block_on(run(&plan)) {
-        Ok(trials) => trials,
+    match runtime.block_on(run(&plan)).and_then(|run| write(&run).map(|()| run)) {
+        Ok(run) => {
+            let wrong = run.trials.iter().filter(|trial| !trial.is_right()).count();
+            println!("{} trials, {wrong} wrong, {} not staged", run.trials.len(), run.failed.len());
+            if wrong + run.failed.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes the report to where `FAULTS_REPORT` says: a folder.
+fn write(run: &Run) -> Result<(), Error> {
+    let Some(folder) = std::env::var_os("FAULTS_REPORT").map(PathBuf::from) else { return Ok(()) };
+    let failed = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| Error::File { path, source }
     };
-    let wrong = trials.iter().filter(|trial| !trial.is_right()).count();
-    println!("{} trials, {wrong} wrong", trials.len());
-    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    for (name, text) in [
+        ("experiment.json", format!("{:#}\n", report::document(run))),
+        ("experiment.md", format!("{}\n", report::text(run).trim_end())),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(failed(&path))?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 /// Runs all of it.
-async fn run(plan: &Plan) -> Result<Vec<Trial>, Error> {
+async fn run(plan: &Plan) -> Result<Run, Error> {
+    let started = Instant::now();
     let mut dice = Dice::new(plan.seed);
     let mut tasks = VecDeque::new();
     for _ in 0..plan.rounds {
@@ -93,7 +115,7 @@ async fn run(plan: &Plan) -> Result<Vec<Trial>, Error> {
         }
     }
     let tasks = Arc::new(Mutex::new(tasks));
-    let trials = Arc::new(Mutex::new(Vec::new()));
+    let done = Arc::new(Mutex::new(Done::default()));
     // The rules' durations fit the default periods only.
     let pages = match plan.pace.name {
         "default" => Some(Arc::new(Pages::start().await?)),
@@ -101,12 +123,34 @@ async fn run(plan: &Plan) -> Result<Vec<Trial>, Error> {
     };
     let mut beds = tokio::task::JoinSet::new();
     for number in 0..plan.beds {
-        let (tasks, trials, pace) = (Arc::clone(&tasks), Arc::clone(&trials), plan.pace);
-        let mut bed = Bed { number, pace, pages: pages.clone(), stage: None };
-        beds.spawn(async move { bed.work(&tasks, &trials).await });
+        let (tasks, done) = (Arc::clone(&tasks), Arc::clone(&done));
+        let mut bed = Bed { number, pace: plan.pace, pages: pages.clone(), stage: None };
+        beds.spawn(async move { bed.work(&tasks, &done).await });
     }
     while beds.join_next().await.is_some() {}
-    Ok(std::mem::take(&mut *trials.lock().unwrap_or_else(PoisonError::into_inner)))
+    let Done { trials, failed } = std::mem::take(&mut *lock(&done));
+    let server = Installed::find()?.server()?.clone();
+    Ok(Run {
+        seed: plan.seed,
+        pace: plan.pace.name,
+        beds: plan.beds,
+        rounds: plan.rounds,
+        took: started.elapsed(),
+        server: format!("{} {}", server.name, server.version),
+        trials,
+        failed,
+    })
+}
+
+/// What has come of the tasks.
+#[derive(Debug, Default)]
+struct Done {
+    trials: Vec<Trial>,
+    failed: Vec<String>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A stage after the other.
@@ -119,15 +163,17 @@ struct Bed {
 
 impl Bed {
     /// Takes tasks until there are none, and keeps its stage while it fits.
-    async fn work(&mut self, tasks: &Mutex<VecDeque<Task>>, trials: &Mutex<Vec<Trial>>) {
+    async fn work(&mut self, tasks: &Mutex<VecDeque<Task>>, done: &Mutex<Done>) {
         while let Some(task) = self.next(tasks) {
             match self.one(task).await {
                 Ok(trial) => {
                     tell(&trial);
-                    trials.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+                    lock(done).trials.push(trial);
                 }
                 Err(error) => {
-                    println!("{} ({}): not staged: {error}", task.fault.name, task.load.name());
+                    let what = format!("{} ({}): {error}", task.fault.name, task.load.name());
+                    println!("not staged: {what}");
+                    lock(done).failed.push(what);
                     self.clear();
                 }
             }
@@ -137,7 +183,7 @@ impl Bed {
 
     /// A task that fits the stage, if there is one.
     fn next(&self, tasks: &Mutex<VecDeque<Task>>) -> Option<Task> {
-        let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(tasks);
         let loads = Load::ALL.len() as u64;
         let own = Load::ALL.get(usize::try_from(self.number % loads).unwrap_or_default());
         let fits = |task: &Task| match &self.stage {

@@ -203,6 +203,10 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
         (State::StreamDown, Some(Reason::Denied)) => {
             "GRANT REPLICATION SLAVE to the stream's account."
         }
+        (State::StreamDown, Some(Reason::Auth)) => {
+            "Check the replication account: password, lock, expiry. `binpulse check` names the \
+             statement."
+        }
         (State::StreamDown, Some(Reason::DuplicateReplica)) => {
             "Find the second streamer that uses this stream's replica UUID, and stop one."
         }

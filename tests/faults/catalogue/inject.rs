@@ -36,7 +36,10 @@ pub(crate) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
             Ok(before)
         }
         Kind::TlsFails => {
-            let off = ["SET GLOBAL tls_version = ''", "ALTER INSTANCE RELOAD TLS"];
+            let off = [
+                "SET GLOBAL ssl_cert = '/no/such/file'",
+                "ALTER INSTANCE RELOAD TLS NO ROLLBACK ON ERROR",
+            ];
             source::root(stage, &off).await?;
             stage.proxy.reset(Which::All);
             Ok(Instant::now())

@@ -31,7 +31,7 @@ pub(super) async fn hold(stage: &mut Stage, statements: &[&str]) -> Result<Insta
 /// What takes a fault away that SQL made.
 pub(super) fn undo(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::TlsFails => &["SET GLOBAL tls_version = DEFAULT", "ALTER INSTANCE RELOAD TLS"],
+        Kind::TlsFails => &["SET GLOBAL ssl_cert = 'server-cert.pem'", "ALTER INSTANCE RELOAD TLS"],
         Kind::ReplicationRevoked => &["GRANT REPLICATION SLAVE ON *.* TO 'binpulse'@'%'"],
         Kind::ReadOnly | Kind::SuperReadOnly => &["SET GLOBAL read_only = OFF"],
         Kind::SemisyncAfterSync | Kind::SemisyncAfterCommit => {

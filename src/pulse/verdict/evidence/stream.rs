@@ -93,7 +93,9 @@ impl StreamEvidence {
         let before = self.sample.replace((at, sample)).map(|(_, before)| before);
         let received = before.is_none_or(|before| before.bytes != sample.bytes);
         if let Some(last) = sample.last_receive.filter(|_| received) {
-            self.healed |= self.silent_at.is_some_and(|silent| last > silent);
+            // Those of the handshake prove nothing: it is the dump that was silent.
+            let dumped = self.connected_since.is_some_and(|since| last > since);
+            self.healed |= dumped && self.silent_at.is_some_and(|silent| last > silent);
             obligations.clear(Obligation::StreamBytes);
             if let Some(since) = self.connected_since {
                 let waits = parameters.receive_deadline;
@@ -133,6 +135,11 @@ impl StreamEvidence {
 
     pub(in super::super) fn received_since(&self, at: Instant) -> bool {
         self.sample.is_some_and(|(_, sample)| sample.last_receive.is_some_and(|last| last > at))
+    }
+
+    /// When bytes last came.
+    pub(in super::super) fn last_receive(&self) -> Option<Instant> {
+        self.sample.and_then(|(_, sample)| sample.last_receive)
     }
 
     pub(in super::super) fn idle_at(&self) -> Option<Instant> {
@@ -229,7 +236,7 @@ impl StreamEvidence {
     fn last(&self) -> String {
         self.failures.back().map_or_else(
             || "no answer to dialling".to_owned(),
-            |(_, failure)| format!("{failure:?}").to_lowercase(),
+            |(_, failure)| words(*failure),
         )
     }
 
@@ -291,4 +298,25 @@ impl StreamEvidence {
             }
         }
     }
+}
+
+fn words(failure: StreamFailure) -> String {
+    let text = match failure {
+        StreamFailure::Ended => "the server ended it",
+        StreamFailure::Silent => "it was silent",
+        StreamFailure::Timeout => "no answer",
+        StreamFailure::Refused => "connection refused",
+        StreamFailure::Reset => "connection broken",
+        StreamFailure::Dns => "the name does not resolve",
+        StreamFailure::Tls => "the TLS handshake failed",
+        StreamFailure::Auth => "the account is not admitted",
+        StreamFailure::Denied => "REPLICATION SLAVE is missing (1227)",
+        StreamFailure::TooManyConnections => "too many connections (1040)",
+        StreamFailure::Offline => "the server is offline or shutting down",
+        StreamFailure::DuplicateReplica => "a replica with our identity took over (1236)",
+        StreamFailure::Purged => "the binary log that comes next was purged (1236)",
+        StreamFailure::Diverged => "the source lacks transactions that we have",
+        StreamFailure::Other(code) => return format!("error {code}"),
+    };
+    text.to_owned()
 }

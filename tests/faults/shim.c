@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,31 @@ time_t time(time_t *out)
     if (out)
         *out = exact.tv_sec;
     return exact.tv_sec;
+}
+
+/* Those who wait until a time of the shifted clock are to wait as long as they mean to. */
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (!real)
+        real = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    struct timespec shifted = *until;
+    /* A time of the monotonic clock is far smaller. */
+    if (shifted.tv_sec > 1000000000)
+        shifted.tv_sec -= control->clock_ns / 1000000000;
+    return real(cond, mutex, &shifted);
+}
+
+int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+                           const struct timespec *until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, clockid_t, const struct timespec *);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "pthread_cond_clockwait");
+    struct timespec shifted = *until;
+    if (clock == CLOCK_REALTIME)
+        shifted.tv_sec -= control->clock_ns / 1000000000;
+    return real(cond, mutex, clock, &shifted);
 }
 
 static int is_full(int fd)

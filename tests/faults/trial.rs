@@ -117,7 +117,7 @@ pub(crate) async fn until_well(stage: &mut Stage) -> Result<Option<Duration>, Er
     while from.elapsed() < WELL_WITHIN {
         stage.streamer.must_run()?;
         let since = stage.watch.seen().now().filter(|shown| shown.state == well).map(|it| it.at);
-        if let Some(since) = since.filter(|since| since.elapsed() >= steady) {
+        if let Some(since) = since.filter(|since| (*since).max(from).elapsed() >= steady) {
             return Ok(Some(since.saturating_duration_since(from)));
         }
         sleep(LOOK_EVERY).await;

@@ -7,6 +7,7 @@
 mod support;
 
 mod bed;
+mod blocked;
 mod cli;
 mod decode;
 mod delivery;
@@ -20,7 +21,9 @@ mod receiving;
 mod resume;
 mod servers;
 mod source;
+mod standing;
 mod suite;
+mod takeover;
 mod types;
 mod wire;
 
@@ -37,6 +40,9 @@ fn main() -> std::process::ExitCode {
         receiving::tests(),
         delivery::tests(),
         resume::tests(),
+        standing::tests(),
+        takeover::tests(),
+        blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),

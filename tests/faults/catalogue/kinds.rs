@@ -97,8 +97,8 @@ kinds! {
     StreamerFrozen: "calm: streamer stopped for 40 s", Expect::Calm, loads(BOTH);
     FailoverPlanned: "calm: failover to a server that has all", Expect::NoPage, on(Variant::Pair), loads(BOTH), spends();
     ConnectionsExhausted: "calm: max_connections reached", Expect::Warning("sql_admits", B::Admission), loads(BOTH);
-    SourceClockAhead: "calm: source's clock 1 h ahead", Expect::Warning("clock_agrees", B::ReadOnly), on(Variant::Shimmed), loads(BOTH);
-    SourceClockBehind: "calm: source's clock 1 h behind", Expect::Warning("clock_agrees", B::ReadOnly), on(Variant::Shimmed), loads(BOTH);
+    SourceClockAhead: "calm: source's clock 1 h ahead", Expect::Warning("clock_agrees", B::Ledger), on(Variant::Shimmed), loads(BOTH), spends();
+    SourceClockBehind: "calm: source's clock 1 h behind", Expect::Warning("clock_agrees", B::Ledger), on(Variant::Shimmed), loads(BOTH), spends();
     OwnClockAhead: "calm: our clock stepped 5 min ahead", Expect::Calm, on(Variant::Shimmed), loads(BOTH);
     OwnClockBehind: "calm: our clock stepped 5 min back", Expect::Calm, on(Variant::Shimmed), loads(BOTH);
     NothingWritten: "calm: nobody writes for minutes", Expect::Calm, loads(QUIET), lasts(150);

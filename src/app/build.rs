@@ -97,12 +97,7 @@ impl App {
         let shared = aws::Shared::load(&aws_config(&plan)).await;
         let (sink, topics) = AnySink::open(&plan, &shared).await?;
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
-        let quarantine = plan
-            .quarantine
-            .file
-            .as_deref()
-            .map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX))
-            .transpose()?;
+        let quarantine = quarantine(&plan)?;
         let mut store = open_store(&plan).await?;
         let saved = store.load().await?;
 
@@ -169,15 +164,7 @@ impl App {
             started: Instant::now(),
         };
         let http = bind(&plan, desk, loops, &readiness).await?;
-        let slow = SlowLooks {
-            connect: opened.source.session(opened.host)?,
-            spacing: Spacing::of(&plan.pulse.periods),
-            topology: plan.pulse.topology,
-            stream: state.clone(),
-            verdict: Arc::clone(&watch.view),
-            reporter: reporter.clone(),
-            margin,
-        };
+        let slow = slow_looks(&plan, &opened, &state, &watch, &reporter, margin)?;
         let stream = Stream::new(
             pipeline,
             decoder(&plan),
@@ -186,8 +173,8 @@ impl App {
             &state,
             &liveness,
             reporter.clone(),
-            followed_by,
-        );
+        )
+        .followed_by(followed_by);
         Ok(Some(Self {
             plan,
             state,
@@ -302,6 +289,32 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
         connector_version: env!("CARGO_PKG_VERSION"),
         snapshot: false,
     }
+}
+
+/// The file of what is put aside, if the plan puts anything aside.
+fn quarantine(plan: &Plan) -> Result<Option<Quarantine>, quarantine::Error> {
+    let path = plan.quarantine.file.as_deref();
+    path.map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX)).transpose()
+}
+
+/// Second looks that need no hurry.
+fn slow_looks(
+    plan: &Plan,
+    opened: &Opened,
+    state: &State,
+    watch: &Watch,
+    reporter: &Reporter,
+    margin: PurgeMargin,
+) -> Result<SlowLooks, Unavailable> {
+    Ok(SlowLooks {
+        connect: opened.source.session(opened.host)?,
+        spacing: Spacing::of(&plan.pulse.periods),
+        topology: plan.pulse.topology,
+        stream: state.clone(),
+        verdict: Arc::clone(&watch.view),
+        reporter: reporter.clone(),
+        margin,
+    })
 }
 
 /// Where rows too large for their topic go, if the plan names a bucket.

@@ -59,7 +59,6 @@ impl Stream {
         state: &State,
         liveness: &Liveness,
         reporter: Reporter,
-        followed_by: Option<SharedHost>,
     ) -> Self {
         Self {
             source: opened.source,
@@ -73,10 +72,16 @@ impl Stream {
             state: state.clone(),
             liveness: liveness.clone(),
             reporter,
-            followed_by,
+            followed_by: None,
             damaged_in_a_row: 0,
             has_streamed: false,
         }
+    }
+
+    /// Tells `followed_by` from now on where the stream comes from.
+    pub(super) fn followed_by(mut self, followed_by: Option<SharedHost>) -> Self {
+        self.followed_by = followed_by;
+        self
     }
 
     /// Streams until `stop` is cancelled or it can't go on. When another process has taken the stream

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::{begin, new_instance, open_store};
 use super::flow::{decoder, flow};
+use super::maintenance::Maintenance;
 use super::plan::Plan;
 use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
@@ -113,6 +114,9 @@ impl App {
         let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
         readings.more.extend(watch::families(&watch.view));
         readings.more.extend(watch::purge_families(&margin));
+        let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let maintenance = Maintenance::new(names, Arc::clone(&vital));
+        readings.more.push(maintenance.family());
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
@@ -153,6 +157,7 @@ impl App {
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
             view: Arc::clone(&watch.view),
+            maintenance,
             started: Instant::now(),
         };
         let http = bind(&plan, desk, loops, &readiness).await?;
@@ -305,7 +310,9 @@ async fn bind(
     readiness: &Readiness,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
-    let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
+    let switch = Arc::clone(&desk.maintenance) as _;
+    let readiness = readiness.clone();
+    let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
     let bound = Http::bind(plan.http, pages).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
 }

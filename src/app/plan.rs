@@ -492,7 +492,7 @@ fn pulse_plan(values: &Values, source: &source::Config) -> Result<PulsePlan, Err
 }
 
 /// The rule in the words of the settings.
-fn in_settings(conflict: &Conflict) -> Error {
+pub(super) fn in_settings(conflict: &Conflict) -> Error {
     let mut text = conflict.to_string();
     for (period, key) in [
         ("protocol_heartbeat", "source.heartbeat_period"),
@@ -502,6 +502,10 @@ fn in_settings(conflict: &Conflict) -> Error {
         ("heartbeat_deadline", "heartbeat.seen_deadline"),
         ("publish_deadline", "sns.request_timeout"),
         ("canary_deadline", "canary.deadline"),
+        // Not settings: what they are made of.
+        ("receive_deadline", "3 x source.heartbeat_period + 1s"),
+        ("tick", "time between two judgements"),
+        ("probe_timeout", "time for one question to the server"),
     ] {
         text = text.replace(period, key);
     }

@@ -24,19 +24,37 @@ pub struct Answer {
 
 /// Asks `address` (host and port) for `path`. The answer's body ends with the connection: HTTP/1.0.
 pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
+    send(address, "GET", path, &[]).await
+}
+
+/// Posts to `address` and `path`, with headers and without a body.
+pub async fn tell(address: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    send(address, "POST", path, headers).await
+}
+
+async fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Answer, Error> {
     let failed =
         |reason: String| Error::Http { address: address.to_owned(), path: path.to_owned(), reason };
-    let text = timeout(DEADLINE, exchange(address, path))
+    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let text = timeout(DEADLINE, exchange(address, &head))
         .await
         .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))
 }
 
-async fn exchange(address: &str, path: &str) -> std::io::Result<String> {
+async fn exchange(address: &str, head: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(head.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,10 +1,11 @@
 //! The HTTP server: `/` and `/runbooks/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
 //!
-//! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
-//! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
+//! Plain HTTP/1 on the loopback address by default. Read-only but for the maintenance of consumers
+//! (`switch`). `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
 mod routes;
+mod switch;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::{Loops, Metrics, Readiness, Status};
+
+pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -71,6 +74,8 @@ pub struct Pages {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
+    /// For `/maintenance`.
+    pub switch: Arc<dyn Switch>,
 }
 
 /// A server that listens.
@@ -135,9 +140,11 @@ impl Http {
 }
 
 async fn serve(stream: TcpStream, pages: Arc<Pages>, stop: CancellationToken) {
+    // Without an address it is gone already.
+    let Ok(peer) = stream.peer_addr() else { return };
     let service = service_fn(move |request| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, &pages)) }
+        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, peer.ip(), &pages)) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

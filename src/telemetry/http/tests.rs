@@ -5,9 +5,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, Pages};
+use super::{Http, Pages, Switch};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
+
+/// Knows one consumer.
+struct Known;
+
+impl Switch for Known {
+    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+        let is_known = consumer == "billing";
+        is_known.then(|| format!("{consumer} {}", lasting.as_secs())).ok_or("who?".to_owned())
+    }
+}
 
 struct Server {
     address: std::net::SocketAddr,
@@ -23,6 +33,7 @@ async fn server() -> Server {
         metrics: Arc::new(metrics()),
         loops: loops.clone(),
         readiness: readiness.clone(),
+        switch: Arc::new(Known),
         status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
     };
     let http = Http::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
@@ -182,4 +193,40 @@ async fn stopping_ends_open_connections() {
         .await
         .expect("within its time")
         .expect("without a panic");
+}
+
+#[tokio::test]
+async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
+    let server = server().await;
+    let post = async |headers: &str| {
+        let request =
+            format!("POST /maintenance HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+        server.exchange(request.as_bytes()).await
+    };
+    let done = post("Binpulse-Consumer: billing\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&done), body(&done)), ("200", "billing 90\n"));
+    let unknown = post("Binpulse-Consumer: search\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&unknown), body(&unknown)), ("404", "who?\n"));
+    for headers in [
+        "",
+        "Binpulse-Consumer: billing\r\n",
+        "Binpulse-Consumer: billing\r\nBinpulse-Seconds: -1\r\n",
+    ] {
+        assert_eq!(code(&post(headers).await), "400", "{headers}");
+    }
+    assert_eq!(code(&server.ask("GET", "/maintenance").await), "404");
+}
+
+#[test]
+fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
+    let request = hyper::Request::post("/maintenance")
+        .header(super::CONSUMER_HEADER, "billing")
+        .header(super::SECONDS_HEADER, "5")
+        .body(())
+        .expect("a request");
+    let ask = |peer: &str| {
+        super::switch::maintenance(&request, peer.parse().expect("an address"), &Known)
+    };
+    assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
+    assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());
 }

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::begin::{begin, new_instance, open_store};
 use super::flow::{decoder, flow};
 use super::maintenance::Maintenance;
-use super::plan::Plan;
+use super::plan::{HttpPlan, Plan};
 use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::sink::{AnySink, aws_config, claim_check};
-use super::source::{Opened, open_source};
+use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::stream::Stream;
@@ -22,14 +22,14 @@ use super::vital::Vital;
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::checkpoint::{Checkpoint, Saving, Store};
+use crate::checkpoint::{self, Checkpoint, Saving, Store};
 use crate::encode::Origin;
 use crate::mysql::{HostPort, SharedHost};
 use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
 use crate::pulse::Book;
 use crate::pulse::verdict::Topology;
 use crate::shutdown::{Drained, Stage, drain};
-use crate::sink::quarantine::Quarantine;
+use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
@@ -50,10 +50,23 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         Err(error) => {
             // For people and for logs alike: the chain of causes, once.
             tracing::error!("{error:#}");
-            return Outcome::Unavailable;
+            return outcome(&error);
         }
     };
     Box::pin(app.run(stop)).await
+}
+
+/// What the process ends with if nothing was started.
+fn outcome(error: &Unavailable) -> Outcome {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.outcome();
+    }
+    let place_lost = error
+        .downcast_ref::<checkpoint::Error>()
+        .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let quarantine_damaged =
+        matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
+    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
 }
 
 /// Everything, opened and not yet running.
@@ -313,6 +326,7 @@ async fn bind(
     let switch = Arc::clone(&desk.maintenance) as _;
     let readiness = readiness.clone();
     let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
-    let bound = Http::bind(plan.http, pages).await;
-    Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
+    let HttpPlan { address, access } = plan.http.clone();
+    let bound = Http::bind(address, pages, access).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

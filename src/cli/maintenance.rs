@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{Exit, flags, runtime};
+use super::ask::Service;
+use super::{Exit, flags};
 use crate::config::{Kind, Value};
-use crate::demo::http;
 use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};
 
 const LONG_ABOUT: &str = "\
@@ -55,14 +55,13 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             return Exit::Usage;
         }
     };
-    let listen = match values.text("http.listen") {
-        Ok(listen) => listen,
+    let service = match Service::of(&values) {
+        Ok(service) => service,
         Err(error) => {
             eprintln!("binpulse: {error}");
             return Exit::Usage;
         }
     };
-    let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
     let consumer = matches.get_one::<String>("consumer").map_or("", String::as_str);
     if consumer.bytes().any(|byte| byte.is_ascii_control()) {
         eprintln!("binpulse: a consumer's name has no control characters");
@@ -70,8 +69,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     }
     let seconds = lasting.as_secs().to_string();
     let headers = [(CONSUMER_HEADER, consumer), (SECONDS_HEADER, seconds.as_str())];
-    let Ok(runtime) = runtime() else { return Exit::Bug };
-    match runtime.block_on(http::tell(&address, MAINTENANCE_PATH, &headers)) {
+    match service.tell(MAINTENANCE_PATH, &headers) {
         Ok(answer) if answer.code == 200 => {
             print!("{}", answer.body);
             Exit::Done

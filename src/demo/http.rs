@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Error;
 
 /// Deadline of one question.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -24,43 +24,40 @@ pub struct Answer {
 
 /// Asks `address` (host and port) for `path`. The answer's body ends with the connection: HTTP/1.0.
 pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
-    send(address, "GET", path, &[]).await
-}
-
-/// Posts to `address` and `path`, with headers and without a body.
-pub async fn tell(address: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
-    send(address, "POST", path, headers).await
-}
-
-async fn send(
-    address: &str,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> Result<Answer, Error> {
     let failed =
         |reason: String| Error::Http { address: address.to_owned(), path: path.to_owned(), reason };
-    let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    let text = timeout(DEADLINE, exchange(address, &head))
+    let text = timeout(DEADLINE, exchange(address, path))
         .await
         .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))
 }
 
-async fn exchange(address: &str, head: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(head.as_bytes()).await?;
+async fn exchange(address: &str, path: &str) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    exchange_over(stream, "GET", address, path, "").await
+}
+
+/// Asks over a connection that stands; `headers` are whole lines.
+pub async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    method: &str,
+    address: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<String> {
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn parse(text: &str) -> Option<Answer> {
+/// Code and body of an answer; nothing if it is none.
+pub fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { code, body: body.to_owned() })

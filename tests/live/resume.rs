@@ -6,7 +6,7 @@ use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::suite::{Outcome, tests};
 
 tests! {
-    a_killed_streamer_loses_nothing on [Mysql97, Mariadb1011];
+    a_killed_streamer_loses_nothing on [Mysql97, Mariadb1011, Mariadb118];
     a_killed_streamer_loses_nothing_on_a_fifo_topic on [Mysql97];
     a_stopped_streamer_resumes_without_sending_again on [Mysql97, Mariadb1011];
     positions_serve_where_there_are_no_gtids on [Mysql80];

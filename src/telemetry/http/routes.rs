@@ -6,12 +6,12 @@ use std::time::Instant;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Pages, switch};
+use super::{Pages, Token, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -37,8 +37,18 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 type Answer = Response<Full<Bytes>>;
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
-pub(super) fn answer<B>(request: &Request<B>, peer: IpAddr, pages: &Pages) -> Answer {
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    peer: IpAddr,
+    pages: &Pages,
+    token: Option<&Token>,
+) -> Answer {
     let path = request.uri().path();
+    let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
+    // Those who probe whether the process lives rarely have a secret, and learn nothing else.
+    if !is_known && !matches!(path, "/healthz" | "/readyz") {
+        return unknown();
+    }
     if path == switch::MAINTENANCE_PATH && *request.method() == Method::POST {
         return match switch::maintenance(request, peer, &*pages.switch) {
             Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
@@ -63,6 +73,15 @@ pub(super) fn answer<B>(request: &Request<B>, peer: IpAddr, pages: &Pages) -> An
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
+}
+
+/// Asks for the token, in both forms in which it is taken.
+fn unknown() -> Answer {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
+    let headers = answer.headers_mut();
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"binpulse\""));
+    answer
 }
 
 fn page() -> Answer {

@@ -99,7 +99,7 @@ mod tests {
         maintenance.maintenance("billing", day * 30).expect("it is known");
         let now = Instant::now();
         let left = maintenance.left("billing", now).expect("it lasts");
-        assert!(left <= day && left > day - Duration::from_mins(1), "{left:?}");
+        assert!(left <= day && left > Duration::from_hours(23), "{left:?}");
         assert_eq!(maintenance.left("billing", now + day), None, "by itself");
         assert_eq!(maintenance.left("search", now), None);
         // Neither what is awaited nor what is accepted meanwhile is held against it; the other owes both.

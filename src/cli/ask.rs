@@ -49,9 +49,11 @@ impl Service {
 
     /// Posts to a path, with headers and without a body.
     pub(super) fn tell(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
-        let lines: String =
-            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        self.send("POST", path, &(lines + &self.headers))
+        let mut lines = self.headers.clone();
+        for (name, value) in headers {
+            lines.extend([name, ": ", value, "\r\n"]);
+        }
+        self.send("POST", path, &lines)
     }
 
     fn send(&self, method: &str, path: &str, headers: &str) -> Result<Answer, String> {

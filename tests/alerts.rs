@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use binpulse::app::{Plan, exported};
 use binpulse::config::{Environment, load};
+use binpulse::pulse::verdict::{State, words};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -87,7 +88,7 @@ fn alerts_name_only_label_values_that_are_exported() {
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
     let text = exported(&plan).expect("metrics");
     let rules = rules();
-    for label in ["state", "stage", "condition", "action"] {
+    for label in ["state", "stage", "condition", "action", "reason"] {
         let assigned = format!("{label}=");
         let wanted = rules.split(&assigned).skip(1).filter_map(|rest| {
             let rest = rest.trim_start_matches('~');
@@ -120,6 +121,22 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
         let path = entry.expect("entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         assert!(alerts.contains(name.as_str()), "no alert leads to {}", path.display());
+    }
+}
+
+#[test]
+fn each_state_leads_to_the_runbook_of_the_alert_that_it_raises() {
+    let rules = rules();
+    let blocks: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    for state in State::ALL {
+        let raised = blocks.iter().find(|block| {
+            let expression = block.split("annotations:").next().unwrap_or_default();
+            let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            expression.contains("binpulse_verdict{")
+                && words.into_iter().any(|word| word == state.name())
+        });
+        let alert = raised.and_then(|block| block.lines().next());
+        assert_eq!(words::alert(state, None), alert, "{state}");
     }
 }
 
@@ -326,6 +343,8 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
         ),
         (&["SourceDown", "PositionLost"], &["SourceDown", "PositionLost"]),
         (&["EndToEndStale"], &["EndToEndStale"]),
+        (&["Halted", "StreamStalled", "EndToEndStale", "CheckpointStuck"], &["Halted"]),
+        (&["Halted", "PositionLost", "StreamStalled", "EndToEndStale"], &["PositionLost"]),
     ];
     let full = |name: &&str| format!("Binpulse{name}");
     for (number, (firing, left)) in incidents.iter().enumerate() {

@@ -15,7 +15,6 @@ pub mod check;
 mod exported;
 mod flow;
 mod halt;
-mod http;
 pub mod plan;
 mod pulse;
 mod readings;
@@ -31,8 +30,7 @@ mod watch;
 
 pub use build::run;
 pub use exported::exported;
-pub use http::HttpPlan;
-pub use plan::Plan;
+pub use plan::{HttpPlan, Plan};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub enum Outcome {
     StoppedInHaste,
     /// Source or sink could not be used at start.
     Unavailable,
-    /// It can't go on without an operator.
+    /// It can't go on, or not even begin, without an operator: the place to go on from is lost, say.
     NeedsOperator,
     /// A bug of ours.
     Bug,

@@ -9,6 +9,7 @@ mod aws;
 mod support;
 
 mod bed;
+mod blocked;
 mod cli;
 mod decode;
 mod delivery;
@@ -23,7 +24,9 @@ mod resume;
 mod security;
 mod servers;
 mod source;
+mod standing;
 mod suite;
+mod takeover;
 mod types;
 mod wire;
 
@@ -41,6 +44,9 @@ fn main() -> std::process::ExitCode {
         delivery::tests(),
         resume::tests(),
         security::tests(),
+        standing::tests(),
+        takeover::tests(),
+        blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),

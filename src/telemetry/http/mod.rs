@@ -1,4 +1,4 @@
-//! The HTTP server: `/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
+//! The HTTP server: `/` and `/runbooks/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
 //! Read-only: nothing that it answers changes

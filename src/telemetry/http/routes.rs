@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Pages, Token};
 use crate::telemetry::page::PAGE;
+use crate::telemetry::runbooks;
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; there is\n\n\
@@ -19,7 +20,8 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /metrics  Prometheus metrics\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
-    /status   everything at once, JSON\n";
+    /status   everything at once, JSON\n\
+    /runbooks/<alert>  what an alert means, and what to do\n";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,18 +42,20 @@ pub(super) fn answer<B>(request: &Request<B>, pages: &Pages, token: Option<&Toke
     if !is_known && !matches!(path, "/healthz" | "/readyz") {
         return unknown();
     }
+    let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find);
     let show: fn(&Pages) -> Answer = match path {
         "/" => |_| page(),
         "/metrics" => metrics,
         "/healthz" => health,
         "/readyz" => readiness,
         "/status" => status,
-        // A path that does not exist is not found by any method.
+        // Answered below; a path that does not exist is not found by any method.
+        _ if runbook.is_some() => status,
         _ => return plain(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return show(pages);
+        return runbook.map_or_else(|| show(pages), |text| plain(StatusCode::OK, TEXT, text));
     }
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

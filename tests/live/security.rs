@@ -6,7 +6,7 @@ use std::path::Path;
 
 use binpulse::demo::http::exchange_over;
 use binpulse::demo::{
-    Aws, Command, Mysqld, Options, Standin, Streamer, settings_for, standin_environment,
+    Aws, Command, Mysqld, Options, Standin, Streamer, prepare, settings_for, standin_environment,
 };
 use binpulse::encode::open;
 use tokio::net::TcpStream;
@@ -19,6 +19,7 @@ use crate::suite::{Outcome, tests};
 tests! {
     a_stream_runs_with_exactly_the_documented_rights on [Mysql97, Mysql80, Mariadb1011];
     secrets_and_masked_values_are_in_no_output on [Mysql97];
+    the_service_is_asked_over_tls_with_its_token_and_by_nobody_else on [Mysql97];
 }
 
 /// Text between two marks in `docs/operating.md`, behind this heading.
@@ -273,6 +274,48 @@ async fn secrets_and_masked_values_are_in_no_output(bed: Bed) -> Outcome {
             assert!(!text.contains(word), "`{word}` is in {name}: {}", around(text, word));
         }
     }
+    Ok(())
+}
+
+async fn the_service_is_asked_over_tls_with_its_token_and_by_nobody_else(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let file = |name: &str| format!("{}/tests/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key) = (file("page.crt"), file("page.key"));
+    let mut settings = settings_for(&mysqld);
+    let own = [
+        ("sink.kind", "null"),
+        ("source.heartbeat_period", "200ms"),
+        ("heartbeat.interval", "500ms"),
+        ("heartbeat.write_deadline", "400ms"),
+        ("http.token", "a-token-of-some-length"),
+        ("http.tls_certificate", &certificate),
+        ("http.tls_key", &key),
+    ];
+    with(&mut settings, &own);
+    let streamer = Streamer::start(command("run", settings.clone()))?;
+    let ask = async |name: &str, others: &[(&'static str, &str)]| {
+        let mut command = command(name, settings.clone());
+        with(&mut command.settings, &[("http.listen", streamer.address())]);
+        with(&mut command.settings, others);
+        command.run_to_end(SOON).await
+    };
+
+    // It lives as soon as it answers
+    let give_up = tokio::time::Instant::now() + SOON;
+    while ask("health", &[]).await?.0 != Some(0) {
+        assert!(tokio::time::Instant::now() < give_up, "{}", streamer.log_tail());
+    }
+    let (code, status) = ask("status", &[]).await?;
+    assert!(code == Some(0) && status.contains("verdict"), "{code:?} {status}");
+    let (code, said) = ask("verdict", &[("http.token", "another-token-of-length")]).await?;
+    assert!(code == Some(2) && said.contains("http.token"), "{code:?} {said}");
+    let other = file("other.crt");
+    let (code, said) = ask("health", &[("http.tls_certificate", &other)]).await?;
+    assert_eq!(code, Some(1), "another certificate is another service: {said}");
+    let stream = TcpStream::connect(streamer.address()).await?;
+    let plain = exchange_over(stream, streamer.address(), "/healthz", "").await.unwrap_or_default();
+    assert!(!plain.contains("ok"), "{plain}");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::faults::{kill_dump_threads, purge};
 use crate::proxy::Which;
 use crate::run::Soak;
-use crate::stage::{SOON, session};
+use crate::service::{SOON, session};
 use crate::{check, standby};
 
 /// Time in which it must have halted.

@@ -6,7 +6,6 @@
 mod check;
 mod collect;
 mod copy;
-mod dice;
 mod endings;
 mod faults;
 mod plan;
@@ -22,11 +21,15 @@ mod workload;
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the live tests use more of it")]
-#[path = "../support/proxy.rs"]
+#[path = "../support/proxy/mod.rs"]
 mod proxy;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};

@@ -19,7 +19,8 @@ use crate::plan::Plan;
 use crate::report::{self, Run, Tally};
 use crate::rss;
 use crate::script::{Script, Step};
-use crate::stage::{Stage, binlogs_in, session};
+use crate::service::session;
+use crate::stage::{Stage, binlogs_in};
 use crate::truth::Truth;
 use crate::workload::{DATABASE, Workload};
 

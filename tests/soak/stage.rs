@@ -4,17 +4,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use binpulse::demo::{
     Command, Error, Flavor, Folder, Installed, Mysqld, Options, Server, Streamer, prepare,
-    settings_for, standin_environment,
+    settings_for,
 };
-use mysql_async::{Conn, OptsBuilder};
 
-use crate::aws::{Endpoint, REGION};
+use crate::aws::Endpoint;
 use crate::plan::{Plan, Source, Topic};
 use crate::proxy::Proxy;
+use crate::service::{self, SOON};
 use crate::standby;
 
 /// All of it. Dropping it stops what it started.
@@ -34,14 +33,12 @@ pub(crate) struct Stage {
     settings: Vec<(&'static str, String)>,
 }
 
-/// Time for a start.
-pub(crate) const SOON: Duration = Duration::from_mins(1);
 /// Names the program to test instead of the one that was built with the tests.
 const BINARY: &str = "SOAK_BINARY";
 
 /// The program under test.
 fn binary() -> PathBuf {
-    std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_binpulse").into(), PathBuf::from)
+    std::env::var_os(BINARY).map_or_else(|| service::binary().to_owned(), PathBuf::from)
 }
 
 fn failed(program: &str) -> impl FnOnce(std::io::Error) -> Error {
@@ -99,18 +96,9 @@ impl Stage {
         settings: &[(&'static str, String)],
         checkpoint: &Path,
     ) -> Command {
-        let mut environment = standin_environment();
-        environment.retain(|(name, _)| *name != "AWS_REGION");
-        environment.push(("AWS_REGION", REGION.to_owned()));
         let mut settings = settings.to_vec();
         settings.push(("checkpoint.path", checkpoint.display().to_string()));
-        Command {
-            binary: folder.join(PROGRAM),
-            command: "run".to_owned(),
-            settings,
-            arguments: Vec::new(),
-            environment,
-        }
+        Command { binary: folder.join(PROGRAM), ..service::command(settings) }
     }
 
     /// The standby takes the place of the source, for the workload too.
@@ -231,15 +219,4 @@ fn settings(
     all.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
     all.extend(own);
     all
-}
-
-/// A session of `root` that counts rows found, not rows changed.
-pub(crate) async fn session(port: u16) -> Result<Conn, mysql_async::Error> {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("root"))
-        .client_found_rows(true)
-        .prefer_socket(false);
-    Conn::new(options).await
 }

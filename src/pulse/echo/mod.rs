@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use ledger::{Echo, EchoCounts, EchoLedger, Fate};
+pub use ledger::{Acceptance, Echo, EchoCounts, EchoLedger, Fate};
 pub use queue::{Queue, QueueError, Received, Sqs};
 
 use super::{Event, Observer, Phase};

@@ -11,7 +11,7 @@ use mysql_async::prelude::Queryable;
 
 use self::writer::Writer;
 use crate::collect::{Received, Row, number_of};
-use crate::stage::session;
+use crate::service::session;
 use crate::truth::Truth;
 use crate::workload::DATABASE;
 

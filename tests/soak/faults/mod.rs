@@ -24,7 +24,8 @@ use crate::aws::faults::{Effect, Pick, When};
 use crate::dice::Dice;
 use crate::plan::Source;
 use crate::proxy::{Fault, Way, Which};
-use crate::stage::{Stage, session};
+use crate::service::session;
+use crate::stage::Stage;
 use crate::standby;
 
 /// Where faults of a pair must differ.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use binpulse::demo::{Error, Streamer};
 
-use crate::stage::{SOON, Stage};
+use crate::service::SOON;
+use crate::stage::Stage;
 
 /// What a streamer ends with when another has its stream.
 const NEEDS_OPERATOR: i32 = 75;

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::dice::Dice;
 use crate::plan::Plan;
-use crate::stage::session;
+use crate::service::session;
 use worker::Worker;
 
 /// Database of everything here.

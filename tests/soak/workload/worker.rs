@@ -12,7 +12,7 @@ use super::values::{Column, value};
 use super::{DATABASE, ddl, tables};
 use crate::dice::Dice;
 use crate::plan::Work;
-use crate::stage::session;
+use crate::service::session;
 
 /// Rows of a table above which more is deleted than inserted.
 const ROWS_MAX: u64 = 3_000;

@@ -38,7 +38,7 @@ audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
 
 sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
-	python3 tools/sbom.py
+	python3 .ci/sbom.py
 
 bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench

@@ -347,7 +347,7 @@ pub const SETTINGS: &[Setting] = &[
         "decode.on_error",
         Kind::Choice(&["halt", "quarantine"]),
         Some("halt"),
-        "Rows that can't be decoded: halt, or put the rest of their event into the quarantine file and go on; other rows of the transaction are published",
+        "Events of a transaction that can't be decoded: halt, or keep them in the quarantine file and go on; other rows of the transaction are published",
     ),
     setting(
         "http.listen",

@@ -306,10 +306,13 @@ async fn peers_that_never_shake_hands_lock_nobody_out() {
 
 #[test]
 fn certificate_and_key_must_fit() {
-    let wrong = tls(&certificate("other.crt"), &certificate("page.key")).map(drop).expect_err("no pair");
+    let wrong =
+        tls(&certificate("other.crt"), &certificate("page.key")).map(drop).expect_err("no pair");
     assert!(wrong.to_string().starts_with("certificate and key: "), "{wrong}");
-    let wrong = tls(&certificate("page.key"), &certificate("page.key")).map(drop).expect_err("no chain");
+    let wrong =
+        tls(&certificate("page.key"), &certificate("page.key")).map(drop).expect_err("no chain");
     assert!(wrong.to_string().contains("page.key: there is none in it"), "{wrong}");
-    let wrong = tls(&certificate("page.crt"), &certificate("page.crt")).map(drop).expect_err("no key");
+    let wrong =
+        tls(&certificate("page.crt"), &certificate("page.crt")).map(drop).expect_err("no key");
     assert!(wrong.to_string().contains("its key from"), "{wrong}");
 }

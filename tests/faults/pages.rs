@@ -38,10 +38,10 @@ fn prometheus(root: &Path) -> Result<PathBuf, Error> {
     let path = root.join(".deps/manifest.json");
     let manifest = std::fs::read(&path).map_err(file(&path))?;
     let manifest: Value = serde_json::from_slice(&manifest).unwrap_or_default();
-    manifest["tools"]["prometheus"].as_str().map(PathBuf::from).ok_or_else(|| Error::Missing {
-        what: "Prometheus".to_owned(),
-        mend: "run `make deps`",
-    })
+    manifest["tools"]["prometheus"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::Missing { what: "Prometheus".to_owned(), mend: "run `make deps`" })
 }
 
 fn free_port() -> Result<u16, Error> {
@@ -58,7 +58,8 @@ impl Pages {
         let program = prometheus(root)?;
         let folder = Folder::create()?;
         let rules = folder.path().join("rules.yml");
-        std::fs::copy(root.join("alerts/rules/binpulse.rules.yml"), &rules).map_err(file(&rules))?;
+        std::fs::copy(root.join("alerts/rules/binpulse.rules.yml"), &rules)
+            .map_err(file(&rules))?;
         let targets = folder.path().join("targets.json");
         std::fs::write(&targets, "[]").map_err(file(&targets))?;
         let config = folder.path().join("prometheus.yml");
@@ -113,7 +114,8 @@ impl Pages {
         }
         let path = self.folder.path().join("targets.json");
         let staged = path.with_extension("staged");
-        std::fs::write(&staged, json!([{"targets": *targets}]).to_string()).map_err(file(&staged))?;
+        std::fs::write(&staged, json!([{"targets": *targets}]).to_string())
+            .map_err(file(&staged))?;
         std::fs::rename(&staged, &path).map_err(file(&path))
     }
 
@@ -135,9 +137,9 @@ impl Pages {
         );
         let answer = http::ask(&self.address, &path).await?;
         let answer: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let series = answer["data"]["result"].as_array().ok_or_else(|| {
-            Error::Message(format!("Prometheus answered with {answer}"))
-        })?;
+        let series = answer["data"]["result"]
+            .as_array()
+            .ok_or_else(|| Error::Message(format!("Prometheus answered with {answer}")))?;
         Ok(series
             .iter()
             .map(|series| Page {

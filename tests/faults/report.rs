@@ -111,11 +111,9 @@ fn by_kind(run: &Run) -> impl Iterator<Item = (Kind, Vec<&Trial>)> {
 
 fn summary(run: &Run) -> String {
     let count = |holds: &dyn Fn(&Trial) -> bool| run.trials.iter().filter(|it| holds(it)).count();
-    let kinds = |faults: bool| {
-        by_kind(run).filter(|(kind, _)| kind.fault().is_fault() == faults).count()
-    };
-    let (faults, looked) =
-        (count(&|it| it.fault.is_fault()), count(&|it| it.pages.is_some()));
+    let kinds =
+        |faults: bool| by_kind(run).filter(|(kind, _)| kind.fault().is_fault() == faults).count();
+    let (faults, looked) = (count(&|it| it.fault.is_fault()), count(&|it| it.pages.is_some()));
     let false_pages = count(&|it| !it.false_pages().is_empty());
     let told = count(&|it| it.fault.is_fault() && it.is_right());
     let late = count(&|it| it.is_late());
@@ -126,12 +124,18 @@ fn summary(run: &Run) -> String {
     line("", String::new());
     line("---", "---".to_owned());
     line("server, periods", format!("{}, {}", run.server, run.pace));
-    line("seed, rounds, stages side by side", format!("{}, {}, {}", run.seed, run.rounds, run.beds));
+    line(
+        "seed, rounds, stages side by side",
+        format!("{}, {}, {}", run.seed, run.rounds, run.beds),
+    );
     line("took", format!("{:.0} min", run.took.as_secs_f64() / 60.0));
     line("faults staged, trials", format!("{}, {faults}", kinds(true)));
     line("told rightly, and nobody else blamed", format!("{told} of {faults}"));
     line("later than by design", late.to_string());
-    line("harmless things staged, trials", format!("{}, {}", kinds(false), run.trials.len() - faults));
+    line(
+        "harmless things staged, trials",
+        format!("{}, {}", kinds(false), run.trials.len() - faults),
+    );
     let calm = count(&|it| !it.fault.is_fault() && it.is_right());
     line("left in peace", format!("{calm} of {}", run.trials.len() - faults));
     if looked > 0 {
@@ -248,8 +252,7 @@ fn first_outage(trial: &Trial) -> String {
 
 fn matrix(run: &Run) -> String {
     let columns: BTreeSet<_> = run.trials.iter().map(first_outage).collect();
-    let head: Vec<_> =
-        std::iter::once("fault".to_owned()).chain(columns.iter().cloned()).collect();
+    let head: Vec<_> = std::iter::once("fault".to_owned()).chain(columns.iter().cloned()).collect();
     let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
     for (kind, trials) in by_kind(run) {
         let counts = columns.iter().map(|column| {
@@ -258,8 +261,7 @@ fn matrix(run: &Run) -> String {
                 count => count.to_string(),
             }
         });
-        let cells: Vec<_> =
-            std::iter::once(kind.fault().name.to_owned()).chain(counts).collect();
+        let cells: Vec<_> = std::iter::once(kind.fault().name.to_owned()).chain(counts).collect();
         table.row(&cells);
     }
     table.0
@@ -276,9 +278,8 @@ fn baselines(run: &Run) -> String {
         trial.baselines.iter().find(|(it, _)| *it == baseline).map(|(_, alarm)| *alarm)
     };
     let mut line = |what: &str, faults: bool, holds: &dyn Fn(Alarm) -> bool, own: String| {
-        let cells = Baseline::ALL.map(|baseline| {
-            count(faults, &|it| alarm(it, baseline).is_some_and(holds))
-        });
+        let cells = Baseline::ALL
+            .map(|baseline| count(faults, &|it| alarm(it, baseline).is_some_and(holds)));
         totals.row(&[&[what.to_owned()], &cells[..], &[own]].concat());
     };
     let told = count(true, &|it| it.detected.is_some() || it.pages.is_some() && !it.lacks_page());
@@ -296,7 +297,8 @@ fn baselines(run: &Run) -> String {
             show(&alarms)
         });
         let own = quantiles(trials.iter().filter_map(|it| it.detected).collect()).1;
-        let own = if matches!(kind.fault().expect, Expect::Page(_)) { "page".to_owned() } else { own };
+        let own =
+            if matches!(kind.fault().expect, Expect::Page(_)) { "page".to_owned() } else { own };
         table.row(&[&[kind.fault().name.to_owned()], &cells[..], &[own]].concat());
     }
     format!("{}\n{}", totals.0, table.0)
@@ -331,9 +333,10 @@ fn words(run: &Run) -> String {
     let mut table = Table::new(&["fault", "what the page says", "and what to do"]);
     for (kind, trials) in by_kind(run).filter(|(kind, _)| kind.fault().is_fault()) {
         let Expect::Verdict(any, ..) = kind.fault().expect else { continue };
-        let said = trials.iter().flat_map(|it| &it.shown).find(|(_, shown)| {
-            any.iter().any(|wanted| crate::trial::is_it(shown, wanted))
-        });
+        let said = trials
+            .iter()
+            .flat_map(|it| &it.shown)
+            .find(|(_, shown)| any.iter().any(|wanted| crate::trial::is_it(shown, wanted)));
         let Some((_, shown)) = said else { continue };
         table.row(&[kind.fault().name, &shown.sentence, &shown.next_step]);
     }

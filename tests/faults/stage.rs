@@ -226,7 +226,8 @@ async fn replica(server: &Server, of: &Mysqld) -> Result<Mysqld, Error> {
     let state = "SELECT COUNT(*) FROM performance_schema.replication_connection_status \
                  WHERE service_state = 'ON'";
     for _ in 0..300 {
-        let runs: Option<u64> = mysql_async::prelude::Queryable::query_first(&mut root, state).await?;
+        let runs: Option<u64> =
+            mysql_async::prelude::Queryable::query_first(&mut root, state).await?;
         if runs == Some(1) {
             root.disconnect().await?;
             return Ok(other);

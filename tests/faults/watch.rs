@@ -176,7 +176,8 @@ async fn look(address: String, seen: Arc<Mutex<Seen>>) {
         ticks.tick().await;
         let answer = http::ask(&address, "/status").await;
         let at = Instant::now();
-        let status = answer.ok().and_then(|answer| serde_json::from_str::<Value>(&answer.body).ok());
+        let status =
+            answer.ok().and_then(|answer| serde_json::from_str::<Value>(&answer.body).ok());
         let shown = status.as_ref().map_or_else(|| Shown::nothing(at), |it| Shown::read(it, at));
         let mut seen = lock(&seen);
         match seen.changes.last_mut() {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::{Acceptance, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received};
+use super::{
+    Acceptance, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received,
+};
 use crate::pulse::{Event, Phase};
 
 const L: Duration = Duration::from_secs(15);

@@ -102,7 +102,7 @@ impl Greeting {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Greeting, ServerError};
+    use super::{Error, Greeting, Refusal, ServerError, Step};
 
     fn greeting() -> Vec<u8> {
         [

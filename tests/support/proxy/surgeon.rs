@@ -24,13 +24,7 @@ pub(super) struct Surgeon {
 
 impl Surgeon {
     pub(super) fn new(text: &'static str) -> Self {
-        Self {
-            text: text.as_bytes(),
-            rest: Vec::new(),
-            held: Vec::new(),
-            taken: 0,
-            is_done: false,
-        }
+        Self { text: text.as_bytes(), rest: Vec::new(), held: Vec::new(), taken: 0, is_done: false }
     }
 
     /// What goes on to the replica when this has come from the source. Pieces may be cut anywhere,

@@ -244,10 +244,9 @@ impl StreamEvidence {
     }
 
     fn last(&self) -> String {
-        self.failures.back().map_or_else(
-            || "no answer to dialling".to_owned(),
-            |(_, failure)| words(*failure),
-        )
+        self.failures
+            .back()
+            .map_or_else(|| "no answer to dialling".to_owned(), |(_, failure)| words(*failure))
     }
 
     fn judge_bytes(
@@ -326,6 +325,7 @@ fn words(failure: StreamFailure) -> String {
         StreamFailure::DuplicateReplica => "a replica with our identity took over (1236)",
         StreamFailure::Purged => "the binary log that comes next was purged (1236)",
         StreamFailure::Diverged => "the source lacks transactions that we have",
+        StreamFailure::Halted => "delivery has halted",
         StreamFailure::Other(code) => return format!("error {code}"),
     };
     text.to_owned()

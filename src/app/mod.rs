@@ -31,7 +31,7 @@ mod watch;
 
 pub use build::run;
 pub use exported::exported;
-pub use plan::Plan;
+pub use plan::{HttpPlan, Plan};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

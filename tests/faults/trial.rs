@@ -7,7 +7,7 @@ use binpulse::demo::Error;
 use tokio::time::sleep;
 
 use crate::baselines::Baseline;
-use crate::catalogue::{Expect, Fault, begin, end};
+use crate::catalogue::{Expect, Fault, begin, end, hidden_by};
 use crate::dice::Dice;
 use crate::load::Load;
 use crate::pages::{Page, Pages};
@@ -101,9 +101,10 @@ impl Trial {
     /// Critical alerts that fired and are not the one that is meant.
     pub(crate) fn false_pages(&self) -> Vec<&str> {
         let wanted = self.fault.page();
+        let hidden = wanted.map(hidden_by).unwrap_or_default();
         let fired = self.pages.iter().flatten().filter(|page| page.is_critical);
         let alerts = fired.map(|page| page.alert.as_str());
-        alerts.filter(|alert| Some(*alert) != wanted).collect()
+        alerts.filter(|alert| Some(*alert) != wanted && !hidden.contains(alert)).collect()
     }
 
     /// Whether nobody was paged for it who had to be.

@@ -1,9 +1,11 @@
 //! The HTTP server: `/` and `/runbooks/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
 //!
-//! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
+//! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
+//! Read-only: nothing that it answers changes
 //! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
+mod access;
 mod routes;
 
 #[cfg(test)]
@@ -17,6 +19,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +27,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::{Loops, Metrics, Readiness, Status};
+
+pub use access::{Access, TlsError, Token, chain, tls};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -37,7 +42,7 @@ const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head; hyper accepts no smaller bound.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// A request's head must have arrived within it.
+/// A request's head must have arrived within it; a TLS handshake must have ended before that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection ends after it, however busy: with the limit on connections this keeps slow or
@@ -77,14 +82,16 @@ pub struct Pages {
 pub struct Http {
     listener: TcpListener,
     pages: Arc<Pages>,
+    access: Access,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, pages: Pages, access: Access) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        info!(address = %listener.local_addr()?, "listening for HTTP");
-        Ok(Self { listener, pages: Arc::new(pages) })
+        let (tls, token) = (access.tls.is_some(), access.token.is_some());
+        info!(address = %listener.local_addr()?, tls, token, "listening for HTTP");
+        Ok(Self { listener, pages: Arc::new(pages), access })
     }
 
     /// The address it listens on.
@@ -106,8 +113,9 @@ impl Http {
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
                     let (pages, stop) = (Arc::clone(&self.pages), stop.clone());
+                    let access = self.access.clone();
                     connections.spawn(async move {
-                        serve(stream, pages, stop).await;
+                        greet(stream, pages, access, stop).await;
                         drop(permit);
                     });
                 }
@@ -134,10 +142,27 @@ impl Http {
     }
 }
 
-async fn serve(stream: TcpStream, pages: Arc<Pages>, stop: CancellationToken) {
+/// Shakes hands where there is TLS, then serves.
+async fn greet(stream: TcpStream, pages: Arc<Pages>, access: Access, stop: CancellationToken) {
+    let Some(tls) = &access.tls else {
+        return serve(stream, pages, access.token, stop).await;
+    };
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, pages, access.token, stop).await,
+        Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
+        Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    pages: Arc<Pages>,
+    token: Option<Token>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, &pages)) }
+        let answer = routes::answer(&request, &pages, token.as_ref());
+        async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -51,7 +51,7 @@ kinds! {
     HalfOpen: "stream: half-open connection", verdict(&["stream_silent"], B::Silent), heals();
     DumpHeld: "stream: black hole for it alone", verdict(&["stream_silent", "stream_down"], B::Silent), loads(BOTH);
     DumpKilledOften: "stream: dump thread killed again and again", verdict(&["stream_down"], B::StreamDown), loads(BOTH);
-    SecondReplica: "stream: a second streamer with our identity", verdict(&["stream_down(duplicate_replica)"], B::StreamDown), loads(BOTH), spends();
+    SecondReplica: "stream: a second streamer with our identity", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), spends();
     ReplicationRevoked: "stream: REVOKE REPLICATION SLAVE, then a break", verdict(&["stream_down(denied)"], B::StreamDown), loads(BOTH);
     StreamSlow: "stream: slower than the writes", verdict(&["lagging"], B::Lag), loads(BUSY);
     TransactionLost: "stream: one transaction taken out", Expect::Unaccounted(B::Ledger), loads(BOTH), spends();

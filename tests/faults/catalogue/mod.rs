@@ -105,9 +105,20 @@ impl Fault {
     }
 }
 
+/// Alerts that fire as well and that Alertmanager hides behind this one, as
+/// `alerts/alertmanager/alertmanager.yml` has it and `tests/alerts.rs` holds it to.
+pub(crate) fn hidden_by(alert: &str) -> &'static [&'static str] {
+    match alert {
+        "BinpulsePositionLost" => &["BinpulseHalted", "BinpulseStreamStalled"],
+        "BinpulseHalted" => &["BinpulseStreamStalled", "BinpulseEndToEndStale"],
+        _ => &[],
+    }
+}
+
 /// The alert of a verdict.
 fn page_of(label: &str) -> Option<&'static str> {
     match label.split('(').next().unwrap_or_default() {
+        "stream_down" if label == "stream_down(halted)" => Some("BinpulseHalted"),
         "position_lost" => Some("BinpulsePositionLost"),
         "source_unreachable" | "source_hung" | "upstream_replication_broken" => {
             Some("BinpulseSourceDown")

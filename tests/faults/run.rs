@@ -41,7 +41,7 @@ impl Plan {
             names: names.split(',').map(str::to_owned).collect(),
             rounds,
             seed: number("FAULTS_SEED").unwrap_or_else(by_clock),
-            beds: number("FAULTS_BEDS").unwrap_or(6),
+            beds: number("FAULTS_BEDS").unwrap_or(8),
             pace: text("FAULTS_PACE").and_then(|name| Pace::find(&name)).unwrap_or(pace::DEFAULT),
         })
     }

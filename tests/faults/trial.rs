@@ -93,7 +93,10 @@ impl Trial {
         self.shown
             .iter()
             .filter(|(_, shown)| shown.grade == "outage")
-            .filter(|(_, shown)| !expected.iter().any(|wanted| is_it(shown, wanted)))
+            .filter(|(_, shown)| {
+                let mut right = expected.iter().chain(self.fault.also);
+                !right.any(|wanted| may_be_it(shown, wanted))
+            })
             .map(|(_, shown)| shown.label())
             .collect()
     }
@@ -117,6 +120,13 @@ impl Trial {
 /// Whether a verdict is the wanted one, `state` or `state(reason)`.
 pub(crate) fn is_it(shown: &Shown, wanted: &str) -> bool {
     shown.state == wanted || shown.label() == wanted
+}
+
+/// Whether it is, as far as it goes: the reason may not be known yet.
+fn may_be_it(shown: &Shown, wanted: &str) -> bool {
+    let state = wanted.split('(').next().unwrap_or_default();
+    let unknown = matches!(shown.reason.as_deref(), None | Some("unknown"));
+    is_it(shown, wanted) || shown.state == state && unknown
 }
 
 /// Waits until the stage has been well without a break for a while; how long after now that began.

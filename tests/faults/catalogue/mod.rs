@@ -50,6 +50,9 @@ pub(crate) struct Fault {
     pub(crate) heals: bool,
     /// How long it lasts at least.
     pub(crate) lasts: Duration,
+    /// Other verdicts that are true as well, of what comes with it: a failover begins with a server
+    /// that takes no writes, a restored backup with one that is down.
+    pub(crate) also: &'static [&'static str],
 }
 
 impl Fault {
@@ -63,6 +66,7 @@ impl Fault {
             spends: false,
             heals: false,
             lasts: Duration::ZERO,
+            also: &[],
         }
     }
 
@@ -84,6 +88,10 @@ impl Fault {
 
     fn lasts(self, seconds: u64) -> Self {
         Self { lasts: Duration::from_secs(seconds), ..self }
+    }
+
+    fn also(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
     }
 
     /// Whether it is one that must be told, and not one that must not look like one.

@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak lint bench guard audit sbom build
+.PHONY: help deps demo-deps demo test soak faults lint bench guard audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,11 @@ test: deps ## The whole test suite
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (docs/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
+
+faults: deps ## Real faults, and what is said of each, into docs/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
+	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
+		cargo test --locked --test faults
+	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check

@@ -22,6 +22,7 @@ mod readings;
 mod side;
 mod sink;
 mod source;
+mod source_clock;
 mod state;
 mod status;
 mod store;

@@ -85,10 +85,9 @@ impl Desk {
         let progress = &state.progress;
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
+        let since = || self.vital.since_commit_us(progress.newest_commit_us, Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
-        let lag = (progress.newest_commit_us > 0).then(|| {
-            (chrono::Utc::now().timestamp_micros() - progress.newest_commit_us) as f64 / 1e6
-        });
+        let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
         status::Progress {
             read: progress.read.to_string(),
             delivered: progress.delivered.to_string(),

@@ -291,7 +291,11 @@ impl Stream {
             tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
             ours.cancel();
         }
-        self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));
+        // What is wrong with the position was reported, and is judged by what the source says of it.
+        let of_position = [source::Halt::PositionLost, source::Halt::Diverged];
+        if !of_position.iter().any(|halt| halt.as_str() == halted.reason) {
+            self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));
+        }
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.

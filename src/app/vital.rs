@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::source_clock::SourceClock;
 use super::state::State;
 use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
 use crate::encode::open::{self, OpenError};
@@ -23,6 +24,7 @@ pub(super) struct Vital {
     reporter: Reporter,
     purge: PurgeMargin,
     metrics: Mutex<Option<Arc<Metrics>>>,
+    source_clock: SourceClock,
 }
 
 impl Vital {
@@ -32,7 +34,21 @@ impl Vital {
         reporter: Reporter,
         purge: PurgeMargin,
     ) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(book), state, reporter, purge, metrics: Mutex::new(None) })
+        Arc::new(Self {
+            book: Mutex::new(book),
+            state,
+            reporter,
+            purge,
+            metrics: Mutex::new(None),
+            source_clock: SourceClock::default(),
+        })
+    }
+
+    /// How long ago something was committed, by the source's own clock, microseconds; negative when
+    /// that clock was read a moment too late.
+    pub(super) fn since_commit_us(&self, committed_us: i64, now: Instant) -> i64 {
+        let wall_us = chrono::Utc::now().timestamp_micros();
+        self.source_clock.now_us(now, wall_us).saturating_sub(committed_us)
     }
 
     /// From here on counts go there. Metrics read the book, so it comes first.
@@ -76,6 +92,10 @@ impl Vital {
 
     fn observe(&self, event: &Event) {
         let now = Instant::now();
+        if let Event::Facts(facts) = event {
+            let wall_us = chrono::Utc::now().timestamp_micros();
+            self.source_clock.observe(now, wall_us, facts.clock_offset_us);
+        }
         let judged = lock(&self.book).observe(event, now);
         report_event(&self.reporter, event, judged.as_ref());
         self.count(|metrics| {

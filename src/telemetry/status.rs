@@ -147,7 +147,7 @@ pub struct Progress {
     pub delivered: String,
     /// GTIDs that are delivered; empty without GTIDs.
     pub gtid_set: String,
-    /// Commit time of the newest transaction read, seconds ago by the two servers' clocks.
+    /// Commit time of the newest transaction read, seconds ago by the source's own clock.
     pub lag_seconds: Option<f64>,
     /// Lanes that have carried a row.
     pub lanes: u64,

@@ -16,6 +16,7 @@ mod exported;
 mod flow;
 mod halt;
 pub mod plan;
+mod probe;
 mod pulse;
 mod readings;
 mod side;
@@ -31,6 +32,7 @@ mod watch;
 pub use build::run;
 pub use exported::exported;
 pub use plan::Plan;
+pub use probe::{ProbePlan, exported_by_probe, probe};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

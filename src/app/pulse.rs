@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::Unavailable;
 use super::plan::Plan;
 use super::sink::sns_config;
-use super::vital::{Vital, open_echo};
+use super::vital::Vital;
 use crate::aws;
 use crate::pulse::WriterConfig;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs};
+use crate::pulse::echo::{EchoReader, Sqs, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::verdict::Parameters;
 use crate::shutdown::Stage;
@@ -65,7 +65,7 @@ pub(super) fn spawn_pulse(
             consumer: Arc::clone(consumer),
             queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
             stream: plan.stream.clone(),
-            open: Arc::new(open_echo),
+            open: Arc::new(open),
             observer: vital.observer(),
         };
         stage.tasks.spawn(reader.run(stage.stop.clone()));

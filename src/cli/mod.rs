@@ -10,6 +10,7 @@ mod health;
 mod init;
 mod lines;
 mod picture;
+mod probe;
 mod redrive;
 mod run;
 mod tail;
@@ -54,6 +55,7 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(demo::command())
+        .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
@@ -84,6 +86,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),

@@ -11,7 +11,7 @@ mod page;
 mod readiness;
 pub mod status;
 
-pub use http::{Http, StatusSource};
+pub use http::{Http, Site, StatusSource};
 pub use loops::{Beat, Loops};
 pub use metrics::Metrics;
 pub use readiness::Readiness;

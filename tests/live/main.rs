@@ -13,6 +13,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod probe;
 mod processes;
 mod pulse;
 mod rebuild;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        probe::tests(),
         delivery::tests(),
         resume::tests(),
         rebuild::tests(),

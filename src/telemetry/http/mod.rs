@@ -1,4 +1,5 @@
-//! The HTTP server: `/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
+//! The HTTP server, and the service's site: `/` for people, `/metrics`, `/healthz`, `/readyz`,
+//! `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
 //! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
@@ -22,6 +23,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
+
+pub use routes::Answer;
 
 use super::{Loops, Metrics, Readiness, Status};
 
@@ -73,18 +76,28 @@ pub struct Pages {
     pub status: Box<dyn StatusSource>,
 }
 
+/// What a server serves.
+///
+/// Called for each request, on a thread of the runtime: it must answer from memory, at once.
+pub trait Site: Send + Sync + 'static {
+    /// The answer at this path; `None`: there is no such path.
+    fn answer(&self, path: &str) -> Option<Answer>;
+    /// What paths there are, for who asked for another.
+    fn contents(&self) -> &'static str;
+}
+
 /// A server that listens.
 pub struct Http {
     listener: TcpListener,
-    pages: Arc<Pages>,
+    site: Arc<dyn Site>,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, site: impl Site) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         info!(address = %listener.local_addr()?, "listening for HTTP");
-        Ok(Self { listener, pages: Arc::new(pages) })
+        Ok(Self { listener, site: Arc::new(site) })
     }
 
     /// The address it listens on.
@@ -105,9 +118,9 @@ impl Http {
                 // 2. A connection, once there is room for it.
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
-                    let (pages, stop) = (Arc::clone(&self.pages), stop.clone());
+                    let (site, stop) = (Arc::clone(&self.site), stop.clone());
                     connections.spawn(async move {
-                        serve(stream, pages, stop).await;
+                        serve(stream, site, stop).await;
                         drop(permit);
                     });
                 }
@@ -134,10 +147,10 @@ impl Http {
     }
 }
 
-async fn serve(stream: TcpStream, pages: Arc<Pages>, stop: CancellationToken) {
+async fn serve(stream: TcpStream, site: Arc<dyn Site>, stop: CancellationToken) {
     let service = service_fn(move |request| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, &pages)) }
+        let site = Arc::clone(&site);
+        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, site.as_ref())) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -10,7 +10,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::Pages;
+use super::{Pages, Site};
 use crate::telemetry::page::PAGE;
 
 /// What a path that does not exist is answered with: what there is.
@@ -30,26 +30,67 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-type Answer = Response<Full<Bytes>>;
+/// An answer, ready to be sent.
+pub struct Answer(Response<Full<Bytes>>);
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
-pub(super) fn answer<B>(request: &Request<B>, pages: &Pages) -> Answer {
-    let show: fn(&Pages) -> Answer = match request.uri().path() {
-        "/" => |_| page(),
-        "/metrics" => metrics,
-        "/healthz" => health,
-        "/readyz" => readiness,
-        "/status" => status,
-        // A path that does not exist is not found by any method.
-        _ => return plain(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
+pub(super) fn answer<B>(request: &Request<B>, site: &dyn Site) -> Response<Full<Bytes>> {
+    // A path that does not exist is not found by any method.
+    let Some(Answer(answer)) = site.answer(request.uri().path()) else {
+        return plain(StatusCode::NOT_FOUND, TEXT, site.contents());
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return show(pages);
+        return answer;
     }
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
+}
+
+impl Answer {
+    /// A page of metrics, or why there is none.
+    pub fn metrics(text: Result<String, impl std::fmt::Display>) -> Self {
+        Self(match text {
+            Ok(text) => plain(StatusCode::OK, METRICS, text),
+            Err(error) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n"))
+            }
+        })
+    }
+
+    /// 503 and a line for each complaint; without one 200 and `well`.
+    pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
+        let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();
+        Self(if lines.is_empty() {
+            plain(StatusCode::OK, TEXT, well)
+        } else {
+            plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+        })
+    }
+}
+
+impl Site for Pages {
+    fn answer(&self, path: &str) -> Option<Answer> {
+        let well = || "ok\n".to_owned();
+        Some(match path {
+            "/" => page(),
+            "/metrics" => Answer::metrics(self.metrics.text()),
+            "/healthz" => {
+                let stuck = self.loops.stuck(Instant::now());
+                Answer::health(stuck.iter().map(ToString::to_string), well())
+            }
+            "/readyz" => {
+                Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
+            }
+            "/status" => status(self),
+            _ => return None,
+        })
+    }
+
+    fn contents(&self) -> &'static str {
+        NOT_FOUND
+    }
 }
 
 fn page() -> Answer {
@@ -57,42 +98,21 @@ fn page() -> Answer {
     // What can't be a header's value is not served without one.
     let policy = HeaderValue::from_str(&PAGE.policy).unwrap_or(NOTHING);
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    answer
-}
-
-fn metrics(pages: &Pages) -> Answer {
-    match pages.metrics.text() {
-        Ok(text) => plain(StatusCode::OK, METRICS, text),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n")),
-    }
-}
-
-fn health(pages: &Pages) -> Answer {
-    verdict(pages.loops.stuck(Instant::now()).iter().map(ToString::to_string))
-}
-
-fn readiness(pages: &Pages) -> Answer {
-    verdict(pages.readiness.missing().into_iter().map(str::to_owned))
+    Answer(answer)
 }
 
 fn status(pages: &Pages) -> Answer {
-    match serde_json::to_vec_pretty(&pages.status.status()) {
+    Answer(match serde_json::to_vec_pretty(&pages.status.status()) {
         Ok(document) => plain(StatusCode::OK, JSON, document),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),
-    }
+    })
 }
 
-/// `ok`, or 503 and a line for each complaint.
-fn verdict(complaints: impl Iterator<Item = String>) -> Answer {
-    let lines: String = complaints.map(|complaint| complaint + "\n").collect();
-    if lines.is_empty() {
-        plain(StatusCode::OK, TEXT, "ok\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
-    }
-}
-
-fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+fn plain(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -6,13 +6,13 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak lint bench audit build
+.PHONY: mutate-alerts help deps demo-deps demo test soak lint bench audit build
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
-	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6
+	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
 
 demo-deps:
 	$(FETCH) mysql ministack
@@ -28,6 +28,9 @@ test: deps ## The whole test suite
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
+
+mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
+	python3 tests/support/mutate_alerts.py
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check

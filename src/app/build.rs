@@ -13,20 +13,22 @@ use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::sink::{AnySink, aws_config, claim_check};
-use super::source::{Opened, open_source};
+use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::stream::Stream;
 use super::vital::Vital;
-use super::watch::{self, Looks, Reporter, Watch};
+use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::checkpoint::{Checkpoint, Saving, Store};
+use crate::checkpoint::{self, Checkpoint, Saving, Store};
 use crate::encode::Origin;
+use crate::mysql::{HostPort, SharedHost};
 use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
 use crate::pulse::Book;
+use crate::pulse::verdict::Topology;
 use crate::shutdown::{Drained, Stage, drain};
-use crate::sink::quarantine::Quarantine;
+use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
@@ -47,10 +49,23 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         Err(error) => {
             // For people and for logs alike: the chain of causes, once.
             tracing::error!("{error:#}");
-            return Outcome::Unavailable;
+            return outcome(&error);
         }
     };
     Box::pin(app.run(stop)).await
+}
+
+/// What the process ends with if nothing was started.
+fn outcome(error: &Unavailable) -> Outcome {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.outcome();
+    }
+    let place_lost = error
+        .downcast_ref::<checkpoint::Error>()
+        .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let quarantine_damaged =
+        matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
+    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
 }
 
 /// Everything, opened and not yet running.
@@ -71,6 +86,9 @@ struct App {
     settled: mpsc::Sender<crate::sink::Settlement>,
     reporter: Reporter,
     watch: Watch,
+    host: SharedHost,
+    probed: SharedHost,
+    slow: SlowLooks,
 }
 
 impl App {
@@ -94,17 +112,20 @@ impl App {
         let checkpoint = begin(&plan, &mut store, saved, &opened).await?;
         state.update(|inner| inner.epoch = checkpoint.epoch);
 
+        let (host, probed, followed_by) = hosts(&plan, opened.source.host(opened.host)?);
         let (feed, intake) = intake(plan.queue_bytes);
         let health = sink.health();
         let instance = new_instance();
         let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
         let book = Book::new(&*instance, consumers, plan.pulse.periods.canary_deadline);
         let (reporter, observations) = watch::queue();
-        let vital = Vital::new(book, state.clone(), reporter.clone());
+        let margin = PurgeMargin::default();
+        let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
         let watch = Watch::start(parameters(&plan)?, observations)?;
         let gauge = feed.gauge().clone();
-        let mut readings = readings(&plan, &state, &vital, &liveness, &gauge);
-        readings.more = watch::families(&watch.view);
+        let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
+        readings.more.extend(watch::families(&watch.view));
+        readings.more.extend(watch::purge_families(&margin));
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
@@ -122,7 +143,7 @@ impl App {
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &opened, body_bytes_max),
+            flow: flow(&plan, &checkpoint, &opened, body_bytes_max, standing(&watch.view)),
             drafts,
             notes: sealing_notes,
             settlements,
@@ -148,6 +169,15 @@ impl App {
             started: Instant::now(),
         };
         let http = bind(&plan, desk, loops, &readiness).await?;
+        let slow = SlowLooks {
+            connect: opened.source.session(opened.host)?,
+            spacing: Spacing::of(&plan.pulse.periods),
+            topology: plan.pulse.topology,
+            stream: state.clone(),
+            verdict: Arc::clone(&watch.view),
+            reporter: reporter.clone(),
+            margin,
+        };
         let stream = Stream::new(
             pipeline,
             decoder(&plan),
@@ -156,6 +186,7 @@ impl App {
             &state,
             &liveness,
             reporter.clone(),
+            followed_by,
         );
         Ok(Some(Self {
             plan,
@@ -174,6 +205,9 @@ impl App {
             settled,
             reporter,
             watch,
+            host,
+            probed,
+            slow,
         }))
     }
 
@@ -190,7 +224,16 @@ impl App {
                 sink_state.update(|inner| inner.sink_error = Some(error.to_string()));
             }
         });
-        spawn_pulse(&self.plan, &self.instance, &self.vital, &self.shared, &pulse);
+        let ours = pulse.stop.child_token();
+        spawn_pulse(
+            &self.plan,
+            &self.host,
+            &self.instance,
+            &self.vital,
+            &self.shared,
+            &pulse.tasks,
+            &ours,
+        );
         let side = Side {
             vital: Arc::clone(&self.vital),
             metrics: Arc::clone(&self.metrics),
@@ -203,16 +246,18 @@ impl App {
         };
         let looks = Looks::new(
             self.plan.pulse.connect.clone(),
+            self.probed,
             self.plan.pulse.periods.probe_timeout,
             self.reporter.clone(),
             self.watch.looks.clone(),
         );
         pulse.tasks.spawn(looks.run(pulse.stop.clone()));
+        pulse.tasks.spawn(self.slow.run(pulse.stop.clone()));
         pulse.tasks.spawn(side.run(pulse.stop.clone()));
 
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
-        let outcome = self.stream.run(&stop, &reconnects, stays).await;
+        let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         pulse.stop.cancel();
@@ -227,6 +272,20 @@ impl App {
             (Outcome::Stopped, false) => Outcome::StoppedInHaste,
             (outcome, _) => outcome,
         }
+    }
+}
+
+/// The server to write to, the one to probe, and which of them follows the stream; `streamed` is where
+/// that begins.
+fn hosts(plan: &Plan, streamed: &HostPort) -> (SharedHost, SharedHost, Option<SharedHost>) {
+    let at_stream = SharedHost::new(streamed.clone());
+    if plan.pulse.follows_stream {
+        return (at_stream.clone(), at_stream.clone(), Some(at_stream));
+    }
+    let named = SharedHost::new(plan.pulse.connect.host.clone());
+    match plan.pulse.topology {
+        Topology::Primary => (named.clone(), named, None),
+        Topology::Replica => (named, at_stream.clone(), Some(at_stream)),
     }
 }
 

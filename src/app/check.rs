@@ -6,6 +6,7 @@ use super::sink::{AnySink, aws_config};
 use super::source::demands;
 use crate::aws;
 use crate::mysql::Session;
+use crate::mysql::SharedHost;
 use crate::pulse::Writer;
 use crate::pulse::schema::{CANARY, HEARTBEAT};
 use crate::source::preflight::{self, Severity};
@@ -110,7 +111,11 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
 async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
-    let config = super::pulse::writer_config(plan, String::new());
+    let config = super::pulse::writer_config(
+        plan,
+        &SharedHost::new(plan.pulse.connect.host.clone()),
+        String::new(),
+    );
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {

@@ -43,7 +43,7 @@ pub enum Outcome {
     StoppedInHaste,
     /// Source or sink could not be used at start.
     Unavailable,
-    /// It can't go on without an operator.
+    /// It can't go on, or not even begin, without an operator: the place to go on from is lost, say.
     NeedsOperator,
     /// A bug of ours.
     Bug,

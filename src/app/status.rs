@@ -136,6 +136,8 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),
         next_step: verdict.next_step.to_owned(),
+        runbook: words::alert(verdict.state, verdict.reason.as_ref())
+            .map(|alert| format!("/runbooks/{alert}")),
         grade: grade(verdict.state.grade()).to_owned(),
         certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
             from_heartbeat: certificate.from.number,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::halt::{Decision, decide};
+use super::halt::{Decision, FENCED, decide};
 use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::change::Position;
 use crate::decode::Decoder;
 use crate::encode::Origin;
+use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
@@ -42,6 +43,8 @@ pub(super) struct Stream {
     state: State,
     liveness: Liveness,
     reporter: Reporter,
+    /// Who is told where the stream comes from.
+    followed_by: Option<SharedHost>,
     damaged_in_a_row: u32,
 }
 
@@ -54,6 +57,7 @@ impl Stream {
         state: &State,
         liveness: &Liveness,
         reporter: Reporter,
+        followed_by: Option<SharedHost>,
     ) -> Self {
         Self {
             source: opened.source,
@@ -67,16 +71,19 @@ impl Stream {
             state: state.clone(),
             liveness: liveness.clone(),
             reporter,
+            followed_by,
             damaged_in_a_row: 0,
         }
     }
 
-    /// Streams until `stop` is cancelled or it can't go on.
+    /// Streams until `stop` is cancelled or it can't go on. When another process has taken the stream
+    /// over, `ours` is cancelled: what only one may do ends with it.
     pub(super) async fn run(
         &mut self,
         stop: &CancellationToken,
         reconnects: &dyn Fn(&'static str),
         stays_when_halted: bool,
+        ours: &CancellationToken,
     ) -> Outcome {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
@@ -90,7 +97,9 @@ impl Stream {
             let healthy_for = if self.is_first_dial() { Duration::ZERO } else { dialled.elapsed() };
             backoff.succeeded(healthy_for);
             match self.judge(&error) {
-                Decision::Halt(halted) => return self.halt(halted, stop, stays_when_halted).await,
+                Decision::Halt(halted) => {
+                    return self.halt(halted, stop, stays_when_halted, ours).await;
+                }
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
                 Decision::Redial => {}
             }
@@ -103,7 +112,7 @@ impl Stream {
             self.state.enter(Phase::Reconnecting(error.to_string()));
             if let Err(error) = self.wait(pause, stop).await {
                 let Decision::Halt(halted) = decide(&error) else { continue };
-                return self.halt(halted, stop, stays_when_halted).await;
+                return self.halt(halted, stop, stays_when_halted, ours).await;
             }
             if stop.is_cancelled() {
                 return Outcome::Stopped;
@@ -233,6 +242,9 @@ impl Stream {
         name.clone_into(&mut origin.server_uuid);
         origin.server_id = identity.server_id;
         drop(origin);
+        if let Some(host) = &self.followed_by {
+            host.move_to(&identity.host);
+        }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
@@ -249,9 +261,20 @@ impl Stream {
     }
 
     /// Stands and explains until told to stop, or ends at once.
-    async fn halt(&mut self, halted: Halted, stop: &CancellationToken, stays: bool) -> Outcome {
+    async fn halt(
+        &mut self,
+        halted: Halted,
+        stop: &CancellationToken,
+        stays: bool,
+        ours: &CancellationToken,
+    ) -> Outcome {
         tracing::error!(reason = halted.reason, mend = halted.mend, "halted: {}", halted.message);
         let is_bug = halted.reason == "bug";
+        if halted.reason == FENCED {
+            tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
+            ours.cancel();
+        }
+        self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.

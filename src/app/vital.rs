@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::state::State;
-use super::watch::{Reporter, clock_sample, committed, write_failure};
+use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
@@ -19,12 +19,18 @@ pub(super) struct Vital {
     book: Mutex<Book>,
     state: State,
     reporter: Reporter,
+    purge: PurgeMargin,
     metrics: Mutex<Option<Arc<Metrics>>>,
 }
 
 impl Vital {
-    pub(super) fn new(book: Book, state: State, reporter: Reporter) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(book), state, reporter, metrics: Mutex::new(None) })
+    pub(super) fn new(
+        book: Book,
+        state: State,
+        reporter: Reporter,
+        purge: PurgeMargin,
+    ) -> Arc<Self> {
+        Arc::new(Self { book: Mutex::new(book), state, reporter, purge, metrics: Mutex::new(None) })
     }
 
     /// From here on counts go there. Metrics read the book, so it comes first.
@@ -115,6 +121,7 @@ impl Witness for Vital {
         self.count(|metrics| {
             metrics.lanes.set(i64::try_from(progress.lanes).unwrap_or(i64::MAX));
         });
+        self.purge.progressed(&progress);
         self.state.update(|inner| inner.progress = progress);
     }
 

@@ -94,7 +94,8 @@ pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
         asked.cancel();
         let signal = signals.next().await;
         tracing::warn!(signal, "asked to stop at once");
-        std::process::exit(1);
+        // As a shell tells of a process that a signal ended: 128 and the signal's number.
+        std::process::exit(if signal == "SIGINT" { 130 } else { 143 });
     });
     Ok(stop)
 }

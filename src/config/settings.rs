@@ -106,6 +106,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long to wait at start for a source that can't be reached, before exit code 69",
     ),
     setting(
+        "source.role",
+        Kind::Choice(&["primary", "replica"]),
+        Some("primary"),
+        "Whether source.hosts take the users' writes, or are replicas of heartbeat.host, which does",
+    ),
+    setting(
         "source.heartbeat_period",
         Kind::Duration(100, 10 * MINUTE),
         Some("1s"),

@@ -9,6 +9,7 @@ mod loops;
 pub mod metrics;
 mod page;
 mod readiness;
+mod runbooks;
 pub mod status;
 
 pub use http::{Http, Site, StatusSource};

@@ -7,6 +7,7 @@
 mod support;
 
 mod bed;
+mod blocked;
 mod cli;
 mod decode;
 mod delivery;
@@ -21,7 +22,9 @@ mod receiving;
 mod resume;
 mod servers;
 mod source;
+mod standing;
 mod suite;
+mod takeover;
 mod types;
 mod wire;
 
@@ -39,6 +42,9 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        standing::tests(),
+        takeover::tests(),
+        blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),

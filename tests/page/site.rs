@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use binpulse::telemetry::http::Pages;
-use binpulse::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +102,7 @@ fn metrics() -> Metrics {
         reader_armed: Arc::new(|| true),
         queue_bytes: Arc::new(|| 0),
         queue_capacity_bytes: Arc::new(|| 0),
+        publish_duration: Arc::new(Durations::default),
         source: Arc::new(SourceLabels::default),
         more: Vec::new(),
     };

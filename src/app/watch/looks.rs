@@ -7,12 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::translate::probe_failure;
-use crate::mysql::{ConnectOptions, Error, Session};
+use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
 use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
 
 /// Asks the server when the verdict's loop wants it.
 pub(in crate::app) struct Looks {
     connect: ConnectOptions,
+    /// The server that heartbeats are written to.
+    host: SharedHost,
     /// B: deadline of each question.
     deadline: Duration,
     reporter: Reporter,
@@ -24,13 +26,14 @@ pub(in crate::app) struct Looks {
 impl Looks {
     pub(in crate::app) fn new(
         connect: ConnectOptions,
+        host: SharedHost,
         deadline: Duration,
         reporter: Reporter,
         asked: watch::Receiver<u64>,
     ) -> Self {
         let connect =
             ConnectOptions { connect_timeout: deadline, query_timeout: deadline, ..connect };
-        Self { connect, deadline, reporter, asked, existing: None }
+        Self { connect, host, deadline, reporter, asked, existing: None }
     }
 
     /// Looks whenever asked, until told to stop.
@@ -48,7 +51,8 @@ impl Looks {
     /// All at the same time, each with its deadline.
     async fn look(&mut self) {
         let started = Instant::now();
-        let mut existing = self.existing.take();
+        let host = self.host.now();
+        let mut existing = self.existing.take().filter(|session| *session.host() == host);
         let (standing, fresh) = tokio::join!(
             async {
                 let session = existing.as_mut()?;
@@ -82,7 +86,9 @@ impl Looks {
     }
 
     async fn fresh(&self) -> Result<(Session, Poll), Error> {
-        let mut session = Session::connect(&self.connect).await?;
+        let mut session =
+            Session::connect(&ConnectOptions { host: self.host.now(), ..self.connect.clone() })
+                .await?;
         let mut poll = Poll::default();
         // A variable that this server has not, or a privilege that is missing, leaves its answer
         // unknown.

@@ -9,6 +9,9 @@
 
 mod families;
 mod looks;
+mod purge;
+mod slow;
+mod standing;
 mod translate;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,6 +26,9 @@ use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, S
 
 pub(super) use families::families;
 pub(super) use looks::Looks;
+pub(super) use purge::{PurgeMargin, purge_families};
+pub(super) use slow::{SlowLooks, Spacing};
+pub(super) use standing::standing;
 pub(super) use translate::{
     clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
 };

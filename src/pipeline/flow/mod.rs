@@ -287,7 +287,7 @@ impl Flow {
         self.reread = Reread::new(start, &self.tracker, self.is_other_server);
         match (start, &self.reread) {
             (Start::Gtid(set), _) => self.recorder.started(Some(set), None),
-            (Start::Maria(_), _) => {}
+            (Start::Maria(_), _) => self.recorder.sought(),
             (Start::Position(_), Some(reread)) => {
                 self.recorder.started(None, Some(reread.until()));
             }
@@ -353,6 +353,7 @@ impl Flow {
         Reached {
             read: self.tracker.committed_place().position.clone(),
             delivered: self.tracker.settled_place().position.clone(),
+            needed: self.tracker.resume_place().position.clone(),
             gtid_set: self.tracker.settled_gtids().to_string(),
             newest_commit_us: self.newest_commit_us,
             idle_at: self.idle_at,

@@ -15,6 +15,7 @@ use crate::encode::{Format, Origin, Oversize, SealOptions};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
+use crate::pipeline::notices::{Judge, Standing};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::{
     Claims, Error, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
@@ -173,7 +174,7 @@ fn flow(puts_undecoded_aside: bool) -> Flow {
         config,
         Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
         Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-        Notices::new(Format::Protobuf, "server".to_owned(), 1),
+        Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
         Packer::new(pack, Sequences::default()),
         Tracker::new(&Checkpoint::default()),
     )

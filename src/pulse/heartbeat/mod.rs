@@ -83,6 +83,7 @@ impl HeartbeatWriter {
     }
 
     async fn turn(&mut self) {
+        self.follow();
         if self.pen.outstanding().is_some() {
             self.look_at_outstanding().await;
             return;
@@ -100,6 +101,21 @@ impl HeartbeatWriter {
                 }
                 self.fail_untried(refusal.reason, refusal.message);
             }
+        }
+    }
+
+    /// Leaves a server that the stream has left.
+    fn follow(&mut self) {
+        let (host, was_out) = (self.config.host.now(), self.pen.outstanding().is_some());
+        if !self.pen.leave_unless(&host) {
+            return;
+        }
+        // A pause was for the server before.
+        (self.sit_out, self.backoff) = (0, 0);
+        info!(%host, "heartbeats move to another server");
+        if let (true, Some(number)) = (was_out, self.number) {
+            let message = "the stream has left the server that owes the answer".to_owned();
+            self.fail(Some(number), Reason::Connection, message);
         }
     }
 

@@ -47,9 +47,27 @@ impl Halt {
             Self::Corrupt => "corrupt",
         }
     }
+
+    /// Whether somebody has to choose where to go on, or which process does: setting up the server or
+    /// an account right does not mend it, and neither does waiting.
+    pub fn needs_operator(self) -> bool {
+        match self {
+            Self::PositionLost
+            | Self::Diverged
+            | Self::OtherServer
+            | Self::Fenced
+            | Self::Corrupt => true,
+            Self::Denied | Self::Misconfigured => false,
+        }
+    }
 }
 
 impl Error {
+    /// See [`Halt::needs_operator`].
+    pub fn needs_operator(&self) -> bool {
+        matches!(self.recovery(), Recovery::Halt(halt) if halt.needs_operator())
+    }
+
     /// The single place where failures become decisions. No wildcard arm.
     pub fn recovery(&self) -> Recovery {
         match self {
@@ -66,12 +84,11 @@ impl Error {
             | Self::TlsFiles(_)
             | Self::LoginMethod { .. }
             | Self::StartMisfit { .. }
-            | Self::TooOld { .. }
             | Self::HostUnknown { .. } => Recovery::Halt(Halt::Misconfigured),
             Self::Refused { refusal, .. } => after_refusal(*refusal),
             Self::Sql(error) => after_sql(error),
             Self::OtherServer { .. } => Recovery::Halt(Halt::OtherServer),
-            Self::Purged { .. } => Recovery::Halt(Halt::PositionLost),
+            Self::Purged { .. } | Self::TooOld { .. } => Recovery::Halt(Halt::PositionLost),
             Self::Diverged { .. } => Recovery::Halt(Halt::Diverged),
             Self::NoHost { failures } => after_all(failures),
         }

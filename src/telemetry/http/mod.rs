@@ -1,5 +1,5 @@
-//! The HTTP server, and the service's site: `/` for people, `/metrics`, `/healthz`, `/readyz`,
-//! `/status`.
+//! The HTTP server, and the service's site: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
+//! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
 //! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the

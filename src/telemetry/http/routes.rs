@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Pages, Site};
 use crate::telemetry::page::PAGE;
+use crate::telemetry::runbooks;
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; there is\n\n\
@@ -19,7 +20,8 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /metrics  Prometheus metrics\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
-    /status   everything at once, JSON\n";
+    /status   everything at once, JSON\n\
+    /runbooks/<alert>  what an alert means, and what to do\n";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -84,7 +86,10 @@ impl Site for Pages {
                 Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
             }
             "/status" => status(self),
-            _ => return None,
+            _ => {
+                let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
+                Answer(plain(StatusCode::OK, TEXT, runbook))
+            }
         })
     }
 

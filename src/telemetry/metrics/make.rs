@@ -118,11 +118,6 @@ impl Make<'_> {
                 "result",
                 &words.publish_results,
             )?,
-            publish_duration_seconds: self.histogram(
-                "publish_duration_seconds",
-                "Duration of a call to the sink.",
-                FAST,
-            )?,
             changes_published_total: self.counters(
                 "changes_published_total",
                 "Rows accepted by the sink.",

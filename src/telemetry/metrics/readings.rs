@@ -5,7 +5,7 @@ use std::time::Instant;
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 
-use super::scraped::{Read, Sample, Scraped, timestamp, wall_seconds};
+use super::scraped::{Durations, Read, Sample, Scraped, ScrapedDurations, timestamp, wall_seconds};
 use super::{Moment, STAGES};
 
 /// What is known of the server that is read.
@@ -58,6 +58,8 @@ pub struct Readings {
     pub queue_bytes: Read<u64>,
     /// Bytes that may wait for the sink.
     pub queue_capacity_bytes: Read<u64>,
+    /// How long calls to the sink took.
+    pub publish_duration: Read<Durations>,
     /// The server that is read.
     pub source: Read<SourceLabels>,
     /// Families of other parts.
@@ -117,6 +119,7 @@ pub(super) fn register(
         reader_armed,
         queue_bytes,
         queue_capacity_bytes,
+        publish_duration,
         source,
         more,
     } = readings;
@@ -124,6 +127,12 @@ pub(super) fn register(
     for family in own_process() {
         registry.register(Box::new(family?))?;
     }
+    let durations = ScrapedDurations::new(
+        "binpulse_publish_duration_seconds",
+        "Duration of a call to the sink, failed ones included; the sink `null` makes none.",
+        publish_duration,
+    );
+    registry.register(Box::new(durations?))?;
     // Before the first time, the start of the process: the age is at least that.
     let since = move |moment: Option<Instant>| timestamp(moment.unwrap_or(started));
     let one = |value: f64| vec![(Vec::new(), value)];

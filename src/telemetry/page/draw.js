@@ -102,6 +102,8 @@ function drawVerdict(status, conclusion, drift) {
   write(byId('headline'), conclusion.headline);
   write(byId('sentence'), conclusion.sentence);
   write(byId('next'), conclusion.next);
+  byId('runbook').hidden = !conclusion.runbook;
+  if (conclusion.runbook) byId('runbook').setAttribute('href', conclusion.runbook);
   const since = conclusion.since + drift;
   const missing = verdict.unaccounted_transactions;
   byId('loss').hidden = !(missing > 0);

@@ -51,6 +51,7 @@ impl HistoryEvidence {
             | StreamFailure::TooManyConnections
             | StreamFailure::Offline
             | StreamFailure::DuplicateReplica
+            | StreamFailure::Halted
             | StreamFailure::Other(_) => return,
         };
         self.sign(at, reason, what.to_owned());

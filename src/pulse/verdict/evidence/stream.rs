@@ -74,6 +74,8 @@ impl StreamEvidence {
             self.failures.pop_front();
         }
         self.failures.push_back((at, failure));
+        // Our own decision needs no second sign.
+        self.down |= failure == StreamFailure::Halted;
     }
 
     pub(in super::super) fn sampled(
@@ -160,6 +162,7 @@ impl StreamEvidence {
             StreamFailure::DuplicateReplica => Some(Reason::DuplicateReplica),
             StreamFailure::Purged => Some(Reason::Purged),
             StreamFailure::Diverged => Some(Reason::Diverged),
+            StreamFailure::Halted => Some(Reason::Halted),
             StreamFailure::Other(_) => Some(Reason::Unknown),
         }
     }
@@ -203,6 +206,9 @@ impl StreamEvidence {
         }
         let count = self.failures.len();
         let (status, because) = match (self.down, self.connected_since, self.lost_at) {
+            (true, ..) if self.is_halted() => {
+                (Status::False, "it has ended, and is not made again before a restart".to_owned())
+            }
             (true, ..) => (
                 Status::False,
                 format!("the replication connection failed {count} times, last: {}", self.last()),
@@ -218,6 +224,10 @@ impl StreamEvidence {
             }
         };
         conditions.set(now, Condition::StreamConnected, status, because);
+    }
+
+    fn is_halted(&self) -> bool {
+        self.failures.back().is_some_and(|(_, failure)| *failure == StreamFailure::Halted)
     }
 
     fn last(&self) -> String {

@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: mutate-alerts help deps demo-deps demo test soak lint bench audit build
+.PHONY: help deps demo-deps demo test soak lint bench guard mutate-alerts audit build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,8 +40,11 @@ lint: $(DENY) ## Formatting, clippy, dependency policy
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
 
-bench: demo-deps ## Benchmarks
-	cargo bench --locked
+bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
+	cargo bench --locked --bench bench
+
+guard: ## Instructions a row, compared with those of before (valgrind; BINPULSE_REGENERATE=1 keeps new ones)
+	cargo bench --locked --bench guard
 
 $(CACHE)/tools/bin/cargo-deny:
 	cargo install --locked --root $(CACHE)/tools cargo-deny --version $(DENY_VERSION)

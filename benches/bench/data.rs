@@ -29,10 +29,18 @@ pub(crate) fn server() -> Outcome<Server> {
 
 /// The workload's logs; made when they are not there.
 pub(crate) async fn binlogs(workload: &Workload) -> Outcome<Binlogs> {
+    let rows = scaled(workload.rows);
+    made(&Workload { rows, ..*workload }).await
+}
+
+/// The workload's logs as large as it says, whatever the scale is.
+pub(crate) async fn made(workload: &Workload) -> Outcome<Binlogs> {
     let per = workload.rows_per_transaction;
-    let transactions = (scaled(workload.rows) / per).max(1);
+    let transactions = (workload.rows / per).max(1);
     let server = server()?;
-    let name = format!("{}-{}-{transactions}-{SEED}-{LAYOUT}", server.name, workload.name);
+    // One transaction's size is that of its rows.
+    let size = if transactions == 1 { per } else { transactions };
+    let name = format!("{}-{}-{size}-{SEED}-{LAYOUT}", server.name, workload.name);
     let kept = cache().join(name);
     if !kept.is_dir() {
         eprintln!("making {} transactions of {}: {}", transactions, workload.name, workload.what);
@@ -66,6 +74,12 @@ pub(crate) fn scale() -> f64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(1.0)
 }
 
+/// A number of megabytes from the environment.
+pub(crate) fn megabytes(variable: &str, fallback: u64) -> u64 {
+    let text = std::env::var(variable).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(fallback).clamp(1, 100_000)
+}
+
 fn cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -81,7 +95,6 @@ pub(crate) fn options() -> Options {
         "--innodb-redo-log-capacity=256M",
         "--innodb-buffer-pool-size=256M",
         "--max-allowed-packet=64M",
-        "--skip-name-resolve",
     ];
     Options { extra: extra.map(str::to_owned).to_vec(), ..Options::default() }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::aws::Endpoint;
+use crate::aws::{self, Endpoint};
 use crate::live::{medians, rate};
 use crate::process::Pid;
 use crate::replay::{self, Run, settings, stream};
@@ -17,7 +17,7 @@ const TOPICS: [&str; 2] = ["bench", "bench.fifo"];
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("delivery", names)?;
-    for workload in workload::named(names, &["S", "M"]) {
+    for workload in workload::named(names, &["S", "M", "T"]) {
         let binlogs = data::binlogs(&workload).await?;
         let mysqld = replay::serve(&binlogs).await?;
         println!("{}: {}; {} rows", workload.name, workload.what, binlogs.rows);
@@ -39,12 +39,13 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
                     let standin = Standin::start(topic).await?;
                     let mut settings = settings(&mysqld);
                     settings.push(("sns.topic", standin.arn.clone()));
+                    settings.push(("sns.region", aws::REGION.to_owned()));
                     settings.push(("sns.endpoint_url", standin.url.clone()));
                     settings.push(("message.compression", compression.to_owned()));
                     runs.push(stream(&mysqld, settings, binlogs.rows).await?);
                     endpoint_cpu.push(standin.pid().map(Pid::cpu).unwrap_or_default());
                 }
-                let Run { wall, start, cpu, server_cpu, peak_kib } = medians(&runs);
+                let Run { wall, start, cpu, server_cpu, peak_kib, .. } = medians(&runs);
                 println!(
                     "  {:<16} {:>10.0} {:>8.3} {:>12.2} {:>12.2} {:>12.2} {:>9} {:>9.2}",
                     format!(

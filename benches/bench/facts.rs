@@ -31,7 +31,7 @@ pub(crate) fn print(benchmark: &str, arguments: &[String]) -> Outcome {
     );
     println!("load      {} (1, 5, 15 minutes, at the start)", load.join(" "));
     println!(
-        "repeat    BINPULSE_BENCH_SCALE={} cargo bench -- {benchmark} {}\n",
+        "repeat    BINPULSE_BENCH_SCALE={} cargo bench --locked --bench bench -- {benchmark} {}\n",
         data::scale(),
         arguments.join(" ")
     );

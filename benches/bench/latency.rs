@@ -1,4 +1,4 @@
-//! How old a row is when SNS has it, at given rates; and what waiting for rows costs.
+//! How old a row is when SNS has it, at given rates.
 //!
 //! Writers insert on a fixed schedule and do not wait for each other: when the server or the machine
 //! holds one up, what it is late by counts (no coordinated omission). Two ages are told: since the
@@ -12,7 +12,7 @@ use binpulse::encode::{open, proto};
 use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::aws::Endpoint;
+use crate::aws::{Endpoint, REGION};
 use crate::process::Pid;
 use crate::replay::{binary, published};
 use crate::{Outcome, data, facts};
@@ -22,9 +22,7 @@ const RATES: [u64; 4] = [10, 100, 1_000, 5_000];
 /// How long each rate is held, and the seconds in front of it that do not count.
 const HELD: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How long nothing happens.
-const QUIET: Duration = Duration::from_secs(30);
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Ages of rows when the endpoint had them, microseconds.
 #[derive(Debug, Default)]
@@ -43,6 +41,7 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
     let arn = endpoint.topic("bench", &[("MaximumMessageSize", "262144")]);
     let mut settings = settings_for(&mysqld);
     settings.push(("sns.topic", arn.to_string()));
+    settings.push(("sns.region", REGION.to_owned()));
     settings.push(("sns.endpoint_url", endpoint.url()));
     let mut streamer = Streamer::start(Command {
         binary: binary(),
@@ -54,7 +53,6 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
     streamer.until_ready(DEADLINE).await?;
     let process = Pid::with_argument(streamer.address()).ok_or("binpulse is not to be found")?;
 
-    quiet(process).await;
     let ages = Arc::new(Mutex::new(Ages::default()));
     let receiving = tokio::spawn(receive(Arc::clone(&endpoint.shared), Arc::clone(&ages)));
     println!(
@@ -78,20 +76,6 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
     receiving.abort();
     streamer.stop().await?;
     Ok(())
-}
-
-/// What a stream costs on which nothing happens but its own pulse.
-async fn quiet(process: Pid) {
-    sleep(WARM_UP).await;
-    let cpu = process.cpu();
-    sleep(QUIET).await;
-    let share = (process.cpu().saturating_sub(cpu)).as_secs_f64() / QUIET.as_secs_f64();
-    println!(
-        "quiet, with heartbeats and canaries: {:.2} % of a core, {} MiB resident, over {} s\n",
-        share * 100.0,
-        process.resident_kib().1 >> 10,
-        QUIET.as_secs()
-    );
 }
 
 /// Inserts at a rate for a while, from as many sessions as it takes.

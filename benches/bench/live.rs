@@ -136,7 +136,9 @@ pub(crate) fn medians(runs: &[Run]) -> Run {
         start: of(|run| run.start),
         cpu: of(|run| run.cpu),
         server_cpu: of(|run| run.server_cpu),
+        first: of(|run| run.first),
         peak_kib: runs.iter().map(|run| run.peak_kib).max().unwrap_or_default(),
+        steady_kib: runs.iter().map(|run| run.steady_kib).max().unwrap_or_default(),
     }
 }
 

@@ -2,10 +2,13 @@
 //! data, and ratios that were taken in one run, beside the command that repeats it.
 //!
 //! ```text
-//! cargo bench -- memory [WORKLOAD...]     decode, encode and seal from memory, on one core
-//! cargo bench -- live [WORKLOAD...]       MySQL to nowhere, beside a reader that only counts
-//! cargo bench -- delivery [WORKLOAD...]   MySQL to an SNS endpoint on loopback
-//! cargo bench -- latency                  COMMIT to receipt at given rates
+//! cargo bench --bench bench -- memory [WORKLOAD...]     decode, encode and seal from memory, on one core
+//! cargo bench --bench bench -- live [WORKLOAD...]       MySQL to nowhere, beside a reader that only counts
+//! cargo bench --bench bench -- delivery [WORKLOAD...]   MySQL to an SNS endpoint on loopback
+//! cargo bench --bench bench -- backlog                  catching up, a large transaction, memory, start
+//! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
+//! cargo bench --bench bench -- idle                     a minute in which nothing happens
+//! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
 //! ```
 //!
 //! `BINPULSE_BENCH_SCALE` (default 1) scales the number of rows. Workloads are made by a private
@@ -16,16 +19,20 @@
     reason = "topics' names have one case; nothing here is hot but what it calls"
 )]
 
+mod backlog;
 mod counter;
 mod data;
 mod delivery;
 mod events;
 mod facts;
+mod idle;
 mod latency;
 mod live;
 mod memory;
+mod peers;
 mod process;
 mod replay;
+mod stages;
 mod workload;
 
 #[path = "../../tests/support/aws/mod.rs"]
@@ -51,14 +58,22 @@ fn main() -> Outcome {
         "memory" => memory::run(&runtime, rest),
         "live" => runtime.block_on(live::run(rest)),
         "delivery" => runtime.block_on(delivery::run(rest)),
+        "backlog" => runtime.block_on(backlog::run(rest)),
         "latency" => runtime.block_on(latency::run(rest)),
+        "idle" => runtime.block_on(idle::run(rest)),
+        "peers" => runtime.block_on(peers::run(rest)),
         "stand-in" => runtime.block_on(delivery::serve(rest)),
         "all" => {
             memory::run(&runtime, rest)?;
             runtime.block_on(live::run(rest))?;
             runtime.block_on(delivery::run(rest))?;
-            runtime.block_on(latency::run(rest))
+            runtime.block_on(backlog::run(rest))?;
+            runtime.block_on(latency::run(rest))?;
+            runtime.block_on(idle::run(rest))
         }
-        other => Err(format!("no benchmark `{other}`: memory, live, delivery, latency").into()),
+        other => Err(format!(
+            "no benchmark `{other}`: memory, live, delivery, backlog, latency, idle, peers"
+        )
+        .into()),
     }
 }

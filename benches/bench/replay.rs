@@ -42,10 +42,14 @@ pub(crate) struct Run {
     pub(crate) wall: Duration,
     /// From the program's start to that moment.
     pub(crate) start: Duration,
+    /// CPU time from that moment on.
     pub(crate) cpu: Duration,
     pub(crate) server_cpu: Duration,
-    /// Most memory resident, KiB.
+    /// From the program's start until the first row was delivered.
+    pub(crate) first: Duration,
+    /// Most memory resident, and the median of what was seen on the way, KiB.
     pub(crate) peak_kib: u64,
+    pub(crate) steady_kib: u64,
 }
 
 /// The binary under test.
@@ -93,8 +97,17 @@ pub(crate) async fn stream(
     let start = began.elapsed();
     let process = Pid::with_argument(streamer.address());
     let process = process.ok_or("binpulse's process is not to be found")?;
-    let opened = Instant::now();
-    while published(&streamer).await < rows {
+    let (opened, start_cpu) = (Instant::now(), process.cpu());
+    let (mut first, mut resident) = (None, Vec::new());
+    loop {
+        let done = published(&streamer).await;
+        if done > 0 {
+            first.get_or_insert_with(|| began.elapsed());
+        }
+        if done >= rows {
+            break;
+        }
+        resident.push(process.resident_kib().1);
         if opened.elapsed() > DEADLINE {
             return Err(format!("not done in time: {}", streamer.log_tail()).into());
         }
@@ -104,9 +117,14 @@ pub(crate) async fn stream(
     let run = Run {
         wall: opened.elapsed(),
         start,
-        cpu: process.cpu(),
+        cpu: process.cpu().saturating_sub(start_cpu),
         server_cpu: server.cpu().saturating_sub(server_cpu),
+        first: first.unwrap_or_default(),
         peak_kib: process.resident_kib().0,
+        steady_kib: {
+            resident.sort_unstable();
+            resident.get(resident.len() / 2).copied().unwrap_or_default()
+        },
     };
     streamer.stop().await?;
     Ok(run)

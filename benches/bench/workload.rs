@@ -20,11 +20,11 @@ pub(crate) struct Workload {
 }
 
 /// All of them.
-pub(crate) const ALL: [Workload; 7] = [
+pub(crate) const ALL: [Workload; 9] = [
     Workload {
         name: "S",
         what: "single-row transactions, 8 columns, about 190 B a row",
-        rows: 400_000,
+        rows: 800_000,
         rows_per_transaction: 1,
         setup: || vec![orders()],
         statement: || format!("INSERT INTO orders {} LIMIT 1", order_rows()),
@@ -33,7 +33,7 @@ pub(crate) const ALL: [Workload; 7] = [
     Workload {
         name: "M",
         what: "100-row inserts, 8 columns, about 190 B a row",
-        rows: 1_500_000,
+        rows: 3_000_000,
         rows_per_transaction: 100,
         setup: || vec![orders()],
         statement: || format!("INSERT INTO orders {}", order_rows()),
@@ -47,7 +47,7 @@ pub(crate) const ALL: [Workload; 7] = [
         setup: || vec![accounts(), account_rows()],
         statement: || {
             "UPDATE accounts SET balance = balance + 1.25, seen = seen + INTERVAL 1 SECOND, \
-             visits = visits + 1, token = MD5(CONCAT(seed, '-', base, '-', id)) \
+             visits = visits + 1, token = LEFT(SHA2(CONCAT(seed, '-', base, '-', id), 256), 32) \
              WHERE id BETWEEN base % 10000 AND base % 10000 + 99"
                 .to_owned()
         },
@@ -100,7 +100,49 @@ pub(crate) const ALL: [Workload; 7] = [
         statement: || format!("INSERT INTO orders {}", order_rows()),
         compressed: true,
     },
+    Workload {
+        name: "T",
+        what: "the 100-row inserts of M into 100 tables in turn",
+        rows: 1_500_000,
+        rows_per_transaction: 100,
+        setup: || {
+            let copies = (0..100).map(|number| format!("CREATE TABLE orders_{number} LIKE orders"));
+            std::iter::once(orders()).chain(copies).collect()
+        },
+        statement: one_of_many_tables,
+        compressed: false,
+    },
+    Workload {
+        name: "L",
+        what: "one transaction of all rows of M's kind",
+        rows: 1_400_000,
+        rows_per_transaction: 1_400_000,
+        setup: || vec![orders()],
+        statement: || {
+            format!(
+                "SET @end = base + per; START TRANSACTION; WHILE base < @end DO \
+                 INSERT INTO orders {}; SET base = base + 100; END WHILE; COMMIT; \
+                 SET base = base - per",
+                order_rows()
+            )
+        },
+        compressed: false,
+    },
 ];
+
+/// Bytes that a row of M has in the log, about.
+const ROW_BYTES: u64 = 193;
+
+/// A workload with so many megabytes of rows of M's kind: in one transaction, if it is one of those.
+pub(crate) fn of_megabytes(name: &str, megabytes: u64) -> Option<Workload> {
+    let mut workload = ALL.into_iter().find(|workload| workload.name == name)?;
+    let is_one = workload.rows == workload.rows_per_transaction;
+    workload.rows = (megabytes * 1_000_000 / ROW_BYTES / 100).max(1) * 100;
+    if is_one {
+        workload.rows_per_transaction = workload.rows;
+    }
+    Some(workload)
+}
 
 /// Those that are named; the fallback when none is.
 pub(crate) fn named(names: &[String], fallback: &[&str]) -> Vec<Workload> {
@@ -127,9 +169,19 @@ fn order_rows() -> String {
      100 + CRC32(CONCAT(base + k, seed)) % 100000, \
      '2026-11-20 20:12:00' + INTERVAL base * 1000 + k MICROSECOND, \
      CONCAT('please deliver to the back door and ring the bell twice; our reference is ', \
-     MD5(CONCAT(seed, '-', base + k)), MD5(CONCAT(base + k, '-', seed))), \
+     SHA2(CONCAT(seed, '-', base + k), 256)), \
      IF(k % 4 = 0, 5, NULL) FROM hundred"
         .to_owned()
+}
+
+/// The table's name takes a prepared statement, and that sees no variables but the session's.
+fn one_of_many_tables() -> String {
+    let rows = order_rows().replace("base", "@base").replace("seed", "@seed").replace('\'', "''");
+    format!(
+        "SET @base = base, @seed = seed; \
+         SET @insert = CONCAT('INSERT INTO orders_', (base DIV per) % 100, ' {rows}'); \
+         PREPARE fill FROM @insert; EXECUTE fill; DEALLOCATE PREPARE fill"
+    )
 }
 
 fn accounts() -> String {
@@ -142,8 +194,8 @@ fn accounts() -> String {
 
 fn account_rows() -> String {
     "INSERT INTO accounts SELECT k + 100 * (t - 1), CONCAT('customer number ', t), \
-     CONCAT(MD5(t), '@example.com'), t * 10.5, '2026-01-01', '2026-01-01', t, MD5(k), \
-     1 + k % 3, 'a,c', k, t, k * t, NULL, k / 3, '2026-11-20', k, k % 100, MD5(t), NULL \
+     CONCAT(LEFT(SHA2(t, 256), 32), '@example.com'), t * 10.5, '2026-01-01', '2026-01-01', t, LEFT(SHA2(k, 256), 32), \
+     1 + k % 3, 'a,c', k, t, k * t, NULL, k / 3, '2026-11-20', k, k % 100, LEFT(SHA2(t, 256), 32), NULL \
      FROM hundred, (SELECT k + 1 AS t FROM thousand) thousands WHERE t <= 101"
         .to_owned()
 }
@@ -176,12 +228,12 @@ fn wide_rows() -> String {
 }
 
 fn document_rows() -> String {
-    "INSERT INTO docs SELECT base + k, JSON_OBJECT('id', base + k, 'name', MD5(base + k), \
+    "INSERT INTO docs SELECT base + k, JSON_OBJECT('id', base + k, 'name', LEFT(SHA2(base + k, 256), 32), \
      'tags', JSON_ARRAY('red', 'green', 'blue', k), 'price', (base + k) / 8, 'nested', \
      JSON_OBJECT('active', TRUE, 'none', NULL, 'list', JSON_ARRAY(1, 2.5, -3, 4000000000), \
-     'note', REPEAT(MD5(CONCAT(seed, base, k)), 10)), 'more', JSON_ARRAY(\
+     'note', REPEAT(SHA2(CONCAT(seed, base, k), 224), 10)), 'more', JSON_ARRAY(\
      JSON_OBJECT('a', 1, 'b', 'two'), JSON_OBJECT('a', 2, 'b', 'three'))), \
-     CONCAT(REPEAT(CONCAT(MD5(base + k), ' lorem ipsum dolor sit amet '), 20)) \
+     CONCAT(REPEAT(CONCAT(LEFT(SHA2(base + k, 256), 32), ' lorem ipsum dolor sit amet '), 20)) \
      FROM hundred WHERE k < 10"
         .to_owned()
 }

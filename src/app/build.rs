@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::{begin, new_instance, open_store};
 use super::flow::{decoder, flow};
-use super::plan::Plan;
+use super::plan::{HttpPlan, Plan};
 use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
@@ -319,6 +319,7 @@ async fn bind(
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
     let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
-    let bound = Http::bind(plan.http, pages).await;
-    Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
+    let HttpPlan { address, access } = plan.http.clone();
+    let bound = Http::bind(address, pages, access).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

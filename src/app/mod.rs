@@ -31,7 +31,7 @@ mod watch;
 
 pub use build::run;
 pub use exported::exported;
-pub use plan::Plan;
+pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
 
 /// How a run ended.

@@ -15,7 +15,7 @@ use crate::source::Liveness;
 use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 14] = [
+const RECONNECT_REASONS: [&str; 25] = [
     "stream_ended",
     "resolve",
     "connect",
@@ -26,10 +26,21 @@ const RECONNECT_REASONS: [&str; 14] = [
     "tls_handshake",
     "protocol",
     "damaged_event",
-    "server_shutdown",
+    "shutting_down",
     "too_many_connections",
     "offline",
     "no_host",
+    "access_denied",
+    "privilege_missing",
+    "account_locked",
+    "password_expired",
+    "tls_demanded",
+    "login_method",
+    "host_not_allowed",
+    "host_blocked",
+    "killed",
+    "dump_failed",
+    "refused",
 ];
 
 /// Label values, all known before the first scrape.

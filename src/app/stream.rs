@@ -46,6 +46,8 @@ pub(super) struct Stream {
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
     damaged_in_a_row: u32,
+    /// A connection stood already: the settings are good.
+    has_streamed: bool,
 }
 
 impl Stream {
@@ -73,6 +75,7 @@ impl Stream {
             reporter,
             followed_by,
             damaged_in_a_row: 0,
+            has_streamed: false,
         }
     }
 
@@ -169,6 +172,12 @@ impl Stream {
                         .to_owned(),
             });
         }
+        let denied = matches!(error, Error::Source(error)
+            if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
+        if denied && self.has_streamed {
+            // An account that was good is mended at the server, and that is to be enough.
+            return Decision::NextHost;
+        }
         decide(error)
     }
 
@@ -246,6 +255,7 @@ impl Stream {
             host.move_to(&identity.host);
         }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
+        self.has_streamed = true;
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

@@ -126,10 +126,17 @@ impl Witness for Vital {
     }
 
     fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
-        lock(&self.book).canary_accepted(number, phase, at);
-        if phase == Phase::Delete {
+        // Reported before the book can be read on: no echo's report may come before this one.
+        let mut book = lock(&self.book);
+        let accepted = book.canary_accepted(number, phase, at);
+        if phase == Phase::Delete && accepted.iter().any(|(_, accepted)| accepted.is_news) {
             self.reporter.report_at(at, Observation::CanaryAcknowledged { number });
         }
+        // An echo may come before the topic's answer does.
+        for (consumer, _) in accepted.into_iter().filter(|(_, accepted)| accepted.completes) {
+            self.reporter.report_at(at, Observation::CanaryEchoed { consumer, number });
+        }
+        drop(book);
         self.count(|_| ());
     }
 }

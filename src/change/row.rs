@@ -66,6 +66,12 @@ impl<'a> Image<'a> {
         self.slots
     }
 
+    /// No cell has more bytes than this: spans lie in the event or in the scratch space.
+    #[inline]
+    pub fn cell_bytes_max(&self) -> usize {
+        self.event.len().max(self.scratch.len())
+    }
+
     /// Cell of column `ordinal` (from 0); [`Cell::Absent`] beyond the last.
     #[inline]
     pub fn cell(&self, ordinal: usize) -> Cell<'a> {
@@ -79,8 +85,19 @@ impl<'a> Image<'a> {
         self.slots.iter().map(move |slot| image.resolve(*slot))
     }
 
+    /// The bytes that a span stands for.
     #[inline]
-    fn resolve(&self, slot: Slot) -> Cell<'a> {
+    pub fn span(&self, area: Area, start: u32, end: u32) -> &'a [u8] {
+        let bytes = match area {
+            Area::Event => self.event,
+            Area::Scratch => self.scratch,
+        };
+        bytes.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// The cell that a slot of this image stands for.
+    #[inline]
+    pub fn resolve(&self, slot: Slot) -> Cell<'a> {
         match slot {
             Slot::Absent => Cell::Absent,
             Slot::Null => Cell::Null,
@@ -89,11 +106,7 @@ impl<'a> Image<'a> {
             Slot::Float(value) => Cell::Float(value),
             Slot::Double(value) => Cell::Double(value),
             Slot::Span { kind, area, start, end } => {
-                let bytes = match area {
-                    Area::Event => self.event,
-                    Area::Scratch => self.scratch,
-                };
-                let bytes = bytes.get(start as usize..end as usize).unwrap_or_default();
+                let bytes = self.span(area, start, end);
                 match kind {
                     BytesKind::Text => Cell::Text(bytes),
                     BytesKind::Malformed => Cell::Malformed(bytes),

@@ -67,7 +67,7 @@ impl<W: Write> Printer<W> {
 
     fn rows(&mut self, mut rows: decode::Rows<'_>) -> Result<(), Error> {
         let (transaction, position) = (rows.transaction(), rows.position());
-        let route = self.filter.route(rows.table()).clone();
+        let route = self.filter.route(rows.table());
         let table = match &route {
             Route::Skip => return Ok(()),
             Route::Publish => rows.table(),

@@ -1,5 +1,6 @@
 //! What is typed: one file per command, and the only door to clap.
 
+mod ask;
 mod check;
 mod decode;
 mod demo;

@@ -14,7 +14,8 @@ alone: it asks neither the streamer nor the source.
 with a sentence that names what was missed. Until the first canary is due it answers 200.
 
 It deletes whatever it reads: never point it at a queue that anybody else reads. It takes
-probe.*, log.*, sns.region and sns.endpoint_url; the other settings are not looked at.";
+probe.*, log.*, sns.region, sns.endpoint_url, and for its pages the token and certificate of http.*;
+the other settings are not looked at.";
 
 /// The command.
 pub(super) fn command() -> Command {

@@ -79,15 +79,17 @@ pub struct Streamer {
 }
 
 impl Streamer {
-    /// Starts it; where to listen and where to keep the checkpoint is added to the settings. Does
-    /// not wait for anything.
+    /// Starts it; where to listen is added to the settings, and where to keep the checkpoint unless
+    /// they say it. Does not wait for anything.
     pub fn start(mut command: Command) -> Result<Self, Error> {
         let folder = Folder::create()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let checkpoint = folder.path().join("checkpoint").display().to_string();
         let listen = if command.command == "probe" { "probe.listen" } else { "http.listen" };
         command.settings.push((listen, address.clone()));
-        command.settings.push(("checkpoint.path", checkpoint));
+        if !command.settings.iter().any(|(key, _)| *key == "checkpoint.path") {
+            command.settings.push(("checkpoint.path", checkpoint));
+        }
         let process = Process::start(&command.program(&folder), &folder)?;
         Ok(Self { process, folder, command, address })
     }

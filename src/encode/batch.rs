@@ -83,16 +83,29 @@ impl Batch {
 
     /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
     pub fn push(&mut self, unit: u64, transaction: &Transaction, change: &Change<'_>) {
-        if self.rows.marks.is_empty() && self.rows.images.capacity() == 0 {
-            self.rows.images.reserve(self.images_bytes.min(RESERVED_BYTES_MAX));
-            self.rows.marks.reserve(self.marks.min(RESERVED_ROWS_MAX));
-        }
+        self.reserve();
         let transaction = self.rows.transaction(unit, transaction);
         let before_bytes = change.before.map(|before| self.put_before(change, &before));
         let after_bytes = change.after.map(|after| self.put_whole(&after));
         self.rows.ops.insert(change.op);
         let (row, op) = (change.row, change.op);
         self.rows.marks.push(RowMark { row, before_bytes, after_bytes, transaction, op });
+    }
+
+    /// Makes room in two steps: a little for the first rows, as much as the last message had once
+    /// they turn out to be many. Growing by doubling would copy each message about twice.
+    #[inline]
+    fn reserve(&mut self) {
+        let (filled, room) = (self.rows.images.len(), self.rows.images.capacity());
+        if room == 0 {
+            self.rows.images.reserve(self.images_bytes.min(RESERVED_BYTES_MAX));
+            self.rows.marks.reserve(self.marks.min(RESERVED_ROWS_MAX));
+        } else if filled > RESERVED_BYTES_MAX / 2 && room < self.images_bytes {
+            // An eighth to spare: messages of a table are about as large as each other.
+            let (bytes, marks) = (self.images_bytes / 8 * 9, self.marks / 8 * 9);
+            self.rows.images.reserve_exact(bytes.saturating_sub(filled));
+            self.rows.marks.reserve_exact(marks.saturating_sub(self.rows.marks.len()));
+        }
     }
 
     fn put_before(&mut self, change: &Change<'_>, before: &Image<'_>) -> usize {
@@ -123,7 +136,14 @@ impl Batch {
         if !has_cell_over(image, limit) {
             // Nearly every image of every table: cells go straight from the event to the batch.
             let Self { schema, rows, .. } = self;
-            return put_cells(schema, &mut rows.images, image.cells());
+            let start = rows.images.len();
+            match schema.format() {
+                Format::Protobuf => protobuf::put_image(&mut rows.images, image),
+                Format::Json => {
+                    json::put_object(&mut rows.images, schema.keys(), image.cells());
+                }
+            }
+            return rows.images.len() - start;
         }
         self.put_image(image, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
     }
@@ -220,7 +240,13 @@ fn put_cells<'a>(
     out.len() - start
 }
 
+/// Events are mostly smaller than the limit: then no slot is looked at.
+#[inline]
 fn has_cell_over(image: &Image<'_>, limit: usize) -> bool {
+    image.cell_bytes_max() > limit && has_slot_over(image, limit)
+}
+
+fn has_slot_over(image: &Image<'_>, limit: usize) -> bool {
     image.slots().iter().any(|slot| match slot {
         Slot::Span { start, end, .. } => end.saturating_sub(*start) as usize > limit,
         Slot::Absent

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::change::{Op, Position, Transaction, TransactionId};
+use crate::change::{Gtid, Op, Position, Transaction, TransactionId};
 
 /// Which operations are inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,16 +82,29 @@ impl Entry {
     /// Appends the GTID's text; nothing for an anonymous transaction.
     pub(crate) fn put_gtid(&self, out: &mut String) {
         match &self.id {
-            TransactionId::Gtid(gtid) => write!(out, "{gtid}"),
-            TransactionId::Maria(gtid) => write!(out, "{gtid}"),
-            TransactionId::Anonymous => Ok(()),
+            TransactionId::Gtid(gtid) => put_gtid(gtid, out),
+            TransactionId::Maria(gtid) => {
+                write!(out, "{gtid}").expect("writing to a String cannot fail");
+            }
+            TransactionId::Anonymous => {}
         }
-        .expect("writing to a String cannot fail");
     }
 
     fn is(&self, unit: u64, transaction: &Transaction) -> bool {
         self.unit == unit && self.start == transaction.start && self.id == transaction.id
     }
+}
+
+/// As its `Display` has it, without the formatting machinery: of single-row transactions, one GTID
+/// goes with every row.
+fn put_gtid(gtid: &Gtid, out: &mut String) {
+    out.push_str(gtid.source.text(&mut [0; 36]));
+    if !gtid.tag.is_empty() {
+        out.push(':');
+        out.push_str(gtid.tag.as_str());
+    }
+    out.push(':');
+    out.push_str(itoa::Buffer::new().format(gtid.sequence));
 }
 
 /// Rows of one table and lane in their order.

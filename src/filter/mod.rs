@@ -49,12 +49,14 @@ const SHAPES_MAX: usize = 65_536;
 pub struct Filter {
     config: Config,
     routes: HashMap<u64, Route>,
+    /// The table that was asked for last: rows of a table come in runs.
+    last: Option<(Arc<Table>, Route)>,
 }
 
 impl Filter {
     /// A filter that has seen no table yet.
     pub fn new(config: Config) -> Self {
-        Self { config, routes: HashMap::new() }
+        Self { config, routes: HashMap::new(), last: None }
     }
 
     /// Whether rows of a table of this name are published at all.
@@ -63,7 +65,19 @@ impl Filter {
     }
 
     /// What becomes of the rows of `table`, as of this shape of it.
-    pub fn route(&mut self, table: &Table) -> &Route {
+    #[inline]
+    pub fn route(&mut self, table: &Arc<Table>) -> Route {
+        match &self.last {
+            Some((last, route)) if Arc::ptr_eq(last, table) => route.clone(),
+            _ => {
+                let route = self.remembered(table).clone();
+                self.last = Some((Arc::clone(table), route.clone()));
+                route
+            }
+        }
+    }
+
+    fn remembered(&mut self, table: &Table) -> &Route {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
             self.routes.clear();
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use binpulse::telemetry::http::Pages;
+use binpulse::telemetry::http::{Access, Pages};
 use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
@@ -79,7 +79,10 @@ impl Site {
                 desk.status.lock().expect("not poisoned").clone()
             }),
         };
-        let bound = self.runtime.block_on(Http::bind(self.address, pages)).expect("a free port");
+        let bound = self
+            .runtime
+            .block_on(Http::bind(self.address, pages, Access::default()))
+            .expect("a free port");
         self.address = bound.local_addr().expect("bound");
         let stop = CancellationToken::new();
         let task = self.runtime.spawn(bound.run(stop.clone()));

@@ -2,14 +2,16 @@
 //! file for each section of settings; every mistake is told, not only the first.
 
 mod filter;
+mod http;
 mod pulse;
 mod sink;
 mod source;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use http::HttpPlan;
+pub(super) use http::http_plan;
 pub use pulse::PulsePlan;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
@@ -53,8 +55,8 @@ pub struct Plan {
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
     pub pulse: PulsePlan,
-    /// Address of the HTTP server.
-    pub http: SocketAddr,
+    /// Address of the HTTP server, and who may ask it.
+    pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
     pub grace: Duration,
     /// Whether to stay up and explain when delivery can't go on.
@@ -94,7 +96,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
-        let http = errors.take(http(values));
+        let http = errors.take(http_plan(values, "http.listen"));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
         let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));
@@ -163,13 +165,6 @@ fn checkpoint(values: &Values) -> Result<CheckpointPlan, Error> {
         },
         interval: values.duration("checkpoint.interval")?,
     })
-}
-
-fn http(values: &Values) -> Result<SocketAddr, Error> {
-    values
-        .text("http.listen")?
-        .parse()
-        .map_err(|_| values.invalid("http.listen", "an address and port"))
 }
 
 /// Gathers errors, so that one run shows them all.

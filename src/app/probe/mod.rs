@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use plan::ProbePlan;
 
-use super::{Outcome, Unavailable};
+use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::pulse::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
 use crate::pulse::probe::{Coming, Kind, Probe};
@@ -57,9 +57,10 @@ async fn open_and_run(plan: ProbePlan, stop: CancellationToken) -> Result<Outcom
     let streams = plan.streams.iter().map(String::as_str);
     let metrics = Arc::new(ProbeMetrics::new(streams, families::families(&account))?);
     let pages = Pages { account: Arc::clone(&account), metrics: Arc::clone(&metrics) };
-    let http = Http::bind(plan.listen, pages)
-        .await
-        .map_err(|error| format!("probe.listen: can't listen on {}: {error}", plan.listen))?;
+    let HttpPlan { address, access } = plan.http;
+    let bound = Http::bind(address, pages, access).await;
+    let http =
+        bound.map_err(|error| format!("probe.listen: can't listen on {address}: {error}"))?;
 
     let (reading, serving) = (Stage::new("queue"), Stage::new("http"));
     serving.tasks.spawn(http.run(serving.stop.clone()));

@@ -1,12 +1,12 @@
 //! Settings become what a probe is made from.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::app::plan::{HttpPlan, http_plan};
 use crate::config::{Error, Values};
 
 /// Everything that a probe is made from, checked. It knows nothing of a source or a sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ProbePlan {
     /// URL of its queue.
     pub queue: String,
@@ -14,8 +14,8 @@ pub struct ProbePlan {
     pub streams: Vec<String>,
     /// Longest age of a stream's newest canary.
     pub deadline: Duration,
-    /// Address of its pages.
-    pub listen: SocketAddr,
+    /// Where its pages are, and who may ask.
+    pub http: HttpPlan,
     /// Region, if not the queue's.
     pub region: Option<String>,
     /// Endpoint of a stand-in.
@@ -29,10 +29,7 @@ impl ProbePlan {
             queue: values.text("probe.queue")?.to_owned(),
             streams: values.list("probe.streams").to_vec(),
             deadline: values.duration("probe.deadline")?,
-            listen: values
-                .text("probe.listen")?
-                .parse()
-                .map_err(|_| values.invalid("probe.listen", "an address and port"))?,
+            http: http_plan(values, "probe.listen")?,
             region: values.text_opt("sns.region").map(str::to_owned),
             endpoint_url: values.text_opt("sns.endpoint_url").map(str::to_owned),
         })

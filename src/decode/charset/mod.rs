@@ -110,7 +110,8 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Charset> {
 /// Whether `bytes` are valid UTF-8.
 #[inline]
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok()
+    // Most text is ASCII, and to see that takes a third of the time.
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
 /// Appends `point` in UTF-8.

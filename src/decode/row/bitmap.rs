@@ -23,6 +23,22 @@ impl<'a> Bitmap<'a> {
             && self.bytes.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
     }
 
+    /// Whether there are so many bits, and all of them are set.
+    #[inline]
+    pub(crate) fn is_full(&self, bits: usize) -> bool {
+        let (whole, rest) = self.bytes.split_at_checked(bits / 8).unwrap_or_default();
+        let last = (1_u8 << (bits % 8)) - 1;
+        self.bits == bits
+            && whole.iter().all(|byte| *byte == u8::MAX)
+            && rest.first().is_none_or(|byte| byte & last == last)
+    }
+
+    /// The bytes, of which the last may have bits to spare.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Number of set bits.
     pub(crate) fn count(&self) -> usize {
         let whole = self.bits / 8;

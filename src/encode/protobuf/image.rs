@@ -3,7 +3,7 @@
 use super::wire::{
     FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint_bytes, zigzag,
 };
-use crate::change::Cell;
+use crate::change::{BytesKind, Cell, Image, Slot};
 
 /// Field of `Image.values`.
 pub(crate) const VALUES: u32 = 1;
@@ -28,6 +28,21 @@ pub(crate) const ELEMENTS: u32 = 1;
 
 /// First byte of each element of `Image.values`.
 const VALUE_TAG: u8 = low_byte(tag(VALUES, LENGTH));
+
+/// Appends all cells of an image. What most cells are is written straight from the slot: a [`Cell`]
+/// has room for what stands for an omitted value, and is not cheap to hand around.
+pub(crate) fn put_image(out: &mut Vec<u8>, image: &Image<'_>) {
+    for slot in image.slots() {
+        match *slot {
+            Slot::Int(value) => put_integer(out, INTEGER, zigzag(value)),
+            Slot::UInt(value) => put_integer(out, UNSIGNED, value),
+            Slot::Span { kind: BytesKind::Text, area, start, end } => {
+                put_span(out, TEXT, image.span(area, start, end));
+            }
+            slot => put_cell(out, image.resolve(slot)),
+        }
+    }
+}
 
 /// Appends one cell as an element of `Image.values`.
 #[inline]
@@ -59,7 +74,7 @@ pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
 fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
     // Put together apart and appended at once: this runs for every number of every row. Field numbers
     // are below 16, so tags take one byte, and the value at most 11.
-    let mut bytes = [0; 13];
+    let mut bytes = [0; 16];
     let mut length = 3;
     bytes[0] = VALUE_TAG;
     bytes[2] = low_byte(tag(field, VARINT));
@@ -71,7 +86,11 @@ fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
     bytes[length] = low_byte(value);
     length += 1;
     bytes[1] = low_byte(length as u64 - 2);
-    out.extend_from_slice(&bytes[..length]);
+    // All sixteen, as two machine words, then what is too much off again: a copy of a length that only
+    // shows at run time would be a function call.
+    let end = out.len() + length;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
 }
 
 #[inline]

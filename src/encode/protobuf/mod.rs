@@ -18,5 +18,5 @@ pub(crate) mod wire;
 
 pub(crate) use batch::{Header, put_rows_frame};
 pub(crate) use cells::cells;
-pub(crate) use image::{put_cell, put_omitted};
+pub(crate) use image::{put_cell, put_image, put_omitted};
 pub(crate) use schema::put_schema;

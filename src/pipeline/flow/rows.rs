@@ -41,7 +41,7 @@ impl Flow {
             }
             return Ok(());
         }
-        match self.filter.route(table).clone() {
+        match self.filter.route(table) {
             Route::Skip => {}
             Route::Publish => {
                 while let Some(change) = rows.next()? {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use ledger::{Echo, EchoCounts, EchoLedger, Fate};
+pub use ledger::{Acceptance, Echo, EchoCounts, EchoLedger, Fate};
 pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};
 pub use reader::{Arrival, Malformed, Open, Reader};

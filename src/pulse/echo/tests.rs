@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Canary, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received,
+    Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError,
+    Received,
 };
 use crate::pulse::{Event, Phase};
 
@@ -72,9 +73,13 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
     ledger.begun(1);
     for phase in Phase::ALL {
         assert_eq!(ledger.echoed(1, phase, start), Echo::InTime { completes: false });
-        ledger.accepted(1, phase, start);
+        let completes = phase == Phase::Delete;
+        let accepted = ledger.accepted(1, phase, start);
+        assert_eq!(accepted, Acceptance { is_news: true, completes }, "{phase:?}");
     }
     assert_eq!(ledger.counts().resolved, 1);
+    let again = ledger.accepted(1, Phase::Delete, start);
+    assert_eq!(again, Acceptance::default(), "sent again after a broken connection");
 }
 
 #[test]

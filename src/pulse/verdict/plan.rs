@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Parameters;
 
 /// Least time between two bursts of looks.
-const BURST_SPACING: Duration = Duration::from_secs(5);
+pub(in crate::pulse::verdict) const BURST_SPACING: Duration = Duration::from_secs(5);
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -225,6 +225,10 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
         (State::StreamDown, Some(Reason::Denied)) => {
             "GRANT REPLICATION SLAVE to the stream's account."
         }
+        (State::StreamDown, Some(Reason::Auth)) => {
+            "Check the replication account: password, lock, expiry. `binpulse check` names the \
+             statement."
+        }
         (State::StreamDown, Some(Reason::Halted)) => {
             "Delivery has halted: `halted` in /status names the reason and what mends it; then restart."
         }

@@ -1,10 +1,12 @@
 //! The HTTP server, and the service's site: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
 //! `/readyz`, `/status`.
 //!
-//! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
+//! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
+//! Read-only: nothing that it answers changes
 //! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
+mod access;
 mod routes;
 
 #[cfg(test)]
@@ -18,15 +20,17 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-pub use routes::Answer;
-
 use super::{Loops, Metrics, Readiness, Status};
+
+pub use access::{Access, TlsError, Token, chain, tls};
+pub use routes::Answer;
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -40,7 +44,7 @@ const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head; hyper accepts no smaller bound.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// A request's head must have arrived within it.
+/// A request's head must have arrived within it; a TLS handshake must have ended before that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection ends after it, however busy: with the limit on connections this keeps slow or
@@ -90,14 +94,16 @@ pub trait Site: Send + Sync + 'static {
 pub struct Http {
     listener: TcpListener,
     site: Arc<dyn Site>,
+    access: Access,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, site: impl Site) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, site: impl Site, access: Access) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        info!(address = %listener.local_addr()?, "listening for HTTP");
-        Ok(Self { listener, site: Arc::new(site) })
+        let (tls, token) = (access.tls.is_some(), access.token.is_some());
+        info!(address = %listener.local_addr()?, tls, token, "listening for HTTP");
+        Ok(Self { listener, site: Arc::new(site), access })
     }
 
     /// The address it listens on.
@@ -119,8 +125,9 @@ impl Http {
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
                     let (site, stop) = (Arc::clone(&self.site), stop.clone());
+                    let access = self.access.clone();
                     connections.spawn(async move {
-                        serve(stream, site, stop).await;
+                        greet(stream, site, access, stop).await;
                         drop(permit);
                     });
                 }
@@ -147,10 +154,27 @@ impl Http {
     }
 }
 
-async fn serve(stream: TcpStream, site: Arc<dyn Site>, stop: CancellationToken) {
+/// Shakes hands where there is TLS, then serves.
+async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
+    let Some(tls) = &access.tls else {
+        return serve(stream, site, access.token, stop).await;
+    };
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, site, access.token, stop).await,
+        Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
+        Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    site: Arc<dyn Site>,
+    token: Option<Token>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, site.as_ref())) }
+        let answer = routes::answer(&request, site.as_ref(), token.as_ref());
+        async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

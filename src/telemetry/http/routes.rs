@@ -5,12 +5,12 @@ use std::time::Instant;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Pages, Site};
+use super::{Pages, Site, Token};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -36,9 +36,19 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 pub struct Answer(Response<Full<Bytes>>);
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
-pub(super) fn answer<B>(request: &Request<B>, site: &dyn Site) -> Response<Full<Bytes>> {
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    site: &dyn Site,
+    token: Option<&Token>,
+) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
+    // Those who probe whether the process lives rarely have a secret, and learn nothing else.
+    if !is_known && !matches!(path, "/healthz" | "/readyz") {
+        return unknown();
+    }
     // A path that does not exist is not found by any method.
-    let Some(Answer(answer)) = site.answer(request.uri().path()) else {
+    let Some(Answer(answer)) = site.answer(path) else {
         return plain(StatusCode::NOT_FOUND, TEXT, site.contents());
     };
     // hyper itself leaves out the body of an answer to HEAD.
@@ -48,6 +58,15 @@ pub(super) fn answer<B>(request: &Request<B>, site: &dyn Site) -> Response<Full<
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
+}
+
+/// Asks for the token, in both forms in which it is taken.
+fn unknown() -> Response<Full<Bytes>> {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
+    let headers = answer.headers_mut();
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"binpulse\""));
+    answer
 }
 
 impl Answer {

@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, Pages};
+use super::{Access, Http, Pages, Token, chain, tls};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
 
@@ -18,6 +19,10 @@ struct Server {
 }
 
 async fn server() -> Server {
+    server_for(Access::default()).await
+}
+
+async fn server_for(access: Access) -> Server {
     let (loops, readiness) = (Loops::default(), Readiness::default());
     let pages = Pages {
         metrics: Arc::new(metrics()),
@@ -25,7 +30,7 @@ async fn server() -> Server {
         readiness: readiness.clone(),
         status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
     };
-    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages, access).await.expect("a free port");
     let address = http.local_addr().expect("bound");
     let stop = CancellationToken::new();
     let task = tokio::spawn(http.run(stop.clone()));
@@ -182,4 +187,82 @@ async fn stopping_ends_open_connections() {
         .await
         .expect("within its time")
         .expect("without a panic");
+}
+
+const TOKEN: &str = "a-token-of-some-length";
+
+fn certificate(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
+}
+
+#[tokio::test]
+async fn with_a_token_only_probes_are_answered_without_it() {
+    let server = server_for(Access { token: Some(Token::new(TOKEN)), tls: None }).await;
+    for path in ["/", "/metrics", "/status", "/nowhere"] {
+        let refused = server.ask("GET", path).await;
+        assert_eq!(code(&refused), "401", "{path}");
+        assert!(refused.contains("www-authenticate: Bearer") && refused.contains(": Basic"));
+        assert!(!body(&refused).contains("running") && !body(&refused).contains("binpulse_"));
+    }
+    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
+    assert_eq!(code(&server.ask("GET", "/readyz").await), "503");
+
+    let with = |authorization: &str| {
+        format!("GET /status HTTP/1.1\r\nConnection: close\r\nHost: x\r\n{authorization}\r\n\r\n")
+    };
+    let shown = server.exchange(with(&format!("Authorization: Bearer {TOKEN}")).as_bytes()).await;
+    assert_eq!(code(&shown), "200");
+    let wrong = server.exchange(with("Authorization: Bearer another-token").as_bytes()).await;
+    assert_eq!(code(&wrong), "401");
+}
+
+#[tokio::test]
+async fn with_tls_it_answers_over_tls_and_not_without() {
+    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let without = server.ask("GET", "/healthz").await;
+    assert!(!without.contains("200 OK"), "{without}");
+
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in chain(&certificate("page.crt")).expect("file") {
+        roots.add(certificate).expect("an authority");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(server.address).await.expect("it listens");
+    let name = "page.test".try_into().expect("a name");
+    let mut stream = connector.connect(name, stream).await.expect("a handshake");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    assert_eq!((code(&answer), body(&answer)), ("200", "ok\n"));
+}
+
+#[tokio::test]
+async fn peers_that_never_shake_hands_lock_nobody_out() {
+    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let mut silent = Vec::new();
+    for _ in 0..super::CONNECTIONS_MAX {
+        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
+    }
+    // Each is let go after its time, so one more gets its turn: it is closed for it speaks no TLS.
+    let late = server.ask("GET", "/healthz").await;
+    assert!(!late.contains("200 OK"), "{late}");
+}
+
+#[test]
+fn certificate_and_key_must_fit() {
+    let wrong = tls(&certificate("other.crt"), &certificate("page.key")).err().expect("no pair");
+    assert!(wrong.to_string().starts_with("certificate and key: "), "{wrong}");
+    let wrong = tls(&certificate("page.key"), &certificate("page.key")).err().expect("no chain");
+    assert!(wrong.to_string().contains("page.key: there is none in it"), "{wrong}");
+    let wrong = tls(&certificate("page.crt"), &certificate("page.crt")).err().expect("no key");
+    assert!(wrong.to_string().contains("its key from"), "{wrong}");
 }

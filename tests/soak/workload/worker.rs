@@ -1,7 +1,7 @@
 //! One session: transaction after transaction, dialling again whenever the server goes away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use super::values::{Column, value};
 use super::{DATABASE, ddl, tables};
 use crate::dice::Dice;
-use crate::stage::session;
+use crate::plan::Work;
+use crate::service::session;
 
 /// Rows of a table above which more is deleted than inserted.
 const ROWS_MAX: u64 = 3_000;
@@ -19,19 +20,16 @@ const ROWS_MAX: u64 = 3_000;
 type Result<T = ()> = std::result::Result<T, mysql_async::Error>;
 
 pub(super) struct Worker {
-    number: u64,
-    port: u16,
-    dice: Dice,
-    committed: Arc<AtomicU64>,
+    pub(super) number: u64,
+    pub(super) port: Arc<AtomicU16>,
+    pub(super) dice: Dice,
+    pub(super) committed: Arc<AtomicU64>,
+    pub(super) work: Vec<Work>,
     /// XA transactions of this session so far.
-    branches: u64,
+    pub(super) branches: u64,
 }
 
 impl Worker {
-    pub(super) fn new(number: u64, port: u16, dice: Dice, committed: Arc<AtomicU64>) -> Self {
-        Self { number, port, dice, committed, branches: 0 }
-    }
-
     pub(super) async fn run(mut self, stop: Arc<AtomicBool>) {
         while !stop.load(Ordering::Relaxed) {
             // An error ends the session only: the server was killed, or is down.
@@ -45,22 +43,20 @@ impl Worker {
     }
 
     async fn open(&mut self) -> Result<Conn> {
-        let mut session = session(self.port).await?;
+        let mut session = session(self.port.load(Ordering::Relaxed)).await?;
         session.query_drop(format!("USE {DATABASE}")).await?;
-        session
-            .query_drop(
-                "SET lock_wait_timeout = 2, time_zone = '+02:00', \
-                 transaction_isolation = 'READ-COMMITTED'",
-            )
-            .await?;
+        session.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        session.query_drop("SET lock_wait_timeout = 2, time_zone = '+02:00'").await?;
         decide_prepared(&mut session, &format!("w{}-", self.number), self.dice.one_in(2)).await?;
-        match self.dice.below(6) {
-            0 => session.query_drop("SET binlog_row_image = MINIMAL").await?,
-            1 => session.query_drop("SET binlog_row_image = NOBLOB").await?,
-            2 => session.query_drop("SET binlog_row_value_options = PARTIAL_JSON").await?,
-            3 => session.query_drop("SET binlog_transaction_compression = ON").await?,
-            _ => {}
-        }
+        let setting = match self.dice.below(6) {
+            0 => "binlog_row_image = MINIMAL",
+            1 => "binlog_row_image = NOBLOB",
+            2 => "binlog_row_value_options = PARTIAL_JSON",
+            3 => "binlog_transaction_compression = ON",
+            _ => return Ok(session),
+        };
+        // Not each server knows each.
+        session.query_drop(format!("SET {setting}")).await.or_else(only_server)?;
         Ok(session)
     }
 
@@ -70,12 +66,12 @@ impl Worker {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let outcome = match self.dice.below(40) {
-                0 => self.change_schema(&mut session).await,
-                1..=3 => self.xa(&mut session).await,
-                4 => self.bulk(&mut session).await,
-                5..=22 => self.single(&mut session).await,
-                _ => self.transaction(&mut session).await,
+            let outcome = match self.kind() {
+                Work::Ddl => self.change_schema(&mut session).await,
+                Work::Xa => self.xa(&mut session).await,
+                Work::Bulk => self.bulk(&mut session).await,
+                Work::Single => self.single(&mut session).await,
+                Work::Transaction => self.transaction(&mut session).await,
             };
             match outcome {
                 Ok(()) => {
@@ -88,6 +84,17 @@ impl Worker {
             sleep(Duration::from_millis(self.dice.below(5))).await;
         }
         Ok(session)
+    }
+
+    fn kind(&mut self) -> Work {
+        let kind = match self.dice.below(40) {
+            0 => Work::Ddl,
+            1..=3 => Work::Xa,
+            4 => Work::Bulk,
+            5..=22 => Work::Single,
+            _ => Work::Transaction,
+        };
+        if self.work.contains(&kind) { kind } else { Work::Single }
     }
 
     /// Ends whatever is open. A session that is inside an XA transaction has to be given up: what is
@@ -164,10 +171,16 @@ impl Worker {
     }
 
     async fn change_schema(&mut self, session: &mut Conn) -> Result {
+        let mut last = Ok(());
         for statement in ddl::change(&mut self.dice) {
-            session.query_drop(statement).await?;
+            // What fails leaves something to clear away, which the next ones do.
+            last = session.query_drop(statement).await;
+            if let Err(mysql_async::Error::Server(_)) | Ok(()) = last {
+                continue;
+            }
+            break;
         }
-        Ok(())
+        last
     }
 
     /// An INSERT, UPDATE or DELETE of about so many rows.
@@ -227,7 +240,7 @@ impl Worker {
 async fn shape(session: &mut Conn, table: &str) -> Result<(Vec<Column>, u64)> {
     let query = "SELECT column_name, data_type, column_type, is_nullable, \
                  COALESCE(character_maximum_length, 0) FROM information_schema.columns WHERE \
-                 table_schema = ? AND table_name = ? AND generation_expression = '' \
+                 table_schema = ? AND table_name = ? AND COALESCE(generation_expression, '') = '' \
                  ORDER BY ordinal_position";
     let rows: Vec<(String, String, String, String, u64)> =
         session.exec(query, (DATABASE, table)).await?;

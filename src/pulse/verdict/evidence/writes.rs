@@ -260,8 +260,7 @@ impl WriteEvidence {
                 (Status::True, format!("the last heartbeat committed {age} ago"))
             }
             (_, Some(failure)) => {
-                let what = format!("{failure:?}").to_lowercase();
-                (Status::Unknown, format!("heartbeats can't be written: {what}"))
+                (Status::Unknown, format!("heartbeats can't be written: {}", words(failure)))
             }
             (Some(at), None) => {
                 let age = seconds(now.saturating_duration_since(at));
@@ -294,5 +293,23 @@ impl WriteEvidence {
                 (Status::False, format!("the source's own replication stopped: {error}"))
             }
         }
+    }
+}
+
+const fn words(failure: WriteFailure) -> &'static str {
+    match failure {
+        WriteFailure::ReadOnly => "the server is read-only",
+        WriteFailure::LockWait => "a lock is in the way (1205)",
+        WriteFailure::Deadlock => "deadlock (1213)",
+        WriteFailure::TimedOut => "no answer in time",
+        WriteFailure::DiskFull => "no space is left",
+        WriteFailure::Denied => "a privilege is missing, or the server is not one to write to",
+        WriteFailure::Missing => "the table does not exist: run `binpulse init`",
+        WriteFailure::TooManyConnections => "too many connections (1040)",
+        WriteFailure::Offline => "the server is offline or shutting down",
+        WriteFailure::Auth => "the account is not admitted",
+        WriteFailure::Interrupted => "somebody ended the statement",
+        WriteFailure::ConnectionLost => "the connection broke",
+        WriteFailure::Other => "see the log for the server's error",
     }
 }

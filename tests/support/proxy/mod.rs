@@ -1,5 +1,7 @@
 //! A TCP proxy that breaks connections in the ways in which networks do.
 
+mod surgeon;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+use self::surgeon::Surgeon;
 
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Commands by which a replica asks for the binary log, with and without GTIDs.
@@ -50,6 +54,9 @@ pub(crate) enum Fault {
     CorruptAfter(u64),
     /// The connection is closed in both directions after this many more bytes.
     CutAfter(u64),
+    /// The next transaction that contains this text is taken out of the replication stream, which
+    /// must be idle when the fault is put.
+    LoseTransaction(&'static str),
 }
 
 /// Faults now in force, and what ends connections.
@@ -250,8 +257,13 @@ impl Connection {
     ) -> Result<(), Broken> {
         let mut rules = self.rules.subscribe();
         let mut buffer = vec![0; CHUNK_BYTES];
+        let mut surgeon = None;
         loop {
-            let held = self.fault(way, dump) == Fault::Hold;
+            let fault = self.fault(way, dump);
+            let held = fault == Fault::Hold;
+            if let Fault::LoseTransaction(text) = fault {
+                surgeon.get_or_insert_with(|| Surgeon::new(text));
+            }
             let length = tokio::select! {
                 biased;
 
@@ -269,7 +281,14 @@ impl Connection {
                 dump.store(true, Ordering::Relaxed);
                 self.dumps.fetch_add(1, Ordering::Relaxed);
             }
-            self.pass(way, piece, to, dump).await?;
+            match &mut surgeon {
+                // It goes on when the fault is over: the packets' numbers have a gap.
+                Some(surgeon) => {
+                    let mut piece = surgeon.pass(piece);
+                    self.pass(way, &mut piece, to, dump).await?;
+                }
+                None => self.pass(way, piece, to, dump).await?,
+            }
         }
     }
 
@@ -283,7 +302,7 @@ impl Connection {
         let length = piece.len() as u64;
         let mut passes = piece.len();
         match self.fault(way, dump) {
-            Fault::None | Fault::Hold => {}
+            Fault::None | Fault::Hold | Fault::LoseTransaction(_) => {}
             Fault::Delay(time) => sleep(time).await,
             Fault::Trickle(pause) => {
                 let mut left = &*piece;

@@ -1,0 +1,148 @@
+//! The way of events from memory to messages, as far as a stage goes: what benchmark and guard
+//! measure.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use binpulse::decode::{Config, Decoder, Step};
+use binpulse::encode::{Destination, Draft, Origin, Oversize, SealOptions, Sealed, Sealer};
+use binpulse::pack::{self, Packer, Sequences};
+use binpulse::source::checksum::Checksum;
+
+use crate::Outcome;
+
+/// Larger than any message.
+const MESSAGE_BYTES_MAX: usize = 262_144;
+
+/// How far events are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Headers and CRC32 of events.
+    Check,
+    /// Rows, each cell read.
+    Walk,
+    /// Rows as packed Protobuf.
+    Pack,
+    /// Messages without compression.
+    Plain,
+    /// Messages as they are published.
+    Seal,
+}
+
+/// Takes all events as far as the stage goes; the rows that came out.
+pub(crate) fn pass<'e>(stage: Stage, events: impl Iterator<Item = &'e [u8]>) -> Outcome<u64> {
+    let mut line = Line::new(stage)?;
+    for event in events {
+        line.take(event)?;
+    }
+    Ok(line.end())
+}
+
+/// All that is on the way, in the order of the service.
+pub(crate) struct Line {
+    stage: Stage,
+    checksum: Checksum,
+    decoder: Decoder,
+    packer: Packer,
+    drafts: Vec<Draft>,
+    messages: Messages,
+    now: Instant,
+    rows: u64,
+}
+
+impl Line {
+    pub(crate) fn new(stage: Stage) -> Outcome<Self> {
+        Ok(Self {
+            stage,
+            checksum: Checksum::new(),
+            // As in the service: the source checks.
+            decoder: Decoder::new(Config { verify_checksum: false, ..Config::default() }),
+            packer: Packer::new(pack::Config::default(), Sequences::default()),
+            drafts: Vec::new(),
+            messages: Messages::new(stage)?,
+            now: Instant::now(),
+            rows: 0,
+        })
+    }
+
+    /// Takes an event.
+    pub(crate) fn take(&mut self, event: &[u8]) -> Outcome {
+        self.checksum.verify(event)?;
+        if self.stage == Stage::Check {
+            return Ok(());
+        }
+        let Self { stage, decoder, packer, drafts, messages, now, rows, .. } = self;
+        let mut steps = decoder.feed(event)?;
+        while let Some(step) = steps.next()? {
+            let Step::Rows(mut changes) = step else { continue };
+            let (table, transaction) = (changes.table(), changes.transaction());
+            while let Some(change) = changes.next()? {
+                *rows += 1;
+                if *stage != Stage::Walk {
+                    packer.push(*now, 0, transaction, table, &change, drafts);
+                } else if let Some(image) = change.after.or(change.before) {
+                    std::hint::black_box(image.slots());
+                }
+            }
+            if !drafts.is_empty() {
+                messages.take(drafts, packer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes; the rows that did.
+    pub(crate) fn end(mut self) -> u64 {
+        self.packer.flush_all(&mut self.drafts);
+        self.messages.take(&mut self.drafts, &mut self.packer);
+        self.rows
+    }
+}
+
+/// What becomes of drafts.
+struct Messages {
+    sealer: Option<Sealer>,
+    origin: Origin,
+    destination: Destination,
+    sealed: Vec<Sealed>,
+}
+
+impl Messages {
+    fn new(stage: Stage) -> Outcome<Self> {
+        let sealer = |zstd_level| Sealer::new(SealOptions { zstd_level });
+        Ok(Self {
+            sealer: match stage {
+                Stage::Plain => Some(sealer(0)?),
+                Stage::Seal => Some(sealer(1)?),
+                Stage::Check | Stage::Walk | Stage::Pack => None,
+            },
+            origin: Origin {
+                stream: "bench".into(),
+                server_uuid: "00000000-0000-0000-0000-000000000001".to_owned(),
+                server_id: 1,
+                epoch: 1,
+                connector_version: env!("CARGO_PKG_VERSION"),
+                snapshot: false,
+            },
+            destination: Destination {
+                arn: Arc::from("arn:aws:sns:eu-west-1:000000000000:bench"),
+                fifo: false,
+                message_bytes_max: MESSAGE_BYTES_MAX,
+            },
+            sealed: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, drafts: &mut Vec<Draft>, packer: &mut Packer) {
+        let Some(sealer) = &mut self.sealer else { return drafts.clear() };
+        for draft in drafts.drain(..) {
+            let (lane, oversize) = (draft.lane().id, Oversize::Omit);
+            sealer.seal_within(draft, &self.origin, &self.destination, oversize, &mut self.sealed);
+            for sealed in self.sealed.drain(..) {
+                let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
+                let content = message.uncompressed_bytes as usize;
+                packer.observe_sealed(lane, content, message.body.len());
+            }
+        }
+    }
+}

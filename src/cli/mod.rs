@@ -10,6 +10,7 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod maintenance;
 mod picture;
 mod probe;
 mod redrive;
@@ -58,6 +59,7 @@ pub fn command() -> Command {
         .subcommand(demo::command())
         .subcommand(probe::command())
         .subcommand(health::command())
+        .subcommand(maintenance::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -89,6 +91,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("demo", matches)) => demo::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -3,6 +3,8 @@
 //! Each test names the versions that it runs on. Which versions ran is said before and after; a
 //! version that always has to be there and is not fails its tests.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,6 +22,7 @@ mod pulse;
 mod rebuild;
 mod receiving;
 mod resume;
+mod security;
 mod servers;
 mod source;
 mod standing;
@@ -42,6 +45,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        security::tests(),
         standing::tests(),
         takeover::tests(),
         blocked::tests(),

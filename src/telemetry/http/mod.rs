@@ -2,21 +2,23 @@
 //! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
-//! Read-only: nothing that it answers changes
-//! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
+//! Read-only but for the maintenance of consumers (`switch`).
+//! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
 mod access;
 mod routes;
+mod switch;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,6 +33,7 @@ use super::{Loops, Metrics, Readiness, Status};
 
 pub use access::{Access, TlsError, Token, chain, tls};
 pub use routes::Answer;
+pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -78,6 +81,8 @@ pub struct Pages {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
+    /// For `/maintenance`.
+    pub switch: Arc<dyn Switch>,
 }
 
 /// What a server serves.
@@ -86,6 +91,10 @@ pub struct Pages {
 pub trait Site: Send + Sync + 'static {
     /// The answer at this path; `None`: there is no such path.
     fn answer(&self, path: &str) -> Option<Answer>;
+    /// Does what a POST from `peer` asks for; `None`: nothing can be changed at this path.
+    fn act(&self, _path: &str, _headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+        None
+    }
     /// What paths there are, for who asked for another.
     fn contents(&self) -> &'static str;
 }
@@ -156,11 +165,14 @@ impl Http {
 
 /// Shakes hands where there is TLS, then serves.
 async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
-    let Some(tls) = &access.tls else {
-        return serve(stream, site, access.token, stop).await;
+    // Without an address it is gone already.
+    let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
+    let Access { tls, token } = access;
+    let Some(tls) = tls else {
+        return serve(stream, peer, site, token, stop).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, site, access.token, stop).await,
+        Ok(Ok(stream)) => serve(stream, peer, site, token, stop).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
@@ -168,12 +180,13 @@ async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: Can
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
+    peer: IpAddr,
     site: Arc<dyn Site>,
     token: Option<Token>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, site.as_ref(), token.as_ref());
+        let answer = routes::answer(&request, peer, site.as_ref(), token.as_ref());
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()

@@ -1,5 +1,6 @@
 //! Which path answers what.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http_body_util::Full;
@@ -8,9 +9,9 @@ use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
     HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::{Pages, Site, Token};
+use super::{Pages, Site, Token, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -21,6 +22,7 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
+    /maintenance  by POST: see `binpulse maintenance`\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -38,6 +40,7 @@ pub struct Answer(Response<Full<Bytes>>);
 /// Answers one request. Bodies are not read: none of the paths takes one.
 pub(super) fn answer<B>(
     request: &Request<B>,
+    peer: IpAddr,
     site: &dyn Site,
     token: Option<&Token>,
 ) -> Response<Full<Bytes>> {
@@ -46,6 +49,11 @@ pub(super) fn answer<B>(
     // Those who probe whether the process lives rarely have a secret, and learn nothing else.
     if !is_known && !matches!(path, "/healthz" | "/readyz") {
         return unknown();
+    }
+    if *request.method() == Method::POST
+        && let Some(Answer(done)) = site.act(path, request.headers(), peer)
+    {
+        return done;
     }
     // A path that does not exist is not found by any method.
     let Some(Answer(answer)) = site.answer(path) else {
@@ -110,6 +118,15 @@ impl Site for Pages {
                 Answer(plain(StatusCode::OK, TEXT, runbook))
             }
         })
+    }
+
+    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
+        let done = (path == switch::MAINTENANCE_PATH)
+            .then(|| switch::maintenance(headers, peer, &*self.switch))?;
+        Some(Answer(match done {
+            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
+            Err((code, why)) => plain(code, TEXT, why + "\n"),
+        }))
     }
 
     fn contents(&self) -> &'static str {

@@ -6,10 +6,10 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults lint bench guard audit sbom build
+.PHONY: help deps demo-deps demo test soak faults lint bench guard mutate-alerts audit sbom build
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
 	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
@@ -33,6 +33,9 @@ faults: deps ## Real faults, and what is said of each, into docs/experiment.md (
 	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
 		cargo test --locked --test faults
 	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
+
+mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
+	python3 tests/support/mutate_alerts.py
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check

@@ -9,6 +9,7 @@ mod redact;
 mod statement;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::change::Table;
@@ -18,7 +19,7 @@ pub use redact::{Redaction, Space};
 use statement::Subjects;
 
 /// What is published.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// Tables to publish, patterns of two parts; empty: none.
     pub tables: Vec<Pattern>,
@@ -30,6 +31,17 @@ pub struct Config {
     pub hash_columns: Vec<Pattern>,
     /// Key of that hash.
     pub hash_key: Vec<u8>,
+}
+
+impl fmt::Debug for Config {
+    /// All but the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tables, exclude, drop_columns, hash_columns, hash_key: _ } = self;
+        let mut shown = f.debug_struct("Config");
+        shown.field("tables", tables).field("exclude", exclude);
+        shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a table's rows.
@@ -59,6 +71,11 @@ impl Filter {
     /// A filter that has seen no table yet.
     pub fn new(config: Config) -> Self {
         Self { config, routes: HashMap::new(), last: None }
+    }
+
+    /// Whether columns of any table are left out or hashed.
+    pub fn redacts(&self) -> bool {
+        !self.config.drop_columns.is_empty() || !self.config.hash_columns.is_empty()
     }
 
     /// Whether rows of a table of this name are published at all.

@@ -92,6 +92,18 @@ impl Error {
         !matches!(self, Self::Server { .. } | Self::Unexpected { .. })
     }
 
+    /// Whether it is TLS that the two sides can't agree on.
+    pub fn is_about_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Connection { source, .. } => super::session::is_about_tls(source),
+            Self::TimedOut { .. }
+            | Self::Server { .. }
+            | Self::Abandoned
+            | Self::Unexpected { .. } => false,
+        }
+    }
+
     pub(super) fn from_driver(host: &HostPort, error: mysql_async::Error) -> Self {
         use mysql_async::{DriverError, Error as Driver, IoError};
 

@@ -115,6 +115,7 @@ impl Reason {
     /// The family of a session's error.
     pub fn of(error: &mysql::Error) -> Self {
         match error {
+            _ if error.is_about_tls() => Self::Tls,
             mysql::Error::TimedOut { .. } => Self::TimedOut,
             mysql::Error::Server { code, .. } => Self::of_code(*code),
             mysql::Error::Connection { .. } | mysql::Error::Abandoned => Self::Connection,

@@ -3,6 +3,8 @@
 //! Each test names the versions that it runs on. Which versions ran is said before and after; a
 //! version that always has to be there and is not fails its tests.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -14,11 +16,13 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod probe;
 mod processes;
 mod pulse;
 mod rebuild;
 mod receiving;
 mod resume;
+mod security;
 mod servers;
 mod source;
 mod standing;
@@ -38,8 +42,10 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        probe::tests(),
         delivery::tests(),
         resume::tests(),
+        security::tests(),
         standing::tests(),
         takeover::tests(),
         blocked::tests(),

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Flow, unseen_xa};
 use crate::change::{Position, Transaction};
 use crate::decode::{self, Rows, Steps};
+use crate::filter::Route;
 use crate::pipeline::Error;
 use crate::sink::quarantine::Undecoded;
 
@@ -14,8 +15,11 @@ impl Flow {
     #[cold]
     pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
         let table = rows.table();
+        // Its bytes hold all columns; some of these must never leave.
+        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
+        let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
-        self.put_aside(error, table, rows.transaction(), rows.position(), rows.event());
+        self.put_aside(error, table, rows.transaction(), rows.position(), bytes);
     }
 
     /// An event failed before rows of it came out, or as something else than rows. It is kept if the
@@ -33,7 +37,9 @@ impl Flow {
         if !self.is_passed_over {
             let table = error.table().and_then(|table| table.split_once('.')).unwrap_or_default();
             let (transaction, position) = (passed.transaction, passed.position);
-            self.put_aside(&error, table, transaction, position, passed.event);
+            // Nobody can tell which columns it holds, or even of which tables.
+            let bytes: &[u8] = if self.filter.redacts() { &[] } else { passed.event };
+            self.put_aside(&error, table, transaction, position, bytes);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod tables;
 mod values;
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
@@ -59,6 +60,7 @@ impl Workload {
                 committed: Arc::clone(&committed),
                 work: plan.work.clone(),
                 branches: 0,
+                known: HashMap::new(),
             };
             workers.push(tokio::spawn(worker.run(Arc::clone(&stop))));
         }

@@ -24,7 +24,14 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
     );
     println!(
         "{:<34} {:>8} {:>8} {:>10} {:>7} {:>9} {:>10} {:>9}",
-        "to SNS, standard, zstd", "MB", "wall s", "rows/s", "MB/s", "CPU s", "median MiB", "peak MiB"
+        "to SNS, standard, zstd",
+        "MB",
+        "wall s",
+        "rows/s",
+        "MB/s",
+        "CPU s",
+        "median MiB",
+        "peak MiB"
     );
     for (what, name, (variable, fallback)) in [
         ("backlog of 100-row inserts", "M", BACKLOG),

@@ -71,6 +71,9 @@ fn main() -> Outcome {
             runtime.block_on(latency::run(rest))?;
             runtime.block_on(idle::run(rest))
         }
-        other => Err(format!("no benchmark `{other}`: memory, live, delivery, backlog, latency, idle, peers").into()),
+        other => Err(format!(
+            "no benchmark `{other}`: memory, live, delivery, backlog, latency, idle, peers"
+        )
+        .into()),
     }
 }

@@ -206,7 +206,10 @@ fn judge(before: &Counts, now: &Counts) -> ExitCode {
         );
     }
     if is_worse {
-        println!("\nRows cost more than {:.0} % more instructions than they did.", TOLERANCE * 100.0);
+        println!(
+            "\nRows cost more than {:.0} % more instructions than they did.",
+            TOLERANCE * 100.0
+        );
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -10,7 +10,9 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod maintenance;
 mod picture;
+mod probe;
 mod redrive;
 mod run;
 mod tail;
@@ -55,7 +57,9 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(demo::command())
+        .subcommand(probe::command())
         .subcommand(health::command())
+        .subcommand(maintenance::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -85,7 +89,9 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

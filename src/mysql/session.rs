@@ -183,7 +183,7 @@ impl Session {
 }
 
 /// Whether the server offers no TLS, or none that we can speak.
-fn is_about_tls(error: &mysql_async::Error) -> bool {
+pub(super) fn is_about_tls(error: &mysql_async::Error) -> bool {
     let mysql_async::Error::Io(failure) = error else {
         return matches!(error, mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer));
     };

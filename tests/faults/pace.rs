@@ -117,6 +117,10 @@ pub(crate) enum Budget {
     Checkpoint,
     /// Two heartbeats and a tick.
     Ledger,
+    /// The next look at the source's own replication, each three heartbeats.
+    Upstream,
+    /// The source keeps replication connections for a while of its own shutdown; then as refused.
+    ShutDown,
 }
 
 impl Budget {
@@ -142,6 +146,8 @@ impl Budget {
             Self::Lag => seconds(60),
             Self::Checkpoint => seconds(120) + pace.h + tick,
             Self::Ledger => pace.h * 2 + tick,
+            Self::Upstream => pace.h * 3 + B + tick,
+            Self::ShutDown => seconds(20),
         }
     }
 }

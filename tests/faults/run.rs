@@ -15,7 +15,7 @@ use crate::pace::{self, Pace};
 use crate::pages::Pages;
 use crate::report::{self, Run};
 use crate::stage::Stage;
-use crate::trial::{self, Trial};
+use crate::trial::{self, Care, Trial};
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Plan {
             names: names.split(',').map(str::to_owned).collect(),
             rounds,
             seed: number("FAULTS_SEED").unwrap_or_else(by_clock),
-            beds: number("FAULTS_BEDS").unwrap_or(6),
+            beds: number("FAULTS_BEDS").unwrap_or(8),
             pace: text("FAULTS_PACE").and_then(|name| Pace::find(&name)).unwrap_or(pace::DEFAULT),
         })
     }
@@ -62,14 +62,29 @@ struct Task {
     seed: u64,
 }
 
-pub(crate) fn main(plan: Plan) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("a runtime")
+}
+
+/// Stages one fault, with short periods; an error says what was not said of it. Its time is nobody's
+/// business here: machines of tests are slow.
+pub(crate) fn one_with_short_periods(kind: Kind, load: Load) -> Result<(), String> {
+    let mut bed = Bed { number: 0, pace: pace::SHORT, is_brief: true, pages: None, stage: None };
+    let task = Task { fault: kind.fault(), load, seed: 1 };
+    let trial = runtime().block_on(bed.one(task)).map_err(|error| error.to_string())?;
+    match trial.is_told() && (trial.fault.is_fault() || trial.blamed().is_empty()) {
+        true => Ok(()),
+        false => Err(format!("{}\n{}", line(&trial), bed.log_tail())),
+    }
+}
+
+pub(crate) fn main(plan: &Plan) -> ExitCode {
     println!("seed {}, {} periods, {} beds", plan.seed, plan.pace.name, plan.beds);
-    match runtime.block_on(run(&plan)).and_then(|run| write(&run).map(|()| run)) {
+    match runtime().block_on(run(plan)).and_then(|run| write(&run).map(|()| run)) {
         Ok(run) => {
             let wrong = run.trials.iter().filter(|trial| !trial.is_right()).count();
             println!("{} trials, {wrong} wrong, {} not staged", run.trials.len(), run.failed.len());
@@ -123,7 +138,8 @@ async fn run(plan: &Plan) -> Result<Run, Error> {
     let mut beds = tokio::task::JoinSet::new();
     for number in 0..plan.beds {
         let (tasks, done) = (Arc::clone(&tasks), Arc::clone(&done));
-        let mut bed = Bed { number, pace: plan.pace, pages: pages.clone(), stage: None };
+        let pages = pages.clone();
+        let mut bed = Bed { number, pace: plan.pace, is_brief: false, pages, stage: None };
         beds.spawn(async move { bed.work(&tasks, &done).await });
     }
     while beds.join_next().await.is_some() {}
@@ -156,6 +172,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Bed {
     number: u64,
     pace: Pace,
+    /// Nothing but the verdict is of interest.
+    is_brief: bool,
     pages: Option<Arc<Pages>>,
     stage: Option<Stage>,
 }
@@ -166,7 +184,7 @@ impl Bed {
         while let Some(task) = self.next(tasks) {
             match self.one(task).await {
                 Ok(trial) => {
-                    tell(&trial);
+                    println!("{}", line(&trial));
                     lock(done).trials.push(trial);
                 }
                 Err(error) => {
@@ -199,6 +217,10 @@ impl Bed {
         })
     }
 
+    fn log_tail(&self) -> String {
+        self.stage.as_ref().map(|stage| stage.streamer.log_tail()).unwrap_or_default()
+    }
+
     fn clear(&mut self) {
         if let (Some(stage), Some(pages)) = (&self.stage, &self.pages) {
             // It is looked at for nothing; that is no harm.
@@ -223,7 +245,8 @@ impl Bed {
             return Err(Error::Message(format!("the stage is not well: {shown}")));
         }
         let mut dice = Dice::new(task.seed);
-        let trial = trial::run(stage, task.fault, self.pages.as_deref(), &mut dice).await?;
+        let care = if self.is_brief { Care::Verdict } else { Care::Full(self.pages.as_deref()) };
+        let trial = trial::run(stage, task.fault, care, &mut dice).await?;
         if !trial.is_right() || trial.is_late() {
             keep(stage, &trial);
         }
@@ -244,7 +267,7 @@ fn keep(stage: &Stage, trial: &Trial) {
     std::fs::write(folder.join(format!("{name}.txt")), text).ok();
 }
 
-fn tell(trial: &Trial) {
+fn line(trial: &Trial) -> String {
     let seconds = |time: Option<std::time::Duration>| {
         time.map_or("-".to_owned(), |time| format!("{:.1}", time.as_secs_f64()))
     };
@@ -258,7 +281,7 @@ fn tell(trial: &Trial) {
         (true, true) => "late",
         (true, false) => "ok",
     };
-    println!(
+    format!(
         "{sign:<5} {:<48} {:<8} {:>5} of {:>5} s, back {:>5} s | {} | {:?}",
         trial.fault.name,
         trial.load.name(),
@@ -267,5 +290,5 @@ fn tell(trial: &Trial) {
         seconds(trial.recovered),
         steps.join(", "),
         trial.pages.iter().flatten().map(|page| page.alert.as_str()).collect::<Vec<_>>(),
-    );
+    )
 }

@@ -32,6 +32,8 @@ pub(crate) enum Variant {
     Shimmed,
     /// A second server that replicates from the first.
     Pair,
+    /// The same, and the second one is the source: heartbeats go to the first.
+    Chain,
     /// One server, with TLS.
     Tls,
 }
@@ -88,19 +90,20 @@ impl Stage {
         let server = Installed::find()?.server()?.clone();
         let shims = match variant {
             Variant::Shimmed => Some(Shims { source: Shim::build()?, streamer: Shim::build()? }),
-            Variant::Plain | Variant::Pair | Variant::Tls => None,
+            Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls => None,
         };
         let mut options = source_options();
         options.environment = shims.iter().flat_map(|it| it.source.environment()).collect();
         let mysqld = Mysqld::start(&server, options).await?;
         let other = match variant {
-            Variant::Pair => Some(replica(&server, &mysqld).await?),
+            Variant::Pair | Variant::Chain => Some(replica(&server, &mysqld).await?),
             Variant::Plain | Variant::Shimmed | Variant::Tls => None,
         };
         prepare(&mysqld, binary()).await?;
         load::prepare(mysqld.port()).await?;
         let failed = |source| Error::Program { program: "the proxy".to_owned(), source };
-        let target = mysqld.address().parse().expect("an address of loopback");
+        let source = other.as_ref().filter(|_| variant == Variant::Chain).unwrap_or(&mysqld);
+        let target = source.address().parse().expect("an address of loopback");
         let proxy = Proxy::start(target).await.map_err(failed)?;
         let endpoint = Endpoint::start().await;
         endpoint.shared.store().is_forgetful = true;
@@ -169,7 +172,9 @@ fn settings(
     let echo = CONSUMERS.map(|name| format!("{name}={}", subscribe(endpoint, topic, name)));
     let host = match variant {
         Variant::Shimmed => format!("localhost:{}", proxy.address().port()),
-        Variant::Plain | Variant::Pair | Variant::Tls => proxy.address().to_string(),
+        Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls => {
+            proxy.address().to_string()
+        }
     };
     let tls = if variant == Variant::Tls { "required" } else { "off" };
     let own = [
@@ -185,6 +190,10 @@ fn settings(
     settings.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
     settings.extend(own);
     settings.extend(pace.settings());
+    if variant == Variant::Chain {
+        settings.push(("heartbeat.host", mysqld.address()));
+        settings.push(("source.role", "replica".to_owned()));
+    }
     settings
 }
 

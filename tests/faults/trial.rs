@@ -7,7 +7,7 @@ use binpulse::demo::Error;
 use tokio::time::sleep;
 
 use crate::baselines::Baseline;
-use crate::catalogue::{Expect, Fault, begin, end};
+use crate::catalogue::{Expect, Fault, begin, end, hidden_by};
 use crate::dice::Dice;
 use crate::load::Load;
 use crate::pages::{Page, Pages};
@@ -16,8 +16,9 @@ use crate::watch::Shown;
 
 /// Until a stage is well, at its start and after a fault.
 const WELL_WITHIN: Duration = Duration::from_secs(100);
-/// Beyond the budget, before a verdict counts as never given.
+/// Beyond the budget, before a verdict counts as never given; more where time is not the question.
 const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE_OF_TESTS: Duration = Duration::from_mins(1);
 /// From a verdict to its page: what the rules wait for, scrapes and evaluations.
 const PAGE_WITHIN: Duration = Duration::from_secs(50);
 /// The same of the alerts that do not go by the verdict.
@@ -61,13 +62,20 @@ impl Trial {
     /// Whether it was said what had to be said, nobody else was blamed, and only the alert that is
     /// meant has paged.
     pub(crate) fn is_right(&self) -> bool {
-        let told = match self.fault.expect {
+        self.is_told()
+            && self.blamed().is_empty()
+            && self.false_pages().is_empty()
+            && !self.lacks_page()
+    }
+
+    /// Whether it was said what had to be said.
+    pub(crate) fn is_told(&self) -> bool {
+        match self.fault.expect {
             Expect::Verdict(..) | Expect::Warning(..) | Expect::Unaccounted(_) => {
                 self.detected.is_some()
             }
             Expect::Calm | Expect::NoPage | Expect::Page(_) => true,
-        };
-        told && self.blamed().is_empty() && self.false_pages().is_empty() && !self.lacks_page()
+        }
     }
 
     /// Whether the expected verdict came later than by design.
@@ -85,7 +93,10 @@ impl Trial {
         self.shown
             .iter()
             .filter(|(_, shown)| shown.grade == "outage")
-            .filter(|(_, shown)| !expected.iter().any(|wanted| is_it(shown, wanted)))
+            .filter(|(_, shown)| {
+                let mut right = expected.iter().chain(self.fault.also);
+                !right.any(|wanted| may_be_it(shown, wanted))
+            })
             .map(|(_, shown)| shown.label())
             .collect()
     }
@@ -93,9 +104,10 @@ impl Trial {
     /// Critical alerts that fired and are not the one that is meant.
     pub(crate) fn false_pages(&self) -> Vec<&str> {
         let wanted = self.fault.page();
+        let hidden = wanted.map(hidden_by).unwrap_or_default();
         let fired = self.pages.iter().flatten().filter(|page| page.is_critical);
         let alerts = fired.map(|page| page.alert.as_str());
-        alerts.filter(|alert| Some(*alert) != wanted).collect()
+        alerts.filter(|alert| Some(*alert) != wanted && !hidden.contains(alert)).collect()
     }
 
     /// Whether nobody was paged for it who had to be.
@@ -108,6 +120,13 @@ impl Trial {
 /// Whether a verdict is the wanted one, `state` or `state(reason)`.
 pub(crate) fn is_it(shown: &Shown, wanted: &str) -> bool {
     shown.state == wanted || shown.label() == wanted
+}
+
+/// Whether it is, as far as it goes: the reason may not be known yet.
+fn may_be_it(shown: &Shown, wanted: &str) -> bool {
+    let state = wanted.split('(').next().unwrap_or_default();
+    let unknown = matches!(shown.reason.as_deref(), None | Some("unknown"));
+    is_it(shown, wanted) || shown.state == state && unknown
 }
 
 /// Waits until the stage has been well without a break for a while; how long after now that began.
@@ -125,11 +144,29 @@ pub(crate) async fn until_well(stage: &mut Stage) -> Result<Option<Duration>, Er
     Ok(None)
 }
 
+/// How much is asked of a trial.
+#[derive(Clone, Copy)]
+pub(crate) enum Care<'a> {
+    /// What is said, and when; what the baselines and the alerts make of it; and the way back.
+    Full(Option<&'a Pages>),
+    /// What is said, however late.
+    Verdict,
+}
+
+impl<'a> Care<'a> {
+    fn pages(self) -> Option<&'a Pages> {
+        match self {
+            Self::Full(pages) => pages,
+            Self::Verdict => None,
+        }
+    }
+}
+
 /// Stages `fault`, and takes it away again.
 pub(crate) async fn run(
     stage: &mut Stage,
     fault: Fault,
-    pages: Option<&Pages>,
+    care: Care<'_>,
     dice: &mut Dice,
 ) -> Result<Trial, Error> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -137,8 +174,8 @@ pub(crate) async fn run(
     sleep(Duration::from_millis(dice.below(millis(stage.pace.h)))).await;
     let calm_from = (Instant::now() - stage.pace.h, SystemTime::now());
     let injected = begin(fault.kind, stage).await?;
-    let (detected, budget) = wait_for_verdict(stage, &fault, injected).await;
-    wait_for_the_rest(stage, &fault, pages, injected, calm_from.1).await?;
+    let (detected, budget) = wait_for_verdict(stage, &fault, care, injected).await;
+    wait_for_the_rest(stage, &fault, care, injected, calm_from.1).await?;
 
     let lasted = injected.elapsed();
     let (shown, settled) = shown_since(stage, injected);
@@ -146,18 +183,19 @@ pub(crate) async fn run(
         Baseline::ALL.map(|baseline| (baseline, alarm(stage, baseline, calm_from.0, injected)));
     // What is spent is thrown away as it is.
     let mut recovered = None;
-    if !fault.spends {
+    let spends = fault.spends || matches!(care, Care::Verdict);
+    if !spends {
         end(fault.kind, stage).await?;
         recovered = until_well(stage).await?;
     }
-    let fired = match pages {
+    let fired = match care.pages() {
         Some(pages) => {
             let address = stage.streamer.address();
             Some(pages.fired(address, calm_from.1, SystemTime::now()).await?)
         }
         None => None,
     };
-    stage.spent |= fault.spends || recovered.is_none();
+    stage.spent |= spends || recovered.is_none();
     Ok(Trial {
         fault,
         load: stage.load,
@@ -176,6 +214,7 @@ pub(crate) async fn run(
 async fn wait_for_verdict(
     stage: &Stage,
     fault: &Fault,
+    care: Care<'_>,
     injected: Instant,
 ) -> (Option<Duration>, Option<Duration>) {
     let (busy, other) = match fault.expect {
@@ -184,7 +223,11 @@ async fn wait_for_verdict(
         Expect::Calm | Expect::NoPage | Expect::Page(_) => return (None, None),
     };
     let budget = if stage.load == Load::Busy { busy } else { other }.time(&stage.pace);
-    let until = injected + budget + PATIENCE;
+    let patience = match care {
+        Care::Full(_) => PATIENCE,
+        Care::Verdict => PATIENCE_OF_TESTS,
+    };
+    let until = injected + budget + patience;
     let found = match fault.expect {
         Expect::Verdict(any, ..) => {
             let holds = |shown: &Shown| any.iter().any(|wanted| is_it(shown, wanted));
@@ -215,15 +258,19 @@ async fn wait_for_verdict(
 async fn wait_for_the_rest(
     stage: &Stage,
     fault: &Fault,
-    pages: Option<&Pages>,
+    care: Care<'_>,
     injected: Instant,
     calm_from: SystemTime,
 ) -> Result<(), Error> {
     let pace = &stage.pace;
     let slowest = Baseline::ALL.iter().map(|it| it.limit(pace)).max().unwrap_or_default();
-    let least = injected + fault.lasts.max(slowest + pace.h);
+    let least = match care {
+        Care::Verdict if fault.is_fault() => injected,
+        Care::Verdict => injected + fault.lasts.max(pace.h * 2),
+        Care::Full(_) => injected + fault.lasts.max(slowest + pace.h),
+    };
     sleep(least.saturating_duration_since(Instant::now())).await;
-    let (Some(pages), Some(alert)) = (pages, fault.page()) else { return Ok(()) };
+    let (Some(pages), Some(alert)) = (care.pages(), fault.page()) else { return Ok(()) };
     let patience = match fault.expect {
         Expect::Page(_) => PAGE_ALONE_WITHIN,
         _ => PAGE_WITHIN,

@@ -10,6 +10,17 @@ use super::translate::probe_failure;
 use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
 use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
 
+/// Looks for a waiting writer, and the pause between them: together a little longer than it rests.
+const STATE_LOOKS_MAX: u32 = 8;
+const STATE_LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// A look that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::app) struct Asked {
+    /// Because something is suspected.
+    pub(in crate::app) on_suspicion: bool,
+}
+
 /// Asks the server when the verdict's loop wants it.
 pub(in crate::app) struct Looks {
     connect: ConnectOptions,
@@ -18,7 +29,7 @@ pub(in crate::app) struct Looks {
     /// B: deadline of each question.
     deadline: Duration,
     reporter: Reporter,
-    asked: watch::Receiver<u64>,
+    asked: watch::Receiver<Asked>,
     /// The connection that stands already.
     existing: Option<Session>,
 }
@@ -29,7 +40,7 @@ impl Looks {
         host: SharedHost,
         deadline: Duration,
         reporter: Reporter,
-        asked: watch::Receiver<u64>,
+        asked: watch::Receiver<Asked>,
     ) -> Self {
         let connect =
             ConnectOptions { connect_timeout: deadline, query_timeout: deadline, ..connect };
@@ -44,12 +55,13 @@ impl Looks {
                 () = stop.cancelled() => return,
                 changed = self.asked.changed() => if changed.is_err() { return },
             }
-            self.look().await;
+            let asked = *self.asked.borrow_and_update();
+            self.look(asked).await;
         }
     }
 
     /// All at the same time, each with its deadline.
-    async fn look(&mut self) {
+    async fn look(&mut self, asked: Asked) {
         let started = Instant::now();
         let host = self.host.now();
         let mut existing = self.existing.take().filter(|session| *session.host() == host);
@@ -67,9 +79,12 @@ impl Looks {
             self.probed(Connection::Existing, started, result);
         }
         match fresh {
-            Ok((session, poll)) => {
+            Ok((mut session, poll)) => {
                 self.probed(Connection::Fresh, started, Ok(()));
-                self.reporter.report(Observation::Poll(Box::new(poll)));
+                self.reporter.report(Observation::Poll(Box::new(poll.clone())));
+                if asked.on_suspicion && poll.writer_state.is_none() {
+                    self.await_writer(&mut session, poll).await;
+                }
                 match existing {
                     None => existing = Some(session),
                     Some(_) => session.close().await,
@@ -78,6 +93,19 @@ impl Looks {
             Err(error) => self.probed(Connection::Fresh, started, Err(error)),
         }
         self.existing = existing;
+    }
+
+    /// A write that meets a lock waits for a second of two, and only then can be seen waiting: looks
+    /// until it is.
+    async fn await_writer(&self, session: &mut Session, mut poll: Poll) {
+        for _ in 0..STATE_LOOKS_MAX {
+            tokio::time::sleep(STATE_LOOK_EVERY).await;
+            poll.writer_state = blocked_writer(session).await;
+            if poll.writer_state.is_some() {
+                self.reporter.report(Observation::Poll(Box::new(poll)));
+                return;
+            }
+        }
     }
 
     fn probed(&self, connection: Connection, started: Instant, result: Result<(), Error>) {

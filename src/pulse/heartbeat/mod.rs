@@ -121,6 +121,7 @@ impl HeartbeatWriter {
 
     /// A session, the next number, and the server's name, if it may be written to.
     async fn prepare(&mut self) -> Result<(u64, String), Refusal> {
+        let stood = self.pen.writer().is_some();
         if self.pen.writer().is_none() {
             let writer = Writer::connect(&self.config).await?;
             info!(host = %writer.session.host(), "the heartbeat writer is connected");
@@ -143,8 +144,10 @@ impl HeartbeatWriter {
             Ok((last.saturating_add(1), facts.server_uuid))
         }
         .await;
-        if prepared.as_ref().is_err_and(|refusal| is_of_session(refusal.reason)) {
+        if let Some(refusal) = prepared.as_ref().err().filter(|it| is_of_session(it.reason)) {
             self.pen.drop_session();
+            // A session that somebody cut says nothing about the server: ask it anew, once.
+            self.retries_soon |= stood && refusal.reason == Reason::Connection;
         }
         prepared
     }

@@ -116,11 +116,11 @@ async fn flood(stage: &mut Stage) -> Result<(), Error> {
     Ok(())
 }
 
-/// Some hundred megabytes that are left out, or some ten that are published.
+/// A hundred megabytes that are left out, or a quarter of that, published.
 async fn huge(stage: &Stage) -> Result<(), Error> {
     let (table, doublings) = match stage.load {
-        Load::Busy => ("shop.orders", 15),
-        Load::Quiet | Load::Filtered => ("noise.log", 18),
+        Load::Busy => ("shop.orders", 17),
+        Load::Quiet | Load::Filtered => ("noise.log", 19),
     };
     let mut session = user(stage.mysqld.port()).await?;
     let note = "REPEAT(CHAR(97 + RAND() * 26), 200)";

@@ -86,6 +86,10 @@ pub(crate) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
         Kind::Purged => position::purge(stage).await,
         Kind::Reset => source::root(stage, &["RESET BINARY LOGS AND GTIDS"]).await,
         Kind::BackupRestored => position::restore_backup(stage).await,
+        Kind::UpstreamStopped => {
+            stage.other()?.execute(&["STOP REPLICA SQL_THREAD"]).await?;
+            Ok(Instant::now())
+        }
         Kind::AddressMoved => move_address::and_stay(stage).await,
         Kind::FailoverBehind => move_address::too_early(stage).await,
         Kind::FailoverPlanned => move_address::as_planned(stage).await,
@@ -129,6 +133,7 @@ pub(crate) async fn end(kind: Kind, stage: &mut Stage) -> Result<(), Error> {
         }
         Kind::SourceFrozen => stage.mysqld.thaw(),
         Kind::StreamerKilled => stage.streamer.start_again().await,
+        Kind::UpstreamStopped => stage.other()?.execute(&["START REPLICA SQL_THREAD"]).await,
         Kind::TopicDeleted | Kind::CanariesFiltered | Kind::ConsumerStops => {
             topic::end(stage);
             Ok(())

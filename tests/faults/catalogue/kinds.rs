@@ -41,7 +41,7 @@ macro_rules! kinds {
 
 kinds! {
     SourceKilled: "mysqld: kill -9", verdict(&["source_unreachable"], B::Refused);
-    SourceShutDown: "mysqld: shut down", verdict(&["source_unreachable"], B::Admission), loads(BOTH);
+    SourceShutDown: "mysqld: shut down", verdict(&["source_unreachable"], B::ShutDown), loads(BOTH);
     SourceFrozen: "mysqld: SIGSTOP", verdict(&["source_hung"], B::Hung);
     BlackHole: "network: black hole both ways", verdict(&["source_hung"], B::Hung);
     BlackHoleToClient: "network: black hole from the source", verdict(&["source_hung"], B::Hung), loads(BOTH);
@@ -51,11 +51,11 @@ kinds! {
     HalfOpen: "stream: half-open connection", verdict(&["stream_silent"], B::Silent), heals();
     DumpHeld: "stream: black hole for it alone", verdict(&["stream_silent", "stream_down"], B::Silent), loads(BOTH);
     DumpKilledOften: "stream: dump thread killed again and again", verdict(&["stream_down"], B::StreamDown), loads(BOTH);
-    SecondReplica: "stream: a second streamer with our identity", verdict(&["stream_down(duplicate_replica)"], B::StreamDown), loads(BOTH), spends();
+    SecondReplica: "stream: a second streamer with our identity", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), spends();
     ReplicationRevoked: "stream: REVOKE REPLICATION SLAVE, then a break", verdict(&["stream_down(denied)"], B::StreamDown), loads(BOTH);
     StreamSlow: "stream: slower than the writes", verdict(&["lagging"], B::Lag), loads(BUSY);
     TransactionLost: "stream: one transaction taken out", Expect::Unaccounted(B::Ledger), loads(BOTH), spends();
-    HeartbeatsHidden: "stream: binlog-ignore-db hides our schema", verdict(&["heartbeat_lost"], B::HeartbeatLost), loads(BOTH), spends();
+    HeartbeatsHidden: "stream: binlog-ignore-db hides our schema", verdict(&["heartbeat_lost"], B::HeartbeatLost), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     ReadOnly: "source: read_only", verdict(&["source_read_only"], B::ReadOnly);
     SuperReadOnly: "source: super_read_only", verdict(&["source_read_only"], B::ReadOnly), loads(QUIET);
     GlobalReadLock: "writes: global read lock", verdict(&["writes_blocked(ftwrl)"], B::Blocked);
@@ -68,11 +68,12 @@ kinds! {
     AccountLocked: "account: locked, and connections broken", verdict(&["source_unreachable(auth)"], B::Admission), loads(BOTH);
     PasswordChanged: "account: password changed, and connections broken", verdict(&["source_unreachable(auth)"], B::Admission), loads(QUIET);
     OfflineMode: "account: offline_mode", verdict(&["source_unreachable(offline)"], B::Admission), loads(BOTH);
-    Purged: "position: purged while we were away", verdict(&["position_lost(purged)"], B::Purged), loads(BOTH), spends();
+    Purged: "position: purged while we were away", verdict(&["position_lost(purged)"], B::Purged), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     Reset: "position: RESET BINARY LOGS AND GTIDS", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), spends();
-    BackupRestored: "position: older backup restored", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), spends();
-    AddressMoved: "failover: we stay on the demoted primary", verdict(&["wrong_source"], B::WrongSource), on(Variant::Pair), loads(BOTH), spends();
-    FailoverBehind: "failover: to a server without our last rows", verdict(&["position_lost(diverged)"], B::Diverged), on(Variant::Pair), loads(BOTH), spends();
+    BackupRestored: "position: older backup restored", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
+    UpstreamStopped: "source: a replica whose own replication stops", verdict(&["upstream_replication_broken"], B::Upstream), on(Variant::Chain), loads(BOTH);
+    AddressMoved: "failover: we stay on the demoted primary", verdict(&["wrong_source"], B::WrongSource), on(Variant::Pair), loads(BOTH), also(&["source_read_only"]), spends();
+    FailoverBehind: "failover: to a server without our last rows", verdict(&["position_lost(diverged)"], B::Diverged), on(Variant::Pair), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     SnsErrors: "SNS: 500", sink(&["sink_stalled(server_error)"]);
     SnsHangs: "SNS: never answers", sink(&["sink_stalled(timeout)"]), loads(BOTH);
     SnsAcceptsThenHangs: "SNS: accepts, never answers", sink(&["sink_stalled(timeout)"]), loads(BOTH);

@@ -50,6 +50,9 @@ pub(crate) struct Fault {
     pub(crate) heals: bool,
     /// How long it lasts at least.
     pub(crate) lasts: Duration,
+    /// Other verdicts that are true as well, of what comes with it: a failover begins with a server
+    /// that takes no writes, a restored backup with one that is down.
+    pub(crate) also: &'static [&'static str],
 }
 
 impl Fault {
@@ -63,6 +66,7 @@ impl Fault {
             spends: false,
             heals: false,
             lasts: Duration::ZERO,
+            also: &[],
         }
     }
 
@@ -86,6 +90,10 @@ impl Fault {
         Self { lasts: Duration::from_secs(seconds), ..self }
     }
 
+    fn also(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
+    }
+
     /// Whether it is one that must be told, and not one that must not look like one.
     pub(crate) fn is_fault(&self) -> bool {
         match self.expect {
@@ -105,9 +113,20 @@ impl Fault {
     }
 }
 
+/// Alerts that fire as well and that Alertmanager hides behind this one, as
+/// `alerts/alertmanager/alertmanager.yml` has it and `tests/alerts.rs` holds it to.
+pub(crate) fn hidden_by(alert: &str) -> &'static [&'static str] {
+    match alert {
+        "BinpulsePositionLost" => &["BinpulseHalted", "BinpulseStreamStalled"],
+        "BinpulseHalted" => &["BinpulseStreamStalled", "BinpulseEndToEndStale"],
+        _ => &[],
+    }
+}
+
 /// The alert of a verdict.
 fn page_of(label: &str) -> Option<&'static str> {
     match label.split('(').next().unwrap_or_default() {
+        "stream_down" if label == "stream_down(halted)" => Some("BinpulseHalted"),
         "position_lost" => Some("BinpulsePositionLost"),
         "source_unreachable" | "source_hung" | "upstream_replication_broken" => {
             Some("BinpulseSourceDown")

@@ -276,6 +276,10 @@ impl Connection {
             if length == 0 {
                 return to.shutdown().await.map_err(|_| Broken);
             }
+            // It may have become a flow that is held while it was waited for.
+            while self.fault(way, dump) == Fault::Hold {
+                rules.changed().await.map_err(|_| Broken)?;
+            }
             let piece = &mut buffer[..length];
             if way == Way::ToServer && asks_for_binlog(piece) {
                 dump.store(true, Ordering::Relaxed);

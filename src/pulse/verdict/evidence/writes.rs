@@ -139,9 +139,22 @@ impl WriteEvidence {
     pub(in super::super) fn polled(&mut self, at: Instant, poll: &Poll) {
         self.read_only = poll.read_only.or(self.read_only);
         self.semisync_waits = poll.semisync_waits;
-        self.writer_state.clone_from(&poll.writer_state);
+        self.writer_seen(poll.writer_state.as_ref());
         if let Some(upstream) = &poll.upstream {
             self.upstream_seen(at, upstream.clone());
+        }
+    }
+
+    /// A blocked writer waits now and rests then: what it was seen waiting for counts until a write
+    /// commits, or it is seen waiting for something else.
+    fn writer_seen(&mut self, state: Option<&String>) {
+        let waits = |state: &String| state.contains("Waiting");
+        let keeps = self.blocked.is_some()
+            && self.writer_state.as_ref().is_some_and(|before| {
+                state.is_none() || waits(before) && !state.is_some_and(waits)
+            });
+        if !keeps {
+            self.writer_state = state.cloned();
         }
     }
 
@@ -189,7 +202,10 @@ impl WriteEvidence {
             {
                 Reason::DiskFull
             }
-            Some(WriteFailure::LockWait | WriteFailure::Deadlock) => Reason::RowLock,
+            // A row's lock has no words of its own; that of a table or of all of them has.
+            Some(WriteFailure::LockWait | WriteFailure::Deadlock) if !state.is_empty() => {
+                Reason::RowLock
+            }
             Some(_) | None => Reason::Unknown,
         }
     }

@@ -95,11 +95,14 @@ impl Error {
     /// Whether it is TLS that the two sides can't agree on.
     pub fn is_about_tls(&self) -> bool {
         match self {
-            Self::Tls(_) => true,
-            Self::Connection { source, .. } => super::session::is_about_tls(source),
+            Self::Tls(_) | Self::TlsHandshake { .. } => true,
+            Self::Connection { source, .. } => {
+                source.downcast_ref().is_some_and(super::session::is_about_tls)
+            }
             Self::TimedOut { .. }
             | Self::Server { .. }
             | Self::Abandoned
+            | Self::LoginMethod { .. }
             | Self::Unexpected { .. } => false,
         }
     }

@@ -100,6 +100,7 @@ impl Error {
                 source.downcast_ref().is_some_and(super::session::is_about_tls)
             }
             Self::TimedOut { .. }
+            | Self::LoginMethod { .. }
             | Self::Server { .. }
             | Self::Abandoned
             | Self::LoginMethod { .. }

@@ -103,7 +103,6 @@ impl Error {
             | Self::LoginMethod { .. }
             | Self::Server { .. }
             | Self::Abandoned
-            | Self::LoginMethod { .. }
             | Self::Unexpected { .. } => false,
         }
     }

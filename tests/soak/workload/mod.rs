@@ -52,7 +52,9 @@ impl Workload {
         let dice = dice.fork();
         for number in &plan.sessions {
             let mut dice = dice.clone();
-            (0..*number).for_each(|_| drop(dice.fork()));
+            for _ in 0..*number {
+                dice.next();
+            }
             let worker = Worker {
                 number: *number,
                 port: Arc::clone(port),

@@ -9,6 +9,7 @@ mod tables;
 mod values;
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
@@ -51,7 +52,9 @@ impl Workload {
         let dice = dice.fork();
         for number in &plan.sessions {
             let mut dice = dice.clone();
-            (0..*number).for_each(|_| drop(dice.fork()));
+            for _ in 0..*number {
+                dice.next();
+            }
             let worker = Worker {
                 number: *number,
                 port: Arc::clone(port),
@@ -59,6 +62,7 @@ impl Workload {
                 committed: Arc::clone(&committed),
                 work: plan.work.clone(),
                 branches: 0,
+                known: HashMap::new(),
             };
             workers.push(tokio::spawn(worker.run(Arc::clone(&stop))));
         }

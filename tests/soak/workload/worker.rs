@@ -1,5 +1,6 @@
 //! One session: transaction after transaction, dialling again whenever the server goes away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,9 @@ use crate::service::session;
 /// Rows of a table above which more is deleted than inserted.
 const ROWS_MAX: u64 = 3_000;
 
+/// How often columns that were read are used before they are read again.
+const COLUMNS_USES: u32 = 10;
+
 type Result<T = ()> = std::result::Result<T, mysql_async::Error>;
 
 pub(super) struct Worker {
@@ -27,6 +31,8 @@ pub(super) struct Worker {
     pub(super) work: Vec<Work>,
     /// XA transactions of this session so far.
     pub(super) branches: u64,
+    /// Columns of tables, and how often they are still taken for granted.
+    pub(super) known: HashMap<String, (Vec<Column>, u32)>,
 }
 
 impl Worker {
@@ -192,7 +198,8 @@ impl Worker {
 
     async fn statement_on(&mut self, session: &mut Conn, table: &str, rows: u64) -> Result<String> {
         let bare = table.trim_matches('`').to_owned();
-        let (columns, count) = shape(session, &bare).await?;
+        let columns = self.columns(session, &bare).await?;
+        let count = count(session, &bare).await?;
         let kind = self.dice.below(10);
         if columns.is_empty() || kind < 5 && count < ROWS_MAX || count < 20 {
             return Ok(self.insert(table, &columns, rows));
@@ -217,8 +224,22 @@ impl Worker {
             }
             return Ok(format!("UPDATE {table} SET {} {some}", set.join(", ")));
         }
-        let many = if count > ROWS_MAX && rows > 1 { count / 2 } else { rows };
+        let many = if count > ROWS_MAX && rows > 1 { ROWS_MAX / 2 } else { rows };
         Ok(format!("DELETE FROM {table} WHERE TRUE ORDER BY {first} {order} LIMIT {many}"))
+    }
+
+    /// Columns that can be written, as of a short while ago: they change under a session's hands
+    /// anyway, and asking costs more than writing.
+    async fn columns(&mut self, session: &mut Conn, table: &str) -> Result<Vec<Column>> {
+        if let Some((columns, uses)) = self.known.get_mut(table)
+            && *uses > 0
+        {
+            *uses -= 1;
+            return Ok(columns.clone());
+        }
+        let columns = columns(session, table).await?;
+        self.known.insert(table.to_owned(), (columns.clone(), COLUMNS_USES));
+        Ok(columns)
     }
 
     fn insert(&mut self, table: &str, columns: &[Column], rows: u64) -> String {
@@ -236,8 +257,7 @@ impl Worker {
     }
 }
 
-/// Columns that can be written, and about how many rows there are.
-async fn shape(session: &mut Conn, table: &str) -> Result<(Vec<Column>, u64)> {
+async fn columns(session: &mut Conn, table: &str) -> Result<Vec<Column>> {
     let query = "SELECT column_name, data_type, column_type, is_nullable, \
                  COALESCE(character_maximum_length, 0) FROM information_schema.columns WHERE \
                  table_schema = ? AND table_name = ? AND COALESCE(generation_expression, '') = '' \
@@ -251,10 +271,15 @@ async fn shape(session: &mut Conn, table: &str) -> Result<(Vec<Column>, u64)> {
         nullable: nullable == "YES",
         length,
     });
-    let columns: Vec<_> = columns.collect();
-    let query = format!("SELECT COUNT(*) FROM `{table}`");
-    let count: Option<u64> = session.query_first(query).await?;
-    Ok((columns, count.unwrap_or_default()))
+    Ok(columns.collect())
+}
+
+/// How many rows a table has, counted no further than it matters.
+async fn count(session: &mut Conn, table: &str) -> Result<u64> {
+    let some = format!("SELECT 1 FROM `{table}` LIMIT {}", ROWS_MAX + 1);
+    let count: Option<u64> =
+        session.query_first(format!("SELECT COUNT(*) FROM ({some}) AS some")).await?;
+    Ok(count.unwrap_or_default())
 }
 
 /// Errors of statements are passed over; a lost session is not.

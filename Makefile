@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults lint bench guard audit build
+.PHONY: help deps demo-deps demo test soak faults lint bench guard audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,7 @@ demo: demo-deps build ## Watch it work: private MySQL, SNS stand-in, shop worklo
 test: deps ## The whole test suite
 	cargo test --locked
 
-soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
+soak: deps ## Random work and random faults, and proof that nothing is lost (docs/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
 
 faults: deps ## Real faults, and what is said of each, into docs/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
@@ -41,6 +41,9 @@ lint: $(DENY) ## Formatting, clippy, dependency policy
 
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
+
+sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
+	python3 tools/sbom.py
 
 bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench

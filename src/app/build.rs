@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::{begin, new_instance, open_store};
 use super::flow::{decoder, flow};
+use super::maintenance::Maintenance;
 use super::plan::{HttpPlan, Plan};
 use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
@@ -16,7 +17,7 @@ use super::sink::{AnySink, aws_config, claim_check};
 use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
-use super::stream::Stream;
+use super::stream::{Around, Stream};
 use super::vital::Vital;
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
@@ -32,6 +33,7 @@ use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
+use crate::telemetry::metrics::Reading;
 use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Settlements between the sink and the loop.
@@ -97,12 +99,7 @@ impl App {
         let shared = aws::Shared::load(&aws_config(&plan)).await;
         let (sink, topics) = AnySink::open(&plan, &shared).await?;
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
-        let quarantine = plan
-            .quarantine
-            .file
-            .as_deref()
-            .map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX))
-            .transpose()?;
+        let quarantine = quarantine(&plan)?;
         let mut store = open_store(&plan).await?;
         let saved = store.load().await?;
 
@@ -123,9 +120,10 @@ impl App {
         let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
         let watch = Watch::start(parameters(&plan)?, observations)?;
         let gauge = feed.gauge().clone();
+        let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let maintenance = Maintenance::new(names, Arc::clone(&vital));
         let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
-        readings.more.extend(watch::families(&watch.view));
-        readings.more.extend(watch::purge_families(&margin));
+        readings.more.extend(more_families(&watch, &margin, &maintenance));
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
@@ -166,28 +164,18 @@ impl App {
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
             view: Arc::clone(&watch.view),
+            maintenance,
             started: Instant::now(),
         };
         let http = bind(&plan, desk, loops, &readiness).await?;
-        let slow = SlowLooks {
-            connect: opened.source.session(opened.host)?,
-            spacing: Spacing::of(&plan.pulse.periods),
-            topology: plan.pulse.topology,
-            stream: state.clone(),
-            verdict: Arc::clone(&watch.view),
+        let slow = slow_looks(&plan, &opened, &state, &watch, &reporter, margin)?;
+        let around = Around {
+            state: state.clone(),
+            liveness: liveness.clone(),
             reporter: reporter.clone(),
-            margin,
-        };
-        let stream = Stream::new(
-            pipeline,
-            decoder(&plan),
-            opened,
-            origin,
-            &state,
-            &liveness,
-            reporter.clone(),
             followed_by,
-        );
+        };
+        let stream = Stream::new(pipeline, decoder(&plan), opened, origin, around);
         Ok(Some(Self {
             plan,
             state,
@@ -275,6 +263,40 @@ impl App {
     }
 }
 
+/// Where what is put aside goes, if the plan names a file.
+fn quarantine(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
+    let file = plan.quarantine.file.as_deref();
+    Ok(file.map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX)).transpose()?)
+}
+
+/// Families of metrics that the parts of the verdict make.
+fn more_families(watch: &Watch, margin: &PurgeMargin, rest: &Arc<Maintenance>) -> Vec<Reading> {
+    let mut all = watch::families(&watch.view);
+    all.extend(watch::purge_families(margin));
+    all.push(rest.family());
+    all
+}
+
+/// Looks with the stream's account.
+fn slow_looks(
+    plan: &Plan,
+    opened: &Opened,
+    state: &State,
+    watch: &Watch,
+    reporter: &Reporter,
+    margin: PurgeMargin,
+) -> Result<SlowLooks, Unavailable> {
+    Ok(SlowLooks {
+        connect: opened.source.session(opened.host)?,
+        spacing: Spacing::of(&plan.pulse.periods),
+        topology: plan.pulse.topology,
+        stream: state.clone(),
+        verdict: Arc::clone(&watch.view),
+        reporter: reporter.clone(),
+        margin,
+    })
+}
+
 /// The server to write to, the one to probe, and which of them follows the stream; `streamed` is where
 /// that begins.
 fn hosts(plan: &Plan, streamed: &HostPort) -> (SharedHost, SharedHost, Option<SharedHost>) {
@@ -318,7 +340,9 @@ async fn bind(
     readiness: &Readiness,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
-    let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
+    let switch = Arc::clone(&desk.maintenance) as _;
+    let readiness = readiness.clone();
+    let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();
     let bound = Http::bind(address, pages, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::maintenance::Maintenance;
 use super::plan::Plan;
 use super::readings::{readings, vocabulary};
 use super::state::State;
@@ -30,5 +31,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         readings(plan, &state, &vital, &Liveness::new(), feed.gauge(), &Health::new());
     readings.more.extend(watch::families(&view));
     readings.more.extend(watch::purge_families(&margin));
+    let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
+    readings.more.push(Maintenance::new(names, vital).family());
     Metrics::new(&vocabulary(plan), readings)?.text()
 }

@@ -15,6 +15,7 @@ pub mod check;
 mod exported;
 mod flow;
 mod halt;
+mod maintenance;
 pub mod plan;
 mod pulse;
 mod readings;

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Unavailable;
-use super::plan::Plan;
+use super::plan::{Plan, in_settings};
 use super::sink::sns_config;
 use super::vital::{Vital, open_echo};
 use crate::aws;
@@ -28,7 +28,7 @@ pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
         consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
         ..defaults
     };
-    Ok(parameters.checked()?)
+    Ok(parameters.checked().map_err(|conflict| in_settings(&conflict))?)
 }
 
 /// How heartbeats and canaries are written.
@@ -77,5 +77,41 @@ pub(super) fn spawn_pulse(
             observer: vital.observer(),
         };
         tasks.spawn(reader.run(stop.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::SETTINGS;
+
+    #[test]
+    fn a_refused_parameter_is_told_in_settings_that_there_are() {
+        let ms = Duration::from_millis;
+        let defaults = Parameters::default;
+        let broken = [
+            Parameters { receive_deadline: ms(1_500), ..defaults() },
+            Parameters { tick: ms(2_500), ..defaults() },
+            Parameters { protocol_heartbeat: ms(4_000), ..defaults() },
+            Parameters { write_deadline: ms(9_000), ..defaults() },
+            Parameters { canary_deadline: ms(9_000), ..defaults() },
+            Parameters { canary_interval: ms(90_000), ..defaults() },
+            Parameters { publish_deadline: ms(0), ..defaults() },
+        ];
+        for parameters in broken {
+            let text = in_settings(&parameters.checked().expect_err("a broken rule")).to_string();
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"._".contains(c));
+            let keys: Vec<_> = words
+                .filter(|word| {
+                    word.contains('_') || word.starts_with("source.") || word.starts_with("canary.")
+                })
+                .collect();
+            assert!(!keys.is_empty(), "{text}");
+            for key in keys {
+                assert!(SETTINGS.iter().any(|setting| setting.key == key), "`{key}` in: {text}");
+            }
+        }
     }
 }

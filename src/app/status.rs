@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::maintenance::Maintenance;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::vital::Vital;
@@ -32,6 +33,7 @@ pub(super) struct Desk {
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: watch::Shared,
+    pub(super) maintenance: Arc<Maintenance>,
     pub(super) started: Instant,
 }
 
@@ -52,7 +54,11 @@ impl StatusSource for Desk {
             connected: self.liveness.is_connected(),
         });
         let (heartbeat, canary, consumers) = self.vital.read(|book| {
-            (heartbeat(book, now), canary(book, now), consumers(book, now, &self.metrics))
+            (
+                heartbeat(book, now),
+                canary(book, now),
+                consumers(book, now, &self.metrics, &self.maintenance),
+            )
         });
         Status {
             stream: self.plan.stream.clone(),
@@ -207,7 +213,12 @@ fn probe(
     }
 }
 
-fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
+fn consumers(
+    book: &Book,
+    now: Instant,
+    metrics: &Metrics,
+    maintenance: &Maintenance,
+) -> Vec<Consumer> {
     book.echoes()
         .map(|(name, ledger)| {
             let last = ledger.last_resolved();
@@ -221,6 +232,7 @@ fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
+                maintenance_seconds_left: seconds(maintenance.left(name, now)),
                 recent: ledger
                     .newest_first()
                     .take(RECENT_MAX)

@@ -50,17 +50,24 @@ pub(super) struct Stream {
     has_streamed: bool,
 }
 
+/// Whom the stream tells what it does.
+pub(super) struct Around {
+    pub(super) state: State,
+    pub(super) liveness: Liveness,
+    pub(super) reporter: Reporter,
+    /// Who is told where the stream comes from.
+    pub(super) followed_by: Option<SharedHost>,
+}
+
 impl Stream {
     pub(super) fn new(
         pipeline: Pipeline,
         decoder: Decoder,
         opened: Opened,
         origin: Arc<RwLock<Origin>>,
-        state: &State,
-        liveness: &Liveness,
-        reporter: Reporter,
-        followed_by: Option<SharedHost>,
+        around: Around,
     ) -> Self {
+        let Around { state, liveness, reporter, followed_by } = around;
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -70,8 +77,8 @@ impl Stream {
             pipeline,
             decoder,
             origin,
-            state: state.clone(),
-            liveness: liveness.clone(),
+            state,
+            liveness,
             reporter,
             followed_by,
             damaged_in_a_row: 0,

@@ -67,6 +67,13 @@ impl Vital {
         Arc::new(move |event| vital.observe(event))
     }
 
+    /// Takes a consumer out of judgement until then; `None`: back in.
+    pub(super) fn rest(&self, consumer: &Arc<str>, until: Option<Instant>) {
+        lock(&self.book).rest(consumer, until);
+        let consumer = Arc::clone(consumer);
+        self.reporter.report(Observation::Maintenance { consumer, until });
+    }
+
     /// Counts canaries that are overdue; called regularly.
     pub(super) fn expire(&self, now: Instant) {
         let lost = lock(&self.book).expire(now);

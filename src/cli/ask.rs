@@ -44,8 +44,22 @@ impl Service {
 
     /// Asks for a path.
     pub(super) fn ask(&self, path: &str) -> Result<Answer, String> {
+        self.send("GET", path, &self.headers)
+    }
+
+    /// Posts to a path, with headers and without a body.
+    pub(super) fn tell(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+        let mut lines = self.headers.clone();
+        for (name, value) in headers {
+            lines.extend([name, ": ", value, "\r\n"]);
+        }
+        self.send("POST", path, &lines)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str) -> Result<Answer, String> {
         let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
-        let asked = async { tokio::time::timeout(DEADLINE, self.exchange(path)).await };
+        let asked =
+            async { tokio::time::timeout(DEADLINE, self.exchange(method, path, headers)).await };
         let failed = |why: String| format!("{}{path}: {why}", self.address);
         let text = runtime
             .block_on(asked)
@@ -60,14 +74,14 @@ impl Service {
         Ok(answer)
     }
 
-    async fn exchange(&self, path: &str) -> std::io::Result<String> {
+    async fn exchange(&self, method: &str, path: &str, headers: &str) -> std::io::Result<String> {
         let stream = TcpStream::connect(&self.address).await?;
         let Some(tls) = &self.tls else {
-            return exchange_over(stream, &self.address, path, &self.headers).await;
+            return exchange_over(stream, method, &self.address, path, headers).await;
         };
         let name = ServerName::from(stream.peer_addr()?.ip());
         let stream = tls.connect(name, stream).await?;
-        exchange_over(stream, &self.address, path, &self.headers).await
+        exchange_over(stream, method, &self.address, path, headers).await
     }
 }
 

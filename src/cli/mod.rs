@@ -10,6 +10,7 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod maintenance;
 mod picture;
 mod redrive;
 mod run;
@@ -56,6 +57,7 @@ pub fn command() -> Command {
         .subcommand(redrive::command())
         .subcommand(demo::command())
         .subcommand(health::command())
+        .subcommand(maintenance::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -86,6 +88,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -175,7 +175,7 @@ pub const SETTINGS: &[Setting] = &[
         "heartbeat.host",
         Kind::Text,
         None,
-        "Server to write to as host:port; the first of source.hosts when not set",
+        "Server to write to as host:port; the one that is streamed from when not set",
     ),
     setting("heartbeat.user", Kind::Text, None, "Account that writes; source.user when not set"),
     setting("heartbeat.password", Kind::Secret, None, "Its password; source.password when not set"),

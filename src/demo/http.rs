@@ -35,18 +35,20 @@ pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
 
 async fn exchange(address: &str, path: &str) -> std::io::Result<String> {
     let stream = TcpStream::connect(address).await?;
-    exchange_over(stream, address, path, "").await
+    exchange_over(stream, "GET", address, path, "").await
 }
 
 /// Asks over a connection that stands; `headers` are whole lines.
 pub async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
+    method: &str,
     address: &str,
     path: &str,
     headers: &str,
 ) -> std::io::Result<String> {
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut bytes = Vec::new();

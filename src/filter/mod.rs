@@ -8,6 +8,7 @@ mod pattern;
 mod redact;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::change::Table;
@@ -16,7 +17,7 @@ pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
 
 /// What is published.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// Tables to publish, patterns of two parts; empty: none.
     pub tables: Vec<Pattern>,
@@ -28,6 +29,17 @@ pub struct Config {
     pub hash_columns: Vec<Pattern>,
     /// Key of that hash.
     pub hash_key: Vec<u8>,
+}
+
+impl fmt::Debug for Config {
+    /// All but the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tables, exclude, drop_columns, hash_columns, hash_key: _ } = self;
+        let mut shown = f.debug_struct("Config");
+        shown.field("tables", tables).field("exclude", exclude);
+        shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// What becomes of a table's rows.

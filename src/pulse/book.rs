@@ -191,6 +191,15 @@ impl Book {
             .collect()
     }
 
+    /// The consumer owes no echo until then; `None`: it does again.
+    pub fn rest(&mut self, consumer: &str, until: Option<Instant>) {
+        for (name, ledger) in &mut self.echoes {
+            if **name == *consumer {
+                ledger.rest(until);
+            }
+        }
+    }
+
     /// Counts overdue canaries as lost; consumers and numbers.
     pub fn expire(&mut self, now: Instant) -> Vec<(Arc<str>, u64)> {
         let mut lost = Vec::new();

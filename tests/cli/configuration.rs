@@ -90,6 +90,10 @@ fn settings_that_contradict_one_another_are_both_named_with_their_values() {
             vec!["`filter.hash_columns` is a.b.c", "`filter.hash_key` is not set"],
         ),
         (
+            vec!["--source-role", "replica"],
+            vec!["`source.role` is replica", "`heartbeat.host` is not set", "primary"],
+        ),
+        (
             vec!["--sink-rejected", "quarantine"],
             vec!["`sink.rejected` is quarantine", "`sink.quarantine` is not set"],
         ),

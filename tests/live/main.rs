@@ -3,6 +3,8 @@
 //! Each test names the versions that it runs on. Which versions ran is said before and after; a
 //! version that always has to be there and is not fails its tests.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,6 +21,7 @@ mod pulse;
 mod rebuild;
 mod receiving;
 mod resume;
+mod security;
 mod servers;
 mod source;
 mod standing;
@@ -40,6 +43,7 @@ fn main() -> std::process::ExitCode {
         receiving::tests(),
         delivery::tests(),
         resume::tests(),
+        security::tests(),
         standing::tests(),
         takeover::tests(),
         blocked::tests(),

@@ -1,6 +1,6 @@
 //! Servers and processes that take over, or stop following: what writes, and what is said of it.
 
-use binpulse::demo::{Mysqld, Options};
+use binpulse::demo::{Aws, Command, Mysqld, Options};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ tests! {
     heartbeats_and_canaries_follow_the_stream_to_the_next_server on [Mysql97];
     a_replica_that_no_longer_replicates_is_named on [Mysql97, Mariadb1011];
     a_fenced_process_says_so_and_writes_no_more on [Mysql97];
+    a_consumer_in_maintenance_is_not_judged_until_it_ends_by_itself on [Mysql97];
 }
 
 /// The verdict's state and reason.
@@ -122,6 +123,57 @@ async fn a_replica_that_no_longer_replicates_is_named(bed: Bed) -> Outcome {
     // And it passes by itself
     replica.execute(&[start]).await?;
     rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    Ok(())
+}
+
+async fn a_consumer_in_maintenance_is_not_judged_until_it_ends_by_itself(bed: Bed) -> Outcome {
+    // Given a consumer whose queue nothing reaches
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let aws = Aws::at(&bed.standin().await?.url());
+    let elsewhere = aws.create_topic(&format!("{}-elsewhere", bed.topic_name())).await?;
+    let echo = format!("{}-echo", bed.topic_name());
+    let echo = aws.subscribe_queue(&elsewhere, &echo, &[]).await?;
+    let settings = [
+        ("canary.enabled", "true".to_owned()),
+        ("canary.interval", "500ms".to_owned()),
+        ("canary.deadline", "2s".to_owned()),
+        ("heartbeat.seen_deadline", "500ms".to_owned()),
+        ("sns.request_timeout", "1s".to_owned()),
+        ("canary.echo", format!("search={echo}")),
+    ];
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let lost = |status: &Value| verdict(status) == ("canary_lost", Some("search"));
+    rig.streamer.until("the verdict", SOON, lost).await?;
+
+    // When an operator says that this is meant
+    let tell = |arguments: &[&str]| Command {
+        binary: crate::bed::binary().to_owned(),
+        command: "maintenance".to_owned(),
+        settings: vec![("http.listen", rig.streamer.address().to_owned())],
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+        environment: Vec::new(),
+    };
+    let (told, unknown) = (tell(&["search", "--for", "8s"]), tell(&["nobody"]));
+    assert_eq!(unknown.run_to_end(SOON).await?.0, Some(1), "no such consumer");
+    assert_eq!(told.run_to_end(SOON).await?.0, Some(0));
+
+    // Then it is not judged, and that is said
+    let rests = |status: &Value| {
+        let left = status["consumers"][0]["maintenance_seconds_left"].as_f64();
+        verdict(status).0 != "canary_lost" && left.is_some_and(|left| left > 0.0 && left <= 8.0)
+    };
+    let status = rig.streamer.until("maintenance", SOON, rests).await?;
+    let conditions = status["verdict"]["conditions"].as_array().ok_or("no conditions")?;
+    let arrive = conditions.iter().find(|condition| condition["name"] == "canaries_arrive");
+    let because = arrive.and_then(|arrive| arrive["because"].as_str()).unwrap_or_default();
+    assert!(because.contains("in maintenance: search"), "{because}");
+    let shown = rig.streamer.metric("binpulse_maintenance", &["consumer=\"search\""]).await?;
+    assert_eq!(shown, Some(1.0));
+
+    // And it ends by itself
+    let status = rig.streamer.until("the verdict again", SOON, lost).await?;
+    assert!(status["consumers"][0]["maintenance_seconds_left"].is_null());
+    assert_eq!(rig.streamer.metric("binpulse_maintenance", &[]).await?, Some(0.0));
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use binpulse::telemetry::http::{Access, Pages};
+use binpulse::telemetry::http::{Access, Pages, Switch};
 use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
@@ -71,6 +71,7 @@ impl Site {
             metrics: Arc::new(metrics()),
             loops: Loops::default(),
             readiness: Readiness::default(),
+            switch: Arc::new(Nobody),
             status: Box::new(move || {
                 let mut hangs = desk.hangs.lock().expect("not poisoned");
                 while *hangs {
@@ -94,6 +95,15 @@ impl Drop for Site {
     fn drop(&mut self) {
         self.hang(false);
         self.stop();
+    }
+}
+
+/// There is no consumer.
+struct Nobody;
+
+impl Switch for Nobody {
+    fn maintenance(&self, consumer: &str, _: Duration) -> Result<String, String> {
+        Err(format!("no consumer {consumer}"))
     }
 }
 

@@ -74,7 +74,7 @@ mod tests {
             assert!(plan(&[("http.listen", local)]).is_ok(), "{local}");
         }
         for open in ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "[::ffff:127.0.0.1]:1"] {
-            let refused = plan(&[("http.listen", open)]).err().expect(open);
+            let refused = plan(&[("http.listen", open)]).expect_err(open);
             assert!(refused.contains("http.token") && refused.contains("http.open"), "{refused}");
             assert!(plan(&[("http.listen", open), TOKEN]).is_ok(), "{open}");
             assert!(plan(&[("http.listen", open), ("http.open", "true")]).is_ok(), "{open}");
@@ -83,12 +83,12 @@ mod tests {
 
     #[test]
     fn short_tokens_and_half_an_identity_are_refused_and_the_token_is_not_shown() {
-        let refused = plan(&[("http.token", "fifteen-letters")]).err().expect("short");
+        let refused = plan(&[("http.token", "fifteen-letters")]).expect_err("short");
         assert!(refused.contains("16") && !refused.contains("fifteen"), "{refused}");
-        let refused = plan(&[("http.tls_key", "/nowhere")]).err().expect("half");
+        let refused = plan(&[("http.tls_key", "/nowhere")]).expect_err("half");
         assert!(refused.contains("http.tls_certificate"), "{refused}");
         let paths = [("http.tls_key", "/nowhere"), ("http.tls_certificate", "/nowhere.crt")];
-        let refused = plan(&paths).err().expect("no file");
+        let refused = plan(&paths).expect_err("no file");
         assert!(refused.contains("/nowhere.crt"), "{refused}");
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use http::HttpPlan;
 pub use pulse::PulsePlan;
+pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
 use crate::config::{Error, Values};

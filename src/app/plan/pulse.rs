@@ -119,7 +119,7 @@ fn schema(values: &Values) -> Result<SchemaName, Error> {
 }
 
 /// The rule in the words of the settings.
-fn in_settings(conflict: &Conflict) -> Error {
+pub(in crate::app) fn in_settings(conflict: &Conflict) -> Error {
     let mut text = conflict.to_string();
     for (period, key) in [
         ("protocol_heartbeat", "source.heartbeat_period"),
@@ -129,6 +129,10 @@ fn in_settings(conflict: &Conflict) -> Error {
         ("heartbeat_deadline", "heartbeat.seen_deadline"),
         ("publish_deadline", "sns.request_timeout"),
         ("canary_deadline", "canary.deadline"),
+        // Not settings: what they are made of.
+        ("receive_deadline", "3 x source.heartbeat_period + 1s"),
+        ("tick", "time between two judgements"),
+        ("probe_timeout", "time for one question to the server"),
     ] {
         text = text.replace(period, key);
     }

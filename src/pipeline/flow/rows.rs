@@ -69,6 +69,9 @@ impl Flow {
             return;
         }
         let (table, transaction) = (rows.table(), rows.transaction());
+        // Its bytes hold all columns; some of these must never leave.
+        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
+        let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         self.undecoded.push(Undecoded {
             quarantined_at_us: chrono::Utc::now().timestamp_micros(),
             error: error.to_string(),
@@ -78,7 +81,7 @@ impl Flow {
             database: table.database.to_string(),
             table: table.name.to_string(),
             committed_at_us: transaction.committed_at_us,
-            event: STANDARD.encode(rows.event()),
+            event: STANDARD.encode(bytes),
         });
     }
 

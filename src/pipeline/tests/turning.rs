@@ -74,6 +74,7 @@ struct Setup {
     message_bytes_max: usize,
     oversize: Oversize,
     puts_undecoded_aside: bool,
+    drop_columns: Vec<Pattern>,
     quarantine: Option<Quarantine>,
     claims: Option<Claims>,
 }
@@ -85,6 +86,7 @@ impl Default for Setup {
             message_bytes_max: 1 << 18,
             oversize: Oversize::Omit,
             puts_undecoded_aside: false,
+            drop_columns: Vec::new(),
             quarantine: None,
             claims: None,
         }
@@ -134,7 +136,7 @@ impl Rig {
             Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(setup.puts_undecoded_aside),
+            flow: flow(setup.puts_undecoded_aside, setup.drop_columns),
             drafts,
             notes,
             settlements,
@@ -165,14 +167,14 @@ impl Rig {
     }
 }
 
-fn flow(puts_undecoded_aside: bool) -> Flow {
+fn flow(puts_undecoded_aside: bool, drop_columns: Vec<Pattern>) -> Flow {
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
     let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
     // Each row is a message.
     let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
-        Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
+        Filter::new(FilterConfig { tables, drop_columns, ..FilterConfig::default() }),
         Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
         Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
         Packer::new(pack, Sequences::default()),
@@ -305,17 +307,24 @@ fn damaged(fixture: &str) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("quarantine");
-    let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
-    let mut rig = Rig::new(Setup { puts_undecoded_aside: true, quarantine, ..Setup::default() });
     let stop = CancellationToken::new();
-    let events = damaged("rows/mysql-9.7");
-    within("taken", rig.take(&events, &stop)).await.expect("the stream goes on");
-    let entries: Vec<_> =
-        Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
-    let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
-    assert!(event.gtid.is_some() && event.error.contains(&event.table), "{event:?}");
-    assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
+    for (name, drops) in [("whole", None), ("withheld", Pattern::parse("*.*.*", 3))] {
+        let path = folder.path().join(name);
+        let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
+        let drop_columns: Vec<_> = drops.into_iter().collect();
+        let has_drops = !drop_columns.is_empty();
+        let setup =
+            Setup { puts_undecoded_aside: true, drop_columns, quarantine, ..Setup::default() };
+        let mut rig = Rig::new(setup);
+        let events = damaged("rows/mysql-9.7");
+        within("taken", rig.take(&events, &stop)).await.expect("the stream goes on");
+        let entries: Vec<_> =
+            Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
+        let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
+        assert!(event.gtid.is_some() && event.error.contains(&event.table), "{event:?}");
+        assert_eq!(event.event.is_empty(), has_drops, "no values of columns that are dropped");
+        assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
+    }
 
     let mut rig = Rig::new(Setup::default());
     let halted = within("taken", rig.take(&damaged("rows/mysql-9.7"), &stop)).await;

@@ -115,6 +115,8 @@ pub struct EchoLedger {
     lost_in_a_row: u32,
     last_resolved: Option<(u64, Instant)>,
     counts: EchoCounts,
+    /// Nothing is owed before.
+    rests_until: Option<Instant>,
 }
 
 impl EchoLedger {
@@ -127,7 +129,16 @@ impl EchoLedger {
             lost_in_a_row: 0,
             last_resolved: None,
             counts: EchoCounts::default(),
+            rests_until: None,
         }
+    }
+
+    /// The consumer owes nothing until then, nor what is awaited now; `None`: it does again.
+    pub fn rest(&mut self, until: Option<Instant>) {
+        self.rests_until = until;
+        let awaited = self.canaries.values_mut().filter(|canary| canary.state == State::Awaited);
+        awaited.for_each(|canary| canary.accepted = 0);
+        self.lost_in_a_row = 0;
     }
 
     /// A canary is about to be written. Echoes of numbers that were not announced count as stale,
@@ -144,6 +155,9 @@ impl EchoLedger {
 
     /// The topic accepted the message of one step.
     pub fn accepted(&mut self, number: u64, phase: Phase, now: Instant) -> Acceptance {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return Acceptance::default();
+        }
         let Some(canary) = self.canaries.get_mut(&number) else { return Acceptance::default() };
         if canary.accepted == 0 {
             self.counts.sent += 1;

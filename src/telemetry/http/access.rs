@@ -125,7 +125,7 @@ pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed =
         |reason: String| TlsError::File { what: "the certificate", path: path.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(path)
-        .and_then(|chain| chain.collect::<Result<Vec<_>, _>>())
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| failed(error.to_string()))?;
     if chain.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(chain) }
 }

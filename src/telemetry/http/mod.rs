@@ -1,18 +1,19 @@
 //! The HTTP server: `/` and `/runbooks/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
-//! Read-only: nothing that it answers changes
-//! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
+//! Read-only but for the maintenance of consumers (`switch`).
+//! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
 mod access;
 mod routes;
+mod switch;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use tracing::{debug, info, warn};
 use super::{Loops, Metrics, Readiness, Status};
 
 pub use access::{Access, TlsError, Token, chain, tls};
+pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -76,6 +78,8 @@ pub struct Pages {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
+    /// For `/maintenance`.
+    pub switch: Arc<dyn Switch>,
 }
 
 /// A server that listens.
@@ -144,11 +148,14 @@ impl Http {
 
 /// Shakes hands where there is TLS, then serves.
 async fn greet(stream: TcpStream, pages: Arc<Pages>, access: Access, stop: CancellationToken) {
-    let Some(tls) = &access.tls else {
-        return serve(stream, pages, access.token, stop).await;
+    // Without an address it is gone already.
+    let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
+    let Access { tls, token } = access;
+    let Some(tls) = tls else {
+        return serve(stream, peer, pages, token, stop).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, pages, access.token, stop).await,
+        Ok(Ok(stream)) => serve(stream, peer, pages, token, stop).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
@@ -156,12 +163,13 @@ async fn greet(stream: TcpStream, pages: Arc<Pages>, access: Access, stop: Cance
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
+    peer: IpAddr,
     pages: Arc<Pages>,
     token: Option<Token>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, &pages, token.as_ref());
+        let answer = routes::answer(&request, peer, &pages, token.as_ref());
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()

@@ -1,5 +1,6 @@
 //! Which path answers what.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http_body_util::Full;
@@ -10,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Pages, Token};
+use super::{Pages, Token, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -21,6 +22,7 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
+    /maintenance  by POST: see `binpulse maintenance`\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -35,12 +37,23 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 type Answer = Response<Full<Bytes>>;
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
-pub(super) fn answer<B>(request: &Request<B>, pages: &Pages, token: Option<&Token>) -> Answer {
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    peer: IpAddr,
+    pages: &Pages,
+    token: Option<&Token>,
+) -> Answer {
     let path = request.uri().path();
     let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
     // Those who probe whether the process lives rarely have a secret, and learn nothing else.
     if !is_known && !matches!(path, "/healthz" | "/readyz") {
         return unknown();
+    }
+    if path == switch::MAINTENANCE_PATH && *request.method() == Method::POST {
+        return match switch::maintenance(request, peer, &*pages.switch) {
+            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
+            Err((code, why)) => plain(code, TEXT, why + "\n"),
+        };
     }
     let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find);
     let show: fn(&Pages) -> Answer = match path {

@@ -6,9 +6,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Http, Pages, Token, chain, tls};
+use super::{Access, Http, Pages, Switch, Token, chain, tls};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
+
+/// Knows one consumer.
+struct Known;
+
+impl Switch for Known {
+    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+        let is_known = consumer == "billing";
+        is_known.then(|| format!("{consumer} {}", lasting.as_secs())).ok_or("who?".to_owned())
+    }
+}
 
 struct Server {
     address: std::net::SocketAddr,
@@ -28,6 +38,7 @@ async fn server_for(access: Access) -> Server {
         metrics: Arc::new(metrics()),
         loops: loops.clone(),
         readiness: readiness.clone(),
+        switch: Arc::new(Known),
         status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
     };
     let http = Http::bind(([127, 0, 0, 1], 0).into(), pages, access).await.expect("a free port");
@@ -189,6 +200,42 @@ async fn stopping_ends_open_connections() {
         .expect("without a panic");
 }
 
+#[tokio::test]
+async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
+    let server = server().await;
+    let post = async |headers: &str| {
+        let request =
+            format!("POST /maintenance HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+        server.exchange(request.as_bytes()).await
+    };
+    let done = post("Binpulse-Consumer: billing\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&done), body(&done)), ("200", "billing 90\n"));
+    let unknown = post("Binpulse-Consumer: search\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&unknown), body(&unknown)), ("404", "who?\n"));
+    for headers in [
+        "",
+        "Binpulse-Consumer: billing\r\n",
+        "Binpulse-Consumer: billing\r\nBinpulse-Seconds: -1\r\n",
+    ] {
+        assert_eq!(code(&post(headers).await), "400", "{headers}");
+    }
+    assert_eq!(code(&server.ask("GET", "/maintenance").await), "404");
+}
+
+#[test]
+fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
+    let request = hyper::Request::post("/maintenance")
+        .header(super::CONSUMER_HEADER, "billing")
+        .header(super::SECONDS_HEADER, "5")
+        .body(())
+        .expect("a request");
+    let ask = |peer: &str| {
+        super::switch::maintenance(&request, peer.parse().expect("an address"), &Known)
+    };
+    assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
+    assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());
+}
+
 const TOKEN: &str = "a-token-of-some-length";
 
 fn certificate(name: &str) -> PathBuf {
@@ -259,10 +306,13 @@ async fn peers_that_never_shake_hands_lock_nobody_out() {
 
 #[test]
 fn certificate_and_key_must_fit() {
-    let wrong = tls(&certificate("other.crt"), &certificate("page.key")).err().expect("no pair");
+    let wrong =
+        tls(&certificate("other.crt"), &certificate("page.key")).map(drop).expect_err("no pair");
     assert!(wrong.to_string().starts_with("certificate and key: "), "{wrong}");
-    let wrong = tls(&certificate("page.key"), &certificate("page.key")).err().expect("no chain");
+    let wrong =
+        tls(&certificate("page.key"), &certificate("page.key")).map(drop).expect_err("no chain");
     assert!(wrong.to_string().contains("page.key: there is none in it"), "{wrong}");
-    let wrong = tls(&certificate("page.crt"), &certificate("page.crt")).err().expect("no key");
+    let wrong =
+        tls(&certificate("page.crt"), &certificate("page.crt")).map(drop).expect_err("no key");
     assert!(wrong.to_string().contains("its key from"), "{wrong}");
 }

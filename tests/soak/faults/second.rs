@@ -7,10 +7,8 @@ use binpulse::demo::{Error, Streamer};
 use crate::service::SOON;
 use crate::stage::Stage;
 
-/// What a streamer ends with when another has taken its stream over.
+/// What a streamer ends with when another has its stream.
 const NEEDS_OPERATOR: i32 = 75;
-/// What one ends with that may not even begin.
-const UNAVAILABLE: i32 = 69;
 /// Time in which the one that was taken over must have learnt it.
 const LEARN: Duration = Duration::from_mins(1);
 
@@ -19,7 +17,7 @@ pub(super) async fn with_the_same_file(stage: &Stage) -> Result<Option<String>, 
     let mut second = stage.another(&stage.checkpoint());
     second.settings.push(("http.listen", "127.0.0.1:0".to_owned()));
     let (code, log) = second.run_to_end(SOON).await?;
-    let is_right = code == Some(UNAVAILABLE) && log.contains("fenced: ");
+    let is_right = code == Some(NEEDS_OPERATOR) && log.contains("fenced: ");
     Ok((!is_right).then(|| format!("a second streamer ended with {code:?}:\n{log}")))
 }
 

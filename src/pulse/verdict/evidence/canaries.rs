@@ -141,6 +141,12 @@ impl CanaryEvidence {
             }
             None => (Status::True, "every consumer is in maintenance".to_owned()),
         };
+        let resting = self.consumers.iter().filter(|consumer| consumer.in_maintenance(now));
+        let resting: Vec<_> = resting.map(|consumer| &*consumer.name).collect();
+        let because = match resting.len() {
+            0 => because,
+            _ => format!("{because}; not judged, in maintenance: {}", resting.join(", ")),
+        };
         conditions.set(now, Condition::CanariesArrive, status, because);
     }
 }

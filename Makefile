@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak lint bench audit build
+.PHONY: help deps demo-deps demo test soak big fuzz lint bench audit build
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,15 @@ test: deps ## The whole test suite
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
+
+big: deps ## Large and odd data in full size, with the peak memory of each case (about 10 GB of disk)
+	BINPULSE_TEST_BIG=1 cargo test --locked --test big
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compiler)
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run -s none $$target -- -max_total_time=$${FUZZ_SECONDS:-60} \
+			-timeout=20 -rss_limit_mb=1024 || exit 1; \
+	done
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check

@@ -125,7 +125,18 @@ impl RowBuffer {
         self.after.clear();
         self.scratch.clear();
     }
+
+    /// The same behind an event's last row: a space that grew large is given back.
+    pub fn release(&mut self) {
+        self.clear();
+        if self.scratch.capacity() > SCRATCH_KEPT_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+    }
 }
+
+/// Transcoded bytes for which the space is kept from event to event.
+const SCRATCH_KEPT_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

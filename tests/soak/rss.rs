@@ -18,6 +18,12 @@ pub(crate) fn peak_of(checkpoint: &Path) -> u64 {
     peaks.max().unwrap_or_default()
 }
 
+/// The same of a process by its number.
+#[allow(dead_code, reason = "for other test binaries that share this file")]
+pub(crate) fn peak_of_process(id: u32) -> u64 {
+    peak(&Path::new("/proc").join(id.to_string())).unwrap_or_default()
+}
+
 fn peak(folder: &Path) -> Option<u64> {
     let status = std::fs::read_to_string(folder.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -18,8 +18,6 @@ pub mod choice;
 mod config;
 mod linger;
 mod packer;
-#[cfg(test)]
-mod restarts;
 mod sequences;
 #[cfg(test)]
 #[allow(

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::{Config, Packer, Sequences};
 use crate::change::{Op, Table};
 use crate::encode::Draft;
 use crate::encode::testing::{OwnedChange, int, table, transaction};
+use crate::pack::{Config, Packer, Sequences};
 
 /// One change of a table: its key before and after, and whether all is flushed behind it.
 #[derive(Debug, Clone)]

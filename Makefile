@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults lint bench guard mutate-alerts audit sbom build
+.PHONY: help deps demo-deps demo test soak faults big fuzz lint bench guard mutate-alerts audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,15 @@ faults: deps ## Real faults, and what is said of each, into docs/experiment.md (
 	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
 		cargo test --locked --test faults
 	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
+
+big: deps ## Large and odd data in full size, with the peak memory of each case (about 10 GB of disk)
+	BINPULSE_TEST_BIG=1 cargo test --locked --test big
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compiler)
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run -s none $$target -- -max_total_time=$${FUZZ_SECONDS:-60} \
+			-timeout=20 -rss_limit_mb=1024 || exit 1; \
+	done
 
 mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
 	python3 tests/support/mutate_alerts.py

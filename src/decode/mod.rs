@@ -102,6 +102,9 @@ impl Default for Config {
     }
 }
 
+/// Size of an event out of a payload for which the space is kept.
+const INNER_KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// Turns events into steps. Feed it every event of a stream or file, in order.
 #[derive(Debug)]
 pub struct Decoder {
@@ -243,6 +246,9 @@ impl Decoder {
         self.busy = true;
         self.event_type = kind::UNKNOWN;
         self.from_inner = false;
+        if self.inner.capacity() > INNER_KEPT_BYTES_MAX {
+            self.inner = Vec::new();
+        }
         match self.take(event) {
             Ok((content, more)) => Ok(Steps::new(self, content, more)),
             Err(fault) if self.may_be_passed_over(&fault) => {

@@ -23,6 +23,12 @@ pub(crate) fn processes_with(checkpoint: &Path) -> Vec<u32> {
     processes.collect()
 }
 
+/// The same of a process by its number.
+#[allow(dead_code, reason = "for other test binaries that share this file")]
+pub(crate) fn peak_of_process(id: u32) -> u64 {
+    peak(&Path::new("/proc").join(id.to_string())).unwrap_or_default()
+}
+
 fn peak(folder: &Path) -> Option<u64> {
     let status = std::fs::read_to_string(folder.join("status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

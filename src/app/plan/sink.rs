@@ -80,11 +80,21 @@ pub(super) fn pack_config(values: &Values) -> Result<pack::Config, Error> {
     };
     Ok(pack::Config {
         format,
-        rows: RowOptions { before_image, ..RowOptions::default() },
+        rows: RowOptions { before_image, ..row_limits(values)? },
         lanes: u32::try_from(values.integer("message.lanes")?).unwrap_or(1),
         body_bytes_target: values.size("message.target_bytes")?,
         linger_max: values.duration("message.linger_max")?,
         ..pack::Config::default()
+    })
+}
+
+/// What is left out of a row before anybody looks at its topic's limit.
+fn row_limits(values: &Values) -> Result<RowOptions, Error> {
+    let limits = RowOptions::default();
+    Ok(match values.text("sink.oversize")? {
+        "halt" => RowOptions { cell_bytes_max: usize::MAX, image_bytes_max: usize::MAX, ..limits },
+        "claim-check" => RowOptions { image_bytes_max: usize::MAX, ..limits },
+        _ => limits,
     })
 }
 

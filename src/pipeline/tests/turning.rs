@@ -227,7 +227,7 @@ async fn a_row_that_fits_nowhere_halts_an_idle_stream_at_once_and_draining_does_
         Err(Interrupt::Stopped) => panic!("nobody asked"),
     };
     assert!(matches!(halted, Error::TooLarge { .. }), "{halted:?}");
-    // The rest is as large: each is noticed, then nothing is on its way any more.
+    // Nothing behind it is sent, and nothing is on its way any more.
     let deadline = Instant::now() + PATIENCE * 10;
     let drained = async {
         loop {

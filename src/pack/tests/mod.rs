@@ -1,16 +1,18 @@
+mod restarts;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{Config, Packer, Sequences};
 use crate::change::{Op, Table, Transaction};
 use crate::encode::testing::{Owned, OwnedChange, int, table, text, transaction};
 use crate::encode::{
     BeforeImage, Destination, Draft, Format, Origin, Oversize, RowOptions, SealOptions, Sealed,
     Sealer, open, proto,
 };
+use crate::pack::{Config, Packer, Sequences};
 
 fn origin() -> Origin {
     Origin {

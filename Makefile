@@ -6,13 +6,13 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak lint bench guard audit build
+.PHONY: help deps demo-deps demo test soak faults big fuzz lint bench guard mutate-alerts audit sbom build
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
-	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6
+	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
 
 demo-deps:
 	$(FETCH) mysql ministack
@@ -26,8 +26,25 @@ demo: demo-deps build ## Watch it work: private MySQL, SNS stand-in, shop worklo
 test: deps ## The whole test suite
 	cargo test --locked
 
-soak: deps ## Random work and random faults, and proof that nothing is lost (SOAK_SECONDS, SOAK_SEED)
+soak: deps ## Random work and random faults, and proof that nothing is lost (docs/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
+
+faults: deps ## Real faults, and what is said of each, into docs/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
+	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
+		cargo test --locked --test faults
+	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
+
+big: deps ## Large and odd data in full size, with the peak memory of each case (about 10 GB of disk)
+	BINPULSE_TEST_BIG=1 cargo test --locked --test big
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compiler)
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run -s none $$target -- -max_total_time=$${FUZZ_SECONDS:-60} \
+			-timeout=20 -rss_limit_mb=1024 || exit 1; \
+	done
+
+mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
+	python3 tests/support/mutate_alerts.py
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check
@@ -36,6 +53,9 @@ lint: $(DENY) ## Formatting, clippy, dependency policy
 
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
+
+sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
+	python3 .ci/sbom.py
 
 bench: demo-deps ## All benchmarks, on a machine that has nothing else to do (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench

@@ -17,7 +17,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClient, Connector};
-use aws_smithy_runtime_api::client::http::HttpConnectorSettings;
+use aws_smithy_runtime_api::client::http::{HttpClient as HttpClientTrait, HttpConnectorSettings};
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
@@ -80,6 +80,14 @@ impl Shared {
         let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
         let region = Region::new(region.to_owned());
         Self { sdk: loader().region(region).credentials_provider(credentials).load().await }
+    }
+
+    /// The same over another HTTP client: for tests that answer themselves.
+    pub async fn stand_in_over(region: &str, http: impl HttpClientTrait + 'static) -> Self {
+        let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let loader = loader.region(Region::new(region.to_owned()));
+        Self { sdk: loader.credentials_provider(credentials).load().await }
     }
 
     /// The region in force, if any was configured or found.

@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+/// Parts of the ceiling, each of which forgets one failure if it passes well.
+const FORGETS_STEPS: u32 = 16;
+
 /// Failures in a row, and the pause that follows from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
@@ -31,18 +34,25 @@ impl Backoff {
         Duration::from_micros(u64::try_from(drawn).unwrap_or(limit_us))
     }
 
-    /// Failures since the last success.
+    /// Failures that are not forgotten.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Notes a success that has held for `healthy`. One that held shorter than the ceiling forgets
-    /// nothing, or a connection that is accepted and thrown out at once would be redialled without
-    /// a pause.
+    /// Notes a success that has held for `healthy`: each sixteenth of the ceiling halves the next
+    /// pause. So what breaks now and then is tried again at once, while a connection that is accepted
+    /// and thrown out as soon as it stands forgets nothing, and is not redialled without a pause.
     pub fn succeeded(&mut self, healthy: Duration) {
-        if healthy >= self.ceiling {
-            self.failures = 0;
-        }
+        let step = (self.ceiling / FORGETS_STEPS).max(Duration::from_millis(1));
+        let steps = u32::try_from(healthy.as_millis() / step.as_millis()).unwrap_or(u32::MAX);
+        // Failures beyond the ceiling have made no pause longer: they count no more than it does.
+        self.failures = self.failures.min(self.failures_max()).saturating_sub(steps);
+    }
+
+    /// Failures from which on the ceiling is reached.
+    fn failures_max(&self) -> u32 {
+        let reaches = |failures: &u32| self.first.saturating_mul(1 << failures) >= self.ceiling;
+        (0..31).find(reaches).unwrap_or(31).saturating_add(1)
     }
 }
 
@@ -67,15 +77,40 @@ mod tests {
     }
 
     #[test]
-    fn only_a_success_that_lasted_forgets_the_failures() {
+    fn failures_are_forgotten_as_long_as_it_goes_well() {
         let mut backoff = Backoff::new(FIRST, CEILING);
         for _ in 0..5 {
             backoff.pause(0);
         }
-        backoff.succeeded(Duration::from_secs(1));
-        assert_eq!(backoff.failures(), 5);
+        backoff.succeeded(Duration::from_millis(1_249));
+        assert_eq!(backoff.failures(), 5, "it did not stand long enough");
+        backoff.succeeded(Duration::from_millis(2_500));
+        assert_eq!(backoff.failures(), 3);
         backoff.succeeded(CEILING);
         assert_eq!(backoff.failures(), 0);
+
+        // A long outage is forgotten within half of the ceiling, and not at once.
+        for _ in 0..1_000 {
+            backoff.pause(0);
+        }
+        backoff.succeeded(Duration::ZERO);
+        assert_eq!(backoff.failures(), 9);
+        backoff.succeeded(CEILING / 2);
+        assert_eq!(backoff.failures(), 1);
+    }
+
+    #[test]
+    fn a_fault_every_ten_seconds_costs_a_short_pause_and_one_every_half_second_ever_longer_ones() {
+        let longest = |healthy: Duration| {
+            let mut backoff = Backoff::new(FIRST, CEILING);
+            let pauses = (0..40).map(|_| {
+                backoff.succeeded(healthy);
+                backoff.pause(u64::MAX)
+            });
+            pauses.max().expect("forty")
+        };
+        assert!(longest(Duration::from_secs(10)) <= FIRST);
+        assert!(longest(Duration::from_millis(500)) > CEILING / 2);
     }
 
     proptest! {

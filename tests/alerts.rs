@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use binpulse::app::{Plan, exported};
+use binpulse::app::{Plan, exported, exported_by_probe};
 use binpulse::config::{Environment, load};
+use binpulse::pulse::verdict::{State, words};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -55,7 +56,7 @@ fn alerts_name_only_metrics_that_are_exported() {
     ];
     let settings = load(None, &Environment::new(), &flags, &|_| Ok(String::new()));
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
-    let text = exported(&plan).expect("metrics");
+    let text = exported(&plan).expect("metrics") + &exported_by_probe(&["main"]).expect("metrics");
     let families: BTreeSet<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let mut named = 0;
@@ -87,8 +88,10 @@ fn alerts_name_only_label_values_that_are_exported() {
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
     let text = exported(&plan).expect("metrics");
     let rules = rules();
-    for label in ["state", "stage", "condition", "action"] {
+    for label in ["state", "stage", "condition", "action", "reason"] {
         let assigned = format!("{label}=");
+        // Prometheus's own label of its own series.
+        let rules = rules.replace("alertstate=", "");
         let wanted = rules.split(&assigned).skip(1).filter_map(|rest| {
             let rest = rest.trim_start_matches('~');
             rest.strip_prefix('"')?.split('"').next()
@@ -124,6 +127,22 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
 }
 
 #[test]
+fn each_state_leads_to_the_runbook_of_the_alert_that_it_raises() {
+    let rules = rules();
+    let blocks: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    for state in State::ALL {
+        let raised = blocks.iter().find(|block| {
+            let expression = block.split("annotations:").next().unwrap_or_default();
+            let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            expression.contains("binpulse_verdict{")
+                && words.into_iter().any(|word| word == state.name())
+        });
+        let alert = raised.and_then(|block| block.lines().next());
+        assert_eq!(words::alert(state, None), alert, "{state}");
+    }
+}
+
+#[test]
 fn each_alert_is_tested_and_the_tests_hold() {
     let tests = fs::read_to_string(root().join("alerts/tests/alerts.yml")).expect("tests");
     let quiet = fs::read_to_string(root().join("alerts/tests/quiet.yml")).expect("tests");
@@ -135,7 +154,8 @@ fn each_alert_is_tested_and_the_tests_hold() {
     let promtool = tool("promtool");
     succeed(Command::new(&promtool).args(["check", "rules", "rules/binpulse.rules.yml"]));
     succeed(Command::new(&promtool).args(["check", "rules", "inventory.example.yml"]));
-    succeed(Command::new(&promtool).args(["test", "rules", "tests/alerts.yml", "tests/quiet.yml"]));
+    let files = ["tests/alerts.yml", "tests/edges.yml", "tests/quiet.yml"];
+    succeed(Command::new(&promtool).args(["test", "rules"]).args(files));
 }
 
 #[test]
@@ -326,6 +346,9 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
         ),
         (&["SourceDown", "PositionLost"], &["SourceDown", "PositionLost"]),
         (&["EndToEndStale"], &["EndToEndStale"]),
+        (&["Halted", "StreamStalled", "EndToEndStale", "CheckpointStuck"], &["Halted"]),
+        (&["Halted", "PositionLost", "StreamStalled", "EndToEndStale"], &["PositionLost"]),
+        (&["ConsumerStale", "ConsumerCanariesLost"], &["ConsumerStale"]),
     ];
     let full = |name: &&str| format!("Binpulse{name}");
     for (number, (firing, left)) in incidents.iter().enumerate() {

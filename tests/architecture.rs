@@ -180,3 +180,33 @@ fn the_table_names_no_part_that_is_gone() {
         assert!(parts.contains(*part), "`{part}` is in the table, but not in src/");
     }
 }
+
+/// A metric that nobody feeds looks like a fact: it says 0, for ever.
+#[test]
+fn every_metric_that_is_counted_has_somebody_who_counts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let metrics = code(&root.join("telemetry/metrics/mod.rs"));
+    let (_, fields) = metrics.split_once("pub struct Metrics {").expect("the metrics");
+    let (fields, _) = fields.split_once("\n}").expect("the end of the metrics");
+    let fields =
+        fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'));
+    let fields: Vec<_> = fields.map(|(name, _)| name).collect();
+    assert!(fields.len() > 20, "{fields:?}");
+    let callers: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, path)| !is_test(path) && !path.starts_with(root.join("telemetry/metrics")))
+        .map(|(_, path)| code(&path))
+        .collect();
+    // Set through a function of their own.
+    let through = |name: &str| match name {
+        "source_clock_offset_seconds" | "source_clock_offset_error_seconds" => {
+            "observe_clock_offset".to_owned()
+        }
+        name => name.to_owned(),
+    };
+    for name in fields {
+        let touched = format!(".{}", through(name));
+        let fed = callers.iter().any(|code| code.contains(&touched));
+        assert!(fed, "nobody feeds binpulse_{name}");
+    }
+}

@@ -14,3 +14,57 @@ fn the_reference_of_settings_is_what_the_code_says() {
     let written = fs::read_to_string(&path).expect("docs/configuration.md");
     assert!(written == reference, "docs/configuration.md is out of date; see tests/docs.rs");
 }
+
+/// All Rust code below a folder.
+fn code(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            code(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&path).expect("text"));
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
+
+#[test]
+fn each_test_that_holds_a_guarantee_exists() {
+    let mut all = String::new();
+    for folder in ["src", "tests"] {
+        code(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
+    }
+    let guarantees = read("docs/guarantees.md");
+    let mut named = 0;
+    for section in guarantees.split("\n### ").skip(1) {
+        let title = section.lines().next().expect("a title");
+        let held = section.split("*Held by*: ").nth(1).expect(title);
+        for name in held.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
+            let is_there = [format!("fn {name}("), format!("\"{name}\"")]
+                .iter()
+                .any(|written| all.contains(written));
+            assert!(is_there, "{title}: there is no test `{name}`");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "the names are found");
+}
+
+#[test]
+fn each_reason_for_a_halt_is_in_the_runbooks() {
+    let code = read("src/app/halt.rs");
+    let list = code.split("REASONS").nth(1).and_then(|rest| rest.split(';').nth(1)).expect("it");
+    let reasons: Vec<_> = list.split('"').skip(1).step_by(2).chain(["fenced"]).collect();
+    assert!(reasons.len() > 14, "{reasons:?}");
+    let (operating, runbook) = (read("docs/operating.md"), read("docs/runbooks/BinpulseHalted.md"));
+    for reason in reasons.into_iter().filter(|reason| *reason != "other") {
+        let row = operating.lines().find(|line| line.starts_with(&format!("| `{reason}` |")));
+        let cells = row.expect(reason).trim_matches('|').split('|').map(str::trim);
+        let is_whole = cells.clone().count() == 4 && cells.clone().all(|cell| !cell.is_empty());
+        assert!(is_whole, "{reason}: what it means, what to look at, what to do");
+        assert!(runbook.contains(&format!("`{reason}`")), "{reason} is not in the runbook");
+    }
+}

@@ -8,28 +8,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::{begin, new_instance, open_store};
 use super::flow::{decoder, flow};
-use super::plan::Plan;
+use super::maintenance::Maintenance;
+use super::plan::{HttpPlan, Plan};
 use super::pulse::{parameters, spawn_pulse};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::sink::{AnySink, aws_config, claim_check};
-use super::source::{Opened, open_source};
+use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
-use super::stream::Stream;
+use super::stream::{Around, Stream};
 use super::vital::Vital;
-use super::watch::{self, Looks, Reporter, Watch};
+use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::checkpoint::{Checkpoint, Saving, Store};
+use crate::checkpoint::{self, Checkpoint, Saving, Store};
 use crate::encode::Origin;
+use crate::mysql::{HostPort, SharedHost};
 use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
 use crate::pulse::Book;
+use crate::pulse::verdict::Topology;
 use crate::shutdown::{Drained, Stage, drain};
-use crate::sink::quarantine::Quarantine;
+use crate::sink::quarantine::{self, Quarantine};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
+use crate::telemetry::metrics::Reading;
 use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Settlements between the sink and the loop.
@@ -47,10 +51,23 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         Err(error) => {
             // For people and for logs alike: the chain of causes, once.
             tracing::error!("{error:#}");
-            return Outcome::Unavailable;
+            return outcome(&error);
         }
     };
     Box::pin(app.run(stop)).await
+}
+
+/// What the process ends with if nothing was started.
+fn outcome(error: &Unavailable) -> Outcome {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.outcome();
+    }
+    let place_lost = error
+        .downcast_ref::<checkpoint::Error>()
+        .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let quarantine_damaged =
+        matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
+    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
 }
 
 /// Everything, opened and not yet running.
@@ -71,6 +88,9 @@ struct App {
     settled: mpsc::Sender<crate::sink::Settlement>,
     reporter: Reporter,
     watch: Watch,
+    host: SharedHost,
+    probed: SharedHost,
+    slow: SlowLooks,
 }
 
 impl App {
@@ -79,12 +99,7 @@ impl App {
         let shared = aws::Shared::load(&aws_config(&plan)).await;
         let (sink, topics) = AnySink::open(&plan, &shared).await?;
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
-        let quarantine = plan
-            .quarantine
-            .file
-            .as_deref()
-            .map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX))
-            .transpose()?;
+        let quarantine = quarantine(&plan)?;
         let mut store = open_store(&plan).await?;
         let saved = store.load().await?;
 
@@ -94,17 +109,21 @@ impl App {
         let checkpoint = begin(&plan, &mut store, saved, &opened).await?;
         state.update(|inner| inner.epoch = checkpoint.epoch);
 
+        let (host, probed, followed_by) = hosts(&plan, opened.source.host(opened.host)?);
         let (feed, intake) = intake(plan.queue_bytes);
         let health = sink.health();
         let instance = new_instance();
         let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
         let book = Book::new(&*instance, consumers, plan.pulse.periods.canary_deadline);
         let (reporter, observations) = watch::queue();
-        let vital = Vital::new(book, state.clone(), reporter.clone());
+        let margin = PurgeMargin::default();
+        let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
         let watch = Watch::start(parameters(&plan)?, observations)?;
         let gauge = feed.gauge().clone();
-        let mut readings = readings(&plan, &state, &vital, &liveness, &gauge);
-        readings.more = watch::families(&watch.view);
+        let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
+        let maintenance = Maintenance::new(names, Arc::clone(&vital));
+        let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
+        readings.more.extend(more_families(&watch, &margin, &maintenance));
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
@@ -122,7 +141,7 @@ impl App {
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &opened, body_bytes_max),
+            flow: flow(&plan, &checkpoint, &opened, body_bytes_max, standing(&watch.view)),
             drafts,
             notes: sealing_notes,
             settlements,
@@ -145,18 +164,18 @@ impl App {
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
             view: Arc::clone(&watch.view),
+            maintenance,
             started: Instant::now(),
         };
         let http = bind(&plan, desk, loops, &readiness).await?;
-        let stream = Stream::new(
-            pipeline,
-            decoder(&plan),
-            opened,
-            origin,
-            &state,
-            &liveness,
-            reporter.clone(),
-        );
+        let slow = slow_looks(&plan, &opened, &state, &watch, &reporter, margin)?;
+        let around = Around {
+            state: state.clone(),
+            liveness: liveness.clone(),
+            reporter: reporter.clone(),
+            followed_by,
+        };
+        let stream = Stream::new(pipeline, decoder(&plan), opened, origin, around);
         Ok(Some(Self {
             plan,
             state,
@@ -174,6 +193,9 @@ impl App {
             settled,
             reporter,
             watch,
+            host,
+            probed,
+            slow,
         }))
     }
 
@@ -190,7 +212,16 @@ impl App {
                 sink_state.update(|inner| inner.sink_error = Some(error.to_string()));
             }
         });
-        spawn_pulse(&self.plan, &self.instance, &self.vital, &self.shared, &pulse);
+        let ours = pulse.stop.child_token();
+        spawn_pulse(
+            &self.plan,
+            &self.host,
+            &self.instance,
+            &self.vital,
+            &self.shared,
+            &pulse.tasks,
+            &ours,
+        );
         let side = Side {
             vital: Arc::clone(&self.vital),
             metrics: Arc::clone(&self.metrics),
@@ -203,16 +234,18 @@ impl App {
         };
         let looks = Looks::new(
             self.plan.pulse.connect.clone(),
+            self.probed,
             self.plan.pulse.periods.probe_timeout,
             self.reporter.clone(),
             self.watch.looks.clone(),
         );
         pulse.tasks.spawn(looks.run(pulse.stop.clone()));
+        pulse.tasks.spawn(self.slow.run(pulse.stop.clone()));
         pulse.tasks.spawn(side.run(pulse.stop.clone()));
 
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
-        let outcome = self.stream.run(&stop, &reconnects, stays).await;
+        let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         pulse.stop.cancel();
@@ -227,6 +260,54 @@ impl App {
             (Outcome::Stopped, false) => Outcome::StoppedInHaste,
             (outcome, _) => outcome,
         }
+    }
+}
+
+/// Where what is put aside goes, if the plan names a file.
+fn quarantine(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
+    let file = plan.quarantine.file.as_deref();
+    Ok(file.map(|path| Quarantine::open(path, QUARANTINE_BYTES_MAX)).transpose()?)
+}
+
+/// Families of metrics that the parts of the verdict make.
+fn more_families(watch: &Watch, margin: &PurgeMargin, rest: &Arc<Maintenance>) -> Vec<Reading> {
+    let mut all = watch::families(&watch.view);
+    all.extend(watch::purge_families(margin));
+    all.push(rest.family());
+    all
+}
+
+/// Looks with the stream's account.
+fn slow_looks(
+    plan: &Plan,
+    opened: &Opened,
+    state: &State,
+    watch: &Watch,
+    reporter: &Reporter,
+    margin: PurgeMargin,
+) -> Result<SlowLooks, Unavailable> {
+    Ok(SlowLooks {
+        connect: opened.source.session(opened.host)?,
+        spacing: Spacing::of(&plan.pulse.periods),
+        topology: plan.pulse.topology,
+        stream: state.clone(),
+        verdict: Arc::clone(&watch.view),
+        reporter: reporter.clone(),
+        margin,
+    })
+}
+
+/// The server to write to, the one to probe, and which of them follows the stream; `streamed` is where
+/// that begins.
+fn hosts(plan: &Plan, streamed: &HostPort) -> (SharedHost, SharedHost, Option<SharedHost>) {
+    let at_stream = SharedHost::new(streamed.clone());
+    if plan.pulse.follows_stream {
+        return (at_stream.clone(), at_stream.clone(), Some(at_stream));
+    }
+    let named = SharedHost::new(plan.pulse.connect.host.clone());
+    match plan.pulse.topology {
+        Topology::Primary => (named.clone(), named, None),
+        Topology::Replica => (named, at_stream.clone(), Some(at_stream)),
     }
 }
 
@@ -259,7 +340,10 @@ async fn bind(
     readiness: &Readiness,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
-    let pages = Pages { metrics, loops, readiness: readiness.clone(), status: Box::new(desk) };
-    let bound = Http::bind(plan.http, pages).await;
-    Ok(bound.map_err(|error| format!("http.listen: can't listen on {}: {error}", plan.http))?)
+    let switch = Arc::clone(&desk.maintenance) as _;
+    let readiness = readiness.clone();
+    let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
+    let HttpPlan { address, access } = plan.http.clone();
+    let bound = Http::bind(address, pages, access).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

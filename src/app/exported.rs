@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::maintenance::Maintenance;
 use super::plan::Plan;
 use super::readings::{readings, vocabulary};
 use super::state::State;
 use super::vital::Vital;
-use super::watch;
+use super::watch::{self, PurgeMargin};
 use crate::pulse::Book;
 use crate::pulse::verdict::{Judge, Parameters};
-use crate::sink::intake;
+use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
 
@@ -21,11 +22,16 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
     let book = Book::new("", consumers, plan.pulse.periods.canary_deadline);
     let state = State::new();
-    let vital = Vital::new(book, state.clone(), reporter);
+    let margin = PurgeMargin::default();
+    let vital = Vital::new(book, state.clone(), reporter, margin.clone());
     let now = Instant::now();
     let judge = Judge::new(Parameters::of(&plan.pulse.periods), now);
     let view = Arc::new(Mutex::new(watch::view_of(&judge, now)));
-    let mut readings = readings(plan, &state, &vital, &Liveness::new(), feed.gauge());
-    readings.more = watch::families(&view);
+    let mut readings =
+        readings(plan, &state, &vital, &Liveness::new(), feed.gauge(), &Health::new());
+    readings.more.extend(watch::families(&view));
+    readings.more.extend(watch::purge_families(&margin));
+    let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
+    readings.more.push(Maintenance::new(names, vital).family());
     Metrics::new(&vocabulary(plan), readings)?.text()
 }

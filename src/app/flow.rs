@@ -8,15 +8,17 @@ use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
-use crate::pipeline::{Flow, FlowConfig, Notices};
+use crate::pipeline::{Flow, FlowConfig, Judge, Notices};
 use crate::pulse::Recogniser;
 
-/// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind.
+/// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
+/// and canaries carry what `judge` says.
 pub(super) fn flow(
     plan: &Plan,
     checkpoint: &Checkpoint,
     opened: &Opened,
     body_bytes_max: usize,
+    judge: Judge,
 ) -> Flow {
     let mut pack = plan.pack.clone();
     pack.body_bytes_max = body_bytes_max;
@@ -30,7 +32,8 @@ pub(super) fn flow(
         puts_undecoded_aside: plan.quarantine.undecoded,
     };
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
-    let notices = Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch);
+    let notices =
+        Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
     Flow::new(
         config,
         Filter::new(plan.filter.clone()),

@@ -5,6 +5,30 @@ use crate::pipeline::Error;
 use crate::source::Recovery;
 use crate::telemetry::status::Halted;
 
+/// Another process has taken the stream over.
+pub(super) const FENCED: &str = "fenced";
+
+/// Every reason for a halt, for label values.
+pub(super) const REASONS: [&str; 17] = [
+    "position_lost",
+    "diverged",
+    "other_server",
+    FENCED,
+    "denied",
+    "misconfigured",
+    "corrupt",
+    "damaged",
+    "undecodable",
+    "transaction_lost",
+    "too_large",
+    "refused",
+    "sink_ended",
+    "checkpoint",
+    "quarantine",
+    "bug",
+    "other",
+];
+
 /// What to do after the loop ended with an error.
 #[derive(Debug)]
 pub(super) enum Decision {
@@ -29,7 +53,8 @@ pub(super) fn decide(error: &Error) -> Decision {
             "undecodable",
             error,
             "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-             filter.exclude and restart",
+             filter.exclude; to keep such events in the quarantine file and go on behind them, set \
+             decode.on_error = \"quarantine\"; then restart",
         ),
         Error::Lost(_) => halted(
             "transaction_lost",
@@ -49,11 +74,9 @@ pub(super) fn decide(error: &Error) -> Decision {
              sent again",
         ),
         Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last words"),
-        Error::Checkpoint(checkpoint::Error::Fenced { .. }) => halted(
-            "fenced",
-            error,
-            "another process has taken over this stream: stop one of the two",
-        ),
+        Error::Checkpoint(checkpoint::Error::Fenced { .. }) => {
+            halted(FENCED, error, "another process has taken over this stream: stop one of the two")
+        }
         Error::Checkpoint(_) => halted("checkpoint", error, "mend what the message names"),
         Error::Quarantine(_) => halted(
             "quarantine",
@@ -70,4 +93,31 @@ fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
         message: error.to_string(),
         mend: mend.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Literals that stand right behind `begin` in a source text.
+    fn named(source: &str, begin: &str) -> Vec<String> {
+        let parts = source.split(begin).skip(1).map(str::trim_start);
+        let literals = parts.filter_map(|part| part.strip_prefix('"')?.split('"').next());
+        literals.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_reason_for_a_halt_has_a_label_value() {
+        let here = include_str!("halt.rs");
+        let here = here.split("#[cfg(test)]").next().unwrap_or_default();
+        let recovery = include_str!("../source/error/recovery.rs");
+        let halts = recovery.split("impl Halt").nth(1).and_then(|text| text.split("impl").next());
+        let mut found = named(here, "halted(");
+        found.extend(named(halts.unwrap_or_default(), "=>"));
+        found.extend(named(include_str!("stream.rs"), "reason: "));
+        assert!(found.len() >= 16, "{found:?}");
+        for reason in found {
+            assert!(REASONS.contains(&reason.as_str()), "{reason}");
+        }
+    }
 }

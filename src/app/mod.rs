@@ -15,12 +15,15 @@ pub mod check;
 mod exported;
 mod flow;
 mod halt;
+mod maintenance;
 pub mod plan;
+mod probe;
 mod pulse;
 mod readings;
 mod side;
 mod sink;
 mod source;
+mod source_clock;
 mod state;
 mod status;
 mod store;
@@ -30,7 +33,8 @@ mod watch;
 
 pub use build::run;
 pub use exported::exported;
-pub use plan::Plan;
+pub use plan::{HttpPlan, Plan};
+pub use probe::{ProbePlan, exported_by_probe, probe};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub enum Outcome {
     StoppedInHaste,
     /// Source or sink could not be used at start.
     Unavailable,
-    /// It can't go on without an operator.
+    /// It can't go on, or not even begin, without an operator: the place to go on from is lost, say.
     NeedsOperator,
     /// A bug of ours.
     Bug,

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use super::halt;
 use super::plan::Plan;
-use super::state::State;
+use super::state::{Phase, State};
 use super::vital::Vital;
 use crate::decode::kind;
 use crate::pulse::Reason;
-use crate::sink::Class;
+use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::Gauge;
+use crate::sink::{Class, Health};
 use crate::source::Liveness;
-use crate::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 14] = [
+const RECONNECT_REASONS: [&str; 25] = [
     "stream_ended",
     "resolve",
     "connect",
@@ -24,10 +26,21 @@ const RECONNECT_REASONS: [&str; 14] = [
     "tls_handshake",
     "protocol",
     "damaged_event",
-    "server_shutdown",
+    "shutting_down",
     "too_many_connections",
     "offline",
     "no_host",
+    "access_denied",
+    "privilege_missing",
+    "account_locked",
+    "password_expired",
+    "tls_demanded",
+    "login_method",
+    "host_not_allowed",
+    "host_blocked",
+    "killed",
+    "dump_failed",
+    "refused",
 ];
 
 /// Label values, all known before the first scrape.
@@ -51,7 +64,10 @@ pub(super) fn readings(
     vital: &Arc<Vital>,
     liveness: &Liveness,
     gauge: &Gauge,
+    health: &Arc<Health>,
 ) -> Readings {
+    let health = Arc::clone(health);
+    let halts = state.clone();
     let (stages, stream, state) = (Arc::clone(vital), plan.stream.clone(), state.clone());
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
@@ -61,8 +77,9 @@ pub(super) fn readings(
         stream_bytes: Arc::new(move || bytes.bytes()),
         reader_armed: Arc::new(move || armed.is_armed()),
         queue_bytes: Arc::new(move || queued.queued_bytes() as u64),
-        more: Vec::new(),
+        more: vec![halted(&halts)],
         queue_capacity_bytes: Arc::new(move || capacity.capacity_bytes() as u64),
+        publish_duration: Arc::new(move || durations(&health)),
         source: Arc::new(move || {
             let identity = state.read().identity;
             let mut labels = SourceLabels { stream: stream.clone(), ..SourceLabels::default() };
@@ -73,5 +90,40 @@ pub(super) fn readings(
             }
             labels
         }),
+    }
+}
+
+/// Whether delivery has halted, and why.
+fn halted(state: &State) -> Reading {
+    let state = state.clone();
+    let read = move || {
+        let reason = match state.read().phase {
+            Phase::Halted(halted) => Some(halted.reason),
+            Phase::Starting | Phase::Running | Phase::Reconnecting(_) | Phase::Stopping => None,
+        };
+        let known = |reason: &&str| halt::REASONS.contains(reason);
+        let shown = reason.as_deref().map(|reason| Some(reason).filter(known).unwrap_or("other"));
+        let sample = |reason: &str| {
+            let value = f64::from(u8::from(shown == Some(reason)));
+            (vec![("reason", reason.to_owned())], value)
+        };
+        halt::REASONS.into_iter().map(sample).collect()
+    };
+    Reading {
+        name: "binpulse_halted",
+        help: "1 for the reason for which delivery has halted until an operator acts, 0 for all others.",
+        kind: Kind::Gauge,
+        labels: &["reason"],
+        read: Arc::new(read),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
+fn durations(health: &Health) -> Durations {
+    let latency = &health.request_latency;
+    Durations {
+        bounds_seconds: LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect(),
+        counts: latency.counts().to_vec(),
+        sum_seconds: latency.sum_us() as f64 / 1e6,
     }
 }

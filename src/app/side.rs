@@ -96,7 +96,7 @@ impl Side {
                 idle_at: progress.idle_at,
             }),
         );
-        let age_us = chrono::Utc::now().timestamp_micros() - progress.newest_commit_us;
+        let age_us = self.vital.since_commit_us(progress.newest_commit_us, now);
         let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
         let lag = match progress.newest_commit_us {
             0 => None,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Outcome;
 use super::plan::Plan;
 use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
 use crate::backoff::Backoff;
@@ -78,6 +79,16 @@ pub(super) enum StartError {
     /// What `check` would say.
     #[error("the source is not set up for streaming:\n{}", .0.join("\n"))]
     Refused(Vec<String>),
+}
+
+impl StartError {
+    /// What the process ends with.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Source { error } if error.needs_operator() => Outcome::NeedsOperator,
+            Self::Source { .. } | Self::Refused(_) => Outcome::Unavailable,
+        }
+    }
 }
 
 impl From<source::Error> for StartError {

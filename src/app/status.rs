@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::maintenance::Maintenance;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::vital::Vital;
@@ -32,6 +33,7 @@ pub(super) struct Desk {
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: watch::Shared,
+    pub(super) maintenance: Arc<Maintenance>,
     pub(super) started: Instant,
 }
 
@@ -52,7 +54,11 @@ impl StatusSource for Desk {
             connected: self.liveness.is_connected(),
         });
         let (heartbeat, canary, consumers) = self.vital.read(|book| {
-            (heartbeat(book, now), canary(book, now), consumers(book, now, &self.metrics))
+            (
+                heartbeat(book, now),
+                canary(book, now),
+                consumers(book, now, &self.metrics, &self.maintenance),
+            )
         });
         Status {
             stream: self.plan.stream.clone(),
@@ -79,10 +85,9 @@ impl Desk {
         let progress = &state.progress;
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
+        let since = || self.vital.since_commit_us(progress.newest_commit_us, Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
-        let lag = (progress.newest_commit_us > 0).then(|| {
-            (chrono::Utc::now().timestamp_micros() - progress.newest_commit_us) as f64 / 1e6
-        });
+        let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
         status::Progress {
             read: progress.read.to_string(),
             delivered: progress.delivered.to_string(),
@@ -136,6 +141,8 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),
         next_step: verdict.next_step.to_owned(),
+        runbook: words::alert(verdict.state, verdict.reason.as_ref())
+            .map(|alert| format!("/runbooks/{alert}")),
         grade: grade(verdict.state.grade()).to_owned(),
         certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
             from_heartbeat: certificate.from.number,
@@ -206,7 +213,12 @@ fn probe(
     }
 }
 
-fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
+fn consumers(
+    book: &Book,
+    now: Instant,
+    metrics: &Metrics,
+    maintenance: &Maintenance,
+) -> Vec<Consumer> {
     book.echoes()
         .map(|(name, ledger)| {
             let last = ledger.last_resolved();
@@ -220,6 +232,7 @@ fn consumers(book: &Book, now: Instant, metrics: &Metrics) -> Vec<Consumer> {
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
+                maintenance_seconds_left: seconds(maintenance.left(name, now)),
                 recent: ledger
                     .newest_first()
                     .take(RECENT_MAX)

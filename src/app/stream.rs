@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::halt::{Decision, decide};
+use super::halt::{Decision, FENCED, decide};
 use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::change::Position;
 use crate::decode::Decoder;
 use crate::encode::Origin;
+use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
@@ -42,7 +43,20 @@ pub(super) struct Stream {
     state: State,
     liveness: Liveness,
     reporter: Reporter,
+    /// Who is told where the stream comes from.
+    followed_by: Option<SharedHost>,
     damaged_in_a_row: u32,
+    /// A connection stood already: the settings are good.
+    has_streamed: bool,
+}
+
+/// Whom the stream tells what it does.
+pub(super) struct Around {
+    pub(super) state: State,
+    pub(super) liveness: Liveness,
+    pub(super) reporter: Reporter,
+    /// Who is told where the stream comes from.
+    pub(super) followed_by: Option<SharedHost>,
 }
 
 impl Stream {
@@ -51,10 +65,9 @@ impl Stream {
         decoder: Decoder,
         opened: Opened,
         origin: Arc<RwLock<Origin>>,
-        state: &State,
-        liveness: &Liveness,
-        reporter: Reporter,
+        around: Around,
     ) -> Self {
+        let Around { state, liveness, reporter, followed_by } = around;
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -64,19 +77,23 @@ impl Stream {
             pipeline,
             decoder,
             origin,
-            state: state.clone(),
-            liveness: liveness.clone(),
+            state,
+            liveness,
             reporter,
+            followed_by,
             damaged_in_a_row: 0,
+            has_streamed: false,
         }
     }
 
-    /// Streams until `stop` is cancelled or it can't go on.
+    /// Streams until `stop` is cancelled or it can't go on. When another process has taken the stream
+    /// over, `ours` is cancelled: what only one may do ends with it.
     pub(super) async fn run(
         &mut self,
         stop: &CancellationToken,
         reconnects: &dyn Fn(&'static str),
         stays_when_halted: bool,
+        ours: &CancellationToken,
     ) -> Outcome {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
@@ -90,7 +107,9 @@ impl Stream {
             let healthy_for = if self.is_first_dial() { Duration::ZERO } else { dialled.elapsed() };
             backoff.succeeded(healthy_for);
             match self.judge(&error) {
-                Decision::Halt(halted) => return self.halt(halted, stop, stays_when_halted).await,
+                Decision::Halt(halted) => {
+                    return self.halt(halted, stop, stays_when_halted, ours).await;
+                }
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
                 Decision::Redial => {}
             }
@@ -103,7 +122,7 @@ impl Stream {
             self.state.enter(Phase::Reconnecting(error.to_string()));
             if let Err(error) = self.wait(pause, stop).await {
                 let Decision::Halt(halted) = decide(&error) else { continue };
-                return self.halt(halted, stop, stays_when_halted).await;
+                return self.halt(halted, stop, stays_when_halted, ours).await;
             }
             if stop.is_cancelled() {
                 return Outcome::Stopped;
@@ -159,6 +178,12 @@ impl Stream {
                        position behind it"
                         .to_owned(),
             });
+        }
+        let denied = matches!(error, Error::Source(error)
+            if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
+        if denied && self.has_streamed {
+            // An account that was good is mended at the server, and that is to be enough.
+            return Decision::NextHost;
         }
         decide(error)
     }
@@ -233,7 +258,11 @@ impl Stream {
         name.clone_into(&mut origin.server_uuid);
         origin.server_id = identity.server_id;
         drop(origin);
+        if let Some(host) = &self.followed_by {
+            host.move_to(&identity.host);
+        }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
+        self.has_streamed = true;
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }
@@ -249,9 +278,24 @@ impl Stream {
     }
 
     /// Stands and explains until told to stop, or ends at once.
-    async fn halt(&mut self, halted: Halted, stop: &CancellationToken, stays: bool) -> Outcome {
+    async fn halt(
+        &mut self,
+        halted: Halted,
+        stop: &CancellationToken,
+        stays: bool,
+        ours: &CancellationToken,
+    ) -> Outcome {
         tracing::error!(reason = halted.reason, mend = halted.mend, "halted: {}", halted.message);
         let is_bug = halted.reason == "bug";
+        if halted.reason == FENCED {
+            tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
+            ours.cancel();
+        }
+        // What is wrong with the position was reported, and is judged by what the source says of it.
+        let of_position = [source::Halt::PositionLost, source::Halt::Diverged];
+        if !of_position.iter().any(|halt| halt.as_str() == halted.reason) {
+            self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));
+        }
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.

@@ -4,13 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::source_clock::SourceClock;
 use super::state::State;
-use super::watch::{Reporter, clock_sample, committed, write_failure};
-use crate::encode::open::{self, OpenError};
-use crate::encode::proto::{self, frame::Content};
+use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
-use crate::pulse::echo::{Echo, Opened};
+use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
 use crate::pulse::{Book, Event, Observer, Phase, Seen};
@@ -21,12 +20,33 @@ pub(super) struct Vital {
     book: Mutex<Book>,
     state: State,
     reporter: Reporter,
+    purge: PurgeMargin,
     metrics: Mutex<Option<Arc<Metrics>>>,
+    source_clock: SourceClock,
 }
 
 impl Vital {
-    pub(super) fn new(book: Book, state: State, reporter: Reporter) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::new(book), state, reporter, metrics: Mutex::new(None) })
+    pub(super) fn new(
+        book: Book,
+        state: State,
+        reporter: Reporter,
+        purge: PurgeMargin,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            book: Mutex::new(book),
+            state,
+            reporter,
+            purge,
+            metrics: Mutex::new(None),
+            source_clock: SourceClock::default(),
+        })
+    }
+
+    /// How long ago something was committed, by the source's own clock, microseconds; negative when
+    /// that clock was read a moment too late.
+    pub(super) fn since_commit_us(&self, committed_us: i64, now: Instant) -> i64 {
+        let wall_us = chrono::Utc::now().timestamp_micros();
+        self.source_clock.now_us(now, wall_us).saturating_sub(committed_us)
     }
 
     /// From here on counts go there. Metrics read the book, so it comes first.
@@ -43,6 +63,13 @@ impl Vital {
     pub(super) fn observer(self: &Arc<Self>) -> Observer {
         let vital = Arc::clone(self);
         Arc::new(move |event| vital.observe(event))
+    }
+
+    /// Takes a consumer out of judgement until then; `None`: back in.
+    pub(super) fn rest(&self, consumer: &Arc<str>, until: Option<Instant>) {
+        lock(&self.book).rest(consumer, until);
+        let consumer = Arc::clone(consumer);
+        self.reporter.report(Observation::Maintenance { consumer, until });
     }
 
     /// Counts canaries that are overdue; called regularly.
@@ -63,6 +90,10 @@ impl Vital {
 
     fn observe(&self, event: &Event) {
         let now = Instant::now();
+        if let Event::Facts(facts) = event {
+            let wall_us = chrono::Utc::now().timestamp_micros();
+            self.source_clock.observe(now, wall_us, facts.clock_offset_us);
+        }
         let judged = lock(&self.book).observe(event, now);
         report_event(&self.reporter, event, judged.as_ref());
         self.count(|metrics| {
@@ -117,14 +148,22 @@ impl Witness for Vital {
         self.count(|metrics| {
             metrics.lanes.set(i64::try_from(progress.lanes).unwrap_or(i64::MAX));
         });
+        self.purge.progressed(&progress);
         self.state.update(|inner| inner.progress = progress);
     }
 
     fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
-        lock(&self.book).canary_accepted(number, phase, at);
-        if phase == Phase::Delete {
+        // Reported before the book can be read on: no echo's report may come before this one.
+        let mut book = lock(&self.book);
+        let accepted = book.canary_accepted(number, phase, at);
+        if phase == Phase::Delete && accepted.iter().any(|(_, accepted)| accepted.is_news) {
             self.reporter.report_at(at, Observation::CanaryAcknowledged { number });
         }
+        // An echo may come before the topic's answer does.
+        for (consumer, _) in accepted.into_iter().filter(|(_, accepted)| accepted.completes) {
+            self.reporter.report_at(at, Observation::CanaryEchoed { consumer, number });
+        }
+        drop(book);
         self.count(|_| ());
     }
 }
@@ -237,49 +276,6 @@ fn follow_echoes(metrics: &Metrics, book: &Book) {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
     }
-}
-
-/// Opens a body as far as an echo cares.
-pub(super) fn open_echo(body: &str) -> Result<Opened, String> {
-    let content = match open::content(body) {
-        Ok(content) => content,
-        // The `json` format: the canary's facts stand in the document.
-        Err(OpenError::Json) => return open_document(body),
-        Err(error) => return Err(error.to_string()),
-    };
-    let Content::Canary(canary) = content else { return Ok(Opened::Other) };
-    let stream = canary.batch.and_then(|batch| batch.source).map(|source| source.stream);
-    Ok(Opened::Canary {
-        stream: stream.unwrap_or_default(),
-        number: canary.number,
-        phase: match proto::CanaryPhase::try_from(canary.phase) {
-            Ok(proto::CanaryPhase::Insert) => Phase::Insert,
-            Ok(proto::CanaryPhase::Update) => Phase::Update,
-            Ok(proto::CanaryPhase::Delete) => Phase::Delete,
-            Ok(proto::CanaryPhase::Unspecified) | Err(_) => {
-                return Err(format!("canary phase {} is not known", canary.phase));
-            }
-        },
-        written_at_us: canary.written_at_us,
-    })
-}
-
-fn open_document(body: &str) -> Result<Opened, String> {
-    let document: serde_json::Value =
-        serde_json::from_str(body).map_err(|error| error.to_string())?;
-    if document["kind"] != "canary" {
-        return Ok(Opened::Other);
-    }
-    let phase = document["phase"].as_str();
-    let phase = Phase::ALL.into_iter().find(|known| Some(known.as_str()) == phase);
-    let written_at = document["written_at"].as_str().unwrap_or_default();
-    Ok(Opened::Canary {
-        stream: document["source"]["stream"].as_str().unwrap_or_default().to_owned(),
-        number: document["number"].as_u64().ok_or("the canary has no number")?,
-        phase: phase.ok_or("the canary has no phase that is known")?,
-        written_at_us: chrono::DateTime::parse_from_rfc3339(written_at)
-            .map_or(0, |time| time.timestamp_micros()),
-    })
 }
 
 /// A panic elsewhere leaves the book readable: each entry is complete on its own.

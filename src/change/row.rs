@@ -66,10 +66,11 @@ impl<'a> Image<'a> {
         self.slots
     }
 
-    /// No cell has more bytes than this: spans lie in the event or in the scratch space.
+    /// Its spans have no more bytes than this together: they lie side by side in the event or in the
+    /// scratch space.
     #[inline]
-    pub fn cell_bytes_max(&self) -> usize {
-        self.event.len().max(self.scratch.len())
+    pub fn spans_bytes_max(&self) -> usize {
+        self.event.len().saturating_add(self.scratch.len())
     }
 
     /// Cell of column `ordinal` (from 0); [`Cell::Absent`] beyond the last.
@@ -138,7 +139,18 @@ impl RowBuffer {
         self.after.clear();
         self.scratch.clear();
     }
+
+    /// The same behind an event's last row: a space that grew large is given back.
+    pub fn release(&mut self) {
+        self.clear();
+        if self.scratch.capacity() > SCRATCH_KEPT_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+    }
 }
+
+/// Transcoded bytes for which the space is kept from event to event.
+const SCRATCH_KEPT_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 
 use clap::{ArgMatches, Command};
 
-use super::{Exit, flags, runtime};
-use crate::demo::http;
+use super::ask::Service;
+use super::{Exit, flags};
 
 const LONG_ABOUT: &str = "\
 Asks /healthz at http.listen, and ends with 0 if the answer is 200, else with 1. It is what a
@@ -20,17 +20,14 @@ pub(super) fn command() -> Command {
 /// Asks.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(values) = flags::load(matches) else { return Exit::Usage };
-    let listen = match values.text("http.listen") {
-        Ok(listen) => listen,
+    let service = match Service::of(&values) {
+        Ok(service) => service,
         Err(error) => {
             eprintln!("binpulse: {error}");
             return Exit::Usage;
         }
     };
-    // A service that listens everywhere is asked on this machine.
-    let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let Ok(runtime) = runtime() else { return Exit::Bug };
-    match runtime.block_on(http::ask(&address, "/healthz")) {
+    match service.ask("/healthz") {
         Ok(answer) if answer.code == 200 => Exit::Done,
         Ok(answer) => {
             eprint!("{}", answer.body);

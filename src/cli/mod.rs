@@ -1,5 +1,6 @@
 //! What is typed: one file per command, and the only door to clap.
 
+mod ask;
 mod check;
 mod decode;
 mod demo;
@@ -9,7 +10,9 @@ mod generate;
 mod health;
 mod init;
 mod lines;
+mod maintenance;
 mod picture;
+mod probe;
 mod redrive;
 mod run;
 mod tail;
@@ -54,7 +57,9 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(demo::command())
+        .subcommand(probe::command())
         .subcommand(health::command())
+        .subcommand(maintenance::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -84,7 +89,9 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -35,6 +35,9 @@ pub(super) fn verdict(verdict: &Value) -> String {
     lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
     if verdict["grade"] != "healthy" {
         lines.push(format!("next: {}", show(&verdict["next_step"])));
+        if let Some(path) = verdict["runbook"].as_str() {
+            lines.push(format!("runbook: {} at http.listen", plain(path)));
+        }
     }
     lines.push(certificate(&verdict["certificate"]));
     lines.join("\n") + "\n"

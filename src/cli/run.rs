@@ -28,9 +28,17 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return exit;
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
+    until_stopped(&runtime, |stop| app::run(plan, stop))
+}
+
+/// Runs a service until a signal stops it, or it ends.
+pub(super) fn until_stopped<F: Future<Output = Outcome>>(
+    runtime: &tokio::runtime::Runtime,
+    service: impl FnOnce(CancellationToken) -> F,
+) -> Exit {
     let outcome = runtime.block_on(async {
         match stop_on_signal() {
-            Ok(stop) => Box::pin(app::run(plan, stop)).await,
+            Ok(stop) => Box::pin(service(stop)).await,
             Err(error) => {
                 tracing::error!(%error, "can't listen for signals");
                 Outcome::Bug
@@ -86,7 +94,8 @@ pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
         asked.cancel();
         let signal = signals.next().await;
         tracing::warn!(signal, "asked to stop at once");
-        std::process::exit(1);
+        // As a shell tells of a process that a signal ended: 128 and the signal's number.
+        std::process::exit(if signal == "SIGINT" { 130 } else { 143 });
     });
     Ok(stop)
 }

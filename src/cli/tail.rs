@@ -46,9 +46,14 @@ impl Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Lines(_) => Exit::BadData,
-            Self::Source { .. } => Exit::Unavailable,
+            Self::Source { error } => after(error),
         }
     }
+}
+
+/// The exit code behind a failure of the source.
+fn after(error: &source::Error) -> Exit {
+    if error.needs_operator() { Exit::Operator } else { Exit::Unavailable }
 }
 
 /// Prints until told to stop.
@@ -91,7 +96,7 @@ async fn print(mut plan: Plan) -> Exit {
         Ok(dialled) => dialled,
         Err(error) => {
             eprintln!("binpulse: source: {error}; {}", error.remedy());
-            return Exit::Unavailable;
+            return after(&error);
         }
     };
     let asks_for_schemas = plan.schema_fallback;
@@ -111,7 +116,7 @@ async fn print(mut plan: Plan) -> Exit {
             }
             Err(error) => {
                 eprintln!("binpulse: source: {error}; {}", error.remedy());
-                return Exit::Unavailable;
+                return after(&error);
             }
         };
         let taken = take(&mut decoder, event, &mut columns, &mut printer).await;

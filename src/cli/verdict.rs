@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::{Exit, flags, picture, runtime};
-use crate::demo::http;
+use super::ask::Service;
+use super::{Exit, flags, picture};
 
 const LONG_ABOUT: &str = "\
 Asks the running service at http.listen whether the database is quiet or out, and prints the verdict
@@ -39,7 +39,7 @@ pub(super) fn status_command() -> Command {
 
 /// Prints the verdict.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let status = match question(matches).and_then(|address| ask(&address).map_err(complain)) {
+    let status = match question(matches).and_then(|service| ask(&service).map_err(complain)) {
         Ok(status) => status,
         Err(exit) => return exit,
     };
@@ -57,14 +57,14 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
 
 /// Shows the status, once or on and on.
 pub(super) fn status(matches: &ArgMatches) -> Exit {
-    let address = match question(matches) {
-        Ok(address) => address,
+    let service = match question(matches) {
+        Ok(service) => service,
         Err(exit) => return exit,
     };
     if matches.get_flag("watch") {
-        return watch(&address);
+        return watch(&service);
     }
-    match ask(&address) {
+    match ask(&service) {
         Ok(status) if io::stdout().is_terminal() => print(&picture::status(&status)),
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),
@@ -72,7 +72,7 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
 }
 
 /// Goes on also while nobody answers, and says so: an old picture is never left to stand.
-fn watch(address: &str) -> Exit {
+fn watch(service: &Service) -> Exit {
     let terminal = io::stdout().is_terminal();
     let mut last: Option<(Value, Instant)> = None;
     if terminal {
@@ -80,7 +80,7 @@ fn watch(address: &str) -> Exit {
     }
     loop {
         let asked = Instant::now();
-        let text = match ask(address) {
+        let text = match ask(service) {
             Ok(status) => {
                 let text = if terminal { picture::status(&status) } else { format!("{status}\n") };
                 last = Some((status, asked));
@@ -109,18 +109,20 @@ fn over(text: &str) -> String {
 }
 
 /// Whom to ask.
-fn question(matches: &ArgMatches) -> Result<String, Exit> {
+fn question(matches: &ArgMatches) -> Result<Service, Exit> {
     let values = flags::load(matches).ok_or(Exit::Usage)?;
-    values.text("http.listen").map(str::to_owned).map_err(|_| Exit::Usage)
+    Service::of(&values).map_err(|error| {
+        complain(error);
+        Exit::Usage
+    })
 }
 
-fn ask(address: &str) -> Result<Value, String> {
-    let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
-    let answer = runtime
-        .block_on(http::ask(address, "/status"))
+fn ask(service: &Service) -> Result<Value, String> {
+    let answer = service
+        .ask("/status")
         .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
     serde_json::from_str(&answer.body)
-        .map_err(|error| format!("{address}/status is no JSON: {error}"))
+        .map_err(|error| format!("{}/status is no JSON: {error}", service.address()))
 }
 
 fn complain(error: impl std::fmt::Display) -> Exit {

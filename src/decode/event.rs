@@ -100,7 +100,8 @@ pub(super) struct Header {
     pub(super) server_id: u32,
     /// Length of the whole event, header and checksum included.
     pub(super) length: u32,
-    /// Where the event ends in its file, modulo 2^32; 0 for artificial events.
+    /// Where the event ends in its file, modulo 2^32. 0 for artificial events, and for those that
+    /// MariaDB 11.4 and newer put into a transaction before they know where it will stand.
     pub(super) end: u32,
     /// Bits `LOG_EVENT_*_F`.
     pub(super) flags: u16,
@@ -125,7 +126,15 @@ impl Header {
 
     /// Whether the dump thread made it up.
     pub(super) fn is_artificial(&self) -> bool {
-        self.flags & FLAG_ARTIFICIAL != 0 || self.end == 0
+        let may_be_made_up = matches!(
+            self.event_type,
+            kind::ROTATE
+                | kind::FORMAT_DESCRIPTION
+                | kind::HEARTBEAT
+                | kind::HEARTBEAT_V2
+                | kind::START_ENCRYPTION
+        );
+        self.flags & FLAG_ARTIFICIAL != 0 || (self.end == 0 && may_be_made_up)
     }
 
     /// Whether one may skip it without knowing its type.

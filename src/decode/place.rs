@@ -55,7 +55,8 @@ impl Place {
         }
         let length = u64::from(header.length);
         let summed = self.end.offset.saturating_add(length);
-        if low_half(summed) == header.end {
+        // Where the event does not say where it ends, the next one that does checks the sum.
+        if low_half(summed) == header.end || header.end == 0 {
             self.end.offset = summed;
             return Ok(());
         }
@@ -129,8 +130,24 @@ mod tests {
     fn artificial_events_do_not_move() {
         let mut place = Place::default();
         place.set(Position::new("a.1", 1000));
-        place.advance(&header(100, 0), true).expect("artificial");
+        let rotate = Header { event_type: 4, ..header(100, 0) };
+        place.advance(&rotate, true).expect("artificial");
+        let flagged = Header { flags: 0x20, ..header(100, 5000) };
+        place.advance(&flagged, true).expect("artificial");
         assert_eq!(place.end.offset, 1000);
+    }
+
+    #[test]
+    fn events_of_a_transaction_without_a_position_are_summed_and_the_next_position_checks_the_sum()
+    {
+        let mut place = Place::default();
+        place.set(Position::new("a.1", 1000));
+        place.advance(&header(100, 0), true).expect("no position");
+        assert_eq!((place.start.offset, place.end.offset), (1000, 1100));
+        place.advance(&header(50, 0), true).expect("no position");
+        assert!(place.advance(&header(10, 1161), true).is_err(), "one byte is missing");
+        place.advance(&header(10, 1160), true).expect("the sum is right");
+        assert_eq!(place.end.offset, 1160);
     }
 
     #[test]

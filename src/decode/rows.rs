@@ -195,6 +195,7 @@ impl<'a> Rows<'a> {
         // nothing but defaults. Replicas take an event without any byte of rows as one such row.
         let is_bare = self.row == 0 && self.after.is_some_and(|bits| bits.count() == 0);
         if self.at >= self.event.len() && !is_bare {
+            self.buffer.release();
             return Ok(None);
         }
         if let Some(reason) = &self.mapped.unreadable {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Error;
 
 /// Deadline of one question.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Longest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -34,15 +34,30 @@ pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
 }
 
 async fn exchange(address: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let stream = TcpStream::connect(address).await?;
+    exchange_over(stream, "GET", address, path, "").await
+}
+
+/// Asks over a connection that stands; `headers` are whole lines.
+pub async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    method: &str,
+    address: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<String> {
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn parse(text: &str) -> Option<Answer> {
+/// Code and body of an answer; nothing if it is none.
+pub fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { code, body: body.to_owned() })

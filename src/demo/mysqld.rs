@@ -48,6 +48,8 @@ pub struct Options {
     pub server_id: Option<u32>,
     /// Further options, which win over those above.
     pub extra: Vec<String>,
+    /// Variables added to its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Options {
@@ -60,6 +62,7 @@ impl Default for Options {
             durable: false,
             server_id: None,
             extra: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -114,6 +117,11 @@ impl Mysqld {
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         self.process.log_tail()
+    }
+
+    /// How it is run, to be changed before [`Self::start_again`].
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
     }
 
     /// A session of `root`.
@@ -268,7 +276,11 @@ fn program(server: &Server, options: &Options, folder: &Folder, port: u16) -> Pr
     Program {
         name: server.name.clone(),
         command,
-        environment: Vec::new(),
+        environment: options
+            .environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         without: vec!["MYSQL_", "LD_LIBRARY_PATH", "LD_PRELOAD"],
         log: folder.path().join("log"),
     }

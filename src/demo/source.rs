@@ -36,10 +36,11 @@ pub async fn prepare(mysqld: &Mysqld, binary: &Path) -> Result<(), Error> {
 /// The streamer's account with the least it needs.
 pub(super) async fn create_account(mysqld: &Mysqld) -> Result<(), Error> {
     let account = format!("'{USER}'@'%'");
+    let maria = if mysqld.server().is_mariadb(10, 6) { ", SLAVE MONITOR" } else { "" };
     mysqld
         .execute(&[
             format!("CREATE USER {account} IDENTIFIED BY '{PASSWORD}'"),
-            format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}"),
+            format!("GRANT REPLICATION SLAVE, REPLICATION CLIENT{maria} ON *.* TO {account}"),
             format!("GRANT ALL ON binpulse.* TO {account}"),
         ])
         .await

@@ -42,11 +42,37 @@ pub struct RowOptions {
     /// Cells with more bytes than this are left out at once (never those of the primary key):
     /// [`Cell::Omitted`] takes their place.
     pub cell_bytes_max: usize,
+    /// Of an image whose values have more bytes than this together, the largest are left out at once
+    /// until the others have not. This, not the size of rows, bounds what encoding them takes.
+    pub image_bytes_max: usize,
 }
 
 impl Default for RowOptions {
     fn default() -> Self {
-        Self { before_image: BeforeImage::Full, cell_bytes_max: 32 << 20 }
+        Self { before_image: BeforeImage::Full, cell_bytes_max: 32 << 20, image_bytes_max: 8 << 20 }
+    }
+}
+
+impl RowOptions {
+    /// Largest cell that an image may keep.
+    fn cell_limit(&self, image: &Image<'_>) -> usize {
+        let mut kept = span_bytes(image);
+        if kept <= self.image_bytes_max {
+            return self.cell_bytes_max;
+        }
+        let mut sizes: Vec<usize> = image.slots().iter().map(len_bytes).collect();
+        sizes.sort_unstable();
+        while kept > self.image_bytes_max
+            && let Some(largest) = sizes.pop()
+        {
+            kept -= largest;
+            // Others of the same size go with it: which of them stayed would be chance.
+            while sizes.last() == Some(&largest) {
+                sizes.pop();
+                kept -= largest;
+            }
+        }
+        sizes.last().copied().unwrap_or_default().min(self.cell_bytes_max)
     }
 }
 
@@ -113,9 +139,9 @@ impl Batch {
     }
 
     fn put_before(&mut self, change: &Change<'_>, before: &Image<'_>) -> usize {
-        let limit = self.options.cell_bytes_max;
         match (self.options.before_image, change.op, change.after) {
             (BeforeImage::Changed, Op::Update, Some(after)) => {
+                let limit = self.options.cell_limit(before);
                 self.put_image(before, |schema, ordinal, cell| {
                     if schema.is_key(ordinal) || cell != after.cell(ordinal) {
                         schema.limited(ordinal, cell, limit)
@@ -136,8 +162,9 @@ impl Batch {
 
     /// Writes all cells of an image; returns how many bytes that took.
     fn put_whole(&mut self, image: &Image<'_>) -> usize {
-        let limit = self.options.cell_bytes_max;
-        if !has_cell_over(image, limit) {
+        let RowOptions { cell_bytes_max, image_bytes_max, .. } = self.options;
+        let bound = cell_bytes_max.min(image_bytes_max);
+        if image.spans_bytes_max() <= bound || span_bytes(image) <= bound {
             // Nearly every image of every table: cells go straight from the event to the batch.
             let Self { schema, rows, .. } = self;
             let start = rows.images.len();
@@ -149,6 +176,7 @@ impl Batch {
             }
             return rows.images.len() - start;
         }
+        let limit = self.options.cell_limit(image);
         self.put_image(image, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
     }
 
@@ -245,22 +273,21 @@ fn put_cells<'a>(
     out.len() - start
 }
 
-/// Events are mostly smaller than the limit: then no slot is looked at.
-#[inline]
-fn has_cell_over(image: &Image<'_>, limit: usize) -> bool {
-    image.cell_bytes_max() > limit && has_slot_over(image, limit)
+/// Bytes of all values that have a length of their own.
+fn span_bytes(image: &Image<'_>) -> usize {
+    image.slots().iter().map(len_bytes).sum()
 }
 
-fn has_slot_over(image: &Image<'_>, limit: usize) -> bool {
-    image.slots().iter().any(|slot| match slot {
-        Slot::Span { start, end, .. } => end.saturating_sub(*start) as usize > limit,
+fn len_bytes(slot: &Slot) -> usize {
+    match slot {
+        Slot::Span { start, end, .. } => end.saturating_sub(*start) as usize,
         Slot::Absent
         | Slot::Null
         | Slot::Int(_)
         | Slot::UInt(_)
         | Slot::Float(_)
-        | Slot::Double(_) => false,
-    })
+        | Slot::Double(_) => 0,
+    }
 }
 
 /// `cell`, or what stands for it when it has more than `limit` bytes.

@@ -511,7 +511,8 @@ pub struct Canary {
 /// because nothing happened, proven up to here" from "no rows, nobody knows why".
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Watermark {
-    /// The verdict on the source, `live`, `quiet` and others; new words may come.
+    /// The verdict in force when the canary's row was read: `live`, `quiet` and others; new words may
+    /// come. Empty while nobody judges.
     #[prost(string, tag = "1")]
     pub verdict: ::prost::alloc::string::String,
     /// `server_uuid` of the server that is read.
@@ -530,7 +531,8 @@ pub struct Watermark {
     /// Whether `lanes` is incomplete because too many lanes had moved.
     #[prost(bool, tag = "6")]
     pub lanes_truncated: bool,
-    /// The proof that the source is quiet; absent when it is not, or not proven.
+    /// The newest certificate, whatever the verdict: it proves of its interval only. Absent before the
+    /// first, and when transactions are missing.
     #[prost(message, optional, tag = "7")]
     pub certificate: ::core::option::Option<QuietCertificate>,
     /// When the watermark was taken, by binpulse's clock, microseconds since 1970-01-01 UTC.
@@ -550,8 +552,8 @@ pub struct LaneMark {
     #[prost(uint64, tag = "3")]
     pub epoch: u64,
 }
-/// Proof that a silent source is quiet: two heartbeats made the round trip, and every transaction
-/// between them is accounted for.
+/// Two heartbeats made the round trip, and every transaction between them is accounted for. The
+/// source was quiet between them if `user_transactions` is 0.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuietCertificate {
     /// Number of the first heartbeat.
@@ -560,10 +562,11 @@ pub struct QuietCertificate {
     /// Number of the last heartbeat.
     #[prost(uint64, tag = "2")]
     pub heartbeat_last: u64,
-    /// The source's executed GTID set at the first heartbeat.
+    /// The source's executed GTID set when the first heartbeat's commit was answered. Empty without
+    /// GTIDs, when it was not read, and when its text is longer than 4,096 bytes.
     #[prost(string, tag = "3")]
     pub gtid_set_first: ::prost::alloc::string::String,
-    /// The source's executed GTID set at the last heartbeat.
+    /// The same for the last heartbeat.
     #[prost(string, tag = "4")]
     pub gtid_set_last: ::prost::alloc::string::String,
     /// Transactions between them with rows that were published.
@@ -578,7 +581,8 @@ pub struct QuietCertificate {
     /// Transactions between them that were canaries.
     #[prost(uint64, tag = "8")]
     pub canary_transactions: u64,
-    /// When the last heartbeat came back, microseconds since 1970-01-01 UTC.
+    /// When that was found, by binpulse's clock, microseconds since 1970-01-01 UTC: with GTIDs when the
+    /// next heartbeat came back, else when the last one did.
     #[prost(int64, tag = "9")]
     pub proven_at_us: i64,
 }

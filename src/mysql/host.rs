@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Host name or IP address, and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +27,32 @@ impl HostPort {
     /// The address `host`:`port`.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
+    }
+}
+
+/// An address that may move while sessions to it are open. Clones share it.
+#[derive(Debug, Clone)]
+pub struct SharedHost(Arc<Mutex<HostPort>>);
+
+impl SharedHost {
+    /// At first it is `host`.
+    pub fn new(host: HostPort) -> Self {
+        Self(Arc::new(Mutex::new(host)))
+    }
+
+    /// Where it is now.
+    pub fn now(&self) -> HostPort {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on it is `host`. Whether that is another one.
+    pub fn move_to(&self, host: &HostPort) -> bool {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = *now != *host;
+        if is_other {
+            now.clone_from(host);
+        }
+        is_other
     }
 }
 

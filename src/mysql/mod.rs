@@ -11,8 +11,8 @@ mod tls;
 mod verifier;
 
 pub use error::Error;
-pub use host::HostPort;
+pub use host::{HostPort, SharedHost};
 pub use mysql_async::Value;
 pub use secret::Secret;
-pub use session::{ConnectOptions, Row, Session};
+pub use session::{ConnectOptions, Row, Session, Table};
 pub use tls::{Tls, TlsConfig, TlsError, TlsMode};

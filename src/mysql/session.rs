@@ -111,6 +111,22 @@ impl Session {
         Ok(rows.into_iter().map(|row| Row(row.unwrap())).collect())
     }
 
+    /// As [`Session::query`], with the names of the columns; for answers whose columns differ from
+    /// version to version.
+    pub async fn query_named(&mut self, sql: &str) -> Result<Table, Error> {
+        let mut connection = self.connection.take().ok_or(Error::Abandoned)?;
+        let statement = sql.to_owned();
+        let (outcome, connection) = deadline(self.query_timeout, || quote(sql), async move {
+            let outcome = connection.query::<mysql_async::Row, _>(statement).await;
+            (outcome, connection)
+        })
+        .await?;
+        let rows = self.take_back(outcome, connection)?;
+        let columns = rows.first().map(mysql_async::Row::columns_ref).unwrap_or_default();
+        let names = columns.iter().map(|column| column.name_str().into_owned()).collect();
+        Ok(Table { names, rows: rows.into_iter().map(|row| Row(row.unwrap())).collect() })
+    }
+
     /// The first row of one statement as text.
     pub async fn query_first(&mut self, sql: &str) -> Result<Option<Row>, Error> {
         Ok(self.query(sql).await?.into_iter().next())
@@ -167,7 +183,7 @@ impl Session {
 }
 
 /// Whether the server offers no TLS, or none that we can speak.
-fn is_about_tls(error: &mysql_async::Error) -> bool {
+pub(super) fn is_about_tls(error: &mysql_async::Error) -> bool {
     let mysql_async::Error::Io(failure) = error else {
         return matches!(error, mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer));
     };
@@ -267,6 +283,34 @@ impl Row {
         match text.parse() {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(Error::Unexpected { column, found: text, expected }),
+        }
+    }
+}
+
+/// Rows, and the names of their columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Names, in the order of the columns; empty when there is no row.
+    names: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+impl Table {
+    /// The column of this name, in any case of letters, as text; `None` for NULL and for columns that
+    /// are not there.
+    pub fn text(&self, row: usize, name: &str) -> Option<String> {
+        let column = self.names.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        self.rows.get(row)?.text(column)
+    }
+
+    /// A table of texts, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_texts<const N: usize>(names: &[&str; N], rows: &[[&str; N]]) -> Self {
+        let bytes = |text: &&str| Value::Bytes(text.as_bytes().to_vec());
+        Self {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            rows: rows.iter().map(|row| Row(row.iter().map(bytes).collect())).collect(),
         }
     }
 }

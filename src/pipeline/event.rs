@@ -32,7 +32,10 @@ impl Pipeline {
             match self.step(&mut steps, now)? {
                 Stepped::ToTheEnd => return Ok(()),
                 Stepped::Drafts => self.ship(stop).await?,
-                Stepped::Stuck(error) => self.describe(&mut steps, *error, stop).await?,
+                Stepped::Stuck(error) => {
+                    self.stumbled(&mut steps, *error, stop).await?;
+                    self.keep_undecoded()?;
+                }
             }
         }
     }
@@ -46,12 +49,19 @@ impl Pipeline {
                 Ok(None) => return Ok(Stepped::ToTheEnd),
                 Err(error) => return Ok(Stepped::Stuck(Box::new(error))),
             }
-            for undecoded in self.parts.flow.take_undecoded() {
-                self.put_aside(undecoded)?;
-            }
+            self.keep_undecoded()?;
             if self.parts.flow.has_drafts() {
                 return Ok(Stepped::Drafts);
             }
         }
+    }
+
+    /// What can't be decoded is kept before anything behind it leaves.
+    #[inline]
+    fn keep_undecoded(&mut self) -> Result<(), Error> {
+        for undecoded in self.parts.flow.take_undecoded() {
+            self.put_aside(undecoded)?;
+        }
+        Ok(())
     }
 }

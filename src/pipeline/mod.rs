@@ -35,7 +35,7 @@ pub(crate) use claims::Claims;
 pub(crate) use destination::Topics;
 pub(crate) use drafts::drafts;
 pub use flow::{Flow, FlowConfig};
-pub use notices::Notices;
+pub use notices::{Judge, Notices, Standing};
 pub use progress::Lost;
 pub(crate) use run::Parts;
 pub use run::{Ended, Pipeline};
@@ -70,6 +70,8 @@ pub struct Progress {
     pub read: Position,
     /// Everything before it is delivered.
     pub delivered: Position,
+    /// Where a restart would go on.
+    pub needed: Position,
     /// GTIDs that are delivered, as text; empty without GTIDs.
     pub gtid_set: String,
     /// Commit time of the newest transaction that went by, microseconds since 1970 UTC; 0: none.

@@ -1,12 +1,14 @@
 //! Messages of our own on the stream: canaries and statements.
 
+use std::fmt;
 use std::sync::Arc;
 
-use crate::change::{Change, Position, Table, Transaction};
+use crate::change::{Change, GtidSet, Position, Table, Transaction};
 use crate::checkpoint::MovedLanes;
 use crate::decode::Statement;
 use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
 use crate::pack::Sequences;
+use crate::pulse::verdict::{Certificate, State};
 use crate::pulse::{CanaryRow, Phase};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
@@ -15,6 +17,33 @@ pub struct Notices {
     format: Format,
     server_uuid: String,
     epoch: u64,
+    judge: Judge,
+}
+
+/// What freshness concludes, for the watermark.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The verdict in force; `None` while nobody judges.
+    pub verdict: Option<State>,
+    /// The newest certificate, and when it was judged, microseconds since 1970 UTC.
+    pub certificate: Option<(Certificate, i64)>,
+}
+
+/// Who is asked for it, with each canary's row. It must answer from memory, at once.
+#[derive(Clone)]
+pub struct Judge(Arc<dyn Fn() -> Standing + Send + Sync>);
+
+impl Judge {
+    /// Asks `standing`.
+    pub fn new(standing: impl Fn() -> Standing + Send + Sync + 'static) -> Self {
+        Self(Arc::new(standing))
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
 }
 
 /// A row with everything that a message needs to know of it.
@@ -32,6 +61,9 @@ pub(super) struct Delivered {
     pub(super) lanes: MovedLanes,
 }
 
+/// Longest GTID set that a certificate carries: a canary must fit into any topic.
+const GTID_SET_BYTES_MAX: usize = 4 * 1024;
+
 const CANARY_LANE: &str = "canary";
 const SCHEMA_LANE: &str = "schema";
 
@@ -39,9 +71,9 @@ impl Notices {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
     pub(super) const LANES_MAX: usize = 100;
 
-    /// Notices in this format, about the lanes of this epoch.
-    pub fn new(format: Format, server_uuid: String, epoch: u64) -> Self {
-        Self { format, server_uuid, epoch }
+    /// Notices in this format, about the lanes of this epoch, with `judge`'s verdict in canaries.
+    pub fn new(format: Format, server_uuid: String, epoch: u64, judge: Judge) -> Self {
+        Self { format, server_uuid, epoch, judge }
     }
 
     /// From here on the source is another server.
@@ -80,14 +112,15 @@ impl Notices {
             sequence_next: *next,
             epoch: self.epoch,
         });
+        let Standing { verdict, certificate } = (self.judge.0)();
         proto::Watermark {
-            verdict: String::new(),
+            verdict: verdict.map(|state| state.name().to_owned()).unwrap_or_default(),
             server_uuid: self.server_uuid.clone(),
             gtid_set: delivered.gtid_set,
             position: Some(notice::position(&delivered.position)),
             lanes: lanes.collect(),
             lanes_truncated: delivered.lanes.truncated,
-            certificate: None,
+            certificate: certificate.and_then(|(proof, at_us)| proven(&proof, at_us)),
             taken_at_us: chrono::Utc::now().timestamp_micros(),
         }
     }
@@ -113,8 +146,101 @@ impl Notices {
     }
 }
 
+/// The certificate as consumers get it; `None` if it says that something is missing.
+fn proven(certificate: &Certificate, proven_at_us: i64) -> Option<proto::QuietCertificate> {
+    let Certificate { from, to, counts, executed: [first, last], .. } = certificate;
+    let text = |set: &Option<GtidSet>| {
+        let text = set.as_ref().map(ToString::to_string).unwrap_or_default();
+        if text.len() > GTID_SET_BYTES_MAX { String::new() } else { text }
+    };
+    certificate.unaccounted.is_empty().then(|| proto::QuietCertificate {
+        heartbeat_first: from.number,
+        heartbeat_last: to.number,
+        gtid_set_first: text(first),
+        gtid_set_last: text(last),
+        user_transactions: counts.user,
+        filtered_transactions: counts.filtered,
+        heartbeat_transactions: counts.heartbeat,
+        canary_transactions: counts.canary,
+        proven_at_us,
+    })
+}
+
 fn own_lane(name: &str, sequences: &mut Sequences) -> Lane {
     let key = Lane::notice_key_of(name);
     let id = sequences.lane(&key);
     Lane { id, key: key.into(), number: 0, count: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::change::{Gtid, Tag, TransactionId, Uuid};
+    use crate::pulse::verdict::ledger::{Counts, Gap, Mark, Unaccounted};
+
+    fn certificate(unaccounted: Unaccounted, executed: GtidSet) -> Certificate {
+        let mark = |number| Mark {
+            number,
+            id: TransactionId::Anonymous,
+            end: Position::new("binlog.000001", number),
+        };
+        Certificate {
+            from: mark(7),
+            to: mark(8),
+            counts: Counts { user: 1, filtered: 2, heartbeat: 3, canary: 4 },
+            unaccounted,
+            judged_at: Instant::now(),
+            executed: [None, Some(executed)],
+        }
+    }
+
+    fn watermark(standing: Standing) -> proto::Watermark {
+        let judge = Judge::new(move || standing.clone());
+        let notices = Notices::new(Format::Protobuf, "server".to_owned(), 1, judge);
+        notices.watermark(Delivered {
+            gtid_set: String::new(),
+            position: Position::default(),
+            lanes: MovedLanes::default(),
+        })
+    }
+
+    #[test]
+    fn a_watermark_says_what_is_judged_and_what_is_proven() {
+        let small: GtidSet = [gtid(1)].into_iter().collect();
+        let proof = certificate(Unaccounted::default(), small.clone());
+        let standing = Standing { verdict: Some(State::Live), certificate: Some((proof, 99)) };
+        let found = watermark(standing);
+        assert_eq!(found.verdict, "live");
+        let expected = proto::QuietCertificate {
+            heartbeat_first: 7,
+            heartbeat_last: 8,
+            gtid_set_first: String::new(),
+            gtid_set_last: small.to_string(),
+            user_transactions: 1,
+            filtered_transactions: 2,
+            heartbeat_transactions: 3,
+            canary_transactions: 4,
+            proven_at_us: 99,
+        };
+        assert_eq!(found.certificate, Some(expected));
+
+        let nobody = watermark(Standing::default());
+        assert_eq!((nobody.verdict.as_str(), nobody.certificate), ("", None));
+    }
+
+    #[test]
+    fn a_certificate_that_misses_something_proves_nothing_and_large_sets_stay_at_home() {
+        let hole = Gap { expected: Position::new("b", 4), found: Position::new("b", 9) };
+        let gaps = Unaccounted { gaps: vec![hole], ..Unaccounted::default() };
+        let large: GtidSet = (0..2_000).map(|index| gtid(index * 2 + 1)).collect();
+        assert_eq!(proven(&certificate(gaps, large.clone()), 1), None);
+        let whole = proven(&certificate(Unaccounted::default(), large), 1).expect("complete");
+        assert_eq!(whole.gtid_set_last, "");
+    }
+
+    fn gtid(sequence: u64) -> Gtid {
+        Gtid { source: Uuid([1; 16]), tag: Tag::default(), sequence }
+    }
 }

@@ -97,6 +97,8 @@ pub struct Pipeline {
     /// Messages sealed and not settled.
     pub(super) unsettled: u64,
     pub(super) published_heartbeat: Option<u64>,
+    /// When the loop last looked at its own duties.
+    looked_at: Instant,
 }
 
 impl Pipeline {
@@ -109,6 +111,7 @@ impl Pipeline {
             sealing: 0,
             unsettled: 0,
             published_heartbeat: None,
+            looked_at: Instant::now(),
         }
     }
 
@@ -317,11 +320,15 @@ impl Pipeline {
         let flush = if self.waiting.is_empty() { self.parts.flow.due() } else { None };
         // A save that is due and has nothing to save is looked at again with the next settlement.
         let save = self.parts.saver.due_at().filter(|due| *due > now);
-        [flush, save].into_iter().flatten().min().unwrap_or(now + TICK).min(now + TICK)
+        // Counted from the last look, not from now: events that come faster than the tick must not put
+        // it off for ever.
+        let tick = self.looked_at + TICK;
+        [flush, save].into_iter().flatten().min().unwrap_or(tick).min(tick)
     }
 
     fn due(&mut self) {
         let now = Instant::now();
+        self.looked_at = now;
         self.parts.beat.tick();
         if self.waiting.is_empty() {
             self.parts.flow.flush_due(now);

@@ -42,6 +42,25 @@ pub(crate) struct Note {
     pub(crate) too_large: Option<Box<Message>>,
 }
 
+impl Note {
+    /// Of a draft of which nothing is sent.
+    fn new(lane: LaneId, kind: Kind, rows: [u32; 3]) -> Self {
+        Self {
+            lane,
+            kind,
+            rows,
+            messages: 0,
+            last_id: None,
+            extra_units: Vec::new(),
+            content_bytes: 0,
+            body_bytes: 0,
+            omitted_cells: 0,
+            claims: 0,
+            too_large: None,
+        }
+    }
+}
+
 /// How drafts are sealed.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -87,7 +106,7 @@ impl Sealing {
             self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
             drop(origin);
             let Some(claims) = self.check_in(&mut sealed, &drafts, runtime) else { return };
-            let messages = self.note(lane, kind, rows, claims, &mut sealed);
+            let (messages, halts) = self.note(lane, kind, rows, claims, &mut sealed);
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
                 if runtime.block_on(self.feed.send(message)).is_err() {
@@ -95,6 +114,15 @@ impl Sealing {
                 }
             }
             drop(room);
+            if halts {
+                // The loop halts when it comes to the note. Until then nothing may overtake the row:
+                // what is still under way is not sent, not settled, and comes again.
+                while let Some((draft, _room)) = drafts.blocking_recv() {
+                    let (lane, kind, rows) = (draft.lane().id, draft.kind(), draft.rows_by_op());
+                    drop(self.notes.send(Note::new(lane, kind, rows)));
+                }
+                return;
+            }
         }
     }
 
@@ -120,7 +148,8 @@ impl Sealing {
         Some(claims)
     }
 
-    /// Tells of the messages that are about to be sent, and numbers them.
+    /// Tells of the messages that are about to be sent, and numbers them; whether behind them is a row
+    /// that nothing may pass.
     fn note(
         &mut self,
         lane: LaneId,
@@ -128,26 +157,17 @@ impl Sealing {
         rows: [u32; 3],
         claims: Vec<bool>,
         sealed: &mut Vec<Sealed>,
-    ) -> Vec<Message> {
-        let mut note = Note {
-            lane,
-            kind,
-            rows,
-            messages: 0,
-            last_id: None,
-            extra_units: Vec::new(),
-            content_bytes: 0,
-            body_bytes: 0,
-            omitted_cells: 0,
-            claims: 0,
-            too_large: None,
-        };
+    ) -> (Vec<Message>, bool) {
+        let mut note = Note::new(lane, kind, rows);
         let mut messages = Vec::with_capacity(sealed.len());
         for (index, (sealed, is_claim)) in sealed.drain(..).zip(claims).enumerate() {
             let (mut message, fits) = match sealed {
                 Sealed::Message(message) => (message, true),
                 Sealed::TooLarge(message) => (message, false),
             };
+            if note.too_large.is_some() {
+                continue;
+            }
             if index > 0 {
                 note.extra_units.push(message.unit);
             }
@@ -170,7 +190,8 @@ impl Sealing {
             }
         }
         // The receiver is gone only when the pipeline has ended.
+        let halts = note.too_large.is_some();
         drop(self.notes.send(note));
-        messages
+        (messages, halts)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::echo::{Echo, EchoLedger};
+use super::echo::{Acceptance, Echo, EchoLedger};
 use super::{CanaryRow, Event, Facts, HeartbeatRow, Phase, Reason, Stage, Stages};
 
 /// Steps of canaries whose begin is remembered.
@@ -177,11 +177,27 @@ impl Book {
         self.canaries.seen
     }
 
-    /// The topic accepted the message of a canary's step. Whether a canary counts as sent with it.
-    pub fn canary_accepted(&mut self, number: u64, phase: Phase, now: Instant) -> bool {
-        let accepted =
-            self.echoes.iter_mut().map(|(_, ledger)| ledger.accepted(number, phase, now));
-        accepted.fold(false, |any, first| any | first)
+    /// The topic accepted the message of a canary's step. Whether that was news to each consumer's
+    /// account, and whether all of the canary is back from there already.
+    pub fn canary_accepted(
+        &mut self,
+        number: u64,
+        phase: Phase,
+        now: Instant,
+    ) -> Vec<(Arc<str>, Acceptance)> {
+        let accounts = self.echoes.iter_mut();
+        accounts
+            .map(|(consumer, ledger)| (Arc::clone(consumer), ledger.accepted(number, phase, now)))
+            .collect()
+    }
+
+    /// The consumer owes no echo until then; `None`: it does again.
+    pub fn rest(&mut self, consumer: &str, until: Option<Instant>) {
+        for (name, ledger) in &mut self.echoes {
+            if **name == *consumer {
+                ledger.rest(until);
+            }
+        }
     }
 
     /// Counts overdue canaries as lost; consumers and numbers.

@@ -69,13 +69,10 @@ impl Periods {
         self.protocol_heartbeat * 3 + Duration::from_secs(1)
     }
 
-    /// Checks the rules without which the model's conclusions would be wrong.
-    pub fn check(&self) -> Result<(), Conflict> {
-        for (key, value) in self.named() {
-            if value.is_zero() {
-                return Err(Conflict::Zero { key });
-            }
-        }
+    /// The rules that are broken, of those without which the model's conclusions would be wrong.
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let zero = self.named().into_iter().filter(|(_, value)| value.is_zero());
+        let mut conflicts: Vec<_> = zero.map(|(key, _)| Conflict::Zero { key }).collect();
         let rules = [
             (
                 self.protocol_heartbeat * 2 <= self.heartbeat_interval,
@@ -107,12 +104,11 @@ impl Periods {
                 "the interval must be at most twice the deadline, or a lost path is noticed late",
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            None => Ok(()),
-            Some((_, (left, left_value), (right, right_value), rule)) => {
-                Err(Conflict::Pair { left, left_value, right, right_value, rule })
-            }
-        }
+        let broken = rules.into_iter().filter(|(holds, ..)| !holds);
+        conflicts.extend(broken.map(|(_, (left, left_value), (right, right_value), rule)| {
+            Conflict::Pair { left, left_value, right, right_value, rule }
+        }));
+        conflicts
     }
 
     fn named(&self) -> [(&'static str, Duration); 8] {
@@ -138,7 +134,7 @@ mod tests {
     #[test]
     fn the_defaults_hold_and_each_broken_rule_names_both_settings() {
         let defaults = Periods::default();
-        assert_eq!(defaults.check(), Ok(()));
+        assert_eq!(defaults.conflicts(), []);
         assert_eq!(defaults.stream_silence(), Duration::from_secs(4));
 
         let cases: [(Change, u64, u64, [&str; 2]); 5] = [
@@ -171,10 +167,30 @@ mod tests {
         for (change, good, bad, words) in cases {
             let mut periods = defaults;
             change(&mut periods, Duration::from_millis(good));
-            assert_eq!(periods.check(), Ok(()), "{words:?}");
+            assert_eq!(periods.conflicts(), [], "{words:?}");
             change(&mut periods, Duration::from_millis(bad));
-            let error = periods.check().expect_err("a broken rule").to_string();
-            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+            let errors = periods.conflicts();
+            let is_named =
+                |error: &Conflict| words.iter().all(|word| error.to_string().contains(word));
+            assert!(errors.iter().any(is_named), "{errors:?}");
         }
+    }
+
+    #[test]
+    fn every_broken_rule_is_told() {
+        let periods = Periods {
+            protocol_heartbeat: Duration::from_secs(4),
+            write_deadline: Duration::from_secs(6),
+            canary_deadline: Duration::from_secs(1),
+            ..Periods::default()
+        };
+        let told = periods.conflicts();
+        let first = |conflict: &Conflict| match conflict {
+            Conflict::Pair { left, .. } | Conflict::Zero { key: left } => *left,
+        };
+        let keys: Vec<_> = told.iter().map(first).collect();
+        let expected =
+            ["protocol_heartbeat", "write_deadline", "canary_deadline", "canary_interval"];
+        assert_eq!(keys, expected);
     }
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use crate::mysql;
+use crate::mysql::{self, HostPort};
 
 use super::writer::{Refusal, Writer};
 
@@ -29,6 +29,8 @@ struct Outstanding {
 pub(super) struct Pen {
     writer: Option<Writer>,
     outstanding: Option<Outstanding>,
+    /// The server of the session, also while a write is out on it.
+    host: Option<HostPort>,
 }
 
 /// A write that ended.
@@ -46,13 +48,25 @@ impl Pen {
     }
 
     pub(super) fn put(&mut self, writer: Writer) {
+        self.host = Some(writer.session.host().clone());
         self.writer = Some(writer);
+    }
+
+    /// Gives the session up if it is with another server than `host`. The number of a write that was
+    /// out on it is of no more use: what becomes of it there is that server's history.
+    pub(super) fn leave_unless(&mut self, host: &HostPort) -> bool {
+        let leaves = self.host.as_ref().is_some_and(|at| at != host);
+        if leaves {
+            self.drop_session();
+        }
+        leaves
     }
 
     /// Gives the session up, and with it the answer to what is outstanding.
     pub(super) fn drop_session(&mut self) {
         self.writer = None;
         self.outstanding = None;
+        self.host = None;
     }
 
     /// The server's number for the session, and since when it owes an answer.

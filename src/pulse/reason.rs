@@ -115,10 +115,12 @@ impl Reason {
     /// The family of a session's error.
     pub fn of(error: &mysql::Error) -> Self {
         match error {
+            _ if error.is_about_tls() => Self::Tls,
             mysql::Error::TimedOut { .. } => Self::TimedOut,
             mysql::Error::Server { code, .. } => Self::of_code(*code),
             mysql::Error::Connection { .. } | mysql::Error::Abandoned => Self::Connection,
-            mysql::Error::Tls(_) => Self::Tls,
+            mysql::Error::Tls(_) | mysql::Error::TlsHandshake { .. } => Self::Tls,
+            mysql::Error::LoginMethod { .. } => Self::Login,
             mysql::Error::Unexpected { .. } => Self::Other,
         }
     }

@@ -176,8 +176,11 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
             }
         }
     }
-    // REPLICATION CLIENT became BINLOG MONITOR in MariaDB 10.5.
-    let binlog = if dialect.is_mariadb && dialect.version >= (10, 5, 2) {
+    // REPLICATION CLIENT became BINLOG MONITOR in MariaDB 10.5; SLAVE MONITOR, split off later, shows
+    // whether the server itself still replicates.
+    let binlog = if dialect.is_mariadb && dialect.version >= (10, 5, 9) {
+        "REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR"
+    } else if dialect.is_mariadb && dialect.version >= (10, 5, 2) {
         "REPLICATION SLAVE, BINLOG MONITOR"
     } else {
         "REPLICATION SLAVE, REPLICATION CLIENT"

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::change::GtidSet;
-use crate::mysql::{ConnectOptions, Session};
+use crate::mysql::{ConnectOptions, Session, SharedHost};
 
 use super::Reason;
 use super::grants::exempt_privileges;
@@ -12,9 +12,10 @@ use super::schema::{Dialect, SchemaName};
 /// What the heartbeat writer and the canary walker have in common.
 #[derive(Debug, Clone)]
 pub struct WriterConfig {
-    /// Where and how to log in: the primary, not a replica. Its deadlines are not used;
-    /// `probe_timeout` is.
+    /// How to log in. Its host and deadlines are not used; `host` and `probe_timeout` are.
     pub connect: ConnectOptions,
+    /// Where to: the primary, not a replica. When it moves, so do the writers.
+    pub host: SharedHost,
     /// The schema.
     pub schema: SchemaName,
     /// The stream's name.
@@ -34,6 +35,7 @@ impl WriterConfig {
     /// Login with the deadlines of a question: a task's turn must end soon whatever the server does.
     pub(super) fn probing(&self) -> ConnectOptions {
         ConnectOptions {
+            host: self.host.now(),
             connect_timeout: self.probe_timeout,
             query_timeout: self.probe_timeout,
             ..self.connect.clone()

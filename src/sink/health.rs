@@ -117,7 +117,7 @@ pub struct Health {
     attempts_failed: [AtomicU64; Class::ALL.len()],
     consecutive: [AtomicU64; Class::ALL.len()],
     rate_limit: AtomicU64,
-    /// Time of a request, from its start to its answer, of successful calls.
+    /// Time of a request, from its start to its answer or to the error that ended it.
     pub request_latency: Latency,
     /// Time of a message, from entering the intake to its acknowledgement.
     pub message_latency: Latency,
@@ -216,8 +216,8 @@ impl Health {
         self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// A call of `messages` was answered with success after `duration`.
-    pub(super) fn answered(&self, duration: Duration) {
+    /// A call ended after `duration`, with an answer or an error.
+    pub(super) fn called(&self, duration: Duration) {
         self.request_latency.observe(duration, 1);
     }
 

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -45,11 +46,12 @@ impl<W: Write + Send + 'static> Stdout<W> {
         while next_burst(&mut intake, &mut tickets, &stop).await {
             let (writer, health) = (self.writer, self.health);
             let burst = tokio::task::spawn_blocking(move || {
-                let mut writer = writer;
+                let (mut writer, started) = (writer, Instant::now());
                 let result = write_all(&mut writer, &tickets);
-                (writer, tickets, result)
+                (writer, tickets, result, started.elapsed())
             });
-            let (writer, written, result) = burst.await?;
+            let (writer, written, result, took) = burst.await?;
+            health.called(took);
             result?;
             (self.writer, self.health, tickets) = (writer, health, written);
             settle(&mut tickets, &settlements, &self.health).await?;

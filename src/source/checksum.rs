@@ -151,7 +151,9 @@ pub fn check_length(event: &[u8]) -> Result<u8, EventError> {
     Ok(event_type)
 }
 
-/// The event's header field `log_pos`: where the next event starts, 32 bits; 0 in artificial ones.
+/// The event's header field `log_pos`: where the next event starts, 32 bits. 0 in artificial ones, and
+/// in events that a server puts into a transaction before it knows where that will stand (MariaDB
+/// 11.4 and newer, unless `binlog_legacy_event_pos` is on).
 pub fn next_position(event: &[u8]) -> u32 {
     field(event, 13)
 }
@@ -166,9 +168,18 @@ pub fn timestamp(event: &[u8]) -> u32 {
 pub fn is_artificial(event: &[u8]) -> bool {
     const FLAG_ARTIFICIAL: u8 = 0x20;
     const HEARTBEATS: [u8; 2] = [27, 41];
-    next_position(event) == 0
-        || event.get(17).is_some_and(|flags| flags & FLAG_ARTIFICIAL != 0)
-        || event.get(4).is_some_and(|event_type| HEARTBEATS.contains(event_type))
+    let event_type = event.get(4).copied().unwrap_or_default();
+    event.get(17).is_some_and(|flags| flags & FLAG_ARTIFICIAL != 0)
+        || HEARTBEATS.contains(&event_type)
+        || (next_position(event) == 0 && may_be_made_up(event_type))
+}
+
+/// Whether events of this type without a `log_pos` are made up by the sender. Those of transactions
+/// are not: see [`next_position`].
+pub fn may_be_made_up(event_type: u8) -> bool {
+    const START_ENCRYPTION: u8 = 164;
+    const MADE_UP: [u8; 5] = [ROTATE, FORMAT_DESCRIPTION, 27, 41, START_ENCRYPTION];
+    MADE_UP.contains(&event_type)
 }
 
 fn field(event: &[u8], at: usize) -> u32 {
@@ -224,7 +235,8 @@ fn check_writer(event: &[u8]) -> Result<(), EventError> {
     }
 }
 
-fn version_numbers(text: &str) -> [u32; 3] {
+/// The numbers in front of a version, 0 where there is none.
+pub(super) fn version_numbers(text: &str) -> [u32; 3] {
     let mut numbers = [0; 3];
     for (slot, part) in numbers.iter_mut().zip(text.split('.')) {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
@@ -239,6 +251,7 @@ pub(super) mod tests {
 
     use super::{
         Algorithm, CHECKSUM_BYTES, Checksum, EventError, FORMAT_DESCRIPTION, HEADER_BYTES, ROTATE,
+        is_artificial,
     };
 
     /// An event with the given body, and a checksum if asked for.
@@ -284,6 +297,18 @@ pub(super) mod tests {
     #[test]
     fn the_in_use_flag_is_not_part_of_the_descriptions_checksum() {
         assert!(Checksum::new().verify(&description("8.0.31", 1, 1)).is_ok());
+    }
+
+    #[test]
+    fn events_of_a_transaction_without_a_position_are_not_made_up() {
+        for (event_type, made_up) in [(ROTATE, true), (FORMAT_DESCRIPTION, true), (27, true)]
+            .into_iter()
+            .chain([(19, false), (23, false), (30, false), (16, false), (160, false)])
+        {
+            let mut bytes = event(event_type, b"body", 0, true);
+            bytes[13..17].copy_from_slice(&[0; 4]);
+            assert_eq!(is_artificial(&bytes), made_up, "type {event_type}");
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! resume     where does the stream begin, is that still there? (named, definite errors if not)
 //! replica    the connection: events as borrowed bytes, deadlines on bytes
 //! captured   the same events from files and standard input
+//! upstream   does the server itself replicate, and does that run?
+//! retention  which binary logs it has, and how long it keeps them
 //! columns    how tables look now, for logs that do not tell
 //! error      what went wrong, and what follows: the one place that decides
 //! ```
@@ -18,6 +20,7 @@ pub mod captured;
 pub mod checksum;
 pub mod preflight;
 pub mod resume;
+pub mod retention;
 
 mod columns;
 mod config;
@@ -26,6 +29,7 @@ mod identity;
 mod liveness;
 mod refusal;
 mod replica;
+mod upstream;
 mod wire;
 
 pub use captured::Captured;
@@ -36,3 +40,5 @@ pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
 pub use liveness::Liveness;
 pub use refusal::Refusal;
 pub use replica::Replica;
+pub use retention::retention;
+pub use upstream::{Upstream, upstream};

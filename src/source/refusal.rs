@@ -80,6 +80,8 @@ impl Refusal {
             3032 => Self::Offline,
             1053 => Self::ShuttingDown,
             1317 | 1927 | 3169 | 4031 => Self::Killed,
+            // MariaDB tells a stream with an error of its own that another has its server id.
+            4052 if message.contains(SAME_ID) => Self::Fenced,
             _ => Self::Other,
         }
     }
@@ -169,7 +171,9 @@ impl Refusal {
             Self::PasswordExpired => "ALTER USER ... IDENTIFIED BY a new password",
             Self::TlsDemanded => "the account requires TLS: set the TLS mode to required or above",
             Self::LoginMethod => {
-                "give the account the plugin caching_sha2_password or mysql_native_password"
+                "check the user name: MySQL asks for a method at random where there is no such \
+                 account; else ALTER USER ... IDENTIFIED WITH caching_sha2_password BY ... (MariaDB, \
+                 MySQL 5.7 and older: mysql_native_password)"
             }
             Self::HostNotAllowed => "create the account for the address that we connect from",
             Self::HostBlocked => {
@@ -190,9 +194,12 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What both servers say to a stream that another one throws out.
+const SAME_ID: &str = "same server_uuid/server_id";
+
 /// Words of error 1236, lower case, all of which must occur; first match wins.
 const DUMP_TEXTS: &[(&[&str], Refusal)] = &[
-    (&["same server_uuid/server_id"], Refusal::Fenced),
+    (&[SAME_ID], Refusal::Fenced),
     // Before `purged`: both MySQL 8.4's and MariaDB's texts about divergence mention the binlogs.
     (&["more gtids than the"], Refusal::ReplicaAhead),
     (&["diverged"], Refusal::ReplicaAhead),
@@ -300,6 +307,14 @@ mod tests {
         for (text, refusal) in TEXTS {
             assert_eq!(Refusal::of(1236, text), *refusal, "{text}");
         }
+    }
+
+    #[test]
+    fn mariadb_tells_by_another_number_that_a_second_process_runs() {
+        let text = "A slave with the same server_uuid/server_id is already connected; the first \
+                    event '.' at 4, the last event read from 'binlog.000025' at 36435182";
+        assert_eq!(Refusal::of(4052, text), Refusal::Fenced);
+        assert_eq!(Refusal::of(4052, "something else of that number"), Refusal::Other);
     }
 
     #[test]

@@ -48,7 +48,12 @@ pub fn init(filter: Option<&str>, format: Format) -> Result<(), Error> {
     let filter = filter.or(from_environment.as_deref()).unwrap_or(FILTER_DEFAULT);
     let filter = parse(filter)?;
     let terminal = io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written is lost. Complaining about it on the same standard error, as is the
+    // default, would panic: a full disk under the log must not stop the stream.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let is_json = match format {
         Format::Auto => !terminal,
         Format::Text => false,

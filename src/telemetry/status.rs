@@ -60,6 +60,8 @@ pub struct Verdict {
     pub hop: String,
     /// What to do next.
     pub next_step: String,
+    /// Path of the runbook that goes with the state, on this server; absent when there is nothing to do.
+    pub runbook: Option<String>,
     /// The newest quiet certificate.
     pub certificate: Option<Certificate>,
     /// Transactions that the source has and the stream did not bring, since the start: loss.
@@ -145,7 +147,7 @@ pub struct Progress {
     pub delivered: String,
     /// GTIDs that are delivered; empty without GTIDs.
     pub gtid_set: String,
-    /// Commit time of the newest transaction read, seconds ago by the two servers' clocks.
+    /// Commit time of the newest transaction read, seconds ago by the source's own clock.
     pub lag_seconds: Option<f64>,
     /// Lanes that have carried a row.
     pub lanes: u64,
@@ -185,6 +187,8 @@ pub struct Consumer {
     pub roundtrip_seconds: Option<f64>,
     /// Canaries that did not come back in time, since the start of the process.
     pub lost: u64,
+    /// Seconds for which it is not judged, as an operator said; absent when it is.
+    pub maintenance_seconds_left: Option<f64>,
     /// The last canaries, newest first.
     pub recent: Vec<Canary>,
 }

@@ -90,6 +90,10 @@ fn settings_that_contradict_one_another_are_both_named_with_their_values() {
             vec!["`filter.hash_columns` is a.b.c", "`filter.hash_key` is not set"],
         ),
         (
+            vec!["--source-role", "replica"],
+            vec!["`source.role` is replica", "`heartbeat.host` is not set", "primary"],
+        ),
+        (
             vec!["--sink-rejected", "quarantine"],
             vec!["`sink.rejected` is quarantine", "`sink.quarantine` is not set"],
         ),
@@ -102,6 +106,50 @@ fn settings_that_contradict_one_another_are_both_named_with_their_values() {
         &refused("", &["--sns-topic", topic], &[]),
         &["`canary.topic` is not set", "`sns.topic` is", "{table}"],
     );
+}
+
+#[test]
+fn all_contradictions_of_valid_values_and_malformed_items_of_lists_are_said_at_once() {
+    let flags = [
+        ("--sink-kind", "null"),
+        ("--source-hosts", "db:port,other:3306,[::1"),
+        ("--source-heartbeat-period", "4s"),
+        ("--heartbeat-write-deadline", "6s"),
+        ("--canary-deadline", "1s"),
+        ("--canary-echo", "queue,probe=ftp://queue"),
+        ("--filter-tables", "a.b.c"),
+        ("--filter-hash-columns", "x,a.b.c"),
+        ("--sink-rejected", "quarantine"),
+        ("--decode-on-error", "quarantine"),
+        ("--sink-oversize", "claim-check"),
+    ];
+    let flags: Vec<_> = flags.iter().flat_map(|(flag, value)| [*flag, *value]).collect();
+    let found = refused("", &flags, &[]);
+    for parts in [
+        vec!["flag --source-hosts", "not `db:port`"],
+        vec!["flag --source-hosts", "not `[::1`"],
+        vec!["source.heartbeat_period = 4s", "heartbeat.interval = 5s"],
+        vec!["heartbeat.write_deadline = 6s", "heartbeat.interval = 5s"],
+        vec!["canary.deadline = 1s", "heartbeat.seen_deadline + sns.request_timeout = 15s"],
+        vec!["canary.interval = 10s", "canary.deadline = 1s"],
+        vec!["flag --canary-echo", "not `queue`"],
+        vec!["flag --canary-echo", "not `probe=ftp://queue`"],
+        vec!["flag --filter-tables", "not `a.b.c`"],
+        vec!["flag --filter-hash-columns", "not `x`"],
+        vec!["`filter.hash_key` is not set"],
+        vec!["`sink.rejected` is quarantine", "`sink.quarantine` is not set"],
+        vec!["`decode.on_error` is quarantine", "`sink.quarantine` is not set"],
+        vec!["`sink.claim_check_bucket` is not set"],
+    ] {
+        says(&found, &parts);
+    }
+    assert_eq!(found.error.lines().count(), 14, "{}", found.error);
+}
+
+#[test]
+fn a_start_in_the_future_is_refused() {
+    let flags = ["--source-start", "time:2199-01-01T00:00:00Z", "--sink-kind", "null"];
+    says(&refused("", &flags, &[]), &["`source.start`", "2199", "not in the future"]);
 }
 
 #[test]

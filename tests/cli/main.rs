@@ -3,6 +3,7 @@
 mod configuration;
 mod decode;
 mod help;
+mod standing;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

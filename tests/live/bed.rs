@@ -102,6 +102,16 @@ impl Rig {
         settings: &[(&'static str, String)],
     ) -> Result<Self, Error> {
         prepare(&mysqld, binary()).await?;
+        Self::start_prepared(bed, mysqld, topic, settings).await
+    }
+
+    /// As [`Self::start`], with a server that has the schema and the account.
+    pub(crate) async fn start_prepared(
+        bed: &Bed,
+        mysqld: Mysqld,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
         let standin = bed.standin().await?;
         let aws = Aws::at(&standin.url());
         let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
@@ -136,6 +146,20 @@ impl Rig {
         let consumer = Consumer::new(aws.clone(), queue_url);
         let endpoint_url = standin.url();
         Ok(Self { streamer, consumer, mysqld, aws, topic_arn, endpoint_url })
+    }
+
+    /// Starts another process of the same stream.
+    pub(crate) fn again(&mut self) -> Result<Streamer, Error> {
+        let first = self.streamer.command_mut();
+        let own = ["http.listen", "checkpoint.path"];
+        let of_stream = first.settings.iter().filter(|(key, _)| !own.contains(key));
+        Streamer::start(Command {
+            binary: first.binary.clone(),
+            command: first.command.clone(),
+            settings: of_stream.cloned().collect(),
+            arguments: first.arguments.clone(),
+            environment: first.environment.clone(),
+        })
     }
 
     /// Receives until exactly `written` has been received.

@@ -10,7 +10,7 @@ use crate::source::{config, open};
 use crate::suite::{Outcome, tests};
 
 tests! {
-    a_stream_from_any_commit_on_says_what_the_files_say on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    a_stream_from_any_commit_on_says_what_the_files_say on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011, Mariadb118];
 }
 
 /// One line a transaction: identity, start, end, rows.

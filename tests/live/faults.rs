@@ -19,6 +19,7 @@ tests! {
     a_reset_is_seen_as_an_error_and_a_half_open_connection_not_at_all on [];
     a_fault_on_dumps_leaves_other_connections_alone on [];
     slow_flows_are_slow_and_a_moved_target_gets_new_connections on [];
+    a_transaction_is_taken_out_so_that_the_packets_do_not_tell on [];
 }
 
 /// A server that sends back what it gets, with `prefix` first.
@@ -133,5 +134,29 @@ async fn slow_flows_are_slow_and_a_moved_target_gets_new_connections(_: Bed) -> 
         exchange(&mut old, b"12345678").await?;
         assert!(start.elapsed() >= A_WHILE * 7 / 8, "{fault:?}: {:?}", start.elapsed());
     }
+    Ok(())
+}
+
+async fn a_transaction_is_taken_out_so_that_the_packets_do_not_tell(_: Bed) -> Outcome {
+    let packet = |number: u8, kind: u8, text: &[u8; 2]| {
+        [&[12, 0, 0, number, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0][..], text].concat()
+    };
+    let (gtid, rows, xid) = (33, 30, 16);
+    let heartbeat = packet(1, 27, b"hb");
+    let lost = [packet(2, gtid, b"g1"), packet(3, rows, b"ab"), packet(4, xid, b"x1")].concat();
+    let kept = |first: u8| {
+        [packet(first, gtid, b"g2"), packet(first + 1, rows, b"cd"), packet(first + 2, xid, b"x2")]
+            .concat()
+    };
+    let proxy = Proxy::start(echo(b"").await?).await?;
+    let mut socket = TcpStream::connect(proxy.address()).await?;
+    proxy.put(Way::ToClient, Which::All, Fault::LoseTransaction("ab"));
+    assert_eq!(exchange(&mut socket, &heartbeat).await?, heartbeat);
+    socket.write_all(&[lost, kept(5)].concat()).await?;
+    let mut left = vec![0; kept(2).len()];
+    socket.read_exact(&mut left).await?;
+    assert_eq!(left, kept(2), "with the numbers that follow the last one");
+    proxy.heal();
+    assert_eq!(exchange(&mut socket, &kept(8)).await?, kept(5), "also when the fault is over");
     Ok(())
 }

@@ -3,24 +3,31 @@
 //! Each test names the versions that it runs on. Which versions ran is said before and after; a
 //! version that always has to be there and is not fails its tests.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bed;
+mod blocked;
 mod cli;
 mod decode;
 mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod probe;
 mod processes;
 mod pulse;
 mod rebuild;
 mod receiving;
 mod resume;
+mod security;
 mod servers;
 mod source;
+mod standing;
 mod suite;
+mod takeover;
 mod types;
 mod wire;
 
@@ -35,8 +42,13 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        probe::tests(),
         delivery::tests(),
         resume::tests(),
+        security::tests(),
+        standing::tests(),
+        takeover::tests(),
+        blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),

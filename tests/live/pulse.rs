@@ -9,7 +9,7 @@ use binpulse::checkpoint::{
     Checkpoint, Delta, Error, Place, Recovery, Store, TableConfig, TableStore,
 };
 use binpulse::decode::{self, Decoder, Step};
-use binpulse::mysql::Session;
+use binpulse::mysql::{Session, SharedHost};
 use binpulse::pulse::canary::CanaryWalker;
 use binpulse::pulse::heartbeat::HeartbeatWriter;
 use binpulse::pulse::schema::{self, Dialect, SchemaName};
@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn writer(server: &Server, user: &str) -> WriterConfig {
     WriterConfig {
         connect: server.options(user),
+        host: SharedHost::new(server.options(user).host),
         schema: SchemaName::default(),
         stream: STREAM.into(),
         instance: "7c0ae7a8-0000-4000-8000-000000000001".into(),

@@ -13,7 +13,7 @@ use crate::suite::{Outcome, tests};
 use crate::support::oracle;
 
 tests! {
-    the_rebuilt_tables_equal_the_source_through_a_standard_topic on [Mysql97, Mariadb1011];
+    the_rebuilt_tables_equal_the_source_through_a_standard_topic on [Mysql97, Mariadb1011, Mariadb118];
     the_rebuilt_tables_equal_the_source_through_a_fifo_topic on [Mysql97];
     the_rebuilt_tables_equal_the_source_after_kills_of_the_streamer on [Mysql97];
 }

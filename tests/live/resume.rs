@@ -6,7 +6,7 @@ use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::suite::{Outcome, tests};
 
 tests! {
-    a_killed_streamer_loses_nothing on [Mysql97, Mariadb1011];
+    a_killed_streamer_loses_nothing on [Mysql97, Mariadb1011, Mariadb118];
     a_killed_streamer_loses_nothing_on_a_fifo_topic on [Mysql97];
     a_stopped_streamer_resumes_without_sending_again on [Mysql97, Mariadb1011];
     positions_serve_where_there_are_no_gtids on [Mysql80];
@@ -125,7 +125,7 @@ async fn the_stream_goes_on_from_the_next_server_by_gtid(bed: Bed) -> Outcome {
 }
 
 /// Makes a server the replica of another.
-async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
+pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
     primary
         .execute(&[
             "CREATE USER 'replica'@'%' IDENTIFIED BY 'replica'",
@@ -143,7 +143,7 @@ async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
 }
 
 /// Waits until the replica has all that the primary has.
-async fn until_equal(primary: &Mysqld, replica: &Mysqld) -> Outcome {
+pub(crate) async fn until_equal(primary: &Mysqld, replica: &Mysqld) -> Outcome {
     use mysql_async::prelude::Queryable;
     let mut session = primary.connect().await?;
     let executed: Option<String> = session.query_first("SELECT @@GLOBAL.gtid_executed").await?;

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use binpulse::telemetry::http::Pages;
-use binpulse::telemetry::metrics::{Readings, SourceLabels, Vocabulary};
+use binpulse::telemetry::http::{Access, Pages, Switch};
+use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,7 @@ impl Site {
             metrics: Arc::new(metrics()),
             loops: Loops::default(),
             readiness: Readiness::default(),
+            switch: Arc::new(Nobody),
             status: Box::new(move || {
                 let mut hangs = desk.hangs.lock().expect("not poisoned");
                 while *hangs {
@@ -79,7 +80,10 @@ impl Site {
                 desk.status.lock().expect("not poisoned").clone()
             }),
         };
-        let bound = self.runtime.block_on(Http::bind(self.address, pages)).expect("a free port");
+        let bound = self
+            .runtime
+            .block_on(Http::bind(self.address, pages, Access::default()))
+            .expect("a free port");
         self.address = bound.local_addr().expect("bound");
         let stop = CancellationToken::new();
         let task = self.runtime.spawn(bound.run(stop.clone()));
@@ -94,6 +98,15 @@ impl Drop for Site {
     }
 }
 
+/// There is no consumer.
+struct Nobody;
+
+impl Switch for Nobody {
+    fn maintenance(&self, consumer: &str, _: Duration) -> Result<String, String> {
+        Err(format!("no consumer {consumer}"))
+    }
+}
+
 fn metrics() -> Metrics {
     let readings = Readings {
         stage: Arc::new(|| [None; 5]),
@@ -102,6 +115,7 @@ fn metrics() -> Metrics {
         reader_armed: Arc::new(|| true),
         queue_bytes: Arc::new(|| 0),
         queue_capacity_bytes: Arc::new(|| 0),
+        publish_duration: Arc::new(Durations::default),
         source: Arc::new(SourceLabels::default),
         more: Vec::new(),
     };

@@ -98,6 +98,7 @@ fn verdict(state: State) -> Verdict {
         facts: words::missing(&conditions),
         hop: words::hop(state, false, false).name().to_owned(),
         next_step: words::next_step(state, reason.as_ref()).to_owned(),
+        runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
         conditions: shown.collect(),
@@ -117,6 +118,7 @@ fn proof(now: Instant) -> ledger::Certificate {
         counts: ledger::Counts { heartbeat: 1, canary: 3, ..ledger::Counts::default() },
         unaccounted: ledger::Unaccounted::default(),
         judged_at: now,
+        executed: [None, None],
     }
 }
 
@@ -285,6 +287,7 @@ fn consumer(name: &str) -> Consumer {
         last_age_seconds: Some(3.9),
         roundtrip_seconds: Some(0.027),
         lost: 0,
+        maintenance_seconds_left: None,
         recent: (78..=81).rev().map(canary).collect(),
     }
 }

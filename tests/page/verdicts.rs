@@ -58,6 +58,10 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
         let shown = browser.text_of("sentence");
         assert!(shown.eq_ignore_ascii_case(beyond), "{state}: {shown} is not {beyond}");
         assert_eq!(browser.text_of("next"), says.verdict.next_step, "{state}");
+        let link =
+            "const a = document.getElementById('runbook'); a.hidden ? '' : a.getAttribute('href')";
+        let runbook = says.verdict.runbook.clone().unwrap_or_default();
+        assert_eq!(browser.text(link), runbook, "{state}");
         for fact in &says.verdict.facts {
             assert!(browser.text_of("facts").contains(fact.as_str()), "{state}: {fact}");
         }

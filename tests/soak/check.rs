@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use binpulse::demo::{Error, Mysqld};
 
 use crate::collect::{Lane, Received, Row};
-use crate::truth::{Entry, Truth};
+use crate::truth::{Entry, Name, Truth};
 use crate::workload::DATABASE;
 use crate::{copy, oracle};
 
@@ -79,8 +79,8 @@ struct Comparison<'a> {
     table: &'a str,
     entries: &'a [Entry],
     truth: &'a Truth,
-    /// Where in `entries` a row stands, by GTID and number.
-    at: HashMap<(&'a str, u64), usize>,
+    /// Where in `entries` a row stands, by transaction and number.
+    at: HashMap<(&'a Name, u64), usize>,
     came: Vec<u8>,
     findings: &'a mut Findings,
     told: usize,
@@ -93,7 +93,7 @@ impl<'a> Comparison<'a> {
         truth: &'a Truth,
         findings: &'a mut Findings,
     ) -> Self {
-        let key = |entry: &Entry| (truth.gtid(*entry), u64::from(entry.number));
+        let key = |entry: &Entry| (truth.name(*entry), u64::from(entry.number));
         let at = entries.iter().enumerate().map(|(at, entry)| (key(entry), at)).collect();
         let came = vec![0; entries.len()];
         Self { table, entries, truth, at, came, findings, told: 0 }
@@ -111,15 +111,16 @@ impl<'a> Comparison<'a> {
                 self.findings.received += 1;
             } else {
                 self.findings.lost += 1;
-                let gtid = self.truth.gtid(*entry);
-                self.tell(|| format!("lost ({gtid}, row {}, op {})", entry.number, entry.op));
+                let name = self.truth.name(*entry);
+                self.tell(|| format!("lost ({name}, row {}, op {})", entry.number, entry.op));
             }
         }
     }
 
     fn row(&mut self, row: &Row, has_lanes: bool, last: &mut Option<usize>) {
-        let what = || format!("{}, row {}, op {}", row.origin.gtid, row.number, row.op);
-        let at = self.at.get(&(row.origin.gtid.as_str(), row.number)).copied();
+        let name = self.truth.name_of_origin(&row.origin);
+        let what = || format!("{name}, row {}, op {}", row.number, row.op);
+        let at = self.at.get(&(&name, row.number)).copied();
         let part = at.and_then(|at| match (self.entries[at].op, row.op) {
             (committed, came) if committed == came => Some(WHOLE),
             (2, 3) if has_lanes => Some(OLD_HALF),
@@ -156,9 +157,10 @@ impl<'a> Comparison<'a> {
 pub(crate) async fn values(
     source: &Mysqld,
     received: &Received,
+    truth: &Truth,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let (copy, wrong) = copy::make(source.server(), received).await?;
+    let (copy, wrong) = copy::make(source.server(), received, truth).await?;
     findings.wrong.extend(wrong);
     findings.wrong.extend(oracle::differences(source, &copy, DATABASE).await?);
     let mut session = source.connect().await?;

@@ -10,7 +10,7 @@ use binpulse::encode::proto::{self, ChangeBatch, SchemaChange, TableSchema};
 use prost::Message;
 
 use crate::aws::store::Accepted;
-use crate::stage::Topic;
+use crate::plan::Topic;
 
 /// Table whose rows say that the stream has got so far.
 pub(crate) const MARKER: (&str, &str) = ("soak", "marker");
@@ -23,10 +23,23 @@ pub(crate) type Place = (u64, u64);
 pub(crate) struct Origin {
     pub(crate) gtid: String,
     pub(crate) place: Place,
+    /// The server that told it.
+    server: Arc<str>,
+}
+
+impl Origin {
+    /// Whether it is the same transaction: by GTID where another server told it.
+    fn is(&self, other: &Self) -> bool {
+        if self.server == other.server {
+            self == other
+        } else {
+            self.gtid == other.gtid && !self.gtid.is_empty()
+        }
+    }
 }
 
 /// A row as received; its image is kept as bytes, which are a fifth of the size.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) origin: Arc<Origin>,
     /// Number within its transaction.
@@ -37,6 +50,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Whether it is the same row, come again. Another server has other settings, so its image of a row
+    /// may have more columns or fewer.
+    fn is(&self, other: &Self) -> bool {
+        let is_one_server = self.origin.server == other.origin.server;
+        self.origin.is(&other.origin)
+            && (self.number, self.op) == (other.number, other.op)
+            && (!is_one_server || (&self.schema, &self.bytes) == (&other.schema, &other.bytes))
+    }
+
     pub(crate) fn open(&self) -> proto::Row {
         proto::Row::decode(&*self.bytes).expect("it was encoded here")
     }
@@ -134,7 +156,9 @@ impl Received {
             return;
         };
         let schema = self.schema(table);
-        let origins: Vec<_> = batch.transactions.iter().map(|t| origin(t, batch)).collect();
+        let server = Arc::from(source.server_uuid.as_str());
+        let origins = batch.transactions.iter().map(|t| origin(t, batch, &server));
+        let origins: Vec<_> = origins.collect();
         let lane = self.lanes.entry((source.epoch, batch.lane.clone())).or_default();
         if self.topic == Topic::Fifo && batch.sequence_first > lane.highest + 1 {
             self.out_of_order += 1;
@@ -161,7 +185,7 @@ impl Received {
                 None => {
                     lane.rows.insert(sequence, row);
                 }
-                Some(known) if *known == row => self.duplicates += 1,
+                Some(known) if known.is(&row) => self.duplicates += 1,
                 Some(known) => self.wrong.push(format!(
                     "{} {sequence} came as {}:{} and as {}:{}, not the same",
                     batch.lane, known.origin.gtid, known.number, row.origin.gtid, row.number
@@ -182,11 +206,11 @@ impl Received {
     }
 }
 
-fn origin(transaction: &proto::Transaction, batch: &ChangeBatch) -> Arc<Origin> {
+fn origin(transaction: &proto::Transaction, batch: &ChangeBatch, server: &Arc<str>) -> Arc<Origin> {
     let at = usize::try_from(transaction.file).expect("32 bits");
     let file = batch.files.get(at).map(String::as_str).unwrap_or_default();
     let place = (number_of(file), transaction.offset);
-    Arc::new(Origin { gtid: transaction.gtid.clone(), place })
+    Arc::new(Origin { gtid: transaction.gtid.clone(), place, server: Arc::clone(server) })
 }
 
 /// The number in a binary log's name.

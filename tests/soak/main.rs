@@ -1,112 +1,147 @@
 //! The soak: a random workload, random faults while it runs, and proof that nothing was lost.
 //!
-//! `make soak`, with `SOAK_SECONDS`, `SOAK_SEED`, `SOAK_TOPIC` (`fifo`, `standard`) and
-//! `SOAK_LANES`. As one of the
-//! tests it runs for some seconds with a seed of its own. See `docs/soak.md`.
+//! `make soak`, with the variables that `docs/soak.md` lists. As one of the tests it runs for some
+//! seconds with seeds of its own.
 
 mod check;
 mod collect;
 mod copy;
-mod dice;
+mod endings;
 mod faults;
+mod plan;
 mod report;
 mod rss;
 mod run;
+mod script;
+mod shrink;
 mod stage;
+mod standby;
 mod truth;
 mod workload;
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the live tests use more of it")]
-#[path = "../support/proxy.rs"]
+#[path = "../support/proxy/mod.rs"]
 mod proxy;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::run::Plan;
-use crate::stage::Topic;
+use crate::plan::{Plan, Source, Topic, number};
 
 /// Length of the soak that is one of the tests.
 const SHORT: Duration = Duration::from_secs(20);
+/// Length of those on other sources.
+const SHORTER: Duration = Duration::from_secs(8);
 /// Length of the one that must fail.
 const SABOTAGED: Duration = Duration::from_secs(4);
+/// Time for making a failure smaller, unless `SOAK_SHRINK_SECONDS` says otherwise.
+const SHRINK_SECONDS: u64 = 300;
 
 fn main() -> ExitCode {
-    if let Some(seconds) = number("SOAK_SECONDS") {
-        return soak(Duration::from_secs(seconds));
+    match number("SOAK_SECONDS") {
+        Ok(None) => {}
+        Ok(Some(seconds)) => return soak(Duration::from_secs(seconds)),
+        Err(wrong) => return refuse(&wrong),
     }
-    let trial = |name: &str, topic, lanes, seed| {
-        Trial::test(name, move || {
-            let plan = Plan { seed, topic, lanes, length: SHORT, sabotaged: false };
-            outcome(plan).map_err(Failed::from)
-        })
+    let trial = |name: &str, plan: Plan| {
+        Trial::test(name, move || outcome(&plan).map_err(|(_, wrong)| Failed::from(wrong)))
     };
-    let sabotaged = |topic| {
-        let plan = Plan { seed: 3, topic, lanes: 1, length: SABOTAGED, sabotaged: true };
-        match outcome(plan) {
-            Err(wrong) if wrong.contains(": lost (") => Ok(()),
-            other => Err(Failed::from(format!("rows were thrown away, and it said {other:?}"))),
-        }
-    };
+    let fifo = Plan::new(1, SHORT);
+    let standard = Plan { topic: Topic::Standard, lanes: 3, ..Plan::new(2, SHORT) };
+    let on = |source| Plan { source, ..Plan::new(5, SHORTER) };
     let trials = vec![
-        trial("a_short_soak_loses_nothing_on_a_fifo_topic", Topic::Fifo, 1, 1),
-        trial("a_short_soak_loses_nothing_on_a_standard_topic", Topic::Standard, 3, 2),
-        Trial::test("a_message_that_the_topic_throws_away_is_found", move || {
-            sabotaged(Topic::Standard)
+        trial("a_short_soak_loses_nothing_on_a_fifo_topic", fifo),
+        trial("a_short_soak_loses_nothing_on_a_standard_topic", standard),
+        trial("a_short_soak_loses_nothing_by_file_and_position", on(Source::Position)),
+        trial("a_short_soak_loses_nothing_from_mariadb", on(Source::Mariadb)),
+        Trial::test("a_message_that_the_topic_throws_away_is_found", sabotaged),
+        Trial::test("shrinking_keeps_exactly_what_a_failure_needs", || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            runtime.block_on(shrink::keeps_exactly_what_a_failure_needs()).map_err(Failed::from)
         }),
     ];
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The long one, with a seed from the clock unless one is given.
-fn soak(length: Duration) -> ExitCode {
-    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let by_clock = || clock.map_or(1, |since| since.as_secs() % 1_000_000);
-    let seed = number("SOAK_SEED").unwrap_or_else(by_clock);
-    let topic = match std::env::var("SOAK_TOPIC").as_deref() {
-        Ok("standard") => Topic::Standard,
-        _ => Topic::Fifo,
+/// A message thrown away must be found.
+fn sabotaged() -> Result<(), Failed> {
+    let plan = Plan {
+        topic: Topic::Standard,
+        is_sabotaged: true,
+        has_standby: false,
+        has_endings: false,
+        ..Plan::new(3, SABOTAGED)
     };
-    let lanes = number("SOAK_LANES").unwrap_or(1);
-    match outcome(Plan { seed, topic, lanes, length, sabotaged: false }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(wrong) => {
-            eprintln!("{wrong}");
-            ExitCode::FAILURE
-        }
+    match outcome(&plan) {
+        Err((_, wrong)) if wrong.contains(": lost (") => Ok(()),
+        other => Err(Failed::from(format!("rows were thrown away, and it said {other:?}"))),
     }
 }
 
-/// Runs it and prints the report; an error says what was wrong, and how to do it again.
-fn outcome(plan: Plan) -> Result<(), String> {
-    println!("seed {} ({:?} topic), {} s", plan.seed, plan.topic, plan.length.as_secs());
-    let again = format!(
-        "again: make soak SOAK_SEED={} SOAK_SECONDS={} SOAK_TOPIC={} SOAK_LANES={}",
-        plan.seed,
-        plan.length.as_secs(),
-        format!("{:?}", plan.topic).to_lowercase(),
-        plan.lanes
-    );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let outcome = runtime.block_on(run::run(plan)).map_err(|error| format!("{error}\n{again}"))?;
+/// The long one, with a seed from the clock unless one is given.
+fn soak(length: Duration) -> ExitCode {
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = clock.map_or(1, |since| since.as_secs() % 1_000_000);
+    let plan = Plan::from_environment(seed, length);
+    let shrink = number("SOAK_SHRINK_SECONDS");
+    let (plan, shrink) = match (plan, shrink) {
+        (Ok(plan), Ok(shrink)) => (plan, shrink.unwrap_or(SHRINK_SECONDS)),
+        (Err(wrong), _) | (_, Err(wrong)) => return refuse(&wrong),
+    };
+    let Err((faults, wrong)) = outcome(&plan) else { return ExitCode::SUCCESS };
+    eprintln!("{wrong}");
+    if shrink > 0 {
+        smaller(&plan, faults, Duration::from_secs(shrink));
+    }
+    ExitCode::FAILURE
+}
+
+/// Looks for a smaller run that fails too, and says how to run it.
+fn smaller(plan: &Plan, faults: u64, within: Duration) {
+    println!("making it smaller, for up to {} s", within.as_secs());
+    let Ok(runtime) = runtime() else { return };
+    let fails = async |smaller: &Plan| {
+        println!("trying {smaller}");
+        !matches!(run::run(smaller).await, Ok(outcome) if outcome.wrong.is_empty())
+    };
+    match runtime.block_on(shrink::shrink(plan, faults, within, fails)) {
+        Some(smaller) => eprintln!("seed {} fails with less too: {smaller}", plan.seed),
+        None => eprintln!("seed {}: nothing could be left out: {plan}", plan.seed),
+    }
+}
+
+fn refuse(wrong: &str) -> ExitCode {
+    eprintln!("{wrong}");
+    ExitCode::FAILURE
+}
+
+/// Runs it and prints the report; an error says after how many faults, what was wrong, and how to do
+/// it again.
+fn outcome(plan: &Plan) -> Result<(), (u64, String)> {
+    println!("{plan}");
+    let again = format!("again: {plan}");
+    let runtime = runtime().map_err(|error| (0, error.to_string()))?;
+    let outcome = runtime
+        .block_on(run::run(plan))
+        .map_err(|(faults, error)| (faults, format!("{error}\n{again}")))?;
     println!("{}", outcome.report);
     if outcome.wrong.is_empty() {
         return Ok(());
     }
-    Err(format!("{}\n{again}", outcome.wrong.join("\n")))
+    Err((outcome.faults, format!("{}\n{again}", outcome.wrong.join("\n"))))
 }
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

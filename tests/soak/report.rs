@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::check::Findings;
 use crate::collect::Received;
 use crate::faults::Kind;
-use crate::stage::Topic;
+use crate::plan::Plan;
 use crate::truth::Truth;
 
 /// How often a fault came, and how long it took at worst until the stream had caught up.
@@ -20,9 +20,7 @@ pub(crate) struct Tally {
 
 /// What happened in a run.
 pub(crate) struct Run {
-    pub(crate) seed: u64,
-    pub(crate) topic: Topic,
-    pub(crate) lanes: u64,
+    pub(crate) plan: Plan,
     pub(crate) took: Duration,
     pub(crate) transactions: u64,
     pub(crate) faults: BTreeMap<Kind, Tally>,
@@ -50,9 +48,10 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
     let (commits, rollbacks) = truth.xa;
     #[expect(clippy::cast_precision_loss, reason = "a size for people")]
     let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
-    let rows: [(&str, String); 16] = [
-        ("seed", run.seed.to_string()),
-        ("topic", format!("{:?}, {} lanes per table", run.topic, run.lanes)),
+    let rows: [(&str, String); 17] = [
+        ("seed", run.plan.seed.to_string()),
+        ("source", format!("{:?}", run.plan.source)),
+        ("topic", format!("{:?}, {} lanes per table", run.plan.topic, run.plan.lanes)),
         ("seconds", format!("{:.0}", run.took.as_secs_f64())),
         ("faults injected", injected.to_string()),
         (

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use binpulse::demo::Error;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep};
 
@@ -14,30 +15,22 @@ use crate::check;
 use crate::collect::Received;
 use crate::dice::Dice;
 use crate::faults::{Injector, Kind};
+use crate::plan::Plan;
 use crate::report::{self, Run, Tally};
 use crate::rss;
-use crate::stage::{Stage, Topic, session};
+use crate::script::{Script, Step};
+use crate::service::session;
+use crate::stage::{Stage, binlogs_in};
 use crate::truth::Truth;
 use crate::workload::{DATABASE, Workload};
-
-/// What to run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plan {
-    pub(crate) seed: u64,
-    pub(crate) topic: Topic,
-    /// Lanes of each table.
-    pub(crate) lanes: u64,
-    pub(crate) length: Duration,
-    /// No faults, but one call that the topic answers with success and throws away: a loss that the
-    /// comparison must find.
-    pub(crate) sabotaged: bool,
-}
 
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) report: String,
     /// Why it failed; nothing if it did not.
     pub(crate) wrong: Vec<String>,
+    /// Faults that came.
+    pub(crate) faults: u64,
 }
 
 /// Time in which the stream must have caught up after a fault. Generous: machines of tests are slow,
@@ -45,6 +38,8 @@ pub(crate) struct Outcome {
 const RECOVERY_MAX: Duration = Duration::from_mins(3);
 /// The call that is thrown away in a run that is to fail.
 const SWALLOWED: u64 = 20;
+/// Work in a run of which all faults are named, at least.
+const WORK_MIN: Duration = Duration::from_secs(3);
 const COLLECT_EVERY: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_millis(250);
 
@@ -54,90 +49,95 @@ fn shelf(shelf: &Shelf) -> MutexGuard<'_, Received> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Soak {
-    stage: Stage,
+pub(crate) struct Soak {
+    pub(crate) stage: Stage,
+    plan: Plan,
     received: Shelf,
-    dice: Dice,
     injector: Injector,
     faults: BTreeMap<Kind, Tally>,
-    /// Kinds that have not come yet in this round.
-    due: Vec<Kind>,
+    injected: u64,
     marker: i64,
+    /// Transactions that the streamer says it missed.
+    missed: u64,
 }
 
-pub(crate) async fn run(plan: Plan) -> Result<Outcome, Error> {
-    let started = Instant::now();
+pub(crate) async fn run(plan: &Plan) -> Result<Outcome, (u64, Error)> {
     let mut dice = Dice::new(plan.seed);
-    let stage = Stage::start(plan.topic, plan.lanes, dice.next()).await?;
-    let received = Arc::new(Mutex::new(Received::new(plan.topic)));
-    let collecting =
-        tokio::spawn(collect(Arc::clone(&stage.endpoint.shared), Arc::clone(&received)));
-    let peak = Arc::new(Mutex::new(0));
-    let measuring = tokio::spawn(measure(stage.checkpoint(), Arc::clone(&peak)));
-    let workload = Workload::start(&stage.mysqld, &mut dice).await?;
+    let stage = Stage::start(plan, dice.next()).await.map_err(|error| (0, error))?;
     let mut soak = Soak {
         stage,
-        received,
-        dice,
+        plan: plan.clone(),
+        received: Arc::new(Mutex::new(Received::new(plan.topic))),
         injector: Injector::default(),
         faults: BTreeMap::new(),
-        due: Vec::new(),
+        injected: 0,
         marker: 0,
+        missed: 0,
     };
-    if plan.sabotaged {
-        soak.stage.endpoint.fault("PublishBatch", When::Nth(SWALLOWED), Effect::Swallow);
-        sleep(plan.length).await;
-    }
-    while !plan.sabotaged && started.elapsed() < plan.length {
-        soak.fault().await?;
-    }
-    let transactions = workload.stop(&soak.stage.mysqld).await?;
-    soak.catch_up(started, transactions).await?;
-    soak.stage.streamer.stop().await?;
-    collecting.abort();
-    measuring.abort();
-    take(&soak.stage.endpoint.shared, &soak.received);
-    let took = started.elapsed();
-    let peak_rss_bytes = *peak.lock().unwrap_or_else(PoisonError::into_inner);
-    let faults = std::mem::take(&mut soak.faults);
-    let run = Run {
-        seed: plan.seed,
-        topic: plan.topic,
-        lanes: plan.lanes,
-        took,
-        transactions,
-        faults,
-        peak_rss_bytes,
-    };
-    soak.verdict(&run).await
+    soak.run(&mut dice).await.map_err(|error| (soak.injected, error))
 }
 
 impl Soak {
-    /// Calm, a fault or two, and the time until what was written afterwards has come.
-    async fn fault(&mut self) -> Result<(), Error> {
-        sleep(Duration::from_millis(self.dice.between(100, 1_500))).await;
-        self.stage.streamer.must_run()?;
-        let mut kinds = vec![self.due()];
-        if self.dice.one_in(3) {
-            let other = *self.dice.pick(Kind::ALL);
-            if other.place() != kinds[0].place() {
-                kinds.push(other);
+    async fn run(&mut self, dice: &mut Dice) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let (shared, received) = (Arc::clone(&self.stage.endpoint.shared), &self.received);
+        let collecting = tokio::spawn(collect(shared, Arc::clone(received)));
+        let peak = Arc::new(Mutex::new(0));
+        let measuring = tokio::spawn(measure(self.stage.checkpoint(), Arc::clone(&peak)));
+        let workload = Workload::start(&self.plan, &self.stage.port, dice).await?;
+        self.faults(started).await?;
+        let transactions = workload.stop(&self.stage.mysqld).await?;
+        self.catch_up(started, transactions).await?;
+        self.stage.streamer.stop().await?;
+        self.collect();
+        let took = started.elapsed();
+        let peak_rss_bytes = *peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = std::mem::take(&mut self.faults);
+        let plan = self.plan.clone();
+        let run = Run { plan, took, transactions, faults, peak_rss_bytes };
+        let mut outcome = self.verdict(&run).await?;
+        if self.plan.has_endings {
+            outcome.wrong.extend(self.endings().await?);
+        }
+        collecting.abort();
+        measuring.abort();
+        Ok(outcome)
+    }
+
+    async fn faults(&mut self, started: Instant) -> Result<(), Error> {
+        if self.plan.is_sabotaged {
+            self.stage.endpoint.fault("PublishBatch", When::Nth(SWALLOWED), Effect::Swallow);
+            sleep(self.plan.length).await;
+            return Ok(());
+        }
+        let script = Script::new(&self.plan);
+        match self.plan.faults.clone() {
+            Some(numbers) => {
+                for number in numbers {
+                    self.fault(script.step(number)).await?;
+                }
+                sleep(WORK_MIN.saturating_sub(started.elapsed())).await;
+            }
+            None => {
+                while started.elapsed() < self.plan.length {
+                    self.fault(script.step(self.injected)).await?;
+                }
             }
         }
-        for kind in &kinds {
-            self.injector.begin(*kind, &mut self.stage, &mut self.dice).await?;
-            sleep(Duration::from_millis(self.dice.below(200))).await;
-        }
-        sleep(Duration::from_millis(self.dice.between(100, 4_000))).await;
-        for kind in &kinds {
-            self.injector.end(*kind, &mut self.stage).await?;
-        }
+        Ok(())
+    }
+
+    /// Calm, a fault or two, and the time until what was written afterwards has come.
+    async fn fault(&mut self, step: Step) -> Result<(), Error> {
+        let Step { kinds, mut dice } = step;
+        self.injected += 1;
+        sleep(Duration::from_millis(dice.between(100, 1_500))).await;
         let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
         let names = names.join(" + ");
         let took = self
-            .until_marker()
+            .inject(&kinds, &mut dice)
             .await
-            .map_err(|error| Error::Message(format!("after {names}: {error}")))?;
+            .map_err(|error| Error::Message(format!("{names}: {error}")))?;
         println!("{:>7.1} s  {names}", took.as_secs_f64());
         for kind in &kinds {
             let tally = self.faults.entry(*kind).or_default();
@@ -148,23 +148,26 @@ impl Soak {
         Ok(())
     }
 
-    /// The next kind: each comes once before one comes again, in random order.
-    fn due(&mut self) -> Kind {
-        if self.due.is_empty() {
-            self.due = Kind::ALL.to_vec();
+    /// How long it took to recover.
+    async fn inject(&mut self, kinds: &[Kind], dice: &mut Dice) -> Result<Duration, Error> {
+        self.stage.streamer.must_run()?;
+        for kind in kinds {
+            self.injector.begin(*kind, &mut self.stage, dice).await?;
+            sleep(Duration::from_millis(dice.below(200))).await;
         }
-        let at = usize::try_from(self.dice.below(self.due.len() as u64)).expect("below a length");
-        self.due.swap_remove(at)
+        sleep(Duration::from_millis(dice.between(100, 4_000))).await;
+        for kind in kinds {
+            self.injector.end(*kind, &mut self.stage, kinds.len() == 1).await?;
+        }
+        self.until_marker().await
     }
 
     /// Writes a marker and waits until it has come: everything before it has come then too, for it
     /// is the stream that is late, not the table.
-    async fn until_marker(&mut self) -> Result<Duration, Error> {
+    pub(crate) async fn until_marker(&mut self) -> Result<Duration, Error> {
         let since = Instant::now();
-        self.marker += 1;
         let mut source = session(self.stage.mysqld.port()).await?;
-        let insert = format!("INSERT INTO {DATABASE}.marker VALUES ({})", self.marker);
-        source.query_drop(insert).await?;
+        self.write_marker(&mut source).await?;
         source.disconnect().await?;
         while shelf(&self.received).marker() < self.marker {
             self.stage.streamer.must_run()?;
@@ -177,7 +180,27 @@ impl Soak {
             }
             sleep(COLLECT_EVERY).await;
         }
-        Ok(since.elapsed())
+        let took = since.elapsed();
+        self.must_account().await;
+        Ok(took)
+    }
+
+    /// Its own count of transactions that it missed: nothing is lost, so there must be none.
+    async fn must_account(&mut self) {
+        let Ok(status) = self.stage.streamer.status().await else { return };
+        let missed = status["verdict"]["unaccounted_transactions"].as_u64().unwrap_or_default();
+        if missed > 0 && missed != self.missed {
+            let log = self.stage.streamer.log_tail();
+            self.injector.wrong.push(format!("it misses {missed} transactions; its log:\n{log}"));
+        }
+        self.missed = missed;
+    }
+
+    pub(crate) async fn write_marker(&mut self, source: &mut Conn) -> Result<(), Error> {
+        self.marker += 1;
+        let insert = format!("INSERT INTO {DATABASE}.marker VALUES ({})", self.marker);
+        source.query_drop(insert).await?;
+        Ok(())
     }
 
     /// Everything that is written has come when a marker has come and nothing more comes; a row that
@@ -189,12 +212,58 @@ impl Soak {
             took.as_secs_f64(),
             started.elapsed().as_secs_f64()
         );
+        self.settle().await;
+        Ok(())
+    }
+
+    /// Waits until nothing more comes.
+    pub(crate) async fn settle(&self) {
         let mut rows = 0;
         while rows != shelf(&self.received).rows() {
             rows = shelf(&self.received).rows();
             sleep(Duration::from_secs(1)).await;
         }
-        Ok(())
+    }
+
+    /// Takes what the endpoint has accepted so far.
+    pub(crate) fn collect(&self) {
+        take(&self.stage.endpoint.shared, &self.received);
+    }
+
+    /// The highest epoch of which rows have come.
+    pub(crate) fn epoch(&self) -> u64 {
+        shelf(&self.received).lanes.keys().map(|(epoch, _)| *epoch).max().unwrap_or_default()
+    }
+
+    /// Forgets what has come.
+    pub(crate) fn forget(&self) {
+        drop(self.received());
+    }
+
+    /// What has come, which is forgotten here.
+    pub(crate) fn received(&self) -> Received {
+        std::mem::replace(&mut *shelf(&self.received), Received::new(self.plan.topic))
+    }
+
+    /// Changes a setting of the streamer from its next start on.
+    pub(crate) fn set(&mut self, key: &'static str, value: &str) {
+        let settings = &mut self.stage.streamer.command_mut().settings;
+        settings.retain(|(other, _)| *other != key);
+        settings.push((key, value.to_owned()));
+    }
+
+    /// What the binary logs say that the source itself still has.
+    pub(crate) fn truth_of_what_is_left(&self) -> Result<Truth, Error> {
+        self.truth(&binlogs_in(&self.stage.mysqld.data()).map_err(failed)?)
+    }
+
+    fn truth(&self, files: &[std::path::PathBuf]) -> Result<Truth, Error> {
+        let mysqlbinlog = self.stage.mysqld.server().mysqlbinlog.clone();
+        let mysqlbinlog = mysqlbinlog.ok_or_else(|| Error::Missing {
+            what: "mysqlbinlog".to_owned(),
+            mend: "run `make deps`",
+        })?;
+        Truth::read(&mysqlbinlog, files, self.plan.source).map_err(failed)
     }
 
     /// Copies what a failure is looked into with.
@@ -211,20 +280,15 @@ impl Soak {
         Ok(())
     }
 
-    async fn verdict(mut self, run: &Run) -> Result<Outcome, Error> {
-        let failed = |source| Error::Program { program: "mysqlbinlog".to_owned(), source };
-        let mysqlbinlog = self.stage.server.mysqlbinlog.clone().ok_or_else(|| Error::Missing {
-            what: "mysqlbinlog".to_owned(),
-            mend: "run `make deps`",
-        })?;
+    async fn verdict(&mut self, run: &Run) -> Result<Outcome, Error> {
         let files = self.stage.binlogs().map_err(failed)?;
         if let Some(folder) = std::env::var_os("SOAK_KEEP") {
             self.keep(folder.as_ref(), &files).map_err(failed)?;
         }
-        let truth = Truth::read(&mysqlbinlog, &files).map_err(failed)?;
-        let received = std::mem::replace(&mut *shelf(&self.received), Received::new(run.topic));
+        let truth = self.truth(&files)?;
+        let received = self.received();
         let mut findings = check::identities(&received, &truth);
-        check::values(&self.stage.mysqld, &received, &mut findings).await?;
+        check::values(&self.stage.mysqld, &received, &truth, &mut findings).await?;
         findings.wrong.append(&mut self.injector.wrong);
         findings.wrong.extend(received.wrong.iter().take(20).cloned());
         findings.wrong.extend(self.stage.endpoint.shared.store().violations.iter().cloned());
@@ -236,8 +300,12 @@ impl Soak {
         if !findings.is_clean() && wrong.is_empty() {
             wrong.push("see the table".to_owned());
         }
-        Ok(Outcome { report, wrong })
+        Ok(Outcome { report, wrong, faults: self.injected })
     }
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Program { program: "mysqlbinlog".to_owned(), source }
 }
 
 /// Moves what the endpoint accepted to the shelf.

@@ -1,25 +1,20 @@
 //! What the soak runs on: the source, the wire with its proxy, the endpoint, the streamer.
 
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use binpulse::demo::{
-    Command, Error, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for,
-    standin_environment,
+    Command, Error, Flavor, Folder, Installed, Mysqld, Options, Server, Streamer, prepare,
+    settings_for,
 };
-use mysql_async::{Conn, OptsBuilder};
 
-use crate::aws::{Endpoint, REGION};
+use crate::aws::Endpoint;
+use crate::plan::{Plan, Source, Topic};
 use crate::proxy::Proxy;
-
-/// Kind of topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Topic {
-    /// Order is kept per lane.
-    Fifo,
-    /// Many messages of a lane are under way at once.
-    Standard,
-}
+use crate::service::{self, SOON};
+use crate::standby;
 
 /// All of it. Dropping it stops what it started.
 pub(crate) struct Stage {
@@ -27,73 +22,165 @@ pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     pub(crate) endpoint: Endpoint,
     pub(crate) mysqld: Mysqld,
-    pub(crate) server: Server,
+    /// A replica of it that can take over.
+    pub(crate) standby: Option<Mysqld>,
+    pub(crate) source: Source,
+    /// Where the workload finds the source.
+    pub(crate) port: Arc<AtomicU16>,
+    /// Checkpoint and the program.
+    folder: Folder,
     /// Settings of the streamer, without where it listens and keeps its checkpoint.
     settings: Vec<(&'static str, String)>,
 }
 
-/// Time for a start.
-const SOON: Duration = Duration::from_mins(1);
+/// Names the program to test instead of the one that was built with the tests.
+const BINARY: &str = "SOAK_BINARY";
 
 /// The program under test.
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_binpulse"))
+fn binary() -> PathBuf {
+    std::env::var_os(BINARY).map_or_else(|| service::binary().to_owned(), PathBuf::from)
+}
+
+fn failed(program: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let program = program.to_owned();
+    |source| Error::Program { program, source }
 }
 
 impl Stage {
-    pub(crate) async fn start(topic: Topic, lanes: u64, seed: u64) -> Result<Self, Error> {
-        let installed = Installed::find()?;
-        let server = installed.server()?.clone();
-        let mysqld = Mysqld::start(&server, source_options()).await?;
-        prepare(&mysqld, binary()).await?;
+    pub(crate) async fn start(plan: &Plan, seed: u64) -> Result<Self, Error> {
+        let server = server(plan.source)?;
+        let mysqld = Mysqld::start(&server, source_options(plan.source)).await?;
+        prepare(&mysqld, &binary()).await?;
+        let standby = if plan.has_standby && plan.source == Source::Gtid {
+            Some(standby::start(&mysqld, source_options(plan.source)).await?)
+        } else {
+            None
+        };
+        let folder = Folder::create()?;
+        lay_out(folder.path()).map_err(failed("the folder of the checkpoint"))?;
         let target = mysqld.address().parse().expect("an address of loopback");
-        let failed = |source| Error::Program { program: "the proxy".to_owned(), source };
-        let proxy = Proxy::start(target).await.map_err(failed)?;
+        let proxy = Proxy::start(target).await.map_err(failed("the proxy"))?;
         let endpoint = Endpoint::start_on(0, seed).await;
-        let (name, attributes): (_, &[_]) = match topic {
+        let (name, attributes): (_, &[_]) = match plan.topic {
             Topic::Fifo => ("soak.fifo", &[("FifoThroughputScope", "MessageGroup")]),
             Topic::Standard => ("soak", &[]),
         };
         let arn = endpoint.topic(name, attributes);
         let mut settings = settings(&mysqld, &proxy, &endpoint, &arn);
-        settings.push(("message.lanes", lanes.to_string()));
-        let mut streamer = Streamer::start(command(settings.clone()))?;
+        settings.push(("message.lanes", plan.lanes.to_string()));
+        let port = Arc::new(AtomicU16::new(mysqld.port()));
+        let own = Self::command_in(folder.path(), &settings, &folder.path().join(CHECKPOINT));
+        let mut streamer = Streamer::start(own)?;
         streamer.until_ready(SOON).await?;
-        Ok(Self { streamer, proxy, endpoint, mysqld, server, settings })
+        let source = plan.source;
+        Ok(Self { streamer, proxy, endpoint, mysqld, standby, source, port, folder, settings })
     }
 
     /// The file in which the streamer keeps its checkpoint.
     pub(crate) fn checkpoint(&self) -> PathBuf {
-        self.streamer.folder().path().join("checkpoint")
+        self.folder.path().join(CHECKPOINT)
     }
 
-    /// A second streamer of the same stream, by mistake: how it ends.
-    pub(crate) async fn second_streamer(&self) -> Result<(Option<i32>, String), Error> {
-        let mut settings = self.settings.clone();
-        settings.push(("http.listen", "127.0.0.1:0".to_owned()));
-        settings.push(("checkpoint.path", self.checkpoint().display().to_string()));
-        command(settings).run_to_end(SOON).await
+    /// A folder of the soak's own.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
-    /// Binary logs of the source, in their order.
-    pub(crate) fn binlogs(&self) -> std::io::Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(self.mysqld.data())? {
-            let path = entry?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let number = name.as_deref().and_then(|name| name.strip_prefix("binlog."));
-            if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-                files.push(path);
-            }
+    /// What starts another streamer of the same stream, with its checkpoint there.
+    pub(crate) fn another(&self, checkpoint: &Path) -> Command {
+        Self::command_in(self.folder.path(), &self.settings, checkpoint)
+    }
+
+    fn command_in(
+        folder: &Path,
+        settings: &[(&'static str, String)],
+        checkpoint: &Path,
+    ) -> Command {
+        let mut settings = settings.to_vec();
+        settings.push(("checkpoint.path", checkpoint.display().to_string()));
+        Command { binary: folder.join(PROGRAM), ..service::command(settings) }
+    }
+
+    /// The standby takes the place of the source, for the workload too.
+    pub(crate) fn switch(&mut self) {
+        if let Some(standby) = &mut self.standby {
+            std::mem::swap(&mut self.mysqld, standby);
         }
-        files.sort();
+        self.port.store(self.mysqld.port(), Ordering::Relaxed);
+        self.proxy.move_to(self.mysqld.address().parse().expect("an address of loopback"));
+    }
+
+    /// Where binary logs of the source are kept that it purges.
+    pub(crate) fn archive(&self) -> PathBuf {
+        self.mysqld.data().with_file_name("archive")
+    }
+
+    /// Binary logs of the source, in their order, with those that it has purged.
+    pub(crate) fn binlogs(&self) -> std::io::Result<Vec<PathBuf>> {
+        let mut files = binlogs_in(&self.mysqld.data())?;
+        if self.archive().exists() {
+            files.extend(binlogs_in(&self.archive())?);
+        }
+        // Nothing that was put aside is there still.
+        files.sort_by(|one, two| one.file_name().cmp(&two.file_name()));
         Ok(files)
     }
 }
 
+/// The binary logs in a folder.
+pub(crate) fn binlogs_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let number = name.as_deref().and_then(|name| name.strip_prefix("binlog."));
+        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The checkpoint within the folder. Its own folder is a link, so that it can be taken away.
+const CHECKPOINT: &str = "state/checkpoint";
+/// Where that link leads.
+const STATE: &str = "state.there";
+/// The program within the folder.
+const PROGRAM: &str = "binpulse";
+
+/// The program is started by a script: without the signal for files that are too large, a write
+/// beyond a limit ends as one to a full disk does, with an error and what fitted written.
+fn lay_out(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(folder.join(STATE))?;
+    symlink(STATE, folder.join("state"))?;
+    let script = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", binary().display());
+    let program = folder.join(PROGRAM);
+    std::fs::write(&program, script)?;
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700))
+}
+
+/// Leads the link to the checkpoint's folder to a place where nobody can write, or back.
+pub(crate) fn point_state(folder: &Path, is_there: bool) -> std::io::Result<()> {
+    let new = folder.join("state.new");
+    symlink(if is_there { Path::new(STATE) } else { Path::new("/sys") }, &new)?;
+    std::fs::rename(new, folder.join("state"))
+}
+
+fn server(source: Source) -> Result<Server, Error> {
+    let installed = Installed::find()?;
+    if source != Source::Mariadb {
+        return installed.server().cloned();
+    }
+    let mut servers = installed.servers.into_iter();
+    servers
+        .find(|server| server.flavor == Flavor::Mariadb)
+        .ok_or_else(|| Error::Missing { what: "a MariaDB".to_owned(), mend: "run `make deps`" })
+}
+
 /// A killed server must come back with everything that its binary log has told: writes reach the
 /// operating system at each commit. Reaching the disk would only matter for power cuts.
-fn source_options() -> Options {
+fn source_options(source: Source) -> Options {
     let extra = [
         "--innodb-flush-log-at-trx-commit=2",
         "--sync-binlog=0",
@@ -102,7 +189,7 @@ fn source_options() -> Options {
         "--innodb-lock-wait-timeout=1",
     ];
     let extra = extra.map(str::to_owned).to_vec();
-    Options { durable: true, extra, ..Options::default() }
+    Options { durable: true, gtid: source == Source::Gtid, extra, ..Options::default() }
 }
 
 fn settings(
@@ -132,28 +219,4 @@ fn settings(
     all.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
     all.extend(own);
     all
-}
-
-fn command(settings: Vec<(&'static str, String)>) -> Command {
-    let mut environment = standin_environment();
-    environment.retain(|(name, _)| *name != "AWS_REGION");
-    environment.push(("AWS_REGION", REGION.to_owned()));
-    Command {
-        binary: binary().to_owned(),
-        command: "run".to_owned(),
-        settings,
-        arguments: Vec::new(),
-        environment,
-    }
-}
-
-/// A session of `root` that counts rows found, not rows changed.
-pub(crate) async fn session(port: u16) -> Result<Conn, mysql_async::Error> {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("root"))
-        .client_found_rows(true)
-        .prefer_socket(false);
-    Conn::new(options).await
 }

@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::collect::{Origin, Place, number_of};
+use crate::plan::Source;
 use crate::workload::DATABASE;
 
 /// A row's identity: transaction (an index into [`Truth::gtids`]), number within it, operation.
@@ -17,10 +19,30 @@ pub(crate) struct Entry {
     pub(crate) op: i32,
 }
 
+/// What a transaction is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Name {
+    Gtid(String),
+    /// Where it begins, on the one server that there is.
+    Place(Place),
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gtid(gtid) => f.write_str(gtid),
+            Self::Place((file, offset)) => write!(f, "file {file}, offset {offset}"),
+        }
+    }
+}
+
 /// Rows by table, quoted as `mysqlbinlog` quotes it, in the order in which they were committed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Truth {
-    pub(crate) gtids: Vec<String>,
+    source: Source,
+    /// Transactions in their order.
+    names: Vec<Name>,
+    order: HashMap<Name, u32>,
     pub(crate) tables: BTreeMap<String, Vec<Entry>>,
     /// XA transactions that were committed, and rolled back.
     pub(crate) xa: (u64, u64),
@@ -29,30 +51,34 @@ pub(crate) struct Truth {
 /// Rows of a transaction that has not ended.
 type Open = Vec<(String, Entry)>;
 
-#[derive(Default)]
 struct Reader {
     truth: Truth,
+    /// Number of the file, and where in it the event begins that is read.
+    place: Place,
     open: Open,
     number: u32,
     prepared: HashMap<String, Open>,
 }
 
 impl Truth {
-    pub(crate) fn read(mysqlbinlog: &Path, files: &[PathBuf]) -> std::io::Result<Self> {
-        let mut child = Command::new(mysqlbinlog)
-            .args(["--no-defaults", "--verbose", "--base64-output=DECODE-ROWS"])
-            .args(files)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-        let mut reader = Reader::default();
-        for line in BufReader::with_capacity(1 << 20, output).split(b'\n') {
-            reader.line(&line?);
-        }
-        let status = child.wait()?;
-        if !status.success() {
-            return Err(std::io::Error::other(format!("mysqlbinlog ended with {status}")));
+    pub(crate) fn read(
+        mysqlbinlog: &Path,
+        files: &[PathBuf],
+        source: Source,
+    ) -> std::io::Result<Self> {
+        let truth = Self {
+            source,
+            names: Vec::new(),
+            order: HashMap::new(),
+            tables: BTreeMap::new(),
+            xa: (0, 0),
+        };
+        let (open, prepared) = (Open::new(), HashMap::new());
+        let mut reader = Reader { truth, place: (0, 0), open, number: 0, prepared };
+        for file in files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            reader.place = (number_of(&name), 0);
+            reader.file(mysqlbinlog, file)?;
         }
         Ok(reader.truth)
     }
@@ -61,13 +87,49 @@ impl Truth {
         self.tables.values().map(|entries| entries.len() as u64).sum()
     }
 
-    /// A transaction's identity.
-    pub(crate) fn gtid(&self, entry: Entry) -> &str {
-        &self.gtids[usize::try_from(entry.transaction).expect("32 bits")]
+    /// A transaction's name.
+    pub(crate) fn name(&self, entry: Entry) -> &Name {
+        &self.names[usize::try_from(entry.transaction).expect("32 bits")]
+    }
+
+    /// What a transaction that was received is known by here.
+    pub(crate) fn name_of(&self, gtid: &str, place: Place) -> Name {
+        match self.source {
+            Source::Gtid => Name::Gtid(gtid.to_owned()),
+            Source::Position | Source::Mariadb => Name::Place(place),
+        }
+    }
+
+    /// The same of a row.
+    pub(crate) fn name_of_origin(&self, origin: &Origin) -> Name {
+        self.name_of(&origin.gtid, origin.place)
+    }
+
+    /// Where in the order of transactions this one stands; behind all others if it is not known.
+    pub(crate) fn order(&self, name: &Name) -> u32 {
+        self.order.get(name).copied().unwrap_or(u32::MAX)
     }
 }
 
 impl Reader {
+    fn file(&mut self, mysqlbinlog: &Path, file: &Path) -> std::io::Result<()> {
+        let mut child = Command::new(mysqlbinlog)
+            .args(["--no-defaults", "--verbose", "--base64-output=DECODE-ROWS"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        for line in BufReader::with_capacity(1 << 18, output).split(b'\n') {
+            self.line(&line?);
+        }
+        let status = child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!("mysqlbinlog of {}: {status}", file.display())))
+    }
+
     fn line(&mut self, line: &[u8]) {
         if let Some(change) = line.strip_prefix(b"### ") {
             let change = String::from_utf8_lossy(change);
@@ -76,9 +138,14 @@ impl Reader {
                     self.row(table, op);
                 }
             }
+        } else if let Some(offset) = line.strip_prefix(b"# at ") {
+            let offset = String::from_utf8_lossy(offset);
+            self.place.1 = offset.trim().parse().unwrap_or_default();
         } else if let Some(gtid) = line.strip_prefix(b"SET @@SESSION.GTID_NEXT= '") {
             let gtid = gtid.split(|byte| *byte == b'\'').next().unwrap_or_default();
             self.begin(&String::from_utf8_lossy(gtid));
+        } else if self.truth.source == Source::Mariadb && is_maria_gtid(line) {
+            self.begin("");
         } else if line.starts_with(b"COMMIT") {
             self.commit();
         } else if let Some(decision) = line.strip_prefix(b"XA ") {
@@ -87,10 +154,16 @@ impl Reader {
     }
 
     fn begin(&mut self, gtid: &str) {
-        // Behind each file it says AUTOMATIC, which is no transaction.
         self.open.clear();
         self.number = 0;
-        self.truth.gtids.push(gtid.to_owned());
+        // Behind each file it says so, which is no transaction.
+        if gtid == "AUTOMATIC" {
+            return;
+        }
+        let name = self.truth.name_of(gtid, self.place);
+        self.truth.names.push(name.clone());
+        let at = self.transaction();
+        self.truth.order.insert(name, at);
     }
 
     fn row(&mut self, table: &str, op: i32) {
@@ -104,7 +177,7 @@ impl Reader {
 
     /// The transaction that is being read.
     fn transaction(&self) -> u32 {
-        u32::try_from(self.truth.gtids.len() - 1).expect("few transactions")
+        u32::try_from(self.truth.names.len() - 1).expect("few transactions")
     }
 
     fn commit(&mut self) {
@@ -133,4 +206,9 @@ impl Reader {
             self.prepared.remove(xid);
         }
     }
+}
+
+/// As `#261121  6:10:00 server id 1  end_log_pos 413 CRC32 0x1c9be0f5 \tGTID 0-1-2 trans`.
+fn is_maria_gtid(line: &[u8]) -> bool {
+    line.starts_with(b"#") && line.windows(6).any(|window| window == b"\tGTID ")
 }

@@ -7,16 +7,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
 use super::translate::probe_failure;
-use crate::mysql::{ConnectOptions, Error, Session};
+use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
 use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
+
+/// Looks for a waiting writer, and the pause between them: together a little longer than it rests.
+const STATE_LOOKS_MAX: u32 = 8;
+const STATE_LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// A look that is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::app) struct Asked {
+    /// Because something is suspected.
+    pub(in crate::app) on_suspicion: bool,
+}
 
 /// Asks the server when the verdict's loop wants it.
 pub(in crate::app) struct Looks {
     connect: ConnectOptions,
+    /// The server that heartbeats are written to.
+    host: SharedHost,
     /// B: deadline of each question.
     deadline: Duration,
     reporter: Reporter,
-    asked: watch::Receiver<u64>,
+    asked: watch::Receiver<Asked>,
     /// The connection that stands already.
     existing: Option<Session>,
 }
@@ -24,13 +37,14 @@ pub(in crate::app) struct Looks {
 impl Looks {
     pub(in crate::app) fn new(
         connect: ConnectOptions,
+        host: SharedHost,
         deadline: Duration,
         reporter: Reporter,
-        asked: watch::Receiver<u64>,
+        asked: watch::Receiver<Asked>,
     ) -> Self {
         let connect =
             ConnectOptions { connect_timeout: deadline, query_timeout: deadline, ..connect };
-        Self { connect, deadline, reporter, asked, existing: None }
+        Self { connect, host, deadline, reporter, asked, existing: None }
     }
 
     /// Looks whenever asked, until told to stop.
@@ -41,14 +55,16 @@ impl Looks {
                 () = stop.cancelled() => return,
                 changed = self.asked.changed() => if changed.is_err() { return },
             }
-            self.look().await;
+            let asked = *self.asked.borrow_and_update();
+            self.look(asked).await;
         }
     }
 
     /// All at the same time, each with its deadline.
-    async fn look(&mut self) {
+    async fn look(&mut self, asked: Asked) {
         let started = Instant::now();
-        let mut existing = self.existing.take();
+        let host = self.host.now();
+        let mut existing = self.existing.take().filter(|session| *session.host() == host);
         let (standing, fresh) = tokio::join!(
             async {
                 let session = existing.as_mut()?;
@@ -63,9 +79,12 @@ impl Looks {
             self.probed(Connection::Existing, started, result);
         }
         match fresh {
-            Ok((session, poll)) => {
+            Ok((mut session, poll)) => {
                 self.probed(Connection::Fresh, started, Ok(()));
-                self.reporter.report(Observation::Poll(Box::new(poll)));
+                self.reporter.report(Observation::Poll(Box::new(poll.clone())));
+                if asked.on_suspicion && poll.writer_state.is_none() {
+                    self.await_writer(&mut session, poll).await;
+                }
                 match existing {
                     None => existing = Some(session),
                     Some(_) => session.close().await,
@@ -76,13 +95,28 @@ impl Looks {
         self.existing = existing;
     }
 
+    /// A write that meets a lock waits for a second of two, and only then can be seen waiting: looks
+    /// until it is.
+    async fn await_writer(&self, session: &mut Session, mut poll: Poll) {
+        for _ in 0..STATE_LOOKS_MAX {
+            tokio::time::sleep(STATE_LOOK_EVERY).await;
+            poll.writer_state = blocked_writer(session).await;
+            if poll.writer_state.is_some() {
+                self.reporter.report(Observation::Poll(Box::new(poll)));
+                return;
+            }
+        }
+    }
+
     fn probed(&self, connection: Connection, started: Instant, result: Result<(), Error>) {
         let result = result.map_err(|error| probe_failure(&error));
         self.reporter.report(Observation::Probe(Probe { connection, started, result }));
     }
 
     async fn fresh(&self) -> Result<(Session, Poll), Error> {
-        let mut session = Session::connect(&self.connect).await?;
+        let mut session =
+            Session::connect(&ConnectOptions { host: self.host.now(), ..self.connect.clone() })
+                .await?;
         let mut poll = Poll::default();
         // A variable that this server has not, or a privilege that is missing, leaves its answer
         // unknown.

@@ -9,6 +9,9 @@
 
 mod families;
 mod looks;
+mod purge;
+mod slow;
+mod standing;
 mod translate;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, State, Verdict};
 
 pub(super) use families::families;
-pub(super) use looks::Looks;
+pub(super) use looks::{Asked, Looks};
+pub(super) use purge::{PurgeMargin, purge_families};
+pub(super) use slow::{SlowLooks, Spacing};
+pub(super) use standing::standing;
 pub(super) use translate::{
     clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
 };
@@ -67,8 +73,8 @@ pub(super) fn read(view: &Shared) -> View {
 /// The loop, running.
 pub(super) struct Watch {
     pub(super) view: Shared,
-    /// Counts the looks that are due.
-    pub(super) looks: watch::Receiver<u64>,
+    /// The last look that was asked for.
+    pub(super) looks: watch::Receiver<Asked>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,7 +94,7 @@ impl Watch {
         let tick = parameters.tick;
         let judge = Judge::new(parameters, Instant::now());
         let view = Arc::new(Mutex::new(view_of(&judge, Instant::now())));
-        let (asked, looks) = watch::channel(0);
+        let (asked, looks) = watch::channel(Asked::default());
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&view), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
@@ -113,7 +119,7 @@ fn run(
     tick: Duration,
     observations: &Receiver<(Instant, Observation)>,
     view: &Shared,
-    looks: &watch::Sender<u64>,
+    looks: &watch::Sender<Asked>,
     stop: &CancellationToken,
 ) {
     let mut shown = judge.verdict().state;
@@ -125,8 +131,9 @@ fn run(
         }
         let now = Instant::now();
         judge.judge(now);
-        if judge.plan(now).look {
-            looks.send_modify(|count| *count += 1);
+        let plan = judge.plan(now);
+        if plan.look {
+            looks.send_replace(Asked { on_suspicion: plan.on_suspicion });
         }
         *view.lock().unwrap_or_else(PoisonError::into_inner) = view_of(&judge, now);
         let verdict = judge.verdict();

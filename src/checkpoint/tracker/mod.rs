@@ -299,6 +299,11 @@ impl Tracker {
         &self.pending.settled
     }
 
+    /// Where a restart would go on: before the oldest prepared, undecided XA transaction.
+    pub fn resume_place(&self) -> &Place {
+        &self.pending.resume
+    }
+
     /// The server that places speak of.
     pub fn server(&self) -> &str {
         &self.server_uuid

@@ -48,6 +48,14 @@ pub(super) fn read_scalar(scalar: Scalar, event: &[u8], at: &mut usize) -> Resul
     })
 }
 
-pub(super) fn read_bit(len: u8, event: &[u8], at: &mut usize) -> Result<Slot, CellError> {
+pub(super) fn read_bit(
+    len: u8,
+    first_max: u8,
+    event: &[u8],
+    at: &mut usize,
+) -> Result<Slot, CellError> {
+    if event.get(*at).is_some_and(|first| *first > first_max) {
+        return Err(CellError::OutOfRange { what: "BIT", expected: "as many bits as it has" });
+    }
     cursor::uint_be(event, at, usize::from(len), "BIT").map(Slot::UInt)
 }

@@ -185,7 +185,10 @@ fn decimal(precision: u8, scale: u8) -> Result<Reader, CellError> {
 fn bit(bits: u8, bytes: u8) -> Result<Reader, CellError> {
     within("odd bits of a BIT", bits, 0, 7, "0 to 7")?;
     let len = bytes.saturating_add(u8::from(bits > 0));
-    Ok(Reader::Bit { len: within("length of a BIT", len, 1, 8, "1 to 8")? })
+    let len = within("length of a BIT", len, 1, 8, "1 to 8")?;
+    // Of the first byte, the lower bits count where there are odd ones.
+    let first_max = if bits == 0 { u8::MAX } else { (1 << bits) - 1 };
+    Ok(Reader::Bit { len, first_max })
 }
 
 fn within(

@@ -16,8 +16,8 @@ pub(super) enum Reader {
     Scalar(Scalar),
     /// DECIMAL.
     Decimal { precision: u8, scale: u8 },
-    /// BIT, `len` bytes.
-    Bit { len: u8 },
+    /// BIT, `len` bytes, the first of them at most `first_max`.
+    Bit { len: u8, first_max: u8 },
     /// DATE.
     Date,
     /// TIME with `digits` of fraction.
@@ -104,7 +104,7 @@ impl Reader {
             Self::Set { len, labels } => {
                 enum_set::read_set(*len, labels.as_deref(), event, at, scratch)
             }
-            Self::Bit { len } => number::read_bit(*len, event, at),
+            Self::Bit { len, first_max } => number::read_bit(*len, *first_max, event, at),
             Self::Binary { len_bytes, pad_to } => {
                 blob::read_binary(*len_bytes, *pad_to, event, at, scratch)
             }

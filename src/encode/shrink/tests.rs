@@ -144,6 +144,37 @@ fn a_huge_cell_is_left_out_before_it_is_copied_unless_it_is_key() {
     assert!(matches!(values[1].kind, Some(proto::value::Kind::Omitted(_))));
 }
 
+#[test]
+fn of_an_image_too_large_the_largest_cells_are_left_out_and_no_more_than_needed() {
+    let sizes = [900_u32, 10, 400, 300, 400, 0];
+    let bytes = vec![b'x'; 2_010];
+    let mut start = 0;
+    let slots = sizes.map(|size| {
+        let span =
+            Slot::Span { kind: BytesKind::Text, area: Area::Event, start, end: start + size };
+        start += size;
+        span
+    });
+    let kept = |image_bytes_max| {
+        let options = RowOptions { image_bytes_max, ..RowOptions::default() };
+        // The key is the first column, which is never left out.
+        let mut batch = Batch::new(Format::Protobuf, options, table("t", 6));
+        let after = Some(Image::new(&slots, &bytes, &[]));
+        batch.push(1, &transaction(1), &Change { op: Op::Insert, row: 0, before: None, after });
+        let draft = batch.take(lane(), 1).expect("a row");
+        let batch = batch_of(&seal_within(draft, 262_144, Oversize::Keep)[0]);
+        let values = &batch.rows[0].after.as_ref().expect("an insert").values;
+        let is_kept =
+            |value: &proto::Value| matches!(value.kind, Some(proto::value::Kind::Text(_)));
+        values.iter().map(is_kept).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(2_010), [true; 6]);
+    assert_eq!(kept(2_009), [true; 6], "the key alone is over, and stays");
+    assert_eq!(kept(1_109), [true, true, false, true, false, true], "two of one size go together");
+    assert_eq!(kept(309), [true, true, false, false, false, true]);
+    assert_eq!(kept(0), [true, false, false, false, false, true]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -16,7 +16,7 @@ use crate::encode::{
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::notices::Notices;
+use crate::pipeline::notices::{Judge, Notices, Standing};
 use crate::pulse::Recogniser;
 use crate::pulse::schema::SchemaName;
 use crate::source::Start;
@@ -153,7 +153,7 @@ impl Process {
             config,
             Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
             Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-            Notices::new(Format::Protobuf, "server".to_owned(), 1),
+            Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
             Packer::new(pack, Sequences::restored(lanes)),
             Tracker::new(&world.saved),
         );

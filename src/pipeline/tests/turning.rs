@@ -15,6 +15,7 @@ use crate::encode::{Format, Origin, Oversize, SealOptions};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
+use crate::pipeline::notices::{Judge, Standing};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::{
     Claims, Error, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
@@ -73,6 +74,7 @@ struct Setup {
     message_bytes_max: usize,
     oversize: Oversize,
     puts_undecoded_aside: bool,
+    drop_columns: Vec<Pattern>,
     quarantine: Option<Quarantine>,
     claims: Option<Claims>,
 }
@@ -84,6 +86,7 @@ impl Default for Setup {
             message_bytes_max: 1 << 18,
             oversize: Oversize::Omit,
             puts_undecoded_aside: false,
+            drop_columns: Vec::new(),
             quarantine: None,
             claims: None,
         }
@@ -133,7 +136,7 @@ impl Rig {
             Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(setup.puts_undecoded_aside),
+            flow: flow(setup.puts_undecoded_aside, setup.drop_columns),
             drafts,
             notes,
             settlements,
@@ -164,16 +167,16 @@ impl Rig {
     }
 }
 
-fn flow(puts_undecoded_aside: bool) -> Flow {
+fn flow(puts_undecoded_aside: bool, drop_columns: Vec<Pattern>) -> Flow {
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
     let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
     // Each row is a message.
     let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
-        Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
+        Filter::new(FilterConfig { tables, drop_columns, ..FilterConfig::default() }),
         Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-        Notices::new(Format::Protobuf, "server".to_owned(), 1),
+        Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
         Packer::new(pack, Sequences::default()),
         Tracker::new(&Checkpoint::default()),
     )
@@ -224,7 +227,7 @@ async fn a_row_that_fits_nowhere_halts_an_idle_stream_at_once_and_draining_does_
         Err(Interrupt::Stopped) => panic!("nobody asked"),
     };
     assert!(matches!(halted, Error::TooLarge { .. }), "{halted:?}");
-    // The rest is as large: each is noticed, then nothing is on its way any more.
+    // Nothing behind it is sent, and nothing is on its way any more.
     let deadline = Instant::now() + PATIENCE * 10;
     let drained = async {
         loop {
@@ -304,17 +307,44 @@ fn damaged(fixture: &str) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("quarantine");
+    let stop = CancellationToken::new();
+    for (name, drops) in [("whole", None), ("withheld", Pattern::parse("*.*.*", 3))] {
+        let path = folder.path().join(name);
+        let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
+        let drop_columns: Vec<_> = drops.into_iter().collect();
+        let has_drops = !drop_columns.is_empty();
+        let setup =
+            Setup { puts_undecoded_aside: true, drop_columns, quarantine, ..Setup::default() };
+        let mut rig = Rig::new(setup);
+        let events = damaged("rows/mysql-9.7");
+        within("taken", rig.take(&events, &stop)).await.expect("the stream goes on");
+        let entries: Vec<_> =
+            Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
+        let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
+        assert!(event.gtid.is_some() && event.error.contains(&event.table), "{event:?}");
+        assert_eq!(event.event.is_empty(), has_drops, "no values of columns that are dropped");
+        assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
+    }
+
+    // The same where no row comes out of the event at all
+    let mut log = super::turning::events("rows/mysql-9.7");
+    let is_rows = |event: &&mut Vec<u8>| event.get(4) == Some(&crate::decode::kind::WRITE_ROWS);
+    let spoilt = log.iter_mut().find(is_rows).expect("rows");
+    spoilt[19..].fill(0xff);
+    let path = folder.path().join("another");
     let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
     let mut rig = Rig::new(Setup { puts_undecoded_aside: true, quarantine, ..Setup::default() });
-    let stop = CancellationToken::new();
-    let events = damaged("rows/mysql-9.7");
-    within("taken", rig.take(&events, &stop)).await.expect("the stream goes on");
+    within("taken", rig.take(&log, &stop)).await.expect("the stream goes on");
     let entries: Vec<_> =
         Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
     let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
-    assert!(event.gtid.is_some() && event.error.contains(&event.table), "{event:?}");
-    assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
+    assert!(
+        event.gtid.is_some() && event.error.contains("WRITE_ROWS event: extra data"),
+        "{event:?}"
+    );
+    let mut rig = Rig::new(Setup::default());
+    let halted = within("taken", rig.take(&log, &stop)).await;
+    assert!(matches!(halted, Err(Interrupt::Failed(Error::Decode(_)))), "{halted:?}");
 
     let mut rig = Rig::new(Setup::default());
     let halted = within("taken", rig.take(&damaged("rows/mysql-9.7"), &stop)).await;

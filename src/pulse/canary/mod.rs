@@ -68,6 +68,11 @@ impl CanaryWalker {
     }
 
     async fn turn(&mut self) {
+        let host = self.config.host.now();
+        if self.pen.leave_unless(&host) {
+            info!(%host, "canaries move to another server");
+            self.leftovers = true;
+        }
         if self.pen.outstanding().is_some() {
             let message = "the last canary's write is still out".to_owned();
             return self.fail(None, Refusal { reason: Reason::TimedOut, message });

@@ -28,6 +28,15 @@ pub enum Echo {
     Stale,
 }
 
+/// What the topic's answer for a message changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Acceptance {
+    /// It is the first answer for this step: messages are sent again after a broken connection.
+    pub is_news: bool,
+    /// Its echo had come before the answer did, and all of the canary is back.
+    pub completes: bool,
+}
+
 /// Counts since the start. Every canary accepted is in exactly one of resolved, lost, or still
 /// awaited; late ones are among the lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,6 +115,8 @@ pub struct EchoLedger {
     lost_in_a_row: u32,
     last_resolved: Option<(u64, Instant)>,
     counts: EchoCounts,
+    /// Nothing is owed before.
+    rests_until: Option<Instant>,
 }
 
 impl EchoLedger {
@@ -118,7 +129,16 @@ impl EchoLedger {
             lost_in_a_row: 0,
             last_resolved: None,
             counts: EchoCounts::default(),
+            rests_until: None,
         }
+    }
+
+    /// The consumer owes nothing until then, nor what is awaited now; `None`: it does again.
+    pub fn rest(&mut self, until: Option<Instant>) {
+        self.rests_until = until;
+        let awaited = self.canaries.values_mut().filter(|canary| canary.state == State::Awaited);
+        awaited.for_each(|canary| canary.accepted = 0);
+        self.lost_in_a_row = 0;
     }
 
     /// A canary is about to be written. Echoes of numbers that were not announced count as stale,
@@ -133,18 +153,19 @@ impl EchoLedger {
         }
     }
 
-    /// The topic accepted the message of one step. Whether it is the canary's first.
-    pub fn accepted(&mut self, number: u64, phase: Phase, now: Instant) -> bool {
-        let Some(canary) = self.canaries.get_mut(&number) else { return false };
-        let first = canary.accepted == 0;
-        if first {
+    /// The topic accepted the message of one step.
+    pub fn accepted(&mut self, number: u64, phase: Phase, now: Instant) -> Acceptance {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return Acceptance::default();
+        }
+        let Some(canary) = self.canaries.get_mut(&number) else { return Acceptance::default() };
+        if canary.accepted == 0 {
             self.counts.sent += 1;
         }
+        let is_news = canary.accepted & phase.bit() == 0;
         canary.accepted |= phase.bit();
         canary.accepted_at = canary.accepted_at.max(Some(now));
-        // Its echo may have come before the topic's answer did.
-        self.complete(number, now);
-        first
+        Acceptance { is_news, completes: self.complete(number, now) }
     }
 
     /// A message came back.

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::{Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received};
+use super::{
+    Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError,
+    Received,
+};
 use crate::pulse::{Event, Phase};
 
 const L: Duration = Duration::from_secs(15);
@@ -70,9 +73,13 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
     ledger.begun(1);
     for phase in Phase::ALL {
         assert_eq!(ledger.echoed(1, phase, start), Echo::InTime { completes: false });
-        ledger.accepted(1, phase, start);
+        let completes = phase == Phase::Delete;
+        let accepted = ledger.accepted(1, phase, start);
+        assert_eq!(accepted, Acceptance { is_news: true, completes }, "{phase:?}");
     }
     assert_eq!(ledger.counts().resolved, 1);
+    let again = ledger.accepted(1, Phase::Delete, start);
+    assert_eq!(again, Acceptance::default(), "sent again after a broken connection");
 }
 
 #[test]
@@ -185,12 +192,17 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         queue,
         stream: "shop".into(),
         open: Arc::new(|body| match body.split_once(' ') {
-            Some((_, stream)) => Ok(Opened::Canary {
+            Some((_, stream)) => Ok(Opened::Canary(Box::new(Canary {
                 stream: stream.into(),
+                server_uuid: String::new(),
+                epoch: 1,
+                sequence: 14,
                 number: 5,
                 phase: Phase::Update,
                 written_at_us: 17,
-            }),
+                watermark_at_us: 0,
+                verdict: String::new(),
+            }))),
             None if body == "change" => Ok(Opened::Other),
             None => Err("not a frame".into()),
         }),

@@ -83,6 +83,7 @@ impl HeartbeatWriter {
     }
 
     async fn turn(&mut self) {
+        self.follow();
         if self.pen.outstanding().is_some() {
             self.look_at_outstanding().await;
             return;
@@ -103,8 +104,24 @@ impl HeartbeatWriter {
         }
     }
 
+    /// Leaves a server that the stream has left.
+    fn follow(&mut self) {
+        let (host, was_out) = (self.config.host.now(), self.pen.outstanding().is_some());
+        if !self.pen.leave_unless(&host) {
+            return;
+        }
+        // A pause was for the server before.
+        (self.sit_out, self.backoff) = (0, 0);
+        info!(%host, "heartbeats move to another server");
+        if let (true, Some(number)) = (was_out, self.number) {
+            let message = "the stream has left the server that owes the answer".to_owned();
+            self.fail(Some(number), Reason::Connection, message);
+        }
+    }
+
     /// A session, the next number, and the server's name, if it may be written to.
     async fn prepare(&mut self) -> Result<(u64, String), Refusal> {
+        let stood = self.pen.writer().is_some();
         if self.pen.writer().is_none() {
             let writer = Writer::connect(&self.config).await?;
             info!(host = %writer.session.host(), "the heartbeat writer is connected");
@@ -127,8 +144,10 @@ impl HeartbeatWriter {
             Ok((last.saturating_add(1), facts.server_uuid))
         }
         .await;
-        if prepared.as_ref().is_err_and(|refusal| is_of_session(refusal.reason)) {
+        if let Some(refusal) = prepared.as_ref().err().filter(|it| is_of_session(it.reason)) {
             self.pen.drop_session();
+            // A session that somebody cut says nothing about the server: ask it anew, once.
+            self.retries_soon |= stood && refusal.reason == Reason::Connection;
         }
         prepared
     }

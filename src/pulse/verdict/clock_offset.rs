@@ -28,6 +28,12 @@ impl Offset {
     pub fn certain_us(&self) -> u64 {
         self.offset_us.unsigned_abs().saturating_sub(self.error_us)
     }
+
+    /// Whether some offset is within both error bars.
+    fn overlaps(&self, other: &Self) -> bool {
+        let apart = self.offset_us.abs_diff(other.offset_us);
+        apart <= self.error_us.saturating_add(other.error_us)
+    }
 }
 
 /// The last samples.
@@ -43,10 +49,15 @@ impl ClockOffset {
         let Ok(round_trip) = u64::try_from(round_trip) else { return };
         let middle = sample.sent_us.saturating_add_unsigned(round_trip / 2);
         let offset_us = sample.source_us.saturating_sub(middle);
+        let new = Offset { offset_us, error_us: round_trip.div_ceil(2) };
+        // Two that can't both be true: one of the clocks was stepped, and what was before is over.
+        if self.offset(at).is_some_and(|best| !best.overlaps(&new)) {
+            self.samples.clear();
+        }
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
         }
-        self.samples.push_back((at, Offset { offset_us, error_us: round_trip.div_ceil(2) }));
+        self.samples.push_back((at, new));
     }
 
     /// Forgets all: our own clock was stepped.

@@ -54,6 +54,8 @@ pub enum Observation {
     Probe(Probe),
     /// Answers of the state poll; what could not be had is `None`.
     Poll(Box<Poll>),
+    /// A look at the source's own replication.
+    Upstream(Upstream),
     /// Two clock readings with the source's clock between them.
     SourceClock(ClockSample),
 
@@ -147,6 +149,8 @@ pub enum StreamFailure {
     Purged,
     /// 1236: we have transactions that the source lacks; or another server without GTIDs.
     Diverged,
+    /// We dial no more: delivery can't go on without an operator.
+    Halted,
     /// Any other error.
     Other(u16),
 }
@@ -294,6 +298,8 @@ pub enum Upstream {
     Running,
     /// One does not run: its last error.
     Broken(String),
+    /// It can't be looked at, and why.
+    Unseen(String),
 }
 
 /// One question for the source's clock. All in microseconds of real time since 1970 UTC.
@@ -379,6 +385,7 @@ impl Observation {
             | Self::HeartbeatStarted { .. }
             | Self::HeartbeatFacts { .. }
             | Self::Poll(_)
+            | Self::Upstream(_)
             | Self::SourceClock(_)
             | Self::Sink(_)
             | Self::Lag(_)

@@ -125,7 +125,9 @@ impl Parameters {
     /// Checks the rules between the parameters; the first one broken is the error. Raises
     /// `indeterminate_after` to `2H + T_hb` where it is less.
     pub fn checked(mut self) -> Result<Self, Conflict> {
-        self.periods().check()?;
+        if let Some(conflict) = self.periods().conflicts().into_iter().next() {
+            return Err(conflict);
+        }
         let rules = [
             (
                 self.receive_deadline >= self.protocol_heartbeat * 2,

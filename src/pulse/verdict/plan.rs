@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Parameters;
 
 /// Least time between two bursts of looks.
-const BURST_SPACING: Duration = Duration::from_secs(5);
+pub(in crate::pulse::verdict) const BURST_SPACING: Duration = Duration::from_secs(5);
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +13,8 @@ pub struct Plan {
     /// Probe the existing connection, probe a fresh one, and poll the state: all at the same time,
     /// each with the probe's deadline.
     pub look: bool,
+    /// Because something is suspected, and not only as a routine.
+    pub on_suspicion: bool,
     /// Drop the replication connection and dial again, and report that as an own action.
     pub redial: bool,
 }
@@ -51,7 +53,7 @@ impl LookPlan {
         if redial {
             self.redialled = Some(now);
         }
-        Plan { look, redial }
+        Plan { look, on_suspicion: look && suspicion, redial }
     }
 }
 

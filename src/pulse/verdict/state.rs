@@ -226,6 +226,8 @@ pub enum Reason {
     TooManyConnections,
     /// `offline_mode`, or a shutdown in progress.
     Offline,
+    /// Delivery can't go on without an operator.
+    Halted,
     /// Another replica uses our identity.
     DuplicateReplica,
     /// The binary logs that we need are gone.
@@ -263,6 +265,7 @@ impl Reason {
             Self::Reset => "reset",
             Self::TooManyConnections => "too_many_connections",
             Self::Offline => "offline",
+            Self::Halted => "halted",
             Self::DuplicateReplica => "duplicate_replica",
             Self::Purged => "purged",
             Self::Diverged => "diverged",

@@ -160,12 +160,34 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
         Reason::Reset => "connections break",
         Reason::TooManyConnections => "max_connections is reached",
         Reason::Offline => "the server is offline or shutting down",
+        Reason::Halted => "since delivery has halted",
         Reason::DuplicateReplica => "another replica uses our identity",
         Reason::Purged => "binary logs were purged",
         Reason::Diverged => "its history is another one",
         Reason::Unknown | Reason::Consumers(_) | Reason::Empty | Reason::FilteredOnly => {
             return None;
         }
+    })
+}
+
+/// The alert of a state, whose runbook says more.
+pub const fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str> {
+    Some(match state {
+        State::PositionLost => "BinpulsePositionLost",
+        State::SourceUnreachable | State::SourceHung | State::UpstreamReplicationBroken => {
+            "BinpulseSourceDown"
+        }
+        State::WrongSource => "BinpulseWrongSource",
+        State::StreamDown if matches!(reason, Some(Reason::Halted)) => "BinpulseHalted",
+        State::StreamDown | State::StreamSilent | State::HeartbeatLost => "BinpulseStreamStalled",
+        State::SourceReadOnly | State::WritesBlocked => "BinpulseSourceWritesBlocked",
+        State::SinkStalled => "BinpulseSinkStalled",
+        State::CatchingUp => "BinpulseCatchUpTooLong",
+        State::Lagging => "BinpulseLagging",
+        State::CanaryLost => "BinpulseCanaryLost",
+        State::CheckpointStuck => "BinpulseCheckpointStuck",
+        State::SelfStalled | State::Starting | State::Indeterminate => "BinpulseFreshnessUnknown",
+        State::QuietUnproven | State::Live | State::Quiet => return None,
     })
 }
 
@@ -202,6 +224,13 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
         }
         (State::StreamDown, Some(Reason::Denied)) => {
             "GRANT REPLICATION SLAVE to the stream's account."
+        }
+        (State::StreamDown, Some(Reason::Auth)) => {
+            "Check the replication account: password, lock, expiry. `binpulse check` names the \
+             statement."
+        }
+        (State::StreamDown, Some(Reason::Halted)) => {
+            "Delivery has halted: `halted` in /status names the reason and what mends it; then restart."
         }
         (State::StreamDown, Some(Reason::DuplicateReplica)) => {
             "Find the second streamer that uses this stream's replica UUID, and stop one."

@@ -37,7 +37,8 @@ pub struct Undecoded {
     pub table: String,
     /// Commit time of its transaction, microseconds since 1970 UTC.
     pub committed_at_us: i64,
-    /// The event in base64: header and body, without a checksum, not compressed.
+    /// The event in base64: header and body, without a checksum, not compressed. Empty for a table
+    /// with columns that are dropped or hashed: it would hold their values.
     pub event: String,
 }
 

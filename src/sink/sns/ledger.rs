@@ -221,7 +221,7 @@ impl Ledger {
 
     /// A call was answered entry by entry.
     fn settle_each(&mut self, at: At, batch: Vec<Pending>, fates: Vec<Fate>) {
-        self.health.answered(at.now.saturating_duration_since(at.started));
+        self.health.called(at.now.saturating_duration_since(at.started));
         let accepted = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
         self.rate.accepted(at.now, accepted);
         if accepted > 0 {
@@ -258,6 +258,7 @@ impl Ledger {
 
     /// A whole call failed.
     fn fail_call(&mut self, at: At, batch: Vec<Pending>, failure: &Failure) {
+        self.health.called(at.now.saturating_duration_since(at.started));
         let entries = batch.len();
         let attempts = batch.iter().map(|pending| pending.attempts).max().unwrap_or(0);
         self.note(at, failure, entries, attempts);

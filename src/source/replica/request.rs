@@ -1,6 +1,8 @@
 //! The request for the stream.
 
 use crate::change::Position;
+use crate::source::checksum::version_numbers;
+use crate::source::wire::Annotations;
 use crate::source::{Error, Flavor, Identity, Start, checksum, wire};
 
 /// Passing over the front of a file, for offsets that a request cannot hold.
@@ -16,7 +18,11 @@ impl Skip {
     /// out; the headers have the low 32 bits of each event's end, and no two events are 4 GiB apart.
     pub(super) fn passes_over(&mut self, event: &[u8]) -> bool {
         let low = u64::from(checksum::next_position(event));
-        let ahead = low.wrapping_sub(self.end) & u64::from(u32::MAX);
+        let ahead = match low {
+            // It does not say where it ends.
+            0 => event.len() as u64,
+            _ => low.wrapping_sub(self.end) & u64::from(u32::MAX),
+        };
         let end = self.end.saturating_add(ahead);
         if end.saturating_sub(event.len() as u64) >= self.until {
             return false;
@@ -39,18 +45,36 @@ pub(super) fn request(
         (Start::Maria(_), Flavor::Mysql) => misfit("a GTID position of MariaDB's"),
         (Start::Gtid(_), Flavor::Mysql) if !gtid_on => misfit("a set of GTIDs"),
         (Start::Gtid(set), Flavor::Mysql) => Ok((wire::dump_by_gtid(id, &set.encode()), None)),
-        (Start::Maria(_), Flavor::Maria) => Ok((wire::dump_by_position(id, "", 4), None)),
-        (Start::Position(position), _) => Ok(request_position(id, gtid_on, position)),
+        (Start::Maria(_), Flavor::Maria) => {
+            Ok((wire::dump_by_position(id, "", 4, annotations(identity)), None))
+        }
+        (Start::Position(position), _) => Ok(request_position(identity, gtid_on, position)),
     }
 }
 
-fn request_position(id: u32, gtid_on: bool, position: &Position) -> (Vec<u8>, Option<Skip>) {
+/// MariaDB 11.4 and newer leave positions out inside transactions. Lengths then tell where an event
+/// is, if all events come; older ones need not send the statements' text for that.
+fn annotations(identity: &Identity) -> Annotations {
+    let omits_positions =
+        identity.flavor == Flavor::Maria && version_numbers(&identity.version) >= [11, 4, 0];
+    if omits_positions { Annotations::Send } else { Annotations::Omit }
+}
+
+fn request_position(
+    identity: &Identity,
+    gtid_on: bool,
+    position: &Position,
+) -> (Vec<u8>, Option<Skip>) {
+    let (id, annotations) = (identity.replica_server_id, annotations(identity));
     let Position { file, offset } = position;
     match u32::try_from(*offset) {
-        Ok(offset) => (wire::dump_by_position(id, file, offset), None),
+        Ok(offset) => (wire::dump_by_position(id, file, offset, annotations), None),
         Err(_) if gtid_on => (wire::dump_from_wide_position(id, file, *offset), None),
         // Without GTIDs no request holds such an offset: the file is read from its front.
-        Err(_) => (wire::dump_by_position(id, file, 4), Some(Skip { end: 4, until: *offset })),
+        Err(_) => {
+            let skip = Skip { end: 4, until: *offset };
+            (wire::dump_by_position(id, file, 4, annotations), Some(skip))
+        }
     }
 }
 
@@ -126,5 +150,26 @@ mod tests {
         }
         assert_eq!(start, 4 + 20 * STRIDE);
         assert_eq!(passed, 20);
+    }
+
+    #[test]
+    fn the_place_is_found_where_events_do_not_say_their_end() {
+        let mut skip = Skip { end: 4, until: 4 + 3 * 100 };
+        let mut event = checksum::tests::event(30, &[0; 81], 0, false);
+        event[13..17].copy_from_slice(&[0; 4]);
+        let passed = (0..10).take_while(|_| skip.passes_over(&event)).count();
+        assert_eq!(passed, 3);
+    }
+
+    #[test]
+    fn statement_texts_are_asked_for_where_positions_are_left_out() {
+        let flags = |flavor, version: &str| {
+            let identity = Identity { version: version.to_owned(), ..identity(flavor, None) };
+            let start = Start::Position(Position::new("b.000001", 4));
+            request(&identity, &start).expect("a request").0[5]
+        };
+        assert_eq!(flags(Flavor::Maria, "11.8.6-MariaDB-deb13u1-log"), 2);
+        assert_eq!(flags(Flavor::Maria, "10.11.18-MariaDB"), 0);
+        assert_eq!(flags(Flavor::Mysql, "12.0.1"), 0);
     }
 }

@@ -21,6 +21,9 @@ const JOINED_BYTES_MAX: usize = (1 << 30) + (1 << 20);
 const FREE_BYTES_MIN: usize = 32 * 1024;
 /// Refills without need for a grown buffer after which it shrinks again.
 const SHRINK_AFTER_REFILLS: u32 = 16;
+/// A buffer that grew beyond this shrinks at the first of them: what reading so much took outweighs
+/// growing again, and the next large thing needs the memory elsewhere.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// A failure below the meaning of packets.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +176,9 @@ impl<S> Channel<S> {
         } else if self.buffer.len() > BUFFER_BYTES {
             self.refills_small += 1;
             let held = self.end - self.start;
-            if self.refills_small >= SHRINK_AFTER_REFILLS && held <= BUFFER_BYTES {
+            let is_due =
+                self.refills_small >= SHRINK_AFTER_REFILLS || self.buffer.len() > KEPT_BYTES_MAX;
+            if is_due && held <= BUFFER_BYTES {
                 self.buffer.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, held);
                 self.buffer.truncate(BUFFER_BYTES);
@@ -322,6 +327,23 @@ mod tests {
             channel.packet().await.expect("the large one");
             assert!(channel.buffer.len() >= 3 * BUFFER_BYTES);
             for _ in 0..200 {
+                channel.packet().await.expect("a small one");
+            }
+            assert_eq!(channel.buffer.len(), BUFFER_BYTES);
+        });
+    }
+
+    #[test]
+    fn a_buffer_that_grew_large_shrinks_at_once() {
+        let mut sequence = 0;
+        let mut wire = packets(&pattern(PAYLOAD_BYTES_MAX), &mut sequence);
+        for _ in 0..400 {
+            wire.extend(packets(&pattern(BUFFER_BYTES / 2), &mut sequence));
+        }
+        run(async {
+            let mut channel = Channel::new(wire.as_slice());
+            channel.packet().await.expect("the large one");
+            for _ in 0..400 {
                 channel.packet().await.expect("a small one");
             }
             assert_eq!(channel.buffer.len(), BUFFER_BYTES);

@@ -33,11 +33,30 @@ pub(crate) fn register(server_id: u32, host: &str, port: u16) -> Vec<u8> {
     payload
 }
 
+/// Whether a MariaDB server sends the events that hold the text of statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Annotations {
+    /// It leaves them out.
+    Omit,
+    /// It sends them.
+    Send,
+}
+
 /// COM_BINLOG_DUMP, whose offsets have 32 bits.
-pub(crate) fn dump_by_position(server_id: u32, file: &str, offset: u32) -> Vec<u8> {
+pub(crate) fn dump_by_position(
+    server_id: u32,
+    file: &str,
+    offset: u32,
+    annotations: Annotations,
+) -> Vec<u8> {
+    const SEND_ANNOTATE_ROWS: u16 = 2;
+    let flags = match annotations {
+        Annotations::Omit => 0,
+        Annotations::Send => SEND_ANNOTATE_ROWS,
+    };
     let mut payload = vec![COM_BINLOG_DUMP];
     payload.extend_from_slice(&offset.to_le_bytes());
-    payload.extend_from_slice(&0_u16.to_le_bytes());
+    payload.extend_from_slice(&flags.to_le_bytes());
     payload.extend_from_slice(&server_id.to_le_bytes());
     payload.extend_from_slice(file.as_bytes());
     payload
@@ -155,7 +174,7 @@ impl ChannelError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{dump_by_position, dump_from_wide_position, register, text_row};
+    use super::{Annotations, dump_by_position, dump_from_wide_position, register, text_row};
 
     #[test]
     fn a_registration_names_host_and_port() {
@@ -170,7 +189,8 @@ mod tests {
         let payload = dump_from_wide_position(7, "b.000001", 5 << 32);
         assert_eq!(payload[11..19], *b"b.000001");
         assert_eq!(payload[19..27], (5_u64 << 32).to_le_bytes());
-        assert_eq!(dump_by_position(7, "b.000001", 4)[..5], [0x12, 4, 0, 0, 0]);
+        let narrow = dump_by_position(7, "b.000001", 4, Annotations::Omit);
+        assert_eq!(narrow[..7], [0x12, 4, 0, 0, 0, 0, 0]);
     }
 
     #[test]

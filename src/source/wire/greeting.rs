@@ -52,7 +52,13 @@ impl ServerError {
     /// The refusal in the source's words.
     pub(crate) fn at(self, step: Step) -> Error {
         let Self { code, message } = self;
-        Error::Refused { step, refusal: Refusal::of(code, &message), code, message }
+        let mut refusal = Refusal::of(code, &message);
+        // Who has logged in and may not register lacks the privilege, though the server says that the
+        // password is wrong (MySQL 9.7).
+        if refusal == Refusal::AccessDenied && step == Step::Register {
+            refusal = Refusal::PrivilegeMissing;
+        }
+        Error::Refused { step, refusal, code, message }
     }
 }
 
@@ -96,7 +102,7 @@ impl Greeting {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Greeting, ServerError};
+    use super::{Error, Greeting, Refusal, ServerError, Step};
 
     fn greeting() -> Vec<u8> {
         [
@@ -116,6 +122,17 @@ mod tests {
         assert_eq!(greeting.nonce, b"abcdefghijklmnopqrst");
         assert_eq!(greeting.plugin, "caching_sha2_password");
         assert_eq!(greeting.capabilities, 0xdfff_ffff);
+    }
+
+    #[test]
+    fn access_denied_behind_the_login_is_a_missing_privilege() {
+        let refusal = |step| {
+            let error = ServerError::parse(b"\x15\x04#28000Access denied").at(step);
+            let Error::Refused { refusal, .. } = error else { panic!("{error}") };
+            refusal
+        };
+        assert_eq!(refusal(Step::Login), Refusal::AccessDenied);
+        assert_eq!(refusal(Step::Register), Refusal::PrivilegeMissing);
     }
 
     #[test]

@@ -1,22 +1,28 @@
-//! The HTTP server: `/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
+//! The HTTP server, and the service's site: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
+//! `/readyz`, `/status`.
 //!
-//! Plain HTTP/1 on the loopback address by default. Read-only: nothing that it answers changes
-//! anything. `/healthz` never reflects the database's state, or an orchestrator would restart the
+//! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
+//! Read-only but for the maintenance of consumers (`switch`).
+//! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
+mod access;
 mod routes;
+mod switch;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +30,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::{Loops, Metrics, Readiness, Status};
+
+pub use access::{Access, TlsError, Token, chain, tls};
+pub use routes::Answer;
+pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -37,7 +47,7 @@ const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head; hyper accepts no smaller bound.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// A request's head must have arrived within it.
+/// A request's head must have arrived within it; a TLS handshake must have ended before that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection ends after it, however busy: with the limit on connections this keeps slow or
@@ -71,20 +81,38 @@ pub struct Pages {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
+    /// For `/maintenance`.
+    pub switch: Arc<dyn Switch>,
+}
+
+/// What a server serves.
+///
+/// Called for each request, on a thread of the runtime: it must answer from memory, at once.
+pub trait Site: Send + Sync + 'static {
+    /// The answer at this path; `None`: there is no such path.
+    fn answer(&self, path: &str) -> Option<Answer>;
+    /// Does what a POST from `peer` asks for; `None`: nothing can be changed at this path.
+    fn act(&self, _path: &str, _headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+        None
+    }
+    /// What paths there are, for who asked for another.
+    fn contents(&self) -> &'static str;
 }
 
 /// A server that listens.
 pub struct Http {
     listener: TcpListener,
-    pages: Arc<Pages>,
+    site: Arc<dyn Site>,
+    access: Access,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, pages: Pages) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, site: impl Site, access: Access) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        info!(address = %listener.local_addr()?, "listening for HTTP");
-        Ok(Self { listener, pages: Arc::new(pages) })
+        let (tls, token) = (access.tls.is_some(), access.token.is_some());
+        info!(address = %listener.local_addr()?, tls, token, "listening for HTTP");
+        Ok(Self { listener, site: Arc::new(site), access })
     }
 
     /// The address it listens on.
@@ -105,9 +133,10 @@ impl Http {
                 // 2. A connection, once there is room for it.
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
-                    let (pages, stop) = (Arc::clone(&self.pages), stop.clone());
+                    let (site, stop) = (Arc::clone(&self.site), stop.clone());
+                    let access = self.access.clone();
                     connections.spawn(async move {
-                        serve(stream, pages, stop).await;
+                        greet(stream, site, access, stop).await;
                         drop(permit);
                     });
                 }
@@ -134,10 +163,31 @@ impl Http {
     }
 }
 
-async fn serve(stream: TcpStream, pages: Arc<Pages>, stop: CancellationToken) {
+/// Shakes hands where there is TLS, then serves.
+async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
+    // Without an address it is gone already.
+    let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
+    let Access { tls, token } = access;
+    let Some(tls) = tls else {
+        return serve(stream, peer, site, token, stop).await;
+    };
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, peer, site, token, stop).await,
+        Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
+        Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: IpAddr,
+    site: Arc<dyn Site>,
+    token: Option<Token>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request| {
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&request, &pages)) }
+        let answer = routes::answer(&request, peer, site.as_ref(), token.as_ref());
+        async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,17 +1,19 @@
 //! Which path answers what.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::Pages;
+use super::{Pages, Site, Token, switch};
 use crate::telemetry::page::PAGE;
+use crate::telemetry::runbooks;
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; there is\n\n\
@@ -19,7 +21,9 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /metrics  Prometheus metrics\n\
     /healthz  whether the program's own loops turn (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
-    /status   everything at once, JSON\n";
+    /status   everything at once, JSON\n\
+    /maintenance  by POST: see `binpulse maintenance`\n\
+    /runbooks/<alert>  what an alert means, and what to do\n";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -30,26 +34,104 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-type Answer = Response<Full<Bytes>>;
+/// An answer, ready to be sent.
+pub struct Answer(Response<Full<Bytes>>);
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
-pub(super) fn answer<B>(request: &Request<B>, pages: &Pages) -> Answer {
-    let show: fn(&Pages) -> Answer = match request.uri().path() {
-        "/" => |_| page(),
-        "/metrics" => metrics,
-        "/healthz" => health,
-        "/readyz" => readiness,
-        "/status" => status,
-        // A path that does not exist is not found by any method.
-        _ => return plain(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    peer: IpAddr,
+    site: &dyn Site,
+    token: Option<&Token>,
+) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
+    // Those who probe whether the process lives rarely have a secret, and learn nothing else.
+    if !is_known && !matches!(path, "/healthz" | "/readyz") {
+        return unknown();
+    }
+    if *request.method() == Method::POST
+        && let Some(Answer(done)) = site.act(path, request.headers(), peer)
+    {
+        return done;
+    }
+    // A path that does not exist is not found by any method.
+    let Some(Answer(answer)) = site.answer(path) else {
+        return plain(StatusCode::NOT_FOUND, TEXT, site.contents());
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return show(pages);
+        return answer;
     }
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
+}
+
+/// Asks for the token, in both forms in which it is taken.
+fn unknown() -> Response<Full<Bytes>> {
+    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
+    let headers = answer.headers_mut();
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
+    headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"binpulse\""));
+    answer
+}
+
+impl Answer {
+    /// A page of metrics, or why there is none.
+    pub fn metrics(text: Result<String, impl std::fmt::Display>) -> Self {
+        Self(match text {
+            Ok(text) => plain(StatusCode::OK, METRICS, text),
+            Err(error) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n"))
+            }
+        })
+    }
+
+    /// 503 and a line for each complaint; without one 200 and `well`.
+    pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
+        let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();
+        Self(if lines.is_empty() {
+            plain(StatusCode::OK, TEXT, well)
+        } else {
+            plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+        })
+    }
+}
+
+impl Site for Pages {
+    fn answer(&self, path: &str) -> Option<Answer> {
+        let well = || "ok\n".to_owned();
+        Some(match path {
+            "/" => page(),
+            "/metrics" => Answer::metrics(self.metrics.text()),
+            "/healthz" => {
+                let stuck = self.loops.stuck(Instant::now());
+                Answer::health(stuck.iter().map(ToString::to_string), well())
+            }
+            "/readyz" => {
+                Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
+            }
+            "/status" => status(self),
+            _ => {
+                let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
+                Answer(plain(StatusCode::OK, TEXT, runbook))
+            }
+        })
+    }
+
+    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
+        let done = (path == switch::MAINTENANCE_PATH)
+            .then(|| switch::maintenance(headers, peer, &*self.switch))?;
+        Some(Answer(match done {
+            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
+            Err((code, why)) => plain(code, TEXT, why + "\n"),
+        }))
+    }
+
+    fn contents(&self) -> &'static str {
+        NOT_FOUND
+    }
 }
 
 fn page() -> Answer {
@@ -57,42 +139,21 @@ fn page() -> Answer {
     // What can't be a header's value is not served without one.
     let policy = HeaderValue::from_str(&PAGE.policy).unwrap_or(NOTHING);
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    answer
-}
-
-fn metrics(pages: &Pages) -> Answer {
-    match pages.metrics.text() {
-        Ok(text) => plain(StatusCode::OK, METRICS, text),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n")),
-    }
-}
-
-fn health(pages: &Pages) -> Answer {
-    verdict(pages.loops.stuck(Instant::now()).iter().map(ToString::to_string))
-}
-
-fn readiness(pages: &Pages) -> Answer {
-    verdict(pages.readiness.missing().into_iter().map(str::to_owned))
+    Answer(answer)
 }
 
 fn status(pages: &Pages) -> Answer {
-    match serde_json::to_vec_pretty(&pages.status.status()) {
+    Answer(match serde_json::to_vec_pretty(&pages.status.status()) {
         Ok(document) => plain(StatusCode::OK, JSON, document),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),
-    }
+    })
 }
 
-/// `ok`, or 503 and a line for each complaint.
-fn verdict(complaints: impl Iterator<Item = String>) -> Answer {
-    let lines: String = complaints.map(|complaint| complaint + "\n").collect();
-    if lines.is_empty() {
-        plain(StatusCode::OK, TEXT, "ok\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
-    }
-}
-
-fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+fn plain(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

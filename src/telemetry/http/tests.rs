@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,9 +6,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, Pages};
+use super::{Access, Http, Pages, Switch, Token, chain, tls};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
+
+/// Knows one consumer.
+struct Known;
+
+impl Switch for Known {
+    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+        let is_known = consumer == "billing";
+        is_known.then(|| format!("{consumer} {}", lasting.as_secs())).ok_or("who?".to_owned())
+    }
+}
 
 struct Server {
     address: std::net::SocketAddr,
@@ -18,14 +29,19 @@ struct Server {
 }
 
 async fn server() -> Server {
+    server_for(Access::default()).await
+}
+
+async fn server_for(access: Access) -> Server {
     let (loops, readiness) = (Loops::default(), Readiness::default());
     let pages = Pages {
         metrics: Arc::new(metrics()),
         loops: loops.clone(),
         readiness: readiness.clone(),
+        switch: Arc::new(Known),
         status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
     };
-    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages).await.expect("a free port");
+    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages, access).await.expect("a free port");
     let address = http.local_addr().expect("bound");
     let stop = CancellationToken::new();
     let task = tokio::spawn(http.run(stop.clone()));
@@ -182,4 +198,121 @@ async fn stopping_ends_open_connections() {
         .await
         .expect("within its time")
         .expect("without a panic");
+}
+
+#[tokio::test]
+async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
+    let server = server().await;
+    let post = async |headers: &str| {
+        let request =
+            format!("POST /maintenance HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+        server.exchange(request.as_bytes()).await
+    };
+    let done = post("Binpulse-Consumer: billing\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&done), body(&done)), ("200", "billing 90\n"));
+    let unknown = post("Binpulse-Consumer: search\r\nBinpulse-Seconds: 90\r\n").await;
+    assert_eq!((code(&unknown), body(&unknown)), ("404", "who?\n"));
+    for headers in [
+        "",
+        "Binpulse-Consumer: billing\r\n",
+        "Binpulse-Consumer: billing\r\nBinpulse-Seconds: -1\r\n",
+    ] {
+        assert_eq!(code(&post(headers).await), "400", "{headers}");
+    }
+    assert_eq!(code(&server.ask("GET", "/maintenance").await), "404");
+}
+
+#[test]
+fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
+    let request = hyper::Request::post("/maintenance")
+        .header(super::CONSUMER_HEADER, "billing")
+        .header(super::SECONDS_HEADER, "5")
+        .body(())
+        .expect("a request");
+    let ask = |peer: &str| {
+        super::switch::maintenance(request.headers(), peer.parse().expect("an address"), &Known)
+    };
+    assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
+    assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());
+}
+
+const TOKEN: &str = "a-token-of-some-length";
+
+fn certificate(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
+}
+
+#[tokio::test]
+async fn with_a_token_only_probes_are_answered_without_it() {
+    let server = server_for(Access { token: Some(Token::new(TOKEN)), tls: None }).await;
+    for path in ["/", "/metrics", "/status", "/nowhere"] {
+        let refused = server.ask("GET", path).await;
+        assert_eq!(code(&refused), "401", "{path}");
+        assert!(refused.contains("www-authenticate: Bearer") && refused.contains(": Basic"));
+        assert!(!body(&refused).contains("running") && !body(&refused).contains("binpulse_"));
+    }
+    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
+    assert_eq!(code(&server.ask("GET", "/readyz").await), "503");
+
+    let with = |authorization: &str| {
+        format!("GET /status HTTP/1.1\r\nConnection: close\r\nHost: x\r\n{authorization}\r\n\r\n")
+    };
+    let shown = server.exchange(with(&format!("Authorization: Bearer {TOKEN}")).as_bytes()).await;
+    assert_eq!(code(&shown), "200");
+    let wrong = server.exchange(with("Authorization: Bearer another-token").as_bytes()).await;
+    assert_eq!(code(&wrong), "401");
+}
+
+#[tokio::test]
+async fn with_tls_it_answers_over_tls_and_not_without() {
+    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let without = server.ask("GET", "/healthz").await;
+    assert!(!without.contains("200 OK"), "{without}");
+
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in chain(&certificate("page.crt")).expect("file") {
+        roots.add(certificate).expect("an authority");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(server.address).await.expect("it listens");
+    let name = "page.test".try_into().expect("a name");
+    let mut stream = connector.connect(name, stream).await.expect("a handshake");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    assert_eq!((code(&answer), body(&answer)), ("200", "ok\n"));
+}
+
+#[tokio::test]
+async fn peers_that_never_shake_hands_lock_nobody_out() {
+    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let mut silent = Vec::new();
+    for _ in 0..super::CONNECTIONS_MAX {
+        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
+    }
+    // Each is let go after its time, so one more gets its turn: it is closed for it speaks no TLS.
+    let late = server.ask("GET", "/healthz").await;
+    assert!(!late.contains("200 OK"), "{late}");
+}
+
+#[test]
+fn certificate_and_key_must_fit() {
+    let wrong =
+        tls(&certificate("other.crt"), &certificate("page.key")).map(drop).expect_err("no pair");
+    assert!(wrong.to_string().starts_with("certificate and key: "), "{wrong}");
+    let wrong =
+        tls(&certificate("page.key"), &certificate("page.key")).map(drop).expect_err("no chain");
+    assert!(wrong.to_string().contains("page.key: there is none in it"), "{wrong}");
+    let wrong =
+        tls(&certificate("page.crt"), &certificate("page.crt")).map(drop).expect_err("no key");
+    assert!(wrong.to_string().contains("its key from"), "{wrong}");
 }

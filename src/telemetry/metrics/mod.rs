@@ -9,6 +9,7 @@
 
 mod family;
 mod make;
+mod probe;
 mod process;
 mod readings;
 mod scraped;
@@ -22,9 +23,10 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use family::{Family, OTHER};
 use make::Make;
+pub use probe::ProbeMetrics;
 pub use prometheus::Error;
 pub use readings::{Kind, Reading, Readings, SourceLabels};
-pub use scraped::{Moment, Read, Sample, timestamp};
+pub use scraped::{Durations, Moment, Read, Sample, timestamp};
 
 /// Label values, all known before the first scrape.
 #[derive(Debug, Clone, Default)]
@@ -102,8 +104,6 @@ pub struct Metrics {
     pub reconnects_total: Family<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: Family<IntCounter>,
-    /// Duration of a call to the sink.
-    pub publish_duration_seconds: Histogram,
     /// Rows accepted by the sink.
     pub changes_published_total: Family<IntCounter>,
     /// Messages accepted by the sink.

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// Reads a number.
 pub type Read<T> = Arc<dyn Fn() -> T + Send + Sync>;
@@ -70,6 +72,66 @@ impl Collector for Scraped {
 
     fn collect(&self) -> Vec<MetricFamily> {
         vec![family(self.name, self.help, self.kind, (self.read)())]
+    }
+}
+
+/// Durations that another part counts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Durations {
+    /// Upper bounds of the buckets, seconds, rising; above the last there is one more.
+    pub bounds_seconds: Vec<f64>,
+    /// How many fell into each bucket, not cumulative: one more than there are bounds.
+    pub counts: Vec<u64>,
+    /// Sum of all, seconds.
+    pub sum_seconds: f64,
+}
+
+/// A histogram whose counts are read at each scrape.
+pub(super) struct ScrapedDurations {
+    name: &'static str,
+    help: &'static str,
+    description: Desc,
+    read: Read<Durations>,
+}
+
+impl ScrapedDurations {
+    pub(super) fn new(
+        name: &'static str,
+        help: &'static str,
+        read: Read<Durations>,
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self { name, help, description: describe(name, help, &[])?, read })
+    }
+}
+
+impl Collector for ScrapedDurations {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.description]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let durations = (self.read)();
+        let mut histogram = Histogram::default();
+        let mut below = 0;
+        let buckets =
+            durations.bounds_seconds.iter().zip(&durations.counts).map(|(bound, count)| {
+                below += count;
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(*bound);
+                bucket.set_cumulative_count(below);
+                bucket
+            });
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(durations.counts.iter().sum());
+        histogram.set_sample_sum(durations.sum_seconds);
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
     }
 }
 

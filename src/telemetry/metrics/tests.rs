@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Metrics, Moment, Readings, SourceLabels, Vocabulary};
+use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
 
 pub(crate) fn metrics() -> Metrics {
     let vocabulary = Vocabulary {
@@ -20,6 +20,11 @@ pub(crate) fn metrics() -> Metrics {
         reader_armed: Arc::new(|| true),
         queue_bytes: Arc::new(|| 5),
         queue_capacity_bytes: Arc::new(|| 50),
+        publish_duration: Arc::new(|| Durations {
+            bounds_seconds: vec![0.1, 1.0],
+            counts: vec![2, 3, 4],
+            sum_seconds: 44.5,
+        }),
         source: Arc::new(|| SourceLabels { stream: "sh\"op".into(), ..SourceLabels::default() }),
         more: Vec::new(),
     };
@@ -55,6 +60,11 @@ fn every_series_exists_before_anything_has_happened() {
         ("binpulse_reader_armed", 1.0),
         ("binpulse_queue_bytes", 5.0),
         ("binpulse_queue_capacity_bytes", 50.0),
+        ("binpulse_publish_duration_seconds_bucket{le=\"0.1\"}", 2.0),
+        ("binpulse_publish_duration_seconds_bucket{le=\"1\"}", 5.0),
+        ("binpulse_publish_duration_seconds_bucket{le=\"+Inf\"}", 9.0),
+        ("binpulse_publish_duration_seconds_count", 9.0),
+        ("binpulse_publish_duration_seconds_sum", 44.5),
         (
             "binpulse_source_info{stream=\"sh\\\"op\",server_uuid=\"\",version=\"\",flavor=\"\"}",
             1.0,

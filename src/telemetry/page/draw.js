@@ -102,6 +102,8 @@ function drawVerdict(status, conclusion, drift) {
   write(byId('headline'), conclusion.headline);
   write(byId('sentence'), conclusion.sentence);
   write(byId('next'), conclusion.next);
+  byId('runbook').hidden = !conclusion.runbook;
+  if (conclusion.runbook) byId('runbook').setAttribute('href', conclusion.runbook);
   const since = conclusion.since + drift;
   const missing = verdict.unaccounted_transactions;
   byId('loss').hidden = !(missing > 0);
@@ -181,7 +183,7 @@ function drawCards(status, drift, rate) {
   const tones = { lost: 'broken', late: 'late' };
   drawTable(byId('canaries'), recent.map((one) => [one.number, one.name, [{ resolved: 'in time', lost: 'LOST', late: 'late', awaited: 'awaited' }[one.state] || one.state, tones[one.state] || ''],
     isNumber(one.took_seconds) ? duration(one.took_seconds) : '-', ago(one.age_seconds, drift)]));
-  drawTable(byId('consumers'), consumers.map((one) => [one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
+  drawTable(byId('consumers'), consumers.map((one) => [isNumber(one.maintenance_seconds_left) ? `${one.name}, in maintenance for ${duration(one.maintenance_seconds_left)}` : one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
   byId('no-consumers').hidden = consumers.length > 0;
   write(byId('config'), JSON.stringify(status.config, null, 2));
   write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);

@@ -83,7 +83,7 @@ function conclude(status, age) {
   const unknown = { ...now, look: 'lost', icon: 'unknown', grade: 'not known', hop: 'none', headline: 'Quiet or out: not known',
     state: `was ${now.state}`, sentence: `The last that was said: ${now.headline}. ${now.sentence}` };
   if (age > STALE_AFTER) {
-    return { ...unknown, cause: 'contact', next: 'Check that the binpulse process runs and that this address reaches it; then look at its log.' };
+    return { ...unknown, cause: 'contact', runbook: null, next: 'Check that the binpulse process runs and that this address reaches it; then look at its log.' };
   }
   if (verdict.judged_age_seconds + age > FROZEN_AFTER) {
     return { ...unknown, cause: 'frozen', next: 'Restart binpulse: it goes on where it was. Keep its log.' };
@@ -102,14 +102,19 @@ const GRADES = {
 function present(status, verdict) {
   const { halted } = status;
   if (halted) {
-    const at = verdict.hop !== 'none' ? verdict.hop : HALTED_AT_SINK.includes(halted.reason) ? 'publish' : 'stream';
+    const at = verdict.hop !== 'none' && verdict.reason !== 'halted' ? verdict.hop : HALTED_AT_SINK.includes(halted.reason) ? 'publish' : 'stream';
     return { ...GRADES.outage, grade: `halted at ${at}`, hop: at, state: halted.reason, since: status.state_age_seconds,
-      headline: 'The stream has halted and will not go on by itself', sentence: ended(halted.message), next: ended(capital(halted.mend)) };
+      headline: 'The stream has halted and will not go on by itself', sentence: ended(halted.message), next: ended(capital(halted.mend)), runbook: '/runbooks/BinpulseHalted' };
   }
   const grade = GRADES[verdict.grade] || GRADES.unknown;
   const at = verdict.hop !== 'none' ? verdict.hop : verdict.state === 'checkpoint_stuck' ? 'checkpoint' : '';
   return { ...grade, grade: at ? `${grade.grade} at ${at}` : grade.grade, hop: verdict.hop, since: verdict.since_seconds,
-    state: verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''), headline: verdict.headline, sentence: evidence(verdict), next: verdict.next_step };
+    state: verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''), headline: verdict.headline, sentence: evidence(verdict), next: verdict.next_step, runbook: runbookOf(verdict) };
+}
+
+/** Only a path of our own: what a status says must not lead elsewhere. */
+function runbookOf(verdict) {
+  return /^\/runbooks\/[A-Za-z]+$/.test(verdict.runbook || '') ? verdict.runbook : null;
 }
 
 /** What the sentence says beyond its headline. */
@@ -176,6 +181,7 @@ function report(status, conclusion, at) {
     conclusion.sentence,
     ...status.verdict.facts.map((fact) => `- ${fact}`),
     `Next: ${conclusion.next}`,
+    ...(conclusion.runbook ? [`Runbook: ${conclusion.runbook}`] : []),
     `For ${duration(conclusion.since)}. Source: ${status.source.host} ${status.source.flavor} ${status.source.version} ${status.source.server_uuid}`,
     `Read: ${status.progress.read}. Delivered: ${status.progress.delivered}.`,
     `Checkpoint: ${status.checkpoint.place}, saved ${ago(status.checkpoint.age_seconds, 0)}.`,

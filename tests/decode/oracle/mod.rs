@@ -13,10 +13,11 @@ use value::Verdict;
 
 /// Fixtures in which the server wrote rows that it then took back: their rows are in the log, and
 /// rightly not among the changes. What is left must still be there in its order.
-const TAKEN_BACK: [&str; 5] = [
+const TAKEN_BACK: [&str; 6] = [
     "rollback/mariadb-10.11",
     "savepoint/mysql-5.7",
     "xa/mariadb-10.11",
+    "xa/mariadb-11.8",
     "xa/mysql-5.7",
     "xa/mysql-9.7",
 ];

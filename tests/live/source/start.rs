@@ -16,7 +16,7 @@ tests! {
     the_next_host_of_the_list_takes_over_when_it_can_serve_our_set on [Mysql97];
     a_point_in_time_starts_in_the_file_that_holds_it on [Mysql97];
     every_version_tells_its_facts_and_what_is_wrong_with_them on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011, Mariadb118];
-    a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost on [Mariadb1011];
+    a_mariadb_goes_on_by_its_own_gtids_and_names_what_is_lost on [Mariadb1011, Mariadb118];
     privileges_by_role_count_and_open_transactions_are_told_from_executed_ones on [Mysql97];
 }
 

@@ -7,7 +7,7 @@ use crate::bed::Bed;
 use crate::suite::{Outcome, tests};
 
 tests! {
-    every_character_reads_as_the_server_converts_it on [Mysql97, Mariadb1011];
+    every_character_reads_as_the_server_converts_it on [Mysql97, Mariadb1011, Mariadb118];
 }
 
 /// What the server prints for a character that Unicode lacks.

@@ -12,7 +12,7 @@ use crate::source::server::Server;
 use crate::suite::{Outcome, tests};
 
 tests! {
-    the_stream_says_of_every_value_what_select_says on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    the_stream_says_of_every_value_what_select_says on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011, Mariadb118];
 }
 
 fn cases(server: &str) -> Vec<Case> {

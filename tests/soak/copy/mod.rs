@@ -10,8 +10,9 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use self::writer::Writer;
-use crate::collect::{Place, Received, Row, number_of};
-use crate::stage::session;
+use crate::collect::{Received, Row, number_of};
+use crate::service::session;
+use crate::truth::Truth;
 use crate::workload::DATABASE;
 
 /// One thing to apply.
@@ -24,18 +25,19 @@ enum Step<'a> {
 pub(crate) async fn make(
     server: &Server,
     received: &Received,
+    truth: &Truth,
 ) -> Result<(Mysqld, Vec<String>), Error> {
     let mysqld = Mysqld::start(server, Options { binlog: false, ..Options::default() }).await?;
     let mut session = session(mysqld.port()).await?;
     session
         .query_drop(
             "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', NAMES utf8mb4, \
-             explicit_defaults_for_timestamp = 1, autocommit = 0",
+             autocommit = 0",
         )
         .await?;
     session.query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}")).await?;
     let mut writer = Writer::new(session);
-    for (_, step) in steps(received) {
+    for (_, step) in steps(received, truth) {
         match step {
             Step::Row(row) => writer.row(row).await?,
             Step::Statement(change) => {
@@ -48,28 +50,36 @@ pub(crate) async fn make(
     Ok((mysqld, wrong))
 }
 
-/// By place and number. A statement is a transaction of its own, so no two share a place.
-/// Of an update that became two rows the delete comes first.
-fn steps(received: &Received) -> Vec<((Place, u64, bool), Step<'_>)> {
+/// By transaction and number. What a statement made comes behind it. Of an update that became two rows
+/// the delete comes first.
+fn steps<'a>(received: &'a Received, truth: &Truth) -> Vec<((u32, u64, bool), Step<'a>)> {
     let rows = received.lanes.values().flat_map(|lane| lane.rows.values());
-    let rows = rows
-        .filter(|row| row.schema.database == DATABASE)
-        .map(|row| ((row.origin.place, row.number, row.op == 1), Step::Row(row)));
+    let rows = rows.filter(|row| row.schema.database == DATABASE).map(|row| {
+        let order = truth.order(&truth.name_of_origin(&row.origin));
+        ((order, row.number, row.op == 1), Step::Row(row))
+    });
     let statements = received.statements.values().filter(|change| change.database == DATABASE);
     let statements = statements.map(|change| {
         let position = change.position.clone().unwrap_or_default();
-        (((number_of(&position.file), position.offset), 0, false), Step::Statement(change))
+        let place = (number_of(&position.file), position.offset);
+        let order = truth.order(&truth.name_of(&change.gtid, place));
+        ((order, 0, false), Step::Statement(change))
     });
-    let mut steps: Vec<_> = rows.chain(statements).collect();
+    let mut steps: Vec<_> = statements.chain(rows).collect();
+    // Stable: a statement stands before the rows of its transaction.
     steps.sort_by_key(|(at, _)| *at);
     steps
 }
 
 async fn statement(writer: &mut Writer, change: &SchemaChange) -> Result<(), Error> {
     let text = &change.statement;
-    if text.trim_start().to_ascii_uppercase().starts_with("CREATE DATABASE") {
+    let upper = text.trim_start().to_ascii_uppercase();
+    // What triggers do is among the rows; here they would do it once more.
+    if upper.starts_with("CREATE DATABASE") || upper.contains(" TRIGGER ") {
         return Ok(());
     }
+    // A table made from a query: the rows come by themselves.
+    let text = text.strip_suffix(" START TRANSACTION").unwrap_or(text);
     let session: &mut Conn = writer.session();
     session.query_drop(format!("USE {DATABASE}")).await?;
     if let Err(error) = session.query_drop(text).await {

@@ -1,6 +1,7 @@
 //! The kinds of faults.
 
 use super::Place;
+use crate::plan::{Plan, Source};
 
 /// Lists the kinds with their places and names.
 macro_rules! kinds {
@@ -19,6 +20,14 @@ macro_rules! kinds {
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),* }
             }
+
+            /// Whether it can come in this run.
+            pub(crate) fn is_for(self, plan: &Plan) -> bool {
+                match self {
+                    Self::FailedOver => plan.has_standby && plan.source == Source::Gtid,
+                    _ => true,
+                }
+            }
         }
     };
 }
@@ -28,13 +37,18 @@ kinds! {
     StreamerKilledOften Streamer "streamer: SIGKILL ten times over";
     StreamerFrozen Streamer "streamer: SIGSTOP, SIGCONT";
     StreamerStopped Streamer "streamer: SIGTERM, restart";
-    StreamerTwice Streamer "streamer: a second one started";
+    StreamerTwice Streamer "streamer: a second one, same file";
+    StreamerTwiceApart Alone "streamer: a second one, copied file";
+    CheckpointFull Streamer "checkpoint: disk full";
+    CheckpointReadOnly Streamer "checkpoint: read-only";
     CheckpointOld Streamer "checkpoint: old copy restored";
     CheckpointTorn Streamer "checkpoint: torn write";
     SourceKilled Source "source: SIGKILL";
     SourceRestarted Source "source: shut down, restart";
     SourceFrozen Source "source: SIGSTOP, SIGCONT";
     DumpThreadKilled Source "source: dump thread killed";
+    PurgedBehind Alone "source: binlogs purged behind us";
+    FailedOver Alone "source: failover to a second server";
     BinlogsRotated Source "source: binlogs rotated each 100 ms";
     DumpReset Network "network: stream reset";
     AllReset Network "network: all connections reset";

@@ -5,7 +5,10 @@
     reason = "each function takes the kinds of its place; all places are matched in full"
 )]
 
+mod checkpoint;
 mod kind;
+mod purge;
+mod second;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,10 +19,14 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 pub(crate) use self::kind::Kind;
+pub(crate) use self::purge::purge;
 use crate::aws::faults::{Effect, Pick, When};
 use crate::dice::Dice;
+use crate::plan::Source;
 use crate::proxy::{Fault, Way, Which};
-use crate::stage::{Stage, session};
+use crate::service::session;
+use crate::stage::Stage;
+use crate::standby;
 
 /// Where faults of a pair must differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub(crate) enum Place {
     Source,
     Network,
     Topic,
+    /// Never together with another.
+    Alone,
 }
 
 /// Pause between two rotations of the binary log.
@@ -71,7 +80,22 @@ impl Injector {
                 }
                 Ok(())
             }
-            Kind::StreamerTwice => self.second_streamer(stage).await,
+            Kind::StreamerTwice => {
+                let wrong = second::with_the_same_file(stage).await?;
+                self.wrong.extend(wrong);
+                Ok(())
+            }
+            Kind::StreamerTwiceApart => {
+                let wrong = second::with_a_copy(stage).await?;
+                self.wrong.extend(wrong);
+                Ok(())
+            }
+            Kind::CheckpointFull => checkpoint::fill(stage, dice),
+            Kind::CheckpointReadOnly => checkpoint::write_protect(stage, true),
+            Kind::PurgedBehind => {
+                stage.mysqld.execute(&["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"]).await
+            }
+            Kind::FailedOver => fail_over(stage, dice).await,
             Kind::CheckpointOld => {
                 stage.streamer.kill().await?;
                 let path = stage.checkpoint();
@@ -84,7 +108,7 @@ impl Injector {
             }
             Kind::CheckpointTorn => {
                 stage.streamer.kill().await?;
-                tear(&stage.checkpoint(), dice)
+                checkpoint::tear(&stage.checkpoint(), dice)
             }
             Kind::SourceKilled => stage.mysqld.kill().await,
             Kind::SourceRestarted => stage.mysqld.stop().await,
@@ -98,7 +122,7 @@ impl Injector {
                 match outside.place() {
                     Place::Network => wire(outside, stage, dice),
                     Place::Topic => topic(outside, stage),
-                    Place::Streamer | Place::Source => {}
+                    Place::Streamer | Place::Source | Place::Alone => {}
                 }
                 Ok(())
             }
@@ -106,11 +130,35 @@ impl Injector {
     }
 
     /// Takes a fault away.
-    pub(crate) async fn end(&mut self, kind: Kind, stage: &mut Stage) -> Result<(), Error> {
+    pub(crate) async fn end(
+        &mut self,
+        kind: Kind,
+        stage: &mut Stage,
+        is_alone: bool,
+    ) -> Result<(), Error> {
         match kind {
+            Kind::CheckpointFull | Kind::CheckpointReadOnly => {
+                if is_alone {
+                    let wrong = checkpoint::until_a_save_failed(stage).await?;
+                    self.wrong.extend(wrong.map(|wrong| format!("{}: {wrong}", kind.name())));
+                }
+                match kind {
+                    Kind::CheckpointFull => checkpoint::make_room(stage),
+                    _ => checkpoint::write_protect(stage, false),
+                }
+            }
+            Kind::PurgedBehind => {
+                if purge::behind(stage).await? {
+                    // What is saved of before lies before what is purged.
+                    self.old_checkpoint = None;
+                    stage.proxy.reset(Which::Dump);
+                }
+                Ok(())
+            }
             Kind::StreamerKilled
             | Kind::StreamerKilledOften
             | Kind::StreamerStopped
+            | Kind::StreamerTwiceApart
             | Kind::CheckpointOld
             | Kind::CheckpointTorn => stage.streamer.start_again().await,
             Kind::StreamerFrozen => stage.streamer.thaw(),
@@ -126,19 +174,11 @@ impl Injector {
                 match kind.place() {
                     Place::Network => stage.proxy.heal(),
                     Place::Topic => stage.endpoint.heal(),
-                    Place::Streamer | Place::Source => {}
+                    Place::Streamer | Place::Source | Place::Alone => {}
                 }
                 Ok(())
             }
         }
-    }
-
-    async fn second_streamer(&mut self, stage: &Stage) -> Result<(), Error> {
-        let (code, log) = stage.second_streamer().await?;
-        if code == Some(0) {
-            self.wrong.push(format!("a second streamer ended well:\n{log}"));
-        }
-        Ok(())
     }
 
     fn note(&mut self, what: &str, stage: &Stage) {
@@ -146,27 +186,43 @@ impl Injector {
     }
 }
 
-fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
     let path: PathBuf = path.to_owned();
     move |source| Error::File { path, source }
 }
 
-/// A crash in the middle of a save leaves the beginning of a line.
-fn tear(path: &std::path::Path, dice: &mut Dice) -> Result<(), Error> {
-    let mut bytes = std::fs::read(path).map_err(file(path))?;
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let Some(last) = lines.next_back().filter(|line| line.len() > 2).map(<[u8]>::to_vec) else {
-        return Ok(());
-    };
-    let length = usize::try_from(dice.between(1, last.len() as u64 - 1)).expect("below a length");
-    bytes.extend_from_slice(&last[..length]);
-    std::fs::write(path, bytes).map_err(file(path))
+/// The standby takes over with everything that the source had; the former source follows it, whether
+/// it was shut down or killed.
+async fn fail_over(stage: &mut Stage, dice: &mut Dice) -> Result<(), Error> {
+    let Some(standby) = &stage.standby else { return Ok(()) };
+    standby::hand_over(&stage.mysqld, standby).await?;
+    if dice.one_in(2) {
+        stage.mysqld.kill().await?;
+    } else {
+        stage.mysqld.stop().await?;
+    }
+    standby::promote(standby).await?;
+    stage.switch();
+    stage.proxy.reset(Which::All);
+    if let Some(former) = &mut stage.standby {
+        former.start_again().await?;
+        standby::follow(former, &stage.mysqld).await?;
+    }
+    Ok(())
 }
 
-async fn kill_dump_threads(stage: &Stage) -> Result<(), Error> {
+/// Ends the server's side of all replication streams.
+pub(crate) async fn kill_dump_threads(stage: &Stage) -> Result<(), Error> {
     let mut session = stage.mysqld.connect().await?;
-    let query = "SELECT processlist_id FROM performance_schema.threads \
-                 WHERE processlist_command LIKE 'Binlog Dump%'";
+    let query = match stage.source {
+        Source::Gtid | Source::Position => {
+            "SELECT processlist_id FROM performance_schema.threads \
+             WHERE processlist_command LIKE 'Binlog Dump%'"
+        }
+        Source::Mariadb => {
+            "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"
+        }
+    };
     let ids: Vec<u64> = session.query(query).await?;
     for id in ids {
         // It may have gone by itself.

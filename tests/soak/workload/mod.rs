@@ -9,22 +9,21 @@ mod tables;
 mod values;
 mod worker;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use binpulse::demo::{Error, Mysqld};
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 
 use crate::dice::Dice;
-use crate::stage::session;
+use crate::plan::Plan;
+use crate::service::session;
 use worker::Worker;
 
 /// Database of everything here.
 pub(crate) const DATABASE: &str = "soak";
-/// Sessions at once.
-const WORKERS: u64 = 3;
-
 /// A workload that runs.
 pub(crate) struct Workload {
     stop: Arc<AtomicBool>,
@@ -33,25 +32,40 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// Makes the tables and starts to write.
-    pub(crate) async fn start(mysqld: &Mysqld, dice: &mut Dice) -> Result<Self, Error> {
-        let mut first = session(mysqld.port()).await?;
+    /// Makes the tables and starts to write to the server at that port, wherever it moves.
+    pub(crate) async fn start(
+        plan: &Plan,
+        port: &Arc<AtomicU16>,
+        dice: &mut Dice,
+    ) -> Result<Self, Error> {
+        let mut first = session(port.load(Ordering::Relaxed)).await?;
         first.query_drop(format!("CREATE DATABASE {DATABASE}")).await?;
         first.query_drop(format!("USE {DATABASE}")).await?;
-        for statement in tables::all() {
+        for statement in tables::all(plan.source) {
             first.query_drop(statement).await?;
         }
         first.disconnect().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicU64::new(0));
-        let workers = (0..WORKERS)
-            .map(|number| {
-                let stop = Arc::clone(&stop);
-                let worker =
-                    Worker::new(number, mysqld.port(), dice.fork(), Arc::clone(&committed));
-                tokio::spawn(worker.run(stop))
-            })
-            .collect();
+        let mut workers = Vec::new();
+        // Each has dice of its own, also where others are left out.
+        let dice = dice.fork();
+        for number in &plan.sessions {
+            let mut dice = dice.clone();
+            for _ in 0..*number {
+                dice.next();
+            }
+            let worker = Worker {
+                number: *number,
+                port: Arc::clone(port),
+                dice: dice.fork(),
+                committed: Arc::clone(&committed),
+                work: plan.work.clone(),
+                branches: 0,
+                known: HashMap::new(),
+            };
+            workers.push(tokio::spawn(worker.run(Arc::clone(&stop))));
+        }
         Ok(Self { stop, committed, workers })
     }
 

@@ -1,7 +1,8 @@
 //! One session: transaction after transaction, dialling again whenever the server goes away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -11,27 +12,30 @@ use tokio::time::sleep;
 use super::values::{Column, value};
 use super::{DATABASE, ddl, tables};
 use crate::dice::Dice;
-use crate::stage::session;
+use crate::plan::Work;
+use crate::service::session;
 
 /// Rows of a table above which more is deleted than inserted.
 const ROWS_MAX: u64 = 3_000;
 
+/// How often columns that were read are used before they are read again.
+const COLUMNS_USES: u32 = 10;
+
 type Result<T = ()> = std::result::Result<T, mysql_async::Error>;
 
 pub(super) struct Worker {
-    number: u64,
-    port: u16,
-    dice: Dice,
-    committed: Arc<AtomicU64>,
+    pub(super) number: u64,
+    pub(super) port: Arc<AtomicU16>,
+    pub(super) dice: Dice,
+    pub(super) committed: Arc<AtomicU64>,
+    pub(super) work: Vec<Work>,
     /// XA transactions of this session so far.
-    branches: u64,
+    pub(super) branches: u64,
+    /// Columns of tables, and how often they are still taken for granted.
+    pub(super) known: HashMap<String, (Vec<Column>, u32)>,
 }
 
 impl Worker {
-    pub(super) fn new(number: u64, port: u16, dice: Dice, committed: Arc<AtomicU64>) -> Self {
-        Self { number, port, dice, committed, branches: 0 }
-    }
-
     pub(super) async fn run(mut self, stop: Arc<AtomicBool>) {
         while !stop.load(Ordering::Relaxed) {
             // An error ends the session only: the server was killed, or is down.
@@ -45,22 +49,20 @@ impl Worker {
     }
 
     async fn open(&mut self) -> Result<Conn> {
-        let mut session = session(self.port).await?;
+        let mut session = session(self.port.load(Ordering::Relaxed)).await?;
         session.query_drop(format!("USE {DATABASE}")).await?;
-        session
-            .query_drop(
-                "SET lock_wait_timeout = 2, time_zone = '+02:00', \
-                 transaction_isolation = 'READ-COMMITTED'",
-            )
-            .await?;
+        session.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+        session.query_drop("SET lock_wait_timeout = 2, time_zone = '+02:00'").await?;
         decide_prepared(&mut session, &format!("w{}-", self.number), self.dice.one_in(2)).await?;
-        match self.dice.below(6) {
-            0 => session.query_drop("SET binlog_row_image = MINIMAL").await?,
-            1 => session.query_drop("SET binlog_row_image = NOBLOB").await?,
-            2 => session.query_drop("SET binlog_row_value_options = PARTIAL_JSON").await?,
-            3 => session.query_drop("SET binlog_transaction_compression = ON").await?,
-            _ => {}
-        }
+        let setting = match self.dice.below(6) {
+            0 => "binlog_row_image = MINIMAL",
+            1 => "binlog_row_image = NOBLOB",
+            2 => "binlog_row_value_options = PARTIAL_JSON",
+            3 => "binlog_transaction_compression = ON",
+            _ => return Ok(session),
+        };
+        // Not each server knows each.
+        session.query_drop(format!("SET {setting}")).await.or_else(only_server)?;
         Ok(session)
     }
 
@@ -70,12 +72,12 @@ impl Worker {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let outcome = match self.dice.below(40) {
-                0 => self.change_schema(&mut session).await,
-                1..=3 => self.xa(&mut session).await,
-                4 => self.bulk(&mut session).await,
-                5..=22 => self.single(&mut session).await,
-                _ => self.transaction(&mut session).await,
+            let outcome = match self.kind() {
+                Work::Ddl => self.change_schema(&mut session).await,
+                Work::Xa => self.xa(&mut session).await,
+                Work::Bulk => self.bulk(&mut session).await,
+                Work::Single => self.single(&mut session).await,
+                Work::Transaction => self.transaction(&mut session).await,
             };
             match outcome {
                 Ok(()) => {
@@ -88,6 +90,17 @@ impl Worker {
             sleep(Duration::from_millis(self.dice.below(5))).await;
         }
         Ok(session)
+    }
+
+    fn kind(&mut self) -> Work {
+        let kind = match self.dice.below(40) {
+            0 => Work::Ddl,
+            1..=3 => Work::Xa,
+            4 => Work::Bulk,
+            5..=22 => Work::Single,
+            _ => Work::Transaction,
+        };
+        if self.work.contains(&kind) { kind } else { Work::Single }
     }
 
     /// Ends whatever is open. A session that is inside an XA transaction has to be given up: what is
@@ -164,10 +177,16 @@ impl Worker {
     }
 
     async fn change_schema(&mut self, session: &mut Conn) -> Result {
+        let mut last = Ok(());
         for statement in ddl::change(&mut self.dice) {
-            session.query_drop(statement).await?;
+            // What fails leaves something to clear away, which the next ones do.
+            last = session.query_drop(statement).await;
+            if let Err(mysql_async::Error::Server(_)) | Ok(()) = last {
+                continue;
+            }
+            break;
         }
-        Ok(())
+        last
     }
 
     /// An INSERT, UPDATE or DELETE of about so many rows.
@@ -179,7 +198,8 @@ impl Worker {
 
     async fn statement_on(&mut self, session: &mut Conn, table: &str, rows: u64) -> Result<String> {
         let bare = table.trim_matches('`').to_owned();
-        let (columns, count) = shape(session, &bare).await?;
+        let columns = self.columns(session, &bare).await?;
+        let count = count(session, &bare).await?;
         let kind = self.dice.below(10);
         if columns.is_empty() || kind < 5 && count < ROWS_MAX || count < 20 {
             return Ok(self.insert(table, &columns, rows));
@@ -204,8 +224,22 @@ impl Worker {
             }
             return Ok(format!("UPDATE {table} SET {} {some}", set.join(", ")));
         }
-        let many = if count > ROWS_MAX && rows > 1 { count / 2 } else { rows };
+        let many = if count > ROWS_MAX && rows > 1 { ROWS_MAX / 2 } else { rows };
         Ok(format!("DELETE FROM {table} WHERE TRUE ORDER BY {first} {order} LIMIT {many}"))
+    }
+
+    /// Columns that can be written, as of a short while ago: they change under a session's hands
+    /// anyway, and asking costs more than writing.
+    async fn columns(&mut self, session: &mut Conn, table: &str) -> Result<Vec<Column>> {
+        if let Some((columns, uses)) = self.known.get_mut(table)
+            && *uses > 0
+        {
+            *uses -= 1;
+            return Ok(columns.clone());
+        }
+        let columns = columns(session, table).await?;
+        self.known.insert(table.to_owned(), (columns.clone(), COLUMNS_USES));
+        Ok(columns)
     }
 
     fn insert(&mut self, table: &str, columns: &[Column], rows: u64) -> String {
@@ -223,11 +257,10 @@ impl Worker {
     }
 }
 
-/// Columns that can be written, and about how many rows there are.
-async fn shape(session: &mut Conn, table: &str) -> Result<(Vec<Column>, u64)> {
+async fn columns(session: &mut Conn, table: &str) -> Result<Vec<Column>> {
     let query = "SELECT column_name, data_type, column_type, is_nullable, \
                  COALESCE(character_maximum_length, 0) FROM information_schema.columns WHERE \
-                 table_schema = ? AND table_name = ? AND generation_expression = '' \
+                 table_schema = ? AND table_name = ? AND COALESCE(generation_expression, '') = '' \
                  ORDER BY ordinal_position";
     let rows: Vec<(String, String, String, String, u64)> =
         session.exec(query, (DATABASE, table)).await?;
@@ -238,10 +271,15 @@ async fn shape(session: &mut Conn, table: &str) -> Result<(Vec<Column>, u64)> {
         nullable: nullable == "YES",
         length,
     });
-    let columns: Vec<_> = columns.collect();
-    let query = format!("SELECT COUNT(*) FROM `{table}`");
-    let count: Option<u64> = session.query_first(query).await?;
-    Ok((columns, count.unwrap_or_default()))
+    Ok(columns.collect())
+}
+
+/// How many rows a table has, counted no further than it matters.
+async fn count(session: &mut Conn, table: &str) -> Result<u64> {
+    let some = format!("SELECT 1 FROM `{table}` LIMIT {}", ROWS_MAX + 1);
+    let count: Option<u64> =
+        session.query_first(format!("SELECT COUNT(*) FROM ({some}) AS some")).await?;
+    Ok(count.unwrap_or_default())
 }
 
 /// Errors of statements are passed over; a lost session is not.

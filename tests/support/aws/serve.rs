@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::entry::{Entry, Fault};
 use super::faults::{After, Before, Doom};
 use super::form::Form;
-use super::{REGION, Shared, sns, sqs};
+use super::{Shared, sns, sqs};
 
 /// Largest request, bytes: ten messages of 1 MiB, form-encoded.
 const REQUEST_BYTES_MAX: usize = 32 << 20;
@@ -49,7 +49,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let access = match signed {
         None => Err(Fault::new(403, "MissingAuthenticationToken", "no signature")),
-        Some(text) if !text.contains(&format!("/{REGION}/")) => {
+        Some(text) if !text.contains(&format!("/{}/", shared.store().region)) => {
             Err(Fault::new(400, "InvalidParameter", "Invalid parameter: TopicArn (region)"))
         }
         Some(_) => Ok(()),
@@ -77,7 +77,7 @@ async fn objects(
         let Fault { status, code, text } = fault;
         xml(*status, format!("<Error><Code>{code}</Code><Message>{text}</Message></Error>"))
     };
-    if let Err(fault) = access {
+    if let Err(fault) = access.and_then(|()| shared.store().permit("s3", "PutObject")) {
         return Ok(refuse(&fault));
     }
     let doom = shared.faults().judge("PutObject", &[], shared.now());
@@ -101,6 +101,7 @@ async fn topics(shared: &Shared, body: &str, access: Result<(), Fault>) -> io::R
         "PublishBatch" => Entry::batch(form),
         _ => Ok(Vec::new()),
     };
+    let access = access.and_then(|()| shared.store().permit("sns", &action));
     let entries = match access.and(entries) {
         Ok(entries) => entries,
         Err(fault) => return Ok(xml(fault.status, sns::error(&fault))),
@@ -136,7 +137,7 @@ async fn queues(
     access: Result<(), Fault>,
 ) -> io::Result<Answer> {
     let input: Value = serde_json::from_str(body).unwrap_or_default();
-    if let Err(fault) = access {
+    if let Err(fault) = access.and_then(|()| shared.store().permit("sqs", action)) {
         return Ok(refused(&fault));
     }
     let doom = shared.faults().judge(action, &[], shared.now());

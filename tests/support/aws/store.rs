@@ -1,7 +1,7 @@
 //! What the endpoint remembers: topics, subscriptions, queues, and what was accepted.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,9 +88,25 @@ pub struct Store {
     /// Whether `accepted` is kept; benches need only counts.
     pub is_forgetful: bool,
     pub ids: u64,
+    /// IAM actions that callers may take, and no others; `None`: all.
+    pub may: Option<Vec<String>>,
+    /// IAM actions that callers took.
+    pub took: BTreeSet<String>,
 }
 
 impl Store {
+    /// What IAM says to an operation of a service.
+    pub fn permit(&mut self, service: &str, operation: &str) -> Result<(), Fault> {
+        // A batch is permitted by the single one's name.
+        let action = format!("{service}:{}", operation.trim_end_matches("Batch"));
+        if self.may.as_ref().is_none_or(|may| may.contains(&action)) {
+            self.took.insert(action);
+            return Ok(());
+        }
+        let code = if service == "sns" { "AuthorizationError" } else { "AccessDenied" };
+        Err(Fault::new(403, code, "the policy does not allow it"))
+    }
+
     pub fn next_id(&mut self) -> String {
         self.ids += 1;
         format!("00000000-0000-4000-8000-{:012x}", self.ids)

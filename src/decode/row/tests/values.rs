@@ -34,6 +34,10 @@ fn floats_bits_and_years_read_as_stored() {
     expect(&column(16, &[1, 0]), &[1], Owned::UInt(1));
     expect(&column(16, &[4, 1]), &[15, 255], Owned::UInt(4_095));
     expect(&column(16, &[0, 8]), &[255; 8], Owned::UInt(u64::MAX));
+    for (bits, bytes) in [([1, 0], &[2][..]), ([4, 1], &[16, 0]), ([7, 0], &[128])] {
+        let wide = read(&column(16, &bits), bytes);
+        assert!(matches!(wide, Err(CellError::OutOfRange { what: "BIT", .. })), "{wide:?}");
+    }
     expect(&column(13, &[]), &[0], Owned::Int(0));
     expect(&column(13, &[]), &[255], Owned::Int(2_155));
 }

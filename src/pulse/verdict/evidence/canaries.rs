@@ -77,6 +77,8 @@ impl CanaryEvidence {
         let Some((index, consumer)) = found else { return };
         consumer.maintenance_until = until;
         consumer.misses = 0;
+        // An outage that only this consumer made ends here: no echo of it is waited for.
+        self.echoes += u64::from(until.is_some()) * u64::from(MISSES);
         obligations.clear(Obligation::CanaryEcho(index));
     }
 
@@ -140,6 +142,12 @@ impl CanaryEvidence {
                 (Status::Unknown, "no consumer echoes canaries".to_owned())
             }
             None => (Status::True, "every consumer is in maintenance".to_owned()),
+        };
+        let resting = self.consumers.iter().filter(|consumer| consumer.in_maintenance(now));
+        let resting: Vec<_> = resting.map(|consumer| &*consumer.name).collect();
+        let because = match resting.len() {
+            0 => because,
+            _ => format!("{because}; not judged, in maintenance: {}", resting.join(", ")),
         };
         conditions.set(now, Condition::CanariesArrive, status, because);
     }

@@ -16,6 +16,8 @@ pub(in super::super) struct HistoryEvidence {
     committed: GtidSet,
     /// The first sign of a loss.
     sign: Option<(Instant, Reason, String)>,
+    /// Whether that sign is a refused dump.
+    is_refusal: bool,
     lost: Option<(Reason, String)>,
 }
 
@@ -51,9 +53,11 @@ impl HistoryEvidence {
             | StreamFailure::TooManyConnections
             | StreamFailure::Offline
             | StreamFailure::DuplicateReplica
+            | StreamFailure::Halted
             | StreamFailure::Other(_) => return,
         };
         self.sign(at, reason, what.to_owned());
+        self.is_refusal = true;
     }
 
     /// What the source says of its own history.
@@ -78,6 +82,7 @@ impl HistoryEvidence {
             let what = format!("the source lacks {lacking}, which we have received");
             self.sign(at, Reason::Diverged, what);
         } else if executed.is_some()
+            && !self.is_refusal
             && self.sign.as_ref().is_some_and(|(_, reason, _)| *reason == Reason::Diverged)
         {
             self.sign = None;
@@ -93,21 +98,27 @@ impl HistoryEvidence {
             self.lost.get_or_insert((reason, what));
         } else {
             self.sign = Some((at, reason, what));
+            self.is_refusal = false;
         }
     }
 
     /// The state poll answered after a dump was refused: the server lives, and says what it has.
-    /// That confirms the refusal unless its sets contradict it.
+    /// That confirms the refusal unless its sets contradict it. Having all that we know to be received
+    /// contradicts no divergence: what came behind the last heartbeat is not known here, and it was the
+    /// whole set that was refused.
     pub(in super::super) fn confirm(
         &mut self,
         executed: Option<&GtidSet>,
         purged: Option<&GtidSet>,
         received: &GtidSet,
     ) {
+        let is_refusal = self.is_refusal;
         let Some((_, reason, what)) = self.sign.take_if(|(_, reason, _)| {
             let contradicted = match (reason, executed, purged) {
                 (Reason::Purged, _, Some(purged)) => purged.is_subset_of(received),
-                (Reason::Diverged, Some(executed), _) => received.is_subset_of(executed),
+                (Reason::Diverged, Some(executed), _) => {
+                    !is_refusal && received.is_subset_of(executed)
+                }
                 _ => false,
             };
             !contradicted || received.is_empty()
@@ -144,5 +155,42 @@ impl HistoryEvidence {
             }
         };
         conditions.set(now, Condition::PositionHeld, status, because);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divergence_behind_the_last_heartbeat_is_believed_although_all_that_is_known_is_there() {
+        // Given all that came up to the last heartbeat, which the server that took over has
+        let known: GtidSet = "00000000-0000-0000-0000-000000000001:1-7".parse().expect("a set");
+        let mut history = HistoryEvidence::default();
+        let now = Instant::now();
+        history.accepted();
+        history.round_trip(&known);
+
+        // When it refuses our position, for what came behind that heartbeat
+        history.refused(now, StreamFailure::Diverged);
+        history.read(now, Some(&known), None, &known);
+        assert!(history.suspected(), "a heartbeat there does not clear it");
+        history.confirm(Some(&known), None, &known);
+
+        // Then it is lost
+        assert_eq!(history.reason(), Some(Reason::Diverged));
+    }
+
+    #[test]
+    fn a_server_that_lacked_something_for_a_moment_is_cleared_when_it_has_it() {
+        let known: GtidSet = "00000000-0000-0000-0000-000000000001:1-7".parse().expect("a set");
+        let mut history = HistoryEvidence::default();
+        let now = Instant::now();
+        history.round_trip(&known);
+        history.read(now, Some(&GtidSet::default()), None, &known);
+        assert!(history.suspected());
+        history.confirm(Some(&known), None, &known);
+        history.read(now, Some(&known), None, &known);
+        assert!(!history.suspected() && history.reason().is_none());
     }
 }

@@ -80,8 +80,9 @@ impl IdentityEvidence {
         let (status, because) = if let Some(what) = self.mismatch(parameters) {
             let since = *self.mismatch_since.get_or_insert(now);
             let age = now.saturating_duration_since(since);
-            let was = conditions.status(Condition::SourceMatches);
-            let status = if age >= parameters.identity_grace { Status::False } else { was };
+            // A failover may be under way; until it is over nothing is proven by either.
+            let over = age >= parameters.identity_grace;
+            let status = if over { Status::False } else { Status::Unknown };
             (status, format!("{what}, for {}", seconds(age)))
         } else {
             self.mismatch_since = None;

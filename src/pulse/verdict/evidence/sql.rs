@@ -55,6 +55,15 @@ impl SqlEvidence {
         ended(&self.fresh) && (self.existing.is_none() || ended(&self.existing))
     }
 
+    /// Whether a look that was started at or after `at` says whose fault it is: its fresh
+    /// connection worked, or failed in a way that a second failure confirms.
+    pub(in super::super) fn decided_since(&self, at: Instant) -> bool {
+        let failed = self.fresh.as_ref().filter(|(_, probe)| probe.result.is_err());
+        let repeated = self.fresh_failures >= 2 || self.fresh_timeouts >= 2;
+        let confirmed = |ended: Instant| repeated || self.existing_failed_about(ended);
+        self.looked_since(at) && failed.is_none_or(|(ended, _)| confirmed(*ended))
+    }
+
     /// Whether the server answered something that was asked at or after `at`.
     pub(in super::super) fn ok_since(&self, at: Instant) -> bool {
         let ok = |probe: &Option<(Instant, Probe)>| {

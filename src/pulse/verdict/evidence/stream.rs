@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{FAILURE_WINDOW, OWN_ACTION_GRACE, SqlEvidence, seconds};
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
+use crate::pulse::verdict::plan::BURST_SPACING;
 use crate::pulse::verdict::{
     Condition, Conditions, Parameters, Reason, Status, StreamFailure, StreamSample,
 };
@@ -28,6 +29,12 @@ pub(in super::super) struct StreamEvidence {
     healed: bool,
     sample: Option<(Instant, StreamSample)>,
     redialled_at: Option<Instant>,
+}
+
+/// How long a look is waited for before the stream alone is judged: the last one may have been just
+/// before, and its questions time out one after the other.
+fn look_limit(parameters: &Parameters) -> Duration {
+    BURST_SPACING + parameters.probe_timeout * 2 + parameters.tick
 }
 
 impl StreamEvidence {
@@ -74,6 +81,8 @@ impl StreamEvidence {
             self.failures.pop_front();
         }
         self.failures.push_back((at, failure));
+        // Our own decision needs no second sign.
+        self.down |= failure == StreamFailure::Halted;
     }
 
     pub(in super::super) fn sampled(
@@ -86,7 +95,9 @@ impl StreamEvidence {
         let before = self.sample.replace((at, sample)).map(|(_, before)| before);
         let received = before.is_none_or(|before| before.bytes != sample.bytes);
         if let Some(last) = sample.last_receive.filter(|_| received) {
-            self.healed |= self.silent_at.is_some_and(|silent| last > silent);
+            // Those of the handshake prove nothing: it is the dump that was silent.
+            let dumped = self.connected_since.is_some_and(|since| last > since);
+            self.healed |= dumped && self.silent_at.is_some_and(|silent| last > silent);
             obligations.clear(Obligation::StreamBytes);
             if let Some(since) = self.connected_since {
                 let waits = parameters.receive_deadline;
@@ -111,7 +122,7 @@ impl StreamEvidence {
     pub(in super::super) fn forgive(&mut self, at: Instant) {
         self.failures.clear();
         self.suspected_at = None;
-        self.silent_at = None;
+        (self.silent_at, self.healed) = (None, false);
         self.lost_at = self.lost_at.map(|_| at);
     }
 
@@ -126,6 +137,11 @@ impl StreamEvidence {
 
     pub(in super::super) fn received_since(&self, at: Instant) -> bool {
         self.sample.is_some_and(|(_, sample)| sample.last_receive.is_some_and(|last| last > at))
+    }
+
+    /// When bytes last came.
+    pub(in super::super) fn last_receive(&self) -> Option<Instant> {
+        self.sample.and_then(|(_, sample)| sample.last_receive)
     }
 
     pub(in super::super) fn idle_at(&self) -> Option<Instant> {
@@ -160,6 +176,7 @@ impl StreamEvidence {
             StreamFailure::DuplicateReplica => Some(Reason::DuplicateReplica),
             StreamFailure::Purged => Some(Reason::Purged),
             StreamFailure::Diverged => Some(Reason::Diverged),
+            StreamFailure::Halted => Some(Reason::Halted),
             StreamFailure::Other(_) => Some(Reason::Unknown),
         }
     }
@@ -197,12 +214,14 @@ impl StreamEvidence {
         let overdue = obligations.overdue(Obligation::StreamDial, now).is_some();
         if self.failures.len() >= 2 || overdue {
             let since = self.suspected_at.or(self.lost_at).unwrap_or(now);
-            self.down |= sql.looked_since(since)
-                || now.saturating_duration_since(since)
-                    > parameters.probe_timeout + parameters.tick;
+            self.down |= sql.decided_since(since)
+                || now.saturating_duration_since(since) > look_limit(parameters);
         }
         let count = self.failures.len();
         let (status, because) = match (self.down, self.connected_since, self.lost_at) {
+            (true, ..) if self.is_halted() => {
+                (Status::False, "it has ended, and is not made again before a restart".to_owned())
+            }
             (true, ..) => (
                 Status::False,
                 format!("the replication connection failed {count} times, last: {}", self.last()),
@@ -220,11 +239,14 @@ impl StreamEvidence {
         conditions.set(now, Condition::StreamConnected, status, because);
     }
 
+    fn is_halted(&self) -> bool {
+        self.failures.back().is_some_and(|(_, failure)| *failure == StreamFailure::Halted)
+    }
+
     fn last(&self) -> String {
-        self.failures.back().map_or_else(
-            || "no answer to dialling".to_owned(),
-            |(_, failure)| format!("{failure:?}").to_lowercase(),
-        )
+        self.failures
+            .back()
+            .map_or_else(|| "no answer to dialling".to_owned(), |(_, failure)| words(*failure))
     }
 
     fn judge_bytes(
@@ -247,8 +269,8 @@ impl StreamEvidence {
             .map(|open| (open.age, open.began + healthy));
         let (status, because) = match silent.or(overdue) {
             Some((age, suspected_at))
-                if sql.looked_since(suspected_at)
-                    || age > parameters.receive_deadline + parameters.probe_timeout =>
+                if sql.decided_since(suspected_at)
+                    || age > parameters.receive_deadline + look_limit(parameters) =>
             {
                 (Status::False, format!("no byte came for {} while we waited", seconds(age)))
             }
@@ -259,7 +281,8 @@ impl StreamEvidence {
             None => self.flow(now, parameters),
         };
         conditions.set(now, Condition::StreamBytes, status, because);
-        if std::mem::take(&mut self.healed) {
+        if self.healed && status == Status::False {
+            self.healed = false;
             self.silent_at = None;
         }
     }
@@ -284,4 +307,26 @@ impl StreamEvidence {
             }
         }
     }
+}
+
+fn words(failure: StreamFailure) -> String {
+    let text = match failure {
+        StreamFailure::Ended => "the server ended it",
+        StreamFailure::Silent => "it was silent",
+        StreamFailure::Timeout => "no answer",
+        StreamFailure::Refused => "connection refused",
+        StreamFailure::Reset => "connection broken",
+        StreamFailure::Dns => "the name does not resolve",
+        StreamFailure::Tls => "the TLS handshake failed",
+        StreamFailure::Auth => "the account is not admitted",
+        StreamFailure::Denied => "REPLICATION SLAVE is missing (1227)",
+        StreamFailure::TooManyConnections => "too many connections (1040)",
+        StreamFailure::Offline => "the server is offline or shutting down",
+        StreamFailure::DuplicateReplica => "a replica with our identity took over (1236)",
+        StreamFailure::Purged => "the binary log that comes next was purged (1236)",
+        StreamFailure::Diverged => "the source lacks transactions that we have",
+        StreamFailure::Halted => "delivery has halted",
+        StreamFailure::Other(code) => return format!("error {code}"),
+    };
+    text.to_owned()
 }

@@ -42,7 +42,7 @@ pub(in super::super) struct WriteEvidence {
     read_only: Option<bool>,
     writer_state: Option<String>,
     semisync_waits: Option<u64>,
-    upstream: Option<Upstream>,
+    upstream: Option<(Instant, Upstream)>,
     /// Commits since start, for the exit rules.
     pub(in super::super) commits: u64,
 }
@@ -99,6 +99,10 @@ impl WriteEvidence {
                     refusals: 0,
                 });
                 blocked.first.get_or_insert(failure);
+                // The late answer to the write that was overdue: it did not hang in its commit.
+                if number == blocked.number && failure == WriteFailure::LockWait {
+                    blocked.first = Some(failure);
+                }
                 blocked.refusals = blocked.refusals.saturating_add(1);
             }
             // These say nothing about writes: the way to the server, or our own account, is at fault.
@@ -132,11 +136,31 @@ impl WriteEvidence {
         }
     }
 
-    pub(in super::super) fn polled(&mut self, poll: &Poll) {
+    pub(in super::super) fn polled(&mut self, at: Instant, poll: &Poll) {
         self.read_only = poll.read_only.or(self.read_only);
         self.semisync_waits = poll.semisync_waits;
-        self.writer_state.clone_from(&poll.writer_state);
-        self.upstream = poll.upstream.clone().or(self.upstream.take());
+        self.writer_seen(poll.writer_state.as_ref());
+        if let Some(upstream) = &poll.upstream {
+            self.upstream_seen(at, upstream.clone());
+        }
+    }
+
+    /// A blocked writer waits now and rests then: what it was seen waiting for counts until a write
+    /// commits, or it is seen waiting for something else.
+    fn writer_seen(&mut self, state: Option<&String>) {
+        let waits = |state: &String| state.contains("Waiting");
+        let keeps = self.blocked.is_some()
+            && self.writer_state.as_ref().is_some_and(|before| {
+                state.is_none() || waits(before) && !state.is_some_and(waits)
+            });
+        if !keeps {
+            self.writer_state = state.cloned();
+        }
+    }
+
+    /// A look at the source's own replication.
+    pub(in super::super) fn upstream_seen(&mut self, at: Instant, upstream: Upstream) {
+        self.upstream = Some((at, upstream));
     }
 
     pub(in super::super) fn forgive(&mut self, at: Instant) {
@@ -161,7 +185,9 @@ impl WriteEvidence {
         if seen || state.contains("semi-sync ACK") || waits_for_replica {
             return Reason::Semisync;
         }
-        if state.contains("global read lock") || state.contains("Waiting for table flush") {
+        // MariaDB takes its global read lock as a backup lock; MySQL's stops DDL only.
+        let global = ["global read lock", "backup lock", "Waiting for table flush"];
+        if global.iter().any(|words| state.contains(words)) {
             return Reason::GlobalReadLock;
         }
         if state.contains("metadata lock") {
@@ -176,7 +202,10 @@ impl WriteEvidence {
             {
                 Reason::DiskFull
             }
-            Some(WriteFailure::LockWait | WriteFailure::Deadlock) => Reason::RowLock,
+            // A row's lock has no words of its own; that of a table or of all of them has.
+            Some(WriteFailure::LockWait | WriteFailure::Deadlock) if !state.is_empty() => {
+                Reason::RowLock
+            }
             Some(_) | None => Reason::Unknown,
         }
     }
@@ -198,7 +227,7 @@ impl WriteEvidence {
         conditions.set(now, Condition::SourceWritable, status, because);
         let (status, because) = self.commits(now, parameters, sql, stream, conditions);
         conditions.set(now, Condition::WritesCommit, status, because);
-        let (status, because) = self.upstream();
+        let (status, because) = self.upstream(now, parameters);
         conditions.set(now, Condition::UpstreamRuns, status, because);
     }
 
@@ -247,8 +276,7 @@ impl WriteEvidence {
                 (Status::True, format!("the last heartbeat committed {age} ago"))
             }
             (_, Some(failure)) => {
-                let what = format!("{failure:?}").to_lowercase();
-                (Status::Unknown, format!("heartbeats can't be written: {what}"))
+                (Status::Unknown, format!("heartbeats can't be written: {}", words(failure)))
             }
             (Some(at), None) => {
                 let age = seconds(now.saturating_duration_since(at));
@@ -263,16 +291,41 @@ impl WriteEvidence {
         parameters.heartbeat_interval + parameters.write_deadline * 2 + parameters.evidence_grace
     }
 
-    fn upstream(&self) -> (Status, String) {
-        match &self.upstream {
+    fn upstream(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
+        let recent = self
+            .upstream
+            .as_ref()
+            .filter(|(at, _)| now.saturating_duration_since(*at) <= parameters.probe_validity());
+        match recent.map(|(_, upstream)| upstream) {
             None => (Status::Unknown, "the source's own replication can't be seen".to_owned()),
             Some(Upstream::None) => (Status::True, "the source replicates from nobody".to_owned()),
             Some(Upstream::Running) => {
                 (Status::True, "the source's own replication runs".to_owned())
             }
+            Some(Upstream::Unseen(why)) => {
+                (Status::Unknown, format!("the source's own replication can't be seen: {why}"))
+            }
             Some(Upstream::Broken(error)) => {
                 (Status::False, format!("the source's own replication stopped: {error}"))
             }
         }
+    }
+}
+
+const fn words(failure: WriteFailure) -> &'static str {
+    match failure {
+        WriteFailure::ReadOnly => "the server is read-only",
+        WriteFailure::LockWait => "a lock is in the way (1205)",
+        WriteFailure::Deadlock => "deadlock (1213)",
+        WriteFailure::TimedOut => "no answer in time",
+        WriteFailure::DiskFull => "no space is left",
+        WriteFailure::Denied => "a privilege is missing, or the server is not one to write to",
+        WriteFailure::Missing => "the table does not exist: run `binpulse init`",
+        WriteFailure::TooManyConnections => "too many connections (1040)",
+        WriteFailure::Offline => "the server is offline or shutting down",
+        WriteFailure::Auth => "the account is not admitted",
+        WriteFailure::Interrupted => "somebody ended the statement",
+        WriteFailure::ConnectionLost => "the connection broke",
+        WriteFailure::Other => "see the log for the server's error",
     }
 }

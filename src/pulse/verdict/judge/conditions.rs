@@ -41,7 +41,8 @@ impl Judge {
             stream_flows: self.stream.flows(),
             same_server: self.identity.agrees(parameters),
             idle_at: self.stream.idle_at(),
-            delivered_until: self.lag.delivered_until(),
+            // What a silent stream was like before tells nothing of now.
+            delivered_until: self.lag.delivered_until().min(self.stream.last_receive()),
         };
         self.heartbeat.apply(now, parameters, surroundings, &mut self.obligations, conditions);
         self.sink.apply(now, parameters, &self.obligations, conditions);

@@ -18,8 +18,8 @@ use crate::pulse::verdict::pause::{Pause, PauseWatch};
 use crate::pulse::verdict::plan::{LookPlan, Plan};
 use crate::pulse::verdict::verdict::Hysteresis;
 use crate::pulse::verdict::{
-    Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Verdict,
-    WriteOutcome, words,
+    Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Topology,
+    Verdict, WriteOutcome, words,
 };
 
 /// Since we were frozen.
@@ -153,13 +153,14 @@ impl Judge {
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::Poll(poll) => {
                 self.sql.answered(at);
-                self.writes.polled(&poll);
+                self.writes.polled(at, &poll);
                 let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
                 self.history.confirm(executed, purged, self.ledger.received());
                 if self.identity.agrees(parameters) {
                     self.history.read(at, executed, purged, self.ledger.received());
                 }
             }
+            Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
             Observation::SourceClock(sample) => self.clock.observe(at, &sample),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),
             Observation::Lag(sample) => self.lag.sampled(at, sample, parameters),
@@ -207,7 +208,9 @@ impl Judge {
             self.identity.writer(facts.server);
         }
         self.ledger.committed(number, facts);
-        if self.identity.agrees(&self.parameters) {
+        // On a replica the writer's server is another one: it may have purged what this one has.
+        let same = self.parameters.topology == Topology::Primary;
+        if same && self.identity.agrees(&self.parameters) {
             let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
             self.history.read(at, executed, purged, self.ledger.received());
         }

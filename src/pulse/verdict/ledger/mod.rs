@@ -163,17 +163,33 @@ pub struct Certificate {
     pub unaccounted: Unaccounted,
     /// When it was judged.
     pub judged_at: Instant,
+    /// What the source had executed when `from`'s commit was answered, and when `to`'s was; `None`
+    /// without GTIDs, and where it was not read.
+    pub executed: [Option<GtidSet>; 2],
 }
 
 /// Spans that wait for their judgement; more means that the writer's answers are missing for long.
 const SPANS_MAX: usize = 64;
+
+/// What was read after a heartbeat's commit.
+#[derive(Debug, Clone)]
+struct Executed {
+    /// The heartbeat.
+    number: u64,
+    /// Everything.
+    all: GtidSet,
+    /// Without what is in no log any more.
+    sendable: GtidSet,
+}
 
 /// Matches what the writer read with what the stream brought.
 #[derive(Debug, Default)]
 pub struct Ledger {
     received: GtidSet,
     /// What was read after each commit, by heartbeat, oldest first.
-    executed: VecDeque<(u64, GtidSet)>,
+    executed: VecDeque<Executed>,
+    /// The last of them that was compared, and the one before it.
+    compared: [Option<Executed>; 2],
     waiting: VecDeque<Span>,
     /// Already reported, so that each missing transaction counts once.
     reported: GtidSet,
@@ -193,7 +209,7 @@ impl Ledger {
         if self.executed.len() == SPANS_MAX {
             self.executed.pop_front();
         }
-        self.executed.push_back((number, sendable));
+        self.executed.push_back(Executed { number, all: executed.clone(), sendable });
     }
 
     /// Takes what arrived with a heartbeat, and judges what can be judged now.
@@ -216,10 +232,12 @@ impl Ledger {
 
         // The newest of those read before this heartbeat was written covers the older ones.
         let mut compared = None;
-        while self.executed.front().is_some_and(|(number, _)| *number < arrived) {
+        while self.executed.front().is_some_and(|read| read.number < arrived) {
             compared = self.executed.pop_front();
+            let [last, before] = &mut self.compared;
+            *before = std::mem::replace(last, compared.clone());
         }
-        let Some((covered, executed)) = compared else { return };
+        let Some(Executed { number: covered, sendable: executed, .. }) = compared else { return };
         if !std::mem::replace(&mut self.based, true) {
             self.received.union(&executed);
         }
@@ -238,7 +256,12 @@ impl Ledger {
             let Some(span) = self.waiting.pop_front() else { return };
             self.unaccounted_total = self.unaccounted_total.saturating_add(span.gaps.len() as u64);
             let Some(from) = span.from else { continue };
+            let read = |number| {
+                let found = self.compared.iter().flatten().find(|read| read.number == number);
+                found.map(|read| read.all.clone())
+            };
             self.certificate = Some(Certificate {
+                executed: [read(from.number), read(span.to.number)],
                 from,
                 to: span.to,
                 counts: span.counts,

@@ -34,17 +34,35 @@ impl fmt::Display for Gap {
 #[derive(Debug, Default)]
 pub(super) struct Contiguity {
     end: Option<Position>,
+    /// The server seeks by identity: the first transaction may stand anywhere.
+    is_sought: bool,
 }
 
 impl Contiguity {
     /// Reading was taken up, or the file changed: what comes next starts there.
     pub(super) fn take_up(&mut self, at: &Position) {
-        self.end = Some(at.clone());
+        if !self.is_sought {
+            self.end = Some(at.clone());
+        }
+    }
+
+    /// Reading was taken up after a set of transactions: what stands in front of the first that comes
+    /// says nothing of what was skipped.
+    pub(super) fn seek(&mut self) {
+        (self.end, self.is_sought) = (None, true);
+    }
+
+    /// The first transaction has come.
+    pub(super) fn found(&mut self) {
+        self.is_sought = false;
     }
 
     /// Something stands from `start` to `end`. What was read before is read again after a redial,
     /// so only going forward can leave a hole.
     pub(super) fn step(&mut self, start: &Position, end: &Position) -> Option<Gap> {
+        if self.is_sought {
+            return None;
+        }
         let expected = self.end.replace(end.clone())?;
         let jumped = expected.file != start.file || start.offset > expected.offset;
         jumped.then(|| Gap { expected, found: start.clone() })

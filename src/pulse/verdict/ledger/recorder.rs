@@ -42,6 +42,12 @@ impl Recorder {
         }
     }
 
+    /// A dump begins after transactions that are named, on a server whose transactions are not counted
+    /// by a set of them (MariaDB): it seeks.
+    pub fn sought(&mut self) {
+        self.contiguity.seek();
+    }
+
     /// The stream goes on in another file. Only after a ROTATE event of the file before.
     pub fn rotated(&mut self, start: &Position) {
         self.contiguity.take_up(start);
@@ -67,7 +73,10 @@ impl Recorder {
     ) -> Option<Span> {
         match id {
             TransactionId::Gtid(gtid) => self.receive(gtid),
-            TransactionId::Maria(_) | TransactionId::Anonymous => self.passed(start, end),
+            TransactionId::Maria(_) | TransactionId::Anonymous => {
+                self.contiguity.found();
+                self.passed(start, end);
+            }
         }
         self.counts.add(class);
         match class {

@@ -66,6 +66,16 @@ fn silence_between_two_heartbeats_is_certified_by_the_third() {
     assert_eq!((certificate.from.number, certificate.to.number), (1, 2));
     assert_eq!(certificate.counts, Counts { heartbeat: 1, ..Counts::default() });
     assert!(certificate.unaccounted.is_empty());
+    let executed = |last| (1..=last).map(|number| gtid(1, "", number)).collect::<GtidSet>();
+    assert_eq!(certificate.executed, [Some(executed(1)), Some(executed(2))]);
+
+    // An answer that is missing leaves out its set, and no other.
+    rig.commit(gtid(1, "", 4), Class::Heartbeat(4));
+    rig.heartbeat(5, gtid(1, "", 5));
+    rig.heartbeat(6, gtid(1, "", 6));
+    let certificate = rig.ledger.certificate().expect("a later one");
+    assert_eq!((certificate.from.number, certificate.to.number), (4, 5));
+    assert_eq!(certificate.executed, [None, Some(executed(5))]);
 }
 
 #[test]
@@ -246,4 +256,30 @@ proptest! {
         prop_assert_eq!(&rig.ledger.reported, &lost.iter().copied().collect::<GtidSet>());
         prop_assert_eq!(rig.ledger.unaccounted_total(), lost.len() as u64);
     }
+}
+
+#[test]
+fn what_a_server_skips_while_it_seeks_is_no_hole_and_what_it_skips_later_is_one() {
+    let maria = |sequence| {
+        TransactionId::Maria(crate::change::MariaGtid { domain: 0, server: 1, sequence })
+    };
+    let mut recorder = Recorder::new();
+    let heartbeat = |recorder: &mut Recorder, number: u64, start: u64| {
+        let span = recorder.transaction(
+            maria(number),
+            &at(start),
+            &at(start + 100),
+            Class::Heartbeat(number),
+        );
+        span.expect("a heartbeat ends a span").gaps.len()
+    };
+    // A dump, and one more after a redial: the front of the file comes first, then a jump.
+    for (round, start) in [(0, 5_000), (1, 6_000)] {
+        recorder.sought();
+        recorder.rotated(&at(4));
+        recorder.passed(&at(4), &at(256));
+        assert_eq!(heartbeat(&mut recorder, round * 2 + 1, start), 0, "round {round}");
+        assert_eq!(heartbeat(&mut recorder, round * 2 + 2, start + 100), 0, "round {round}");
+    }
+    assert_eq!(heartbeat(&mut recorder, 9, 9_000), 1, "that was dropped");
 }

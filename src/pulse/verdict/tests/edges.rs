@@ -244,7 +244,9 @@ fn a_failing_own_account_makes_no_outage_and_no_health() {
     assert_eq!(states, [State::Indeterminate]);
     let facts = &world.judge.verdict().facts;
     assert!(
-        facts.iter().any(|fact| fact.contains("heartbeats can't be written: denied")),
+        facts
+            .iter()
+            .any(|fact| fact.contains("heartbeats can't be written: a privilege is missing")),
         "{facts:?}"
     );
 }

@@ -1,0 +1,129 @@
+//! Consumers that are out of judgement for a while, because an operator said so. It ends by itself, and
+//! with the process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::vital::Vital;
+use crate::telemetry::http::{MAINTENANCE_MAX, Switch};
+use crate::telemetry::metrics::{Kind, Reading};
+
+/// Until when each consumer is in maintenance.
+pub(super) struct Maintenance {
+    consumers: Vec<Arc<str>>,
+    until: Mutex<BTreeMap<Arc<str>, Instant>>,
+    vital: Arc<Vital>,
+}
+
+impl Maintenance {
+    /// Nobody is.
+    pub(super) fn new(consumers: Vec<Arc<str>>, vital: Arc<Vital>) -> Arc<Self> {
+        Arc::new(Self { consumers, until: Mutex::default(), vital })
+    }
+
+    /// How long it still lasts.
+    pub(super) fn left(&self, consumer: &str, now: Instant) -> Option<Duration> {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.get(consumer)?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// The metric about it.
+    pub(super) fn family(self: &Arc<Self>) -> Reading {
+        let shared = Arc::clone(self);
+        let read = move || {
+            let now = Instant::now();
+            let sample = |consumer: &Arc<str>| {
+                let value = f64::from(u8::from(shared.left(consumer, now).is_some()));
+                (vec![("consumer", consumer.to_string())], value)
+            };
+            shared.consumers.iter().map(sample).collect()
+        };
+        Reading {
+            name: "binpulse_maintenance",
+            help: "1 while an operator has taken the consumer out of judgement, else 0.",
+            kind: Kind::Gauge,
+            labels: &["consumer"],
+            read: Arc::new(read),
+        }
+    }
+}
+
+impl Switch for Maintenance {
+    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+        let known = self.consumers.iter().find(|known| ***known == *consumer);
+        let Some(known) = known else {
+            let names = self.consumers.join(", ");
+            return Err(format!("no consumer {consumer:?} in canary.echo; there is: {names}"));
+        };
+        let lasting = lasting.min(MAINTENANCE_MAX);
+        let until = (!lasting.is_zero()).then(|| Instant::now() + lasting);
+        let mut all = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => all.insert(Arc::clone(known), until),
+            None => all.remove(known),
+        };
+        drop(all);
+        self.vital.rest(known, until);
+        let seconds = lasting.as_secs();
+        tracing::warn!(%consumer, seconds, "maintenance: the consumer is not judged for as long");
+        Ok(match until {
+            Some(_) => format!("{consumer} is in maintenance for {seconds} s; it ends by itself"),
+            None => format!("{consumer} is judged again"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::state::State;
+    use crate::app::watch::{self, PurgeMargin};
+    use crate::pipeline::Witness;
+    use crate::pulse::verdict::Observation;
+    use crate::pulse::{Book, Event, Phase};
+
+    #[test]
+    fn maintenance_is_bounded_ends_by_itself_and_can_be_ended() {
+        let (reporter, reports) = watch::queue();
+        let names: [Arc<str>; 2] = ["billing".into(), "search".into()];
+        let day = Duration::from_hours(24);
+        let mut book = Book::new("", names.clone(), Duration::from_secs(15));
+        let (start, began) = (Instant::now(), Phase::Insert);
+        book.observe(&Event::CanaryStarted { number: 1, phase: began, at: start }, start);
+        book.observe(&Event::CanaryStarted { number: 2, phase: began, at: start }, start);
+        book.canary_accepted(1, began, start);
+        let vital = Vital::new(book, State::new(), reporter, PurgeMargin::default());
+        let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&vital));
+        maintenance.maintenance("billing", day * 30).expect("it is known");
+        let now = Instant::now();
+        let left = maintenance.left("billing", now).expect("it lasts");
+        assert!(left <= day && left > Duration::from_hours(23), "{left:?}");
+        assert_eq!(maintenance.left("billing", now + day), None, "by itself");
+        assert_eq!(maintenance.left("search", now), None);
+        // Neither what is awaited nor what is accepted meanwhile is held against it; the other owes both.
+        vital.canary_accepted(2, began, now);
+        vital.expire(now + day / 2);
+        let lost = |name: &str| {
+            vital.read(|book| {
+                let found = book.echoes().find(|(known, _)| ***known == *name);
+                found.map_or(0, |(_, ledger)| ledger.counts().lost)
+            })
+        };
+        assert_eq!((lost("billing"), lost("search")), (0, 2));
+
+        maintenance.maintenance("billing", Duration::ZERO).expect("it is known");
+        assert_eq!(maintenance.left("billing", now), None);
+        let error = maintenance.maintenance("nobody", day).expect_err("no such consumer");
+        assert!(error.contains("nobody") && error.contains("billing, search"), "{error}");
+        let reports: Vec<_> = reports.try_iter().map(|(_, report)| report).collect();
+        assert!(matches!(
+            &reports[..],
+            [
+                Observation::Maintenance { until: Some(_), .. },
+                Observation::Maintenance { until: None, .. }
+            ]
+        ));
+    }
+}

@@ -1,0 +1,183 @@
+//! Settings become the parts' own configurations; contradictions between them are found here. One
+//! file for each section of settings; every mistake is told, not only the first.
+
+mod filter;
+mod http;
+mod pulse;
+mod sink;
+mod source;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use http::HttpPlan;
+pub(super) use http::http_plan;
+pub use pulse::PulsePlan;
+pub(super) use pulse::in_settings;
+pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
+
+use crate::config::{Error, Values};
+use crate::encode::{self, SealOptions};
+use crate::pack;
+use crate::source::resume::Wanted;
+
+/// Everything that a stream is made from, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name of the stream.
+    pub stream: String,
+    /// The server, and how to talk to it.
+    pub source: crate::source::Config,
+    /// Where to begin without a checkpoint.
+    pub start: Wanted,
+    /// Whether `information_schema` is asked for what the log does not tell of tables.
+    pub schema_fallback: bool,
+    /// How long to wait for the source at start.
+    pub start_patience: Duration,
+    /// What is published.
+    pub filter: crate::filter::Config,
+    /// How rows are packed.
+    pub pack: pack::Config,
+    /// How messages are sealed.
+    pub seal: SealOptions,
+    /// A row too large for its topic.
+    pub oversize: encode::Oversize,
+    /// Whether statements are published.
+    pub schema_changes: bool,
+    /// Where messages go.
+    pub sink: SinkPlan,
+    /// Bytes that may wait for the sink.
+    pub queue_bytes: usize,
+    /// Where bodies too large for their topic go, if that is the policy.
+    pub claims: Option<ClaimsPlan>,
+    /// What is put aside instead of halting the stream.
+    pub quarantine: QuarantinePlan,
+    /// Where the checkpoint is kept.
+    pub checkpoint: CheckpointPlan,
+    /// Heartbeats and canaries.
+    pub pulse: PulsePlan,
+    /// Address of the HTTP server, and who may ask it.
+    pub http: HttpPlan,
+    /// Time to deliver what is under way when asked to stop.
+    pub grace: Duration,
+    /// Whether to stay up and explain when delivery can't go on.
+    pub stays_when_halted: bool,
+    /// The settings, for `/status`.
+    pub shown: serde_json::Value,
+}
+
+/// Where the checkpoint is kept.
+#[derive(Debug, Clone)]
+pub struct CheckpointPlan {
+    /// In this file; `None`: in a table of the source.
+    pub file: Option<PathBuf>,
+    /// Least time between two saves.
+    pub interval: Duration,
+}
+
+impl Plan {
+    /// Reads the settings. Every mistake is returned, not only the first.
+    pub fn new(values: &Values) -> Result<Self, Vec<Error>> {
+        let mut errors = Errors::default();
+        let plan = Self::read(values, &mut errors);
+        match plan {
+            Some(plan) if errors.0.is_empty() => Ok(plan),
+            Some(_) | None => Err(errors.0),
+        }
+    }
+
+    /// Looks at every section before it gives up on one.
+    fn read(values: &Values, errors: &mut Errors) -> Option<Self> {
+        let source = source::config(values, errors);
+        let pulse = pulse::plan(values, source.as_ref(), errors);
+        let start = errors.take(source::start(values));
+        let filter = filter::config(values, errors);
+        let pack = errors.take(sink::pack_config(values));
+        let sink = errors.take(sink::sink_plan(values));
+        let claims = errors.take(sink::claims(values));
+        let quarantine = sink::quarantine(values, errors);
+        let checkpoint = errors.take(checkpoint(values));
+        let http = errors.take(http_plan(values, "http.listen"));
+        let rest = errors.take(Rest::read(values))?;
+        let source = source?;
+        let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));
+        Some(Self {
+            stream: source.stream.clone(),
+            source,
+            start: start?,
+            schema_fallback: rest.schema_fallback,
+            start_patience: rest.start_patience,
+            filter: filter?,
+            pack: pack?,
+            seal: rest.seal,
+            oversize: rest.oversize,
+            schema_changes: rest.schema_changes,
+            sink: sink?,
+            claims: claims?,
+            queue_bytes: rest.queue_bytes,
+            quarantine: quarantine?,
+            checkpoint: checkpoint?,
+            pulse: pulse?,
+            http: http?,
+            grace: rest.grace,
+            stays_when_halted: rest.stays_when_halted,
+            shown: serde_json::Value::Object(shown.collect()),
+        })
+    }
+}
+
+/// Settings that contradict nothing.
+struct Rest {
+    schema_fallback: bool,
+    start_patience: Duration,
+    seal: SealOptions,
+    oversize: encode::Oversize,
+    schema_changes: bool,
+    queue_bytes: usize,
+    grace: Duration,
+    stays_when_halted: bool,
+}
+
+impl Rest {
+    fn read(values: &Values) -> Result<Self, Error> {
+        let compressed = values.text("message.compression")? == "zstd";
+        let level = i32::try_from(values.integer("message.compression_level")?).unwrap_or(1);
+        Ok(Self {
+            schema_fallback: values.text("source.schema_fallback")? == "information_schema",
+            start_patience: values.duration("source.start_patience")?,
+            seal: SealOptions { zstd_level: if compressed { level } else { 0 } },
+            oversize: match values.text("sink.oversize")? {
+                "omit" => encode::Oversize::Omit,
+                _ => encode::Oversize::Keep,
+            },
+            schema_changes: values.flag("message.schema_changes")?,
+            queue_bytes: values.size("sink.queue_bytes")?,
+            grace: values.duration("shutdown.grace")?,
+            stays_when_halted: values.text("shutdown.on_halt")? == "stay",
+        })
+    }
+}
+
+fn checkpoint(values: &Values) -> Result<CheckpointPlan, Error> {
+    Ok(CheckpointPlan {
+        file: match values.text("checkpoint.store")? {
+            "table" => None,
+            _ => values.path_opt("checkpoint.path"),
+        },
+        interval: values.duration("checkpoint.interval")?,
+    })
+}
+
+/// Gathers errors, so that one run shows them all.
+#[derive(Default)]
+struct Errors(Vec<Error>);
+
+impl Errors {
+    fn push(&mut self, error: Error) {
+        self.0.push(error);
+    }
+
+    fn take<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+}

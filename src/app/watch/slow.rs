@@ -1,0 +1,160 @@
+//! Slow looks, at what changes over minutes: the source's own replication, and its binary logs.
+//!
+//! With the account of the stream, on the server that is streamed from. Neither question may be asked
+//! often: each can hang, and then leaves a thread on the server, since a deadline of ours ends nothing
+//! there.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::purge::PurgeMargin;
+use super::{Reporter, Shared, read};
+use crate::app::state::State as Stream;
+use crate::mysql::{ConnectOptions, Error, Session};
+use crate::pulse::Periods;
+use crate::pulse::schema::Dialect;
+use crate::pulse::verdict::{Condition, Observation, Status, Topology, Upstream};
+use crate::source::{self, Identity};
+
+/// Looks at the source's own replication that fail to connect in a row until it counts as broken: one
+/// is a restart on the other side.
+const CONNECTING_MAX: u32 = 2;
+/// Longest pause after looks that got no answer.
+const PAUSE_MAX: Duration = Duration::from_mins(10);
+
+/// How often is looked.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::app) struct Spacing {
+    /// At the source's own replication.
+    pub(in crate::app) upstream: Duration,
+    /// At its binary logs.
+    pub(in crate::app) logs: Duration,
+}
+
+impl Spacing {
+    /// Three heartbeats (15 s by default), and four times that.
+    pub(in crate::app) fn of(periods: &Periods) -> Self {
+        let upstream = periods.heartbeat_interval.saturating_mul(3);
+        Self { upstream, logs: upstream.saturating_mul(4) }
+    }
+}
+
+/// Looks now and then.
+pub(in crate::app) struct SlowLooks {
+    pub(in crate::app) connect: ConnectOptions,
+    pub(in crate::app) spacing: Spacing,
+    pub(in crate::app) topology: Topology,
+    pub(in crate::app) stream: Stream,
+    pub(in crate::app) verdict: Shared,
+    pub(in crate::app) reporter: Reporter,
+    pub(in crate::app) margin: PurgeMargin,
+}
+
+/// What is remembered from look to look.
+#[derive(Default)]
+struct Memory {
+    session: Option<Session>,
+    connecting: u32,
+    /// Questions in a row that were not answered in time.
+    unanswered: u32,
+    /// When the logs were last asked for.
+    logs_at: Option<Instant>,
+    /// Why nothing was seen, as the log has it already.
+    refusal: Option<String>,
+}
+
+impl SlowLooks {
+    /// Looks until told to stop.
+    pub(in crate::app) async fn run(self, stop: CancellationToken) {
+        let mut memory = Memory::default();
+        loop {
+            let doubled = self.spacing.upstream.saturating_mul(1 << memory.unanswered.min(16));
+            let pause =
+                if memory.unanswered == 0 { self.spacing.upstream } else { doubled.min(PAUSE_MAX) };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let Some(identity) = self.stream.read().identity else { continue };
+            if let Err(error) = self.look(&identity, &mut memory).await {
+                memory.session = None;
+                let timed_out = matches!(error, Error::TimedOut { .. });
+                memory.unanswered = memory.unanswered.saturating_add(u32::from(timed_out));
+                self.unseen(&error, &mut memory);
+            } else {
+                memory.unanswered = 0;
+            }
+        }
+    }
+
+    fn unseen(&self, error: &Error, memory: &mut Memory) {
+        let text = error.to_string();
+        if memory.refusal.as_ref() != Some(&text) {
+            tracing::info!(%error, "the source's own replication can't be looked at");
+            memory.refusal = Some(text.clone());
+        }
+        self.reporter.report(Observation::Upstream(Upstream::Unseen(text)));
+    }
+
+    async fn look(&self, identity: &Identity, memory: &mut Memory) -> Result<(), Error> {
+        let kept = memory.session.take().filter(|session| *session.host() == identity.host);
+        let mut session = match kept {
+            Some(session) => session,
+            None => {
+                let host = identity.host.clone();
+                Session::connect(&ConnectOptions { host, ..self.connect.clone() }).await?
+            }
+        };
+        let version = Dialect::of_version(&identity.version).version;
+        match source::upstream(&mut session, identity.flavor, version).await {
+            Ok(upstream) => {
+                memory.refusal = None;
+                self.reporter.report(Observation::Upstream(self.judged(upstream, memory)));
+            }
+            Err(error) if error.is_fatal() => return Err(error),
+            // A privilege may be missing for one and not for the other.
+            Err(error) => self.unseen(&error, memory),
+        }
+        if self.logs_are_due(memory) {
+            memory.logs_at = Some(Instant::now());
+            let retention = source::retention(&mut session).await?;
+            let now_us = chrono::Utc::now().timestamp_micros();
+            self.margin.looked(Instant::now(), now_us, &retention);
+        }
+        memory.session = Some(session);
+        Ok(())
+    }
+
+    fn judged(&self, upstream: source::Upstream, memory: &mut Memory) -> Upstream {
+        let connecting = matches!(upstream, source::Upstream::Connecting(_));
+        memory.connecting = if connecting { memory.connecting.saturating_add(1) } else { 0 };
+        match upstream {
+            source::Upstream::None => Upstream::None,
+            source::Upstream::Running => Upstream::Running,
+            source::Upstream::Left if self.topology == Topology::Primary => Upstream::None,
+            source::Upstream::Left => Upstream::Broken("both threads were stopped".to_owned()),
+            source::Upstream::Connecting(_) if memory.connecting < CONNECTING_MAX => {
+                Upstream::Running
+            }
+            source::Upstream::Connecting(error) | source::Upstream::Stopped(error) => {
+                Upstream::Broken(error)
+            }
+        }
+    }
+
+    /// Not while writes hang or may hang: the list would hang with them.
+    fn logs_are_due(&self, memory: &Memory) -> bool {
+        let over = memory.logs_at.is_none_or(|at| at.elapsed() >= self.spacing.logs);
+        let verdict = over.then(|| read(&self.verdict).verdict);
+        verdict.is_some_and(|verdict| {
+            let status = |wanted: Condition| {
+                let found = verdict.conditions.iter().find(|(condition, _)| *condition == wanted);
+                found.map_or(Status::Unknown, |(_, known)| known.status)
+            };
+            status(Condition::WritesCommit) == Status::True
+                || status(Condition::HeartbeatsAllowed) == Status::False
+        })
+    }
+}

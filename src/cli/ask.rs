@@ -1,0 +1,145 @@
+//! Asking the running service on this machine, with the settings that it runs with.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::runtime;
+use crate::config::Values;
+use crate::demo::http::{Answer, DEADLINE, exchange_over, parse};
+use crate::telemetry::http::chain;
+
+/// Whom to ask, and how.
+pub(super) struct Service {
+    address: String,
+    /// Header lines.
+    headers: String,
+    tls: Option<TlsConnector>,
+}
+
+impl Service {
+    /// The service that runs with these settings.
+    pub(super) fn of(values: &Values) -> Result<Self, String> {
+        let listen = values.text("http.listen").map_err(|error| error.to_string())?;
+        // A service that listens everywhere is asked on this machine.
+        let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+        let token = values.text_opt("http.token");
+        let headers = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let tls = values.path_opt("http.tls_certificate").map(|path| {
+            let chain = chain(&path).map_err(|error| format!("http.tls_certificate: {error}"))?;
+            connector(chain.into_iter().next()).map_err(|error| error.to_string())
+        });
+        Ok(Self { address, headers: headers.unwrap_or_default(), tls: tls.transpose()? })
+    }
+
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks for a path.
+    pub(super) fn ask(&self, path: &str) -> Result<Answer, String> {
+        self.send("GET", path, &self.headers)
+    }
+
+    /// Posts to a path, with headers and without a body.
+    pub(super) fn tell(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, String> {
+        let mut lines = self.headers.clone();
+        for (name, value) in headers {
+            lines.extend([name, ": ", value, "\r\n"]);
+        }
+        self.send("POST", path, &lines)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str) -> Result<Answer, String> {
+        let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
+        let asked =
+            async { tokio::time::timeout(DEADLINE, self.exchange(method, path, headers)).await };
+        let failed = |why: String| format!("{}{path}: {why}", self.address);
+        let text = runtime
+            .block_on(asked)
+            .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
+            .map_err(|error| failed(error.to_string()))?;
+        let answer = parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))?;
+        if answer.code == 401 {
+            return Err(failed(
+                "the service wants another token: set http.token as it has it".into(),
+            ));
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, method: &str, path: &str, headers: &str) -> std::io::Result<String> {
+        let stream = TcpStream::connect(&self.address).await?;
+        let Some(tls) = &self.tls else {
+            return exchange_over(stream, method, &self.address, path, headers).await;
+        };
+        let name = ServerName::from(stream.peer_addr()?.ip());
+        let stream = tls.connect(name, stream).await?;
+        exchange_over(stream, method, &self.address, path, headers).await
+    }
+}
+
+fn connector(own: Option<CertificateDer<'static>>) -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(Own { provider: Arc::clone(&provider), own });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Takes exactly the certificate that the settings name, whatever names are in it: they are not those
+/// of the loopback address.
+#[derive(Debug)]
+struct Own {
+    provider: Arc<CryptoProvider>,
+    own: Option<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Own {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.own.as_ref() == Some(end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

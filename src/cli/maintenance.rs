@@ -1,0 +1,86 @@
+//! `maintenance`: takes a consumer out of judgement for a while.
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::ask::Service;
+use super::{Exit, flags};
+use crate::config::{Kind, Value};
+use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};
+
+const LONG_ABOUT: &str = "\
+Tells the running service, on this machine, that a consumer of canary.echo is expected not to echo
+canaries: they are not held against it, and no alert fires for it, until the time is over or --end
+says so. Everything else is judged as before. It is forgotten when the service restarts.";
+
+/// The command.
+pub(super) fn command() -> Command {
+    let command = Command::new("maintenance")
+        .about("Take a consumer out of judgement for a while")
+        .long_about(LONG_ABOUT)
+        .arg(
+            Arg::new("consumer")
+                .value_name("CONSUMER")
+                .required(true)
+                .help("Its name in canary.echo"),
+        )
+        .arg(
+            Arg::new("for")
+                .long("for")
+                .value_name("DURATION")
+                .default_value("30m")
+                .help("How long, at most 24h"),
+        )
+        .arg(
+            Arg::new("end")
+                .long("end")
+                .action(ArgAction::SetTrue)
+                .help("Judge it again from now on"),
+        );
+    flags::with_settings(command)
+}
+
+/// Tells.
+pub(super) fn run(matches: &ArgMatches) -> Exit {
+    let Some(values) = flags::load(matches) else { return Exit::Usage };
+    let text = matches.get_one::<String>("for").map_or("", String::as_str);
+    let max = u64::try_from(MAINTENANCE_MAX.as_millis()).unwrap_or(u64::MAX);
+    let kind = Kind::Duration(1_000, max);
+    let lasting = match kind.parse(text) {
+        _ if matches.get_flag("end") => Duration::ZERO,
+        Some(Value::Duration(lasting)) => lasting,
+        Some(_) | None => {
+            eprintln!("binpulse: --for = {text}: expected {kind}");
+            return Exit::Usage;
+        }
+    };
+    let service = match Service::of(&values) {
+        Ok(service) => service,
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            return Exit::Usage;
+        }
+    };
+    let consumer = matches.get_one::<String>("consumer").map_or("", String::as_str);
+    if consumer.bytes().any(|byte| byte.is_ascii_control()) {
+        eprintln!("binpulse: a consumer's name has no control characters");
+        return Exit::Usage;
+    }
+    let seconds = lasting.as_secs().to_string();
+    let headers = [(CONSUMER_HEADER, consumer), (SECONDS_HEADER, seconds.as_str())];
+    match service.tell(MAINTENANCE_PATH, &headers) {
+        Ok(answer) if answer.code == 200 => {
+            print!("{}", answer.body);
+            Exit::Done
+        }
+        Ok(answer) => {
+            eprint!("{}", answer.body);
+            Exit::Failed
+        }
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            Exit::Failed
+        }
+    }
+}

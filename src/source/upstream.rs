@@ -1,0 +1,133 @@
+//! Whether the server is itself a replica, and whether it still replicates.
+
+use crate::mysql::{Error, Session, Table};
+
+use super::Flavor;
+
+/// The server's own replication, the worst of its channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// It replicates from nobody.
+    None,
+    /// Its threads run.
+    Running,
+    /// Both threads were stopped in order, and the server takes writes: it was promoted, and what it
+    /// replicated from is still configured.
+    Left,
+    /// The receiver tries to connect and has failed before: the last error.
+    Connecting(String),
+    /// A thread does not run: which, and its last error.
+    Stopped(String),
+}
+
+/// Channels that Group Replication starts and stops as it needs them.
+const OWN_CHANNELS: [&str; 2] = ["group_replication_applier", "group_replication_recovery"];
+
+/// Asks the server. Needs REPLICATION CLIENT; on MariaDB from 10.5 on SLAVE MONITOR.
+pub async fn upstream(
+    session: &mut Session,
+    flavor: Flavor,
+    version: (u16, u16, u16),
+) -> Result<Upstream, Error> {
+    let sql = match flavor {
+        Flavor::Maria => "SHOW ALL SLAVES STATUS",
+        Flavor::Mysql if version >= (8, 0, 22) => "SHOW REPLICA STATUS",
+        Flavor::Mysql => "SHOW SLAVE STATUS",
+    };
+    let channels = session.query_named(sql).await?;
+    if channels.rows.is_empty() {
+        return Ok(Upstream::None);
+    }
+    let row = session.query_first("SELECT @@global.read_only").await?;
+    let read_only = row.and_then(|row| row.text(0)).is_some_and(|text| text == "1" || text == "ON");
+    Ok(judged(&channels, !read_only))
+}
+
+fn judged(channels: &Table, takes_writes: bool) -> Upstream {
+    let all = (0..channels.rows.len()).filter_map(|row| channel(channels, row, takes_writes));
+    all.max_by_key(severity).unwrap_or(Upstream::None)
+}
+
+/// One channel; `None` for those that say nothing about it.
+fn channel(channels: &Table, row: usize, takes_writes: bool) -> Option<Upstream> {
+    // The words changed with 8.0.22; MariaDB keeps the old ones.
+    let text = |names: [&str; 2]| {
+        let found = names.into_iter().find_map(|name| channels.text(row, name));
+        found.unwrap_or_default()
+    };
+    let name = text(["Channel_Name", "Connection_name"]);
+    if OWN_CHANNELS.contains(&name.as_str()) {
+        return None;
+    }
+    let receiver = text(["Replica_IO_Running", "Slave_IO_Running"]);
+    let applier = text(["Replica_SQL_Running", "Slave_SQL_Running"]);
+    let (receiving, applying) =
+        (channels.text(row, "Last_IO_Error"), channels.text(row, "Last_SQL_Error"));
+    let (receiving, applying) = (receiving.unwrap_or_default(), applying.unwrap_or_default());
+    let stopped = |thread: &str, error: &str| {
+        let error = if error.is_empty() { "stopped, without an error" } else { error };
+        Some(Upstream::Stopped(format!("the {thread} thread does not run: {error}")))
+    };
+    match (receiver.as_str(), applier.as_str()) {
+        ("No", "No") if receiving.is_empty() && applying.is_empty() && takes_writes => {
+            Some(Upstream::Left)
+        }
+        (_, "No") => stopped("applier", &applying),
+        ("No", _) => stopped("receiver", &receiving),
+        ("Yes", _) => Some(Upstream::Running),
+        (_, _) if receiving.is_empty() => Some(Upstream::Running),
+        (_, _) => Some(Upstream::Connecting(receiving)),
+    }
+}
+
+fn severity(upstream: &Upstream) -> u8 {
+    match upstream {
+        Upstream::None => 0,
+        Upstream::Left => 1,
+        Upstream::Running => 2,
+        Upstream::Connecting(_) => 3,
+        Upstream::Stopped(_) => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 5] = [
+        "Channel_Name",
+        "Replica_IO_Running",
+        "Replica_SQL_Running",
+        "Last_IO_Error",
+        "Last_SQL_Error",
+    ];
+
+    fn judge(rows: &[[&str; 5]], takes_writes: bool) -> Upstream {
+        judged(&Table::of_texts(&NAMES, rows), takes_writes)
+    }
+
+    #[test]
+    fn the_worst_channel_counts() {
+        assert_eq!(judge(&[], true), Upstream::None);
+        let running = ["a", "Yes", "Yes", "", ""];
+        assert_eq!(judge(&[running], false), Upstream::Running);
+        let failing = ["b", "Connecting", "Yes", "error connecting", ""];
+        let connecting = Upstream::Connecting("error connecting".to_owned());
+        assert_eq!(judge(&[failing, running], false), connecting);
+        let broken = ["c", "Yes", "No", "", "duplicate entry"];
+        let text = "the applier thread does not run: duplicate entry".to_owned();
+        assert_eq!(judge(&[broken, failing, running], true), Upstream::Stopped(text));
+        assert_eq!(judge(&[["", "Connecting", "Yes", "", ""]], false), Upstream::Running);
+    }
+
+    #[test]
+    fn a_promoted_server_is_not_a_broken_replica() {
+        let stopped = ["", "No", "No", "", ""];
+        assert_eq!(judge(&[stopped], true), Upstream::Left);
+        assert!(matches!(judge(&[stopped], false), Upstream::Stopped(_)));
+        assert!(matches!(judge(&[["", "No", "Yes", "", ""]], true), Upstream::Stopped(_)));
+        assert!(matches!(judge(&[["", "No", "No", "gone", ""]], true), Upstream::Stopped(_)));
+        let own = ["group_replication_recovery", "No", "No", "gone", ""];
+        assert_eq!(judge(&[own], false), Upstream::None);
+    }
+}

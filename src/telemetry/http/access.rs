@@ -1,0 +1,157 @@
+//! Who may ask: a token to be shown, and TLS so that nobody else sees it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use hyper::header::HeaderValue;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::Sha256;
+use tokio_rustls::TlsAcceptor;
+
+/// Who may ask. The default: everybody, without TLS.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// To be shown for everything but `/healthz` and `/readyz`.
+    pub token: Option<Token>,
+    /// With it, nothing is answered without TLS.
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Access");
+        shown.field("token", &self.token.is_some()).field("tls", &self.tls.is_some()).finish()
+    }
+}
+
+/// A token, kept as a keyed hash: what is given is compared in a time that tells nothing of it.
+#[derive(Clone)]
+pub struct Token {
+    expected: Hmac<Sha256>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+/// Key of the hash. It need not be secret: the hash is never shown.
+const PURPOSE: &[u8] = b"binpulse http token";
+
+impl Token {
+    /// Takes the text that has to be shown.
+    pub fn new(text: &str) -> Self {
+        Self { expected: hash(text.as_bytes()) }
+    }
+
+    /// Whether an `Authorization` header shows it: as a bearer token, or as the password of any user,
+    /// which is what a browser can ask for.
+    pub(super) fn is_in(&self, authorization: Option<&HeaderValue>) -> bool {
+        let Some((scheme, given)) = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.split_once(' '))
+        else {
+            return false;
+        };
+        let given = given.trim_start();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.is(given.as_bytes());
+        }
+        if scheme.eq_ignore_ascii_case("basic")
+            && let Ok(pair) = STANDARD.decode(given)
+            && let Some(colon) = pair.iter().position(|byte| *byte == b':')
+        {
+            return self.is(pair.get(colon + 1..).unwrap_or_default());
+        }
+        false
+    }
+
+    fn is(&self, given: &[u8]) -> bool {
+        let expected = self.expected.clone().finalize().into_bytes();
+        hash(given).verify(&expected).is_ok()
+    }
+}
+
+fn hash(text: &[u8]) -> Hmac<Sha256> {
+    let mut hash = Hmac::<Sha256>::new_from_slice(PURPOSE).expect("HMAC takes a key of any length");
+    hash.update(text);
+    hash
+}
+
+/// Certificate and key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be read, or holds something else.
+    #[error("{what} from {}: {reason}", path.display())]
+    File {
+        /// `the certificate` or `its key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Certificate and key do not go together, for example.
+    #[error("certificate and key: {0}")]
+    Rejected(#[from] rustls::Error),
+}
+
+/// TLS with the certificate chain and the key in these PEM files. They are read now; after a renewal
+/// the process has to be restarted.
+pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let chain = chain(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
+        what: "its key",
+        path: key.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The certificate chain in a PEM file, the server's own first; never empty.
+pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed =
+        |reason: String| TlsError::File { what: "the certificate", path: path.to_owned(), reason };
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(error.to_string()))?;
+    if chain.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(chain) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_taken_as_bearer_and_as_password_and_nothing_else_is() {
+        let token = Token::new("a-token-of-some-length");
+        let shows = |text: &str| token.is_in(Some(&HeaderValue::from_str(text).expect("header")));
+        assert!(shows("Bearer a-token-of-some-length") && shows("bearer  a-token-of-some-length"));
+        let basic = |pair: &str| shows(&format!("Basic {}", STANDARD.encode(pair)));
+        assert!(basic("anybody:a-token-of-some-length") && basic(":a-token-of-some-length"));
+        for wrong in
+            ["", "Bearer", "Bearer ", "Bearer a-token-of-some-lengt", "Basic %", "Digest a"]
+        {
+            assert!(!shows(wrong), "{wrong}");
+        }
+        for wrong in
+            ["a-token-of-some-length", "a-token-of-some-length:", "x:A-token-of-some-length"]
+        {
+            assert!(!basic(wrong), "{wrong}");
+        }
+        assert!(!token.is_in(None));
+        assert!(!format!("{token:?}").contains("length"));
+    }
+}

@@ -1,0 +1,68 @@
+//! The runbooks, carried along: at night the page must lead somewhere while everything else is down.
+
+macro_rules! runbooks {
+    ($($name:literal),+ $(,)?) => {
+        /// Names of alerts, and the runbook of each, in Markdown.
+        const RUNBOOKS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../docs/runbooks/", $name, ".md")))),+];
+    };
+}
+
+runbooks![
+    "BinpulseCanaryErrorBudgetBurn",
+    "BinpulseCanaryLost",
+    "BinpulseCanaryMismatched",
+    "BinpulseCatchUpTooLong",
+    "BinpulseCheckpointStuck",
+    "BinpulseConsumerCanariesLost",
+    "BinpulseConsumerStale",
+    "BinpulseEndToEndStale",
+    "BinpulseFreshnessUnknown",
+    "BinpulseHalted",
+    "BinpulseLagging",
+    "BinpulseMessagesQuarantined",
+    "BinpulsePositionLost",
+    "BinpulsePurgeMarginLow",
+    "BinpulseProbeDown",
+    "BinpulseReconnecting",
+    "BinpulseSinkStalled",
+    "BinpulseSourceClockOffset",
+    "BinpulseSourceDown",
+    "BinpulseSourceWritesBlocked",
+    "BinpulseStreamStalled",
+    "BinpulseStreamerAbsent",
+    "BinpulseStreamerDown",
+    "BinpulseUnaccountedTransactions",
+    "BinpulseValuesOmitted",
+    "BinpulseVerdictFrozen",
+    "BinpulseWatchdog",
+    "BinpulseWrongSource",
+];
+
+/// Under this path, each by its alert's name.
+pub(super) const PATH: &str = "/runbooks/";
+
+/// The runbook of an alert; links between them end in `.md`.
+pub(super) fn find(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix(".md").unwrap_or(name);
+    RUNBOOKS.iter().find(|(alert, _)| *alert == name).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_runbook_of_the_docs_is_carried_along() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbooks");
+        let entries = std::fs::read_dir(folder).expect("the folder");
+        let files: BTreeSet<_> =
+            entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        let carried: BTreeSet<std::ffi::OsString> =
+            RUNBOOKS.iter().map(|(name, _)| format!("{name}.md").into()).collect();
+        assert_eq!(files, carried);
+        assert!(find("BinpulseHalted.md").is_some() && find("../Cargo.toml").is_none());
+    }
+}

@@ -13,8 +13,10 @@ use crate::process::Pid;
 
 /// Deadline of a run.
 const DEADLINE: Duration = Duration::from_mins(10);
-/// Pause between two looks at how far a run is.
-const LOOK: Duration = Duration::from_millis(10);
+/// Pauses between two looks at how far a run is: a look costs the program about a millisecond, so
+/// that there are few, and more of them towards the end.
+const LOOK_MIN: Duration = Duration::from_millis(3);
+const LOOK_MAX: Duration = Duration::from_millis(250);
 
 /// Starts a server whose logs are these.
 pub(crate) async fn serve(binlogs: &Binlogs) -> Outcome<Mysqld> {
@@ -112,7 +114,7 @@ pub(crate) async fn stream(
             return Err(format!("not done in time: {}", streamer.log_tail()).into());
         }
         streamer.must_run()?;
-        sleep(LOOK).await;
+        sleep(pause(done, rows, opened.elapsed())).await;
     }
     let run = Run {
         wall: opened.elapsed(),
@@ -128,6 +130,13 @@ pub(crate) async fn stream(
     };
     streamer.stop().await?;
     Ok(run)
+}
+
+/// A third of the time that is left by the rate so far.
+fn pause(done: u64, rows: u64, elapsed: Duration) -> Duration {
+    let left = rows.saturating_sub(done);
+    let parts = u32::try_from(left.saturating_mul(1000) / done.max(1)).unwrap_or(u32::MAX);
+    (elapsed / 1000).saturating_mul(parts / 3).clamp(LOOK_MIN, LOOK_MAX)
 }
 
 /// Rows that were delivered.

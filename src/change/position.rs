@@ -7,7 +7,8 @@ use std::sync::Arc;
 ///
 /// Offsets have 64 bits although the wire's have 32: files grow beyond 4 GiB when a transaction
 /// does (`log_pos` wraps), so offsets are counted by summing event sizes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Eq, Hash, Default)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "the same equality, found sooner")]
 pub struct Position {
     /// File name as the server prints it, `binlog.000042`.
     pub file: Arc<str>,
@@ -19,6 +20,20 @@ impl Position {
     /// The place `offset` bytes into `file`.
     pub fn new(file: impl Into<Arc<str>>, offset: u64) -> Self {
         Self { file: file.into(), offset }
+    }
+
+    /// Whether both are in files of the same name.
+    #[inline]
+    pub fn is_in_file_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) || self.file == other.file
+    }
+}
+
+impl PartialEq for Position {
+    /// Places are compared for every row, and nearly all share their file's name.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.offset == other.offset && self.is_in_file_of(other)
     }
 }
 

@@ -281,7 +281,7 @@ impl Decoder {
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => self.heartbeat(&fed)?,
             other => {
                 self.place.advance(&header, contiguous)?;
-                if self.rows_at.file != self.place.start.file {
+                if !self.rows_at.is_in_file_of(&self.place.start) {
                     self.rows_at.file = Arc::clone(&self.place.start.file);
                 }
                 self.rows_at.offset = self.place.start.offset;

@@ -46,7 +46,7 @@ impl Place {
 
     /// Steps over an event. `contiguous`: it must end where the count says.
     pub(super) fn advance(&mut self, header: &Header, contiguous: bool) -> Result<(), Fault> {
-        if self.start.file != self.end.file {
+        if !self.start.is_in_file_of(&self.end) {
             self.start.file = Arc::clone(&self.end.file);
         }
         self.start.offset = self.end.offset;

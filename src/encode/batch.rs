@@ -72,13 +72,14 @@ pub struct Batch {
     /// Sizes of the last message: what the next one reserves.
     images_bytes: usize,
     marks: usize,
+    transactions: usize,
 }
 
 impl Batch {
     /// An empty batch for rows of `table`. Encodes the table's schema, once.
     pub fn new(format: Format, options: RowOptions, table: Arc<Table>) -> Self {
         let schema = Arc::new(Schema::new(format, table));
-        Self { schema, options, rows: Rows::default(), images_bytes: 0, marks: 0 }
+        Self { schema, options, rows: Rows::default(), images_bytes: 0, marks: 0, transactions: 0 }
     }
 
     /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
@@ -103,6 +104,9 @@ impl Batch {
         } else if filled > RESERVED_BYTES_MAX / 2 && room < self.images_bytes {
             // An eighth to spare: messages of a table are about as large as each other.
             let (bytes, marks) = (self.images_bytes / 8 * 9, self.marks / 8 * 9);
+            let transactions = self.transactions / 8 * 9;
+            let known = self.rows.transactions.len();
+            self.rows.transactions.reserve_exact(transactions.saturating_sub(known));
             self.rows.images.reserve_exact(bytes.saturating_sub(filled));
             self.rows.marks.reserve_exact(marks.saturating_sub(self.rows.marks.len()));
         }
@@ -215,6 +219,7 @@ impl Batch {
         let rows = std::mem::take(&mut self.rows);
         self.images_bytes = rows.images.len();
         self.marks = rows.marks.len();
+        self.transactions = rows.transactions.len();
         let content = Content::Rows {
             schema: Arc::clone(&self.schema),
             before_image: self.options.before_image,

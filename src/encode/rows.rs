@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::change::{Gtid, Op, Position, Transaction, TransactionId};
+use crate::change::{Gtid, Op, Position, Tag, Transaction, TransactionId, Uuid};
 
 /// Which operations are inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,32 +79,57 @@ impl Entry {
         }
     }
 
-    /// Appends the GTID's text; nothing for an anonymous transaction.
-    pub(crate) fn put_gtid(&self, out: &mut String) {
-        match &self.id {
-            TransactionId::Gtid(gtid) => put_gtid(gtid, out),
-            TransactionId::Maria(gtid) => {
-                write!(out, "{gtid}").expect("writing to a String cannot fail");
-            }
-            TransactionId::Anonymous => {}
-        }
-    }
-
     fn is(&self, unit: u64, transaction: &Transaction) -> bool {
         self.unit == unit && self.start == transaction.start && self.id == transaction.id
     }
 }
 
-/// As its `Display` has it, without the formatting machinery: of single-row transactions, one GTID
-/// goes with every row.
-fn put_gtid(gtid: &Gtid, out: &mut String) {
-    out.push_str(gtid.source.text(&mut [0; 36]));
-    if !gtid.tag.is_empty() {
-        out.push(':');
-        out.push_str(gtid.tag.as_str());
+/// GTIDs as their `Display` has them, without the formatting machinery, and without writing again what
+/// does not change from one to the next: of single-row transactions, one GTID goes with every row.
+#[derive(Debug, Default)]
+pub(crate) struct GtidText {
+    text: String,
+    /// Whose source and tag stand at the front of `text`, and how long they are.
+    front: Option<(Uuid, Tag, usize)>,
+}
+
+impl GtidText {
+    /// The text; empty for an anonymous transaction.
+    pub(crate) fn of(&mut self, id: &TransactionId) -> &str {
+        match id {
+            TransactionId::Gtid(gtid) => self.put(gtid),
+            TransactionId::Maria(gtid) => {
+                self.clear();
+                write!(self.text, "{gtid}").expect("writing to a String cannot fail");
+            }
+            TransactionId::Anonymous => self.clear(),
+        }
+        &self.text
     }
-    out.push(':');
-    out.push_str(itoa::Buffer::new().format(gtid.sequence));
+
+    fn put(&mut self, gtid: &Gtid) {
+        match self.front {
+            Some((source, tag, bytes)) if source == gtid.source && tag == gtid.tag => {
+                self.text.truncate(bytes);
+            }
+            _ => {
+                self.clear();
+                self.text.push_str(gtid.source.text(&mut [0; 36]));
+                if !gtid.tag.is_empty() {
+                    self.text.push(':');
+                    self.text.push_str(gtid.tag.as_str());
+                }
+                self.text.push(':');
+                self.front = Some((gtid.source, gtid.tag, self.text.len()));
+            }
+        }
+        self.text.push_str(itoa::Buffer::new().format(gtid.sequence));
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.front = None;
+    }
 }
 
 /// Rows of one table and lane in their order.
@@ -193,4 +218,32 @@ fn ops_of(marks: &[RowMark]) -> OpSet {
         ops.insert(mark.op);
     }
     ops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::MariaGtid;
+
+    #[test]
+    fn a_gtid_reads_as_it_prints_whichever_was_before_it() {
+        let gtid = |source: u8, tag: &[u8], sequence| {
+            let tag = Tag::new(tag).expect("a tag");
+            TransactionId::Gtid(Gtid { source: Uuid([source; 16]), tag, sequence })
+        };
+        let mut text = GtidText::default();
+        for id in [
+            gtid(1, b"", 9),
+            gtid(1, b"", 10),
+            gtid(1, b"red", 10),
+            gtid(2, b"red", 123_456_789),
+            gtid(2, b"red", 1),
+            TransactionId::Anonymous,
+            gtid(2, b"red", 1),
+            TransactionId::Maria(MariaGtid { domain: 0, server: 1, sequence: 7 }),
+            gtid(2, b"", 2),
+        ] {
+            assert_eq!(text.of(&id), id.text().unwrap_or_default());
+        }
+    }
 }

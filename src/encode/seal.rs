@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::attributes::attributes;
 use super::batch::Format;
 use super::draft::{Content, Draft};
-use super::frame::Framer;
+use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
 use super::message::{Attribute, Message};
 use super::notice::{Canary, Notice};
@@ -79,6 +79,7 @@ impl Sealer {
     /// Seals a draft, however large the message becomes.
     pub fn seal(&mut self, draft: &Draft, origin: &Origin, destination: &Destination) -> Message {
         self.content.clear();
+        self.content.resize(FRONT_BYTES, 0);
         let format = match draft.content() {
             Content::Rows { schema, .. } => schema.format(),
             Content::Notice { format, .. } => *format,
@@ -87,13 +88,14 @@ impl Sealer {
             Format::Protobuf => put_frame(&mut self.content, draft, origin),
             Format::Json => put_document(&mut self.content, draft, origin),
         }
-        let checksum = crc32c::crc32c(&self.content);
+        let content = self.content.get(FRONT_BYTES..).unwrap_or_default();
+        let uncompressed_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        let checksum = crc32c::crc32c(content);
         let body = match format {
-            Format::Protobuf => self.framer.body(&self.content, checksum),
+            Format::Protobuf => self.framer.body(&mut self.content, checksum),
             // The writers of JSON let nothing through that is not UTF-8.
-            Format::Json => String::from_utf8_lossy(&self.content).into_owned(),
+            Format::Json => String::from_utf8_lossy(content).into_owned(),
         };
-        let uncompressed_bytes = u32::try_from(self.content.len()).unwrap_or(u32::MAX);
         self.keep_buffer_small();
         let (group_id, deduplication_id) = if destination.fifo {
             let identity = deduplication_id(draft, origin, checksum);

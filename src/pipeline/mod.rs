@@ -16,6 +16,7 @@ mod claims;
 mod counts;
 mod destination;
 mod drafts;
+mod event;
 mod flow;
 mod notices;
 mod outcomes;

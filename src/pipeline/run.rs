@@ -275,13 +275,11 @@ impl Pipeline {
     ) -> Result<(), Interrupt> {
         let mut now = Instant::now();
         for count in 1..BURST_EVENTS_MAX {
-            if !replica.buffered() {
-                break;
-            }
             if count % CLOCK_EVENTS == 0 {
                 now = Instant::now();
             }
-            let event = replica.next().await?.ok_or(Error::StreamEnded)?;
+            // The end of the stream shows when the next event is waited for.
+            let Some(event) = replica.next_buffered()? else { break };
             self.take(decoder, event, now, stop).await?;
         }
         if !replica.buffered() {
@@ -292,35 +290,9 @@ impl Pipeline {
         Ok(())
     }
 
-    /// One event to drafts, and those to the sealing thread.
-    pub(super) async fn take(
-        &mut self,
-        decoder: &mut Decoder,
-        event: &[u8],
-        now: Instant,
-        stop: &CancellationToken,
-    ) -> Result<(), Interrupt> {
-        self.parts.flow.event(event);
-        let mut steps = decoder.feed(event)?;
-        loop {
-            match steps.next() {
-                Ok(Some(next)) => self.parts.flow.step(next, now)?,
-                Ok(None) => break,
-                Err(error) => self.stumbled(&mut steps, error, stop).await?,
-            }
-            for undecoded in self.parts.flow.take_undecoded() {
-                self.put_aside(undecoded)?;
-            }
-            if self.parts.flow.has_drafts() {
-                self.ship(stop).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Hands the drafts on. While there is no room everything else goes on, also the request to
     /// stop: a sink may be away for days.
-    async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
+    pub(super) async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
         self.gather();
         while !self.waiting.is_empty() {
             tokio::select! {

@@ -25,6 +25,8 @@ pub(crate) struct Run {
     pub(crate) trials: Vec<Trial>,
     /// What could not be staged, and why.
     pub(crate) failed: Vec<String>,
+    /// Trials that time did not suffice for.
+    pub(crate) left: usize,
 }
 
 fn seconds(time: Option<Duration>) -> Value {
@@ -136,6 +138,9 @@ fn summary(run: &Run) -> String {
         "harmless things staged, trials",
         format!("{}, {}", kinds(false), run.trials.len() - faults),
     );
+    if run.left > 0 {
+        line("trials left out for lack of time", run.left.to_string());
+    }
     let calm = count(&|it| !it.fault.is_fault() && it.is_right());
     line("left in peace", format!("{calm} of {}", run.trials.len() - faults));
     if looked > 0 {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use binpulse::demo::{Error, Installed};
 
@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) beds: u64,
     pub(crate) pace: Pace,
+    /// No trial begins later.
+    pub(crate) minutes: Option<u64>,
 }
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
             rounds,
             seed: number("FAULTS_SEED").unwrap_or_else(by_clock),
             beds: number("FAULTS_BEDS").unwrap_or(8),
+            minutes: number("FAULTS_MINUTES"),
             pace: text("FAULTS_PACE").and_then(|name| Pace::find(&name)).unwrap_or(pace::DEFAULT),
         })
     }
@@ -73,7 +76,7 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Stages one fault, with short periods; an error says what was not said of it. Its time is nobody's
 /// business here: machines of tests are slow.
 pub(crate) fn one_with_short_periods(kind: Kind, load: Load) -> Result<(), String> {
-    let mut bed = Bed { number: 0, pace: pace::SHORT, is_brief: true, pages: None, stage: None };
+    let mut bed = Bed { pace: pace::SHORT, is_brief: true, pages: None, stage: None };
     let task = Task { fault: kind.fault(), load, seed: 1 };
     let trial = runtime().block_on(bed.one(task)).map_err(|error| error.to_string())?;
     match trial.is_told() && (trial.fault.is_fault() || trial.blamed().is_empty()) {
@@ -122,12 +125,16 @@ async fn run(plan: &Plan) -> Result<Run, Error> {
     let mut dice = Dice::new(plan.seed);
     let mut tasks = VecDeque::new();
     for _ in 0..plan.rounds {
-        for fault in plan.faults() {
-            for load in fault.loads {
-                tasks.push_back(Task { fault, load: *load, seed: dice.next() });
+        // Each fault comes once before one comes again.
+        for turn in 0..Load::ALL.len() {
+            for fault in plan.faults() {
+                if let Some(load) = fault.loads.get(turn) {
+                    tasks.push_back(Task { fault, load: *load, seed: dice.next() });
+                }
             }
         }
     }
+    let until = plan.minutes.map(|minutes| started + Duration::from_mins(minutes));
     let tasks = Arc::new(Mutex::new(tasks));
     let done = Arc::new(Mutex::new(Done::default()));
     // The rules' durations fit the default periods only.
@@ -136,11 +143,11 @@ async fn run(plan: &Plan) -> Result<Run, Error> {
         _ => None,
     };
     let mut beds = tokio::task::JoinSet::new();
-    for number in 0..plan.beds {
+    for _ in 0..plan.beds {
         let (tasks, done) = (Arc::clone(&tasks), Arc::clone(&done));
         let pages = pages.clone();
-        let mut bed = Bed { number, pace: plan.pace, is_brief: false, pages, stage: None };
-        beds.spawn(async move { bed.work(&tasks, &done).await });
+        let mut bed = Bed { pace: plan.pace, is_brief: false, pages, stage: None };
+        beds.spawn(async move { bed.work(&tasks, &done, until).await });
     }
     while beds.join_next().await.is_some() {}
     let Done { trials, failed } = std::mem::take(&mut *lock(&done));
@@ -154,6 +161,7 @@ async fn run(plan: &Plan) -> Result<Run, Error> {
         server: format!("{} {}", server.name, server.version),
         trials,
         failed,
+        left: lock(&tasks).len(),
     })
 }
 
@@ -170,7 +178,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A stage after the other.
 struct Bed {
-    number: u64,
     pace: Pace,
     /// Nothing but the verdict is of interest.
     is_brief: bool,
@@ -180,8 +187,15 @@ struct Bed {
 
 impl Bed {
     /// Takes tasks until there are none, and keeps its stage while it fits.
-    async fn work(&mut self, tasks: &Mutex<VecDeque<Task>>, done: &Mutex<Done>) {
-        while let Some(task) = self.next(tasks) {
+    async fn work(
+        &mut self,
+        tasks: &Mutex<VecDeque<Task>>,
+        done: &Mutex<Done>,
+        until: Option<Instant>,
+    ) {
+        while until.is_none_or(|until| Instant::now() < until)
+            && let Some(task) = self.next(tasks)
+        {
             match self.one(task).await {
                 Ok(trial) => {
                     println!("{}", line(&trial));
@@ -201,13 +215,7 @@ impl Bed {
     /// A task that fits the stage, if there is one.
     fn next(&self, tasks: &Mutex<VecDeque<Task>>) -> Option<Task> {
         let mut tasks = lock(tasks);
-        let loads = Load::ALL.len() as u64;
-        let own = Load::ALL.get(usize::try_from(self.number % loads).unwrap_or_default());
-        let fits = |task: &Task| match &self.stage {
-            Some(_) => self.fits(task),
-            None => Some(&task.load) == own,
-        };
-        let at = tasks.iter().position(fits).unwrap_or(0);
+        let at = tasks.iter().position(|task| self.fits(task)).unwrap_or(0);
         tasks.remove(at)
     }
 

@@ -7,7 +7,8 @@ use crate::change::Slot;
 /// Years are stored as the distance to this one; 0 stands for year 0.
 const YEAR_BASE: i64 = 1900;
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see Reader::read")]
 pub(super) fn read_integer(
     width: Integer,
     event: &[u8],

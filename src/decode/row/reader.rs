@@ -79,7 +79,8 @@ pub(super) enum Sized {
 
 impl Reader {
     /// Reads the value at `*at` of `event` and moves `*at` behind it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "calls cost a tenth of decoding")]
     pub(super) fn read(
         &self,
         event: &[u8],

@@ -31,7 +31,8 @@ impl TextPlan {
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "see Reader::read")]
 pub(super) fn read(
     len_bytes: u8,
     plan: TextPlan,

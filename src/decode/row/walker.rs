@@ -35,19 +35,22 @@ fn read_full_image(
     scratch: &mut Vec<u8>,
 ) -> Result<(), ImageError> {
     let nulls = Bitmap::take(event, at, plans.len()).map_err(ImageError::Frame)?;
-    slots.reserve(plans.len());
-    for (eight, (plans, nulls)) in plans.chunks(8).zip(nulls.bytes()).enumerate() {
+    // Written over in place: to push each would look for room each time.
+    let first = slots.len();
+    slots.resize(first + plans.len(), Slot::Null);
+    let slots = slots.get_mut(first..).unwrap_or_default();
+    let mut column = 0;
+    for ((plans, slots), nulls) in plans.chunks(8).zip(slots.chunks_mut(8)).zip(nulls.bytes()) {
         let mut nulls = *nulls;
-        for (column, plan) in plans.iter().enumerate() {
-            let slot = if nulls & 1 == 1 {
-                Slot::Null
-            } else {
-                let column = eight * 8 + column;
-                let read = plan.reader.read(event, at, scratch);
-                read.map_err(|error| ImageError::Column { column, error })?
-            };
+        for (plan, slot) in plans.iter().zip(slots) {
+            if nulls & 1 == 0 {
+                *slot = match plan.reader.read(event, at, scratch) {
+                    Ok(read) => read,
+                    Err(error) => return Err(ImageError::Column { column, error }),
+                };
+            }
             nulls >>= 1;
-            slots.push(slot);
+            column += 1;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::encode::lane::Lane;
 use crate::encode::notice::{Canary, Notice};
 use crate::encode::origin::Origin;
 use crate::encode::proto;
-use crate::encode::rows::{Entry, Rows};
+use crate::encode::rows::{Entry, GtidText, Rows};
 
 /// What stands before the rows.
 #[derive(Debug, Clone, Copy)]
@@ -66,18 +66,17 @@ fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
 }
 
 fn put_transactions(out: &mut Vec<u8>, rows: &Rows) {
+    let mut gtid = GtidText::default();
     put_list(
         out,
         rows.transactions.iter().zip(rows.rows_of_transactions()),
         |out, (entry, count)| {
-            put_transaction(out, entry, count);
+            put_transaction(out, entry, gtid.of(&entry.id), count);
         },
     );
 }
 
-fn put_transaction(out: &mut Vec<u8>, entry: &Entry, rows: u32) {
-    let mut gtid = String::new();
-    entry.put_gtid(&mut gtid);
+fn put_transaction(out: &mut Vec<u8>, entry: &Entry, gtid: &str, rows: u32) {
     out.extend_from_slice(b"{\"gtid\":");
     if gtid.is_empty() {
         out.extend_from_slice(b"null");

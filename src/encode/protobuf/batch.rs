@@ -7,7 +7,7 @@ use super::wire::{
 use crate::change::Op;
 use crate::encode::batch::BeforeImage;
 use crate::encode::lane::Lane;
-use crate::encode::rows::{RowMark, Rows};
+use crate::encode::rows::{GtidText, RowMark, Rows};
 
 /// Fields of `Frame.content`.
 const FRAME_BATCH: u32 = 6;
@@ -128,16 +128,14 @@ fn head(header: &Header<'_>, rows: &Rows) -> Vec<u8> {
 fn put_transactions(out: &mut Vec<u8>, base_us: i64, files: &[&str], rows: &Rows) {
     let counts = rows.rows_of_transactions();
     let mut body = Vec::with_capacity(96);
-    let mut gtid = String::with_capacity(64);
+    let mut gtid = GtidText::default();
     let mut file = 0_usize;
     for (entry, count) in rows.transactions.iter().zip(counts) {
         if files.get(file).is_none_or(|name| **name != *entry.start.file) {
             file = files.iter().position(|name| **name == *entry.start.file).unwrap_or_default();
         }
         body.clear();
-        gtid.clear();
-        entry.put_gtid(&mut gtid);
-        put_bytes(&mut body, GTID, gtid.as_bytes());
+        put_bytes(&mut body, GTID, gtid.of(&entry.id).as_bytes());
         let delta_us = entry.committed_at_us.wrapping_sub(base_us);
         put_number(&mut body, COMMITTED_AT_DELTA, zigzag(delta_us));
         put_number(&mut body, FILE, file as u64);

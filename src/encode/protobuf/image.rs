@@ -39,7 +39,11 @@ pub(crate) fn put_image(out: &mut Vec<u8>, image: &Image<'_>) {
             Slot::Span { kind: BytesKind::Text, area, start, end } => {
                 put_span(out, TEXT, image.span(area, start, end));
             }
-            slot => put_cell(out, image.resolve(slot)),
+            slot @ (Slot::Absent
+            | Slot::Null
+            | Slot::Float(_)
+            | Slot::Double(_)
+            | Slot::Span { .. }) => put_cell(out, image.resolve(slot)),
         }
     }
 }

@@ -97,33 +97,56 @@ impl Replica {
         }
     }
 
+    /// The next event if it has arrived already. `None` if [`Replica::next`] has to be asked: to wait
+    /// for it, or because the stream ends here.
+    ///
+    /// Most events come many to a read. Each that is taken without the machinery of a future saves
+    /// about a tenth of what a single-row transaction costs.
+    #[inline]
+    pub fn next_buffered(&mut self) -> Result<Option<&[u8]>, Error> {
+        match self.arrived() {
+            Ok(Arrived::Event(range)) => Ok(Some(self.channel.bytes(range))),
+            Ok(Arrived::Nothing) => Ok(None),
+            Ok(Arrived::End) => {
+                self.finish();
+                Ok(None)
+            }
+            Err(error) => {
+                self.finish();
+                Err(error)
+            }
+        }
+    }
+
     async fn advance(&mut self) -> Result<Option<Range<usize>>, Error> {
+        loop {
+            match self.arrived()? {
+                Arrived::Event(range) => return Ok(Some(range)),
+                Arrived::Nothing => self.fill().await?,
+                Arrived::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Takes packets that are there, up to the first that is an event for us.
+    fn arrived(&mut self) -> Result<Arrived, Error> {
         while !self.ended {
             let step = self.step();
             let Some(payload) = self.channel.buffered().map_err(|error| error.at(step))? else {
-                self.fill().await?;
-                continue;
+                return Ok(Arrived::Nothing);
             };
             match self.channel.bytes(payload.clone()).split_first() {
                 Some((0x00, _)) => {
                     if let Some(event) = self.accept(payload)? {
-                        return Ok(Some(event));
+                        return Ok(Arrived::Event(event));
                     }
                 }
                 Some((0xff, rest)) => return Err(ServerError::parse(rest).at(step)),
-                Some((0xfe, rest)) if rest.len() < 8 => return Ok(None),
-                other => {
-                    let found = match other {
-                        Some((mark, rest)) => {
-                            format!("a packet of {} bytes marked {mark:#04x}", rest.len() + 1)
-                        }
-                        None => "an empty packet".to_owned(),
-                    };
-                    return Err(Error::Protocol { step, found, expected: "an event" });
-                }
+                Some((0xfe, rest)) if rest.len() < 8 => return Ok(Arrived::End),
+                other => return Err(no_event(step, other)),
             }
         }
-        Ok(None)
+        Ok(Arrived::End)
     }
 
     /// Checks the event behind the mark; its range, or `None` if it is to be passed over.
@@ -182,6 +205,24 @@ impl Replica {
         self.ended = true;
         self.liveness.set_connected(false);
     }
+}
+
+/// What lies in the read buffer.
+enum Arrived {
+    Event(Range<usize>),
+    /// Not a whole packet.
+    Nothing,
+    /// The stream has ended.
+    End,
+}
+
+#[cold]
+fn no_event(step: Step, packet: Option<(&u8, &[u8])>) -> Error {
+    let found = match packet {
+        Some((mark, rest)) => format!("a packet of {} bytes marked {mark:#04x}", rest.len() + 1),
+        None => "an empty packet".to_owned(),
+    };
+    Error::Protocol { step, found, expected: "an event" }
 }
 
 impl Drop for Replica {

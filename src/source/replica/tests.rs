@@ -145,6 +145,25 @@ async fn silence_counts_from_the_last_byte_once_the_stream_flows() {
 }
 
 #[tokio::test]
+async fn what_has_arrived_is_taken_without_waiting_and_the_end_shows_when_waited_for() {
+    let mut script = accepting();
+    let rows = event(30, b"rows", 0, true);
+    let sent = events(&[&description("11.4.2-MariaDB", 1, 0), &rows, &rows]);
+    script.push([sent, packet(4, &[0xfe, 0, 0, 2, 0])].concat());
+    let config = config(serve(script, true).await);
+    let start = Start::Position(Position::new("b.000001", 4));
+    let mut replica = Replica::connect(&config, 0, &start, &Liveness::new()).await.expect("opens");
+    assert!(matches!(replica.next_buffered(), Ok(None)), "nothing has been read yet");
+    replica.next().await.expect("the first is waited for").expect("a description");
+    let mut taken = 0;
+    while replica.next_buffered().expect("undamaged").is_some() {
+        taken += 1;
+    }
+    assert_eq!(taken, 2);
+    assert!(replica.next().await.expect("in order").is_none(), "the stream has ended");
+}
+
+#[tokio::test]
 async fn a_damaged_event_is_never_handed_out() {
     let described = description("11.4.2-MariaDB", 1, 0);
     let good = event(30, b"rows", 0, true);

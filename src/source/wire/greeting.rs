@@ -52,12 +52,12 @@ impl ServerError {
     /// The refusal in the source's words.
     pub(crate) fn at(self, step: Step) -> Error {
         let Self { code, message } = self;
-        let refusal = match Refusal::of(code, &message) {
-            // Who has logged in and may not register lacks the privilege, though the server says
-            // that the password is wrong (MySQL 9.7).
-            Refusal::AccessDenied if step == Step::Register => Refusal::PrivilegeMissing,
-            refusal => refusal,
-        };
+        let mut refusal = Refusal::of(code, &message);
+        // Who has logged in and may not register lacks the privilege, though the server says that the
+        // password is wrong (MySQL 9.7).
+        if refusal == Refusal::AccessDenied && step == Step::Register {
+            refusal = Refusal::PrivilegeMissing;
+        }
         Error::Refused { step, refusal, code, message }
     }
 }
@@ -126,9 +126,10 @@ mod tests {
 
     #[test]
     fn access_denied_behind_the_login_is_a_missing_privilege() {
-        let refusal = |step| match ServerError::parse(b"\x15\x04#28000Access denied").at(step) {
-            Error::Refused { refusal, .. } => refusal,
-            other => panic!("{other}"),
+        let refusal = |step| {
+            let error = ServerError::parse(b"\x15\x04#28000Access denied").at(step);
+            let Error::Refused { refusal, .. } = error else { panic!("{error}") };
+            refusal
         };
         assert_eq!(refusal(Step::Login), Refusal::AccessDenied);
         assert_eq!(refusal(Step::Register), Refusal::PrivilegeMissing);

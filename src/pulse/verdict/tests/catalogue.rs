@@ -142,8 +142,12 @@ fn every_fault_gets_its_own_verdict_in_time_on_every_load_and_phase() {
                         && (case.reason.is_none() || reason.as_deref() == case.reason)
                 });
                 let before = trace.iter().take_while(|(_, state, _)| *state != case.state);
-                let strays: Vec<_> =
-                    before.filter(|(_, state, _)| *state != healthy(load)).collect();
+                // A failover may be under way for a while: then nothing is proven, and nobody blamed.
+                let waits = case.state == State::WrongSource;
+                let strays: Vec<_> = before
+                    .filter(|(_, state, _)| *state != healthy(load))
+                    .filter(|(_, state, _)| !(waits && *state == State::Indeterminate))
+                    .collect();
                 match hit {
                     Some((at, ..)) if *at <= case.within && strays.is_empty() => {
                         worst = worst.max(*at);

@@ -6,10 +6,10 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults lint bench guard audit sbom build
+.PHONY: help deps demo-deps demo test soak faults lint bench guard audit sbom build mutate-alerts
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
 	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
@@ -34,6 +34,9 @@ faults: deps ## Real faults, and what is said of each, into docs/experiment.md (
 		cargo test --locked --test faults
 	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
 
+mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
+	python3 tests/support/mutate_alerts.py
+
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -43,7 +46,7 @@ audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 	$(DENY) check
 
 sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
-	python3 tools/sbom.py
+	python3 .ci/sbom.py
 
 bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binpulse::app::{Plan, exported};
+use binpulse::app::{Plan, exported, exported_by_probe};
 use binpulse::config::{Environment, SETTINGS, Setting, load};
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -38,7 +38,7 @@ fn dashboards_show_only_metrics_that_are_exported() {
     let sink = vec![("sink.kind", "null".to_owned())];
     let settings = load(None, &Environment::new(), &[echo, sink].concat(), &|_| Ok(String::new()));
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
-    let text = exported(&plan).expect("metrics");
+    let text = exported(&plan).expect("metrics") + &exported_by_probe(&["main"]).expect("metrics");
     let exported: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let shown = words("binpulse_");

@@ -7,8 +7,9 @@ use super::source::demands;
 use crate::aws;
 use crate::mysql::Session;
 use crate::mysql::SharedHost;
-use crate::pulse::Writer;
-use crate::pulse::schema::{CANARY, HEARTBEAT};
+use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
+use crate::pulse::{Reason, Writer};
+use crate::sink;
 use crate::source::preflight::{self, Severity};
 
 /// One thing that was looked at.
@@ -74,6 +75,9 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
+    if plan.checkpoint.file.is_none() {
+        checkpoint(plan, &mut reports).await;
+    }
     sink(plan, &mut reports).await;
     reports
 }
@@ -91,7 +95,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
         Ok(facts) => facts,
         Err(error) => {
             let error = crate::source::Error::from(error);
-            let needed = "a server that answers";
+            let needed = "a server that answers and lets the account in";
             reports.push(Report::wrong(&what, error.to_string(), needed, error.remedy()));
             return;
         }
@@ -111,41 +115,93 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
 async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
-    let config = super::pulse::writer_config(
-        plan,
-        &SharedHost::new(plan.pulse.connect.host.clone()),
-        String::new(),
-    );
+    const WRITER: &str = "an account that may write to the schema, and no more; without it the stream \
+                          runs, and nothing proves that it lives";
+    let host = SharedHost::new(plan.pulse.connect.host.clone());
+    let config = super::pulse::writer_config(plan, &host, String::new());
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {
-            let mut report = Report::wrong(
-                "heartbeat writer",
-                refusal.message,
-                "an account that may write to the schema, and no more",
-                "run `binpulse init --print` and give its statements to a DBA",
-            );
+            let mend = mend(plan, refusal.reason);
+            let mut report = Report::wrong("heartbeat writer", refusal.message, WRITER, &mend);
             report.refuses = false;
             reports.push(report);
             return;
         }
     };
-    for table in [HEARTBEAT, CANARY] {
-        let name = plan.pulse.schema.table(table);
-        let look = format!("SELECT 1 FROM {name} LIMIT 1");
-        match writer.session.query(&look).await {
-            Ok(_) => reports.push(Report::fine("table", name)),
-            Err(error) => {
-                let mut report = Report::wrong(
-                    "table",
-                    error.to_string(),
-                    "the table, and SELECT, INSERT, UPDATE, DELETE on it",
-                    "run `binpulse init`, or give the output of `binpulse init --print` to a DBA",
-                );
-                report.refuses = false;
-                reports.push(report);
-            }
+    for table in [HEARTBEAT, CANARY, CANARY_COUNTER] {
+        table_of_ours(plan, &mut writer.session, table, reports).await;
+    }
+}
+
+/// The tables that the checkpoint is kept in. Without them nothing starts.
+async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) {
+    let mut session = match Session::connect(&plan.pulse.connect).await {
+        Ok(session) => session,
+        Err(error) => {
+            let needed = "an account that may write to the schema";
+            let mend = mend(plan, Reason::of(&error));
+            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
+            return;
         }
+    };
+    for table in [CHECKPOINT, CHECKPOINT_LANE] {
+        table_of_ours(plan, &mut session, table, reports).await;
+        if let Some(report) = reports.last_mut() {
+            report.refuses = !report.ok;
+        }
+    }
+}
+
+async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports: &mut Vec<Report>) {
+    const NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";
+    let name = plan.pulse.schema.table(table);
+    reports.push(match session.query(&format!("SELECT 1 FROM {name} LIMIT 1")).await {
+        Ok(_) => Report::fine("table", name),
+        Err(error) => {
+            let mend = mend(plan, Reason::of(&error));
+            let what = format!("table {name}");
+            Report { refuses: false, ..Report::wrong(&what, error.to_string(), NEEDED, &mend) }
+        }
+    });
+}
+
+/// What mends a writer's account or tables.
+fn mend(plan: &Plan, reason: Reason) -> String {
+    let user = plan.pulse.connect.user.replace('\'', "''");
+    let schema = plan.pulse.schema.as_str();
+    match reason {
+        Reason::Denied => format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'%'; (and if the schema \
+             is not there yet: binpulse init)"
+        ),
+        Reason::Login => format!(
+            "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
+             heartbeat.password; `binpulse init --print` prints all statements"
+        ),
+        Reason::ExemptAccount => format!(
+            "name an account of its own in heartbeat.user; `binpulse init --print` prints its \
+             statements; or REVOKE what is named from '{user}'@'%'"
+        ),
+        Reason::Connection | Reason::TimedOut => {
+            "check heartbeat.host, or the first of source.hosts, and that the server runs"
+                .to_owned()
+        }
+        Reason::SchemaMissing => {
+            "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
+        }
+        Reason::ReadOnly
+        | Reason::StorageReadOnly
+        | Reason::Lock
+        | Reason::Deadlock
+        | Reason::TooManyConnections
+        | Reason::Offline
+        | Reason::ShuttingDown
+        | Reason::DiskFull
+        | Reason::Interrupted
+        | Reason::Tls
+        | Reason::WrongServer
+        | Reason::Other => "mend what the server names, then check again".to_owned(),
     }
 }
 
@@ -162,11 +218,32 @@ async fn sink(plan: &Plan, reports: &mut Vec<Report>) {
                 reports.push(Report::fine(&format!("topic {}", topic.arn), found));
             }
         }
-        Err(error) => reports.push(Report::wrong(
-            "topic",
-            error.to_string(),
-            "a topic that exists and may be published to",
-            "see the message",
-        )),
+        Err(error) => reports.push(topic(error)),
+    }
+}
+
+/// What is wrong with the topic.
+fn topic(error: sink::Error) -> Report {
+    const NEEDED: &str = "a topic that exists and may be published to";
+    match error {
+        sink::Error::Topic { arn, code, text, mend, .. } => {
+            Report::wrong(&format!("topic {arn}"), format!("{code}: {text}"), NEEDED, mend)
+        }
+        sink::Error::OtherRegion { arn, found, configured } => Report::wrong(
+            &format!("topic {arn}"),
+            format!("it is in region {found}, but sns.region is {configured}"),
+            NEEDED,
+            &format!("set sns.region = \"{found}\", or leave it out"),
+        ),
+        other @ (sink::Error::NotATopic { .. }
+        | sink::Error::Output(_)
+        | sink::Error::Halted(_)
+        | sink::Error::Unfinished { .. }
+        | sink::Error::Abandoned
+        | sink::Error::Task(_)) => {
+            let mend = "name a topic's ARN in sns.topic, such as \
+                        arn:aws:sns:eu-central-1:123456789012:shop-changes";
+            Report::wrong("topic", other.to_string(), NEEDED, mend)
+        }
     }
 }

@@ -53,7 +53,8 @@ pub(super) fn decide(error: &Error) -> Decision {
             "undecodable",
             error,
             "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-             filter.exclude and restart",
+             filter.exclude; to keep such events in the quarantine file and go on behind them, set \
+             decode.on_error = \"quarantine\"; then restart",
         ),
         Error::Lost(_) => halted(
             "transaction_lost",

@@ -17,6 +17,7 @@ mod flow;
 mod halt;
 mod maintenance;
 pub mod plan;
+mod probe;
 mod pulse;
 mod readings;
 mod side;
@@ -33,6 +34,7 @@ mod watch;
 pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
+pub use probe::{ProbePlan, exported_by_probe, probe};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use tokio_util::task::TaskTracker;
 use super::Unavailable;
 use super::plan::{Plan, in_settings};
 use super::sink::sns_config;
-use super::vital::{Vital, open_echo};
+use super::vital::Vital;
 use crate::aws;
 use crate::mysql::SharedHost;
 use crate::pulse::WriterConfig;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs};
+use crate::pulse::echo::{EchoReader, Sqs, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::verdict::Parameters;
 
@@ -73,7 +73,7 @@ pub(super) fn spawn_pulse(
             consumer: Arc::clone(consumer),
             queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
             stream: plan.stream.clone(),
-            open: Arc::new(open_echo),
+            open: Arc::new(open),
             observer: vital.observer(),
         };
         tasks.spawn(reader.run(stop.clone()));

@@ -102,12 +102,19 @@ pub(super) fn sns_config(plan: &Plan) -> sns::Config {
     config
 }
 
-/// The AWS configuration that the plan asks for.
+/// The AWS configuration that the plan asks for. The region is that of the topic unless another is
+/// set: nobody has to be asked for it, which takes long where there is no instance metadata.
 pub(super) fn aws_config(plan: &Plan) -> aws::Config {
-    match &plan.sink {
-        SinkPlan::Sns { region, .. } => aws::Config { region: region.clone(), profile: None },
-        SinkPlan::Stdout | SinkPlan::Null => aws::Config::default(),
-    }
+    let region = match &plan.sink {
+        SinkPlan::Sns { region, notices, .. } => {
+            region.clone().or_else(|| Some(TopicArn::parse(notices).ok()?.region.to_owned()))
+        }
+        // Of queues that echo canaries their address tells it; without any, nothing asks AWS.
+        SinkPlan::Stdout | SinkPlan::Null => {
+            plan.pulse.echoes.is_empty().then(|| "none".to_owned())
+        }
+    };
+    aws::Config { region, profile: None }
 }
 
 /// Where bodies too large for their topic go, if that is the policy.

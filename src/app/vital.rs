@@ -7,11 +7,9 @@ use std::time::Instant;
 use super::source_clock::SourceClock;
 use super::state::State;
 use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
-use crate::encode::open::{self, OpenError};
-use crate::encode::proto::{self, frame::Content};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
-use crate::pulse::echo::{Echo, Opened};
+use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
 use crate::pulse::{Book, Event, Observer, Phase, Seen};
@@ -278,49 +276,6 @@ fn follow_echoes(metrics: &Metrics, book: &Book) {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
     }
-}
-
-/// Opens a body as far as an echo cares.
-pub(super) fn open_echo(body: &str) -> Result<Opened, String> {
-    let content = match open::content(body) {
-        Ok(content) => content,
-        // The `json` format: the canary's facts stand in the document.
-        Err(OpenError::Json) => return open_document(body),
-        Err(error) => return Err(error.to_string()),
-    };
-    let Content::Canary(canary) = content else { return Ok(Opened::Other) };
-    let stream = canary.batch.and_then(|batch| batch.source).map(|source| source.stream);
-    Ok(Opened::Canary {
-        stream: stream.unwrap_or_default(),
-        number: canary.number,
-        phase: match proto::CanaryPhase::try_from(canary.phase) {
-            Ok(proto::CanaryPhase::Insert) => Phase::Insert,
-            Ok(proto::CanaryPhase::Update) => Phase::Update,
-            Ok(proto::CanaryPhase::Delete) => Phase::Delete,
-            Ok(proto::CanaryPhase::Unspecified) | Err(_) => {
-                return Err(format!("canary phase {} is not known", canary.phase));
-            }
-        },
-        written_at_us: canary.written_at_us,
-    })
-}
-
-fn open_document(body: &str) -> Result<Opened, String> {
-    let document: serde_json::Value =
-        serde_json::from_str(body).map_err(|error| error.to_string())?;
-    if document["kind"] != "canary" {
-        return Ok(Opened::Other);
-    }
-    let phase = document["phase"].as_str();
-    let phase = Phase::ALL.into_iter().find(|known| Some(known.as_str()) == phase);
-    let written_at = document["written_at"].as_str().unwrap_or_default();
-    Ok(Opened::Canary {
-        stream: document["source"]["stream"].as_str().unwrap_or_default().to_owned(),
-        number: document["number"].as_u64().ok_or("the canary has no number")?,
-        phase: phase.ok_or("the canary has no phase that is known")?,
-        written_at_us: chrono::DateTime::parse_from_rfc3339(written_at)
-            .map_or(0, |time| time.timestamp_micros()),
-    })
 }
 
 /// A panic elsewhere leaves the book readable: each entry is complete on its own.

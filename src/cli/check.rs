@@ -1,6 +1,6 @@
 //! `check`: the doctor. Looks at everything that `run` needs, and prints all that is wrong at once.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::{ArgMatches, Command};
 
@@ -30,20 +30,40 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let mut refuses = false;
     for report in &reports {
         refuses |= report.refuses;
-        if people { print_text(report) } else { println!("{}", report.json()) }
     }
-    if refuses { Exit::Failed } else { Exit::Done }
+    match print(&reports, people) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("binpulse: can't write the findings: {error}");
+            Exit::Unavailable
+        }
+        // Who has read enough has the exit code still.
+        Ok(()) | Err(_) if refuses => Exit::Failed,
+        Ok(()) | Err(_) => Exit::Done,
+    }
 }
 
-fn print_text(report: &Report) {
+fn print(reports: &[Report], people: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for report in reports {
+        if people {
+            write_text(&mut out, report)?;
+        } else {
+            writeln!(out, "{}", report.json())?;
+        }
+    }
+    out.flush()
+}
+
+fn write_text(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     let mark = match (report.ok, report.refuses) {
         (true, _) => "\u{1b}[32mok  \u{1b}[0m",
         (false, true) => "\u{1b}[31mFAIL\u{1b}[0m",
         (false, false) => "\u{1b}[33mwarn\u{1b}[0m",
     };
-    println!("{mark} {}: {}", report.what, report.found);
+    writeln!(out, "{mark} {}: {}", report.what, report.found)?;
     if !report.ok {
-        println!("       needed: {}", report.needed);
-        println!("       to mend: {}", report.mend);
+        writeln!(out, "       needed: {}", report.needed)?;
+        writeln!(out, "       to mend: {}", report.mend)?;
     }
+    Ok(())
 }

@@ -52,9 +52,11 @@ impl<W: Write> Printer<W> {
         match step {
             Step::Rows(rows) => self.rows(rows)?,
             Step::Schema(statement) => {
-                let text = statement.text();
-                let (transaction, position) = (statement.transaction, statement.position);
-                self.lines.schema(statement.database, &text, transaction, position, &mut self.text);
+                let (database, text) = (statement.database, statement.text());
+                if self.filter.wants_statement(database, &text) {
+                    let (transaction, position) = (statement.transaction, statement.position);
+                    self.lines.schema(database, &text, transaction, position, &mut self.text);
+                }
             }
             Step::Begin(_)
             | Step::Commit(_)

@@ -12,6 +12,7 @@ mod init;
 mod lines;
 mod maintenance;
 mod picture;
+mod probe;
 mod redrive;
 mod run;
 mod tail;
@@ -56,6 +57,7 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(demo::command())
+        .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
         .subcommand(generate::settings_command())
@@ -87,6 +89,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("settings", matches)) => generate::settings(matches),

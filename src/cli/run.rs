@@ -28,9 +28,17 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return exit;
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
+    until_stopped(&runtime, |stop| app::run(plan, stop))
+}
+
+/// Runs a service until a signal stops it, or it ends.
+pub(super) fn until_stopped<F: Future<Output = Outcome>>(
+    runtime: &tokio::runtime::Runtime,
+    service: impl FnOnce(CancellationToken) -> F,
+) -> Exit {
     let outcome = runtime.block_on(async {
         match stop_on_signal() {
-            Ok(stop) => Box::pin(app::run(plan, stop)).await,
+            Ok(stop) => Box::pin(service(stop)).await,
             Err(error) => {
                 tracing::error!(%error, "can't listen for signals");
                 Outcome::Bug

@@ -347,7 +347,7 @@ pub const SETTINGS: &[Setting] = &[
         "decode.on_error",
         Kind::Choice(&["halt", "quarantine"]),
         Some("halt"),
-        "Rows that can't be decoded: halt, or put the rest of their event into the quarantine file and go on; other rows of the transaction are published",
+        "Events of a transaction that can't be decoded: halt, or keep them in the quarantine file and go on; other rows of the transaction are published",
     ),
     setting(
         "http.listen",
@@ -374,6 +374,30 @@ pub const SETTINGS: &[Setting] = &[
         "PEM file of the certificate chain to serve HTTPS with; read at start",
     ),
     setting("http.tls_key", Kind::Text, None, "PEM file of that certificate's key"),
+    setting(
+        "probe.queue",
+        URL,
+        None,
+        "Queue that the command probe reads canaries from: its own, it deletes whatever it reads",
+    ),
+    setting(
+        "probe.streams",
+        Kind::List,
+        None,
+        "Streams whose canaries the probe awaits; when not set, each that has sent one",
+    ),
+    setting(
+        "probe.deadline",
+        Kind::Duration(SECOND, 24 * HOUR),
+        Some("1m"),
+        "Longest age of a stream's newest canary before the probe's /healthz answers 503; what is missing for so long is lost",
+    ),
+    setting(
+        "probe.listen",
+        LISTEN,
+        Some("127.0.0.1:9188"),
+        "Address of the probe's /metrics and /healthz",
+    ),
     setting(
         "log.level",
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),

@@ -39,6 +39,9 @@ impl Error {
         if let Fault::Schema(schema) = &self.fault {
             return Some(&schema.table);
         }
+        if let Fault::Width { table, .. } = &self.fault {
+            return Some(table);
+        }
         if let Fault::Column(column) = &self.fault { Some(&column.table) } else { None }
     }
 }
@@ -287,7 +290,7 @@ pub enum XaFault {
     /// began.
     #[error(
         "XA COMMIT {xid}, but its XA PREPARE lies before the place where reading began: its rows \
-         are not at hand; start before it, or accept the loss (xa_unseen = pass)"
+         are not at hand; start before it, or accept the loss"
     )]
     Unseen {
         /// The transaction, as MySQL writes it.

@@ -1,6 +1,6 @@
 //! Events inside events: compressed transactions, and rows that were held back.
 
-use super::event::Event;
+use super::event::{Event, kind};
 use super::observe::From;
 use super::steps::More;
 use super::{Decoder, Fault};
@@ -17,12 +17,14 @@ impl Decoder {
     }
 
     fn inflate_into(&mut self, payload: &[u8], inner: &mut Vec<u8>) -> Result<Option<More>, Fault> {
+        self.event_type = kind::TRANSACTION_PAYLOAD;
         let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
         self.event_type = header.event_type;
         let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;
         let is_last = matches!(more, More::Held) || !self.in_transaction();
         if is_last {
             // No commit comes out before the whole payload was seen to be sound.
+            self.event_type = kind::TRANSACTION_PAYLOAD;
             self.inflater.finish(payload)?;
         }
         Ok(Some(more))

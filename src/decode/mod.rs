@@ -33,6 +33,7 @@ mod heartbeat;
 mod inner;
 pub(crate) mod json;
 mod observe;
+mod pass;
 mod payload;
 mod place;
 mod query;
@@ -51,6 +52,7 @@ pub use checksum::verify as verify_checksum;
 pub use error::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault, XaFault};
 pub use event::kind;
 pub use json::JsonError;
+pub use pass::PassedOver;
 pub use row::{CellError, ImageError};
 pub use rows::Rows;
 pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};
@@ -232,7 +234,8 @@ impl Decoder {
     /// steps out of the returned cursor until `None`, before feeding the next event.
     ///
     /// After an error, from here or from the cursor, nothing can be fed before
-    /// [`start_at`](Self::start_at); but for [`Fault::SchemaNeeded`], after which the cursor goes on.
+    /// [`start_at`](Self::start_at); but for [`Fault::SchemaNeeded`], after which the cursor goes on,
+    /// and for what [`Steps::pass_over`] takes.
     pub fn feed<'d, 'e>(&'d mut self, event: &'e [u8]) -> Result<Steps<'d, 'e>, Error> {
         if self.busy {
             return Err(self.error(Fault::Misuse));
@@ -242,6 +245,11 @@ impl Decoder {
         self.from_inner = false;
         match self.take(event) {
             Ok((content, more)) => Ok(Steps::new(self, content, more)),
+            Err(fault) if self.may_be_passed_over(&fault) => {
+                let has_checksum = self.format.as_ref().is_some_and(|format| format.checksum);
+                let bare = if has_checksum { checksum::strip(event) } else { Ok(event) };
+                Ok(Steps::failed(self, bare.unwrap_or(event), fault))
+            }
             Err(fault) => Err(self.error(fault)),
         }
     }
@@ -281,11 +289,11 @@ impl Decoder {
                     let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
                     let mut inner = std::mem::take(&mut self.inner);
                     let expanded = compressed::expand(&fed, format, &mut inner);
+                    self.from_inner = expanded.is_ok();
                     let more = expanded.and_then(|header| {
                         self.observe(&Event { header, bytes: &inner }, From::Fed)
                     });
                     self.inner = inner;
-                    self.from_inner = true;
                     return Ok((content, more?));
                 }
                 return Ok((content, self.observe(&fed, From::Fed)?));

@@ -130,7 +130,10 @@ impl Inflater {
         let header = Header::parse(event)?;
         let length = header.length as usize;
         if length < Header::LENGTH {
-            return Err(Fault::Size { header: header.length, found: Header::LENGTH });
+            return Err(Fault::Payload(format!(
+                "an event says that it has {length} bytes, expected at least {}",
+                Header::LENGTH
+            )));
         }
         self.fill(payload, event, length)?;
         Ok(Some(header))

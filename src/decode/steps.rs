@@ -166,15 +166,23 @@ pub(super) enum More {
 /// The steps of one event. Lends each; pull until `None`.
 #[derive(Debug)]
 pub struct Steps<'d, 'e> {
-    decoder: &'d mut Decoder,
+    pub(super) decoder: &'d mut Decoder,
     /// The event that was fed, without its checksum.
-    event: &'e [u8],
-    more: More,
+    pub(super) event: &'e [u8],
+    pub(super) more: More,
+    /// What is wrong, once the steps that are due have come out.
+    failed: Option<Fault>,
 }
 
 impl<'d, 'e> Steps<'d, 'e> {
     pub(super) fn new(decoder: &'d mut Decoder, event: &'e [u8], more: More) -> Self {
-        Self { decoder, event, more }
+        Self { decoder, event, more, failed: None }
+    }
+
+    /// Of an event that can't be taken, but passed over.
+    pub(super) fn failed(decoder: &'d mut Decoder, event: &'e [u8], fault: Fault) -> Self {
+        decoder.begin_lost();
+        Self { decoder, event, more: More::No, failed: Some(fault) }
     }
 
     /// The next step; `None` behind the last.
@@ -185,6 +193,9 @@ impl<'d, 'e> Steps<'d, 'e> {
         loop {
             if let Some(emit) = self.decoder.emits.pop_front() {
                 return self.lend(emit).map(Some);
+            }
+            if let Some(fault) = self.failed.take() {
+                return Err(self.decoder.error(fault));
             }
             match &self.more {
                 More::No => {
@@ -199,7 +210,12 @@ impl<'d, 'e> Steps<'d, 'e> {
                         Ok(Some(More::Held)) => self.more = More::Held,
                         Ok(Some(_)) => {}
                         Ok(None) => self.more = More::No,
-                        Err(fault) => return Err(self.decoder.error(fault)),
+                        Err(fault) => {
+                            if !self.decoder.begin_lost() {
+                                return Err(self.decoder.error(fault));
+                            }
+                            self.failed = Some(fault);
+                        }
                     }
                 }
                 More::Held => match self.decoder.replay_next() {

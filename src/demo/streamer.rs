@@ -1,4 +1,5 @@
-//! The streamer itself, as the program that it is: a child with settings, asked over HTTP.
+//! The streamer itself, or a consumer's probe, as the program that it is: a child with settings,
+//! asked over HTTP.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,7 +85,8 @@ impl Streamer {
         let folder = Folder::create()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let checkpoint = folder.path().join("checkpoint").display().to_string();
-        command.settings.push(("http.listen", address.clone()));
+        let listen = if command.command == "probe" { "probe.listen" } else { "http.listen" };
+        command.settings.push((listen, address.clone()));
         if !command.settings.iter().any(|(key, _)| *key == "checkpoint.path") {
             command.settings.push(("checkpoint.path", checkpoint));
         }
@@ -147,6 +149,12 @@ impl Streamer {
     /// An error if it has ended.
     pub fn must_run(&mut self) -> Result<(), Error> {
         self.process.must_run()
+    }
+
+    /// Code and body of its answer at this path.
+    pub async fn ask(&self, path: &str) -> Result<(u16, String), Error> {
+        let answer = http::ask(&self.address, path).await?;
+        Ok((answer.code, answer.body))
     }
 
     /// What it says at `/status`.

@@ -70,14 +70,24 @@ pub enum OpenError {
 /// Opens a body: base64, frame, decompression, checksum. A payload is unwrapped; what comes back is
 /// one of the typed contents.
 pub fn content(body: &str) -> Result<Content, OpenError> {
+    content_within(body, UNCOMPRESSED_BYTES_MAX)
+}
+
+/// As [`content`], for those who want small contents only: what states more than `bytes_max` is not
+/// decompressed.
+pub fn content_within(body: &str, bytes_max: u64) -> Result<Content, OpenError> {
     if body.starts_with(['{', '[']) {
         return Err(OpenError::Json);
     }
-    frame(&STANDARD.decode(body)?)
+    frame_within(&STANDARD.decode(body)?, bytes_max)
 }
 
 /// As [`content`], from the bytes of a frame.
 pub fn frame(bytes: &[u8]) -> Result<Content, OpenError> {
+    frame_within(bytes, UNCOMPRESSED_BYTES_MAX)
+}
+
+fn frame_within(bytes: &[u8], bytes_max: u64) -> Result<Content, OpenError> {
     let frame = proto::Frame::decode(bytes)?;
     if frame.format_version != FORMAT_VERSION {
         return Err(OpenError::Version(frame.format_version));
@@ -85,17 +95,17 @@ pub fn frame(bytes: &[u8]) -> Result<Content, OpenError> {
     let Some(Content::Payload(payload)) = &frame.content else {
         return frame.content.ok_or(OpenError::Unknown);
     };
-    let plain = decompress(&frame, payload)?;
+    let plain = decompress(&frame, payload, bytes_max)?;
     match proto::Frame::decode(plain.as_slice())?.content {
         Some(Content::Payload(_)) | None => Err(OpenError::Unknown),
         Some(content) => Ok(content),
     }
 }
 
-fn decompress(frame: &proto::Frame, payload: &[u8]) -> Result<Vec<u8>, OpenError> {
+fn decompress(frame: &proto::Frame, payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, OpenError> {
     let stated = frame.uncompressed_size;
-    if stated > UNCOMPRESSED_BYTES_MAX {
-        return Err(OpenError::Size { found: stated, max: UNCOMPRESSED_BYTES_MAX });
+    if stated > bytes_max {
+        return Err(OpenError::Size { found: stated, max: bytes_max });
     }
     let plain = match Codec::try_from(frame.codec) {
         Ok(Codec::Unspecified | Codec::None) => payload.to_vec(),

@@ -43,6 +43,16 @@ impl Pattern {
             && self.parts.iter().zip(names).all(|(part, name)| part_matches(part, name))
     }
 
+    /// Whether a name matches the first part.
+    pub fn matches_first(&self, name: &str) -> bool {
+        self.parts.first().is_some_and(|part| part_matches(part, name))
+    }
+
+    /// Whether its last part matches every name.
+    pub fn ends_in_any(&self) -> bool {
+        self.parts.last().is_some_and(|part| part.iter().all(|token| *token == Token::Any))
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -31,9 +31,28 @@ pub enum Error {
     Connection {
         /// The other end.
         host: HostPort,
-        /// What the driver says.
+        /// What the kernel, or else the driver, says.
         #[source]
-        source: Box<mysql_async::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The TLS handshake failed: the certificate, or nothing in common.
+    #[error("TLS handshake with {host}: {reason}")]
+    TlsHandshake {
+        /// The other end.
+        host: HostPort,
+        /// What the TLS library says.
+        reason: String,
+    },
+    /// The server asks for a login method that these sessions do not speak.
+    #[error(
+        "{host} asks for the login method {plugin:?}; supported are caching_sha2_password and \
+         mysql_native_password"
+    )]
+    LoginMethod {
+        /// The other end.
+        host: HostPort,
+        /// The server's name for it.
+        plugin: String,
     },
     /// An earlier statement timed out: this session is not to be used again.
     #[error("the session was given up after a time-out; connect again")]
@@ -60,6 +79,8 @@ impl Error {
             Self::Server { code, .. } => Some(*code),
             Self::TimedOut { .. }
             | Self::Connection { .. }
+            | Self::TlsHandshake { .. }
+            | Self::LoginMethod { .. }
             | Self::Abandoned
             | Self::Tls(_)
             | Self::Unexpected { .. } => None,
@@ -74,9 +95,12 @@ impl Error {
     /// Whether it is TLS that the two sides can't agree on.
     pub fn is_about_tls(&self) -> bool {
         match self {
-            Self::Tls(_) => true,
-            Self::Connection { source, .. } => super::session::is_about_tls(source),
+            Self::Tls(_) | Self::TlsHandshake { .. } => true,
+            Self::Connection { source, .. } => {
+                source.downcast_ref().is_some_and(super::session::is_about_tls)
+            }
             Self::TimedOut { .. }
+            | Self::LoginMethod { .. }
             | Self::Server { .. }
             | Self::Abandoned
             | Self::Unexpected { .. } => false,
@@ -84,16 +108,36 @@ impl Error {
     }
 
     pub(super) fn from_driver(host: &HostPort, error: mysql_async::Error) -> Self {
+        use mysql_async::{DriverError, Error as Driver, IoError};
+
+        let host = host.clone();
         match error {
-            mysql_async::Error::Server(refusal) => {
+            Driver::Server(refusal) => {
                 Self::Server { code: refusal.code, state: refusal.state, message: refusal.message }
             }
-            other @ (mysql_async::Error::Driver(_)
-            | mysql_async::Error::Io(_)
-            | mysql_async::Error::Other(_)
-            | mysql_async::Error::Url(_)) => {
-                Self::Connection { host: host.clone(), source: Box::new(other) }
+            Driver::Driver(DriverError::UnknownAuthPlugin { name }) => {
+                Self::LoginMethod { host, plugin: name }
             }
+            Driver::Io(IoError::Io(error)) => Self::from_io(host, error),
+            Driver::Io(IoError::Tls(error)) => {
+                Self::TlsHandshake { host, reason: error.to_string() }
+            }
+            other @ (Driver::Driver(_) | Driver::Other(_) | Driver::Url(_)) => {
+                Self::Connection { host, source: Box::new(other) }
+            }
+        }
+    }
+
+    /// TLS's failures come as I/O errors; the driver wraps those once more in another.
+    fn from_io(host: HostPort, error: std::io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| {
+            let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            inner.downcast_ref::<rustls::Error>().or(wrapped).map(ToString::to_string)
+        });
+        match tls {
+            Some(reason) => Self::TlsHandshake { host, reason },
+            None => Self::Connection { host, source: Box::new(error) },
         }
     }
 }

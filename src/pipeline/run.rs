@@ -306,7 +306,7 @@ impl Pipeline {
             match steps.next() {
                 Ok(Some(next)) => self.parts.flow.step(next, now)?,
                 Ok(None) => break,
-                Err(error) => self.describe(&mut steps, error, stop).await?,
+                Err(error) => self.stumbled(&mut steps, error, stop).await?,
             }
             for undecoded in self.parts.flow.take_undecoded() {
                 self.put_aside(undecoded)?;

@@ -26,9 +26,22 @@ impl Pipeline {
         self.schemas.columns = columns;
     }
 
-    /// Answers the decoder if that is what it waits for; any other error is returned. Meanwhile
-    /// messages that are on their way settle.
-    pub(super) async fn describe(
+    /// The decoder can't go on by itself: it waits for an answer, or an event is to be put aside, or
+    /// the error is the end.
+    pub(super) async fn stumbled(
+        &mut self,
+        steps: &mut Steps<'_, '_>,
+        error: decode::Error,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
+        if matches!(error.fault, Fault::SchemaNeeded { .. }) {
+            return self.describe(steps, error, stop).await;
+        }
+        Ok(self.parts.flow.stumbled(steps, error)?)
+    }
+
+    /// Answers the decoder. Meanwhile messages that are on their way settle.
+    async fn describe(
         &mut self,
         steps: &mut Steps<'_, '_>,
         error: decode::Error,

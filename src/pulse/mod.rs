@@ -16,6 +16,7 @@ mod event;
 mod grants;
 pub mod heartbeat;
 mod pen;
+pub mod probe;
 mod reason;
 mod recognise;
 pub mod schema;

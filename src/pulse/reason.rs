@@ -119,7 +119,8 @@ impl Reason {
             mysql::Error::TimedOut { .. } => Self::TimedOut,
             mysql::Error::Server { code, .. } => Self::of_code(*code),
             mysql::Error::Connection { .. } | mysql::Error::Abandoned => Self::Connection,
-            mysql::Error::Tls(_) => Self::Tls,
+            mysql::Error::Tls(_) | mysql::Error::TlsHandshake { .. } => Self::Tls,
+            mysql::Error::LoginMethod { .. } => Self::Login,
             mysql::Error::Unexpected { .. } => Self::Other,
         }
     }

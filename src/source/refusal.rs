@@ -171,7 +171,9 @@ impl Refusal {
             Self::PasswordExpired => "ALTER USER ... IDENTIFIED BY a new password",
             Self::TlsDemanded => "the account requires TLS: set the TLS mode to required or above",
             Self::LoginMethod => {
-                "give the account the plugin caching_sha2_password or mysql_native_password"
+                "check the user name: MySQL asks for a method at random where there is no such \
+                 account; else ALTER USER ... IDENTIFIED WITH caching_sha2_password BY ... (MariaDB, \
+                 MySQL 5.7 and older: mysql_native_password)"
             }
             Self::HostNotAllowed => "create the account for the address that we connect from",
             Self::HostBlocked => {

@@ -12,7 +12,7 @@ mod readiness;
 mod runbooks;
 pub mod status;
 
-pub use http::{Http, StatusSource};
+pub use http::{Http, Site, StatusSource};
 pub use loops::{Beat, Loops};
 pub use metrics::Metrics;
 pub use readiness::Readiness;

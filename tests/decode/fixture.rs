@@ -121,6 +121,36 @@ pub(crate) fn feed(
 ) -> Result<(), Error> {
     let mut steps = decoder.feed(event)?;
     while let Some(step) = steps.next()? {
+        write_down(step, lines)?;
+    }
+    Ok(())
+}
+
+/// The same, going on behind what can be passed over.
+pub(crate) fn feed_passing_over(
+    decoder: &mut Decoder,
+    event: &[u8],
+    lines: &mut Vec<String>,
+) -> Result<(), Error> {
+    let mut steps = decoder.feed(event)?;
+    loop {
+        match steps.next() {
+            Ok(Some(step)) => {
+                if let Err(error) = write_down(step, lines) {
+                    lines.push(format!("kept the rest of {error}"));
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let Some(passed) = steps.pass_over(&error) else { return Err(error) };
+                lines.push(format!("kept {} bytes of {error}", passed.event.len()));
+            }
+        }
+    }
+}
+
+fn write_down(step: Step<'_>, lines: &mut Vec<String>) -> Result<(), Error> {
+    {
         match step {
             Step::Begin(transaction) => lines.push(format!(
                 "begin {} at {}",

@@ -5,6 +5,7 @@
 mod damage;
 mod fixture;
 mod oracle;
+mod pass;
 mod replay;
 mod tables;
 mod transactions;

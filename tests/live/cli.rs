@@ -20,6 +20,8 @@ tests! {
     check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it on
         [Mysql97, Mysql80, Mariadb1011];
     run_refuses_in_the_words_of_check on [Mysql97, Mariadb1011];
+    what_is_wrong_at_start_has_its_exit_code on [Mysql97, Mariadb1011];
+    check_names_what_mends_a_login on [Mysql97];
     no_account_and_no_password_is_ever_printed on
         [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
     tail_prints_a_change_as_it_happens on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
@@ -296,5 +298,74 @@ async fn tail_prints_a_change_as_it_happens(bed: Bed) -> Outcome {
     let inserts = ops.iter().filter(|op| *op == "insert").count() as u64;
     assert_eq!(inserts, written - seen, "{ops:?}");
     assert_eq!(ops[ops.len() - 2..], ["update", "delete"]);
+    Ok(())
+}
+
+/// Each line of the table of exit codes that a server has a part in.
+async fn what_is_wrong_at_start_has_its_exit_code(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    mysqld.execute(&printed(&two_accounts(&mysqld)).await).await?;
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().join("checkpoint");
+    let mut sound = two_accounts(&mysqld);
+    set(&mut sound, "checkpoint.path", place.to_string_lossy());
+    set(&mut sound, "http.listen", "127.0.0.1:0");
+    set(&mut sound, "source.start_patience", "1s");
+    let foreign = if bed.version().starts_with("mysql") {
+        "gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"
+    } else {
+        "gtid:0-77-1000"
+    };
+    for (key, value, expected, words) in [
+        ("source.start", foreign, 75, "diverged"),
+        ("source.start", "position:binlog.000099:4", 75, "position lost"),
+        ("source.start", "position:binlog.000001:99999999", 75, "diverged"),
+        ("source.password", "wrong", 69, "check user, password"),
+        ("source.hosts", "127.0.0.1:1", 69, "check that the server runs"),
+        ("source.start", "time:2199-01-01T00:00:00Z", 64, "not in the future"),
+    ] {
+        let mut settings = sound.clone();
+        set(&mut settings, key, value);
+        for name in ["run", "tail"] {
+            let (code, out, error) = run(command(name, &settings)).await;
+            let said = format!("{out}{error}");
+            assert_eq!(code, Some(expected), "{name} {key}={value}: {said}");
+            assert!(said.contains(words), "{name} {key}={value}: {said}");
+        }
+    }
+    // A damaged checkpoint is a lost position too.
+    std::fs::write(&place, b"no checkpoint at all, but long enough to be one")?;
+    let (code, out, error) = run(command("run", &sound)).await;
+    assert_eq!(code, Some(75), "{out}{error}");
+    assert!(format!("{out}{error}").contains("is damaged"), "{out}{error}");
+    Ok(())
+}
+
+/// What `check` says of servers, accounts and certificates that do not fit names what mends it.
+async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    mysqld.execute(&printed(&two_accounts(&mysqld)).await).await?;
+    let sound = two_accounts(&mysqld);
+    for (key, value, what, words) in [
+        ("source.user", "nobody-such", "server", "check the user name"),
+        ("source.password", "wrong", "server", "check user, password"),
+        ("source.tls", "verify-ca", "server", "source.tls_ca"),
+        ("heartbeat.password", "wrong", "heartbeat writer", "heartbeat.password"),
+        (
+            "heartbeat.schema",
+            "elsewhere",
+            "table",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON `elsewhere`",
+        ),
+    ] {
+        let mut settings = sound.clone();
+        set(&mut settings, key, value);
+        let (_, reports) = check(&settings).await;
+        let found = wrong(&reports).iter().any(|report| {
+            let mend = report["mend"].as_str().expect("text");
+            report["what"].as_str().expect("text").starts_with(what) && mend.contains(words)
+        });
+        assert!(found, "{key}={value}: {reports:#?}");
+    }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod probe;
 mod processes;
 mod pulse;
 mod rebuild;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        probe::tests(),
         delivery::tests(),
         resume::tests(),
         security::tests(),

@@ -48,7 +48,8 @@ fn canary(number: u64, phase: CanaryPhase) -> String {
     body(Content::Canary(Canary { number, phase, written_at_us: 1, ..Canary::default() }))
 }
 
-async fn publish(standin: &Standin, topic_arn: &str, bodies: &[String]) -> Outcome {
+/// A client of SNS in the stand-in.
+pub(crate) fn sns(standin: &Standin) -> aws_sdk_sns::Client {
     let config = aws_sdk_sns::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(standin.url())
@@ -56,7 +57,12 @@ async fn publish(standin: &Standin, topic_arn: &str, bodies: &[String]) -> Outco
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
-    let sns = aws_sdk_sns::Client::from_conf(config);
+    aws_sdk_sns::Client::from_conf(config)
+}
+
+/// Publishes them one by one.
+pub(crate) async fn publish(standin: &Standin, topic_arn: &str, bodies: &[String]) -> Outcome {
+    let sns = sns(standin);
     for body in bodies {
         sns.publish().topic_arn(topic_arn).message(body).send().await?;
     }

@@ -224,7 +224,7 @@ async fn secrets_and_masked_values_are_in_no_output(bed: Bed) -> Outcome {
     for path in ["/", "/status", "/metrics", "/healthz", "/readyz"] {
         for headers in ["", "Authorization: Bearer planted-http-token\r\n"] {
             let stream = TcpStream::connect(streamer.address()).await?;
-            let answer = exchange_over(stream, streamer.address(), path, headers).await?;
+            let answer = exchange_over(stream, "GET", streamer.address(), path, headers).await?;
             outputs.push((format!("{path} {}", headers.len()), answer));
         }
     }
@@ -314,7 +314,8 @@ async fn the_service_is_asked_over_tls_with_its_token_and_by_nobody_else(bed: Be
     let (code, said) = ask("health", &[("http.tls_certificate", &other)]).await?;
     assert_eq!(code, Some(1), "another certificate is another service: {said}");
     let stream = TcpStream::connect(streamer.address()).await?;
-    let plain = exchange_over(stream, streamer.address(), "/healthz", "").await.unwrap_or_default();
+    let plain =
+        exchange_over(stream, "GET", streamer.address(), "/healthz", "").await.unwrap_or_default();
     assert!(!plain.contains("ok"), "{plain}");
     Ok(())
 }

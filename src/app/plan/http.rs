@@ -18,11 +18,10 @@ pub struct HttpPlan {
 }
 
 /// Reads the settings. An address that others can reach needs a token, or the word that it needs none.
-pub(super) fn http_plan(values: &Values) -> Result<HttpPlan, Error> {
-    let address: SocketAddr = values
-        .text("http.listen")?
-        .parse()
-        .map_err(|_| values.invalid("http.listen", "an address and port"))?;
+/// `listen` is the setting with the address: the service and the probe have one each.
+pub(in crate::app) fn http_plan(values: &Values, listen: &'static str) -> Result<HttpPlan, Error> {
+    let address: SocketAddr =
+        values.text(listen)?.parse().map_err(|_| values.invalid(listen, "an address and port"))?;
     let token = match values.text_opt("http.token") {
         None => None,
         Some(text) if text.chars().count() < TOKEN_MIN => {
@@ -34,7 +33,7 @@ pub(super) fn http_plan(values: &Values) -> Result<HttpPlan, Error> {
     };
     if token.is_none() && !address.ip().is_loopback() && !values.flag("http.open")? {
         return Err(Error::Rule(format!(
-            "`http.listen` is {address}, which others can reach, and there is no token: set \
+            "`{listen}` is {address}, which others can reach, and there is no token: set \
              `http.token` (BINPULSE_HTTP_TOKEN, or a file with it), or `http.open = true` where the \
              network keeps others out"
         )));
@@ -63,7 +62,7 @@ mod tests {
             Ok(String::new())
         });
         let values = settings.iter().try_fold(none.expect("defaults"), set).expect("settings");
-        http_plan(&values).map_err(|error| error.to_string())
+        http_plan(&values, "http.listen").map_err(|error| error.to_string())
     }
 
     const TOKEN: (&str, &str) = ("http.token", "sixteen-and-more");

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use http::HttpPlan;
+pub(super) use http::http_plan;
 pub use pulse::PulsePlan;
 pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
@@ -19,7 +20,6 @@ use crate::config::{Error, Values};
 use crate::encode::{self, SealOptions};
 use crate::pack;
 use crate::source::resume::Wanted;
-use http::http_plan;
 
 /// Everything that a stream is made from, checked.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
-        let http = errors.take(http_plan(values));
+        let http = errors.take(http_plan(values, "http.listen"));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
         let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));

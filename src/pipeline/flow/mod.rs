@@ -1,6 +1,7 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod accounts;
+mod aside;
 mod front;
 mod rows;
 
@@ -38,7 +39,7 @@ pub struct FlowConfig {
     /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
     /// the file.
     pub begins_by_position: bool,
-    /// Row events that can't be decoded are put aside; else they end the stream.
+    /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
 }
 
@@ -196,7 +197,7 @@ impl Flow {
 
     fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
         if commit.unseen_xa && !self.is_passed_over {
-            return Err(unseen_xa(commit).into());
+            self.unseen(commit)?;
         }
         if commit.rolled_back && !self.is_passed_over {
             self.rolled_back(commit);

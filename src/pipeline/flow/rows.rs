@@ -3,19 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::Flow;
 use super::accounts::is_of_accounts;
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::Class;
-use crate::decode::{self, Rows, Statement};
+use crate::decode::{Rows, Statement};
 use crate::filter::{Redaction, Route};
 use crate::pipeline::Error;
 use crate::pipeline::notices::{Delivered, Notices, Row};
 use crate::pulse::{CanaryRow, Seen};
-use crate::sink::quarantine::Undecoded;
 
 impl Flow {
     pub(super) fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
@@ -24,7 +20,7 @@ impl Flow {
         }
         match self.all_rows(&mut rows, now) {
             Err(Error::Decode(error)) if self.config.puts_undecoded_aside => {
-                self.put_aside(&error, &rows);
+                self.put_rows_aside(&error, &rows);
                 Ok(())
             }
             result => result,
@@ -59,30 +55,6 @@ impl Flow {
             }
         }
         Ok(())
-    }
-
-    /// The rest of an event that can't be decoded is kept as it is; the transaction goes on behind
-    /// it.
-    #[cold]
-    fn put_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
-        if !self.progress.is_new_other() {
-            return;
-        }
-        let (table, transaction) = (rows.table(), rows.transaction());
-        // Its bytes hold all columns; some of these must never leave.
-        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
-        let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
-        self.undecoded.push(Undecoded {
-            quarantined_at_us: chrono::Utc::now().timestamp_micros(),
-            error: error.to_string(),
-            gtid: transaction.id.text(),
-            transaction: transaction.start.to_string(),
-            position: rows.position().to_string(),
-            database: table.database.to_string(),
-            table: table.name.to_string(),
-            committed_at_us: transaction.committed_at_us,
-            event: STANDARD.encode(bytes),
-        });
     }
 
     #[inline]
@@ -160,7 +132,9 @@ impl Flow {
     }
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        let stays = !self.config.schema_changes || is_of_accounts(statement.bytes);
+        let stays = !self.config.schema_changes
+            || is_of_accounts(statement.bytes)
+            || !self.filter.wants_statement(statement.database, &statement.text());
         if self.is_passed_over || stays || !self.progress.is_new_other() {
             return Ok(());
         }

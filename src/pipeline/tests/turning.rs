@@ -326,6 +326,26 @@ async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_o
         assert_eq!(rig.metrics.quarantined_events_total.get(), 1);
     }
 
+    // The same where no row comes out of the event at all
+    let mut log = super::turning::events("rows/mysql-9.7");
+    let is_rows = |event: &&mut Vec<u8>| event.get(4) == Some(&crate::decode::kind::WRITE_ROWS);
+    let spoilt = log.iter_mut().find(is_rows).expect("rows");
+    spoilt[19..].fill(0xff);
+    let path = folder.path().join("another");
+    let quarantine = Some(Quarantine::open(&path, 1 << 20).expect("it opens"));
+    let mut rig = Rig::new(Setup { puts_undecoded_aside: true, quarantine, ..Setup::default() });
+    within("taken", rig.take(&log, &stop)).await.expect("the stream goes on");
+    let entries: Vec<_> =
+        Reader::new(&path).expect("there").collect::<Result<_, _>>().expect("whole");
+    let [Entry::Undecoded(event)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert!(
+        event.gtid.is_some() && event.error.contains("WRITE_ROWS event: extra data"),
+        "{event:?}"
+    );
+    let mut rig = Rig::new(Setup::default());
+    let halted = within("taken", rig.take(&log, &stop)).await;
+    assert!(matches!(halted, Err(Interrupt::Failed(Error::Decode(_)))), "{halted:?}");
+
     let mut rig = Rig::new(Setup::default());
     let halted = within("taken", rig.take(&damaged("rows/mysql-9.7"), &stop)).await;
     let Err(Interrupt::Failed(Error::Decode(error))) = halted else { panic!("{halted:?}") };

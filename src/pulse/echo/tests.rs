@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Acceptance, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError, Received,
+    Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError,
+    Received,
 };
 use crate::pulse::{Event, Phase};
 
@@ -191,12 +192,17 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         queue,
         stream: "shop".into(),
         open: Arc::new(|body| match body.split_once(' ') {
-            Some((_, stream)) => Ok(Opened::Canary {
+            Some((_, stream)) => Ok(Opened::Canary(Box::new(Canary {
                 stream: stream.into(),
+                server_uuid: String::new(),
+                epoch: 1,
+                sequence: 14,
                 number: 5,
                 phase: Phase::Update,
                 written_at_us: 17,
-            }),
+                watermark_at_us: 0,
+                verdict: String::new(),
+            }))),
             None if body == "change" => Ok(Opened::Other),
             None => Err("not a frame".into()),
         }),

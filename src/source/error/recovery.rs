@@ -114,6 +114,8 @@ impl Error {
                 mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).as_str(),
                 mysql::Error::TimedOut { .. } => "timed_out",
                 mysql::Error::Connection { .. } | mysql::Error::Abandoned => "connect",
+                mysql::Error::TlsHandshake { .. } => "tls_handshake",
+                mysql::Error::LoginMethod { .. } => "login_method",
                 mysql::Error::Tls(_) => "tls_files",
                 mysql::Error::Unexpected { .. } => "protocol",
             },
@@ -137,11 +139,7 @@ impl Error {
                  server hangs or a firewall drops packets"
             }
             Self::Closed { .. } | Self::Broken { .. } => "nothing: the connection is dialled again",
-            Self::TlsHandshake { .. } => {
-                "check the authority file; certificates that MySQL made for itself carry no host \
-                 name: use verify-ca with the server's ca.pem; servers older than 5.7.28 may only \
-                 speak TLS 1.1, which is not supported"
-            }
+            Self::TlsHandshake { source, .. } => tls_remedy(&source.to_string()),
             Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
             Self::TlsFiles(_) => "check the named file",
             Self::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
@@ -153,8 +151,12 @@ impl Error {
             Self::Sql(error) => match error {
                 mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
                 mysql::Error::Tls(_) => "check the named file",
+                mysql::Error::TlsHandshake { reason, .. } => tls_remedy(reason),
+                mysql::Error::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+                mysql::Error::Connection { .. } => {
+                    "check that the server runs, its host and port, and firewalls between"
+                }
                 mysql::Error::TimedOut { .. }
-                | mysql::Error::Connection { .. }
                 | mysql::Error::Abandoned
                 | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
             },
@@ -168,6 +170,26 @@ impl Error {
             Self::NoHost { .. } => "see each host's reason",
             Self::HostUnknown { .. } => "name at least one host",
         }
+    }
+}
+
+/// What mends a failed handshake, by the words of the TLS library (rustls).
+fn tls_remedy(reason: &str) -> &'static str {
+    let says = |words: &str| reason.contains(words);
+    if says("UnknownIssuer") {
+        "name the authority that signed the server's certificate in source.tls_ca (certificates that \
+         MySQL made for itself: ca.pem in its data folder), or set source.tls = \"required\", which \
+         encrypts and verifies nothing"
+    } else if says("not valid for") {
+        "the certificate is another host's, or names none (as those that MySQL makes for itself): set \
+         source.tls = \"verify-ca\", or give the server one with this host's name"
+    } else if says("Expired") || says("expired") || says("not valid yet") {
+        "renew the server's certificate, or look at this machine's clock"
+    } else if says("CertificateRequired") || says("certificate required") {
+        "the server wants a client certificate: source.tls_certificate and source.tls_key"
+    } else {
+        "check source.tls_ca and the server's certificate; servers older than 5.7.28 may only speak \
+         TLS 1.1, which is not supported"
     }
 }
 
@@ -215,7 +237,10 @@ fn after_refusal(refusal: Refusal) -> Recovery {
 fn after_sql(error: &mysql::Error) -> Recovery {
     match error {
         mysql::Error::Server { code, message, .. } => after_refusal(Refusal::of(*code, message)),
-        mysql::Error::TimedOut { .. } | mysql::Error::Connection { .. } => Recovery::NextHost,
+        mysql::Error::TimedOut { .. }
+        | mysql::Error::Connection { .. }
+        | mysql::Error::TlsHandshake { .. } => Recovery::NextHost,
+        mysql::Error::LoginMethod { .. } => Recovery::Halt(Halt::Misconfigured),
         mysql::Error::Abandoned => Recovery::Retry,
         mysql::Error::Tls(_) | mysql::Error::Unexpected { .. } => {
             Recovery::Halt(Halt::Misconfigured)

@@ -216,7 +216,10 @@ fn files(facts: &Facts) -> Result<&[BinlogFile], Error> {
         Error::Sql(mysql::Error::Server {
             code: 1227,
             state: "42000".to_owned(),
-            message: format!("SHOW BINARY LOGS: {reason}"),
+            message: format!(
+                "SHOW BINARY LOGS: {}",
+                reason.split(" (error ").next().unwrap_or(reason)
+            ),
         })
     })
 }

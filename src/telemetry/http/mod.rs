@@ -1,4 +1,5 @@
-//! The HTTP server: `/` and `/runbooks/` for people, `/metrics`, `/healthz`, `/readyz`, `/status`.
+//! The HTTP server, and the service's site: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
+//! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
 //! Read-only but for the maintenance of consumers (`switch`).
@@ -17,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +32,7 @@ use tracing::{debug, info, warn};
 use super::{Loops, Metrics, Readiness, Status};
 
 pub use access::{Access, TlsError, Token, chain, tls};
+pub use routes::Answer;
 pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
@@ -82,20 +85,34 @@ pub struct Pages {
     pub switch: Arc<dyn Switch>,
 }
 
+/// What a server serves.
+///
+/// Called for each request, on a thread of the runtime: it must answer from memory, at once.
+pub trait Site: Send + Sync + 'static {
+    /// The answer at this path; `None`: there is no such path.
+    fn answer(&self, path: &str) -> Option<Answer>;
+    /// Does what a POST from `peer` asks for; `None`: nothing can be changed at this path.
+    fn act(&self, _path: &str, _headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+        None
+    }
+    /// What paths there are, for who asked for another.
+    fn contents(&self) -> &'static str;
+}
+
 /// A server that listens.
 pub struct Http {
     listener: TcpListener,
-    pages: Arc<Pages>,
+    site: Arc<dyn Site>,
     access: Access,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, pages: Pages, access: Access) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, site: impl Site, access: Access) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tls, token) = (access.tls.is_some(), access.token.is_some());
         info!(address = %listener.local_addr()?, tls, token, "listening for HTTP");
-        Ok(Self { listener, pages: Arc::new(pages), access })
+        Ok(Self { listener, site: Arc::new(site), access })
     }
 
     /// The address it listens on.
@@ -116,10 +133,10 @@ impl Http {
                 // 2. A connection, once there is room for it.
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
-                    let (pages, stop) = (Arc::clone(&self.pages), stop.clone());
+                    let (site, stop) = (Arc::clone(&self.site), stop.clone());
                     let access = self.access.clone();
                     connections.spawn(async move {
-                        greet(stream, pages, access, stop).await;
+                        greet(stream, site, access, stop).await;
                         drop(permit);
                     });
                 }
@@ -147,15 +164,15 @@ impl Http {
 }
 
 /// Shakes hands where there is TLS, then serves.
-async fn greet(stream: TcpStream, pages: Arc<Pages>, access: Access, stop: CancellationToken) {
+async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
     let Access { tls, token } = access;
     let Some(tls) = tls else {
-        return serve(stream, peer, pages, token, stop).await;
+        return serve(stream, peer, site, token, stop).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, pages, token, stop).await,
+        Ok(Ok(stream)) => serve(stream, peer, site, token, stop).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
@@ -164,12 +181,12 @@ async fn greet(stream: TcpStream, pages: Arc<Pages>, access: Access, stop: Cance
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: IpAddr,
-    pages: Arc<Pages>,
+    site: Arc<dyn Site>,
     token: Option<Token>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, peer, &pages, token.as_ref());
+        let answer = routes::answer(&request, peer, site.as_ref(), token.as_ref());
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()

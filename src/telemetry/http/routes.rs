@@ -9,9 +9,9 @@ use hyper::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
     HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::{Pages, Token, switch};
+use super::{Pages, Site, Token, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -34,41 +34,34 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-type Answer = Response<Full<Bytes>>;
+/// An answer, ready to be sent.
+pub struct Answer(Response<Full<Bytes>>);
 
 /// Answers one request. Bodies are not read: none of the paths takes one.
 pub(super) fn answer<B>(
     request: &Request<B>,
     peer: IpAddr,
-    pages: &Pages,
+    site: &dyn Site,
     token: Option<&Token>,
-) -> Answer {
+) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
     // Those who probe whether the process lives rarely have a secret, and learn nothing else.
     if !is_known && !matches!(path, "/healthz" | "/readyz") {
         return unknown();
     }
-    if path == switch::MAINTENANCE_PATH && *request.method() == Method::POST {
-        return match switch::maintenance(request, peer, &*pages.switch) {
-            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
-            Err((code, why)) => plain(code, TEXT, why + "\n"),
-        };
+    if *request.method() == Method::POST
+        && let Some(Answer(done)) = site.act(path, request.headers(), peer)
+    {
+        return done;
     }
-    let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find);
-    let show: fn(&Pages) -> Answer = match path {
-        "/" => |_| page(),
-        "/metrics" => metrics,
-        "/healthz" => health,
-        "/readyz" => readiness,
-        "/status" => status,
-        // Answered below; a path that does not exist is not found by any method.
-        _ if runbook.is_some() => status,
-        _ => return plain(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
+    // A path that does not exist is not found by any method.
+    let Some(Answer(answer)) = site.answer(path) else {
+        return plain(StatusCode::NOT_FOUND, TEXT, site.contents());
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return runbook.map_or_else(|| show(pages), |text| plain(StatusCode::OK, TEXT, text));
+        return answer;
     }
     let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -76,7 +69,7 @@ pub(super) fn answer<B>(
 }
 
 /// Asks for the token, in both forms in which it is taken.
-fn unknown() -> Answer {
+fn unknown() -> Response<Full<Bytes>> {
     let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
     let headers = answer.headers_mut();
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
@@ -84,47 +77,83 @@ fn unknown() -> Answer {
     answer
 }
 
+impl Answer {
+    /// A page of metrics, or why there is none.
+    pub fn metrics(text: Result<String, impl std::fmt::Display>) -> Self {
+        Self(match text {
+            Ok(text) => plain(StatusCode::OK, METRICS, text),
+            Err(error) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n"))
+            }
+        })
+    }
+
+    /// 503 and a line for each complaint; without one 200 and `well`.
+    pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
+        let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();
+        Self(if lines.is_empty() {
+            plain(StatusCode::OK, TEXT, well)
+        } else {
+            plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+        })
+    }
+}
+
+impl Site for Pages {
+    fn answer(&self, path: &str) -> Option<Answer> {
+        let well = || "ok\n".to_owned();
+        Some(match path {
+            "/" => page(),
+            "/metrics" => Answer::metrics(self.metrics.text()),
+            "/healthz" => {
+                let stuck = self.loops.stuck(Instant::now());
+                Answer::health(stuck.iter().map(ToString::to_string), well())
+            }
+            "/readyz" => {
+                Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
+            }
+            "/status" => status(self),
+            _ => {
+                let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
+                Answer(plain(StatusCode::OK, TEXT, runbook))
+            }
+        })
+    }
+
+    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
+        let done = (path == switch::MAINTENANCE_PATH)
+            .then(|| switch::maintenance(headers, peer, &*self.switch))?;
+        Some(Answer(match done {
+            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
+            Err((code, why)) => plain(code, TEXT, why + "\n"),
+        }))
+    }
+
+    fn contents(&self) -> &'static str {
+        NOT_FOUND
+    }
+}
+
 fn page() -> Answer {
     let mut answer = plain(StatusCode::OK, HTML, PAGE.document.as_str());
     // What can't be a header's value is not served without one.
     let policy = HeaderValue::from_str(&PAGE.policy).unwrap_or(NOTHING);
     answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    answer
-}
-
-fn metrics(pages: &Pages) -> Answer {
-    match pages.metrics.text() {
-        Ok(text) => plain(StatusCode::OK, METRICS, text),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("metrics: {error}\n")),
-    }
-}
-
-fn health(pages: &Pages) -> Answer {
-    verdict(pages.loops.stuck(Instant::now()).iter().map(ToString::to_string))
-}
-
-fn readiness(pages: &Pages) -> Answer {
-    verdict(pages.readiness.missing().into_iter().map(str::to_owned))
+    Answer(answer)
 }
 
 fn status(pages: &Pages) -> Answer {
-    match serde_json::to_vec_pretty(&pages.status.status()) {
+    Answer(match serde_json::to_vec_pretty(&pages.status.status()) {
         Ok(document) => plain(StatusCode::OK, JSON, document),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),
-    }
+    })
 }
 
-/// `ok`, or 503 and a line for each complaint.
-fn verdict(complaints: impl Iterator<Item = String>) -> Answer {
-    let lines: String = complaints.map(|complaint| complaint + "\n").collect();
-    if lines.is_empty() {
-        plain(StatusCode::OK, TEXT, "ok\n")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
-    }
-}
-
-fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+fn plain(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

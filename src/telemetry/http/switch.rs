@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::{HeaderMap, Request};
+use hyper::HeaderMap;
 
 /// Where to send it to, by POST.
 pub const MAINTENANCE_PATH: &str = "/maintenance";
@@ -25,8 +25,8 @@ pub trait Switch: Send + Sync + 'static {
 }
 
 /// Does what the request asks for; the words to refuse it with.
-pub(super) fn maintenance<B>(
-    request: &Request<B>,
+pub(super) fn maintenance(
+    headers: &HeaderMap,
     peer: IpAddr,
     switch: &dyn Switch,
 ) -> Result<String, (hyper::StatusCode, String)> {
@@ -34,8 +34,7 @@ pub(super) fn maintenance<B>(
     if !peer.to_canonical().is_loopback() {
         return refuse(hyper::StatusCode::FORBIDDEN, "only from the machine that binpulse runs on");
     }
-    let (consumer, seconds) =
-        (text(request.headers(), CONSUMER_HEADER), text(request.headers(), SECONDS_HEADER));
+    let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());
     let (Some(consumer), Some(seconds)) = (consumer, seconds) else {
         return refuse(

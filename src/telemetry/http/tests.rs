@@ -230,7 +230,7 @@ fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
         .body(())
         .expect("a request");
     let ask = |peer: &str| {
-        super::switch::maintenance(&request, peer.parse().expect("an address"), &Known)
+        super::switch::maintenance(request.headers(), peer.parse().expect("an address"), &Known)
     };
     assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
     assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());

@@ -9,6 +9,7 @@
 
 mod family;
 mod make;
+mod probe;
 mod process;
 mod readings;
 mod scraped;
@@ -22,6 +23,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use family::{Family, OTHER};
 use make::Make;
+pub use probe::ProbeMetrics;
 pub use prometheus::Error;
 pub use readings::{Kind, Reading, Readings, SourceLabels};
 pub use scraped::{Durations, Moment, Read, Sample, timestamp};

@@ -66,6 +66,43 @@ pub struct Readings {
     pub more: Vec<Reading>,
 }
 
+/// Registers families of other parts.
+pub(super) fn register_each(
+    registry: &Registry,
+    readings: Vec<Reading>,
+) -> Result<(), prometheus::Error> {
+    for Reading { name, help, kind, labels, read } in readings {
+        let kind = match kind {
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Counter => MetricType::COUNTER,
+        };
+        registry.register(Box::new(Scraped::new(name, help, kind, labels, move || read())?))?;
+    }
+    Ok(())
+}
+
+/// What every program of ours says of itself.
+pub(super) fn own_process() -> [Result<Scraped, prometheus::Error>; 2] {
+    let gauge = MetricType::GAUGE;
+    let build = || vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
+    [
+        Scraped::new(
+            "binpulse_clock_timestamp_seconds",
+            "The process's own clock at the scrape. Subtract the other timestamps from this one, never from time().",
+            gauge,
+            &[],
+            || vec![(Vec::new(), wall_seconds())],
+        ),
+        Scraped::new(
+            "binpulse_build_info",
+            "The version of binpulse, in the label; always 1.",
+            gauge,
+            &["version"],
+            build,
+        ),
+    ]
+}
+
 #[expect(clippy::too_many_lines, reason = "one list of all that is read at a scrape")]
 #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
 pub(super) fn register(
@@ -86,12 +123,9 @@ pub(super) fn register(
         source,
         more,
     } = readings;
-    for Reading { name, help, kind, labels, read } in more {
-        let kind = match kind {
-            Kind::Gauge => MetricType::GAUGE,
-            Kind::Counter => MetricType::COUNTER,
-        };
-        registry.register(Box::new(Scraped::new(name, help, kind, labels, move || read())?))?;
+    register_each(registry, more)?;
+    for family in own_process() {
+        registry.register(Box::new(family?))?;
     }
     let durations = ScrapedDurations::new(
         "binpulse_publish_duration_seconds",
@@ -118,15 +152,7 @@ pub(super) fn register(
         ];
         vec![(labels.to_vec(), 1.0)]
     };
-    let build = || vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
     let all = [
-        Scraped::new(
-            "binpulse_clock_timestamp_seconds",
-            "The process's own clock at the scrape. Subtract the other timestamps from this one, never from time().",
-            gauge,
-            &[],
-            move || one(wall_seconds()),
-        ),
         Scraped::new(
             "binpulse_stage_heartbeat_timestamp_seconds",
             "When the newest heartbeat that has passed the stage was written; before the first, the start of the process. For `delivered`, the newest canary that all consumers echoed.",
@@ -189,13 +215,6 @@ pub(super) fn register(
             gauge,
             &["stream", "server_uuid", "version", "flavor"],
             labels,
-        ),
-        Scraped::new(
-            "binpulse_build_info",
-            "The version of binpulse, in the label; always 1.",
-            gauge,
-            &["version"],
-            build,
         ),
     ];
     for family in all {

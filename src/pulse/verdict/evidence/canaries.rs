@@ -77,6 +77,8 @@ impl CanaryEvidence {
         let Some((index, consumer)) = found else { return };
         consumer.maintenance_until = until;
         consumer.misses = 0;
+        // An outage that only this consumer made ends here: no echo of it is waited for.
+        self.echoes += u64::from(until.is_some()) * u64::from(MISSES);
         obligations.clear(Obligation::CanaryEcho(index));
     }
 

@@ -1,0 +1,83 @@
+//! What can't be decoded, and by the operator's policy is kept instead of ending the stream.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Flow, unseen_xa};
+use crate::change::{Position, Transaction};
+use crate::decode::{self, Rows, Steps};
+use crate::filter::Route;
+use crate::pipeline::Error;
+use crate::sink::quarantine::Undecoded;
+
+impl Flow {
+    /// The rest of an event of rows is kept as it is; the transaction goes on behind it.
+    #[cold]
+    pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
+        let table = rows.table();
+        // Its bytes hold all columns; some of these must never leave.
+        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
+        let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
+        let table = (&*table.database, &*table.name);
+        self.put_aside(error, table, rows.transaction(), rows.position(), bytes);
+    }
+
+    /// An event failed before rows of it came out, or as something else than rows. It is kept if the
+    /// policy is that, and the transaction stands without it; else the error is returned.
+    #[cold]
+    pub(in crate::pipeline) fn stumbled(
+        &mut self,
+        steps: &mut Steps<'_, '_>,
+        error: decode::Error,
+    ) -> Result<(), Error> {
+        if !self.config.puts_undecoded_aside {
+            return Err(error.into());
+        }
+        let Some(passed) = steps.pass_over(&error) else { return Err(error.into()) };
+        if !self.is_passed_over {
+            let table = error.table().and_then(|table| table.split_once('.')).unwrap_or_default();
+            let (transaction, position) = (passed.transaction, passed.position);
+            // Nobody can tell which columns it holds, or even of which tables.
+            let bytes: &[u8] = if self.filter.redacts() { &[] } else { passed.event };
+            self.put_aside(&error, table, transaction, position, bytes);
+        }
+        Ok(())
+    }
+
+    /// The rows of an XA COMMIT were prepared before reading began. All that can be kept is that they
+    /// are missing.
+    #[cold]
+    pub(super) fn unseen(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
+        let error = unseen_xa(commit);
+        if !self.config.puts_undecoded_aside {
+            return Err(error.into());
+        }
+        let transaction = commit.transaction;
+        self.put_aside(&error, ("", ""), transaction, &transaction.start, &[]);
+        Ok(())
+    }
+
+    fn put_aside(
+        &mut self,
+        error: &decode::Error,
+        (database, table): (&str, &str),
+        transaction: &Transaction,
+        position: &Position,
+        event: &[u8],
+    ) {
+        if !self.progress.is_new_other() {
+            return;
+        }
+        self.undecoded.push(Undecoded {
+            quarantined_at_us: chrono::Utc::now().timestamp_micros(),
+            error: error.to_string(),
+            gtid: transaction.id.text(),
+            transaction: transaction.start.to_string(),
+            position: position.to_string(),
+            database: database.to_owned(),
+            table: table.to_owned(),
+            committed_at_us: transaction.committed_at_us,
+            event: STANDARD.encode(event),
+        });
+    }
+}

@@ -1,0 +1,326 @@
+//! Which messages of one lane came, and which are missing. Pure: time comes in as an argument.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Gaps that are remembered. With more, the oldest are counted as lost and forgotten.
+const GAPS_MAX: usize = 1024;
+
+/// Largest gap that is believed, in messages: at a canary's three a second, months of silence. A
+/// larger one is damage or forgery, and would make all that follows look old.
+const GAP_MAX: u64 = 10_000_000;
+
+/// A message's place in its lane: numbers are contiguous within an epoch, and epochs rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The epoch.
+    pub epoch: u64,
+    /// The number within it, from 1.
+    pub number: u64,
+}
+
+/// What a message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coming {
+    /// Newer than all before.
+    New,
+    /// It fills a gap, in time.
+    Reordered,
+    /// It had been counted as lost.
+    Late,
+    /// It had come before.
+    Duplicate,
+    /// Older than what is remembered, or of an epoch that was over.
+    Stale,
+    /// Its number is farther ahead than can be.
+    Implausible,
+}
+
+/// Counts since the start. A message that is late is among the lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages that came, each counted once.
+    pub received: u64,
+    /// Messages that did not come within the deadline after a later one had.
+    pub lost: u64,
+    /// Lost messages that came after all.
+    pub late: u64,
+    /// Messages that came again.
+    pub duplicate: u64,
+    /// Messages that came in time, but after a later one.
+    pub reordered: u64,
+    /// Messages older than what is remembered.
+    pub stale: u64,
+    /// Messages with a number that cannot be.
+    pub implausible: u64,
+}
+
+/// Numbers that did not come: the key's up to this one.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    last: u64,
+    noticed: Instant,
+    is_lost: bool,
+}
+
+/// One lane's account.
+///
+/// Invariant: places from `floor` to `newest` that are in no gap have come; gaps do not overlap.
+#[derive(Debug, Clone)]
+pub(super) struct Numbers {
+    deadline: Duration,
+    newest: Option<Place>,
+    /// Last place of the epoch before, as far as it was seen.
+    before: Option<Place>,
+    floor: Option<Place>,
+    gaps: BTreeMap<Place, Gap>,
+    counts: Counts,
+}
+
+impl Numbers {
+    /// An empty account; what is missing for `deadline` is lost.
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            newest: None,
+            before: None,
+            floor: None,
+            gaps: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// A message came.
+    pub(super) fn observe(&mut self, place: Place, now: Instant) -> Coming {
+        // What is overdue is lost, also if nobody has looked since.
+        self.expire(now);
+        let coming = self.judge(place, now);
+        match coming {
+            Coming::New => self.counts.received += 1,
+            Coming::Reordered => {
+                self.counts.received += 1;
+                self.counts.reordered += 1;
+            }
+            Coming::Late => {
+                self.counts.received += 1;
+                self.counts.late += 1;
+            }
+            Coming::Duplicate => self.counts.duplicate += 1,
+            Coming::Stale => self.counts.stale += 1,
+            Coming::Implausible => self.counts.implausible += 1,
+        }
+        coming
+    }
+
+    /// Counts what is overdue as lost; how many that were.
+    pub(super) fn expire(&mut self, now: Instant) -> u64 {
+        let deadline = self.deadline;
+        let mut lost = 0;
+        for (first, gap) in &mut self.gaps {
+            if !gap.is_lost && now.saturating_duration_since(gap.noticed) > deadline {
+                gap.is_lost = true;
+                lost += gap.last - first.number + 1;
+            }
+        }
+        self.counts.lost += lost;
+        lost
+    }
+
+    /// Counts since the start.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn judge(&mut self, place: Place, now: Instant) -> Coming {
+        let Some(newest) = self.newest else {
+            self.floor = Some(place);
+            self.newest = Some(place);
+            return Coming::New;
+        };
+        if place <= newest {
+            return self.judge_old(place, newest);
+        }
+        let first_missing =
+            if place.epoch == newest.epoch { newest.number.saturating_add(1) } else { 1 };
+        let missing = place.number.saturating_sub(first_missing);
+        if missing > GAP_MAX {
+            return Coming::Implausible;
+        }
+        if place.epoch != newest.epoch {
+            self.before = Some(newest);
+        }
+        self.newest = Some(place);
+        if missing > 0 {
+            let first = Place { epoch: place.epoch, number: first_missing };
+            self.open_gap(first, Gap { last: place.number - 1, noticed: now, is_lost: false });
+        }
+        Coming::New
+    }
+
+    fn judge_old(&mut self, place: Place, newest: Place) -> Coming {
+        let found = self.gaps.range(..=place).next_back();
+        let found = found.map(|(first, gap)| (*first, *gap));
+        if let Some((first, gap)) = found
+            && first.epoch == place.epoch
+            && place.number <= gap.last
+        {
+            self.fill(first, gap, place);
+            return if gap.is_lost { Coming::Late } else { Coming::Reordered };
+        }
+        let is_forgotten = self.floor.is_some_and(|floor| place < floor);
+        let is_of_old_epoch = place.epoch < newest.epoch
+            && self.before.is_none_or(|before| place > before || place.epoch < before.epoch);
+        if is_forgotten || is_of_old_epoch { Coming::Stale } else { Coming::Duplicate }
+    }
+
+    /// Takes `place` out of the gap: what is left are up to two gaps of the same age.
+    fn fill(&mut self, first: Place, gap: Gap, place: Place) {
+        self.gaps.remove(&first);
+        if first < place {
+            self.open_gap(first, Gap { last: place.number - 1, ..gap });
+        }
+        if place.number < gap.last {
+            self.open_gap(Place { number: place.number + 1, ..place }, gap);
+        }
+    }
+
+    fn open_gap(&mut self, first: Place, gap: Gap) {
+        self.gaps.insert(first, gap);
+        if self.gaps.len() > GAPS_MAX
+            && let Some((first, gap)) = self.gaps.pop_first()
+        {
+            if !gap.is_lost {
+                self.counts.lost += gap.last - first.number + 1;
+            }
+            self.floor = Some(Place { number: gap.last.saturating_add(1), ..first });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_mins(1);
+
+    fn at(epoch: u64, number: u64) -> Place {
+        Place { epoch, number }
+    }
+
+    #[test]
+    fn lost_late_duplicate_and_reordered_are_told_apart() {
+        let start = Instant::now();
+        let later = start + DEADLINE + Duration::from_secs(1);
+        let mut numbers = Numbers::new(DEADLINE);
+        for (place, now, coming) in [
+            (at(1, 5), start, Coming::New),
+            (at(1, 4), start, Coming::Stale),
+            (at(1, 9), start, Coming::New),
+            (at(1, 7), start, Coming::Reordered),
+            (at(1, 7), start, Coming::Duplicate),
+            (at(1, 9), start, Coming::Duplicate),
+            (at(1, 6), later, Coming::Late),
+            (at(1, 10), later, Coming::New),
+        ] {
+            assert_eq!(numbers.observe(place, now), coming, "{place:?}");
+        }
+        let counts = numbers.counts();
+        // 6 and 8 were missing for too long.
+        assert_eq!((counts.received, counts.lost, counts.late), (5, 2, 1));
+        assert_eq!((counts.duplicate, counts.reordered, counts.stale), (2, 1, 1));
+        assert_eq!(numbers.newest, Some(at(1, 10)));
+    }
+
+    #[test]
+    fn what_is_missing_is_lost_only_after_its_deadline_and_only_once() {
+        let start = Instant::now();
+        let mut numbers = Numbers::new(DEADLINE);
+        numbers.observe(at(1, 1), start);
+        numbers.observe(at(1, 5), start);
+        assert_eq!(numbers.expire(start + DEADLINE), 0);
+        assert_eq!(numbers.expire(start + DEADLINE + Duration::from_millis(1)), 3);
+        assert_eq!(numbers.expire(start + DEADLINE * 5), 0);
+    }
+
+    #[test]
+    fn a_new_epoch_begins_with_one_and_the_old_one_is_over() {
+        let start = Instant::now();
+        let mut numbers = Numbers::new(DEADLINE);
+        for (place, coming) in [
+            (at(1, 100), Coming::New),
+            (at(1, 102), Coming::New),
+            (at(2, 3), Coming::New),
+            (at(1, 101), Coming::Reordered),
+            (at(1, 102), Coming::Duplicate),
+            (at(1, 103), Coming::Stale),
+            (at(2, 1), Coming::Reordered),
+            (at(2, 1), Coming::Duplicate),
+            (at(3, 1), Coming::New),
+            (at(1, 100), Coming::Stale),
+        ] {
+            assert_eq!(numbers.observe(place, start), coming, "{place:?}");
+        }
+        assert_eq!(numbers.expire(start + DEADLINE * 2), 1, "2 of epoch 2");
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_changes_nothing() {
+        let start = Instant::now();
+        let mut numbers = Numbers::new(DEADLINE);
+        numbers.observe(at(1, 1), start);
+        for place in [at(1, u64::MAX), at(u64::MAX, u64::MAX), at(2, GAP_MAX + 2)] {
+            assert_eq!(numbers.observe(place, start), Coming::Implausible, "{place:?}");
+        }
+        assert_eq!(numbers.observe(at(1, 2), start), Coming::New);
+        assert_eq!(numbers.counts().implausible, 3);
+    }
+
+    #[test]
+    fn memory_is_bounded_however_many_gaps_there_are() {
+        let start = Instant::now();
+        let mut numbers = Numbers::new(DEADLINE);
+        let count = 3 * GAPS_MAX as u64;
+        for number in 0..=count {
+            numbers.observe(at(1, 1 + number * 2), start);
+        }
+        assert_eq!(numbers.gaps.len(), GAPS_MAX);
+        assert_eq!(numbers.counts().lost, count - GAPS_MAX as u64);
+        assert_eq!(numbers.observe(at(1, 2), start), Coming::Stale, "it is forgotten");
+    }
+
+    proptest! {
+        /// However messages are repeated and mixed, each is received once, and what is lost in the
+        /// end is what never came.
+        #[test]
+        fn every_message_is_counted_once(
+            numbers in proptest::collection::vec(1_u64..200, 1..400),
+        ) {
+            let start = Instant::now();
+            let mut account = Numbers::new(DEADLINE);
+            account.observe(at(1, 1), start);
+            let mut came = BTreeSet::from([1]);
+            for number in numbers {
+                let coming = account.observe(at(1, number), start);
+                prop_assert_eq!(coming == Coming::Duplicate, !came.insert(number));
+                prop_assert!(coming != Coming::Late && coming != Coming::Stale);
+            }
+            let counts = account.counts();
+            prop_assert_eq!(counts.received, came.len() as u64);
+            let newest = *came.last().expect("1 at least");
+            let lost = account.expire(start + DEADLINE * 2);
+            prop_assert_eq!(lost, newest - came.len() as u64);
+            for number in 1..=newest {
+                let coming = account.observe(at(1, number), start + DEADLINE * 2);
+                let expected =
+                    if came.contains(&number) { Coming::Duplicate } else { Coming::Late };
+                prop_assert_eq!(coming, expected);
+            }
+            let counts = account.counts();
+            prop_assert_eq!((counts.received, counts.late), (newest, lost));
+        }
+    }
+}

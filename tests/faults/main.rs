@@ -16,7 +16,6 @@ mod stage;
 mod trial;
 mod watch;
 
-#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/aws/mod.rs"]
 mod aws;
 #[allow(dead_code, reason = "the soak uses more of it")]

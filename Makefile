@@ -57,7 +57,7 @@ audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
 	python3 .ci/sbom.py
 
-bench: demo-deps ## Benchmarks: a quarter of an hour on a quiet machine (BINPULSE_BENCH_SCALE)
+bench: demo-deps ## All benchmarks, on a machine that has nothing else to do (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench
 
 guard: ## Instructions a row, compared with those of before (valgrind; BINPULSE_REGENERATE=1 keeps new ones)

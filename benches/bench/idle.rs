@@ -12,9 +12,9 @@ use crate::replay::binary;
 use crate::{Outcome, data, facts};
 
 /// How long nothing happens, and the seconds in front of it that do not count.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 const WARM_UP: Duration = Duration::from_secs(5);
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Quiet minutes in an hour.
 const TIMES: u32 = 60;
 

@@ -22,7 +22,7 @@ const RATES: [u64; 4] = [10, 100, 1_000, 5_000];
 /// How long each rate is held, and the seconds in front of it that do not count.
 const HELD: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Ages of rows when the endpoint had them, microseconds.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ const ROWS: u64 = 200_000;
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("peers", names)?;
-    println!("{}\n", "What is missing: benches/peers/fetch.sh fetches it.");
+    println!("benches/peers/fetch.sh fetches those that are missing.\n");
     for workload in workload::named(names, &["S", "M"]) {
         let workload = Workload { rows: ROWS, ..workload };
         let binlogs = data::made(&workload).await?;
@@ -28,7 +28,7 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
             "  {:<34} {:>8} {:>8} {:>18} {:>9}",
             "reader", "wall s", "CPU s", "rows a CPU second", "peak MiB"
         );
-        for (name, mut command) in peers()? {
+        for (name, mut command) in peers() {
             command.args(["127.0.0.1", &mysqld.port().to_string(), &binlogs.rows.to_string()]);
             match watch(command)? {
                 Some(used) => print_line(&name, binlogs.rows, used),
@@ -52,7 +52,7 @@ async fn stop(mut mysqld: Mysqld) -> Outcome {
 }
 
 /// Programs by their names.
-fn peers() -> Outcome<Vec<(String, Command)>> {
+fn peers() -> Vec<(String, Command)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let (fetched, here) = (root.join(".deps/peers"), root.join("benches/peers"));
     let mut python = Command::new(fetched.join("python/bin/python3"));
@@ -60,11 +60,11 @@ fn peers() -> Outcome<Vec<(String, Command)>> {
     let mut zongji = Command::new("node");
     zongji.arg(here.join("zongji.cjs")).env("NODE_PATH", fetched.join("zongji/node_modules"));
     let crate_api = Command::new(fetched.join("mysql_async/release/peer-mysql-async"));
-    Ok(vec![
+    vec![
         ("python-mysql-replication 1.0.17".to_owned(), python),
         ("@vlasky/zongji 0.9.0".to_owned(), zongji),
         ("mysql_async 0.37.1, its rows".to_owned(), crate_api),
-    ])
+    ]
 }
 
 /// What a program used, its start included.

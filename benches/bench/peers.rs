@@ -18,7 +18,7 @@ const ROWS: u64 = 200_000;
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("peers", names)?;
-    println!("What is missing: benches/peers/fetch.sh fetches it.\n");
+    println!("benches/peers/fetch.sh fetches those that are missing.\n");
     for workload in workload::named(names, &["S", "M"]) {
         let workload = Workload { rows: ROWS, ..workload };
         let binlogs = data::made(&workload).await?;

@@ -4,6 +4,11 @@
 //! (`default`, `short`) and `FAULTS_BEDS`. As one of the tests it stages a few with short periods.
 //! See `docs/experiment.md`.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "each injector knows its own kinds of fault, and passes the others on"
+)]
+
 mod baselines;
 mod catalogue;
 mod load;
@@ -16,7 +21,6 @@ mod stage;
 mod trial;
 mod watch;
 
-#[allow(dead_code, reason = "other tests use more of it")]
 #[path = "../support/aws/mod.rs"]
 mod aws;
 #[allow(dead_code, reason = "the soak uses more of it")]

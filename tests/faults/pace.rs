@@ -41,12 +41,12 @@ pub(crate) const DEFAULT: Pace = Pace {
 pub(crate) const SHORT: Pace = Pace {
     name: "short",
     p: Duration::from_millis(500),
-    h: Duration::from_millis(2_000),
+    h: Duration::from_secs(2),
     w: Duration::from_millis(1_500),
-    t_hb: Duration::from_millis(2_000),
-    c: Duration::from_millis(3_000),
-    t_sink: Duration::from_millis(3_000),
-    l: Duration::from_millis(5_000),
+    t_hb: Duration::from_secs(2),
+    c: Duration::from_secs(3),
+    t_sink: Duration::from_secs(3),
+    l: Duration::from_secs(5),
 };
 
 impl Pace {

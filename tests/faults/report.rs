@@ -195,7 +195,7 @@ fn faults(run: &Run) -> String {
         let detected: Vec<_> = trials.iter().filter_map(|it| it.detected).collect();
         let missed = trials.len() - detected.len();
         let (p50, worst) = match fault.expect {
-            Expect::Page(_) => ("".to_owned(), "".to_owned()),
+            Expect::Page(_) => (String::new(), String::new()),
             _ => quantiles(detected),
         };
         let worst = match fault.expect {

@@ -79,10 +79,10 @@ pub(crate) fn one_with_short_periods(kind: Kind, load: Load) -> Result<(), Strin
     let mut bed = Bed { pace: pace::SHORT, is_brief: true, pages: None, stage: None };
     let task = Task { fault: kind.fault(), load, seed: 1 };
     let trial = runtime().block_on(bed.one(task)).map_err(|error| error.to_string())?;
-    match trial.is_told() && (trial.fault.is_fault() || trial.blamed().is_empty()) {
-        true => Ok(()),
-        false => Err(format!("{}\n{}", line(&trial), bed.log_tail())),
+    if trial.is_told() && (trial.fault.is_fault() || trial.blamed().is_empty()) {
+        return Ok(());
     }
+    Err(format!("{}\n{}", line(&trial), bed.log_tail()))
 }
 
 pub(crate) fn main(plan: &Plan) -> ExitCode {
@@ -268,7 +268,8 @@ fn keep(stage: &Stage, trial: &Trial) {
     let name = format!("{} {}", trial.fault.name, trial.load.name()).replace([' ', ':', '/'], "-");
     let log = stage.streamer.folder().path().join("log");
     let status = stage.watch.seen().last.clone().map(|(_, status)| status.to_string());
-    let shown: String = trial.shown.iter().map(|shown| format!("{shown:?}\n")).collect();
+    let shown: Vec<_> = trial.shown.iter().map(|shown| format!("{shown:?}\n")).collect();
+    let shown = shown.concat();
     std::fs::create_dir_all(&folder).ok();
     std::fs::copy(log, folder.join(format!("{name}.log"))).ok();
     let text = format!("{shown}{}", status.unwrap_or_default());

@@ -22,7 +22,7 @@ const PATIENCE_OF_TESTS: Duration = Duration::from_mins(1);
 /// From a verdict to its page: what the rules wait for, scrapes and evaluations.
 const PAGE_WITHIN: Duration = Duration::from_secs(50);
 /// The same of the alerts that do not go by the verdict.
-const PAGE_ALONE_WITHIN: Duration = Duration::from_secs(120);
+const PAGE_ALONE_WITHIN: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of it.
@@ -172,7 +172,8 @@ pub(crate) async fn run(
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     // Anywhere between two heartbeats.
     sleep(Duration::from_millis(dice.below(millis(stage.pace.h)))).await;
-    let calm_from = (Instant::now() - stage.pace.h, SystemTime::now());
+    let now = Instant::now();
+    let calm_from = (now.checked_sub(stage.pace.h).unwrap_or(now), SystemTime::now());
     let injected = begin(fault.kind, stage).await?;
     let (detected, budget) = wait_for_verdict(stage, &fault, care, injected).await;
     wait_for_the_rest(stage, &fault, care, injected, calm_from.1).await?;

@@ -11,6 +11,7 @@ use crate::shim::Control;
 use crate::stage::Stage;
 
 /// Begins a fault; the instant at which it struck.
+#[allow(clippy::too_many_lines, reason = "one arm for each")]
 pub(crate) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Error> {
     let before = Instant::now();
     let done = |result: Result<(), Error>| result.map(|()| before);

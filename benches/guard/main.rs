@@ -6,7 +6,8 @@
 //! BINPULSE_REGENERATE=1 cargo bench --bench guard write counts.txt
 //! ```
 //!
-//! Counts are those of one compiler: with another version nothing is compared, and that is said.
+//! Counts are those of one compiler and one kind of processor: with another nothing is compared, and
+//! that is said.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -155,12 +156,30 @@ fn count_one(stage: &str, shape: &str) -> Outcome<f64> {
     Ok(counted as f64 / rows as f64)
 }
 
+/// Who made the instructions, and what libraries choose theirs by at run time.
 fn compiler() -> Outcome<String> {
     let out = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .arg("-V")
         .output()?;
     let version = String::from_utf8(out.stdout)?;
-    Ok(format!("{}, {}", version.trim(), std::env::consts::ARCH))
+    Ok(format!("{}, {}{}", version.trim(), std::env::consts::ARCH, features()))
+}
+
+/// Of the processor's features those that base64, zstd and CRC-32 look at.
+#[cfg(target_arch = "x86_64")]
+fn features() -> String {
+    let found = [
+        ("sse4.2", is_x86_feature_detected!("sse4.2")),
+        ("pclmulqdq", is_x86_feature_detected!("pclmulqdq")),
+        ("bmi2", is_x86_feature_detected!("bmi2")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+    ];
+    found.into_iter().filter(|(_, has)| *has).map(|(name, _)| format!(" {name}")).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn features() -> String {
+    String::new()
 }
 
 fn parse(kept: &str) -> Counts {

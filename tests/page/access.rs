@@ -99,7 +99,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
     browser.load(&site.url());
     shows(browser, State::SinkStalled);
     let mut order = Vec::new();
-    for _ in 0..14 {
+    for _ in 0..15 {
         browser.press("Tab", 9);
         let focused = browser.text(
             "(() => { const at = document.activeElement; return at.id || \
@@ -111,6 +111,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
     }
     let expected = [
         "Skip to the verdict",
+        "runbook",
         "copy",
         "station-source",
         "station-stream",

@@ -288,7 +288,7 @@ pub const SETTINGS: &[Setting] = &[
         "sink.oversize",
         Kind::Choice(&["omit", "claim-check", "halt"]),
         Some("omit"),
-        "A row larger than the topic's limit: leave its largest cells out with a marker, put the body into S3, or halt",
+        "A row larger than the topic's limit: leave its largest cells out with a marker (at once where an image has more than 8 MiB of values), put the body into S3, or halt",
     ),
     setting("sink.claim_check_bucket", Kind::Text, None, "S3 bucket for bodies of large rows"),
     setting(

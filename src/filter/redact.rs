@@ -109,6 +109,13 @@ pub struct Space {
     buffer: RowBuffer,
 }
 
+impl Space {
+    /// To be called behind the last row of an event: room that grew large is given back.
+    pub fn release(&mut self) {
+        self.buffer.release();
+    }
+}
+
 /// Text of a number; numbers longer than the space are cut, which no integer nor float of 64 bits
 /// in its shortest form is.
 fn digit_text<'a>(space: &'a mut [u8; 32], value: &dyn std::fmt::Display) -> &'a [u8] {

@@ -60,7 +60,10 @@ impl Pipeline {
     #[inline]
     fn keep_undecoded(&mut self) -> Result<(), Error> {
         for undecoded in self.parts.flow.take_undecoded() {
-            self.put_aside(undecoded)?;
+            if let Err(error) = self.put_aside(undecoded) {
+                self.parts.flow.not_put_aside();
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -22,8 +22,9 @@ pub(super) struct OnItsWay {
 impl Pipeline {
     pub(super) fn settlement(&mut self, settlement: Option<Settlement>) -> Result<(), Error> {
         // Notes come before the messages that they are about: none may be missed here.
+        let mut noted = Ok(());
         while let Ok(note) = self.parts.notes.try_recv() {
-            self.note(note)?;
+            noted = noted.and(self.note(note));
         }
         match settlement {
             None => return Err(Error::SinkEnded),
@@ -39,7 +40,7 @@ impl Pipeline {
         }
         self.published();
         self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
-        Ok(())
+        noted
     }
 
     fn count_settled(&mut self, id: u64, at: Instant) {

@@ -48,6 +48,11 @@ impl Reread {
         &self.until.position
     }
 
+    /// Whether what goes by now is of a transaction that was passed on.
+    pub(super) fn is_inside(&self) -> bool {
+        self.is_inside
+    }
+
     /// Whether the step is of what comes again, and so must be told to nobody. The first that is not
     /// ends the re-read.
     pub(super) fn takes(&mut self, step: &Step<'_>) -> bool {

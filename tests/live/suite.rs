@@ -88,9 +88,15 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// Tests at a time, unless the command line says so.
+const THREADS: usize = 4;
+
 /// Runs the tests that the command line asks for.
 pub(crate) fn run(tests: &[Test]) -> Conclusion {
     let arguments = Arguments::from_args();
+    // They wait more than they work.
+    let threads = Some(arguments.test_threads.unwrap_or(THREADS));
+    let arguments = Arguments { test_threads: threads, ..arguments };
     // There is no list of servers to look into when nothing has been fetched.
     let installed: &'static Installed = Box::leak(Box::new(match Installed::find() {
         Ok(installed) => installed,

@@ -8,6 +8,7 @@ use crate::change::{Position, Transaction};
 use crate::decode::{self, Rows, Steps};
 use crate::filter::Route;
 use crate::pipeline::Error;
+use crate::pipeline::reread::Reread;
 use crate::sink::quarantine::Undecoded;
 
 impl Flow {
@@ -30,11 +31,13 @@ impl Flow {
         steps: &mut Steps<'_, '_>,
         error: decode::Error,
     ) -> Result<(), Error> {
-        if !self.config.puts_undecoded_aside {
+        // What is read again behind an open XA transaction was dealt with the first time.
+        let comes_again = self.reread.as_ref().is_some_and(Reread::is_inside);
+        if !self.config.puts_undecoded_aside && !comes_again {
             return Err(error.into());
         }
         let Some(passed) = steps.pass_over(&error) else { return Err(error.into()) };
-        if !self.is_passed_over {
+        if !self.is_passed_over && !comes_again {
             let table = error.table().and_then(|table| table.split_once('.')).unwrap_or_default();
             let (transaction, position) = (passed.transaction, passed.position);
             // Nobody can tell which columns it holds, or even of which tables.

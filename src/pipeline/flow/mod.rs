@@ -83,6 +83,8 @@ pub struct Flow {
     is_other_server: bool,
     /// Row events that could not be decoded.
     undecoded: Vec<Undecoded>,
+    /// Some of them could not be put aside.
+    is_unkept: bool,
     /// Commit time of the newest transaction, microseconds since 1970 UTC.
     newest_commit_us: i64,
 }
@@ -120,6 +122,7 @@ impl Flow {
             reread: None,
             is_other_server: false,
             undecoded: Vec::new(),
+            is_unkept: false,
             newest_commit_us: 0,
         }
     }
@@ -272,9 +275,10 @@ impl Flow {
         self.seal_unit();
     }
 
-    /// Between two transactions: what went by so far can become delivered by itself.
+    /// Between two transactions: what went by so far can become delivered by itself. Not so while
+    /// something of it waits to be put aside: it would count as delivered, and be nowhere.
     fn seal_unit(&mut self) {
-        if self.progress.is_inside() {
+        if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
             return;
         }
         for (lane, key, next) in self.packer.sequences().take_moved() {
@@ -325,6 +329,12 @@ impl Flow {
     /// anything else is told of.
     pub(super) fn take_undecoded(&mut self) -> Vec<Undecoded> {
         std::mem::take(&mut self.undecoded)
+    }
+
+    /// What was taken by [`Flow::take_undecoded`] could not be put aside: nothing that went by since
+    /// may ever count as delivered.
+    pub(super) fn not_put_aside(&mut self) {
+        self.is_unkept = true;
     }
 
     /// Heartbeats and canaries that went by since the last call.

@@ -52,6 +52,7 @@ impl Flow {
                         self.publish_redacted(now, transaction, &redaction, &change)?;
                     }
                 }
+                self.space.release();
             }
         }
         Ok(())

@@ -352,6 +352,33 @@ async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_o
     assert!(error.table().is_some(), "{error}");
 }
 
+/// A log that begins behind an XA PREPARE and has its XA COMMIT.
+fn begun_behind_a_prepare() -> Vec<Vec<u8>> {
+    let log = events("xa/mysql-9.7");
+    let first = |kind: u8| log.iter().position(|event| event.get(4) == Some(&kind)).expect("one");
+    let format = first(crate::decode::kind::FORMAT_DESCRIPTION);
+    let prepare = first(crate::decode::kind::XA_PREPARE);
+    [&log[..=format], &log[prepare + 1..]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_put_aside_is_not_passed_by_the_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stop = CancellationToken::new();
+    let log = begun_behind_a_prepare();
+    for (room, expected) in [(1 << 20, true), (1, false)] {
+        let path = folder.path().join(room.to_string());
+        let quarantine = Some(Quarantine::open(&path, room).expect("it opens"));
+        let setup = Setup { puts_undecoded_aside: true, quarantine, ..Setup::default() };
+        let mut rig = Rig::new(setup);
+        let taken = within("taken", rig.take(&log, &stop)).await;
+        assert_eq!(taken.is_ok(), expected, "{taken:?}");
+        // Nobody settles anything here: what is sealed is what could come to be saved.
+        rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
+        assert_eq!(rig.pipeline.tracker().units_on_their_way() > 0, expected);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_rolled_back_after_its_rows_left_is_counted() {
     let mut rig = Rig::new(Setup::default());

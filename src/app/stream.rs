@@ -48,6 +48,8 @@ pub(super) struct Stream {
     damaged_in_a_row: u32,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
+    /// When the connection began that stands.
+    standing_since: Option<Instant>,
 }
 
 /// Whom the stream tells what it does.
@@ -83,6 +85,7 @@ impl Stream {
             followed_by,
             damaged_in_a_row: 0,
             has_streamed: false,
+            standing_since: None,
         }
     }
 
@@ -97,15 +100,15 @@ impl Stream {
     ) -> Outcome {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
-            let dialled = Instant::now();
             let error = match self.stream_once(stop).await {
                 Ok(Ended::Stopped) => return Outcome::Stopped,
                 Err(error) => error,
             };
             self.pipeline.stream_broke();
             self.report(&error);
-            let healthy_for = if self.is_first_dial() { Duration::ZERO } else { dialled.elapsed() };
-            backoff.succeeded(healthy_for);
+            // Time that a dial hung is no health.
+            let stood = self.standing_since.take().map(|since| since.elapsed());
+            backoff.succeeded(stood.unwrap_or_default());
             match self.judge(&error) {
                 Decision::Halt(halted) => {
                     return self.halt(halted, stop, stays_when_halted, ours).await;
@@ -156,10 +159,6 @@ impl Stream {
                 false
             }
         }
-    }
-
-    fn is_first_dial(&self) -> bool {
-        self.resolved.is_some()
     }
 
     /// Damaged bytes at the same place again and again are the server's file, not the network.
@@ -263,6 +262,7 @@ impl Stream {
         }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
         self.has_streamed = true;
+        self.standing_since = Some(Instant::now());
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

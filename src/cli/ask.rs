@@ -1,5 +1,6 @@
 //! Asking the running service on this machine, with the settings that it runs with.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -27,7 +28,13 @@ impl Service {
     pub(super) fn of(values: &Values) -> Result<Self, String> {
         let listen = values.text("http.listen").map_err(|error| error.to_string())?;
         // A service that listens everywhere is asked on this machine.
-        let address = listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+        let address = match listen.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_unspecified() => match address {
+                SocketAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
+                SocketAddr::V6(_) => format!("[::1]:{}", address.port()),
+            },
+            Ok(_) | Err(_) => listen.to_owned(),
+        };
         let token = values.text_opt("http.token");
         let headers = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let tls = values.path_opt("http.tls_certificate").map(|path| {

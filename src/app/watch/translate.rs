@@ -9,7 +9,7 @@ use crate::pulse::verdict::{
 };
 use crate::pulse::{Facts, Reason};
 use crate::sink::Class;
-use crate::source::{self, Refusal};
+use crate::source::{self, Recovery, Refusal};
 
 /// Why a dump ended or could not begin.
 pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
@@ -37,15 +37,17 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
             ProbeFailure::Offline => StreamFailure::Offline,
             ProbeFailure::Other(code) => StreamFailure::Other(code),
         },
-        Error::Purged { .. } => StreamFailure::Purged,
+        Error::Purged { .. } | Error::TooOld { .. } => StreamFailure::Purged,
         Error::Diverged { .. } | Error::OtherServer { .. } => StreamFailure::Diverged,
-        // Each host has its own reason; the first is the preferred one.
+        // Each host has its own reason. That one of them lacks our position says nothing while
+        // another, which is only away, may have it.
         Error::NoHost { failures } => {
-            failures.first().map_or(StreamFailure::Refused, |(_, error)| stream_failure(error))
+            let ends = matches!(error.recovery(), Recovery::Halt(_));
+            let decides = |error: &Error| matches!(error.recovery(), Recovery::Halt(_)) == ends;
+            let told = failures.iter().find(|(_, error)| decides(error)).or(failures.first());
+            told.map_or(StreamFailure::Refused, |(_, error)| stream_failure(error))
         }
-        Error::StartMisfit { .. } | Error::TooOld { .. } | Error::HostUnknown { .. } => {
-            StreamFailure::Other(0)
-        }
+        Error::StartMisfit { .. } | Error::HostUnknown { .. } => StreamFailure::Other(0),
     }
 }
 
@@ -150,5 +152,33 @@ pub(in crate::app) fn clock_sample(facts: &Facts) -> ClockSample {
         sent_us: now_us - 2 * half_us,
         source_us: now_us - half_us + facts.clock_offset_us,
         received_us: now_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::HostPort;
+
+    #[test]
+    fn a_host_without_our_position_says_nothing_while_another_is_only_away() {
+        let host = || HostPort { host: "db".to_owned(), port: 3306 };
+        let away = || {
+            let heartbeat = Duration::from_secs(1);
+            source::Error::Silent { after: 4 * heartbeat, heartbeat }
+        };
+        let lacking = || source::Error::OtherServer {
+            position: crate::change::Position::default(),
+            stored: "a".to_owned(),
+            found: "b".to_owned(),
+        };
+        for failures in [[lacking(), away()], [away(), lacking()]] {
+            let failures = failures.into_iter().map(|error| (host(), error)).collect();
+            let told = stream_failure(&source::Error::NoHost { failures });
+            assert_eq!(told, StreamFailure::Silent);
+        }
+        let failures = vec![(host(), lacking()), (host(), lacking())];
+        let told = stream_failure(&source::Error::NoHost { failures });
+        assert_eq!(told, StreamFailure::Diverged);
     }
 }

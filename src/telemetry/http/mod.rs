@@ -14,7 +14,7 @@ mod switch;
 mod tests;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,6 +167,9 @@ impl Http {
 async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
+    // Whoever comes from the address that was called is on this machine, as with a loopback address.
+    let is_here = stream.local_addr().is_ok_and(|local| local.ip() == peer);
+    let peer = if is_here { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer };
     let Access { tls, token } = access;
     let Some(tls) = tls else {
         return serve(stream, peer, site, token, stop).await;

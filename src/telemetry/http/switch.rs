@@ -1,7 +1,7 @@
 //! The one thing that a request may change: which consumers are judged.
 //!
-//! Only for peers on this machine, and only with headers of our own: a page in somebody's browser can
-//! send neither without asking first, and is not answered when it asks.
+//! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
+//! may have made its own name lead to this machine.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,6 +16,9 @@ pub const CONSUMER_HEADER: &str = "binpulse-consumer";
 pub const SECONDS_HEADER: &str = "binpulse-seconds";
 /// Longest time that a consumer is taken out of judgement for.
 pub const MAINTENANCE_MAX: Duration = Duration::from_hours(24);
+
+/// Headers that browsers send with a POST, and nobody else.
+const OF_BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 
 /// Who takes consumers out of judgement.
 pub trait Switch: Send + Sync + 'static {
@@ -33,6 +36,12 @@ pub(super) fn maintenance(
     let refuse = |code, text: &str| Err((code, text.to_owned()));
     if !peer.to_canonical().is_loopback() {
         return refuse(hyper::StatusCode::FORBIDDEN, "only from the machine that binpulse runs on");
+    }
+    if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
+        return refuse(
+            hyper::StatusCode::FORBIDDEN,
+            "not from a browser; use `binpulse maintenance`",
+        );
     }
     let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());

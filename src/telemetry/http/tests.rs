@@ -234,6 +234,12 @@ fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
     };
     assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
     assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());
+    for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")] {
+        let mut headers = request.headers().clone();
+        headers.insert(name, value.parse().expect("a value"));
+        let peer = "127.0.0.1".parse().expect("an address");
+        assert!(super::switch::maintenance(&headers, peer, &Known).is_err(), "{name}");
+    }
 }
 
 const TOKEN: &str = "a-token-of-some-length";

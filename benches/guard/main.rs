@@ -174,7 +174,12 @@ fn features() -> String {
         ("bmi2", is_x86_feature_detected!("bmi2")),
         ("avx2", is_x86_feature_detected!("avx2")),
     ];
-    found.into_iter().filter(|(_, has)| *has).map(|(name, _)| format!(" {name}")).collect()
+    let mut text = String::new();
+    for (name, _) in found.into_iter().filter(|(_, has)| *has) {
+        text.push(' ');
+        text.push_str(name);
+    }
+    text
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -346,16 +346,19 @@ async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
     mysqld.execute(&printed(&two_accounts(&mysqld)).await).await?;
     let sound = two_accounts(&mysqld);
+    // For a name that it does not know MySQL acts as if there were an account, with a login plugin
+    // that it picks by the name and a secret of its own: what it says differs from server to server.
+    let unknown = ["check the user name", "check user, password"];
     for (key, value, what, words) in [
-        ("source.user", "nobody-such", "server", "check the user name"),
-        ("source.password", "wrong", "server", "check user, password"),
-        ("source.tls", "verify-ca", "server", "source.tls_ca"),
-        ("heartbeat.password", "wrong", "heartbeat writer", "heartbeat.password"),
+        ("source.user", "nobody-such", "server", &unknown[..]),
+        ("source.password", "wrong", "server", &["check user, password"]),
+        ("source.tls", "verify-ca", "server", &["source.tls_ca"]),
+        ("heartbeat.password", "wrong", "heartbeat writer", &["heartbeat.password"]),
         (
             "heartbeat.schema",
             "elsewhere",
             "table",
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON `elsewhere`",
+            &["GRANT SELECT, INSERT, UPDATE, DELETE ON `elsewhere`"],
         ),
     ] {
         let mut settings = sound.clone();
@@ -363,7 +366,8 @@ async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
         let (_, reports) = check(&settings).await;
         let found = wrong(&reports).iter().any(|report| {
             let mend = report["mend"].as_str().expect("text");
-            report["what"].as_str().expect("text").starts_with(what) && mend.contains(words)
+            report["what"].as_str().expect("text").starts_with(what)
+                && words.iter().any(|words| mend.contains(words))
         });
         assert!(found, "{key}={value}: {reports:#?}");
     }

@@ -23,9 +23,9 @@ use stages::{Line, Stage};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Counts may grow by this part before that is a failure: hash seeds and the processor's features
-/// that the libraries choose by make a little of it.
-const TOLERANCE: f64 = 0.03;
+/// Counts may grow by this part before that is a failure: hash seeds, and how the compiler cuts the
+/// crate into units, which goes by its path too, make some of it.
+const TOLERANCE: f64 = 0.10;
 /// Rows that are taken before counting begins, and at least how many are counted.
 const WARM_UP_ROWS: u64 = 2_000;
 const COUNTED_ROWS: u64 = 4_000;

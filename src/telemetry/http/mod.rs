@@ -167,9 +167,7 @@ impl Http {
 async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
-    // Whoever comes from the address that was called is on this machine, as with a loopback address.
-    let is_here = stream.local_addr().is_ok_and(|local| local.ip() == peer);
-    let peer = if is_here { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer };
+    let peer = judged(peer, stream.local_addr().ok().map(|local| local.ip()));
     let Access { tls, token } = access;
     let Some(tls) = tls else {
         return serve(stream, peer, site, token, stop).await;
@@ -179,6 +177,12 @@ async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: Can
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
+}
+
+/// The address by which a peer is judged, given the one that it called: whoever comes from that same
+/// address is on this machine, as with a loopback address.
+fn judged(peer: IpAddr, called: Option<IpAddr>) -> IpAddr {
+    if called == Some(peer) { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer }
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(

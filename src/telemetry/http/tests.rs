@@ -242,6 +242,17 @@ fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
     }
 }
 
+#[test]
+fn whoever_comes_from_the_address_that_was_called_is_on_this_machine() {
+    let is_here = |peer: &str, called: Option<&str>| {
+        let address = |text: &str| text.parse().expect("an address");
+        super::judged(address(peer), called.map(address)).to_canonical().is_loopback()
+    };
+    assert!(is_here("10.0.0.7", Some("10.0.0.7")) && is_here("2001:db8::7", Some("2001:db8::7")));
+    assert!(is_here("127.0.0.1", Some("127.0.0.1")) && is_here("::ffff:127.0.0.1", None));
+    assert!(!is_here("10.0.0.8", Some("10.0.0.7")) && !is_here("10.0.0.7", None));
+}
+
 const TOKEN: &str = "a-token-of-some-length";
 
 fn certificate(name: &str) -> PathBuf {

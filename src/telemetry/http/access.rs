@@ -1,13 +1,16 @@
 //! Who may ask: a token to be shown, and TLS so that nobody else sees it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use hyper::header::HeaderValue;
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::Sha256;
@@ -27,6 +30,29 @@ impl fmt::Debug for Access {
         let mut shown = f.debug_struct("Access");
         shown.field("token", &self.token.is_some()).field("tls", &self.tls.is_some()).finish()
     }
+}
+
+/// What keeps strangers from reading.
+#[derive(Clone)]
+pub(super) enum Guard {
+    /// A token has to be shown.
+    Token(Token),
+    /// The listener is on a loopback address: only this machine reaches it. A page in a browser here
+    /// does too once it makes its own name lead here, so a request must not call us by such a name.
+    Names,
+    /// Nothing: others are let in on purpose, by whatever name they have for us.
+    Nothing,
+}
+
+/// Whether each `Host` header is an address or `localhost`: no stranger can make these lead elsewhere.
+/// Browsers always send one, so a request without it comes from none.
+pub(super) fn is_own_name(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().all(|value| {
+        let Ok(authority) = Authority::try_from(value.as_bytes()) else { return false };
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        bare.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost")
+    })
 }
 
 /// A token, kept as a keyed hash: what is given is compared in a time that tells nothing of it.
@@ -133,6 +159,29 @@ pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_our_own_names_and_no_others_are() {
+        let is_own = |host: &'static str| {
+            is_own_name(&HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]))
+        };
+        for own in ["127.0.0.1:9187", "127.0.0.1", "[::1]:9187", "localhost:9187", "LocalHost"] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in [
+            "",
+            "evil.example:9187",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1@evil.example",
+            "[localhost]",
+        ] {
+            assert!(!is_own(other), "{other}");
+        }
+        let mut two = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        two.append(HOST, HeaderValue::from_static("evil.example"));
+        assert!(!is_own_name(&two) && is_own_name(&HeaderMap::new()));
+    }
 
     #[test]
     fn the_token_is_taken_as_bearer_and_as_password_and_nothing_else_is() {

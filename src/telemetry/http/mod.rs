@@ -25,12 +25,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::{Loops, Metrics, Readiness, Status};
 
+use access::Guard;
 pub use access::{Access, TlsError, Token, chain, tls};
 pub use routes::Answer;
 pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
@@ -124,6 +126,7 @@ impl Http {
     pub async fn run(self, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let connections = TaskTracker::new();
+        let guard = self.guard();
         loop {
             tokio::select! {
                 biased;
@@ -134,9 +137,9 @@ impl Http {
                 accepted = self.accept(&room) => {
                     let Some((stream, permit)) = accepted else { continue };
                     let (site, stop) = (Arc::clone(&self.site), stop.clone());
-                    let access = self.access.clone();
+                    let (tls, guard) = (self.access.tls.clone(), guard.clone());
                     connections.spawn(async move {
-                        greet(stream, site, access, stop).await;
+                        greet(stream, site, tls, guard, stop).await;
                         drop(permit);
                     });
                 }
@@ -144,6 +147,16 @@ impl Http {
         }
         connections.close();
         connections.wait().await;
+    }
+
+    fn guard(&self) -> Guard {
+        let address = self.listener.local_addr();
+        let is_loopback = address.is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        match &self.access.token {
+            Some(token) => Guard::Token(token.clone()),
+            None if is_loopback => Guard::Names,
+            None => Guard::Nothing,
+        }
     }
 
     async fn accept(
@@ -164,16 +177,21 @@ impl Http {
 }
 
 /// Shakes hands where there is TLS, then serves.
-async fn greet(stream: TcpStream, site: Arc<dyn Site>, access: Access, stop: CancellationToken) {
+async fn greet(
+    stream: TcpStream,
+    site: Arc<dyn Site>,
+    tls: Option<TlsAcceptor>,
+    guard: Guard,
+    stop: CancellationToken,
+) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
     let peer = judged(peer, stream.local_addr().ok().map(|local| local.ip()));
-    let Access { tls, token } = access;
     let Some(tls) = tls else {
-        return serve(stream, peer, site, token, stop).await;
+        return serve(stream, peer, site, guard, stop).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, site, token, stop).await,
+        Ok(Ok(stream)) => serve(stream, peer, site, guard, stop).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
@@ -189,11 +207,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: IpAddr,
     site: Arc<dyn Site>,
-    token: Option<Token>,
+    guard: Guard,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, peer, site.as_ref(), token.as_ref());
+        let answer = routes::answer(&request, peer, site.as_ref(), &guard);
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
     let connection = http1::Builder::new()

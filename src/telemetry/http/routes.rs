@@ -11,7 +11,8 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::{Pages, Site, Token, switch};
+use super::access::{Guard, is_own_name};
+use super::{Pages, Site, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -24,6 +25,10 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /status   everything at once, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
+
+/// What a request by a name that may be a stranger's is answered with.
+const OTHER_NAME: &str = "the Host header is neither an address nor localhost; \
+    ask by 127.0.0.1 or localhost, or set http.token\n";
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -42,16 +47,22 @@ pub(super) fn answer<B>(
     request: &Request<B>,
     peer: IpAddr,
     site: &dyn Site,
-    token: Option<&Token>,
+    guard: &Guard,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    let is_known = token.is_none_or(|token| token.is_in(request.headers().get(AUTHORIZATION)));
+    let headers = request.headers();
     // Those who probe whether the process lives rarely have a secret, and learn nothing else.
-    if !is_known && !matches!(path, "/healthz" | "/readyz") {
-        return unknown();
+    if !matches!(path, "/healthz" | "/readyz") {
+        match guard {
+            Guard::Token(token) if !token.is_in(headers.get(AUTHORIZATION)) => return unknown(),
+            Guard::Names if !is_own_name(headers) => {
+                return plain(StatusCode::FORBIDDEN, TEXT, OTHER_NAME);
+            }
+            Guard::Token(_) | Guard::Names | Guard::Nothing => {}
+        }
     }
     if *request.method() == Method::POST
-        && let Some(Answer(done)) = site.act(path, request.headers(), peer)
+        && let Some(Answer(done)) = site.act(path, headers, peer)
     {
         return done;
     }

@@ -33,6 +33,10 @@ async fn server() -> Server {
 }
 
 async fn server_for(access: Access) -> Server {
+    server_at([127, 0, 0, 1], access).await
+}
+
+async fn server_at(listen: [u8; 4], access: Access) -> Server {
     let (loops, readiness) = (Loops::default(), Readiness::default());
     let pages = Pages {
         metrics: Arc::new(metrics()),
@@ -41,7 +45,7 @@ async fn server_for(access: Access) -> Server {
         switch: Arc::new(Known),
         status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
     };
-    let http = Http::bind(([127, 0, 0, 1], 0).into(), pages, access).await.expect("a free port");
+    let http = Http::bind((listen, 0).into(), pages, access).await.expect("a free port");
     let address = http.local_addr().expect("bound");
     let stop = CancellationToken::new();
     let task = tokio::spawn(http.run(stop.clone()));
@@ -64,7 +68,8 @@ impl Server {
     }
 
     async fn ask(&self, method: &str, path: &str) -> String {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         self.exchange(request.as_bytes()).await
     }
 }
@@ -204,8 +209,9 @@ async fn stopping_ends_open_connections() {
 async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
     let server = server().await;
     let post = async |headers: &str| {
-        let request =
-            format!("POST /maintenance HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+        let request = format!(
+            "POST /maintenance HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"
+        );
         server.exchange(request.as_bytes()).await
     };
     let done = post("Binpulse-Consumer: billing\r\nBinpulse-Seconds: 90\r\n").await;
@@ -251,6 +257,29 @@ fn whoever_comes_from_the_address_that_was_called_is_on_this_machine() {
     assert!(is_here("10.0.0.7", Some("10.0.0.7")) && is_here("2001:db8::7", Some("2001:db8::7")));
     assert!(is_here("127.0.0.1", Some("127.0.0.1")) && is_here("::ffff:127.0.0.1", None));
     assert!(!is_here("10.0.0.8", Some("10.0.0.7")) && !is_here("10.0.0.7", None));
+}
+
+#[tokio::test]
+async fn a_name_of_somebody_else_s_reads_nothing_from_a_loopback_listener_without_a_token() {
+    let request = |path: &str, host: &str| {
+        format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n").into_bytes()
+    };
+    let server = server().await;
+    for path in ["/", "/metrics", "/status", "/nowhere"] {
+        let refused = server.exchange(&request(path, "Host: evil.example:9187\r\n")).await;
+        assert_eq!(code(&refused), "403", "{path}");
+        assert!(body(&refused).contains("ask by 127.0.0.1 or localhost, or set http.token"));
+    }
+    for host in ["Host: 127.0.0.1:9187\r\n", "Host: [::1]:9187\r\n", "Host: localhost\r\n", ""] {
+        assert_eq!(code(&server.exchange(&request("/status", host)).await), "200", "{host}");
+    }
+    let probed = server.exchange(&request("/healthz", "Host: evil.example\r\n")).await;
+    assert_eq!(code(&probed), "200");
+
+    // Others reach this one, by whatever name it has for them.
+    let mut open = server_at([0, 0, 0, 0], Access::default()).await;
+    open.address.set_ip([127, 0, 0, 1].into());
+    assert_eq!(code(&open.exchange(&request("/metrics", "Host: binpulse:9187\r\n")).await), "200");
 }
 
 const TOKEN: &str = "a-token-of-some-length";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Faults, Load, Sns, World};
+use super::world::{Faults, LOADS, Load, Sns, World};
 use crate::pulse::Periods;
 use crate::pulse::verdict::{
     Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
@@ -231,6 +231,33 @@ fn a_restarted_source_that_came_back_read_only_is_named_so_at_once() {
     world.faults = Faults { read_only: true, writes: Some(refused), ..Faults::default() };
     world.run(10.0);
     assert_eq!(world.state(), State::SourceReadOnly);
+}
+
+#[test]
+fn a_source_that_hangs_is_told_in_time_whenever_the_last_look_was() {
+    let mut late = Vec::new();
+    for load in LOADS {
+        // A routine look comes each 15 s; one that was under way loses both of its connections.
+        for quarter in 0..80 {
+            let mut world = World::new(load);
+            world.run(100.0 + 0.25 * f64::from(quarter));
+            world.fault_at = Some(world.now);
+            world.faults = Faults {
+                old_sql: Some(ProbeFailure::Timeout),
+                new_sql: Some(ProbeFailure::Timeout),
+                silent: true,
+                dial: Some(StreamFailure::Timeout),
+                ..Faults::default()
+            };
+            world.run(20.0);
+            let trace = world.since_fault();
+            let hung = trace.first().filter(|(_, state, _)| *state == State::SourceHung);
+            if hung.is_none_or(|(at, ..)| *at > 7.0) {
+                late.push(format!("{load:?} +{quarter}/4 s: {trace:?}"));
+            }
+        }
+    }
+    assert!(late.is_empty(), "{}", late.join("\n"));
 }
 
 #[test]

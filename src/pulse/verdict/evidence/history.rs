@@ -128,8 +128,9 @@ impl HistoryEvidence {
         self.lost.get_or_insert((reason, what));
     }
 
-    pub(in super::super) fn suspected(&self) -> bool {
-        self.sign.is_some() && self.lost.is_none()
+    /// Since when there is a sign that is not confirmed.
+    pub(in super::super) fn suspected_at(&self) -> Option<Instant> {
+        self.sign.as_ref().filter(|_| self.lost.is_none()).map(|(at, ..)| *at)
     }
 
     pub(in super::super) fn reason(&self) -> Option<Reason> {
@@ -174,7 +175,7 @@ mod tests {
         // When it refuses our position, for what came behind that heartbeat
         history.refused(now, StreamFailure::Diverged);
         history.read(now, Some(&known), None, &known);
-        assert!(history.suspected(), "a heartbeat there does not clear it");
+        assert!(history.suspected_at().is_some(), "a heartbeat there does not clear it");
         history.confirm(Some(&known), None, &known);
 
         // Then it is lost
@@ -188,9 +189,9 @@ mod tests {
         let now = Instant::now();
         history.round_trip(&known);
         history.read(now, Some(&GtidSet::default()), None, &known);
-        assert!(history.suspected());
+        assert!(history.suspected_at().is_some());
         history.confirm(Some(&known), None, &known);
         history.read(now, Some(&known), None, &known);
-        assert!(!history.suspected() && history.reason().is_none());
+        assert!(history.suspected_at().is_none() && history.reason().is_none());
     }
 }

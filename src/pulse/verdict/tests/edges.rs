@@ -261,6 +261,30 @@ fn a_source_that_hangs_is_told_in_time_whenever_the_last_look_was() {
 }
 
 #[test]
+fn a_server_that_took_over_without_our_last_rows_is_told_once_it_refuses_us() {
+    for quarter in 0..60 {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        world.faults = Faults {
+            old_sql: Some(ProbeFailure::Reset),
+            new_sql: Some(ProbeFailure::Refused),
+            dial: Some(StreamFailure::Refused),
+            ..Faults::default()
+        };
+        world.cut_stream();
+        // The way there comes back at any time between two looks at what is down.
+        world.run(2.0 + 0.25 * f64::from(quarter));
+        world.fault_at = Some(world.now);
+        world.faults = Faults { dial: Some(StreamFailure::Diverged), ..Faults::default() };
+        world.run(20.0);
+        let trace = world.since_fault();
+        let lost = trace.iter().find(|(_, state, _)| *state == State::PositionLost);
+        // A dial, and two judgements.
+        assert!(lost.is_some_and(|(at, ..)| *at <= 3.25), "+{quarter}/4 s: {trace:?}");
+    }
+}
+
+#[test]
 fn a_failing_own_account_makes_no_outage_and_no_health() {
     let mut world = World::new(Load::Busy);
     world.run(100.0);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::source_clock::SourceClock;
 use super::state::State;
-use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
+use super::watch::{PurgeMargin, Reporter, clock_sample, committed, server_uuid, write_failure};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
@@ -185,9 +185,15 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
         Event::HeartbeatFailed { number: None, reason, .. } => {
             reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
         }
+        // Nobody could be asked, or had anything to say: that is no answer of the server's.
+        Event::HeartbeatPending { server_state: None, .. } => {}
         Event::HeartbeatPending { server_state, .. } => {
             let poll = Poll { writer_state: server_state.clone(), ..Poll::default() };
             reporter.report(Observation::Poll(Box::new(poll)));
+        }
+        Event::HeartbeatStored { number, server_uuid: name } => {
+            let server = server_uuid(name);
+            reporter.report(Observation::HeartbeatStored { number: *number, server });
         }
         Event::Facts(facts) => {
             reporter.report(Observation::SourceClock(clock_sample(facts)));
@@ -241,6 +247,7 @@ fn count_event(metrics: &Metrics, event: &Event) {
         Event::Executed { .. }
         | Event::HeartbeatStarted { .. }
         | Event::HeartbeatPending { .. }
+        | Event::HeartbeatStored { .. }
         | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
         | Event::EchoRead { .. }

@@ -60,6 +60,19 @@ impl HistoryEvidence {
         self.is_refusal = true;
     }
 
+    /// The counter in the heartbeat table, read before anything was written there again, and the last
+    /// one that is known to have been committed and sent to us. A server that was put back gives the
+    /// numbers of the transactions that it lost to new ones: a heartbeat and a canary suffice, and its
+    /// GTID set then looks like ours. The counter only ever grows, so it tells.
+    pub(in super::super) fn stored(&mut self, number: u64, completed: Option<u64>) {
+        // Without a row somebody has cleared the table, which is no sign.
+        let Some(last) = completed.filter(|last| 0 < number && number < *last) else { return };
+        let what = format!(
+            "the source was put back: its last heartbeat is {number}, and {last} had come from it"
+        );
+        self.lost.get_or_insert((Reason::Diverged, what));
+    }
+
     /// What the source says of its own history.
     pub(in super::super) fn read(
         &mut self,
@@ -116,6 +129,8 @@ impl HistoryEvidence {
         let Some((_, reason, what)) = self.sign.take_if(|(_, reason, _)| {
             let contradicted = match (reason, executed, purged) {
                 (Reason::Purged, _, Some(purged)) => purged.is_subset_of(received),
+                // What was lacking in a set, another set has to lack.
+                (Reason::Diverged, None, _) => !is_refusal,
                 (Reason::Diverged, Some(executed), _) => {
                     !is_refusal && received.is_subset_of(executed)
                 }

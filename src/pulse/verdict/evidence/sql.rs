@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{FAILURE_WINDOW, seconds};
 use crate::pulse::verdict::{
-    Condition, Conditions, Connection, Parameters, Probe, ProbeFailure, Reason, Status,
+    Condition, Conditions, Connection, Parameters, Probe, ProbeFailure, Reason, Status, Topology,
 };
 
 #[derive(Debug, Default)]
@@ -149,6 +149,12 @@ impl SqlEvidence {
             let status = if confirmed { Status::False } else { Status::Unknown };
             return (status, "neither old nor new connections get an answer".to_owned());
         }
+        if self.is_closed(now, parameters) {
+            return (
+                Status::False,
+                "old connections are gone, and nobody takes new ones".to_owned(),
+            );
+        }
         match self.last_answer() {
             Some(at) if now.saturating_duration_since(at) <= parameters.probe_validity() => {
                 let age = seconds(now.saturating_duration_since(at));
@@ -156,6 +162,19 @@ impl SqlEvidence {
             }
             Some(_) | None => (Status::Unknown, "no SQL was answered lately".to_owned()),
         }
+    }
+
+    /// Whether the server has let go of its clients: no connection stands, and nobody takes a new one.
+    /// A server that shuts down does so at once, and keeps its dump threads for a while: their bytes
+    /// prove nothing. Where the stream comes from another server, this one's end is not the source's.
+    fn is_closed(&self, now: Instant, parameters: &Parameters) -> bool {
+        let Some((at, probe)) = &self.fresh else { return false };
+        let refused = matches!(probe.result, Err(ProbeFailure::Refused | ProbeFailure::Reset));
+        let recent = now.saturating_duration_since(*at) <= parameters.probe_validity();
+        let gone = self.existing.as_ref().is_none_or(|(_, probe)| probe.result.is_err());
+        let confirmed = self.fresh_failures >= 2 || self.existing_failed_about(*at);
+        let primary = parameters.topology == Topology::Primary;
+        primary && refused && recent && gone && confirmed && !self.ok_since(probe.started)
     }
 
     /// Whether the standing connection failed at about that time too.

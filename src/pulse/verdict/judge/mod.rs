@@ -150,6 +150,11 @@ impl Judge {
             Observation::HeartbeatEnded { number, outcome } => self.wrote(at, number, outcome),
             Observation::HeartbeatUntried(failure) => self.writes.untried(failure),
             Observation::HeartbeatFacts { number, facts } => self.read(at, number, &facts),
+            Observation::HeartbeatStored { number, server } => {
+                if self.identity.is_of_stream(server) {
+                    self.history.stored(number, self.heartbeat.completed());
+                }
+            }
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::Poll(poll) => {
                 self.sql.answered(at);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Faults, LOADS, Load, Sns, World};
+use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::pulse::Periods;
 use crate::pulse::verdict::{
     Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
-    StreamFailure, WriteFailure,
+    StreamFailure, Topology, WriteFailure,
 };
 
 #[test]
@@ -258,6 +258,50 @@ fn a_source_that_hangs_is_told_in_time_whenever_the_last_look_was() {
         }
     }
     assert!(late.is_empty(), "{}", late.join("\n"));
+}
+
+#[test]
+fn a_source_that_was_put_back_is_told_although_its_numbers_were_used_again() {
+    let after = |back: u64, server| {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        // Its GTID set is as large as ours again: other transactions have the lost ones' numbers.
+        let number = world.heartbeat.saturating_sub(back);
+        world.tell(Observation::HeartbeatStored { number, server });
+        world.run(30.0);
+        (world.state(), world.judge.verdict().sentence.clone())
+    };
+    let (state, sentence) = after(3, Some(SERVER));
+    assert_eq!(state, State::PositionLost);
+    assert!(sentence.contains("was put back: its last heartbeat is"), "{sentence}");
+    // As it was; the table was cleared; a proxy asked another server; one that has no name.
+    for (back, server) in [(0, Some(SERVER)), (u64::MAX, Some(SERVER)), (3, Some(OTHER)), (3, None)]
+    {
+        assert_eq!(after(back, server).0, State::Quiet, "{back}, {server:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_flows_excuses_whoever_still_answers_newcomers() {
+    let shut_out = [
+        (Topology::Primary, ProbeFailure::TooManyConnections),
+        (Topology::Primary, ProbeFailure::Auth),
+        (Topology::Primary, ProbeFailure::Dns),
+        // The stream comes from a replica, which is well.
+        (Topology::Replica, ProbeFailure::Refused),
+    ];
+    for (topology, failure) in shut_out {
+        let parameters = Parameters { topology, ..World::new(Load::Quiet).parameters };
+        let mut world = World::with(Load::Quiet, parameters);
+        world.run(100.0);
+        assert_eq!(world.state(), State::Quiet);
+        world.fault_at = Some(world.now);
+        world.faults.old_sql = Some(ProbeFailure::Reset);
+        world.faults.new_sql = Some(failure);
+        world.run(60.0);
+        let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
+        assert_eq!(states, [State::Indeterminate], "{topology:?}, {failure:?}");
+    }
 }
 
 #[test]

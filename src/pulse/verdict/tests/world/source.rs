@@ -210,6 +210,7 @@ impl World {
         if self.write_sent.is_none() && self.now >= self.next_write {
             if self.faults.old_sql.is_some() && self.faults.old_sql != Some(ProbeFailure::Timeout) {
                 self.next_write = self.now + Duration::from_secs(1);
+                self.tell(Observation::HeartbeatUntried(WriteFailure::ConnectionLost));
                 return;
             }
             self.heartbeat += 1;

@@ -185,10 +185,8 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
         Event::HeartbeatFailed { number: None, reason, .. } => {
             reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
         }
-        // Nobody could be asked, or had anything to say: that is no answer of the server's.
-        Event::HeartbeatPending { server_state: None, .. } => {}
-        Event::HeartbeatPending { server_state, .. } => {
-            let poll = Poll { writer_state: server_state.clone(), ..Poll::default() };
+        Event::HeartbeatPending { server_state: Some(state), .. } => {
+            let poll = Poll { writer_state: Some(state.clone()), ..Poll::default() };
             reporter.report(Observation::Poll(Box::new(poll)));
         }
         Event::HeartbeatStored { number, server_uuid: name } => {
@@ -217,7 +215,9 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
                 reporter.report(Observation::CanaryEchoed { consumer, number });
             }
         }
-        Event::CanaryStarted { .. }
+        // Without a state nobody could be asked, which is no answer of the server's.
+        Event::HeartbeatPending { server_state: None, .. }
+        | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
         | Event::CanaryFailed { .. }
         | Event::EchoRead { .. }

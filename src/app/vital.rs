@@ -2,7 +2,7 @@
 //! witnesses, and whoever reads it; and the metrics that follow from each entry.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::source_clock::SourceClock;
 use super::state::State;
@@ -70,6 +70,11 @@ impl Vital {
         lock(&self.book).rest(consumer, until);
         let consumer = Arc::clone(consumer);
         self.reporter.report(Observation::Maintenance { consumer, until });
+    }
+
+    /// How soon the source may purge what is still needed, and after what time it purges.
+    pub(super) fn purge_margin(&self, now: Instant) -> Option<(Duration, Duration)> {
+        self.purge.told(now)
     }
 
     /// Counts canaries that are overdue; called regularly.

@@ -66,6 +66,7 @@ fn origin() -> Origin {
         epoch: 3,
         connector_version: "0.1.0",
         snapshot: false,
+        replay: None,
     }
 }
 

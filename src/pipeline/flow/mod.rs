@@ -4,6 +4,7 @@ mod accounts;
 mod aside;
 mod front;
 mod rows;
+mod window;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,9 +12,9 @@ use std::time::Instant;
 use super::counts::Counts;
 use super::notices::Notices;
 use super::progress::Progress;
-use super::reread::{Reread, is_reached};
+use super::reread::Reread;
 use super::{Error, Progress as Reached};
-use crate::change::{Position, Transaction};
+use crate::change::Transaction;
 use crate::checkpoint::{self, Class, Tracker};
 use crate::decode::{self, Fault, Step, XaFault, kind};
 use crate::encode::Draft;
@@ -24,18 +25,17 @@ use crate::pulse::{Phase, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+pub use window::Window;
 
 /// What decides how rows are treated.
 #[derive(Debug, Clone, Default)]
 pub struct FlowConfig {
     /// Whether statements are published.
     pub schema_changes: bool,
-    /// Transactions that committed earlier are passed over: the start was a point in time,
-    /// microseconds since 1970 UTC.
-    pub skip_until_us: Option<i64>,
-    /// Transactions that start before this place are passed over: the start was a place in a file
-    /// whose front tells which GTIDs lie before.
-    pub skip_until: Option<Position>,
+    /// Transactions outside are passed over.
+    pub window: Window,
+    /// Heartbeats and canaries are left out: they told of another time.
+    pub leaves_pulse_out: bool,
     /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
     /// the file.
     pub begins_by_position: bool,
@@ -75,8 +75,10 @@ pub struct Flow {
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
-    /// The open transaction is delivered already, or older than the start.
+    /// The open transaction is outside of the window.
     is_passed_over: bool,
+    /// The window's end has gone by.
+    is_over: bool,
     /// What comes again although it was passed on.
     reread: Option<Reread>,
     /// Offsets known so far are those of a server before this one.
@@ -119,6 +121,7 @@ impl Flow {
             counts: Counts::default(),
             class: Class::Filtered,
             is_passed_over: false,
+            is_over: false,
             reread: None,
             is_other_server: false,
             undecoded: Vec::new(),
@@ -154,6 +157,7 @@ impl Flow {
                     return Ok(());
                 }
                 self.is_other_server = false;
+                self.is_over |= self.config.window.ends_at(position);
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
                 Ok(())
@@ -188,11 +192,9 @@ impl Flow {
         if !comes_again {
             self.class = Class::Filtered;
         }
-        let is_before =
-            self.config.skip_until.as_ref().is_some_and(|at| !is_reached(at, &transaction.start));
-        let is_too_old =
-            self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
-        self.is_passed_over = is_before || is_too_old;
+        let is_before = self.config.window.is_before(transaction);
+        self.is_over |= !is_before && self.config.window.is_behind(transaction);
+        self.is_passed_over = is_before || self.is_over;
         self.newest_commit_us = transaction.committed_at_us;
         self.idle_since = None;
         Ok(())
@@ -208,6 +210,7 @@ impl Flow {
         self.progress.end();
         self.transaction_bytes = 0;
         self.is_other_server = false;
+        self.is_over |= self.config.window.ends_at(commit.end);
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));
         let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
@@ -250,6 +253,11 @@ impl Flow {
         if self.config.begins_by_position {
             self.begin_of_file(event_type, event);
         }
+    }
+
+    /// Whether the window's end has gone by.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Nothing more is at hand.

@@ -99,6 +99,9 @@ impl Flow {
         table: &Arc<Table>,
         change: &Change<'_>,
     ) -> Result<(), Error> {
+        if self.config.leaves_pulse_out {
+            return Ok(());
+        }
         let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
         match &seen {
             Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),

@@ -123,6 +123,7 @@ impl Rig {
             epoch: 1,
             connector_version: "test",
             snapshot: false,
+            replay: None,
         };
         let sealing = SealingConfig {
             seal: SealOptions::default(),

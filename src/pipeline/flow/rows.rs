@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Flow;
-use super::accounts::is_of_accounts;
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::Class;
 use crate::decode::{Rows, Statement};
@@ -134,7 +133,6 @@ impl Flow {
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
         let stays = !self.config.schema_changes
-            || is_of_accounts(statement.bytes)
             || !self.filter.wants_statement(statement.database, &statement.text());
         if self.is_passed_over || stays || !self.progress.is_new_other() {
             return Ok(());

@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
-use crate::pipeline::{Flow, FlowConfig, Judge, Notices, Window};
+use crate::pipeline::{Flow, FlowConfig, Judge, Notices, OwnRows, Window};
 use crate::pulse::Recogniser;
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
@@ -22,12 +22,8 @@ pub(super) fn flow(
 ) -> Flow {
     let config = FlowConfig {
         schema_changes: plan.schema_changes,
-        window: Window {
-            since_us: opened.resolved.skip_until_us,
-            since: opened.resolved.skip_until.clone(),
-            ..Window::default()
-        },
-        leaves_pulse_out: false,
+        window: Window::from(opened.resolved.skip_until_us, opened.resolved.skip_until.clone()),
+        own_rows: OwnRows::Told,
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
     };

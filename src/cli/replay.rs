@@ -148,7 +148,7 @@ fn moment(text: &str, now: DateTime<Utc>) -> Result<i64, String> {
         Ok(time) => Ok(time.timestamp_micros()),
         Err(_) => Err(format!(
             "{text}: expected how long ago, such as 5m, or a time such as {}",
-            (now - Duration::from_secs(300)).format("%Y-%m-%dT%H:%M:%SZ")
+            (now - Duration::from_mins(5)).format("%Y-%m-%dT%H:%M:%SZ")
         )),
     }
 }
@@ -165,7 +165,7 @@ fn tell(report: &ReplayReport, dry_run: bool) -> Exit {
         serde_json::json!({
             "published": !dry_run,
             "rows": report.rows,
-            "messages": report.messages,
+            "messages": if dry_run { None } else { Some(report.messages) },
             "epoch": report.epoch,
             "until": report.until.to_string(),
             "lanes": lanes,

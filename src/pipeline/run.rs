@@ -286,6 +286,9 @@ impl Pipeline {
             // The end of the stream shows when the next event is waited for.
             let Some(event) = replica.next_buffered()? else { break };
             self.take(decoder, event, now, stop).await?;
+            if self.parts.flow.is_over() {
+                break;
+            }
         }
         if !replica.buffered() {
             self.parts.flow.idle(Instant::now());

@@ -55,7 +55,7 @@ pub struct Wish {
 pub struct Report {
     /// Rows and statements.
     pub rows: u64,
-    /// Messages accepted; 0 of a count.
+    /// Messages accepted, by nobody if it was only counted.
     pub messages: u64,
     /// Lanes that they are of: first and last number.
     pub lanes: Vec<(Arc<str>, u64, u64)>,
@@ -224,12 +224,9 @@ impl<'a> Stretch<'a> {
     /// From the stretch's begin with these row numbers.
     fn pass(self, lanes: Numbers, until_us: Option<i64>) -> Pass<'a> {
         let Self { plan, host, resolved, saved } = self;
-        let window = Window {
-            since_us: resolved.skip_until_us,
-            since: resolved.skip_until.clone(),
-            until: Some(saved.settled.position.clone()),
-            until_us,
-        };
+        let mut window = Window::from(resolved.skip_until_us, resolved.skip_until.clone());
+        window.until = Some(saved.settled.position.clone());
+        window.until_us = until_us;
         let begin = Checkpoint {
             stream: plan.stream.clone(),
             server_uuid: saved.server_uuid.clone(),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
@@ -18,13 +19,13 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, FlowConfig, Judge, Parts, Pipeline, Progress, Saver, SealingConfig, Standing,
-    Topics, Window, Witness, drafts, spawn_sealing,
+    Claims, Ended, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver, SealingConfig,
+    Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Phase, Seen};
-use crate::sink::intake;
 use crate::sink::null::Null;
+use crate::sink::{self, intake};
 use crate::source::{Columns, Liveness, Replica, Start};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
@@ -85,18 +86,62 @@ pub(super) struct Passed {
 impl Pass<'_> {
     /// Reads, and waits until everything is accepted.
     pub(super) async fn run(self, way: Way, stop: &CancellationToken) -> Result<Passed, Error> {
-        let Self { plan, host, start, begin, window } = self;
-        let liveness = Liveness::new();
-        let mut replica = Replica::connect(&plan.source, host, &start, &liveness).await?;
+        let mut replica =
+            Replica::connect(&self.plan.source, self.host, &self.start, &Liveness::new()).await?;
         let identity = replica.identity();
         let (name, server_id) = (identity.name(), identity.server_id);
-        if name != begin.server_uuid {
-            return Err(Error::OtherServer { wanted: begin.server_uuid, found: vec![name] });
+        if name != self.begin.server_uuid {
+            return Err(Error::OtherServer { wanted: self.begin.server_uuid, found: vec![name] });
         }
+        let store = MemoryStore::new(self.begin.clone());
+        let (mut pipeline, metrics, sending) = self.pipeline(way, server_id, &store)?;
+        let columns = || Columns::new(&self.plan.source, self.host, name.as_str());
+        pipeline.ask_for_schemas(self.plan.schema_fallback.then(columns));
+        pipeline.stream_began(&self.start);
+        let mut decoder = decoder(self.plan);
+        if let Start::Position(position) = &self.start {
+            decoder.start_at(position.clone());
+        }
+
+        let ended = Box::pin(pipeline.run(&mut replica, &mut decoder, stop)).await;
+        drop(replica);
+        let ended = match ended {
+            Ok(ended) => {
+                let drained = tokio::select! {
+                    drained = pipeline.drain(Instant::now() + DELIVERY_MAX) => drained,
+                    () = stop.cancelled() => pipeline.drain(Instant::now() + self.plan.grace).await,
+                };
+                drained.map(|is_delivered| (ended, is_delivered))
+            }
+            Err(error) => Err(error),
+        };
+        // Its end lets the sink end, which may know better why not everything was delivered.
+        drop(pipeline);
+        let is_whole = matches!(ended, Ok((_, true)));
+        if !is_whole
+            && sending.is_finished()
+            && let Ok(Err(error)) = sending.await
+            && !matches!(error, sink::Error::Abandoned)
+        {
+            return Err(error.into());
+        }
+        let (ended, is_delivered) = ended.map_err(Error::Broken)?;
+        let passed = store.checkpoint();
+        Ok(Passed {
+            lanes: passed.lanes,
+            messages: metrics.messages_published_total.get(),
+            until: passed.settled.position,
+            is_interrupted: ended == Ended::Stopped || !is_delivered,
+        })
+    }
+
+    /// The loop, its metrics, and the sink's task.
+    fn pipeline(&self, way: Way, server_id: u32, store: &MemoryStore) -> Result<Running, Error> {
+        let Self { plan, begin, window, .. } = self;
         let is_published = way.replay.is_some();
         let origin = Origin {
             stream: plan.stream.as_str().into(),
-            server_uuid: name.clone(),
+            server_uuid: begin.server_uuid.clone(),
             server_id,
             epoch: begin.epoch,
             connector_version: env!("CARGO_PKG_VERSION"),
@@ -111,76 +156,43 @@ impl Pass<'_> {
         };
         let config = FlowConfig {
             schema_changes: plan.schema_changes,
-            window,
-            leaves_pulse_out: true,
+            window: window.clone(),
+            own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let judge = Judge::new(Standing::default);
-        let store = MemoryStore::new(begin.clone());
 
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
         let (drafts, to_seal) = drafts();
-        let (noted, notes) = mpsc::unbounded_channel();
+        let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        spawn_sealing(sealing, way.topics, to_seal, feed, noted).map_err(unavailable)?;
+        spawn_sealing(sealing, way.topics, to_seal, feed, told).map_err(unavailable)?;
         let metrics = Metrics::new(&Vocabulary::default(), Readings::none());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
-        let teller = Teller::new(is_published);
-        let mut pipeline = Pipeline::new(Parts {
-            flow: configured(plan, &begin, config, body_bytes_max, judge),
+        let pipeline = Pipeline::new(Parts {
+            flow: configured(plan, begin, config, body_bytes_max, judge),
             drafts,
             notes,
             settlements,
             saver,
             metrics: Arc::clone(&metrics),
-            witness: Arc::new(teller),
+            witness: Arc::new(Teller::new(is_published)),
             gauge,
             beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
             puts_refused_aside: false,
         });
-        let sink = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
-
-        let columns = || Columns::new(&plan.source, host, name.as_str());
-        pipeline.ask_for_schemas(plan.schema_fallback.then(columns));
-        pipeline.stream_began(&start);
-        let mut decoder = decoder(plan);
-        if let Start::Position(position) = &start {
-            decoder.start_at(position.clone());
-        }
-        let ended = Box::pin(pipeline.run(&mut replica, &mut decoder, stop)).await;
-        drop(replica);
-        let ended = match ended {
-            Ok(ended) => {
-                let drained = tokio::select! {
-                    drained = pipeline.drain(Instant::now() + DELIVERY_MAX) => drained,
-                    () = stop.cancelled() => pipeline.drain(Instant::now() + plan.grace).await,
-                };
-                drained.map(|is_delivered| (ended, is_delivered))
-            }
-            Err(error) => Err(error),
-        };
-        // Its end lets the sink end, whose own words say more.
-        drop(pipeline);
-        if sink.is_finished()
-            && let Ok(Err(error)) = sink.await
-        {
-            return Err(error.into());
-        }
-        let (ended, is_delivered) = ended.map_err(Error::Broken)?;
-        let saved = store.checkpoint();
-        Ok(Passed {
-            lanes: saved.lanes,
-            messages: metrics.messages_published_total.get(),
-            until: saved.settled.position,
-            is_interrupted: ended == Ended::Stopped || !is_delivered,
-        })
+        let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
+        Ok((pipeline, metrics, sending))
     }
 }
+
+/// A loop, its metrics, and the task of its sink.
+type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))

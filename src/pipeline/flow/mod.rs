@@ -1,9 +1,9 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
-mod accounts;
 mod aside;
 mod front;
 mod rows;
+mod transaction;
 mod window;
 
 use std::collections::VecDeque;
@@ -14,13 +14,12 @@ use super::notices::Notices;
 use super::progress::Progress;
 use super::reread::Reread;
 use super::{Error, Progress as Reached};
-use crate::change::Transaction;
-use crate::checkpoint::{self, Class, Tracker};
-use crate::decode::{self, Fault, Step, XaFault, kind};
+use crate::checkpoint::{Class, Tracker};
+use crate::decode::Step;
 use crate::encode::Draft;
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
-use crate::pulse::verdict::ledger::{self, Recorder, Span};
+use crate::pulse::verdict::ledger::{Recorder, Span};
 use crate::pulse::{Phase, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
@@ -34,13 +33,23 @@ pub struct FlowConfig {
     pub schema_changes: bool,
     /// Transactions outside are passed over.
     pub window: Window,
-    /// Heartbeats and canaries are left out: they told of another time.
-    pub leaves_pulse_out: bool,
+    /// What becomes of heartbeats and canaries.
+    pub own_rows: OwnRows,
     /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
     /// the file.
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+}
+
+/// What becomes of heartbeats and canaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnRows {
+    /// They are told, and canaries published.
+    #[default]
+    Told,
+    /// They are left out: they told of another time.
+    LeftOut,
 }
 
 /// Everything between the decoder and the sealing thread.
@@ -77,8 +86,6 @@ pub struct Flow {
     class: Class,
     /// The open transaction is outside of the window.
     is_passed_over: bool,
-    /// The window's end has gone by.
-    is_over: bool,
     /// What comes again although it was passed on.
     reread: Option<Reread>,
     /// Offsets known so far are those of a server before this one.
@@ -121,7 +128,6 @@ impl Flow {
             counts: Counts::default(),
             class: Class::Filtered,
             is_passed_over: false,
-            is_over: false,
             reread: None,
             is_other_server: false,
             undecoded: Vec::new(),
@@ -157,7 +163,7 @@ impl Flow {
                     return Ok(());
                 }
                 self.is_other_server = false;
-                self.is_over |= self.config.window.ends_at(position);
+                self.config.window.reached(position);
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
                 Ok(())
@@ -184,64 +190,6 @@ impl Flow {
         }
     }
 
-    fn begin(&mut self, transaction: &Transaction) -> Result<(), Error> {
-        if transaction.length_bytes.is_some_and(|bytes| bytes > LARGE_TRANSACTION_BYTES) {
-            self.seal_unit();
-        }
-        let comes_again = self.progress.begin(transaction)?;
-        if !comes_again {
-            self.class = Class::Filtered;
-        }
-        let is_before = self.config.window.is_before(transaction);
-        self.is_over |= !is_before && self.config.window.is_behind(transaction);
-        self.is_passed_over = is_before || self.is_over;
-        self.newest_commit_us = transaction.committed_at_us;
-        self.idle_since = None;
-        Ok(())
-    }
-
-    fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        if commit.unseen_xa && !self.is_passed_over {
-            self.unseen(commit)?;
-        }
-        if commit.rolled_back && !self.is_passed_over {
-            self.rolled_back(commit);
-        }
-        self.progress.end();
-        self.transaction_bytes = 0;
-        self.is_other_server = false;
-        self.is_over |= self.config.window.ends_at(commit.end);
-        self.counts.transaction(self.class);
-        let (transaction, class) = (commit.transaction, ledger_class(self.class));
-        let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
-        self.spans.extend(span);
-        self.tracker.commit(&checkpoint::Commit {
-            id: commit.transaction.id,
-            class: self.class,
-            end: commit.end,
-            resolves: commit.resolves,
-            open_xa: commit.open_xa,
-        });
-        // A heartbeat does not wait for what comes behind it.
-        let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
-        if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
-            self.seal_unit();
-        }
-        Ok(())
-    }
-
-    /// Rows were passed on before the log said that they, or some of them, were undone.
-    #[cold]
-    fn rolled_back(&mut self, commit: &decode::Commit<'_>) {
-        self.counts.rolled_back();
-        tracing::error!(
-            transaction = commit.transaction.id.text().as_deref().unwrap_or("anonymous"),
-            position = %commit.transaction.start,
-            "a transaction was rolled back, in part or whole, after rows of it were published: \
-             compare the tables that it changed with what the consumers have"
-        );
-    }
-
     /// An event came.
     #[inline]
     pub(super) fn event(&mut self, event: &[u8]) {
@@ -257,7 +205,7 @@ impl Flow {
 
     /// Whether the window's end has gone by.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.config.window.is_over()
     }
 
     /// Nothing more is at hand.
@@ -388,32 +336,5 @@ impl Flow {
     }
 }
 
-/// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
-/// repeats beyond the messages that were on their way.
-const UNIT_TRANSACTIONS_MAX: u64 = 256;
-/// Transactions that announce more bytes begin a unit: what came before does not wait for them.
-const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
 /// Offset of the type code in an event's header (MySQL internals, "Binlog Event Header").
 const EVENT_TYPE_AT: usize = 4;
-
-/// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
-fn ledger_class(class: Class) -> ledger::Class {
-    match class {
-        Class::User => ledger::Class::User,
-        Class::Filtered | Class::Checkpoint => ledger::Class::Filtered,
-        Class::Heartbeat(number) => ledger::Class::Heartbeat(number),
-        Class::Canary => ledger::Class::Canary,
-    }
-}
-
-/// The rows of an XA COMMIT are not at hand.
-#[cold]
-fn unseen_xa(commit: &decode::Commit<'_>) -> decode::Error {
-    let id = commit.transaction.id.text();
-    let xid = id.map_or_else(|| "(anonymous)".to_owned(), |id| format!("in transaction {id}"));
-    decode::Error {
-        position: commit.transaction.start.clone(),
-        event_type: kind::QUERY,
-        fault: Fault::Xa(XaFault::Unseen { xid }),
-    }
-}

@@ -16,9 +16,16 @@ pub struct Window {
     pub until: Option<Position>,
     /// Ends before the first transaction that committed then or later, microseconds since 1970 UTC.
     pub until_us: Option<i64>,
+    /// The end has gone by.
+    is_over: bool,
 }
 
 impl Window {
+    /// Without an end.
+    pub fn from(since_us: Option<i64>, since: Option<Position>) -> Self {
+        Self { since_us, since, ..Self::default() }
+    }
+
     /// Whether a transaction lies before the begin. The first that does not is the begin.
     pub(super) fn is_before(&mut self, transaction: &Transaction) -> bool {
         let is_too_old = self.since_us.is_some_and(|since| transaction.committed_at_us < since);
@@ -30,15 +37,22 @@ impl Window {
         is_too_old || is_in_front
     }
 
-    /// Whether a transaction that is not before the begin lies behind the end.
-    pub(super) fn is_behind(&self, transaction: &Transaction) -> bool {
-        self.until_us.is_some_and(|until| transaction.committed_at_us >= until)
-            || self.ends_at(&transaction.start)
+    /// Whether a transaction that is not before the begin lies behind the end. From the first that
+    /// does on, all do.
+    pub(super) fn is_behind(&mut self, transaction: &Transaction) -> bool {
+        self.is_over |= self.until_us.is_some_and(|until| transaction.committed_at_us >= until);
+        self.reached(&transaction.start);
+        self.is_over
     }
 
-    /// Whether nothing of what comes at this place or behind counts.
-    pub(super) fn ends_at(&self, position: &Position) -> bool {
-        self.until.as_ref().is_some_and(|until| is_reached(until, position))
+    /// Everything before this place has gone by.
+    pub(super) fn reached(&mut self, position: &Position) {
+        self.is_over |= self.until.as_ref().is_some_and(|until| is_reached(until, position));
+    }
+
+    /// Whether the end has gone by.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 
@@ -60,13 +74,11 @@ mod tests {
 
     /// Offsets of those that count, of a log with these commit times, an offset apart.
     fn counted(mut window: Window, times: &[i64]) -> Vec<u64> {
-        let mut is_over = false;
         let mut counted = Vec::new();
         for (offset, time) in (4..).zip(times) {
             let next = transaction(offset, *time);
-            if !is_over && !window.is_before(&next) {
-                is_over = window.is_behind(&next);
-                counted.extend((!is_over).then_some(offset));
+            if !window.is_before(&next) && !window.is_behind(&next) {
+                counted.push(offset);
             }
         }
         counted
@@ -88,7 +100,7 @@ mod tests {
         let until = Some(Position::new("binlog.000007", 7));
         let window = Window { until: until.clone(), ..Window::default() };
         assert_eq!(counted(window, &[1, 2, 3, 4, 5]), [4, 5, 6]);
-        let window = Window { since_us: Some(2), until, until_us: Some(3), since: None };
+        let window = Window { since_us: Some(2), until, until_us: Some(3), ..Window::default() };
         assert_eq!(counted(window, &[1, 2, 3, 2, 5]), [5]);
     }
 

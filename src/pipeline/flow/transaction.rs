@@ -42,7 +42,7 @@ impl Flow {
         }
         self.progress.end();
         self.transaction_bytes = 0;
-        self.is_other_server = false;
+        self.arrived();
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));
         let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);

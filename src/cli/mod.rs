@@ -1,6 +1,5 @@
 //! What is typed: one file per command, and the only door to clap.
 
-mod ask;
 mod check;
 mod decode;
 mod demo;
@@ -15,6 +14,7 @@ mod picture;
 mod probe;
 mod redrive;
 mod run;
+mod service;
 mod tail;
 mod verdict;
 

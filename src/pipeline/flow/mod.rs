@@ -14,6 +14,7 @@ use super::notices::Notices;
 use super::progress::Progress;
 use super::reread::Reread;
 use super::{Error, Progress as Reached};
+use crate::change::Position;
 use crate::checkpoint::{Class, Tracker};
 use crate::decode::Step;
 use crate::encode::Draft;

@@ -175,6 +175,12 @@ mod tests {
     use crate::mysql::HostPort;
 
     #[test]
+    fn a_time_before_the_oldest_log_and_a_purged_log_are_the_same_loss() {
+        let told = stream_failure(&source::Error::TooOld { asked: 1, oldest: 2 });
+        assert_eq!(told, StreamFailure::Purged);
+    }
+
+    #[test]
     fn a_host_without_our_position_says_nothing_while_another_is_only_away() {
         let host = || HostPort { host: "db".to_owned(), port: 3306 };
         let away = || {

@@ -118,9 +118,12 @@ impl StreamEvidence {
         self.redialled_at = Some(at);
     }
 
-    /// After we were frozen: what failed meanwhile counts no more.
+    /// After we were frozen: what failed meanwhile counts no more. That we have halted is no failure of
+    /// another's, and still so.
     pub(in super::super) fn forgive(&mut self, at: Instant) {
+        let halted = self.failures.pop_back().filter(|(_, last)| *last == StreamFailure::Halted);
         self.failures.clear();
+        self.failures.extend(halted);
         self.suspected_at = None;
         (self.silent_at, self.healed) = (None, false);
         self.lost_at = self.lost_at.map(|_| at);

@@ -89,7 +89,9 @@ impl World {
         if !self.connected && self.now >= self.dial_at + takes {
             match self.faults.dial {
                 Some(failure) => {
-                    self.dial_at = self.now + Duration::from_secs(1);
+                    // Who has halted says so once, and dials no more.
+                    let is_last = failure == StreamFailure::Halted;
+                    self.dial_at = self.now + Duration::from_secs(if is_last { 86_400 } else { 1 });
                     self.tell(Observation::StreamFailed(failure));
                 }
                 None => {

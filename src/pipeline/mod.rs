@@ -34,7 +34,7 @@ use std::time::Instant;
 pub(crate) use claims::Claims;
 pub(crate) use destination::Topics;
 pub(crate) use drafts::drafts;
-pub use flow::{Flow, FlowConfig};
+pub use flow::{Flow, FlowConfig, OwnRows, Window};
 pub use notices::{Judge, Notices, Standing};
 pub use progress::Lost;
 pub(crate) use run::Parts;
@@ -70,7 +70,8 @@ pub struct Progress {
     pub read: Position,
     /// Everything before it is delivered.
     pub delivered: Position,
-    /// Where a restart would go on.
+    /// Where a restart would go on; without a file while that is known of another server only, or not
+    /// at all.
     pub needed: Position,
     /// GTIDs that are delivered, as text; empty without GTIDs.
     pub gtid_set: String,

@@ -98,7 +98,7 @@ fn settings(compose: &str, name: &str) -> Values {
     let own = service(compose, name);
     let merged = ["*source", "*aws"].map(|name| {
         let merges = |line: &&str| line.trim().starts_with("<<:") && line.contains(name);
-        own.iter().any(|line| merges(line))
+        own.iter().any(merges)
     });
     let given = anchors.iter().zip(merged).filter(|(_, merged)| *merged);
     let lines = given.flat_map(|(lines, _)| lines).chain(&own);

@@ -38,8 +38,8 @@ public final class Reader extends AbstractProducer {
                         new String[] {
                             "--host=" + words[0],
                             "--port=" + words[1],
-                            "--user=root",
-                            "--password=",
+                            "--user=maxwell",
+                            "--password=maxwell",
                             "--ssl=DISABLED",
                             "--producer=none",
                             "--init_position=" + words[2] + ":" + words[3] + ":0",

@@ -1,5 +1,6 @@
 //! A reader as a program of its own, and what it says: see `benches/peers/README.md`.
 
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,7 +16,7 @@ use crate::Outcome;
 use crate::process::Pid;
 
 /// Deadline of the first row, and of the rest.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Its standard error, in a folder of its own, and how much of it is told.
 const LOG: &str = "log";
@@ -153,14 +154,18 @@ impl Reader {
     /// Waits for a line.
     async fn line(&mut self) -> Outcome<String> {
         let line = timeout(DEADLINE, self.lines.next_line()).await;
-        let line = line.map_err(|_| format!("{}: nothing in {DEADLINE:?}", self.name))??;
-        Ok(line.ok_or_else(|| format!("{}: ended early; it said: {}", self.name, self.log()))?)
+        let line = match line {
+            Err(_) => return Err(self.failed(&format!("nothing in {DEADLINE:?}"))),
+            Ok(line) => line?,
+        };
+        line.ok_or_else(|| self.failed("ended early"))
     }
 
-    /// The beginning of what it said about itself.
-    fn log(&self) -> String {
+    /// What happened, and the beginning of what it said about itself.
+    fn failed(&self, what: &str) -> Box<dyn Error> {
         let log = fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
-        log.chars().take(LOG_CHARS).collect()
+        let log: String = log.chars().take(LOG_CHARS).collect();
+        format!("{}: {what}; it said: {log}", self.name).into()
     }
 
     /// Waits for the first row; how long that took.

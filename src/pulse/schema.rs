@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::canary::values;
+use super::path::Path;
 
 /// What kind of server the SQL is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,8 +198,35 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     statements
 }
 
+/// The statement that lets the writer walk `path`; `None` for one without SQL.
+pub fn path_grant(path: &Path, writer: &(String, String)) -> Option<String> {
+    let steps = path.steps.as_ref()?;
+    let mut privileges = vec!["INSERT"];
+    if steps.update.is_some() || steps.delete.is_some() {
+        // Their row is found by its mark.
+        privileges.insert(0, "SELECT");
+    }
+    privileges.extend(steps.update.is_some().then_some("UPDATE"));
+    privileges.extend(steps.delete.is_some().then_some("DELETE"));
+    // A database's name is no pattern where a table is named.
+    let identifier = |name: &str| format!("`{}`", name.replace('`', "``"));
+    Some(format!(
+        "GRANT {} ON {}.{} TO {}@{}",
+        privileges.join(", "),
+        identifier(&path.database),
+        identifier(&path.table),
+        quote(&writer.0),
+        quote(&writer.1)
+    ))
+}
+
 /// Everything for a DBA to read and run, as a script.
-pub fn script(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> String {
+pub fn script(
+    schema: &SchemaName,
+    accounts: &Accounts,
+    paths: &[Path],
+    dialect: Dialect,
+) -> String {
     let mut script = String::from(
         "-- binpulse: its schema and accounts in this server. Run it on the primary; running it\n\
          -- again changes nothing. Replace the passwords.\n\n",
@@ -213,6 +241,16 @@ pub fn script(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Str
          -- so its heartbeats would certify a demoted primary as alive.\n",
     );
     for statement in grants(schema, accounts, dialect) {
+        script.push_str(&statement);
+        script.push_str(";\n");
+    }
+    let of_paths = paths.iter().filter_map(|path| path_grant(path, &accounts.writer));
+    for (index, statement) in of_paths.enumerate() {
+        if index == 0 {
+            script.push_str(
+                "\n-- Tables that canaries are written to by your own SQL (canary.paths).\n",
+            );
+        }
         script.push_str(&statement);
         script.push_str(";\n");
     }

@@ -143,6 +143,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
         let mut batch = Batch::new(format, RowOptions::default(), table("canary", 1));
         batch.push(4, &transaction(1), &OwnedChange::insert(0, &[int(12)]).change());
         let canary = batch.take(lane("binpulse.canary#0"), 5).expect("a row").into_canary(Canary {
+            path: None,
             number: 12,
             phase: proto::CanaryPhase::Insert,
             written_at_us: 1,

@@ -65,6 +65,8 @@ pub enum Observation {
     Lag(LagSample),
     /// A canary was acknowledged by SNS: its echoes are owed from now on.
     CanaryAcknowledged {
+        /// The path through an operator's table; `None`: the built-in canary.
+        path: Option<Arc<str>>,
         /// Its number.
         number: u64,
     },

@@ -13,8 +13,12 @@ const MISSES: u32 = 2;
 #[derive(Debug)]
 struct Consumer {
     name: Arc<str>,
+    /// The path through an operator's table; `None`: the built-in canary.
+    path: Option<Arc<str>>,
     misses: u32,
     last_echo: Option<Instant>,
+    /// When the topic last took a canary that is owed.
+    last_owed: Option<Instant>,
     maintenance_until: Option<Instant>,
 }
 
@@ -27,24 +31,30 @@ pub(in super::super) struct CanaryEvidence {
 
 impl CanaryEvidence {
     pub(in super::super) fn new(parameters: &Parameters) -> Self {
-        let consumer = |name: &Arc<str>| Consumer {
+        let consumer = |(name, path): (&Arc<str>, Option<&Arc<str>>)| Consumer {
             name: Arc::clone(name),
+            path: path.cloned(),
             misses: 0,
             last_echo: None,
+            last_owed: None,
             maintenance_until: None,
         };
-        Self { consumers: parameters.consumers.iter().map(consumer).collect(), echoes: 0 }
+        let built_in = parameters.consumers.iter().map(|name| (name, None));
+        let of_paths = parameters.path_accounts.iter().map(|(name, path)| (name, Some(path)));
+        Self { consumers: built_in.chain(of_paths).map(consumer).collect(), echoes: 0 }
     }
 
     pub(in super::super) fn acknowledged(
         &mut self,
         at: Instant,
+        path: Option<&Arc<str>>,
         number: u64,
         parameters: &Parameters,
         obligations: &mut Obligations,
     ) {
-        for (index, consumer) in self.consumers.iter().enumerate() {
-            if !consumer.in_maintenance(at) {
+        for (index, consumer) in self.consumers.iter_mut().enumerate() {
+            if consumer.path.as_ref() == path && !consumer.in_maintenance(at) {
+                consumer.last_owed = Some(at);
                 let kind = Obligation::CanaryEcho(index);
                 obligations.begin(kind, number, at, parameters.canary_deadline);
             }
@@ -83,12 +93,23 @@ impl CanaryEvidence {
     }
 
     /// Takes the canaries whose time is over as missed.
-    pub(in super::super) fn advance(&mut self, now: Instant, obligations: &mut Obligations) {
+    pub(in super::super) fn advance(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
         for (index, consumer) in self.consumers.iter_mut().enumerate() {
             let kind = Obligation::CanaryEcho(index);
             for number in obligations.overdue_numbers(kind, now) {
                 obligations.meet_one(kind, number);
                 consumer.misses = consumer.misses.saturating_add(1);
+            }
+            // A path that is not written any more has nothing left that could be echoed, or lost.
+            let owed =
+                |at: Instant| now.saturating_duration_since(at) <= parameters.echo_validity();
+            if consumer.path.is_some() && !consumer.last_owed.is_some_and(owed) {
+                consumer.misses = 0;
             }
         }
     }
@@ -125,7 +146,10 @@ impl CanaryEvidence {
         conditions: &mut Conditions,
     ) {
         let lost = self.lost();
-        let judged = self.consumers.iter().filter(|consumer| !consumer.in_maintenance(now));
+        // Whether an operator's table can be written to says nothing of the way to the consumers: a
+        // path that falls silent is told by its own metrics, only what is lost on it is judged here.
+        let built_in = self.consumers.iter().filter(|consumer| consumer.path.is_none());
+        let judged = built_in.filter(|consumer| !consumer.in_maintenance(now));
         let oldest = judged.map(|consumer| consumer.last_echo).min();
         let (status, because) = match oldest {
             _ if !lost.is_empty() => {

@@ -334,6 +334,39 @@ mod tests {
     }
 
     #[test]
+    fn a_path_gets_the_privileges_of_its_steps_and_no_more() {
+        use crate::pulse::Phase;
+        use crate::pulse::path::{Steps, Template};
+        let template = |phase: Phase| {
+            let sql = format!("{} '{{mark}}'", phase.as_str());
+            Template::parse(phase, &sql).expect("a template")
+        };
+        let path = |steps| Path {
+            name: "orders".into(),
+            database: "my_shop".into(),
+            table: "or`ders".into(),
+            column: "reference".into(),
+            steps,
+        };
+        let steps = |update, delete| Steps {
+            insert: template(Phase::Insert),
+            update: Option::filter(Some(template(Phase::Update)), |_| update),
+            delete: Option::filter(Some(template(Phase::Delete)), |_| delete),
+        };
+        let writer = ("pulse".to_owned(), "%".to_owned());
+        for (update, delete, privileges) in [
+            (true, true, "SELECT, INSERT, UPDATE, DELETE"),
+            (false, true, "SELECT, INSERT, DELETE"),
+            (false, false, "INSERT"),
+        ] {
+            let grant = path_grant(&path(Some(steps(update, delete))), &writer);
+            let expected = format!("GRANT {privileges} ON `my_shop`.`or``ders` TO 'pulse'@'%'");
+            assert_eq!(grant, Some(expected));
+        }
+        assert_eq!(path_grant(&path(None), &writer), None, "it is not written");
+    }
+
+    #[test]
     fn names_that_would_need_escaping_are_refused() {
         assert!(SchemaName::new("pulse_2").is_ok());
         for name in ["", "a`b", "a b", "1234", "päls", &"x".repeat(65)] {

@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod paths;
 mod probe;
 mod processes;
 mod pulse;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        paths::tests(),
         probe::tests(),
         delivery::tests(),
         resume::tests(),

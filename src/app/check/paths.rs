@@ -41,7 +41,7 @@ pub(super) async fn look(
         // A server tells what is wrong with a statement without running it.
         let sql = format!("EXPLAIN {}", template.fill(&plan.pulse.mark.of(0), 0));
         if let Err(error) = writer.session.query(&sql).await {
-            let mend = mend(plan, path, phase, Reason::of(&error));
+            let mend = mend(plan, path, phase, &error);
             let needed = format!("a canary.{} that the server takes", phase.as_str());
             reports.push(wrong(error.to_string(), &needed, &mend));
         }
@@ -99,10 +99,14 @@ async fn column(path: &Path, mark: &Mark, writer: &mut Writer) -> Result<(), (St
     Ok(())
 }
 
-fn mend(plan: &Plan, path: &Path, phase: Phase, reason: Reason) -> String {
+fn mend(plan: &Plan, path: &Path, phase: Phase, error: &crate::mysql::Error) -> String {
     let writer = (plan.pulse.connect.user.clone(), "%".to_owned());
-    match (reason, path_grant(path, &writer)) {
-        (Reason::Denied, Some(grant)) => format!("{grant};"),
-        (_, _) => format!("mend canary.{} of path {}", phase.as_str(), path.name),
+    let is_about_table = error.to_string().contains(&format!("'{}'", path.table));
+    match path_grant(path, &writer) {
+        Some(grant) if is_about_table && Reason::of(error) == Reason::Denied => format!("{grant};"),
+        _ => {
+            let (step, name, user) = (phase.as_str(), &path.name, &plan.pulse.connect.user);
+            format!("mend canary.{step} of path {name}, or grant what it needs to {user}")
+        }
     }
 }

@@ -219,3 +219,78 @@ impl Consumers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::plan::Plan;
+    use crate::config::{Environment, load};
+
+    const PATH: (&str, &str) = ("canary.paths", "orders=billing.orders.reference");
+    const INSERT: (&str, &str) =
+        ("canary.insert", "orders=INSERT INTO billing.orders VALUES ('{mark}', {n})");
+    const ECHO: (&str, &str) = ("canary.echo", "billing=http://q/b,search=http://q/s");
+
+    fn plan(settings: &[(&'static str, &str)]) -> Result<PulsePlan, String> {
+        let mut flags: Vec<_> =
+            settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        flags.push(("sink.kind", "null".to_owned()));
+        let values = load(None, &Environment::new(), &flags, &|_| Ok("a key".to_owned()));
+        let plan = Plan::new(&values.expect("settings"));
+        let told = |errors: Vec<crate::config::Error>| {
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        plan.map(|plan| plan.pulse).map_err(told)
+    }
+
+    fn names(accounts: &[Arc<str>]) -> Vec<&str> {
+        accounts.iter().map(|name| &**name).collect()
+    }
+
+    #[test]
+    fn each_consumer_owes_a_path_unless_some_are_named() {
+        let all = plan(&[PATH, INSERT, ECHO]).expect("a plan");
+        let expected = ["billing", "search", "billing/orders", "search/orders"];
+        assert_eq!(names(&all.accounts()), expected);
+        let named = [PATH, INSERT, ECHO, ("canary.path_echo", "orders=search")];
+        let named = plan(&named).expect("a plan");
+        assert_eq!(names(&named.accounts()), ["billing", "search", "search/orders"]);
+        assert_eq!(names(&plan(&[PATH, ECHO]).expect("a plan").accounts()), ["billing", "search"]);
+    }
+
+    #[test]
+    fn a_table_that_is_filtered_out_is_owed_by_nobody() {
+        for filter in [("filter.exclude", "billing.*"), ("filter.tables", "shop.*")] {
+            let plan = plan(&[PATH, INSERT, ECHO, filter]).expect("a plan");
+            assert!(plan.routes[0].is_filtered_out && !plan.routes[0].is_walked(), "{filter:?}");
+            assert_eq!(names(&plan.accounts()), ["billing", "search"]);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_setting_and_the_reason() {
+        let key = ("filter.hash_key", "a key");
+        for (settings, words) in [
+            (&[("canary.paths", "orders=billing.orders")][..], "name=database.table.column"),
+            (&[("canary.paths", "o/o=b.o.r")], "name=database.table.column"),
+            (&[("canary.paths", "a=b.t.c,a=b.u.c")], "each name and each table once"),
+            (&[("canary.paths", "a=b.t.c,x=B.T.d")], "each name and each table once"),
+            (&[PATH, INSERT, ("canary.enabled", "false")], "beside the built-in canary"),
+            (&[INSERT], "`orders`"),
+            (&[PATH, ("canary.delete", "orders=DELETE FROM t WHERE r='{mark}'")], "canary.insert"),
+            (&[PATH, ("canary.insert", "orders=INSERT INTO t VALUES (1)")], "'{mark}'"),
+            (&[PATH, ("canary.insert", "INSERT INTO t VALUES ('{mark}')")], "name=SQL"),
+            (&[PATH, INSERT, ECHO, ("canary.path_echo", "orders=nobody")], "orders=nobody"),
+            (&[PATH, INSERT, ECHO, ("canary.path_echo", "items=search")], "`items`"),
+            (&[PATH, INSERT, ("canary.echo", "a/b=http://q")], "without a slash"),
+            (&[PATH, ("filter.drop_columns", "*.orders.ref*")], "published as it is"),
+            (&[PATH, key, ("filter.hash_columns", "billing.*.reference")], "published as it is"),
+        ] {
+            let told = plan(settings).expect_err(words);
+            assert!(told.contains(words), "{settings:?}: {told}");
+        }
+        let many: Vec<_> = (0..17).map(|number| format!("p{number}=b.t{number}.c")).collect();
+        let told = plan(&[("canary.paths", &many.join(","))]).expect_err("too many");
+        assert!(told.contains("at most 16"), "{told}");
+    }
+}

@@ -140,7 +140,15 @@ impl MarkedTable {
             Cell::Text(value) | Cell::Bytes(value) | Cell::Malformed(value) => {
                 self.mark.read(value).map_or(Side::Unmarked, Side::Marked)
             }
-            _ => Side::Unmarked,
+            Cell::Null
+            | Cell::Int(_)
+            | Cell::UInt(_)
+            | Cell::Float(_)
+            | Cell::Double(_)
+            | Cell::Json(_)
+            | Cell::JsonDiff(_)
+            | Cell::Vector(_)
+            | Cell::Omitted { .. } => Side::Unmarked,
         }
     }
 }
@@ -209,8 +217,12 @@ mod tests {
                 }
             });
         };
-        before.into_iter().for_each(|row| put(&mut buffer.before, row));
-        after.into_iter().for_each(|row| put(&mut buffer.after, row));
+        if let Some(row) = before {
+            put(&mut buffer.before, row);
+        }
+        if let Some(row) = after {
+            put(&mut buffer.after, row);
+        }
         let image = |slots| Image::new(slots, &[], &scratch);
         let change = Change {
             op,

@@ -182,3 +182,58 @@ impl Consumer {
         self.maintenance_until.is_some_and(|until| until > now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A consumer with its built-in account and one of a path, after `number` canaries ten seconds
+    /// apart; on the path they are written until `written`, and never echoed.
+    fn after(canaries: u64, written: u64) -> (CanaryEvidence, Conditions) {
+        let parameters = Parameters {
+            consumers: vec!["billing".into()],
+            path_accounts: vec![("billing/orders".into(), "orders".into())],
+            ..Parameters::default()
+        };
+        let (start, path) = (Instant::now(), Arc::from("orders"));
+        let mut obligations = Obligations::default();
+        let mut evidence = CanaryEvidence::new(&parameters);
+        let mut now = start;
+        for number in 1..=canaries {
+            now = start + Duration::from_secs(number * 10);
+            if number <= written {
+                evidence.acknowledged(now, Some(&path), number, &parameters, &mut obligations);
+            }
+            evidence.acknowledged(now, None, number, &parameters, &mut obligations);
+            evidence.echoed(now, "billing", number, &mut obligations);
+            now += Duration::from_secs(9);
+            evidence.advance(now, &parameters, &mut obligations);
+        }
+        let mut conditions = Conditions::new(&parameters, start);
+        evidence.apply(now, &parameters, &mut conditions);
+        (evidence, conditions)
+    }
+
+    fn status(conditions: &Conditions) -> Status {
+        conditions.status(Condition::CanariesArrive)
+    }
+
+    #[test]
+    fn a_path_is_lost_by_itself_and_named_so() {
+        let (evidence, conditions) = after(6, 6);
+        assert_eq!(evidence.lost(), [Arc::from("billing/orders")]);
+        assert!(!evidence.all_lost(), "the way to the consumer stands");
+        assert_eq!(status(&conditions), Status::False);
+    }
+
+    #[test]
+    fn a_path_that_is_not_written_is_no_evidence_against_anybody() {
+        for written in [0, 3] {
+            let (evidence, conditions) = after(60, written);
+            assert_eq!(evidence.lost(), [] as [Arc<str>; 0], "{written}");
+            assert_eq!(status(&conditions), Status::True, "{written}");
+        }
+    }
+}

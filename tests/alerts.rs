@@ -387,23 +387,3 @@ fn a_rule_file_with_a_wrong_name_would_be_found() {
     fs::remove_dir_all(&folder).expect("ours");
     assert!(!status.expect("promtool runs").success(), "the tests passed on a broken rule");
 }
-
-#[test]
-fn links_in_the_docs_lead_somewhere() {
-    let mut pages = vec![root().join("README.md"), root().join("CHANGELOG.md")];
-    for folder in ["docs", "docs/runbooks"] {
-        let entries = fs::read_dir(root().join(folder)).expect("folder");
-        pages.extend(entries.map(|entry| entry.expect("entry").path()));
-    }
-    for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
-        let text = fs::read_to_string(page).expect("text");
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            if file.is_empty() || target.contains("://") {
-                continue;
-            }
-            let there = page.parent().unwrap_or(Path::new("")).join(file);
-            assert!(there.exists(), "{}: {target} leads nowhere", page.display());
-        }
-    }
-}

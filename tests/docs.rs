@@ -1,4 +1,4 @@
-//! What the docs say of the settings is made from the code; here it is compared with it.
+//! What the docs say is held against the code, and their links lead somewhere.
 
 use std::fs;
 use std::path::Path;
@@ -66,5 +66,26 @@ fn each_reason_for_a_halt_is_in_the_runbooks() {
         let is_whole = cells.clone().count() == 4 && cells.clone().all(|cell| !cell.is_empty());
         assert!(is_whole, "{reason}: what it means, what to look at, what to do");
         assert!(runbook.contains(&format!("`{reason}`")), "{reason} is not in the runbook");
+    }
+}
+
+#[test]
+fn links_in_the_docs_lead_somewhere() {
+    let root = || Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    for folder in ["docs", "docs/runbooks"] {
+        let entries = fs::read_dir(root().join(folder)).expect("folder");
+        pages.extend(entries.map(|entry| entry.expect("entry").path()));
+    }
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(page).expect("text");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || target.contains("://") {
+                continue;
+            }
+            let there = page.parent().unwrap_or(Path::new("")).join(file);
+            assert!(there.exists(), "{}: {target} leads nowhere", page.display());
+        }
     }
 }

@@ -101,7 +101,7 @@ impl Stream {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
             let error = match self.stream_once(stop).await {
-                Ok(Ended::Stopped) => return Outcome::Stopped,
+                Ok(Ended::Stopped | Ended::Reached) => return Outcome::Stopped,
                 Err(error) => error,
             };
             self.pipeline.stream_broke();

@@ -280,20 +280,23 @@ impl Decoder {
             Phase::Open if self.buffered.is_some() => self.buffer(event),
             Phase::Open => {
                 self.may_be_altered();
-                self.emits.push_back(Emit::Schema(parts.clone()));
+                self.tell_statement(statement, parts);
                 Ok(())
             }
             Phase::Outside | Phase::Announced => {
                 self.may_be_altered();
                 self.announced(event);
                 self.begin();
-                // Statements about accounts commit themselves too, so they stand nowhere else.
-                if !query::is_about_accounts(statement) {
-                    self.emits.push_back(Emit::Schema(parts.clone()));
-                }
+                self.tell_statement(statement, parts);
                 self.commit();
                 Ok(())
             }
+        }
+    }
+
+    fn tell_statement(&mut self, statement: &[u8], parts: &Query) {
+        if !query::is_about_accounts(statement) {
+            self.emits.push_back(Emit::Schema(parts.clone()));
         }
     }
 

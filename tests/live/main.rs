@@ -22,6 +22,7 @@ mod processes;
 mod pulse;
 mod rebuild;
 mod receiving;
+mod replay;
 mod resume;
 mod security;
 mod servers;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         pulse::tests(),
         receiving::tests(),
         paths::tests(),
+        replay::tests(),
         probe::tests(),
         delivery::tests(),
         resume::tests(),

@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Flow, unseen_xa};
+use super::Flow;
 use crate::change::{Position, Transaction};
-use crate::decode::{self, Rows, Steps};
+use crate::decode::{self, Fault, Rows, Steps, XaFault, kind};
 use crate::filter::Route;
 use crate::pipeline::Error;
 use crate::pipeline::reread::Reread;
@@ -82,5 +82,17 @@ impl Flow {
             committed_at_us: transaction.committed_at_us,
             event: STANDARD.encode(event),
         });
+    }
+}
+
+/// The rows of an XA COMMIT are not at hand.
+#[cold]
+fn unseen_xa(commit: &decode::Commit<'_>) -> decode::Error {
+    let id = commit.transaction.id.text();
+    let xid = id.map_or_else(|| "(anonymous)".to_owned(), |id| format!("in transaction {id}"));
+    decode::Error {
+        position: commit.transaction.start.clone(),
+        event_type: kind::QUERY,
+        fault: Fault::Xa(XaFault::Unseen { xid }),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Flow;
+use super::{Flow, OwnRows};
 use crate::change::{Change, Op, Table, Transaction};
 use crate::checkpoint::Class;
 use crate::decode::Rows;
@@ -77,6 +77,9 @@ impl Flow {
         change: &Change<'_>,
         leg: Leg,
     ) -> Result<(), Error> {
+        if self.config.own_rows == OwnRows::LeftOut {
+            return Ok(());
+        }
         let Route::Redact(redaction) = route else {
             return self.path_canary(transaction, table, change, leg);
         };

@@ -1,10 +1,11 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
-mod accounts;
 mod aside;
 mod front;
 mod marked;
 mod rows;
+mod transaction;
+mod window;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -12,36 +13,44 @@ use std::time::Instant;
 use super::counts::Counts;
 use super::notices::Notices;
 use super::progress::Progress;
-use super::reread::{Reread, is_reached};
+use super::reread::Reread;
 use super::{Error, Progress as Reached};
-use crate::change::{Position, Transaction};
-use crate::checkpoint::{self, Class, Tracker};
-use crate::decode::{self, Fault, Step, XaFault, kind};
+use crate::checkpoint::{Class, Tracker};
+use crate::decode::Step;
 use crate::encode::Draft;
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
-use crate::pulse::verdict::ledger::{self, Recorder, Span};
+use crate::pulse::verdict::ledger::{Recorder, Span};
 use crate::pulse::{Leg, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+pub use window::Window;
 
 /// What decides how rows are treated.
 #[derive(Debug, Clone, Default)]
 pub struct FlowConfig {
     /// Whether statements are published.
     pub schema_changes: bool,
-    /// Transactions that committed earlier are passed over: the start was a point in time,
-    /// microseconds since 1970 UTC.
-    pub skip_until_us: Option<i64>,
-    /// Transactions that start before this place are passed over: the start was a place in a file
-    /// whose front tells which GTIDs lie before.
-    pub skip_until: Option<Position>,
+    /// Transactions outside are passed over.
+    pub window: Window,
+    /// What becomes of heartbeats and canaries.
+    pub own_rows: OwnRows,
     /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
     /// the file.
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+}
+
+/// What becomes of heartbeats and canaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnRows {
+    /// They are told, and canaries published.
+    #[default]
+    Told,
+    /// They are left out: they told of another time.
+    LeftOut,
 }
 
 /// Everything between the decoder and the sealing thread.
@@ -76,7 +85,7 @@ pub struct Flow {
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
-    /// The open transaction is delivered already, or older than the start.
+    /// The open transaction is outside of the window.
     is_passed_over: bool,
     /// What comes again although it was passed on.
     reread: Option<Reread>,
@@ -155,6 +164,7 @@ impl Flow {
                     return Ok(());
                 }
                 self.is_other_server = false;
+                self.config.window.reached(position);
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
                 Ok(())
@@ -181,65 +191,6 @@ impl Flow {
         }
     }
 
-    fn begin(&mut self, transaction: &Transaction) -> Result<(), Error> {
-        if transaction.length_bytes.is_some_and(|bytes| bytes > LARGE_TRANSACTION_BYTES) {
-            self.seal_unit();
-        }
-        let comes_again = self.progress.begin(transaction)?;
-        if !comes_again {
-            self.class = Class::Filtered;
-        }
-        let is_before =
-            self.config.skip_until.as_ref().is_some_and(|at| !is_reached(at, &transaction.start));
-        let is_too_old =
-            self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
-        self.is_passed_over = is_before || is_too_old;
-        self.newest_commit_us = transaction.committed_at_us;
-        self.idle_since = None;
-        Ok(())
-    }
-
-    fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        if commit.unseen_xa && !self.is_passed_over {
-            self.unseen(commit)?;
-        }
-        if commit.rolled_back && !self.is_passed_over {
-            self.rolled_back(commit);
-        }
-        self.progress.end();
-        self.transaction_bytes = 0;
-        self.is_other_server = false;
-        self.counts.transaction(self.class);
-        let (transaction, class) = (commit.transaction, ledger_class(self.class));
-        let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
-        self.spans.extend(span);
-        self.tracker.commit(&checkpoint::Commit {
-            id: commit.transaction.id,
-            class: self.class,
-            end: commit.end,
-            resolves: commit.resolves,
-            open_xa: commit.open_xa,
-        });
-        // A heartbeat does not wait for what comes behind it.
-        let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
-        if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
-            self.seal_unit();
-        }
-        Ok(())
-    }
-
-    /// Rows were passed on before the log said that they, or some of them, were undone.
-    #[cold]
-    fn rolled_back(&mut self, commit: &decode::Commit<'_>) {
-        self.counts.rolled_back();
-        tracing::error!(
-            transaction = commit.transaction.id.text().as_deref().unwrap_or("anonymous"),
-            position = %commit.transaction.start,
-            "a transaction was rolled back, in part or whole, after rows of it were published: \
-             compare the tables that it changed with what the consumers have"
-        );
-    }
-
     /// An event came.
     #[inline]
     pub(super) fn event(&mut self, event: &[u8]) {
@@ -251,6 +202,11 @@ impl Flow {
         if self.config.begins_by_position {
             self.begin_of_file(event_type, event);
         }
+    }
+
+    /// Whether the window's end has gone by.
+    pub(super) fn is_over(&self) -> bool {
+        self.config.window.is_over()
     }
 
     /// Nothing more is at hand.
@@ -381,32 +337,5 @@ impl Flow {
     }
 }
 
-/// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
-/// repeats beyond the messages that were on their way.
-const UNIT_TRANSACTIONS_MAX: u64 = 256;
-/// Transactions that announce more bytes begin a unit: what came before does not wait for them.
-const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
 /// Offset of the type code in an event's header (MySQL internals, "Binlog Event Header").
 const EVENT_TYPE_AT: usize = 4;
-
-/// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
-fn ledger_class(class: Class) -> ledger::Class {
-    match class {
-        Class::User => ledger::Class::User,
-        Class::Filtered | Class::Checkpoint => ledger::Class::Filtered,
-        Class::Heartbeat(number) => ledger::Class::Heartbeat(number),
-        Class::Canary => ledger::Class::Canary,
-    }
-}
-
-/// The rows of an XA COMMIT are not at hand.
-#[cold]
-fn unseen_xa(commit: &decode::Commit<'_>) -> decode::Error {
-    let id = commit.transaction.id.text();
-    let xid = id.map_or_else(|| "(anonymous)".to_owned(), |id| format!("in transaction {id}"));
-    decode::Error {
-        position: commit.transaction.start.clone(),
-        event_type: kind::QUERY,
-        fault: Fault::Xa(XaFault::Unseen { xid }),
-    }
-}

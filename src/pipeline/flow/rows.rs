@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Flow;
-use super::accounts::is_of_accounts;
+use super::{Flow, OwnRows};
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::{Class, MovedLanes};
 use crate::decode::{Rows, Statement};
@@ -105,6 +104,9 @@ impl Flow {
         table: &Arc<Table>,
         change: &Change<'_>,
     ) -> Result<(), Error> {
+        if self.config.own_rows == OwnRows::LeftOut {
+            return Ok(());
+        }
         let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
         match &seen {
             Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
@@ -151,7 +153,6 @@ impl Flow {
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
         let stays = !self.config.schema_changes
-            || is_of_accounts(statement.bytes)
             || !self.filter.wants_statement(statement.database, &statement.text());
         if self.is_passed_over || stays || !self.progress.is_new_other() {
             return Ok(());

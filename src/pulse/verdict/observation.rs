@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ledger::Span;
 use crate::change::{GtidSet, Uuid};
 use crate::pulse::Reason;
-
-use super::ledger::Span;
 
 /// One report. The instant at which it was made goes beside it, on our monotonic clock.
 #[derive(Debug, Clone)]
@@ -58,7 +57,6 @@ pub enum Observation {
     Upstream(Upstream),
     /// Two clock readings with the source's clock between them.
     SourceClock(ClockSample),
-
     /// The sink's counters, sampled once per tick.
     Sink(SinkSample),
     /// How late the stream is, sampled once per tick.

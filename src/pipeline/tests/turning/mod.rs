@@ -1,196 +1,23 @@
 //! The loop itself, with a sealing thread and a store, and a sink that the test plays.
 
-use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
+mod rig;
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::aws;
-use super::log::{Log, decoder};
 use crate::aws::Deadlines;
-use crate::change::Position;
-use crate::checkpoint::{Checkpoint, Delta, Error as StoreError, Saving, Store, Tracker};
-use crate::encode::{Format, Origin, Oversize, SealOptions};
-use crate::filter::{Config as FilterConfig, Filter, Pattern};
-use crate::pack::{Config as PackConfig, Packer, Sequences};
-use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::notices::{Judge, Standing};
-use crate::pipeline::run::{Interrupt, Parts, Pipeline};
-use crate::pipeline::{
-    Claims, Error, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
-};
-use crate::pulse::schema::SchemaName;
-use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::encode::Oversize;
+use crate::filter::Pattern;
+use crate::pipeline::run::Interrupt;
+use crate::pipeline::{Claims, Error};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
-use crate::sink::topic::{Destinations, Template};
-use crate::sink::{Intake, Refusal, Settlement, intake};
-use crate::source::Start;
-use crate::telemetry::Loops;
-use crate::telemetry::metrics::tests::metrics;
-
-/// Longest that anything here may take.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Remembers what was saved.
-#[derive(Default, Clone)]
-struct Memory(Arc<Mutex<Checkpoint>>);
-
-impl Store for Memory {
-    async fn load(&mut self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(None)
-    }
-
-    async fn begin(&mut self, _: &Checkpoint) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn save(&mut self, delta: &Delta) -> Result<(), StoreError> {
-        self.0.lock().expect("no panic").apply(delta);
-        Ok(())
-    }
-}
-
-/// Counts how often it was told of progress.
-#[derive(Default)]
-struct Watcher(tokio::sync::Notify);
-
-impl Witness for Watcher {
-    fn seen(&self, _: &Seen, _: Instant) {}
-    fn published(&self, _: u64) {}
-    fn checkpointed(&self, _: u64) {}
-    fn heartbeat_arrived(&self, _: Span, _: Instant) {}
-    fn progress(&self, _: Progress) {
-        self.0.notify_one();
-    }
-    fn canary_accepted(&self, _: &Leg, _: Instant) {}
-}
-
-/// What is different from test to test.
-struct Setup {
-    queue_bytes: usize,
-    message_bytes_max: usize,
-    oversize: Oversize,
-    puts_undecoded_aside: bool,
-    drop_columns: Vec<Pattern>,
-    quarantine: Option<Quarantine>,
-    claims: Option<Claims>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            queue_bytes: 1 << 20,
-            message_bytes_max: 1 << 18,
-            oversize: Oversize::Omit,
-            puts_undecoded_aside: false,
-            drop_columns: Vec::new(),
-            quarantine: None,
-            claims: None,
-        }
-    }
-}
-
-struct Rig {
-    pipeline: Pipeline,
-    sink: Intake,
-    settled: mpsc::Sender<Settlement>,
-    saved: Memory,
-    watcher: Arc<Watcher>,
-    metrics: Arc<crate::telemetry::Metrics>,
-}
-
-impl Rig {
-    fn new(setup: Setup) -> Self {
-        let (drafts, to_seal) = drafts();
-        let (told, notes) = mpsc::unbounded_channel();
-        let (settled, settlements) = mpsc::channel(64);
-        let (feed, sink) = intake(setup.queue_bytes);
-        let gauge = feed.gauge().clone();
-        let arn = "arn:aws:sns:eu-west-1:000000000000:t";
-        let topics = Topics {
-            tables: Destinations::new(Template::parse(arn).expect("an ARN")),
-            notices: arn.into(),
-            known: std::collections::HashMap::new(),
-            message_bytes_max: setup.message_bytes_max,
-        };
-        let origin = Origin {
-            stream: "s".into(),
-            server_uuid: "server".to_owned(),
-            server_id: 1,
-            epoch: 1,
-            connector_version: "test",
-            snapshot: false,
-        };
-        let sealing = SealingConfig {
-            seal: SealOptions::default(),
-            oversize: setup.oversize,
-            claims: setup.claims,
-            origin: Arc::new(RwLock::new(origin)),
-        };
-        spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
-        let saved = Memory::default();
-        let (checkpointing, _) =
-            Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
-        let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
-        let pipeline = Pipeline::new(Parts {
-            flow: flow(setup.puts_undecoded_aside, setup.drop_columns),
-            drafts,
-            notes,
-            settlements,
-            saver: checkpointing,
-            metrics: Arc::clone(&metrics),
-            witness: Arc::clone(&watcher) as _,
-            gauge,
-            beat: Loops::default().register("stream", PATIENCE),
-            quarantine: setup.quarantine,
-            puts_refused_aside: false,
-        });
-        Self { pipeline, sink, settled, saved, watcher, metrics }
-    }
-
-    /// Takes all events; the sink does nothing meanwhile.
-    async fn take(
-        &mut self,
-        events: &[Vec<u8>],
-        stop: &CancellationToken,
-    ) -> Result<(), Interrupt> {
-        let mut decoder = decoder();
-        decoder.start_at(Position::default());
-        self.pipeline.stream_began(&Start::Gtid(crate::change::GtidSet::new()));
-        for event in events {
-            self.pipeline.take(&mut decoder, event, Instant::now(), stop).await?;
-        }
-        Ok(())
-    }
-}
-
-fn flow(puts_undecoded_aside: bool, drop_columns: Vec<Pattern>) -> Flow {
-    let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
-    let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
-    // Each row is a message.
-    let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
-    Flow::new(
-        config,
-        Filter::new(FilterConfig { tables, drop_columns, ..FilterConfig::default() }),
-        Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-        Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
-        Packer::new(pack, Sequences::default()),
-        Tracker::new(&Checkpoint::default()),
-    )
-}
-
-fn events(fixture: &str) -> Vec<Vec<u8>> {
-    let log = Log::load(fixture, false);
-    let start = Start::Gtid(crate::change::GtidSet::new());
-    log.dump(&start).into_iter().map(|(_, event)| event).collect()
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("timed out: {what}"))
-}
+use crate::sink::{Refusal, Settlement};
+use rig::{PATIENCE, Rig, Setup, events, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sink_takes_nothing_the_loop_lives_and_can_be_stopped() {
@@ -238,7 +65,7 @@ async fn a_row_that_fits_nowhere_halts_an_idle_stream_at_once_and_draining_does_
         }
     };
     within("it ends before its deadline", drained).await;
-    assert_eq!(rig.saved.0.lock().expect("no panic").settled.position.offset, 0);
+    assert_eq!(rig.saved.checkpoint().settled.position.offset, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +111,7 @@ async fn everything_delivered_is_saved_when_it_drains() {
     });
     let drained = within("it drains", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
     assert!(drained.expect("nothing fails"), "all is delivered");
-    let saved = rig.saved.0.lock().expect("no panic").clone();
+    let saved = rig.saved.checkpoint();
     assert_eq!(saved.settled.position, rig.pipeline.tracker().committed_place().position);
     assert!(!saved.gtid_set.is_empty());
     drop(rig.pipeline);
@@ -327,7 +154,7 @@ async fn rows_that_cannot_be_decoded_are_put_aside_durably_and_the_stream_goes_o
     }
 
     // The same where no row comes out of the event at all
-    let mut log = super::turning::events("rows/mysql-9.7");
+    let mut log = events("rows/mysql-9.7");
     let is_rows = |event: &&mut Vec<u8>| event.get(4) == Some(&crate::decode::kind::WRITE_ROWS);
     let spoilt = log.iter_mut().find(is_rows).expect("rows");
     spoilt[19..].fill(0xff);

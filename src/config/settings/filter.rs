@@ -1,0 +1,27 @@
+//! `[filter]`: which tables and columns are published, and which only as hashes.
+
+use super::{Setting, setting};
+use crate::config::Kind;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "filter.tables",
+        Kind::List,
+        Some("*.*"),
+        "Tables to publish, as database.table patterns with * and ?",
+    ),
+    setting("filter.exclude", Kind::List, None, "Tables to leave out, as database.table patterns"),
+    setting(
+        "filter.drop_columns",
+        Kind::List,
+        None,
+        "Columns never to publish, as database.table.column patterns",
+    ),
+    setting(
+        "filter.hash_columns",
+        Kind::List,
+        None,
+        "Columns to publish as HMAC-SHA-256 of their value, as database.table.column patterns",
+    ),
+    setting("filter.hash_key", Kind::Secret, None, "Key of those hashes"),
+];

@@ -1,0 +1,19 @@
+//! `[log]`: what is logged and in which form.
+
+use super::{Setting, setting};
+use crate::config::Kind;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        Some("info"),
+        "Least level that is logged",
+    ),
+    setting(
+        "log.format",
+        Kind::Choice(&["auto", "text", "json"]),
+        Some("auto"),
+        "Form of the log; auto: text on a terminal, JSON lines elsewhere",
+    ),
+];

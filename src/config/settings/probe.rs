@@ -1,0 +1,33 @@
+//! `[probe]`: the command that stands in for a consumer.
+
+use super::form::{LISTEN, URL};
+use super::unit::{HOUR, SECOND};
+use super::{Setting, setting};
+use crate::config::Kind;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "probe.queue",
+        URL,
+        None,
+        "Queue that the command probe reads canaries from: its own, it deletes whatever it reads",
+    ),
+    setting(
+        "probe.streams",
+        Kind::List,
+        None,
+        "Streams whose canaries the probe awaits; when not set, each that has sent one",
+    ),
+    setting(
+        "probe.deadline",
+        Kind::Duration(SECOND, 24 * HOUR),
+        Some("1m"),
+        "Longest age of a stream's newest canary before the probe's /healthz answers 503; what is missing for so long is lost",
+    ),
+    setting(
+        "probe.listen",
+        LISTEN,
+        Some("127.0.0.1:9188"),
+        "Address of the probe's /metrics and /healthz",
+    ),
+];

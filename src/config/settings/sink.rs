@@ -1,0 +1,42 @@
+//! `[sink]`: where messages go, and what happens to those that can't.
+
+use super::form::URL;
+use super::unit::{GIB, KIB};
+use super::{Setting, setting};
+use crate::config::Kind;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "sink.kind",
+        Kind::Choice(&["sns", "stdout", "null"]),
+        Some("sns"),
+        "Where messages go",
+    ),
+    setting(
+        "sink.queue_bytes",
+        Kind::Bytes(64 * KIB, GIB),
+        Some("16MiB"),
+        "Messages waiting for the sink; beyond that the source is no longer read",
+    ),
+    setting(
+        "sink.oversize",
+        Kind::Choice(&["omit", "claim-check", "halt"]),
+        Some("omit"),
+        "A row larger than the topic's limit: leave its largest cells out with a marker (at once where an image has more than 8 MiB of values), put the body into S3, or halt",
+    ),
+    setting("sink.claim_check_bucket", Kind::Text, None, "S3 bucket for bodies of large rows"),
+    setting(
+        "sink.claim_check_prefix",
+        Kind::Text,
+        None,
+        "What the keys of these objects begin with",
+    ),
+    setting("sink.claim_check_endpoint_url", URL, None, "Endpoint of S3 for stand-ins"),
+    setting(
+        "sink.rejected",
+        Kind::Choice(&["halt", "quarantine"]),
+        Some("halt"),
+        "A message that the topic rejects for good: halt, or put it into the quarantine file and go on",
+    ),
+    setting("sink.quarantine", Kind::Text, None, "Path of the quarantine file"),
+];

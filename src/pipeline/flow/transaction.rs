@@ -1,0 +1,87 @@
+//! Where transactions begin and end.
+
+use super::Flow;
+use crate::change::Transaction;
+use crate::checkpoint::{self, Class};
+use crate::decode;
+use crate::pipeline::Error;
+use crate::pulse::verdict::ledger;
+
+/// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
+/// repeats beyond the messages that were on their way.
+const UNIT_TRANSACTIONS_MAX: u64 = 256;
+/// Transactions that announce more bytes begin a unit: what came before does not wait for them.
+const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
+
+impl Flow {
+    pub(super) fn begin(&mut self, transaction: &Transaction) -> Result<(), Error> {
+        if transaction.length_bytes.is_some_and(|bytes| bytes > LARGE_TRANSACTION_BYTES) {
+            self.seal_unit();
+        }
+        let is_before = self.config.window.is_before(transaction);
+        if !is_before && self.config.window.is_behind(transaction) {
+            // What came before is whole without it.
+            self.seal_unit();
+        }
+        let comes_again = self.progress.begin(transaction)?;
+        if !comes_again {
+            self.class = Class::Filtered;
+        }
+        self.is_passed_over = is_before || self.config.window.is_over();
+        self.newest_commit_us = transaction.committed_at_us;
+        self.idle_since = None;
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
+        if commit.unseen_xa && !self.is_passed_over {
+            self.unseen(commit)?;
+        }
+        if commit.rolled_back && !self.is_passed_over {
+            self.rolled_back(commit);
+        }
+        self.progress.end();
+        self.transaction_bytes = 0;
+        self.is_other_server = false;
+        self.config.window.reached(commit.end);
+        self.counts.transaction(self.class);
+        let (transaction, class) = (commit.transaction, ledger_class(self.class));
+        let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
+        self.spans.extend(span);
+        self.tracker.commit(&checkpoint::Commit {
+            id: commit.transaction.id,
+            class: self.class,
+            end: commit.end,
+            resolves: commit.resolves,
+            open_xa: commit.open_xa,
+        });
+        // A heartbeat does not wait for what comes behind it.
+        let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
+        if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
+            self.seal_unit();
+        }
+        Ok(())
+    }
+
+    /// Rows were passed on before the log said that they, or some of them, were undone.
+    #[cold]
+    fn rolled_back(&mut self, commit: &decode::Commit<'_>) {
+        self.counts.rolled_back();
+        tracing::error!(
+            transaction = commit.transaction.id.text().as_deref().unwrap_or("anonymous"),
+            position = %commit.transaction.start,
+            "a transaction was rolled back, in part or whole, after rows of it were published: \
+             compare the tables that it changed with what the consumers have"
+        );
+    }
+}
+
+/// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
+fn ledger_class(class: Class) -> ledger::Class {
+    match class {
+        Class::User => ledger::Class::User,
+        Class::Filtered | Class::Checkpoint => ledger::Class::Filtered,
+        Class::Heartbeat(number) => ledger::Class::Heartbeat(number),
+        Class::Canary => ledger::Class::Canary,
+    }
+}

@@ -182,6 +182,10 @@ fn figures(status: &Value) -> String {
             format!("{}, saved {}", of("/checkpoint/place"), ago("/checkpoint/age_seconds")),
         ),
     ];
+    for path in status["paths"].as_array().into_iter().flatten() {
+        let (name, table) = (show(&path["name"]), show(&path["table"]));
+        rows.push(("path", format!("{name} ({table}): {}", show(&path["canary"]["last_result"]))));
+    }
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {

@@ -200,7 +200,7 @@ fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<Given, String> {
         DeValue::String(text) => Ok(Given::Text(text.to_string())),
         DeValue::Integer(number) => Ok(Given::Text(number.as_str().to_owned())),
         DeValue::Boolean(on) => Ok(Given::Text(on.to_string())),
-        DeValue::Array(items) if matches!(kind, Kind::List) => items
+        DeValue::Array(items) if kind.is_list() => items
             .iter()
             .map(|item| {
                 item.get_ref()

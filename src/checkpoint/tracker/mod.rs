@@ -289,6 +289,11 @@ impl Tracker {
         self.lanes.take_moved(limit)
     }
 
+    /// Up to `limit` lanes whose key begins with `prefix`, moved or not.
+    pub fn lanes_of(&self, prefix: &str, limit: usize) -> MovedLanes {
+        self.lanes.of(prefix, limit)
+    }
+
     /// MySQL transactions that are delivered, saved or not.
     pub fn settled_gtids(&self) -> &GtidSet {
         &self.settled_gtids

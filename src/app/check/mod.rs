@@ -1,6 +1,8 @@
 //! What `run` would meet: every finding about server, account, schema and topic, none of them fatal
 //! for the look at the others.
 
+mod paths;
+
 use super::plan::{Plan, SinkPlan};
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
@@ -131,6 +133,9 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     };
     for table in [HEARTBEAT, CANARY, CANARY_COUNTER] {
         table_of_ours(plan, &mut writer.session, table, reports).await;
+    }
+    for route in &plan.pulse.routes {
+        paths::look(plan, route, &mut writer, reports).await;
     }
 }
 

@@ -161,9 +161,10 @@ fn what_the_program_carries_along_is_there_when_its_image_is_built() {
                 let named = argument.split('"').nth(1).expect("a path in quotes");
                 let mut place = path.parent().expect("a folder").to_owned();
                 for part in Path::new(named).components() {
-                    match part {
-                        std::path::Component::ParentDir => drop(place.pop()),
-                        part => place.push(part),
+                    if part == std::path::Component::ParentDir {
+                        place.pop();
+                    } else {
+                        place.push(part);
                     }
                 }
                 let below = place.strip_prefix(root).expect("below the root");

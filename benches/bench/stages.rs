@@ -123,6 +123,7 @@ impl Messages {
                 epoch: 1,
                 connector_version: env!("CARGO_PKG_VERSION"),
                 snapshot: false,
+                replay: None,
             },
             destination: Destination {
                 arn: Arc::from("arn:aws:sns:eu-west-1:000000000000:bench"),

@@ -16,17 +16,21 @@ use crate::source::Start;
 pub(super) async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
     Ok(match &plan.checkpoint.file {
         Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
-        None => AnyStore::Table(Box::new(
-            TableStore::open(TableConfig {
-                connect: plan.pulse.connect.clone(),
-                table: plan.pulse.schema.table(schema::CHECKPOINT),
-                lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
-                stream: plan.stream.clone(),
-                owner_name: new_instance(),
-            })
-            .await?,
-        )),
+        None => {
+            AnyStore::Table(Box::new(TableStore::open(table_config(plan, new_instance())).await?))
+        }
     })
+}
+
+/// The tables that the plan names, for a process of this name.
+pub(super) fn table_config(plan: &Plan, owner_name: String) -> TableConfig {
+    TableConfig {
+        connect: plan.pulse.connect.clone(),
+        table: plan.pulse.schema.table(schema::CHECKPOINT),
+        lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
+        stream: plan.stream.clone(),
+        owner_name,
+    }
 }
 
 /// The checkpoint to go on from: the saved one, or a new one at the start that was resolved. Another

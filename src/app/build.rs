@@ -37,7 +37,7 @@ use crate::telemetry::metrics::Reading;
 use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Settlements between the sink and the loop.
-const SETTLEMENTS_MAX: usize = 4096;
+pub(super) const SETTLEMENTS_MAX: usize = 4096;
 /// Largest quarantine file, bytes.
 const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
 /// Time for tasks that have nothing to deliver.
@@ -312,7 +312,7 @@ fn hosts(plan: &Plan, streamed: &HostPort) -> (SharedHost, SharedHost, Option<Sh
 }
 
 /// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
+pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Where the stream comes from, as messages say it.
 fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
@@ -323,11 +323,12 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
         epoch: checkpoint.epoch,
         connector_version: env!("CARGO_PKG_VERSION"),
         snapshot: false,
+        replay: None,
     }
 }
 
 /// Where rows too large for their topic go, if the plan names a bucket.
-fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
+pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let bucket = claim_check(plan, shared)?;
     Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
 }

@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
-use crate::pipeline::{Flow, FlowConfig, Judge, Notices};
+use crate::pipeline::{Flow, FlowConfig, Judge, Notices, OwnRows, Window};
 use crate::pulse::Recogniser;
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
@@ -20,17 +20,28 @@ pub(super) fn flow(
     body_bytes_max: usize,
     judge: Judge,
 ) -> Flow {
+    let config = FlowConfig {
+        schema_changes: plan.schema_changes,
+        window: Window::from(opened.resolved.skip_until_us, opened.resolved.skip_until.clone()),
+        own_rows: OwnRows::Told,
+        begins_by_position: opened.begins_by_position,
+        puts_undecoded_aside: plan.quarantine.undecoded,
+    };
+    configured(plan, checkpoint, config, body_bytes_max, judge)
+}
+
+/// The same, however rows are to be treated.
+pub(super) fn configured(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    config: FlowConfig,
+    body_bytes_max: usize,
+    judge: Judge,
+) -> Flow {
     let mut pack = plan.pack.clone();
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
-    let config = FlowConfig {
-        schema_changes: plan.schema_changes,
-        skip_until_us: opened.resolved.skip_until_us,
-        skip_until: opened.resolved.skip_until.clone(),
-        begins_by_position: opened.begins_by_position,
-        puts_undecoded_aside: plan.quarantine.undecoded,
-    };
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
     let notices =
         Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);

@@ -20,6 +20,7 @@ pub mod plan;
 mod probe;
 mod pulse;
 mod readings;
+mod replay;
 mod side;
 mod sink;
 mod source;
@@ -35,6 +36,7 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
+pub use replay::{Error as ReplayError, Report as ReplayReport, Wish as ReplayWish, replay};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -135,7 +135,7 @@ pub(super) fn claim_check(
     Ok(Some(ClaimCheck::new(config, shared, region)?))
 }
 
-fn no_topics() -> Topics {
+pub(super) fn no_topics() -> Topics {
     let template = Template::parse(NO_TOPIC).unwrap_or_else(|_| unreachable!("a constant ARN"));
     Topics {
         tables: Destinations::new(template),

@@ -99,7 +99,7 @@ impl Stream {
     ) -> Outcome {
         loop {
             let error = match self.stream_once(stop).await {
-                Ok(Ended::Stopped) => return Outcome::Stopped,
+                Ok(Ended::Stopped | Ended::Reached) => return Outcome::Stopped,
                 Err(error) => error,
             };
             self.pipeline.stream_broke();

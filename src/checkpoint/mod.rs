@@ -10,6 +10,7 @@
 
 mod error;
 pub mod file;
+mod memory;
 mod saving;
 mod state;
 pub mod table;
@@ -19,6 +20,7 @@ use std::future::Future;
 
 pub use error::{Error, Recovery};
 pub use file::FileStore;
+pub use memory::MemoryStore;
 pub use saving::Saving;
 pub use state::{Checkpoint, Delta, Place};
 pub use table::{TableConfig, TableStore};

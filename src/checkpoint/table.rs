@@ -63,6 +63,16 @@ impl TableStore {
         Ok(store)
     }
 
+    /// The checkpoint as its owner last saved it, without becoming its owner. `None`: the stream never
+    /// began.
+    pub async fn peek(config: TableConfig) -> Result<Option<Checkpoint>, Error> {
+        let mut store = Self { config, session: None, owner: 0, checkpoint: None };
+        // Row and lanes are saved in one transaction, and are read in one.
+        store.query("read", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        store.query("read", "START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+        store.read().await
+    }
+
     /// This owner's number.
     pub fn owner(&self) -> u64 {
         self.owner

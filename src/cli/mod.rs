@@ -13,6 +13,7 @@ mod maintenance;
 mod picture;
 mod probe;
 mod redrive;
+mod replay;
 mod run;
 mod service;
 mod tail;
@@ -56,6 +57,7 @@ pub fn command() -> Command {
         .subcommand(verdict::status_command())
         .subcommand(decode::command())
         .subcommand(redrive::command())
+        .subcommand(replay::command())
         .subcommand(demo::command())
         .subcommand(probe::command())
         .subcommand(health::command())
@@ -88,6 +90,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
+        Some(("replay", matches)) => replay::run(matches),
         Some(("demo", matches)) => demo::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),

@@ -77,14 +77,8 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     })
 }
 
-/// A replica UUID of its own, or the server would throw the service's stream out.
-fn name_apart(plan: &mut Plan) {
-    plan.source.stream = format!("{}.tail.{}", plan.stream, std::process::id());
-    plan.source.server_id = None;
-}
-
 async fn print(mut plan: Plan) -> Exit {
-    name_apart(&mut plan);
+    plan.name_apart("tail");
     let dialled = async {
         let (host, resolved) = resume::resolve_any(&plan.source, 0, &plan.start).await?;
         let liveness = Liveness::new();

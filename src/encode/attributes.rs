@@ -12,8 +12,9 @@ use super::origin::Origin;
 /// `anything-but` does not match an attribute that is not there. No name encodes to it.
 pub const NONE: &str = "(none)";
 
-/// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each. Names
-/// have all but ASCII letters, digits and `_-$.` percent-encoded.
+/// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each, and
+/// `replay` where it is published once more. Names have all but ASCII letters, digits and `_-$.`
+/// percent-encoded.
 pub(crate) fn attributes(draft: &Draft, origin: &Origin) -> Vec<Attribute> {
     let (database, table) = match draft.content() {
         Content::Rows { schema, .. } => (&*schema.table().database, &*schema.table().name),
@@ -30,6 +31,7 @@ pub(crate) fn attributes(draft: &Draft, origin: &Origin) -> Vec<Attribute> {
         value: operations(draft),
     });
     attributes.push(text("v", FORMAT_VERSION.to_string()));
+    attributes.extend(origin.replay.as_ref().map(|replay| text("replay", name(&replay.audience))));
     attributes
 }
 

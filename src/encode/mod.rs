@@ -49,6 +49,6 @@ pub use draft::Draft;
 pub use lane::{Lane, LaneId};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use notice::Canary;
-pub use origin::Origin;
+pub use origin::{Origin, Replay};
 pub use rows::OpSet;
 pub use seal::{CONTENT_BYTES_MAX, Destination, Oversize, SealOptions, Sealed, Sealer};

@@ -19,6 +19,17 @@ pub struct Origin {
     pub connector_version: &'static str,
     /// Whether rows are read from tables and not from the binlog.
     pub snapshot: bool,
+    /// Set when rows are published once more.
+    pub replay: Option<Replay>,
+}
+
+/// Rows published once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// For whom: the value of the attribute `replay`.
+    pub audience: Arc<str>,
+    /// Differs from one replay to the next.
+    pub run: u64,
 }
 
 impl Origin {

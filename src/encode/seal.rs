@@ -298,5 +298,10 @@ fn deduplication_id(draft: &Draft, origin: &Origin, checksum: u32) -> String {
     let digest = lane.finalize();
     let lane = hex(digest.get(..16).unwrap_or(&digest));
     let (epoch, first, rows) = (origin.epoch, draft.sequence_first(), draft.rows());
-    format!("{lane}:{epoch}:{first}:{rows}:{checksum:08x}")
+    let identity = format!("{lane}:{epoch}:{first}:{rows}:{checksum:08x}");
+    match &origin.replay {
+        // SNS would take it for the first one within five minutes, and drop it.
+        Some(replay) => format!("{identity}:{:x}", replay.run),
+        None => identity,
+    }
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub tables: Vec<Pattern>,
     /// Tables to leave out, patterns of two parts.
     pub exclude: Vec<Pattern>,
+    /// Only tables that match one of these too; empty: no such limit.
+    pub only: Vec<Pattern>,
     /// Columns to leave out, patterns of three parts.
     pub drop_columns: Vec<Pattern>,
     /// Columns to replace by a keyed hash, patterns of three parts.
@@ -36,9 +38,9 @@ pub struct Config {
 impl fmt::Debug for Config {
     /// All but the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tables, exclude, drop_columns, hash_columns, hash_key: _ } = self;
+        let Self { tables, exclude, only, drop_columns, hash_columns, hash_key: _ } = self;
         let mut shown = f.debug_struct("Config");
-        shown.field("tables", tables).field("exclude", exclude);
+        shown.field("tables", tables).field("exclude", exclude).field("only", only);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
         shown.finish_non_exhaustive()
     }
@@ -135,7 +137,9 @@ impl Filter {
 
 fn wants(config: &Config, names: &[&str; 2]) -> bool {
     let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names));
-    among(&config.tables) && !among(&config.exclude)
+    among(&config.tables)
+        && !among(&config.exclude)
+        && (config.only.is_empty() || among(&config.only))
 }
 
 fn judge(config: &Config, table: &Table) -> Route {

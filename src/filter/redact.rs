@@ -233,6 +233,7 @@ mod tests {
         Config {
             tables: patterns(&["shop.*"], 2),
             exclude: patterns(&["shop.audit"], 2),
+            only: Vec::new(),
             drop_columns: patterns(&["*.*.secret"], 3),
             hash_columns: patterns(&["shop.users.email"], 3),
             hash_key: b"key".to_vec(),

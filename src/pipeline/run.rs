@@ -29,6 +29,8 @@ use crate::telemetry::{Beat, Metrics};
 pub enum Ended {
     /// It was asked to.
     Stopped,
+    /// At the end of its window.
+    Reached,
 }
 
 /// Why the work on an event ended before its end.
@@ -135,7 +137,7 @@ impl Pipeline {
         self.parts.flow.stream_broke();
     }
 
-    /// Carries events to messages until told to stop.
+    /// Carries events to messages until told to stop, or at the end of the window.
     ///
     /// # Errors
     ///
@@ -148,6 +150,9 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
         loop {
+            if self.parts.flow.is_over() {
+                return Ok(Ended::Reached);
+            }
             let taken = tokio::select! {
                 biased;
                 // 1. A request to stop outranks everything, or a busy source would starve it.
@@ -281,6 +286,9 @@ impl Pipeline {
             // The end of the stream shows when the next event is waited for.
             let Some(event) = replica.next_buffered()? else { break };
             self.take(decoder, event, now, stop).await?;
+            if self.parts.flow.is_over() {
+                break;
+            }
         }
         if !replica.buffered() {
             self.parts.flow.idle(Instant::now());

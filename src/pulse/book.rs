@@ -138,6 +138,7 @@ impl Book {
                 return self.echoed(consumer, *number, *phase, now);
             }
             Event::Executed { .. }
+            | Event::HeartbeatStored { .. }
             | Event::EchoRead { .. }
             | Event::EchoIgnored { .. }
             | Event::EchoFailed { .. } => {}

@@ -60,6 +60,7 @@ fn origin() -> Origin {
         epoch: 2,
         connector_version: "0.1.0",
         snapshot: false,
+        replay: None,
     }
 }
 

@@ -21,6 +21,7 @@ mod processes;
 mod pulse;
 mod rebuild;
 mod receiving;
+mod replay;
 mod resume;
 mod security;
 mod servers;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        replay::tests(),
         probe::tests(),
         delivery::tests(),
         resume::tests(),

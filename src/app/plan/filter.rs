@@ -30,6 +30,7 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<filter::Con
     Some(filter::Config {
         tables: tables?,
         exclude: exclude?,
+        only: Vec::new(),
         drop_columns: drop_columns?,
         hash_columns: hash_columns?,
         hash_key,

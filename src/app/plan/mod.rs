@@ -86,6 +86,12 @@ impl Plan {
         }
     }
 
+    /// A replica of its own beside the service's: the server throws the elder of two with one UUID out.
+    pub fn name_apart(&mut self, purpose: &str) {
+        self.source.stream = format!("{}.{purpose}.{}", self.stream, std::process::id());
+        self.source.server_id = None;
+    }
+
     /// Looks at every section before it gives up on one.
     fn read(values: &Values, errors: &mut Errors) -> Option<Self> {
         let source = source::config(values, errors);

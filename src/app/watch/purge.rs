@@ -74,6 +74,12 @@ impl PurgeMargin {
         self.lock().known.map_or(unknown, read)
     }
 
+    /// The margin, and the expiry that it is a part of, where the source purges by itself.
+    pub(in crate::app) fn told(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let known = self.lock().known?;
+        Some((known.due?.saturating_duration_since(now), known.expires_after?))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

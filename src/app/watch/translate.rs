@@ -113,7 +113,21 @@ pub(super) fn probe_failure(error: &mysql::Error) -> ProbeFailure {
 
 /// Why a heartbeat was not written.
 pub(in crate::app) fn write_failure(reason: Reason) -> WriteFailure {
-    reason.into()
+    match reason {
+        Reason::TimedOut => WriteFailure::TimedOut,
+        Reason::ReadOnly | Reason::StorageReadOnly => WriteFailure::ReadOnly,
+        Reason::Lock => WriteFailure::LockWait,
+        Reason::Deadlock => WriteFailure::Deadlock,
+        Reason::TooManyConnections => WriteFailure::TooManyConnections,
+        Reason::Offline | Reason::ShuttingDown => WriteFailure::Offline,
+        Reason::Login => WriteFailure::Auth,
+        Reason::Denied | Reason::WrongServer | Reason::ExemptAccount => WriteFailure::Denied,
+        Reason::SchemaMissing => WriteFailure::Missing,
+        Reason::DiskFull => WriteFailure::DiskFull,
+        Reason::Interrupted => WriteFailure::Interrupted,
+        Reason::Connection | Reason::Tls => WriteFailure::ConnectionLost,
+        Reason::Other => WriteFailure::Other,
+    }
 }
 
 /// Why the sink did not take a message.

@@ -34,22 +34,14 @@ pub(super) struct Log {
     good_bytes: u64,
     /// Size at which compaction is tried next.
     compact_at_bytes: u64,
-    _lock: Lock,
+    /// `None` where the file is only looked at.
+    lock: Option<Lock>,
 }
 
 impl Log {
     pub(super) fn open(path: PathBuf, stream: String) -> Result<Self, Error> {
         let lock = Lock::take(&path)?;
-        let mut log = Self {
-            path,
-            stream,
-            checkpoint: None,
-            file: None,
-            base_bytes: 0,
-            good_bytes: 0,
-            compact_at_bytes: 0,
-            _lock: lock,
-        };
+        let mut log = Self::new(path, stream, Some(lock));
         if let Some(bytes) = log.read_bytes()? {
             log.replay(&bytes)?;
             let file = OpenOptions::new().write(true).open(&log.path);
@@ -57,6 +49,28 @@ impl Log {
         }
         log.plan_compaction();
         Ok(log)
+    }
+
+    /// The checkpoint in a file that another process may be writing to: each of its records is there
+    /// whole or not at all, and the file is replaced in one step.
+    pub(super) fn peek(path: PathBuf, stream: String) -> Result<Option<Checkpoint>, Error> {
+        let mut log = Self::new(path, stream, None);
+        let Some(bytes) = log.read_bytes()? else { return Ok(None) };
+        log.replay(&bytes)?;
+        Ok(log.checkpoint)
+    }
+
+    fn new(path: PathBuf, stream: String, lock: Option<Lock>) -> Self {
+        Self {
+            path,
+            stream,
+            checkpoint: None,
+            file: None,
+            base_bytes: 0,
+            good_bytes: 0,
+            compact_at_bytes: 0,
+            lock,
+        }
     }
 
     pub(super) fn checkpoint(&self) -> Option<&Checkpoint> {
@@ -126,6 +140,7 @@ impl Log {
             match checked {
                 Ok(text) => self.replay_record(offset as u64, text)?,
                 // Renaming puts the first line in place whole; only a later one can be cut short.
+                Err(_) if is_last && offset > 0 && self.lock.is_none() => break,
                 Err(found) if is_last && offset > 0 => {
                     warn!(
                         path = %self.path.display(), offset, found,

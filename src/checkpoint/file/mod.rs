@@ -39,6 +39,13 @@ impl FileStore {
         Ok(Self { log: Arc::new(Mutex::new(log)) })
     }
 
+    /// The checkpoint of `stream` at `path`, also while another process holds it. `None`: there is no
+    /// file.
+    pub async fn peek(path: impl Into<PathBuf>, stream: &str) -> Result<Option<Checkpoint>, Error> {
+        let (path, stream) = (path.into(), stream.to_owned());
+        blocking(move || Log::peek(path, stream)).await
+    }
+
     async fn with_log<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Log) -> Result<T, Error> + Send + 'static,

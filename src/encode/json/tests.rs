@@ -23,6 +23,7 @@ fn sealed(draft: &Draft) -> crate::encode::Message {
         epoch: 3,
         connector_version: "0.1.0",
         snapshot: false,
+        replay: None,
     };
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
     Sealer::new(SealOptions::default()).expect("zstd starts").seal(draft, &origin, &topic)

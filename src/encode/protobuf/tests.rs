@@ -6,8 +6,8 @@ use prost::Message;
 use crate::change::{Cell, Image, Op, Table, Transaction};
 use crate::encode::testing::{OwnedChange, any_change, any_transaction, table};
 use crate::encode::{
-    Batch, BeforeImage, Destination, Format, Lane, LaneId, Origin, RowOptions, SealOptions, Sealer,
-    open, proto,
+    Batch, BeforeImage, Destination, Format, Lane, LaneId, Origin, Replay, RowOptions, SealOptions,
+    Sealer, open, proto,
 };
 use proto::frame::Content;
 use proto::value::Kind;
@@ -66,6 +66,7 @@ fn origin() -> Origin {
         epoch: 3,
         connector_version: "0.1.0",
         snapshot: false,
+        replay: None,
     }
 }
 
@@ -149,8 +150,19 @@ proptest! {
         prop_assert_eq!(opened.encode_to_vec(), frame.encode_to_vec());
         prop_assert_eq!(message.uncompressed_bytes as usize, frame.encoded_len());
         let checksum = format!(":{:08x}", crc32c::crc32c(&frame.encode_to_vec()));
-        prop_assert!(message.deduplication_id.expect("the topic is FIFO").ends_with(&checksum));
+        let identity = message.deduplication_id.expect("the topic is FIFO");
+        prop_assert!(identity.ends_with(&checksum));
         prop_assert_eq!(message.rows, rows);
+
+        // Published once more it is another message for SNS, and says so to subscribers.
+        let replay = Replay { audience: "billing".into(), run: u64::MAX };
+        let again = sealer.seal(&draft, &Origin { replay: Some(replay), ..origin() }, &topic);
+        prop_assert_eq!(again.body, message.body);
+        let identity_again = again.deduplication_id.expect("the topic is FIFO");
+        prop_assert!(identity_again != identity && identity_again.len() <= 128);
+        let (last, rest) = again.attributes.split_last().expect("attributes");
+        prop_assert_eq!((&*last.name, last.value.as_str()), ("replay", "billing"));
+        prop_assert_eq!(rest, message.attributes);
     }
 
     #[test]

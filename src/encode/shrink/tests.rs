@@ -29,6 +29,7 @@ fn origin() -> Origin {
         epoch: 1,
         connector_version: "0",
         snapshot: false,
+        replay: None,
     }
 }
 

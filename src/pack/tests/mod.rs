@@ -22,6 +22,7 @@ fn origin() -> Origin {
         epoch: 1,
         connector_version: "0",
         snapshot: false,
+        replay: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod aside;
 mod front;
 mod rows;
 mod transaction;
+mod window;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -24,23 +25,32 @@ use crate::pulse::{Phase, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+pub use window::Window;
 
 /// What decides how rows are treated.
 #[derive(Debug, Clone, Default)]
 pub struct FlowConfig {
     /// Whether statements are published.
     pub schema_changes: bool,
-    /// Transactions that committed earlier are passed over: the start was a point in time,
-    /// microseconds since 1970 UTC.
-    pub skip_until_us: Option<i64>,
-    /// Transactions that start before this place are passed over: the start was a place in a file
-    /// whose front tells which GTIDs lie before.
-    pub skip_until: Option<Position>,
+    /// Transactions outside are passed over.
+    pub window: Window,
+    /// What becomes of heartbeats and canaries.
+    pub own_rows: OwnRows,
     /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
     /// the file.
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+}
+
+/// What becomes of heartbeats and canaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnRows {
+    /// They are told, and canaries published.
+    #[default]
+    Told,
+    /// They are left out: they told of another time.
+    LeftOut,
 }
 
 /// Everything between the decoder and the sealing thread.
@@ -75,7 +85,7 @@ pub struct Flow {
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
-    /// The open transaction is delivered already, or older than the start.
+    /// The open transaction is outside of the window.
     is_passed_over: bool,
     /// What comes again although it was passed on.
     reread: Option<Reread>,
@@ -156,6 +166,7 @@ impl Flow {
                 if self.progress.is_inside() {
                     return Ok(());
                 }
+                self.config.window.reached(position);
                 self.arrived();
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
@@ -210,6 +221,11 @@ impl Flow {
         if self.config.begins_by_position {
             self.begin_of_file(event_type, event);
         }
+    }
+
+    /// Whether the window's end has gone by.
+    pub(super) fn is_over(&self) -> bool {
+        self.config.window.is_over()
     }
 
     /// Nothing more is at hand.

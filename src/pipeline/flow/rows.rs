@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Flow;
+use super::{Flow, OwnRows};
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::Class;
 use crate::decode::{Rows, Statement};
@@ -98,6 +98,9 @@ impl Flow {
         table: &Arc<Table>,
         change: &Change<'_>,
     ) -> Result<(), Error> {
+        if self.config.own_rows == OwnRows::LeftOut {
+            return Ok(());
+        }
         let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
         match &seen {
             Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),

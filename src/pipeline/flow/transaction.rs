@@ -5,7 +5,6 @@ use crate::change::Transaction;
 use crate::checkpoint::{self, Class};
 use crate::decode;
 use crate::pipeline::Error;
-use crate::pipeline::reread::is_reached;
 use crate::pulse::verdict::ledger;
 
 /// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
@@ -19,15 +18,16 @@ impl Flow {
         if transaction.length_bytes.is_some_and(|bytes| bytes > LARGE_TRANSACTION_BYTES) {
             self.seal_unit();
         }
+        let is_before = self.config.window.is_before(transaction);
+        if !is_before && self.config.window.is_behind(transaction) {
+            // What came before is whole without it.
+            self.seal_unit();
+        }
         let comes_again = self.progress.begin(transaction)?;
         if !comes_again {
             self.class = Class::Filtered;
         }
-        let is_before =
-            self.config.skip_until.as_ref().is_some_and(|at| !is_reached(at, &transaction.start));
-        let is_too_old =
-            self.config.skip_until_us.is_some_and(|until| transaction.committed_at_us < until);
-        self.is_passed_over = is_before || is_too_old;
+        self.is_passed_over = is_before || self.config.window.is_over();
         self.newest_commit_us = transaction.committed_at_us;
         self.idle_since = None;
         Ok(())
@@ -42,6 +42,7 @@ impl Flow {
         }
         self.progress.end();
         self.transaction_bytes = 0;
+        self.config.window.reached(commit.end);
         self.arrived();
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));

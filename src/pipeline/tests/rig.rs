@@ -233,6 +233,7 @@ impl Process {
             epoch: 1,
             connector_version: "test",
             snapshot: false,
+            replay: None,
         };
         let destination = Destination {
             arn: "arn:aws:sns:eu-west-1:000000000000:t".into(),

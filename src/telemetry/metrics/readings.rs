@@ -1,5 +1,6 @@
 //! Values that other parts keep and a scrape reads.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus::Registry;
@@ -64,6 +65,23 @@ pub struct Readings {
     pub source: Read<SourceLabels>,
     /// Families of other parts.
     pub more: Vec<Reading>,
+}
+
+impl Readings {
+    /// Of a process that nobody scrapes.
+    pub fn none() -> Self {
+        Self {
+            stage: Arc::new(|| [None; STAGES.len()]),
+            stream_last_receive: Arc::new(|| None),
+            stream_bytes: Arc::new(|| 0),
+            reader_armed: Arc::new(|| false),
+            queue_bytes: Arc::new(|| 0),
+            queue_capacity_bytes: Arc::new(|| 0),
+            publish_duration: Arc::new(Durations::default),
+            source: Arc::new(SourceLabels::default),
+            more: Vec::new(),
+        }
+    }
 }
 
 /// Registers families of other parts.

@@ -99,7 +99,7 @@ async fn a_row_that_fits_nowhere_halts_an_idle_stream_at_once_and_draining_does_
         }
     };
     within("it ends before its deadline", drained).await;
-    assert_eq!(rig.saved.0.lock().expect("no panic").settled.position.offset, 0);
+    assert_eq!(rig.saved.checkpoint().settled.position.offset, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +145,7 @@ async fn everything_delivered_is_saved_when_it_drains() {
     });
     let drained = within("it drains", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
     assert!(drained.expect("nothing fails"), "all is delivered");
-    let saved = rig.saved.0.lock().expect("no panic").clone();
+    let saved = rig.saved.checkpoint();
     assert_eq!(saved.settled.position, rig.pipeline.tracker().committed_place().position);
     assert!(!saved.gtid_set.is_empty());
     drop(rig.pipeline);

@@ -1,13 +1,13 @@
 //! A loop with its threads and its store, and what it is fed.
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
-use crate::checkpoint::{Checkpoint, Delta, Error as StoreError, Saving, Store, Tracker};
+use crate::checkpoint::{Checkpoint, MemoryStore, Saving, Tracker};
 use crate::encode::{Format, Origin, Oversize, SealOptions};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
@@ -30,25 +30,6 @@ use crate::telemetry::metrics::tests::metrics;
 
 /// Longest that anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Remembers what was saved.
-#[derive(Default, Clone)]
-pub(super) struct Memory(pub(super) Arc<Mutex<Checkpoint>>);
-
-impl Store for Memory {
-    async fn load(&mut self) -> Result<Option<Checkpoint>, StoreError> {
-        Ok(None)
-    }
-
-    async fn begin(&mut self, _: &Checkpoint) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn save(&mut self, delta: &Delta) -> Result<(), StoreError> {
-        self.0.lock().expect("no panic").apply(delta);
-        Ok(())
-    }
-}
 
 /// Counts how often it was told of progress.
 #[derive(Default)]
@@ -94,7 +75,7 @@ pub(super) struct Rig {
     pub(super) pipeline: Pipeline,
     pub(super) sink: Intake,
     pub(super) settled: mpsc::Sender<Settlement>,
-    pub(super) saved: Memory,
+    pub(super) saved: MemoryStore,
     pub(super) watcher: Arc<Watcher>,
     pub(super) metrics: Arc<crate::telemetry::Metrics>,
 }
@@ -120,6 +101,7 @@ impl Rig {
             epoch: 1,
             connector_version: "test",
             snapshot: false,
+            replay: None,
         };
         let sealing = SealingConfig {
             seal: SealOptions::default(),
@@ -128,7 +110,7 @@ impl Rig {
             origin: Arc::new(RwLock::new(origin)),
         };
         spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
-        let saved = Memory::default();
+        let saved = MemoryStore::new(Checkpoint::default());
         let (checkpointing, _) =
             Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));

@@ -1,0 +1,255 @@
+//! Rows of a stretch of the log, published once more under the numbers that they had.
+//!
+//! ```text
+//! peek      the service's checkpoint: a place, and each lane's next number there
+//! count     the log from the time to that place, to nowhere: rows of each lane
+//! publish   the same stretch again, each lane's numbers beginning that many before its next
+//! ```
+//!
+//! So nothing has to be kept for it: wherever the source still has its log, and whichever store the
+//! checkpoint is in. The service goes on meanwhile, and what it does is not touched.
+
+mod numbers;
+mod pass;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::begin::table_config;
+use super::plan::{Plan, SinkPlan};
+use crate::change::Position;
+use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
+use crate::encode::Lane;
+use crate::filter::Pattern;
+use crate::pipeline::{self, Window};
+use crate::sink;
+use crate::sink::topic::Template;
+use crate::source;
+use crate::source::resume::{self, Resolved, Wanted};
+
+pub(super) use numbers::Beyond;
+use numbers::Numbers;
+use pass::{Pass, Passed, Way};
+
+/// What is to be published once more.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// From the first transaction on that committed then or later, microseconds since 1970 UTC.
+    pub since_us: i64,
+    /// Up to the first that committed then or later, microseconds since 1970 UTC; `None`: as far as
+    /// the service has delivered.
+    pub until_us: Option<i64>,
+    /// Only rows of tables that match; empty: of all that the filters let pass, and statements.
+    pub tables: Vec<Pattern>,
+    /// To this topic; `None`: to those of the service.
+    pub topic: Option<String>,
+    /// Value of the attribute `replay`.
+    pub audience: String,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// What was published, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Rows and statements.
+    pub rows: u64,
+    /// Messages accepted, by nobody if it was only counted.
+    pub messages: u64,
+    /// Lanes that they are of: first and last number.
+    pub lanes: Vec<(Arc<str>, u64, u64)>,
+    /// Epoch of the numbers.
+    pub epoch: u64,
+    /// Up to here.
+    pub until: Position,
+    /// It was told to stop before the end.
+    pub is_interrupted: bool,
+}
+
+/// Why nothing, or not all, was published once more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no checkpoint, or it can't be read.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The service has not delivered anything yet.
+    #[error("the stream `{stream}` has no checkpoint with a place yet: there is nothing to repeat")]
+    NotBegun {
+        /// The stream.
+        stream: String,
+    },
+    /// The settings would number rows otherwise than the service does.
+    #[error(
+        "message.lanes is {found}, and the service's checkpoint has {saved}: rows would get other \
+         numbers; use the service's settings"
+    )]
+    OtherLanes {
+        /// As set here.
+        found: u64,
+        /// As in the checkpoint.
+        saved: u64,
+    },
+    /// Only on the server that the checkpoint speaks of rows have the order that they had.
+    #[error(
+        "no host of source.hosts is the server {wanted} that the checkpoint speaks of (found: {}); \
+         another server's log may have another order",
+        .found.join(", ")
+    )]
+    OtherServer {
+        /// The checkpoint's server.
+        wanted: String,
+        /// The servers that answered.
+        found: Vec<String>,
+    },
+    /// The source, or the log.
+    #[error("source: {error}; {}", .error.remedy())]
+    Source {
+        /// What happened.
+        error: source::Error,
+    },
+    /// More rows than were published.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
+    /// The topic can't be used.
+    #[error(transparent)]
+    Sink(#[from] sink::Error),
+    /// The topic's name.
+    #[error("{0}")]
+    Topic(String),
+    /// What broke on the way. What was published before stays published.
+    #[error("{0}; begun again, it repeats the same numbers")]
+    Broken(pipeline::Error),
+    /// A part could not be started.
+    #[error("{0}")]
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        Self::Source { error }
+    }
+}
+
+impl From<super::Unavailable> for Error {
+    fn from(error: super::Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+/// Publishes once more, or counts.
+pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<Report, Error> {
+    let saved = peek(&plan).await?;
+    let plan = narrowed(plan, &wish)?;
+    let (host, resolved) = resolve(&plan, &saved, wish.since_us).await?;
+    let stretch = Stretch { plan: &plan, host, resolved: &resolved, saved: &saved };
+
+    let counted = stretch.pass(Numbers::new(), None).run(Way::nowhere(), stop).await?;
+    if counted.is_interrupted {
+        return Ok(Report { is_interrupted: true, ..Report::default() });
+    }
+    let firsts = numbers::firsts(&saved.lanes, &counted.lanes)?;
+    let way = if wish.dry_run { Way::nowhere() } else { Way::open(&plan, &wish).await? };
+    tracing::info!(lanes = firsts.len(), "the rows are counted");
+    let passed = stretch.pass(firsts.clone(), wish.until_us).run(way, stop).await?;
+    Ok(report(&saved, &firsts, passed))
+}
+
+/// The service's checkpoint, looked at.
+async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
+    let saved = match &plan.checkpoint.file {
+        Some(path) => FileStore::peek(path.clone(), &plan.stream).await?,
+        None => TableStore::peek(table_config(plan, String::new())).await?,
+    };
+    let not_begun = || Error::NotBegun { stream: plan.stream.clone() };
+    let mut saved =
+        saved.filter(|saved| !saved.settled.position.file.is_empty()).ok_or_else(not_begun)?;
+    let layout = Lane::notice_key_of("lanes");
+    let (found, lanes) = (u64::from(plan.pack.lanes), saved.lanes.remove(layout.as_str()));
+    let lanes = lanes.unwrap_or(1);
+    if lanes != found {
+        return Err(Error::OtherLanes { found, saved: lanes });
+    }
+    Ok(saved)
+}
+
+/// The service's plan, made to do this and nothing else.
+fn narrowed(mut plan: Plan, wish: &Wish) -> Result<Plan, Error> {
+    plan.name_apart("replay");
+    // Nothing may be put aside a second time.
+    plan.quarantine.file = None;
+    plan.quarantine.refused = false;
+    plan.quarantine.undecoded = false;
+    if !wish.tables.is_empty() {
+        plan.filter.only.clone_from(&wish.tables);
+        plan.schema_changes = false;
+    }
+    if let (Some(topic), SinkPlan::Sns { template, notices, .. }) = (&wish.topic, &mut plan.sink) {
+        *template = Template::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
+        *notices = topic.as_str().into();
+    }
+    Ok(plan)
+}
+
+/// The host that is the checkpoint's server, and where its log has the time.
+async fn resolve(
+    plan: &Plan,
+    saved: &Checkpoint,
+    since_us: i64,
+) -> Result<(usize, Resolved), Error> {
+    let (mut found, mut failed) = (Vec::new(), None);
+    for host in 0..plan.source.hosts.len() {
+        match resume::resolve(&plan.source, host, &Wanted::Time(since_us)).await {
+            Ok(resolved) if resolved.server == saved.server_uuid => return Ok((host, resolved)),
+            Ok(resolved) => found.push(resolved.server),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Err(Error::OtherServer { wanted: saved.server_uuid.clone(), found }),
+    }
+}
+
+/// What both passes have in common.
+#[derive(Clone, Copy)]
+struct Stretch<'a> {
+    plan: &'a Plan,
+    host: usize,
+    resolved: &'a Resolved,
+    saved: &'a Checkpoint,
+}
+
+impl<'a> Stretch<'a> {
+    /// From the stretch's begin with these row numbers.
+    fn pass(self, lanes: Numbers, until_us: Option<i64>) -> Pass<'a> {
+        let Self { plan, host, resolved, saved } = self;
+        let mut window = Window::from(resolved.skip_until_us, resolved.skip_until.clone());
+        window.until = Some(saved.settled.position.clone());
+        window.until_us = until_us;
+        let begin = Checkpoint {
+            stream: plan.stream.clone(),
+            server_uuid: saved.server_uuid.clone(),
+            epoch: saved.epoch,
+            lanes,
+            ..Checkpoint::default()
+        };
+        Pass { plan, host, start: resolved.start.clone(), begin, window }
+    }
+}
+
+fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed) -> Report {
+    let lanes = firsts.iter().filter_map(|(lane, first)| {
+        let next = *passed.lanes.get(lane)?;
+        (next > *first).then(|| (Arc::clone(lane), *first, next - 1))
+    });
+    let lanes: Vec<_> = lanes.collect();
+    Report {
+        rows: lanes.iter().map(|(_, first, last)| last - first + 1).sum(),
+        messages: passed.messages,
+        lanes,
+        epoch: saved.epoch,
+        until: passed.until,
+        is_interrupted: passed.is_interrupted,
+    }
+}

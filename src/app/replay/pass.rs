@@ -1,0 +1,244 @@
+//! One reading of the stretch, to the end of its window.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::numbers::Numbers;
+use super::{Error, Wish};
+use crate::app::build::{LOOP_PAUSE_MAX, SETTLEMENTS_MAX, claims};
+use crate::app::flow::{configured, decoder};
+use crate::app::plan::Plan;
+use crate::app::sink::{AnySink, aws_config, no_topics};
+use crate::app::stream::random;
+use crate::aws;
+use crate::change::Position;
+use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
+use crate::encode::{Origin, Oversize, Replay, SealOptions};
+use crate::pipeline::{
+    Claims, Ended, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver, SealingConfig,
+    Standing, Topics, Window, Witness, drafts, spawn_sealing,
+};
+use crate::pulse::verdict::ledger::Span;
+use crate::pulse::{Phase, Seen};
+use crate::sink::null::Null;
+use crate::sink::{self, intake};
+use crate::source::{Columns, Liveness, Replica, Start};
+use crate::telemetry::metrics::{Readings, Vocabulary};
+use crate::telemetry::{Loops, Metrics};
+
+/// Time to deliver what was read: the topic may be away, and nobody waits for this.
+const DELIVERY_MAX: Duration = Duration::from_hours(24);
+/// Least time between two words about how far it is.
+const WORDS: Duration = Duration::from_secs(5);
+
+/// Where the rows go.
+pub(super) struct Way {
+    sink: AnySink,
+    topics: Topics,
+    claims: Option<Claims>,
+    /// Of messages that are published; `None`: nobody sees them.
+    replay: Option<Replay>,
+}
+
+impl Way {
+    /// Only to be counted.
+    pub(super) fn nowhere() -> Self {
+        let sink = AnySink::Null(Null::default());
+        Self { sink, topics: no_topics(), claims: None, replay: None }
+    }
+
+    /// As the plan has it.
+    pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
+        let shared = aws::Shared::load(&aws_config(plan)).await;
+        let (sink, topics) = AnySink::open(plan, &shared).await?;
+        let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
+        Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
+    }
+}
+
+/// One reading.
+pub(super) struct Pass<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) host: usize,
+    pub(super) start: Start,
+    /// With the row numbers to begin with.
+    pub(super) begin: Checkpoint,
+    pub(super) window: Window,
+}
+
+/// What it came to.
+#[derive(Debug)]
+pub(super) struct Passed {
+    /// Next row number of each lane.
+    pub(super) lanes: Numbers,
+    /// Messages accepted.
+    pub(super) messages: u64,
+    /// How far it went.
+    pub(super) until: Position,
+    /// It was told to stop before the end.
+    pub(super) is_interrupted: bool,
+}
+
+impl Pass<'_> {
+    /// Reads, and waits until everything is accepted.
+    pub(super) async fn run(self, way: Way, stop: &CancellationToken) -> Result<Passed, Error> {
+        let mut replica =
+            Replica::connect(&self.plan.source, self.host, &self.start, &Liveness::new()).await?;
+        let identity = replica.identity();
+        let (name, server_id) = (identity.name(), identity.server_id);
+        if name != self.begin.server_uuid {
+            return Err(Error::OtherServer { wanted: self.begin.server_uuid, found: vec![name] });
+        }
+        let store = MemoryStore::new(self.begin.clone());
+        let (mut pipeline, metrics, sending) = self.pipeline(way, server_id, &store)?;
+        let columns = || Columns::new(&self.plan.source, self.host, name.as_str());
+        pipeline.ask_for_schemas(self.plan.schema_fallback.then(columns));
+        pipeline.stream_began(&self.start);
+        let mut decoder = decoder(self.plan);
+        if let Start::Position(position) = &self.start {
+            decoder.start_at(position.clone());
+        }
+
+        let ended = Box::pin(pipeline.run(&mut replica, &mut decoder, stop)).await;
+        drop(replica);
+        let ended = match ended {
+            Ok(ended) => {
+                let drained = tokio::select! {
+                    drained = pipeline.drain(Instant::now() + DELIVERY_MAX) => drained,
+                    () = stop.cancelled() => pipeline.drain(Instant::now() + self.plan.grace).await,
+                };
+                drained.map(|is_delivered| (ended, is_delivered))
+            }
+            Err(error) => Err(error),
+        };
+        // Its end lets the sink end, which may know better why not everything was delivered.
+        drop(pipeline);
+        let is_whole = matches!(ended, Ok((_, true)));
+        if !is_whole
+            && sending.is_finished()
+            && let Ok(Err(error)) = sending.await
+            && !matches!(error, sink::Error::Abandoned)
+        {
+            return Err(error.into());
+        }
+        let (ended, is_delivered) = ended.map_err(Error::Broken)?;
+        let passed = store.checkpoint();
+        Ok(Passed {
+            lanes: passed.lanes,
+            messages: metrics.messages_published_total.get(),
+            until: passed.settled.position,
+            is_interrupted: ended == Ended::Stopped || !is_delivered,
+        })
+    }
+
+    /// The loop, its metrics, and the sink's task.
+    fn pipeline(&self, way: Way, server_id: u32, store: &MemoryStore) -> Result<Running, Error> {
+        let Self { plan, begin, window, .. } = self;
+        let is_published = way.replay.is_some();
+        let origin = Origin {
+            stream: plan.stream.as_str().into(),
+            server_uuid: begin.server_uuid.clone(),
+            server_id,
+            epoch: begin.epoch,
+            connector_version: env!("CARGO_PKG_VERSION"),
+            snapshot: false,
+            replay: way.replay,
+        };
+        let sealing = SealingConfig {
+            seal: if is_published { plan.seal } else { SealOptions { zstd_level: 0 } },
+            oversize: if is_published { plan.oversize } else { Oversize::Omit },
+            claims: way.claims,
+            origin: Arc::new(RwLock::new(origin)),
+        };
+        let config = FlowConfig {
+            schema_changes: plan.schema_changes,
+            window: window.clone(),
+            own_rows: OwnRows::LeftOut,
+            begins_by_position: false,
+            puts_undecoded_aside: false,
+        };
+        let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
+        let judge = Judge::new(Standing::default);
+
+        let (feed, intake) = intake(plan.queue_bytes);
+        let gauge = feed.gauge().clone();
+        let (drafts, to_seal) = drafts();
+        let (told, notes) = mpsc::unbounded_channel();
+        let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
+        spawn_sealing(sealing, way.topics, to_seal, feed, told).map_err(unavailable)?;
+        let metrics = Metrics::new(&Vocabulary::default(), Readings::none());
+        let metrics = Arc::new(metrics.map_err(unavailable)?);
+        let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
+        let pipeline = Pipeline::new(Parts {
+            flow: configured(plan, begin, config, body_bytes_max, judge),
+            drafts,
+            notes,
+            settlements,
+            saver,
+            metrics: Arc::clone(&metrics),
+            witness: Arc::new(Teller::new(is_published)),
+            gauge,
+            beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
+            quarantine: None,
+            puts_refused_aside: false,
+        });
+        let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
+        Ok((pipeline, metrics, sending))
+    }
+}
+
+/// A loop, its metrics, and the task of its sink.
+type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Unavailable(Box::new(error))
+}
+
+/// A commit time, for people.
+fn time_text(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us).filter(|_| us > 0).map_or_else(
+        || "nothing".to_owned(),
+        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+    )
+}
+
+/// Says now and then how far it is.
+struct Teller {
+    is_published: bool,
+    told: Mutex<Instant>,
+}
+
+impl Teller {
+    fn new(is_published: bool) -> Self {
+        Self { is_published, told: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Witness for Teller {
+    fn seen(&self, _: &Seen, _: Instant) {}
+
+    fn published(&self, _: u64) {}
+
+    fn checkpointed(&self, _: u64) {}
+
+    fn heartbeat_arrived(&self, _: Span, _: Instant) {}
+
+    fn canary_accepted(&self, _: u64, _: Phase, _: Instant) {}
+
+    fn progress(&self, progress: Progress) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() < WORDS {
+            return;
+        }
+        *told = Instant::now();
+        let what = if self.is_published { "publishing" } else { "counting" };
+        tracing::info!(
+            read = %progress.read, delivered = %progress.delivered,
+            at = time_text(progress.newest_commit_us), "{what}"
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! `replay`: rows that were published, published once more.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
+
+use super::{Exit, flags, logs, run, runtime};
+use crate::app::{ReplayError, ReplayReport, ReplayWish, replay};
+use crate::checkpoint::Recovery;
+use crate::config::{Kind, Value};
+use crate::filter::Pattern;
+
+const LONG_ABOUT: &str = "\
+Publishes once more what the service published of the transactions that committed since a time: the
+same rows, in the same order, under the same lanes, epoch and row numbers, read again from the
+source's binary logs. Packing into messages may differ. The service goes on meanwhile; its checkpoint
+is only looked at. Heartbeats and canaries are left out.
+
+Each message has the attribute `replay` with the name that --for gives, so that subscriptions can
+leave it to whom it is meant for: {\"replay\": [{\"exists\": false}, \"billing\"]} takes what is
+published for the first time, and what is repeated for billing. Consumers that drop numbers they have
+seen drop these rows too; one that is to take them again must forget the numbers from the first of
+each lane on, which are printed.
+
+Use the settings of the service: other filters or lanes would number rows otherwise. It reads the log
+twice, first to count.
+
+Exit codes: 0 done; 64 wrong invocation, or settings other than the service's; 69 source or topic
+unavailable, or interrupted; 75 the log or the checkpoint does not have it.";
+
+/// The command.
+pub(super) fn command() -> Command {
+    let command = Command::new("replay")
+        .about("Publish rows since a time once more, under the numbers that they had")
+        .long_about(LONG_ABOUT)
+        .arg(
+            Arg::new("since")
+                .long("since")
+                .value_name("TIME")
+                .required(true)
+                .help("How long ago (5m), or a time as in RFC 3339 (2026-11-21T09:00:00Z)"),
+        )
+        .arg(
+            Arg::new("until")
+                .long("until")
+                .value_name("TIME")
+                .help("The same for the end [default: all that the service has delivered]"),
+        )
+        .arg(
+            Arg::new("table")
+                .long("table")
+                .value_name("DATABASE.TABLE")
+                .action(ArgAction::Append)
+                .help("Only rows of these tables, patterns as in filter.tables; no statements"),
+        )
+        .arg(
+            Arg::new("for")
+                .long("for")
+                .value_name("NAME")
+                .default_value("all")
+                .help("Value of the attribute `replay`"),
+        )
+        .arg(Arg::new("topic").long("topic").value_name("ARN").help("Publish to this topic"))
+        .arg(
+            Arg::new("same-topics")
+                .long("same-topics")
+                .action(ArgAction::SetTrue)
+                .help("Publish to the topics of the service (or its other sink)"),
+        )
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("Publish nothing: print the lanes and numbers"),
+        )
+        .group(ArgGroup::new("where").args(["topic", "same-topics", "dry-run"]).required(true));
+    flags::with_settings(command)
+}
+
+/// Publishes once more, or counts.
+pub(super) fn run(matches: &ArgMatches) -> Exit {
+    let Some((values, plan)) = run::plan(matches) else { return Exit::Usage };
+    let wish = match wish(matches, Utc::now()) {
+        Ok(wish) => wish,
+        Err(wrong) => {
+            eprintln!("binpulse: {wrong}");
+            return Exit::Usage;
+        }
+    };
+    if wish.topic.is_some() && plan.sink.kind() != "sns" {
+        eprintln!("binpulse: --topic needs sink.kind = \"sns\"");
+        return Exit::Usage;
+    }
+    if let Err(exit) = logs(&values) {
+        return exit;
+    }
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    runtime.block_on(async {
+        let stop = match run::stop_on_signal() {
+            Ok(stop) => stop,
+            Err(error) => {
+                eprintln!("binpulse: can't listen for signals: {error}");
+                return Exit::Bug;
+            }
+        };
+        match Box::pin(replay(plan, wish.clone(), &stop)).await {
+            Ok(report) => tell(&report, wish.dry_run),
+            Err(error) => {
+                eprintln!("binpulse: {error}");
+                exit(&error)
+            }
+        }
+    })
+}
+
+fn wish(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, String> {
+    let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+    let time = |name: &str| {
+        text(name).map(|text| moment(text, now).map_err(|wrong| format!("--{name} {wrong}")))
+    };
+    let since_us = time("since").transpose()?.unwrap_or_default();
+    let until_us = time("until").transpose()?;
+    if since_us > now.timestamp_micros() || until_us.is_some_and(|until| until <= since_us) {
+        return Err("--since must lie in the past, and before --until".to_owned());
+    }
+    let tables = matches.get_many::<String>("table").into_iter().flatten().map(|text| {
+        Pattern::parse(text, 2)
+            .ok_or_else(|| format!("--table {text}: expected a pattern database.table"))
+    });
+    Ok(ReplayWish {
+        since_us,
+        until_us,
+        tables: tables.collect::<Result<_, _>>()?,
+        topic: text("topic").map(str::to_owned),
+        audience: text("for").unwrap_or("all").to_owned(),
+        dry_run: matches.get_flag("dry-run"),
+    })
+}
+
+/// A duration back from `now`, or a time; microseconds since 1970 UTC.
+fn moment(text: &str, now: DateTime<Utc>) -> Result<i64, String> {
+    const LONGEST: Kind = Kind::Duration(0, 10 * 366 * 24 * 3600 * 1000);
+    if let Some(Value::Duration(ago)) = LONGEST.parse(text) {
+        return Ok((now - ago).timestamp_micros());
+    }
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Ok(time.timestamp_micros()),
+        Err(_) => Err(format!(
+            "{text}: expected how long ago, such as 5m, or a time such as {}",
+            (now - Duration::from_mins(5)).format("%Y-%m-%dT%H:%M:%SZ")
+        )),
+    }
+}
+
+/// One JSON document.
+fn tell(report: &ReplayReport, dry_run: bool) -> Exit {
+    let lanes: serde_json::Map<_, _> = report
+        .lanes
+        .iter()
+        .map(|(lane, first, last)| (lane.to_string(), serde_json::json!([first, last])))
+        .collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "published": !dry_run,
+            "rows": report.rows,
+            "messages": if dry_run { None } else { Some(report.messages) },
+            "epoch": report.epoch,
+            "until": report.until.to_string(),
+            "lanes": lanes,
+        })
+    );
+    if report.is_interrupted {
+        eprintln!("binpulse: interrupted before the end; begun again, it repeats the same numbers");
+        return Exit::Unavailable;
+    }
+    Exit::Done
+}
+
+fn exit(error: &ReplayError) -> Exit {
+    match error {
+        ReplayError::Checkpoint(error) if error.recovery() == Recovery::Retry => Exit::Unavailable,
+        ReplayError::Checkpoint(_)
+        | ReplayError::NotBegun { .. }
+        | ReplayError::OtherServer { .. }
+        | ReplayError::Beyond(_) => Exit::Operator,
+        ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
+        ReplayError::OtherLanes { .. } | ReplayError::Topic(_) => Exit::Usage,
+        ReplayError::Source { .. }
+        | ReplayError::Sink(_)
+        | ReplayError::Broken(_)
+        | ReplayError::Unavailable(_) => Exit::Unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
+    }
+
+    fn wish_of(arguments: &[&str]) -> Result<ReplayWish, String> {
+        let all = ["replay", "--dry-run"].iter().chain(arguments);
+        wish(&command().try_get_matches_from(all).expect("flags that exist"), now())
+    }
+
+    #[test]
+    fn times_are_how_long_ago_or_of_the_calendar() {
+        let since = |text: &str| wish_of(&["--since", text]).map(|wish| wish.since_us);
+        assert_eq!(since("5m"), Ok(1_799_999_700_000_000));
+        assert_eq!(since("2027-01-15T08:00:00+01:00"), Ok(1_799_996_400_000_000));
+        for wrong in ["yesterday", "-5m", "2027-01-15", "2100-01-01T00:00:00Z"] {
+            let arguments = format!("--since={wrong}");
+            assert!(wish_of(&[&arguments]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_end_lies_behind_the_begin() {
+        let until =
+            |text: &str| wish_of(&["--since", "5m", "--until", text]).map(|wish| wish.until_us);
+        assert_eq!(until("4m"), Ok(Some(1_799_999_760_000_000)));
+        assert!(until("5m").is_err() && until("6m").is_err());
+    }
+
+    #[test]
+    fn where_to_has_to_be_said_and_only_once() {
+        let parses = |arguments: &[&str]| {
+            let all = ["replay", "--since", "5m"].iter().chain(arguments);
+            command().try_get_matches_from(all).is_ok()
+        };
+        assert!(!parses(&[]));
+        assert!(!parses(&["--same-topics", "--dry-run"]));
+        assert!(!parses(&["--topic", "arn:aws:sns:eu-west-1:1:t", "--same-topics"]));
+        assert!(parses(&["--topic", "arn:aws:sns:eu-west-1:1:t"]));
+    }
+}

@@ -5,7 +5,7 @@
 //! two a file uses stands in its format description event (MySQL Internals Manual, "Binlog Event
 //! Header", "FORMAT_DESCRIPTION_EVENT").
 
-use std::fmt;
+use super::sum::Sum;
 
 /// Length of an event's header.
 pub const HEADER_BYTES: usize = 19;
@@ -15,10 +15,6 @@ pub const CHECKSUM_BYTES: usize = 4;
 pub const FORMAT_DESCRIPTION: u8 = 15;
 /// Type of the event that names the next file.
 pub const ROTATE: u8 = 4;
-
-/// `LOG_EVENT_BINLOG_IN_USE_F`: set in the format description of a file that is being written, and
-/// left out of its CRC32.
-const FLAG_IN_USE: u8 = 1;
 
 /// An event whose bytes are not as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,17 +81,7 @@ pub enum Algorithm {
 pub struct Checksum {
     algorithm: Algorithm,
     skip: bool,
-    fresh: Fresh,
-}
-
-/// A sum of nothing, which knows what the processor can: to ask it costs a small event a fifth.
-#[derive(Clone, Default)]
-struct Fresh(crc32fast::Hasher);
-
-impl fmt::Debug for Fresh {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fresh")
-    }
+    sum: Sum,
 }
 
 impl Checksum {
@@ -131,7 +117,7 @@ impl Checksum {
             Algorithm::Crc32 => self.compare(event, event_type).map(|()| bare),
             // The artificial rotate before the first format description: MySQL sends it without,
             // MariaDB with a checksum.
-            Algorithm::Unknown if event_type == ROTATE && self.crc(event) == stored(event) => {
+            Algorithm::Unknown if event_type == ROTATE && self.sum.of(event) == stored(event) => {
                 Ok(bare)
             }
             Algorithm::None | Algorithm::Unknown => Ok(event.len()),
@@ -142,29 +128,12 @@ impl Checksum {
         if self.skip {
             return Ok(());
         }
-        let (found, computed) = (stored(event), self.crc(event));
+        let (found, computed) = (stored(event), self.sum.of(event));
         if found == computed {
             Ok(())
         } else {
             Err(EventError::Checksum { event_type, bytes: event.len(), found, computed })
         }
-    }
-
-    fn crc(&self, event: &[u8]) -> u32 {
-        let bare = event.len().saturating_sub(CHECKSUM_BYTES);
-        let covered = event.get(..bare).unwrap_or_default();
-        let in_use = covered.get(17).is_some_and(|flags| flags & FLAG_IN_USE != 0);
-        let mut sum = self.fresh.0.clone();
-        match (covered.first_chunk::<HEADER_BYTES>(), covered.get(HEADER_BYTES..)) {
-            (Some(header), Some(body)) if in_use && header[4] == FORMAT_DESCRIPTION => {
-                let mut header = *header;
-                header[17] &= !FLAG_IN_USE;
-                sum.update(&header);
-                sum.update(body);
-            }
-            _ => sum.update(covered),
-        }
-        sum.finalize()
     }
 }
 

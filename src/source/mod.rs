@@ -29,6 +29,7 @@ mod identity;
 mod liveness;
 mod refusal;
 mod replica;
+mod sum;
 mod upstream;
 mod wire;
 

@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults big fuzz lint bench guard mutate-alerts audit sbom build
+.PHONY: help deps demo-deps demo test soak faults big fuzz lint bench peers guard mutate-alerts audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,8 +57,12 @@ audit: $(DENY) ## Dependency policy with security advisories (needs the network)
 sbom: ## What the binary is made of, as CycloneDX: target/binpulse.cdx.json
 	python3 .ci/sbom.py
 
-bench: demo-deps ## All benchmarks, on a machine that has nothing else to do (BINPULSE_BENCH_SCALE)
+bench: demo-deps ## All benchmarks but the peers, on a machine with nothing else to do (BINPULSE_BENCH_SCALE)
 	cargo bench --locked --bench bench
+
+peers: demo-deps ## Other readers of the same logs beside binpulse: fetched, then measured (benches/peers)
+	benches/peers/fetch.sh
+	cargo bench --locked --bench bench -- peers
 
 guard: ## Instructions a row, compared with those of before (valgrind; BINPULSE_REGENERATE=1 keeps new ones)
 	cargo bench --locked --bench guard

@@ -4,7 +4,7 @@
 //! so that many clients of one server that came back do not arrive together ("Exponential Backoff
 //! And Jitter", AWS Architecture Blog).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Parts of the ceiling, each of which forgets one failure if it passes well.
 const FORGETS_STEPS: u32 = 16;
@@ -56,13 +56,40 @@ impl Backoff {
     }
 }
 
+/// Attempts at one connection after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redial {
+    backoff: Backoff,
+    standing_since: Option<Instant>,
+}
+
+impl Redial {
+    /// Nothing was attempted yet.
+    pub fn new(backoff: Backoff) -> Self {
+        Self { backoff, standing_since: None }
+    }
+
+    /// A connection stands.
+    pub fn stands(&mut self, at: Instant) {
+        self.standing_since = Some(at);
+    }
+
+    /// It broke, or none could be made; the pause before the next attempt. Only time that a connection
+    /// stood is health: a dial that hung forgets nothing.
+    pub fn broke(&mut self, at: Instant, random: u64) -> Duration {
+        let stood = self.standing_since.take().map(|since| at.saturating_duration_since(since));
+        self.backoff.succeeded(stood.unwrap_or_default());
+        self.backoff.pause(random)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use proptest::prelude::*;
 
-    use super::Backoff;
+    use super::{Backoff, Redial};
 
     const FIRST: Duration = Duration::from_millis(100);
     const CEILING: Duration = Duration::from_secs(20);
@@ -74,6 +101,24 @@ mod tests {
             (0..12).map(|_| backoff.pause(u64::MAX).as_millis().div_ceil(100)).collect();
         assert_eq!(longest, [1, 2, 4, 8, 16, 32, 64, 128, 200, 200, 200, 200]);
         assert_eq!(backoff.failures(), 12);
+    }
+
+    #[test]
+    fn dials_that_hang_make_the_pauses_longer_and_a_connection_that_stood_makes_them_short() {
+        let (mut redial, mut now) = (Redial::new(Backoff::new(FIRST, CEILING)), Instant::now());
+        let mut longest = Vec::new();
+        for _ in 0..5 {
+            // Each dial ends with its deadline only, much later than a success would take to be one.
+            now += CEILING;
+            longest.push(redial.broke(now, u64::MAX).as_millis().div_ceil(100));
+        }
+        assert_eq!(longest, [1, 2, 4, 8, 16]);
+        redial.stands(now);
+        now += CEILING;
+        assert!(redial.broke(now, u64::MAX) <= FIRST);
+        // That it stood is used up.
+        now += CEILING;
+        assert!(redial.broke(now, u64::MAX) > FIRST);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! Start reading at [`change`], which holds the words that the parts share.
 
 pub mod app;
+pub mod ask;
 pub mod aws;
 pub mod backoff;
 pub mod change;

@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("mysql", &["change"]),
     ("aws", &[]),
+    ("ask", &[]),
     ("source", &["change", "mysql", "backoff"]),
     ("decode", &["change"]),
     ("filter", &["change"]),

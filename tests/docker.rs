@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binpulse::app::{Plan, exported, exported_by_probe};
-use binpulse::config::{Environment, SETTINGS, Setting, load};
+use binpulse::app::{Plan, ProbePlan, exported, exported_by_probe};
+use binpulse::config::{Environment, SETTINGS, Setting, Values, load};
+use binpulse::demo::roles;
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("folder") {
@@ -71,5 +72,75 @@ fn the_configuration_for_kubernetes_is_valid() {
     if let Err(errors) = loaded {
         let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
         panic!("{}", lines.join("\n"));
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("text")
+}
+
+/// The lines of a service in the compose file: those behind its name that are indented more.
+fn service<'a>(compose: &'a str, name: &str) -> Vec<&'a str> {
+    let begin = format!("  {name}:");
+    let behind = compose.lines().skip_while(|line| **line != *begin).skip(1);
+    let lines: Vec<_> =
+        behind.take_while(|line| line.starts_with("    ") || line.is_empty()).collect();
+    assert!(!lines.is_empty(), "no service {name}");
+    lines
+}
+
+/// The settings that a service's variables make.
+fn settings(compose: &str, name: &str) -> Values {
+    let anchors = ["x-source: &source", "x-aws: &aws"].map(|anchor| {
+        let behind = compose.lines().skip_while(move |line| *line != anchor).skip(1);
+        behind.take_while(|line| line.starts_with("  ")).collect::<Vec<_>>()
+    });
+    let own = service(compose, name);
+    let merged = ["*source", "*aws"].map(|name| {
+        let merges = |line: &&str| line.trim().starts_with("<<:") && line.contains(name);
+        own.iter().any(|line| merges(line))
+    });
+    let given = anchors.iter().zip(merged).filter(|(_, merged)| *merged);
+    let lines = given.flat_map(|(lines, _)| lines).chain(&own);
+    let environment: Environment = lines
+        .filter_map(|line| line.trim().split_once(": "))
+        .filter(|(key, _)| key.starts_with("BINPULSE_"))
+        .map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned()))
+        .collect();
+    let loaded = load(None, &environment, &[], &|_| Ok("secret".to_owned()));
+    loaded.unwrap_or_else(|errors| {
+        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        panic!("{name}: {}", lines.join("\n"))
+    })
+}
+
+#[test]
+fn the_compose_file_starts_a_streamer_and_a_probe_that_are_configured() {
+    let compose = read("docker/compose.yaml");
+    let streamer = settings(&compose, "binpulse");
+    let plan = Plan::new(&streamer).expect("a plan");
+    let echo = format!("/{}", roles::ECHO);
+    assert!(plan.pulse.echoes.iter().any(|(_, url)| url.ends_with(&echo)), "{:?}", plan.pulse);
+    assert!(streamer.text("sns.topic").expect("a topic").ends_with(roles::TOPIC));
+
+    let probe = ProbePlan::new(&settings(&compose, "probe")).expect("a plan");
+    assert!(probe.queue.ends_with(&format!("/{}", roles::PROBE)), "a queue of its own");
+    assert_eq!(probe.streams, [plan.stream], "it awaits what is published");
+    assert_eq!(probe.endpoint_url.as_deref(), Some("http://aws:4566"));
+    let health = r#"["CMD", "/usr/bin/binpulse", "health", "--http-listen", "127.0.0.1:9188"]"#;
+    assert_eq!(probe.http.address.port(), 9188);
+    let lines = service(&compose, "probe");
+    assert!(lines.iter().any(|line| line.trim() == format!("test: {health}")), "{lines:?}");
+}
+
+#[test]
+fn prometheus_scrapes_each_service_under_the_job_that_its_alerts_name() {
+    let scraped = read("docker/prometheus/prometheus.yml");
+    let alerts = read("alerts/rules/binpulse.rules.yml");
+    for (job, target) in [("binpulse", "binpulse:9187"), ("binpulse-probe", "probe:9188")] {
+        let entry =
+            format!("- job_name: {job}\n    static_configs:\n      - targets: [\"{target}\"]");
+        assert!(scraped.contains(&entry), "{job}");
+        assert!(alerts.contains(&format!("up{{job=\"{job}\"}}")), "{job}");
     }
 }

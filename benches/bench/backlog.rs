@@ -23,7 +23,7 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
         [TRANSACTION.0, &data::megabytes(TRANSACTION.0, TRANSACTION.1).to_string()].join("="),
     );
     println!(
-        "{:<34} {:>8} {:>8} {:>10} {:>7} {:>9} {:>10} {:>9}",
+        "{:<30} {:>6} {:>7} {:>8} {:>6} {:>7} {:>10} {:>9} {:>16}",
         "to SNS, standard, zstd",
         "MB",
         "wall s",
@@ -31,7 +31,8 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
         "MB/s",
         "CPU s",
         "median MiB",
-        "peak MiB"
+        "peak MiB",
+        "half 1, 2 MiB"
     );
     for (what, name, (variable, fallback)) in [
         ("backlog of 100-row inserts", "M", BACKLOG),
@@ -60,7 +61,7 @@ async fn measure(what: &str, binlogs: &Binlogs) -> Outcome {
         starts.push(run.first);
         if round == 0 {
             println!(
-                "{what:<34} {:>8} {:>8.2} {:>10.0} {:>7.0} {:>9.2} {:>10} {:>9}",
+                "{what:<30} {:>6} {:>7.2} {:>8.0} {:>6.0} {:>7.2} {:>10} {:>9} {:>16}",
                 binlogs.bytes / 1_000_000,
                 run.wall.as_secs_f64(),
                 rate(binlogs.rows, run.wall),
@@ -68,6 +69,7 @@ async fn measure(what: &str, binlogs: &Binlogs) -> Outcome {
                 run.cpu.as_secs_f64(),
                 run.steady_kib >> 10,
                 run.peak_kib >> 10,
+                growth(run.halves_kib),
             );
         }
     }
@@ -75,4 +77,11 @@ async fn measure(what: &str, binlogs: &Binlogs) -> Outcome {
     let starts: Vec<_> = starts.iter().map(|start| start.as_millis().to_string()).collect();
     println!("  start to first row accepted: {} ms\n", starts.join(", "));
     Ok(())
+}
+
+/// Medians of the two halves of the time, and what the second has more.
+#[expect(clippy::cast_precision_loss, reason = "KiB far below 2^53")]
+fn growth([first, second]: [u64; 2]) -> String {
+    let more = (second as f64 / first.max(1) as f64 - 1.0) * 100.0;
+    format!("{}, {} ({more:+.0} %)", first >> 10, second >> 10)
 }

@@ -23,19 +23,28 @@ const RATES: [u64; 4] = [10, 100, 1_000, 5_000];
 const HELD: Duration = Duration::from_secs(15);
 const WARM_UP: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_mins(1);
+/// What is written to.
+pub(crate) const TABLE: &str =
+    "CREATE TABLE bench.ticks (id BIGINT PRIMARY KEY, due_us BIGINT, note CHAR(100))";
+
+/// Whether rows tell when they were due; those that do not are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Told,
+    Untold,
+}
 
 /// Ages of rows when the endpoint had them, microseconds.
 #[derive(Debug, Default)]
-struct Ages {
-    since_commit: Vec<i64>,
-    since_due: Vec<i64>,
+pub(crate) struct Ages {
+    pub(crate) since_commit: Vec<i64>,
+    pub(crate) since_due: Vec<i64>,
 }
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("latency", names)?;
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
-    let table = "CREATE TABLE bench.ticks (id BIGINT PRIMARY KEY, due_us BIGINT, note CHAR(100))";
-    mysqld.execute(&["CREATE DATABASE bench", table]).await?;
+    mysqld.execute(&["CREATE DATABASE bench", TABLE]).await?;
     prepare(&mysqld, &binary()).await?;
     let endpoint = Endpoint::start().await;
     let arn = endpoint.topic("bench", &[("MaximumMessageSize", "262144")]);
@@ -62,12 +71,12 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
     println!("{:>17} | {:^35} | {:^26} |", "", "ms since commit", "ms since due");
     let mut id = 0;
     for rate in RATES {
-        hold(&mysqld, rate, WARM_UP, &mut id).await?;
+        hold(&mysqld, rate, WARM_UP, Due::Untold, &mut id).await?;
         until_published(&streamer, id).await?;
         drop(take(&ages));
         let cpu = process.cpu();
         let began = Instant::now();
-        hold(&mysqld, rate, HELD, &mut id).await?;
+        hold(&mysqld, rate, HELD, Due::Told, &mut id).await?;
         let used =
             (process.cpu().saturating_sub(cpu)).as_secs_f64() / began.elapsed().as_secs_f64();
         until_published(&streamer, id).await?;
@@ -79,21 +88,31 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
 }
 
 /// Inserts at a rate for a while, from as many sessions as it takes.
-async fn hold(mysqld: &Mysqld, rate: u64, held: Duration, id: &mut u64) -> Outcome {
+pub(crate) async fn hold(
+    mysqld: &Mysqld,
+    rate: u64,
+    held: Duration,
+    due: Due,
+    id: &mut u64,
+) -> Outcome {
     let writers = (rate / 500).clamp(1, 8);
-    let rows = rate * held.as_secs();
+    let rows = rate * u64::try_from(held.as_millis())? / 1000;
+    let first = *id;
+    *id += rows;
     let began = Instant::now() + Duration::from_millis(50);
     let began_us = now_us() + 50_000;
     let mut tasks = Vec::new();
     for writer in 0..writers {
         let mut session = mysqld.connect().await?;
-        let first = *id;
         tasks.push(tokio::spawn(async move {
             let insert = session.prep("INSERT INTO bench.ticks VALUES (?, ?, 'a note')").await?;
             for row in (writer..rows).step_by(usize::try_from(writers).unwrap_or(1)) {
                 let after = Duration::from_micros(row * 1_000_000 / rate);
                 sleep_until(began + after).await;
-                let due_us = began_us + i64::try_from(after.as_micros()).unwrap_or_default();
+                let due_us = match due {
+                    Due::Told => began_us + i64::try_from(after.as_micros()).unwrap_or_default(),
+                    Due::Untold => 0,
+                };
                 session.exec_drop(&insert, (first + row, due_us)).await?;
             }
             session.disconnect().await
@@ -102,11 +121,10 @@ async fn hold(mysqld: &Mysqld, rate: u64, held: Duration, id: &mut u64) -> Outco
     for task in tasks {
         task.await??;
     }
-    *id += rows;
     Ok(())
 }
 
-async fn until_published(streamer: &Streamer, rows: u64) -> Outcome {
+pub(crate) async fn until_published(streamer: &Streamer, rows: u64) -> Outcome {
     let give_up = Instant::now() + DEADLINE;
     while published(streamer).await < rows {
         if Instant::now() > give_up {
@@ -120,7 +138,7 @@ async fn until_published(streamer: &Streamer, rows: u64) -> Outcome {
 }
 
 /// Takes what the endpoint accepted as soon as it did.
-async fn receive(shared: Arc<crate::aws::Shared>, ages: Arc<Mutex<Ages>>) {
+pub(crate) async fn receive(shared: Arc<crate::aws::Shared>, ages: Arc<Mutex<Ages>>) {
     loop {
         let changed = shared.changed.notified();
         let accepted = std::mem::take(&mut shared.store().accepted);
@@ -136,13 +154,12 @@ async fn receive(shared: Arc<crate::aws::Shared>, ages: Arc<Mutex<Ages>>) {
 
 fn note(batch: &proto::ChangeBatch, at_us: i64, ages: &mut Ages) {
     for row in &batch.rows {
+        let due = row.after.as_ref().and_then(|after| after.values.get(1)?.kind.clone());
+        let Some(proto::value::Kind::Integer(due_us @ 1..)) = due else { continue };
+        ages.since_due.push(at_us - due_us);
         if let Some(transaction) = batch.transactions.get(row.transaction as usize) {
             let committed_us = batch.committed_at_base_us + transaction.committed_at_delta_us;
             ages.since_commit.push(at_us - committed_us);
-        }
-        let due = row.after.as_ref().and_then(|after| after.values.get(1)?.kind.clone());
-        if let Some(proto::value::Kind::Integer(due_us)) = due {
-            ages.since_due.push(at_us - due_us);
         }
     }
 }
@@ -173,7 +190,7 @@ fn print_line(rate: u64, ages: Ages, used: f64, process: Pid) {
 
 /// The value below which so many thousandths lie, milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a minute")]
-fn part(sorted_us: &[i64], thousandths: usize) -> f64 {
+pub(crate) fn part(sorted_us: &[i64], thousandths: usize) -> f64 {
     let at = (sorted_us.len() * thousandths / 1000).min(sorted_us.len().saturating_sub(1));
     sorted_us.get(at).copied().unwrap_or_default() as f64 / 1000.0
 }

@@ -139,6 +139,7 @@ pub(crate) fn medians(runs: &[Run]) -> Run {
         first: of(|run| run.first),
         peak_kib: runs.iter().map(|run| run.peak_kib).max().unwrap_or_default(),
         steady_kib: runs.iter().map(|run| run.steady_kib).max().unwrap_or_default(),
+        halves_kib: runs.last().map(|run| run.halves_kib).unwrap_or_default(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! cargo bench --bench bench -- live [WORKLOAD...]       MySQL to nowhere, beside a reader that only counts
 //! cargo bench --bench bench -- delivery [WORKLOAD...]   MySQL to an SNS endpoint on loopback
 //! cargo bench --bench bench -- backlog                  catching up, a large transaction, memory, start
+//! cargo bench --bench bench -- scaling [KIND...]        tables, columns, lanes, cores
 //! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
 //! cargo bench --bench bench -- idle                     a minute in which nothing happens
 //! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
@@ -32,6 +33,7 @@ mod memory;
 mod peers;
 mod process;
 mod replay;
+mod scaling;
 mod stages;
 mod workload;
 
@@ -40,12 +42,17 @@ mod aws;
 
 use std::alloc::System;
 use std::error::Error;
+use std::process::Command;
+use std::time::Instant;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// The system's allocator with counters, to tell how many allocations a row costs.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// All but the peers, in the order in which they run.
+const NAMES: [&str; 7] = ["memory", "live", "delivery", "backlog", "scaling", "latency", "idle"];
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -59,21 +66,31 @@ fn main() -> Outcome {
         "live" => runtime.block_on(live::run(rest)),
         "delivery" => runtime.block_on(delivery::run(rest)),
         "backlog" => runtime.block_on(backlog::run(rest)),
+        "scaling" => runtime.block_on(scaling::run(rest)),
         "latency" => runtime.block_on(latency::run(rest)),
         "idle" => runtime.block_on(idle::run(rest)),
         "peers" => runtime.block_on(peers::run(rest)),
         "stand-in" => runtime.block_on(delivery::serve(rest)),
-        "all" => {
-            memory::run(&runtime, rest)?;
-            runtime.block_on(live::run(rest))?;
-            runtime.block_on(delivery::run(rest))?;
-            runtime.block_on(backlog::run(rest))?;
-            runtime.block_on(latency::run(rest))?;
-            runtime.block_on(idle::run(rest))
-        }
-        other => Err(format!(
-            "no benchmark `{other}`: memory, live, delivery, backlog, latency, idle, peers"
-        )
-        .into()),
+        "all" => all(),
+        other => Err(format!("no benchmark `{other}`: {}, peers", NAMES.join(", ")).into()),
+    }
+}
+
+/// Each by itself, so that none is measured in the memory that another left; then what they took.
+fn all() -> Outcome {
+    let mut summary = Vec::new();
+    for name in NAMES {
+        let began = Instant::now();
+        let status = Command::new(std::env::current_exe()?).arg(name).status()?;
+        summary.push((name, status, began.elapsed()));
+    }
+    facts::print("all", &[])?;
+    for (name, status, took) in &summary {
+        let state = if status.success() { "done".to_owned() } else { format!("FAILED, {status}") };
+        println!("  {name:<10} {:>6.0} s  {state}", took.as_secs_f64());
+    }
+    match summary.iter().find(|(_, status, _)| !status.success()) {
+        None => Ok(()),
+        Some((name, ..)) => Err(format!("benchmark `{name}` did not run to its end").into()),
     }
 }

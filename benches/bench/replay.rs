@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use binpulse::demo::{Command, Mysqld, Streamer};
+use binpulse::demo::{Command, Mysqld, Server, Streamer};
 use tokio::time::sleep;
 
 use crate::Outcome;
@@ -17,10 +17,22 @@ const DEADLINE: Duration = Duration::from_mins(10);
 /// that there are few, and more of them towards the end.
 const LOOK_MIN: Duration = Duration::from_millis(3);
 const LOOK_MAX: Duration = Duration::from_millis(250);
+/// Least time between two looks at its memory.
+const SAMPLE: Duration = Duration::from_millis(100);
 
 /// Starts a server whose logs are these.
 pub(crate) async fn serve(binlogs: &Binlogs) -> Outcome<Mysqld> {
-    let mut mysqld = Mysqld::start(&data::server()?, data::options()).await?;
+    serve_on(&data::server()?, binlogs, &[]).await
+}
+
+/// The same on a given server, with what these statements make: tables, for readers that ask for them.
+pub(crate) async fn serve_on(
+    server: &Server,
+    binlogs: &Binlogs,
+    statements: &[String],
+) -> Outcome<Mysqld> {
+    let mut mysqld = Mysqld::start(server, data::options()).await?;
+    mysqld.execute(statements).await?;
     mysqld.stop().await?;
     let folder = mysqld.data();
     for file in data::binlog_files(&folder)? {
@@ -49,9 +61,11 @@ pub(crate) struct Run {
     pub(crate) server_cpu: Duration,
     /// From the program's start until the first row was delivered.
     pub(crate) first: Duration,
-    /// Most memory resident, and the median of what was seen on the way, KiB.
+    /// Most memory resident, KiB.
     pub(crate) peak_kib: u64,
+    /// The median of what was resident on the way, and of the two halves of the time by themselves.
     pub(crate) steady_kib: u64,
+    pub(crate) halves_kib: [u64; 2],
 }
 
 /// The binary under test.
@@ -80,12 +94,22 @@ pub(crate) async fn stream(
     settings: Vec<(&'static str, String)>,
     rows: u64,
 ) -> Outcome<Run> {
+    stream_by(binary(), mysqld, settings, rows).await
+}
+
+/// The same with a program that becomes `binpulse`.
+pub(crate) async fn stream_by(
+    binary: PathBuf,
+    mysqld: &Mysqld,
+    settings: Vec<(&'static str, String)>,
+    rows: u64,
+) -> Outcome<Run> {
     let server = Pid::with_argument(&format!("--port={}", mysqld.port()));
     let server = server.ok_or("the server's process is not to be found")?;
     let server_cpu = server.cpu();
     let began = Instant::now();
     let mut streamer = Streamer::start(Command {
-        binary: binary(),
+        binary,
         command: "run".to_owned(),
         settings,
         arguments: Vec::new(),
@@ -100,7 +124,7 @@ pub(crate) async fn stream(
     let process = Pid::with_argument(streamer.address());
     let process = process.ok_or("binpulse's process is not to be found")?;
     let (opened, start_cpu) = (Instant::now(), process.cpu());
-    let (mut first, mut resident) = (None, Vec::new());
+    let (mut first, mut resident): (_, Vec<(Duration, u64)>) = (None, Vec::new());
     loop {
         let done = published(&streamer).await;
         if done > 0 {
@@ -109,7 +133,11 @@ pub(crate) async fn stream(
         if done >= rows {
             break;
         }
-        resident.push(process.resident_kib().1);
+        let elapsed = opened.elapsed();
+        // Even in time: looks are not.
+        if resident.last().is_none_or(|(seen, _)| elapsed >= *seen + SAMPLE) {
+            resident.push((elapsed, process.resident_kib().1));
+        }
         if opened.elapsed() > DEADLINE {
             return Err(format!("not done in time: {}", streamer.log_tail()).into());
         }
@@ -123,13 +151,21 @@ pub(crate) async fn stream(
         server_cpu: server.cpu().saturating_sub(server_cpu),
         first: first.unwrap_or_default(),
         peak_kib: process.resident_kib().0,
-        steady_kib: {
-            resident.sort_unstable();
-            resident.get(resident.len() / 2).copied().unwrap_or_default()
+        steady_kib: middle(&resident),
+        halves_kib: {
+            let (first, second) = resident.split_at(resident.len() / 2);
+            [middle(first), middle(second)]
         },
     };
     streamer.stop().await?;
     Ok(run)
+}
+
+/// The median.
+fn middle(samples: &[(Duration, u64)]) -> u64 {
+    let mut kib: Vec<u64> = samples.iter().map(|(_, kib)| *kib).collect();
+    kib.sort_unstable();
+    kib.get(kib.len() / 2).copied().unwrap_or_default()
 }
 
 /// A third of the time that is left by the rate so far.

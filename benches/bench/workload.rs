@@ -58,8 +58,8 @@ pub(crate) const ALL: [Workload; 9] = [
         what: "20-row inserts, 200 columns",
         rows: 40_000,
         rows_per_transaction: 20,
-        setup: || vec![wide()],
-        statement: wide_rows,
+        setup: || vec![wide::<200>()],
+        statement: wide_rows::<200, 20>,
         compressed: false,
     },
     Workload {
@@ -100,18 +100,7 @@ pub(crate) const ALL: [Workload; 9] = [
         statement: || format!("INSERT INTO orders {}", order_rows()),
         compressed: true,
     },
-    Workload {
-        name: "T",
-        what: "the 100-row inserts of M into 100 tables in turn",
-        rows: 1_500_000,
-        rows_per_transaction: 100,
-        setup: || {
-            let copies = (0..100).map(|number| format!("CREATE TABLE orders_{number} LIKE orders"));
-            std::iter::once(orders()).chain(copies).collect()
-        },
-        statement: one_of_many_tables,
-        compressed: false,
-    },
+    tables::<100>("T", "the 100-row inserts of M into 100 tables in turn"),
     Workload {
         name: "L",
         what: "one transaction of all rows of M's kind",
@@ -129,6 +118,46 @@ pub(crate) const ALL: [Workload; 9] = [
         compressed: false,
     },
 ];
+
+/// What `scaling` measures with more and more tables, and how many those are.
+pub(crate) const BY_TABLES: [(u32, Workload); 4] = [
+    (1, tables::<1>("T1", "the 100-row inserts of M into one table")),
+    (10, tables::<10>("T10", "the 100-row inserts of M into 10 tables in turn")),
+    (100, tables::<100>("T", "the 100-row inserts of M into 100 tables in turn")),
+    (1000, tables::<1000>("T1000", "the 100-row inserts of M into 1,000 tables in turn")),
+];
+
+/// The same with columns.
+pub(crate) const BY_COLUMNS: [(u32, Workload); 4] = [
+    (5, columns::<5>("S5", 600_000)),
+    (20, columns::<20>("S20", 400_000)),
+    (50, columns::<50>("S50", 300_000)),
+    (200, columns::<200>("S200", 150_000)),
+];
+
+const fn tables<const COUNT: u64>(name: &'static str, what: &'static str) -> Workload {
+    Workload {
+        name,
+        what,
+        rows: 1_500_000,
+        rows_per_transaction: 100,
+        setup: many_tables::<COUNT>,
+        statement: one_of_many_tables::<COUNT>,
+        compressed: false,
+    }
+}
+
+const fn columns<const COUNT: usize>(name: &'static str, rows: u64) -> Workload {
+    Workload {
+        name,
+        what: "single-row transactions, every eighth column NULL",
+        rows,
+        rows_per_transaction: 1,
+        setup: || vec![wide::<COUNT>()],
+        statement: wide_rows::<COUNT, 1>,
+        compressed: false,
+    }
+}
 
 /// Bytes that a row of M has in the log, about.
 const ROW_BYTES: u64 = 193;
@@ -174,12 +203,17 @@ fn order_rows() -> String {
         .to_owned()
 }
 
+fn many_tables<const COUNT: u64>() -> Vec<String> {
+    let copies = (0..COUNT).map(|number| format!("CREATE TABLE orders_{number} LIKE orders"));
+    std::iter::once(orders()).chain(copies).collect()
+}
+
 /// The table's name takes a prepared statement, and that sees no variables but the session's.
-fn one_of_many_tables() -> String {
+fn one_of_many_tables<const COUNT: u64>() -> String {
     let rows = order_rows().replace("base", "@base").replace("seed", "@seed").replace('\'', "''");
     format!(
         "SET @base = base, @seed = seed; \
-         SET @insert = CONCAT('INSERT INTO orders_', (base DIV per) % 100, ' {rows}'); \
+         SET @insert = CONCAT('INSERT INTO orders_', (base DIV per) % {COUNT}, ' {rows}'); \
          PREPARE fill FROM @insert; EXECUTE fill; DEALLOCATE PREPARE fill"
     )
 }
@@ -201,8 +235,8 @@ fn account_rows() -> String {
 }
 
 /// Numbers, texts, decimals and times in turn, every eighth column NULL.
-fn wide() -> String {
-    let columns: Vec<String> = (1..200)
+fn wide<const COLUMNS: usize>() -> String {
+    let columns: Vec<String> = (1..COLUMNS)
         .map(|column| match column % 5 {
             0 => format!("c{column} VARCHAR(20)"),
             1 => format!("c{column} INT"),
@@ -214,8 +248,8 @@ fn wide() -> String {
     format!("CREATE TABLE wide (id BIGINT UNSIGNED PRIMARY KEY, {})", columns.join(", "))
 }
 
-fn wide_rows() -> String {
-    let values: Vec<String> = (1..200)
+fn wide_rows<const COLUMNS: usize, const ROWS: usize>() -> String {
+    let values: Vec<String> = (1..COLUMNS)
         .map(|column| match (column % 8, column % 5) {
             (0, _) => "NULL".to_owned(),
             (_, 0) => format!("CONCAT('text ', base, ' {column}')"),
@@ -224,7 +258,7 @@ fn wide_rows() -> String {
             _ => format!("'2026-11-20 20:12:00' + INTERVAL base + {column} SECOND"),
         })
         .collect();
-    format!("INSERT INTO wide SELECT base + k, {} FROM hundred WHERE k < 20", values.join(", "))
+    format!("INSERT INTO wide SELECT base + k, {} FROM hundred WHERE k < {ROWS}", values.join(", "))
 }
 
 fn document_rows() -> String {

@@ -1,25 +1,63 @@
 #!/usr/bin/env bash
 # Fetches and builds the programs that `cargo bench --bench bench -- peers` runs beside binpulse, into
-# the ignored folder .deps/peers. What can't be had is said, and left out of the comparison.
+# the ignored folder .deps/peers. Each comes from its language's own registry, by the tool and the
+# settings that this machine has for it. What can't be had is said, and left out of the comparison.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
-into="$PWD/.deps/peers"
+cd "$(dirname "$0")"
+mkdir -p ../../.deps
+into="$(cd ../../.deps && pwd)/peers"
 mkdir -p "$into"
 
-# python-mysql-replication, by its authors' name on PyPI.
-python3 -m venv "$into/python" \
-    && "$into/python/bin/pip" install --quiet mysql-replication==1.0.17 \
-    || echo "no python-mysql-replication"
+# Says that a peer will be missing, and why.
+missing() {
+    echo "no $1: $2"
+}
 
-# The row API of the mysql_async crate.
-cargo build --release --locked --manifest-path benches/peers/mysql_async/Cargo.toml \
-    --target-dir "$into/mysql_async" \
-    || echo "no mysql_async"
+python() {
+    rm -rf "$into/python"
+    python3 -m pip install --quiet --root-user-action ignore --no-deps --require-hashes \
+        --requirement python/requirements.txt --target "$into/python"
+}
 
-# zongji, as kept by Vlasky.
-if command -v npm >/dev/null; then
-    npm install --silent --no-fund --no-audit --prefix "$into/zongji" @vlasky/zongji@0.9.0 \
-        || echo "no zongji"
-else
-    echo "no zongji: npm is not here"
-fi
+zongji() {
+    mkdir -p "$into/zongji"
+    cp zongji/package.json zongji/package-lock.json "$into/zongji"
+    (cd "$into/zongji" && npm ci --silent --no-fund --no-audit)
+}
+
+mysql_async() {
+    cargo build --quiet --release --locked --manifest-path mysql_async/Cargo.toml \
+        --target-dir "$into/mysql_async"
+}
+
+canal() {
+    (cd canal && go build -trimpath -o "$into/canal" .)
+}
+
+# java NAME: the jars that its pom.xml names, and the class Reader.
+java() {
+    rm -rf "$into/$1"
+    mvn --quiet --batch-mode --file "$1/pom.xml" -DoutputDirectory="$into/$1/lib" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1/Reader.java"
+}
+
+# fetch NAME TOOL FUNCTION [ARGUMENT...]
+fetch() {
+    local name=$1 tool=$2
+    shift 2
+    if ! command -v "$tool" >/dev/null; then
+        missing "$name" "$tool is not here"
+    elif "$@"; then
+        echo "fetched $name"
+    else
+        missing "$name" "it could not be fetched or built"
+    fi
+}
+
+fetch python-mysql-replication python3 python
+fetch @vlasky/zongji npm zongji
+fetch "mysql_async's rows" cargo mysql_async
+fetch "go-mysql's canal" go canal
+fetch "Debezium's embedded engine" mvn java debezium
+fetch Maxwell mvn java maxwell

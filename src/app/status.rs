@@ -91,7 +91,10 @@ impl Desk {
         let since = || self.vital.since_commit_us(progress.newest_commit_us, Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
         let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
+        let (margin, expiry) = self.vital.purge_margin(Instant::now()).unzip();
         status::Progress {
+            purge_margin_seconds: seconds(margin),
+            log_expiry_seconds: seconds(expiry),
             read: progress.read.to_string(),
             delivered: progress.delivered.to_string(),
             gtid_set: progress.gtid_set.clone(),

@@ -11,7 +11,7 @@ use super::halt::{Decision, FENCED, decide};
 use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Redial};
 use crate::change::Position;
 use crate::decode::Decoder;
 use crate::encode::Origin;
@@ -48,8 +48,7 @@ pub(super) struct Stream {
     damaged_in_a_row: u32,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
-    /// When the connection began that stands.
-    standing_since: Option<Instant>,
+    redial: Redial,
 }
 
 /// Whom the stream tells what it does.
@@ -85,7 +84,7 @@ impl Stream {
             followed_by,
             damaged_in_a_row: 0,
             has_streamed: false,
-            standing_since: None,
+            redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
         }
     }
 
@@ -98,7 +97,6 @@ impl Stream {
         stays_when_halted: bool,
         ours: &CancellationToken,
     ) -> Outcome {
-        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
             let error = match self.stream_once(stop).await {
                 Ok(Ended::Stopped | Ended::Reached) => return Outcome::Stopped,
@@ -106,9 +104,6 @@ impl Stream {
             };
             self.pipeline.stream_broke();
             self.report(&error);
-            // Time that a dial hung is no health.
-            let stood = self.standing_since.take().map(|since| since.elapsed());
-            backoff.succeeded(stood.unwrap_or_default());
             match self.judge(&error) {
                 Decision::Halt(halted) => {
                     return self.halt(halted, stop, stays_when_halted, ours).await;
@@ -118,7 +113,7 @@ impl Stream {
             }
             let reason = reason(&error);
             reconnects(reason);
-            let pause = backoff.pause(random());
+            let pause = self.redial.broke(Instant::now(), random());
             tracing::warn!(
                 reason, %error, pause_seconds = pause.as_secs_f64(), "the stream broke; dialling again"
             );
@@ -262,7 +257,7 @@ impl Stream {
         }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
         self.has_streamed = true;
-        self.standing_since = Some(Instant::now());
+        self.redial.stands(Instant::now());
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

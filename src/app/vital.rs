@@ -2,11 +2,11 @@
 //! witnesses, and whoever reads it; and the metrics that follow from each entry.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::source_clock::SourceClock;
 use super::state::State;
-use super::watch::{PurgeMargin, Reporter, clock_sample, committed, write_failure};
+use super::watch::{PurgeMargin, Reporter, clock_sample, committed, server_uuid, write_failure};
 use crate::pipeline::{Progress, Witness};
 use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
@@ -73,6 +73,11 @@ impl Vital {
             let consumer = Arc::clone(account);
             self.reporter.report(Observation::Maintenance { consumer, until });
         }
+    }
+
+    /// How soon the source may purge what is still needed, and after what time it purges.
+    pub(super) fn purge_margin(&self, now: Instant) -> Option<(Duration, Duration)> {
+        self.purge.told(now)
     }
 
     /// Counts canaries that are overdue; called regularly.
@@ -196,9 +201,13 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
         Event::HeartbeatFailed { number: None, reason, .. } => {
             reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
         }
-        Event::HeartbeatPending { server_state, .. } => {
-            let poll = Poll { writer_state: server_state.clone(), ..Poll::default() };
+        Event::HeartbeatPending { server_state: Some(state), .. } => {
+            let poll = Poll { writer_state: Some(state.clone()), ..Poll::default() };
             reporter.report(Observation::Poll(Box::new(poll)));
+        }
+        Event::HeartbeatStored { number, server_uuid: name } => {
+            let server = server_uuid(name);
+            reporter.report(Observation::HeartbeatStored { number: *number, server });
         }
         Event::Facts(facts) => {
             reporter.report(Observation::SourceClock(clock_sample(facts)));
@@ -222,7 +231,9 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
                 reporter.report(Observation::CanaryEchoed { consumer, number });
             }
         }
-        Event::CanaryStarted { .. }
+        // Without a state nobody could be asked, which is no answer of the server's.
+        Event::HeartbeatPending { server_state: None, .. }
+        | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
         | Event::CanaryFailed { .. }
         | Event::LegStarted { .. }
@@ -255,6 +266,7 @@ fn count_event(metrics: &Metrics, event: &Event) {
         Event::Executed { .. }
         | Event::HeartbeatStarted { .. }
         | Event::HeartbeatPending { .. }
+        | Event::HeartbeatStored { .. }
         | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
         | Event::LegStarted { .. }

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 
-use super::ask::Service;
+use super::service::Service;
 use super::{Exit, flags};
 
 const LONG_ABOUT: &str = "\
@@ -20,7 +20,7 @@ pub(super) fn command() -> Command {
 /// Asks.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(values) = flags::load(matches) else { return Exit::Usage };
-    let service = match Service::of(&values) {
+    let service = match Service::for_health(&values) {
         Ok(service) => service,
         Err(error) => {
             eprintln!("binpulse: {error}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::ask::Service;
+use super::service::Service;
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};

@@ -1,6 +1,5 @@
 //! What is typed: one file per command, and the only door to clap.
 
-mod ask;
 mod check;
 mod decode;
 mod demo;
@@ -16,6 +15,7 @@ mod probe;
 mod redrive;
 mod replay;
 mod run;
+mod service;
 mod tail;
 mod verdict;
 

@@ -6,6 +6,11 @@ use serde_json::Value;
 const FROZEN_AFTER: f64 = 6.0;
 const STATIONS: [&str; 5] = ["source", "stream", "publish", "delivery", "consumers"];
 
+/// Halts of the stream that lie at the sink.
+const AT_SINK: [&str; 4] = ["too_large", "refused", "sink_ended", "quarantine"];
+/// The part of the source's expiry below which somebody must act, as the alert has it.
+const MARGIN_LEAST: f64 = 0.25;
+
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const RED: u8 = 31;
@@ -55,6 +60,15 @@ pub(super) fn status(status: &Value) -> String {
         text += &bold(RED, &format!("LOSS  {lost} transactions did not come through the stream"));
         text += "\n\n";
     }
+    let number = |name: &str| status["progress"][name].as_f64();
+    if let (Some(margin), Some(expiry)) =
+        (number("purge_margin_seconds"), number("log_expiry_seconds"))
+        && margin < MARGIN_LEAST * expiry
+    {
+        let left = duration(margin);
+        text += &bold(RED, &format!("PURGE  in {left} the source may purge what is not delivered"));
+        text += "\nlengthen binlog_expire_logs_seconds there, and mend what holds delivery up\n\n";
+    }
     text + &verdict(&status["verdict"]) + "\n" + &line(status) + "\n\n" + &figures(status)
 }
 
@@ -75,8 +89,13 @@ pub(super) fn silence(reason: &str, last: Option<(&Value, f64)>) -> String {
 /// The stations, the first broken one marked.
 fn line(status: &Value) -> String {
     let verdict = &status["verdict"];
-    let broken = STATIONS.iter().position(|name| verdict["hop"] == *name);
-    let healthy = verdict["grade"] == "healthy" && status["halted"].is_null();
+    let is_halted = !status["halted"].is_null();
+    // A halt is known before the verdict has seen it.
+    let broken = STATIONS.iter().position(|name| verdict["hop"] == *name).or_else(|| {
+        let at_sink = status["halted"]["reason"].as_str().is_some_and(|it| AT_SINK.contains(&it));
+        is_halted.then_some(if at_sink { 2 } else { 1 })
+    });
+    let healthy = verdict["grade"] == "healthy" && !is_halted;
     let watched = status["consumers"].as_array().is_some_and(|list| !list.is_empty());
     let mut text = String::new();
     for (at, name) in STATIONS.into_iter().enumerate() {
@@ -174,7 +193,11 @@ fn figures(status: &Value) -> String {
             None => "no canary back yet".to_owned(),
         };
         let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
-        rows.push(("consumer", format!("{name}: {back}, {lost} lost")));
+        let rests =
+            consumer["maintenance_seconds_left"].as_f64().map_or_else(String::new, |left| {
+                format!(", in maintenance for {}: not judged", duration(left))
+            });
+        rows.push(("consumer", format!("{name}: {back}, {lost} lost{rests}")));
     }
     let lines: Vec<_> =
         rows.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect();
@@ -202,7 +225,19 @@ fn plain(text: &str) -> String {
 }
 
 fn seconds(value: &Value) -> String {
-    value.as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
+    value.as_f64().map_or_else(|| "-".to_owned(), duration)
+}
+
+/// In the units that a person would use.
+fn duration(seconds: f64) -> String {
+    let whole =
+        std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs();
+    match whole {
+        0..60 => format!("{:.1} s", seconds.max(0.0)),
+        60..3_600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {:02} min", whole / 3_600, whole / 60 % 60),
+        _ => format!("{} d {:02} h", whole / 86_400, whole / 3_600 % 24),
+    }
 }
 
 #[cfg(test)]
@@ -241,9 +276,27 @@ mod tests {
         let mut halted = document("quiet", "healthy", "none");
         halted["halted"] = json!({"reason": "undecodable", "message": "m", "mend": "w"});
         let text = status(&halted);
-        assert!(text.contains("HALTED  undecodable") && !text.contains(" ok"), "{text}");
+        assert!(text.contains("HALTED  undecodable") && !text.contains("stream ok"), "{text}");
+        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not judged)"));
+        halted["halted"]["reason"] = json!("too_large");
+        assert!(status(&halted).contains("publish X BROKEN HERE"));
         let text = silence("refused", Some((&document("quiet", "healthy", "none"), 7.2)));
         assert!(text.contains("NO ANSWER for 7 s") && text.contains("the last answer said quiet"));
+    }
+
+    #[test]
+    fn what_a_verdict_does_not_tell_stands_above_it_or_beside_its_consumer() {
+        let mut said = document("quiet", "healthy", "none");
+        said["progress"] =
+            json!({"purge_margin_seconds": 90_000.0, "log_expiry_seconds": 100_000.0});
+        said["consumers"][0]["maintenance_seconds_left"] = json!(1_290.0);
+        let text = status(&said);
+        assert!(
+            text.contains("in maintenance for 21 min 30 s") && !text.contains("PURGE"),
+            "{text}"
+        );
+        said["progress"]["purge_margin_seconds"] = json!(11_700.0);
+        assert!(status(&said).contains("PURGE  in 3 h 15 min"), "{}", status(&said));
     }
 
     #[test]

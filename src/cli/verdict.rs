@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::ask::Service;
+use super::service::Service;
 use super::{Exit, flags, picture};
 
 const LONG_ABOUT: &str = "\

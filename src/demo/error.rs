@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::ask;
+
 /// What went wrong around the streamer: the servers beside it, the workload, the consumer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,15 +69,8 @@ pub enum Error {
         reason: String,
     },
     /// An HTTP answer of the streamer or the stand-in.
-    #[error("http://{address}{path}: {reason}")]
-    Http {
-        /// Host and port.
-        address: String,
-        /// What was asked for.
-        path: String,
-        /// What is wrong with the answer.
-        reason: String,
-    },
+    #[error("http://{0}")]
+    Http(#[from] ask::Error),
     /// `DEMO_SECONDS` is not a number of seconds.
     #[error("DEMO_SECONDS is `{found}`, expected 0 to {}", super::audience::SECONDS_MAX)]
     Seconds {

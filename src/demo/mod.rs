@@ -9,7 +9,6 @@ mod consumer;
 mod datadir;
 mod error;
 mod folder;
-pub mod http;
 mod installed;
 mod mysqld;
 mod process;

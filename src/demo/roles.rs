@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::sample::Sample;
 use super::{Aws, Consumer, Error, Workload};
 
-/// Topic of the demo; its queue has the same name, and the queue of the echo is [`ECHO`].
+/// Topic of the demo; its queue has the same name. Canaries go to [`ECHO`] and [`PROBE`] as well.
 pub const TOPIC: &str = "binpulse-demo";
 /// Queue from which canaries are read back.
 pub const ECHO: &str = "binpulse-demo-echo";
+/// Queue of the probe that stands beside the consumer.
+pub const PROBE: &str = "binpulse-demo-probe";
 
 const STEP_EVERY: Duration = Duration::from_millis(200);
 /// Steps between two big transactions.
@@ -77,7 +79,9 @@ async fn make_topics(aws: &Aws) -> Result<(), Error> {
         attempt += 1;
     };
     aws.subscribe_queue(&topic, TOPIC, &[]).await?;
-    aws.subscribe_queue(&topic, ECHO, &["canary"]).await?;
+    for queue in [ECHO, PROBE] {
+        aws.subscribe_queue(&topic, queue, &["canary"]).await?;
+    }
     Ok(())
 }
 

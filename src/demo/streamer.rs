@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::mysqld::free_port;
-use super::{Error, Folder, Process, Program, Signal, http};
+use super::{Error, Folder, Process, Program, Signal};
+use crate::ask;
 use crate::config::Setting;
 
 /// Deadline of an orderly stop, the grace time for delivery included.
@@ -153,24 +154,23 @@ impl Streamer {
 
     /// Code and body of its answer at this path.
     pub async fn ask(&self, path: &str) -> Result<(u16, String), Error> {
-        let answer = http::ask(&self.address, path).await?;
+        let answer = ask::ask(&self.address, path).await?;
         Ok((answer.code, answer.body))
     }
 
     /// What it says at `/status`.
     pub async fn status(&self) -> Result<Value, Error> {
-        let answer = http::ask(&self.address, "/status").await?;
-        serde_json::from_str(&answer.body).map_err(|error| Error::Http {
-            address: self.address.clone(),
-            path: "/status".to_owned(),
-            reason: error.to_string(),
+        let answer = ask::ask(&self.address, "/status").await?;
+        serde_json::from_str(&answer.body).map_err(|error| {
+            let (address, path) = (self.address.clone(), "/status".to_owned());
+            ask::Error { address, path, reason: error.to_string() }.into()
         })
     }
 
     /// The sum of a metric's series whose labels contain all of `labels`, as `kind="change"`.
     /// `None` if there is no such series.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
-        let answer = http::ask(&self.address, "/metrics").await?;
+        let answer = ask::ask(&self.address, "/metrics").await?;
         Ok(sum_of(&answer.body, name, labels))
     }
 
@@ -202,7 +202,7 @@ impl Streamer {
         let give_up = Instant::now() + deadline;
         loop {
             self.must_run()?;
-            let seen = match http::ask(&self.address, "/readyz").await {
+            let seen = match ask::ask(&self.address, "/readyz").await {
                 Ok(answer) if answer.code == 200 => return Ok(()),
                 Ok(answer) => answer.body,
                 Err(error) => error.to_string(),

@@ -70,7 +70,8 @@ pub struct Progress {
     pub read: Position,
     /// Everything before it is delivered.
     pub delivered: Position,
-    /// Where a restart would go on.
+    /// Where a restart would go on; without a file while that is known of another server only, or not
+    /// at all.
     pub needed: Position,
     /// GTIDs that are delivered, as text; empty without GTIDs.
     pub gtid_set: String,

@@ -89,6 +89,14 @@ pub enum Event {
         /// `Waiting for global read lock` and the like.
         server_state: Option<String>,
     },
+    /// The number in the table, read in a new session before anything is written with it.
+    HeartbeatStored {
+        /// The number.
+        number: u64,
+        /// `@@server_uuid` of whoever answered, with the same question; empty where there is none. A
+        /// proxy may ask another server than the one that takes the writes.
+        server_uuid: String,
+    },
     /// What the server says of itself, asked with each write.
     Facts(Facts),
     /// What the server had executed when it was asked in the writer's session, after a heartbeat's

@@ -37,6 +37,11 @@ impl Dialect {
         !self.is_mariadb && self.version >= (9, 0, 0)
     }
 
+    /// Whether servers have a UUID.
+    pub fn has_server_uuid(self) -> bool {
+        !self.is_mariadb && self.version >= (5, 6, 0)
+    }
+
     /// Whether `CREATE USER IF NOT EXISTS` is known.
     fn has_create_user_if_not_exists(self) -> bool {
         self.version >= if self.is_mariadb { (10, 1, 3) } else { (5, 7, 6) }

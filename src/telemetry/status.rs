@@ -151,6 +151,11 @@ pub struct Progress {
     pub gtid_set: String,
     /// Commit time of the newest transaction read, seconds ago by the source's own clock.
     pub lag_seconds: Option<f64>,
+    /// Seconds until the source may purge a binary log that is still needed, at least; absent when it
+    /// purges none by itself, and while nothing is known.
+    pub purge_margin_seconds: Option<f64>,
+    /// For how long the source keeps a binary log, seconds; absent likewise.
+    pub log_expiry_seconds: Option<f64>,
     /// Lanes that have carried a row.
     pub lanes: u64,
     /// Rows published since the start of the process.

@@ -25,6 +25,12 @@ pub(crate) struct Pace {
 /// B: deadline of a probe. No setting.
 pub(crate) const B: Duration = Duration::from_secs(2);
 
+/// From a canary's begin to the topic's answer, on a stage that is well.
+const PUBLISHED: Duration = Duration::from_secs(1);
+
+/// For a look at a server whose door is closed, on a machine with other work.
+const PROBED: Duration = Duration::from_secs(1);
+
 /// The settings' defaults.
 pub(crate) const DEFAULT: Pace = Pace {
     name: "default",
@@ -109,7 +115,7 @@ pub(crate) enum Budget {
     SinkBusy,
     /// The next canary, and its publish deadline.
     SinkQuiet,
-    /// Two canaries and the deadline of the second.
+    /// Two canaries, the way of the second to SNS, and its deadline from there.
     Canary,
     /// 30 s of lag, and the time to tell that it grows.
     Lag,
@@ -119,7 +125,8 @@ pub(crate) enum Budget {
     Ledger,
     /// The next look at the source's own replication, each three heartbeats.
     Upstream,
-    /// The source keeps replication connections for a while of its own shutdown; then as refused.
+    /// The next heartbeat finds its session gone, and a look that nobody takes another: the source keeps
+    /// the replication connection for a long while of its own shutdown.
     ShutDown,
 }
 
@@ -142,12 +149,14 @@ impl Budget {
             Self::WrongSource => pace.h + seconds(15) + tick,
             Self::SinkBusy => pace.t_sink + tick,
             Self::SinkQuiet => pace.c + pace.t_sink + tick,
-            Self::Canary => pace.c * 2 + pace.l + tick,
+            // L begins with the topic's answer: by then the canary has been written in three
+            // transactions, has come back on the stream, was packed, and was published.
+            Self::Canary => pace.c * 2 + PUBLISHED + pace.l + tick,
             Self::Lag => seconds(60),
             Self::Checkpoint => seconds(120) + pace.h + tick,
             Self::Ledger => pace.h * 2 + tick,
             Self::Upstream => pace.h * 3 + B + tick,
-            Self::ShutDown => seconds(20),
+            Self::ShutDown => pace.h + PROBED + tick * 2,
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use binpulse::demo::http::exchange_over;
+use binpulse::ask::exchange_over;
 use binpulse::demo::{
-    Aws, Command, Mysqld, Options, Standin, Streamer, prepare, settings_for, standin_environment,
+    Aws, Command, Folder, Mysqld, Options, Standin, Streamer, prepare, settings_for,
+    standin_environment,
 };
 use binpulse::encode::open;
 use tokio::net::TcpStream;
@@ -303,7 +304,12 @@ async fn the_service_is_asked_over_tls_with_its_token_and_by_nobody_else(bed: Be
     let mysqld = bed.mysqld(Options::default()).await?;
     prepare(&mysqld, binary()).await?;
     let file = |name: &str| format!("{}/tests/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
-    let (certificate, key) = (file("page.crt"), file("page.key"));
+    let folder = Folder::create()?;
+    let inside = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key) = (inside("page.crt"), inside("page.key"));
+    let put = |name: &str, into: &str| std::fs::copy(file(name), into).map(drop);
+    put("page.crt", &certificate)?;
+    put("page.key", &key)?;
     let mut settings = settings_for(&mysqld);
     let own = [
         ("sink.kind", "null"),
@@ -333,8 +339,17 @@ async fn the_service_is_asked_over_tls_with_its_token_and_by_nobody_else(bed: Be
     let (code, said) = ask("verdict", &[("http.token", "another-token-of-length")]).await?;
     assert!(code == Some(2) && said.contains("http.token"), "{code:?} {said}");
     let other = file("other.crt");
-    let (code, said) = ask("health", &[("http.tls_certificate", &other)]).await?;
-    assert_eq!(code, Some(1), "another certificate is another service: {said}");
+    let (code, said) = ask("status", &[("http.tls_certificate", &other)]).await?;
+    assert!(code == Some(2) && said.contains("another certificate"), "{code:?} {said}");
+
+    // A renewal is served, and asked for, without a restart; half of one harms nothing
+    put("renewed.crt", &certificate)?;
+    assert_eq!(ask("health", &[]).await?.0, Some(0));
+    put("renewed.key", &key)?;
+    for name in ["health", "status"] {
+        let (code, said) = ask(name, &[]).await?;
+        assert_eq!(code, Some(0), "{name}: {said}");
+    }
     let stream = TcpStream::connect(streamer.address()).await?;
     let plain =
         exchange_over(stream, "GET", streamer.address(), "/healthz", "").await.unwrap_or_default();

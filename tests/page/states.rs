@@ -161,6 +161,8 @@ pub(crate) fn status(state: State) -> Status {
             delivered: "binlog.000042:73115021".to_owned(),
             gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-48123".to_owned(),
             lag_seconds: Some(1.2),
+            purge_margin_seconds: Some(251_900.0),
+            log_expiry_seconds: Some(259_200.0),
             lanes: 12,
             changes_published: 1_204_118,
             messages_published: 31_007,

@@ -12,6 +12,8 @@ crate::tests! {
     a_change_of_the_verdict_shows_without_reloading,
     a_halted_stream_is_never_shown_as_anything_else,
     loss_is_shouted_whatever_the_verdict,
+    logs_that_will_soon_be_purged_are_told_while_there_is_time,
+    a_station_names_the_consumers_that_are_silent_or_rest,
     ages_tick_and_rates_follow_from_two_answers,
     without_consumers_the_far_half_is_not_watched_rather_than_well,
 }
@@ -168,8 +170,48 @@ fn loss_is_shouted_whatever_the_verdict(browser: &mut Browser) {
     browser.wait("!document.getElementById('loss').hidden");
     let text = browser.text_of("loss");
     assert!(text.contains("3 transactions"), "{text}");
+    picture(browser, "loss");
     site.say(status(State::Live));
     browser.wait("document.getElementById('loss').hidden");
+}
+
+fn logs_that_will_soon_be_purged_are_told_while_there_is_time(browser: &mut Browser) {
+    let mut says = status(State::SinkStalled);
+    says.progress.purge_margin_seconds = Some(11_700.0);
+    says.progress.log_expiry_seconds = Some(259_200.0);
+    let site = Site::start(says.clone());
+    browser.size(360, 800);
+    browser.load(&site.url());
+    shows(browser, State::SinkStalled);
+    browser.wait("!document.getElementById('purge').hidden");
+    let text = browser.text_of("purge");
+    assert!(text.starts_with("In 3 h 1") && text.contains("keeps logs for 3 d 00 h"), "{text}");
+    assert_eq!(browser.value("document.documentElement.scrollWidth"), serde_json::json!(360));
+    picture(browser, "purge-narrow");
+    // Most of the time is left: that is no news.
+    says.progress.purge_margin_seconds = Some(200_000.0);
+    site.say(says);
+    browser.wait("document.getElementById('purge').hidden");
+    assert!(browser.text_of("progress").contains("2 d 07 h of 3 d 00 h"));
+}
+
+fn a_station_names_the_consumers_that_are_silent_or_rest(browser: &mut Browser) {
+    let site = Site::start(status(State::CanaryLost));
+    let station = "document.getElementById('station-consumers').innerText";
+    browser.media(&[("prefers-color-scheme", "dark")]);
+    browser.load(&site.url());
+    shows(browser, State::CanaryLost);
+    let text = browser.text(station);
+    assert!(text.contains("1 of 2 echoes") && text.contains("silent: search"), "{text}");
+    picture(browser, "canary-lost-dark");
+    let mut says = status(State::Quiet);
+    says.consumers[1].maintenance_seconds_left = Some(1_290.0);
+    site.say(says);
+    shows(browser, State::Quiet);
+    let text = browser.text(station);
+    assert!(text.contains("1 of 2 echoes") && text.contains("in maintenance: search"), "{text}");
+    assert!(browser.text_of("consumers").contains("search, in maintenance for 21 min"));
+    picture(browser, "maintenance-dark");
 }
 
 fn ages_tick_and_rates_follow_from_two_answers(browser: &mut Browser) {

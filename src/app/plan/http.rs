@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::{Error, Values};
-use crate::telemetry::http::{Access, Token, tls};
+use crate::telemetry::http::{Access, Certificate, Token};
 
 /// Shortest token, characters: what is shorter can be guessed.
 const TOKEN_MIN: usize = 16;
@@ -41,7 +41,7 @@ pub(in crate::app) fn http_plan(values: &Values, listen: &'static str) -> Result
     let tls = match (values.path_opt("http.tls_certificate"), values.path_opt("http.tls_key")) {
         (None, None) => None,
         (Some(certificate), Some(key)) => {
-            let made = tls(&certificate, &key);
+            let made = Certificate::open(&certificate, &key);
             Some(made.map_err(|error| Error::Rule(format!("http.tls_certificate: {error}")))?)
         }
         (Some(_), None) | (None, Some(_)) => {

@@ -10,8 +10,9 @@ use super::translate::probe_failure;
 use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
 use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
 
-/// Looks for a waiting writer, and the pause between them: together a little longer than it rests.
-const STATE_LOOKS_MAX: u32 = 8;
+/// Looks for a waiting writer, and the pause between them: together as long as a wait of a second,
+/// the rest after it, and the way to the next.
+const STATE_LOOKS_MAX: u32 = 15;
 const STATE_LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// A look that is asked for.
@@ -86,7 +87,8 @@ impl Looks {
                     self.await_writer(&mut session, poll).await;
                 }
                 match existing {
-                    None => existing = Some(session),
+                    // One whose answer was given up is of no further use.
+                    None => existing = Some(session).filter(|session| session.id().is_some()),
                     Some(_) => session.close().await,
                 }
             }
@@ -100,7 +102,8 @@ impl Looks {
     async fn await_writer(&self, session: &mut Session, mut poll: Poll) {
         for _ in 0..STATE_LOOKS_MAX {
             tokio::time::sleep(STATE_LOOK_EVERY).await;
-            poll.writer_state = blocked_writer(session).await;
+            let Ok(state) = blocked_writer(session).await else { return };
+            poll.writer_state = state;
             if poll.writer_state.is_some() {
                 self.reporter.report(Observation::Poll(Box::new(poll)));
                 return;
@@ -117,31 +120,47 @@ impl Looks {
         let mut session =
             Session::connect(&ConnectOptions { host: self.host.now(), ..self.connect.clone() })
                 .await?;
-        let mut poll = Poll::default();
-        // A variable that this server has not, or a privilege that is missing, leaves its answer
-        // unknown.
-        poll.read_only = flag(&mut session, "SELECT @@global.read_only").await;
-        poll.executed = text(&mut session, "SELECT @@global.gtid_executed").await;
-        poll.purged = text(&mut session, "SELECT @@global.gtid_purged").await;
-        poll.writer_state = blocked_writer(&mut session).await;
+        // A connection that falls silent behind its login is no newcomer that was admitted.
+        let flag = text(&mut session, "SELECT @@global.read_only").await?;
+        let read_only = flag.map(|text| text == "1" || text == "ON");
+        let mut poll = Poll { read_only, ..Poll::default() };
+        // What is slow to say for the server tells nothing about its admission.
+        if let Err(error) = fill(&mut session, &mut poll).await {
+            tracing::debug!(%error, "the server's state was not read to its end");
+        }
         Ok((session, poll))
     }
 }
 
-async fn flag(session: &mut Session, sql: &str) -> Option<bool> {
-    let row = session.query_first(sql).await.ok()??;
-    row.text(0).map(|text| text == "1" || text == "ON")
+/// The rest of the state, up to the first question that is not answered.
+async fn fill(session: &mut Session, poll: &mut Poll) -> Result<(), Error> {
+    poll.executed = parsed(text(session, "SELECT @@global.gtid_executed").await?);
+    poll.purged = parsed(text(session, "SELECT @@global.gtid_purged").await?);
+    poll.writer_state = blocked_writer(session).await?;
+    Ok(())
 }
 
-async fn text<T: std::str::FromStr>(session: &mut Session, sql: &str) -> Option<T> {
-    session.query_first(sql).await.ok()??.text(0)?.parse().ok()
+fn parsed<T: std::str::FromStr>(text: Option<String>) -> Option<T> {
+    text?.parse().ok()
+}
+
+/// The answer's first cell. A variable that this server has not, or a privilege that is missing,
+/// leaves it unknown; the error is one of the connection.
+async fn text(session: &mut Session, sql: &str) -> Result<Option<String>, Error> {
+    match session.query_first(sql).await {
+        Ok(row) => Ok(row.and_then(|row| row.text(0))),
+        Err(error) if error.is_fatal() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// STATE of the blocked statement of our own account: it needs no privilege. The statement's lock
-/// time-out is short, so it may have run for less than a second.
-async fn blocked_writer(session: &mut Session) -> Option<String> {
+/// time-out is short, so it may have run for less than a second. What only reads is no writer: another
+/// look at the same time, a witness, a question for the source's logs.
+async fn blocked_writer(session: &mut Session) -> Result<Option<String>, Error> {
     let sql = "SELECT STATE FROM information_schema.PROCESSLIST \
                WHERE COMMAND = 'Query' AND ID <> CONNECTION_ID() \
+               AND INFO NOT LIKE 'SELECT%' AND INFO NOT LIKE 'SHOW%' \
                ORDER BY STATE LIKE 'Waiting%' DESC, TIME DESC LIMIT 1";
-    session.query_first(sql).await.ok()??.text(0).filter(|state| !state.is_empty())
+    Ok(text(session, sql).await?.filter(|state| !state.is_empty()))
 }

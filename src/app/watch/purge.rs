@@ -61,31 +61,51 @@ impl PurgeMargin {
     /// What the source said of its logs.
     pub(super) fn looked(&self, now: Instant, now_us: i64, retention: &Retention) {
         let mut inner = self.lock();
-        if inner.needed.is_empty() {
-            return;
-        }
-        let (older, margin) = match retention.place(&inner.needed) {
-            LogPlace::Gone => (0, retention.expires_after.map(|_| Duration::ZERO)),
-            LogPlace::Newest { older } => (older, retention.expires_after),
-            LogPlace::Closed { older } => {
-                let commit = inner.commits.iter().rev().find(|(log, _)| *log == inner.needed);
-                // Nothing of it went by in this process: it is as old as that is not known yet.
-                let Some((_, commit_us)) = commit else { return };
-                let age_us = u64::try_from(now_us.saturating_sub(*commit_us)).unwrap_or(0);
-                let age = Duration::from_micros(age_us);
-                (older, retention.expires_after.map(|expiry| expiry.saturating_sub(age)))
-            }
-        };
-        let due = margin.map(|margin| now + margin);
-        inner.known = Some(Known { expires_after: retention.expires_after, due, older });
+        let known = inner.known(now, now_us, retention);
+        inner.known = known;
+    }
+
+    /// The source did not say.
+    pub(super) fn unseen(&self) {
+        self.lock().known = None;
     }
 
     fn read<T>(&self, read: impl FnOnce(Known) -> T, unknown: T) -> T {
         self.lock().known.map_or(unknown, read)
     }
 
+    /// The margin, and the expiry that it is a part of, where the source purges by itself.
+    pub(in crate::app) fn told(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let known = self.lock().known?;
+        Some((known.due?.saturating_duration_since(now), known.expires_after?))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// What follows from the source's logs. Nothing while it is not known which of them is needed, or
+    /// how old that one is.
+    fn known(&self, now: Instant, now_us: i64, retention: &Retention) -> Option<Known> {
+        if self.needed.is_empty() {
+            return None;
+        }
+        let (older, margin) = match retention.place(&self.needed) {
+            LogPlace::Gone => (0, retention.expires_after.map(|_| Duration::ZERO)),
+            LogPlace::Newest { older } => (older, retention.expires_after),
+            LogPlace::Closed { older } => {
+                // Without one, nothing of it went by in this process.
+                let mut commits = self.commits.iter().rev();
+                let (_, commit_us) = commits.find(|(log, _)| *log == self.needed)?;
+                let age_us = u64::try_from(now_us.saturating_sub(*commit_us)).unwrap_or(0);
+                let age = Duration::from_micros(age_us);
+                (older, retention.expires_after.map(|expiry| expiry.saturating_sub(age)))
+            }
+        };
+        let due = margin.map(|margin| now + margin);
+        Some(Known { expires_after: retention.expires_after, due, older })
     }
 }
 
@@ -100,7 +120,7 @@ pub(in crate::app) fn purge_families(margin: &PurgeMargin) -> Vec<Reading> {
     vec![
         gauge(
             "binpulse_purge_margin_seconds",
-            "Time until the source may purge a binary log that is still needed, at least; +Inf when it purges none by itself, NaN before the first look.",
+            "Time until the source may purge a binary log that is still needed, at least; +Inf when it purges none by itself, NaN while it is not known.",
             |known, now| {
                 known
                     .due
@@ -109,12 +129,12 @@ pub(in crate::app) fn purge_families(margin: &PurgeMargin) -> Vec<Reading> {
         ),
         gauge(
             "binpulse_purge_margin_files",
-            "Binary logs that the source has and that are older than what is still needed; NaN before the first look.",
+            "Binary logs that the source has and that are older than what is still needed; NaN while it is not known.",
             |known, _| number(known.older),
         ),
         gauge(
             "binpulse_source_log_expiry_seconds",
-            "Age at which the source purges a binary log; +Inf when it does not by itself, NaN before the first look.",
+            "Age at which the source purges a binary log; +Inf when it does not by itself, NaN while it is not known.",
             |known, _| known.expires_after.map_or(f64::INFINITY, |expiry| expiry.as_secs_f64()),
         ),
     ]
@@ -182,5 +202,17 @@ mod tests {
         assert_eq!(look(&margin, HOUR_US, &keeps), None);
         margin.progressed(&progress("a.9", "a.9", HOUR_US));
         assert_eq!(look(&margin, HOUR_US, &keeps), Some((0.0, 0)));
+
+        // What was known of another log, or before the source fell silent, counts down no more.
+        margin.progressed(&progress("b.3", "b.4", HOUR_US));
+        assert_eq!(look(&margin, HOUR_US, &keeps), None);
+        margin.progressed(&progress("b.4", "b.4", HOUR_US));
+        assert_eq!(look(&margin, HOUR_US, &keeps), Some((3600.0, 3)));
+        margin.progressed(&progress("", "b.4", HOUR_US));
+        assert_eq!(look(&margin, HOUR_US, &keeps), None, "it is a place on another server");
+        margin.progressed(&progress("b.4", "b.4", HOUR_US));
+        assert!(look(&margin, HOUR_US, &keeps).is_some());
+        margin.unseen();
+        assert!(margin.lock().known.is_none());
     }
 }

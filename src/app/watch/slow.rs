@@ -15,6 +15,7 @@ use crate::mysql::{ConnectOptions, Error, Session};
 use crate::pulse::Periods;
 use crate::pulse::schema::Dialect;
 use crate::pulse::verdict::{Condition, Observation, Status, Topology, Upstream};
+use crate::source::retention::Retention;
 use crate::source::{self, Identity};
 
 /// Looks at the source's own replication that fail to connect in a row until it counts as broken: one
@@ -51,6 +52,12 @@ pub(in crate::app) struct SlowLooks {
     pub(in crate::app) margin: PurgeMargin,
 }
 
+/// Time to the next question after so many in a row that were not answered in time.
+fn spaced(spacing: Duration, unanswered: u32) -> Duration {
+    let doubled = spacing.saturating_mul(1 << unanswered.min(16));
+    if unanswered == 0 { spacing } else { doubled.min(PAUSE_MAX.max(spacing)) }
+}
+
 /// What is remembered from look to look.
 #[derive(Default)]
 struct Memory {
@@ -58,10 +65,50 @@ struct Memory {
     connecting: u32,
     /// Questions in a row that were not answered in time.
     unanswered: u32,
-    /// When the logs were last asked for.
-    logs_at: Option<Instant>,
     /// Why nothing was seen, as the log has it already.
     refusal: Option<String>,
+    logs: Logs,
+}
+
+/// What is remembered of the questions for binary logs.
+#[derive(Default)]
+struct Logs {
+    /// When they were last asked for.
+    asked_at: Option<Instant>,
+    /// Questions in a row that were not answered in time.
+    unanswered: u32,
+    /// Why they were not seen, as the log has it already.
+    refusal: Option<String>,
+}
+
+impl Logs {
+    fn are_due(&self, spacing: Duration) -> bool {
+        let spacing = spaced(spacing, self.unanswered);
+        self.asked_at.is_none_or(|at| at.elapsed() >= spacing)
+    }
+
+    /// Takes the answer; whether the session is still of use. What the source said of its own
+    /// replication stands, whatever this is.
+    fn told(&mut self, told: Result<Retention, Error>, margin: &PurgeMargin) -> bool {
+        let error = match told {
+            Ok(retention) => {
+                (self.refusal, self.unanswered) = (None, 0);
+                let now_us = chrono::Utc::now().timestamp_micros();
+                margin.looked(Instant::now(), now_us, &retention);
+                return true;
+            }
+            Err(error) => error,
+        };
+        margin.unseen();
+        let timed_out = u32::from(matches!(error, Error::TimedOut { .. }));
+        self.unanswered = self.unanswered.saturating_add(timed_out);
+        let text = error.to_string();
+        if self.refusal.as_ref() != Some(&text) {
+            tracing::info!(%error, "the source's binary logs can't be looked at");
+            self.refusal = Some(text);
+        }
+        !error.is_fatal()
+    }
 }
 
 impl SlowLooks {
@@ -69,9 +116,7 @@ impl SlowLooks {
     pub(in crate::app) async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
         loop {
-            let doubled = self.spacing.upstream.saturating_mul(1 << memory.unanswered.min(16));
-            let pause =
-                if memory.unanswered == 0 { self.spacing.upstream } else { doubled.min(PAUSE_MAX) };
+            let pause = spaced(self.spacing.upstream, memory.unanswered);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -118,10 +163,11 @@ impl SlowLooks {
             Err(error) => self.unseen(&error, memory),
         }
         if self.logs_are_due(memory) {
-            memory.logs_at = Some(Instant::now());
-            let retention = source::retention(&mut session).await?;
-            let now_us = chrono::Utc::now().timestamp_micros();
-            self.margin.looked(Instant::now(), now_us, &retention);
+            memory.logs.asked_at = Some(Instant::now());
+            let told = source::retention(&mut session).await;
+            if !memory.logs.told(told, &self.margin) {
+                return Ok(());
+            }
         }
         memory.session = Some(session);
         Ok(())
@@ -146,8 +192,8 @@ impl SlowLooks {
 
     /// Not while writes hang or may hang: the list would hang with them.
     fn logs_are_due(&self, memory: &Memory) -> bool {
-        let over = memory.logs_at.is_none_or(|at| at.elapsed() >= self.spacing.logs);
-        let verdict = over.then(|| read(&self.verdict).verdict);
+        let are_due = memory.logs.are_due(self.spacing.logs);
+        let verdict = are_due.then(|| read(&self.verdict).verdict);
         verdict.is_some_and(|verdict| {
             let status = |wanted: Condition| {
                 let found = verdict.conditions.iter().find(|(condition, _)| *condition == wanted);
@@ -156,5 +202,49 @@ impl SlowLooks {
             status(Condition::WritesCommit) == Status::True
                 || status(Condition::HeartbeatsAllowed) == Status::False
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::watch::purge_families;
+    use crate::change::Position;
+    use crate::pipeline::Progress;
+
+    #[test]
+    fn logs_that_cannot_be_seen_leave_no_margin_and_take_the_session_along_only_where_it_is_broken()
+    {
+        let (mut logs, margin) = (Logs::default(), PurgeMargin::default());
+        margin.progressed(&Progress { needed: Position::new("b.1", 4), ..Progress::default() });
+        let families = purge_families(&margin);
+        let seconds = || (families[0].read)()[0].1;
+        let expires_after = Some(Duration::from_hours(1));
+        let kept = || Ok(Retention { expires_after, logs: vec!["b.1".to_owned()] });
+        let denied = Error::Server {
+            code: 1227,
+            state: "42000".to_owned(),
+            message: "Access denied".to_owned(),
+        };
+        assert!(logs.told(kept(), &margin) && seconds() > 3_000.0);
+        assert!(logs.told(Err(denied), &margin), "other questions are still answered");
+        assert!(seconds().is_nan() && logs.refusal.is_some());
+        assert!(logs.told(kept(), &margin) && seconds() > 3_000.0 && logs.refusal.is_none());
+
+        // A question that hangs leaves a thread on the server: it is put less and less often.
+        for unanswered in 1..=2 {
+            let late = Error::TimedOut { step: "SHOW".to_owned(), after: Duration::from_secs(5) };
+            assert!(!logs.told(Err(late), &margin) && seconds().is_nan());
+            assert_eq!(logs.unanswered, unanswered);
+        }
+        let minute = Duration::from_mins(1);
+        assert_eq!(spaced(minute, logs.unanswered), minute * 4);
+        assert_eq!((spaced(minute, 0), spaced(minute, 40)), (minute, PAUSE_MAX));
+        assert_eq!(
+            spaced(PAUSE_MAX * 2, 3),
+            PAUSE_MAX * 2,
+            "never more often than it is asked for"
+        );
+        assert!(logs.told(kept(), &margin) && logs.unanswered == 0);
     }
 }

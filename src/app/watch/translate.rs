@@ -113,7 +113,21 @@ pub(super) fn probe_failure(error: &mysql::Error) -> ProbeFailure {
 
 /// Why a heartbeat was not written.
 pub(in crate::app) fn write_failure(reason: Reason) -> WriteFailure {
-    reason.into()
+    match reason {
+        Reason::TimedOut => WriteFailure::TimedOut,
+        Reason::ReadOnly | Reason::StorageReadOnly => WriteFailure::ReadOnly,
+        Reason::Lock => WriteFailure::LockWait,
+        Reason::Deadlock => WriteFailure::Deadlock,
+        Reason::TooManyConnections => WriteFailure::TooManyConnections,
+        Reason::Offline | Reason::ShuttingDown => WriteFailure::Offline,
+        Reason::Login => WriteFailure::Auth,
+        Reason::Denied | Reason::WrongServer | Reason::ExemptAccount => WriteFailure::Denied,
+        Reason::SchemaMissing => WriteFailure::Missing,
+        Reason::DiskFull => WriteFailure::DiskFull,
+        Reason::Interrupted => WriteFailure::Interrupted,
+        Reason::Connection | Reason::Tls => WriteFailure::ConnectionLost,
+        Reason::Other => WriteFailure::Other,
+    }
 }
 
 /// Why the sink did not take a message.
@@ -159,6 +173,12 @@ pub(in crate::app) fn clock_sample(facts: &Facts) -> ClockSample {
 mod tests {
     use super::*;
     use crate::mysql::HostPort;
+
+    #[test]
+    fn a_time_before_the_oldest_log_and_a_purged_log_are_the_same_loss() {
+        let told = stream_failure(&source::Error::TooOld { asked: 1, oldest: 2 });
+        assert_eq!(told, StreamFailure::Purged);
+    }
 
     #[test]
     fn a_host_without_our_position_says_nothing_while_another_is_only_away() {

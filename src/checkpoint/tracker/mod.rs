@@ -314,6 +314,11 @@ impl Tracker {
         &self.server_uuid
     }
 
+    /// Whether this unit and all before it are delivered.
+    pub fn is_settled(&self, unit: u64) -> bool {
+        unit < self.first
+    }
+
     /// Newest heartbeat before which everything is delivered.
     pub fn settled_heartbeat(&self) -> Option<u64> {
         self.settled_heartbeat

@@ -27,7 +27,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "http.tls_certificate",
         Kind::Text,
         None,
-        "PEM file of the certificate chain to serve HTTPS with; read at start",
+        "PEM file of the certificate chain to serve HTTPS with; a renewal is served without a restart",
     ),
     setting("http.tls_key", Kind::Text, None, "PEM file of that certificate's key"),
 ];

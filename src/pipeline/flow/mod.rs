@@ -15,6 +15,7 @@ use super::notices::Notices;
 use super::progress::Progress;
 use super::reread::Reread;
 use super::{Error, Progress as Reached};
+use crate::change::Position;
 use crate::checkpoint::{Class, Tracker};
 use crate::decode::Step;
 use crate::encode::Draft;
@@ -91,6 +92,8 @@ pub struct Flow {
     reread: Option<Reread>,
     /// Offsets known so far are those of a server before this one.
     is_other_server: bool,
+    /// The unit of the first place on this server, if there was one before.
+    first_here: Option<u64>,
     /// Row events that could not be decoded.
     undecoded: Vec<Undecoded>,
     /// Some of them could not be put aside.
@@ -131,6 +134,7 @@ impl Flow {
             is_passed_over: false,
             reread: None,
             is_other_server: false,
+            first_here: None,
             undecoded: Vec::new(),
             is_unkept: false,
             newest_commit_us: 0,
@@ -163,13 +167,29 @@ impl Flow {
                 if self.progress.is_inside() {
                     return Ok(());
                 }
-                self.is_other_server = false;
                 self.config.window.reached(position);
+                self.arrived();
                 let open_xa = (resume != position).then_some(resume);
                 self.tracker.reached(position, open_xa);
                 Ok(())
             }
         }
+    }
+
+    /// A place on the server that is streamed from is known.
+    fn arrived(&mut self) {
+        if std::mem::take(&mut self.is_other_server) {
+            self.first_here = Some(self.tracker.unit());
+        }
+    }
+
+    /// Where a restart would go on, if that is a place on the server that is streamed from.
+    fn needed(&self) -> Position {
+        let is_settled = |unit| self.tracker.is_settled(unit);
+        if self.is_other_server || !self.first_here.is_none_or(is_settled) {
+            return Position::default();
+        }
+        self.tracker.resume_place().position.clone()
     }
 
     /// What the ledger must know of steps that carry no row.
@@ -321,7 +341,7 @@ impl Flow {
         Reached {
             read: self.tracker.committed_place().position.clone(),
             delivered: self.tracker.settled_place().position.clone(),
-            needed: self.tracker.resume_place().position.clone(),
+            needed: self.needed(),
             gtid_set: self.tracker.settled_gtids().to_string(),
             newest_commit_us: self.newest_commit_us,
             idle_at: self.idle_at,

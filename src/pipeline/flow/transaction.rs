@@ -42,8 +42,8 @@ impl Flow {
         }
         self.progress.end();
         self.transaction_bytes = 0;
-        self.is_other_server = false;
         self.config.window.reached(commit.end);
+        self.arrived();
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));
         let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);

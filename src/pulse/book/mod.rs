@@ -135,6 +135,7 @@ impl Book {
             }
             Event::Echoed { consumer, leg, .. } => return self.echoed(consumer, leg, now),
             Event::Executed { .. }
+            | Event::HeartbeatStored { .. }
             | Event::EchoRead { .. }
             | Event::EchoIgnored { .. }
             | Event::EchoFailed { .. } => {}

@@ -137,11 +137,14 @@ impl HeartbeatWriter {
             if let Some(refusal) = facts.refusal(&config.allowed_servers) {
                 return Err(refusal);
             }
-            let last = match known {
-                Some(number) => number,
-                None => last_number(writer, config).await?,
-            };
-            Ok((last.saturating_add(1), facts.server_uuid))
+            let mut last = known;
+            // A server that was put back has lost rows, which the next write would cover up.
+            if !stood || known.is_none() {
+                let (number, server_uuid) = stored(writer, config).await?;
+                (self.observer)(&Event::HeartbeatStored { number, server_uuid });
+                last = known.or(Some(number));
+            }
+            Ok((last.unwrap_or_default().saturating_add(1), facts.server_uuid))
         }
         .await;
         if let Some(refusal) = prepared.as_ref().err().filter(|it| is_of_session(it.reason)) {
@@ -295,10 +298,11 @@ fn is_of_session(reason: Reason) -> bool {
     }
 }
 
-/// The number in the table; 0 without a row.
-async fn last_number(writer: &mut Writer, config: &WriterConfig) -> Result<u64, Refusal> {
+/// The number in the table, 0 without a row, and the UUID of the server that says so.
+async fn stored(writer: &mut Writer, config: &WriterConfig) -> Result<(u64, String), Refusal> {
     let (table, stream) = (config.schema.table(HEARTBEAT), literal(&config.stream));
-    let sql = format!("SELECT n FROM {table} WHERE stream = {stream}");
-    let Some(row) = writer.session.query_first(&sql).await? else { return Ok(0) };
-    Ok(row.unsigned(0)?.unwrap_or(0))
+    let server = if writer.dialect.has_server_uuid() { "@@server_uuid" } else { "''" };
+    let sql = format!("SELECT n, {server} FROM {table} WHERE stream = {stream}");
+    let Some(row) = writer.session.query_first(&sql).await? else { return Ok((0, String::new())) };
+    Ok((row.unsigned(0)?.unwrap_or(0), row.text(1).unwrap_or_default()))
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Span;
 use crate::change::{GtidSet, Uuid};
-use crate::pulse::Reason;
 
 /// One report. The instant at which it was made goes beside it, on our monotonic clock.
 #[derive(Debug, Clone)]
@@ -48,6 +47,13 @@ pub enum Observation {
         number: u64,
         /// The facts.
         facts: Box<Committed>,
+    },
+    /// The counter in the table, read in a new session of the writer's before it wrote anything.
+    HeartbeatStored {
+        /// The counter; 0 without a row.
+        number: u64,
+        /// The server that said so.
+        server: Option<Uuid>,
     },
     /// A query on the established connection, or a fresh connection and a query on it.
     Probe(Probe),
@@ -209,26 +215,6 @@ pub enum WriteFailure {
     Other,
 }
 
-impl From<Reason> for WriteFailure {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::TimedOut => Self::TimedOut,
-            Reason::ReadOnly | Reason::StorageReadOnly => Self::ReadOnly,
-            Reason::Lock => Self::LockWait,
-            Reason::Deadlock => Self::Deadlock,
-            Reason::TooManyConnections => Self::TooManyConnections,
-            Reason::Offline | Reason::ShuttingDown => Self::Offline,
-            Reason::Login => Self::Auth,
-            Reason::Denied | Reason::WrongServer | Reason::ExemptAccount => Self::Denied,
-            Reason::SchemaMissing => Self::Missing,
-            Reason::DiskFull => Self::DiskFull,
-            Reason::Interrupted => Self::Interrupted,
-            Reason::Connection | Reason::Tls => Self::ConnectionLost,
-            Reason::Other => Self::Other,
-        }
-    }
-}
-
 /// Which connection a probe used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Connection {
@@ -384,6 +370,7 @@ impl Observation {
             | Self::HeartbeatArrived(_)
             | Self::HeartbeatStarted { .. }
             | Self::HeartbeatFacts { .. }
+            | Self::HeartbeatStored { .. }
             | Self::Poll(_)
             | Self::Upstream(_)
             | Self::SourceClock(_)

@@ -19,6 +19,18 @@ pub struct Plan {
     pub redial: bool,
 }
 
+/// Why somebody is to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Nothing is suspected.
+    None,
+    /// Something is late or failed.
+    Doubt,
+    /// The source said at this instant what only has to be confirmed: looks for other reasons just
+    /// before do not put that off. Signs are as rare as dials.
+    Sign(Instant),
+}
+
 /// Remembers what was done.
 #[derive(Debug, Default)]
 pub struct LookPlan {
@@ -34,14 +46,19 @@ impl LookPlan {
     pub fn due(
         &mut self,
         now: Instant,
-        suspicion: bool,
+        suspicion: Suspicion,
         silent: bool,
         parameters: &Parameters,
     ) -> Plan {
         let over = |last: Option<Instant>, spacing: Duration| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
         };
-        let burst = suspicion && over(self.burst, BURST_SPACING);
+        let new = match suspicion {
+            Suspicion::None | Suspicion::Doubt => false,
+            Suspicion::Sign(at) => self.burst.is_none_or(|last| last < at),
+        };
+        let suspicion = suspicion != Suspicion::None;
+        let burst = suspicion && (new || over(self.burst, BURST_SPACING));
         let look = burst || over(self.looked, parameters.probe_interval);
         let redial = silent && over(self.redialled, BURST_SPACING);
         if look {
@@ -67,7 +84,8 @@ mod tests {
         let parameters = Parameters::default();
         let mut looks = Vec::new();
         for second in 0..40 {
-            let suspicion = (3..14).contains(&second);
+            let suspicion =
+                if (3..14).contains(&second) { Suspicion::Doubt } else { Suspicion::None };
             let now = start + Duration::from_secs(second);
             if plan.due(now, suspicion, false, &parameters).look {
                 looks.push(second);
@@ -81,8 +99,22 @@ mod tests {
         let (mut plan, start) = (LookPlan::default(), Instant::now());
         let parameters = Parameters::default();
         let at = |second| start + Duration::from_secs(second);
-        assert!(plan.due(at(0), true, true, &parameters).redial);
-        assert!(!plan.due(at(1), true, true, &parameters).redial);
-        assert!(plan.due(at(5), true, true, &parameters).redial);
+        assert!(plan.due(at(0), Suspicion::Doubt, true, &parameters).redial);
+        assert!(!plan.due(at(1), Suspicion::Doubt, true, &parameters).redial);
+        assert!(plan.due(at(5), Suspicion::Doubt, true, &parameters).redial);
+    }
+
+    #[test]
+    fn what_only_has_to_be_confirmed_waits_for_no_burst_before_it_and_is_looked_at_once() {
+        let (mut plan, start) = (LookPlan::default(), Instant::now());
+        let parameters = Parameters::default();
+        let at = |second| start + Duration::from_secs(second);
+        let mut looks =
+            |second, suspicion| plan.due(at(second), suspicion, false, &parameters).look;
+        assert!(looks(10, Suspicion::Doubt));
+        assert!(!looks(11, Suspicion::Doubt));
+        assert!(looks(12, Suspicion::Sign(at(11))));
+        assert!(!looks(13, Suspicion::Sign(at(11))));
+        assert!(looks(17, Suspicion::Sign(at(11))));
     }
 }

@@ -105,9 +105,14 @@ pub const TABLE: [Row; 21] = [
         When::All(&[When::False(Condition::Begun), When::NotFalse(Condition::NoDefiniteError)]),
         Exit::AtOnce,
     ),
+    // A stream that flows excuses a server that admits nobody new, but not one without any client: it
+    // is shutting down, and sends heartbeats to the last.
     row(
         State::SourceUnreachable,
-        When::All(&[NO_STREAM, When::False(Condition::SqlAdmits)]),
+        When::All(&[
+            When::False(Condition::SqlAdmits),
+            When::Any(&[NO_STREAM, When::False(Condition::SqlAnswers)]),
+        ]),
         Exit::RoundTrips(2),
     ),
     row(

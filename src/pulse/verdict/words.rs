@@ -95,13 +95,18 @@ fn quiet(certificate: &Certificate) -> String {
     }
 }
 
-/// What is needed and not well, in words.
+/// Whose being false is a fault or a warning, needed or not.
+const TELLING: [Condition; 4] =
+    [Condition::SqlAdmits, Condition::SqlAnswers, Condition::UpstreamRuns, Condition::ClockAgrees];
+
+/// What is needed and not well, and what else there is evidence against, in words.
 pub fn missing(conditions: &Conditions) -> Vec<String> {
     conditions
         .iter()
         .filter(|(condition, known)| {
             let asked = conditions.is_needed(*condition) || *condition == Condition::Accounted;
-            asked && known.status != super::Status::True
+            let is_false = known.status == super::Status::False;
+            asked && known.status != super::Status::True || TELLING.contains(condition) && is_false
         })
         .map(|(condition, known)| {
             format!("{} is {}: {}", condition.name(), known.status.name(), known.because)
@@ -115,7 +120,7 @@ pub const fn headline(state: State) -> &'static str {
         State::SelfStalled => {
             "binpulse itself stood still and judges nobody until it has looked anew"
         }
-        State::PositionLost => "The place to go on from is lost",
+        State::PositionLost => "The stream can't go on from where it was",
         State::Starting => "Starting",
         State::SourceUnreachable => "The database can't be reached",
         State::SourceHung => "The database hangs",
@@ -198,14 +203,16 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
             "Look at this machine: CPU throttling, memory pressure, a suspended virtual machine."
         }
         (State::PositionLost, Some(Reason::Purged)) => {
-            "Take a new snapshot, or reset the position to one that the source still has; then \
-             lengthen binlog_expire_logs_seconds."
+            "Put a server that still has the logs first in source.hosts. If none has: rows are lost, \
+             tell the consumers, and start anew as the runbook says."
         }
         (State::PositionLost, _) => {
-            "Find out whether the source was restored or replaced; reset the position only after \
-             the consumers know that history changed."
+            "Find out whether the source was restored or replaced. Start anew, as the runbook says, \
+             only when the consumers know that history changed."
         }
-        (State::Starting, _) => "Wait for the first round trip.",
+        (State::Starting, _) => {
+            "Wait: within a minute a heartbeat has come back, or what is in its way is told here."
+        }
         (State::SourceUnreachable, Some(Reason::Auth)) => {
             "Check the account: password, lock, expiry. `binpulse check` names the statement."
         }
@@ -261,7 +268,9 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
         (State::WritesBlocked, _) => {
             "Look at SHOW PROCESSLIST for what the writers wait for. Do not KILL them."
         }
-        (State::UpstreamReplicationBroken, _) => "Look at SHOW REPLICA STATUS on the source.",
+        (State::UpstreamReplicationBroken, _) => {
+            "Find the error by SHOW REPLICA STATUS on the source, mend it, and START REPLICA there."
+        }
         (State::SinkStalled, Some(Reason::Denied)) => "Check the IAM policy, the key, credentials.",
         (State::SinkStalled, Some(Reason::NotFound)) => "Check the topic's ARN and region.",
         (State::SinkStalled, Some(Reason::Throttled)) => {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +9,9 @@ use hmac::{Hmac, Mac};
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::Authority;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::Sha256;
-use tokio_rustls::TlsAcceptor;
+
+use super::Certificate;
 
 /// Who may ask. The default: everybody, without TLS.
 #[derive(Clone, Default)]
@@ -22,7 +19,7 @@ pub struct Access {
     /// To be shown for everything but `/healthz` and `/readyz`.
     pub token: Option<Token>,
     /// With it, nothing is answered without TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Certificate>,
 }
 
 impl fmt::Debug for Access {
@@ -108,52 +105,6 @@ fn hash(text: &[u8]) -> Hmac<Sha256> {
     let mut hash = Hmac::<Sha256>::new_from_slice(PURPOSE).expect("HMAC takes a key of any length");
     hash.update(text);
     hash
-}
-
-/// Certificate and key that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file that cannot be read, or holds something else.
-    #[error("{what} from {}: {reason}", path.display())]
-    File {
-        /// `the certificate` or `its key`.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// Certificate and key do not go together, for example.
-    #[error("certificate and key: {0}")]
-    Rejected(#[from] rustls::Error),
-}
-
-/// TLS with the certificate chain and the key in these PEM files. They are read now; after a renewal
-/// the process has to be restarted.
-pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    let chain = chain(certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
-        what: "its key",
-        path: key.to_owned(),
-        reason: error.to_string(),
-    })?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// The certificate chain in a PEM file, the server's own first; never empty.
-pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed =
-        |reason: String| TlsError::File { what: "the certificate", path: path.to_owned(), reason };
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(error.to_string()))?;
-    if chain.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(chain) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! streamer because the database is down.
 
 mod access;
+mod certificate;
 mod routes;
 mod switch;
 
@@ -25,7 +26,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -33,7 +33,8 @@ use tracing::{debug, info, warn};
 use super::{Loops, Metrics, Readiness, Status};
 
 use access::Guard;
-pub use access::{Access, TlsError, Token, chain, tls};
+pub use access::{Access, Token};
+pub use certificate::{Certificate, TlsError, chain};
 pub use routes::Answer;
 pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
@@ -180,7 +181,7 @@ impl Http {
 async fn greet(
     stream: TcpStream,
     site: Arc<dyn Site>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Certificate>,
     guard: Guard,
     stop: CancellationToken,
 ) {
@@ -190,7 +191,8 @@ async fn greet(
     let Some(tls) = tls else {
         return serve(stream, peer, site, guard, stop).await;
     };
-    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+    let shaken = async { tls.acceptor().await.accept(stream).await };
+    match tokio::time::timeout(HEAD_TIMEOUT, shaken).await {
         Ok(Ok(stream)) => serve(stream, peer, site, guard, stop).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),

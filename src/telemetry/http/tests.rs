@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Http, Pages, Switch, Token, chain, tls};
+use super::{Access, Certificate, Http, Pages, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
 
@@ -311,8 +311,9 @@ async fn with_a_token_only_probes_are_answered_without_it() {
 
 #[tokio::test]
 async fn with_tls_it_answers_over_tls_and_not_without() {
-    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
-    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let served =
+        Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(served) }).await;
     let without = server.ask("GET", "/healthz").await;
     assert!(!without.contains("200 OK"), "{without}");
 
@@ -339,8 +340,9 @@ async fn with_tls_it_answers_over_tls_and_not_without() {
 
 #[tokio::test]
 async fn peers_that_never_shake_hands_lock_nobody_out() {
-    let acceptor = tls(&certificate("page.crt"), &certificate("page.key")).expect("files");
-    let server = server_for(Access { token: None, tls: Some(acceptor) }).await;
+    let served =
+        Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
+    let server = server_for(Access { token: None, tls: Some(served) }).await;
     let mut silent = Vec::new();
     for _ in 0..super::CONNECTIONS_MAX {
         silent.push(TcpStream::connect(server.address).await.expect("it listens"));
@@ -348,17 +350,4 @@ async fn peers_that_never_shake_hands_lock_nobody_out() {
     // Each is let go after its time, so one more gets its turn: it is closed for it speaks no TLS.
     let late = server.ask("GET", "/healthz").await;
     assert!(!late.contains("200 OK"), "{late}");
-}
-
-#[test]
-fn certificate_and_key_must_fit() {
-    let wrong =
-        tls(&certificate("other.crt"), &certificate("page.key")).map(drop).expect_err("no pair");
-    assert!(wrong.to_string().starts_with("certificate and key: "), "{wrong}");
-    let wrong =
-        tls(&certificate("page.key"), &certificate("page.key")).map(drop).expect_err("no chain");
-    assert!(wrong.to_string().contains("page.key: there is none in it"), "{wrong}");
-    let wrong =
-        tls(&certificate("page.crt"), &certificate("page.crt")).map(drop).expect_err("no key");
-    assert!(wrong.to_string().contains("its key from"), "{wrong}");
 }

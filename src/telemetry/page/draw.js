@@ -107,7 +107,10 @@ function drawVerdict(status, conclusion, drift) {
   const since = conclusion.since + drift;
   const missing = verdict.unaccounted_transactions;
   byId('loss').hidden = !(missing > 0);
-  write(byId('loss'), `LOSS: ${number(missing)} ${missing === 1 ? 'transaction' : 'transactions'} of the source did not come through the stream since the start. See the certificate below and the log; tell the consumers.`);
+  write(byId('loss'), `LOSS: ${number(missing)} ${missing === 1 ? 'transaction' : 'transactions'} of the source did not come through the stream since the start. Their rows are missing at every consumer: the certificate below and the log name them.`);
+  const purge = purgeWarning(status, drift);
+  byId('purge').hidden = purge === '' || conclusion.look === 'lost';
+  write(byId('purge'), purge);
   const began = new Date(Date.now() - since * 1000);
   write(byId('since'), conclusion.look === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
 }
@@ -163,6 +166,7 @@ function drawCards(status, drift, rate) {
     ['Read up to', progress.read], ['Delivered up to', progress.delivered],
     ['Newest commit read', isNumber(progress.lag_seconds) ? ago(progress.lag_seconds, drift) : '-'],
     ['GTIDs delivered', progress.gtid_set],
+    ['Logs that are needed stay', isNumber(progress.purge_margin_seconds) ? `${duration(progress.purge_margin_seconds - drift)} of ${duration(progress.log_expiry_seconds)}` : '-'],
   ]);
   drawList(byId('sink'), [
     ['To', `${sink.kind}, ${sink.up ? 'accepting' : 'NOT accepting'}`],

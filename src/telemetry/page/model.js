@@ -156,21 +156,49 @@ function byConditions(status, key) {
   return conditions.every((one) => one.status === 'true') ? 'works' : 'unknown';
 }
 
+/** The part of the source's expiry below which somebody must act, as the alert has it. */
+const MARGIN_LEAST = 0.25;
+
+/** That the source will soon purge what is still needed; empty while there is time. */
+function purgeWarning(status, drift) {
+  const { purge_margin_seconds: margin, log_expiry_seconds: expiry } = status.progress;
+  if (!isNumber(margin) || !isNumber(expiry) || margin - drift >= MARGIN_LEAST * expiry) return '';
+  const left = margin > drift ? `In ${duration(margin - drift)} the source may purge` : 'The source may purge at any time';
+  return `${left} binary logs that are not delivered yet: then rows are lost. Lengthen binlog_expire_logs_seconds on the source now (it keeps logs for ${duration(expiry)}), and mend what holds delivery up.`;
+}
+
+/** Who echoes, who does not, and who is not judged. */
+function echoes(status) {
+  const { consumers, verdict } = status;
+  const silent = verdict.state === 'canary_lost' && verdict.reason ? verdict.reason.split(',') : [];
+  const resting = consumers.filter((one) => isNumber(one.maintenance_seconds_left)).map((one) => one.name);
+  const echo = consumers.filter((one) => isNumber(one.last_age_seconds) && !silent.includes(one.name) && !resting.includes(one.name));
+  const lost = consumers.reduce((sum, one) => sum + one.lost, 0);
+  const first = `${echo.length} of ${consumers.length} ${echo.length === 1 ? 'echoes' : 'echo'}`;
+  if (silent.length > 0) return [first, `silent: ${silent.join(', ')}`];
+  if (resting.length > 0) return [first, `in maintenance: ${resting.join(', ')}`];
+  return [first, `${number(lost)} ${lost === 1 ? 'canary' : 'canaries'} lost`];
+}
+
+/** What happened how long ago, or that it has not happened yet. */
+function last(what, age, drift) {
+  return isNumber(age) ? `${what} ${ago(age, drift)}` : `not ${what} yet`;
+}
+
 /** Two lines of figures for each station. */
 function stationTexts(status, drift, rate) {
   const { source, heartbeat, sink, consumers, canary } = status;
   const echoed = consumers.filter((one) => isNumber(one.last_age_seconds));
   const newest = Math.min(...echoed.map((one) => one.last_age_seconds));
-  const lost = consumers.reduce((sum, one) => sum + one.lost, 0);
   const failed = heartbeat.last_result !== 'ok' && heartbeat.last_result !== 'none yet';
   const pending = isNumber(sink.oldest_pending_age_seconds) ? sink.oldest_pending_age_seconds + drift : 0;
   const unwatched = ['no consumer echoes canaries', ''];
   return {
-    source: [source.host || 'not reached so far', failed ? `write failed: ${heartbeat.last_result.split(':')[0]}` : `heartbeat written ${ago(heartbeat.written_age_seconds, drift)}`],
-    stream: [status.state === 'running' ? `${source.connected ? 'connected' : 'not connected'}` : status.state, `heartbeat seen ${ago(heartbeat.seen_age_seconds, drift)}`],
-    publish: [pending > 1 ? `oldest waits ${duration(pending)}` : `accepted ${ago(sink.last_accept_age_seconds, drift)}`, rate ? `${rate.changes.toFixed(1)} changes/s` : 'measuring the rate'],
-    delivery: consumers.length === 0 ? unwatched : [isNumber(canary.seen) ? `canary ${canary.seen} is the newest` : 'no canary yet', `back ${ago(echoed.length > 0 ? newest : null, drift)}`],
-    consumers: consumers.length === 0 ? unwatched : [`${echoed.length} of ${consumers.length} have echoed`, `${number(lost)} canaries lost`],
+    source: [source.host || 'not reached so far', failed ? `write failed: ${heartbeat.last_result.split(':')[0]}` : `heartbeat ${last('written', heartbeat.written_age_seconds, drift)}`],
+    stream: [status.state === 'running' ? `${source.connected ? 'connected' : 'not connected'}` : status.state, `heartbeat ${last('seen', heartbeat.seen_age_seconds, drift)}`],
+    publish: [pending > 1 ? `oldest waits ${duration(pending)}` : last('accepted', sink.last_accept_age_seconds, drift), rate ? `${rate.changes.toFixed(1)} changes/s` : 'measuring the rate'],
+    delivery: consumers.length === 0 ? unwatched : [isNumber(canary.seen) ? `canary ${canary.seen} is the newest` : 'no canary yet', last('back', echoed.length > 0 ? newest : null, drift)],
+    consumers: consumers.length === 0 ? unwatched : echoes(status),
   };
 }
 

@@ -1,42 +1,65 @@
-//! Reads row events with the crate mysql_async's binlog stream and row API, and counts their rows.
-//!
-//! usage: peer-mysql-async HOST PORT ROWS
+//! Reads row events with the crate mysql_async's binlog stream and row API; see ../../README.md for
+//! how it is called.
 
 use std::error::Error;
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use mysql_async::binlog::events::EventData;
-use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder};
+use mysql_async::binlog::value::BinlogValue;
+use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder, Value};
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [host, port, wanted] = words.as_slice() else {
-        return Err("usage: peer-mysql-async HOST PORT ROWS".into());
-    };
-    let (port, wanted) = (port.parse()?, wanted.parse()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("{}", runtime.block_on(read(host, port, wanted))?);
+    println!("{}", runtime.block_on(read(&words))?);
+    std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
-async fn read(host: &str, port: u16, wanted: u64) -> Result<u64, Box<dyn Error>> {
-    let options = OptsBuilder::default().ip_or_hostname(host).tcp_port(port).user(Some("root"));
+async fn read(words: &[String]) -> Outcome<String> {
+    let [host, port, file, position, wanted, seconds, mode @ ..] = words else {
+        return Err("usage: HOST PORT FILE POSITION ROWS SECONDS [ages]".into());
+    };
+    let (wanted, seconds): (u64, f64) = (wanted.parse()?, seconds.parse()?);
+    let has_ages = mode.first().is_some_and(|mode| mode == "ages");
+    let options =
+        OptsBuilder::default().ip_or_hostname(host).tcp_port(port.parse()?).user(Some("root"));
     let session = Conn::new(options).await?;
-    let request =
-        BinlogStreamRequest::new(4_000_000_013).with_filename(b"binlog.000001").with_pos(4);
+    let request = BinlogStreamRequest::new(4_000_000_013)
+        .with_filename(file.as_bytes())
+        .with_pos(position.parse()?);
     let mut stream = session.get_binlog_stream(request).await?;
-    let mut rows = 0;
+    let (mut rows, mut until, mut ages_us) = (0, None, Vec::new());
     while let Some(event) = stream.next().await {
         let event = event?;
         let Some(EventData::RowsEvent(data)) = event.read_data()? else { continue };
         let Some(map) = stream.get_tme(data.table_id()) else { continue };
+        let until = *until.get_or_insert_with(|| {
+            println!("reading");
+            Instant::now() + Duration::from_secs_f64(seconds)
+        });
         for row in data.rows(map) {
-            std::hint::black_box(row?);
-            rows += 1;
+            let (_, after) = std::hint::black_box(row?);
+            if !has_ages {
+                rows += 1;
+            } else if let Some(BinlogValue::Value(Value::Int(due_us @ 1..))) =
+                after.as_ref().and_then(|row| row.as_ref(1))
+            {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+                ages_us.push(i64::try_from(now.as_micros())? - due_us);
+                rows += 1;
+            }
         }
-        if rows >= wanted {
-            return Ok(rows);
+        if rows >= wanted || Instant::now() >= until {
+            break;
         }
     }
-    Ok(rows)
+    // Numbers print as JSON does.
+    Ok(format!(
+        "{{\"reader\": \"mysql_async 0.37.1, its rows\", \"rows\": {rows}, \"ages_us\": {ages_us:?}}}"
+    ))
 }

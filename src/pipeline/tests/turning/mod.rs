@@ -10,14 +10,48 @@ use tokio_util::sync::CancellationToken;
 
 use super::aws;
 use crate::aws::Deadlines;
+use crate::change::Position;
+use crate::decode::Step;
 use crate::encode::Oversize;
 use crate::filter::Pattern;
+use crate::pipeline::flow::Flow;
 use crate::pipeline::run::Interrupt;
 use crate::pipeline::{Claims, Error};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
 use crate::sink::{Refusal, Settlement};
-use rig::{PATIENCE, Rig, Setup, events, within};
+use rig::{PATIENCE, Rig, Setup, events, flow, within};
+
+#[test]
+fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_are_delivered() {
+    let mut flow = flow(false, Vec::new());
+    let needed = |flow: &mut Flow| flow.progress().needed.file.to_string();
+    let reach = |flow: &mut Flow, file: &str| {
+        let at = Position::new(file, 100);
+        let step = Step::Idle { position: &at, resume: &at };
+        flow.step(step, Instant::now()).expect("it is in order");
+        flow.idle(Instant::now());
+    };
+    flow.moved_to("first");
+    reach(&mut flow, "b.7");
+    assert_eq!(needed(&mut flow), "b.7");
+
+    // A message is on its way when another server takes over, whose logs have other names.
+    let unit = flow.tracker().unit();
+    flow.tracker_mut().opened(unit).expect("it is open");
+    reach(&mut flow, "b.8");
+    assert_eq!(needed(&mut flow), "b.7");
+    flow.moved_to("second");
+    assert_eq!(needed(&mut flow), "");
+    reach(&mut flow, "c.2");
+    assert_eq!(needed(&mut flow), "", "a restart would still go on from b.7");
+    flow.tracker_mut().settled(unit).expect("it was on its way");
+    assert_eq!(needed(&mut flow), "c.2");
+
+    // The same server again is no failover.
+    flow.moved_to("second");
+    assert_eq!(needed(&mut flow), "c.2");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sink_takes_nothing_the_loop_lives_and_can_be_stopped() {

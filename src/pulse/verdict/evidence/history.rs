@@ -60,6 +60,19 @@ impl HistoryEvidence {
         self.is_refusal = true;
     }
 
+    /// The counter in the heartbeat table, read before anything was written there again, and the last
+    /// one that is known to have been committed and sent to us. A server that was put back gives the
+    /// numbers of the transactions that it lost to new ones: a heartbeat and a canary suffice, and its
+    /// GTID set then looks like ours. The counter only ever grows, so it tells.
+    pub(in super::super) fn stored(&mut self, number: u64, completed: Option<u64>) {
+        // Without a row somebody has cleared the table, which is no sign.
+        let Some(last) = completed.filter(|last| 0 < number && number < *last) else { return };
+        let what = format!(
+            "the source was put back: its last heartbeat is {number}, and {last} had come from it"
+        );
+        self.lost.get_or_insert((Reason::Diverged, what));
+    }
+
     /// What the source says of its own history.
     pub(in super::super) fn read(
         &mut self,
@@ -116,6 +129,8 @@ impl HistoryEvidence {
         let Some((_, reason, what)) = self.sign.take_if(|(_, reason, _)| {
             let contradicted = match (reason, executed, purged) {
                 (Reason::Purged, _, Some(purged)) => purged.is_subset_of(received),
+                // What was lacking in a set, another set has to lack.
+                (Reason::Diverged, None, _) => !is_refusal,
                 (Reason::Diverged, Some(executed), _) => {
                     !is_refusal && received.is_subset_of(executed)
                 }
@@ -128,8 +143,9 @@ impl HistoryEvidence {
         self.lost.get_or_insert((reason, what));
     }
 
-    pub(in super::super) fn suspected(&self) -> bool {
-        self.sign.is_some() && self.lost.is_none()
+    /// Since when there is a sign that is not confirmed.
+    pub(in super::super) fn suspected_at(&self) -> Option<Instant> {
+        self.sign.as_ref().filter(|_| self.lost.is_none()).map(|(at, ..)| *at)
     }
 
     pub(in super::super) fn reason(&self) -> Option<Reason> {
@@ -174,7 +190,7 @@ mod tests {
         // When it refuses our position, for what came behind that heartbeat
         history.refused(now, StreamFailure::Diverged);
         history.read(now, Some(&known), None, &known);
-        assert!(history.suspected(), "a heartbeat there does not clear it");
+        assert!(history.suspected_at().is_some(), "a heartbeat there does not clear it");
         history.confirm(Some(&known), None, &known);
 
         // Then it is lost
@@ -188,9 +204,9 @@ mod tests {
         let now = Instant::now();
         history.round_trip(&known);
         history.read(now, Some(&GtidSet::default()), None, &known);
-        assert!(history.suspected());
+        assert!(history.suspected_at().is_some());
         history.confirm(Some(&known), None, &known);
         history.read(now, Some(&known), None, &known);
-        assert!(!history.suspected() && history.reason().is_none());
+        assert!(history.suspected_at().is_none() && history.reason().is_none());
     }
 }

@@ -46,6 +46,11 @@ impl IdentityEvidence {
         self.writer = Server::new(server);
     }
 
+    /// Whether that is for certain the server of the stream.
+    pub(in super::super) fn is_of_stream(&self, server: Option<Uuid>) -> bool {
+        server.is_some() && self.stream.uuid() == server
+    }
+
     /// Whether both are not known to differ.
     pub(in super::super) fn agrees(&self, parameters: &Parameters) -> bool {
         self.mismatch(parameters).is_none()

@@ -20,6 +20,45 @@ pub(in super::super) struct LagEvidence {
     samples: VecDeque<(Instant, LagSample)>,
     late: bool,
     below_since: Option<Instant>,
+    /// Whether the gap closes; kept until the samples have said otherwise for a while, since rows
+    /// come in bursts and so does lag.
+    trend: Trend,
+}
+
+/// Whether lag shrinks, as it is told.
+#[derive(Debug)]
+struct Trend {
+    told: Status,
+    /// The samples are of another backlog than what was told.
+    is_stale: bool,
+    /// Since when the samples contradict it.
+    contradicted_since: Option<Instant>,
+}
+
+impl Default for Trend {
+    fn default() -> Self {
+        Self { told: Status::Unknown, is_stale: true, contradicted_since: None }
+    }
+}
+
+impl Trend {
+    /// Takes what the samples say now: the first word on a backlog at once, any other after `lasting`.
+    fn advance(&mut self, at: Instant, sampled: Status, lasting: Duration) {
+        if sampled == Status::Unknown {
+            return;
+        }
+        if sampled == self.told {
+            self.contradicted_since = None;
+        } else {
+            let since = *self.contradicted_since.get_or_insert(at);
+            if !self.is_stale && at.saturating_duration_since(since) < lasting {
+                return;
+            }
+            self.told = sampled;
+            self.contradicted_since = None;
+        }
+        self.is_stale = false;
+    }
 }
 
 impl LagEvidence {
@@ -38,6 +77,7 @@ impl LagEvidence {
             // Lag grows by a second per second at most; what jumps is another backlog, with a trend
             // of its own.
             self.samples.clear();
+            self.trend.is_stale = true;
         }
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
@@ -50,6 +90,7 @@ impl LagEvidence {
         {
             self.samples.pop_front();
         }
+        self.trend.advance(at, self.sampled_trend(), parameters.lag_recovered_for);
         let Some(lag) = sample.lag else { return };
         if lag < parameters.lag_recovered {
             let since = *self.below_since.get_or_insert(at);
@@ -68,6 +109,7 @@ impl LagEvidence {
     pub(in super::super) fn forgive(&mut self) {
         self.samples.clear();
         self.below_since = None;
+        self.trend = Trend::default();
     }
 
     /// Up to when all that was committed has been delivered.
@@ -83,8 +125,8 @@ impl LagEvidence {
         }
     }
 
-    /// Whether the gap closes, or one huge transaction moves.
-    fn shrinks(&self) -> Status {
+    /// Whether the gap closes, or one huge transaction moves, by the samples at hand.
+    fn sampled_trend(&self) -> Status {
         let (Some((_, first)), Some((_, last))) = (self.samples.front(), self.samples.back())
         else {
             return Status::Unknown;
@@ -120,7 +162,7 @@ impl LagEvidence {
             }
         };
         conditions.set(now, Condition::LagSmall, status, because);
-        let shrinks = self.shrinks();
+        let shrinks = self.trend.told;
         let words = match shrinks {
             Status::True => "the gap closes, or one large transaction moves",
             Status::False => "the gap does not close",
@@ -185,5 +227,72 @@ impl CheckpointEvidence {
                 (None, None) => (Status::Unknown, format!("no checkpoint was saved yet{why}")),
             };
         conditions.set(now, Condition::CheckpointAdvances, status, because);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is told of lag that grows by a second a second, and falls by `fall` at once each `period`
+    /// seconds, since rows come in bursts. One letter a second from the first that is late.
+    fn told(from: f64, fall: f64, period: u32, seconds: u32) -> String {
+        let (parameters, start) = (Parameters::default(), Instant::now());
+        let mut evidence = LagEvidence::default();
+        let mut conditions = Conditions::new(&parameters, start);
+        let mut told = String::new();
+        for second in 0..seconds {
+            let now = start + Duration::from_secs(u64::from(second));
+            let lag = from + f64::from(second) - fall * f64::from(second / period);
+            let lag = Duration::from_secs_f64(lag.max(0.0));
+            let sample = LagSample { lag: Some(lag), transaction_bytes: 0 };
+            evidence.sampled(now, sample, &parameters);
+            evidence.apply(now, &parameters, &mut conditions);
+            if conditions.is_false(Condition::LagSmall) {
+                let shrinks = conditions.status(Condition::LagShrinks) == Status::True;
+                told.push(if shrinks { 'c' } else { 'l' });
+            }
+        }
+        told
+    }
+
+    proptest! {
+        #[test]
+        fn bursts_do_not_make_a_stream_that_falls_behind_look_like_one_that_catches_up(
+            part in 0.05..0.8_f64,
+            period in 1..9_u32,
+        ) {
+            let told = told(0.0, part * f64::from(period), period, 600);
+            prop_assert!(!told.is_empty() && told.chars().all(|it| it == 'l'), "{told}");
+        }
+
+        #[test]
+        fn nor_one_that_catches_up_like_one_that_falls_behind(
+            part in 2.0..20.0_f64,
+            period in 1..6_u32,
+        ) {
+            let told = told(3_600.0, part * f64::from(period), period, 150);
+            // The first word may come in the middle of a burst.
+            let from = told.find('c').unwrap_or(told.len());
+            prop_assert!(from <= 15 && !told[from..].contains('l'), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_no_longer_falls_behind_is_told_within_twenty_seconds() {
+        let (parameters, start) = (Parameters::default(), Instant::now());
+        let mut evidence = LagEvidence::default();
+        let mut turned = None;
+        for second in 0..120_u64 {
+            let lag = if second < 60 { second } else { 60 - (second - 60) / 2 };
+            let sample = LagSample { lag: Some(Duration::from_secs(lag)), transaction_bytes: 0 };
+            evidence.sampled(start + Duration::from_secs(second), sample, &parameters);
+            if evidence.trend.told == Status::True {
+                turned.get_or_insert(second);
+            }
+        }
+        assert!(turned.is_some_and(|second| (70..80).contains(&second)), "{turned:?}");
     }
 }

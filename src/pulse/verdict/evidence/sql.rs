@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{FAILURE_WINDOW, seconds};
 use crate::pulse::verdict::{
-    Condition, Conditions, Connection, Parameters, Probe, ProbeFailure, Reason, Status,
+    Condition, Conditions, Connection, Parameters, Probe, ProbeFailure, Reason, Status, Topology,
 };
 
 #[derive(Debug, Default)]
@@ -47,21 +47,26 @@ impl SqlEvidence {
         *self = Self { answered_at: self.answered_at, ..Self::default() };
     }
 
-    /// Whether a whole look, started at or after `at`, has ended.
+    /// Whether a whole look, started at or after `at`, has ended. A standing connection that failed
+    /// is gone: none is asked again before a fresh one has worked.
     pub(in super::super) fn looked_since(&self, at: Instant) -> bool {
-        let ended = |probe: &Option<(Instant, Probe)>| {
-            probe.as_ref().is_some_and(|(_, probe)| probe.started >= at)
-        };
-        ended(&self.fresh) && (self.existing.is_none() || ended(&self.existing))
+        let fresh = self.fresh.as_ref().is_some_and(|(_, probe)| probe.started >= at);
+        let existing = self.existing.as_ref();
+        fresh && existing.is_none_or(|(_, probe)| probe.result.is_err() || probe.started >= at)
     }
 
-    /// Whether a look that was started at or after `at` says whose fault it is: its fresh
-    /// connection worked, or failed in a way that a second failure confirms.
-    pub(in super::super) fn decided_since(&self, at: Instant) -> bool {
+    /// Whether a look says whose fault it is: one that was started at or after `at` and whose fresh
+    /// connection worked; or one that was started at or after `began`, when what is in doubt was last
+    /// well, and whose fresh connection failed in a way that a second failure confirms.
+    pub(in super::super) fn decided_since(&self, at: Instant, began: Instant) -> bool {
         let failed = self.fresh.as_ref().filter(|(_, probe)| probe.result.is_err());
         let repeated = self.fresh_failures >= 2 || self.fresh_timeouts >= 2;
-        let confirmed = |ended: Instant| repeated || self.existing_failed_about(ended);
-        self.looked_since(at) && failed.is_none_or(|(ended, _)| confirmed(*ended))
+        match failed {
+            Some((ended, _)) => {
+                self.looked_since(began) && (repeated || self.existing_failed_about(*ended))
+            }
+            None => self.looked_since(at),
+        }
     }
 
     /// Whether the server answered something that was asked at or after `at`.
@@ -144,6 +149,12 @@ impl SqlEvidence {
             let status = if confirmed { Status::False } else { Status::Unknown };
             return (status, "neither old nor new connections get an answer".to_owned());
         }
+        if self.is_closed(now, parameters) {
+            return (
+                Status::False,
+                "old connections are gone, and nobody takes new ones".to_owned(),
+            );
+        }
         match self.last_answer() {
             Some(at) if now.saturating_duration_since(at) <= parameters.probe_validity() => {
                 let age = seconds(now.saturating_duration_since(at));
@@ -151,6 +162,19 @@ impl SqlEvidence {
             }
             Some(_) | None => (Status::Unknown, "no SQL was answered lately".to_owned()),
         }
+    }
+
+    /// Whether the server has let go of its clients: no connection stands, and nobody takes a new one.
+    /// A server that shuts down does so at once, and keeps its dump threads for a while: their bytes
+    /// prove nothing. Where the stream comes from another server, this one's end is not the source's.
+    fn is_closed(&self, now: Instant, parameters: &Parameters) -> bool {
+        let Some((at, probe)) = &self.fresh else { return false };
+        let refused = matches!(probe.result, Err(ProbeFailure::Refused | ProbeFailure::Reset));
+        let recent = now.saturating_duration_since(*at) <= parameters.probe_validity();
+        let gone = self.existing.as_ref().is_none_or(|(_, probe)| probe.result.is_err());
+        let confirmed = self.fresh_failures >= 2 || self.existing_failed_about(*at);
+        let primary = parameters.topology == Topology::Primary;
+        primary && refused && recent && gone && confirmed && !self.ok_since(probe.started)
     }
 
     /// Whether the standing connection failed at about that time too.

@@ -118,9 +118,12 @@ impl StreamEvidence {
         self.redialled_at = Some(at);
     }
 
-    /// After we were frozen: what failed meanwhile counts no more.
+    /// After we were frozen: what failed meanwhile counts no more. That we have halted is no failure of
+    /// another's, and still so.
     pub(in super::super) fn forgive(&mut self, at: Instant) {
+        let halted = self.failures.pop_back().filter(|(_, last)| *last == StreamFailure::Halted);
         self.failures.clear();
+        self.failures.extend(halted);
         self.suspected_at = None;
         (self.silent_at, self.healed) = (None, false);
         self.lost_at = self.lost_at.map(|_| at);
@@ -214,7 +217,7 @@ impl StreamEvidence {
         let overdue = obligations.overdue(Obligation::StreamDial, now).is_some();
         if self.failures.len() >= 2 || overdue {
             let since = self.suspected_at.or(self.lost_at).unwrap_or(now);
-            self.down |= sql.decided_since(since)
+            self.down |= sql.decided_since(since, since)
                 || now.saturating_duration_since(since) > look_limit(parameters);
         }
         let count = self.failures.len();
@@ -262,14 +265,13 @@ impl StreamEvidence {
         let silent = self.silent_at.map(|at| {
             let waited = now.saturating_duration_since(at);
             let began = at.checked_sub(parameters.receive_deadline).unwrap_or(at);
-            (waited + parameters.receive_deadline, began + healthy)
+            (waited + parameters.receive_deadline, began)
         });
-        let overdue = obligations
-            .overdue(Obligation::StreamBytes, now)
-            .map(|open| (open.age, open.began + healthy));
+        let overdue =
+            obligations.overdue(Obligation::StreamBytes, now).map(|open| (open.age, open.began));
         let (status, because) = match silent.or(overdue) {
-            Some((age, suspected_at))
-                if sql.decided_since(suspected_at)
+            Some((age, began))
+                if sql.decided_since(began + healthy, began)
                     || age > parameters.receive_deadline + look_limit(parameters) =>
             {
                 (Status::False, format!("no byte came for {} while we waited", seconds(age)))

@@ -15,7 +15,7 @@ use crate::pulse::verdict::evidence::{
 use crate::pulse::verdict::ledger::Ledger;
 use crate::pulse::verdict::obligation::Obligations;
 use crate::pulse::verdict::pause::{Pause, PauseWatch};
-use crate::pulse::verdict::plan::{LookPlan, Plan};
+use crate::pulse::verdict::plan::{LookPlan, Plan, Suspicion};
 use crate::pulse::verdict::verdict::Hysteresis;
 use crate::pulse::verdict::{
     Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Topology,
@@ -150,6 +150,11 @@ impl Judge {
             Observation::HeartbeatEnded { number, outcome } => self.wrote(at, number, outcome),
             Observation::HeartbeatUntried(failure) => self.writes.untried(failure),
             Observation::HeartbeatFacts { number, facts } => self.read(at, number, &facts),
+            Observation::HeartbeatStored { number, server } => {
+                if self.identity.is_of_stream(server) {
+                    self.history.stored(number, self.heartbeat.completed());
+                }
+            }
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::Poll(poll) => {
                 self.sql.answered(at);
@@ -265,12 +270,16 @@ impl Judge {
     /// What is to be looked at or done now. Call it after each judgement, and after each
     /// observation of a failure.
     pub fn plan(&mut self, now: Instant) -> Plan {
-        let suspicion = self.obligations.suspicion(now).is_some()
+        let doubt = self.obligations.suspicion(now).is_some()
             || self.stream.suspected()
             || self.sql.suspected()
             || self.writes.suspected()
-            || self.history.suspected()
             || self.canaries.suspected();
+        let suspicion = match self.history.suspected_at() {
+            Some(at) => Suspicion::Sign(at),
+            None if doubt => Suspicion::Doubt,
+            None => Suspicion::None,
+        };
         let silent =
             self.conditions.is_false(Condition::StreamBytes) && self.stream.connected_now();
         self.looks.due(now, suspicion, silent, &self.parameters)

@@ -39,6 +39,9 @@ fn sink(sns: Sns) -> Faults {
 const CASES: &[Case] = &[
     Case { name: "mysqld killed", cuts: true, faults: || unreachable(ProbeFailure::Refused, StreamFailure::Refused),
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 5.0 },
+    Case { name: "mysqld shuts down, and keeps its dump threads", cuts: false,
+        faults: || Faults { old_sql: Some(ProbeFailure::Reset), new_sql: Some(ProbeFailure::Refused), ..Faults::default() },
+        state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 8.0 },
     Case { name: "DNS failure", cuts: true, faults: || unreachable(ProbeFailure::Dns, StreamFailure::Dns),
         state: State::SourceUnreachable, reason: Some("dns"), hop: Hop::Source, within: 5.0 },
     Case { name: "TLS failure", cuts: true, faults: || unreachable(ProbeFailure::Tls, StreamFailure::Tls),

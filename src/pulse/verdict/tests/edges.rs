@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Faults, Load, Sns, World};
+use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::pulse::Periods;
 use crate::pulse::verdict::{
     Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
-    StreamFailure, WriteFailure,
+    StreamFailure, Topology, WriteFailure,
 };
 
 #[test]
@@ -231,6 +231,101 @@ fn a_restarted_source_that_came_back_read_only_is_named_so_at_once() {
     world.faults = Faults { read_only: true, writes: Some(refused), ..Faults::default() };
     world.run(10.0);
     assert_eq!(world.state(), State::SourceReadOnly);
+}
+
+#[test]
+fn a_source_that_hangs_is_told_in_time_whenever_the_last_look_was() {
+    let mut late = Vec::new();
+    for load in LOADS {
+        // A routine look comes each 15 s; one that was under way loses both of its connections.
+        for quarter in 0..80 {
+            let mut world = World::new(load);
+            world.run(100.0 + 0.25 * f64::from(quarter));
+            world.fault_at = Some(world.now);
+            world.faults = Faults {
+                old_sql: Some(ProbeFailure::Timeout),
+                new_sql: Some(ProbeFailure::Timeout),
+                silent: true,
+                dial: Some(StreamFailure::Timeout),
+                ..Faults::default()
+            };
+            world.run(20.0);
+            let trace = world.since_fault();
+            let hung = trace.first().filter(|(_, state, _)| *state == State::SourceHung);
+            if hung.is_none_or(|(at, ..)| *at > 7.0) {
+                late.push(format!("{load:?} +{quarter}/4 s: {trace:?}"));
+            }
+        }
+    }
+    assert!(late.is_empty(), "{}", late.join("\n"));
+}
+
+#[test]
+fn a_source_that_was_put_back_is_told_although_its_numbers_were_used_again() {
+    let after = |back: u64, server| {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        // Its GTID set is as large as ours again: other transactions have the lost ones' numbers.
+        let number = world.heartbeat.saturating_sub(back);
+        world.tell(Observation::HeartbeatStored { number, server });
+        world.run(30.0);
+        (world.state(), world.judge.verdict().sentence.clone())
+    };
+    let (state, sentence) = after(3, Some(SERVER));
+    assert_eq!(state, State::PositionLost);
+    assert!(sentence.contains("was put back: its last heartbeat is"), "{sentence}");
+    // As it was; the table was cleared; a proxy asked another server; one that has no name.
+    for (back, server) in [(0, Some(SERVER)), (u64::MAX, Some(SERVER)), (3, Some(OTHER)), (3, None)]
+    {
+        assert_eq!(after(back, server).0, State::Quiet, "{back}, {server:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_flows_excuses_whoever_still_answers_newcomers() {
+    let shut_out = [
+        (Topology::Primary, ProbeFailure::TooManyConnections),
+        (Topology::Primary, ProbeFailure::Auth),
+        (Topology::Primary, ProbeFailure::Dns),
+        // The stream comes from a replica, which is well.
+        (Topology::Replica, ProbeFailure::Refused),
+    ];
+    for (topology, failure) in shut_out {
+        let parameters = Parameters { topology, ..World::new(Load::Quiet).parameters };
+        let mut world = World::with(Load::Quiet, parameters);
+        world.run(100.0);
+        assert_eq!(world.state(), State::Quiet);
+        world.fault_at = Some(world.now);
+        world.faults.old_sql = Some(ProbeFailure::Reset);
+        world.faults.new_sql = Some(failure);
+        world.run(60.0);
+        let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
+        assert_eq!(states, [State::Indeterminate], "{topology:?}, {failure:?}");
+    }
+}
+
+#[test]
+fn a_server_that_took_over_without_our_last_rows_is_told_once_it_refuses_us() {
+    for quarter in 0..60 {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        world.faults = Faults {
+            old_sql: Some(ProbeFailure::Reset),
+            new_sql: Some(ProbeFailure::Refused),
+            dial: Some(StreamFailure::Refused),
+            ..Faults::default()
+        };
+        world.cut_stream();
+        // The way there comes back at any time between two looks at what is down.
+        world.run(2.0 + 0.25 * f64::from(quarter));
+        world.fault_at = Some(world.now);
+        world.faults = Faults { dial: Some(StreamFailure::Diverged), ..Faults::default() };
+        world.run(20.0);
+        let trace = world.since_fault();
+        let lost = trace.iter().find(|(_, state, _)| *state == State::PositionLost);
+        // A dial, and two judgements.
+        assert!(lost.is_some_and(|(at, ..)| *at <= 3.25), "+{quarter}/4 s: {trace:?}");
+    }
 }
 
 #[test]

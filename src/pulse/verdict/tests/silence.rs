@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::world::{Faults, LOADS, Load, Sns, World};
 use crate::pulse::verdict::{
-    Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, StreamFailure, WriteFailure,
+    Grade, Observation, Parameters, ProbeFailure, Reason, SinkFailure, State, StreamFailure,
+    WriteFailure,
 };
 
 fn healthy(load: Load) -> State {
@@ -152,6 +153,20 @@ fn being_frozen_blames_nobody_else() {
             assert!(world.judge.self_pauses() >= 1);
         }
     }
+}
+
+#[test]
+fn being_frozen_does_not_undo_a_halt() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.faults.dial = Some(StreamFailure::Halted);
+    world.cut_stream();
+    world.run(20.0);
+    let reason = |world: &World| (world.state(), world.judge.verdict().reason.clone());
+    assert_eq!(reason(&world), (State::StreamDown, Some(Reason::Halted)));
+    world.freeze(60);
+    world.run(60.0);
+    assert_eq!(reason(&world), (State::StreamDown, Some(Reason::Halted)));
 }
 
 #[test]

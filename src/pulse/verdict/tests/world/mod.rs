@@ -53,6 +53,10 @@ pub(super) struct World {
     last_acknowledged: Option<Instant>,
     last_user_row: Option<Instant>,
     looks: Vec<(Instant, Probe)>,
+    /// A connection stands that looks ask as well.
+    has_session: bool,
+    /// A look was asked for while another was under way.
+    look_asked: bool,
     pub(super) fault_at: Option<Instant>,
     next_tick: Instant,
     /// Committed while no stream could bring it.
@@ -109,6 +113,8 @@ impl World {
             last_acknowledged: None,
             last_user_row: None,
             looks: Vec::new(),
+            has_session: false,
+            look_asked: false,
             fault_at: None,
             next_tick: start,
             backlog: Vec::new(),

@@ -10,8 +10,16 @@ use crate::pulse::verdict::{
     WriteFailure, WriteOutcome,
 };
 
+/// How long a dial waits for an answer.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl World {
+    /// One at a time.
     pub(super) fn look(&mut self) {
+        self.look_asked = !self.looks.is_empty();
+        if self.look_asked {
+            return;
+        }
         for (connection, failure) in
             [(Connection::Existing, self.faults.old_sql), (Connection::Fresh, self.faults.new_sql)]
         {
@@ -22,7 +30,10 @@ impl World {
             };
             let probe =
                 Probe { connection, started: self.now, result: failure.map_or(Ok(()), Err) };
-            self.looks.push((self.now + wait, probe));
+            // One that failed is gone, until a fresh one stays.
+            if connection == Connection::Fresh || self.has_session {
+                self.looks.push((self.now + wait, probe));
+            }
         }
     }
 
@@ -32,9 +43,17 @@ impl World {
         self.looks = later;
         for (_, probe) in due {
             self.tell(Observation::Probe(probe));
-            if probe.connection == Connection::Existing && probe.result.is_ok() {
-                self.poll();
+            match (probe.connection, probe.result) {
+                (Connection::Existing, result) => self.has_session = result.is_ok(),
+                (Connection::Fresh, Ok(())) => {
+                    self.has_session = true;
+                    self.poll();
+                }
+                (Connection::Fresh, Err(_)) => {}
             }
+        }
+        if self.looks.is_empty() && self.look_asked {
+            self.look();
         }
     }
 
@@ -63,10 +82,16 @@ impl World {
             self.drop_stream(StreamFailure::Ended);
         }
         let limit = self.parameters.receive_deadline;
-        if !self.connected && self.now >= self.dial_at {
+        let takes = match self.faults.dial {
+            Some(StreamFailure::Timeout) => DIAL_TIMEOUT,
+            _ => Duration::ZERO,
+        };
+        if !self.connected && self.now >= self.dial_at + takes {
             match self.faults.dial {
                 Some(failure) => {
-                    self.dial_at = self.now + Duration::from_secs(1);
+                    // Who has halted says so once, and dials no more.
+                    let is_last = failure == StreamFailure::Halted;
+                    self.dial_at = self.now + Duration::from_secs(if is_last { 86_400 } else { 1 });
                     self.tell(Observation::StreamFailed(failure));
                 }
                 None => {
@@ -187,6 +212,7 @@ impl World {
         if self.write_sent.is_none() && self.now >= self.next_write {
             if self.faults.old_sql.is_some() && self.faults.old_sql != Some(ProbeFailure::Timeout) {
                 self.next_write = self.now + Duration::from_secs(1);
+                self.tell(Observation::HeartbeatUntried(WriteFailure::ConnectionLost));
                 return;
             }
             self.heartbeat += 1;

@@ -1,12 +1,11 @@
 //! As much HTTP as it takes to ask a neighbour on this machine how it is.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use super::Error;
 
 /// Deadline of one question.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -22,20 +21,40 @@ pub struct Answer {
     pub body: String,
 }
 
+/// No answer, or one that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{address}{path}: {reason}")]
+pub struct Error {
+    /// Host and port.
+    pub address: String,
+    /// What was asked for.
+    pub path: String,
+    /// What is wrong with the answer.
+    pub reason: String,
+}
+
 /// Asks `address` (host and port) for `path`. The answer's body ends with the connection: HTTP/1.0.
 pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
+    let exchange = async {
+        let stream = TcpStream::connect(address).await?;
+        exchange_over(stream, "GET", address, path, "").await
+    };
+    within_deadline(address, path, exchange).await
+}
+
+/// The answer that `exchange` brings, if it does so in time.
+pub async fn within_deadline(
+    address: &str,
+    path: &str,
+    exchange: impl Future<Output = io::Result<String>>,
+) -> Result<Answer, Error> {
     let failed =
-        |reason: String| Error::Http { address: address.to_owned(), path: path.to_owned(), reason };
-    let text = timeout(DEADLINE, exchange(address, path))
+        |reason: String| Error { address: address.to_owned(), path: path.to_owned(), reason };
+    let text = timeout(DEADLINE, exchange)
         .await
         .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))
-}
-
-async fn exchange(address: &str, path: &str) -> std::io::Result<String> {
-    let stream = TcpStream::connect(address).await?;
-    exchange_over(stream, "GET", address, path, "").await
 }
 
 /// Asks over a connection that stands; `headers` are whole lines.
@@ -45,7 +64,7 @@ pub async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin>(
     address: &str,
     path: &str,
     headers: &str,
-) -> std::io::Result<String> {
+) -> io::Result<String> {
     let request = format!(
         "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n"
     );
@@ -57,7 +76,7 @@ pub async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Code and body of an answer; nothing if it is none.
-pub fn parse(text: &str) -> Option<Answer> {
+fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { code, body: body.to_owned() })

@@ -1,5 +1,6 @@
 //! Asking the running service on this machine, with the settings that it runs with.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::runtime;
+use crate::ask::{self, Answer, exchange_over};
 use crate::config::Values;
-use crate::demo::http::{Answer, DEADLINE, exchange_over, parse};
 use crate::telemetry::http::chain;
 
 /// Whom to ask, and how.
@@ -24,24 +25,28 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// The service that runs with these settings.
+    /// The service that runs with these settings: with its token, and only if it has the certificate
+    /// that they name.
     pub(super) fn of(values: &Values) -> Result<Self, String> {
-        let listen = values.text("http.listen").map_err(|error| error.to_string())?;
-        // A service that listens everywhere is asked on this machine.
-        let address = match listen.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_unspecified() => match address {
-                SocketAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
-                SocketAddr::V6(_) => format!("[::1]:{}", address.port()),
-            },
-            Ok(_) | Err(_) => listen.to_owned(),
-        };
-        let token = values.text_opt("http.token");
-        let headers = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let tls = values.path_opt("http.tls_certificate").map(|path| {
             let chain = chain(&path).map_err(|error| format!("http.tls_certificate: {error}"))?;
             connector(chain.into_iter().next()).map_err(|error| error.to_string())
         });
-        Ok(Self { address, headers: headers.unwrap_or_default(), tls: tls.transpose()? })
+        let token = values.text_opt("http.token");
+        let headers = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        Ok(Self {
+            address: address(values)?,
+            headers: headers.unwrap_or_default(),
+            tls: tls.transpose()?,
+        })
+    }
+
+    /// The same for the question whether it lives: nothing secret is told, and whatever certificate it
+    /// has will do. After a renewal that went wrong it lives on with the one before.
+    pub(super) fn for_health(values: &Values) -> Result<Self, String> {
+        let has_tls = values.path_opt("http.tls_certificate").is_some();
+        let tls = has_tls.then(|| connector(None).map_err(|error| error.to_string()));
+        Ok(Self { address: address(values)?, headers: String::new(), tls: tls.transpose()? })
     }
 
     /// Host and port.
@@ -65,18 +70,13 @@ impl Service {
 
     fn send(&self, method: &str, path: &str, headers: &str) -> Result<Answer, String> {
         let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
-        let asked =
-            async { tokio::time::timeout(DEADLINE, self.exchange(method, path, headers)).await };
-        let failed = |why: String| format!("{}{path}: {why}", self.address);
-        let text = runtime
-            .block_on(asked)
-            .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
-            .map_err(|error| failed(error.to_string()))?;
-        let answer = parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))?;
+        let exchange = self.exchange(method, path, headers);
+        let answer = runtime
+            .block_on(ask::within_deadline(&self.address, path, exchange))
+            .map_err(|error| error.to_string())?;
         if answer.code == 401 {
-            return Err(failed(
-                "the service wants another token: set http.token as it has it".into(),
-            ));
+            let why = "the service wants another token: set http.token as it has it";
+            return Err(format!("{}{path}: {why}", self.address));
         }
         Ok(answer)
     }
@@ -87,10 +87,41 @@ impl Service {
             return exchange_over(stream, method, &self.address, path, headers).await;
         };
         let name = ServerName::from(stream.peer_addr()?.ip());
-        let stream = tls.connect(name, stream).await?;
+        let stream = tls.connect(name, stream).await.map_err(told)?;
         exchange_over(stream, method, &self.address, path, headers).await
     }
 }
+
+/// Host and port at which a service with these settings is asked on its own machine.
+fn address(values: &Values) -> Result<String, String> {
+    let listen = values.text("http.listen").map_err(|error| error.to_string())?;
+    Ok(match listen.parse::<SocketAddr>() {
+        // It listens everywhere.
+        Ok(address) if address.ip().is_unspecified() => match address {
+            SocketAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
+            SocketAddr::V6(_) => format!("[::1]:{}", address.port()),
+        },
+        Ok(_) | Err(_) => listen.to_owned(),
+    })
+}
+
+/// A refused certificate, in words that tell what to do.
+fn told(error: io::Error) -> io::Error {
+    let is_other = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some_and(|error| *error == rustls::Error::InvalidCertificate(REFUSED));
+    if !is_other {
+        return error;
+    }
+    io::Error::other(
+        "it serves another certificate than is in http.tls_certificate: it is another service, or \
+         could not use a renewal; its log says why",
+    )
+}
+
+/// Why a certificate is refused that is not the service's.
+const REFUSED: CertificateError = CertificateError::ApplicationVerificationFailure;
 
 fn connector(own: Option<CertificateDer<'static>>) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -103,8 +134,8 @@ fn connector(own: Option<CertificateDer<'static>>) -> Result<TlsConnector, rustl
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Takes exactly the certificate that the settings name, whatever names are in it: they are not those
-/// of the loopback address.
+/// Takes exactly one certificate, whatever names are in it: they are not those of the loopback address.
+/// Without one it takes any.
 #[derive(Debug)]
 struct Own {
     provider: Arc<CryptoProvider>,
@@ -120,10 +151,10 @@ impl ServerCertVerifier for Own {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.own.as_ref() == Some(end_entity) {
+        if self.own.as_ref().is_none_or(|own| own == end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(CertificateError::ApplicationVerificationFailure.into())
+        Err(REFUSED.into())
     }
 
     fn verify_tls12_signature(

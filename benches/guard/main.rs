@@ -33,10 +33,11 @@ const COUNTED_ROWS: u64 = 4_000;
 const LOG_BYTES_MAX: usize = 1 << 20;
 
 const SHAPES: [&str; 5] = ["S", "M", "U", "W", "J"];
-const STAGES: [(Stage, &str); 5] = [
+const STAGES: [(Stage, &str); 6] = [
     (Stage::Check, "check"),
     (Stage::Walk, "decode"),
     (Stage::Pack, "pack"),
+    (Stage::Loop, "loop"),
     (Stage::Plain, "plain"),
     (Stage::Seal, "seal"),
 ];

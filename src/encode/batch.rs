@@ -8,6 +8,7 @@ use super::draft::{Content, Draft};
 use super::json;
 use super::lane::Lane;
 use super::protobuf;
+use super::room::Room;
 use super::rows::{OpSet, RowMark, Rows};
 use super::schema::Schema;
 use crate::change::{Cell, Change, Image, Op, Slot, Table, Transaction};
@@ -94,6 +95,9 @@ const RESERVED_ROWS_MAX: usize = 64;
 pub struct Batch {
     schema: Arc<Schema>,
     options: RowOptions,
+    /// Bodies of the images: [`Rows::images`] of what is gathered.
+    images: Room,
+    /// All but the images.
     rows: Rows,
     /// Sizes of the last message: what the next one reserves.
     images_bytes: usize,
@@ -105,7 +109,15 @@ impl Batch {
     /// An empty batch for rows of `table`. Encodes the table's schema, once.
     pub fn new(format: Format, options: RowOptions, table: Arc<Table>) -> Self {
         let schema = Arc::new(Schema::new(format, table));
-        Self { schema, options, rows: Rows::default(), images_bytes: 0, marks: 0, transactions: 0 }
+        Self {
+            schema,
+            options,
+            images: Room::default(),
+            rows: Rows::default(),
+            images_bytes: 0,
+            marks: 0,
+            transactions: 0,
+        }
     }
 
     /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
@@ -123,17 +135,17 @@ impl Batch {
     /// they turn out to be many. Growing by doubling would copy each message about twice.
     #[inline]
     fn reserve(&mut self) {
-        let (filled, room) = (self.rows.images.len(), self.rows.images.capacity());
+        let (filled, room) = (self.images.len(), self.images.capacity());
         if room == 0 {
-            self.rows.images.reserve(self.images_bytes.min(RESERVED_BYTES_MAX));
+            self.images.reserve_to(self.images_bytes.min(RESERVED_BYTES_MAX));
             self.rows.marks.reserve(self.marks.min(RESERVED_ROWS_MAX));
         } else if filled > RESERVED_BYTES_MAX / 2 && room < self.images_bytes {
             // An eighth to spare: messages of a table are about as large as each other.
-            let (bytes, marks) = (self.images_bytes / 8 * 9, self.marks / 8 * 9);
+            let marks = self.marks / 8 * 9;
             let transactions = self.transactions / 8 * 9;
             let known = self.rows.transactions.len();
             self.rows.transactions.reserve_exact(transactions.saturating_sub(known));
-            self.rows.images.reserve_exact(bytes.saturating_sub(filled));
+            self.images.reserve_to(self.images_bytes / 8 * 9);
             self.rows.marks.reserve_exact(marks.saturating_sub(self.rows.marks.len()));
         }
     }
@@ -166,15 +178,15 @@ impl Batch {
         let bound = cell_bytes_max.min(image_bytes_max);
         if image.spans_bytes_max() <= bound || span_bytes(image) <= bound {
             // Nearly every image of every table: cells go straight from the event to the batch.
-            let Self { schema, rows, .. } = self;
-            let start = rows.images.len();
+            let Self { schema, images, .. } = self;
+            let start = images.len();
             match schema.format() {
-                Format::Protobuf => protobuf::put_image(&mut rows.images, image),
-                Format::Json => {
-                    json::put_object(&mut rows.images, schema.keys(), image.cells());
-                }
+                Format::Protobuf => protobuf::put_image(images, image),
+                Format::Json => images.append(|out| {
+                    json::put_object(out, schema.keys(), image.cells());
+                }),
             }
-            return rows.images.len() - start;
+            return images.len() - start;
         }
         let limit = self.options.cell_limit(image);
         self.put_image(image, |schema, ordinal, cell| schema.limited(ordinal, cell, limit))
@@ -187,28 +199,32 @@ impl Batch {
         image: &Image<'a>,
         choose: impl Fn(&Schema, usize, Cell<'a>) -> Cell<'a>,
     ) -> usize {
-        let Self { schema, rows, .. } = self;
+        let Self { schema, images, rows, .. } = self;
+        let start = images.len();
         let mut omitted = 0;
         let cells = image.cells().enumerate().map(|(ordinal, cell)| {
             let chosen = choose(schema, ordinal, cell);
             omitted += u32::from(matches!(chosen, Cell::Omitted { .. }));
             chosen
         });
-        let bytes = put_cells(schema, &mut rows.images, cells);
+        images.append(|out| match schema.format() {
+            Format::Protobuf => cells.for_each(|cell| protobuf::put_cell(out, cell)),
+            Format::Json => json::put_object(out, schema.keys(), cells),
+        });
         rows.omitted_cells += omitted;
-        bytes
+        images.len() - start
     }
 
     /// About how many bytes the content of a message would have, uncompressed.
     pub fn len_bytes(&self) -> usize {
-        let rows = self.rows.images.len() + self.rows.marks.len() * ROW_OVERHEAD_BYTES;
+        let rows = self.images.len() + self.rows.marks.len() * ROW_OVERHEAD_BYTES;
         let transactions = self.rows.transactions.len() * TRANSACTION_OVERHEAD_BYTES;
         rows + transactions + self.schema.len_bytes() + HEADER_BYTES
     }
 
     /// Bytes of memory that the gathered rows hold, reserves included.
     pub fn memory_bytes(&self) -> usize {
-        self.rows.images.capacity()
+        self.images.capacity()
             + self.rows.marks.capacity() * size_of::<RowMark>()
             + self.rows.transactions.capacity() * size_of::<super::rows::Entry>()
     }
@@ -244,7 +260,8 @@ impl Batch {
         if self.is_empty() {
             return None;
         }
-        let rows = std::mem::take(&mut self.rows);
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.images = self.images.take();
         self.images_bytes = rows.images.len();
         self.marks = rows.marks.len();
         self.transactions = rows.transactions.len();
@@ -256,21 +273,6 @@ impl Batch {
         };
         Some(Draft::new(lane, sequence_first, content))
     }
-}
-
-/// Appends the body of an image; returns how many bytes that took.
-#[inline]
-fn put_cells<'a>(
-    schema: &Schema,
-    out: &mut Vec<u8>,
-    cells: impl Iterator<Item = Cell<'a>>,
-) -> usize {
-    let start = out.len();
-    match schema.format() {
-        Format::Protobuf => cells.for_each(|cell| protobuf::put_cell(out, cell)),
-        Format::Json => json::put_object(out, schema.keys(), cells),
-    }
-    out.len() - start
 }
 
 /// Bytes of all values that have a length of their own.

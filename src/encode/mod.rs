@@ -30,6 +30,7 @@ mod origin;
 #[rustfmt::skip]
 pub mod proto;
 mod protobuf;
+mod room;
 mod rows;
 mod schema;
 mod seal;

@@ -182,7 +182,9 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         ),
         Reason::Login => format!(
             "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
-             heartbeat.password; `binpulse init --print` prints all statements"
+             heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
+             WITH caching_sha2_password BY '<password>' (MariaDB, MySQL 5.7 and older: \
+             mysql_native_password); `binpulse init --print` prints all statements"
         ),
         Reason::ExemptAccount => format!(
             "name an account of its own in heartbeat.user; `binpulse init --print` prints its \

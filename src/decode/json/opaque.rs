@@ -4,7 +4,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::JsonError;
-use crate::change::Slot;
 use crate::decode::row::{CellError, scalar};
 
 /// Column types, as TABLE_MAP numbers them.
@@ -35,7 +34,7 @@ pub(super) fn write(field_type: u8, bytes: &[u8], out: &mut Vec<u8>) -> Result<(
 }
 
 fn quoted(
-    write: fn([u8; 8], &mut Vec<u8>) -> Result<Slot, CellError>,
+    write: fn([u8; 8], &mut Vec<u8>) -> Result<(), CellError>,
     bytes: &[u8],
     what: &'static str,
     out: &mut Vec<u8>,

@@ -43,6 +43,10 @@ pub(super) fn uint_le(
     len: usize,
     what: &'static str,
 ) -> Result<u64, CellError> {
+    if let Some((wide, unused)) = wide(event, *at, len) {
+        *at += len;
+        return Ok(u64::from_le_bytes(wide) << unused >> unused);
+    }
     let bytes = slice(event, at, len, what)?;
     Ok(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
@@ -55,8 +59,20 @@ pub(super) fn uint_be(
     len: usize,
     what: &'static str,
 ) -> Result<u64, CellError> {
+    if let Some((wide, unused)) = wide(event, *at, len) {
+        *at += len;
+        return Ok(u64::from_be_bytes(wide) >> unused);
+    }
     let bytes = slice(event, at, len, what)?;
     Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+}
+
+/// Eight bytes at `at` for a number of `len`, read at once instead of one by one, and how many of their
+/// bits are not the number's. `None` near the event's end, and for lengths that no number has.
+#[inline]
+fn wide(event: &[u8], at: usize, len: usize) -> Option<([u8; 8], usize)> {
+    let bytes = event.get(at..)?.first_chunk()?;
+    (1..=8).contains(&len).then(|| (*bytes, 64 - 8 * len))
 }
 
 /// A span of the event or of the scratch space.
@@ -67,8 +83,23 @@ pub(super) fn span(
     start: usize,
     end: usize,
 ) -> Result<Slot, CellError> {
-    match (u32::try_from(start), u32::try_from(end)) {
-        (Ok(start), Ok(end)) => Ok(Slot::Span { kind, area, start, end }),
-        _ => Err(CellError::TooLong),
-    }
+    let mut slot = Slot::Null;
+    put_span(&mut slot, kind, area, start, end)?;
+    Ok(slot)
+}
+
+/// The same, written where it stays.
+#[inline]
+pub(super) fn put_span(
+    slot: &mut Slot,
+    kind: BytesKind,
+    area: Area,
+    start: usize,
+    end: usize,
+) -> Result<(), CellError> {
+    let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else {
+        return Err(CellError::TooLong);
+    };
+    *slot = Slot::Span { kind, area, start, end };
+    Ok(())
 }

@@ -5,25 +5,12 @@
 //! that their digits need. The very first bit is inverted; of a negative number all bits are.
 
 use super::{CellError, cursor, digits};
-use crate::change::{Area, BytesKind, Slot};
 
 const GROUP_DIGITS: u8 = 9;
 /// Bytes that a group of so many digits takes.
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 const POWERS_OF_TEN: [u32; 10] =
     [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
-
-pub(super) fn read(
-    precision: u8,
-    scale: u8,
-    event: &[u8],
-    at: &mut usize,
-    scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
-    let start = scratch.len();
-    write(precision, scale, event, at, scratch)?;
-    cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len())
-}
 
 /// Appends the number's text, with all digits of its scale. `scale` is at most `precision`, and that 81.
 pub(super) fn write(

@@ -1,6 +1,6 @@
 //! Numbers of a fixed size: integers, YEAR, FLOAT, DOUBLE, BIT.
 
-use super::reader::{Integer, Scalar};
+use super::reader::Scalar;
 use super::{CellError, cursor};
 use crate::change::Slot;
 
@@ -8,32 +8,23 @@ use crate::change::Slot;
 const YEAR_BASE: i64 = 1900;
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "see Reader::read")]
+#[expect(clippy::inline_always, reason = "see Reader::read_to")]
 pub(super) fn read_integer(
-    width: Integer,
+    len: u8,
+    signed: bool,
+    slot: &mut Slot,
     event: &[u8],
     at: &mut usize,
-) -> Result<Slot, CellError> {
-    let what = "integer";
-    Ok(match width {
-        Integer::Int8 => Slot::Int(i8::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::UInt8 => Slot::UInt(u8::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::Int16 => Slot::Int(i16::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::UInt16 => Slot::UInt(u16::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::Int24 => {
-            let [a, b, c] = cursor::array(event, at, what)?;
-            // Into the upper three bytes, then down again with the sign.
-            Slot::Int((i32::from_le_bytes([0, a, b, c]) >> 8).into())
-        }
-        Integer::UInt24 => {
-            let [a, b, c] = cursor::array(event, at, what)?;
-            Slot::UInt(u32::from_le_bytes([a, b, c, 0]).into())
-        }
-        Integer::Int32 => Slot::Int(i32::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::UInt32 => Slot::UInt(u32::from_le_bytes(cursor::array(event, at, what)?).into()),
-        Integer::Int64 => Slot::Int(i64::from_le_bytes(cursor::array(event, at, what)?)),
-        Integer::UInt64 => Slot::UInt(u64::from_le_bytes(cursor::array(event, at, what)?)),
-    })
+) -> Result<(), CellError> {
+    let value = cursor::uint_le(event, at, usize::from(len), "integer")?;
+    *slot = if signed {
+        // Up to the highest byte, then down again with the sign.
+        let unused = 64 - 8 * u32::from(len);
+        Slot::Int((value << (unused % 64)).cast_signed() >> (unused % 64))
+    } else {
+        Slot::UInt(value)
+    };
+    Ok(())
 }
 
 #[inline]

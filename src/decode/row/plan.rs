@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::enum_set::Labels;
-use super::reader::{Integer, Reader, Scalar, Sized};
+use super::reader::{Printed, Reader, Scalar, Sized};
 use super::text::TextPlan;
 use super::{CellError, real_type, type_text, wire};
 use crate::change::LogicalType;
@@ -88,27 +88,31 @@ fn reader(
     let strings =
         if column.collation == COLLATION_BINARY { LogicalType::Binary } else { LogicalType::Text };
     let planned = match real_type(column.wire_type, column.meta) {
-        wire::TINY => (LogicalType::Integer, integer(column, Integer::Int8, Integer::UInt8)),
-        wire::SHORT => (LogicalType::Integer, integer(column, Integer::Int16, Integer::UInt16)),
-        wire::INT24 => (LogicalType::Integer, integer(column, Integer::Int24, Integer::UInt24)),
-        wire::LONG => (LogicalType::Integer, integer(column, Integer::Int32, Integer::UInt32)),
-        wire::LONGLONG => (LogicalType::Integer, integer(column, Integer::Int64, Integer::UInt64)),
+        wire::TINY => (LogicalType::Integer, integer(column, 1)),
+        wire::SHORT => (LogicalType::Integer, integer(column, 2)),
+        wire::INT24 => (LogicalType::Integer, integer(column, 3)),
+        wire::LONG => (LogicalType::Integer, integer(column, 4)),
+        wire::LONGLONG => (LogicalType::Integer, integer(column, 8)),
         wire::YEAR => (LogicalType::Year, Reader::Scalar(Scalar::Year)),
         wire::FLOAT => (LogicalType::Float, Reader::Scalar(Scalar::Float)),
         wire::DOUBLE => (LogicalType::Double, Reader::Scalar(Scalar::Double)),
         wire::NEWDECIMAL => (LogicalType::Decimal, decimal(meta, meta_next)?),
         wire::BIT => (LogicalType::Bit, bit(meta, meta_next)?),
-        wire::DATE | wire::NEWDATE => (LogicalType::Date, Reader::Date),
-        wire::TIME => (LogicalType::Time, Reader::TimeOld),
-        wire::TIME2 => (LogicalType::Time, Reader::Time { digits: fraction_digits(meta)? }),
-        wire::DATETIME => (LogicalType::Datetime, Reader::DatetimeOld),
-        wire::DATETIME2 => {
-            (LogicalType::Datetime, Reader::Datetime { digits: fraction_digits(meta)? })
+        wire::DATE | wire::NEWDATE => (LogicalType::Date, Reader::Printed(Printed::Date)),
+        wire::TIME => (LogicalType::Time, Reader::Printed(Printed::TimeOld)),
+        wire::TIME2 => {
+            (LogicalType::Time, Reader::Printed(Printed::Time { digits: fraction_digits(meta)? }))
         }
-        wire::TIMESTAMP => (LogicalType::Timestamp, Reader::TimestampOld),
-        wire::TIMESTAMP2 => {
-            (LogicalType::Timestamp, Reader::Timestamp { digits: fraction_digits(meta)? })
-        }
+        wire::DATETIME => (LogicalType::Datetime, Reader::Printed(Printed::DatetimeOld)),
+        wire::DATETIME2 => (
+            LogicalType::Datetime,
+            Reader::Printed(Printed::Datetime { digits: fraction_digits(meta)? }),
+        ),
+        wire::TIMESTAMP => (LogicalType::Timestamp, Reader::Printed(Printed::TimestampOld)),
+        wire::TIMESTAMP2 => (
+            LogicalType::Timestamp,
+            Reader::Printed(Printed::Timestamp { digits: fraction_digits(meta)? }),
+        ),
         wire::VARCHAR | wire::VAR_STRING => {
             let len_bytes = length_bytes(u16::from_le_bytes(column.meta));
             (strings, Reader::Text { len_bytes, text })
@@ -150,8 +154,8 @@ fn reader(
     Ok(planned)
 }
 
-fn integer(column: &WireColumn<'_>, signed: Integer, unsigned: Integer) -> Reader {
-    Reader::Integer(if column.unsigned { unsigned } else { signed })
+fn integer(column: &WireColumn<'_>, len: u8) -> Reader {
+    Reader::Integer { len, signed: !column.unsigned }
 }
 
 /// Length bytes in front of a string of at most `declared` bytes.
@@ -179,7 +183,7 @@ fn decimal(precision: u8, scale: u8) -> Result<Reader, CellError> {
     within("precision of a DECIMAL", precision, 1, 65, "1 to 65")?;
     // MariaDB allows a scale of 38, MySQL of 30.
     within("scale of a DECIMAL", scale, 0, precision.min(38), "at most the precision and 38")?;
-    Ok(Reader::Decimal { precision, scale })
+    Ok(Reader::Printed(Printed::Decimal { precision, scale }))
 }
 
 fn bit(bits: u8, bytes: u8) -> Result<Reader, CellError> {

@@ -5,7 +5,6 @@
 
 use super::temporal::{self, Clock};
 use super::{CellError, decimal};
-use crate::change::Slot;
 
 const FRACTION_BITS: u32 = 24;
 const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
@@ -28,27 +27,29 @@ pub(in crate::decode) fn write_decimal(bytes: &[u8], out: &mut Vec<u8>) -> Resul
 pub(in crate::decode) fn write_packed_date(
     packed: [u8; 8],
     out: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let (date, _) = temporal::unpack_datetime(magnitude(packed) >> FRACTION_BITS, 0);
-    temporal::write_date(date.checked("DATE")?, out)
+    temporal::write_date(date.checked("DATE")?, out);
+    Ok(())
 }
 
 /// Appends `2026-11-20 20:12:00.123456`.
 pub(in crate::decode) fn write_packed_datetime(
     packed: [u8; 8],
     out: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let what = "DATETIME";
     let magnitude = magnitude(packed);
     let (date, clock) = temporal::unpack_datetime(magnitude >> FRACTION_BITS, fraction(magnitude));
-    temporal::write_datetime(date.checked(what)?, clock.checked(23, what)?, FRACTION_DIGITS, out)
+    temporal::write_datetime(date.checked(what)?, clock.checked(23, what)?, FRACTION_DIGITS, out);
+    Ok(())
 }
 
 /// Appends `-838:59:59.000000`.
 pub(in crate::decode) fn write_packed_time(
     packed: [u8; 8],
     out: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let negative = i64::from_le_bytes(packed) < 0;
     let magnitude = magnitude(packed);
     let whole = magnitude >> FRACTION_BITS;
@@ -56,7 +57,13 @@ pub(in crate::decode) fn write_packed_time(
         |_| CellError::OutOfRange { what: "TIME", expected: "a time up to 838:59:59" };
     let clock =
         Clock::from_packed(u32::try_from(whole).map_err(out_of_range)?, fraction(magnitude));
-    temporal::write_time(negative, clock.checked(temporal::HOUR_MAX, "TIME")?, FRACTION_DIGITS, out)
+    temporal::write_time(
+        negative,
+        clock.checked(temporal::HOUR_MAX, "TIME")?,
+        FRACTION_DIGITS,
+        out,
+    );
+    Ok(())
 }
 
 fn magnitude(packed: [u8; 8]) -> u64 {

@@ -5,10 +5,11 @@
 //! as its digits need.
 
 use super::{CellError, cursor, digits};
-use crate::change::{Area, BytesKind, Slot};
 
 const TIME_BASE: i64 = 0x80_0000;
 const DATETIME_BASE: u64 = 0x80_0000_0000;
+/// Bytes of a DATETIME without its fraction.
+const DATETIME_BYTES: usize = 5;
 const SECONDS_OF_DAY: u32 = 86_400;
 /// TIME ends at 838:59:59.
 pub(super) const HOUR_MAX: u32 = 838;
@@ -45,10 +46,10 @@ impl Date {
     /// Writes `2026-11-20` to the front of `text`.
     #[inline]
     fn put<const N: usize>(self, text: &mut [u8; N]) {
-        digits::put_two(text, 0, self.year / 100);
-        digits::put_two(text, 2, self.year);
-        digits::put_two(text, 5, self.month);
-        digits::put_two(text, 8, self.day);
+        let digits = digits::pairs([self.year / 100, self.year % 100, self.month, self.day]);
+        text[..4].copy_from_slice(&digits[..4]);
+        text[5..7].copy_from_slice(&digits[4..6]);
+        text[8..10].copy_from_slice(&digits[6..]);
     }
 
     /// The day so many days after 1970-01-01, by counting in years that begin in March.
@@ -81,14 +82,17 @@ impl Clock {
         })
     }
 
-    /// Writes `12:00.123456`, minutes first, at `at` of `text`.
+    /// Writes `20:12:00.123456`, of the hour two digits, at `at` of `text`.
     #[inline]
-    fn put_minutes<const N: usize>(self, text: &mut [u8; N], at: usize) {
-        digits::put_two(text, at, self.minute);
-        digits::put_two(text, at + 3, self.second);
-        digits::put_two(text, at + 6, self.microsecond / 10_000);
-        digits::put_two(text, at + 8, self.microsecond / 100);
-        digits::put_two(text, at + 10, self.microsecond);
+    fn put<const N: usize>(self, text: &mut [u8; N], at: usize) {
+        let Self { hour, minute, second, microsecond } = self;
+        let front = digits::pairs([hour % 100, minute, second, microsecond / 10_000]);
+        let rest = digits::pairs([microsecond / 100 % 100, microsecond % 100, 0, 0]);
+        text[at..at + 2].copy_from_slice(&front[..2]);
+        text[at + 3..at + 5].copy_from_slice(&front[2..4]);
+        text[at + 6..at + 8].copy_from_slice(&front[4..6]);
+        text[at + 9..at + 11].copy_from_slice(&front[6..]);
+        text[at + 11..at + 15].copy_from_slice(&rest[..4]);
     }
 
     pub(super) fn from_packed(packed: u32, microsecond: u32) -> Self {
@@ -100,12 +104,13 @@ pub(super) fn read_date(
     event: &[u8],
     at: &mut usize,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let [a, b, c] = cursor::array(event, at, "DATE")?;
     let packed = u32::from_le_bytes([a, b, c, 0]);
     let date =
         Date { year: packed >> 9, month: packed >> 5 & 15, day: packed & 31 }.checked("DATE")?;
-    write_date(date, scratch)
+    write_date(date, scratch);
+    Ok(())
 }
 
 #[inline]
@@ -114,14 +119,25 @@ pub(super) fn read_datetime(
     event: &[u8],
     at: &mut usize,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let what = "DATETIME";
-    let stored = cursor::uint_be(event, at, 5, what)?;
-    let microsecond = read_fraction(fraction_digits, event, at, what)?;
+    // Both parts at once: together they have at most eight bytes.
+    let fraction_bytes = u32::from(fraction_digits.div_ceil(2));
+    let both = cursor::uint_be(event, at, DATETIME_BYTES + fraction_bytes as usize, what)?;
+    let microsecond = to_microseconds(low_bytes(both, fraction_bytes), fraction_bytes);
+    let stored = both >> (8 * fraction_bytes);
     let out_of_range = CellError::OutOfRange { what, expected: "a date of the years 0 to 9999" };
     let packed = stored.checked_sub(DATETIME_BASE).ok_or(out_of_range)?;
     let (date, clock) = unpack_datetime(packed, microsecond);
-    write_datetime(date.checked(what)?, clock.checked(23, what)?, fraction_digits, scratch)
+    write_datetime(date.checked(what)?, clock.checked(23, what)?, fraction_digits, scratch);
+    Ok(())
+}
+
+/// The lowest bytes of `both`, at most three.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "masked to 24 bits at most")]
+fn low_bytes(both: u64, count: u32) -> u32 {
+    (both & ((1 << (8 * count.min(3))) - 1)) as u32
 }
 
 /// Year, month, day from the upper bits (a month counts 1, a year 13), the time from the lower 17.
@@ -138,14 +154,15 @@ pub(super) fn read_timestamp(
     event: &[u8],
     at: &mut usize,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let what = "TIMESTAMP";
     let seconds = u32::from_be_bytes(cursor::array(event, at, what)?);
     let microsecond = read_fraction(fraction_digits, event, at, what)?;
     if microsecond > 999_999 {
         return Err(CellError::OutOfRange { what, expected: "a fraction below one second" });
     }
-    write_timestamp(seconds, microsecond, fraction_digits, scratch)
+    write_timestamp(seconds, microsecond, fraction_digits, scratch);
+    Ok(())
 }
 
 /// Appends seconds since 1970 as a date and time in UTC; second 0 stands for the zero date.
@@ -154,7 +171,7 @@ pub(super) fn write_timestamp(
     microsecond: u32,
     fraction_digits: u8,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) {
     if seconds == 0 {
         let zero = Date { year: 0, month: 0, day: 0 };
         return write_datetime(zero, Clock::MIDNIGHT, fraction_digits, scratch);
@@ -166,7 +183,12 @@ pub(super) fn write_timestamp(
         second: second_of_day % 60,
         microsecond,
     };
-    write_datetime(Date::from_epoch_days(seconds / SECONDS_OF_DAY), clock, fraction_digits, scratch)
+    write_datetime(
+        Date::from_epoch_days(seconds / SECONDS_OF_DAY),
+        clock,
+        fraction_digits,
+        scratch,
+    );
 }
 
 /// TIME counts from the base both ways. A negative one is the two's complement over whole part and
@@ -176,7 +198,7 @@ pub(super) fn read_time(
     event: &[u8],
     at: &mut usize,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let what = "TIME";
     let fraction_bytes = u32::from(fraction_digits.div_ceil(2));
     let stored = cursor::uint_be(event, at, 3 + fraction_bytes as usize, what)?;
@@ -190,7 +212,8 @@ pub(super) fn read_time(
         return Err(CellError::OutOfRange { what, expected: "a time up to 838:59:59" });
     };
     let clock = Clock::from_packed(packed, to_microseconds(fraction, fraction_bytes));
-    write_time(signed < 0, clock.checked(HOUR_MAX, what)?, fraction_digits, scratch)
+    write_time(signed < 0, clock.checked(HOUR_MAX, what)?, fraction_digits, scratch);
+    Ok(())
 }
 
 /// Fraction as stored, in units of as many digits as its bytes hold.
@@ -219,38 +242,29 @@ fn read_fraction(
 }
 
 /// Appends `2026-11-20`.
-pub(super) fn write_date(date: Date, scratch: &mut Vec<u8>) -> Result<Slot, CellError> {
+pub(super) fn write_date(date: Date, scratch: &mut Vec<u8>) {
     let mut text = *b"0000-00-00";
     date.put(&mut text);
-    push(&text, scratch)
+    scratch.extend_from_slice(&text);
 }
 
 /// Appends `2026-11-20 20:12:00.123456`, cut to the column's digits.
 #[inline]
-pub(super) fn write_datetime(
-    date: Date,
-    clock: Clock,
-    fraction_digits: u8,
-    scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+pub(super) fn write_datetime(date: Date, clock: Clock, fraction_digits: u8, scratch: &mut Vec<u8>) {
     let mut text = *b"0000-00-00 00:00:00.000000";
     date.put(&mut text);
-    digits::put_two(&mut text, 11, clock.hour);
-    clock.put_minutes(&mut text, 14);
-    push(text.get(..with_fraction(DATETIME_WHOLE_LEN, fraction_digits)).unwrap_or(&text), scratch)
+    clock.put(&mut text, 11);
+    // All of it and then what is too much off again: a copy of a fixed size is no call.
+    let end = scratch.len() + with_fraction(DATETIME_WHOLE_LEN, fraction_digits);
+    scratch.extend_from_slice(&text);
+    scratch.truncate(end);
 }
 
 /// Appends `-838:59:59.000000`, cut to the column's digits.
-pub(super) fn write_time(
-    negative: bool,
-    clock: Clock,
-    fraction_digits: u8,
-    scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+pub(super) fn write_time(negative: bool, clock: Clock, fraction_digits: u8, scratch: &mut Vec<u8>) {
     let mut text = *b"0000:00:00.000000";
-    digits::put_two(&mut text, 0, clock.hour / 100);
-    digits::put_two(&mut text, 2, clock.hour);
-    clock.put_minutes(&mut text, 5);
+    text[..2].copy_from_slice(&digits::pairs([clock.hour / 100, 0, 0, 0])[..2]);
+    clock.put(&mut text, 2);
     // Two digits of hours, or as many as it needs.
     let mut start = if clock.hour > 99 { 1 } else { 2 };
     if negative {
@@ -260,18 +274,11 @@ pub(super) fn write_time(
         }
     }
     let end = with_fraction(TIME_WHOLE_LEN, fraction_digits);
-    push(text.get(start..end).unwrap_or(&text), scratch)
+    scratch.extend_from_slice(text.get(start..end).unwrap_or(&text));
 }
 
 /// Length with that many digits of fraction, and their point.
 #[inline]
 fn with_fraction(whole: usize, digits: u8) -> usize {
     if digits == 0 { whole } else { whole + 1 + usize::from(digits) }
-}
-
-#[inline]
-fn push(text: &[u8], scratch: &mut Vec<u8>) -> Result<Slot, CellError> {
-    let start = scratch.len();
-    scratch.extend_from_slice(text);
-    cursor::span(BytesKind::Text, Area::Scratch, start, scratch.len())
 }

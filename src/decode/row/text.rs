@@ -32,14 +32,15 @@ impl TextPlan {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "see Reader::read")]
+#[expect(clippy::inline_always, reason = "see Reader::read_to")]
 pub(super) fn read(
     len_bytes: u8,
     plan: TextPlan,
+    slot: &mut Slot,
     event: &[u8],
     at: &mut usize,
     scratch: &mut Vec<u8>,
-) -> Result<Slot, CellError> {
+) -> Result<(), CellError> {
     let len = read_len(len_bytes, event, at, "length of a string")?;
     let bytes = cursor::slice(event, at, len, "string")?;
     let (end, start) = (*at, *at - len);
@@ -47,9 +48,12 @@ pub(super) fn read(
         TextPlan::Bytes => BytesKind::Bytes,
         TextPlan::Utf8 | TextPlan::Untold if charset::is_utf8(bytes) => BytesKind::Text,
         TextPlan::Utf8 | TextPlan::Untold | TextPlan::Unknown => BytesKind::Malformed,
-        TextPlan::Charset(charset) => return decode(charset, bytes, start, scratch),
+        TextPlan::Charset(charset) => {
+            *slot = decode(charset, bytes, start, scratch)?;
+            return Ok(());
+        }
     };
-    cursor::span(kind, Area::Event, start, end)
+    cursor::put_span(slot, kind, Area::Event, start, end)
 }
 
 fn decode(

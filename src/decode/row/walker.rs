@@ -39,20 +39,21 @@ fn read_full_image(
     let first = slots.len();
     slots.resize(first + plans.len(), Slot::Null);
     let slots = slots.get_mut(first..).unwrap_or_default();
+    let mut here = *at;
     let mut column = 0;
     for ((plans, slots), nulls) in plans.chunks(8).zip(slots.chunks_mut(8)).zip(nulls.bytes()) {
         let mut nulls = *nulls;
         for (plan, slot) in plans.iter().zip(slots) {
-            if nulls & 1 == 0 {
-                *slot = match plan.reader.read(event, at, scratch) {
-                    Ok(read) => read,
-                    Err(error) => return Err(ImageError::Column { column, error }),
-                };
+            if nulls & 1 == 0
+                && let Err(error) = plan.reader.read_to(slot, event, &mut here, scratch)
+            {
+                return Err(ImageError::Column { column, error });
             }
             nulls >>= 1;
             column += 1;
         }
     }
+    *at = here;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! A row image, from borrowed cells to bytes: the body of the contract's `Image`.
 
 use super::wire::{
-    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint_bytes, zigzag,
+    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint, varint_bytes, zigzag,
 };
 use crate::change::{BytesKind, Cell, Image, Slot};
+use crate::encode::room::Room;
 
 /// Field of `Image.values`.
 pub(crate) const VALUES: u32 = 1;
@@ -28,24 +29,117 @@ pub(crate) const ELEMENTS: u32 = 1;
 
 /// First byte of each element of `Image.values`.
 const VALUE_TAG: u8 = low_byte(tag(VALUES, LENGTH));
+/// NULL as an element of `Image.values`.
+const NULL_ELEMENT: [u8; 4] = [VALUE_TAG, 2, low_byte(tag(NULL, VARINT)), 1];
 
-/// Appends all cells of an image. What most cells are is written straight from the slot: a [`Cell`]
-/// has room for what stands for an omitted value, and is not cheap to hand around.
-pub(crate) fn put_image(out: &mut Vec<u8>, image: &Image<'_>) {
-    for slot in image.slots() {
-        match *slot {
-            Slot::Int(value) => put_integer(out, INTEGER, zigzag(value)),
-            Slot::UInt(value) => put_integer(out, UNSIGNED, value),
-            Slot::Span { kind: BytesKind::Text, area, start, end } => {
-                put_span(out, TEXT, image.span(area, start, end));
-            }
-            slot @ (Slot::Absent
-            | Slot::Null
-            | Slot::Float(_)
-            | Slot::Double(_)
-            | Slot::Span { .. }) => put_cell(out, image.resolve(slot)),
-        }
+/// Appends all cells of an image: into the room that is there, or if that is not enough cell by cell.
+#[inline]
+pub(crate) fn put_image(out: &mut Room, image: &Image<'_>) {
+    match write_image(out.free(), image) {
+        Some(left) => out.fill_but(left),
+        None => out.grow(|bytes| image.cells().for_each(|cell| put_cell(bytes, cell))),
     }
+}
+
+/// Writes all cells of an image to the front of `out`; how much of it is left, or `None` when there is
+/// not enough of it. What was written then means nothing.
+///
+/// A cell costs one comparison with what is left, and no length is kept on the way. Cells are written
+/// straight from their slots: a [`Cell`] has room for what stands for an omitted value, and is not
+/// cheap to hand around.
+pub(super) fn write_image(out: &mut [u8], image: &Image<'_>) -> Option<usize> {
+    let mut rest = out;
+    for slot in image.slots() {
+        rest = match *slot {
+            Slot::Int(value) => write_integer(rest, INTEGER, zigzag(value))?,
+            Slot::UInt(value) => write_integer(rest, UNSIGNED, value)?,
+            Slot::Span { kind, area, start, end } => {
+                let field = match kind {
+                    BytesKind::Text => TEXT,
+                    BytesKind::Malformed => MALFORMED_TEXT,
+                    BytesKind::Bytes => BYTES,
+                    BytesKind::Json => JSON,
+                    BytesKind::JsonDiff => JSON_DIFF,
+                    // Rare, and not one field but a list.
+                    BytesKind::Vector => return None,
+                };
+                write_span(rest, field, image.span(area, start, end))?
+            }
+            Slot::Null => write_front(rest, NULL_ELEMENT, 4)?,
+            Slot::Absent => write_front(rest, [VALUE_TAG, 0], 2)?,
+            Slot::Float(value) => {
+                let rest = write_front(rest, [VALUE_TAG, 5, low_byte(tag(FLOAT, FIXED32))], 3)?;
+                write_front(rest, value.to_le_bytes(), 4)?
+            }
+            Slot::Double(value) => {
+                let rest = write_front(rest, [VALUE_TAG, 9, low_byte(tag(DOUBLE, FIXED64))], 3)?;
+                write_front(rest, value.to_le_bytes(), 8)?
+            }
+        };
+    }
+    Some(rest.len())
+}
+
+/// Writes all of `bytes`, of which the first `length` count; what is left behind those.
+#[inline]
+fn write_front<const N: usize>(out: &mut [u8], bytes: [u8; N], length: usize) -> Option<&mut [u8]> {
+    *out.first_chunk_mut()? = bytes;
+    out.get_mut(length..)
+}
+
+#[inline]
+fn write_integer(out: &mut [u8], field: u32, value: u64) -> Option<&mut [u8]> {
+    let (bytes, length) = integer(field, value);
+    write_front(out, bytes, length)
+}
+
+#[inline]
+fn write_span<'o>(out: &'o mut [u8], field: u32, bytes: &[u8]) -> Option<&'o mut [u8]> {
+    let length = bytes.len();
+    let rest = if length < 0x7e {
+        let inner = low_byte(length as u64);
+        write_front(out, [VALUE_TAG, inner + 2, low_byte(tag(field, LENGTH)), inner], 4)?
+    } else if (0x80..0x4000 - 3).contains(&length) {
+        // Two bytes for each of the lengths.
+        let ([a, b], [c, d]) = (two_byte_varint(length + 3), two_byte_varint(length));
+        write_front(out, [VALUE_TAG, a, b, low_byte(tag(field, LENGTH)), c, d], 6)?
+    } else {
+        let mut front = Vec::with_capacity(16);
+        put_span_header(&mut front, field, length);
+        let (place, rest) = out.split_at_mut_checked(front.len())?;
+        place.copy_from_slice(&front);
+        rest
+    };
+    let (place, rest) = rest.split_at_mut_checked(length)?;
+    copy(place, bytes);
+    Some(rest)
+}
+
+/// Copies as many bytes as both have. Most texts are short, and for those a call costs more than the
+/// copying: up to 32 bytes go as two halves that may overlap.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        16..=32 => copy_halves::<16>(to, from),
+        8..=15 => copy_halves::<8>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+#[inline]
+fn copy_halves<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(place), Some(half)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
+        *place = *half;
+    }
+    if let (Some(place), Some(half)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+        *place = *half;
+    }
+}
+
+/// The varint of a number of 8 to 14 bits, of two bytes.
+#[inline]
+const fn two_byte_varint(value: usize) -> [u8; 2] {
+    [low_byte(value as u64) | 0x80, low_byte(value as u64 >> 7)]
 }
 
 /// Appends one cell as an element of `Image.values`.
@@ -53,7 +147,7 @@ pub(crate) fn put_image(out: &mut Vec<u8>, image: &Image<'_>) {
 pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
     match cell {
         Cell::Absent => out.extend_from_slice(&[VALUE_TAG, 0]),
-        Cell::Null => out.extend_from_slice(&[VALUE_TAG, 2, low_byte(tag(NULL, VARINT)), 1]),
+        Cell::Null => out.extend_from_slice(&NULL_ELEMENT),
         Cell::Int(value) => put_integer(out, INTEGER, zigzag(value)),
         Cell::UInt(value) => put_integer(out, UNSIGNED, value),
         Cell::Float(value) => {
@@ -74,41 +168,37 @@ pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
     }
 }
 
-#[inline]
-fn put_integer(out: &mut Vec<u8>, field: u32, mut value: u64) {
-    // Put together apart and appended at once: this runs for every number of every row. Field numbers
-    // are below 16, so tags take one byte, and the value at most 11.
-    let mut bytes = [0; 16];
-    let mut length = 3;
-    bytes[0] = VALUE_TAG;
-    bytes[2] = low_byte(tag(field, VARINT));
-    while value >= 0x80 && length < 12 {
-        bytes[length] = low_byte(value) | 0x80;
-        value >>= 7;
-        length += 1;
-    }
-    bytes[length] = low_byte(value);
-    length += 1;
-    bytes[1] = low_byte(length as u64 - 2);
-    // All sixteen, as two machine words, then what is too much off again: a copy of a length that only
-    // shows at run time would be a function call.
-    let end = out.len() + length;
-    out.extend_from_slice(&bytes);
-    out.truncate(end);
+fn put_integer(out: &mut Vec<u8>, field: u32, value: u64) {
+    let (bytes, length) = integer(field, value);
+    out.extend_from_slice(bytes.get(..length).unwrap_or_default());
 }
 
+/// An integer as an element of `Image.values`: sixteen bytes, and how many of them count. This runs for
+/// every number of every row: sixteen bytes are two stores, and a copy of a length that only shows at
+/// run time would be a function call.
 #[inline]
-fn put_span(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    let length = bytes.len();
-    out.reserve(length + 16);
-    if length < 0x7e {
-        let inner = low_byte(length as u64);
-        out.extend_from_slice(&[VALUE_TAG, inner + 2, low_byte(tag(field, LENGTH)), inner]);
-    } else {
-        put_header(out, VALUES, 1 + varint_bytes(length as u64) + length);
-        put_header(out, field, length);
+fn integer(field: u32, value: u64) -> ([u8; 16], usize) {
+    // Field numbers are below 16, so tags take one byte.
+    let tag = low_byte(tag(field, VARINT));
+    if value < 0x80 {
+        let front = [VALUE_TAG, 2, tag, low_byte(value), 0, 0, 0, 0];
+        return (u128::from(u64::from_le_bytes(front)).to_le_bytes(), 4);
     }
+    let (varint, length) = varint(value);
+    let front = u32::from_le_bytes([VALUE_TAG, low_byte(length as u64) + 1, tag, 0]);
+    ((u128::from(front) | varint << 24).to_le_bytes(), 3 + length)
+}
+
+fn put_span(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    out.reserve(bytes.len() + 16);
+    put_span_header(out, field, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+/// All of a span but its bytes, which are so many.
+fn put_span_header(out: &mut Vec<u8>, field: u32, length: usize) {
+    put_header(out, VALUES, 1 + varint_bytes(length as u64) + length);
+    put_header(out, field, length);
 }
 
 fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {

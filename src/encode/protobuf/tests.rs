@@ -3,8 +3,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use prost::Message;
 
+use super::image::{put_cell, write_image};
 use crate::change::{Cell, Image, Op, Table, Transaction};
-use crate::encode::testing::{OwnedChange, any_change, any_transaction, table};
+use crate::encode::testing::{OwnedChange, any_cell, any_change, any_transaction, table};
 use crate::encode::{
     Batch, BeforeImage, Destination, Format, Lane, LaneId, Origin, Replay, RowOptions, SealOptions,
     Sealer, open, proto,
@@ -163,6 +164,24 @@ proptest! {
         let (last, rest) = again.attributes.split_last().expect("attributes");
         prop_assert_eq!((&*last.name, last.value.as_str()), ("replay", "billing"));
         prop_assert_eq!(rest, message.attributes);
+    }
+
+    #[test]
+    fn an_image_written_into_room_has_the_bytes_of_its_cells_or_finds_the_room_too_small(
+        cells in prop::collection::vec(any_cell(), 0..6),
+    ) {
+        let change = OwnedChange::insert(0, &cells);
+        let image = change.change().after.expect("an insert has one");
+        let mut bytes = Vec::new();
+        image.cells().for_each(|cell| put_cell(&mut bytes, cell));
+        let has_list = image.cells().any(|cell| matches!(cell, Cell::Vector(_)));
+        for room in bytes.len().saturating_sub(20)..bytes.len() + 20 {
+            let mut out = vec![0xa5; room];
+            match write_image(&mut out, &image) {
+                Some(left) => prop_assert_eq!(&out[..room - left], &bytes),
+                None => prop_assert!(has_list || room < bytes.len() + 16),
+            }
+        }
     }
 
     #[test]

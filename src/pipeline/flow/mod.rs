@@ -147,7 +147,7 @@ impl Flow {
     }
 
     /// Takes one step of the decoder.
-    pub(super) fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
+    pub fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
         if let Some(reread) = &mut self.reread {
             if reread.takes(&step) {
                 return Ok(());
@@ -213,7 +213,7 @@ impl Flow {
 
     /// An event came.
     #[inline]
-    pub(super) fn event(&mut self, event: &[u8]) {
+    pub fn event(&mut self, event: &[u8]) {
         let event_type = event.get(EVENT_TYPE_AT).copied().unwrap_or_default();
         self.counts.event(event_type);
         if self.progress.is_inside() {
@@ -298,7 +298,8 @@ impl Flow {
         !self.drafts.is_empty()
     }
 
-    pub(super) fn take_drafts(&mut self) -> Vec<Draft> {
+    /// Rows and notices that are ready to be sealed, in order.
+    pub fn take_drafts(&mut self) -> Vec<Draft> {
         std::mem::take(&mut self.drafts)
     }
 
@@ -328,7 +329,8 @@ impl Flow {
         &self.tracker
     }
 
-    pub(super) fn tracker_mut(&mut self) -> &mut Tracker {
+    /// How far everything has got, to be told of what was delivered.
+    pub fn tracker_mut(&mut self) -> &mut Tracker {
         &mut self.tracker
     }
 

@@ -80,5 +80,11 @@ fn read(column: &WireColumn<'_>, bytes: &[u8]) -> Result<Owned, CellError> {
     let (mut at, mut scratch) = (0, b"before".to_vec());
     let slot = plan.reader.read(bytes, &mut at, &mut scratch)?;
     assert_eq!(at, bytes.len(), "the whole cell is read");
-    Ok(own_all(&[slot], bytes, &scratch).remove(0))
+    let alone = own_all(&[slot], bytes, &scratch).remove(0);
+    // What lies behind a cell, as it nearly always does, changes nothing.
+    let (more, mut at) = ([bytes, &[0xa5; 16]].concat(), 0);
+    let slot = plan.reader.read(&more, &mut at, &mut scratch)?;
+    assert_eq!(at, bytes.len(), "no more than the cell is read");
+    assert_eq!(own_all(&[slot], &more, &scratch), std::slice::from_ref(&alone));
+    Ok(alone)
 }

@@ -8,6 +8,7 @@ use binpulse::demo::{
     Aws, Command, Consumer, Error, Mysqld, Options, Standin, prepare, settings_for,
     standin_environment,
 };
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -340,13 +341,10 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
     let good = checked(&mysqld, &[]).await?;
     assert!(good.len() == 1 && good[0]["ok"] == true, "{good:?}");
     let insert = |sql: &str| ("canary.insert", format!("orders={sql}"));
+    let excluded = || ("filter.exclude", "billing.*".to_owned());
     let column = |name: &str| ("canary.paths", format!("orders=billing.orders.{name}"));
     for (setting, found, mend) in [
-        (
-            ("filter.exclude", "billing.*".to_owned()),
-            "keep billing.orders out",
-            "take the table in",
-        ),
+        (excluded(), "keep billing.orders out", "take the table in"),
         (insert("INSERT INTO billing.gone VALUES ('{mark}')"), "'gone'", "canary.insert"),
         (insert("INSERT INTO billing.orders (ref) VALUES ('{mark}')"), "ref", "canary.insert"),
         (column("missing"), "no column billing.orders.missing", "name the column"),
@@ -368,7 +366,7 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
     mysqld.execute(&[grant.trim_end_matches(';')]).await?;
 
     // When a path is filtered out, then nothing is written through it, and that is said
-    let filtered = quick(&[("filter.exclude", "billing.*".to_owned())]);
+    let filtered = quick(&[excluded()]);
     let mut rig = Rig::start_prepared(&bed, mysqld, Topic::Standard, &filtered).await?;
     let walked = |status: &Value| status["canary"]["seen"].as_u64() >= Some(2);
     let status = rig.streamer.until("the built-in canary", SOON, walked).await?;
@@ -393,11 +391,8 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
     };
     rig.streamer.until("a step that is rolled back", SOON, undone).await?;
     let mut session = rig.mysqld.connect().await?;
-    let rows: Vec<String> = mysql_async::prelude::Queryable::query(
-        &mut session,
-        "SELECT reference FROM billing.orders WHERE reference LIKE 'A-%' ORDER BY id",
-    )
-    .await?;
+    let query = "SELECT reference FROM billing.orders WHERE reference LIKE 'A-%' ORDER BY id";
+    let rows: Vec<String> = session.query(query).await?;
     session.disconnect().await?;
     assert_eq!(rows, ["A-1", "A-2"]);
     Ok(())

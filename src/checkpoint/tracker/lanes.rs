@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::MovedLanes;
+/// Lanes that moved, for a watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MovedLanes {
+    /// Name of the lane and its next row number; all rows with a smaller number are delivered.
+    pub lanes: Vec<(Arc<str>, u64)>,
+    /// Whether more had moved than were asked for; those come the next time.
+    pub truncated: bool,
+}
 
 /// Number of a lane's first row.
 const FIRST: u64 = 1;

@@ -280,7 +280,7 @@ impl StreamEvidence {
                 let was = conditions.status(Condition::StreamBytes);
                 (was, format!("no byte for {}; a second look is being taken", seconds(age)))
             }
-            None => self.flow(now, parameters),
+            None => self.flow(now, parameters, conditions.is_false(Condition::SqlAnswers)),
         };
         conditions.set(now, Condition::StreamBytes, status, because);
         if self.healed && status == Status::False {
@@ -289,7 +289,7 @@ impl StreamEvidence {
         }
     }
 
-    fn flow(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
+    fn flow(&self, now: Instant, parameters: &Parameters, mute: bool) -> (Status, String) {
         let Some((at, sample)) = self.sample else {
             return (Status::Unknown, "nothing was received yet".to_owned());
         };
@@ -302,6 +302,16 @@ impl StreamEvidence {
             None => (Status::Unknown, "nothing was received yet".to_owned()),
             Some(_) if gone.is_some_and(|gone| gone > FAILURE_WINDOW) => {
                 (Status::Unknown, "there is no replication connection".to_owned())
+            }
+            // Behind a sink that makes us wait no byte is awaited, so that its absence says nothing.
+            // But a source that gives no answer otherwise is not taken to send any.
+            Some(last)
+                if mute
+                    && !sample.armed
+                    && now.saturating_duration_since(last) > parameters.receive_deadline =>
+            {
+                let quiet = seconds(now.saturating_duration_since(last));
+                (Status::Unknown, format!("nobody reads, and the last bytes came {quiet} ago"))
             }
             Some(last) => {
                 let quiet = seconds(now.saturating_duration_since(last));

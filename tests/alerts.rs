@@ -52,6 +52,8 @@ fn yaml_files(folder: &str) -> Vec<PathBuf> {
 fn alerts_name_only_metrics_that_are_exported() {
     let flags = [
         ("canary.echo", "billing=http://localhost/queue".to_owned()),
+        ("canary.paths", "orders=billing.orders.reference".to_owned()),
+        ("canary.insert", "orders=INSERT INTO billing.orders VALUES ('{mark}')".to_owned()),
         ("sink.kind", "null".to_owned()),
     ];
     let settings = load(None, &Environment::new(), &flags, &|_| Ok(String::new()));
@@ -327,7 +329,7 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
             &["SourceWritesBlocked", "EndToEndStale", "CanaryErrorBudgetBurn"],
             &["SourceWritesBlocked"],
         ),
-        (&["WrongSource", "EndToEndStale", "Reconnecting"], &["WrongSource"]),
+        (&["WrongSource", "EndToEndStale", "Reconnecting", "CanaryPathFailing"], &["WrongSource"]),
         (&["StreamStalled", "Lagging", "EndToEndStale", "Reconnecting"], &["StreamStalled"]),
         (
             &["SinkStalled", "CanaryLost", "EndToEndStale", "CanaryErrorBudgetBurn"],

@@ -75,6 +75,38 @@ fn the_configuration_for_kubernetes_is_valid() {
     }
 }
 
+/// The build of the image sees only what its list of exceptions lets in.
+#[test]
+fn what_the_program_carries_along_is_there_when_its_image_is_built() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = fs::read_to_string(root.join("docker/Dockerfile.dockerignore")).expect("the list");
+    assert!(list.lines().any(|line| line == "*"), "all that is not named is left out");
+    let let_in: Vec<_> = list.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let (mut found, mut carried) = (Vec::new(), 0);
+    files(&root.join("src"), &mut found);
+    for path in found.iter().filter(|path| path.extension().is_some_and(|name| name == "rs")) {
+        let text = fs::read_to_string(path).expect("text");
+        for macros in ["include_str!(", "include_bytes!("] {
+            for argument in text.split(macros).skip(1) {
+                let named = argument.split('"').nth(1).expect("a path in quotes");
+                let mut place = path.parent().expect("a folder").to_owned();
+                for part in Path::new(named).components() {
+                    if part == std::path::Component::ParentDir {
+                        place.pop();
+                    } else {
+                        place.push(part);
+                    }
+                }
+                let below = place.strip_prefix(root).expect("below the root");
+                let is_in = let_in.iter().any(|entry| below.starts_with(entry));
+                assert!(is_in, "{}: {} is left out", path.display(), below.display());
+                carried += 1;
+            }
+        }
+    }
+    assert!(carried > 3, "{carried}");
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("text")
 }
@@ -98,7 +130,7 @@ fn settings(compose: &str, name: &str) -> Values {
     let own = service(compose, name);
     let merged = ["*source", "*aws"].map(|name| {
         let merges = |line: &&str| line.trim().starts_with("<<:") && line.contains(name);
-        own.iter().any(|line| merges(line))
+        own.iter().any(merges)
     });
     let given = anchors.iter().zip(merged).filter(|(_, merged)| *merged);
     let lines = given.flat_map(|(lines, _)| lines).chain(&own);

@@ -41,7 +41,7 @@ pub(crate) async fn serve_on(
     let mut index = String::new();
     for file in &binlogs.files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        fs::copy(file, folder.join(&name))?;
+        data::place(file, &folder.join(&name))?;
         index.push_str(&["./", &name, "\n"].concat());
     }
     fs::write(folder.join("binlog.index"), index)?;

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::maintenance::Maintenance;
+use super::paths;
 use super::plan::Plan;
+use super::pulse::book;
 use super::readings::{readings, vocabulary};
 use super::state::State;
 use super::vital::Vital;
 use super::watch::{self, PurgeMargin};
-use crate::pulse::Book;
 use crate::pulse::verdict::{Judge, Parameters};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
@@ -19,8 +20,7 @@ use crate::telemetry::{Metrics, metrics};
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
     let (feed, _) = intake(plan.queue_bytes);
-    let consumers = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name));
-    let book = Book::new("", consumers, plan.pulse.periods.canary_deadline);
+    let book = book(plan, "");
     let state = State::new();
     let margin = PurgeMargin::default();
     let vital = Vital::new(book, state.clone(), reporter, margin.clone());
@@ -31,7 +31,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         readings(plan, &state, &vital, &Liveness::new(), feed.gauge(), &Health::new());
     readings.more.extend(watch::families(&view));
     readings.more.extend(watch::purge_families(&margin));
-    let names = plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect();
-    readings.more.push(Maintenance::new(names, vital).family());
+    readings.more.extend(paths::families(plan, &vital));
+    readings.more.push(Maintenance::new(plan.pulse.consumers(), vital).family());
     Metrics::new(&vocabulary(plan), readings)?.text()
 }

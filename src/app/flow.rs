@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
 use crate::pipeline::{Flow, FlowConfig, Judge, Notices, OwnRows, Window};
 use crate::pulse::Recogniser;
+use crate::pulse::path::Marks;
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
 /// and canaries carry what `judge` says.
@@ -42,7 +43,8 @@ pub(super) fn configured(
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
-    let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone());
+    let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone())
+        .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
     let notices =
         Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
     Flow::new(

@@ -82,7 +82,7 @@ mod tests {
     use crate::app::watch::{self, PurgeMargin};
     use crate::pipeline::Witness;
     use crate::pulse::verdict::Observation;
-    use crate::pulse::{Book, Event, Phase};
+    use crate::pulse::{Book, Event, Leg, Phase};
 
     #[test]
     fn maintenance_is_bounded_ends_by_itself_and_can_be_ended() {
@@ -91,9 +91,10 @@ mod tests {
         let day = Duration::from_hours(24);
         let mut book = Book::new("", names.clone(), Duration::from_secs(15));
         let (start, began) = (Instant::now(), Phase::Insert);
+        let leg = |number| Leg { path: None, number, phase: began };
         book.observe(&Event::CanaryStarted { number: 1, phase: began, at: start }, start);
         book.observe(&Event::CanaryStarted { number: 2, phase: began, at: start }, start);
-        book.canary_accepted(1, began, start);
+        book.canary_accepted(&leg(1), start);
         let vital = Vital::new(book, State::new(), reporter, PurgeMargin::default());
         let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&vital));
         maintenance.maintenance("billing", day * 30).expect("it is known");
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(maintenance.left("billing", now + day), None, "by itself");
         assert_eq!(maintenance.left("search", now), None);
         // Neither what is awaited nor what is accepted meanwhile is held against it; the other owes both.
-        vital.canary_accepted(2, began, now);
+        vital.canary_accepted(&leg(2), now);
         vital.expire(now + day / 2);
         let lost = |name: &str| {
             vital.read(|book| {

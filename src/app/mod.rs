@@ -16,6 +16,7 @@ mod exported;
 mod flow;
 mod halt;
 mod maintenance;
+mod paths;
 pub mod plan;
 mod probe;
 mod pulse;

@@ -6,16 +6,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Unavailable;
-use super::plan::{Plan, in_settings};
+use super::plan::{PathRoute, Plan, in_settings};
 use super::sink::sns_config;
 use super::vital::Vital;
 use crate::aws;
 use crate::mysql::SharedHost;
-use crate::pulse::WriterConfig;
 use crate::pulse::canary::CanaryWalker;
 use crate::pulse::echo::{EchoReader, Sqs, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
+use crate::pulse::path::{Path, PathWalker};
 use crate::pulse::verdict::Parameters;
+use crate::pulse::{Book, WriterConfig};
 
 /// What the verdict goes by.
 pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
@@ -25,7 +26,8 @@ pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
         tick: defaults.tick.min(defaults.receive_deadline / 2),
         heartbeats: plan.pulse.heartbeats,
         topology: plan.pulse.topology,
-        consumers: plan.pulse.echoes.iter().map(|(name, _)| Arc::clone(name)).collect(),
+        consumers: plan.pulse.consumers(),
+        path_accounts: plan.pulse.path_accounts(),
         ..defaults
     };
     Ok(parameters.checked().map_err(|conflict| in_settings(&conflict))?)
@@ -64,7 +66,16 @@ pub(super) fn spawn_pulse(
         tasks.spawn(writer.run(stop.clone()));
     }
     if pulse.canaries {
-        let walker = CanaryWalker::new(config, pulse.periods.canary_interval, vital.observer());
+        let interval = pulse.periods.canary_interval;
+        for known in &pulse.routes {
+            let Some(path) = walked(known) else { continue };
+            let (config, mark) = (config.clone(), pulse.mark.clone());
+            let walker = PathWalker::new(config, path, mark, interval, vital.observer());
+            if let Some(walker) = walker {
+                tasks.spawn(walker.run(stop.clone()));
+            }
+        }
+        let walker = CanaryWalker::new(config, interval, vital.observer());
         tasks.spawn(walker.run(stop.clone()));
     }
     let sns = sns_config(plan);
@@ -78,6 +89,34 @@ pub(super) fn spawn_pulse(
         };
         tasks.spawn(reader.run(stop.clone()));
     }
+}
+
+/// The book of this plan, without an entry.
+pub(super) fn book(plan: &Plan, instance: &str) -> Book {
+    let (pulse, deadline) = (&plan.pulse, plan.pulse.periods.canary_deadline);
+    let book = Book::new(instance, pulse.consumers(), deadline);
+    let routes = pulse.routes.iter().filter(|route| route.is_walked());
+    routes.fold(book, |book, route| book.with_path(&route.path, &route.consumers, deadline))
+}
+
+/// The path if canaries are to be written through it; says in the log why not.
+fn walked(route: &PathRoute) -> Option<&Path> {
+    let path = &route.path;
+    if route.is_filtered_out {
+        tracing::warn!(
+            path = %path.name,
+            table = path.table_name(),
+            "the filters keep the path's table out: its canaries are not written"
+        );
+    }
+    if path.steps.as_ref().is_some_and(|steps| steps.delete.is_none()) {
+        tracing::warn!(
+            path = %path.name,
+            table = path.table_name(),
+            "no canary.delete: the path's rows pile up in the table"
+        );
+    }
+    route.is_walked().then_some(path)
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
         server_id: plan.source.server_id,
         several_hosts: plan.source.hosts.len() > 1,
         schema_fallback: plan.schema_fallback,
+        full_images: !plan.pulse.routes.is_empty(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::maintenance::Maintenance;
+use super::paths;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::vital::Vital;
@@ -53,10 +54,11 @@ impl StatusSource for Desk {
             flavor: identity.flavor.to_string().to_ascii_lowercase(),
             connected: self.liveness.is_connected(),
         });
-        let (heartbeat, canary, consumers) = self.vital.read(|book| {
+        let (heartbeat, canary, paths, consumers) = self.vital.read(|book| {
             (
                 heartbeat(book, now),
                 canary(book, now),
+                paths::shown(&self.plan, book, now),
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
@@ -72,6 +74,7 @@ impl StatusSource for Desk {
             progress: self.progress(&state),
             heartbeat,
             canary,
+            paths,
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
@@ -195,7 +198,7 @@ fn canary(book: &Book, now: Instant) -> Probe {
     probe(canaries.committed, canaries.seen, canaries.failure.as_ref(), now)
 }
 
-fn probe(
+pub(super) fn probe(
     written: Option<(u64, Instant)>,
     seen: Option<RoundTrip>,
     failure: Option<&Failure>,
@@ -235,7 +238,9 @@ fn consumers(
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
-                maintenance_seconds_left: seconds(maintenance.left(name, now)),
+                maintenance_seconds_left: seconds(
+                    maintenance.left(book.consumer_of(name).unwrap_or(name), now),
+                ),
                 recent: ledger
                     .newest_first()
                     .take(RECENT_MAX)

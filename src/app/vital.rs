@@ -12,7 +12,7 @@ use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
-use crate::pulse::{Book, Event, Observer, Phase, Seen};
+use crate::pulse::{Book, Event, Leg, Observer, Phase, Seen};
 use crate::telemetry::Metrics;
 
 /// The shared book.
@@ -67,9 +67,12 @@ impl Vital {
 
     /// Takes a consumer out of judgement until then; `None`: back in.
     pub(super) fn rest(&self, consumer: &Arc<str>, until: Option<Instant>) {
-        lock(&self.book).rest(consumer, until);
-        let consumer = Arc::clone(consumer);
-        self.reporter.report(Observation::Maintenance { consumer, until });
+        let mut book = lock(&self.book);
+        book.rest(consumer, until);
+        for account in book.accounts_of(consumer) {
+            let consumer = Arc::clone(account);
+            self.reporter.report(Observation::Maintenance { consumer, until });
+        }
     }
 
     /// How soon the source may purge what is still needed, and after what time it purges.
@@ -103,8 +106,11 @@ impl Vital {
         report_event(&self.reporter, event, judged.as_ref());
         self.count(|metrics| {
             count_event(metrics, event);
-            if let (Event::Echoed { consumer, .. }, Some(judged)) = (event, judged) {
-                count_echo(metrics, consumer, &judged);
+            match (event, &judged) {
+                (Event::Echoed { .. }, Some(judged)) => count_echo(metrics, judged),
+                // Of a path that is not walked here, any more or yet.
+                (Event::Echoed { .. }, None) => metrics.echo_messages_total.of("stale").inc(),
+                _ => {}
             }
         });
     }
@@ -137,6 +143,9 @@ impl Witness for Vital {
                     self.count(|metrics| metrics.canary_mismatched_total.inc());
                 }
             }
+            Seen::Path(row) => {
+                lock(&self.book).path_seen(row, at);
+            }
             Seen::Own => {}
         }
     }
@@ -157,12 +166,14 @@ impl Witness for Vital {
         self.state.update(|inner| inner.progress = progress);
     }
 
-    fn canary_accepted(&self, number: u64, phase: Phase, at: Instant) {
+    fn canary_accepted(&self, leg: &Leg, at: Instant) {
         // Reported before the book can be read on: no echo's report may come before this one.
         let mut book = lock(&self.book);
-        let accepted = book.canary_accepted(number, phase, at);
-        if phase == Phase::Delete && accepted.iter().any(|(_, accepted)| accepted.is_news) {
-            self.reporter.report_at(at, Observation::CanaryAcknowledged { number });
+        let accepted = book.canary_accepted(leg, at);
+        let number = leg.number;
+        if book.is_last(leg) && accepted.iter().any(|(_, accepted)| accepted.is_news) {
+            let path = leg.path.clone();
+            self.reporter.report_at(at, Observation::CanaryAcknowledged { path, number });
         }
         // An echo may come before the topic's answer does.
         for (consumer, _) in accepted.into_iter().filter(|(_, accepted)| accepted.completes) {
@@ -208,15 +219,15 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
             let facts = Box::new(read);
             reporter.report(Observation::HeartbeatFacts { number: *number, facts });
         }
-        Event::Echoed { consumer, number, .. } => {
-            let completes = judged.is_some_and(|judged| {
+        Event::Echoed { leg, .. } => {
+            let completes = judged.filter(|judged| {
                 matches!(
                     judged.echo,
                     Echo::InTime { completes: true } | Echo::Late { completes: true }
                 )
             });
-            if completes {
-                let (consumer, number) = (Arc::clone(consumer), *number);
+            if let Some(judged) = completes {
+                let (consumer, number) = (Arc::clone(&judged.account), leg.number);
                 reporter.report(Observation::CanaryEchoed { consumer, number });
             }
         }
@@ -225,6 +236,9 @@ fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
         | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
         | Event::CanaryFailed { .. }
+        | Event::LegStarted { .. }
+        | Event::LegCommitted { .. }
+        | Event::PathFailed { .. }
         | Event::EchoRead { .. }
         | Event::EchoIgnored { .. }
         | Event::EchoFailed { .. } => {}
@@ -255,20 +269,23 @@ fn count_event(metrics: &Metrics, event: &Event) {
         | Event::HeartbeatStored { .. }
         | Event::CanaryStarted { .. }
         | Event::CanaryCommitted { .. }
+        | Event::LegStarted { .. }
+        | Event::LegCommitted { .. }
+        | Event::PathFailed { .. }
         | Event::EchoRead { .. }
         | Event::Echoed { .. }
         | Event::EchoFailed { .. } => {}
     }
 }
 
-fn count_echo(metrics: &Metrics, consumer: &str, judged: &Judged) {
+fn count_echo(metrics: &Metrics, judged: &Judged) {
     let kind = match judged.echo {
         Echo::InTime { .. } | Echo::Late { .. } | Echo::Duplicate => "matched",
         Echo::Stale => "stale",
     };
     metrics.echo_messages_total.of(kind).inc();
     if let (Echo::InTime { completes: true }, Some(took)) = (judged.echo, judged.took) {
-        metrics.canary_roundtrip_seconds.of(consumer).observe(took.as_secs_f64());
+        metrics.canary_roundtrip_seconds.of(&judged.account).observe(took.as_secs_f64());
     }
 }
 

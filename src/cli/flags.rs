@@ -35,6 +35,7 @@ fn value_name(kind: Kind, secret: bool) -> &'static str {
         Kind::Bool => "BOOL",
         Kind::Choice(_) => "WORD",
         Kind::List => "A,B,...",
+        Kind::Statements => "NAME=SQL;...",
     }
 }
 

@@ -82,7 +82,7 @@ async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
         replication: account(&plan.source.user),
         writer: account(&plan.pulse.connect.user),
     };
-    print!("{}", script(&plan.pulse.schema, &accounts, dialect));
+    print!("{}", script(&plan.pulse.schema, &accounts, &plan.pulse.paths(), dialect));
     Ok(())
 }
 

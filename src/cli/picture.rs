@@ -58,7 +58,8 @@ pub(super) fn status(status: &Value) -> String {
     }
     if let Some(lost) = status["verdict"]["unaccounted_transactions"].as_u64().filter(|n| *n > 0) {
         text += &bold(RED, &format!("LOSS  {lost} transactions did not come through the stream"));
-        text += "\n\n";
+        text += "\nfind out which rows are missing, and tell the consumers\n";
+        text += "runbook: /runbooks/BinpulseUnaccountedTransactions at http.listen\n\n";
     }
     let number = |name: &str| status["progress"][name].as_f64();
     if let (Some(margin), Some(expiry)) =
@@ -181,6 +182,10 @@ fn figures(status: &Value) -> String {
             format!("{}, saved {}", of("/checkpoint/place"), ago("/checkpoint/age_seconds")),
         ),
     ];
+    for path in status["paths"].as_array().into_iter().flatten() {
+        let (name, table) = (show(&path["name"]), show(&path["table"]));
+        rows.push(("path", format!("{name} ({table}): {}", show(&path["canary"]["last_result"]))));
+    }
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {

@@ -26,6 +26,9 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Any number of texts; in flags and environment separated by commas.
     List,
+    /// Any number of SQL statements; in flags and environment separated by semicolons, which none of
+    /// them may hold.
+    Statements,
 }
 
 impl fmt::Display for Kind {
@@ -45,6 +48,7 @@ impl fmt::Display for Kind {
             Self::Bool => f.write_str("true or false"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::List => f.write_str("a list of one or more texts"),
+            Self::Statements => f.write_str("a list of one or more name=SQL"),
         }
     }
 }
@@ -78,13 +82,21 @@ impl Kind {
                 _ => None,
             },
             Self::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-            Self::List => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                let items: Vec<_> = items.map(str::to_owned).collect();
-                (!items.is_empty()).then_some(Value::List(items))
-            }
+            Self::List => items(text, ','),
+            Self::Statements => items(text, ';'),
         }
     }
+
+    /// Whether a value of this kind is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::List | Self::Statements)
+    }
+}
+
+fn items(text: &str, separator: char) -> Option<Value> {
+    let items = text.split(separator).map(str::trim).filter(|item| !item.is_empty());
+    let items: Vec<_> = items.map(str::to_owned).collect();
+    (!items.is_empty()).then_some(Value::List(items))
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
@@ -179,6 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn statements_keep_their_commas() {
+        let text = "a=INSERT INTO t VALUES (1, 2); b=INSERT INTO u VALUES (3);";
+        let items = ["a=INSERT INTO t VALUES (1, 2)", "b=INSERT INTO u VALUES (3)"];
+        let items = items.map(str::to_owned).to_vec();
+        assert_eq!(Kind::Statements.parse(text), Some(Value::List(items)));
+    }
+
+    #[test]
     fn what_is_not_of_the_kind_is_refused() {
         for (kind, text) in [
             (Kind::Duration(0, u64::MAX), "5"),
@@ -192,6 +212,7 @@ mod tests {
             (Kind::Choice(&["a", "b"]), "c"),
             (Kind::Text, "  "),
             (Kind::List, " , "),
+            (Kind::Statements, " ; "),
         ] {
             assert_eq!(kind.parse(text), None, "{kind} from {text:?}");
         }

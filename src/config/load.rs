@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Error, Kind, Origin, SETTINGS, Setting, Value, Values};
+use super::{Error, Kind, Origin, SETTINGS, Setting, Value, Values, credentials};
 
 /// Names and values of the environment's `BINPULSE_*` variables.
 pub type Environment = BTreeMap<String, String>;
@@ -162,7 +162,14 @@ impl Loading<'_> {
                     expected: setting.kind.to_string(),
                 });
             }
-            Ok(Given::Items(items)) => self.give(setting, Value::List(items), origin),
+            Ok(Given::Items(items)) => {
+                let mut checks =
+                    items.iter().map(|item| credentials::refuse(setting, item, &origin));
+                match checks.find_map(Result::err) {
+                    None => self.give(setting, Value::List(items), origin),
+                    Some(error) => self.errors.push(error),
+                }
+            }
             Err(found) => self.errors.push(Error::Invalid {
                 origin,
                 key: setting.key,
@@ -193,7 +200,7 @@ fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<Given, String> {
         DeValue::String(text) => Ok(Given::Text(text.to_string())),
         DeValue::Integer(number) => Ok(Given::Text(number.as_str().to_owned())),
         DeValue::Boolean(on) => Ok(Given::Text(on.to_string())),
-        DeValue::Array(items) if matches!(kind, Kind::List) => items
+        DeValue::Array(items) if kind.is_list() => items
             .iter()
             .map(|item| {
                 item.get_ref()

@@ -7,6 +7,7 @@
 //!
 //! It does not know what the parts do with their settings, and not how flags are parsed (`cli`).
 
+mod credentials;
 mod error;
 mod kind;
 mod load;

@@ -65,6 +65,11 @@ impl Draft {
         self.sequence_first
     }
 
+    /// Whether it is a canary through an operator's table: it goes where that table's rows go.
+    pub fn is_of_path(&self) -> bool {
+        matches!(&self.content, Content::Rows { canary: Some(canary), .. } if canary.path.is_some())
+    }
+
     /// Rows inside.
     pub fn rows(&self) -> u32 {
         self.gathered().map_or(0, |rows| u32::try_from(rows.marks.len()).unwrap_or(u32::MAX))

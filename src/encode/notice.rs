@@ -1,5 +1,7 @@
 //! Messages of our own: canaries, heartbeats, statements.
 
+use std::sync::Arc;
+
 use super::batch::Format;
 use super::draft::{Content, Draft};
 use super::lane::Lane;
@@ -10,7 +12,9 @@ use crate::change::{Position, Transaction};
 /// What makes rows a canary.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Canary {
-    /// Its number; 0 for a row that matched an operator's mark.
+    /// The path through an operator's table; `None`: the built-in canary.
+    pub path: Option<Arc<str>>,
+    /// Its number; 0 for a row that carries an operator's mark without one.
     pub number: u64,
     /// The step of its life.
     pub phase: proto::CanaryPhase,

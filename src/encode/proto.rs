@@ -489,23 +489,28 @@ pub struct Heartbeat {
 /// of the business do. Never apply it to business data. An echo consumer answers for its number.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Canary {
-    /// Number of the canary, rising by one; 0 for a row that matched an operator's own mark and has no
-    /// number.
+    /// Number of the canary, rising by one along its path; 0 for a row that carries an operator's mark
+    /// without a number.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// Which step of the canary's life this is.
     #[prost(enumeration = "CanaryPhase", tag = "2")]
     pub phase: i32,
     /// When the row was written, by the writer's clock, microseconds since 1970-01-01 UTC; 0 when
-    /// not known.
+    /// not known. With a path: when it was committed, by the source's clock.
     #[prost(int64, tag = "3")]
     pub written_at_us: i64,
-    /// The row as decoded, in a batch of its own. It has its own lane and numbers.
+    /// The row as decoded, in a batch of its own. It has its own lane and numbers: one lane for each
+    /// path.
     #[prost(message, optional, tag = "4")]
     pub batch: ::core::option::Option<ChangeBatch>,
     /// How far publishing had got when the canary was sent.
     #[prost(message, optional, tag = "5")]
     pub watermark: ::core::option::Option<Watermark>,
+    /// Name of the path through a table of the operator's; empty for the built-in canary. The row is
+    /// then that table's, filtered, masked and routed as its other rows are.
+    #[prost(string, tag = "6")]
+    pub path: ::prost::alloc::string::String,
 }
 /// How far publishing has got, and what binpulse thinks of the source: lets a consumer tell "no rows
 /// because nothing happened, proven up to here" from "no rows, nobody knows why".
@@ -524,8 +529,9 @@ pub struct Watermark {
     /// Place in the binary log before which every row has been accepted by the topic.
     #[prost(message, optional, tag = "4")]
     pub position: ::core::option::Option<Position>,
-    /// Lanes that moved since the last canary. A consumer who holds less than `sequence_next` - 1 of
-    /// one of these lanes has something still to come, or lost it.
+    /// Lanes that moved since the last built-in canary; with a path: all lanes of the path's table. A
+    /// consumer who holds less than `sequence_next` - 1 of one of these lanes has something still to
+    /// come, or lost it.
     #[prost(message, repeated, tag = "5")]
     pub lanes: ::prost::alloc::vec::Vec<LaneMark>,
     /// Whether `lanes` is incomplete because too many lanes had moved.

@@ -261,7 +261,11 @@ fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
         written_at_us: canary.written_at_us,
         ..proto::Canary::default()
     };
-    let after = proto::Canary { watermark: canary.watermark.clone(), ..proto::Canary::default() };
+    let after = proto::Canary {
+        watermark: canary.watermark.clone(),
+        path: canary.path.as_deref().unwrap_or_default().to_owned(),
+        ..proto::Canary::default()
+    };
     (before.encode_to_vec(), after.encode_to_vec())
 }
 

@@ -45,8 +45,8 @@ pub enum Error {
     },
     /// The server asks for a login method that these sessions do not speak.
     #[error(
-        "{host} asks for the login method {plugin:?}; supported are caching_sha2_password and \
-         mysql_native_password"
+        "{host} asks for the login method {plugin:?}; the SQL sessions beside the stream speak \
+         caching_sha2_password and mysql_native_password"
     )]
     LoginMethod {
         /// The other end.

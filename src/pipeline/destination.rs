@@ -29,6 +29,9 @@ impl Topics {
     /// The topic of a draft.
     pub(crate) fn of(&mut self, draft: &Draft) -> Destination {
         let arn = match (draft.kind(), draft.table()) {
+            (Kind::Canary, Some(table)) if draft.is_of_path() => {
+                self.tables.of(&table.database, &table.name)
+            }
             (Kind::Change, Some(table)) => self.tables.of(&table.database, &table.name),
             (Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema, _) => {
                 Arc::clone(&self.notices)

@@ -44,7 +44,7 @@ pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
 
 use crate::change::Position;
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Phase, Seen};
+use crate::pulse::{Leg, Seen};
 use crate::{checkpoint, decode, sink, source};
 
 /// Who is told what proves life. Called from the loop: it must return at once.
@@ -59,8 +59,8 @@ pub trait Witness: Send + Sync {
     fn heartbeat_arrived(&self, span: Span, at: Instant);
     /// How far the loop has got, told regularly.
     fn progress(&self, progress: Progress);
-    /// The topic took a canary.
-    fn canary_accepted(&self, number: u64, phase: Phase, at: Instant);
+    /// The topic took a step of a canary.
+    fn canary_accepted(&self, leg: &Leg, at: Instant);
 }
 
 /// How far the loop has got.

@@ -9,7 +9,7 @@ use crate::decode::Statement;
 use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
 use crate::pack::Sequences;
 use crate::pulse::verdict::{Certificate, State};
-use crate::pulse::{CanaryRow, Phase};
+use crate::pulse::{Leg, Phase};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
@@ -81,27 +81,33 @@ impl Notices {
         server_uuid.clone_into(&mut self.server_uuid);
     }
 
-    /// A canary's row, as a message of kind `canary` that also says how far delivery has got.
+    /// The row of a canary's step, as a message of kind `canary` that also says how far delivery has
+    /// got. Each path has a lane of its own.
     pub(super) fn canary(
         &self,
-        canary: &CanaryRow,
+        leg: &Leg,
+        written_at_us: i64,
         row: &Row<'_>,
         delivered: Delivered,
         sequences: &mut Sequences,
     ) -> Option<Draft> {
-        let lane = own_lane(CANARY_LANE, sequences);
+        let lane = match &leg.path {
+            None => own_lane(CANARY_LANE, sequences),
+            Some(path) => own_lane(&format!("{CANARY_LANE}-{path}"), sequences),
+        };
         let number = sequences.number(lane.id);
         let mut batch = Batch::new(self.format, RowOptions::default(), Arc::clone(row.table));
         batch.push(row.unit, row.transaction, row.change);
         let draft = batch.take(lane, number)?;
         Some(draft.into_canary(Canary {
-            number: canary.number,
-            phase: match canary.phase {
+            path: leg.path.clone(),
+            number: leg.number,
+            phase: match leg.phase {
                 Phase::Insert => proto::CanaryPhase::Insert,
                 Phase::Update => proto::CanaryPhase::Update,
                 Phase::Delete => proto::CanaryPhase::Delete,
             },
-            written_at_us: canary.written_at_us,
+            written_at_us,
             watermark: Some(self.watermark(delivered)),
         }))
     }

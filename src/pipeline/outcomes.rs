@@ -7,14 +7,14 @@ use super::run::Pipeline;
 use super::saver::{Outcome, Saved};
 use super::sealing::Note;
 use crate::encode::{Kind, Message};
-use crate::pulse::Phase;
+use crate::pulse::Leg;
 use crate::sink::quarantine::Undecoded;
 use crate::sink::{Refusal, Settlement};
 use crate::telemetry::metrics::OPS;
 
 /// What a message stands for.
 pub(super) struct OnItsWay {
-    canary: Option<(u64, Phase)>,
+    canary: Option<Leg>,
     /// Rows by operation: of the whole draft, with its last message.
     rows: [u32; 3],
 }
@@ -47,8 +47,8 @@ impl Pipeline {
         let metrics = &self.parts.metrics;
         metrics.messages_published_total.inc();
         let Some(message) = self.on_their_way.remove(&id) else { return };
-        if let Some((number, phase)) = message.canary {
-            self.parts.witness.canary_accepted(number, phase, at);
+        if let Some(leg) = &message.canary {
+            self.parts.witness.canary_accepted(leg, at);
             return;
         }
         for (op, rows) in OPS.iter().zip(message.rows) {

@@ -39,6 +39,17 @@ impl Phase {
     }
 }
 
+/// One step of one canary: a message of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// The path through an operator's table; `None`: the built-in canary.
+    pub path: Option<Arc<str>>,
+    /// Number of the canary, of its path.
+    pub number: u64,
+    /// The step.
+    pub phase: Phase,
+}
+
 /// Something that a task did or met. Every turn of a task reports at least one, so events are also
 /// the sign that it turns.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +138,29 @@ pub enum Event {
         /// The words, for people.
         message: String,
     },
+    /// A step of a canary through a path begins.
+    LegStarted {
+        /// Which.
+        leg: Leg,
+        /// When.
+        at: Instant,
+    },
+    /// A step of a canary through a path is committed.
+    LegCommitted {
+        /// Which.
+        leg: Leg,
+        /// From the begin of the write to the server's OK.
+        took: Duration,
+    },
+    /// A canary could not be written through a path, or not to its end.
+    PathFailed {
+        /// The path.
+        path: Arc<str>,
+        /// The family of causes.
+        reason: Reason,
+        /// The words, for people.
+        message: String,
+    },
     /// An echo queue was read.
     EchoRead {
         /// The consumer.
@@ -138,10 +172,8 @@ pub enum Event {
     Echoed {
         /// The consumer.
         consumer: Arc<str>,
-        /// The canary's number.
-        number: u64,
-        /// The step.
-        phase: Phase,
+        /// Which step of which canary.
+        leg: Leg,
         /// When the row was written, by the writer's clock, microseconds since 1970 UTC.
         written_at_us: i64,
     },

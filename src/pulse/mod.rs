@@ -2,7 +2,7 @@
 //! behind the sink.
 //!
 //! Two kinds of code, kept apart. Tasks do I/O and report [`Event`]s: the [`heartbeat`] writer, the
-//! [`canary`] walker, the [`echo`] readers. Observers are pure and are told what happened and when:
+//! [`canary`] walker, those of each [`path`], the [`echo`] readers. Observers are pure and are told what happened and when:
 //! all of them are in [`book`]. A verdict stands on the observers alone.
 //!
 //! This part does not know the pipeline. It gets from it the rows that [`recognise`] finds, and
@@ -15,6 +15,7 @@ pub mod echo;
 mod event;
 mod grants;
 pub mod heartbeat;
+pub mod path;
 mod pen;
 pub mod probe;
 mod reason;
@@ -26,9 +27,9 @@ mod writer;
 
 pub use book::Book;
 pub use config::{Conflict, Periods};
-pub use event::{Event, Observer, Phase};
+pub use event::{Event, Leg, Observer, Phase};
 pub use grants::{exempt_privileges, read_grants};
 pub use reason::Reason;
-pub use recognise::{CanaryRow, HeartbeatRow, Recogniser, Seen};
+pub use recognise::{CanaryRow, HeartbeatRow, PathRow, Recogniser, Seen};
 pub use stages::{Stage, Stages};
 pub use writer::{Facts, Writer, WriterConfig};

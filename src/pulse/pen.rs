@@ -5,18 +5,46 @@
 //! became of it. Nothing is ever killed: with a full binlog volume that makes the server abort.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::mysql::{self, HostPort};
 
+use super::Reason;
 use super::writer::{Refusal, Writer};
 
 /// The session's own deadline on a write. It only bounds how long a session that is silent for ever
 /// is kept; the one that counts is the caller's.
 const FATE_MAX: Duration = Duration::from_hours(24);
 
-type Outcome = (Writer, Result<u64, mysql::Error>);
+type Outcome = (Writer, Result<u64, Failure>);
+
+/// Why a write ended.
+struct Failure {
+    refusal: Refusal,
+    /// The session is of no more use.
+    is_fatal: bool,
+}
+
+impl From<mysql::Error> for Failure {
+    fn from(error: mysql::Error) -> Self {
+        Self { is_fatal: error.is_fatal(), refusal: Refusal::from(error) }
+    }
+}
+
+/// One statement of a write, and how many rows it must change; otherwise the transaction that it is in
+/// is rolled back.
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) rows: Option<RangeInclusive<u64>>,
+}
+
+impl From<String> for Statement {
+    fn from(sql: String) -> Self {
+        Self { sql, rows: None }
+    }
+}
 
 struct Outstanding {
     fate: Pin<Box<dyn Future<Output = Outcome> + Send>>,
@@ -78,9 +106,10 @@ impl Pen {
     /// outstanding, ask [`Pen::fate`].
     pub(super) async fn write(
         &mut self,
-        statements: Vec<String>,
+        statements: Vec<impl Into<Statement>>,
         deadline: Duration,
     ) -> Option<Ended> {
+        let statements: Vec<Statement> = statements.into_iter().map(Into::into).collect();
         let Some(mut writer) = self.writer.take() else {
             let refusal = Refusal::from(mysql::Error::Abandoned);
             return Some(Ended { took: Duration::ZERO, result: Err(refusal) });
@@ -88,12 +117,8 @@ impl Pen {
         let session_id = writer.session.id();
         let fate = Box::pin(async move {
             let mut result = Ok(0);
-            for statement in statements {
-                let session = &mut writer.session;
-                result = session
-                    .query_within(&statement, FATE_MAX)
-                    .await
-                    .map(|_| session.affected_rows());
+            for statement in &statements {
+                result = run(&mut writer, statement).await;
                 if result.is_err() {
                     break;
                 }
@@ -111,9 +136,30 @@ impl Pen {
         let (writer, result) = outstanding.fate.as_mut().await;
         let took = outstanding.begun.elapsed();
         self.outstanding = None;
-        if !result.as_ref().is_err_and(mysql::Error::is_fatal) {
+        if !result.as_ref().is_err_and(|failure| failure.is_fatal) {
             self.writer = Some(writer);
         }
-        Ended { took, result: result.map_err(Refusal::from) }
+        Ended { took, result: result.map_err(|failure| failure.refusal) }
     }
 }
+
+async fn run(writer: &mut Writer, statement: &Statement) -> Result<u64, Failure> {
+    let session = &mut writer.session;
+    session.query_within(&statement.sql, FATE_MAX).await?;
+    let changed = session.affected_rows();
+    let Some(allowed) = statement.rows.as_ref().filter(|allowed| !allowed.contains(&changed))
+    else {
+        return Ok(changed);
+    };
+    session.query_within("ROLLBACK", FATE_MAX).await?;
+    let (least, most) = (allowed.start(), allowed.end());
+    let expected = if least == most { most.to_string() } else { format!("{least} to {most}") };
+    let message = format!(
+        "rolled back: it changed {changed} rows, expected {expected}: `{}`",
+        statement.sql.chars().take(SHOWN_MAX).collect::<String>()
+    );
+    Err(Failure { refusal: Refusal { reason: Reason::Other, message }, is_fatal: false })
+}
+
+/// Characters of a statement that a message shows.
+const SHOWN_MAX: usize = 200;

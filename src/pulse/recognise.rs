@@ -1,10 +1,13 @@
 //! Finds heartbeats and canaries among the rows of the stream. Pure.
 
+use std::sync::Arc;
+
 use crate::change::{Cell, Change, Image, Op, Table};
 
-use super::Phase;
 use super::canary::values::{Shape, columns, expected};
+use super::path::{Mark, MarkedTable, Marks};
 use super::schema::{CANARY, HEARTBEAT, SchemaName};
+use super::{Leg, Phase};
 
 /// A heartbeat row as seen on the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +37,25 @@ pub struct CanaryRow {
     pub mismatches: Vec<String>,
 }
 
-/// A row of binpulse's own schema.
+/// A marked row of an operator's table as seen on the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRow {
+    /// Which step of which canary.
+    pub leg: Leg,
+    /// When it was committed, by the source's clock, microseconds since 1970 UTC: the row has no room
+    /// for its writer's.
+    pub written_at_us: i64,
+}
+
+/// A row of binpulse's own schema, or a marked one of the operator's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// This stream's heartbeat.
     Heartbeat(HeartbeatRow),
     /// This stream's canary.
     Canary(CanaryRow),
+    /// This stream's canary through an operator's table.
+    Path(PathRow),
     /// Something else of the schema: another stream's row, a checkpoint, a removed heartbeat.
     Own,
 }
@@ -55,12 +70,28 @@ const HEARTBEAT_WIDTH: usize = 5;
 pub struct Recogniser {
     schema: SchemaName,
     stream: String,
+    marks: Marks,
 }
 
 impl Recogniser {
     /// Looks for rows of `stream` in `schema`.
     pub fn new(schema: SchemaName, stream: impl Into<String>) -> Self {
-        Self { schema, stream: stream.into() }
+        let stream = stream.into();
+        let marks = Marks::new(Mark::new("", &stream), Vec::new());
+        Self { schema, stream, marks }
+    }
+
+    /// Looks for marked rows too.
+    #[must_use]
+    pub fn with_marks(self, marks: Marks) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// Whether rows of this table, which is not binpulse's own, may be marked. To be asked once a
+    /// table, not once a row.
+    #[inline]
+    pub fn marked(&mut self, table: &Arc<Table>) -> Option<&Arc<MarkedTable>> {
+        self.marks.of(table)
     }
 
     /// Whether the table is binpulse's own: its rows are never business changes. To be asked once a
@@ -204,8 +235,6 @@ impl<'a> Row<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::change::{Area, BytesKind, Column, LogicalType, RowBuffer, Slot};
     use crate::pulse::canary::values::Value;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::canary::values;
+use super::path::Path;
 
 /// What kind of server the SQL is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,8 +203,35 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     statements
 }
 
+/// The statement that lets the writer walk `path`; `None` for one without SQL.
+pub fn path_grant(path: &Path, writer: &(String, String)) -> Option<String> {
+    let steps = path.steps.as_ref()?;
+    let mut privileges = vec!["INSERT"];
+    if steps.update.is_some() || steps.delete.is_some() {
+        // Their row is found by its mark.
+        privileges.insert(0, "SELECT");
+    }
+    privileges.extend(steps.update.is_some().then_some("UPDATE"));
+    privileges.extend(steps.delete.is_some().then_some("DELETE"));
+    // A database's name is no pattern where a table is named.
+    let identifier = |name: &str| format!("`{}`", name.replace('`', "``"));
+    Some(format!(
+        "GRANT {} ON {}.{} TO {}@{}",
+        privileges.join(", "),
+        identifier(&path.database),
+        identifier(&path.table),
+        quote(&writer.0),
+        quote(&writer.1)
+    ))
+}
+
 /// Everything for a DBA to read and run, as a script.
-pub fn script(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> String {
+pub fn script(
+    schema: &SchemaName,
+    accounts: &Accounts,
+    paths: &[Path],
+    dialect: Dialect,
+) -> String {
     let mut script = String::from(
         "-- binpulse: its schema and accounts in this server. Run it on the primary; running it\n\
          -- again changes nothing. Replace the passwords.\n\n",
@@ -218,6 +246,16 @@ pub fn script(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Str
          -- so its heartbeats would certify a demoted primary as alive.\n",
     );
     for statement in grants(schema, accounts, dialect) {
+        script.push_str(&statement);
+        script.push_str(";\n");
+    }
+    let of_paths = paths.iter().filter_map(|path| path_grant(path, &accounts.writer));
+    for (index, statement) in of_paths.enumerate() {
+        if index == 0 {
+            script.push_str(
+                "\n-- Tables that canaries are written to by your own SQL (canary.paths).\n",
+            );
+        }
         script.push_str(&statement);
         script.push_str(";\n");
     }
@@ -298,6 +336,39 @@ mod tests {
                 "{grants:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_path_gets_the_privileges_of_its_steps_and_no_more() {
+        use crate::pulse::Phase;
+        use crate::pulse::path::{Steps, Template};
+        let template = |phase: Phase| {
+            let sql = format!("{} '{{mark}}'", phase.as_str());
+            Template::parse(phase, &sql).expect("a template")
+        };
+        let path = |steps| Path {
+            name: "orders".into(),
+            database: "my_shop".into(),
+            table: "or`ders".into(),
+            column: "reference".into(),
+            steps,
+        };
+        let steps = |update, delete| Steps {
+            insert: template(Phase::Insert),
+            update: Option::filter(Some(template(Phase::Update)), |_| update),
+            delete: Option::filter(Some(template(Phase::Delete)), |_| delete),
+        };
+        let writer = ("pulse".to_owned(), "%".to_owned());
+        for (update, delete, privileges) in [
+            (true, true, "SELECT, INSERT, UPDATE, DELETE"),
+            (false, true, "SELECT, INSERT, DELETE"),
+            (false, false, "INSERT"),
+        ] {
+            let grant = path_grant(&path(Some(steps(update, delete))), &writer);
+            let expected = format!("GRANT {privileges} ON `my_shop`.`or``ders` TO 'pulse'@'%'");
+            assert_eq!(grant, Some(expected));
+        }
+        assert_eq!(path_grant(&path(None), &writer), None, "it is not written");
     }
 
     #[test]

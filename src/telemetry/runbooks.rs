@@ -12,6 +12,7 @@ runbooks![
     "BinpulseCanaryErrorBudgetBurn",
     "BinpulseCanaryLost",
     "BinpulseCanaryMismatched",
+    "BinpulseCanaryPathFailing",
     "BinpulseCatchUpTooLong",
     "BinpulseCheckpointStuck",
     "BinpulseConsumerCanariesLost",

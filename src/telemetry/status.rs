@@ -27,7 +27,9 @@ pub struct Status {
     pub heartbeat: Probe,
     /// The last canary.
     pub canary: Probe,
-    /// Canaries that came back, by consumer.
+    /// Canaries through tables of the operator's, by path.
+    pub paths: Vec<Path>,
+    /// Canaries that came back, by consumer; those of paths as `consumer/path`.
     pub consumers: Vec<Consumer>,
     /// The far side.
     pub sink: Sink,
@@ -177,6 +179,19 @@ pub struct Probe {
     pub roundtrip_seconds: Option<f64>,
     /// How the last write went: `ok`, or the reason why not.
     pub last_result: String,
+}
+
+/// A path of canaries through a table of the operator's.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Path {
+    /// Its name.
+    pub name: String,
+    /// The table, `database.table`.
+    pub table: String,
+    /// The column that carries the mark.
+    pub column: String,
+    /// Its last canary.
+    pub canary: Probe,
 }
 
 /// What one consumer echoed.

@@ -187,6 +187,7 @@ fn the_consumer_tells_canaries_heartbeats_and_statements_apart_also_in_an_envelo
     let insert = Change { op: Op::Insert, row: 0, before: None, after };
     batch.push(1, &transaction(""), &insert);
     let canary = batch.take(lane(), 1).expect("a row").into_canary(Canary {
+        path: None,
         number: 12,
         phase: proto::CanaryPhase::Insert,
         written_at_us: 1,

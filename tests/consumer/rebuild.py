@@ -130,7 +130,7 @@ class Rebuild:
                 self.tables.apply(batch, row)
                 self.report["rows"] += 1
         elif content == "canary":
-            number = frame.canary.number
+            number = (frame.canary.path, frame.canary.number)
             self.canaries[number] = self.canaries.get(number, 0) + 1
         elif content == "heartbeat":
             self.report["heartbeats"] += 1

@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod paths;
 mod probe;
 mod processes;
 mod pulse;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        paths::tests(),
         replay::tests(),
         probe::tests(),
         delivery::tests(),

@@ -106,6 +106,7 @@ fn content(stream: &str, sequence: u64) -> Content {
             ..ChangeBatch::default()
         }),
         watermark: Some(Watermark { taken_at_us: now_us, ..Watermark::default() }),
+        ..Canary::default()
     })
 }
 

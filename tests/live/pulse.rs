@@ -174,7 +174,7 @@ async fn canaries_and_heartbeats_return_exactly(bed: &Bed, options: &[&str]) {
     // Then they are all on the stream, each cell as it was written, and so are the heartbeats
     let seen = read_stream(&server, |seen| match seen {
         Seen::Canary(row) => row.number == 8 && row.phase == Phase::Delete,
-        Seen::Heartbeat(_) | Seen::Own => false,
+        Seen::Heartbeat(_) | Seen::Path(_) | Seen::Own => false,
     })
     .await;
     let mut canaries = Vec::new();
@@ -186,7 +186,7 @@ async fn canaries_and_heartbeats_return_exactly(bed: &Bed, options: &[&str]) {
                 canaries.push((row.number, row.phase));
             }
             Seen::Heartbeat(row) => heartbeats.push(row.number),
-            Seen::Own => {}
+            Seen::Path(_) | Seen::Own => {}
         }
     }
     let expected: Vec<_> =

@@ -65,7 +65,7 @@ async fn rebuilt(bed: &Bed, topic: Topic, kills: u32) -> Outcome {
 }
 
 /// Runs the consumer until it has applied so many rows; its report.
-async fn rebuild(
+pub(crate) async fn rebuild(
     bed: &Bed,
     rig: &Rig,
     queue_url: &str,

@@ -169,6 +169,7 @@ pub(crate) fn status(state: State) -> Status {
         },
         heartbeat: probe(811, 2.1, 0.004),
         canary: probe(81, 4.0, 0.006),
+        paths: Vec::new(),
         consumers: vec![consumer("orders"), consumer("search")],
         sink: Sink {
             kind: "sns".to_owned(),

@@ -170,6 +170,10 @@ fn loss_is_shouted_whatever_the_verdict(browser: &mut Browser) {
     browser.wait("!document.getElementById('loss').hidden");
     let text = browser.text_of("loss");
     assert!(text.contains("3 transactions"), "{text}");
+    // Whatever else is well, there is something to do.
+    assert!(browser.text_of("next").starts_with("Find out which rows are missing"));
+    let link = browser.text("document.getElementById('runbook').getAttribute('href')");
+    assert_eq!(link, "/runbooks/BinpulseUnaccountedTransactions");
     picture(browser, "loss");
     site.say(status(State::Live));
     browser.wait("document.getElementById('loss').hidden");

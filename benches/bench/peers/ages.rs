@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use binpulse::demo::{Command, Mysqld, Server, Streamer, standin_environment};
+use binpulse::demo::{Command, Mysqld, Streamer, standin_environment};
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
@@ -25,7 +25,8 @@ const PIECES_MAX: usize = 120;
 const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run() -> Outcome {
-    let mysqld = start(&data::server()?).await?;
+    let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
+    mysqld.execute(&["CREATE DATABASE bench", latency::TABLE]).await?;
     println!(
         "{RATE} transactions/s for {} s, one row each: age when the reader has the row",
         HELD.as_secs()
@@ -42,14 +43,13 @@ pub(crate) async fn run() -> Outcome {
             println!("  {name:<36} not fetched");
             continue;
         }
-        let line = match (program.is_old, reader::old_server()?) {
-            (false, _) => other(&mysqld, program, &mut id).await,
-            (true, Some(server)) => {
-                let line = other(&start(&server).await?, program, &mut id).await;
-                line.map(|line| Line { name: line.name + " (MySQL 8.0)", ..line })
-            }
-            (true, None) => Err(format!("{name}: there is no MySQL 8.0 here").into()),
-        };
+        if program.is_old {
+            println!(
+                "  {name:<36} not taken: what it writes itself ends it (benches/peers/README.md)"
+            );
+            continue;
+        }
+        let line = other(&mysqld, program, &mut id).await;
         match line {
             Ok(line) => line.print(),
             Err(error) => println!("  {error}"),
@@ -57,12 +57,6 @@ pub(crate) async fn run() -> Outcome {
     }
     println!();
     Ok(())
-}
-
-async fn start(server: &Server) -> Outcome<Mysqld> {
-    let mysqld = Mysqld::start(server, data::options()).await?;
-    mysqld.execute(&["CREATE DATABASE bench", latency::TABLE]).await?;
-    Ok(mysqld)
 }
 
 /// binpulse, up to the endpoint's acceptance: it encodes, compresses and publishes besides.

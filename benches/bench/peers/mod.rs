@@ -53,7 +53,8 @@ async fn throughput(workload: &Workload) -> Outcome {
         let line = match (program.is_old, reader::old_server()?) {
             (false, _) => other(&mysqld, program, binlogs.rows).await,
             (true, Some(server)) => {
-                let old = serve_on(&server, &binlogs, &schema).await?;
+                let login = reader::OLD_LOGIN.map(str::to_owned).to_vec();
+                let old = serve_on(&server, &binlogs, &[login, schema.clone()].concat()).await?;
                 let line = other(&old, program, binlogs.rows).await;
                 line.map(|line| Line { name: line.name + " (MySQL 8.0)", ..line })
             }

@@ -1,10 +1,12 @@
 //! A reader as a program of its own, and what it says: see `benches/peers/README.md`.
 
+use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use binpulse::demo::{Installed, Server};
+use binpulse::demo::{Folder, Installed, Server};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -14,7 +16,11 @@ use crate::Outcome;
 use crate::process::Pid;
 
 /// Deadline of the first row, and of the rest.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Its standard error, in a folder of its own, and how much of it is told.
+const LOG: &str = "log";
+const LOG_CHARS: usize = 600;
 
 /// What is run for a reader, and the file without which it was not fetched.
 #[derive(Debug)]
@@ -66,6 +72,12 @@ pub(crate) fn old_server() -> Outcome<Option<Server>> {
     Ok(servers.into_iter().next())
 }
 
+/// An account for those: they know older logins only, and none without a password.
+pub(crate) const OLD_LOGIN: [&str; 2] = [
+    "CREATE USER maxwell IDENTIFIED WITH mysql_native_password BY 'maxwell'",
+    "GRANT ALL ON *.* TO maxwell",
+];
+
 /// What it is to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order<'a> {
@@ -95,13 +107,15 @@ impl Program {
         if ages {
             self.command.arg("ages");
         }
-        let piped = self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let folder = Folder::create()?;
+        let log = fs::File::create(folder.path().join(LOG))?;
+        let piped = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let spawned = piped.kill_on_drop(true).spawn();
         let mut child = spawned.map_err(|error| format!("{}: {error}", self.name))?;
         let pid = Pid::of(child.id().ok_or("it has ended at once")?);
         let input = child.stdin.take().ok_or("it has no input")?;
         let lines = BufReader::new(child.stdout.take().ok_or("it has no output")?).lines();
-        Ok(Reader { name: self.name, child, input, lines, pid, began: Instant::now() })
+        Ok(Reader { name: self.name, child, input, lines, pid, folder, began: Instant::now() })
     }
 }
 
@@ -113,6 +127,7 @@ pub(crate) struct Reader {
     input: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     pid: Pid,
+    folder: Folder,
     began: Instant,
 }
 
@@ -139,8 +154,18 @@ impl Reader {
     /// Waits for a line.
     async fn line(&mut self) -> Outcome<String> {
         let line = timeout(DEADLINE, self.lines.next_line()).await;
-        let line = line.map_err(|_| format!("{}: nothing in {DEADLINE:?}", self.name))??;
-        Ok(line.ok_or_else(|| format!("{}: ended early", self.name))?)
+        let line = match line {
+            Err(_) => return Err(self.failed(&format!("nothing in {DEADLINE:?}"))),
+            Ok(line) => line?,
+        };
+        line.ok_or_else(|| self.failed("ended early"))
+    }
+
+    /// What happened, and the beginning of what it said about itself.
+    fn failed(&self, what: &str) -> Box<dyn Error> {
+        let log = fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
+        let log: String = log.chars().take(LOG_CHARS).collect();
+        format!("{}: {what}; it said: {log}", self.name).into()
     }
 
     /// Waits for the first row; how long that took.

@@ -8,6 +8,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.logging.LogManager;
 
 /**
  * Reads row events with Maxwell; see ../README.md for how it is called.
@@ -33,13 +34,14 @@ public final class Reader extends AbstractProducer {
     }
 
     public static void main(String[] words) throws Exception {
+        LogManager.getLogManager().reset();
         MaxwellConfig config =
                 new MaxwellConfig(
                         new String[] {
                             "--host=" + words[0],
                             "--port=" + words[1],
-                            "--user=root",
-                            "--password=",
+                            "--user=maxwell",
+                            "--password=maxwell",
                             "--ssl=DISABLED",
                             "--producer=none",
                             "--init_position=" + words[2] + ":" + words[3] + ":0",

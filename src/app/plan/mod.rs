@@ -3,6 +3,7 @@
 
 mod filter;
 mod http;
+mod paths;
 mod pulse;
 mod sink;
 mod source;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use http::HttpPlan;
 pub(super) use http::http_plan;
+pub use paths::PathRoute;
 pub use pulse::PulsePlan;
 pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
@@ -104,6 +106,8 @@ impl Plan {
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
         let http = errors.take(http_plan(values, "http.listen"));
+        let pulse = pulse.zip(filter.as_ref());
+        let pulse = pulse.map(|(pulse, filter)| paths::add(values, pulse, filter, errors));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
         let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Errors;
 use super::source::host_port;
+use super::{Errors, PathRoute};
 use crate::config::{Error, Values};
 use crate::mysql::{ConnectOptions, Secret};
+use crate::pulse::path::{Mark, Path};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::Topology;
 use crate::pulse::{Conflict, Periods};
@@ -30,6 +31,39 @@ pub struct PulsePlan {
     pub follows_stream: bool,
     /// Consumers who echo canaries: name and queue.
     pub echoes: Vec<(Arc<str>, String)>,
+    /// What rows of the operator's tables that are ours are marked with.
+    pub mark: Mark,
+    /// Paths through these tables.
+    pub routes: Vec<PathRoute>,
+}
+
+impl PulsePlan {
+    /// Names of the consumers.
+    pub(in crate::app) fn consumers(&self) -> Vec<Arc<str>> {
+        self.echoes.iter().map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// The consumers' accounts of paths: their names, and the paths'.
+    pub(in crate::app) fn path_accounts(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let walked = self.routes.iter().filter(|route| route.is_walked());
+        let accounts = walked.flat_map(|route| {
+            let account =
+                |consumer: &Arc<str>| (route.path.account(consumer), Arc::clone(&route.path.name));
+            route.consumers.iter().map(account)
+        });
+        accounts.collect()
+    }
+
+    /// Names of all accounts.
+    pub(in crate::app) fn accounts(&self) -> Vec<Arc<str>> {
+        let of_paths = self.path_accounts().into_iter().map(|(account, _)| account);
+        self.consumers().into_iter().chain(of_paths).collect()
+    }
+
+    /// The paths themselves.
+    pub fn paths(&self) -> Vec<Path> {
+        self.routes.iter().map(|route| route.path.clone()).collect()
+    }
 }
 
 /// Heartbeats and canaries; where the source's own settings are wrong, their mistakes are found all
@@ -70,6 +104,8 @@ pub(super) fn plan(
         connect,
         follows_stream,
         echoes: echoes?,
+        mark: Mark::new(values.text_opt("canary.mark").unwrap_or_default(), &source?.stream),
+        routes: Vec::new(),
     })
 }
 

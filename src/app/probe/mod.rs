@@ -14,7 +14,7 @@ pub use plan::ProbePlan;
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::pulse::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
-use crate::pulse::probe::{Coming, Kind, Probe};
+use crate::pulse::probe::{Coming, Kind, Probe, account_name};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::telemetry::Http;
 use crate::telemetry::http::{Answer, Site};
@@ -132,7 +132,7 @@ fn take_canary(account: &Shared, metrics: &ProbeMetrics, canary: &Canary, now: I
     let Some(judged) = read(account).observe(canary, now, wall_us) else { return };
     match judged.coming {
         Coming::New | Coming::Reordered | Coming::Late => {
-            metrics.observe_transit(&canary.stream, judged.transit);
+            metrics.observe_transit(&account_name(canary), judged.transit);
         }
         Coming::Duplicate | Coming::Stale | Coming::Implausible => {}
     }

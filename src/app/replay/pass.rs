@@ -23,7 +23,7 @@ use crate::pipeline::{
     Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Phase, Seen};
+use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
 use crate::sink::{self, intake};
 use crate::source::{Columns, Liveness, Replica, Start};
@@ -227,7 +227,7 @@ impl Witness for Teller {
 
     fn heartbeat_arrived(&self, _: Span, _: Instant) {}
 
-    fn canary_accepted(&self, _: u64, _: Phase, _: Instant) {}
+    fn canary_accepted(&self, _: &Leg, _: Instant) {}
 
     fn progress(&self, progress: Progress) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

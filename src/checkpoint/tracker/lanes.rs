@@ -1,9 +1,17 @@
 //! Row numbers of the lanes: as rows go by, as delivered, as saved.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use super::MovedLanes;
+/// Lanes that moved, for a watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MovedLanes {
+    /// Name of the lane and its next row number; all rows with a smaller number are delivered.
+    pub lanes: Vec<(Arc<str>, u64)>,
+    /// Whether more had moved than were asked for; those come the next time.
+    pub truncated: bool,
+}
 
 /// Number of a lane's first row.
 const FIRST: u64 = 1;
@@ -114,6 +122,20 @@ impl Lanes {
             }
         }
         taken
+    }
+
+    /// Lanes whose key begins like that, with the number of the next row that is not known to be
+    /// delivered, in the order of their keys.
+    pub(super) fn of(&self, prefix: &str, limit: usize) -> MovedLanes {
+        let known = self.known.iter().flatten();
+        let known = known.filter(|lane| lane.key.starts_with(prefix));
+        let mut found: BTreeMap<_, _> =
+            known.map(|lane| (Arc::clone(&lane.key), lane.delivered)).collect();
+        let restored = self.restored.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let restored = restored.take_while(|(key, _)| key.starts_with(prefix));
+        found.extend(restored.map(|(key, next)| (Arc::clone(key), *next)));
+        let truncated = found.len() > limit;
+        MovedLanes { lanes: found.into_iter().take(limit).collect(), truncated }
     }
 
     pub(super) fn take_moved(&mut self, limit: usize) -> MovedLanes {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use super::{Checkpoint, Delta, Place};
 use crate::change::{GtidSet, MariaGtid, Position, TransactionId};
 use lanes::Lanes;
+pub use lanes::MovedLanes;
 use unit::Unit;
 
 /// Whose transaction it was.
@@ -66,15 +67,6 @@ pub enum Misuse {
         /// The lane's number.
         lane: u32,
     },
-}
-
-/// Lanes that moved, for a watermark.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MovedLanes {
-    /// Name of the lane and its next row number; all rows with a smaller number are delivered.
-    pub lanes: Vec<(Arc<str>, u64)>,
-    /// Whether more had moved than were asked for; those come the next time.
-    pub truncated: bool,
 }
 
 /// Transactions and messages on their way, and how far everything is delivered.
@@ -287,6 +279,11 @@ impl Tracker {
     /// Up to `limit` lanes of which rows were delivered since the last call.
     pub fn take_moved_lanes(&mut self, limit: usize) -> MovedLanes {
         self.lanes.take_moved(limit)
+    }
+
+    /// Up to `limit` lanes whose key begins with `prefix`, moved or not.
+    pub fn lanes_of(&self, prefix: &str, limit: usize) -> MovedLanes {
+        self.lanes.of(prefix, limit)
     }
 
     /// MySQL transactions that are delivered, saved or not.

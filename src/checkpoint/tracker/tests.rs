@@ -52,6 +52,26 @@ fn a_unit_waits_for_its_messages_and_for_all_earlier_units() {
 }
 
 #[test]
+fn the_lanes_of_a_table_are_told_moved_or_not_named_or_not() {
+    let lanes = [("d.t#1", 7), ("d.t2#0", 9), ("d.s#0", 3)];
+    let lanes = lanes.map(|(key, next)| (Arc::from(key), next)).into();
+    let checkpoint = Checkpoint { lanes, ..Checkpoint::default() };
+    let mut tracker = Tracker::new(&checkpoint);
+    lane(&mut tracker, 0);
+    tracker.rows(0, 3).expect("a lane");
+    let found = tracker.lanes_of("d.t#", 9);
+    let keys = |found: &super::MovedLanes| {
+        found.lanes.iter().map(|(key, next)| (key.to_string(), *next)).collect::<Vec<_>>()
+    };
+    // What goes by is not delivered yet.
+    assert_eq!(keys(&found), [("d.t#0".to_owned(), 1), ("d.t#1".to_owned(), 7)]);
+    assert!(!found.truncated);
+    let found = tracker.lanes_of("d.t#", 1);
+    assert!(found.truncated && found.lanes.len() == 1);
+    assert_eq!(tracker.take_moved_lanes(9).lanes.len(), 0, "nothing is taken");
+}
+
+#[test]
 fn filtered_transactions_heartbeats_and_idle_positions_advance_the_checkpoint() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     commit(&mut tracker, 1, Class::Filtered);

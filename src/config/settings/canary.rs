@@ -4,6 +4,10 @@ use super::unit::HOUR;
 use super::{Setting, setting};
 use crate::config::Kind;
 
+const MARK: Kind = Kind::Form("1 to 32 letters, digits, dashes and underscores", |text| {
+    text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+});
+
 pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "canary.enabled",
@@ -34,5 +38,41 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::List,
         None,
         "Queues to read canaries back from, as consumer=queue-url",
+    ),
+    setting(
+        "canary.paths",
+        Kind::List,
+        None,
+        "Tables of your own whose marked rows are canaries too, as name=database.table.column of the marked column; at most 16",
+    ),
+    setting(
+        "canary.insert",
+        Kind::Statements,
+        None,
+        "SQL that writes a path's marked row, as name=SQL with '{mark}' and {n}; without it a path only keeps marked rows out of the changes",
+    ),
+    setting(
+        "canary.update",
+        Kind::Statements,
+        None,
+        "SQL that then changes that row, found by '{mark}', as name=SQL; it must change a value",
+    ),
+    setting(
+        "canary.delete",
+        Kind::Statements,
+        None,
+        "SQL that removes that row, found by '{mark}', as name=SQL; without it the path's rows pile up in the table",
+    ),
+    setting(
+        "canary.mark",
+        MARK,
+        Some("binpulse-canary"),
+        "What a mark begins with: it goes on with the stream's name and a number; the same for all streams of a source",
+    ),
+    setting(
+        "canary.path_echo",
+        Kind::List,
+        None,
+        "Consumers that owe the echo of a path, as path=consumer; all of canary.echo for a path not named here",
     ),
 ];

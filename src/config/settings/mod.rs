@@ -19,7 +19,7 @@ mod source;
 mod stream;
 mod unit;
 
-use super::{Error, Kind, Origin, Value};
+use super::{Error, Kind, Origin, Value, credentials};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,7 @@ impl Setting {
 
     /// Reads its value from text that stands at `origin`.
     pub fn read(&self, text: &str, origin: &Origin) -> Result<Value, Error> {
+        credentials::refuse(self, text, origin)?;
         self.kind.parse(text).ok_or_else(|| Error::Invalid {
             origin: origin.clone(),
             key: self.key,

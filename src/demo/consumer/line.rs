@@ -94,8 +94,10 @@ pub(super) fn row_line(
 }
 
 #[derive(Serialize)]
-struct CanaryLine {
+struct CanaryLine<'a> {
     kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
     number: u64,
     phase: &'static str,
     roundtrip_ms: f64,
@@ -109,7 +111,8 @@ pub(super) fn canary_line(canary: &Canary, roundtrip_ms: f64) -> String {
         Ok(CanaryPhase::Delete) => "delete",
         Ok(CanaryPhase::Unspecified) | Err(_) => "unknown",
     };
-    to_text(&CanaryLine { kind: "canary", number: canary.number, phase, roundtrip_ms })
+    let path = canary.path.as_str();
+    to_text(&CanaryLine { kind: "canary", path, number: canary.number, phase, roundtrip_ms })
 }
 
 #[derive(Serialize)]

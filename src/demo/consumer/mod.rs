@@ -32,7 +32,7 @@ pub struct Consumer {
     received: Tally,
     duplicates: u64,
     lanes: HashMap<(String, u64, String), Seen>,
-    canaries: BTreeSet<u64>,
+    canaries: BTreeSet<(String, u64)>,
     roundtrips_ms: Vec<f64>,
     statements: u64,
 }
@@ -83,7 +83,7 @@ impl Consumer {
         self.duplicates
     }
 
-    /// Canaries received, by number.
+    /// Canaries received, by path and number.
     pub fn canaries(&self) -> u64 {
         self.canaries.len() as u64
     }
@@ -219,7 +219,8 @@ impl Consumer {
         let now_us = i64::try_from(now_us).unwrap_or(i64::MAX);
         #[expect(clippy::cast_precision_loss, reason = "a round trip is far below 2^52 us")]
         let roundtrip_ms = now_us.saturating_sub(canary.written_at_us) as f64 / 1_000.0;
-        if self.canaries.insert(canary.number) && self.roundtrips_ms.len() < ROUNDTRIPS_MAX {
+        let is_new = self.canaries.insert((canary.path.clone(), canary.number));
+        if is_new && self.roundtrips_ms.len() < ROUNDTRIPS_MAX {
             self.roundtrips_ms.push(roundtrip_ms);
         }
         show("canary", canary_line(canary, roundtrip_ms));

@@ -53,6 +53,9 @@ pub(crate) fn put_rows(out: &mut Vec<u8>, header: &Header<'_>, rows: &Rows) {
 
 fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
     out.extend_from_slice(b"{\"kind\":\"canary\"");
+    if let Some(path) = &canary.path {
+        put_member(out, "path", |out| put_string(out, path.as_bytes()));
+    }
     put_member(out, "number", |out| put_number(out, canary.number));
     let phase = match canary.phase {
         proto::CanaryPhase::Unspecified => "unspecified",

@@ -144,6 +144,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
         let mut batch = Batch::new(format, RowOptions::default(), table("canary", 1));
         batch.push(4, &transaction(1), &OwnedChange::insert(0, &[int(12)]).change());
         let canary = batch.take(lane("binpulse.canary#0"), 5).expect("a row").into_canary(Canary {
+            path: Some("orders".into()),
             number: 12,
             phase: proto::CanaryPhase::Insert,
             written_at_us: 1,
@@ -180,6 +181,9 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
                 Format::Json => {
                     let document: Value = serde_json::from_str(&message.body).expect("JSON");
                     assert_eq!(document["kind"], draft.kind().as_str());
+                    if draft.kind() == crate::encode::Kind::Canary {
+                        assert_eq!(document["path"], "orders");
+                    }
                     if draft.kind() != crate::encode::Kind::Schema {
                         assert_eq!(document["watermark"]["lanes"][0]["sequence_next"], 9);
                         assert_eq!(document["watermark"]["certificate"]["heartbeat_last"], 8);
@@ -189,7 +193,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
                     let content = crate::encode::open::content(&message.body).expect("opens");
                     match content {
                         proto::frame::Content::Canary(canary) => {
-                            assert_eq!(canary.number, 12);
+                            assert_eq!((canary.number, &*canary.path), (12, "orders"));
                             assert_eq!(canary.watermark.as_ref(), Some(&watermark));
                             assert_eq!(canary.batch.expect("its row").rows.len(), 1);
                         }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod front;
+mod marked;
 mod rows;
 mod transaction;
 mod window;
@@ -21,7 +22,7 @@ use crate::encode::Draft;
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::verdict::ledger::{Recorder, Span};
-use crate::pulse::{Phase, Recogniser, Seen};
+use crate::pulse::{Leg, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
@@ -81,7 +82,7 @@ pub struct Flow {
     /// Bytes read of the transaction that is going by.
     transaction_bytes: u64,
     /// Canaries whose drafts were made, in order.
-    canaries: VecDeque<(u64, Phase)>,
+    canaries: VecDeque<Leg>,
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
@@ -320,7 +321,7 @@ impl Flow {
     }
 
     /// The oldest canary whose draft was made and not asked for yet.
-    pub(super) fn pop_canary(&mut self) -> Option<(u64, Phase)> {
+    pub(super) fn pop_canary(&mut self) -> Option<Leg> {
         self.canaries.pop_front()
     }
 

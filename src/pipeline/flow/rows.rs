@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::{Flow, OwnRows};
 use crate::change::{Change, Table, Transaction};
-use crate::checkpoint::Class;
+use crate::checkpoint::{Class, MovedLanes};
 use crate::decode::{Rows, Statement};
 use crate::filter::{Redaction, Route};
 use crate::pipeline::Error;
 use crate::pipeline::notices::{Delivered, Notices, Row};
-use crate::pulse::{CanaryRow, Seen};
+use crate::pulse::{Leg, Seen};
 
 impl Flow {
     pub(super) fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
@@ -36,7 +36,13 @@ impl Flow {
             }
             return Ok(());
         }
-        match self.filter.route(table) {
+        let route = self.filter.route(table);
+        if let Some(marked) = self.recogniser.marked(table).cloned()
+            && !matches!(route, Route::Skip)
+        {
+            return self.maybe_marked_rows(rows, now, &route, &marked);
+        }
+        match route {
             Route::Skip => {}
             Route::Publish => {
                 while let Some(change) = rows.next()? {
@@ -58,7 +64,7 @@ impl Flow {
     }
 
     #[inline]
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         now: Instant,
         transaction: &Transaction,
@@ -77,7 +83,7 @@ impl Flow {
         Ok(())
     }
 
-    fn publish_redacted(
+    pub(super) fn publish_redacted(
         &mut self,
         now: Instant,
         transaction: &Transaction,
@@ -108,8 +114,12 @@ impl Flow {
                 self.class = Class::Canary;
                 let unit = self.tracker.unit();
                 let row = Row { unit, transaction, table, change };
-                self.canary(canary, &row)?;
+                let leg = Leg { path: None, number: canary.number, phase: canary.phase };
+                let lanes = self.tracker.take_moved_lanes(Notices::LANES_MAX);
+                self.canary(leg, canary.written_at_us, &row, lanes)?;
             }
+            // Not in a table of our own.
+            Seen::Path(_) => return Ok(()),
             Seen::Own => {
                 self.class = Class::Checkpoint;
                 return Ok(());
@@ -119,16 +129,23 @@ impl Flow {
         Ok(())
     }
 
-    fn canary(&mut self, canary: &CanaryRow, row: &Row<'_>) -> Result<(), Error> {
+    pub(super) fn canary(
+        &mut self,
+        leg: Leg,
+        written_at_us: i64,
+        row: &Row<'_>,
+        lanes: MovedLanes,
+    ) -> Result<(), Error> {
         let delivered = Delivered {
             gtid_set: self.tracker.settled_gtids().to_string(),
             position: self.tracker.settled_place().position.clone(),
-            lanes: self.tracker.take_moved_lanes(Notices::LANES_MAX),
+            lanes,
         };
-        let draft = self.notices.canary(canary, row, delivered, self.packer.sequences());
+        let sequences = self.packer.sequences();
+        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences);
         if let Some(draft) = draft {
             self.drafts.push(draft);
-            self.canaries.push_back((canary.number, canary.phase));
+            self.canaries.push_back(leg);
             self.tracker.opened(row.unit)?;
         }
         Ok(())

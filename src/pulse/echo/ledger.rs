@@ -103,13 +103,13 @@ pub struct Fate {
     pub completed_at: Option<Instant>,
 }
 
-const ALL_PHASES: u8 = 7;
-
-/// One consumer's account. A canary is three messages: it is resolved when all that the topic
+/// One consumer's account. A canary is a message for each of its steps: it is resolved when all that the topic
 /// accepted are back, lost when any is missing `deadline` after the last was accepted.
 #[derive(Debug, Clone)]
 pub struct EchoLedger {
     deadline: Duration,
+    /// Bits of the phases that a canary has.
+    phases: u8,
     canaries: BTreeMap<u64, Canary>,
     newest: Option<(u64, Phase)>,
     lost_in_a_row: u32,
@@ -120,10 +120,11 @@ pub struct EchoLedger {
 }
 
 impl EchoLedger {
-    /// An empty account with this deadline (L).
-    pub fn new(deadline: Duration) -> Self {
+    /// An empty account with this deadline (L), of canaries with these steps.
+    pub fn new(deadline: Duration, phases: &[Phase]) -> Self {
         Self {
             deadline,
+            phases: phases.iter().fold(0, |bits, phase| bits | phase.bit()),
             canaries: BTreeMap::new(),
             newest: None,
             lost_in_a_row: 0,
@@ -246,7 +247,7 @@ impl EchoLedger {
     /// whether it did.
     fn complete(&mut self, number: u64, now: Instant) -> bool {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
-        if canary.accepted != ALL_PHASES || canary.echoed & canary.accepted != canary.accepted {
+        if canary.accepted != self.phases || canary.echoed & canary.accepted != canary.accepted {
             return false;
         }
         canary.completed_at = canary.completed_at.or(Some(now));

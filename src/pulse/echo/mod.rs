@@ -20,7 +20,7 @@ pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};
 pub use reader::{Arrival, Malformed, Open, Reader};
 
-use super::{Event, Observer};
+use super::{Event, Leg, Observer};
 
 /// Reads one consumer's queue.
 pub struct EchoReader<Q> {
@@ -53,8 +53,11 @@ fn echoed(consumer: Arc<str>, stream: &str, arrival: Arrival) -> Event {
         Arrival::Read(messages) => Event::EchoRead { consumer, messages },
         Arrival::Canary(canary) if canary.stream == stream => Event::Echoed {
             consumer,
-            number: canary.number,
-            phase: canary.phase,
+            leg: Leg {
+                path: (!canary.path.is_empty()).then(|| canary.path.as_str().into()),
+                number: canary.number,
+                phase: canary.phase,
+            },
             written_at_us: canary.written_at_us,
         },
         Arrival::Canary(_) => Event::EchoIgnored { consumer, kind: "other_stream" },

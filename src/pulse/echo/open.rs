@@ -19,9 +19,11 @@ pub struct Canary {
     pub server_uuid: String,
     /// Epoch of `sequence`.
     pub epoch: u64,
-    /// Number of the message in the canaries' lane, contiguous within the epoch.
+    /// Number of the message in its path's lane of canaries, contiguous within the epoch.
     pub sequence: u64,
-    /// Number of the canary.
+    /// The path through an operator's table; empty for the built-in canary.
+    pub path: String,
+    /// Number of the canary, of its path.
     pub number: u64,
     /// The step.
     pub phase: Phase,
@@ -60,6 +62,7 @@ pub fn open(body: &str) -> Result<Opened, String> {
         server_uuid: source.server_uuid,
         epoch: source.epoch,
         sequence: batch.sequence_first,
+        path: canary.path,
         number: canary.number,
         phase: match proto::CanaryPhase::try_from(canary.phase) {
             Ok(proto::CanaryPhase::Insert) => Phase::Insert,
@@ -90,6 +93,7 @@ fn document(body: &str) -> Result<Opened, String> {
         server_uuid: text(&document["source"]["server_uuid"]),
         epoch: document["source"]["epoch"].as_u64().unwrap_or_default(),
         sequence: document["sequence_first"].as_u64().unwrap_or_default(),
+        path: text(&document["path"]),
         number: document["number"].as_u64().ok_or("the canary has no number")?,
         phase: phase.ok_or("the canary has no phase that is known")?,
         written_at_us: chrono::DateTime::parse_from_rfc3339(written_at)
@@ -101,8 +105,11 @@ fn document(body: &str) -> Result<Opened, String> {
 
 /// Names become labels of metrics and words of logs: what could be none is refused.
 fn believed(canary: Canary) -> Result<Opened, String> {
-    for (what, name) in [("stream", &canary.stream), ("server", &canary.server_uuid)] {
-        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+    for (what, name) in
+        [("stream", &canary.stream), ("server", &canary.server_uuid), ("path", &canary.path)]
+    {
+        let is_none = |c: char| c.is_control() || c == '/';
+        if name.len() > NAME_BYTES_MAX || name.chars().any(is_none) {
             return Err(format!("the canary's {what} has a name that cannot be one"));
         }
     }
@@ -158,6 +165,7 @@ mod tests {
                 taken_at_us: 18_000_000,
                 ..proto::Watermark::default()
             }),
+            path: "orders".to_owned(),
         }
     }
 
@@ -167,6 +175,7 @@ mod tests {
             server_uuid: "aa".to_owned(),
             epoch: 3,
             sequence: 20,
+            path: "orders".to_owned(),
             number: 7,
             phase: Phase::Update,
             written_at_us: 17_000_000,
@@ -179,7 +188,7 @@ mod tests {
     fn a_canary_is_the_same_in_both_formats() {
         let opened = open(&body(Content::Canary(canary("shop"))));
         assert_eq!(opened, Ok(Opened::Canary(Box::new(expected()))));
-        let document = r#"{"kind":"canary","number":7,"phase":"update","written_at":
+        let document = r#"{"kind":"canary","number":7,"path":"orders","phase":"update","written_at":
             "1970-01-01T00:00:17Z","source":{"stream":"shop","server_uuid":"aa","epoch":3},
             "sequence_first":20,"watermark":{"verdict":"quiet","taken_at_us":18000000}}"#;
         assert_eq!(open(document), Ok(Opened::Canary(Box::new(expected()))));
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn names_that_could_be_no_label_are_refused_and_odd_verdicts_are_none() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for name in [long.as_str(), "a\nb", "\u{1b}[2J"] {
+        for name in [long.as_str(), "a\nb", "\u{1b}[2J", "a/b"] {
             open(&body(Content::Canary(canary(name)))).expect_err(name);
         }
         let mut odd = canary("shop");

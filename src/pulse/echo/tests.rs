@@ -27,7 +27,7 @@ fn send(ledger: &mut EchoLedger, number: u64, now: Instant) {
 #[test]
 fn a_canary_is_resolved_when_all_three_messages_are_back() {
     let start = Instant::now();
-    let mut ledger = EchoLedger::new(L);
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
     send(&mut ledger, 1, start);
     assert_eq!(ledger.oldest_awaited(), Some(start));
     assert_eq!(ledger.echoed(1, Phase::Insert, start), Echo::InTime { completes: false });
@@ -44,7 +44,7 @@ fn a_canary_is_resolved_when_all_three_messages_are_back() {
 #[test]
 fn a_missing_message_makes_the_canary_lost_and_a_late_one_is_told_apart() {
     let start = Instant::now();
-    let mut ledger = EchoLedger::new(L);
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
     for number in [1, 2] {
         send(&mut ledger, number, start);
         ledger.echoed(number, Phase::Insert, start);
@@ -69,7 +69,7 @@ fn a_missing_message_makes_the_canary_lost_and_a_late_one_is_told_apart() {
 #[test]
 fn an_echo_that_overtakes_the_topics_answer_counts() {
     let start = Instant::now();
-    let mut ledger = EchoLedger::new(L);
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
     ledger.begun(1);
     for phase in Phase::ALL {
         assert_eq!(ledger.echoed(1, phase, start), Echo::InTime { completes: false });
@@ -85,7 +85,7 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
 #[test]
 fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
     let start = Instant::now();
-    let mut ledger = EchoLedger::new(L);
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
     ledger.begun(1);
     ledger.accepted(1, Phase::Insert, start);
     ledger.echoed(1, Phase::Insert, start);
@@ -96,7 +96,7 @@ fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
 #[test]
 fn strange_numbers_in_the_queue_disturb_nothing() {
     let start = Instant::now();
-    let mut ledger = EchoLedger::new(L);
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
     send(&mut ledger, 7, start);
     for number in [0, 6, 8, u64::MAX] {
         assert_eq!(ledger.echoed(number, Phase::Insert, start), Echo::Stale);
@@ -114,7 +114,7 @@ proptest! {
         steps in proptest::collection::vec((0_u8..4, 1_u64..12, 0_usize..3, 0_u64..8), 0..200),
     ) {
         let mut now = Instant::now();
-        let mut ledger = EchoLedger::new(L);
+        let mut ledger = EchoLedger::new(L, &Phase::ALL);
         let (mut newest, mut messages) = (0, BTreeMap::<_, u64>::new());
         for (kind, number, phase, pause) in steps {
             now += Duration::from_secs(pause);
@@ -197,6 +197,7 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
                 server_uuid: String::new(),
                 epoch: 1,
                 sequence: 14,
+                path: String::new(),
                 number: 5,
                 phase: Phase::Update,
                 written_at_us: 17,
@@ -219,8 +220,8 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         .map(|event| {
             if let Event::EchoRead { messages, .. } = event {
                 format!("read {messages}")
-            } else if let Event::Echoed { number, .. } = event {
-                format!("echo {number}")
+            } else if let Event::Echoed { leg, .. } = event {
+                format!("echo {}", leg.number)
             } else if let Event::EchoIgnored { kind, .. } = event {
                 (*kind).to_owned()
             } else if let Event::EchoFailed { message, .. } = event {

@@ -153,16 +153,21 @@ impl Account {
             place.epoch
         );
         if silence > self.deadline {
-            let (next, step) = newest.next();
+            let missed = if super::is_path(stream) {
+                // Which steps it has is the operator's to say.
+                "the next canary".to_owned()
+            } else {
+                let (next, step) = newest.next();
+                format!("canary {next} ({})", step.as_str())
+            };
             let verdict = match newest.verdict.as_str() {
                 "" => String::new(),
                 word => format!("; the streamer's verdict was then `{word}`"),
             };
             let silence = self::seconds(silence);
             return Some(format!(
-                "stream {stream}: canary {next} ({}) has not come: silence for {silence}, allowed \
-                 {allowed}; {last}{verdict}",
-                step.as_str()
+                "stream {stream}: {missed} has not come: silence for {silence}, allowed {allowed}; \
+                 {last}{verdict}"
             ));
         }
         Some(format!(

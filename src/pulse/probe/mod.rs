@@ -5,12 +5,17 @@
 //!
 //! A canary message is known by its place (epoch, number) in its stream's lane of canaries. These
 //! are contiguous, so what is missing can be named, whatever the streamer believes to have sent.
+//!
+//! Canaries through a path of the operator's have a lane of their own, and so an account of their own,
+//! called `stream/path`. They are counted, but nobody is unwell for want of them unless the account was
+//! named: a path comes and goes with the streamer's settings.
 
 mod account;
 mod numbers;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -123,16 +128,17 @@ impl Probe {
     /// A canary came, at `now`, which is `wall_us` by our wall clock, microseconds since 1970 UTC.
     /// `None`: of a stream that is not watched.
     pub fn observe(&mut self, canary: &Canary, now: Instant, wall_us: i64) -> Option<Judged> {
-        if !self.accounts.contains_key(&canary.stream) {
+        let name = account_name(canary);
+        if !self.accounts.contains_key(&*name) {
             if !self.learns || self.accounts.len() >= STREAMS_MAX {
                 self.other(Kind::OtherStream);
                 return None;
             }
             let account = Account::new(now, self.deadline);
-            self.accounts.insert(canary.stream.clone(), account);
+            self.accounts.insert(name.clone().into_owned(), account);
         }
         self.other(Kind::Canary);
-        let account = self.accounts.get_mut(&canary.stream)?;
+        let account = self.accounts.get_mut(&*name)?;
         let (coming, transit) = account.observe(canary, now, wall_us);
         Some(Judged { coming, transit })
     }
@@ -161,11 +167,12 @@ impl Probe {
     /// What was missed, a sentence for each stream; nothing while canaries arrive, or are not due
     /// yet.
     pub fn complaints(&self, now: Instant) -> Vec<String> {
-        let streams = self.accounts.iter();
+        let streams = self.accounts.iter().filter(|(name, _)| !self.learns || !is_path(name));
         let mut found: Vec<String> =
             streams.filter_map(|(stream, account)| account.complaint(stream, now)).collect();
         let waited = now.saturating_duration_since(self.since);
-        if self.accounts.is_empty() && waited > self.deadline {
+        let has_streams = self.accounts.keys().any(|name| !is_path(name));
+        if self.learns && !has_streams && waited > self.deadline {
             found.push(format!(
                 "no canary of any stream has come in {} since the probe began to wait, allowed {}",
                 seconds(waited),
@@ -187,4 +194,16 @@ impl Probe {
         let silent = self.accounts.iter().filter(|(_, account)| account.newest().is_none());
         silent.map(|(stream, _)| format!("waiting for the first canary of stream {stream}"))
     }
+}
+
+/// `stream`, or `stream/path`: neither holds a slash in a message of binpulse's.
+pub fn account_name(canary: &Canary) -> Cow<'_, str> {
+    match canary.path.as_str() {
+        "" => Cow::Borrowed(&canary.stream),
+        path => Cow::Owned(format!("{}/{path}", canary.stream)),
+    }
+}
+
+fn is_path(account: &str) -> bool {
+    account.contains('/')
 }

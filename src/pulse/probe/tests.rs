@@ -27,12 +27,25 @@ impl Bench {
 
     /// The message with this number in the lane of canaries comes `took` seconds after its writing.
     fn arrive(&mut self, second: u64, stream: &str, sequence: u64, took: u64) -> Option<Coming> {
+        self.arrive_by(second, stream, "", sequence, took)
+    }
+
+    /// The same, through a path.
+    fn arrive_by(
+        &mut self,
+        second: u64,
+        stream: &str,
+        path: &str,
+        sequence: u64,
+        took: u64,
+    ) -> Option<Coming> {
         let us = |second: u64| i64::try_from(second).expect("small") * 1_000_000;
         let canary = Canary {
             stream: stream.to_owned(),
             server_uuid: "aa".to_owned(),
             epoch: 1,
             sequence,
+            path: path.to_owned(),
             number: sequence.div_ceil(3),
             phase: Phase::ALL[usize::try_from((sequence + 2) % 3).expect("small")],
             written_at_us: BEGIN_US + us(second) - us(took),
@@ -130,6 +143,30 @@ fn a_queue_that_cannot_be_read_is_named_beside_what_was_missed() {
 }
 
 #[test]
+fn a_path_has_an_account_of_its_own_which_is_judged_only_if_it_was_named() {
+    // The same numbers on a lane of their own are neither duplicates nor gaps of the others.
+    for (named, judged) in [(&[][..], false), (&["shop", "shop/orders"][..], true)] {
+        let mut bench = Bench::new(named);
+        for sequence in 1..=3 {
+            assert_eq!(bench.arrive(sequence, "shop", sequence, 0), Some(Coming::New));
+            let by_path = bench.arrive_by(sequence, "shop", "orders", sequence, 0);
+            assert_eq!(by_path, Some(Coming::New), "{sequence}");
+        }
+        bench.arrive(80, "shop", 4, 0);
+        let counts: Vec<_> = bench.probe.accounts().map(|(name, it)| (name, it.counts())).collect();
+        let received = counts.iter().map(|(name, counts)| (*name, counts.received));
+        assert_eq!(received.collect::<Vec<_>>(), [("shop", 4), ("shop/orders", 3)]);
+        assert!(counts.iter().all(|(_, it)| it.duplicate + it.lost + it.stale == 0), "{counts:?}");
+        let complaints = bench.complaints(100);
+        assert_eq!(complaints.len(), usize::from(judged), "{complaints:?}");
+        let names = |text: &String| text.starts_with("stream shop/orders: the next canary has not");
+        assert!(complaints.iter().all(names), "{complaints:?}");
+    }
+    let mut bench = Bench::new(&["shop"]);
+    assert_eq!(bench.arrive_by(1, "shop", "orders", 1, 0), None, "it was not named");
+}
+
+#[test]
 fn another_server_behind_the_same_stream_is_counted() {
     let mut bench = Bench::new(&["shop"]);
     bench.arrive(1, "shop", 1, 0);
@@ -138,6 +175,7 @@ fn another_server_behind_the_same_stream_is_counted() {
         server_uuid: server.to_owned(),
         epoch: 1,
         sequence,
+        path: String::new(),
         number: sequence,
         phase: Phase::Insert,
         written_at_us: 0,

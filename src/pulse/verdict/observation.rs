@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::change::{GtidSet, Uuid};
-
 use super::ledger::Span;
+use crate::change::{GtidSet, Uuid};
 
 /// One report. The instant at which it was made goes beside it, on our monotonic clock.
 #[derive(Debug, Clone)]
@@ -64,13 +63,14 @@ pub enum Observation {
     Upstream(Upstream),
     /// Two clock readings with the source's clock between them.
     SourceClock(ClockSample),
-
     /// The sink's counters, sampled once per tick.
     Sink(SinkSample),
     /// How late the stream is, sampled once per tick.
     Lag(LagSample),
     /// A canary was acknowledged by SNS: its echoes are owed from now on.
     CanaryAcknowledged {
+        /// The path through an operator's table; `None`: the built-in canary.
+        path: Option<Arc<str>>,
         /// Its number.
         number: u64,
     },

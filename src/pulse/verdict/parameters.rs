@@ -68,6 +68,8 @@ pub struct Parameters {
     pub topology: Topology,
     /// Consumers that echo canaries; none when canaries are off.
     pub consumers: Vec<Arc<str>>,
+    /// Their accounts of paths through operators' tables: the account's name, and the path's.
+    pub path_accounts: Vec<(Arc<str>, Arc<str>)>,
     /// Servers that may be the source; empty for any.
     pub allowed_servers: Vec<Uuid>,
 }
@@ -100,6 +102,7 @@ impl Default for Parameters {
             heartbeats: true,
             topology: Topology::Primary,
             consumers: Vec::new(),
+            path_accounts: Vec::new(),
             allowed_servers: Vec::new(),
         }
     }

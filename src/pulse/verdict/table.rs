@@ -155,10 +155,17 @@ pub const TABLE: [Row; 21] = [
         state: State::Indeterminate,
         when: When::Any(&[
             When::NeedMissing,
+            // Rows that flow prove no quiet, and need no proof of it; but they are not all there is
+            // to say while others are known to be missing.
             When::All(&[
                 When::True(Condition::HeartbeatsAllowed),
-                When::NotTrue(Condition::UserRows),
-                When::NotTrue(Condition::Accounted),
+                When::Any(&[
+                    When::False(Condition::Accounted),
+                    When::All(&[
+                        When::NotTrue(Condition::UserRows),
+                        When::NotTrue(Condition::Accounted),
+                    ]),
+                ]),
             ]),
         ]),
         enter: Enter::Missing,

@@ -311,9 +311,9 @@ async fn with_a_token_only_probes_are_answered_without_it() {
 
 #[tokio::test]
 async fn with_tls_it_answers_over_tls_and_not_without() {
-    let served =
+    let pair =
         Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
-    let server = server_for(Access { token: None, tls: Some(served) }).await;
+    let server = server_for(Access { token: None, tls: Some(pair) }).await;
     let without = server.ask("GET", "/healthz").await;
     assert!(!without.contains("200 OK"), "{without}");
 
@@ -340,9 +340,9 @@ async fn with_tls_it_answers_over_tls_and_not_without() {
 
 #[tokio::test]
 async fn peers_that_never_shake_hands_lock_nobody_out() {
-    let served =
+    let pair =
         Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
-    let server = server_for(Access { token: None, tls: Some(served) }).await;
+    let server = server_for(Access { token: None, tls: Some(pair) }).await;
     let mut silent = Vec::new();
     for _ in 0..super::CONNECTIONS_MAX {
         silent.push(TcpStream::connect(server.address).await.expect("it listens"));

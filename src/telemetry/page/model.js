@@ -107,9 +107,12 @@ function present(status, verdict) {
       headline: 'The stream has halted and will not go on by itself', sentence: ended(halted.message), next: ended(capital(halted.mend)), runbook: '/runbooks/BinpulseHalted' };
   }
   const grade = GRADES[verdict.grade] || GRADES.unknown;
+  const lost = verdict.unaccounted_transactions > 0 && grade === GRADES.healthy;
   const at = verdict.hop !== 'none' ? verdict.hop : verdict.state === 'checkpoint_stuck' ? 'checkpoint' : '';
   return { ...grade, grade: at ? `${grade.grade} at ${at}` : grade.grade, hop: verdict.hop, since: verdict.since_seconds,
-    state: verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''), headline: verdict.headline, sentence: evidence(verdict), next: verdict.next_step, runbook: runbookOf(verdict) };
+    state: verdict.state + (verdict.reason ? ` (${verdict.reason})` : ''), headline: verdict.headline, sentence: evidence(verdict),
+    next: lost ? 'Find out which rows are missing, and tell the consumers: rows flow again, but these do not come by themselves.' : verdict.next_step,
+    runbook: lost ? '/runbooks/BinpulseUnaccountedTransactions' : runbookOf(verdict) };
 }
 
 /** Only a path of our own: what a status says must not lead elsewhere. */

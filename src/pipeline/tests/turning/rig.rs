@@ -20,7 +20,7 @@ use crate::pipeline::{
 };
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Phase, Recogniser, Seen};
+use crate::pulse::{Leg, Recogniser, Seen};
 use crate::sink::quarantine::Quarantine;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{Intake, Settlement, intake};
@@ -43,7 +43,7 @@ impl Witness for Watcher {
     fn progress(&self, _: Progress) {
         self.0.notify_one();
     }
-    fn canary_accepted(&self, _: u64, _: Phase, _: Instant) {}
+    fn canary_accepted(&self, _: &Leg, _: Instant) {}
 }
 
 /// What is different from test to test.

@@ -13,8 +13,12 @@ const MISSES: u32 = 2;
 #[derive(Debug)]
 struct Consumer {
     name: Arc<str>,
+    /// The path through an operator's table; `None`: the built-in canary.
+    path: Option<Arc<str>>,
     misses: u32,
     last_echo: Option<Instant>,
+    /// When the topic last took a canary that is owed.
+    last_owed: Option<Instant>,
     maintenance_until: Option<Instant>,
 }
 
@@ -27,24 +31,30 @@ pub(in super::super) struct CanaryEvidence {
 
 impl CanaryEvidence {
     pub(in super::super) fn new(parameters: &Parameters) -> Self {
-        let consumer = |name: &Arc<str>| Consumer {
+        let consumer = |(name, path): (&Arc<str>, Option<&Arc<str>>)| Consumer {
             name: Arc::clone(name),
+            path: path.cloned(),
             misses: 0,
             last_echo: None,
+            last_owed: None,
             maintenance_until: None,
         };
-        Self { consumers: parameters.consumers.iter().map(consumer).collect(), echoes: 0 }
+        let built_in = parameters.consumers.iter().map(|name| (name, None));
+        let of_paths = parameters.path_accounts.iter().map(|(name, path)| (name, Some(path)));
+        Self { consumers: built_in.chain(of_paths).map(consumer).collect(), echoes: 0 }
     }
 
     pub(in super::super) fn acknowledged(
         &mut self,
         at: Instant,
+        path: Option<&Arc<str>>,
         number: u64,
         parameters: &Parameters,
         obligations: &mut Obligations,
     ) {
-        for (index, consumer) in self.consumers.iter().enumerate() {
-            if !consumer.in_maintenance(at) {
+        for (index, consumer) in self.consumers.iter_mut().enumerate() {
+            if consumer.path.as_ref() == path && !consumer.in_maintenance(at) {
+                consumer.last_owed = Some(at);
                 let kind = Obligation::CanaryEcho(index);
                 obligations.begin(kind, number, at, parameters.canary_deadline);
             }
@@ -83,12 +93,23 @@ impl CanaryEvidence {
     }
 
     /// Takes the canaries whose time is over as missed.
-    pub(in super::super) fn advance(&mut self, now: Instant, obligations: &mut Obligations) {
+    pub(in super::super) fn advance(
+        &mut self,
+        now: Instant,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
         for (index, consumer) in self.consumers.iter_mut().enumerate() {
             let kind = Obligation::CanaryEcho(index);
             for number in obligations.overdue_numbers(kind, now) {
                 obligations.meet_one(kind, number);
                 consumer.misses = consumer.misses.saturating_add(1);
+            }
+            // A path that is not written any more has nothing left that could be echoed, or lost.
+            let owed =
+                |at: Instant| now.saturating_duration_since(at) <= parameters.echo_validity();
+            if consumer.path.is_some() && !consumer.last_owed.is_some_and(owed) {
+                consumer.misses = 0;
             }
         }
     }
@@ -125,7 +146,10 @@ impl CanaryEvidence {
         conditions: &mut Conditions,
     ) {
         let lost = self.lost();
-        let judged = self.consumers.iter().filter(|consumer| !consumer.in_maintenance(now));
+        // Whether an operator's table can be written to says nothing of the way to the consumers: a
+        // path that falls silent is told by its own metrics, only what is lost on it is judged here.
+        let built_in = self.consumers.iter().filter(|consumer| consumer.path.is_none());
+        let judged = built_in.filter(|consumer| !consumer.in_maintenance(now));
         let oldest = judged.map(|consumer| consumer.last_echo).min();
         let (status, because) = match oldest {
             _ if !lost.is_empty() => {
@@ -156,5 +180,60 @@ impl CanaryEvidence {
 impl Consumer {
     fn in_maintenance(&self, now: Instant) -> bool {
         self.maintenance_until.is_some_and(|until| until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A consumer with its built-in account and one of a path, after `number` canaries ten seconds
+    /// apart; on the path they are written until `written`, and never echoed.
+    fn after(canaries: u64, written: u64) -> (CanaryEvidence, Conditions) {
+        let parameters = Parameters {
+            consumers: vec!["billing".into()],
+            path_accounts: vec![("billing/orders".into(), "orders".into())],
+            ..Parameters::default()
+        };
+        let (start, path) = (Instant::now(), Arc::from("orders"));
+        let mut obligations = Obligations::default();
+        let mut evidence = CanaryEvidence::new(&parameters);
+        let mut now = start;
+        for number in 1..=canaries {
+            now = start + Duration::from_secs(number * 10);
+            if number <= written {
+                evidence.acknowledged(now, Some(&path), number, &parameters, &mut obligations);
+            }
+            evidence.acknowledged(now, None, number, &parameters, &mut obligations);
+            evidence.echoed(now, "billing", number, &mut obligations);
+            now += Duration::from_secs(9);
+            evidence.advance(now, &parameters, &mut obligations);
+        }
+        let mut conditions = Conditions::new(&parameters, start);
+        evidence.apply(now, &parameters, &mut conditions);
+        (evidence, conditions)
+    }
+
+    fn status(conditions: &Conditions) -> Status {
+        conditions.status(Condition::CanariesArrive)
+    }
+
+    #[test]
+    fn a_path_is_lost_by_itself_and_named_so() {
+        let (evidence, conditions) = after(6, 6);
+        assert_eq!(evidence.lost(), [Arc::from("billing/orders")]);
+        assert!(!evidence.all_lost(), "the way to the consumer stands");
+        assert_eq!(status(&conditions), Status::False);
+    }
+
+    #[test]
+    fn a_path_that_is_not_written_is_no_evidence_against_anybody() {
+        for written in [0, 3] {
+            let (evidence, conditions) = after(60, written);
+            assert_eq!(evidence.lost(), [] as [Arc<str>; 0], "{written}");
+            assert_eq!(status(&conditions), Status::True, "{written}");
+        }
     }
 }

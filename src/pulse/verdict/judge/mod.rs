@@ -169,8 +169,8 @@ impl Judge {
             Observation::SourceClock(sample) => self.clock.observe(at, &sample),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),
             Observation::Lag(sample) => self.lag.sampled(at, sample, parameters),
-            Observation::CanaryAcknowledged { number } => {
-                self.canaries.acknowledged(at, number, parameters, obligations);
+            Observation::CanaryAcknowledged { path, number } => {
+                self.canaries.acknowledged(at, path.as_ref(), number, parameters, obligations);
             }
             Observation::CanaryEchoed { consumer, number } => {
                 self.canaries.echoed(at, &consumer, number, obligations);
@@ -253,7 +253,7 @@ impl Judge {
 
     /// The verdict as of `now`. Call it once per tick.
     pub fn judge(&mut self, now: Instant) -> &Verdict {
-        self.canaries.advance(now, &mut self.obligations);
+        self.canaries.advance(now, &self.parameters, &mut self.obligations);
         let progress = self.progress(now);
         let settled = progress.acknowledged.saturating_add(progress.round_trips);
         self.checkpoint.progressed(now, settled, &self.parameters, &mut self.obligations);

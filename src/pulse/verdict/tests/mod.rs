@@ -4,4 +4,5 @@ mod catalogue;
 mod edges;
 mod properties;
 mod silence;
+mod truth;
 mod world;

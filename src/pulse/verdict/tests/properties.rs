@@ -138,6 +138,9 @@ proptest! {
         if state == State::Quiet {
             prop_assert_eq!(conditions.status(Condition::Accounted), Status::True);
         }
+        if state == State::Live && parameters.heartbeats {
+            prop_assert_ne!(conditions.status(Condition::Accounted), Status::False);
+        }
     }
 
     /// With memory: still never live or quiet without the evidence, an outage that is proven is

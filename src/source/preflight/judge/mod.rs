@@ -18,6 +18,8 @@ pub struct Demands {
     pub several_hosts: bool,
     /// Column names may come from information_schema when the binlog carries none.
     pub schema_fallback: bool,
+    /// Every row must carry all columns: the mark of one tells whose the row is.
+    pub full_images: bool,
 }
 
 /// How bad a finding is.
@@ -154,8 +156,14 @@ impl Judge<'_> {
         let image = self.facts.variable("binlog_row_image").unwrap_or("FULL").to_owned();
         if image != "FULL" {
             let mend = self.set("binlog_row_image", "FULL");
-            let needed = "FULL, or before images and unchanged columns are absent";
-            self.find(Severity::Warn, "binlog_row_image", image.clone(), needed, mend);
+            let (severity, needed) = if self.demands.full_images {
+                let needed = "FULL: rows of canary.paths are told from the business's by a column \
+                              that every row must carry";
+                (Severity::Refuse, needed)
+            } else {
+                (Severity::Warn, "FULL, or before images and unchanged columns are absent")
+            };
+            self.find(severity, "binlog_row_image", image.clone(), needed, mend);
         }
         let partial = self.facts.variable("binlog_row_value_options").unwrap_or_default();
         if partial.contains("PARTIAL_JSON") && image != "FULL" {

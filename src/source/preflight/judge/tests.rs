@@ -115,6 +115,14 @@ fn old_servers_get_statements_that_they_know() {
 }
 
 #[test]
+fn marks_need_rows_that_carry_all_columns() {
+    let mut facts = good();
+    facts.variables.insert("binlog_row_image".to_owned(), "NOBLOB".to_owned());
+    let demands = Demands { full_images: true, ..Demands::default() };
+    assert_eq!(found(&facts, &demands), [("binlog_row_image", Severity::Refuse)]);
+}
+
+#[test]
 fn a_taken_server_id_is_seen_before_it_hurts() {
     let uuid = derive_replica_uuid("orders");
     let mut facts = good();

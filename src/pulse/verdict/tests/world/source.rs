@@ -290,7 +290,7 @@ impl World {
             self.commit(Class::Canary);
             self.publish();
             if self.faults.sns == Sns::Well {
-                self.tell(Observation::CanaryAcknowledged { number });
+                self.tell(Observation::CanaryAcknowledged { path: None, number });
                 for consumer in self.parameters.consumers.clone() {
                     if !self.faults.lost.contains(&&*consumer) {
                         self.tell(Observation::CanaryEchoed { consumer, number });

@@ -1,6 +1,8 @@
 //! What `run` would meet: every finding about server, account, schema and topic, none of them fatal
 //! for the look at the others.
 
+mod paths;
+
 use super::plan::{Plan, SinkPlan};
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
@@ -132,6 +134,9 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     for table in [HEARTBEAT, CANARY, CANARY_COUNTER] {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
+    for route in &plan.pulse.routes {
+        paths::look(plan, route, &mut writer, reports).await;
+    }
 }
 
 /// The tables that the checkpoint is kept in. Without them nothing starts.
@@ -177,7 +182,9 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         ),
         Reason::Login => format!(
             "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
-             heartbeat.password; `binpulse init --print` prints all statements"
+             heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
+             WITH caching_sha2_password BY '<password>' (MariaDB, MySQL 5.7 and older: \
+             mysql_native_password); `binpulse init --print` prints all statements"
         ),
         Reason::ExemptAccount => format!(
             "name an account of its own in heartbeat.user; `binpulse init --print` prints its \

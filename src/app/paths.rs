@@ -1,0 +1,101 @@
+//! What is told of paths through the operator's tables: metrics and `/status`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::plan::{PathRoute, Plan};
+use super::status::probe;
+use super::vital::Vital;
+use crate::pulse::Book;
+use crate::pulse::book::PathNotes;
+use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+use crate::telemetry::status::Path;
+
+type Of = fn(&PathRoute, Option<&PathNotes>) -> Vec<(&'static str, f64)>;
+
+/// Families about the paths that the plan has SQL for.
+pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
+    let routes = plan.pulse.routes.iter().filter(|route| route.path.steps.is_some());
+    let routes: Arc<[PathRoute]> = routes.cloned().collect();
+    let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
+        let (routes, vital) = (Arc::clone(&routes), Arc::clone(vital));
+        let read = move || vital.read(|book| samples(&routes, book, of));
+        Reading { name, help, kind, labels, read: Arc::new(read) }
+    };
+    vec![
+        family(
+            "binpulse_canary_path_walks_total",
+            "Canaries through a path of canary.paths, by whether all of their steps were written.",
+            Kind::Counter,
+            &["path", "result"],
+            |_, notes| {
+                let count = |of: fn(&PathNotes) -> u64| number(notes.map_or(0, of));
+                vec![("ok", count(|notes| notes.walked)), ("failed", count(|notes| notes.failed))]
+            },
+        ),
+        family(
+            "binpulse_canary_path_failing",
+            "1 while the last canary could not be written through the path, or filters keep its table out.",
+            Kind::Gauge,
+            &["path"],
+            |route, notes| {
+                let fails = route.is_filtered_out || notes.is_some_and(|it| it.failure.is_some());
+                vec![("", f64::from(u8::from(fails)))]
+            },
+        ),
+        family(
+            "binpulse_canary_path_seen_timestamp_seconds",
+            "When the path's newest canary that was seen on the stream was written; NaN before the first.",
+            Kind::Gauge,
+            &["path"],
+            |_, notes| {
+                let seen = notes.and_then(|notes| notes.seen);
+                vec![("", seen.map_or(f64::NAN, |trip| timestamp(trip.started)))]
+            },
+        ),
+    ]
+}
+
+fn samples(routes: &[PathRoute], book: &Book, of: Of) -> Vec<Sample> {
+    let of_route = |route: &PathRoute| {
+        let name = route.path.name.to_string();
+        let values = of(route, book.path(&route.path.name)).into_iter();
+        values
+            .map(move |(result, value)| {
+                let mut labels = vec![("path", name.clone())];
+                if !result.is_empty() {
+                    labels.push(("result", result.to_owned()));
+                }
+                (labels, value)
+            })
+            .collect::<Vec<_>>()
+    };
+    routes.iter().flat_map(of_route).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// The paths in `/status`.
+pub(super) fn shown(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
+    let shown = |route: &PathRoute| {
+        let notes = book.path(&route.path.name);
+        let (committed, seen) = notes.map_or((None, None), |it| (it.committed, it.seen));
+        let failure = notes.and_then(|notes| notes.failure.as_ref());
+        let mut canary = probe(committed, seen, failure, now);
+        if route.path.steps.is_none() {
+            "not written: no canary.insert".clone_into(&mut canary.last_result);
+        } else if route.is_filtered_out {
+            "not written: the filters keep the table out".clone_into(&mut canary.last_result);
+        }
+        Path {
+            name: route.path.name.to_string(),
+            table: route.path.table_name(),
+            column: route.path.column.clone(),
+            canary,
+        }
+    };
+    plan.pulse.routes.iter().map(shown).collect()
+}

@@ -1,0 +1,123 @@
+//! Rows of a table of the operator's of which some are canaries.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Flow, OwnRows};
+use crate::change::{Change, Op, Table, Transaction};
+use crate::checkpoint::Class;
+use crate::decode::Rows;
+use crate::encode::Lane;
+use crate::filter::Route;
+use crate::pipeline::Error;
+use crate::pipeline::notices::{Notices, Row};
+use crate::pulse::path::{MarkedTable, Sight};
+use crate::pulse::{Leg, PathRow, Seen};
+
+impl Flow {
+    /// What the business gets of such a table is the table without its marked rows, whatever updates
+    /// do to marks.
+    pub(super) fn maybe_marked_rows(
+        &mut self,
+        rows: &mut Rows<'_>,
+        now: Instant,
+        route: &Route,
+        marked: &MarkedTable,
+    ) -> Result<(), Error> {
+        let (table, transaction) = (rows.table(), rows.transaction());
+        while let Some(change) = rows.next()? {
+            if !self.progress.is_new(change.row) {
+                continue;
+            }
+            match marked.judge(&change) {
+                Sight::Business => self.routed(now, transaction, table, route, &change)?,
+                Sight::Foreign => {}
+                Sight::Canary { number, phase } => {
+                    let leg = Leg { path: Some(Arc::clone(&marked.path)), number, phase };
+                    self.marked_row(transaction, table, route, &change, leg)?;
+                }
+                Sight::Leaves => {
+                    let gone = Change { op: Op::Delete, after: None, ..change };
+                    self.routed(now, transaction, table, route, &gone)?;
+                }
+                Sight::Enters => {
+                    tell_of_lost_mark(marked, transaction);
+                    let new = Change { op: Op::Insert, before: None, ..change };
+                    self.routed(now, transaction, table, route, &new)?;
+                }
+            }
+        }
+        if matches!(route, Route::Redact(_)) {
+            self.space.release();
+        }
+        Ok(())
+    }
+
+    fn routed(
+        &mut self,
+        now: Instant,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        route: &Route,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        match route {
+            Route::Skip => Ok(()),
+            Route::Publish => self.publish(now, transaction, table, change),
+            Route::Redact(redaction) => self.publish_redacted(now, transaction, redaction, change),
+        }
+    }
+
+    /// A canary takes the masks of its table too.
+    fn marked_row(
+        &mut self,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        route: &Route,
+        change: &Change<'_>,
+        leg: Leg,
+    ) -> Result<(), Error> {
+        if self.config.own_rows == OwnRows::LeftOut {
+            return Ok(());
+        }
+        let Route::Redact(redaction) = route else {
+            return self.path_canary(transaction, table, change, leg);
+        };
+        let mut space = std::mem::take(&mut self.space);
+        let seen = redaction.apply(change, &mut space);
+        let published = self.path_canary(transaction, &redaction.table, &seen, leg);
+        self.space = space;
+        published
+    }
+
+    fn path_canary(
+        &mut self,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        change: &Change<'_>,
+        leg: Leg,
+    ) -> Result<(), Error> {
+        // A transaction with rows of the business is the business's.
+        if self.class != Class::User {
+            self.class = Class::Canary;
+        }
+        let mut prefix = Lane::key_of(&table.database, &table.name, 0);
+        prefix.pop();
+        let lanes = self.tracker.lanes_of(&prefix, Notices::LANES_MAX);
+        let row = Row { unit: self.tracker.unit(), transaction, table, change };
+        let written_at_us = transaction.original_committed_at_us;
+        self.seen.push(Seen::Path(PathRow { leg: leg.clone(), written_at_us }));
+        self.canary(leg, written_at_us, &row, lanes)
+    }
+}
+
+#[cold]
+fn tell_of_lost_mark(marked: &MarkedTable, transaction: &Transaction) {
+    tracing::warn!(
+        path = %marked.path,
+        transaction = transaction.id.text().as_deref().unwrap_or("anonymous"),
+        position = %transaction.start,
+        "an update took the mark from a canary's row, which is therefore published as a new row of \
+         the business"
+    );
+}

@@ -1,0 +1,18 @@
+//! Canaries through a table of the operator's own: they take the filters, the masks and the topic of
+//! that table, which the built-in canary does not.
+//!
+//! A *path* is a table, the column that carries a [`Mark`], and the operator's SQL for the steps. A row
+//! whose column begins with the mark's prefix is never a business change, whoever wrote it. Pure but
+//! for the [`PathWalker`].
+
+mod mark;
+mod plan;
+mod sight;
+mod template;
+mod walker;
+
+pub use mark::{Mark, Marked};
+pub use plan::{Path, Steps};
+pub use sight::{MarkedTable, Marks, Sight};
+pub use template::{Template, TemplateError};
+pub use walker::PathWalker;

@@ -293,6 +293,7 @@ fn slow_looks(
         verdict: Arc::clone(&watch.view),
         reporter: reporter.clone(),
         margin,
+        asked: watch.looks.clone(),
     })
 }
 

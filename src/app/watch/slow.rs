@@ -6,8 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::looks::Asked;
 use super::purge::PurgeMargin;
 use super::{Reporter, Shared, read};
 use crate::app::state::State as Stream;
@@ -50,6 +52,8 @@ pub(in crate::app) struct SlowLooks {
     pub(in crate::app) verdict: Shared,
     pub(in crate::app) reporter: Reporter,
     pub(in crate::app) margin: PurgeMargin,
+    /// When somebody suspects something.
+    pub(in crate::app) asked: watch::Receiver<Asked>,
 }
 
 /// Time to the next question after so many in a row that were not answered in time.
@@ -113,14 +117,14 @@ impl Logs {
 
 impl SlowLooks {
     /// Looks until told to stop.
-    pub(in crate::app) async fn run(self, stop: CancellationToken) {
+    pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
         let mut memory = Memory::default();
         loop {
             let pause = spaced(self.spacing.upstream, memory.unanswered);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = self.until_due(pause, memory.unanswered == 0) => {}
             }
             let Some(identity) = self.stream.read().identity else { continue };
             if let Err(error) = self.look(&identity, &mut memory).await {
@@ -130,6 +134,27 @@ impl SlowLooks {
                 self.unseen(&error, &mut memory);
             } else {
                 memory.unanswered = 0;
+            }
+        }
+    }
+
+    /// Until the pause is over, or something is suspected of a replica that answers: it may be its own
+    /// replication that fails, and not the stream behind it.
+    async fn until_due(&mut self, pause: Duration, answers: bool) {
+        let due = tokio::time::Instant::now() + pause;
+        loop {
+            let asked = tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                changed = self.asked.changed() => changed.map(|()| *self.asked.borrow_and_update()),
+            };
+            match asked {
+                Ok(asked) => {
+                    if asked.on_suspicion && answers && self.topology == Topology::Replica {
+                        return;
+                    }
+                }
+                // The verdict's loop has ended, and with it the program.
+                Err(_) => return tokio::time::sleep_until(due).await,
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::seconds;
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
-use crate::pulse::verdict::{Condition, Conditions, Parameters, Status};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Status, Topology};
 
 /// What heartbeats on their way depend on.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub(in super::super) struct Surroundings {
     pub(in super::super) idle_at: Option<Instant>,
     /// All that was committed before this instant has been delivered, as far as lag tells.
     pub(in super::super) delivered_until: Option<Instant>,
+    /// When the source last told of its own replication.
+    pub(in super::super) upstream_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +102,9 @@ impl HeartbeatEvidence {
                     seconds(now.saturating_duration_since(open.began))
                 );
                 let was = conditions.status(Condition::HeartbeatSeen);
-                (if armed && (idle || past) { Status::False } else { was }, what)
+                let is_ours =
+                    upstream_excluded(now, deadline, open.began, parameters, surroundings);
+                (if armed && is_ours && (idle || past) { Status::False } else { was }, what)
             }
             None => match self.last_round_trip {
                 Some((number, at)) => {
@@ -114,4 +118,18 @@ impl HeartbeatEvidence {
         };
         conditions.set(now, Condition::HeartbeatSeen, status, because);
     }
+}
+
+/// Whether a heartbeat may be missed here. On a replica it comes by the source's own replication, which
+/// has to be looked at first, after the row was written; but not for ever.
+fn upstream_excluded(
+    now: Instant,
+    deadline: Instant,
+    written: Instant,
+    parameters: &Parameters,
+    surroundings: Surroundings,
+) -> bool {
+    let looked = surroundings.upstream_at.is_some_and(|at| at > written);
+    let waited = now.saturating_duration_since(deadline) > parameters.heartbeat_interval * 3;
+    parameters.topology == Topology::Primary || looked || waited
 }

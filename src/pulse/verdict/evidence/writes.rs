@@ -159,6 +159,11 @@ impl WriteEvidence {
     }
 
     /// A look at the source's own replication.
+    /// When the source last told of its own replication.
+    pub(in super::super) fn upstream_at(&self) -> Option<Instant> {
+        self.upstream.as_ref().map(|(at, _)| *at)
+    }
+
     pub(in super::super) fn upstream_seen(&mut self, at: Instant, upstream: Upstream) {
         self.upstream = Some((at, upstream));
     }

@@ -43,6 +43,7 @@ impl Judge {
             idle_at: self.stream.idle_at(),
             // What a silent stream was like before tells nothing of now.
             delivered_until: self.lag.delivered_until().min(self.stream.last_receive()),
+            upstream_at: self.writes.upstream_at(),
         };
         self.heartbeat.apply(now, parameters, surroundings, &mut self.obligations, conditions);
         self.sink.apply(now, parameters, &self.obligations, conditions);

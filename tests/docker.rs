@@ -37,7 +37,15 @@ fn words(prefix: &str) -> Vec<(PathBuf, String)> {
 fn dashboards_show_only_metrics_that_are_exported() {
     let echo = vec![("canary.echo", "demo=http://localhost/queue".to_owned())];
     let sink = vec![("sink.kind", "null".to_owned())];
-    let settings = load(None, &Environment::new(), &[echo, sink].concat(), &|_| Ok(String::new()));
+    let path = vec![
+        ("canary.paths", "orders=shop.orders.reference".to_owned()),
+        (
+            "canary.insert",
+            "orders=INSERT INTO shop.orders (reference) VALUES ('{mark}')".to_owned(),
+        ),
+    ];
+    let all = [echo, sink, path].concat();
+    let settings = load(None, &Environment::new(), &all, &|_| Ok(String::new()));
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
     let text = exported(&plan).expect("metrics") + &exported_by_probe(&["main"]).expect("metrics");
     let exported: Vec<_> =

@@ -12,22 +12,22 @@ use crate::config::{Kind, Value};
 use crate::filter::Pattern;
 
 const LONG_ABOUT: &str = "\
-Publishes once more what the service published of the transactions that committed since a time: the
-same rows, in the same order, under the same lanes, epoch and row numbers, read again from the
-source's binary logs. Packing into messages may differ. The service goes on meanwhile; its checkpoint
-is only looked at. Heartbeats and canaries are left out.
+Publishes once more what the service published of the transactions that committed since a time:
+the same rows, in the same order, under the same lanes, epoch and row numbers, read again from
+the source's binary logs. Packing into messages may differ. The service goes on meanwhile; its
+checkpoint is only looked at. Heartbeats and canaries are left out.
 
-Each message has the attribute `replay` with the name that --for gives, so that subscriptions can
-leave it to whom it is meant for: {\"replay\": [{\"exists\": false}, \"billing\"]} takes what is
-published for the first time, and what is repeated for billing. Consumers that drop numbers they have
-seen drop these rows too; one that is to take them again must forget the numbers from the first of
-each lane on, which are printed.
+Each message has the attribute `replay` with the name that --for gives, so that subscriptions
+can leave it to whom it is meant for: {\"replay\": [{\"exists\": false}, \"billing\"]} takes
+what is published for the first time, and what is repeated for billing. Consumers that drop
+numbers they have seen drop these rows too; one that is to take them again must forget the
+numbers from the first of each lane on, which are printed.
 
-Use the settings of the service: other filters or lanes would number rows otherwise. It reads the log
-twice, first to count.
+Use the settings of the service: other filters or lanes would number rows otherwise. It reads
+the log twice, first to count.
 
-Exit codes: 0 done; 64 wrong invocation, or settings other than the service's; 69 source or topic
-unavailable, or interrupted; 75 the log or the checkpoint does not have it.";
+Exit codes: 0 done; 64 wrong invocation, or settings other than the service's; 69 source or
+topic unavailable, or interrupted; 75 the log or the checkpoint does not have it.";
 
 /// The command.
 pub(super) fn command() -> Command {

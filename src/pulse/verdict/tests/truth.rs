@@ -27,6 +27,9 @@ const TROUBLES: [(Trouble, f64); 12] = [
 /// time between two looks.
 const AFTER_ANOTHER: f64 = 6.0;
 
+/// And by the time between two canaries where only these tell, and trouble before has put one off.
+const CANARY_PUT_OFF: f64 = 10.0;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Hangs,
@@ -133,7 +136,9 @@ fn lies(load: Load, legs: &[Leg]) -> Vec<String> {
             for (index, (trouble, allowed)) in TROUBLES.iter().enumerate() {
                 let Some(began) = since[index] else { continue };
                 let lasted = world.now.saturating_duration_since(began).as_secs_f64();
-                if lasted > *allowed + AFTER_ANOTHER && !told.contains(&(index, began)) {
+                let by_canary = matches!(trouble, Trouble::SnsFails | Trouble::CanariesLost);
+                let put_off = if by_canary { CANARY_PUT_OFF } else { 0.0 };
+                if lasted > *allowed + AFTER_ANOTHER + put_off && !told.contains(&(index, began)) {
                     told.push((index, began));
                     let at = world.now.saturating_duration_since(world.start).as_secs_f64();
                     lies.push(format!("{} at {at} s, {lasted} s into {trouble:?}", world.state()));

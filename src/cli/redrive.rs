@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, flags, logs, run, runtime};
+use super::{Exit, flags, logs, run};
 use crate::aws;
 use crate::config::Values;
 use crate::sink::quarantine::{self, Entry, Quarantine, Reader};
@@ -144,19 +144,9 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     if let Err(exit) = logs(&values) {
         return exit;
     }
-    let Ok(runtime) = runtime() else { return Exit::Bug };
-    runtime.block_on(async {
-        let stop = match run::stop_on_signal() {
-            Ok(stop) => stop,
-            Err(error) => {
-                eprintln!("binpulse: can't listen for signals: {error}");
-                return Exit::Bug;
-            }
-        };
-        match Box::pin(publish(&values, &path, &stop)).await {
-            Ok(report) => tell(&report),
-            Err(failure) => failure.exit(),
-        }
+    run::to_the_end(async |stop| match Box::pin(publish(&values, &path, &stop)).await {
+        Ok(report) => tell(&report),
+        Err(failure) => failure.exit(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::{Exit, flags, logs, run, runtime};
+use super::{Exit, flags, logs, run};
 use crate::app::{ReplayError, ReplayReport, ReplayWish, replay};
 use crate::checkpoint::Recovery;
 use crate::config::{Kind, Value};
@@ -95,21 +95,12 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     if let Err(exit) = logs(&values) {
         return exit;
     }
-    let Ok(runtime) = runtime() else { return Exit::Bug };
-    runtime.block_on(async {
-        let stop = match run::stop_on_signal() {
-            Ok(stop) => stop,
-            Err(error) => {
-                eprintln!("binpulse: can't listen for signals: {error}");
-                return Exit::Bug;
-            }
-        };
-        match Box::pin(replay(plan, wish.clone(), &stop)).await {
-            Ok(report) => tell(&report, wish.dry_run),
-            Err(error) => {
-                eprintln!("binpulse: {error}");
-                exit(&error)
-            }
+    let dry_run = wish.dry_run;
+    run::to_the_end(async |stop| match Box::pin(replay(plan, wish, &stop)).await {
+        Ok(report) => tell(&report, dry_run),
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            exit(&error)
         }
     })
 }

@@ -82,9 +82,25 @@ pub(super) fn init_plan(matches: &ArgMatches) -> Option<(crate::config::Values, 
     }
 }
 
+/// Does work that ends by itself; a signal to stop cancels what it is given.
+pub(super) fn to_the_end<F: Future<Output = Exit>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Exit {
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    runtime.block_on(async {
+        match stop_on_signal() {
+            Ok(stop) => work(stop).await,
+            Err(error) => {
+                eprintln!("binpulse: can't listen for signals: {error}");
+                Exit::Bug
+            }
+        }
+    })
+}
+
 /// Cancelled by the first signal to stop. A second one ends the process at once: what is under way
 /// comes again from the checkpoint.
-pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
+fn stop_on_signal() -> std::io::Result<CancellationToken> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let asked = stop.clone();

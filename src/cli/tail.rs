@@ -5,7 +5,7 @@ use std::io;
 use clap::{ArgMatches, Command};
 
 use super::lines::{self, Printer};
-use super::{Exit, flags, logs, run, runtime};
+use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::change::Position;
 use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
@@ -62,17 +62,10 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     if let Err(exit) = logs(&values) {
         return exit;
     }
-    let Ok(runtime) = runtime() else { return Exit::Bug };
-    runtime.block_on(async {
-        match run::stop_on_signal() {
-            Ok(stop) => tokio::select! {
-                () = stop.cancelled() => Exit::Done,
-                exit = Box::pin(print(plan)) => exit,
-            },
-            Err(error) => {
-                eprintln!("binpulse: can't listen for signals: {error}");
-                Exit::Bug
-            }
+    run::to_the_end(async |stop| {
+        tokio::select! {
+            () = stop.cancelled() => Exit::Done,
+            exit = Box::pin(print(plan)) => exit,
         }
     })
 }

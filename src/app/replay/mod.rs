@@ -149,6 +149,10 @@ pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<
         return Ok(Report { is_interrupted: true, ..Report::default() });
     }
     let firsts = numbers::firsts(&saved.lanes, &counted.lanes)?;
+    if wish.dry_run && wish.until_us.is_none() {
+        // A second reading would end where the first did.
+        return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
+    }
     let way = if wish.dry_run { Way::nowhere() } else { Way::open(&plan, &wish).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
     let passed = stretch.pass(firsts.clone(), wish.until_us).run(way, stop).await?;

@@ -6,7 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test soak faults big fuzz lint bench peers guard mutate-alerts audit sbom build
+.PHONY: help deps demo-deps demo test test-compose soak faults big fuzz lint bench peers guard mutate-alerts audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ demo: demo-deps build ## Watch it work: private MySQL, SNS stand-in, shop worklo
 
 test: deps ## The whole test suite
 	cargo test --locked
+
+test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
+	python3 tests/compose/main.py
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (docs/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use binpulse::app::Plan;
+use binpulse::config::{Environment, load};
+use binpulse::filter::Filter;
+
 /// `BINPULSE_TEST_REGENERATE=1 cargo test --test docs` writes it anew.
 #[test]
 fn the_reference_of_settings_is_what_the_code_says() {
@@ -87,5 +91,26 @@ fn links_in_the_docs_lead_somewhere() {
             let there = page.parent().unwrap_or(Path::new("")).join(file);
             assert!(there.exists(), "{}: {target} leads nowhere", page.display());
         }
+    }
+}
+
+#[test]
+fn the_documented_filter_leaves_out_the_tables_of_online_schema_changes() {
+    let operating = read("docs/operating.md");
+    let section = operating.split("## Online schema changes").nth(1).expect("the section");
+    let block = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let text = format!("{}\n[sink]\nkind = \"null\"\n", block.expect("its filter"));
+    let required = [("source.hosts", "db:3306".to_owned()), ("source.user", "reader".to_owned())];
+    let read = |_: &str| Ok(String::new());
+    let values = load(Some(("binpulse.toml", &text)), &Environment::new(), &required, &read);
+    let filter = Filter::new(Plan::new(&values.expect("settings")).expect("a plan").filter);
+    for copy in ["_orders_gho", "_orders_ghc", "_orders_del", "_orders_20261129083000_del"] {
+        assert!(!filter.wants("shop", copy), "{copy}");
+    }
+    for copy in ["_orders_new", "__orders_new", "_orders_old"] {
+        assert!(!filter.wants("shop", copy), "{copy}");
+    }
+    for table in ["orders", "orders_new", "old_orders"] {
+        assert!(filter.wants("shop", table), "{table}");
     }
 }

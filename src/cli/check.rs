@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
 
 /// Looks, and prints.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((_, plan)) = run::plan(matches) else { return Exit::Usage };
+    let Some((_, plan)) = run::plan(matches, run::Runs::Service) else { return Exit::Usage };
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let reports = runtime.block_on(check::run(&plan));
     let people = std::io::stdout().is_terminal();

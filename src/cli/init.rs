@@ -33,7 +33,7 @@ pub(super) fn command() -> Command {
 
 /// Creates, or prints.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((_, plan)) = run::init_plan(matches) else { return Exit::Usage };
+    let Some((_, plan)) = run::plan(matches, run::Runs::SourceOnly) else { return Exit::Usage };
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let outcome = runtime.block_on(async {
         if matches.get_flag("print") { print(&plan).await } else { apply(&plan).await }

@@ -80,7 +80,7 @@ pub(super) fn command() -> Command {
 
 /// Publishes once more, or counts.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((values, plan)) = run::plan(matches) else { return Exit::Usage };
+    let Some((values, plan)) = run::plan(matches, run::Runs::Sink) else { return Exit::Usage };
     let wish = match wish(matches, Utc::now()) {
         Ok(wish) => wish,
         Err(wrong) => {

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, flags, logs, runtime};
 use crate::app::{self, Outcome, Plan};
+use crate::config::Values;
 use crate::shutdown::Signals;
 
 const LONG_ABOUT: &str = "\
@@ -23,7 +24,7 @@ pub(super) fn command() -> Command {
 
 /// Runs the service.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((values, plan)) = plan(matches) else { return Exit::Usage };
+    let Some((values, plan)) = plan(matches, Runs::Service) else { return Exit::Usage };
     if let Err(exit) = logs(&values) {
         return exit;
     }
@@ -53,26 +54,39 @@ pub(super) fn until_stopped<F: Future<Output = Outcome>>(
     }
 }
 
-/// The settings and what follows from them; every mistake is printed.
-pub(super) fn plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)> {
-    let values = flags::load(matches)?;
-    match Plan::new(&values) {
-        Ok(plan) => Some((values, plan)),
-        Err(errors) => {
-            for error in errors {
-                eprintln!("binpulse: {error}");
+/// What a command runs besides reading the source. Settings of anything else can't stop it: the
+/// container image sets an address for HTTP, and `init` in it serves no HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runs {
+    /// Everything, as the service does.
+    Service,
+    /// The sink, but no HTTP.
+    Sink,
+    /// Neither the sink nor HTTP.
+    SourceOnly,
+}
+
+impl Runs {
+    /// The settings with those of other parts at their defaults.
+    fn only(self, values: Values) -> Values {
+        match self {
+            Self::Service => values,
+            Self::Sink => values.with_defaults("http."),
+            Self::SourceOnly => {
+                let values = values.with_defaults("http.").with_defaults("sns.");
+                let values = values.with_defaults("sink.");
+                // Without a topic there is no other sink to plan.
+                values.clone().with("sink.kind", "null").unwrap_or(values)
             }
-            None
         }
     }
 }
 
-/// The same for commands that have no use for a sink.
-pub(super) fn init_plan(matches: &ArgMatches) -> Option<(crate::config::Values, Plan)> {
-    let values = flags::load(matches)?;
-    let sinkless = values.clone().with("sink.kind", "null").unwrap_or(values);
-    match Plan::new(&sinkless) {
-        Ok(plan) => Some((sinkless, plan)),
+/// The settings and what follows from them; every mistake is printed.
+pub(super) fn plan(matches: &ArgMatches, runs: Runs) -> Option<(Values, Plan)> {
+    let values = runs.only(flags::load(matches)?);
+    match Plan::new(&values) {
+        Ok(plan) => Some((values, plan)),
         Err(errors) => {
             for error in errors {
                 eprintln!("binpulse: {error}");

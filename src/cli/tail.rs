@@ -58,7 +58,9 @@ fn after(error: &source::Error) -> Exit {
 
 /// Prints until told to stop.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((values, plan)) = run::init_plan(matches) else { return Exit::Usage };
+    let Some((values, plan)) = run::plan(matches, run::Runs::SourceOnly) else {
+        return Exit::Usage;
+    };
     if let Err(exit) = logs(&values) {
         return exit;
     }

@@ -71,6 +71,20 @@ impl Values {
         Ok(self)
     }
 
+    /// A copy in which each key that begins with `section` has its default.
+    #[must_use]
+    pub fn with_defaults(mut self, section: &str) -> Self {
+        for setting in SETTINGS.iter().filter(|setting| setting.key.starts_with(section)) {
+            let default = setting.default.map(|text| setting.read(text, &Origin::Default));
+            match default {
+                Some(Ok(value)) => self.given.insert(setting.key, (value, Origin::Default)),
+                // A test reads each default, so there is none.
+                Some(Err(_)) | None => self.given.remove(setting.key),
+            };
+        }
+        self
+    }
+
     /// Each key with its value as text, secrets hidden, for people to read.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         SETTINGS.iter().filter_map(|setting| {

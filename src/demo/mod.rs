@@ -9,6 +9,7 @@ mod consumer;
 mod datadir;
 mod error;
 mod folder;
+mod guide;
 mod installed;
 mod mysqld;
 mod process;

@@ -1,6 +1,7 @@
 //! What a newcomer sees: servers come up, a shop gets busy, a consumer receives it all, and a last
 //! line says whether that is true.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::guide::{self, state_of};
 use super::roles::{ECHO, TOPIC};
 use super::sample::Sample;
 use super::{
@@ -25,7 +27,7 @@ const BULK_ROWS: u32 = 20_000;
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Time for the last rows to arrive once nothing is written any more.
 const ARRIVAL_DEADLINE: Duration = Duration::from_mins(1);
-const TELL_EVERY: Duration = Duration::from_secs(5);
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// The last line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -94,7 +96,7 @@ struct Story {
     consumer: Consumer,
     workload: Workload,
     _standin: Standin,
-    _mysqld: Mysqld,
+    mysqld: Mysqld,
 }
 
 impl Story {
@@ -109,7 +111,7 @@ impl Story {
 
             // A stop during the start has nothing to drain.
             () = stop.cancelled() => return Err(Error::Interrupted),
-            story = Box::pin(Self::start(binary)) => story?,
+            story = Box::pin(Self::start(binary, audience)) => story?,
         };
         let told = story.go_on(audience, stop, now).await;
         match told {
@@ -121,7 +123,7 @@ impl Story {
         }
     }
 
-    async fn start(binary: &Path) -> Result<Self, Error> {
+    async fn start(binary: &Path, audience: Audience) -> Result<Self, Error> {
         let installed = Installed::find()?;
         let server = installed.server()?;
         tell(&format!("starting {} {} and a stand-in of SNS and SQS", server.name, server.version));
@@ -138,17 +140,10 @@ impl Story {
 
         let mut streamer = Streamer::start(command(binary, &mysqld, &standin, &topic, &echo))?;
         streamer.until_ready(READY_DEADLINE).await?;
-        let address = streamer.address();
-        tell(&format!(
-            "binpulse is up: http://{address}/status and http://{address}/metrics\n\
-             MySQL: mysql --protocol=tcp --port={} --user=root\n\
-             SNS and SQS: {}",
-            mysqld.port(),
-            standin.url()
-        ));
+        guide::introduce(&streamer, &mysqld, &standin, audience);
         let workload = Workload::open(mysqld.connect().await?, 1).await?;
         let consumer = Consumer::new(aws, queue);
-        Ok(Self { streamer, consumer, workload, _standin: standin, _mysqld: mysqld })
+        Ok(Self { streamer, consumer, workload, _standin: standin, mysqld })
     }
 
     /// Writes, receives and watches, until it is time to stop and all has arrived.
@@ -158,18 +153,17 @@ impl Story {
         stop: &CancellationToken,
         now: &CancellationToken,
     ) -> Result<(), Error> {
-        if audience == Audience::Terminal {
-            tell("a shop is getting busy; Ctrl-C ends it");
-        }
         let (written, watched) = watch::channel((Tally::default(), false));
         let (received, seen) = watch::channel((0, 0));
         let watching = async {
             tokio::select! {
-                result = watch_over(&mut self.streamer, watched.clone(), seen) => result,
+                result = watch_over(
+                    &mut self.streamer, &mut self.mysqld, audience, stop, watched.clone(), seen
+                ) => result,
                 both = async {
                     tokio::try_join!(
                         keep_shop(&mut self.workload, audience, stop, &written),
-                        consume(&mut self.consumer, watched.clone(), &received, now),
+                        consume(&mut self.consumer, audience, watched.clone(), &received, now),
                     )
                 } => both.map(drop),
             }
@@ -277,6 +271,7 @@ async fn keep_shop(
 /// Receives until all that was written has come, or time is over: the summary tells which.
 async fn consume(
     consumer: &mut Consumer,
+    audience: Audience,
     written: watch::Receiver<(Tally, bool)>,
     received: &watch::Sender<(u64, u64)>,
     now: &CancellationToken,
@@ -284,7 +279,18 @@ async fn consume(
     let mut sample = Sample::new(std::time::Instant::now());
     let mut give_up = None;
     // A reader that went away, as `head` does, ends the demo as Ctrl-C does.
+    let mut known = BTreeSet::new();
     let mut show = |topic: &str, line: String| {
+        // A person gets one example of each topic, a script a sample of all.
+        if audience == Audience::Terminal {
+            if known.insert(topic.to_owned()) {
+                tell(&format!("The first message of {topic} that the consumer received:"));
+                if say(&line).is_err() {
+                    now.cancel();
+                }
+            }
+            return;
+        }
         for line in sample.choose(std::time::Instant::now(), topic, line) {
             if say(&line).is_err() {
                 now.cancel();
@@ -317,13 +323,22 @@ async fn consume(
 /// Tells how it goes, now and then. Ends only by an error: when the streamer has ended.
 async fn watch_over(
     streamer: &mut Streamer,
+    mysqld: &mut Mysqld,
+    audience: Audience,
+    stop: &CancellationToken,
     written: watch::Receiver<(Tally, bool)>,
     received: watch::Receiver<(u64, u64)>,
 ) -> Result<(), Error> {
     let mut tell_at = Instant::now() + TELL_EVERY;
+    let mut outage_at =
+        (audience == Audience::Terminal).then(|| Instant::now() + guide::OUTAGE_AFTER);
     loop {
         sleep(super::process::POLL * 10).await;
         streamer.must_run()?;
+        if outage_at.is_some_and(|at| Instant::now() >= at) {
+            outage_at = None;
+            guide::stage_outage(streamer, mysqld, stop).await?;
+        }
         if Instant::now() < tell_at {
             continue;
         }
@@ -340,11 +355,6 @@ async fn watch_over(
     }
 }
 
-fn state_of(status: &serde_json::Value) -> String {
-    let verdict = status.get("verdict").and_then(|verdict| verdict.get("state"));
-    verdict.and_then(|state| state.as_str()).unwrap_or("unknown").to_owned()
-}
-
 /// A line for those who listen on: standard output carries JSON lines only.
 fn say(line: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
@@ -352,7 +362,7 @@ fn say(line: &str) -> Result<(), Error> {
 }
 
 /// A line for those who watch.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     // Nothing can be done about a closed terminal.
     drop(writeln!(std::io::stderr(), "demo: {text}"));
 }

@@ -1,6 +1,6 @@
 //! Wrong configuration: exit 64, and every mistake named with place, value and what is allowed.
 
-use crate::{Run, run};
+use crate::{Run, run, text};
 
 /// Runs `check` with a configuration file; what it says must be usage, and said at once.
 fn refused(file: &str, flags: &[&str], environment: &[(&str, &str)]) -> Run {
@@ -236,5 +236,41 @@ fn the_later_source_of_a_setting_wins_and_is_named() {
         "message.lanes = 1".to_owned(),
     ] {
         assert!(found.out.lines().any(|found| *found == line), "{line} in {}", found.out);
+    }
+}
+
+/// The container image sets an address for HTTP that asks for a token. Only what serves HTTP may
+/// ask for it.
+#[test]
+fn commands_that_serve_no_http_work_with_the_settings_of_the_image() {
+    let image = [
+        ("BINPULSE_HTTP_LISTEN", "0.0.0.0:9187"),
+        ("BINPULSE_CHECKPOINT_PATH", "/nonexistent/checkpoint"),
+        ("BINPULSE_LOG_FORMAT", "json"),
+        ("BINPULSE_SOURCE_HOSTS", "127.0.0.1:1"),
+        ("BINPULSE_SOURCE_USER", "binpulse"),
+    ];
+    let with_topic = ("BINPULSE_SNS_TOPIC", "arn:aws:sns:us-east-1:000000000000:shop");
+    let log = crate::log("all_types/mysql-5.6");
+    let commands: &[&[&str]] = &[
+        &["init", "--print"],
+        &["init"],
+        &["tail"],
+        &["replay", "--since", "5m", "--same-topics"],
+        &["decode", text(&log)],
+        &["health"],
+        &["status"],
+        &["verdict"],
+        &["settings"],
+    ];
+    for command in commands {
+        let run = run(command, &[&image[..], &[with_topic]].concat(), b"");
+        assert!(!run.error.contains("http.token"), "{command:?}: {run:?}");
+        assert_ne!(run.code, Some(64), "{command:?}: {run:?}");
+    }
+    for command in ["run", "check"] {
+        let run = run(&[command], &[&image[..], &[with_topic]].concat(), b"");
+        assert!(run.error.contains("http.token"), "{command}: {run:?}");
+        assert_eq!(run.code, Some(64), "{command}: {run:?}");
     }
 }

@@ -17,6 +17,7 @@ tests! {
     ctrl_c_ends_the_demo_in_order on [Mysql97];
     a_killed_demo_leaves_nothing on [Mysql97];
     the_demo_on_a_terminal_goes_on_until_ctrl_c on [Mysql97];
+    the_demo_on_a_terminal_stages_an_outage_and_its_recovery on [Mysql97];
 }
 
 /// A demo whose temporary files lie in a folder of its own.
@@ -129,13 +130,14 @@ async fn a_killed_demo_leaves_nothing(_: Bed) -> Outcome {
     demo.until_nothing_is_left().await
 }
 
-/// Python's standard library makes the terminal; Ctrl-C is typed into it once rows are shown.
-async fn the_demo_on_a_terminal_goes_on_until_ctrl_c(bed: Bed) -> Outcome {
-    const TERMINAL: &str = r#"
+/// Makes a terminal with Python's standard library, and types Ctrl-C into it once `sys.argv[1]` is
+/// shown.
+const TERMINAL: &str = r#"
 import os, pty, sys
+mark, program = sys.argv[1].encode(), sys.argv[2:]
 child, terminal = pty.fork()
 if child == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
+    os.execv(program[0], program)
 typed = False
 seen = b""
 while True:
@@ -145,20 +147,42 @@ while True:
         break
     if not piece:
         break
-    os.write(1, piece.replace(b"\r\n", b"\n"))
+    piece = piece.replace(b"\r\n", b"\n")
+    os.write(1, piece)
     seen = (seen + piece)[-100000:]
-    if not typed and b'{"kind":"canary"' in seen:
+    if not typed and mark in seen:
         os.write(terminal, b"\x03")
         typed = True
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 "#;
+
+/// Watches the demo on a terminal until a text is shown, and types Ctrl-C then.
+async fn on_a_terminal_until(
+    bed: &Bed,
+    text: &str,
+) -> Result<Demo, Box<dyn std::error::Error + Send + Sync>> {
     let (python, program) = (bed.python()?.display().to_string(), binary().display().to_string());
-    let mut demo = Demo::start(&[&python, "-c", TERMINAL, &program, "demo"], 0)?;
-    let status = demo.process.wait(SOON * 2).await?;
+    let mut demo = Demo::start(&[&python, "-c", TERMINAL, text, &program, "demo"], 0)?;
+    let status = demo.process.wait(SOON * 3).await?;
     assert_eq!(status.code(), Some(0), "{}", demo.output());
     let output = demo.output();
-    assert!(output.contains("/metrics") && output.contains("/status"), "{output}");
+    assert!(output.contains("/metrics") && output.contains("in a browser"), "{output}");
     let summary = demo.last_line()?;
     assert_eq!(summary["rows_written"], summary["changes_received"]);
-    demo.until_nothing_is_left().await
+    demo.until_nothing_is_left().await?;
+    Ok(demo)
+}
+
+async fn the_demo_on_a_terminal_goes_on_until_ctrl_c(bed: Bed) -> Outcome {
+    on_a_terminal_until(&bed, r#"{"kind":"canary""#).await.map(drop)
+}
+
+async fn the_demo_on_a_terminal_stages_an_outage_and_its_recovery(bed: Bed) -> Outcome {
+    let demo = on_a_terminal_until(&bed, "Press Ctrl-C to end the demo").await?;
+    let output = demo.output();
+    let at = |text: &str| output.find(text).unwrap_or_else(|| panic!("`{text}` in:\n{output}"));
+    assert!(at("MySQL process is frozen") < at("binpulse says `source_hung`"), "{output}");
+    assert!(at("binpulse says `source_hung`") < at("MySQL continues"), "{output}");
+    assert!(at("MySQL continues") < at("binpulse says `live`"), "{output}");
+    Ok(())
 }

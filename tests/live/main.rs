@@ -20,6 +20,7 @@ mod paths;
 mod probe;
 mod processes;
 mod pulse;
+mod quickstart;
 mod rebuild;
 mod receiving;
 mod replay;
@@ -56,6 +57,7 @@ fn main() -> std::process::ExitCode {
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        quickstart::tests(),
         cli::tests(),
     ]
     .into_iter()

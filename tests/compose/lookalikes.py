@@ -108,8 +108,7 @@ class Lookalikes:
         context = self.context("rust")
         for part in ["bin", "lib"]:
             shutil.copytree(
-                Path(sysroot, part), context / "rust" / part, symlinks=True,
-                ignore=shutil.ignore_patterns("*.html", "librustc_driver_nothing"),
+                Path(sysroot, part), context / "rust" / part, symlinks=True
             )
         config = subprocess.run(
             ["cargo", "vendor", "--locked", "--versioned-dirs", str(context / "vendor")],
@@ -140,7 +139,7 @@ ENV CARGO_HOME=/usr/local/cargo CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_
 RUN useradd --system mysql && install -d -o mysql /var/lib/mysql /docker-entrypoint-initdb.d
 COPY mysql /opt/mysql-9.7
 COPY --chmod=0555 entrypoint /usr/local/bin/docker-entrypoint.sh
-RUN ln -s /opt/mysql-9.7/mysqladmin /opt/mysqladmin && printf '#!/bin/sh\\nexec /opt/mysql-9.7/mysqladmin "$@"\\n' >/usr/bin/mysqladmin && chmod 755 /usr/bin/mysqladmin
+RUN printf '#!/bin/sh\\nexec /opt/mysql-9.7/mysqladmin "$@"\\n' >/usr/bin/mysqladmin && chmod 755 /usr/bin/mysqladmin
 VOLUME /var/lib/mysql
 ENTRYPOINT ["docker-entrypoint.sh"]
 """
@@ -164,8 +163,11 @@ ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_BREAK_SYSTEM_PACKAGES=1
     def tree(self, tag: str, tree: str, program: str, data: str) -> None:
         context = self.context(program)
         shutil.copytree(DEPS / tree, context / "tree", symlinks=True)
+        # Debian's Alertmanager has its templates here.
+        (context / "tree/usr/share/prometheus").mkdir(exist_ok=True)
         dockerfile = f"""FROM {BASE}
 COPY tree /opt/{tree}
+COPY tree/usr/share/prometheus /usr/share/prometheus
 RUN install -d -o nobody {data}
 USER nobody
 VOLUME {data}

@@ -196,6 +196,16 @@ def newest_canary() -> int:
     return max((consumer["last"] or 0 for consumer in consumers), default=0)
 
 
+def nothing_was_restarted(compose: Compose) -> None:
+    restarts = {}
+    for name, state in compose.states().items():
+        inspect = ["docker", "inspect", "--format", "{{.RestartCount}}", state["Name"]]
+        count = int(subprocess.run(inspect, capture_output=True, text=True, check=True).stdout)
+        if count:
+            restarts[name] = count
+    assert not restarts, restarts
+
+
 def it_stops_in_order(compose: Compose) -> None:
     compose.run("stop", "binpulse")
     state = compose.states()["binpulse"]
@@ -210,6 +220,7 @@ CHECKS = (
     the_consumer_prints_rows,
     prometheus_has_targets_and_rules,
     topics_survive_a_restart_of_the_stand_in,
+    nothing_was_restarted,
     it_stops_in_order,
 )
 

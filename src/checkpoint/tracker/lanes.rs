@@ -51,41 +51,22 @@ impl Lanes {
         }
     }
 
-    pub(super) fn name(&mut self, lane: u32, key: &Arc<str>) -> u64 {
+    /// Sets the number of the lane's next row, as of this unit. A lane that is new here begins with
+    /// the number that the checkpoint holds.
+    pub(super) fn reach(&mut self, lane: u32, key: &Arc<str>, next: u64, unit: u64) {
         let index = lane as usize;
         if self.known.len() <= index {
             self.known.resize_with(index + 1, || None);
         }
-        if let Some(found) = &self.known[index] {
-            return found.next;
-        }
-        let next = self.restored.remove(key).unwrap_or(FIRST);
-        self.known[index] = Some(Lane {
+        let restored = &mut self.restored;
+        let found = self.known[index].get_or_insert_with(|| Lane {
             key: Arc::clone(key),
             next,
             touched_in: None,
-            delivered: next,
+            delivered: restored.remove(key).unwrap_or(FIRST),
             is_unsaved: false,
             is_moved: false,
         });
-        next
-    }
-
-    /// Number of the first of `rows` rows; `None` for a lane that was not named.
-    pub(super) fn advance(&mut self, lane: u32, rows: u64, unit: u64) -> Option<u64> {
-        let found = self.known.get_mut(lane as usize)?.as_mut()?;
-        if found.touched_in != Some(unit) {
-            found.touched_in = Some(unit);
-            self.touched.push(lane);
-        }
-        let first = found.next;
-        found.next = first.saturating_add(rows);
-        Some(first)
-    }
-
-    /// Sets the number of the lane's next row, as of this unit.
-    pub(super) fn reach(&mut self, lane: u32, next: u64, unit: u64) {
-        let Some(Some(found)) = self.known.get_mut(lane as usize) else { return };
         found.next = next;
         if found.touched_in != Some(unit) {
             found.touched_in = Some(unit);

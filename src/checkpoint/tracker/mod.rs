@@ -61,12 +61,6 @@ pub enum Misuse {
         /// The unit that was named.
         unit: u64,
     },
-    /// Rows of a lane without a name.
-    #[error("rows of lane {lane} went by before it was named")]
-    UnnamedLane {
-        /// The lane's number.
-        lane: u32,
-    },
 }
 
 /// Transactions and messages on their way, and how far everything is delivered.
@@ -80,8 +74,6 @@ pub struct Tracker {
     /// Number of the unit at the front.
     first: u64,
     lanes: Lanes,
-    /// Whether rows were seen since the last commit.
-    in_transaction: bool,
     /// End of the last transaction.
     committed: Place,
     /// Where a resume must begin while an XA transaction is prepared and not decided.
@@ -103,7 +95,6 @@ impl Tracker {
             units: VecDeque::from([Unit::default()]),
             first: 0,
             lanes: Lanes::new(&checkpoint.lanes),
-            in_transaction: false,
             committed: checkpoint.settled.clone(),
             held,
             pending: Delta {
@@ -133,26 +124,12 @@ impl Tracker {
         self.units.len() - 1
     }
 
-    /// Makes a lane known: `lane` is its number in this process (dense, from 0), `key` its name for
-    /// ever. Returns the number that its next row has; 1 for a lane that is new.
-    pub fn name_lane(&mut self, lane: u32, key: &Arc<str>) -> u64 {
-        self.lanes.name(lane, key)
-    }
-
-    /// Counts `rows` rows of a lane that was named, of the transaction that is going by. Returns
-    /// the number of the first.
-    pub fn rows(&mut self, lane: u32, rows: u64) -> Result<u64, Misuse> {
-        self.in_transaction = true;
-        let unit = self.unit();
-        self.lanes.advance(lane, rows, unit).ok_or(Misuse::UnnamedLane { lane })
-    }
-
-    /// The lane's next row will have the number `next`: for a caller who numbers rows itself. To be
-    /// told between two transactions, before the unit is sealed.
+    /// The next row of a lane will have the number `next`. `lane` is the lane's number in this process
+    /// (dense, from 0), `key` its permanent name. To be called between two transactions, before the
+    /// unit is sealed.
     pub fn numbered(&mut self, lane: u32, key: &Arc<str>, next: u64) {
-        self.lanes.name(lane, key);
         let unit = self.unit();
-        self.lanes.reach(lane, next, unit);
+        self.lanes.reach(lane, key, next, unit);
         self.open_unit().is_changed = true;
     }
 
@@ -202,7 +179,6 @@ impl Tracker {
             }
         }
         self.committed.position.clone_from(commit.end);
-        self.in_transaction = false;
         let unit = self.open_unit();
         unit.transactions_all += 1;
         unit.is_changed = true;
@@ -241,12 +217,9 @@ impl Tracker {
     }
 
     /// Closes the open unit and begins another, so that it can become delivered while later
-    /// transactions go by. Refused inside a transaction, and of no effect on a unit in which
-    /// nothing happened; whether a new unit began.
+    /// transactions go by. To be called between two transactions. Has no effect on a unit in which
+    /// nothing happened. Returns whether a new unit began.
     pub fn seal_unit(&mut self) -> bool {
-        if self.in_transaction {
-            return false;
-        }
         let unit = self.open_unit();
         if !unit.is_changed && unit.outstanding == 0 {
             return false;

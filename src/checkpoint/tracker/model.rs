@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{gtid, lane, place};
+use super::tests::{gtid, numbered, place};
 use super::{Class, Commit, Tracker};
 use crate::change::{Position, TransactionId};
 use crate::checkpoint::{Checkpoint, Place};
@@ -33,6 +33,8 @@ struct Run<'a> {
     choices: std::iter::Cycle<std::slice::Iter<'a, u8>>,
     tracker: Tracker,
     saved: Checkpoint,
+    /// The number of each lane's next row, and whether rows were numbered since the tracker was told.
+    next: BTreeMap<u32, (u64, bool)>,
     /// Batches that are open, by lane: the unit of the first row, and the rows.
     open: BTreeMap<u32, (u64, Vec<Row>)>,
     flying: Vec<(u64, Vec<Row>)>,
@@ -43,13 +45,12 @@ const LANES: u32 = 3;
 
 impl<'a> Run<'a> {
     fn new(binlog: &'a [Entry], choices: &'a [u8], saved: Checkpoint) -> Self {
-        let mut tracker = Tracker::new(&saved);
-        for number in 0..LANES {
-            lane(&mut tracker, number);
-        }
+        let tracker = Tracker::new(&saved);
+        let restored = |lane| saved.lanes.get(format!("d.t#{lane}").as_str()).copied().unwrap_or(1);
+        let next = (0..LANES).map(|lane| (lane, (restored(lane), false))).collect();
         let choices = choices.iter().cycle();
         let (open, flying, published) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { binlog, choices, tracker, saved, open, flying, published }
+        Self { binlog, choices, tracker, saved, next, open, flying, published }
     }
 
     fn choose(&mut self, among: usize) -> usize {
@@ -101,7 +102,9 @@ impl<'a> Run<'a> {
 
     fn transaction(&mut self, index: usize, lanes: &[u32]) {
         for (row, lane) in lanes.iter().enumerate() {
-            let number = self.tracker.rows(*lane, 1).expect("a lane");
+            let (next, moved) = self.next.get_mut(lane).expect("a lane");
+            let number = *next;
+            (*next, *moved) = (number + 1, true);
             let unit = self.tracker.unit();
             let (_, rows) = self.open.entry(*lane).or_insert_with(|| {
                 self.tracker.opened(unit).expect("the open unit");
@@ -125,9 +128,19 @@ impl<'a> Run<'a> {
         self.tracker.commit(&Commit { id, class, end: &end, resolves, open_xa });
     }
 
+    /// As the loop does it: between two transactions, after telling which lanes moved.
+    fn seal(&mut self) {
+        for (lane, (next, moved)) in &mut self.next {
+            if std::mem::take(moved) {
+                numbered(&mut self.tracker, *lane, *next);
+            }
+        }
+        self.tracker.seal_unit();
+    }
+
     fn deliver_some(&mut self) {
         if self.choose(2) == 0 {
-            self.tracker.seal_unit();
+            self.seal();
         }
         if self.choose(3) == 0 {
             self.flying.extend(std::mem::take(&mut self.open).into_values());
@@ -150,7 +163,7 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self) {
-        self.tracker.seal_unit();
+        self.seal();
         self.flying.extend(std::mem::take(&mut self.open).into_values());
         for (unit, rows) in std::mem::take(&mut self.flying) {
             self.published.extend(rows);

@@ -18,20 +18,20 @@ fn commit(tracker: &mut Tracker, sequence: u64, class: Class) {
     tracker.commit(&Commit { id: gtid(sequence), class, end: &end, resolves: &[], open_xa: None });
 }
 
-pub(super) fn lane(tracker: &mut Tracker, lane: u32) -> u64 {
-    tracker.name_lane(lane, &Arc::from(format!("d.t#{lane}")))
+/// The next row of lane `d.t#<lane>` will have the number `next`.
+pub(super) fn numbered(tracker: &mut Tracker, lane: u32, next: u64) {
+    tracker.numbered(lane, &Arc::from(format!("d.t#{lane}")), next);
 }
 
 #[test]
 fn a_unit_waits_for_its_messages_and_for_all_earlier_units() {
     // Given two units with a message each, the second with a filtered transaction as well
     let mut tracker = Tracker::new(&Checkpoint::default());
-    lane(&mut tracker, 0);
-    tracker.rows(0, 3).expect("a lane");
+    numbered(&mut tracker, 0, 4);
     tracker.opened(0).expect("the open unit");
     commit(&mut tracker, 1, Class::User);
     assert!(tracker.seal_unit());
-    tracker.rows(0, 2).expect("a lane");
+    numbered(&mut tracker, 0, 6);
     tracker.opened(1).expect("the open unit");
     commit(&mut tracker, 2, Class::User);
     commit(&mut tracker, 3, Class::Filtered);
@@ -57,8 +57,7 @@ fn the_lanes_of_a_table_are_told_moved_or_not_named_or_not() {
     let lanes = lanes.map(|(key, next)| (Arc::from(key), next)).into();
     let checkpoint = Checkpoint { lanes, ..Checkpoint::default() };
     let mut tracker = Tracker::new(&checkpoint);
-    lane(&mut tracker, 0);
-    tracker.rows(0, 3).expect("a lane");
+    numbered(&mut tracker, 0, 4);
     let found = tracker.lanes_of("d.t#", 9);
     let keys = |found: &super::MovedLanes| {
         found.lanes.iter().map(|(key, next)| (key.to_string(), *next)).collect::<Vec<_>>()
@@ -103,23 +102,10 @@ fn saves_in_the_source_database_do_not_cause_further_saves() {
 }
 
 #[test]
-fn a_unit_is_not_sealed_inside_a_transaction() {
-    let mut tracker = Tracker::new(&Checkpoint::default());
-    assert!(!tracker.seal_unit(), "nothing happened yet");
-    lane(&mut tracker, 0);
-    commit(&mut tracker, 1, Class::User);
-    tracker.rows(0, 1).expect("a lane");
-    assert!(!tracker.seal_unit());
-    commit(&mut tracker, 2, Class::User);
-    assert!(tracker.seal_unit());
-}
-
-#[test]
 fn reports_that_cannot_be_are_refused() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     assert_eq!(tracker.settled(0), Err(Misuse::NotOutstanding { unit: 0 }));
     assert_eq!(tracker.settled(5), Err(Misuse::NotOutstanding { unit: 5 }));
-    assert_eq!(tracker.rows(3, 1), Err(Misuse::UnnamedLane { lane: 3 }));
     commit(&mut tracker, 1, Class::User);
     tracker.seal_unit();
     assert_eq!(tracker.opened(0), Err(Misuse::NotOutstanding { unit: 0 }), "delivered already");
@@ -129,8 +115,7 @@ fn reports_that_cannot_be_are_refused() {
 fn lanes_that_moved_are_told_once_and_in_portions() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     for number in 0..3 {
-        lane(&mut tracker, number);
-        tracker.rows(number, 4).expect("a lane");
+        numbered(&mut tracker, number, 5);
     }
     commit(&mut tracker, 1, Class::User);
     tracker.seal_unit();
@@ -184,10 +169,9 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
 #[test]
 fn merged_deltas_say_what_they_say_one_after_the_other() {
     let mut tracker = Tracker::new(&Checkpoint::default());
-    lane(&mut tracker, 0);
     let (mut one_by_one, mut merged) = (Checkpoint::default(), Delta::default());
     for sequence in 1..=5 {
-        tracker.rows(0, sequence).expect("a lane");
+        numbered(&mut tracker, 0, 1 + (1..=sequence).sum::<u64>());
         commit(&mut tracker, sequence, Class::Heartbeat(sequence));
         tracker.seal_unit();
         let delta = tracker.take_delta(7).expect("a transaction");

@@ -219,8 +219,8 @@ CHECKS = (
     commands_work_without_a_token,
     the_consumer_prints_rows,
     prometheus_has_targets_and_rules,
-    topics_survive_a_restart_of_the_stand_in,
     nothing_was_restarted,
+    topics_survive_a_restart_of_the_stand_in,
     it_stops_in_order,
 )
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::begin::{begin, new_instance, open_store};
+use super::echo;
 use super::flow::{decoder, flow};
 use super::maintenance::Maintenance;
 use super::paths;
@@ -123,6 +124,7 @@ impl App {
         let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
         readings.more.extend(more_families(&watch, &margin, &maintenance));
         readings.more.extend(paths::families(&plan, &vital));
+        readings.more.push(echo::family(&plan, &vital));
         let metrics = Arc::new(Metrics::new(&vocabulary(&plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 

@@ -12,6 +12,7 @@
 mod begin;
 mod build;
 pub mod check;
+mod echo;
 mod exported;
 mod flow;
 mod halt;

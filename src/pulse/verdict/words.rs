@@ -169,6 +169,7 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
         Reason::DuplicateReplica => "another replica uses our identity",
         Reason::Purged => "binary logs were purged",
         Reason::Diverged => "its history is another one",
+        Reason::EchoUnreadable(_) => "since an echo queue can't be read",
         Reason::Unknown | Reason::Consumers(_) | Reason::Empty | Reason::FilteredOnly => {
             return None;
         }
@@ -191,6 +192,9 @@ pub const fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str
         State::Lagging => "BinpulseLagging",
         State::CanaryLost => "BinpulseCanaryLost",
         State::CheckpointStuck => "BinpulseCheckpointStuck",
+        State::Indeterminate if matches!(reason, Some(Reason::EchoUnreadable(_))) => {
+            "BinpulseEchoUnreadable"
+        }
         State::SelfStalled | State::Starting | State::Indeterminate => "BinpulseFreshnessUnknown",
         State::QuietUnproven | State::Live | State::Quiet => return None,
     })
@@ -289,6 +293,10 @@ pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
             "Check the subscription, its filter policy, the queue's policy and its dead letters."
         }
         (State::CheckpointStuck, _) => "Check the checkpoint's store: disk, permissions, fencing.",
+        (State::Indeterminate, Some(Reason::EchoUnreadable(_))) => {
+            "Check the queue's URL in canary.echo, the network to SQS, and that sqs:ReceiveMessage and \
+             sqs:DeleteMessage are allowed on it; `binpulse check` tries both."
+        }
         (State::Indeterminate, _) => "See which evidence is missing below, and why.",
         (State::QuietUnproven, _) => "Allow heartbeat rows if silence is to be proven.",
         (State::Live | State::Quiet, _) => "Nothing.",

@@ -219,7 +219,7 @@ async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     if !matches!(plan.sink, SinkPlan::Sns { .. }) {
         return;
     }
-    match AnySink::open(plan, shared).await {
+    match AnySink::open(plan, shared, &sink::Health::new()).await {
         Ok((_, topics)) => {
             for topic in topics.known.values() {
                 let kind = if topic.fifo { "FIFO" } else { "standard" };

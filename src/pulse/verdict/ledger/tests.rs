@@ -108,6 +108,7 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
         let read = Committed { purged: Some(old.clone()), ..facts(&rig.executed) };
         rig.ledger.committed(number, &read);
     }
+    assert_eq!(rig.ledger.unaccounted_total(), 0);
     assert!(rig.ledger.certificate().is_some_and(|last| last.unaccounted.is_empty()));
 }
 

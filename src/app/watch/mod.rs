@@ -114,6 +114,12 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 fn run(
     mut judge: Judge,
     tick: Duration,

@@ -70,11 +70,12 @@ impl Judge {
             state: hysteresis.state(),
             reason: None,
             since: now,
+            is_recovering: false,
             judged_at: now,
             sentence: "Starting.".to_owned(),
             facts: Vec::new(),
             hop: Hop::None,
-            next_step: words::next_step(hysteresis.state(), None),
+            next_step: words::next_step(hysteresis.state(), None, false),
             certificate: None,
             conditions: conditions.iter().map(|(name, known)| (name, known.clone())).collect(),
         };

@@ -9,7 +9,7 @@ use super::Report;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, judged, wanted};
 use crate::checkpoint::Checkpoint;
-use crate::source::{self, Halt, Liveness, Recovery, Replica};
+use crate::source::{self, Liveness, Recovery, Replica};
 
 /// How long the first event is waited for: a server that seeks in its logs has refused nothing.
 const FIRST_EVENT_MAX: Duration = Duration::from_secs(5);
@@ -28,8 +28,7 @@ pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut 
         // Told already, server by server.
         Err(StartError::Refused(_)) => return,
         Err(StartError::Source { error }) => {
-            let is_of_place = matches!(error.recovery(), Recovery::Halt(halt) if is_of_place(halt));
-            if is_of_place || !reports.iter().any(|report| report.refuses) {
+            if error.needs_operator() || !reports.iter().any(|report| report.refuses) {
                 reports.push(wrong(&error));
             }
             return;
@@ -46,13 +45,6 @@ pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut 
             Report { refuses, ..wrong(&error) }
         }
     });
-}
-
-fn is_of_place(halt: Halt) -> bool {
-    match halt {
-        Halt::PositionLost | Halt::Diverged | Halt::OtherServer | Halt::Corrupt => true,
-        Halt::Fenced | Halt::Denied | Halt::Misconfigured => false,
-    }
 }
 
 /// Reads up to the first event of its own, or for a while.

@@ -15,6 +15,7 @@ mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod echo;
 mod fallback;
 mod faults;
 mod paths;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        echo::tests(),
         quickstart::tests(),
         cli::tests(),
     ]

@@ -2,6 +2,7 @@
 //! schema and topic, none of them fatal for the look at the others. Whether `run` would start is the same
 //! question as whether a report refuses: a test compares the two.
 
+mod echo;
 mod files;
 mod paths;
 mod place;
@@ -94,7 +95,9 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    sink(plan, &mut reports).await;
+    let shared = aws::Shared::load(&aws_config(plan)).await;
+    sink(plan, &shared, &mut reports).await;
+    echo::look(plan, &shared, &mut reports).await;
     reports
 }
 
@@ -251,12 +254,11 @@ fn mend(plan: &Plan, reason: Reason) -> String {
     }
 }
 
-async fn sink(plan: &Plan, reports: &mut Vec<Report>) {
+async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     if !matches!(plan.sink, SinkPlan::Sns { .. }) {
         return;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
-    match AnySink::open(plan, &shared, &sink::Health::new()).await {
+    match AnySink::open(plan, shared, &sink::Health::new()).await {
         Ok((_, topics)) => {
             for topic in topics.known.values() {
                 let kind = if topic.fifo { "FIFO" } else { "standard" };

@@ -8,12 +8,14 @@ mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod bed;
 mod blocked;
 mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod echo;
 mod fallback;
 mod faults;
 mod paths;
@@ -29,6 +31,7 @@ mod security;
 mod servers;
 mod source;
 mod standing;
+mod start;
 mod suite;
 mod takeover;
 mod types;
@@ -52,11 +55,14 @@ fn main() -> std::process::ExitCode {
         resume::tests(),
         security::tests(),
         standing::tests(),
+        start::tests(),
+        agreement::tests(),
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        echo::tests(),
         quickstart::tests(),
         cli::tests(),
     ]

@@ -25,7 +25,7 @@ use crate::pipeline::{
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
-use crate::sink::{self, intake};
+use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
@@ -54,7 +54,7 @@ impl Way {
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
         let shared = aws::Shared::load(&aws_config(plan)).await;
-        let (sink, topics) = AnySink::open(plan, &shared).await?;
+        let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
         let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
     }
@@ -224,6 +224,8 @@ impl Witness for Teller {
     fn published(&self, _: u64) {}
 
     fn checkpointed(&self, _: u64) {}
+
+    fn checkpoint_failed(&self, _: &str) {}
 
     fn heartbeat_arrived(&self, _: Span, _: Instant) {}
 

@@ -30,6 +30,9 @@ pub(crate) struct Greeting {
     pub(super) plugin: String,
 }
 
+/// Longest message that is kept; servers' own limit is 512 bytes, and 1.1 KiB for a failed dump.
+const MESSAGE_BYTES_MAX: usize = 2048;
+
 /// An ERR packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerError {
@@ -46,7 +49,8 @@ impl ServerError {
         if input.0.first() == Some(&b'#') {
             input.take(6);
         }
-        Self { code, message: String::from_utf8_lossy(input.0).into_owned() }
+        let bytes = input.0.get(..MESSAGE_BYTES_MAX).unwrap_or(input.0);
+        Self { code, message: String::from_utf8_lossy(bytes).into_owned() }
     }
 
     /// The refusal in the source's words.
@@ -142,6 +146,8 @@ mod tests {
         let error = ServerError::parse(b"\x15\x04#28000Access denied");
         assert_eq!((error.code, error.message.as_str()), (1045, "Access denied"));
         assert_eq!(ServerError::parse(b"").code, 0);
+        let endless = [&b"\xd4\x04"[..], &vec![b'x'; 1 << 20]].concat();
+        assert_eq!(ServerError::parse(&endless).message.len(), super::MESSAGE_BYTES_MAX);
     }
 
     proptest! {

@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod history;
 mod paths;
 mod probe;
 mod processes;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         resume::tests(),
         security::tests(),
         standing::tests(),
+        history::tests(),
         start::tests(),
         takeover::tests(),
         blocked::tests(),

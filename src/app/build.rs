@@ -123,7 +123,7 @@ impl App {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
-            history: History::new(&plan, front.vital.received().clone()),
+            history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);

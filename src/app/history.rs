@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Plan;
+use crate::checkpoint::Checkpoint;
 use crate::mysql::{ConnectOptions, HostPort, Session};
 use crate::pulse::schema::HEARTBEAT;
 use crate::pulse::{Reason, Received, received};
@@ -18,7 +19,11 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(plan: &Plan, received: Received) -> Self {
+    /// What was `received` in this process, and what a checkpoint `saved` tells of those before.
+    pub(super) fn new(plan: &Plan, received: Received, saved: Option<&Checkpoint>) -> Self {
+        if let Some((saved, number)) = saved.and_then(|saved| Some((saved, saved.heartbeat?))) {
+            received.note(number, saved.saved_at_us);
+        }
         let timeout = plan.pulse.periods.probe_timeout;
         let connect = ConnectOptions {
             connect_timeout: timeout,

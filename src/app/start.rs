@@ -45,11 +45,7 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, &front.reporter).await?;
-    if let Some((saved, number)) = saved.as_ref().and_then(|saved| Some((saved, saved.heartbeat?)))
-    {
-        front.vital.received().note(number, saved.saved_at_us);
-    }
-    let history = History::new(plan, front.vital.received().clone());
+    let history = History::new(plan, front.vital.received().clone(), saved.as_ref());
     let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
     let checkpoint = begun(plan, &mut store, saved, &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })

@@ -8,12 +8,14 @@ mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod bed;
 mod blocked;
 mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod echo;
 mod fallback;
 mod faults;
 mod paths;
@@ -54,11 +56,13 @@ fn main() -> std::process::ExitCode {
         security::tests(),
         standing::tests(),
         start::tests(),
+        agreement::tests(),
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        echo::tests(),
         quickstart::tests(),
         cli::tests(),
     ]

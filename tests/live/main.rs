@@ -27,6 +27,7 @@ mod rebuild;
 mod receiving;
 mod replay;
 mod resume;
+mod rotation;
 mod security;
 mod servers;
 mod source;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        rotation::tests(),
         security::tests(),
         standing::tests(),
         start::tests(),

@@ -61,7 +61,8 @@ pub(super) fn spawn_pulse(
     let config = writer_config(plan, host, instance.to_owned());
     if pulse.heartbeats {
         let interval = pulse.periods.heartbeat_interval;
-        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer());
+        let received = vital.received().clone();
+        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer(), received);
         tasks.spawn(writer.run(stop.clone()));
     }
     if pulse.canaries {

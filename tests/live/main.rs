@@ -18,6 +18,7 @@ mod demo;
 mod echo;
 mod fallback;
 mod faults;
+mod history;
 mod paths;
 mod probe;
 mod processes;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         standing::tests(),
+        history::tests(),
         start::tests(),
         agreement::tests(),
         takeover::tests(),

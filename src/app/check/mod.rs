@@ -250,6 +250,7 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         | Reason::Interrupted
         | Reason::Tls
         | Reason::WrongServer
+        | Reason::Diverged
         | Reason::Other => "mend what the server names, then check again".to_owned(),
     }
 }

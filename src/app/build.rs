@@ -19,6 +19,7 @@ use super::source::{Opened, StartError, open_source};
 use super::state::{Phase, State};
 use super::status::Desk;
 use super::stream::{Around, Stream};
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch, standing};
 use super::{Outcome, Unavailable};
@@ -77,6 +78,7 @@ struct App {
     vital: Arc<Vital>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    loops: Loops,
     health: Arc<Health>,
     liveness: Liveness,
     shared: aws::Shared,
@@ -117,7 +119,9 @@ impl App {
         let (reporter, observations) = watch::queue();
         let margin = PurgeMargin::default();
         let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
-        let watch = Watch::start(parameters(&plan)?, observations)?;
+        let loops = Loops::default();
+        let beat = loops.register("verdict", LOOP_PAUSE_MAX);
+        let watch = Watch::start(parameters(&plan)?, observations, beat)?;
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
         let mut readings = readings(&plan, &state, &vital, &liveness, &gauge, &health);
@@ -127,7 +131,6 @@ impl App {
         vital.count_in(Arc::clone(&metrics));
 
         let origin = Arc::new(RwLock::new(origin(&plan, &checkpoint, &opened)));
-        let loops = Loops::default();
         let (drafts, to_seal) = drafts();
         let (noted, sealing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
@@ -166,7 +169,7 @@ impl App {
             maintenance,
             started: Instant::now(),
         };
-        let http = bind(&plan, desk, loops, &readiness).await?;
+        let http = bind(&plan, desk, loops.clone(), &readiness).await?;
         let slow = slow_looks(&plan, &opened, &state, &watch, &reporter, margin)?;
         let around = Around {
             state: state.clone(),
@@ -181,6 +184,7 @@ impl App {
             vital,
             metrics,
             readiness,
+            loops,
             health,
             liveness,
             shared,
@@ -212,13 +216,14 @@ impl App {
             }
         });
         let ours = pulse.stop.child_token();
+        let supervisor = Supervisor::new(&pulse.tasks, &self.loops, &self.metrics);
         spawn_pulse(
             &self.plan,
             &self.host,
             &self.instance,
             &self.vital,
             &self.shared,
-            &pulse.tasks,
+            &supervisor,
             &ours,
         );
         let side = Side {
@@ -231,16 +236,16 @@ impl App {
             reporter: self.reporter.clone(),
             saved: None,
         };
-        let looks = Looks::new(
-            self.plan.pulse.connect.clone(),
-            self.probed,
-            self.plan.pulse.periods.probe_timeout,
-            self.reporter.clone(),
-            self.watch.looks.clone(),
-        );
-        pulse.tasks.spawn(looks.run(pulse.stop.clone()));
-        pulse.tasks.spawn(self.slow.run(pulse.stop.clone()));
-        pulse.tasks.spawn(side.run(pulse.stop.clone()));
+        let (connect, probed) = (self.plan.pulse.connect.clone(), self.probed);
+        let deadline = self.plan.pulse.periods.probe_timeout;
+        let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
+        supervisor.keep(Task::Looks, &pulse.stop, move |stop| {
+            let (connect, probed) = (connect.clone(), probed.clone());
+            Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
+        });
+        let slow = self.slow;
+        supervisor.keep(Task::SlowLooks, &pulse.stop, move |stop| slow.clone().run(stop));
+        supervisor.keep(Task::Samples, &pulse.stop, move |stop| side.clone().run(stop));
 
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;

@@ -1,7 +1,8 @@
 //! Words of others in our messages and logs: servers, AWS, whoever answers in their place. Pure.
 
-/// Characters that are kept.
-const CHARACTERS_MAX: usize = 500;
+/// Characters that are kept: servers' longest messages have 1.1 KiB (a failed dump), and what tells
+/// them apart may stand at the end.
+const CHARACTERS_MAX: usize = 1_200;
 
 /// The beginning of `text` on one line: what is longer is cut, and control characters are escaped,
 /// so that nobody's answer fills a disk or looks like a line of our own log.

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use super::Unavailable;
 use super::plan::Plan;
 use super::source::Opened;
 use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
-use crate::checkpoint::{Checkpoint, FileStore, Store, TableStore};
+use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
 use crate::encode::Lane;
 use crate::pulse::schema;
 use crate::source::Start;
 
 /// Opens the store that the plan names.
-pub(super) async fn open_store(plan: &Plan) -> Result<AnyStore, Unavailable> {
+pub(super) async fn open_store(plan: &Plan) -> Result<AnyStore, checkpoint::Error> {
     Ok(match &plan.checkpoint.file {
         Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
         None => {
@@ -40,7 +39,7 @@ pub(super) async fn begin(
     store: &mut AnyStore,
     saved: Option<Checkpoint>,
     opened: &Opened,
-) -> Result<Checkpoint, Unavailable> {
+) -> Result<Checkpoint, checkpoint::Error> {
     let layout: Arc<str> = Lane::notice_key_of("lanes").into();
     let lanes = u64::from(plan.pack.lanes);
     if let Some(saved) = saved {

@@ -1,15 +1,16 @@
 //! What an error of the loop means for the stream, in words.
 
+use crate::change::Position;
 use crate::checkpoint;
 use crate::pipeline::Error;
-use crate::source::Recovery;
+use crate::source::{Halt, Recovery};
 use crate::telemetry::status::Halted;
 
 /// Another process has taken the stream over.
 pub(super) const FENCED: &str = "fenced";
 
 /// Every reason for a halt, for label values.
-pub(super) const REASONS: [&str; 17] = [
+pub(super) const REASONS: [&str; 19] = [
     "position_lost",
     "diverged",
     "other_server",
@@ -18,6 +19,8 @@ pub(super) const REASONS: [&str; 17] = [
     "misconfigured",
     "corrupt",
     "damaged",
+    "gtid_mode",
+    "source_refused",
     "undecodable",
     "transaction_lost",
     "too_large",
@@ -44,7 +47,8 @@ pub(super) enum Decision {
 pub(super) fn decide(error: &Error) -> Decision {
     match error {
         Error::Source(source) => match source.recovery() {
-            Recovery::Retry => Decision::Redial,
+            // How often is the caller's to know.
+            Recovery::Retry | Recovery::RetryThenHalt(_) => Decision::Redial,
             Recovery::NextHost => Decision::NextHost,
             Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
         },
@@ -87,6 +91,35 @@ pub(super) fn decide(error: &Error) -> Decision {
     }
 }
 
+/// Failures at one place that end the stream when there are too many of them in a row.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    of: Option<(Halt, Position)>,
+    count: u32,
+}
+
+impl Tries {
+    /// Decides, with the failures before this one in mind. `place`: how far the stream has got.
+    pub(super) fn decide(&mut self, error: &Error, place: &Position) -> Decision {
+        if let Error::Source(source) = error
+            && let Recovery::RetryThenHalt(halt) = source.recovery()
+        {
+            let is_same = self.of.as_ref().is_some_and(|(of, at)| *of == halt && at == place);
+            self.count = if is_same { self.count + 1 } else { 1 };
+            self.of = Some((halt, place.clone()));
+            if self.count >= halt.tries() {
+                let message = format!("{error}, {} times in a row", self.count);
+                return Decision::Halt(Halted {
+                    reason: halt.as_str().to_owned(),
+                    message,
+                    mend: source.remedy().to_owned(),
+                });
+            }
+        }
+        decide(error)
+    }
+}
+
 fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
     Decision::Halt(Halted {
         reason: reason.to_owned(),
@@ -98,6 +131,40 @@ fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{self, Refusal, Step};
+
+    fn refused(refusal: Refusal) -> Error {
+        let message = "the server's words".to_owned();
+        source::Error::Refused { step: Step::Stream, refusal, code: 1236, message }.into()
+    }
+
+    #[test]
+    fn what_fails_at_one_place_too_often_halts_in_the_servers_words() {
+        let (here, there) = (Position::new("b.000001", 4), Position::new("b.000001", 400));
+        for (refusal, reason, tries) in [
+            (Refusal::AnonymousTransaction, "gtid_mode", 2),
+            (Refusal::BinlogUnreadable, "corrupt", 5),
+            (Refusal::DumpFailed, "source_refused", 5),
+        ] {
+            let error = refused(refusal);
+            let mut counted = Tries::default();
+            // What gets on between two failures does not count.
+            for place in [&here, &there, &here, &there] {
+                assert!(matches!(counted.decide(&error, place), Decision::Redial), "{refusal}");
+            }
+            for _ in 2..tries {
+                assert!(matches!(counted.decide(&error, &there), Decision::Redial), "{refusal}");
+                // Other failures between them say nothing about it.
+                counted.decide(&Error::StreamEnded, &there);
+            }
+            let Decision::Halt(halted) = counted.decide(&error, &there) else {
+                panic!("{refusal} goes on");
+            };
+            assert_eq!(halted.reason, reason);
+            assert!(halted.message.contains("the server's words"), "{}", halted.message);
+            assert!(!halted.mend.is_empty());
+        }
+    }
 
     /// Literals that stand right behind `begin` in a source text.
     fn named(source: &str, begin: &str) -> Vec<String> {
@@ -110,12 +177,11 @@ mod tests {
     fn every_reason_for_a_halt_has_a_label_value() {
         let here = include_str!("halt.rs");
         let here = here.split("#[cfg(test)]").next().unwrap_or_default();
-        let recovery = include_str!("../source/error/recovery.rs");
+        let recovery = include_str!("../source/error/recovery/mod.rs");
         let halts = recovery.split("impl Halt").nth(1).and_then(|text| text.split("impl").next());
         let mut found = named(here, "halted(");
         found.extend(named(halts.unwrap_or_default(), "=>"));
-        found.extend(named(include_str!("stream.rs"), "reason: "));
-        assert!(found.len() >= 16, "{found:?}");
+        assert!(found.len() >= 18, "{found:?}");
         for reason in found {
             assert!(REASONS.contains(&reason.as_str()), "{reason}");
         }

@@ -1,8 +1,9 @@
 //! Composition root: builds every part, names each stage, supervises the stream.
 //!
 //! ```text
-//! open      sink, checkpoint store, source (preflight, resume)
-//! start     HTTP, sink, sealing thread, heartbeat writer, canary walker, echo readers
+//! front     HTTP, the verdict and its looks
+//! start     topic, quarantine, checkpoint store, source (preflight, resume): each waited for
+//! build     sink, sealing thread, heartbeat writer, canary walker, echo readers
 //! stream    dial -> pipeline -> what ended it -> pause, next host, or halt
 //! stop      intake first, then what is under way within the grace, HTTP last
 //! ```
@@ -14,6 +15,7 @@ mod build;
 pub mod check;
 mod exported;
 mod flow;
+mod front;
 mod halt;
 mod maintenance;
 mod paths;
@@ -26,6 +28,7 @@ mod side;
 mod sink;
 mod source;
 mod source_clock;
+mod start;
 mod state;
 mod status;
 mod store;

@@ -29,17 +29,20 @@ pub(super) enum AnySink {
 }
 
 impl AnySink {
-    /// Opens it; for SNS this reads the attributes of the topics that are known.
+    /// Opens it, with its numbers in `health`; for SNS this reads the attributes of the topics that are
+    /// known.
     pub(super) async fn open(
         plan: &Plan,
         shared: &aws::Shared,
+        health: &Arc<Health>,
     ) -> Result<(Self, Topics), sink::Error> {
+        let health = Arc::clone(health);
         match &plan.sink {
             SinkPlan::Sns { template, notices, .. } => {
                 let config = sns_config(plan);
                 let mut topics = vec![Arc::clone(notices)];
                 topics.extend(template.fixed().filter(|arn| **arn != **notices).map(Arc::from));
-                let sns = Sns::open(config, shared, &topics).await?;
+                let sns = Sns::open_with(config, shared, &topics, health).await?;
                 let known = sns.topics().iter().map(|(arn, facts)| {
                     let destination = Destination {
                         arn: Arc::clone(arn),
@@ -56,16 +59,8 @@ impl AnySink {
                 };
                 Ok((Self::Sns(sns), topics))
             }
-            SinkPlan::Stdout => Ok((Self::Stdout(Stdout::new(io::stdout())), no_topics())),
-            SinkPlan::Null => Ok((Self::Null(Null::default()), no_topics())),
-        }
-    }
-
-    pub(super) fn health(&self) -> Arc<Health> {
-        match self {
-            Self::Sns(sink) => sink.health(),
-            Self::Stdout(sink) => sink.health(),
-            Self::Null(sink) => sink.health(),
+            SinkPlan::Stdout => Ok((Self::Stdout(Stdout::with(io::stdout(), health)), no_topics())),
+            SinkPlan::Null => Ok((Self::Null(Null::with(health)), no_topics())),
         }
     }
 

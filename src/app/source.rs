@@ -1,15 +1,12 @@
 //! The source at start: waited for, judged, and where the stream begins on it.
 
-use std::time::Instant;
-
-use tokio_util::sync::CancellationToken;
-
 use super::Outcome;
 use super::plan::Plan;
-use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
-use crate::backoff::Backoff;
+use super::start::Patience;
+use super::watch::{Reporter, stream_failure};
 use crate::checkpoint::Checkpoint;
 use crate::mysql::Session;
+use crate::pulse::verdict::Observation;
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
@@ -32,7 +29,7 @@ pub(super) struct Opened {
     pub(super) begins_by_position: bool,
 }
 
-/// Waits for the source, judges it, and resolves where to begin. `None`: asked to stop meanwhile.
+/// Waits for the source, judges it, and resolves where to begin. What is in the way is reported.
 ///
 /// # Errors
 ///
@@ -40,31 +37,39 @@ pub(super) struct Opened {
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
-    stop: &CancellationToken,
-) -> Result<Option<Opened>, StartError> {
+    reporter: &Reporter,
+) -> Result<Opened, StartError> {
     let wanted =
         saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
-    let patience = Instant::now() + plan.start_patience;
-    let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+    let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
     loop {
         let error = match judged(plan, &wanted).await {
-            Ok(opened) => return Ok(Some(opened)),
+            Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
         let passes = match &error {
-            StartError::Source { error } => !matches!(error.recovery(), Recovery::Halt(_)),
+            StartError::Source { error } => {
+                reporter.report(Observation::StreamFailed(stream_failure(error)));
+                !matches!(error.recovery(), Recovery::Halt(_))
+            }
             StartError::Refused(_) => false,
         };
-        let pause = backoff.pause(random());
-        if !passes || Instant::now() + pause > patience {
-            return Err(error);
-        }
-        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "the source is not there yet");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(None),
-            () = tokio::time::sleep(pause) => {}
+        patience.after(error, passes).await?;
+    }
+}
+
+/// Reports why no host of the source lets us in, if none does.
+pub(super) async fn reach(plan: &Plan, reporter: &Reporter) {
+    let mut failures = Vec::new();
+    for host in &plan.source.hosts {
+        let Ok(options) = plan.source.session(failures.len()) else { return };
+        match Session::connect(&options).await {
+            Ok(session) => return session.close().await,
+            Err(error) => failures.push((host.clone(), error.into())),
         }
     }
+    let error = source::Error::NoHost { failures };
+    reporter.report(Observation::StreamFailed(stream_failure(&error)));
 }
 
 /// Why the source can't be streamed from the start.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
-use super::halt::{Decision, FENCED, decide};
+use super::halt::{Decision, FENCED, Tries, decide};
 use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
@@ -25,8 +25,6 @@ use crate::telemetry::status::Halted;
 /// Ceiling of the first pause between two dials, and of the last.
 pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(15);
-/// Dials that may fail at the same place with damaged events before that is the server's file.
-const DAMAGED_MAX: u32 = 8;
 
 /// The stream, across all its connections.
 pub(super) struct Stream {
@@ -45,7 +43,7 @@ pub(super) struct Stream {
     reporter: Reporter,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
-    damaged_in_a_row: u32,
+    tries: Tries,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
     redial: Redial,
@@ -82,7 +80,7 @@ impl Stream {
             liveness,
             reporter,
             followed_by,
-            damaged_in_a_row: 0,
+            tries: Tries::default(),
             has_streamed: false,
             redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
         }
@@ -156,30 +154,15 @@ impl Stream {
         }
     }
 
-    /// Damaged bytes at the same place again and again are the server's file, not the network.
+    /// What to do about the end of a connection.
     fn judge(&mut self, error: &Error) -> Decision {
-        let is_damage = matches!(
-            error,
-            Error::Source(source::Error::Damaged(_) | source::Error::Protocol { .. })
-        );
-        self.damaged_in_a_row = if is_damage { self.damaged_in_a_row + 1 } else { 0 };
-        if self.damaged_in_a_row >= DAMAGED_MAX {
-            return Decision::Halt(Halted {
-                reason: "damaged".to_owned(),
-                message: format!("{error}, {DAMAGED_MAX} times in a row"),
-                mend:
-                    "the server's binlog file is damaged: look with mysqlbinlog, then start from a \
-                       position behind it"
-                        .to_owned(),
-            });
-        }
         let denied = matches!(error, Error::Source(error)
             if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
         if denied && self.has_streamed {
             // An account that was good is mended at the server, and that is to be enough.
             return Decision::NextHost;
         }
-        decide(error)
+        self.tries.decide(error, &self.pipeline.tracker().committed_place().position)
     }
 
     async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Ended, Error> {

@@ -88,6 +88,8 @@ pub enum Error {
         table: String,
         /// MySQL's error number; 0 when it is none of the server's.
         code: u16,
+        /// Whether it may work later, without anybody doing something about it.
+        passes: bool,
         /// The words.
         message: String,
     },
@@ -106,6 +108,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether what failed at start may work later, without anybody doing something about it.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Database { passes, .. } => *passes,
+            Self::Io { .. }
+            | Self::Corrupt { .. }
+            | Self::Format { .. }
+            | Self::OtherStream { .. }
+            | Self::Fenced { .. }
+            | Self::NotBegun { .. }
+            | Self::Malformed { .. } => false,
+        }
+    }
+
     /// The single place where failures become decisions.
     pub fn recovery(&self) -> Recovery {
         match self {

@@ -288,6 +288,7 @@ impl TableStore {
             action,
             table: self.config.table.clone(),
             code: error.code().unwrap_or(0),
+            passes: error.passes(),
             message: error.to_string(),
         }
     }

@@ -40,5 +40,5 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return exit;
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
-    run::until_stopped(&runtime, |stop| app::probe(plan, stop))
+    run::until_stopped(runtime, |stop| app::probe(plan, stop))
 }

@@ -1,5 +1,7 @@
 //! `run`: the service.
 
+use std::time::Duration;
+
 use clap::{ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -29,12 +31,16 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return exit;
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
-    until_stopped(&runtime, |stop| app::run(plan, stop))
+    until_stopped(runtime, |stop| app::run(plan, stop))
 }
+
+/// Time for blocking calls that are under way when everything else has ended: a name that is being
+/// looked up, or a disk that does not answer, keeps no process.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
 
 /// Runs a service until a signal stops it, or it ends.
 pub(super) fn until_stopped<F: Future<Output = Outcome>>(
-    runtime: &tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     service: impl FnOnce(CancellationToken) -> F,
 ) -> Exit {
     let outcome = runtime.block_on(async {
@@ -46,6 +52,7 @@ pub(super) fn until_stopped<F: Future<Output = Outcome>>(
             }
         }
     });
+    runtime.shutdown_timeout(BLOCKED_MAX);
     match outcome {
         Outcome::Stopped | Outcome::StoppedInHaste => Exit::Done,
         Outcome::Unavailable => Exit::Unavailable,

@@ -124,6 +124,44 @@ impl Error {
         }
     }
 
+    /// Whether it may work later, without anybody doing something about it: a server that is away, full
+    /// of sessions or shutting down, that takes no writes during a failover, or a lock.
+    pub fn passes(&self) -> bool {
+        match self {
+            // With bytes that are no protocol, whoever answers may not be the server.
+            Self::TimedOut { .. }
+            | Self::Connection { .. }
+            | Self::Protocol { .. }
+            | Self::Abandoned => true,
+            Self::Server { code, .. } => matches!(
+                code,
+                1015 | 1021
+                    | 1040
+                    | 1053
+                    | 1114
+                    | 1203
+                    | 1205
+                    | 1213
+                    | 1226
+                    | 1290
+                    | 1317
+                    | 1792
+                    | 1836
+                    | 1927
+                    | 3024
+                    | 3032
+                    | 3675
+            ),
+            Self::TlsHandshake { .. }
+            | Self::LoginMethod { .. }
+            | Self::KeyNotAllowed { .. }
+            | Self::PublicKey { .. }
+            | Self::Places { .. }
+            | Self::Tls(_)
+            | Self::Unexpected { .. } => false,
+        }
+    }
+
     /// Whether the session is of no further use.
     pub fn is_fatal(&self) -> bool {
         !matches!(self, Self::Server { .. } | Self::Unexpected { .. } | Self::Places { .. })

@@ -6,7 +6,7 @@ use super::Error;
 use super::run::Pipeline;
 use super::saver::{Outcome, Saved};
 use super::sealing::Note;
-use crate::encode::{Kind, Message};
+use crate::encode::Message;
 use crate::pulse::Leg;
 use crate::sink::quarantine::Undecoded;
 use crate::sink::{Refusal, Settlement};
@@ -112,18 +112,13 @@ impl Pipeline {
     pub(super) fn note(&mut self, note: Note) -> Result<(), Error> {
         self.sealing = self.sealing.saturating_sub(1);
         self.unsettled += note.messages;
-        for unit in note.extra_units {
-            self.parts.flow.tracker_mut().opened(unit)?;
-        }
-        let is_canary = note.kind == Kind::Canary;
-        let canary = if is_canary { self.parts.flow.pop_canary() } else { None };
+        let canary = self.parts.flow.sealed(&note)?;
         if let Some(id) = note.last_id {
             self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
         }
         let oversize = &self.parts.metrics.oversize_total;
         oversize.of("omitted").inc_by(note.omitted_cells.into());
         oversize.of("claim_checked").inc_by(note.claims);
-        self.parts.flow.packer_mut().observe_sealed(note.lane, note.content_bytes, note.body_bytes);
         match note.too_large {
             None => Ok(()),
             Some(message) => {

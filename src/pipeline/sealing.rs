@@ -44,7 +44,7 @@ pub(crate) struct Note {
 
 impl Note {
     /// Of a draft of which nothing is sent.
-    fn new(lane: LaneId, kind: Kind, rows: [u32; 3]) -> Self {
+    pub(super) fn new(lane: LaneId, kind: Kind, rows: [u32; 3]) -> Self {
         Self {
             lane,
             kind,
@@ -106,7 +106,11 @@ impl Sealing {
             self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
             drop(origin);
             let Some(claims) = self.check_in(&mut sealed, &drafts, runtime) else { return };
-            let (messages, halts) = self.note(lane, kind, rows, claims, &mut sealed);
+            let mut note = Note::new(lane, kind, rows);
+            let messages = number(&mut note, claims, &mut sealed, &mut self.next_id);
+            let halts = note.too_large.is_some();
+            // The receiver is gone only when the pipeline has ended.
+            drop(self.notes.send(note));
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
                 if runtime.block_on(self.feed.send(message)).is_err() {
@@ -147,51 +151,45 @@ impl Sealing {
         }
         Some(claims)
     }
+}
 
-    /// Tells of the messages that are about to be sent, and numbers them; whether behind them is a row
-    /// that nothing may pass.
-    fn note(
-        &mut self,
-        lane: LaneId,
-        kind: Kind,
-        rows: [u32; 3],
-        claims: Vec<bool>,
-        sealed: &mut Vec<Sealed>,
-    ) -> (Vec<Message>, bool) {
-        let mut note = Note::new(lane, kind, rows);
-        let mut messages = Vec::with_capacity(sealed.len());
-        for (index, (sealed, is_claim)) in sealed.drain(..).zip(claims).enumerate() {
-            let (mut message, fits) = match sealed {
-                Sealed::Message(message) => (message, true),
-                Sealed::TooLarge(message) => (message, false),
-            };
-            if note.too_large.is_some() {
-                continue;
-            }
-            if index > 0 {
-                note.extra_units.push(message.unit);
-            }
-            if is_claim {
-                note.claims += 1;
-            } else {
-                // A pointer says nothing of how well rows compress.
-                note.content_bytes += message.uncompressed_bytes as usize;
-                note.body_bytes += message.body.len();
-            }
-            note.omitted_cells += message.omitted_cells;
-            message.id = self.next_id;
-            self.next_id += 1;
-            if fits {
-                note.last_id = Some(message.id);
-                note.messages += 1;
-                messages.push(message);
-            } else {
-                note.too_large = Some(Box::new(message));
-            }
+/// Numbers the messages that are about to be sent, and completes what is told of their draft. Behind
+/// a row that is too large for its topic nothing is sent: nothing may pass it.
+pub(super) fn number(
+    note: &mut Note,
+    claims: Vec<bool>,
+    sealed: &mut Vec<Sealed>,
+    next_id: &mut u64,
+) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(sealed.len());
+    for (index, (sealed, is_claim)) in sealed.drain(..).zip(claims).enumerate() {
+        let (mut message, fits) = match sealed {
+            Sealed::Message(message) => (message, true),
+            Sealed::TooLarge(message) => (message, false),
+        };
+        if note.too_large.is_some() {
+            continue;
         }
-        // The receiver is gone only when the pipeline has ended.
-        let halts = note.too_large.is_some();
-        drop(self.notes.send(note));
-        (messages, halts)
+        if index > 0 {
+            note.extra_units.push(message.unit);
+        }
+        if is_claim {
+            note.claims += 1;
+        } else {
+            // A pointer says nothing of how well rows compress.
+            note.content_bytes += message.uncompressed_bytes as usize;
+            note.body_bytes += message.body.len();
+        }
+        note.omitted_cells += message.omitted_cells;
+        message.id = *next_id;
+        *next_id += 1;
+        if fits {
+            note.last_id = Some(message.id);
+            note.messages += 1;
+            messages.push(message);
+        } else {
+            note.too_large = Some(Box::new(message));
+        }
     }
+    messages
 }

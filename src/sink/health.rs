@@ -61,6 +61,19 @@ impl Class {
             Self::TooLarge => "too_large",
         }
     }
+
+    /// Whether it may pass without anybody doing something about it.
+    pub fn passes(self) -> bool {
+        match self {
+            Self::Throttled | Self::ServerError | Self::Timeout | Self::Unreachable => true,
+            Self::Denied
+            | Self::Credentials
+            | Self::NotFound
+            | Self::Unknown
+            | Self::Refused
+            | Self::TooLarge => false,
+        }
+    }
 }
 
 /// Upper bounds of the latency buckets, microseconds: 1 ms to 30 s, then infinity.
@@ -231,6 +244,10 @@ impl Health {
         if self.blocked_topics.load(Ordering::Relaxed) > 0 {
             return;
         }
+        self.clear();
+    }
+
+    fn clear(&self) {
         self.impediment.store(usize::MAX, Ordering::Relaxed);
         for streak in &self.consecutive {
             streak.store(0, Ordering::Relaxed);
@@ -248,6 +265,15 @@ impl Health {
         self.attempts_failed[class as usize].fetch_add(messages, Ordering::Relaxed);
         self.consecutive[class as usize].fetch_add(1, Ordering::Relaxed);
         self.impediment.store(class as usize, Ordering::Relaxed);
+    }
+
+    /// An answer is owed since then, though no message is held yet: the sink is being opened. `None`: it
+    /// is open, and nothing is in its way.
+    pub fn owed_since(&self, since: Option<Instant>) {
+        self.holds(0, since);
+        if since.is_none() {
+            self.clear();
+        }
     }
 
     /// What is held now: number of messages, and when the oldest entered.

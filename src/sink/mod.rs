@@ -166,3 +166,19 @@ pub enum Error {
     #[error("a publishing task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
+
+impl Error {
+    /// Whether opening the sink may work later, without anybody doing something about it.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Topic { class, .. } => class.passes(),
+            Self::NotATopic { .. }
+            | Self::OtherRegion { .. }
+            | Self::Output(_)
+            | Self::Halted(_)
+            | Self::Unfinished { .. }
+            | Self::Abandoned
+            | Self::Task(_) => false,
+        }
+    }
+}

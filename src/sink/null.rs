@@ -18,6 +18,11 @@ pub struct Null {
 }
 
 impl Null {
+    /// With its numbers in `health`.
+    pub fn with(health: Arc<Health>) -> Self {
+        Self { health }
+    }
+
     /// Its numbers.
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)

@@ -27,7 +27,12 @@ pub struct Stdout<W> {
 impl<W: Write + Send + 'static> Stdout<W> {
     /// Writes to `writer`, which may block: it is used on a thread for blocking work.
     pub fn new(writer: W) -> Self {
-        Self { writer, health: Health::new() }
+        Self::with(writer, Health::new())
+    }
+
+    /// The same, with its numbers in `health`.
+    pub fn with(writer: W, health: Arc<Health>) -> Self {
+        Self { writer, health }
     }
 
     /// Its numbers.

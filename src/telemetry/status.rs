@@ -44,7 +44,7 @@ pub struct Status {
 pub struct Verdict {
     /// The state, one word.
     pub state: String,
-    /// `healthy`, `late`, `unknown` or `outage`.
+    /// `healthy`, `recovering`, `late`, `unknown` or `outage`.
     pub grade: String,
     /// What it is more exactly, where there is more to say.
     pub reason: Option<String>,

@@ -29,6 +29,7 @@ mod security;
 mod servers;
 mod source;
 mod standing;
+mod start;
 mod suite;
 mod takeover;
 mod types;
@@ -52,6 +53,7 @@ fn main() -> std::process::ExitCode {
         resume::tests(),
         security::tests(),
         standing::tests(),
+        start::tests(),
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),

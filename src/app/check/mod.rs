@@ -231,7 +231,7 @@ async fn sink(plan: &Plan, reports: &mut Vec<Report>) {
         return;
     }
     let shared = aws::Shared::load(&aws_config(plan)).await;
-    match AnySink::open(plan, &shared).await {
+    match AnySink::open(plan, &shared, &sink::Health::new()).await {
         Ok((_, topics)) => {
             for topic in topics.known.values() {
                 let kind = if topic.fifo { "FIFO" } else { "standard" };

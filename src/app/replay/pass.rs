@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
-use crate::app::build::{LOOP_PAUSE_MAX, SETTLEMENTS_MAX, claims};
+use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
+use crate::app::front::LOOP_PAUSE_MAX;
 use crate::app::plan::Plan;
 use crate::app::sink::{AnySink, aws_config, no_topics};
 use crate::app::stream::random;
@@ -25,7 +26,7 @@ use crate::pipeline::{
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
-use crate::sink::{self, intake};
+use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
@@ -54,7 +55,7 @@ impl Way {
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
         let shared = aws::Shared::load(&aws_config(plan)).await;
-        let (sink, topics) = AnySink::open(plan, &shared).await?;
+        let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
         let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
     }

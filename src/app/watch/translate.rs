@@ -73,7 +73,12 @@ fn refused(refusal: Refusal, code: u16) -> StreamFailure {
         | Refusal::BinlogTruncated
         | Refusal::BinlogCorrupt
         | Refusal::EventTooLarge
+        | Refusal::BinlogUnreadable
         | Refusal::GtidModeOff
+        | Refusal::AnonymousTransaction
+        | Refusal::GtidTransaction
+        | Refusal::ChecksumNotAgreed
+        | Refusal::SenderFailed
         | Refusal::BinlogOff
         | Refusal::ServerIdUnset
         | Refusal::DumpFailed

@@ -60,7 +60,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "source.start_patience",
         Kind::Duration(0, 24 * HOUR),
         Some("1m"),
-        "How long to wait at start for a source that can't be reached, before exit code 69",
+        "How long to wait at start for a source, a checkpoint table or a topic that can't be reached, each, before exit code 69",
     ),
     setting(
         "source.role",

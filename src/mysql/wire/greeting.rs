@@ -140,6 +140,8 @@ mod tests {
         assert_eq!((error.code, error.message.as_str()), (1045, "Access denied"));
         assert_eq!(error.state, "28000");
         assert_eq!(ServerError::parse(b"").code, 0);
+        let endless = [&b"\xd4\x04"[..], &vec![b'x'; 1 << 20]].concat();
+        assert!(ServerError::parse(&endless).message.len() < 2_000);
     }
 
     proptest! {

@@ -14,11 +14,12 @@ use super::counts::Counts;
 use super::notices::Notices;
 use super::progress::Progress;
 use super::reread::Reread;
+use super::sealing::Note;
 use super::{Error, Progress as Reached};
 use crate::change::Position;
-use crate::checkpoint::{Class, Tracker};
+use crate::checkpoint::{Class, Misuse, Tracker};
 use crate::decode::Step;
-use crate::encode::Draft;
+use crate::encode::{Draft, Kind};
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::verdict::ledger::{Recorder, Span};
@@ -320,9 +321,13 @@ impl Flow {
         std::mem::take(&mut self.seen)
     }
 
-    /// The oldest canary whose draft was made and not asked for yet.
-    pub(super) fn pop_canary(&mut self) -> Option<Leg> {
-        self.canaries.pop_front()
+    /// A draft became messages: each of them is on its way. The canary that it carries.
+    pub(super) fn sealed(&mut self, note: &Note) -> Result<Option<Leg>, Misuse> {
+        for unit in &note.extra_units {
+            self.tracker.opened(*unit)?;
+        }
+        self.packer.observe_sealed(note.lane, note.content_bytes, note.body_bytes);
+        Ok(if note.kind == Kind::Canary { self.canaries.pop_front() } else { None })
     }
 
     pub(super) fn tracker(&self) -> &Tracker {

@@ -11,12 +11,13 @@ use crate::checkpoint::{Checkpoint, Place, Tracker};
 use crate::decode::Decoder;
 use crate::encode::proto::frame::Content;
 use crate::encode::{
-    Destination, Draft, Format, Message, Origin, Oversize, SealOptions, Sealed, Sealer, open,
+    Destination, Draft, Format, Message, Origin, Oversize, SealOptions, Sealer, open,
 };
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
 use crate::pipeline::notices::{Judge, Notices, Standing};
+use crate::pipeline::sealing::{Note, number};
 use crate::pulse::Recogniser;
 use crate::pulse::schema::SchemaName;
 use crate::source::Start;
@@ -128,6 +129,7 @@ pub(super) struct Process {
     decoder: Decoder,
     sealer: Sealer,
     in_flight: Vec<Message>,
+    next_id: u64,
     events: std::vec::IntoIter<(Option<Position>, Vec<u8>)>,
     message_bytes_max: usize,
     now: Instant,
@@ -162,6 +164,7 @@ impl Process {
             decoder: decoder(),
             sealer: Sealer::new(SealOptions { zstd_level: 1 }).expect("memory"),
             in_flight: Vec::new(),
+            next_id: 1,
             events: Vec::new().into_iter(),
             message_bytes_max: 1000 + usize::try_from(dice.below(4000)).expect("small"),
             now: Instant::now(),
@@ -242,14 +245,13 @@ impl Process {
         };
         let mut sealed = Vec::new();
         for draft in drafts {
+            let mut note = Note::new(draft.lane().id, draft.kind(), draft.rows_by_op());
             self.sealer.seal_within(draft, &origin, &destination, Oversize::Keep, &mut sealed);
-            for (index, sealed) in sealed.drain(..).enumerate() {
-                let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
-                if index > 0 {
-                    self.flow.tracker_mut().opened(message.unit).expect("it is not settled yet");
-                }
-                self.in_flight.push(message);
-            }
+            let claims = vec![false; sealed.len()];
+            let messages = number(&mut note, claims, &mut sealed, &mut self.next_id);
+            assert!(note.too_large.is_none(), "each row of the fixtures fits alone");
+            self.flow.sealed(&note).expect("nothing of it is settled yet");
+            self.in_flight.extend(messages);
         }
     }
 

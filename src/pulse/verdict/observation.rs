@@ -261,6 +261,10 @@ pub enum ProbeFailure {
 /// Answers of the state poll.
 #[derive(Debug, Clone, Default)]
 pub struct Poll {
+    /// When the first question was asked: the answers say nothing of what came later.
+    pub asked: Option<Instant>,
+    /// `@@server_uuid` of the server that answered.
+    pub server: Option<Uuid>,
     /// `@@read_only OR @@super_read_only OR @@innodb_read_only`.
     pub read_only: Option<bool>,
     /// `@@gtid_executed`.

@@ -146,12 +146,27 @@ pub enum Grade {
     Outage,
     /// Data comes late and the gap shrinks.
     Late,
+    /// An outage is over by all evidence, but not for long enough to rely on it.
+    Recovering,
     /// Nobody can say.
     Unknown,
     /// Nothing is wrong, and nothing proves it.
     Unproven,
     /// Proven to be well.
     Healthy,
+}
+
+impl Grade {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Late => "late",
+            Self::Recovering => "recovering",
+            Self::Unknown | Self::Unproven => "unknown",
+            Self::Healthy => "healthy",
+        }
+    }
 }
 
 /// A station on the way from the source to the consumers: the first broken one.

@@ -103,15 +103,29 @@ impl Sns {
         shared: &aws::Shared,
         topics: &[Arc<str>],
     ) -> Result<Self, Error> {
+        Self::open_with(config, shared, topics, Health::new()).await
+    }
+
+    /// The same, with its numbers in `health`: who tries again shows what is in the way meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sns::open`].
+    pub async fn open_with(
+        config: Config,
+        shared: &aws::Shared,
+        topics: &[Arc<str>],
+        health: Arc<Health>,
+    ) -> Result<Self, Error> {
         let region = region_of(topics, shared.region())?;
         let sdk =
             shared.service(config.endpoint_url.as_deref(), region.as_deref(), config.deadlines);
         let door = Door::new(&sdk);
         let mut known = Vec::with_capacity(topics.len());
         for arn in topics {
-            known.push((Arc::clone(arn), facts_at_start(&door, arn, &config).await?));
+            known.push((Arc::clone(arn), facts_at_start(&door, arn, &config, &health).await?));
         }
-        Ok(Self { config, door, topics: known, health: Health::new() })
+        Ok(Self { config, door, topics: known, health })
     }
 
     /// What the topics that were named at start say of themselves.
@@ -140,7 +154,12 @@ impl Sns {
 /// Attempts at a topic's attributes at start, if the failure is one that passes.
 const ASK_ATTEMPTS: u32 = 3;
 
-async fn facts_at_start(door: &Door, arn: &str, config: &Config) -> Result<TopicFacts, Error> {
+async fn facts_at_start(
+    door: &Door,
+    arn: &str,
+    config: &Config,
+    health: &Health,
+) -> Result<TopicFacts, Error> {
     let mut attempt = 1;
     loop {
         match door.facts(arn).await {
@@ -151,6 +170,7 @@ async fn facts_at_start(door: &Door, arn: &str, config: &Config) -> Result<Topic
                 attempt += 1;
             }
             Err(Failure { class, code, text }) => {
+                health.failed(class, 0);
                 return Err(Error::Topic {
                     arn: arn.to_owned(),
                     class,

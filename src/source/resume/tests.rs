@@ -40,7 +40,9 @@ fn saved(gtids: &str, server: &str, file: &str, offset: u64) -> Wanted {
 fn halt(outcome: Result<super::Resolved, Error>) -> Halt {
     match outcome.expect_err("a definite error").recovery() {
         Recovery::Halt(halt) => halt,
-        other @ (Recovery::Retry | Recovery::NextHost) => panic!("{other:?}"),
+        other @ (Recovery::Retry | Recovery::RetryThenHalt(_) | Recovery::NextHost) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -94,6 +94,7 @@ function conclude(status, age) {
 const GRADES = {
   healthy: { look: 'works', icon: 'works', grade: 'healthy' },
   late: { look: 'late', icon: 'late', grade: 'late' },
+  recovering: { look: 'late', icon: 'late', grade: 'recovering' },
   outage: { look: 'broken', icon: 'broken', grade: 'outage' },
   unknown: { look: 'unknown', icon: 'unknown', grade: 'not known' },
 };

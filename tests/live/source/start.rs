@@ -30,7 +30,9 @@ async fn purged_and_diverged_positions_are_named_before_and_by_the_stream(bed: B
     let config = config(&server, "rep");
     let halt = |error: Error| match error.recovery() {
         Recovery::Halt(halt) => halt,
-        other @ (Recovery::Retry | Recovery::NextHost) => panic!("{other:?}: {error}"),
+        other @ (Recovery::Retry | Recovery::RetryThenHalt(_) | Recovery::NextHost) => {
+            panic!("{other:?}: {error}")
+        }
     };
     let saved = |gtids| Wanted::Saved(Saved { gtids, ..Saved::default() });
 

@@ -98,11 +98,9 @@ impl SinkEvidence {
             return (Status::False, format!("SNS refused {times} times in a row: {what}"));
         }
         if let Some(open) = obligations.overdue(Obligation::Publish, now) {
+            // At start it is the topic's own answer that is owed, and no message yet.
             let age = seconds(open.age);
-            return (
-                Status::False,
-                format!("a message waits for {age}, and nothing was acknowledged meanwhile"),
-            );
+            return (Status::False, format!("nothing was acknowledged for {age}"));
         }
         match (sample.last_acknowledged, sample.oldest_unacknowledged) {
             (Some(last), _) => {

@@ -38,22 +38,34 @@ impl Judge {
     }
 
     pub(super) fn put_into_words(&self, now: Instant, state: State) -> Verdict {
+        // While a state only waits for its exit, what caused it may no longer be at hand.
+        let kept = || (self.verdict.state == state).then(|| self.verdict.reason.clone()).flatten();
         let reason = match self.reason(state) {
-            // While a state only waits for its exit, what caused it may no longer be at hand.
-            None if self.verdict.state == state => self.verdict.reason.clone(),
+            _ if !self.hysteresis.holds(&self.conditions) => kept(),
+            None => kept(),
             reason => reason,
         };
         let certificate = self.ledger.certificate();
+        let is_late = matches!(state, State::CatchingUp | State::Lagging);
+        let is_recovering = self.hysteresis.is_recovering(&self.conditions)
+            || is_late && self.lag.has_closed(&self.parameters);
         let behind = self.obligations.suspicion_of(Obligation::Publish, now)
             || !self.sink.is_empty() && self.lag_is_behind_sink();
         Verdict {
             state,
             since: self.hysteresis.since(),
+            is_recovering,
             judged_at: now,
-            sentence: words::sentence(state, reason.as_ref(), &self.conditions, certificate),
+            sentence: words::sentence(
+                state,
+                reason.as_ref(),
+                is_recovering,
+                &self.conditions,
+                certificate,
+            ),
             facts: words::missing(&self.conditions),
             hop: words::hop(state, behind, self.canaries.all_lost()),
-            next_step: words::next_step(state, reason.as_ref()),
+            next_step: words::next_step(state, reason.as_ref(), is_recovering),
             reason,
             certificate: certificate.cloned(),
             conditions: self.conditions.iter().map(|(name, known)| (name, known.clone())).collect(),

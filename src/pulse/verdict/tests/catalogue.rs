@@ -4,16 +4,16 @@ use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
 use crate::pulse::verdict::{Hop, ProbeFailure, SinkFailure, State, StreamFailure, WriteFailure};
 
 /// A fault, and what must be said of it.
-struct Case {
-    name: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
     /// Whether it ends an open stream.
-    cuts: bool,
-    faults: fn() -> Faults,
-    state: State,
+    pub(super) cuts: bool,
+    pub(super) faults: fn() -> Faults,
+    pub(super) state: State,
     reason: Option<&'static str>,
     hop: Hop,
     /// Longest time to the verdict, seconds.
-    within: f64,
+    pub(super) within: f64,
 }
 
 const TIMEOUT: Option<ProbeFailure> = Some(ProbeFailure::Timeout);
@@ -36,7 +36,7 @@ fn sink(sns: Sns) -> Faults {
 }
 
 #[rustfmt::skip]
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     Case { name: "mysqld killed", cuts: true, faults: || unreachable(ProbeFailure::Refused, StreamFailure::Refused),
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 5.0 },
     Case { name: "mysqld shuts down, and keeps its dump threads", cuts: false,

@@ -212,14 +212,8 @@ impl Judge<'_> {
         }
         let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
-        // One step after the other: the server refuses to skip one.
-        let mend = "SET GLOBAL enforce_gtid_consistency = ON; \
-                    SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
-                    SET GLOBAL gtid_mode = ON_PERMISSIVE; \
-                    SET GLOBAL gtid_mode = ON; and both under [mysqld] in my.cnf (MySQL 5.6: only \
-                    there, with log_slave_updates, and a restart)";
         let needed = "ON, or positions hold on this one server only";
-        self.find(severity, "gtid_mode", found, needed, mend);
+        self.find(severity, "gtid_mode", found.clone(), needed, gtids_on(&found));
     }
 
     /// A stop over a weekend should not lose the position.
@@ -318,6 +312,25 @@ fn quote_account(account: &str) -> String {
         Some((user, host)) => format!("{}@{}", quote(user), quote(host)),
         None => quote(account),
     }
+}
+
+/// How GTIDs are switched on from this mode: one step after the other, as the server refuses to skip
+/// one. With ON it sends no transaction any more that has no GTID, so a stream must be past them.
+fn gtids_on(mode: &str) -> String {
+    let steps = match mode {
+        "ON_PERMISSIVE" => "",
+        "OFF_PERMISSIVE" => "SET GLOBAL gtid_mode = ON_PERMISSIVE; ",
+        _ => {
+            "SET GLOBAL enforce_gtid_consistency = ON; SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
+             SET GLOBAL gtid_mode = ON_PERMISSIVE; "
+        }
+    };
+    format!(
+        "{steps}then wait until SHOW STATUS LIKE 'Ongoing_anonymous_transaction_count' is 0, FLUSH \
+         BINARY LOGS, and wait until `binpulse status` shows a position in the file that this began; \
+         only then SET GLOBAL gtid_mode = ON; and both variables under [mysqld] in my.cnf (MySQL 5.6: \
+         only there, with log_slave_updates, and a restart)"
+    )
 }
 
 #[cfg(test)]

@@ -72,6 +72,29 @@ fn each_wrong_variable_is_found_with_its_statement() {
 }
 
 #[test]
+fn gtids_are_switched_on_step_by_step_and_never_past_a_stream() {
+    for (mode, steps) in [
+        ("OFF", &["OFF_PERMISSIVE;", "ON_PERMISSIVE;"][..]),
+        ("OFF_PERMISSIVE", &["ON_PERMISSIVE;"]),
+        ("ON_PERMISSIVE", &[]),
+    ] {
+        let mut facts = good();
+        facts.variables.insert("gtid_mode".to_owned(), mode.to_owned());
+        let findings = judge(&facts, &Demands::default());
+        let mend = &findings.first().expect("a finding").mend;
+        let set: Vec<_> = mend.split("gtid_mode = ").skip(1).collect();
+        let set: Vec<_> = set.iter().filter_map(|rest| rest.split(' ').next()).collect();
+        let (last, before) = set.split_last().expect("statements");
+        assert_eq!(before, steps, "{mode}: {mend}");
+        assert_eq!(*last, "ON;", "{mode}: {mend}");
+        // Before the last of them the stream has to be past what has no GTIDs
+        let wait = mend.find("binpulse status").expect("a wait");
+        assert!(wait > mend.find("ON_PERMISSIVE;").unwrap_or(0), "{mend}");
+        assert!(wait < mend.find("gtid_mode = ON;").expect("the last step"), "{mend}");
+    }
+}
+
+#[test]
 fn everything_wrong_is_listed_at_once_worst_first() {
     let mut facts = good();
     facts.variables = BTreeMap::new();

@@ -2,9 +2,13 @@
 //!
 //! Numbers are those of the MySQL manual's "Server Error Message Reference" and MariaDB's "Error
 //! Codes". Error 1236 stands for every failure of a binlog dump; only its text tells them apart,
-//! and the text differs between versions and between MySQL and MariaDB.
+//! and the text differs between versions and between MySQL and MariaDB ([`texts`]).
+
+mod texts;
 
 use std::fmt;
+
+use texts::{DUMP_TEXTS, SAME_ID};
 
 /// Why a server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,13 +30,23 @@ pub enum Refusal {
     BinlogCorrupt,
     /// An event is larger than the server may send.
     EventTooLarge,
+    /// The server's disk, keys or permissions keep it from its binlog.
+    BinlogUnreadable,
     /// The server is not in GTID mode, but we asked by GTID.
     GtidModeOff,
+    /// A transaction without a GTID comes next, which a server with `gtid_mode = ON` does not send.
+    AnonymousTransaction,
+    /// A transaction with a GTID comes next, which a server with `gtid_mode = OFF` does not send.
+    GtidTransaction,
     /// The server writes no binlog.
     BinlogOff,
     /// The server has no `server_id`.
     ServerIdUnset,
-    /// Another reason under error 1236.
+    /// The server logs checksums, and does not know that we asked for them.
+    ChecksumNotAgreed,
+    /// The server's side of the stream failed: memory, network, or a plugin of it.
+    SenderFailed,
+    /// Error 1236 with a text that is not known.
     DumpFailed,
     /// Wrong user, password or host (1045, 1698).
     AccessDenied,
@@ -66,7 +80,9 @@ impl Refusal {
     /// Classifies an ERR packet.
     pub fn of(code: u16, message: &str) -> Self {
         match code {
-            1236 => Self::of_dump(message),
+            1236 => Self::of_dump(message).unwrap_or(Self::DumpFailed),
+            // MySQL's unknown error: a dump's failure among others.
+            1105 => Self::of_dump(message).unwrap_or(Self::Other),
             1373 => Self::FileUnknown,
             1045 | 1698 => Self::AccessDenied,
             1227 | 1142 | 1044 | 1370 => Self::PrivilegeMissing,
@@ -86,12 +102,12 @@ impl Refusal {
         }
     }
 
-    fn of_dump(message: &str) -> Self {
+    fn of_dump(message: &str) -> Option<Self> {
         let message = message.to_ascii_lowercase();
         DUMP_TEXTS
             .iter()
             .find(|(words, _)| words.iter().all(|word| message.contains(word)))
-            .map_or(Self::DumpFailed, |(_, refusal)| *refusal)
+            .map(|(_, refusal)| *refusal)
     }
 
     /// Its name in logs and metrics.
@@ -105,9 +121,14 @@ impl Refusal {
             Self::BinlogTruncated => "binlog_truncated",
             Self::BinlogCorrupt => "binlog_corrupt",
             Self::EventTooLarge => "event_too_large",
+            Self::BinlogUnreadable => "binlog_unreadable",
             Self::GtidModeOff => "gtid_mode_off",
+            Self::AnonymousTransaction => "anonymous_transaction",
+            Self::GtidTransaction => "gtid_transaction",
             Self::BinlogOff => "binlog_off",
             Self::ServerIdUnset => "server_id_unset",
+            Self::ChecksumNotAgreed => "checksum_not_agreed",
+            Self::SenderFailed => "sender_failed",
             Self::DumpFailed => "dump_failed",
             Self::AccessDenied => "access_denied",
             Self::PrivilegeMissing => "privilege_missing",
@@ -155,10 +176,27 @@ impl Refusal {
                  to a server with a good copy"
             }
             Self::EventTooLarge => "SET GLOBAL max_allowed_packet = 1073741824 on the source",
-            Self::GtidModeOff => {
-                "SET GLOBAL gtid_mode = ON (stepwise, see the manual), or start from a file \
-                 position"
+            Self::BinlogUnreadable => {
+                "see the server's error log: its disk, the keyring of an encrypted binlog, or the \
+                 permissions of the file"
             }
+            Self::GtidModeOff => {
+                "leave gtid_mode as it is until the stream stands again: it goes on by file and \
+                 offset"
+            }
+            Self::AnonymousTransaction => {
+                "SET GLOBAL gtid_mode = ON_PERMISSIVE on the source and restart: binpulse reads on \
+                 by file and offset; once it has caught up, SET GLOBAL gtid_mode = ON. From another \
+                 server than the checkpoint's this does not help: start with a new epoch there"
+            }
+            Self::GtidTransaction => {
+                "SET GLOBAL gtid_mode = OFF_PERMISSIVE on the source and restart; once binpulse has \
+                 caught up, SET GLOBAL gtid_mode = OFF"
+            }
+            Self::ChecksumNotAgreed => {
+                "connect to the server itself: a proxy between loses session variables"
+            }
+            Self::SenderFailed => "nothing if it passes; else see the server's error log",
             Self::BinlogOff => "start the server with --log-bin",
             Self::ServerIdUnset => "SET PERSIST server_id = 1 (any number but 0)",
             Self::DumpFailed | Self::Other => "see the server's words and its error log",
@@ -194,143 +232,5 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What both servers say to a stream that another one throws out.
-const SAME_ID: &str = "same server_uuid/server_id";
-
-/// Words of error 1236, lower case, all of which must occur; first match wins.
-const DUMP_TEXTS: &[(&[&str], Refusal)] = &[
-    (&[SAME_ID], Refusal::Fenced),
-    // Before `purged`: both MySQL 8.4's and MariaDB's texts about divergence mention the binlogs.
-    (&["more gtids than the"], Refusal::ReplicaAhead),
-    (&["diverged"], Refusal::ReplicaAhead),
-    (&["requested to start from gtid", "not in the master's binlog"], Refusal::ReplicaAhead),
-    (&["purged"], Refusal::Purged),
-    (&["the binlog on the master is missing the gtid"], Refusal::Purged),
-    (&["could not find first log file"], Refusal::FileUnknown),
-    (&["could not find target log"], Refusal::FileUnknown),
-    (&["could not open log file"], Refusal::FileUnknown),
-    (&["could not find next log"], Refusal::FileUnknown),
-    (&["position > file size"], Refusal::OffsetImpossible),
-    (&["impossible position"], Refusal::OffsetImpossible),
-    (&["truncated in the middle of event"], Refusal::BinlogTruncated),
-    (&["exceeded max_allowed_packet"], Refusal::EventTooLarge),
-    (&["exceeds max_allowed_packet"], Refusal::EventTooLarge),
-    (&["event is too big"], Refusal::EventTooLarge),
-    (&["bogus data in log event"], Refusal::BinlogCorrupt),
-    (&["did not pass crc"], Refusal::BinlogCorrupt),
-    (&["did not pass checksum"], Refusal::BinlogCorrupt),
-    (&["error reading log event"], Refusal::BinlogCorrupt),
-    (&["unknown error reading log event"], Refusal::BinlogCorrupt),
-    (&["gtid_mode = off"], Refusal::GtidModeOff),
-    (&["gtid_mode", "instead of on"], Refusal::GtidModeOff),
-    (&["binary log is not open"], Refusal::BinlogOff),
-    (&["server id was not set"], Refusal::ServerIdUnset),
-    (&["server_id was not set"], Refusal::ServerIdUnset),
-];
-
 #[cfg(test)]
-mod tests {
-    use super::Refusal;
-
-    /// Texts as servers of several versions print them, their variable parts shortened.
-    const TEXTS: &[(&str, Refusal)] = &[
-        ("Could not find first log file name in binary log index file", Refusal::FileUnknown),
-        (
-            "Cannot replicate because the source purged required binary logs. Replicate the \
-             missing transactions from elsewhere, or provision a new replica from backup.",
-            Refusal::Purged,
-        ),
-        (
-            "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the \
-             master has purged binary logs containing GTIDs that the slave requires.",
-            Refusal::Purged,
-        ),
-        (
-            "Replica has more GTIDs than the source has, using the source's SERVER_UUID. This may \
-             indicate that the end of the binary log was truncated or that the last binary log \
-             file was lost",
-            Refusal::ReplicaAhead,
-        ),
-        (
-            "Slave has more GTIDs than the master has, using the master's SERVER_UUID.",
-            Refusal::ReplicaAhead,
-        ),
-        (
-            "binlog truncated in the middle of event; consider out of disk space on source; the \
-             first event 'binlog.000001' at 4",
-            Refusal::BinlogTruncated,
-        ),
-        (
-            "A replica with the same server_uuid/server_id as this replica has connected to the \
-             source; the first event '' at 4",
-            Refusal::Fenced,
-        ),
-        (
-            "A slave with the same server_uuid/server_id as this slave has connected to the master",
-            Refusal::Fenced,
-        ),
-        (
-            "log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source; \
-             the first event 'a' at 4",
-            Refusal::EventTooLarge,
-        ),
-        (
-            "Client requested source to start replication from position > file size",
-            Refusal::OffsetImpossible,
-        ),
-        (
-            "Client requested master to start replication from impossible position",
-            Refusal::OffsetImpossible,
-        ),
-        ("bogus data in log event; the first event 'a' at 4", Refusal::BinlogCorrupt),
-        (
-            "The replication sender thread cannot start in AUTO_POSITION mode: this server has \
-             GTID_MODE = OFF instead of ON.",
-            Refusal::GtidModeOff,
-        ),
-        ("Binary log is not open", Refusal::BinlogOff),
-        (
-            "Error: connecting slave requested to start from GTID 0-1-100, which is not in the \
-             master's binlog",
-            Refusal::ReplicaAhead,
-        ),
-        (
-            "Could not find GTID state requested by slave in any binlog files. Probably the slave \
-             state is too old and required binlog files have been purged.",
-            Refusal::Purged,
-        ),
-        ("something new", Refusal::DumpFailed),
-    ];
-
-    #[test]
-    fn the_causes_of_error_1236_are_told_apart_by_their_words() {
-        for (text, refusal) in TEXTS {
-            assert_eq!(Refusal::of(1236, text), *refusal, "{text}");
-        }
-    }
-
-    #[test]
-    fn mariadb_tells_by_another_number_that_a_second_process_runs() {
-        let text = "A slave with the same server_uuid/server_id is already connected; the first \
-                    event '.' at 4, the last event read from 'binlog.000025' at 36435182";
-        assert_eq!(Refusal::of(4052, text), Refusal::Fenced);
-        assert_eq!(Refusal::of(4052, "something else of that number"), Refusal::Other);
-    }
-
-    #[test]
-    fn other_errors_are_told_apart_by_their_numbers_alone() {
-        for (code, refusal) in [
-            (1045, Refusal::AccessDenied),
-            (1227, Refusal::PrivilegeMissing),
-            (3118, Refusal::AccountLocked),
-            (1862, Refusal::PasswordExpired),
-            (1040, Refusal::TooManyConnections),
-            (3032, Refusal::Offline),
-            (1053, Refusal::ShuttingDown),
-            (1130, Refusal::HostNotAllowed),
-            (1064, Refusal::Other),
-        ] {
-            assert_eq!(Refusal::of(code, "purged"), refusal, "{code}");
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,8 @@ use crate::source::Refusal;
 pub enum Recovery {
     /// Dial again, after a pause.
     Retry,
+    /// Dial again, after a pause; stop when that has failed [`Halt::tries`] times at the same place.
+    RetryThenHalt(Halt),
     /// This server will not do; try the next of the list, after a pause if there is none.
     NextHost,
     /// Stop, and tell the operator.
@@ -32,6 +34,12 @@ pub enum Halt {
     Misconfigured,
     /// The server's binlog is damaged.
     Corrupt,
+    /// Events arrive damaged.
+    Damaged,
+    /// Transactions without GTIDs come next, and nothing that we know names them.
+    GtidMode,
+    /// The server refuses the stream in words that we do not know.
+    SourceRefused,
 }
 
 impl Halt {
@@ -45,6 +53,27 @@ impl Halt {
             Self::Denied => "denied",
             Self::Misconfigured => "misconfigured",
             Self::Corrupt => "corrupt",
+            Self::Damaged => "damaged",
+            Self::GtidMode => "gtid_mode",
+            Self::SourceRefused => "source_refused",
+        }
+    }
+
+    /// How often it is found at the same place before the stream stops.
+    pub fn tries(self) -> u32 {
+        match self {
+            // `gtid_mode` may have been changed meanwhile, and is asked again before the second.
+            Self::GtidMode => 2,
+            // A disk or a key can be away for a moment.
+            Self::Corrupt | Self::SourceRefused => 5,
+            // Memory and networks damage bytes too.
+            Self::Damaged => 8,
+            Self::PositionLost
+            | Self::Diverged
+            | Self::OtherServer
+            | Self::Fenced
+            | Self::Denied
+            | Self::Misconfigured => 1,
         }
     }
 
@@ -56,7 +85,10 @@ impl Halt {
             | Self::Diverged
             | Self::OtherServer
             | Self::Fenced
-            | Self::Corrupt => true,
+            | Self::Corrupt
+            | Self::Damaged
+            | Self::GtidMode
+            | Self::SourceRefused => true,
             Self::Denied | Self::Misconfigured => false,
         }
     }
@@ -65,7 +97,10 @@ impl Halt {
 impl Error {
     /// See [`Halt::needs_operator`].
     pub fn needs_operator(&self) -> bool {
-        matches!(self.recovery(), Recovery::Halt(halt) if halt.needs_operator())
+        match self.recovery() {
+            Recovery::Halt(halt) | Recovery::RetryThenHalt(halt) => halt.needs_operator(),
+            Recovery::Retry | Recovery::NextHost => false,
+        }
     }
 
     /// The single place where failures become decisions. No wildcard arm.
@@ -77,9 +112,10 @@ impl Error {
             Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
                 after_interruption(*step)
             }
+            Self::Silent { .. } => Recovery::Retry,
             // A damaged event is asked for once more: if the server's file is damaged, the server
-            // itself says so then, or the caller sees the same failure at the same place.
-            Self::Silent { .. } | Self::Damaged(_) | Self::Protocol { .. } => Recovery::Retry,
+            // itself says so then, or it comes damaged again.
+            Self::Damaged(_) | Self::Protocol { .. } => Recovery::RetryThenHalt(Halt::Damaged),
             Self::TlsUnavailable { .. }
             | Self::TlsFiles(_)
             | Self::LoginMethod { .. }
@@ -87,7 +123,7 @@ impl Error {
             | Self::PublicKey { .. }
             | Self::StartMisfit { .. }
             | Self::HostUnknown { .. } => Recovery::Halt(Halt::Misconfigured),
-            Self::Refused { refusal, .. } => after_refusal(*refusal),
+            Self::Refused { step, refusal, .. } => after_refusal(*refusal, *step),
             Self::Sql(error) => after_sql(error),
             Self::OtherServer { .. } => Recovery::Halt(Halt::OtherServer),
             Self::Purged { .. } | Self::TooOld { .. } => Recovery::Halt(Halt::PositionLost),
@@ -156,7 +192,8 @@ impl Error {
             Self::Refused { refusal, .. } => refusal.remedy(),
             Self::Protocol { .. } => PROTOCOL_REMEDY,
             Self::Damaged(_) => {
-                "if it stays: check memory and network; else the server's file is damaged"
+                "look at the server's file with mysqlbinlog, and at memory and network: if the file \
+                 is damaged, start from a position behind it"
             }
             Self::Sql(error) => match error {
                 mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
@@ -226,7 +263,7 @@ fn after_interruption(step: Step) -> Recovery {
     }
 }
 
-fn after_refusal(refusal: Refusal) -> Recovery {
+fn after_refusal(refusal: Refusal, step: Step) -> Recovery {
     match refusal {
         Refusal::Purged | Refusal::FileUnknown | Refusal::OffsetImpossible => {
             Recovery::Halt(Halt::PositionLost)
@@ -236,7 +273,12 @@ fn after_refusal(refusal: Refusal) -> Recovery {
         Refusal::BinlogTruncated | Refusal::BinlogCorrupt | Refusal::EventTooLarge => {
             Recovery::Halt(Halt::Corrupt)
         }
-        Refusal::GtidModeOff | Refusal::BinlogOff | Refusal::ServerIdUnset => {
+        Refusal::BinlogUnreadable => Recovery::RetryThenHalt(Halt::Corrupt),
+        // The mode may have been changed since it was asked for: the next dial asks again.
+        Refusal::GtidModeOff | Refusal::AnonymousTransaction | Refusal::GtidTransaction => {
+            Recovery::RetryThenHalt(Halt::GtidMode)
+        }
+        Refusal::BinlogOff | Refusal::ServerIdUnset | Refusal::ChecksumNotAgreed => {
             Recovery::Halt(Halt::Misconfigured)
         }
         Refusal::AccessDenied
@@ -250,13 +292,27 @@ fn after_refusal(refusal: Refusal) -> Recovery {
         | Refusal::TooManyConnections
         | Refusal::Offline
         | Refusal::ShuttingDown => Recovery::NextHost,
-        Refusal::Killed | Refusal::DumpFailed | Refusal::Other => Recovery::Retry,
+        Refusal::Killed | Refusal::SenderFailed => Recovery::Retry,
+        Refusal::DumpFailed => Recovery::RetryThenHalt(Halt::SourceRefused),
+        // Whoever stands between may refuse a connection for as long as it likes; a dump is refused
+        // by the server itself.
+        Refusal::Other => match step {
+            Step::FirstEvent | Step::Stream => Recovery::RetryThenHalt(Halt::SourceRefused),
+            Step::Connect
+            | Step::Greeting
+            | Step::TlsHandshake
+            | Step::Login
+            | Step::SetUp
+            | Step::Register => Recovery::Retry,
+        },
     }
 }
 
 fn after_sql(error: &mysql::Error) -> Recovery {
     match error {
-        mysql::Error::Server { code, message, .. } => after_refusal(Refusal::of(*code, message)),
+        mysql::Error::Server { code, message, .. } => {
+            after_refusal(Refusal::of(*code, message), Step::SetUp)
+        }
         mysql::Error::TimedOut { .. }
         | mysql::Error::Connection { .. }
         | mysql::Error::TlsHandshake { .. } => Recovery::NextHost,
@@ -275,9 +331,14 @@ fn after_all(failures: &[(HostPort, Error)]) -> Recovery {
     let mut first = None;
     for (_, failure) in failures {
         match failure.recovery() {
-            Recovery::Retry | Recovery::NextHost => return Recovery::NextHost,
+            Recovery::Retry | Recovery::RetryThenHalt(_) | Recovery::NextHost => {
+                return Recovery::NextHost;
+            }
             Recovery::Halt(halt) => first = first.or(Some(halt)),
         }
     }
     Recovery::Halt(first.unwrap_or(Halt::Misconfigured))
 }
+
+#[cfg(test)]
+mod tests;

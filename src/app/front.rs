@@ -1,0 +1,226 @@
+//! What stands before anything is opened: the pages, the verdict and its looks.
+//!
+//! So a start that has to wait is seen to live, and what it waits for is told: a source that is down is
+//! a source that is down, and no absent streamer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Unavailable;
+use super::begin::new_instance;
+use super::maintenance::Maintenance;
+use super::paths;
+use super::plan::{HttpPlan, Plan};
+use super::pulse::{book, parameters};
+use super::readings::{readings, vocabulary};
+use super::side::Side;
+use super::state::State;
+use super::status::Desk;
+use super::supervise::{Supervisor, Task};
+use super::vital::Vital;
+use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch};
+use crate::mysql::{HostPort, SharedHost};
+use crate::pulse::verdict::Topology;
+use crate::shutdown::{Drained, Stage, drain};
+use crate::sink::{Feed, Health, Intake, intake};
+use crate::source::Liveness;
+use crate::telemetry::http::{Http, Pages};
+use crate::telemetry::metrics::Reading;
+use crate::telemetry::{Loops, Metrics, Readiness};
+
+/// Time for tasks that have nothing to deliver.
+pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
+
+/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large event.
+pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
+
+/// What answers and judges, from the first moment to the last.
+pub(super) struct Front {
+    pub(super) state: State,
+    pub(super) vital: Arc<Vital>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
+    pub(super) liveness: Liveness,
+    pub(super) loops: Loops,
+    pub(super) reporter: Reporter,
+    pub(super) watch: Watch,
+    pub(super) hosts: Hosts,
+    /// This process's name, as heartbeats carry it.
+    pub(super) instance: String,
+    /// Both ends of the way to the sink.
+    pub(super) to_sink: (Feed, Intake),
+    /// Looks and samples at first, then heartbeats, canaries and echoes too.
+    pub(super) pulse: Stage,
+    /// Keeps the tasks of that stage running.
+    pub(super) supervisor: Supervisor,
+    pub(super) http: Stage,
+}
+
+/// Servers that are spoken to beside the stream.
+pub(super) struct Hosts {
+    /// The one to write to.
+    pub(super) written_to: SharedHost,
+    /// The one that looks ask.
+    pub(super) probed: SharedHost,
+    /// Which of them goes with the stream from server to server.
+    pub(super) followed_by: Option<SharedHost>,
+}
+
+impl Hosts {
+    /// As of the start, which is made on `first`.
+    fn new(plan: &Plan, first: &HostPort) -> Self {
+        let at_stream = SharedHost::new(first.clone());
+        let of = |written_to: SharedHost, probed: SharedHost, followed_by| Self {
+            written_to,
+            probed,
+            followed_by,
+        };
+        if plan.pulse.follows_stream {
+            return of(at_stream.clone(), at_stream.clone(), Some(at_stream));
+        }
+        let named = SharedHost::new(plan.pulse.connect.host.clone());
+        match plan.pulse.topology {
+            Topology::Primary => of(named.clone(), named, None),
+            Topology::Replica => of(named, at_stream.clone(), Some(at_stream)),
+        }
+    }
+
+    /// The stream begins on this server.
+    pub(super) fn stream_is_at(&self, host: &HostPort) {
+        if let Some(followed_by) = &self.followed_by {
+            followed_by.move_to(host);
+        }
+    }
+}
+
+impl Front {
+    /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
+    /// nothing is written to it.
+    pub(super) async fn start(plan: &Arc<Plan>) -> Result<Self, Unavailable> {
+        let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
+        let instance = new_instance();
+        let (reporter, observations) = watch::queue();
+        let margin = PurgeMargin::default();
+        let book = book(plan, &instance);
+        let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
+        let (loops, readiness) = (Loops::default(), Readiness::default());
+        let beat = loops.register("verdict", LOOP_PAUSE_MAX);
+        let watch = Watch::start(parameters(plan)?, observations, beat)?;
+        let (feed, intake) = intake(plan.queue_bytes);
+        let gauge = feed.gauge().clone();
+        let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
+        let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
+        readings.more.extend(more_families(&watch, &margin, &maintenance));
+        readings.more.extend(paths::families(plan, &vital));
+        let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
+        vital.count_in(Arc::clone(&metrics));
+
+        let desk = Desk {
+            plan: Arc::clone(plan),
+            state: state.clone(),
+            vital: Arc::clone(&vital),
+            health: Arc::clone(&health),
+            gauge,
+            liveness: liveness.clone(),
+            metrics: Arc::clone(&metrics),
+            view: Arc::clone(&watch.view),
+            maintenance,
+            started: Instant::now(),
+        };
+        let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
+        let http = Stage::new("http");
+        http.tasks.spawn(bound.run(http.stop.clone()));
+        let hosts = Hosts::new(plan, plan.source.host(0)?);
+        let pulse = Stage::new("pulse");
+        let supervisor = Supervisor::new(&pulse.tasks, &loops, &metrics);
+        let front = Self {
+            state,
+            vital,
+            metrics,
+            health,
+            liveness,
+            loops,
+            reporter,
+            watch,
+            hosts,
+            instance,
+            to_sink: (feed, intake),
+            pulse,
+            supervisor,
+            http,
+        };
+        front.look(plan, readiness, margin)?;
+        Ok(front)
+    }
+
+    /// Starts what looks at the source, and what samples ourselves.
+    fn look(
+        &self,
+        plan: &Plan,
+        readiness: Readiness,
+        margin: PurgeMargin,
+    ) -> Result<(), Unavailable> {
+        let side = Side {
+            vital: Arc::clone(&self.vital),
+            metrics: Arc::clone(&self.metrics),
+            readiness,
+            health: Arc::clone(&self.health),
+            liveness: self.liveness.clone(),
+            state: self.state.clone(),
+            reporter: self.reporter.clone(),
+            saved: None,
+        };
+        // With the stream's account, on whatever server it then streams from.
+        let slow = SlowLooks {
+            connect: plan.source.session(0)?,
+            spacing: Spacing::of(&plan.pulse.periods),
+            topology: plan.pulse.topology,
+            stream: self.state.clone(),
+            verdict: Arc::clone(&self.watch.view),
+            reporter: self.reporter.clone(),
+            margin,
+            asked: self.watch.looks.clone(),
+        };
+        let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
+        let deadline = plan.pulse.periods.probe_timeout;
+        let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
+        let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
+        supervisor.keep(Task::Samples, stop, move |stop| side.clone().run(stop));
+        supervisor.keep(Task::Looks, stop, move |stop| {
+            let (connect, probed) = (connect.clone(), probed.clone());
+            Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
+        });
+        supervisor.keep(Task::SlowLooks, stop, move |stop| slow.clone().run(stop));
+        Ok(())
+    }
+
+    /// Ends it after a start that came to nothing: there is nothing to deliver.
+    pub(super) async fn close(self) {
+        if drain(&[self.pulse, self.http], SIDE_GRACE).await != Drained::Fully {
+            tracing::warn!("some tasks did not stop in time");
+        }
+    }
+}
+
+/// Families of metrics that the parts of the verdict make.
+fn more_families(watch: &Watch, margin: &PurgeMargin, rest: &Arc<Maintenance>) -> Vec<Reading> {
+    let mut all = watch::families(&watch.view);
+    all.extend(watch::purge_families(margin));
+    all.push(rest.family());
+    all
+}
+
+/// Takes the address of the pages.
+async fn bind(
+    plan: &Plan,
+    desk: Desk,
+    loops: Loops,
+    readiness: Readiness,
+) -> Result<Http, Unavailable> {
+    let metrics = Arc::clone(&desk.metrics);
+    let switch = Arc::clone(&desk.maintenance) as _;
+    let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
+    let HttpPlan { address, access } = plan.http.clone();
+    let bound = Http::bind(address, pages, access).await;
+    Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
+}

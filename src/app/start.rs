@@ -1,0 +1,163 @@
+//! What a stream is made from, opened one after the other: topic, quarantine file, checkpoint store,
+//! source, checkpoint. Whatever passes by itself is waited for, each for `source.start_patience`.
+//!
+//! Dropping the future gives the start up: what was opened is closed, and nothing is half done that the
+//! next start would not do again.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::begin::{begin, open_store};
+use super::front::Front;
+use super::plan::Plan;
+use super::sink::{AnySink, aws_config};
+use super::source::{Opened, StartError, open_source, reach};
+use super::store::AnyStore;
+use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
+use super::watch::Reporter;
+use super::{Outcome, Unavailable};
+use crate::aws;
+use crate::backoff::Backoff;
+use crate::checkpoint::{self, Checkpoint, Store};
+use crate::pipeline::Topics;
+use crate::sink::quarantine::{self, Quarantine};
+
+/// Largest quarantine file, bytes.
+const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
+
+/// All that was opened.
+pub(super) struct Opening {
+    pub(super) shared: aws::Shared,
+    pub(super) sink: AnySink,
+    pub(super) topics: Topics,
+    pub(super) quarantine: Option<Quarantine>,
+    pub(super) store: AnyStore,
+    pub(super) source: Opened,
+    pub(super) checkpoint: Checkpoint,
+}
+
+/// Opens everything. The store comes behind what may be wrong without it, since opening it takes the
+/// stream from whoever has it.
+pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavailable> {
+    let shared = aws::Shared::load(&aws_config(plan)).await;
+    let (sink, topics) = topic(plan, front, &shared).await?;
+    let quarantine = put_aside(plan).await?;
+    let (mut store, saved) = stored(plan, &front.reporter).await?;
+    let source = open_source(plan, saved.as_ref(), &front.reporter).await?;
+    let checkpoint = begun(plan, &mut store, saved, &source).await?;
+    Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
+}
+
+/// What the process ends with if nothing was started.
+pub(super) fn outcome(error: &Unavailable) -> Outcome {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.outcome();
+    }
+    let place_lost = error
+        .downcast_ref::<checkpoint::Error>()
+        .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let quarantine_damaged =
+        matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
+    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
+}
+
+/// How long a stage of the start is tried again.
+pub(super) struct Patience {
+    until: Instant,
+    backoff: Backoff,
+    awaited: &'static str,
+}
+
+impl Patience {
+    /// `awaited` is what is said of it while it is not there.
+    pub(super) fn new(patience: Duration, awaited: &'static str) -> Self {
+        let backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+        Self { until: Instant::now() + patience, backoff, awaited }
+    }
+
+    /// Waits before the next attempt; the error itself if waiting does not help, or has lasted too long.
+    pub(super) async fn after<E: Display>(&mut self, error: E, passes: bool) -> Result<(), E> {
+        let pause = self.backoff.pause(random());
+        if !passes || Instant::now() + pause > self.until {
+            return Err(error);
+        }
+        let awaited = self.awaited;
+        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "{awaited}");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// The sink. While its topic can't be read, the verdict is told: an answer is owed since the beginning.
+async fn topic(
+    plan: &Plan,
+    front: &Front,
+    shared: &aws::Shared,
+) -> Result<(AnySink, Topics), Unavailable> {
+    let mut patience = Patience::new(plan.start_patience, "the topic can't be read yet");
+    front.health.owed_since(Some(Instant::now()));
+    loop {
+        match AnySink::open(plan, shared, &front.health).await {
+            Ok(opened) => {
+                front.health.owed_since(None);
+                return Ok(opened);
+            }
+            Err(error) => {
+                let passes = error.passes();
+                patience.after(error, passes).await?;
+            }
+        }
+    }
+}
+
+/// Where what is put aside goes, if the plan names a file.
+async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
+    let Some(path) = plan.quarantine.file.clone() else { return Ok(None) };
+    let open = |path: PathBuf| Quarantine::open(&path, QUARANTINE_BYTES_MAX);
+    Ok(Some(tokio::task::spawn_blocking(move || open(path)).await??))
+}
+
+/// The store, taken over, and what was saved in it. One in the source's database waits for the source.
+async fn stored(
+    plan: &Plan,
+    reporter: &Reporter,
+) -> Result<(AnyStore, Option<Checkpoint>), checkpoint::Error> {
+    let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be read yet");
+    loop {
+        let opened = async {
+            let mut store = open_store(plan).await?;
+            let saved = store.load().await?;
+            Ok::<_, checkpoint::Error>((store, saved))
+        };
+        match opened.await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => {
+                let passes = error.passes();
+                if passes && plan.checkpoint.file.is_none() {
+                    reach(plan, reporter).await;
+                }
+                patience.after(error, passes).await?;
+            }
+        }
+    }
+}
+
+/// The checkpoint to go on from, written down where it is a new one.
+async fn begun(
+    plan: &Plan,
+    store: &mut AnyStore,
+    saved: Option<Checkpoint>,
+    source: &Opened,
+) -> Result<Checkpoint, checkpoint::Error> {
+    let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be written yet");
+    loop {
+        match begin(plan, store, saved.clone(), source).await {
+            Ok(checkpoint) => return Ok(checkpoint),
+            Err(error) => {
+                let passes = error.passes();
+                patience.after(error, passes).await?;
+            }
+        }
+    }
+}

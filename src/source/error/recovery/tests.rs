@@ -1,0 +1,236 @@
+use std::io;
+use std::time::Duration;
+
+use super::{Error, Halt, Recovery, Step};
+use crate::change::Position;
+use crate::mysql::{self, HostPort, TlsError};
+use crate::source::Refusal;
+use crate::source::checksum::EventError;
+
+const STEPS: [Step; 8] = [
+    Step::Connect,
+    Step::Greeting,
+    Step::TlsHandshake,
+    Step::Login,
+    Step::SetUp,
+    Step::Register,
+    Step::FirstEvent,
+    Step::Stream,
+];
+
+fn host() -> HostPort {
+    HostPort::new("db", 3306)
+}
+
+fn broken() -> io::Error {
+    io::Error::other("broken")
+}
+
+/// One of each, and of those with a step one that tells it apart. A variant that is missing here
+/// fails [`every_variant_is_in_the_table`].
+fn table() -> Vec<(Error, Recovery)> {
+    use Recovery::{NextHost, Retry, RetryThenHalt};
+    let halt = Recovery::Halt;
+    let server = |code, message: &str| {
+        Error::Sql(mysql::Error::Server { code, state: String::new(), message: message.to_owned() })
+    };
+    let position = Position::new("b.000001", 4);
+    let second = Duration::from_secs(1);
+    vec![
+        (Error::Resolve { host: host(), source: broken() }, NextHost),
+        (Error::Connect { host: host(), source: broken() }, NextHost),
+        (Error::TlsHandshake { host: host(), source: broken() }, NextHost),
+        (Error::TimedOut { step: Step::Register, after: second }, NextHost),
+        (Error::TimedOut { step: Step::FirstEvent, after: second }, Retry),
+        (Error::Closed { step: Step::Login }, NextHost),
+        (Error::Closed { step: Step::Stream }, Retry),
+        (Error::Broken { step: Step::SetUp, source: broken() }, NextHost),
+        (Error::Broken { step: Step::Stream, source: broken() }, Retry),
+        (Error::Silent { after: second, heartbeat: second }, Retry),
+        (Error::Damaged(EventError::Short { found: 3 }), RetryThenHalt(Halt::Damaged)),
+        (
+            Error::Protocol { step: Step::Stream, found: String::new(), expected: "an event" },
+            RetryThenHalt(Halt::Damaged),
+        ),
+        (Error::TlsUnavailable { host: host() }, halt(Halt::Misconfigured)),
+        (Error::TlsFiles(TlsError::HalfIdentity), halt(Halt::Misconfigured)),
+        (Error::LoginMethod { plugin: "x".to_owned() }, halt(Halt::Misconfigured)),
+        (Error::KeyNotAllowed { plugin: "x" }, halt(Halt::Misconfigured)),
+        (Error::PublicKey { reason: String::new() }, halt(Halt::Misconfigured)),
+        (Error::Sql(mysql::Error::Protocol { host: host(), failure: String::new() }), Retry),
+        (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
+        (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
+        (refused(Refusal::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
+        (server(1236, "purged"), halt(Halt::PositionLost)),
+        (server(1045, "Access denied"), halt(Halt::Denied)),
+        (server(1040, "Too many connections"), NextHost),
+        (server(1064, "You have an error in your SQL syntax"), Retry),
+        (
+            Error::Sql(mysql::Error::TimedOut { step: "SELECT 1".to_owned(), after: second }),
+            NextHost,
+        ),
+        (Error::Sql(mysql::Error::Abandoned), Retry),
+        (
+            Error::OtherServer { position, stored: "a".to_owned(), found: "b".to_owned() },
+            halt(Halt::OtherServer),
+        ),
+        (Error::Purged { missing: String::new() }, halt(Halt::PositionLost)),
+        (Error::TooOld { asked: 1, oldest: 2 }, halt(Halt::PositionLost)),
+        (Error::Diverged { extra: String::new() }, halt(Halt::Diverged)),
+        // Any host that may recover keeps the stream; else the first one's reason counts.
+        (
+            Error::NoHost {
+                failures: vec![
+                    (host(), Error::Diverged { extra: String::new() }),
+                    (host(), Error::Connect { host: host(), source: broken() }),
+                ],
+            },
+            NextHost,
+        ),
+        (
+            Error::NoHost {
+                failures: vec![
+                    (host(), Error::Diverged { extra: String::new() }),
+                    (host(), Error::Purged { missing: String::new() }),
+                ],
+            },
+            halt(Halt::Diverged),
+        ),
+    ]
+}
+
+fn refused(refusal: Refusal, step: Step) -> Error {
+    Error::Refused { step, refusal, code: 1236, message: "words".to_owned() }
+}
+
+/// Its number in the enumeration: a new one does not compile until it is put into the table.
+fn number(error: &Error) -> usize {
+    match error {
+        Error::Resolve { .. } => 0,
+        Error::Connect { .. } => 1,
+        Error::TimedOut { .. } => 2,
+        Error::Silent { .. } => 3,
+        Error::Closed { .. } => 4,
+        Error::Broken { .. } => 5,
+        Error::TlsHandshake { .. } => 6,
+        Error::TlsUnavailable { .. } => 7,
+        Error::TlsFiles(_) => 8,
+        Error::LoginMethod { .. } => 9,
+        Error::Refused { .. } => 10,
+        Error::Protocol { .. } => 11,
+        Error::Damaged(_) => 12,
+        Error::Sql(_) => 13,
+        Error::StartMisfit { .. } => 14,
+        Error::OtherServer { .. } => 15,
+        Error::Purged { .. } => 16,
+        Error::Diverged { .. } => 17,
+        Error::TooOld { .. } => 18,
+        Error::NoHost { .. } => 19,
+        Error::HostUnknown { .. } => 20,
+        Error::KeyNotAllowed { .. } => 21,
+        Error::PublicKey { .. } => 22,
+    }
+}
+
+#[test]
+fn every_failure_has_its_decision() {
+    for (error, recovery) in table() {
+        assert_eq!(error.recovery(), recovery, "{error}");
+        assert!(!error.name().is_empty() && !error.remedy().is_empty(), "{error:?}");
+    }
+}
+
+#[test]
+fn every_variant_is_in_the_table() {
+    let table = table();
+    let missing: Vec<_> =
+        (0..=22).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What follows from each refusal of a dump.
+const REFUSALS: &[(Refusal, Recovery)] = &[
+    (Refusal::Purged, Recovery::Halt(Halt::PositionLost)),
+    (Refusal::FileUnknown, Recovery::Halt(Halt::PositionLost)),
+    (Refusal::OffsetImpossible, Recovery::Halt(Halt::PositionLost)),
+    (Refusal::ReplicaAhead, Recovery::Halt(Halt::Diverged)),
+    (Refusal::Fenced, Recovery::Halt(Halt::Fenced)),
+    (Refusal::BinlogTruncated, Recovery::Halt(Halt::Corrupt)),
+    (Refusal::BinlogCorrupt, Recovery::Halt(Halt::Corrupt)),
+    (Refusal::EventTooLarge, Recovery::Halt(Halt::Corrupt)),
+    (Refusal::BinlogUnreadable, Recovery::RetryThenHalt(Halt::Corrupt)),
+    (Refusal::GtidModeOff, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (Refusal::AnonymousTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (Refusal::GtidTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (Refusal::BinlogOff, Recovery::Halt(Halt::Misconfigured)),
+    (Refusal::ServerIdUnset, Recovery::Halt(Halt::Misconfigured)),
+    (Refusal::ChecksumNotAgreed, Recovery::Halt(Halt::Misconfigured)),
+    (Refusal::SenderFailed, Recovery::Retry),
+    (Refusal::DumpFailed, Recovery::RetryThenHalt(Halt::SourceRefused)),
+    (Refusal::AccessDenied, Recovery::Halt(Halt::Denied)),
+    (Refusal::PrivilegeMissing, Recovery::Halt(Halt::Denied)),
+    (Refusal::AccountLocked, Recovery::Halt(Halt::Denied)),
+    (Refusal::PasswordExpired, Recovery::Halt(Halt::Denied)),
+    (Refusal::TlsDemanded, Recovery::Halt(Halt::Denied)),
+    (Refusal::LoginMethod, Recovery::Halt(Halt::Denied)),
+    (Refusal::HostNotAllowed, Recovery::Halt(Halt::Denied)),
+    (Refusal::HostBlocked, Recovery::NextHost),
+    (Refusal::TooManyConnections, Recovery::NextHost),
+    (Refusal::Offline, Recovery::NextHost),
+    (Refusal::ShuttingDown, Recovery::NextHost),
+    (Refusal::Killed, Recovery::Retry),
+];
+
+#[test]
+fn every_refusal_has_its_decision_at_each_step() {
+    for step in STEPS {
+        for (refusal, recovery) in REFUSALS {
+            assert_eq!(refused(*refusal, step).recovery(), *recovery, "{refusal} while {step}");
+        }
+        // Whoever stands between may refuse a connection; only the server refuses a dump.
+        let unknown = match step {
+            Step::FirstEvent | Step::Stream => Recovery::RetryThenHalt(Halt::SourceRefused),
+            Step::Connect
+            | Step::Greeting
+            | Step::TlsHandshake
+            | Step::Login
+            | Step::SetUp
+            | Step::Register => Recovery::Retry,
+        };
+        assert_eq!(refused(Refusal::Other, step).recovery(), unknown, "{step}");
+    }
+}
+
+#[test]
+fn interruptions_before_the_stream_flows_lead_to_the_next_host() {
+    for (index, step) in STEPS.into_iter().enumerate() {
+        let expected = if index < 6 { Recovery::NextHost } else { Recovery::Retry };
+        for error in [
+            Error::Closed { step },
+            Error::TimedOut { step, after: Duration::ZERO },
+            Error::Broken { step, source: broken() },
+        ] {
+            assert_eq!(error.recovery(), expected, "{error}");
+        }
+    }
+}
+
+#[test]
+fn somebody_must_choose_where_the_position_or_the_log_is_in_question() {
+    for (halt, expected) in [
+        (Halt::PositionLost, true),
+        (Halt::Diverged, true),
+        (Halt::OtherServer, true),
+        (Halt::Fenced, true),
+        (Halt::Corrupt, true),
+        (Halt::Damaged, true),
+        (Halt::GtidMode, true),
+        (Halt::SourceRefused, true),
+        (Halt::Denied, false),
+        (Halt::Misconfigured, false),
+    ] {
+        assert_eq!(halt.needs_operator(), expected, "{halt:?}");
+    }
+    assert!(refused(Refusal::AnonymousTransaction, Step::Stream).needs_operator());
+    assert!(!refused(Refusal::SenderFailed, Step::Stream).needs_operator());
+}

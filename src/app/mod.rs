@@ -13,6 +13,7 @@
 mod begin;
 mod build;
 pub mod check;
+mod echo;
 mod exported;
 mod flow;
 mod front;

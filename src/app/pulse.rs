@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Unavailable;
 use super::plan::{PathRoute, Plan, in_settings};
-use super::sink::sns_config;
 use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
+use super::{Unavailable, echo};
 use crate::aws;
 use crate::mysql::SharedHost;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs, open};
+use crate::pulse::echo::{EchoReader, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::path::{Path, PathWalker};
 use crate::pulse::verdict::Parameters;
@@ -93,9 +92,8 @@ pub(super) fn spawn_pulse(
             CanaryWalker::new(config.clone(), interval, observer.clone()).run(stop)
         });
     }
-    let sns = sns_config(plan);
     for (consumer, url) in &pulse.echoes {
-        let queue = Sqs::connect(shared, sns.endpoint_url.as_deref(), url);
+        let queue = echo::queue(plan, shared, url);
         let (consumer, stream) = (Arc::clone(consumer), plan.stream.clone());
         let observer = vital.observer();
         supervisor.keep(Task::EchoReader, stop, move |stop| {

@@ -228,6 +228,7 @@ fn consumers(
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
+                unreadable: book.unreadable(name).map(str::to_owned),
                 maintenance_seconds_left: seconds(
                     maintenance.left(book.consumer_of(name).unwrap_or(name), now),
                 ),

@@ -107,6 +107,7 @@ impl Stream {
                     return self.halt(halted, stop, stays_when_halted, ours).await;
                 }
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
+                // The same host again, after the pause below.
                 Decision::Redial => {}
             }
             let reason = reason(&error);

@@ -14,6 +14,7 @@ mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod echo;
 mod fallback;
 mod faults;
 mod paths;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        echo::tests(),
         quickstart::tests(),
         cli::tests(),
     ]

@@ -1,6 +1,7 @@
 //! What `run` would meet: every finding about server, account, schema and topic, none of them fatal
 //! for the look at the others.
 
+mod echo;
 mod paths;
 
 use super::plan::{Plan, SinkPlan};
@@ -80,7 +81,9 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     if plan.checkpoint.file.is_none() {
         checkpoint(plan, &mut reports).await;
     }
-    sink(plan, &mut reports).await;
+    let shared = aws::Shared::load(&aws_config(plan)).await;
+    sink(plan, &shared, &mut reports).await;
+    echo::look(plan, &shared, &mut reports).await;
     reports
 }
 
@@ -226,12 +229,11 @@ fn mend(plan: &Plan, reason: Reason) -> String {
     }
 }
 
-async fn sink(plan: &Plan, reports: &mut Vec<Report>) {
+async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     if !matches!(plan.sink, SinkPlan::Sns { .. }) {
         return;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
-    match AnySink::open(plan, &shared, &sink::Health::new()).await {
+    match AnySink::open(plan, shared, &sink::Health::new()).await {
         Ok((_, topics)) => {
             for topic in topics.known.values() {
                 let kind = if topic.fifo { "FIFO" } else { "standard" };

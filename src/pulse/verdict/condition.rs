@@ -141,6 +141,11 @@ impl Conditions {
         self.status(condition) == Status::False
     }
 
+    /// Whether there is evidence for it.
+    pub fn is_true(&self, condition: Condition) -> bool {
+        self.status(condition) == Status::True
+    }
+
     /// Whether `live` and `quiet` need it.
     pub fn is_needed(&self, condition: Condition) -> bool {
         self.needed[condition as usize]

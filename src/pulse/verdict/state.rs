@@ -251,6 +251,8 @@ pub enum Reason {
     Diverged,
     /// Consumers that echo nothing.
     Consumers(Vec<Arc<str>>),
+    /// Consumers whose echo queues can't be read: whether canaries arrive is not known.
+    EchoUnreadable(Vec<Arc<str>>),
     /// Nothing was written.
     Empty,
     /// Only what the filters leave out was written.
@@ -285,6 +287,7 @@ impl Reason {
             Self::Purged => "purged",
             Self::Diverged => "diverged",
             Self::Consumers(names) => return names.join(","),
+            Self::EchoUnreadable(_) => "echo_unreadable",
             Self::Empty => "empty",
             Self::FilteredOnly => "filtered_only",
         };

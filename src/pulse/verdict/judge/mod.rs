@@ -180,6 +180,10 @@ impl Judge {
             Observation::CanaryEchoed { consumer, number } => {
                 self.canaries.echoed(at, &consumer, number, obligations);
             }
+            Observation::CanaryMeans { consumer: Some(consumer), failure } => {
+                self.canaries.queue(at, &consumer, failure, parameters, obligations);
+            }
+            Observation::CanaryMeans { consumer: None, failure } => self.canaries.written(failure),
             Observation::Maintenance { consumer, until } => {
                 self.canaries.maintenance(&consumer, until, obligations);
             }

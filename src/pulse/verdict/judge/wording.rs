@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::Judge;
 use crate::pulse::verdict::obligation::Obligation;
-use crate::pulse::verdict::{Reason, State, Verdict, words};
+use crate::pulse::verdict::{Condition, Reason, State, Verdict, words};
 
 impl Judge {
-    fn reason(&self, state: State) -> Option<Reason> {
+    fn reason(&self, state: State, now: Instant) -> Option<Reason> {
         match state {
             State::PositionLost => self.history.reason(),
             State::SourceUnreachable => self.sql.reason().or_else(|| self.stream.reason()),
@@ -15,11 +15,14 @@ impl Judge {
             State::StreamDown => self.stream.reason(),
             State::WritesBlocked => Some(self.writes.reason()),
             State::SinkStalled => Some(self.sink.reason()),
-            State::CanaryLost => Some(self.canaries.reason()),
+            State::CanaryLost => self.canaries.reason(),
             State::Quiet => {
                 let filtered =
                     self.ledger.certificate().is_some_and(|last| last.counts.filtered > 0);
                 Some(if filtered { Reason::FilteredOnly } else { Reason::Empty })
+            }
+            State::Indeterminate if !self.conditions.is_true(Condition::CanariesArrive) => {
+                self.canaries.unreadable_reason(now, &self.parameters)
             }
             State::SelfStalled
             | State::Starting
@@ -40,9 +43,10 @@ impl Judge {
     pub(super) fn put_into_words(&self, now: Instant, state: State) -> Verdict {
         // While a state only waits for its exit, what caused it may no longer be at hand.
         let kept = || (self.verdict.state == state).then(|| self.verdict.reason.clone()).flatten();
-        let reason = match self.reason(state) {
+        let reason = match self.reason(state, now) {
             _ if !self.hysteresis.holds(&self.conditions) => kept(),
-            None => kept(),
+            // Of evidence that is missing it is known each time why.
+            None if state != State::Indeterminate => kept(),
             reason => reason,
         };
         let certificate = self.ledger.certificate();

@@ -207,6 +207,7 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
         Reason::DuplicateReplica => "another replica uses our identity",
         Reason::Purged => "binary logs were purged",
         Reason::Diverged => "its history is another one",
+        Reason::EchoUnreadable(_) => "since an echo queue can't be read",
         Reason::Unknown | Reason::Consumers(_) | Reason::Empty | Reason::FilteredOnly => {
             return None;
         }
@@ -229,6 +230,9 @@ pub const fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str
         State::Lagging => "BinpulseLagging",
         State::CanaryLost => "BinpulseCanaryLost",
         State::CheckpointStuck => "BinpulseCheckpointStuck",
+        State::Indeterminate if matches!(reason, Some(Reason::EchoUnreadable(_))) => {
+            "BinpulseEchoUnreadable"
+        }
         State::SelfStalled | State::Starting | State::Indeterminate => "BinpulseFreshnessUnknown",
         State::QuietUnproven | State::Live | State::Quiet => return None,
     })

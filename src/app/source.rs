@@ -39,8 +39,7 @@ pub(super) async fn open_source(
     saved: Option<&Checkpoint>,
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
-    let wanted =
-        saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
+    let wanted = wanted(plan, saved);
     let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
     loop {
         let error = match judged(plan, &wanted).await {
@@ -102,6 +101,11 @@ impl From<source::Error> for StartError {
     }
 }
 
+/// Where to begin: at the checkpoint, or where the plan says.
+pub(super) fn wanted(plan: &Plan, saved: Option<&Checkpoint>) -> Wanted {
+    saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)))
+}
+
 /// Where a checkpoint says to go on.
 pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
     Saved {
@@ -126,7 +130,8 @@ pub(super) fn demands(plan: &Plan) -> Demands {
     }
 }
 
-async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
+/// Judges the source and resolves where to begin, once.
+pub(super) async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
     let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
     let mut session =
         Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;

@@ -8,6 +8,7 @@ mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod bed;
 mod blocked;
 mod cli;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         security::tests(),
         standing::tests(),
         start::tests(),
+        agreement::tests(),
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
+use super::history::History;
 use super::plan::Plan;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
@@ -121,6 +122,7 @@ impl App {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
+            history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);

@@ -18,6 +18,7 @@ mod exported;
 mod flow;
 mod front;
 mod halt;
+mod history;
 mod maintenance;
 mod paths;
 pub mod plan;

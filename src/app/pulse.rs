@@ -62,8 +62,10 @@ pub(super) fn spawn_pulse(
     if pulse.heartbeats {
         let interval = pulse.periods.heartbeat_interval;
         let (config, observer) = (config.clone(), vital.observer());
+        let received = vital.received().clone();
         supervisor.keep(Task::HeartbeatWriter, stop, move |stop| {
-            HeartbeatWriter::new(config.clone(), interval, observer.clone()).run(stop)
+            let (config, observer, received) = (config.clone(), observer.clone(), received.clone());
+            HeartbeatWriter::new(config, interval, observer, received).run(stop)
         });
     }
     if pulse.canaries {

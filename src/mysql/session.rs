@@ -45,10 +45,11 @@ impl Session {
     /// Connects and logs in.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         let after = options.connect_timeout;
+        let password = options.password.now();
         let dialled = wire::dial(Dial {
             host: &options.host,
             user: &options.user,
-            password: &options.password,
+            password: &password,
             tls: &options.tls,
             database: options.database.as_deref(),
             connect: after,

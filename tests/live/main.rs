@@ -18,6 +18,7 @@ mod demo;
 mod echo;
 mod fallback;
 mod faults;
+mod history;
 mod paths;
 mod probe;
 mod processes;
@@ -27,6 +28,7 @@ mod rebuild;
 mod receiving;
 mod replay;
 mod resume;
+mod rotation;
 mod security;
 mod servers;
 mod source;
@@ -53,8 +55,10 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        rotation::tests(),
         security::tests(),
         standing::tests(),
+        history::tests(),
         start::tests(),
         agreement::tests(),
         takeover::tests(),

@@ -264,6 +264,7 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         | Reason::DiskFull
         | Reason::Interrupted
         | Reason::WrongServer
+        | Reason::Diverged
         | Reason::Other => "mend what the server names, then check again".to_owned(),
     }
 }

@@ -16,10 +16,11 @@ pub(super) async fn open(
     host: &HostPort,
     start: &Start,
 ) -> Result<(Channel<Socket>, Identity), Error> {
+    let password = config.password.now();
     let dialled = wire::dial(Dial {
         host,
         user: &config.user,
-        password: &config.password,
+        password: &password,
         tls: &config.tls,
         database: None,
         connect: config.deadlines.connect,

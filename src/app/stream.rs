@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::findings::Findings;
 use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
 use super::source::Opened;
@@ -45,6 +46,7 @@ pub(super) struct Stream {
     history: History,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
+    findings: Findings,
     tries: Tries,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
@@ -59,6 +61,8 @@ pub(super) struct Around {
     pub(super) history: History,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
+    /// Who is told of the source's settings.
+    pub(super) findings: Findings,
 }
 
 impl Stream {
@@ -69,7 +73,7 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         around: Around,
     ) -> Self {
-        let Around { state, liveness, reporter, history, followed_by } = around;
+        let Around { state, liveness, reporter, history, followed_by, findings } = around;
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -84,6 +88,7 @@ impl Stream {
             reporter,
             history,
             followed_by,
+            findings,
             tries: Tries::default(),
             has_streamed: false,
             redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
@@ -201,6 +206,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        self.pipeline.compare_names(resolved.facts.name_case());
+        self.reporter.report(self.findings.looked(&resolved.facts));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);

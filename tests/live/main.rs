@@ -18,6 +18,7 @@ mod demo;
 mod echo;
 mod fallback;
 mod faults;
+mod filters;
 mod history;
 mod paths;
 mod probe;
@@ -34,6 +35,7 @@ mod servers;
 mod source;
 mod standing;
 mod start;
+mod statements;
 mod suite;
 mod takeover;
 mod types;
@@ -44,6 +46,7 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
+        filters::tests(),
         source::tests(),
         types::tests(),
         fallback::tests(),
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         standing::tests(),
+        statements::tests(),
         history::tests(),
         start::tests(),
         agreement::tests(),

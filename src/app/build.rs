@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
+use super::follow::{self, Follow};
 use super::front::{Front, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
+use super::primary;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
@@ -79,6 +81,8 @@ struct App {
     instance: String,
     settled: mpsc::Sender<Settlement>,
     watch: Watch,
+    /// What leads the stream to the primary, where that may be another host.
+    lead: Option<Follow>,
     host: SharedHost,
     pulse: Stage,
     http: Stage,
@@ -119,12 +123,20 @@ impl App {
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
         });
+        let (lead, leads_to) = follow::way(source.host);
+        let lead = primary::is_sought(&plan).then(|| Follow {
+            plan: Arc::clone(&plan),
+            stream: state.clone(),
+            verdict: Arc::clone(&front.watch.view),
+            leads_to: lead,
+        });
         let around = Around {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
             history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
+            leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);
         Ok(Self {
@@ -139,6 +151,7 @@ impl App {
             instance: front.instance,
             settled,
             watch: front.watch,
+            lead,
             host: front.hosts.written_to,
             pulse: front.pulse,
             http: front.http,
@@ -167,6 +180,9 @@ impl App {
             &ours,
         );
 
+        if let Some(lead) = self.lead {
+            pulse.tasks.spawn(lead.run(pulse.stop.clone()));
+        }
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
         let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;

@@ -1,14 +1,14 @@
 //! Opens and starts everything, runs the stream, stops in order.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
-use super::front::{Front, SIDE_GRACE};
+use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
 use super::primary;
@@ -18,6 +18,7 @@ use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
@@ -32,9 +33,6 @@ use crate::telemetry::Metrics;
 
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
-
-/// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Runs the stream until `stop` is cancelled or it can't go on.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
@@ -85,6 +83,7 @@ struct App {
     lead: Option<Follow>,
     host: SharedHost,
     pulse: Stage,
+    supervisor: Supervisor,
     http: Stage,
 }
 
@@ -154,6 +153,7 @@ impl App {
             lead,
             host: front.hosts.written_to,
             pulse: front.pulse,
+            supervisor: front.supervisor,
             http: front.http,
         })
     }
@@ -176,12 +176,13 @@ impl App {
             &self.instance,
             &self.vital,
             &self.shared,
-            &pulse.tasks,
+            &self.supervisor,
             &ours,
         );
 
         if let Some(lead) = self.lead {
-            pulse.tasks.spawn(lead.run(pulse.stop.clone()));
+            let begin = move |stop| lead.clone().run(stop);
+            self.supervisor.keep(Task::Follow, &pulse.stop, begin);
         }
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;

@@ -17,6 +17,7 @@ use crate::pulse::verdict::{Condition, Status};
 const HEARTBEATS: u32 = 3;
 
 /// Looks for the primary while the server of the stream takes no writes.
+#[derive(Clone)]
 pub(super) struct Follow {
     pub(super) plan: Arc<Plan>,
     pub(super) stream: State,

@@ -276,3 +276,25 @@ fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it
     };
     assert!(matches!(error, Refusal::TooLarge { limit: LIMIT, .. }), "{error}");
 }
+
+#[test]
+fn after_a_throttling_calls_keep_to_the_rate() {
+    let sent: Vec<_> =
+        (0..900).map(|_| Sent { lane: 0, bytes: 10, topic: 1, poison: false }).collect();
+    let mut world = World::new(OnRefusal::GoOn);
+    world.accept(&sent);
+    let start = world.now;
+    // The attributes, then one call that is taken and one that is too fast.
+    world.run(
+        &sent,
+        &[(Answer::Takes, false), (Answer::Takes, false), (Answer::Fails(0), false)]
+            .iter()
+            .copied()
+            .chain(std::iter::repeat_n((Answer::Takes, false), 400))
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(world.delivered.len(), sent.len());
+    // Unhindered, the 91 calls take 5 ms each.
+    let took = world.now - start;
+    assert!(took > Duration::from_secs(2), "{took:?}");
+}

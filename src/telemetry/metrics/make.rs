@@ -119,6 +119,12 @@ impl Make<'_> {
                 "reason",
                 &words.reconnect_reasons,
             )?,
+            task_restarts_total: self.counters(
+                "task_restarts_total",
+                "Times that a task beside the stream ended and was begun again.",
+                "task",
+                &words.tasks,
+            )?,
             publish_attempts_total: self.counters(
                 "publish_attempts_total",
                 "Calls to the sink, by how they ended.",

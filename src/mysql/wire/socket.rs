@@ -15,8 +15,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::channel::Channel;
+use super::failure::Failure;
 use crate::mysql::HostPort;
-use crate::source::Error;
 
 /// Idle time before the kernel asks whether the peer is there, and between its questions.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -37,18 +37,18 @@ pub(crate) enum Socket {
 }
 
 /// Connects to the first of the host's addresses that answers. The deadline is the caller's.
-pub(crate) async fn connect(host: &HostPort) -> Result<Socket, Error> {
-    let resolve = |source| Error::Resolve { host: host.clone(), source };
+pub(super) async fn connect(host: &HostPort) -> Result<Socket, Failure> {
     let mut last = None;
-    for address in lookup_host((host.host.as_str(), host.port)).await.map_err(resolve)? {
+    let found = lookup_host((host.host.as_str(), host.port)).await;
+    for address in found.map_err(Failure::Resolve)? {
         match TcpStream::connect(address).await.and_then(prepare) {
             Ok(stream) => return Ok(Socket::Plain(stream)),
             Err(error) => last = Some(error),
         }
     }
     Err(match last {
-        Some(source) => Error::Connect { host: host.clone(), source },
-        None => resolve(io::Error::from(io::ErrorKind::NotFound)),
+        Some(error) => Failure::Connect(error),
+        None => Failure::Resolve(io::Error::from(io::ErrorKind::NotFound)),
     })
 }
 

@@ -33,20 +33,33 @@ impl<'a> Bytes<'a> {
         text
     }
 
-    /// A column of a text row; outer `None` where the bytes end too early.
+    /// A column of a text row; `None` where the bytes end too early.
     pub(super) fn column(&mut self) -> Option<Column<'a>> {
-        let length = match self.byte()? {
-            0xfb => return Some(Column::Null),
+        if self.0.first() == Some(&0xfb) {
+            self.take(1)?;
+            return Some(Column::Null);
+        }
+        self.text().map(Column::Text)
+    }
+
+    /// Bytes behind their length.
+    pub(super) fn text(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(usize::try_from(length).ok()?)
+    }
+
+    /// A number in one to nine bytes.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        Some(match self.byte()? {
+            0xfb | 0xff => return None,
             0xfc => u64::from(u16::from_le_bytes(self.array()?)),
             0xfd => {
                 let [a, b, c] = self.array()?;
                 u64::from(u32::from_le_bytes([a, b, c, 0]))
             }
             0xfe => u64::from_le_bytes(self.array()?),
-            0xff => return None,
             short => u64::from(short),
-        };
-        self.take(usize::try_from(length).ok()?).map(Column::Text)
+        })
     }
 }
 

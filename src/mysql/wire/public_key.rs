@@ -7,23 +7,33 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, quote};
 
 /// Keys from 1024 to 16384 bits.
 const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 128..=2048;
 /// Bytes that the padding (OAEP with SHA-1) takes of the modulus.
 const PADDING_BYTES: usize = 42;
 
-/// The password, scrambled with the nonce and encrypted with the key; `None` if the key is no RSA
-/// public key, or too small for the password.
-pub(super) fn encrypt(password: &str, nonce: &[u8], pem: &[u8]) -> Option<Vec<u8>> {
-    let modulus_bytes = modulus_bytes(pem)?;
-    if nonce.is_empty() || password.len() + 1 + PADDING_BYTES > modulus_bytes {
-        return None;
+/// The password, scrambled with the nonce and encrypted with the key.
+///
+/// # Errors
+///
+/// A key that is no RSA public key, or too small for the password; in words for people.
+pub(super) fn encrypt(password: &str, nonce: &[u8], pem: &[u8]) -> Result<Vec<u8>, String> {
+    let malformed = || format!("found {}, expected an RSA public key in PEM form", quote(pem));
+    let modulus_bytes = modulus_bytes(pem).ok_or_else(malformed)?;
+    if nonce.is_empty() {
+        return Err("the server sent no random bytes with it".to_owned());
+    }
+    if password.len() + 1 + PADDING_BYTES > modulus_bytes {
+        return Err(format!(
+            "it has {} bits, too few for a password of this length",
+            modulus_bytes * 8
+        ));
     }
     let clear = password.bytes().chain(std::iter::once(0));
     let scrambled: Vec<u8> = clear.zip(nonce.iter().cycle()).map(|(a, b)| a ^ b).collect();
-    Some(mysql_common::crypto::encrypt(&scrambled, pem))
+    Ok(mysql_common::crypto::encrypt(&scrambled, pem))
 }
 
 fn modulus_bytes(pem: &[u8]) -> Option<usize> {
@@ -93,18 +103,18 @@ XQIDAQAB
 
     #[test]
     fn what_the_key_cannot_hold_is_refused() {
-        assert!(encrypt(&"x".repeat(214), b"abcd", PEM.as_bytes()).is_none());
-        assert!(encrypt(&"x".repeat(213), b"abcd", PEM.as_bytes()).is_some());
-        assert!(encrypt("secret", b"", PEM.as_bytes()).is_none());
+        assert!(encrypt(&"x".repeat(214), b"abcd", PEM.as_bytes()).is_err());
+        assert!(encrypt(&"x".repeat(213), b"abcd", PEM.as_bytes()).is_ok());
+        assert!(encrypt("secret", b"", PEM.as_bytes()).is_err());
     }
 
     #[test]
     fn a_key_that_is_none_is_refused() {
         for pem in ["", "nonsense", "-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----"] {
-            assert!(encrypt("secret", b"abcd", pem.as_bytes()).is_none(), "{pem}");
+            assert!(encrypt("secret", b"abcd", pem.as_bytes()).is_err(), "{pem}");
         }
         for cut in 0..PEM.len() - 1 {
-            assert!(encrypt("secret", b"abcd", &PEM.as_bytes()[..cut]).is_none(), "{cut}");
+            assert!(encrypt("secret", b"abcd", &PEM.as_bytes()[..cut]).is_err(), "{cut}");
         }
     }
 

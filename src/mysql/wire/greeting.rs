@@ -1,18 +1,23 @@
 //! The server's first packet, and its errors.
 
+use std::fmt;
+
 use super::bytes::{Bytes, quote};
-use crate::source::{Error, Refusal, Step};
+use super::failure::{Failure, Step};
+use crate::excerpt::excerpt_bytes;
 
 /// A server's capabilities (`CLIENT_...` in the MySQL Internals Manual).
 pub(super) mod capability {
-    pub(in super::super) const LONG_PASSWORD: u32 = 1;
-    pub(in super::super) const LONG_FLAG: u32 = 4;
-    pub(in super::super) const PROTOCOL_41: u32 = 0x200;
-    pub(in super::super) const SSL: u32 = 0x800;
-    pub(in super::super) const TRANSACTIONS: u32 = 0x2000;
-    pub(in super::super) const SECURE_CONNECTION: u32 = 0x8000;
-    pub(in super::super) const PLUGIN_AUTH: u32 = 0x8_0000;
-    pub(in super::super) const CONNECT_ATTRS: u32 = 0x10_0000;
+    pub(in crate::mysql::wire) const LONG_PASSWORD: u32 = 1;
+    pub(in crate::mysql::wire) const LONG_FLAG: u32 = 4;
+    pub(in crate::mysql::wire) const CONNECT_WITH_DB: u32 = 8;
+    pub(in crate::mysql::wire) const PROTOCOL_41: u32 = 0x200;
+    pub(in crate::mysql::wire) const SSL: u32 = 0x800;
+    pub(in crate::mysql::wire) const TRANSACTIONS: u32 = 0x2000;
+    pub(in crate::mysql::wire) const SECURE_CONNECTION: u32 = 0x8000;
+    pub(in crate::mysql::wire) const MULTI_RESULTS: u32 = 0x2_0000;
+    pub(in crate::mysql::wire) const PLUGIN_AUTH: u32 = 0x8_0000;
+    pub(in crate::mysql::wire) const CONNECT_ATTRS: u32 = 0x10_0000;
 }
 
 /// What the server says of itself before the login.
@@ -30,39 +35,38 @@ pub(crate) struct Greeting {
     pub(super) plugin: String,
 }
 
-/// Longest message that is kept; servers' own limit is 512 bytes, and 1.1 KiB for a failed dump.
-const MESSAGE_BYTES_MAX: usize = 2048;
-
 /// An ERR packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerError {
     pub(crate) code: u16,
+    /// Five characters; before the login there is none.
+    pub(crate) state: String,
+    /// The server's words, or their beginning.
     pub(crate) message: String,
 }
 
 impl ServerError {
-    /// Reads the packet behind its first byte, 0xff. The SQL state is left out; before the login
-    /// there is none.
+    /// Reads the packet behind its first byte, 0xff.
     pub(crate) fn parse(payload: &[u8]) -> Self {
         let mut input = Bytes(payload);
         let code = input.array().map_or(0, u16::from_le_bytes);
+        let mut state = String::new();
         if input.0.first() == Some(&b'#') {
-            input.take(6);
+            state = excerpt_bytes(input.take(6).and_then(|all| all.get(1..)).unwrap_or_default());
         }
-        let bytes = input.0.get(..MESSAGE_BYTES_MAX).unwrap_or(input.0);
-        Self { code, message: String::from_utf8_lossy(bytes).into_owned() }
+        Self { code, state, message: excerpt_bytes(input.0) }
     }
 
-    /// The refusal in the source's words.
-    pub(crate) fn at(self, step: Step) -> Error {
-        let Self { code, message } = self;
-        let mut refusal = Refusal::of(code, &message);
-        // Who has logged in and may not register lacks the privilege, though the server says that the
-        // password is wrong (MySQL 9.7).
-        if refusal == Refusal::AccessDenied && step == Step::Register {
-            refusal = Refusal::PrivilegeMissing;
-        }
-        Error::Refused { step, refusal, code, message }
+    /// The failure of the step that was refused.
+    pub(crate) fn at(self, step: Step) -> Failure {
+        Failure::Refused { step, error: self }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, state, message } = self;
+        write!(f, "{message} (error {code}, state {state})")
     }
 }
 
@@ -77,7 +81,7 @@ impl Greeting {
         if input.byte()? != 10 {
             return None;
         }
-        let version = String::from_utf8_lossy(input.until_zero()).into_owned();
+        let version = excerpt_bytes(input.until_zero());
         let connection_id = u32::from_le_bytes(input.array()?);
         let mut nonce = input.take(8)?.to_vec();
         input.take(1)?;
@@ -93,7 +97,7 @@ impl Greeting {
         while nonce.last() == Some(&0) && nonce.len() > 20 {
             nonce.pop();
         }
-        let plugin = String::from_utf8_lossy(input.until_zero()).into_owned();
+        let plugin = excerpt_bytes(input.until_zero());
         Some(Self { version, connection_id, capabilities, nonce, plugin })
     }
 
@@ -106,7 +110,7 @@ impl Greeting {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Error, Greeting, Refusal, ServerError, Step};
+    use super::{Greeting, ServerError};
 
     fn greeting() -> Vec<u8> {
         [
@@ -129,25 +133,15 @@ mod tests {
     }
 
     #[test]
-    fn access_denied_behind_the_login_is_a_missing_privilege() {
-        let refusal = |step| {
-            let error = ServerError::parse(b"\x15\x04#28000Access denied").at(step);
-            let Error::Refused { refusal, .. } = error else { panic!("{error}") };
-            refusal
-        };
-        assert_eq!(refusal(Step::Login), Refusal::AccessDenied);
-        assert_eq!(refusal(Step::Register), Refusal::PrivilegeMissing);
-    }
-
-    #[test]
     fn errors_have_a_sql_state_or_not() {
         let error = ServerError::parse(b"\x10\x04Too many connections");
         assert_eq!((error.code, error.message.as_str()), (1040, "Too many connections"));
         let error = ServerError::parse(b"\x15\x04#28000Access denied");
         assert_eq!((error.code, error.message.as_str()), (1045, "Access denied"));
+        assert_eq!(error.state, "28000");
         assert_eq!(ServerError::parse(b"").code, 0);
         let endless = [&b"\xd4\x04"[..], &vec![b'x'; 1 << 20]].concat();
-        assert_eq!(ServerError::parse(&endless).message.len(), super::MESSAGE_BYTES_MAX);
+        assert!(ServerError::parse(&endless).message.len() < 2_000);
     }
 
     proptest! {

@@ -16,7 +16,9 @@ const PAYLOAD_BYTES_MAX: usize = 0xff_ffff;
 /// Read buffer: large enough that a read returns what the kernel holds.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Largest joined payload: MySQL's largest packet is 1 GiB; the slack is for headers.
-const JOINED_BYTES_MAX: usize = (1 << 30) + (1 << 20);
+pub(crate) const PACKET_BYTES_MAX: usize = (1 << 30) + (1 << 20);
+/// Largest payload before the login is over: until then anybody may be at the other end.
+const LOGIN_BYTES_MAX: usize = 64 << 10;
 /// Free space below which what is left of the buffer is moved to its front before reading.
 const FREE_BYTES_MIN: usize = 32 * 1024;
 /// Refills without need for a grown buffer after which it shrinks again.
@@ -51,9 +53,12 @@ pub(crate) struct Channel<S> {
     /// Sequence number that the next packet must have, either way.
     sequence: u8,
     refills_small: u32,
+    /// Largest payload that is taken.
+    limit: usize,
 }
 
 impl<S> Channel<S> {
+    /// Takes payloads as large as a login needs, until [`Channel::allow`].
     pub(crate) fn new(socket: S) -> Self {
         Self {
             socket,
@@ -62,7 +67,13 @@ impl<S> Channel<S> {
             end: 0,
             sequence: 0,
             refills_small: 0,
+            limit: LOGIN_BYTES_MAX,
         }
+    }
+
+    /// Takes payloads of up to so many bytes from here on.
+    pub(crate) fn allow(&mut self, bytes: usize) {
+        self.limit = bytes;
     }
 
     pub(super) fn socket(&self) -> &S {
@@ -123,10 +134,10 @@ impl<S> Channel<S> {
                 return Ok(Scan::Needs(at - self.start + HEADER_BYTES));
             };
             payload += length;
-            if payload > JOINED_BYTES_MAX {
+            if payload > self.limit {
                 return Err(ChannelError::Protocol {
-                    found: format!("a payload of more than {JOINED_BYTES_MAX} bytes"),
-                    expected: "at most 1 GiB",
+                    found: format!("an answer of more than {} bytes", self.limit),
+                    expected: "a smaller one",
                 });
             }
             at += HEADER_BYTES + length;
@@ -162,7 +173,7 @@ impl<S> Channel<S> {
         }
         if needed > self.buffer.len() {
             // Doubling keeps the moving linear; `needed` is at most one packet beyond what came.
-            let twice = self.buffer.len().saturating_mul(2).min(JOINED_BYTES_MAX);
+            let twice = self.buffer.len().saturating_mul(2).min(PACKET_BYTES_MAX);
             self.buffer.resize(needed.max(twice.min(needed + PAYLOAD_BYTES_MAX)), 0);
         }
         self.shrink(needed);
@@ -204,7 +215,7 @@ impl<S: AsyncRead + Unpin> Channel<S> {
     }
 
     /// The next payload, copied out. For the small packets before the stream.
-    pub(super) async fn packet(&mut self) -> Result<Vec<u8>, ChannelError> {
+    pub(crate) async fn packet(&mut self) -> Result<Vec<u8>, ChannelError> {
         loop {
             if let Some(range) = self.buffered()? {
                 return Ok(self.bytes(range).to_vec());
@@ -257,7 +268,7 @@ fn lost() -> ChannelError {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BUFFER_BYTES, Channel, ChannelError, PAYLOAD_BYTES_MAX};
+    use super::{BUFFER_BYTES, Channel, ChannelError, PACKET_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
     fn packets(payload: &[u8], sequence: &mut u8) -> Vec<u8> {
         let mut out = Vec::new();
@@ -273,6 +284,12 @@ mod tests {
                 return out;
             }
         }
+    }
+
+    fn open(wire: &[u8]) -> Channel<&[u8]> {
+        let mut channel = Channel::new(wire);
+        channel.allow(PACKET_BYTES_MAX);
+        channel
     }
 
     fn run<T>(work: impl Future<Output = T>) -> T {
@@ -306,7 +323,7 @@ mod tests {
         let wire: Vec<u8> =
             sizes.iter().flat_map(|size| packets(&pattern(*size), &mut sequence)).collect();
         run(async {
-            let mut channel = Channel::new(wire.as_slice());
+            let mut channel = open(&wire);
             for size in sizes {
                 let payload = channel.packet().await.expect("a payload");
                 assert!(payload == pattern(size), "payload of {size} bytes");
@@ -323,7 +340,7 @@ mod tests {
             wire.extend(packets(&pattern(BUFFER_BYTES / 2), &mut sequence));
         }
         run(async {
-            let mut channel = Channel::new(wire.as_slice());
+            let mut channel = open(&wire);
             channel.packet().await.expect("the large one");
             assert!(channel.buffer.len() >= 3 * BUFFER_BYTES);
             for _ in 0..200 {
@@ -341,7 +358,7 @@ mod tests {
             wire.extend(packets(&pattern(BUFFER_BYTES / 2), &mut sequence));
         }
         run(async {
-            let mut channel = Channel::new(wire.as_slice());
+            let mut channel = open(&wire);
             channel.packet().await.expect("the large one");
             for _ in 0..400 {
                 channel.packet().await.expect("a small one");
@@ -354,7 +371,7 @@ mod tests {
     fn a_lost_packet_is_noticed() {
         let wire = [1, 0, 0, 0, 7, 1, 0, 0, 2, 7];
         run(async {
-            let mut channel = Channel::new(wire.as_slice());
+            let mut channel = open(&wire);
             channel.packet().await.expect("the first");
             assert!(matches!(channel.packet().await, Err(ChannelError::Protocol { .. })));
         });
@@ -365,7 +382,7 @@ mod tests {
         // Given packets that announce 16 MiB each and never end
         let wire = [0xff, 0xff, 0xff, 0, 1, 2, 3];
         run(async {
-            let mut channel = Channel::new(wire.as_slice());
+            let mut channel = open(&wire);
             assert!(matches!(channel.packet().await, Err(ChannelError::Closed)));
             assert!(channel.buffer.len() <= 2 * PAYLOAD_BYTES_MAX);
         });
@@ -381,7 +398,7 @@ mod tests {
             let wire: Vec<u8> =
                 sizes.iter().flat_map(|size| packets(&pattern(*size), &mut sequence)).collect();
             run(async {
-                let mut channel = Channel::new(wire.as_slice());
+                let mut channel = open(&wire);
                 for size in &sizes {
                     let payload = channel.packet().await.expect("a payload");
                     assert!(payload == pattern(*size), "payload of {size} bytes");

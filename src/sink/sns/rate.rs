@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn a_first_call_that_is_too_fast_says_nothing_of_thousands_a_second() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        rate.accepted(start, 10);
+        let now = start + Duration::from_millis(1);
+        rate.throttled(now, now);
+        assert_eq!(rate.limit(), Some(70), "70 % of ten messages in a tenth of a second");
+    }
+
+    #[test]
     fn calls_that_were_in_flight_together_cut_once() {
         let start = Instant::now();
         let mut rate = Rate::new(start);

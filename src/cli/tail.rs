@@ -8,7 +8,7 @@ use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::change::Position;
-use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, Start, resume};
 
@@ -93,6 +93,8 @@ async fn print(mut plan: Plan) -> Exit {
         verify_checksum: false,
         asks_for_schemas,
         xa_spool_folder: Some(std::env::temp_dir()),
+        // Told in a note: what was prepared before the start is before it.
+        xa_unseen: Unseen::Pass,
         ..Config::default()
     });
     decoder.start_at(match &resolved.start {

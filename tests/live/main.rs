@@ -16,6 +16,7 @@ mod decode;
 mod delivery;
 mod demo;
 mod echo;
+mod failover;
 mod fallback;
 mod faults;
 mod filters;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         filters::tests(),
         source::tests(),
         types::tests(),
+        failover::tests(),
         fallback::tests(),
         decode::tests(),
         pulse::tests(),

@@ -27,6 +27,7 @@ pub(super) fn flow(
         own_rows: OwnRows::Told,
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
+        excess: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, judge)
 }

@@ -68,6 +68,7 @@ pub(super) fn decoder(plan: &Plan) -> Decoder {
         // The source has checked it.
         verify_checksum: false,
         asks_for_schemas: plan.schema_fallback,
+        expanded_bytes_max: plan.expanded_event_max,
         // The flow decides: it knows which transactions it passes over.
         xa_unseen: decode::Unseen::Pass,
         xa_spool_folder: Some(folder),

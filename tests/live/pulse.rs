@@ -320,6 +320,7 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
     let schema = SchemaName::default();
     TableConfig {
         connect: server.options("weak"),
+        host: SharedHost::new(server.options("weak").host),
         table: schema.table(schema::CHECKPOINT),
         lane_table: schema.table(schema::CHECKPOINT_LANE),
         stream: STREAM.into(),

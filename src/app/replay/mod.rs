@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::table_config;
 use super::plan::{Plan, SinkPlan};
+use super::primary::written_to;
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::encode::Lane;
@@ -176,7 +177,9 @@ pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<
 async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
     let saved = match &plan.checkpoint.file {
         Some(path) => FileStore::peek(path.clone(), &plan.stream).await?,
-        None => TableStore::peek(table_config(plan, String::new())).await?,
+        None => {
+            TableStore::peek(table_config(plan, &written_to(plan).await, String::new())).await?
+        }
     };
     let not_begun = || Error::NotBegun { stream: plan.stream.clone() };
     let mut saved =

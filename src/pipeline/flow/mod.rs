@@ -2,6 +2,7 @@
 
 mod aside;
 mod changed;
+mod excess;
 mod front;
 mod marked;
 mod rows;
@@ -30,6 +31,7 @@ use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
 use changed::Objects;
+pub use excess::Excess;
 pub use window::Window;
 
 /// What decides how rows are treated.
@@ -46,6 +48,8 @@ pub struct FlowConfig {
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+    /// Rows to be gone by before the stretch ends.
+    pub excess: Option<Arc<Excess>>,
 }
 
 /// What becomes of heartbeats and canaries.

@@ -9,6 +9,7 @@ mod loops;
 pub mod metrics;
 mod page;
 mod readiness;
+mod repeats;
 mod runbooks;
 pub mod status;
 

@@ -83,6 +83,7 @@ pub(super) fn spawn_pulse(
             queue: echo::queue(plan, shared, url),
             stream: plan.stream.clone(),
             open: Arc::new(open),
+            nonces: vital.nonces().clone(),
             observer: vital.observer(),
         };
         tasks.spawn(reader.run(stop.clone()));

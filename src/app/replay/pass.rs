@@ -161,6 +161,7 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            nonces: None,
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let judge = Judge::new(Standing::default);

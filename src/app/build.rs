@@ -1,13 +1,14 @@
 //! Opens and starts everything, runs the stream, stops in order.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
-use super::front::{Front, SIDE_GRACE};
+use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
+use super::history::History;
 use super::plan::Plan;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
@@ -15,6 +16,7 @@ use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
+use super::supervise::Supervisor;
 use super::vital::Vital;
 use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
@@ -29,9 +31,6 @@ use crate::telemetry::Metrics;
 
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
-
-/// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Runs the stream until `stop` is cancelled or it can't go on.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
@@ -80,6 +79,7 @@ struct App {
     watch: Watch,
     host: SharedHost,
     pulse: Stage,
+    supervisor: Supervisor,
     http: Stage,
 }
 
@@ -122,6 +122,7 @@ impl App {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
+            history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);
@@ -139,6 +140,7 @@ impl App {
             watch: front.watch,
             host: front.hosts.written_to,
             pulse: front.pulse,
+            supervisor: front.supervisor,
             http: front.http,
         })
     }
@@ -161,7 +163,7 @@ impl App {
             &self.instance,
             &self.vital,
             &self.shared,
-            &pulse.tasks,
+            &self.supervisor,
             &ours,
         );
 

@@ -18,6 +18,7 @@ mod exported;
 mod flow;
 mod front;
 mod halt;
+mod history;
 mod maintenance;
 mod paths;
 pub mod plan;
@@ -34,6 +35,7 @@ mod state;
 mod status;
 mod store;
 mod stream;
+mod supervise;
 mod vital;
 mod watch;
 

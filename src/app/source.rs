@@ -1,6 +1,7 @@
 //! The source at start: waited for, judged, and where the stream begins on it.
 
 use super::Outcome;
+use super::history::History;
 use super::plan::Plan;
 use super::start::Patience;
 use super::watch::{Reporter, stream_failure};
@@ -37,12 +38,13 @@ pub(super) struct Opened {
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
+    history: &History,
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
     let wanted = wanted(plan, saved);
     let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
     loop {
-        let error = match judged(plan, &wanted).await {
+        let error = match judged(plan, &wanted, history).await {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
@@ -131,8 +133,13 @@ pub(super) fn demands(plan: &Plan) -> Demands {
 }
 
 /// Judges the source and resolves where to begin, once.
-pub(super) async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
+pub(super) async fn judged(
+    plan: &Plan,
+    wanted: &Wanted,
+    history: &History,
+) -> Result<Opened, StartError> {
     let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
+    history.is_held_by(plan.source.host(host)?).await?;
     let mut session =
         Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
     let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;

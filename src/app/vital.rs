@@ -13,7 +13,7 @@ use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
-use crate::pulse::{Book, Event, Leg, Nonces, Observer, Phase, Seen};
+use crate::pulse::{Book, Event, Leg, Nonces, Observer, Phase, Received, Seen};
 use crate::telemetry::Metrics;
 
 /// The shared book.
@@ -22,6 +22,7 @@ pub(super) struct Vital {
     state: State,
     reporter: Reporter,
     purge: PurgeMargin,
+    received: Received,
     metrics: Mutex<Option<Arc<Metrics>>>,
     source_clock: SourceClock,
     nonces: Nonces,
@@ -39,6 +40,7 @@ impl Vital {
             state,
             reporter,
             purge,
+            received: Received::default(),
             metrics: Mutex::new(None),
             source_clock: SourceClock::default(),
             nonces: Nonces::new(secret()),
@@ -65,6 +67,11 @@ impl Vital {
     /// Reads the book.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&lock(&self.book))
+    }
+
+    /// The newest heartbeat that came from the source.
+    pub(super) fn received(&self) -> &Received {
+        &self.received
     }
 
     /// Where the tasks report to.
@@ -213,6 +220,7 @@ impl Vital {
 
 impl Witness for Vital {
     fn heartbeat_arrived(&self, span: Span, at: Instant) {
+        self.received.note_now(span.to.number);
         self.reporter.report_at(at, Observation::HeartbeatArrived(Box::new(span)));
     }
 

@@ -156,6 +156,7 @@ impl TableStore {
             gtid_set,
             resume: place(5, "resume")?,
             settled: place(8, "settled")?,
+            heartbeat: None,
             lanes: BTreeMap::new(),
             owner: self.owner,
             saved_at_us: row.signed(11).ok().flatten().unwrap_or(0),

@@ -8,7 +8,7 @@ use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::change::Position;
-use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, Start, resume};
 
@@ -89,8 +89,14 @@ async fn print(mut plan: Plan) -> Exit {
         }
     };
     let asks_for_schemas = plan.schema_fallback;
-    let mut decoder =
-        Decoder::new(Config { verify_checksum: false, asks_for_schemas, ..Config::default() });
+    let mut decoder = Decoder::new(Config {
+        verify_checksum: false,
+        asks_for_schemas,
+        xa_spool_folder: Some(std::env::temp_dir()),
+        // Told in a note: what was prepared before the start is before it.
+        xa_unseen: Unseen::Pass,
+        ..Config::default()
+    });
     decoder.start_at(match &resolved.start {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),

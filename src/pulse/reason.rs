@@ -35,19 +35,21 @@ pub enum Reason {
     Interrupted,
     /// The connection could not be made, or broke.
     Connection,
-    /// Certificates, or what they vouch for.
+    /// Certificates, or what they vouch for; or a login that needs TLS.
     Tls,
     /// The server is not one of those that may be written to.
     WrongServer,
     /// The account may write on a read-only server, so its writes would prove nothing.
     ExemptAccount,
+    /// The server lacks a heartbeat that came from it: it was put back to an older state.
+    Diverged,
     /// Anything else that the server says.
     Other,
 }
 
 impl Reason {
     /// All of them, for label values.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TimedOut,
         Self::ReadOnly,
         Self::StorageReadOnly,
@@ -65,6 +67,7 @@ impl Reason {
         Self::Tls,
         Self::WrongServer,
         Self::ExemptAccount,
+        Self::Diverged,
         Self::Other,
     ];
 
@@ -88,6 +91,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::WrongServer => "wrong_server",
             Self::ExemptAccount => "exempt_account",
+            Self::Diverged => "diverged",
             Self::Other => "other",
         }
     }
@@ -115,13 +119,17 @@ impl Reason {
     /// The family of a session's error.
     pub fn of(error: &mysql::Error) -> Self {
         match error {
-            _ if error.is_about_tls() => Self::Tls,
             mysql::Error::TimedOut { .. } => Self::TimedOut,
             mysql::Error::Server { code, .. } => Self::of_code(*code),
-            mysql::Error::Connection { .. } | mysql::Error::Abandoned => Self::Connection,
-            mysql::Error::Tls(_) | mysql::Error::TlsHandshake { .. } => Self::Tls,
+            mysql::Error::Connection { .. }
+            | mysql::Error::Protocol { .. }
+            | mysql::Error::Abandoned => Self::Connection,
+            mysql::Error::Tls(_)
+            | mysql::Error::TlsHandshake { .. }
+            | mysql::Error::KeyNotAllowed { .. }
+            | mysql::Error::PublicKey { .. } => Self::Tls,
             mysql::Error::LoginMethod { .. } => Self::Login,
-            mysql::Error::Unexpected { .. } => Self::Other,
+            mysql::Error::Unexpected { .. } | mysql::Error::Places { .. } => Self::Other,
         }
     }
 }

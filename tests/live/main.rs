@@ -19,6 +19,7 @@ mod demo;
 mod echo;
 mod fallback;
 mod faults;
+mod history;
 mod paths;
 mod probe;
 mod processes;
@@ -28,6 +29,7 @@ mod rebuild;
 mod receiving;
 mod replay;
 mod resume;
+mod rotation;
 mod security;
 mod servers;
 mod source;
@@ -54,8 +56,10 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        rotation::tests(),
         security::tests(),
         standing::tests(),
+        history::tests(),
         start::tests(),
         agreement::tests(),
         takeover::tests(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Report;
+use crate::app::history::History;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, judged, wanted};
 use crate::checkpoint::Checkpoint;
+use crate::pulse::Received;
 use crate::source::{self, Liveness, Recovery, Replica};
 
 /// How long the first event is waited for: a server that seeks in its logs has refused nothing.
@@ -23,7 +25,8 @@ pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut 
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
-    let opened = match judged(plan, &wanted(plan, saved)).await {
+    let history = History::new(plan, Received::default(), saved);
+    let opened = match judged(plan, &wanted(plan, saved), &history).await {
         Ok(opened) => opened,
         // Told already, server by server.
         Err(StartError::Refused(_)) => return,

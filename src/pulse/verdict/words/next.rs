@@ -7,6 +7,7 @@ const ECHO_UNREADABLE: &str = "Check the queue's URL in canary.echo, the network
                                check` tries both.";
 
 /// What to do next.
+#[expect(clippy::too_many_lines, reason = "one table of all states")]
 pub const fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> &'static str {
     if is_recovering {
         return wait(state);

@@ -53,6 +53,13 @@ fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_ar
     assert_eq!(needed(&mut flow), "c.2");
 }
 
+#[test]
+fn names_of_columns_are_asked_for_where_rows_are_published() {
+    let flow = flow(false, Vec::new());
+    assert!(flow.wants("shop", "orders"));
+    assert!(!flow.wants("binpulse", "heartbeat"), "its own tables are known");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sink_takes_nothing_the_loop_lives_and_can_be_stopped() {
     let mut rig = Rig::new(Setup { queue_bytes: 1, ..Setup::default() });

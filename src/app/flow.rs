@@ -29,6 +29,7 @@ pub(super) fn flow(
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
         nonces: Some(nonces),
+        excess: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, judge)
 }
@@ -69,6 +70,7 @@ pub(super) fn decoder(plan: &Plan) -> Decoder {
         // The source has checked it.
         verify_checksum: false,
         asks_for_schemas: plan.schema_fallback,
+        expanded_bytes_max: plan.expanded_event_max,
         // The flow decides: it knows which transactions it passes over.
         xa_unseen: decode::Unseen::Pass,
         xa_spool_folder: Some(folder),

@@ -6,6 +6,7 @@
 //! from the [`SdkConfig`] that [`Shared::service`] hands out. This file sends nothing but what the
 //! credential chain needs.
 
+mod bounded;
 mod credentials;
 mod error;
 mod proxy;
@@ -29,6 +30,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::excerpt::excerpt;
+use bounded::Bounded;
 
 pub use error::Error;
 
@@ -99,7 +103,7 @@ impl Shared {
         match shared.region() {
             // It goes into headers and host names.
             Some(region) if !region.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') => {
-                Err(Error::Region { found: shortened(region) })
+                Err(Error::Region { found: excerpt(region) })
             }
             Some(_) | None => Ok(shared),
         }
@@ -182,9 +186,6 @@ impl Shared {
     }
 }
 
-/// Longest text of a failure, characters: the far side chooses its words.
-const WORDS_MAX: usize = 500;
-
 /// A failed call in words: HTTP status, the service's code and text, or why there was no answer.
 pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
 where
@@ -199,7 +200,7 @@ where
         Some(response) => format!("HTTP {}: {words}", response.status().as_u16()),
         None => words,
     };
-    shortened(&words)
+    excerpt(&words)
 }
 
 /// An error and its sources on one line.
@@ -215,21 +216,12 @@ pub fn chain(error: &dyn StdError) -> String {
         }
         source = error.source();
     }
-    shortened(&words)
-}
-
-/// At most [`WORDS_MAX`] characters of a text that came from outside, on one line.
-pub fn shortened(words: &str) -> String {
-    let mut short: String = words.chars().take(WORDS_MAX).collect();
-    if short.len() < words.len() {
-        short.push_str("...");
-    }
-    short.replace(|c: char| c.is_control(), " ")
+    excerpt(&words)
 }
 
 /// The client of all services and of the credential chain.
 fn http(proxy: ProxyConfig) -> SharedHttpClient {
-    HttpClient::new().build_with_connector_fn(move |settings, components| {
+    let http = HttpClient::new().build_with_connector_fn(move |settings, components| {
         let mut connector =
             Connector::builder().pool_idle_timeout(POOL_IDLE).proxy_config(proxy.clone());
         connector.set_connector_settings(settings.cloned());
@@ -237,5 +229,6 @@ fn http(proxy: ProxyConfig) -> SharedHttpClient {
             connector.set_sleep_impl(components.sleep_impl());
         }
         connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-    })
+    });
+    SharedHttpClient::new(Bounded(http))
 }

@@ -6,6 +6,7 @@
 use aws_smithy_http_client::proxy::ProxyConfig;
 
 use super::Error;
+use crate::excerpt::excerpt;
 
 /// Where a proxy for HTTPS is named; the first that is not empty counts.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -38,7 +39,7 @@ fn shown(value: &str) -> String {
     let (scheme, rest) =
         value.split_once("://").map_or(("", value), |(scheme, rest)| (scheme, rest));
     let host = rest.rsplit_once('@').map(|(_, host)| format!("***@{host}"));
-    let host = super::shortened(host.as_deref().unwrap_or(rest));
+    let host = excerpt(host.as_deref().unwrap_or(rest));
     if scheme.is_empty() { host } else { format!("{scheme}://{host}") }
 }
 

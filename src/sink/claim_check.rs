@@ -30,6 +30,7 @@ use super::Class;
 use super::sns::policy::classify_call;
 use crate::aws;
 use crate::encode::{Attribute, DataType, Message};
+use crate::excerpt::excerpt;
 
 /// Attribute with the size of what was put into S3.
 const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
@@ -161,7 +162,7 @@ impl ClaimCheck {
             let document = String::from_utf8_lossy(&document);
             let code = element(&document, "Code").unwrap_or("UnreadableAnswer");
             let text = element(&document, "Message").unwrap_or_default();
-            let text = aws::shortened(&format!("{text} (HTTP {status})"));
+            let text = excerpt(&format!("{text} (HTTP {status})"));
             let class = match code {
                 "NoSuchBucket" => Class::NotFound,
                 _ => classify_call(code, Some(status)),

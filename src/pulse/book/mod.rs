@@ -334,9 +334,10 @@ impl Book {
             .echoes
             .iter_mut()
             .find(|account| *account.consumer == *consumer && account.path == leg.path)?;
-        let echo = match is_genuine {
-            true => account.ledger.echoed(leg.number, leg.phase, now),
-            false => account.ledger.unproven(leg.number),
+        let echo = if is_genuine {
+            account.ledger.echoed(leg.number, leg.phase, now)
+        } else {
+            account.ledger.unproven(leg.number)
         };
         let name = Arc::clone(&account.name);
         let started = self.begun(leg);

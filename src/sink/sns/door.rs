@@ -13,8 +13,9 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use super::arn::is_fifo;
 use super::policy::{CALL_TOO_LARGE, Failure, classify_call, classify_entry};
 use super::queue::Pending;
-use crate::aws::{chain, shortened};
+use crate::aws::chain;
 use crate::encode::Message;
+use crate::excerpt::excerpt;
 use crate::sink::Class;
 
 /// `MaximumMessageSize` of a topic that does not tell: the default, 256 KiB.
@@ -133,8 +134,8 @@ fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
         };
         *fate = Fate::Failed(Failure {
             class: classify_entry(failed.code(), failed.sender_fault()),
-            code: shortened(failed.code()),
-            text: shortened(failed.message().unwrap_or_default()),
+            code: excerpt(failed.code()),
+            text: excerpt(failed.message().unwrap_or_default()),
         });
     }
     fates
@@ -147,12 +148,12 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let failure = named(error, status);
     let is_middlebox = status == Some(413) && failure.class == Class::Unknown;
-    let code = if is_middlebox { CALL_TOO_LARGE.to_owned() } else { shortened(&failure.code) };
+    let code = if is_middlebox { CALL_TOO_LARGE.to_owned() } else { excerpt(&failure.code) };
     let text = match status {
         Some(status) => format!("{} (HTTP {status})", failure.text),
         None => failure.text,
     };
-    Failure { code, text: shortened(&text), ..failure }
+    Failure { code, text: excerpt(&text), ..failure }
 }
 
 fn named<E>(error: &SdkError<E, HttpResponse>, status: Option<u16>) -> Failure
@@ -161,7 +162,7 @@ where
 {
     let words = chain(error);
     if let (Some(code), Some(_)) = (error.code(), status) {
-        let text = error.message().unwrap_or(&words).to_owned();
+        let text = error.message().map_or_else(|| words.clone(), excerpt);
         return Failure { class: classify_call(code, status), code: code.to_owned(), text };
     }
     let (class, code) = match error {

@@ -2,10 +2,6 @@
 
 use super::{Reason, State};
 
-const ECHO_UNREADABLE: &str = "Check the queue's URL in canary.echo, the network to SQS, and that \
-                               sqs:ReceiveMessage and sqs:DeleteMessage are allowed on it; `binpulse \
-                               check` tries both.";
-
 /// What to do next.
 #[expect(clippy::too_many_lines, reason = "one table of all states")]
 pub const fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> &'static str {
@@ -103,7 +99,10 @@ pub const fn next_step(state: State, reason: Option<&Reason>, is_recovering: boo
             "Check the subscription, its filter policy, the queue's policy and its dead letters."
         }
         (State::CheckpointStuck, _) => "Check the checkpoint's store: disk, permissions, fencing.",
-        (State::Indeterminate, Some(Reason::EchoUnreadable(_))) => ECHO_UNREADABLE,
+        (State::Indeterminate, Some(Reason::EchoUnreadable(_))) => {
+            "Check the queue's URL in canary.echo, the network to SQS, and that sqs:ReceiveMessage and \
+             sqs:DeleteMessage are allowed on it; `binpulse check` tries both."
+        }
         (State::Indeterminate, _) => "See which evidence is missing below, and why.",
         (State::QuietUnproven, _) => "Allow heartbeat rows if silence is to be proven.",
         (State::Live | State::Quiet, _) => "Nothing.",

@@ -3,12 +3,14 @@
 //! Imports nothing of ours. Counters and gauges are handed to the parts; what is read at the time
 //! of a scrape, and the status, come in as functions. It judges nothing.
 
+mod conclusion;
 pub mod http;
 pub mod logs;
 mod loops;
 pub mod metrics;
 mod page;
 mod readiness;
+mod repeats;
 mod runbooks;
 pub mod status;
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
+use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
 use crate::app::front::LOOP_PAUSE_MAX;
@@ -20,14 +21,14 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver, SealingConfig,
-    Standing, Topics, Window, Witness, drafts, spawn_sealing,
+    Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
+    SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
-use crate::source::{Columns, Liveness, Replica, Start};
+use crate::source::{Columns, Liveness, Replica, Start, time_text};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
 
@@ -54,7 +55,7 @@ impl Way {
 
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
-        let shared = aws::Shared::load(&aws_config(plan)).await;
+        let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
         let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
@@ -69,6 +70,8 @@ pub(super) struct Pass<'a> {
     /// With the row numbers to begin with.
     pub(super) begin: Checkpoint,
     pub(super) window: Window,
+    /// To find out when these have gone by.
+    pub(super) excess: Option<Arc<Excess>>,
 }
 
 /// What it came to.
@@ -161,6 +164,8 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            nonces: None,
+            excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let judge = Judge::new(Standing::default);
@@ -197,14 +202,6 @@ type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))
-}
-
-/// A commit time, for people.
-fn time_text(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us).filter(|_| us > 0).map_or_else(
-        || "nothing".to_owned(),
-        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-    )
 }
 
 /// Says now and then how far it is.

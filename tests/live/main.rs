@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod fallback;
 mod faults;
+mod mixed;
 mod paths;
 mod probe;
 mod processes;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        mixed::tests(),
         security::tests(),
         standing::tests(),
         start::tests(),

@@ -13,7 +13,8 @@ mod socket;
 
 pub(super) use channel::Channel;
 pub(super) use command::{
-    Annotations, answer, dump_by_gtid, dump_by_position, dump_from_wide_position, query, register,
+    Annotations, answer, dump_by_gtid, dump_by_gtid_from, dump_by_position,
+    dump_from_wide_position, query, register,
 };
 pub(super) use greeting::{Greeting, ServerError};
 pub(super) use login::Login;

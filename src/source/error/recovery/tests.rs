@@ -56,6 +56,7 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::TlsFiles(TlsError::HalfIdentity), halt(Halt::Misconfigured)),
         (Error::LoginMethod { plugin: "x".to_owned() }, halt(Halt::Misconfigured)),
         (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
+        (Error::ModeChanged { found: String::new() }, Retry),
         (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
         (refused(Refusal::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
         (server(1236, "purged"), halt(Halt::PositionLost)),
@@ -124,6 +125,7 @@ fn number(error: &Error) -> usize {
         Error::TooOld { .. } => 18,
         Error::NoHost { .. } => 19,
         Error::HostUnknown { .. } => 20,
+        Error::ModeChanged { .. } => 21,
     }
 }
 
@@ -139,7 +141,7 @@ fn every_failure_has_its_decision() {
 fn every_variant_is_in_the_table() {
     let table = table();
     let missing: Vec<_> =
-        (0..=20).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+        (0..=21).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

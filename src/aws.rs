@@ -6,6 +6,7 @@
 //! from the [`SdkConfig`] that [`Shared::service`] hands out. This file sends nothing but what the
 //! credential chain needs.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -18,6 +19,9 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClient, Connector};
 use aws_smithy_runtime_api::client::http::{HttpClient as HttpClientTrait, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
@@ -143,6 +147,51 @@ impl Shared {
         }
         builder.build()
     }
+}
+
+/// Longest text of a failure, characters: the far side chooses its words.
+const WORDS_MAX: usize = 500;
+
+/// A failed call in words: HTTP status, the service's code and text, or why there was no answer.
+pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let words = match (error.code(), error.message()) {
+        (Some(code), Some(text)) => format!("{code}: {text}"),
+        (Some(code), None) => code.to_owned(),
+        (None, _) => chain(error),
+    };
+    let words = match error.raw_response() {
+        Some(response) => format!("HTTP {}: {words}", response.status().as_u16()),
+        None => words,
+    };
+    shortened(&words)
+}
+
+/// An error and its sources on one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // Some errors say again what their sources say.
+        if !words.ends_with(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+        source = error.source();
+    }
+    shortened(&words)
+}
+
+/// At most [`WORDS_MAX`] characters of a text that came from outside, on one line.
+pub fn shortened(words: &str) -> String {
+    let mut short: String = words.chars().take(WORDS_MAX).collect();
+    if short.len() < words.len() {
+        short.push_str("...");
+    }
+    short.replace(|c: char| c.is_control(), " ")
 }
 
 fn loader() -> ConfigLoader {

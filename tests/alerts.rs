@@ -351,6 +351,7 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
         (&["Halted", "StreamStalled", "EndToEndStale", "CheckpointStuck"], &["Halted"]),
         (&["Halted", "PositionLost", "StreamStalled", "EndToEndStale"], &["PositionLost"]),
         (&["ConsumerStale", "ConsumerCanariesLost"], &["ConsumerStale"]),
+        (&["EchoUnreadable", "FreshnessUnknown"], &["EchoUnreadable"]),
     ];
     let full = |name: &&str| format!("Binpulse{name}");
     for (number, (firing, left)) in incidents.iter().enumerate() {

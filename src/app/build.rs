@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
 use super::front::{Front, SIDE_GRACE};
+use super::history::History;
 use super::plan::Plan;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
@@ -122,6 +123,7 @@ impl App {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
+            history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::echo;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
@@ -32,6 +33,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     readings.more.extend(watch::families(&view));
     readings.more.extend(watch::purge_families(&margin));
     readings.more.extend(paths::families(plan, &vital));
+    readings.more.push(echo::family(plan, &vital));
     readings.more.push(Maintenance::new(plan.pulse.consumers(), vital).family());
     Metrics::new(&vocabulary(plan), readings)?.text()
 }

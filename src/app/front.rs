@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Unavailable;
 use super::begin::new_instance;
+use super::echo;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
@@ -104,6 +105,7 @@ impl Front {
         let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
         readings.more.extend(more_families(&watch, &margin, &maintenance));
         readings.more.extend(paths::families(plan, &vital));
+        readings.more.push(echo::family(plan, &vital));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 

@@ -13,10 +13,12 @@
 mod begin;
 mod build;
 pub mod check;
+mod echo;
 mod exported;
 mod flow;
 mod front;
 mod halt;
+mod history;
 mod maintenance;
 mod paths;
 pub mod plan;

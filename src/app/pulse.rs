@@ -5,14 +5,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Unavailable;
 use super::plan::{PathRoute, Plan, in_settings};
-use super::sink::sns_config;
 use super::vital::Vital;
+use super::{Unavailable, echo};
 use crate::aws;
 use crate::mysql::SharedHost;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, Sqs, open};
+use crate::pulse::echo::{EchoReader, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::path::{Path, PathWalker};
 use crate::pulse::verdict::Parameters;
@@ -62,7 +61,8 @@ pub(super) fn spawn_pulse(
     let config = writer_config(plan, host, instance.to_owned());
     if pulse.heartbeats {
         let interval = pulse.periods.heartbeat_interval;
-        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer());
+        let received = vital.received().clone();
+        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer(), received);
         tasks.spawn(writer.run(stop.clone()));
     }
     if pulse.canaries {
@@ -78,11 +78,10 @@ pub(super) fn spawn_pulse(
         let walker = CanaryWalker::new(config, interval, vital.observer());
         tasks.spawn(walker.run(stop.clone()));
     }
-    let sns = sns_config(plan);
     for (consumer, url) in &pulse.echoes {
         let reader = EchoReader {
             consumer: Arc::clone(consumer),
-            queue: Sqs::connect(shared, sns.endpoint_url.as_deref(), url),
+            queue: echo::queue(plan, shared, url),
             stream: plan.stream.clone(),
             open: Arc::new(open),
             observer: vital.observer(),

@@ -48,6 +48,7 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
     Vocabulary {
         consumers: plan.pulse.accounts().iter().map(ToString::to_string).collect(),
+        echo_queues: plan.pulse.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),
         publish_results: std::iter::once("ok")
             .chain(Class::ALL.iter().map(|class| class.as_str()))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Outcome;
+use super::history::History;
 use super::plan::Plan;
 use super::start::Patience;
 use super::watch::{Reporter, stream_failure};
@@ -42,13 +43,13 @@ pub(super) struct Opened {
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
+    history: &History,
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
-    let wanted =
-        saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)));
+    let wanted = wanted(plan, saved);
     let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
     loop {
-        let error = match judged(plan, &wanted).await {
+        let error = match judged(plan, &wanted, history).await {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
@@ -107,6 +108,11 @@ impl From<source::Error> for StartError {
     }
 }
 
+/// Where to begin: at the checkpoint, or where the plan says.
+pub(super) fn wanted(plan: &Plan, saved: Option<&Checkpoint>) -> Wanted {
+    saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)))
+}
+
 /// Where a checkpoint says to go on.
 pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
     Saved {
@@ -138,8 +144,14 @@ pub(super) fn demands(plan: &Plan) -> Demands {
     }
 }
 
-async fn judged(plan: &Plan, wanted: &Wanted) -> Result<Opened, StartError> {
+/// Judges the source and resolves where to begin, once.
+pub(super) async fn judged(
+    plan: &Plan,
+    wanted: &Wanted,
+    history: &History,
+) -> Result<Opened, StartError> {
     let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
+    history.is_held_by(plan.source.host(host)?).await?;
     let mut session =
         Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
     let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::begin::{begin, open_store};
 use super::front::Front;
+use super::history::History;
 use super::plan::Plan;
 use super::sink::{AnySink, aws_config};
 use super::source::{Opened, StartError, open_source, reach};
@@ -44,7 +45,8 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, &front.reporter).await?;
-    let source = open_source(plan, saved.as_ref(), &front.reporter).await?;
+    let history = History::new(plan, front.vital.received().clone(), saved.as_ref());
+    let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
     let checkpoint = begun(plan, &mut store, saved, &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }

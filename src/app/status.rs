@@ -12,7 +12,7 @@ use super::watch;
 use crate::pulse::Book;
 use crate::pulse::book::{Failure, RoundTrip};
 use crate::pulse::echo::Fate;
-use crate::pulse::verdict::{Condition, Grade, Known, Reason, words};
+use crate::pulse::verdict::{Condition, Known, Reason, words};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
@@ -142,14 +142,14 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
         reason: verdict.reason.as_ref().map(Reason::name),
         since_seconds: age(verdict.since),
         judged_age_seconds: age(verdict.judged_at),
-        headline: words::headline(verdict.state).to_owned(),
+        headline: words::headline(verdict.state, verdict.is_recovering).to_owned(),
         sentence: verdict.sentence.clone(),
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),
         next_step: verdict.next_step.to_owned(),
         runbook: words::alert(verdict.state, verdict.reason.as_ref())
             .map(|alert| format!("/runbooks/{alert}")),
-        grade: grade(verdict.state.grade()).to_owned(),
+        grade: verdict.grade().name().to_owned(),
         certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
             from_heartbeat: certificate.from.number,
             to_heartbeat: certificate.to.number,
@@ -176,16 +176,6 @@ fn conditions(view: &watch::View, now: Instant) -> Vec<status::Condition> {
         needed: view.needed.contains(condition),
     };
     view.verdict.conditions.iter().map(condition).collect()
-}
-
-/// What `binpulse verdict` makes its exit code of.
-fn grade(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Outage => "outage",
-        Grade::Late => "late",
-        Grade::Unknown | Grade::Unproven => "unknown",
-        Grade::Healthy => "healthy",
-    }
 }
 
 fn heartbeat(book: &Book, now: Instant) -> Probe {
@@ -238,6 +228,7 @@ fn consumers(
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
+                unreadable: book.unreadable(name).map(str::to_owned),
                 maintenance_seconds_left: seconds(
                     maintenance.left(book.consumer_of(name).unwrap_or(name), now),
                 ),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::halt::{Decision, FENCED, Tries, decide};
+use super::history::History;
 use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
@@ -40,6 +41,7 @@ pub(super) struct Stream {
     state: State,
     liveness: Liveness,
     reporter: Reporter,
+    history: History,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
     tries: Tries,
@@ -55,6 +57,7 @@ pub(super) struct Around {
     pub(super) state: State,
     pub(super) liveness: Liveness,
     pub(super) reporter: Reporter,
+    pub(super) history: History,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
 }
@@ -67,7 +70,7 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         around: Around,
     ) -> Self {
-        let Around { state, liveness, reporter, followed_by } = around;
+        let Around { state, liveness, reporter, history, followed_by } = around;
         let streamed_at = match &opened.wanted {
             Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
             Wanted::Now
@@ -89,6 +92,7 @@ impl Stream {
             state,
             liveness,
             reporter,
+            history,
             followed_by,
             tries: Tries::default(),
             has_streamed: false,
@@ -118,6 +122,7 @@ impl Stream {
                     return self.halt(halted, stop, stays_when_halted, ours).await;
                 }
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
+                // The same host again, after the pause below.
                 Decision::Redial => {}
             }
             let reason = reason(&error);
@@ -179,6 +184,7 @@ impl Stream {
     async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Ended, Error> {
         let wanted = self.place();
         let (source, host, liveness) = (&self.source, self.host, &self.liveness);
+        let history = &self.history;
         let first = self.resolved.take();
         let dialling = async {
             let (host, resolved) = match first {
@@ -186,6 +192,7 @@ impl Stream {
                 None => resume::resolve_any(source, host, &wanted).await?,
             };
             let replica = Replica::connect(source, host, &resolved.start, liveness).await?;
+            history.is_held_by(&replica.identity().host).await?;
             Ok::<_, source::Error>((host, replica, resolved))
         };
         // Messages on their way settle meanwhile.

@@ -12,7 +12,7 @@ use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
-use crate::pulse::{Book, Event, Leg, Observer, Phase, Seen};
+use crate::pulse::{Book, Event, Leg, Observer, Phase, Received, Seen};
 use crate::telemetry::Metrics;
 
 /// The shared book.
@@ -21,6 +21,7 @@ pub(super) struct Vital {
     state: State,
     reporter: Reporter,
     purge: PurgeMargin,
+    received: Received,
     metrics: Mutex<Option<Arc<Metrics>>>,
     source_clock: SourceClock,
 }
@@ -37,6 +38,7 @@ impl Vital {
             state,
             reporter,
             purge,
+            received: Received::default(),
             metrics: Mutex::new(None),
             source_clock: SourceClock::default(),
         })
@@ -59,10 +61,15 @@ impl Vital {
         read(&lock(&self.book))
     }
 
+    /// The newest heartbeat that came from the source.
+    pub(super) fn received(&self) -> &Received {
+        &self.received
+    }
+
     /// Where the tasks report to.
     pub(super) fn observer(self: &Arc<Self>) -> Observer {
         let vital = Arc::clone(self);
-        Arc::new(move |event| vital.observe(event))
+        Arc::new(move |event| vital.observe(event, Instant::now()))
     }
 
     /// Takes a consumer out of judgement until then; `None`: back in.
@@ -96,28 +103,107 @@ impl Vital {
         }
     }
 
-    fn observe(&self, event: &Event) {
-        let now = Instant::now();
+    /// Takes what a task reports at `now`.
+    pub(super) fn observe(&self, event: &Event, now: Instant) {
         if let Event::Facts(facts) = event {
             let wall_us = chrono::Utc::now().timestamp_micros();
             self.source_clock.observe(now, wall_us, facts.clock_offset_us);
         }
         let judged = lock(&self.book).observe(event, now);
-        report_event(&self.reporter, event, judged.as_ref());
-        self.count(|metrics| {
-            count_event(metrics, event);
-            match (event, &judged) {
-                (Event::Echoed { .. }, Some(judged)) => count_echo(metrics, judged),
-                // Of a path that is not walked here, any more or yet.
-                (Event::Echoed { .. }, None) => metrics.echo_messages_total.of("stale").inc(),
-                _ => {}
+        self.report(event, judged.as_ref());
+        self.count(|metrics| count_event(metrics, event, judged.as_ref()));
+    }
+
+    /// What an event is to the verdict.
+    fn report(&self, event: &Event, judged: Option<&Judged>) {
+        let reporter = &self.reporter;
+        match event {
+            Event::HeartbeatStarted { number, at } => {
+                reporter.report_at(*at, Observation::HeartbeatStarted { number: *number });
             }
-        });
+            Event::HeartbeatCommitted { number, .. } => {
+                let outcome = WriteOutcome::Committed(Box::default());
+                reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
+            }
+            Event::HeartbeatFailed { number: Some(number), reason, .. } => {
+                let outcome = WriteOutcome::Failed(write_failure(*reason));
+                reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
+            }
+            Event::HeartbeatFailed { number: None, reason, .. } => {
+                reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
+            }
+            Event::HeartbeatPending { server_state: Some(state), .. } => {
+                let poll = Poll { writer_state: Some(state.clone()), ..Poll::default() };
+                reporter.report(Observation::Poll(Box::new(poll)));
+            }
+            Event::HeartbeatStored { number, server_uuid: name } => {
+                let server = server_uuid(name);
+                reporter.report(Observation::HeartbeatStored { number: *number, server });
+            }
+            Event::Facts(facts) => {
+                reporter.report(Observation::SourceClock(clock_sample(facts)));
+            }
+            Event::Executed { number, facts, executed, purged } => {
+                let mut read = committed(facts);
+                read.executed.clone_from(executed);
+                read.purged.clone_from(purged);
+                let facts = Box::new(read);
+                reporter.report(Observation::HeartbeatFacts { number: *number, facts });
+            }
+            Event::Echoed { leg, .. } => {
+                let completes = judged.filter(|judged| {
+                    matches!(
+                        judged.echo,
+                        Echo::InTime { completes: true } | Echo::Late { completes: true }
+                    )
+                });
+                if let Some(judged) = completes {
+                    let (consumer, number) = (Arc::clone(&judged.account), leg.number);
+                    reporter.report(Observation::CanaryEchoed { consumer, number });
+                }
+            }
+            Event::CanaryCommitted { .. } => self.report_means(None, None),
+            Event::CanaryFailed { reason, message, .. } => {
+                self.report_means(None, Some(&format!("{}: {message}", reason.as_str())));
+            }
+            Event::EchoRead { consumer, .. } => self.report_means(Some(consumer), None),
+            Event::EchoFailed { consumer, message } => {
+                tracing::warn!(%consumer, error = message, "an echo queue could not be read");
+                self.report_means(Some(consumer), Some(message));
+            }
+            // Without a state nobody could be asked, which is no answer of the server's.
+            Event::HeartbeatPending { server_state: None, .. }
+            // An echo is owed from the topic's acceptance on, not from here.
+            | Event::CanaryStarted { .. }
+            // The operator's own tables: that one takes no canary says nothing of the stream. The metrics
+            // of the paths and `/status` read the book, which has taken these.
+            | Event::LegStarted { .. }
+            | Event::LegCommitted { .. }
+            | Event::PathFailed { .. }
+            // It is counted, and it is nobody's echo.
+            | Event::EchoIgnored { .. } => {}
+        }
+    }
+
+    /// Whether canaries can be written, or those in a consumer's queue be read: for each of its
+    /// accounts.
+    fn report_means(&self, consumer: Option<&Arc<str>>, failure: Option<&str>) {
+        let report = |consumer: Option<Arc<str>>| {
+            let failure = failure.map(str::to_owned);
+            self.reporter.report(Observation::CanaryMeans { consumer, failure });
+        };
+        match consumer {
+            None => report(None),
+            Some(consumer) => {
+                lock(&self.book).accounts_of(consumer).for_each(|it| report(Some(Arc::clone(it))));
+            }
+        }
     }
 }
 
 impl Witness for Vital {
     fn heartbeat_arrived(&self, span: Span, at: Instant) {
+        self.received.note_now(span.to.number);
         self.reporter.report_at(at, Observation::HeartbeatArrived(Box::new(span)));
     }
 
@@ -146,6 +232,7 @@ impl Witness for Vital {
             Seen::Path(row) => {
                 lock(&self.book).path_seen(row, at);
             }
+            // Rows of our tables that belong to another stream, or to the checkpoint.
             Seen::Own => {}
         }
     }
@@ -156,6 +243,10 @@ impl Witness for Vital {
 
     fn checkpointed(&self, heartbeat: u64) {
         lock(&self.book).heartbeat_checkpointed(heartbeat);
+    }
+
+    fn checkpoint_failed(&self, why: &str) {
+        self.reporter.report(Observation::CheckpointFailed { error: why.to_owned() });
     }
 
     fn progress(&self, progress: Progress) {
@@ -184,68 +275,8 @@ impl Witness for Vital {
     }
 }
 
-/// What an event is to the verdict.
-fn report_event(reporter: &Reporter, event: &Event, judged: Option<&Judged>) {
-    match event {
-        Event::HeartbeatStarted { number, at } => {
-            reporter.report_at(*at, Observation::HeartbeatStarted { number: *number });
-        }
-        Event::HeartbeatCommitted { number, .. } => {
-            let outcome = WriteOutcome::Committed(Box::default());
-            reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
-        }
-        Event::HeartbeatFailed { number: Some(number), reason, .. } => {
-            let outcome = WriteOutcome::Failed(write_failure(*reason));
-            reporter.report(Observation::HeartbeatEnded { number: *number, outcome });
-        }
-        Event::HeartbeatFailed { number: None, reason, .. } => {
-            reporter.report(Observation::HeartbeatUntried(write_failure(*reason)));
-        }
-        Event::HeartbeatPending { server_state: Some(state), .. } => {
-            let poll = Poll { writer_state: Some(state.clone()), ..Poll::default() };
-            reporter.report(Observation::Poll(Box::new(poll)));
-        }
-        Event::HeartbeatStored { number, server_uuid: name } => {
-            let server = server_uuid(name);
-            reporter.report(Observation::HeartbeatStored { number: *number, server });
-        }
-        Event::Facts(facts) => {
-            reporter.report(Observation::SourceClock(clock_sample(facts)));
-        }
-        Event::Executed { number, facts, executed, purged } => {
-            let mut read = committed(facts);
-            read.executed.clone_from(executed);
-            read.purged.clone_from(purged);
-            let facts = Box::new(read);
-            reporter.report(Observation::HeartbeatFacts { number: *number, facts });
-        }
-        Event::Echoed { leg, .. } => {
-            let completes = judged.filter(|judged| {
-                matches!(
-                    judged.echo,
-                    Echo::InTime { completes: true } | Echo::Late { completes: true }
-                )
-            });
-            if let Some(judged) = completes {
-                let (consumer, number) = (Arc::clone(&judged.account), leg.number);
-                reporter.report(Observation::CanaryEchoed { consumer, number });
-            }
-        }
-        // Without a state nobody could be asked, which is no answer of the server's.
-        Event::HeartbeatPending { server_state: None, .. }
-        | Event::CanaryStarted { .. }
-        | Event::CanaryCommitted { .. }
-        | Event::CanaryFailed { .. }
-        | Event::LegStarted { .. }
-        | Event::LegCommitted { .. }
-        | Event::PathFailed { .. }
-        | Event::EchoRead { .. }
-        | Event::EchoIgnored { .. }
-        | Event::EchoFailed { .. } => {}
-    }
-}
-
-fn count_event(metrics: &Metrics, event: &Event) {
+/// What an event is to the metrics; `judged`: what the book made of it, if it was an echo.
+fn count_event(metrics: &Metrics, event: &Event, judged: Option<&Judged>) {
     match event {
         Event::HeartbeatCommitted { .. } => metrics.heartbeat_writes_total.of("ok").inc(),
         Event::HeartbeatFailed { reason, .. } => {
@@ -263,18 +294,26 @@ fn count_event(metrics: &Metrics, event: &Event) {
             metrics.canary_written_total.of(reason.as_str()).inc();
         }
         Event::EchoIgnored { kind, .. } => metrics.echo_messages_total.of(kind).inc(),
-        Event::Executed { .. }
-        | Event::HeartbeatStarted { .. }
+        Event::EchoFailed { consumer, .. } => metrics.echo_failures_total.of(consumer).inc(),
+        Event::Echoed { .. } => match judged {
+            Some(judged) => count_echo(metrics, judged),
+            // Of a path that is not walked here, any more or yet.
+            None => metrics.echo_messages_total.of("stale").inc(),
+        },
+        // What begins is counted when it ends.
+        Event::HeartbeatStarted { .. }
         | Event::HeartbeatPending { .. }
-        | Event::HeartbeatStored { .. }
         | Event::CanaryStarted { .. }
-        | Event::CanaryCommitted { .. }
         | Event::LegStarted { .. }
+        // A canary is counted once, by its first step.
+        | Event::CanaryCommitted { phase: Phase::Update | Phase::Delete, .. }
+        // Families of the paths and of the verdict are made at the scrape, from the book and the judge.
         | Event::LegCommitted { .. }
         | Event::PathFailed { .. }
-        | Event::EchoRead { .. }
-        | Event::Echoed { .. }
-        | Event::EchoFailed { .. } => {}
+        | Event::Executed { .. }
+        | Event::HeartbeatStored { .. }
+        // What came is counted message by message.
+        | Event::EchoRead { .. } => {}
     }
 }
 

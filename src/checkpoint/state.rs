@@ -34,6 +34,9 @@ pub struct Checkpoint {
     /// place those are to be skipped: their rows have their numbers already. Among them may be an
     /// XA COMMIT whose XA PREPARE lies before `resume`.
     pub settled: Place,
+    /// Number of the newest heartbeat that is delivered: the source must have it. `None` before the
+    /// first, and in a table, which is put back together with the source.
+    pub heartbeat: Option<u64>,
     /// Next row number of each lane, by the lane's name.
     pub lanes: BTreeMap<Arc<str>, u64>,
     /// How often the checkpoint was taken over: its present owner's number.
@@ -53,6 +56,7 @@ impl Checkpoint {
         self.gtid_set.union(&delta.gtids);
         self.resume.clone_from(&delta.resume);
         self.settled.clone_from(&delta.settled);
+        self.heartbeat = self.heartbeat.max(delta.heartbeat);
         for (lane, next) in &delta.lanes {
             self.lanes.insert(Arc::clone(lane), *next);
         }

@@ -73,6 +73,28 @@ impl TableStore {
         store.read().await
     }
 
+    /// What [`TableStore::open`] and the saves behind it would find, or be refused with, now, without
+    /// becoming the owner: a server tells what is wrong with a statement without running it.
+    pub async fn rehearse(config: TableConfig) -> Result<Option<Checkpoint>, Error> {
+        let TableConfig { table, lane_table, .. } = config.clone();
+        let mut store = Self { config: config.clone(), session: None, owner: 0, checkpoint: None };
+        // Refused by a server that takes no writes from this account.
+        store.query("write", "START TRANSACTION READ WRITE").await?;
+        store.query("write", "ROLLBACK").await?;
+        for sql in [
+            format!("EXPLAIN INSERT INTO {table} SELECT * FROM {table} WHERE stream = ''"),
+            format!("EXPLAIN UPDATE {table} SET saves = saves + 1 WHERE stream = ''"),
+            format!(
+                "EXPLAIN INSERT INTO {lane_table} SELECT * FROM {lane_table} WHERE stream = ''"
+            ),
+            format!("EXPLAIN UPDATE {lane_table} SET next = 1 WHERE stream = ''"),
+            format!("EXPLAIN DELETE FROM {lane_table} WHERE stream = ''"),
+        ] {
+            store.query("write", &sql).await?;
+        }
+        Self::peek(config).await
+    }
+
     /// This owner's number.
     pub fn owner(&self) -> u64 {
         self.owner
@@ -134,6 +156,7 @@ impl TableStore {
             gtid_set,
             resume: place(5, "resume")?,
             settled: place(8, "settled")?,
+            heartbeat: None,
             lanes: BTreeMap::new(),
             owner: self.owner,
             saved_at_us: row.signed(11).ok().flatten().unwrap_or(0),

@@ -8,9 +8,11 @@ use super::{Exit, flags, run, runtime};
 use crate::app::check::{self, Report};
 
 const LONG_ABOUT: &str = "\
-Looks at every server variable, grant and topic that `run` needs: what was found, what is needed,
-and the statement that mends it. Prints everything that is wrong at once; JSON lines when not on a
-terminal. Exits 0 when `run` would start, 1 when it would refuse.";
+Looks at every server variable, grant, file, address and topic that `run` needs, and whether the source
+still has what comes next: what was found, what is needed, and what mends it. Takes nothing: neither the
+checkpoint nor the stream from a service that runs, though beside one it says that both and its port are
+in use. Prints everything that is wrong at once; JSON lines when not on a terminal. Exits 0 when `run`
+would start, 1 when it would refuse.";
 
 /// The command.
 pub(super) fn command() -> Command {

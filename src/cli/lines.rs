@@ -58,6 +58,7 @@ impl<W: Write> Printer<W> {
                     self.lines.schema(database, &text, transaction, position, &mut self.text);
                 }
             }
+            // They carry no row and no statement: there is nothing to print.
             Step::Begin(_)
             | Step::Commit(_)
             | Step::Idle { .. }

@@ -27,6 +27,7 @@ pub(super) fn verdict(verdict: &Value) -> String {
         Some("healthy") => (GREEN, "HEALTHY"),
         Some("outage") => (RED, "OUTAGE"),
         Some("late") => (YELLOW, "LATE"),
+        Some("recovering") => (YELLOW, "RECOVERING"),
         Some(_) | None => (YELLOW, "NOT KNOWN"),
     };
     let reason = verdict["reason"].as_str().map_or(String::new(), |name| format!(" ({name})"));
@@ -105,6 +106,9 @@ fn line(status: &Value) -> String {
             Some(broken) if at == broken && verdict["grade"] == "late" => {
                 (bold(YELLOW, &format!("{name} ! LATE HERE")), " -- ")
             }
+            Some(broken) if at == broken && verdict["grade"] == "recovering" => {
+                (bold(YELLOW, &format!("{name} ! RECOVERING")), " -- ")
+            }
             Some(broken) if at == broken => (bold(RED, &format!("{name} X BROKEN HERE")), " -- "),
             _ if at >= 3 && !watched => (format!("{name} (not watched)"), " -- "),
             Some(broken) if at > broken => (format!("{name} (not judged)"), " -- "),
@@ -151,6 +155,7 @@ fn figures(status: &Value) -> String {
             "stream",
             format!("{}  {} for {}", of("/stream"), of("/state"), age("/state_age_seconds")),
         ),
+        ("uptime", format!("{}, binpulse {}", age("/uptime_seconds"), of("/version"))),
         (
             "source",
             format!("{}  {} {}", of("/source/host"), of("/source/flavor"), of("/source/version")),

@@ -12,8 +12,8 @@ use super::{Exit, flags, picture};
 const LONG_ABOUT: &str = "\
 Asks the running service at http.listen whether the database is quiet or out, and prints the verdict
 with its evidence and the certificate; as JSON when not on a terminal. For scripts and probes: exits
-0 when live or quiet, 1 on an outage, 2 when nobody can say (also while starting, and when data comes
-late).";
+0 when live or quiet, 1 on an outage, 2 when it is not known (also while starting, while an outage
+has only just ended, and when data comes late).";
 
 /// Between two looks of `status --watch`.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -55,6 +55,8 @@ pub trait Witness: Send + Sync {
     fn published(&self, heartbeat: u64);
     /// Everything up to this heartbeat is delivered and saved.
     fn checkpointed(&self, heartbeat: u64);
+    /// The checkpoint could not be saved; it is tried again.
+    fn checkpoint_failed(&self, why: &str);
     /// A heartbeat went by; with it what stood between it and the one before.
     fn heartbeat_arrived(&self, span: Span, at: Instant);
     /// How far the loop has got, told regularly.

@@ -147,6 +147,7 @@ impl Pipeline {
             Outcome::Failed(error) => {
                 metrics.checkpoint_saves_total.of("error").inc();
                 tracing::warn!(%error, "the checkpoint can't be saved; delivery goes on meanwhile");
+                self.parts.witness.checkpoint_failed(&error.to_string());
             }
         }
         Ok(())

@@ -161,7 +161,7 @@ pub enum Event {
         /// The words, for people.
         message: String,
     },
-    /// An echo queue was read.
+    /// An echo queue was read. What came was told before.
     EchoRead {
         /// The consumer.
         consumer: Arc<str>,
@@ -184,7 +184,7 @@ pub enum Event {
         /// `other_stream`, `other_kind` or `malformed`.
         kind: &'static str,
     },
-    /// An echo queue could not be read.
+    /// An echo queue could not be read, or messages in it not be deleted.
     EchoFailed {
         /// The consumer.
         consumer: Arc<str>,

@@ -41,13 +41,15 @@ pub enum Reason {
     WrongServer,
     /// The account may write on a read-only server, so its writes would prove nothing.
     ExemptAccount,
+    /// The server lacks a heartbeat that came from it: it was put back to an older state.
+    Diverged,
     /// Anything else that the server says.
     Other,
 }
 
 impl Reason {
     /// All of them, for label values.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TimedOut,
         Self::ReadOnly,
         Self::StorageReadOnly,
@@ -65,6 +67,7 @@ impl Reason {
         Self::Tls,
         Self::WrongServer,
         Self::ExemptAccount,
+        Self::Diverged,
         Self::Other,
     ];
 
@@ -88,6 +91,7 @@ impl Reason {
             Self::Tls => "tls",
             Self::WrongServer => "wrong_server",
             Self::ExemptAccount => "exempt_account",
+            Self::Diverged => "diverged",
             Self::Other => "other",
         }
     }

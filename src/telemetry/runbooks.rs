@@ -17,6 +17,7 @@ runbooks![
     "BinpulseCheckpointStuck",
     "BinpulseConsumerCanariesLost",
     "BinpulseConsumerStale",
+    "BinpulseEchoUnreadable",
     "BinpulseEndToEndStale",
     "BinpulseFreshnessUnknown",
     "BinpulseHalted",

@@ -44,7 +44,7 @@ pub struct Status {
 pub struct Verdict {
     /// The state, one word.
     pub state: String,
-    /// `healthy`, `late`, `unknown` or `outage`.
+    /// `healthy`, `recovering`, `late`, `unknown` or `outage`.
     pub grade: String,
     /// What it is more exactly, where there is more to say.
     pub reason: Option<String>,
@@ -207,6 +207,8 @@ pub struct Consumer {
     pub roundtrip_seconds: Option<f64>,
     /// Canaries that did not come back in time, since the start of the process.
     pub lost: u64,
+    /// Why its echo queue can't be read; absent when it can.
+    pub unreadable: Option<String>,
     /// Seconds for which it is not judged, as an operator said; absent when it is.
     pub maintenance_seconds_left: Option<f64>,
     /// The last canaries, newest first.

@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import zstandard
+from google.protobuf.message import DecodeError
 
 PROTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "proto")
 CONTENT_BYTES_MAX = 64 << 20
@@ -62,38 +63,159 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
+class Elsewhere(Malformed):
+    """The content lies in an object store, and nobody was named who fetches it."""
+
+
+POINTER = "software.amazon.payloadoffloading.PayloadS3Pointer"
+
+
+def envelope(body):
+    """SNS's JSON document around a body, unless the delivery is raw: then None."""
+    if not body.startswith("{"):
+        return None
+    document = parse_json(body)
+    is_envelope = document.get("Type") == "Notification" and isinstance(document.get("Message"), str)
+    return document if is_envelope else None
+
+
+def parse_json(text):
+    """A JSON document; anything else is malformed."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Malformed(f"no JSON: {error}") from error
+
+
 def unwrap(body):
-    """The body as published: SNS wraps it in a JSON document unless the delivery is raw."""
-    if body.startswith("{"):
-        document = json.loads(body)
-        if document.get("Type") == "Notification" and "TopicArn" in document:
-            return document["Message"]
-    return body
+    """The body as published."""
+    wrapped = envelope(body)
+    return wrapped["Message"] if wrapped else body
 
 
-def decode_body(body):
+def attributes(message):
+    """The attributes of a message, by name, in whichever form it came.
+
+    `message` is what ReceiveMessage gave (`MessageAttributes`, `StringValue`), a record of Lambda's
+    (`messageAttributes`, `stringValue`), a record of an SNS event of Lambda's (`Sns`), or one with
+    SNS's envelope as its body, which has the attributes (`Value`).
+    """
+    message = message.get("Sns", message)
+    found = message.get("MessageAttributes") or message.get("messageAttributes") or {}
+    body = message.get("Body", message.get("body", ""))
+    if not found and isinstance(body, str):
+        found = (envelope(body) or {}).get("MessageAttributes") or {}
+    values = {}
+    for name, value in found.items():
+        for key in ("StringValue", "stringValue", "Value"):
+            if value.get(key) is not None:
+                values[name] = value[key]
+                break
+    return values
+
+
+def body_of(message):
+    """The body of a message, in whichever form it came: see `attributes`."""
+    message = message.get("Sns", message)
+    for key in ("Body", "body", "Message"):
+        if key in message:
+            return message[key]
+    raise Malformed("a message without a body")
+
+
+def fetched(bucket, key, fetch):
+    """The body that a message points to."""
+    if fetch is None:
+        raise Elsewhere(f"the content is the object {key} of bucket {bucket}")
+    text = fetch(bucket, key)
+    return text.decode() if isinstance(text, bytes) else text
+
+
+def follow(body, fetch):
+    """The body itself, where it is a pointer of Amazon's extended client."""
+    if not body.startswith("["):
+        return body
+    pointer = parse_json(body)
+    try:
+        name, place = pointer
+        bucket, key = place["s3BucketName"], place["s3Key"]
+    except (TypeError, ValueError, KeyError) as error:
+        raise Malformed("an array that is no pointer to an object") from error
+    if name.rsplit(".", 1)[-1] != POINTER.rsplit(".", 1)[-1]:
+        raise Malformed("an array that is no pointer to an object")
+    return fetched(bucket, key, fetch)
+
+
+def decode_body(body, fetch=None):
     """The frame in a message's body with its typed content, decompressed and checked.
 
-    The content is one of batch, heartbeat, canary, schema_change, claim_check;
-    `frame.WhichOneof("content")` says which, and is None for a content of a newer version.
+    The content is one of batch, heartbeat, canary, schema_change; `frame.WhichOneof("content")` says
+    which, and is None for a content of a newer version. `fetch(bucket, key)` returns the text of an
+    object: give it where `sink.oversize = "claim-check"`.
     """
-    frame = frame_pb2.Frame.FromString(base64.b64decode(unwrap(body), validate=True))
-    if frame.format_version != 1:
-        raise Malformed(f"format version {frame.format_version}")
+    body = follow(unwrap(body), fetch)
+    frame = outer_frame(body)
+    if frame.WhichOneof("content") == "claim_check":
+        claim = frame.claim_check
+        frame = outer_frame(fetched(claim.bucket, claim.key, fetch))
     if frame.WhichOneof("content") != "payload":
         return frame
-    if frame.uncompressed_size > CONTENT_BYTES_MAX:
-        raise Malformed(f"content of {frame.uncompressed_size} bytes")
-    content = frame.payload
-    if frame.codec == frame_pb2.CODEC_ZSTD:
-        content = zstandard.ZstdDecompressor().decompress(content, max_output_size=CONTENT_BYTES_MAX)
-    elif frame.codec not in (frame_pb2.CODEC_UNSPECIFIED, frame_pb2.CODEC_NONE):
-        raise Malformed(f"codec {frame.codec}")
-    if len(content) != frame.uncompressed_size:
-        raise Malformed(f"{len(content)} bytes of content instead of {frame.uncompressed_size}")
+    content = decompressed(frame)
     if crc32c(content) != frame.crc32c:
         raise Malformed("CRC-32C does not fit")
-    return frame_pb2.Frame.FromString(content)
+    return parsed(content)
+
+
+def outer_frame(body):
+    """The frame that a body is."""
+    if not body:
+        raise Malformed("an empty body")
+    if body.startswith("{"):
+        raise Malformed("a document of the JSON format, not of the Protobuf one: see `document_rows`")
+    try:
+        encoded = base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise Malformed(f"no base64: {error}") from error
+    frame = parsed(encoded)
+    if frame.format_version != 1:
+        raise Malformed(f"format version {frame.format_version}")
+    return frame
+
+
+def parsed(encoded):
+    """The bytes as a Frame."""
+    try:
+        return frame_pb2.Frame.FromString(encoded)
+    except DecodeError as error:
+        raise Malformed(f"no frame: {error}") from error
+
+
+def decompressed(frame):
+    """The content of a frame. What it states is looked at before memory is taken for it."""
+    size, content = frame.uncompressed_size, frame.payload
+    if size > CONTENT_BYTES_MAX:
+        raise Malformed(f"content of {size} bytes, {CONTENT_BYTES_MAX} at most")
+    if frame.codec == frame_pb2.CODEC_ZSTD:
+        content = unzstd(content, size)
+    elif frame.codec not in (frame_pb2.CODEC_UNSPECIFIED, frame_pb2.CODEC_NONE):
+        raise Malformed(f"codec {frame.codec}")
+    if len(content) != size:
+        raise Malformed(f"{len(content)} bytes of content instead of {size}")
+    return content
+
+
+def unzstd(compressed, size):
+    """One zstd frame of exactly `size` bytes, decompressed as a stream: neither what its header
+    states nor what it expands to is believed."""
+    try:
+        stated = zstandard.frame_content_size(compressed)
+        if stated != size:
+            raise Malformed(f"a zstd frame of {stated} bytes instead of {size}")
+        decompressor = zstandard.ZstdDecompressor(max_window_size=CONTENT_BYTES_MAX)
+        with decompressor.stream_reader(compressed) as reader:
+            return reader.read(size + 1)
+    except zstandard.ZstdError as error:
+        raise Malformed(f"zstd: {error}") from error
 
 
 def json_value(value):
@@ -146,6 +268,29 @@ def rows(batch):
             "committed_at_us": batch.committed_at_base_us + transaction.committed_at_delta_us,
             "before": image(batch, row, "before"),
             "after": image(batch, row, "after"),
+        }
+
+
+def document_rows(document):
+    """The rows of a document of the JSON format, as `rows` gives them."""
+    source = document["source"]
+    for index, row in enumerate(document["rows"]):
+        transaction = document["transactions"][row["transaction"]]
+        yield {
+            "stream": source["stream"],
+            "epoch": source["epoch"],
+            "lane": document["lane"],
+            "sequence": document["sequence_first"] + index,
+            "database": document["database"],
+            "table": document["table"],
+            "op": row["op"],
+            "gtid": transaction["gtid"] or "",
+            "file": transaction["position"]["file"],
+            "offset": transaction["position"]["offset"],
+            "row": row["row"],
+            "committed_at": transaction["committed_at"],
+            "before": row["before"],
+            "after": row["after"],
         }
 
 

@@ -2,6 +2,9 @@
 //!
 //! Runs `consumer.py` with the Python of `make deps` (`.deps/venv`), or with `BINPULSE_TEST_PYTHON`.
 
+#[path = "../support/aws/mod.rs"]
+mod aws;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +14,7 @@ use binpulse::change::{
     Area, BytesKind, Change, Column, Gtid, Image, LogicalType, Op, Position, Slot, Table, Tag,
     Transaction, TransactionId, Uuid,
 };
+use binpulse::demo::{Installed, Standin};
 use binpulse::encode::{
     Batch, Canary, Destination, Format, Lane, LaneId, Origin, RowOptions, SealOptions, Sealer,
     notice, proto,
@@ -23,20 +27,27 @@ fn python() -> PathBuf {
         .map_or_else(|| root.join(".deps/venv/bin/python"), PathBuf::from)
 }
 
+/// What a script of this folder prints.
+fn run(script: &str, arguments: &[&str]) -> String {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consumer").join(script);
+    let output = Command::new(python())
+        .arg("-B")
+        .arg(&script)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}: run `make deps`", python().display()));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} failed: {complaint}", script.display());
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
 /// What the consumer prints for these bodies, a JSON document a line.
 fn consume(bodies: &[String]) -> Vec<Value> {
     let mut file = tempfile::NamedTempFile::new().expect("a file for the bodies");
     for body in bodies {
         writeln!(file, "{body}").expect("the bodies are written");
     }
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consumer/consumer.py");
-    let output = Command::new(python())
-        .args(["-B".as_ref(), script.as_os_str(), file.path().as_os_str()])
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}: run `make deps`", python().display()));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the consumer failed: {complaint}");
-    let lines = String::from_utf8(output.stdout).expect("it prints UTF-8");
+    let lines = run("consumer.py", &[&file.path().to_string_lossy()]);
     lines.lines().map(|line| serde_json::from_str(line).expect("it prints JSON")).collect()
 }
 
@@ -208,4 +219,45 @@ fn the_consumer_tells_canaries_heartbeats_and_statements_apart_also_in_an_envelo
     assert_eq!(seen[0]["after"], json!({"c0": 1}));
     let kinds: Vec<_> = seen[1..].iter().map(|line| line["kind"].as_str()).collect();
     assert_eq!(kinds, [Some("heartbeat"), Some("schema_change"), Some("heartbeat")]);
+}
+
+#[test]
+fn the_sample_keeps_its_promises_in_every_history() {
+    run("test_consumer.py", &[]);
+}
+
+/// On a queue of each implementation: message 2 of 6 can't be applied, and three receives make it a
+/// dead letter.
+fn one_poison_message_is_the_only_dead_letter(endpoint_url: &str, region: &str) {
+    let printed = run("redrive.py", &["--endpoint-url", endpoint_url, "--region", region]);
+    let by_policy: Value = serde_json::from_str(&printed).expect("JSON");
+    let refused = "this row never can";
+    let stopped = json!({
+        "applied": [1], "dead": [2], "stopped": ["rows 2 to 2 are missing"],
+        "alarms": [refused, refused, refused, "stopped: rows 2 to 2 are missing"],
+    });
+    assert_eq!(by_policy["wait"], stopped, "{endpoint_url}");
+    let skipped = json!({
+        "applied": [1, 3, 4, 5, 6], "dead": [2], "stopped": [],
+        "alarms": [refused, refused, refused, "rows 2 to 2 are missing; going on without them"],
+    });
+    assert_eq!(by_policy["skip"], skipped, "{endpoint_url}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_poison_message_is_the_only_dead_letter_on_a_strict_queue() {
+    let endpoint = aws::Endpoint::start().await;
+    let url = endpoint.url();
+    let test = move || one_poison_message_is_the_only_dead_letter(&url, aws::REGION);
+    tokio::task::spawn_blocking(test).await.expect("it holds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_poison_message_is_the_only_dead_letter_on_ministack() {
+    let installed = Installed::find().expect("run `make deps`");
+    let standin = Standin::start(installed.standin().expect("run `make deps`")).await;
+    let standin = standin.expect("it starts");
+    let url = standin.url();
+    let test = move || one_poison_message_is_the_only_dead_letter(&url, Standin::REGION);
+    tokio::task::spawn_blocking(test).await.expect("it holds");
 }

@@ -117,6 +117,8 @@ pub(crate) enum Budget {
     SinkQuiet,
     /// Two canaries, the way of the second to SNS, and its deadline from there.
     Canary,
+    /// No echo is believed any more: a canary and its deadline after the last, and 10 s of grace.
+    Echo,
     /// 30 s of lag, and the time to tell that it grows.
     Lag,
     /// A checkpoint of 120 s.
@@ -152,6 +154,7 @@ impl Budget {
             // L begins with the topic's answer: by then the canary has been written in three
             // transactions, has come back on the stream, was packed, and was published.
             Self::Canary => pace.c * 2 + PUBLISHED + pace.l + tick,
+            Self::Echo => pace.c + pace.l + seconds(10) + tick,
             Self::Lag => seconds(60),
             Self::Checkpoint => seconds(120) + pace.h + tick,
             Self::Ledger => pace.h * 2 + tick,

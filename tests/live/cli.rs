@@ -53,7 +53,7 @@ async fn run(mut command: Command) -> (Option<i32>, String, String) {
 }
 
 /// What `check` reports, as JSON; its exit code.
-async fn check(settings: &[(&'static str, String)]) -> (Option<i32>, Vec<Value>) {
+pub(crate) async fn check(settings: &[(&'static str, String)]) -> (Option<i32>, Vec<Value>) {
     let (code, out, error) = run(command("check", settings)).await;
     assert_eq!(error, "", "{out}");
     let reports = out.lines().map(|line| serde_json::from_str(line).expect("JSON"));

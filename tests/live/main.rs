@@ -8,14 +8,17 @@ mod aws;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod bed;
 mod blocked;
 mod cli;
 mod decode;
 mod delivery;
 mod demo;
+mod echo;
 mod fallback;
 mod faults;
+mod history;
 mod mixed;
 mod paths;
 mod probe;
@@ -55,12 +58,15 @@ fn main() -> std::process::ExitCode {
         mixed::tests(),
         security::tests(),
         standing::tests(),
+        history::tests(),
         start::tests(),
+        agreement::tests(),
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),
         wire::tests(),
         demo::tests(),
+        echo::tests(),
         quickstart::tests(),
         cli::tests(),
     ]

@@ -13,7 +13,7 @@ use binpulse::mysql::{Session, SharedHost};
 use binpulse::pulse::canary::CanaryWalker;
 use binpulse::pulse::heartbeat::HeartbeatWriter;
 use binpulse::pulse::schema::{self, Dialect, SchemaName};
-use binpulse::pulse::{Event, Observer, Phase, Reason, Recogniser, Seen, WriterConfig};
+use binpulse::pulse::{Event, Observer, Phase, Reason, Received, Recogniser, Seen, WriterConfig};
 use binpulse::source::{Liveness, Replica, Start};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,8 @@ fn deleted(event: &Event, wanted: u64) -> Option<()> {
 /// A heartbeat writer that runs until the test ends.
 fn beat(server: &Server, user: &str, interval: Duration) -> UnboundedReceiver<Event> {
     let (observer, events) = observer();
-    let writer = HeartbeatWriter::new(writer(server, user), interval, observer);
+    let writer =
+        HeartbeatWriter::new(writer(server, user), interval, observer, Received::default());
     tokio::spawn(writer.run(CancellationToken::new()));
     events
 }
@@ -308,7 +309,7 @@ async fn accounts_and_servers_that_would_make_heartbeats_lie_are_refused(bed: Be
         ..writer(&server, "weak")
     };
     let stop = CancellationToken::new();
-    tokio::spawn(HeartbeatWriter::new(config, FAST, observer).run(stop));
+    tokio::spawn(HeartbeatWriter::new(config, FAST, observer, Received::default()).run(stop));
     assert_eq!(until(&mut events, failed).await, Reason::WrongServer);
     let rows = server.run(&["SELECT COUNT(*) FROM binpulse.heartbeat"]).await;
     assert_eq!(rows[0].text(0).as_deref(), Some("0"), "nobody wrote");

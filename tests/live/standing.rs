@@ -21,6 +21,7 @@ tests! {
     canaries_carry_the_verdict_and_what_is_proven on [Mysql97, Mariadb1011];
     every_metric_is_fed on [Mysql97];
     the_purge_margin_follows_the_servers_logs on [Mysql97, Mysql57, Mariadb1011];
+    a_purge_on_a_healthy_stream_changes_nothing on [Mysql97, Mysql80, Mariadb1011];
     a_database_of_which_nothing_is_published_is_saved_and_healthy on [Mysql97, Mariadb1011];
 }
 
@@ -112,7 +113,7 @@ async fn canaries_carry_the_verdict_and_what_is_proven(bed: Bed) -> Outcome {
 
 /// Families that only a fault, or a moment that a scrape may miss, makes other than 0, and why. That
 /// they are fed at all is held by the list of their callers, in `tests/architecture.rs`.
-const ZERO_WHEN_ALL_IS_WELL: [&str; 20] = [
+const ZERO_WHEN_ALL_IS_WELL: [&str; 22] = [
     "binpulse_maintenance",
     "binpulse_halted",
     "binpulse_unaccounted_transactions_total",
@@ -122,6 +123,8 @@ const ZERO_WHEN_ALL_IS_WELL: [&str; 20] = [
     "binpulse_canary_late_total",
     "binpulse_canary_duplicate_total",
     "binpulse_canary_reordered_total",
+    "binpulse_echo_failures_total",
+    "binpulse_echo_unreadable",
     "binpulse_oversize_total",
     "binpulse_schema_lookups_total",
     "binpulse_quarantined_messages_total",
@@ -242,6 +245,30 @@ async fn the_purge_margin_follows_the_servers_logs(bed: Bed) -> Outcome {
     // A server that never purges leaves no end to it
     rig.mysqld.execute(&[format!("SET GLOBAL {variable} = 0")]).await?;
     until_metric(&mut rig.streamer, "binpulse_purge_margin_seconds", f64::is_infinite).await?;
+    Ok(())
+}
+
+async fn a_purge_on_a_healthy_stream_changes_nothing(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    rig.mysqld.execute(&["CREATE DATABASE lab", "CREATE TABLE lab.t (v INT)"]).await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    let mut session = rig.mysqld.connect().await?;
+    for number in 0..32 {
+        session.query_drop(format!("INSERT INTO lab.t VALUES ({number})")).await?;
+        session.query_drop("FLUSH BINARY LOGS").await?;
+        let logs: Vec<mysql_async::Row> = session.query("SHOW BINARY LOGS").await?;
+        let newest: String = logs.last().and_then(|row| row.get(0)).ok_or("no logs")?;
+        session.query_drop(format!("PURGE BINARY LOGS TO '{newest}'")).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    session.disconnect().await?;
+
+    let seen = rig.streamer.status().await?["heartbeat"]["seen"].as_u64().unwrap_or_default();
+    let later = |status: &serde_json::Value| status["heartbeat"]["seen"].as_u64() > Some(seen + 4);
+    let status = rig.streamer.until("later heartbeats", SOON, later).await?;
+    assert!(is_healthy(&status), "{}", status["verdict"]);
+    rig.receive_some(32).await?;
     Ok(())
 }
 

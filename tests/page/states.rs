@@ -7,7 +7,7 @@ use std::time::Instant;
 use binpulse::change::{Position, TransactionId};
 use binpulse::pulse::verdict::Condition as C;
 use binpulse::pulse::verdict::Status::{False, True, Unknown};
-use binpulse::pulse::verdict::{Conditions, Grade, Parameters, Reason, State, Status as Value};
+use binpulse::pulse::verdict::{Conditions, Parameters, Reason, State, Status as Value};
 use binpulse::pulse::verdict::{ledger, table, words};
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
@@ -74,12 +74,6 @@ fn verdict(state: State) -> Verdict {
     let conditions = conditions(state, &parameters, now);
     assert_eq!(table::classify(&conditions).state, state, "the table agrees");
     let reason = found(state).0;
-    let grade = match state.grade() {
-        Grade::Outage => "outage",
-        Grade::Late => "late",
-        Grade::Unknown | Grade::Unproven => "unknown",
-        Grade::Healthy => "healthy",
-    };
     let shown = conditions.iter().map(|(condition, known)| Condition {
         name: condition.name().to_owned(),
         status: known.status.name().to_owned(),
@@ -89,15 +83,15 @@ fn verdict(state: State) -> Verdict {
     });
     Verdict {
         state: state.name().to_owned(),
-        grade: grade.to_owned(),
+        grade: state.grade().name().to_owned(),
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
         judged_age_seconds: 0.3,
-        headline: words::headline(state).to_owned(),
-        sentence: words::sentence(state, reason.as_ref(), &conditions, Some(&proof(now))),
+        headline: words::headline(state, false).to_owned(),
+        sentence: words::sentence(state, reason.as_ref(), false, &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
         hop: words::hop(state, false, false).name().to_owned(),
-        next_step: words::next_step(state, reason.as_ref()).to_owned(),
+        next_step: words::next_step(state, reason.as_ref(), false).to_owned(),
         runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,

@@ -70,6 +70,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
         let (look, grade) = match state.grade() {
             Grade::Outage => ("broken", "outage"),
             Grade::Late => ("late", "late"),
+            Grade::Recovering => ("late", "recovering"),
             Grade::Unknown | Grade::Unproven => ("unknown", "not known"),
             Grade::Healthy => ("works", "healthy"),
         };

@@ -36,7 +36,7 @@ EQUIVALENT = ALERTS / "tests" / "equivalent.txt"
 FLIPPED = {">": "<", "<": ">", "==": "!=", "!=": "==", ">=": "<", "<=": ">"}
 COMPARISON = re.compile(r"(?<![=!<>~])(==|!=|>=|<=|>|<)(?![=~\"])")
 NUMBER = re.compile(r"(?<![\w.:\[\"])\d+(?:\.\d+)?(?![\w.\]])")
-RANGE = re.compile(r"\[(\d+)([smh])\]")
+RANGE = re.compile(r"\[(\d+)([smh])(:\d+[smh])?\]")
 DURATION = re.compile(r"(\d+)([smh])")
 SET_OPERATOR = re.compile(r"\b(and|unless|or)\b(?:\s+on\s*\([^)]*\))?")
 MATCHER = re.compile(r"(\w+)(=~|!~|!=|=)\"([^\"]*)\"")
@@ -215,7 +215,7 @@ def scale_ranges(expression: str, bare: str) -> Iterator[tuple[str, str]]:
         seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
         for factor in (0.5, 2):
             yield f"{match[0]} x{factor}{place}", replace(
-                expression, match.span(), f"[{seconds * factor:.0f}s]"
+                expression, match.span(), f"[{seconds * factor:.0f}s{match[3] or ''}]"
             )
 
 

@@ -1,12 +1,18 @@
-//! What `run` would meet: every finding about server, account, schema and topic, none of them fatal
-//! for the look at the others.
+//! What `run` would meet: every finding about address, server, account, checkpoint, position, files,
+//! schema and topic, none of them fatal for the look at the others. Whether `run` would start is the same
+//! question as whether a report refuses: a test compares the two.
 
+mod echo;
+mod files;
 mod paths;
+mod place;
 
+use super::begin::table_config;
 use super::plan::{Plan, SinkPlan};
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
 use crate::aws;
+use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::mysql::Session;
 use crate::mysql::SharedHost;
 use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
@@ -68,25 +74,36 @@ impl Report {
     }
 }
 
+/// What reports about servers begin with.
+const SERVER: &str = "server ";
+
 /// Looks at everything.
 pub async fn run(plan: &Plan) -> Vec<Report> {
     let mut reports = Vec::new();
+    files::listen(plan, &mut reports).await;
     for host in 0..plan.source.hosts.len() {
         source(plan, host, &mut reports).await;
     }
+    let saved = match &plan.checkpoint.file {
+        Some(path) => files::checkpoint(plan, path, &mut reports).await,
+        None => checkpoint(plan, &mut reports).await,
+    };
+    if let Some(saved) = saved {
+        place::look(plan, saved.as_ref(), &mut reports).await;
+    }
+    files::quarantine(plan, &mut reports).await;
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    if plan.checkpoint.file.is_none() {
-        checkpoint(plan, &mut reports).await;
-    }
-    sink(plan, &mut reports).await;
+    let shared = aws::Shared::load(&aws_config(plan)).await;
+    sink(plan, &shared, &mut reports).await;
+    echo::look(plan, &shared, &mut reports).await;
     reports
 }
 
 async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
     let Ok(options) = plan.source.session(host) else { return };
-    let what = format!("server {}", options.host);
+    let what = format!("{SERVER}{}", options.host);
     let facts = async {
         let mut session = Session::connect(&options).await?;
         let facts = preflight::collect(&mut session).await?;
@@ -139,34 +156,59 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     }
 }
 
-/// The tables that the checkpoint is kept in. Without them nothing starts.
-async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) {
+/// The tables that the checkpoint is kept in, and what they say. Without them nothing starts: `None`.
+async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Checkpoint>> {
     let mut session = match Session::connect(&plan.pulse.connect).await {
         Ok(session) => session,
         Err(error) => {
             let needed = "an account that may write to the schema";
             let mend = mend(plan, Reason::of(&error));
             reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
-            return;
+            return None;
         }
     };
+    let before = reports.len();
     for table in [CHECKPOINT, CHECKPOINT_LANE] {
         table_of_ours(plan, &mut session, table, reports).await;
         if let Some(report) = reports.last_mut() {
             report.refuses = !report.ok;
         }
     }
+    session.close().await;
+    if reports.iter().skip(before).any(|report| report.refuses) {
+        return None;
+    }
+    match TableStore::rehearse(table_config(plan, String::new())).await {
+        Ok(saved) => {
+            reports.push(Report::fine("checkpoint store", files::found(saved.as_ref())));
+            Some(saved)
+        }
+        Err(error) => {
+            let (needed, mend) = if let checkpoint::Error::Database { code, .. } = &error {
+                (TABLE_NEEDED, mend(plan, Reason::of_code(*code)))
+            } else {
+                let (needed, mend) = files::of_checkpoint(&error);
+                (needed, mend.to_owned())
+            };
+            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
+            None
+        }
+    }
 }
 
+const TABLE_NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";
+
 async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports: &mut Vec<Report>) {
-    const NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";
     let name = plan.pulse.schema.table(table);
     reports.push(match session.query(&format!("SELECT 1 FROM {name} LIMIT 1")).await {
         Ok(_) => Report::fine("table", name),
         Err(error) => {
             let mend = mend(plan, Reason::of(&error));
             let what = format!("table {name}");
-            Report { refuses: false, ..Report::wrong(&what, error.to_string(), NEEDED, &mend) }
+            Report {
+                refuses: false,
+                ..Report::wrong(&what, error.to_string(), TABLE_NEEDED, &mend)
+            }
         }
     });
 }
@@ -208,16 +250,16 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         | Reason::Interrupted
         | Reason::Tls
         | Reason::WrongServer
+        | Reason::Diverged
         | Reason::Other => "mend what the server names, then check again".to_owned(),
     }
 }
 
-async fn sink(plan: &Plan, reports: &mut Vec<Report>) {
+async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     if !matches!(plan.sink, SinkPlan::Sns { .. }) {
         return;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
-    match AnySink::open(plan, &shared, &sink::Health::new()).await {
+    match AnySink::open(plan, shared, &sink::Health::new()).await {
         Ok((_, topics)) => {
             for topic in topics.known.values() {
                 let kind = if topic.fifo { "FIFO" } else { "standard" };

@@ -134,6 +134,7 @@ fn take_canary(account: &Shared, metrics: &ProbeMetrics, canary: &Canary, now: I
         Coming::New | Coming::Reordered | Coming::Late => {
             metrics.observe_transit(&account_name(canary), judged.transit);
         }
+        // The account has counted them; how long they took says nothing of delivery.
         Coming::Duplicate | Coming::Stale | Coming::Implausible => {}
     }
 }

@@ -235,6 +235,8 @@ impl Witness for Teller {
 
     fn checkpointed(&self, _: u64) {}
 
+    fn checkpoint_failed(&self, _: &str) {}
+
     fn heartbeat_arrived(&self, _: Span, _: Instant) {}
 
     fn canary_accepted(&self, _: &Leg, _: Instant) {}

@@ -24,6 +24,13 @@ pub(in crate::app) fn families(view: &Shared) -> Vec<Reading> {
             verdicts,
         ),
         family(
+            "binpulse_verdict_recovering",
+            "1 while what the verdict names is over, and the state only waits for that to last.",
+            Kind::Gauge,
+            &[],
+            |view| one(f64::from(u8::from(view.verdict.is_recovering))),
+        ),
+        family(
             "binpulse_verdict_evaluated_timestamp_seconds",
             "When the verdict was last judged; its age grows when the verdict's loop stands still.",
             Kind::Gauge,

@@ -84,7 +84,7 @@ impl Looks {
                 self.probed(Connection::Fresh, started, Ok(()));
                 self.reporter.report(Observation::Poll(Box::new(poll.clone())));
                 if asked.on_suspicion && poll.writer_state.is_none() {
-                    self.await_writer(&mut session, poll).await;
+                    self.await_writer(&mut session).await;
                 }
                 match existing {
                     // One whose answer was given up is of no further use.
@@ -99,12 +99,13 @@ impl Looks {
 
     /// A write that meets a lock waits for a second of two, and only then can be seen waiting: looks
     /// until it is.
-    async fn await_writer(&self, session: &mut Session, mut poll: Poll) {
+    async fn await_writer(&self, session: &mut Session) {
         for _ in 0..STATE_LOOKS_MAX {
             tokio::time::sleep(STATE_LOOK_EVERY).await;
             let Ok(state) = blocked_writer(session).await else { return };
-            poll.writer_state = state;
-            if poll.writer_state.is_some() {
+            if state.is_some() {
+                // The rest was reported: the same answers are no second evidence.
+                let poll = Poll { writer_state: state, ..Poll::default() };
                 self.reporter.report(Observation::Poll(Box::new(poll)));
                 return;
             }
@@ -123,7 +124,7 @@ impl Looks {
         // A connection that falls silent behind its login is no newcomer that was admitted.
         let flag = text(&mut session, "SELECT @@global.read_only").await?;
         let read_only = flag.map(|text| text == "1" || text == "ON");
-        let mut poll = Poll { read_only, ..Poll::default() };
+        let mut poll = Poll { asked: Some(Instant::now()), read_only, ..Poll::default() };
         // What is slow to say for the server tells nothing about its admission.
         if let Err(error) = fill(&mut session, &mut poll).await {
             tracing::debug!(%error, "the server's state was not read to its end");
@@ -134,6 +135,7 @@ impl Looks {
 
 /// The rest of the state, up to the first question that is not answered.
 async fn fill(session: &mut Session, poll: &mut Poll) -> Result<(), Error> {
+    poll.server = parsed(text(session, "SELECT @@server_uuid").await?);
     poll.executed = parsed(text(session, "SELECT @@global.gtid_executed").await?);
     poll.purged = parsed(text(session, "SELECT @@global.gtid_purged").await?);
     poll.writer_state = blocked_writer(session).await?;

@@ -128,7 +128,7 @@ fn run(
     looks: &watch::Sender<Asked>,
     stop: &CancellationToken,
 ) {
-    let mut shown = judge.verdict().state;
+    let mut shown = (judge.verdict().state, false);
     while !stop.is_cancelled() {
         let next = Instant::now() + tick;
         judge.observe(Instant::now(), Observation::Tick(clocks()));
@@ -143,9 +143,10 @@ fn run(
         }
         *view.lock().unwrap_or_else(PoisonError::into_inner) = view_of(&judge, now);
         let verdict = judge.verdict();
-        if verdict.state != shown {
-            announce(shown, verdict);
-            shown = verdict.state;
+        let now_shown = (verdict.state, verdict.is_recovering);
+        if now_shown != shown {
+            announce(shown.0, verdict);
+            shown = now_shown;
         }
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -155,7 +156,7 @@ fn announce(before: State, verdict: &Verdict) {
     let (state, hop) = (verdict.state.name(), verdict.hop.name());
     let reason = verdict.reason.as_ref().map(crate::pulse::verdict::Reason::name);
     let (was, sentence) = (before.name(), verdict.sentence.as_str());
-    if verdict.state.is_healthy() {
+    if verdict.state.is_healthy() || verdict.is_recovering {
         tracing::info!(state, was, sentence, "verdict");
     } else {
         let next = verdict.next_step;

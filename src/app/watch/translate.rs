@@ -38,7 +38,9 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
             ProbeFailure::Other(code) => StreamFailure::Other(code),
         },
         Error::Purged { .. } | Error::TooOld { .. } => StreamFailure::Purged,
-        Error::Diverged { .. } | Error::OtherServer { .. } => StreamFailure::Diverged,
+        Error::Diverged { .. } | Error::PutBack { .. } | Error::OtherServer { .. } => {
+            StreamFailure::Diverged
+        }
         // Each host has its own reason. That one of them lacks our position says nothing while
         // another, which is only away, may have it.
         Error::NoHost { failures } => {
@@ -114,6 +116,7 @@ pub(super) fn probe_failure(error: &mysql::Error) -> ProbeFailure {
         | Reason::Interrupted
         | Reason::WrongServer
         | Reason::ExemptAccount
+        | Reason::Diverged
         | Reason::Other => ProbeFailure::Other(error.code().unwrap_or_default()),
     }
 }
@@ -128,7 +131,9 @@ pub(in crate::app) fn write_failure(reason: Reason) -> WriteFailure {
         Reason::TooManyConnections => WriteFailure::TooManyConnections,
         Reason::Offline | Reason::ShuttingDown => WriteFailure::Offline,
         Reason::Login => WriteFailure::Auth,
-        Reason::Denied | Reason::WrongServer | Reason::ExemptAccount => WriteFailure::Denied,
+        Reason::Denied | Reason::WrongServer | Reason::ExemptAccount | Reason::Diverged => {
+            WriteFailure::Denied
+        }
         Reason::SchemaMissing => WriteFailure::Missing,
         Reason::DiskFull => WriteFailure::DiskFull,
         Reason::Interrupted => WriteFailure::Interrupted,

@@ -47,6 +47,29 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Whether there is a lock that could be taken; an error says why it could not be.
+    pub(super) fn look(path: &Path) -> Result<bool, Error> {
+        let beside = beside(path, ".lock");
+        let mut file = match OpenOptions::new().read(true).write(true).open(&beside) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(Error::Io { action: "open", path: beside, source }),
+        };
+        match file.try_lock() {
+            // Given up when the file is closed.
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => {
+                let (place, owner) = (path.display().to_string(), owner(&mut file));
+                Err(Error::Fenced { place, owner })
+            }
+            Err(TryLockError::Error(source)) => {
+                Err(Error::Io { action: "lock", path: beside, source })
+            }
+        }
+    }
+}
+
 /// The file of the same name with `suffix` behind it, in the same folder.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -120,6 +120,10 @@ impl Log {
                 let found = format!("{} bytes, which is no checkpoint", metadata.len());
                 return Err(self.corrupt(0, found));
             }
+            Ok(metadata) if !metadata.is_file() => {
+                let found = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+                return Err(self.io("read", found));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.io("read", source)),

@@ -14,6 +14,7 @@
 mod lock;
 mod log;
 mod record;
+mod rehearsal;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,16 @@ impl FileStore {
     pub async fn peek(path: impl Into<PathBuf>, stream: &str) -> Result<Option<Checkpoint>, Error> {
         let (path, stream) = (path.into(), stream.to_owned());
         blocking(move || Log::peek(path, stream)).await
+    }
+
+    /// What [`FileStore::open`] would find, or be refused with, now: also while another process holds the
+    /// checkpoint, which is then the refusal. Nothing is taken over, and nothing stays behind.
+    pub async fn rehearse(
+        path: impl Into<PathBuf>,
+        stream: &str,
+    ) -> Result<Option<Checkpoint>, Error> {
+        let (path, stream) = (path.into(), stream.to_owned());
+        blocking(move || rehearsal::rehearse(&path, stream)).await
     }
 
     async fn with_log<T: Send + 'static>(

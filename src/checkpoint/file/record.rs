@@ -37,6 +37,9 @@ struct Change {
     /// Absent when the same as `settled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     resume: Option<Spot>,
+    /// Absent in files of versions that did not note it, and where none came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     lanes: BTreeMap<Arc<str>, u64>,
     at_us: i64,
@@ -69,6 +72,7 @@ pub(super) fn write_base(checkpoint: &Checkpoint) -> Result<Vec<u8>, serde_json:
             gtids: checkpoint.gtid_set.to_string(),
             settled: spot(&checkpoint.settled),
             resume: checkpoint.rereads().then(|| spot(&checkpoint.resume)),
+            heartbeat: checkpoint.heartbeat,
             lanes: checkpoint.lanes.clone(),
             at_us: checkpoint.saved_at_us,
         },
@@ -82,6 +86,7 @@ pub(super) fn write_delta(delta: &Delta) -> Result<Vec<u8>, serde_json::Error> {
         gtids: delta.gtids.to_string(),
         settled: spot(&delta.settled),
         resume: (delta.resume != delta.settled).then(|| spot(&delta.resume)),
+        heartbeat: delta.heartbeat,
         lanes: delta.lanes.clone(),
         at_us: delta.taken_at_us,
     })
@@ -139,6 +144,7 @@ fn read_change(change: Change) -> Result<Delta, String> {
         settled,
         lanes: change.lanes,
         taken_at_us: change.at_us,
+        heartbeat: change.heartbeat,
         ..Delta::default()
     })
 }

@@ -32,6 +32,7 @@ fn base() -> Checkpoint {
         gtid_set: gtids("1-10"),
         resume: place(400),
         settled: place(400),
+        heartbeat: Some(6),
         lanes: BTreeMap::from([("shop.orders#0".into(), 12), ("shop.\"q\"\n#1".into(), 1)]),
         owner: 2,
         saved_at_us: 1_700_000_000_000_000,
@@ -46,6 +47,7 @@ fn delta(sequence: u64) -> Delta {
         settled: place(sequence * 100),
         lanes: BTreeMap::from([(Arc::from("shop.orders#0"), sequence)]),
         taken_at_us: 1_700_000_000_000_000 + i64::try_from(sequence).expect("small"),
+        heartbeat: sequence.is_multiple_of(4).then_some(sequence),
         ..Delta::default()
     }
 }
@@ -79,6 +81,18 @@ fn what_was_saved_is_there_after_a_restart() {
     let (path, expected) = written(folder.path(), 20);
     assert_eq!(loaded(&path).expect("a good file"), Some(expected));
     assert_eq!(loaded(&folder.path().join("other")).expect("no file yet"), None);
+}
+
+#[test]
+fn a_file_of_a_version_without_heartbeats_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.checkpoint");
+    let record = |text: &str| format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes()));
+    let base = r#"{"binpulse_checkpoint":1,"stream":"shop","epoch":3,"owner":0,"version":"0.1.0","server_uuid":"a","settled":{"file":"b.1","offset":4},"at_us":1}"#;
+    let delta = r#"{"settled":{"file":"b.1","offset":9},"at_us":2}"#;
+    fs::write(&path, record(base) + &record(delta)).expect("a file");
+    let read = loaded(&path).expect("a good file").expect("a checkpoint");
+    assert_eq!((read.heartbeat, read.settled.position.offset), (None, 9));
 }
 
 #[test]

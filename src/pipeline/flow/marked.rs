@@ -31,6 +31,7 @@ impl Flow {
             }
             match marked.judge(&change) {
                 Sight::Business => self.routed(now, transaction, table, route, &change)?,
+                // Another stream's canary, which that stream publishes.
                 Sight::Foreign => {}
                 Sight::Canary { number, phase } => {
                     let leg = Leg { path: Some(Arc::clone(&marked.path)), number, phase };

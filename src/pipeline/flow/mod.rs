@@ -208,6 +208,7 @@ impl Flow {
                     self.recorder.prepared(*id);
                 }
             }
+            // The recorder is told of transactions where they begin and end.
             Step::Begin(_) | Step::Rows(_) | Step::Schema(_) | Step::Commit(_) => {}
         }
     }

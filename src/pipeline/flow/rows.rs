@@ -43,6 +43,7 @@ impl Flow {
             return self.maybe_marked_rows(rows, now, &route, &marked);
         }
         match route {
+            // The filters leave it out; its transaction is counted as filtered.
             Route::Skip => {}
             Route::Publish => {
                 while let Some(change) = rows.next()? {

@@ -40,6 +40,8 @@ struct Account {
     consumer: Arc<str>,
     path: Option<Arc<str>>,
     ledger: EchoLedger,
+    /// Why its queue could not be read, while the last try failed.
+    unreadable: Option<String>,
 }
 
 impl Book {
@@ -55,6 +57,7 @@ impl Book {
             consumer,
             path: None,
             ledger: EchoLedger::new(deadline, &Phase::ALL),
+            unreadable: None,
         };
         Self {
             instance: instance.into(),
@@ -87,6 +90,7 @@ impl Book {
             consumer: Arc::clone(consumer),
             path: Some(Arc::clone(&path.name)),
             ledger: EchoLedger::new(deadline, &phases),
+            unreadable: None,
         }));
         self
     }
@@ -134,11 +138,19 @@ impl Book {
                 self.canaries.failure = Some(failure(*reason, message, now));
             }
             Event::Echoed { consumer, leg, .. } => return self.echoed(consumer, leg, now),
-            Event::Executed { .. }
-            | Event::HeartbeatStored { .. }
-            | Event::EchoRead { .. }
-            | Event::EchoIgnored { .. }
-            | Event::EchoFailed { .. } => {}
+            Event::EchoRead { consumer, .. } => {
+                for account in self.accounts_mut(consumer) {
+                    account.ledger.read(now);
+                    account.unreadable = None;
+                }
+            }
+            Event::EchoFailed { consumer, message } => {
+                for account in self.accounts_mut(consumer) {
+                    account.unreadable = Some(message.clone());
+                }
+            }
+            // The ledger of transactions and the judge keep these two; what was ignored is only counted.
+            Event::Executed { .. } | Event::HeartbeatStored { .. } | Event::EchoIgnored { .. } => {}
         }
         None
     }
@@ -206,9 +218,13 @@ impl Book {
 
     /// The consumer owes no echo until then; `None`: it does again.
     pub fn rest(&mut self, consumer: &str, until: Option<Instant>) {
-        for account in self.echoes.iter_mut().filter(|account| *account.consumer == *consumer) {
+        for account in self.accounts_mut(consumer) {
             account.ledger.rest(until);
         }
+    }
+
+    fn accounts_mut<'a>(&'a mut self, consumer: &'a str) -> impl Iterator<Item = &'a mut Account> {
+        self.echoes.iter_mut().filter(move |account| *account.consumer == *consumer)
     }
 
     /// The names of the consumer's accounts: its own, and one for each path.
@@ -255,6 +271,12 @@ impl Book {
     /// The consumers' accounts, by name; those of paths are called `consumer/path`.
     pub fn echoes(&self) -> impl Iterator<Item = (&Arc<str>, &EchoLedger)> {
         self.echoes.iter().map(|account| (&account.name, &account.ledger))
+    }
+
+    /// Why the queue of this account could not be read, while the last try failed.
+    pub fn unreadable(&self, account: &str) -> Option<&str> {
+        let found = self.echoes.iter().find(|known| *known.name == *account);
+        found.and_then(|account| account.unreadable.as_deref())
     }
 
     /// The consumer whose account has this name.

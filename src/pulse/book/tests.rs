@@ -29,6 +29,9 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     let leg = |phase| Leg { path: Some("orders".into()), number: 1, phase };
     let echoed = |leg: Leg| Event::Echoed { consumer: "billing".into(), leg, written_at_us: 0 };
 
+    let read = || Event::EchoRead { consumer: "billing".into(), messages: 0 };
+    book.observe(&read(), now);
+
     // Given the first canary of each, accepted by the topic
     for phase in [Phase::Insert, Phase::Delete] {
         book.observe(&Event::LegStarted { leg: leg(phase), at: now }, now);
@@ -49,6 +52,9 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
         assert_eq!((&*judged.account, judged.echo), ("billing/orders", Echo::InTime { completes }));
     }
     let late = now + L + Duration::from_secs(1);
+    for at in [now + L, late] {
+        book.observe(&read(), at);
+    }
     assert_eq!(book.expire(late), [(billing, 1)]);
     let counts: Vec<_> = book.echoes().map(|(name, it)| (&**name, it.counts().lost)).collect();
     assert_eq!(counts, [("billing", 1), ("billing/orders", 0)]);

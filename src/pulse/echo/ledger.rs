@@ -37,8 +37,8 @@ pub struct Acceptance {
     pub completes: bool,
 }
 
-/// Counts since the start. Every canary accepted is in exactly one of resolved, lost, or still
-/// awaited; late ones are among the lost.
+/// Counts since the start. Every canary accepted is in exactly one of resolved, lost, unjudged, or
+/// still awaited; late ones are among the lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EchoCounts {
     /// Canaries of which a message was accepted by the topic.
@@ -55,6 +55,8 @@ pub struct EchoCounts {
     pub reordered: u64,
     /// Messages of canaries of which nothing is known.
     pub stale: u64,
+    /// Canaries that were forgotten before it was known whether they came back.
+    pub unjudged: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,6 +67,8 @@ struct Canary {
     echoed: u8,
     /// When the last of them was accepted.
     accepted_at: Option<Instant>,
+    /// From when on its echo is owed: since then, or since its queue can be read again.
+    owed_from: Option<Instant>,
     /// When all of it was back.
     completed_at: Option<Instant>,
     state: State,
@@ -104,7 +108,8 @@ pub struct Fate {
 }
 
 /// One consumer's account. A canary is a message for each of its steps: it is resolved when all that the topic
-/// accepted are back, lost when any is missing `deadline` after the last was accepted.
+/// accepted are back, lost when any is missing `deadline` after the last was accepted. Time runs only as
+/// far as the queue was read: what nobody looks for is not lost.
 #[derive(Debug, Clone)]
 pub struct EchoLedger {
     deadline: Duration,
@@ -117,6 +122,8 @@ pub struct EchoLedger {
     counts: EchoCounts,
     /// Nothing is owed before.
     rests_until: Option<Instant>,
+    /// When the queue was last read.
+    read_at: Option<Instant>,
 }
 
 impl EchoLedger {
@@ -131,6 +138,7 @@ impl EchoLedger {
             last_resolved: None,
             counts: EchoCounts::default(),
             rests_until: None,
+            read_at: None,
         }
     }
 
@@ -142,15 +150,46 @@ impl EchoLedger {
         self.lost_in_a_row = 0;
     }
 
+    /// The queue was read, and what came out of it was told before.
+    pub fn read(&mut self, now: Instant) {
+        let pause = self.read_at.map(|last| now.saturating_duration_since(last));
+        if pause.is_none_or(|pause| pause > self.deadline) {
+            // What waited in the queue meanwhile comes now, and takes some reads.
+            let awaited =
+                self.canaries.values_mut().filter(|canary| canary.state == State::Awaited);
+            awaited.for_each(|canary| canary.owed_from = canary.owed_from.map(|_| now));
+        }
+        self.read_at = Some(now);
+    }
+
+    /// Until when it is known what came out of the queue: a read that is under way is waited for.
+    fn known_until(&self, now: Instant) -> Option<Instant> {
+        self.read_at.map(|read| now.min(read + self.deadline / 2))
+    }
+
+    fn is_overdue(&self, canary: &Canary, now: Instant) -> bool {
+        canary.state == State::Awaited
+            && self
+                .known_until(now)
+                .zip(canary.owed_from)
+                .is_some_and(|(until, from)| until.saturating_duration_since(from) > self.deadline)
+    }
+
     /// A canary is about to be written. Echoes of numbers that were not announced count as stale,
     /// so nothing that a queue holds can disturb the account.
     pub fn begun(&mut self, number: u64) {
         self.canaries.entry(number).or_default();
         while self.canaries.len() > REMEMBERED_MAX {
-            if let Some((oldest, _)) = self.canaries.first_key_value().map(|(n, c)| (*n, *c)) {
+            let Some((oldest, canary)) = self.canaries.first_key_value().map(|(n, c)| (*n, *c))
+            else {
+                break;
+            };
+            if canary.echoed & canary.accepted == canary.accepted {
                 self.close(oldest);
-                self.canaries.pop_first();
+            } else if canary.state == State::Awaited {
+                self.counts.unjudged += 1;
             }
+            self.canaries.pop_first();
         }
     }
 
@@ -166,12 +205,13 @@ impl EchoLedger {
         let is_news = canary.accepted & phase.bit() == 0;
         canary.accepted |= phase.bit();
         canary.accepted_at = canary.accepted_at.max(Some(now));
+        canary.owed_from = canary.accepted_at;
         Acceptance { is_news, completes: self.complete(number, now) }
     }
 
     /// A message came back.
     pub fn echoed(&mut self, number: u64, phase: Phase, now: Instant) -> Echo {
-        let Some(canary) = self.canaries.get_mut(&number) else {
+        let Some(canary) = self.canaries.get(&number).copied() else {
             self.counts.stale += 1;
             return Echo::Stale;
         };
@@ -179,7 +219,7 @@ impl EchoLedger {
             self.counts.duplicate += 1;
             return Echo::Duplicate;
         }
-        let was_lost = canary.state == State::Lost || is_overdue(canary, self.deadline, now);
+        let was_lost = canary.state == State::Lost || self.is_overdue(&canary, now);
         let is_news = canary.accepted & !canary.echoed & phase.bit() != 0;
         if was_lost && canary.state == State::Awaited && is_news {
             // It is overdue, only nobody has looked since.
@@ -204,7 +244,7 @@ impl EchoLedger {
         let overdue: Vec<u64> = self
             .canaries
             .iter()
-            .filter(|(_, canary)| is_overdue(canary, self.deadline, now))
+            .filter(|(_, canary)| self.is_overdue(canary, now))
             .map(|(number, _)| *number)
             .collect();
         overdue.into_iter().filter(|number| self.close(*number)).collect()
@@ -291,9 +331,4 @@ impl EchoLedger {
         self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
         true
     }
-}
-
-fn is_overdue(canary: &Canary, deadline: Duration, now: Instant) -> bool {
-    canary.state == State::Awaited
-        && canary.accepted_at.is_some_and(|at| now.saturating_duration_since(at) > deadline)
 }

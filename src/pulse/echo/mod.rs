@@ -62,7 +62,14 @@ fn echoed(consumer: Arc<str>, stream: &str, arrival: Arrival) -> Event {
         },
         Arrival::Canary(_) => Event::EchoIgnored { consumer, kind: "other_stream" },
         Arrival::Other => Event::EchoIgnored { consumer, kind: "other_kind" },
-        Arrival::Malformed(_) => Event::EchoIgnored { consumer, kind: "malformed" },
+        Arrival::Malformed(error) => {
+            tracing::warn!(
+                %consumer,
+                error,
+                "a message of an echo queue can't be opened; it stays for the queue's redrive policy"
+            );
+            Event::EchoIgnored { consumer, kind: "malformed" }
+        }
         Arrival::Failed(error) => Event::EchoFailed { consumer, message: error.to_string() },
     }
 }

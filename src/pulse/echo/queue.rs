@@ -4,7 +4,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 
 use crate::aws;
@@ -12,8 +11,13 @@ use crate::aws;
 /// Messages in one answer: SQS's limit.
 const MESSAGES_MAX: i32 = 10;
 
-/// Seconds that an empty queue waits with its answer: SQS's limit, and the cheapest.
-const WAIT_SECONDS: i32 = 20;
+/// Longest time that an empty queue waits with its answer: SQS's limit, and the cheapest.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Longest wait where delivery is judged by what does not come, so that a queue which no longer answers
+/// is known for that before anything counts as missing.
+const WAIT_JUDGING: Duration = Duration::from_secs(5);
+/// Time for an answer beyond the wait, where delivery is judged.
+const SLACK: Duration = Duration::from_secs(3);
 
 /// A message as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,29 +62,70 @@ pub trait Queue: Send + 'static {
 pub struct Sqs {
     client: Client,
     url: String,
+    wait: Duration,
 }
 
 impl Sqs {
     /// Reads the queue at `url` with the service's common AWS configuration; `endpoint_url` stands
     /// for the service's own endpoint. Its region is in the URL where it is a real queue's.
     pub fn connect(shared: &aws::Shared, endpoint_url: Option<&str>, url: &str) -> Self {
-        let wait = Duration::from_secs(WAIT_SECONDS.unsigned_abs().into());
+        let slack = aws::Deadlines::default();
         let deadlines = aws::Deadlines {
-            connect: aws::Deadlines::default().connect,
-            read: wait + aws::Deadlines::default().read,
-            operation: wait + aws::Deadlines::default().operation,
+            connect: slack.connect,
+            read: WAIT_MAX + slack.read,
+            operation: WAIT_MAX + slack.operation,
         };
+        Self::with(shared, endpoint_url, url, WAIT_MAX, deadlines)
+    }
+
+    /// The same where echoes are due within `deadline`, with answers that are soon enough to judge by.
+    pub fn judging(
+        shared: &aws::Shared,
+        endpoint_url: Option<&str>,
+        url: &str,
+        deadline: Duration,
+    ) -> Self {
+        let wait = Duration::from_secs((deadline / 3).min(WAIT_JUDGING).as_secs());
+        let deadlines =
+            aws::Deadlines { connect: SLACK, read: wait + SLACK, operation: wait + SLACK };
+        Self::with(shared, endpoint_url, url, wait, deadlines)
+    }
+
+    fn with(
+        shared: &aws::Shared,
+        endpoint_url: Option<&str>,
+        url: &str,
+        wait: Duration,
+        deadlines: aws::Deadlines,
+    ) -> Self {
         let sdk = shared.service(endpoint_url, region_of(url), deadlines);
-        Self::new(Client::new(&sdk), url)
+        Self { wait, ..Self::new(Client::new(&sdk), url) }
     }
 
-    /// Reads the queue at `url`.
+    /// Reads the queue at `url`, with the longest wait.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self { client, url: url.into() }
+        Self { client, url: url.into(), wait: WAIT_MAX }
     }
 
-    fn error(&self, action: &'static str, message: &dyn std::fmt::Display) -> QueueError {
-        QueueError { queue: self.url.clone(), action, message: message.to_string() }
+    /// Whether messages may be received and deleted: one is received, and is there again at once, and
+    /// a receipt that is none is deleted.
+    pub async fn try_out(&self) -> Result<(), QueueError> {
+        let receive = self.client.receive_message().queue_url(&self.url).visibility_timeout(0);
+        let answer = Box::pin(receive.max_number_of_messages(1).wait_time_seconds(0).send()).await;
+        answer.map_err(|error| self.error("ReceiveMessage", aws::words(&error)))?;
+        let entry =
+            DeleteMessageBatchRequestEntry::builder().id("0").receipt_handle("none").build();
+        let entry = entry.map_err(|error| self.error("DeleteMessage", error.to_string()))?;
+        let delete = self.client.delete_message_batch().queue_url(&self.url).entries(entry);
+        // The entry itself fails where deleting is allowed.
+        match Box::pin(delete.send()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.error("DeleteMessage", aws::words(&error))),
+        }
+    }
+
+    fn error(&self, action: &'static str, message: String) -> QueueError {
+        QueueError { queue: self.url.clone(), action, message }
     }
 }
 
@@ -97,11 +142,11 @@ impl Queue for Sqs {
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(MESSAGES_MAX)
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(i32::try_from(self.wait.as_secs()).unwrap_or_default())
             .send();
         // The SDK's futures are large.
         let answer = Box::pin(answer).await;
-        let answer = answer.map_err(|error| self.error("receive", &DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("ReceiveMessage", aws::words(&error)))?;
         let received = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
             Some(Received {
                 body: message.body.unwrap_or_default(),
@@ -120,18 +165,19 @@ impl Queue for Sqs {
                 .id(index.to_string())
                 .receipt_handle(receipt)
                 .build()
-                .map_err(|error| self.error("delete", &error))
+                .map_err(|error| self.error("DeleteMessage", error.to_string()))
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let answer =
             self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let answer = Box::pin(answer.send()).await;
-        let answer = answer.map_err(|error| self.error("delete", &DisplayErrorContext(error)))?;
+        let answer = answer.map_err(|error| self.error("DeleteMessage", aws::words(&error)))?;
         match answer.failed.first() {
             None => Ok(()),
             // It comes again and counts as a duplicate.
             Some(failed) => {
-                Err(self.error("delete", &failed.message.as_deref().unwrap_or(&failed.code)))
+                let words = failed.message.as_deref().unwrap_or_default();
+                Err(self.error("DeleteMessage", format!("{}: {words}", failed.code)))
             }
         }
     }

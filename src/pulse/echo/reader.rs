@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use super::open::{Canary, Opened};
 use super::{Queue, QueueError};
@@ -12,13 +12,16 @@ use super::{Queue, QueueError};
 /// Shortest and longest pause after a failed read.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Shortest time from a read that brought nothing to the next.
+const TURN_MIN: Duration = Duration::from_millis(500);
+
 /// Opens a message's body; the error is for people.
 pub type Open = Arc<dyn Fn(&str) -> Result<Opened, String> + Send + Sync>;
 
 /// What a turn of the reader brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
-    /// The queue was read; so many messages came.
+    /// The queue was read; so many messages came, which were told before, and were deleted.
     Read(usize),
     /// A canary.
     Canary(Box<Canary>),
@@ -55,8 +58,9 @@ pub struct Reader<Q, T> {
 impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
     /// Reads until told to stop. Failures are told and tried again for ever.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut pause = PAUSE.0;
+        let mut pause = Duration::ZERO;
         loop {
+            let began = Instant::now();
             let turn = tokio::select! {
                 biased;
 
@@ -66,34 +70,38 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
                 // 2. One poll.
                 turn = self.turn() => turn,
             };
-            let Err(error) = turn else {
-                pause = PAUSE.0;
-                continue;
+            let until = match turn {
+                // An empty queue answers when its wait is over. One that does not wait is not asked
+                // without end.
+                Ok(messages) => {
+                    pause = Duration::ZERO;
+                    if messages == 0 { began + TURN_MIN } else { began }
+                }
+                Err(error) => {
+                    (self.tell)(Arrival::Failed(error));
+                    pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);
+                    Instant::now() + pause
+                }
             };
-            (self.tell)(Arrival::Failed(error));
             tokio::select! {
                 biased;
 
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(until) => {}
             }
-            pause = (pause * 2).min(PAUSE.1);
         }
     }
 
     /// Receives once, tells each message, and deletes what need not come again.
-    async fn turn(&mut self) -> Result<(), QueueError> {
+    async fn turn(&mut self) -> Result<usize, QueueError> {
         let received = self.queue.receive().await?;
-        (self.tell)(Arrival::Read(received.len()));
-        let mut done = Vec::with_capacity(received.len());
+        let messages = received.len();
+        let mut done = Vec::with_capacity(messages);
         for message in received {
             let arrival = match (self.open)(unwrap_notification(&message.body).as_ref()) {
                 Ok(Opened::Canary(canary)) => Arrival::Canary(canary),
                 Ok(Opened::Other) => Arrival::Other,
-                Err(error) => {
-                    debug!(error, "a message of a canary queue could not be opened");
-                    Arrival::Malformed(error)
-                }
+                Err(error) => Arrival::Malformed(error),
             };
             let stays =
                 matches!(arrival, Arrival::Malformed(_)) && self.malformed == Malformed::Stay;
@@ -102,7 +110,9 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
                 done.push(message.receipt);
             }
         }
-        self.queue.delete(done).await
+        self.queue.delete(done).await?;
+        (self.tell)(Arrival::Read(messages));
+        Ok(messages)
     }
 }
 

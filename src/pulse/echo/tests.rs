@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Opened, Queue, QueueError,
-    Received,
+    Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Malformed, Open, Opened, Queue,
+    QueueError, Reader, Received,
 };
 use crate::pulse::{Event, Phase};
 
@@ -24,10 +24,17 @@ fn send(ledger: &mut EchoLedger, number: u64, now: Instant) {
     }
 }
 
+/// The queue is read and brings nothing; what is overdue then.
+fn expire(ledger: &mut EchoLedger, now: Instant) -> Vec<u64> {
+    ledger.read(now);
+    ledger.expire(now)
+}
+
 #[test]
 fn a_canary_is_resolved_when_all_three_messages_are_back() {
     let start = Instant::now();
     let mut ledger = EchoLedger::new(L, &Phase::ALL);
+    ledger.read(start);
     send(&mut ledger, 1, start);
     assert_eq!(ledger.oldest_awaited(), Some(start));
     assert_eq!(ledger.echoed(1, Phase::Insert, start), Echo::InTime { completes: false });
@@ -38,19 +45,20 @@ fn a_canary_is_resolved_when_all_three_messages_are_back() {
     let counts =
         EchoCounts { sent: 1, resolved: 1, duplicate: 1, reordered: 1, ..EchoCounts::default() };
     assert_eq!(ledger.counts(), counts);
-    assert_eq!(ledger.expire(seconds(start, 60)), [0; 0]);
+    assert_eq!(expire(&mut ledger, seconds(start, 60)), [0; 0]);
 }
 
 #[test]
 fn a_missing_message_makes_the_canary_lost_and_a_late_one_is_told_apart() {
     let start = Instant::now();
     let mut ledger = EchoLedger::new(L, &Phase::ALL);
+    ledger.read(start);
     for number in [1, 2] {
         send(&mut ledger, number, start);
         ledger.echoed(number, Phase::Insert, start);
     }
-    assert_eq!(ledger.expire(seconds(start, 15)), [0; 0], "not before its time");
-    assert_eq!(ledger.expire(seconds(start, 16)), [1, 2]);
+    assert_eq!(expire(&mut ledger, seconds(start, 15)), [0; 0], "not before its time");
+    assert_eq!(expire(&mut ledger, seconds(start, 16)), [1, 2]);
     assert_eq!(ledger.lost_in_a_row(), 2);
 
     let late = seconds(start, 20);
@@ -83,13 +91,54 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
 }
 
 #[test]
+fn what_nobody_looks_for_is_not_lost() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
+    ledger.read(start);
+    // The queue can't be read any more
+    for number in 1..=400 {
+        send(&mut ledger, number, seconds(start, number * 10));
+        assert_eq!(ledger.expire(seconds(start, number * 10 + 9)), [0; 0], "{number}");
+    }
+    // It can again, and what waited in it comes read by read
+    let again = seconds(start, 4_100);
+    let messages = (1..=400).flat_map(|number| Phase::ALL.map(|phase| (number, phase)));
+    for (number, phase) in messages {
+        let echo = ledger.echoed(number, phase, again);
+        assert_eq!(echo, Echo::InTime { completes: phase == Phase::Delete }, "{number}");
+        ledger.read(again);
+    }
+    assert_eq!(ledger.counts().resolved, 400);
+
+    // What does not come then is lost, at its time
+    send(&mut ledger, 401, again);
+    assert_eq!(expire(&mut ledger, again + L), [0; 0]);
+    assert_eq!(expire(&mut ledger, again + L + Duration::from_secs(1)), [401]);
+    assert_eq!(ledger.counts().unjudged, 0);
+}
+
+#[test]
+fn what_is_forgotten_unseen_is_counted_as_neither() {
+    let start = Instant::now();
+    let mut ledger = EchoLedger::new(L, &Phase::ALL);
+    for number in 1..=1_100 {
+        send(&mut ledger, number, seconds(start, number * 10));
+    }
+    let counts = ledger.counts();
+    assert_eq!((counts.sent, counts.unjudged), (1_100, 1_100 - 1_024));
+    assert_eq!((counts.lost, counts.resolved), (0, 0));
+}
+
+#[test]
 fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
     let start = Instant::now();
     let mut ledger = EchoLedger::new(L, &Phase::ALL);
     ledger.begun(1);
     ledger.accepted(1, Phase::Insert, start);
     ledger.echoed(1, Phase::Insert, start);
-    assert_eq!(ledger.expire(seconds(start, 60)), [0; 0]);
+    for second in [0, 10, 20] {
+        assert_eq!(expire(&mut ledger, seconds(start, second)), [0; 0]);
+    }
     assert_eq!(ledger.counts().resolved, 1);
 }
 
@@ -124,7 +173,7 @@ proptest! {
                     newest += 1;
                     send(&mut ledger, newest, now);
                 }
-                1 => drop(ledger.expire(now)),
+                1 => drop(expire(&mut ledger, now)),
                 _ => {
                     ledger.echoed(number, phase, now);
                     if number <= newest {
@@ -138,7 +187,12 @@ proptest! {
             prop_assert_eq!(counts.sent, newest);
             prop_assert_eq!(counts.duplicate, messages.values().map(|count| count - 1).sum::<u64>());
         }
-        ledger.expire(now + L * 2);
+        // Where the queue was not read for long, the first read begins the wait anew.
+        for _ in 0..2 {
+            now += L;
+            ledger.read(now);
+        }
+        expire(&mut ledger, now + L / 2);
         let counts = ledger.counts();
         prop_assert_eq!(counts.resolved + counts.lost, counts.sent);
         prop_assert_eq!(ledger.oldest_awaited(), None);
@@ -147,6 +201,34 @@ proptest! {
         });
         prop_assert_eq!(counts.resolved + counts.late, whole.count() as u64);
     }
+}
+
+/// Counts how often it is asked; never waits, and never has anything.
+struct EmptyQueue(Arc<Mutex<u32>>);
+
+impl Queue for EmptyQueue {
+    async fn receive(&mut self) -> Result<Vec<Received>, QueueError> {
+        *self.0.lock().expect("one thread") += 1;
+        Ok(Vec::new())
+    }
+
+    async fn delete(&mut self, _: Vec<String>) -> Result<(), QueueError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_does_not_wait_is_not_asked_without_end() {
+    let (asked, stop) = (Arc::new(Mutex::new(0)), CancellationToken::new());
+    let queue = EmptyQueue(Arc::clone(&asked));
+    let open: Open = Arc::new(|_| Ok(Opened::Other));
+    let reader = Reader { queue, open, malformed: Malformed::Stay, tell: |_| () };
+    let running = tokio::spawn(reader.run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stop.cancel();
+    running.await.expect("it stops");
+    let asked = *asked.lock().expect("one thread");
+    assert!((10..=21).contains(&asked), "{asked} times in 10 s");
 }
 
 /// Gives what it was loaded with, then fails once, then waits for ever.
@@ -232,14 +314,14 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         })
         .collect();
     let expected = [
-        "read 4",
         "echo 5",
         "other_stream",
         "other_kind",
         "malformed",
+        "read 4",
         "echo queue q: receive: AccessDenied",
-        "read 1",
         "echo 5",
+        "read 1",
     ];
     assert_eq!(words, expected);
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::pen::{Ended, Pen};
 use super::schema::{HEARTBEAT, literal};
 use super::writer::{Refusal, Writer, wall_us};
-use super::{Event, Observer, Reason, WriterConfig};
+use super::{Event, Observer, Reason, Received, WriterConfig, received};
 use witness::Fate;
 
 /// Longest pause between attempts on a server that refuses writes: what is written there by mistake
@@ -28,6 +28,7 @@ pub struct HeartbeatWriter {
     config: WriterConfig,
     interval: Duration,
     observer: Observer,
+    received: Received,
     pen: Pen,
     /// Number of the last heartbeat that was begun.
     number: Option<u64>,
@@ -42,12 +43,19 @@ pub struct HeartbeatWriter {
 }
 
 impl HeartbeatWriter {
-    /// Writes each `interval` (H) and reports to `observer`.
-    pub fn new(config: WriterConfig, interval: Duration, observer: Observer) -> Self {
+    /// Writes each `interval` (H) and reports to `observer`; not to a server that lacks what was
+    /// `received` from it.
+    pub fn new(
+        config: WriterConfig,
+        interval: Duration,
+        observer: Observer,
+        received: Received,
+    ) -> Self {
         Self {
             config,
             interval,
             observer,
+            received,
             pen: Pen::default(),
             number: None,
             overdue: false,
@@ -95,7 +103,8 @@ impl HeartbeatWriter {
         match self.prepare().await {
             Ok((number, server_uuid)) => self.write(number, &server_uuid).await,
             Err(refusal) => {
-                if matches!(refusal.reason, Reason::WrongServer | Reason::ExemptAccount) {
+                let looks_again = [Reason::WrongServer, Reason::ExemptAccount, Reason::Diverged];
+                if looks_again.contains(&refusal.reason) {
                     // A name may point elsewhere, an account be changed: look again from the start.
                     self.pen.drop_session();
                 }
@@ -127,7 +136,7 @@ impl HeartbeatWriter {
             info!(host = %writer.session.host(), "the heartbeat writer is connected");
             self.pen.put(writer);
         }
-        let (config, known) = (&self.config, self.number);
+        let (config, known, received) = (&self.config, self.number, self.received.newest());
         let Some(writer) = self.pen.writer() else {
             return Err(Refusal::from(crate::mysql::Error::Abandoned));
         };
@@ -142,6 +151,9 @@ impl HeartbeatWriter {
             if !stood || known.is_none() {
                 let (number, server_uuid) = stored(writer, config).await?;
                 (self.observer)(&Event::HeartbeatStored { number, server_uuid });
+                if let Some(newest) = received {
+                    holds(writer, config, newest).await?;
+                }
                 last = known.or(Some(number));
             }
             Ok((last.unwrap_or_default().saturating_add(1), facts.server_uuid))
@@ -294,8 +306,22 @@ fn is_of_session(reason: Reason) -> bool {
         | Reason::DiskFull
         | Reason::WrongServer
         | Reason::ExemptAccount
+        | Reason::Diverged
         | Reason::Other => false,
     }
+}
+
+/// Refuses a server that lacks the newest heartbeat that came from it: a write would cover that up.
+async fn holds(
+    writer: &mut Writer,
+    config: &WriterConfig,
+    newest: received::Newest,
+) -> Result<(), Refusal> {
+    let table = config.schema.table(HEARTBEAT);
+    let lacking = received::look(&mut writer.session, &table, &config.stream, newest).await?;
+    let Some(lacking) = lacking else { return Ok(()) };
+    let message = format!("the server was put back: {}", lacking.words(&table));
+    Err(Refusal { reason: Reason::Diverged, message })
 }
 
 /// The number in the table, 0 without a row, and the UUID of the server that says so.

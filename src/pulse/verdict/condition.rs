@@ -81,7 +81,7 @@ conditions! {
     HeartbeatSeen => "heartbeat_seen",
     /// We are not late.
     LagSmall => "lag_small",
-    /// Being late, we get less so.
+    /// We are not late, or less and less so.
     LagShrinks => "lag_shrinks",
     /// Canaries reach every consumer.
     CanariesArrive => "canaries_arrive",
@@ -91,7 +91,7 @@ conditions! {
     Accounted => "accounted",
     /// Configuration lets us write heartbeat rows.
     HeartbeatsAllowed => "heartbeats_allowed",
-    /// Users' rows were published lately. `False` is no fault.
+    /// Users' rows were published lately. Never `False`: that none came is no fault.
     UserRows => "user_rows",
     /// The source's clock agrees with ours. No verdict depends on it.
     ClockAgrees => "clock_agrees",
@@ -139,6 +139,11 @@ impl Conditions {
     /// Whether there is evidence against it.
     pub fn is_false(&self, condition: Condition) -> bool {
         self.status(condition) == Status::False
+    }
+
+    /// Whether there is evidence for it.
+    pub fn is_true(&self, condition: Condition) -> bool {
+        self.status(condition) == Status::True
     }
 
     /// Whether `live` and `quiet` need it.

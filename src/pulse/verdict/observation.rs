@@ -81,6 +81,13 @@ pub enum Observation {
         /// Its number.
         number: u64,
     },
+    /// A consumer's echo queue was read, or a canary written; or it could not be.
+    CanaryMeans {
+        /// Whose queue; `None`: the writing of canaries.
+        consumer: Option<Arc<str>>,
+        /// Why it could not be, in words.
+        failure: Option<String>,
+    },
     /// A consumer is taken out of judgement until then; `None` takes it back in.
     Maintenance {
         /// Whom.
@@ -261,6 +268,10 @@ pub enum ProbeFailure {
 /// Answers of the state poll.
 #[derive(Debug, Clone, Default)]
 pub struct Poll {
+    /// When the first question was asked: the answers say nothing of what came later.
+    pub asked: Option<Instant>,
+    /// `@@server_uuid` of the server that answered.
+    pub server: Option<Uuid>,
     /// `@@read_only OR @@super_read_only OR @@innodb_read_only`.
     pub read_only: Option<bool>,
     /// `@@gtid_executed`.
@@ -363,6 +374,7 @@ impl Observation {
             Self::HeartbeatUntried(_) | Self::CheckpointFailed { .. } => true,
             Self::HeartbeatEnded { outcome, .. } => matches!(outcome, WriteOutcome::Failed(_)),
             Self::Probe(probe) => probe.result.is_err(),
+            Self::CanaryMeans { failure, .. } => failure.is_some(),
             Self::Tick(_)
             | Self::RuntimeTick
             | Self::Stream(_)

@@ -146,12 +146,27 @@ pub enum Grade {
     Outage,
     /// Data comes late and the gap shrinks.
     Late,
+    /// An outage is over by all evidence, but not for long enough to rely on it.
+    Recovering,
     /// Nobody can say.
     Unknown,
     /// Nothing is wrong, and nothing proves it.
     Unproven,
     /// Proven to be well.
     Healthy,
+}
+
+impl Grade {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outage => "outage",
+            Self::Late => "late",
+            Self::Recovering => "recovering",
+            Self::Unknown | Self::Unproven => "unknown",
+            Self::Healthy => "healthy",
+        }
+    }
 }
 
 /// A station on the way from the source to the consumers: the first broken one.
@@ -236,6 +251,8 @@ pub enum Reason {
     Diverged,
     /// Consumers that echo nothing.
     Consumers(Vec<Arc<str>>),
+    /// Consumers whose echo queues can't be read: whether canaries arrive is not known.
+    EchoUnreadable(Vec<Arc<str>>),
     /// Nothing was written.
     Empty,
     /// Only what the filters leave out was written.
@@ -270,6 +287,7 @@ impl Reason {
             Self::Purged => "purged",
             Self::Diverged => "diverged",
             Self::Consumers(names) => return names.join(","),
+            Self::EchoUnreadable(_) => "echo_unreadable",
             Self::Empty => "empty",
             Self::FilteredOnly => "filtered_only",
         };

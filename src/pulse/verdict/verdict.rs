@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::table::{Enter, Exit, Row, TABLE, classify};
-use super::{Certificate, Condition, Conditions, Grade, Hop, Known, Parameters, Reason, State};
+use super::words::deciding;
+use super::{
+    Certificate, Condition, Conditions, Grade, Hop, Known, Parameters, Reason, State, Status,
+};
 
 /// What freshness concludes, for people and for machines.
 #[derive(Debug, Clone)]
@@ -14,6 +17,8 @@ pub struct Verdict {
     pub reason: Option<Reason>,
     /// Since when it is that.
     pub since: Instant,
+    /// What the state names is over by its own evidence; the state stays until that has lasted.
+    pub is_recovering: bool,
     /// When it was judged.
     pub judged_at: Instant,
     /// One sentence with its evidence.
@@ -28,6 +33,13 @@ pub struct Verdict {
     pub certificate: Option<Certificate>,
     /// All conditions.
     pub conditions: Vec<(Condition, Known)>,
+}
+
+impl Verdict {
+    /// What it means for those who wait for data.
+    pub const fn grade(&self) -> Grade {
+        if self.is_recovering { Grade::Recovering } else { self.state.grade() }
+    }
 }
 
 /// Counts of what shows that something works; the exit rules compare them.
@@ -85,6 +97,19 @@ impl Hysteresis {
 
     pub(super) fn since(&self) -> Instant {
         self.since
+    }
+
+    /// Whether the shown state's predicate holds; else it only waits for its exit.
+    pub(super) fn holds(&self, conditions: &Conditions) -> bool {
+        self.row.when.holds(conditions)
+    }
+
+    /// Whether the state only waits for its exit: its predicate no longer holds, and what it rests on
+    /// is known to be well. Evidence that is merely missing ends nothing.
+    pub(super) fn is_recovering(&self, conditions: &Conditions) -> bool {
+        let is_well = deciding(self.row.state)
+            .is_some_and(|condition| conditions.status(condition) == Status::True);
+        self.row.state.grade() <= Grade::Late && is_well && !self.holds(conditions)
     }
 
     /// The state as of `now`. A row whose predicate holds is shown before any that only waits for

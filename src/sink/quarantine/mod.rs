@@ -111,6 +111,31 @@ impl Quarantine {
         Ok(Self { path: path.to_owned(), file, bytes, records, limit, is_broken: false })
     }
 
+    /// What [`Quarantine::open`] would be refused with now, without changing anything.
+    pub fn rehearse(path: &Path) -> Result<(), Error> {
+        let io = |action| io_error(path, action);
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut trial = path.as_os_str().to_owned();
+                trial.push(".check");
+                let mut options = private();
+                options.write(true).open(&trial).map_err(io("create"))?;
+                return std::fs::remove_file(&trial).map_err(io("remove the trial of"));
+            }
+            Err(error) => return Err(io("open")(error)),
+        };
+        must_be_regular(path, &file)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
+        }
+        Reader::new(path)?.try_for_each(|record| record.map(drop))
+    }
+
     /// Keeps a message. When this returns `Ok` it is on the disk. After an error it may be there or
     /// not, and the quarantine takes no more before it was opened again.
     pub fn put(
@@ -184,11 +209,22 @@ impl Quarantine {
     }
 }
 
+/// Reading a pipe would never end.
+fn must_be_regular(path: &Path, file: &File) -> Result<(), Error> {
+    let metadata = file.metadata().map_err(io_error(path, "look at"))?;
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let found = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    Err(io_error(path, "use")(found))
+}
+
 /// Locks the file of this path. Whoever held it may have put another in its place meanwhile.
 fn lock(path: &Path) -> Result<File, Error> {
     let io = |action| io_error(path, action);
     loop {
         let file = private().read(true).append(true).open(path).map_err(io("open"))?;
+        must_be_regular(path, &file)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

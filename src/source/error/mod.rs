@@ -197,6 +197,12 @@ pub enum Error {
         /// Those transactions.
         extra: String,
     },
+    /// The server lacks a heartbeat that came from it.
+    #[error("diverged: the server was put back to an older state: {what}")]
+    PutBack {
+        /// The heartbeat, and what the server has.
+        what: String,
+    },
     /// Nothing in the binlogs is as old as the asked-for point in time.
     #[error("the oldest binlog file starts at {oldest}, after the asked-for {asked}")]
     TooOld {

@@ -213,14 +213,15 @@ fn binlog_file(row: &Row) -> Option<BinlogFile> {
     Some(BinlogFile { name: row.text(0)?, bytes: row.text(1)?.parse().ok()? })
 }
 
-/// Executed, owned and purged.
+/// Executed, owned and purged. Owned before executed: what ends between the two is then in both, and
+/// otherwise would be in neither.
 async fn gtid_sets(session: &mut Session) -> Result<[GtidSet; 3], Error> {
-    let sql = "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_owned, @@GLOBAL.gtid_purged";
+    let sql = "SELECT @@GLOBAL.gtid_owned, @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged";
     let Ok(Some(row)) = known(session.query_first(sql).await)? else {
         return Ok(Default::default());
     };
     let text = |column| row.text(column).unwrap_or_default();
-    Ok([parse_set(&text(0))?, parse_set(&owned_as_set(&text(1)))?, parse_set(&text(2))?])
+    Ok([parse_set(&text(1))?, parse_set(&owned_as_set(&text(0)))?, parse_set(&text(2))?])
 }
 
 /// `@@gtid_owned` is a set whose intervals carry the owners' thread ids, `uuid:5#12:6#13`.

@@ -26,6 +26,7 @@ impl Make<'_> {
     ) -> Result<Metrics, prometheus::Error> {
         let words = self.vocabulary;
         let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
+        let queues: Vec<&str> = words.echo_queues.iter().map(String::as_str).collect();
         let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
         let metrics = Metrics {
             registry: self.registry.clone(),
@@ -93,6 +94,12 @@ impl Make<'_> {
                 "Messages read from echo queues, by what they were.",
                 "kind",
                 &ECHOES,
+            )?,
+            echo_failures_total: self.counters(
+                "echo_failures_total",
+                "Times that an echo queue could not be read, or messages in it not be deleted.",
+                "consumer",
+                &queues,
             )?,
             transactions_total: self.counters(
                 "transactions_total",

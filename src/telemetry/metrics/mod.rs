@@ -33,6 +33,8 @@ pub use scraped::{Durations, Moment, Read, Sample, timestamp};
 pub struct Vocabulary {
     /// Consumers whose echo is read, by name.
     pub consumers: Vec<String>,
+    /// Those that have a queue: the same without the accounts of paths.
+    pub echo_queues: Vec<String>,
     /// How a heartbeat write can end.
     pub heartbeat_results: Vec<&'static str>,
     /// How an attempt to publish can end.
@@ -96,6 +98,8 @@ pub struct Metrics {
     pub canary_reordered_total: Family<IntCounter>,
     /// Messages read from echo queues, by what they were.
     pub echo_messages_total: Family<IntCounter>,
+    /// Failed reads of echo queues.
+    pub echo_failures_total: Family<IntCounter>,
     /// Transactions read, by whose they were.
     pub transactions_total: Family<IntCounter>,
     /// Binlog events read, by type.

@@ -7,6 +7,7 @@ use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
 pub(crate) fn metrics() -> Metrics {
     let vocabulary = Vocabulary {
         consumers: vec!["billing".into()],
+        echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
         publish_results: vec!["ok", "throttled"],
         reconnect_reasons: vec!["silent"],

@@ -94,6 +94,7 @@ function conclude(status, age) {
 const GRADES = {
   healthy: { look: 'works', icon: 'works', grade: 'healthy' },
   late: { look: 'late', icon: 'late', grade: 'late' },
+  recovering: { look: 'late', icon: 'late', grade: 'recovering' },
   outage: { look: 'broken', icon: 'broken', grade: 'outage' },
   unknown: { look: 'unknown', icon: 'unknown', grade: 'not known' },
 };
@@ -178,7 +179,9 @@ function echoes(status) {
   const echo = consumers.filter((one) => isNumber(one.last_age_seconds) && !silent.includes(one.name) && !resting.includes(one.name));
   const lost = consumers.reduce((sum, one) => sum + one.lost, 0);
   const first = `${echo.length} of ${consumers.length} ${echo.length === 1 ? 'echoes' : 'echo'}`;
+  const blind = consumers.filter((one) => one.unreadable).map((one) => one.name);
   if (silent.length > 0) return [first, `silent: ${silent.join(', ')}`];
+  if (blind.length > 0) return [first, `queue can't be read: ${blind.join(', ')}`];
   if (resting.length > 0) return [first, `in maintenance: ${resting.join(', ')}`];
   return [first, `${number(lost)} ${lost === 1 ? 'canary' : 'canaries'} lost`];
 }

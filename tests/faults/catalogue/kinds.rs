@@ -85,6 +85,8 @@ kinds! {
     SnsSwallows: "SNS: accepts and drops", verdict(&["canary_lost(billing,search)"], B::Canary);
     CanariesFiltered: "SNS: filter policies exclude canaries", verdict(&["canary_lost(billing,search)"], B::Canary), loads(BOTH);
     ConsumerStops: "SNS: one of two consumers unsubscribed", verdict(&["canary_lost(search)"], B::Canary), loads(BOTH);
+    EchoDenied: "SQS: echo queues deny", verdict(&["indeterminate(echo_unreadable)"], B::Echo), loads(BOTH);
+    EchoHangs: "SQS: echo queues never answer", verdict(&["indeterminate(echo_unreadable)"], B::Echo), loads(QUIET);
     SourceAndSinkDead: "both: mysqld killed and SNS 500", verdict(&["source_unreachable"], B::Refused), loads(BOTH);
     CheckpointFull: "checkpoint: no space for it", verdict(&["checkpoint_stuck"], B::Checkpoint), on(Variant::Shimmed), loads(BOTH);
     StreamerKilled: "streamer: killed", Expect::Page("BinpulseStreamerDown"), loads(QUIET);

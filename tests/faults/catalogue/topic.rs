@@ -11,6 +11,12 @@ pub(super) fn fails(stage: &Stage, effect: &Effect) -> Instant {
     when(stage, &When::Always, effect)
 }
 
+/// Each read of a queue fails like this from now on.
+fn receiving(stage: &Stage, effect: Effect) -> Instant {
+    stage.endpoint.fault("ReceiveMessage", When::Always, effect);
+    Instant::now()
+}
+
 fn when(stage: &Stage, when: &When, effect: &Effect) -> Instant {
     for operation in ["Publish", "PublishBatch"] {
         stage.endpoint.fault(operation, when.clone(), effect.clone());
@@ -30,6 +36,8 @@ pub(super) fn begin(kind: Kind, stage: &Stage) -> Option<Instant> {
         Kind::SnsExpired => Effect::EXPIRED,
         Kind::SnsSwallows => Effect::Swallow,
         Kind::SnsSlow => Effect::Slow(Duration::from_millis(700)),
+        Kind::EchoDenied => return Some(receiving(stage, Effect::DENIED)),
+        Kind::EchoHangs => return Some(receiving(stage, Effect::Hang)),
         Kind::SnsHiccups => {
             let busy = Effect::Refuse(503, "ServiceUnavailable", "Come back later.");
             return Some(when(stage, &When::Every(4), &busy));

@@ -39,6 +39,7 @@ impl Witness for Watcher {
     fn seen(&self, _: &Seen, _: Instant) {}
     fn published(&self, _: u64) {}
     fn checkpointed(&self, _: u64) {}
+    fn checkpoint_failed(&self, _: &str) {}
     fn heartbeat_arrived(&self, _: Span, _: Instant) {}
     fn progress(&self, _: Progress) {
         self.0.notify_one();

@@ -20,11 +20,24 @@ struct Consumer {
     /// When the topic last took a canary that is owed.
     last_owed: Option<Instant>,
     maintenance_until: Option<Instant>,
+    queue: Queue,
+}
+
+/// What is known of an echo queue. Echoes count as missing only while it is read: a queue that can't be
+/// read says nothing of what reaches it.
+#[derive(Debug, Default)]
+struct Queue {
+    /// When it was last read.
+    read: Option<Instant>,
+    /// Since the last good read: when it first failed, how often by now, and the words of the last time.
+    failing: Option<(Instant, u32, String)>,
 }
 
 #[derive(Debug, Default)]
 pub(in super::super) struct CanaryEvidence {
     consumers: Vec<Consumer>,
+    /// Why no canary can be written, while that is so.
+    unwritten: Option<String>,
     /// Echoes since start, for the exit rules.
     pub(in super::super) echoes: u64,
 }
@@ -38,10 +51,12 @@ impl CanaryEvidence {
             last_echo: None,
             last_owed: None,
             maintenance_until: None,
+            queue: Queue::default(),
         };
         let built_in = parameters.consumers.iter().map(|name| (name, None));
         let of_paths = parameters.path_accounts.iter().map(|(name, path)| (name, Some(path)));
-        Self { consumers: built_in.chain(of_paths).map(consumer).collect(), echoes: 0 }
+        let consumers = built_in.chain(of_paths).map(consumer).collect();
+        Self { consumers, unwritten: None, echoes: 0 }
     }
 
     pub(in super::super) fn acknowledged(
@@ -77,6 +92,38 @@ impl CanaryEvidence {
         self.echoes += 1;
     }
 
+    /// A canary was written, or could not be.
+    pub(in super::super) fn written(&mut self, failure: Option<String>) {
+        self.unwritten = failure;
+    }
+
+    /// A consumer's queue was read, or could not be.
+    pub(in super::super) fn queue(
+        &mut self,
+        at: Instant,
+        name: &str,
+        failure: Option<String>,
+        parameters: &Parameters,
+        obligations: &mut Obligations,
+    ) {
+        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
+        let Some((index, consumer)) = found else { return };
+        let queue = &mut consumer.queue;
+        let Some(message) = failure else {
+            let pause = queue.read.map(|last| at.saturating_duration_since(last));
+            if pause.is_none_or(|pause| pause > parameters.canary_deadline) {
+                // What waited in the queue meanwhile comes now, and takes some reads.
+                consumer.misses = 0;
+                obligations.rearm_kind(Obligation::CanaryEcho(index), at);
+            }
+            *queue = Queue { read: Some(at), failing: None };
+            return;
+        };
+        let (since, times) =
+            queue.failing.as_ref().map_or((at, 0), |(since, times, _)| (*since, *times));
+        queue.failing = Some((since, times.saturating_add(1), message));
+    }
+
     pub(in super::super) fn maintenance(
         &mut self,
         name: &str,
@@ -101,7 +148,14 @@ impl CanaryEvidence {
     ) {
         for (index, consumer) in self.consumers.iter_mut().enumerate() {
             let kind = Obligation::CanaryEcho(index);
-            for number in obligations.overdue_numbers(kind, now) {
+            if consumer.queue.is_unreadable(now, parameters) {
+                consumer.misses = 0;
+                obligations.clear(kind);
+            }
+            let overdue = consumer.queue.known_until(now, parameters);
+            for number in
+                overdue.map(|until| obligations.overdue_numbers(kind, until)).into_iter().flatten()
+            {
                 obligations.meet_one(kind, number);
                 consumer.misses = consumer.misses.saturating_add(1);
             }
@@ -114,10 +168,26 @@ impl CanaryEvidence {
         }
     }
 
-    /// Those that echo nothing; `None` when no consumer is left that does.
+    /// Those that echo nothing.
     pub(in super::super) fn lost(&self) -> Vec<Arc<str>> {
         let lost = self.consumers.iter().filter(|consumer| consumer.misses >= MISSES);
         lost.map(|consumer| Arc::clone(&consumer.name)).collect()
+    }
+
+    /// Why nothing is known, if that is for want of a queue that can be read.
+    pub(in super::super) fn unreadable_reason(
+        &self,
+        now: Instant,
+        parameters: &Parameters,
+    ) -> Option<Reason> {
+        let names: Vec<_> =
+            self.unreadable(now, parameters).map(|consumer| Arc::clone(&consumer.name)).collect();
+        (!names.is_empty()).then_some(Reason::EchoUnreadable(names))
+    }
+
+    fn unreadable(&self, now: Instant, parameters: &Parameters) -> impl Iterator<Item = &Consumer> {
+        let judged = self.consumers.iter().filter(move |consumer| !consumer.in_maintenance(now));
+        judged.filter(move |consumer| consumer.queue.is_unreadable(now, parameters))
     }
 
     /// Whether every consumer is lost: then the way to them is broken, not they.
@@ -129,8 +199,9 @@ impl CanaryEvidence {
         self.consumers.iter().any(|consumer| consumer.misses > 0)
     }
 
-    pub(in super::super) fn reason(&self) -> Reason {
-        Reason::Consumers(self.lost())
+    pub(in super::super) fn reason(&self) -> Option<Reason> {
+        let lost = self.lost();
+        (!lost.is_empty()).then_some(Reason::Consumers(lost))
     }
 
     pub(in super::super) fn forgive(&mut self) {
@@ -167,6 +238,14 @@ impl CanaryEvidence {
             }
             None => (Status::True, "every consumer is in maintenance".to_owned()),
         };
+        let unreadable = self.unreadable(now, parameters).map(|consumer| consumer.complaint(now));
+        let unwritten = self.unwritten.iter().map(|why| format!("no canary can be written: {why}"));
+        let hindered: Vec<_> = unwritten.chain(unreadable).collect();
+        let because = match (hindered.is_empty(), status) {
+            (true, _) => because,
+            (false, Status::Unknown) => hindered.join("; "),
+            (false, Status::True | Status::False) => format!("{because}; {}", hindered.join("; ")),
+        };
         let resting = self.consumers.iter().filter(|consumer| consumer.in_maintenance(now));
         let resting: Vec<_> = resting.map(|consumer| &*consumer.name).collect();
         let because = match resting.len() {
@@ -177,7 +256,31 @@ impl CanaryEvidence {
     }
 }
 
+impl Queue {
+    /// It fails, and has not been read for a while: one failed read is no blindness.
+    fn is_unreadable(&self, now: Instant, parameters: &Parameters) -> bool {
+        let blind = |at: Instant| now.saturating_duration_since(at) > parameters.evidence_grace;
+        self.failing.is_some() && self.read.is_none_or(blind)
+    }
+
+    /// Until when it is known what came out of it: a read that is under way is waited for.
+    fn known_until(&self, now: Instant, parameters: &Parameters) -> Option<Instant> {
+        self.read.map(|read| now.min(read + parameters.canary_deadline / 2))
+    }
+}
+
 impl Consumer {
+    /// What is wrong with its queue.
+    fn complaint(&self, now: Instant) -> String {
+        let Some((since, times, message)) = &self.queue.failing else { return String::new() };
+        let lasting = seconds(now.saturating_duration_since(*since));
+        format!(
+            "what reaches {} is not known, its echo queue can't be read ({times} times in {lasting}): \
+             {message}",
+            self.name
+        )
+    }
+
     fn in_maintenance(&self, now: Instant) -> bool {
         self.maintenance_until.is_some_and(|until| until > now)
     }
@@ -208,6 +311,9 @@ mod tests {
             }
             evidence.acknowledged(now, None, number, &parameters, &mut obligations);
             evidence.echoed(now, "billing", number, &mut obligations);
+            for name in ["billing", "billing/orders"] {
+                evidence.queue(now, name, None, &parameters, &mut obligations);
+            }
             now += Duration::from_secs(9);
             evidence.advance(now, &parameters, &mut obligations);
         }

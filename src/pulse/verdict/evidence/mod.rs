@@ -17,7 +17,7 @@ mod writes;
 
 pub(super) use canaries::CanaryEvidence;
 pub(super) use heartbeat::{HeartbeatEvidence, Surroundings};
-pub(super) use history::HistoryEvidence;
+pub(super) use history::{HistoryEvidence, Sets};
 pub(super) use identity::IdentityEvidence;
 pub(super) use progress::{CheckpointEvidence, LagEvidence};
 pub(super) use sink::SinkEvidence;

@@ -118,6 +118,12 @@ impl LagEvidence {
         at.checked_sub(sample.lag?)
     }
 
+    /// Late until now, and no longer behind: what is left of it is the time that this must last.
+    pub(in super::super) fn has_closed(&self, parameters: &Parameters) -> bool {
+        let lag = self.samples.back().and_then(|(_, sample)| sample.lag);
+        self.late && lag.is_some_and(|lag| lag < parameters.lag_recovered)
+    }
+
     fn span(&self) -> Duration {
         match (self.samples.front(), self.samples.back()) {
             (Some((first, _)), Some((last, _))) => last.saturating_duration_since(*first),
@@ -162,8 +168,13 @@ impl LagEvidence {
             }
         };
         conditions.set(now, Condition::LagSmall, status, because);
-        let shrinks = self.trend.told;
+        // A gap that has closed shrinks no further, and is none that does not shrink.
+        let has_closed = self.has_closed(parameters);
+        let shrinks =
+            if has_closed || !self.late && last.is_some() { Status::True } else { self.trend.told };
         let words = match shrinks {
+            Status::True if has_closed => "the gap has closed",
+            Status::True if !self.late => "there is no gap",
             Status::True => "the gap closes, or one large transaction moves",
             Status::False => "the gap does not close",
             Status::Unknown => "too little was observed for a trend",

@@ -102,7 +102,8 @@ impl Judge {
                 (Status::True, format!("a user's row was published {age:.1} s ago"))
             }
             _ if wrote => (Status::True, "users wrote between the last two heartbeats".to_owned()),
-            Some(_) | None => (Status::False, "no user's row was published lately".to_owned()),
+            // That none came is no evidence against anything.
+            Some(_) | None => (Status::Unknown, "no user's row was published lately".to_owned()),
         };
         self.conditions.set(now, Condition::UserRows, status, because);
         let allowed = if self.parameters.heartbeats { Status::True } else { Status::False };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::pulse::verdict::clock_offset::ClockOffset;
 use crate::pulse::verdict::evidence::{
     CanaryEvidence, CheckpointEvidence, HeartbeatEvidence, HistoryEvidence, IdentityEvidence,
-    LagEvidence, SinkEvidence, SqlEvidence, StreamEvidence, WriteEvidence,
+    LagEvidence, Sets, SinkEvidence, SqlEvidence, StreamEvidence, WriteEvidence,
 };
 use crate::pulse::verdict::ledger::Ledger;
 use crate::pulse::verdict::obligation::Obligations;
@@ -70,11 +70,12 @@ impl Judge {
             state: hysteresis.state(),
             reason: None,
             since: now,
+            is_recovering: false,
             judged_at: now,
             sentence: "Starting.".to_owned(),
             facts: Vec::new(),
             hop: Hop::None,
-            next_step: words::next_step(hysteresis.state(), None),
+            next_step: words::next_step(hysteresis.state(), None, false),
             certificate: None,
             conditions: conditions.iter().map(|(name, known)| (name, known.clone())).collect(),
         };
@@ -137,12 +138,14 @@ impl Judge {
             Observation::HeartbeatArrived(span) => {
                 let number = span.to.number;
                 self.ledger.arrived(at, *span);
+                self.history.arrived(number, self.ledger.received());
                 self.writes.arrived(number);
                 self.heartbeat.arrived(at, number, obligations);
                 self.note_round_trip(at);
             }
             Observation::HeartbeatStarted { number } => {
                 self.writes.started(at, number, parameters, obligations);
+                self.history.sent(number);
                 if let Some(frozen) = &mut self.frozen {
                     frozen.first.get_or_insert(number);
                 }
@@ -160,9 +163,11 @@ impl Judge {
                 self.sql.answered(at);
                 self.writes.polled(at, &poll);
                 let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
-                self.history.confirm(executed, purged, self.ledger.received());
-                if self.identity.agrees(parameters) {
-                    self.history.read(at, executed, purged, self.ledger.received());
+                let sets = Sets { asked: poll.asked.unwrap_or(at), executed, purged };
+                self.history.confirm(sets, self.ledger.received());
+                let is_other = poll.server.is_some() && !self.identity.is_of_stream(poll.server);
+                if !is_other && self.identity.agrees(parameters) {
+                    self.history.read(at, sets, self.ledger.known());
                 }
             }
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
@@ -175,6 +180,10 @@ impl Judge {
             Observation::CanaryEchoed { consumer, number } => {
                 self.canaries.echoed(at, &consumer, number, obligations);
             }
+            Observation::CanaryMeans { consumer: Some(consumer), failure } => {
+                self.canaries.queue(at, &consumer, failure, parameters, obligations);
+            }
+            Observation::CanaryMeans { consumer: None, failure } => self.canaries.written(failure),
             Observation::Maintenance { consumer, until } => {
                 self.canaries.maintenance(&consumer, until, obligations);
             }
@@ -216,14 +225,15 @@ impl Judge {
         // On a replica the writer's server is another one: it may have purged what this one has.
         let same = self.parameters.topology == Topology::Primary;
         if same && self.identity.agrees(&self.parameters) {
+            // Asked behind the newest round trip: its own heartbeat is committed.
             let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
-            self.history.read(at, executed, purged, self.ledger.received());
+            self.history.read(at, Sets { asked: at, executed, purged }, self.ledger.known());
         }
     }
 
     fn note_round_trip(&mut self, at: Instant) {
         if self.heartbeat.last_round_trip() == Some(at) {
-            self.history.round_trip(self.ledger.received());
+            self.history.round_trip(at, self.ledger.received());
         }
     }
 

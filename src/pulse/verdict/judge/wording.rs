@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use super::Judge;
 use crate::pulse::verdict::obligation::Obligation;
-use crate::pulse::verdict::{Reason, State, Verdict, words};
+use crate::pulse::verdict::{Condition, Reason, State, Verdict, words};
 
 impl Judge {
-    fn reason(&self, state: State) -> Option<Reason> {
+    fn reason(&self, state: State, now: Instant) -> Option<Reason> {
         match state {
             State::PositionLost => self.history.reason(),
             State::SourceUnreachable => self.sql.reason().or_else(|| self.stream.reason()),
@@ -15,11 +15,14 @@ impl Judge {
             State::StreamDown => self.stream.reason(),
             State::WritesBlocked => Some(self.writes.reason()),
             State::SinkStalled => Some(self.sink.reason()),
-            State::CanaryLost => Some(self.canaries.reason()),
+            State::CanaryLost => self.canaries.reason(),
             State::Quiet => {
                 let filtered =
                     self.ledger.certificate().is_some_and(|last| last.counts.filtered > 0);
                 Some(if filtered { Reason::FilteredOnly } else { Reason::Empty })
+            }
+            State::Indeterminate if !self.conditions.is_true(Condition::CanariesArrive) => {
+                self.canaries.unreadable_reason(now, &self.parameters)
             }
             State::SelfStalled
             | State::Starting
@@ -38,22 +41,35 @@ impl Judge {
     }
 
     pub(super) fn put_into_words(&self, now: Instant, state: State) -> Verdict {
-        let reason = match self.reason(state) {
-            // While a state only waits for its exit, what caused it may no longer be at hand.
-            None if self.verdict.state == state => self.verdict.reason.clone(),
+        // While a state only waits for its exit, what caused it may no longer be at hand.
+        let kept = || (self.verdict.state == state).then(|| self.verdict.reason.clone()).flatten();
+        let reason = match self.reason(state, now) {
+            _ if !self.hysteresis.holds(&self.conditions) => kept(),
+            // Of evidence that is missing it is known each time why.
+            None if state != State::Indeterminate => kept(),
             reason => reason,
         };
         let certificate = self.ledger.certificate();
+        let is_late = matches!(state, State::CatchingUp | State::Lagging);
+        let is_recovering = self.hysteresis.is_recovering(&self.conditions)
+            || is_late && self.lag.has_closed(&self.parameters);
         let behind = self.obligations.suspicion_of(Obligation::Publish, now)
             || !self.sink.is_empty() && self.lag_is_behind_sink();
         Verdict {
             state,
             since: self.hysteresis.since(),
+            is_recovering,
             judged_at: now,
-            sentence: words::sentence(state, reason.as_ref(), &self.conditions, certificate),
+            sentence: words::sentence(
+                state,
+                reason.as_ref(),
+                is_recovering,
+                &self.conditions,
+                certificate,
+            ),
             facts: words::missing(&self.conditions),
             hop: words::hop(state, behind, self.canaries.all_lost()),
-            next_step: words::next_step(state, reason.as_ref()),
+            next_step: words::next_step(state, reason.as_ref(), is_recovering),
             reason,
             certificate: certificate.cloned(),
             conditions: self.conditions.iter().map(|(name, known)| (name, known.clone())).collect(),

@@ -237,9 +237,10 @@ impl Ledger {
             let [last, before] = &mut self.compared;
             *before = std::mem::replace(last, compared.clone());
         }
-        let Some(Executed { number: covered, sendable: executed, .. }) = compared else { return };
+        let Some(Executed { number: covered, all, sendable: executed }) = compared else { return };
         if !std::mem::replace(&mut self.based, true) {
-            self.received.union(&executed);
+            // What was purged by then as well: it lies before the file that the stream began in.
+            self.received.union(&all);
         }
         let missing = executed.subtract(&self.received);
         self.reported = self.reported.subtract(&self.received);
@@ -284,6 +285,11 @@ impl Ledger {
     /// All that was received, or that the stream was started after.
     pub fn received(&self) -> &GtidSet {
         &self.received
+    }
+
+    /// The same, once it is known what the stream was started after.
+    pub fn known(&self) -> Option<&GtidSet> {
+        self.based.then_some(&self.received)
     }
 
     /// Starts anew from a position that an operator chose.

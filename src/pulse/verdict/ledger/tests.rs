@@ -113,6 +113,21 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
 }
 
 #[test]
+fn what_a_stream_began_after_by_position_is_known_with_the_first_comparison() {
+    let mut rig = Rig { recorder: Recorder::new(), ..Rig::new() };
+    let old: GtidSet = [gtid(9, "", 1), gtid(9, "", 2)].into_iter().collect();
+    rig.executed.union(&old);
+    for number in 1..=2 {
+        assert_eq!(rig.ledger.known(), None);
+        rig.commit(gtid(1, "", number), Class::Heartbeat(number));
+        let read = Committed { purged: Some(old.clone()), ..facts(&rig.executed) };
+        rig.ledger.committed(number, &read);
+    }
+    rig.commit(gtid(1, "", 3), Class::Heartbeat(3));
+    assert_eq!(rig.ledger.known(), Some(&rig.executed), "with what was purged before");
+}
+
+#[test]
 fn what_commits_while_the_writer_reads_is_not_missing_yet() {
     let mut rig = Rig::new();
     rig.heartbeat(1, gtid(1, "", 1));

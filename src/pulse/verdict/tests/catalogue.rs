@@ -4,16 +4,16 @@ use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
 use crate::pulse::verdict::{Hop, ProbeFailure, SinkFailure, State, StreamFailure, WriteFailure};
 
 /// A fault, and what must be said of it.
-struct Case {
-    name: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
     /// Whether it ends an open stream.
-    cuts: bool,
-    faults: fn() -> Faults,
-    state: State,
+    pub(super) cuts: bool,
+    pub(super) faults: fn() -> Faults,
+    pub(super) state: State,
     reason: Option<&'static str>,
     hop: Hop,
     /// Longest time to the verdict, seconds.
-    within: f64,
+    pub(super) within: f64,
 }
 
 const TIMEOUT: Option<ProbeFailure> = Some(ProbeFailure::Timeout);
@@ -36,7 +36,7 @@ fn sink(sns: Sns) -> Faults {
 }
 
 #[rustfmt::skip]
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     Case { name: "mysqld killed", cuts: true, faults: || unreachable(ProbeFailure::Refused, StreamFailure::Refused),
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 5.0 },
     Case { name: "mysqld shuts down, and keeps its dump threads", cuts: false,
@@ -98,6 +98,13 @@ const CASES: &[Case] = &[
     Case { name: "SNS acknowledges and drops", cuts: false, faults: || Faults { lost: vec!["orders", "search"], ..Faults::default() },
         state: State::CanaryLost, reason: Some("orders,search"), hop: Hop::Delivery, within: 36.0 },
     Case { name: "one of two consumers stops", cuts: false, faults: || Faults { lost: vec!["search"], ..Faults::default() },
+        state: State::CanaryLost, reason: Some("search"), hop: Hop::Consumers, within: 36.0 },
+    Case { name: "the echo queues can't be read", cuts: false, faults: || Faults { unreadable: vec!["orders", "search"], ..Faults::default() },
+        state: State::Indeterminate, reason: Some("echo_unreadable"), hop: Hop::None, within: 46.0 },
+    Case { name: "one echo queue never answers", cuts: false, faults: || Faults { hung: vec!["search"], ..Faults::default() },
+        state: State::Indeterminate, reason: Some("echo_unreadable"), hop: Hop::None, within: 46.0 },
+    Case { name: "an echo queue can't be read, and the other consumer stops", cuts: false,
+        faults: || Faults { unreadable: vec!["orders"], lost: vec!["search"], ..Faults::default() },
         state: State::CanaryLost, reason: Some("search"), hop: Hop::Consumers, within: 36.0 },
     Case { name: "throttled to half the offered rate", cuts: false, faults: || Faults { lag: Some(|s| s / 2.0), ..Faults::default() },
         state: State::Lagging, reason: None, hop: Hop::Stream, within: 62.0 },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::pulse::Periods;
 use crate::pulse::verdict::{
-    Condition, Grade, Observation, Parameters, ProbeFailure, SinkFailure, State, Status,
+    Condition, Grade, Observation, Parameters, Poll, ProbeFailure, SinkFailure, State, Status,
     StreamFailure, Topology, WriteFailure,
 };
 
@@ -131,6 +131,35 @@ fn a_lost_position_stays_lost_until_an_operator_resets_it() {
     world.tell(Observation::PositionReset);
     world.run(60.0);
     assert_eq!(world.state(), State::Quiet);
+}
+
+#[test]
+fn a_purge_of_what_the_stream_has_brought_is_no_loss_and_of_what_it_never_brings_one() {
+    for (never_brought, state) in [(0, State::Live), (1, State::PositionLost)] {
+        let mut world = World::new(Load::Busy);
+        world.run(103.0);
+        world.drop_transactions = never_brought;
+        for _ in 0..32 {
+            world.run(0.5);
+            // FLUSH and PURGE to the newest log: the set has more than the last heartbeat brought.
+            let (server, purged) = (Some(SERVER), Some(world.executed.clone()));
+            world.tell(Observation::Poll(Box::new(Poll { server, purged, ..Poll::default() })));
+        }
+        world.run(30.0);
+        assert_eq!(world.state(), state, "{}", world.judge.verdict().sentence);
+    }
+}
+
+#[test]
+fn what_another_server_says_of_its_history_is_not_held_against_the_source() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    for _ in 0..5 {
+        let (server, executed) = (Some(OTHER), Some(crate::change::GtidSet::new()));
+        world.tell(Observation::Poll(Box::new(Poll { server, executed, ..Poll::default() })));
+        world.run(1.0);
+    }
+    assert_eq!(world.state(), State::Live, "{}", world.judge.verdict().sentence);
 }
 
 #[test]

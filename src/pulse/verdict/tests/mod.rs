@@ -3,6 +3,7 @@
 mod catalogue;
 mod edges;
 mod properties;
+mod recovery;
 mod silence;
 mod truth;
 mod world;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::world::{Faults, LOADS, Load, Sns, World};
 use crate::pulse::verdict::{
-    Grade, Observation, Parameters, ProbeFailure, Reason, SinkFailure, State, StreamFailure,
-    WriteFailure,
+    Grade, Observation, Parameters, ProbeFailure, Reason, SinkFailure, State, Status,
+    StreamFailure, WriteFailure,
 };
 
 fn healthy(load: Load) -> State {
@@ -38,6 +38,25 @@ fn six_quiet_hours_bring_one_state_and_stay_in_it() {
             Some(reason)
         );
         assert_eq!(world.judge.unaccounted_total(), 0);
+    }
+}
+
+#[test]
+fn no_condition_reads_false_while_all_is_well() {
+    for load in LOADS {
+        let mut world = World::new(load);
+        world.run(100.0);
+        for _ in 0..240 {
+            world.run(0.25);
+            let verdict = world.judge.verdict();
+            assert_eq!(verdict.state, healthy(load));
+            let known = verdict.conditions.iter();
+            let read_false: Vec<_> = known
+                .filter(|(_, known)| known.status == Status::False)
+                .map(|(condition, known)| (condition.name(), &known.because))
+                .collect();
+            assert!(read_false.is_empty(), "{load:?}: {read_false:?}");
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Error {
             Self::Sql(error) => after_sql(error),
             Self::OtherServer { .. } => Recovery::Halt(Halt::OtherServer),
             Self::Purged { .. } | Self::TooOld { .. } => Recovery::Halt(Halt::PositionLost),
-            Self::Diverged { .. } => Recovery::Halt(Halt::Diverged),
+            Self::Diverged { .. } | Self::PutBack { .. } => Recovery::Halt(Halt::Diverged),
             Self::NoHost { failures } => after_all(failures),
         }
     }
@@ -159,7 +159,7 @@ impl Error {
             Self::ModeChanged { .. } => Refusal::GtidModeOff.as_str(),
             Self::OtherServer { .. } => "other_server",
             Self::Purged { .. } => Refusal::Purged.as_str(),
-            Self::Diverged { .. } => Refusal::ReplicaAhead.as_str(),
+            Self::Diverged { .. } | Self::PutBack { .. } => Refusal::ReplicaAhead.as_str(),
             Self::TooOld { .. } => "too_old",
             Self::NoHost { .. } => "no_host",
             Self::HostUnknown { .. } => "host_unknown",
@@ -205,6 +205,10 @@ impl Error {
             }
             Self::Purged { .. } => Refusal::Purged.remedy(),
             Self::Diverged { .. } => Refusal::ReplicaAhead.remedy(),
+            Self::PutBack { .. } => {
+                "point to the server that has it, or tell the consumers and start anew; if only the \
+                 heartbeat table was changed, write the number that is named back into it"
+            }
             Self::TooOld { .. } => "ask for a later time, or for `earliest`",
             Self::NoHost { .. } => "see each host's reason",
             Self::HostUnknown { .. } => "name at least one host",

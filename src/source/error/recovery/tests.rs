@@ -75,6 +75,7 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::Purged { missing: String::new() }, halt(Halt::PositionLost)),
         (Error::TooOld { asked: 1, oldest: 2 }, halt(Halt::PositionLost)),
         (Error::Diverged { extra: String::new() }, halt(Halt::Diverged)),
+        (Error::PutBack { what: String::new() }, halt(Halt::Diverged)),
         // Any host that may recover keeps the stream; else the first one's reason counts.
         (
             Error::NoHost {
@@ -125,7 +126,8 @@ fn number(error: &Error) -> usize {
         Error::TooOld { .. } => 18,
         Error::NoHost { .. } => 19,
         Error::HostUnknown { .. } => 20,
-        Error::ModeChanged { .. } => 21,
+        Error::PutBack { .. } => 21,
+        Error::ModeChanged { .. } => 22,
     }
 }
 
@@ -141,7 +143,7 @@ fn every_failure_has_its_decision() {
 fn every_variant_is_in_the_table() {
     let table = table();
     let missing: Vec<_> =
-        (0..=21).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+        (0..=22).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -49,6 +49,10 @@ pub(in super::super) struct Faults {
     pub(in super::super) sns: Sns,
     /// Canaries are lost on their way to these.
     pub(in super::super) lost: Vec<&'static str>,
+    /// Echo queues that can't be read.
+    pub(in super::super) unreadable: Vec<&'static str>,
+    /// Echo queues that never answer, which shows when the deadline of a read is over.
+    pub(in super::super) hung: Vec<&'static str>,
     pub(in super::super) checkpoint_fails: bool,
     pub(in super::super) lag: Option<fn(f64) -> f64>,
     pub(in super::super) transaction_bytes: u64,
@@ -71,6 +75,8 @@ impl Default for Faults {
             hidden: false,
             sns: Sns::Well,
             lost: Vec::new(),
+            unreadable: Vec::new(),
+            hung: Vec::new(),
             checkpoint_fails: false,
             lag: None,
             transaction_bytes: 0,

@@ -3,6 +3,7 @@
 mod faults;
 mod source;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,10 @@ pub(super) struct World {
     idle_at: Option<Instant>,
     canary: u64,
     next_canary: Instant,
+    /// Canaries in the echo queues.
+    unread: Vec<(Arc<str>, u64)>,
+    /// When each queue is read next, if nothing comes before.
+    read_at: BTreeMap<Arc<str>, Instant>,
     waiting: Option<Instant>,
     acknowledged: u64,
     last_acknowledged: Option<Instant>,
@@ -108,6 +113,8 @@ impl World {
             idle_at: None,
             canary: 0,
             next_canary: start,
+            unread: Vec::new(),
+            read_at: BTreeMap::new(),
             waiting: None,
             acknowledged: 0,
             last_acknowledged: None,

@@ -1,5 +1,6 @@
 //! The source's side of the model: stream, SQL, writes, and the canaries that pass through all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Load, SERVER, STEP, Sns, World};
@@ -293,10 +294,33 @@ impl World {
                 self.tell(Observation::CanaryAcknowledged { path: None, number });
                 for consumer in self.parameters.consumers.clone() {
                     if !self.faults.lost.contains(&&*consumer) {
-                        self.tell(Observation::CanaryEchoed { consumer, number });
+                        self.unread.push((consumer, number));
                     }
                 }
             }
+        }
+        self.queues();
+    }
+
+    /// Reads the echo queues: at once what is there, else each five seconds.
+    fn queues(&mut self) {
+        for consumer in self.parameters.consumers.clone() {
+            let is_hung = self.faults.hung.contains(&&*consumer);
+            let fails = is_hung || self.faults.unreadable.contains(&&*consumer);
+            let (here, rest): (Vec<_>, Vec<_>) =
+                self.unread.drain(..).partition(|(whose, _)| !fails && *whose == consumer);
+            self.unread = rest;
+            let due = self.read_at.get(&consumer).copied().unwrap_or(self.start);
+            if here.is_empty() && self.now < due {
+                continue;
+            }
+            let pause = Duration::from_secs(if is_hung { 8 } else { 5 });
+            self.read_at.insert(Arc::clone(&consumer), self.now + pause);
+            for (consumer, number) in here {
+                self.tell(Observation::CanaryEchoed { consumer, number });
+            }
+            let failure = fails.then(|| "HTTP 403: AccessDenied: no".to_owned());
+            self.tell(Observation::CanaryMeans { consumer: Some(consumer), failure });
         }
     }
 }

@@ -1,6 +1,10 @@
 //! A verdict in words: what is so, how that is known, which hop broke, and what to do.
 
-use super::{Certificate, Condition, Conditions, Hop, Reason, State};
+mod next;
+
+use super::{Certificate, Condition, Conditions, Hop, Reason, State, Status};
+
+pub use next::next_step;
 
 /// The condition whose evidence a state rests on.
 pub const fn deciding(state: State) -> Option<Condition> {
@@ -58,6 +62,7 @@ pub const fn hop(state: State, publish_behind: bool, all_lost: bool) -> Hop {
 pub fn sentence(
     state: State,
     reason: Option<&Reason>,
+    is_recovering: bool,
     conditions: &Conditions,
     certificate: Option<&Certificate>,
 ) -> String {
@@ -66,8 +71,13 @@ pub fn sentence(
     {
         return quiet(certificate);
     }
-    let mut text = headline(state).to_owned();
-    if let Some(what) = reason.and_then(blame) {
+    let has_trend = conditions.status(Condition::LagShrinks) != Status::Unknown;
+    let mut text = match state {
+        State::Lagging if !has_trend => "Late, and it is not known yet whether the gap closes",
+        _ => headline(state, is_recovering),
+    }
+    .to_owned();
+    if let Some(what) = reason.and_then(blame).filter(|_| !is_recovering) {
         text.push_str(", ");
         text.push_str(what);
     }
@@ -105,8 +115,8 @@ pub fn missing(conditions: &Conditions) -> Vec<String> {
         .iter()
         .filter(|(condition, known)| {
             let asked = conditions.is_needed(*condition) || *condition == Condition::Accounted;
-            let is_false = known.status == super::Status::False;
-            asked && known.status != super::Status::True || TELLING.contains(condition) && is_false
+            let is_false = known.status == Status::False;
+            asked && known.status != Status::True || TELLING.contains(condition) && is_false
         })
         .map(|(condition, known)| {
             format!("{} is {}: {}", condition.name(), known.status.name(), known.because)
@@ -115,8 +125,9 @@ pub fn missing(conditions: &Conditions) -> Vec<String> {
 }
 
 /// What is so, in a few words: the begin of [`sentence`].
-pub const fn headline(state: State) -> &'static str {
+pub const fn headline(state: State, is_recovering: bool) -> &'static str {
     match state {
+        _ if is_recovering => recovery(state),
         State::SelfStalled => {
             "binpulse itself stood still and judges nobody until it has looked anew"
         }
@@ -127,7 +138,7 @@ pub const fn headline(state: State) -> &'static str {
         State::WrongSource => "The stream comes from the wrong server",
         State::StreamDown => "The database works, but the replication connection does not",
         State::StreamSilent => "The database works, but the replication connection is silent",
-        State::SourceReadOnly => "The database takes no writes",
+        State::SourceReadOnly => "The database is read-only",
         State::WritesBlocked => "Writes to the database are blocked",
         State::UpstreamReplicationBroken => "The source is a replica that no longer replicates",
         State::SinkStalled => "SNS takes no messages",
@@ -142,6 +153,33 @@ pub const fn headline(state: State) -> &'static str {
         }
         State::Live => "Rows flow",
         State::Quiet => "The database is quiet",
+    }
+}
+
+/// What is so again, while a state only waits for its exit.
+const fn recovery(state: State) -> &'static str {
+    match state {
+        State::SourceUnreachable => "The database can be reached again",
+        State::SourceHung => "The database answers again",
+        State::WrongSource => "The stream comes from the right server again",
+        State::StreamDown => "The replication connection works again",
+        State::StreamSilent => "The replication connection brings data again",
+        State::SourceReadOnly => "The database takes writes again",
+        State::WritesBlocked => "Writes to the database commit again",
+        State::UpstreamReplicationBroken => "The source replicates again",
+        State::SinkStalled => "SNS takes messages again",
+        State::HeartbeatLost => "Committed rows come through the binary log again",
+        State::CatchingUp | State::Lagging => "Caught up",
+        State::CanaryLost => "SNS delivers messages again",
+        State::CheckpointStuck => "Progress is being saved again",
+        // These are left as soon as their evidence is.
+        State::SelfStalled
+        | State::PositionLost
+        | State::Starting
+        | State::Indeterminate
+        | State::QuietUnproven
+        | State::Live
+        | State::Quiet => headline(state, false),
     }
 }
 
@@ -169,6 +207,7 @@ const fn blame(reason: &Reason) -> Option<&'static str> {
         Reason::DuplicateReplica => "another replica uses our identity",
         Reason::Purged => "binary logs were purged",
         Reason::Diverged => "its history is another one",
+        Reason::EchoUnreadable(_) => "since an echo queue can't be read",
         Reason::Unknown | Reason::Consumers(_) | Reason::Empty | Reason::FilteredOnly => {
             return None;
         }
@@ -191,106 +230,10 @@ pub const fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str
         State::Lagging => "BinpulseLagging",
         State::CanaryLost => "BinpulseCanaryLost",
         State::CheckpointStuck => "BinpulseCheckpointStuck",
+        State::Indeterminate if matches!(reason, Some(Reason::EchoUnreadable(_))) => {
+            "BinpulseEchoUnreadable"
+        }
         State::SelfStalled | State::Starting | State::Indeterminate => "BinpulseFreshnessUnknown",
         State::QuietUnproven | State::Live | State::Quiet => return None,
     })
-}
-
-/// What to do next.
-pub const fn next_step(state: State, reason: Option<&Reason>) -> &'static str {
-    match (state, reason) {
-        (State::SelfStalled, _) => {
-            "Look at this machine: CPU throttling, memory pressure, a suspended virtual machine."
-        }
-        (State::PositionLost, Some(Reason::Purged)) => {
-            "Put a server that still has the logs first in source.hosts. If none has: rows are lost, \
-             tell the consumers, and start anew as the runbook says."
-        }
-        (State::PositionLost, _) => {
-            "Find out whether the source was restored or replaced. Start anew, as the runbook says, \
-             only when the consumers know that history changed."
-        }
-        (State::Starting, _) => {
-            "Wait: within a minute a heartbeat has come back, or what is in its way is told here."
-        }
-        (State::SourceUnreachable, Some(Reason::Auth)) => {
-            "Check the account: password, lock, expiry. `binpulse check` names the statement."
-        }
-        (State::SourceUnreachable, Some(Reason::TooManyConnections)) => {
-            "Raise max_connections, or find who holds the connections."
-        }
-        (State::SourceUnreachable, Some(Reason::Dns | Reason::Tls)) => {
-            "Check the host name, DNS and certificates."
-        }
-        (State::SourceUnreachable, _) => "Check that mysqld runs and that its port can be reached.",
-        (State::SourceHung, _) => {
-            "Check the database's machine and the network to it: packets vanish, or mysqld stands."
-        }
-        (State::WrongSource, _) => {
-            "A failover moved the address: let the stream dial again, and fence the old primary."
-        }
-        (State::StreamDown, Some(Reason::Denied)) => {
-            "GRANT REPLICATION SLAVE to the stream's account."
-        }
-        (State::StreamDown, Some(Reason::Auth)) => {
-            "Check the replication account: password, lock, expiry. `binpulse check` names the \
-             statement."
-        }
-        (State::StreamDown, Some(Reason::Halted)) => {
-            "Delivery has halted: `halted` in /status names the reason and what mends it; then restart."
-        }
-        (State::StreamDown, Some(Reason::DuplicateReplica)) => {
-            "Find the second streamer that uses this stream's replica UUID, and stop one."
-        }
-        (State::StreamDown, _) => "Look in the server's log for who ends the dump thread.",
-        (State::StreamSilent, _) => {
-            "It is being dialled again; if that recurs, look for a firewall that drops idle flows."
-        }
-        (State::SourceReadOnly, _) => {
-            "Find out whether a failover is under way; else SET GLOBAL read_only = OFF."
-        }
-        (State::WritesBlocked, Some(Reason::Semisync)) => {
-            "Bring the semi-sync replica back, or lower rpl_semi_sync_source_timeout."
-        }
-        (State::WritesBlocked, Some(Reason::GlobalReadLock)) => {
-            "Find the session that holds FLUSH TABLES WITH READ LOCK: a backup, most likely."
-        }
-        (State::WritesBlocked, Some(Reason::MetadataLock)) => {
-            "Find the holder in performance_schema.metadata_locks."
-        }
-        (State::WritesBlocked, Some(Reason::RowLock)) => {
-            "Find the holder in performance_schema.data_locks."
-        }
-        (State::WritesBlocked, Some(Reason::DiskFull)) => {
-            "Free space for the binary log; writes resume within 60 s. Do not KILL the waiting \
-             statements: that aborts the server."
-        }
-        (State::WritesBlocked, _) => {
-            "Look at SHOW PROCESSLIST for what the writers wait for. Do not KILL them."
-        }
-        (State::UpstreamReplicationBroken, _) => {
-            "Find the error by SHOW REPLICA STATUS on the source, mend it, and START REPLICA there."
-        }
-        (State::SinkStalled, Some(Reason::Denied)) => "Check the IAM policy, the key, credentials.",
-        (State::SinkStalled, Some(Reason::NotFound)) => "Check the topic's ARN and region.",
-        (State::SinkStalled, Some(Reason::Throttled)) => {
-            "Ask for a higher SNS quota, or pack more."
-        }
-        (State::SinkStalled, Some(Reason::TooLarge)) => {
-            "Raise the topic's MaximumMessageSize, or choose another oversize policy."
-        }
-        (State::SinkStalled, _) => "Check the endpoint, the network to it, and AWS's status page.",
-        (State::HeartbeatLost, _) => {
-            "Look for binlog-ignore-db, binlog-do-db or sql_log_bin=0 on the heartbeat schema."
-        }
-        (State::CatchingUp, _) => "Wait; look at the rate if it takes long.",
-        (State::Lagging, _) => "Compare the rate of commits with that of publishing; see quotas.",
-        (State::CanaryLost, _) => {
-            "Check the subscription, its filter policy, the queue's policy and its dead letters."
-        }
-        (State::CheckpointStuck, _) => "Check the checkpoint's store: disk, permissions, fencing.",
-        (State::Indeterminate, _) => "See which evidence is missing below, and why.",
-        (State::QuietUnproven, _) => "Allow heartbeat rows if silence is to be proven.",
-        (State::Live | State::Quiet, _) => "Nothing.",
-    }
 }

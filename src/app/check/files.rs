@@ -1,0 +1,108 @@
+//! The files that `run` keeps, and the address that it listens on, without taking any of them.
+
+use std::path::Path;
+
+use tokio::net::TcpListener;
+
+use super::Report;
+use crate::app::plan::Plan;
+use crate::checkpoint::{self, Checkpoint, FileStore};
+use crate::sink::quarantine::{self, Quarantine};
+
+/// What the checkpoint's file says; `None`: it would be refused, and the report says why.
+pub(super) async fn checkpoint(
+    plan: &Plan,
+    path: &Path,
+    reports: &mut Vec<Report>,
+) -> Option<Option<Checkpoint>> {
+    let what = format!("checkpoint {}", path.display());
+    match FileStore::rehearse(path, &plan.stream).await {
+        Ok(saved) => {
+            reports.push(Report::fine(&what, found(saved.as_ref())));
+            Some(saved)
+        }
+        Err(error) => {
+            let (needed, mend) = of_checkpoint(&error);
+            reports.push(Report::wrong(&what, error.to_string(), needed, mend));
+            None
+        }
+    }
+}
+
+/// A checkpoint in a few words.
+pub(super) fn found(saved: Option<&Checkpoint>) -> String {
+    match saved {
+        Some(saved) => {
+            format!("epoch {}, saved by binpulse {}", saved.epoch, saved.version)
+        }
+        None => "none yet: the stream begins at source.start".to_owned(),
+    }
+}
+
+/// What is needed, and what mends it.
+pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'static str) {
+    use checkpoint::Error;
+    match error {
+        Error::Io { .. } => (
+            "a regular file in a folder that is there, with room, and that may be written to",
+            "create the folder, make room, give the right to write, or set checkpoint.path",
+        ),
+        Error::Corrupt { .. } | Error::Malformed { .. } => (
+            "a checkpoint that is whole",
+            "restore a copy; or start anew as docs/operating.md says, and tell the consumers",
+        ),
+        Error::Format { .. } => ("a format that this version reads", "run the newer version"),
+        Error::OtherStream { .. } => {
+            ("a place of its own for each stream", "set checkpoint.path or stream.name as it was")
+        }
+        Error::Fenced { .. } => (
+            "a stream that no other process has",
+            "stop the process that runs it; a service that runs is no fault, and needs no second one",
+        ),
+        Error::NotBegun { .. } => ("a checkpoint", "start `binpulse run`"),
+        Error::Database { .. } => ("a table that may be read and written", "mend what is named"),
+    }
+}
+
+/// The file of what is put aside, if the plan names one.
+pub(super) async fn quarantine(plan: &Plan, reports: &mut Vec<Report>) {
+    let Some(path) = plan.quarantine.file.clone() else { return };
+    let what = format!("quarantine {}", path.display());
+    let looked = tokio::task::spawn_blocking(move || Quarantine::rehearse(&path)).await;
+    let error = match looked {
+        Ok(Ok(())) => return reports.push(Report::fine(&what, "usable")),
+        Ok(Err(error)) => error,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    let (needed, mend) = match &error {
+        quarantine::Error::Io { .. } | quarantine::Error::Broken { .. } => (
+            "a regular file in a folder that is there and may be written to",
+            "create the folder, give the right to write, or set sink.quarantine",
+        ),
+        quarantine::Error::InUse { .. } => ("a file of its own", "stop the process that has it"),
+        quarantine::Error::Full { .. } => ("room for what is put aside", "redrive it"),
+        quarantine::Error::Damaged { .. } => (
+            "records that are whole",
+            "move the file away and look at it; it is not needed to go on",
+        ),
+    };
+    // The cause behind the words: what the system said.
+    let cause = std::error::Error::source(&error);
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    reports.push(Report::wrong(&what, format!("{error}{cause}"), needed, mend));
+}
+
+/// The address of the pages.
+pub(super) async fn listen(plan: &Plan, reports: &mut Vec<Report>) {
+    let address = plan.http.address;
+    let what = format!("http.listen {address}");
+    match TcpListener::bind(address).await {
+        Ok(_) => reports.push(Report::fine(&what, "free")),
+        Err(error) => {
+            let needed = "an address of this machine with a port that is free";
+            let mend =
+                "stop what listens there (a service that runs is no fault), or set http.listen";
+            reports.push(Report::wrong(&what, error.to_string(), needed, mend));
+        }
+    }
+}

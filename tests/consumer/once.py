@@ -1,0 +1,226 @@
+"""Applies each row once, in the order of its lane: the sample of docs/consumers.md.
+
+What is known of the lanes lies in the database that the effects go to (here SQLite), and changes in the
+same transaction as they do. Rows that can't be applied yet are set aside there, so a message whose rows
+only have to wait is done with: it is not received again and again until it is a dead letter.
+"""
+
+import json
+from enum import Enum
+
+import consumer
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS lanes (
+    stream TEXT, epoch INTEGER, lane TEXT,
+    next INTEGER,       -- number of the row that is due; NULL until it is known where the lane begins
+    wait_until REAL,    -- until when what is set aside waits
+    stopped TEXT,       -- why nothing more is applied, until an operator resumes the lane
+    PRIMARY KEY (stream, epoch, lane));
+CREATE TABLE IF NOT EXISTS aside (
+    stream TEXT, epoch INTEGER, lane TEXT, number INTEGER, row TEXT,
+    PRIMARY KEY (stream, epoch, lane, number));
+"""
+
+
+class Gaps(Enum):
+    """What is done about a number that is missing."""
+
+    STOP = "stop"  # apply nothing more of the lane, set aside what comes, and tell
+    WAIT = "wait"  # for `gap_wait` set aside what comes behind it; then the same
+    SKIP = "skip"  # for `gap_wait` set aside what comes behind it; then go on with that, and tell
+
+
+class Full(Exception):
+    """So much is set aside that nothing more may be received. The message stays in the queue."""
+
+
+class Once:
+    """Takes messages in whatever order they come.
+
+    `apply(row)` is your effect, in the transaction of `db`. `alarm(text)` tells somebody. `gap_wait` must
+    be longer than a message takes to become a dead letter (receives times visibility timeout): until
+    then a row that can't be applied is not missing.
+    """
+
+    def __init__(self, db, apply, alarm, *, gaps=Gaps.WAIT, first_wait=60, mark_wait=5, gap_wait=300,
+                 aside_max=100_000):
+        self.db, self.apply, self.alarm, self.gaps = db, apply, alarm, gaps
+        self.first_wait, self.mark_wait, self.gap_wait = first_wait, mark_wait, gap_wait
+        self.aside_max = aside_max
+        db.isolation_level = None
+        db.executescript(TABLES)
+
+    def take(self, frame, now):
+        """Takes a message. Afterwards it may be deleted. Raises what `apply` raises: then the rows
+        before the one at fault are applied and known, and the message must come again."""
+        content = frame.WhichOneof("content")
+        if content == "batch":
+            self.take_rows(list(consumer.rows(frame.batch)), now)
+        elif content == "canary":
+            marks = [(mark.epoch, mark.lane, mark.sequence_next) for mark in frame.canary.watermark.lanes]
+            self.take_marks(frame.canary.batch.source.stream, marks, now)
+        # Statements are for information; what a newer binpulse sends is nothing to us.
+
+    def take_rows(self, rows, now):
+        """Takes rows of one lane with contiguous numbers."""
+        lane = (rows[0]["stream"], rows[0]["epoch"], rows[0]["lane"])
+        if self.count("SELECT COUNT(*) FROM aside") + len(rows) > self.aside_max:
+            raise Full(f"{self.aside_max} rows are set aside")
+        failure = None
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            due, stopped = self.lane(lane, now)
+            if due is None and rows[0]["sequence"] == 1:
+                due = 1
+            for row in rows:
+                number = row["sequence"]
+                if due is not None and number < due:
+                    continue  # applied before
+                if number != due or stopped:
+                    self.set_aside(lane, number, row)
+                    continue
+                failure = self.attempt(row)
+                if failure:
+                    break
+                due += 1
+            self.keep(lane, due)
+            if not failure:
+                self.advance(lane, now)
+            self.db.execute("COMMIT")
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        if failure:
+            raise failure
+
+    def take_marks(self, stream, marks, now):
+        """Takes a canary's watermark: what is smaller was accepted by the topic before the canary was
+        sent, so a lane whose beginning is not known waits only a moment longer for it."""
+        for epoch, lane, number in marks:
+            smallest = "SELECT MIN(number) FROM aside WHERE stream = ? AND epoch = ? AND lane = ?"
+            held = self.db.execute(smallest, (stream, epoch, lane)).fetchone()[0]
+            if held is not None and number >= held:
+                self.db.execute(
+                    "UPDATE lanes SET wait_until = MIN(wait_until, ?) "
+                    "WHERE stream = ? AND epoch = ? AND lane = ? AND next IS NULL",
+                    (now + self.mark_wait, stream, epoch, lane))
+
+    def tick(self, now):
+        """Ends what has waited long enough. Call it each second, also while nothing comes."""
+        late = "SELECT stream, epoch, lane FROM lanes WHERE wait_until <= ? AND stopped IS NULL"
+        for lane in self.db.execute(late, (now,)).fetchall():
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                self.end_wait(lane, now)
+                self.db.execute("COMMIT")
+            except BaseException:
+                self.db.execute("ROLLBACK")
+                raise
+
+    def resume(self, lane, now, skip=False):
+        """An operator has mended a stopped lane. With `skip` the row that is due, and what is missing
+        before the next one, are given up."""
+        self.db.execute("BEGIN IMMEDIATE")
+        self.update(lane, "stopped = NULL, wait_until = NULL")
+        if skip:
+            due, _ = self.lane(lane, now)
+            self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?", (*lane, due))
+            self.keep(lane, self.smallest(lane) or due + 1)
+        self.advance(lane, now)
+        self.db.execute("COMMIT")
+
+    def stopped(self):
+        """The lanes that stand, and why."""
+        return self.db.execute("SELECT stream, epoch, lane, stopped FROM lanes WHERE stopped IS NOT NULL").fetchall()
+
+    # Inside a transaction
+
+    def lane(self, lane, now):
+        """The number that is due and why the lane stands, both None if so; a lane not met yet waits."""
+        self.db.execute("INSERT OR IGNORE INTO lanes VALUES (?, ?, ?, NULL, ?, NULL)", (*lane, now + self.first_wait))
+        found = "SELECT next, stopped FROM lanes WHERE stream = ? AND epoch = ? AND lane = ?"
+        return self.db.execute(found, lane).fetchone()
+
+    def keep(self, lane, due):
+        """Each number that is missing is waited for anew."""
+        if due is not None:
+            self.update(lane, "wait_until = CASE WHEN next = ? THEN wait_until END, next = ?", due, due)
+
+    def set_aside(self, lane, number, row):
+        self.db.execute("INSERT OR IGNORE INTO aside VALUES (?, ?, ?, ?, ?)", (*lane, number, json.dumps(row)))
+
+    def attempt(self, row):
+        """Applies a row; what `apply` raised, and then nothing of this row is left."""
+        self.db.execute("SAVEPOINT row")
+        try:
+            self.apply(row)
+        except Exception as error:
+            self.db.execute("ROLLBACK TO row")
+            return error
+        finally:
+            self.db.execute("RELEASE row")
+        return None
+
+    def advance(self, lane, now):
+        """Applies what was set aside and is due now; then waits, if more is set aside."""
+        while True:
+            due, stopped = self.lane(lane, now)
+            if due is None or stopped:
+                return
+            due, failure = self.drain(lane, due)
+            self.keep(lane, due)
+            if failure:
+                return self.stop(lane, f"row {due} can't be applied: {failure}")
+            smallest = self.smallest(lane)
+            if smallest is None:
+                return self.update(lane, "wait_until = NULL")
+            if self.gap_wait > 0 and self.gaps is not Gaps.STOP:
+                return self.update(lane, "wait_until = COALESCE(wait_until, ?)", now + self.gap_wait)
+            if not self.give_up(lane, due, smallest):
+                return
+
+    def drain(self, lane, due):
+        """Applies what was set aside, up to the next gap."""
+        found = "SELECT row FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?"
+        failure = None
+        while not failure and (held := self.db.execute(found, (*lane, due)).fetchone()):
+            failure = self.attempt(json.loads(held[0]))
+            due += not failure
+        self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number < ?", (*lane, due))
+        return due, failure
+
+    def end_wait(self, lane, now):
+        """What was waited for has not come."""
+        due, _ = self.lane(lane, now)
+        smallest = self.smallest(lane)
+        # A lane that was not known is one that we have joined later: it begins here.
+        if due is None and smallest is not None:
+            self.keep(lane, smallest)
+        elif due is not None and not self.give_up(lane, due, smallest):
+            return
+        self.advance(lane, now)
+
+    def give_up(self, lane, due, smallest):
+        """Rows are missing for good. Whether to go on without them."""
+        missing = f"rows {due} to {smallest - 1} are missing"
+        if self.gaps is not Gaps.SKIP:
+            self.stop(lane, missing)
+            return False
+        self.alarm(f"{lane}: {missing}; going on without them")
+        self.keep(lane, smallest)
+        return True
+
+    def stop(self, lane, why):
+        self.update(lane, "stopped = ?, wait_until = NULL", why)
+        self.alarm(f"{lane}: stopped: {why}")
+
+    def update(self, lane, changes, *values):
+        self.db.execute(f"UPDATE lanes SET {changes} WHERE stream = ? AND epoch = ? AND lane = ?", (*values, *lane))
+
+    def smallest(self, lane):
+        found = "SELECT MIN(number) FROM aside WHERE stream = ? AND epoch = ? AND lane = ?"
+        return self.db.execute(found, lane).fetchone()[0]
+
+    def count(self, sql):
+        return self.db.execute(sql).fetchone()[0]

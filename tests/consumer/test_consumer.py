@@ -1,0 +1,318 @@
+"""What the sample makes of histories: numbers of lanes in the order in which a consumer receives them."""
+
+import base64
+import json
+import random
+import resource
+import sqlite3
+import unittest
+
+import consumer
+import receive
+from consumer import Elsewhere, Malformed, change_pb2, frame_pb2
+from once import Full, Gaps, Once
+
+
+def batch(first, count=1, epoch=1, lane="shop.t#0"):
+    """A frame with rows of one lane."""
+    frame = frame_pb2.Frame()
+    rows = frame.batch
+    rows.source.stream, rows.source.epoch, rows.lane, rows.sequence_first = "shop", epoch, lane, first
+    rows.table.database, rows.table.table = "shop", "t"
+    rows.table.columns.add(name="id")
+    rows.files.append("binlog.000001")
+    rows.transactions.add()
+    for number in range(first, first + count):
+        row = rows.rows.add(op=change_pb2.OP_INSERT)
+        row.after.values.add().integer = number
+    return frame
+
+
+def canary(lane, number, epoch=1):
+    """A frame with a canary whose watermark names one lane."""
+    frame = frame_pb2.Frame()
+    frame.canary.batch.source.stream = "shop"
+    frame.canary.watermark.lanes.add(lane=lane, sequence_next=number, epoch=epoch)
+    return frame
+
+
+class Rig:
+    """A consumer over SQLite in memory, and what it did."""
+
+    def __init__(self, **options):
+        self.db, self.alarms, self.refuses = sqlite3.connect(":memory:"), [], set()
+        self.db.execute("CREATE TABLE copy (id INTEGER)")
+        self.once = Once(self.db, self.apply, self.alarms.append, **options)
+
+    def apply(self, row):
+        self.db.execute("INSERT INTO copy VALUES (?)", (row["after"]["id"],))
+        if row["after"]["id"] in self.refuses:
+            raise ValueError("this row never can")
+
+    def take(self, *firsts, at=0.0, count=1):
+        for first in firsts:
+            self.once.take(batch(first, count), at)
+
+    @property
+    def applied(self):
+        return [number for number, in self.db.execute("SELECT id FROM copy ORDER BY rowid")]
+
+
+class First(unittest.TestCase):
+    """Where a lane begins."""
+
+    def test_two_messages_that_were_swapped_lose_nothing(self):
+        rig = Rig()
+        rig.take(6, count=5)
+        self.assertEqual(rig.applied, [])
+        rig.take(1, count=5, at=59)
+        self.assertEqual(rig.applied, list(range(1, 11)))
+
+    def test_a_consumer_that_joins_later_begins_with_the_smallest_number_that_came(self):
+        rig = Rig()
+        rig.take(9, 7, 8)
+        rig.once.tick(59.9)
+        self.assertEqual(rig.applied, [])
+        rig.once.tick(60)
+        self.assertEqual(rig.applied, [7, 8, 9])
+        rig.take(6, 10, at=61)
+        self.assertEqual(rig.applied, [7, 8, 9, 10])
+        self.assertEqual(rig.alarms, [])
+
+    def test_a_watermark_shortens_the_wait(self):
+        rig = Rig()
+        rig.take(7)
+        rig.once.take(canary("shop.t#0", 6), 1)  # says nothing of 6
+        rig.once.take(canary("shop.t#0", 8, epoch=2), 1)  # of another epoch
+        rig.once.tick(30)
+        self.assertEqual(rig.applied, [])
+        rig.once.take(canary("shop.t#0", 8), 30)
+        rig.once.tick(34)
+        self.assertEqual(rig.applied, [])
+        rig.once.tick(35)
+        self.assertEqual(rig.applied, [7])
+
+    def test_a_new_epoch_begins_again_with_1(self):
+        rig = Rig()
+        rig.take(1, 2)
+        rig.once.take(batch(2, epoch=2), 10)
+        rig.once.take(batch(1, epoch=2), 11)
+        self.assertEqual(rig.applied, [1, 2, 1, 2])
+
+    def test_whatever_the_order_each_row_is_applied_once_and_in_its_order(self):
+        for seed in range(200):
+            dice = random.Random(seed)
+            cuts = sorted(dice.sample(range(2, 40), 8))
+            starts = list(zip([1, *cuts], [*cuts, 40]))
+            messages = starts + dice.choices(starts, k=5)
+            dice.shuffle(messages)
+            rig = Rig()
+            for at, (first, end) in enumerate(messages):
+                rig.once.take(batch(first, end - first), at)
+                rig.once.tick(at)
+            self.assertEqual(rig.applied, list(range(1, 40)), seed)
+            self.assertEqual(rig.alarms, [], seed)
+
+
+class Gap(unittest.TestCase):
+    """Numbers that do not come."""
+
+    def test_a_row_that_never_can_be_applied_stays_alone(self):
+        rig = Rig(gaps=Gaps.SKIP, gap_wait=100)
+        rig.refuses = {2}
+        rig.take(1)
+        for at in (0, 30, 60):
+            with self.assertRaises(ValueError):
+                rig.take(2, at=at)
+            rig.take(3, 4, 5, 6, at=at)
+        self.assertEqual(rig.applied, [1])
+        # It is a dead letter now, and the lane goes on.
+        rig.once.tick(100)
+        self.assertEqual(rig.applied, [1, 3, 4, 5, 6])
+        self.assertEqual(len(rig.alarms), 1)
+        self.assertIn("rows 2 to 2 are missing", rig.alarms[0])
+
+    def test_a_row_that_can_be_applied_later_keeps_its_place(self):
+        rig = Rig(gaps=Gaps.SKIP, gap_wait=100)
+        rig.refuses = {2}
+        rig.take(1)
+        with self.assertRaises(ValueError):
+            rig.take(2)
+        rig.take(3, 4)
+        rig.refuses = set()
+        rig.take(2, at=99)
+        rig.once.tick(200)
+        self.assertEqual(rig.applied, [1, 2, 3, 4])
+        self.assertEqual(rig.alarms, [])
+
+    def test_by_policy_the_lane_stops_and_its_messages_are_kept(self):
+        for options in ({"gaps": Gaps.STOP}, {"gaps": Gaps.WAIT, "gap_wait": 0}):
+            rig = Rig(**options)
+            rig.take(1, 3, 4, 5, 6)
+            self.assertEqual(rig.applied, [1])
+            [(*lane, why)] = rig.once.stopped()
+            self.assertEqual(why, "rows 2 to 2 are missing")
+            self.assertEqual(len(rig.alarms), 1)
+            # Other lanes go on
+            rig.once.take(batch(1, lane="shop.u#0"), 1)
+            self.assertEqual(rig.applied, [1, 1])
+            # The operator sends the dead letter again, or does without
+            if options["gaps"] is Gaps.STOP:
+                rig.take(2)
+                rig.once.resume(lane, 9)
+                self.assertEqual(rig.applied, [1, 1, 2, 3, 4, 5, 6])
+            else:
+                rig.once.resume(lane, 9, skip=True)
+                self.assertEqual(rig.applied, [1, 1, 3, 4, 5, 6])
+
+    def test_what_may_still_come_is_waited_for(self):
+        rig = Rig(gap_wait=300)
+        rig.take(1, 3, 5)
+        rig.once.tick(299)
+        self.assertEqual(rig.once.stopped(), [])
+        rig.take(2, at=299)
+        self.assertEqual(rig.applied, [1, 2, 3])
+        # 4 has been missing for a moment only
+        rig.once.tick(300)
+        self.assertEqual(rig.once.stopped(), [])
+        rig.once.tick(599)
+        self.assertEqual(rig.once.stopped()[0][3], "rows 4 to 4 are missing")
+
+    def test_a_pack_goes_on_where_it_failed(self):
+        rig = Rig()
+        rig.refuses = {237}
+        with self.assertRaises(ValueError):
+            rig.take(1, count=400)
+        self.assertEqual(rig.applied, list(range(1, 237)))
+        rig.refuses = set()
+        rig.take(1, count=400)
+        self.assertEqual(rig.applied, list(range(1, 401)))
+
+    def test_a_row_that_was_set_aside_and_fails_stops_its_lane_and_not_the_message_in_hand(self):
+        rig = Rig()
+        rig.refuses = {3}
+        rig.take(2, 3, 4)
+        rig.take(1)
+        self.assertEqual(rig.applied, [1, 2])
+        [(*lane, why)] = rig.once.stopped()
+        self.assertIn("row 3 can't be applied", why)
+        rig.once.resume(lane, 1, skip=True)
+        self.assertEqual(rig.applied, [1, 2, 4])
+
+    def test_what_is_set_aside_is_bounded(self):
+        rig = Rig(aside_max=10)
+        rig.take(2, count=10)
+        with self.assertRaises(Full):
+            rig.take(12)
+
+
+def frame_of(content, stated=None, codec=frame_pb2.CODEC_ZSTD):
+    """A body with this payload."""
+    frame = frame_pb2.Frame(format_version=1, codec=codec, payload=content)
+    frame.uncompressed_size = len(content) if stated is None else stated
+    return base64.b64encode(frame.SerializeToString()).decode()
+
+
+def bomb(size):
+    """A zstd frame of so many zeros: blocks of 128 KiB, each of them one byte that is repeated."""
+    block, full = 128 << 10, size // (128 << 10)
+    head = bytes.fromhex("28b52ffd") + bytes([0xE0]) + size.to_bytes(8, "little")
+    blocks = b"".join(
+        (block << 3 | 1 << 1 | (at == full - 1)).to_bytes(3, "little") + b"\0" for at in range(full))
+    return head + blocks
+
+
+def plain(frame):
+    """The frame as published, without compression."""
+    content = frame.SerializeToString()
+    outer = frame_pb2.Frame(format_version=1, payload=content, uncompressed_size=len(content))
+    outer.crc32c = consumer.crc32c(content)
+    return base64.b64encode(outer.SerializeToString()).decode()
+
+
+class Bodies(unittest.TestCase):
+    """Bodies in every form, and such as are none."""
+
+    def test_what_is_no_message_is_told_as_that(self):
+        bodies = ["", " ", "[", "[]", "[1]", '["x",{}]', '["x",{"s3BucketName":"b","s3Key":"k"}]', "{", "{}", "null",
+                  "AAAA", "hello", "\u00e9", frame_of(b"junk"), frame_of(b"\x07", codec=frame_pb2.CODEC_NONE)]
+        whole = plain(batch(1))
+        bodies += [whole[:length] for length in range(1, len(whole))]
+        for body in bodies:
+            with self.assertRaises(Malformed, msg=body):
+                frame = consumer.decode_body(body)
+                self.assertIsNone(frame.WhichOneof("content"), body)
+                raise Malformed("of a newer version")
+
+    def test_content_is_bounded_before_memory_is_taken_for_it(self):
+        gib = 1 << 30
+        bodies = [frame_of(bomb(2 * gib), stated) for stated in (10, 64 << 20, 2 * gib)]
+        self.assertLess(len(bodies[0]), 100_000)
+        for body in bodies:
+            with self.assertRaises(Malformed):
+                consumer.decode_body(body)
+        # KiB, of the whole process
+        self.assertLess(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 300 << 10)
+
+    def test_the_largest_content_is_taken(self):
+        size = 64 << 20
+        self.assertEqual(len(consumer.unzstd(bomb(size), size)), size)
+
+    def test_a_claim_check_is_followed_in_both_forms(self):
+        whole = plain(batch(7))
+        pointer = json.dumps([consumer.POINTER, {"s3BucketName": "b", "s3Key": "k"}])
+        claim = frame_pb2.Frame(format_version=1)
+        claim.claim_check.bucket, claim.claim_check.key = "b", "k"
+        claim = base64.b64encode(claim.SerializeToString()).decode()
+        for body in (pointer, claim):
+            frame = consumer.decode_body(body, lambda bucket, key: {("b", "k"): whole}[bucket, key])
+            self.assertEqual(frame.batch.sequence_first, 7)
+            with self.assertRaises(Elsewhere):
+                consumer.decode_body(body)
+
+    def test_attributes_are_read_from_each_form(self):
+        body = plain(batch(1))
+        wrapped = json.dumps({
+            "Type": "Notification", "TopicArn": "arn", "Message": body,
+            "MessageAttributes": {"kind": {"Type": "String", "Value": "change"}}})
+        forms = [
+            {"Body": body, "MessageAttributes": {"kind": {"DataType": "String", "StringValue": "change"}}},
+            {"body": body, "messageAttributes": {"kind": {"dataType": "String", "stringValue": "change", "binaryListValues": []}}},
+            {"Sns": {"Message": body, "MessageAttributes": {"kind": {"Type": "String", "Value": "change"}}}},
+            {"Body": wrapped},
+            {"body": wrapped, "messageAttributes": {}},
+        ]
+        for message in forms:
+            self.assertEqual(consumer.attributes(message), {"kind": "change"}, message)
+            self.assertEqual(consumer.decode_body(consumer.body_of(message)).batch.sequence_first, 1)
+        self.assertEqual(consumer.attributes({"Body": body}), {})
+
+
+class Lambda(unittest.TestCase):
+    """Events of Lambda."""
+
+    def test_only_what_failed_comes_again_and_what_is_behind_it_waits(self):
+        def record(name, body, kind="change", group=None):
+            attributes = {"kind": {"dataType": "String", "stringValue": kind}}
+            return {"messageId": name, "body": body, "messageAttributes": attributes,
+                    "attributes": {"MessageGroupId": group} if group else {}}
+
+        rig = Rig()
+        rig.refuses = {2}
+        other = plain(batch(1, lane="shop.u#0"))
+        event = {"Records": [
+            record("a", plain(batch(1)), group="t"), record("b", plain(batch(2)), group="t"),
+            record("c", plain(batch(3)), group="t"), record("d", other, group="u"),
+            record("e", "[", group="v"), record("f", "whatever", kind="of-a-newer-version"),
+        ]}
+        answer = receive.lambda_handler(event, rig.once)
+        self.assertEqual([one["itemIdentifier"] for one in answer["batchItemFailures"]], ["b", "e"])
+        self.assertEqual(rig.applied, [1, 1])
+        rig.refuses = set()
+        again = [record for record in event["Records"] if record["messageId"] == "b"]
+        self.assertEqual(receive.lambda_handler({"Records": again}, rig.once), {"batchItemFailures": []})
+        self.assertEqual(rig.applied, [1, 1, 2, 3])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,143 @@
+//! Echo queues: what is said when they can't be read.
+
+use binpulse::demo::{
+    Aws, Command, Mysqld, Options, Standin, Streamer, prepare, settings_for, standin_environment,
+};
+use serde_json::Value;
+
+use crate::aws::Endpoint;
+use crate::aws::faults::{Effect, When};
+use crate::bed::{Bed, SOON, binary};
+use crate::cli::check;
+use crate::suite::{Outcome, tests};
+use crate::takeover::is_healthy;
+
+tests! {
+    an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed on [Mysql97];
+    check_tries_each_echo_queue on [Mysql97];
+}
+
+async fn endpoint() -> Endpoint {
+    let endpoint = Endpoint::start().await;
+    Standin::REGION.clone_into(&mut endpoint.shared.store().region);
+    endpoint
+}
+
+/// Settings of a stream whose canaries `echo` are read back at the endpoint, with short periods.
+fn settings(
+    mysqld: &Mysqld,
+    endpoint: &Endpoint,
+    topic: &str,
+    echo: String,
+) -> Vec<(&'static str, String)> {
+    let own = [
+        ("stream.name", "test"),
+        ("source.heartbeat_period", "200ms"),
+        ("heartbeat.interval", "500ms"),
+        ("heartbeat.write_deadline", "400ms"),
+        ("heartbeat.seen_deadline", "1s"),
+        ("canary.interval", "500ms"),
+        ("canary.deadline", "3s"),
+        ("sns.request_timeout", "2s"),
+        ("sns.topic", topic),
+    ];
+    let mut all = settings_for(mysqld);
+    all.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
+    all.extend(own.map(|(key, value)| (key, value.to_owned())));
+    all.push(("sns.endpoint_url", endpoint.url()));
+    all.push(("canary.echo", echo));
+    all
+}
+
+fn command(name: &str, settings: Vec<(&'static str, String)>) -> Command {
+    Command {
+        binary: binary().to_owned(),
+        command: name.to_owned(),
+        settings,
+        arguments: Vec::new(),
+        environment: standin_environment(),
+    }
+}
+
+async fn an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed(bed: Bed) -> Outcome {
+    // Given a healthy stream whose canaries come back
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let queue = aws.subscribe_queue(&topic, "billing", &["canary"]).await?;
+    let policy = r#"{"Effect": "Allow", "Action": "sqs:SendMessage"}"#.to_owned();
+    if let Some(queue) = endpoint.shared.store().queues.get_mut("billing") {
+        queue.attributes.insert("Policy".to_owned(), policy);
+    }
+    let echo = format!("billing={queue}");
+    let mut streamer = Streamer::start(command("run", settings(&mysqld, &endpoint, &topic, echo)))?;
+    streamer.until("a healthy verdict", SOON, is_healthy).await?;
+
+    let denied = Effect::Refuse(403, "AccessDeniedException", "no sqs:ReceiveMessage for you");
+    for (effect, words) in [(denied, "HTTP 403"), (Effect::Hang, "ReceiveMessage")] {
+        // When the queue can't be read
+        endpoint.fault("ReceiveMessage", When::Always, effect);
+        let blind = |status: &Value| status["verdict"]["reason"] == "echo_unreadable";
+        let status = streamer.until("the reason", SOON, blind).await?;
+
+        // Then that is what is said, and no canary is lost
+        assert_eq!(status["verdict"]["state"], "indeterminate");
+        assert_eq!(status["verdict"]["runbook"], "/runbooks/BinpulseEchoUnreadable");
+        let sentence = status["verdict"]["sentence"].as_str().unwrap_or_default();
+        assert!(sentence.contains("billing") && sentence.contains(words), "{sentence}");
+        let unreadable = status["consumers"][0]["unreadable"].as_str().unwrap_or_default();
+        assert!(unreadable.contains(words), "{unreadable}");
+        let series = ["consumer=\"billing\""];
+        assert!(streamer.metric("binpulse_echo_failures_total", &series).await? >= Some(1.0));
+        assert_eq!(streamer.metric("binpulse_echo_unreadable", &series).await?, Some(1.0));
+
+        // And when it can again, what waited in it has not been lost either
+        endpoint.heal();
+        streamer.until("a healthy verdict", SOON, is_healthy).await?;
+        for name in ["lost", "late"] {
+            let name = format!("binpulse_canary_{name}_total");
+            assert_eq!(streamer.metric(&name, &series).await?, Some(0.0), "{name}");
+        }
+        assert_eq!(streamer.metric("binpulse_echo_unreadable", &series).await?, Some(0.0));
+    }
+    let lost = "binpulse_verdict_transitions_total";
+    for from in ["live", "quiet", "indeterminate"] {
+        let labels = [format!("from=\"{from}\""), "to=\"canary_lost\"".to_owned()];
+        let labels = labels.each_ref().map(String::as_str);
+        assert_eq!(streamer.metric(lost, &labels).await?, Some(0.0), "from {from}");
+    }
+    Ok(())
+}
+
+async fn check_tries_each_echo_queue(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let good = aws.subscribe_queue(&topic, "good", &["canary"]).await?;
+    let echo = format!("good={good},gone={}/000000000000/gone", endpoint.url());
+    let settings = settings(&mysqld, &endpoint, &topic, echo);
+
+    let found = async |consumer: &str| {
+        let (_, reports) = check(&settings).await;
+        let what = format!("echo queue of {consumer}");
+        reports.into_iter().find(|report| report["what"] == what.as_str()).expect("a report")
+    };
+    assert_eq!(found("good").await["ok"], true);
+    let gone = found("gone").await;
+    assert_eq!((&gone["ok"], &gone["refuses"]), (&false.into(), &false.into()), "{gone}");
+    let text = gone["found"].as_str().unwrap_or_default();
+    assert!(text.contains("QueueDoesNotExist") && text.contains("HTTP 400"), "{text}");
+
+    // Reading is not all: what can't be deleted comes again and again
+    let denied = Effect::Refuse(403, "AccessDeniedException", "no sqs:DeleteMessage for you");
+    endpoint.fault("DeleteMessageBatch", When::Always, denied);
+    let good = found("good").await;
+    assert_eq!(good["ok"], false, "{good}");
+    let text = good["found"].as_str().unwrap_or_default();
+    assert!(text.contains("DeleteMessage: HTTP 403: AccessDenied"), "{text}");
+    Ok(())
+}

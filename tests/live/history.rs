@@ -1,0 +1,173 @@
+//! A source that was put back to an older state.
+
+use std::path::Path;
+
+use binpulse::demo::{Mysqld, Options, prepare};
+use serde_json::Value;
+
+use crate::bed::{Bed, Rig, SOON, Topic, binary};
+use crate::suite::{Outcome, tests};
+use crate::takeover::{is_healthy, verdict};
+
+tests! {
+    a_source_put_back_while_it_is_streamed_halts_the_stream on [Mysql97, Mariadb1011];
+    a_source_put_back_while_nobody_streams_is_refused_at_start on [Mysql97, Mariadb1011];
+    a_source_put_back_to_before_its_first_heartbeat_is_refused on [Mysql97, Mariadb1011];
+    a_heartbeat_table_that_was_cleared_is_no_sign on [Mysql97];
+}
+
+const OPERATOR: i32 = 75;
+
+/// Rows of the operator's, so many.
+async fn insert(mysqld: &Mysqld, rows: u32) -> Outcome {
+    let values: Vec<_> = (0..rows).map(|row| format!("({row})")).collect();
+    for value in values {
+        mysqld.execute(&[format!("INSERT INTO lab.t (v) VALUES {value}")]).await?;
+    }
+    Ok(())
+}
+
+/// Keeps a copy of the stopped server's data.
+async fn keep(mysqld: &mut Mysqld) -> Outcome {
+    mysqld.stop().await?;
+    copy(&mysqld.data(), &mysqld.data().with_file_name("kept"))?;
+    mysqld.start_again().await?;
+    Ok(())
+}
+
+/// Stops the server, puts the copy in the place of its data, and starts it.
+async fn put_back(mysqld: &mut Mysqld) -> Outcome {
+    mysqld.stop().await?;
+    let data = mysqld.data();
+    std::fs::remove_dir_all(&data)?;
+    copy(&data.with_file_name("kept"), &data)?;
+    mysqld.start_again().await?;
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (entry, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        let target = to.join(entry.file_name().unwrap_or_default());
+        if kind.is_dir() {
+            copy(&entry, &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(&entry, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn seen(status: &Value) -> u64 {
+    status["heartbeat"]["seen"].as_u64().unwrap_or_default()
+}
+
+/// A server with a table, streamed, with `more` heartbeats behind those that there were.
+async fn streamed(
+    bed: &Bed,
+    mysqld: Mysqld,
+    settings: &[(&'static str, String)],
+) -> Result<Rig, Box<dyn std::error::Error + Send + Sync>> {
+    let mut rig = Rig::start_prepared(bed, mysqld, Topic::Standard, settings).await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    Ok(rig)
+}
+
+async fn laboratory(bed: &Bed) -> Result<Mysqld, Box<dyn std::error::Error + Send + Sync>> {
+    let mysqld = bed.mysqld(Options { durable: true, ..Options::default() }).await?;
+    prepare(&mysqld, binary()).await?;
+    let table = "CREATE TABLE lab.t (id INT AUTO_INCREMENT PRIMARY KEY, v INT)";
+    mysqld.execute(&["CREATE DATABASE lab", table]).await?;
+    Ok(mysqld)
+}
+
+/// Waits for heartbeats of after the copy, and for their save.
+async fn more_heartbeats(rig: &mut Rig) -> Outcome {
+    let before = seen(&rig.streamer.status().await?);
+    rig.streamer.until("more heartbeats", SOON, |status| seen(status) > before + 2).await?;
+    Ok(())
+}
+
+async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Outcome {
+    // Given a stream, and a copy of its source to which it has gone on from
+    let settings = [("shutdown.on_halt", "stay".to_owned())];
+    let mut rig = streamed(&bed, laboratory(&bed).await?, &settings).await?;
+    keep(&mut rig.mysqld).await?;
+    rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    insert(&rig.mysqld, 2).await?;
+    rig.receive_some(2).await?;
+    more_heartbeats(&mut rig).await?;
+
+    // When the source is put back, and has new transactions under the numbers of the lost ones
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 30).await?;
+
+    // Then the stream halts, and the verdict says why
+    let halted = |status: &Value| status["halted"]["reason"] == "diverged";
+    let status = rig.streamer.until("the halt", SOON, halted).await?;
+    assert_eq!(status["state"], "halted");
+    let told = |status: &Value| verdict(status) == ("position_lost", Some("diverged"));
+    rig.streamer.until("the verdict", SOON, told).await?;
+    let text = rig.consumer.received().total();
+    assert_eq!(text, 2, "rows of the other history were published");
+    assert_eq!(rig.streamer.stop().await?, Some(OPERATOR));
+
+    // And so does each start after it
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    Ok(())
+}
+
+async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) -> Outcome {
+    let mut rig = streamed(&bed, laboratory(&bed).await?, &[]).await?;
+    keep(&mut rig.mysqld).await?;
+    rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    insert(&rig.mysqld, 2).await?;
+    rig.receive_some(2).await?;
+    more_heartbeats(&mut rig).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 30).await?;
+    for _ in 0..2 {
+        rig.streamer.start_again().await?;
+        assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+        let log = rig.streamer.log_tail();
+        assert!(log.contains("diverged: the server was put back"), "{log}");
+    }
+    Ok(())
+}
+
+async fn a_source_put_back_to_before_its_first_heartbeat_is_refused(bed: Bed) -> Outcome {
+    let mut mysqld = laboratory(&bed).await?;
+    keep(&mut mysqld).await?;
+    let mut rig = streamed(&bed, mysqld, &[]).await?;
+    insert(&rig.mysqld, 2).await?;
+    rig.receive_some(2).await?;
+    more_heartbeats(&mut rig).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 30).await?;
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    assert!(log.contains("`binpulse`.`heartbeat` has none"), "{log}");
+    Ok(())
+}
+
+async fn a_heartbeat_table_that_was_cleared_is_no_sign(bed: Bed) -> Outcome {
+    let mysqld = laboratory(&bed).await?;
+    // Uptime counts from here: it has to exceed the age of the last heartbeat by its slack.
+    let began = tokio::time::Instant::now();
+    let mut rig = streamed(&bed, mysqld, &[]).await?;
+    more_heartbeats(&mut rig).await?;
+    tokio::time::sleep_until(began + std::time::Duration::from_secs(14)).await;
+    more_heartbeats(&mut rig).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+    rig.mysqld.execute(&["DELETE FROM binpulse.heartbeat"]).await?;
+    rig.streamer.start_again().await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    Ok(())
+}

@@ -21,6 +21,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod encode;
+pub mod excerpt;
 pub mod filter;
 pub mod mysql;
 pub mod pack;

@@ -9,7 +9,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("change", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
-    ("mysql", &["change"]),
+    ("excerpt", &[]),
+    ("mysql", &["change", "excerpt"]),
     ("aws", &[]),
     ("ask", &[]),
     ("source", &["change", "mysql", "backoff"]),
@@ -34,8 +35,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["pulse", "demo"]),
     ("prost", &["encode"]),
     ("prometheus", &["telemetry"]),
-    ("mysql_async", &["mysql", "demo"]),
-    ("mysql_common", &["source", "decode"]),
+    ("mysql_async", &["demo"]),
+    ("mysql_common", &["mysql"]),
+    ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
     ("zstd", &["decode", "encode"]),
@@ -48,7 +50,7 @@ const LINES_MAX: usize = 400;
 const GENERATED: &[&str] = &["src/encode/proto.rs"];
 
 /// Parts that compute only: no runtime, no sockets, no clock.
-const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff"];
+const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff", "excerpt"];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

@@ -1,13 +1,13 @@
 //! Opens and starts everything, runs the stream, stops in order.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
-use super::front::{Front, SIDE_GRACE};
+use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
 use super::pulse::spawn_pulse;
@@ -16,6 +16,7 @@ use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
+use super::supervise::Supervisor;
 use super::vital::Vital;
 use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
@@ -30,9 +31,6 @@ use crate::telemetry::Metrics;
 
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
-
-/// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Runs the stream until `stop` is cancelled or it can't go on.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
@@ -81,6 +79,7 @@ struct App {
     watch: Watch,
     host: SharedHost,
     pulse: Stage,
+    supervisor: Supervisor,
     http: Stage,
 }
 
@@ -141,6 +140,7 @@ impl App {
             watch: front.watch,
             host: front.hosts.written_to,
             pulse: front.pulse,
+            supervisor: front.supervisor,
             http: front.http,
         })
     }
@@ -163,7 +163,7 @@ impl App {
             &self.instance,
             &self.vital,
             &self.shared,
-            &pulse.tasks,
+            &self.supervisor,
             &ours,
         );
 

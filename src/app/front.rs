@@ -17,6 +17,7 @@ use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::state::State;
 use super::status::Desk;
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch};
 use crate::mysql::{HostPort, SharedHost};
@@ -30,6 +31,9 @@ use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
+
+/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large event.
+pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What answers and judges, from the first moment to the last.
 pub(super) struct Front {
@@ -48,6 +52,8 @@ pub(super) struct Front {
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
     pub(super) pulse: Stage,
+    /// Keeps the tasks of that stage running.
+    pub(super) supervisor: Supervisor,
     pub(super) http: Stage,
 }
 
@@ -98,7 +104,9 @@ impl Front {
         let margin = PurgeMargin::default();
         let book = book(plan, &instance);
         let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
-        let watch = Watch::start(parameters(plan)?, observations)?;
+        let (loops, readiness) = (Loops::default(), Readiness::default());
+        let beat = loops.register("verdict", LOOP_PAUSE_MAX);
+        let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
@@ -109,7 +117,6 @@ impl Front {
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
-        let (loops, readiness) = (Loops::default(), Readiness::default());
         let desk = Desk {
             plan: Arc::clone(plan),
             state: state.clone(),
@@ -126,6 +133,8 @@ impl Front {
         let http = Stage::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
+        let pulse = Stage::new("pulse");
+        let supervisor = Supervisor::new(&pulse.tasks, &loops, &metrics);
         let front = Self {
             state,
             vital,
@@ -138,7 +147,8 @@ impl Front {
             hosts,
             instance,
             to_sink: (feed, intake),
-            pulse: Stage::new("pulse"),
+            pulse,
+            supervisor,
             http,
         };
         front.look(plan, readiness, margin)?;
@@ -162,13 +172,6 @@ impl Front {
             reporter: self.reporter.clone(),
             saved: None,
         };
-        let looks = Looks::new(
-            plan.pulse.connect.clone(),
-            self.hosts.probed.clone(),
-            plan.pulse.periods.probe_timeout,
-            self.reporter.clone(),
-            self.watch.looks.clone(),
-        );
         // With the stream's account, on whatever server it then streams from.
         let slow = SlowLooks {
             connect: plan.source.session(0)?,
@@ -180,10 +183,16 @@ impl Front {
             margin,
             asked: self.watch.looks.clone(),
         };
-        let Stage { tasks, stop, .. } = &self.pulse;
-        tasks.spawn(side.run(stop.clone()));
-        tasks.spawn(looks.run(stop.clone()));
-        tasks.spawn(slow.run(stop.clone()));
+        let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
+        let deadline = plan.pulse.periods.probe_timeout;
+        let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
+        let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
+        supervisor.keep(Task::Samples, stop, move |stop| side.clone().run(stop));
+        supervisor.keep(Task::Looks, stop, move |stop| {
+            let (connect, probed) = (connect.clone(), probed.clone());
+            Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
+        });
+        supervisor.keep(Task::SlowLooks, stop, move |stop| slow.clone().run(stop));
         Ok(())
     }
 

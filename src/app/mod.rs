@@ -35,6 +35,7 @@ mod state;
 mod status;
 mod store;
 mod stream;
+mod supervise;
 mod vital;
 mod watch;
 

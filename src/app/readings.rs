@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::halt;
 use super::plan::Plan;
 use super::state::{Phase, State};
+use super::supervise::Task;
 use super::vital::Vital;
 use crate::decode::kind;
 use crate::pulse::Reason;
@@ -54,6 +55,7 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
             .chain(Class::ALL.iter().map(|class| class.as_str()))
             .collect(),
         reconnect_reasons: RECONNECT_REASONS.to_vec(),
+        tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }
 }

@@ -88,8 +88,12 @@ async fn print(mut plan: Plan) -> Exit {
         }
     };
     let asks_for_schemas = plan.schema_fallback;
-    let mut decoder =
-        Decoder::new(Config { verify_checksum: false, asks_for_schemas, ..Config::default() });
+    let mut decoder = Decoder::new(Config {
+        verify_checksum: false,
+        asks_for_schemas,
+        xa_spool_folder: Some(std::env::temp_dir()),
+        ..Config::default()
+    });
     decoder.start_at(resolved.start.place());
     let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
     loop {

@@ -17,13 +17,16 @@ pub(super) struct Announcement {
     pub(super) original_committed_at_us: Option<i64>,
     /// Bytes of the whole transaction; MySQL 8.0.2 and newer.
     pub(super) length_bytes: Option<u64>,
-    /// Whether a ROLLBACK may stand in it: because it has statements too (MySQL; releases before
-    /// 5.7.19 say so of all), or because not all of it can be undone (MariaDB).
+    /// Whether a ROLLBACK may stand in it. MySQL: because it has statements too (releases before
+    /// 5.7.19 say so of all). MariaDB: always. What has created or dropped a temporary table is logged
+    /// even if it is rolled back, and its flags are those of any other transaction.
     pub(super) may_be_undone: bool,
     /// Whether the event itself opens the transaction, instead of a BEGIN behind it (MariaDB).
     pub(super) opens: bool,
     /// The XA transaction that the event itself starts, instead of an XA START behind it (MariaDB).
     pub(super) starts_xa: Option<Xid>,
+    /// Its statement changes nothing: it has only begun, or has failed (MariaDB, ALTER in two phases).
+    pub(super) statement_is_void: bool,
 }
 
 impl Announcement {
@@ -36,6 +39,7 @@ impl Announcement {
             may_be_undone: false,
             opens: false,
             starts_xa: None,
+            statement_is_void: false,
         }
     }
 }
@@ -186,6 +190,7 @@ fn tagged(bytes: Bytes<'_>) -> Result<Announcement, Fault> {
         may_be_undone: flags & u64::from(MAY_HAVE_STATEMENTS) != 0,
         opens: false,
         starts_xa: None,
+        statement_is_void: false,
     })
 }
 
@@ -223,16 +228,17 @@ fn message(whole: Bytes<'_>) -> Result<Bytes<'_>, Fault> {
 const MARIA_STANDALONE: u8 = 1;
 /// MariaDB: a commit id follows.
 const MARIA_GROUP_COMMIT: u8 = 2;
-/// MariaDB: all of it can be undone, so nothing of it is in the log if it was.
-const MARIA_TRANSACTIONAL: u8 = 4;
-/// MariaDB: DDL, maybe with rows behind it.
-const MARIA_DDL: u8 = 32;
 /// MariaDB: XA PREPARE; the XA identifier follows.
 const MARIA_PREPARED_XA: u8 = 64;
 /// MariaDB: XA COMMIT or ROLLBACK; the XA identifier follows.
 const MARIA_COMPLETED_XA: u8 = 128;
 
-/// MariaDB knowledge base, "GTID_EVENT".
+/// MariaDB: the statement of an ALTER in two phases as it begins (`FL_START_ALTER_E1`).
+const MARIA_START_ALTER: u8 = 2;
+/// MariaDB: the same statement, which has failed (`FL_ROLLBACK_ALTER_E1`). Success has a bit too.
+const MARIA_ROLLBACK_ALTER: u8 = 8;
+
+/// `Gtid_log_event` in MariaDB's sources; knowledge base, "GTID_EVENT".
 fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     let sequence = bytes.u64("GTID number")?;
     let domain = bytes.u32("GTID domain")?;
@@ -242,18 +248,160 @@ fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     }
     let mut announcement =
         Announcement::new(TransactionId::Maria(MariaGtid { domain, server, sequence }));
-    if flags & MARIA_PREPARED_XA != 0 {
+    if flags & (MARIA_PREPARED_XA | MARIA_COMPLETED_XA) != 0 {
         let format = bytes.u32("XA format number")?;
         let global = usize::from(bytes.u8("length of the XA global part")?);
         let branch = usize::from(bytes.u8("length of the XA branch part")?);
-        announcement.starts_xa = Some(Xid::new(
+        let xid = Xid::new(
             i64::from(format),
             bytes.take(global, "XA global part")?,
             bytes.take(branch, "XA branch part")?,
-        )?);
+        )?;
+        announcement.starts_xa = (flags & MARIA_PREPARED_XA != 0).then_some(xid);
     }
+    // Padded with zeros where there is no such byte.
+    let extra = if bytes.left() > 0 { bytes.u8("extra GTID flags")? } else { 0 };
+    announcement.statement_is_void = extra & (MARIA_START_ALTER | MARIA_ROLLBACK_ALTER) != 0;
     let other = MARIA_STANDALONE | MARIA_PREPARED_XA | MARIA_COMPLETED_XA;
     announcement.opens = flags & other == 0;
-    announcement.may_be_undone = flags & (MARIA_TRANSACTIONAL | MARIA_DDL) == 0;
+    announcement.may_be_undone = true;
     Ok(announcement)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the serialization library writes it.
+    fn put(bytes: &mut Vec<u8>, number: u64) {
+        let following = (1..8_u32).find(|n| number >> (7 * n) == 0).map_or(8, |n| n - 1);
+        if following == 8 {
+            bytes.push(0xff);
+            bytes.extend(number.to_le_bytes());
+        } else {
+            let marked = number << (following + 1) | ((1 << following) - 1);
+            bytes.extend(&marked.to_le_bytes()[..following as usize + 1]);
+        }
+    }
+
+    /// What a tagged GTID event says.
+    #[derive(Debug, Clone)]
+    struct Said {
+        flags: u64,
+        source: [u8; 16],
+        number: u64,
+        tag: Option<String>,
+        times: (u64, Option<u64>),
+        length: u64,
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        let times = (0..1_u64 << 50, proptest::option::of(0..1_u64 << 50));
+        let tag = proptest::option::of("[a-z_][a-z0-9_]{0,31}");
+        (0..8_u64, any::<[u8; 16]>(), 1..SEQUENCE_END, tag, times, any::<u64>()).prop_map(
+            |(flags, source, number, tag, times, length)| Said {
+                flags,
+                source,
+                number,
+                tag,
+                times,
+                length,
+            },
+        )
+    }
+
+    /// The event's body: the fields, then `added`, of which fields up to `needed` must be understood.
+    fn body(said: &Said, added: &[(u64, u64)], needed: u64) -> Vec<u8> {
+        let mut fields = Vec::new();
+        let pair = |fields: &mut Vec<u8>, field: u64, value: u64| {
+            put(fields, field);
+            put(fields, value);
+        };
+        pair(&mut fields, field::FLAGS, said.flags);
+        put(&mut fields, field::SOURCE);
+        for byte in said.source {
+            put(&mut fields, byte.into());
+        }
+        pair(&mut fields, field::NUMBER, said.number << 1);
+        if let Some(tag) = &said.tag {
+            pair(&mut fields, field::TAG, tag.len() as u64);
+            fields.extend(tag.bytes());
+        }
+        pair(&mut fields, field::LAST_COMMITTED, 6 << 1);
+        pair(&mut fields, field::SEQUENCE_NUMBER, 7 << 1);
+        pair(&mut fields, field::IMMEDIATE_COMMIT, said.times.0);
+        if let Some(original) = said.times.1 {
+            pair(&mut fields, field::ORIGINAL_COMMIT, original);
+        }
+        pair(&mut fields, field::LENGTH, said.length);
+        pair(&mut fields, field::IMMEDIATE_VERSION, 90_700);
+        for (field, value) in added {
+            pair(&mut fields, *field, *value);
+        }
+        // The length counts the envelope, of which it is part itself.
+        let mut envelope = Vec::new();
+        for length_bytes in 1..=9 {
+            envelope.clear();
+            put(&mut envelope, 1);
+            let mut rest = Vec::new();
+            put(&mut rest, needed);
+            let length = envelope.len() + length_bytes + rest.len() + fields.len();
+            put(&mut envelope, length as u64);
+            envelope.extend(rest);
+            if envelope.len() + fields.len() == length {
+                break;
+            }
+        }
+        envelope.extend(fields);
+        envelope
+    }
+
+    proptest! {
+        #[test]
+        fn a_tagged_event_says_what_was_put_into_it(
+            said in said(),
+            later in proptest::collection::vec(any::<u64>(), 0..3),
+        ) {
+            // Fields that a later server adds, and that may be ignored.
+            let added: Vec<_> = (12..).zip(later).collect();
+            let found = tagged(Bytes::new(&body(&said, &added, 12))).expect("well formed");
+            let tag = Tag::new(said.tag.unwrap_or_default().as_bytes()).expect("a tag");
+            let gtid = Gtid { source: Uuid(said.source), tag, sequence: said.number };
+            let micros = |us| i64::try_from(us).ok();
+            prop_assert_eq!(found, Announcement {
+                committed_at_us: micros(said.times.0),
+                original_committed_at_us: micros(said.times.1.unwrap_or(said.times.0)),
+                length_bytes: Some(said.length),
+                may_be_undone: said.flags & 1 == 1,
+                ..Announcement::new(TransactionId::Gtid(gtid))
+            });
+        }
+
+        #[test]
+        fn a_field_that_must_be_understood_and_is_not_known_is_refused(
+            said in said(),
+            needed in 13..u64::MAX,
+        ) {
+            let found = tagged(Bytes::new(&body(&said, &[(12, 0)], needed)));
+            let refused = matches!(found, Err(Fault::Unexpected { found, .. }) if found == needed);
+            prop_assert!(refused, "{:?}", found);
+        }
+
+        #[test]
+        fn a_number_beyond_the_server_s_own_limit_is_refused(number in SEQUENCE_END..u64::MAX) {
+            prop_assert!(sequence(number).is_err());
+            prop_assert!(sequence(0).is_err() && sequence(SEQUENCE_END - 1).is_ok());
+        }
+
+        #[test]
+        fn a_tagged_event_that_is_cut_short_is_refused(
+            said in said(),
+            end in any::<proptest::sample::Index>(),
+        ) {
+            let whole = body(&said, &[], 12);
+            prop_assert!(tagged(Bytes::new(&whole[..end.index(whole.len())])).is_err());
+        }
+    }
 }

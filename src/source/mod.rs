@@ -23,6 +23,7 @@ pub mod resume;
 pub mod retention;
 
 mod columns;
+mod command;
 mod config;
 mod error;
 mod identity;
@@ -31,7 +32,6 @@ mod refusal;
 mod replica;
 mod sum;
 mod upstream;
-mod wire;
 
 pub use captured::Captured;
 pub use columns::Columns;

@@ -29,6 +29,7 @@ mod rebuild;
 mod receiving;
 mod replay;
 mod resume;
+mod rotation;
 mod security;
 mod servers;
 mod source;
@@ -56,6 +57,7 @@ fn main() -> std::process::ExitCode {
         delivery::tests(),
         resume::tests(),
         mixed::tests(),
+        rotation::tests(),
         security::tests(),
         standing::tests(),
         history::tests(),

@@ -107,10 +107,11 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
     let facts = async {
         let mut session = Session::connect(&options).await?;
         let facts = preflight::collect(&mut session).await?;
+        let depends_on_cache = session.depends_on_cache();
         session.close().await;
-        Ok::<_, crate::mysql::Error>(facts)
+        Ok::<_, crate::mysql::Error>((facts, depends_on_cache))
     };
-    let facts = match facts.await {
+    let (facts, depends_on_cache) = match facts.await {
         Ok(facts) => facts,
         Err(error) => {
             let error = crate::source::Error::from(error);
@@ -120,6 +121,19 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
         }
     };
     reports.push(Report::fine(&what, format!("{} {}", facts.flavor, facts.version)));
+    if depends_on_cache {
+        let found = "without TLS the login works only while the server has the account in its cache, \
+                     which a restart of it empties";
+        let mut report = Report::wrong(
+            &format!("{what}: login"),
+            found.to_owned(),
+            "TLS, or leave to ask for the server's public key",
+            "set source.tls = \"required\" or stricter; or, where nobody can stand in between, \
+             source.get_server_public_key = true",
+        );
+        report.refuses = false;
+        reports.push(report);
+    }
     for finding in preflight::judge(&facts, &demands(plan)) {
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
@@ -239,6 +253,7 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         Reason::SchemaMissing => {
             "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
         }
+        Reason::Tls => "see source.tls, source.tls_ca and source.get_server_public_key".to_owned(),
         Reason::ReadOnly
         | Reason::StorageReadOnly
         | Reason::Lock
@@ -248,7 +263,6 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         | Reason::ShuttingDown
         | Reason::DiskFull
         | Reason::Interrupted
-        | Reason::Tls
         | Reason::WrongServer
         | Reason::Diverged
         | Reason::Other => "mend what the server names, then check again".to_owned(),

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
-use crate::app::build::{LOOP_PAUSE_MAX, SETTLEMENTS_MAX, claims};
+use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
+use crate::app::front::LOOP_PAUSE_MAX;
 use crate::app::plan::Plan;
 use crate::app::sink::{AnySink, aws_config, no_topics};
 use crate::app::stream::random;

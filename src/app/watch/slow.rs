@@ -44,6 +44,7 @@ impl Spacing {
 }
 
 /// Looks now and then.
+#[derive(Clone)]
 pub(in crate::app) struct SlowLooks {
     pub(in crate::app) connect: ConnectOptions,
     pub(in crate::app) spacing: Spacing,

@@ -24,7 +24,9 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
         Error::TlsHandshake { .. } | Error::TlsUnavailable { .. } | Error::TlsFiles(_) => {
             StreamFailure::Tls
         }
-        Error::LoginMethod { .. } => StreamFailure::Auth,
+        Error::LoginMethod { .. } | Error::KeyNotAllowed { .. } | Error::PublicKey { .. } => {
+            StreamFailure::Auth
+        }
         Error::Refused { refusal, code, .. } => refused(*refusal, *code),
         Error::Sql(error) => match probe_failure(error) {
             ProbeFailure::Timeout => StreamFailure::Timeout,

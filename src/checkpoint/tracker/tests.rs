@@ -5,7 +5,7 @@ use super::{Class, Commit, Misuse, Tracker};
 use crate::change::{Gtid, MariaGtid, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Delta};
 
-pub(super) fn gtid(sequence: u64) -> TransactionId {
+fn gtid(sequence: u64) -> TransactionId {
     TransactionId::Gtid(Gtid { source: Uuid([7; 16]), tag: Tag::default(), sequence })
 }
 

@@ -1,6 +1,7 @@
 //! What goes wrong between us and the server, and what follows from it.
 
 mod recovery;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::checksum::EventError;
 use crate::change::{GtidSet, Position};
-use crate::mysql::{self, HostPort, TlsError};
+use crate::mysql::{self, HostPort, LOGIN_METHODS, TlsError};
 
 pub use recovery::{Halt, Recovery};
 
@@ -119,13 +120,25 @@ pub enum Error {
     #[error(transparent)]
     TlsFiles(#[from] TlsError),
     /// The server asks for a login method that we do not speak.
-    #[error(
-        "the account uses the login method {plugin:?}; supported are caching_sha2_password, \
-         sha256_password and mysql_native_password"
-    )]
+    #[error("the account uses the login method {plugin:?}; supported are {LOGIN_METHODS}")]
     LoginMethod {
         /// The server's name for it.
         plugin: String,
+    },
+    /// The login needs TLS, or the server's public key, which nobody allowed to ask for.
+    #[error(
+        "the login method {plugin} needs TLS, or the server's public key \
+             (source.get_server_public_key)"
+    )]
+    KeyNotAllowed {
+        /// The login method.
+        plugin: &'static str,
+    },
+    /// What the server sent as its public key is none, or not one for this password.
+    #[error("the server's RSA public key can't be used: {reason}")]
+    PublicKey {
+        /// What is wrong with it.
+        reason: String,
     },
     /// The server said no.
     #[error("{refusal} while {step}: {message} (error {code})")]

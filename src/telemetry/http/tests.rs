@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,16 +180,40 @@ async fn hostile_requests_end_in_an_error_and_the_server_lives_on() {
     assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
 }
 
-#[tokio::test]
-async fn silent_peers_are_dropped_and_cannot_lock_others_out() {
-    let server = server().await;
-    // More connections than may be open, none of which says a word.
-    let mut silent = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX + 6 {
-        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
+/// Peers that hold connections without a word, and open each anew that is closed.
+fn crowd(address: std::net::SocketAddr, peers: usize) -> tokio::task::JoinSet<()> {
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..peers {
+        crowd.spawn(async move {
+            while let Ok(mut stream) = TcpStream::connect(address).await {
+                let _closed = stream.read(&mut [0]).await;
+            }
+        });
     }
-    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
-    drop(silent);
+    crowd
+}
+
+#[tokio::test]
+async fn silent_peers_that_come_again_lock_nobody_out() {
+    let server = server().await;
+    // More connections than may be open, from the address that the probes come from too.
+    let _crowd = crowd(server.address, super::connections::CONNECTIONS_MAX + 6);
+    for _ in 0..20 {
+        let asked = tokio::time::timeout(Duration::from_secs(4), server.ask("GET", "/healthz"));
+        assert_eq!(code(&asked.await.expect("before any idle peer's time is up")), "200");
+    }
+}
+
+#[tokio::test]
+async fn peers_that_have_asked_and_stay_lock_nobody_out() {
+    let server = server().await;
+    let mut idle = Vec::new();
+    for _ in 0..super::connections::CONNECTIONS_MAX + 6 {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+        stream.read_exact(&mut [0; 12]).await.expect("an answer");
+        idle.push(stream);
+    }
 }
 
 #[tokio::test]
@@ -310,6 +335,30 @@ async fn with_a_token_only_probes_are_answered_without_it() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_file_is_rotated_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    fs::write(&path, TOKEN).expect("a file");
+    let token = Some(Token::in_file(TOKEN, &path));
+    let server = server_for(Access { token, tls: None }).await;
+    let (before, after) = (TOKEN, "another-token-of-some-length");
+    // What is too short for a token, or gone, changes nothing.
+    for (content, valid) in [(Some(after), after), (Some("short"), before), (None, before)] {
+        match content {
+            Some(content) => fs::write(&path, format!("{content}\n")).expect("a file"),
+            None => fs::remove_file(&path).expect("removed"),
+        }
+        for token in [before, after] {
+            let shown = format!("Authorization: Bearer {token}\r\n");
+            let request = format!("GET /status HTTP/1.1\r\nConnection: close\r\n{shown}\r\n");
+            let answer = server.exchange(request.as_bytes()).await;
+            let expected = if token == valid { "200" } else { "401" };
+            assert_eq!(code(&answer), expected, "{content:?} {token}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn with_tls_it_answers_over_tls_and_not_without() {
     let pair =
         Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
@@ -343,11 +392,8 @@ async fn peers_that_never_shake_hands_lock_nobody_out() {
     let pair =
         Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
     let server = server_for(Access { token: None, tls: Some(pair) }).await;
-    let mut silent = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX {
-        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
-    }
-    // Each is let go after its time, so one more gets its turn: it is closed for it speaks no TLS.
-    let late = server.ask("GET", "/healthz").await;
-    assert!(!late.contains("200 OK"), "{late}");
+    let _crowd = crowd(server.address, super::connections::CONNECTIONS_MAX + 6);
+    // It is let in at once, and closed for it speaks no TLS.
+    let asked = tokio::time::timeout(Duration::from_secs(4), server.ask("GET", "/healthz"));
+    assert!(!asked.await.expect("before any idle peer's time is up").contains("200 OK"));
 }

@@ -119,6 +119,12 @@ impl Make<'_> {
                 "reason",
                 &words.reconnect_reasons,
             )?,
+            task_restarts_total: self.counters(
+                "task_restarts_total",
+                "Times that a task beside the stream ended and was begun again.",
+                "task",
+                &words.tasks,
+            )?,
             publish_attempts_total: self.counters(
                 "publish_attempts_total",
                 "Calls to the sink, by how they ended.",
@@ -157,10 +163,6 @@ impl Make<'_> {
             quarantined_events_total: self.counter(
                 "quarantined_events_total",
                 "Row events that could not be decoded and that were put aside.",
-            )?,
-            rolled_back_transactions_total: self.counter(
-                "rolled_back_transactions_total",
-                "Transactions undone, in part or whole, after rows of them were published.",
             )?,
             unordered_updates_total: self.counter(
                 "unordered_updates_total",

@@ -43,6 +43,8 @@ pub struct Vocabulary {
     pub reconnect_reasons: Vec<&'static str>,
     /// Names of binlog event types.
     pub event_types: Vec<&'static str>,
+    /// Names of the tasks beside the stream.
+    pub tasks: Vec<&'static str>,
 }
 
 /// The stages that a heartbeat passes, in their order.
@@ -106,6 +108,8 @@ pub struct Metrics {
     pub events_total: Family<IntCounter>,
     /// Times that the replica connection was dialled again, by reason.
     pub reconnects_total: Family<IntCounter>,
+    /// Times that a task beside the stream ended and was begun again.
+    pub task_restarts_total: Family<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: Family<IntCounter>,
     /// Rows accepted by the sink.
@@ -122,8 +126,6 @@ pub struct Metrics {
     pub quarantined_messages_total: IntCounter,
     /// Row events that could not be decoded, put aside.
     pub quarantined_events_total: IntCounter,
-    /// Transactions that were undone, in part or whole, after rows of them were published.
-    pub rolled_back_transactions_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.

@@ -12,6 +12,7 @@ pub(crate) fn metrics() -> Metrics {
         publish_results: vec!["ok", "throttled"],
         reconnect_reasons: vec!["silent"],
         event_types: vec!["write_rows"],
+        tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();
     let readings = Readings {

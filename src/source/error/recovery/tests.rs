@@ -55,6 +55,9 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::TlsUnavailable { host: host() }, halt(Halt::Misconfigured)),
         (Error::TlsFiles(TlsError::HalfIdentity), halt(Halt::Misconfigured)),
         (Error::LoginMethod { plugin: "x".to_owned() }, halt(Halt::Misconfigured)),
+        (Error::KeyNotAllowed { plugin: "x" }, halt(Halt::Misconfigured)),
+        (Error::PublicKey { reason: String::new() }, halt(Halt::Misconfigured)),
+        (Error::Sql(mysql::Error::Protocol { host: host(), failure: String::new() }), Retry),
         (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
         (Error::ModeChanged { found: String::new() }, Retry),
         (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
@@ -127,7 +130,9 @@ fn number(error: &Error) -> usize {
         Error::NoHost { .. } => 19,
         Error::HostUnknown { .. } => 20,
         Error::PutBack { .. } => 21,
-        Error::ModeChanged { .. } => 22,
+        Error::KeyNotAllowed { .. } => 22,
+        Error::PublicKey { .. } => 23,
+        Error::ModeChanged { .. } => 24,
     }
 }
 
@@ -143,7 +148,7 @@ fn every_failure_has_its_decision() {
 fn every_variant_is_in_the_table() {
     let table = table();
     let missing: Vec<_> =
-        (0..=22).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+        (0..=24).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

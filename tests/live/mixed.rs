@@ -16,8 +16,9 @@ use crate::resume::{follow, until_equal};
 use crate::suite::{Outcome, tests};
 
 tests! {
-    gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing on [Mysql97, Mysql80];
-    gtids_off_and_on_again_while_running_lose_nothing on [Mysql97, Mysql80];
+    gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing on [Mysql97, Mysql80, Mysql57];
+    gtids_off_and_on_again_while_running_lose_nothing on [Mysql97, Mysql80, Mysql57];
+    rows_with_gtids_that_a_server_without_does_not_send_halt_by_name on [Mysql97, Mysql80];
     earliest_reads_logs_from_before_gtids_were_on on [Mysql97, Mysql80];
     logs_purged_while_away_are_lost_only_if_they_may_have_held_what_no_gtid_names on [Mysql97, Mysql80];
     the_next_server_takes_over_when_gtids_were_just_switched_on on [Mysql97, Mysql80];
@@ -53,7 +54,7 @@ async fn insert(mysqld: &Mysqld, written: &mut Tally, keys: &[u32]) -> Outcome {
 
 async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -91,7 +92,7 @@ async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Be
 
 async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -112,6 +113,36 @@ async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome 
     rig.receive_all(&written).await?;
     assert!(rig.consumer.gaps().is_empty(), "{:?}", rig.consumer.gaps());
     Ok(())
+}
+
+async fn rows_with_gtids_that_a_server_without_does_not_send_halt_by_name(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
+    let mut written = Tally::default();
+    rig.mysqld.execute(TABLE).await?;
+    insert(&rig.mysqld, &mut written, &[1]).await?;
+    rig.receive_all(&written).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
+
+    insert(&rig.mysqld, &mut written, &[2]).await?;
+    modes(&rig.mysqld, &["ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF"]).await?;
+    insert(&rig.mysqld, &mut written, &[3]).await?;
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(75), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    assert!(log.contains("\"gtid_mode\"") && log.contains("= OFF_PERMISSIVE"), "{log}");
+
+    modes(&rig.mysqld, &["OFF_PERMISSIVE"]).await?;
+    rig.streamer.start_again().await?;
+    rig.receive_all(&written).await?;
+    assert!(rig.consumer.gaps().is_empty(), "{:?}", rig.consumer.gaps());
+    Ok(())
+}
+
+/// Logs of 5.7 name no columns.
+fn settings(bed: &Bed) -> Vec<(&'static str, String)> {
+    let asks = bed.version() == "mysql-5.7";
+    asks.then(|| ("source.schema_fallback", "information_schema".to_owned())).into_iter().collect()
 }
 
 async fn logs_purged_while_away_are_lost_only_if_they_may_have_held_what_no_gtid_names(

@@ -1,14 +1,19 @@
 //! Steps of the decoder as lines of JSON on standard output: what `decode` and `tail` have in
-//! common.
+//! common. What the lines can't show is told on standard error, as notes.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
+use crate::change::{Column, Table};
 use crate::decode::{self, Step};
 use crate::encode::json::Lines;
 use crate::filter::{Filter, Route, Space};
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// Tables of which is kept that they were told of.
+const NOTED_MAX: usize = 4096;
 
 /// Prints changes and statements.
 pub(super) struct Printer<W> {
@@ -17,6 +22,8 @@ pub(super) struct Printer<W> {
     filter: Filter,
     space: Space,
     text: Vec<u8>,
+    /// Schemas of which was told what the log does not tell.
+    noted: HashSet<u64>,
 }
 
 /// Why printing ended.
@@ -37,9 +44,21 @@ impl Error {
     }
 }
 
+/// Tells something on standard error that is no failure.
+pub(super) fn note(text: &str) {
+    eprintln!("binpulse: note: {text}");
+}
+
 impl<W: Write> Printer<W> {
     pub(super) fn new(output: W, filter: Filter) -> Self {
-        Self { output, lines: Lines::default(), filter, space: Space::default(), text: Vec::new() }
+        Self {
+            output,
+            lines: Lines::default(),
+            filter,
+            space: Space::default(),
+            text: Vec::new(),
+            noted: HashSet::new(),
+        }
     }
 
     /// Whether any row of this table is printed.
@@ -59,11 +78,16 @@ impl<W: Write> Printer<W> {
                 }
             }
             // They carry no row and no statement: there is nothing to print.
-            Step::Begin(_)
-            | Step::Commit(_)
-            | Step::Idle { .. }
-            | Step::Rotate { .. }
-            | Step::Passed { .. } => {}
+            Step::Commit(commit) => {
+                if let Some(xid) = commit.unseen_xa {
+                    note(&format!(
+                        "{}: XA COMMIT {xid}: its rows are not here, as they were prepared before \
+                         the place where reading began",
+                        commit.transaction.start
+                    ));
+                }
+            }
+            Step::Begin(_) | Step::Idle { .. } | Step::Rotate { .. } | Step::Passed { .. } => {}
         }
         if self.text.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
@@ -76,18 +100,56 @@ impl<W: Write> Printer<W> {
             Route::Publish => rows.table(),
             Route::Redact(redaction) => &redaction.table,
         };
+        if !table.named {
+            self.note_untold(table);
+        }
+        let output = &mut self.output;
+        let mut drain = |text: &mut Vec<u8>| {
+            output.write_all(text)?;
+            text.clear();
+            Ok(())
+        };
         while let Some(change) = rows.next()? {
             let seen = match &route {
                 Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
                 Route::Publish | Route::Skip => change,
             };
-            self.lines.change(table, transaction, position, &seen, &mut self.text);
-            if self.text.len() >= WRITE_BYTES {
-                self.output.write_all(&self.text)?;
-                self.text.clear();
+            let text = &mut self.text;
+            self.lines.change(table, transaction, position, &seen, text, &mut drain)?;
+            if text.len() >= WRITE_BYTES {
+                drain(text)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells once what the log does not tell of a table, so that its values may be read wrong.
+    fn note_untold(&mut self, table: &Table) {
+        if self.noted.len() >= NOTED_MAX {
+            self.noted.clear();
+        }
+        if !self.noted.insert(table.fingerprint) {
+            return;
+        }
+        let names = |is_untold: fn(&Column) -> bool| {
+            let columns = table.columns.iter().filter(|column| is_untold(column));
+            columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let name = format!("{}.{}", table.database, table.name);
+        let integers = names(Column::has_untold_sign);
+        if !integers.is_empty() {
+            note(&format!(
+                "{name}: the binlog does not tell the signs of {integers}: printed as signed; \
+                 `decode --unsigned` names the unsigned ones"
+            ));
+        }
+        let texts = names(Column::has_untold_charset);
+        if !texts.is_empty() {
+            note(&format!(
+                "{name}: the binlog does not tell the character sets of {texts}, nor which of them \
+                 are binary: what is valid UTF-8 is printed as text"
+            ));
+        }
     }
 
     /// Writes what was gathered.

@@ -7,7 +7,7 @@ use clap::{ArgMatches, Command};
 use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
-use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, resume};
 
@@ -92,6 +92,8 @@ async fn print(mut plan: Plan) -> Exit {
         verify_checksum: false,
         asks_for_schemas,
         xa_spool_folder: Some(std::env::temp_dir()),
+        // Told in a note: what was prepared before the start is before it.
+        xa_unseen: Unseen::Pass,
         ..Config::default()
     });
     decoder.start_at(resolved.start.place());

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{Event, Header, kind};
+use super::event::{self, Event, Header, kind};
 use super::format_description::Format;
 use super::query;
 
@@ -92,6 +92,10 @@ fn inflate(packed: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
     let length = bytes.take(length_bytes, "uncompressed length")?;
     let length = length.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
     let before = into.len();
+    let whole = length.saturating_add(before as u64);
+    if whole > event::BYTES_MAX {
+        return Err(Fault::TooLarge { bytes: whole, limit: event::BYTES_MAX });
+    }
     let mut zlib = flate2::bufread::ZlibDecoder::new(bytes.rest());
     // One byte more than it should have shows that it has too many.
     zlib.by_ref()
@@ -131,5 +135,8 @@ mod tests {
             assert!(inflate(&packed(300)[..cut], &mut Vec::new()).is_err(), "cut at {cut}");
         }
         assert!(inflate(&[0x92, 0, 0], &mut Vec::new()).is_err(), "unknown algorithm");
+        let large = [&[0x84][..], &0x5000_0000_u32.to_be_bytes(), &stream].concat();
+        let error = inflate(&large, &mut Vec::new()).expect_err("larger than any event");
+        assert!(matches!(error, Fault::TooLarge { bytes: 0x5000_0000, .. }), "{error}");
     }
 }

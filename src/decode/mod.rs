@@ -217,6 +217,11 @@ impl Decoder {
         self.held.oldest()
     }
 
+    /// How many XA transactions are prepared and undecided.
+    pub fn prepared_xa(&self) -> usize {
+        self.held.prepared()
+    }
+
     /// Whether a transaction has begun and not ended.
     pub fn in_transaction(&self) -> bool {
         self.current.phase != Phase::Outside

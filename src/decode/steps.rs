@@ -72,8 +72,8 @@ pub struct Commit<'a> {
     pub resolves: &'a [TransactionId],
     /// Where the oldest prepared, undecided XA transaction starts.
     pub open_xa: Option<&'a Position>,
-    /// It is the XA COMMIT of rows that are not at hand (`Unseen::Pass`).
-    pub unseen_xa: bool,
+    /// It is the XA COMMIT of this transaction, whose rows are not at hand (`Unseen::Pass`).
+    pub unseen_xa: Option<&'a str>,
 }
 
 /// A statement that is replicated as text.
@@ -117,6 +117,9 @@ pub enum Answer<'a> {
     Unknown,
     /// It was not asked: nobody wants the columns' names.
     NotNeeded,
+    /// Nor was it, but somebody knows which integers are unsigned: those at these ordinals (from 0),
+    /// where the log does not tell.
+    Unsigned(&'a [usize]),
 }
 
 /// How far the description of a table agrees with the log, and can be known to be that of the rows.
@@ -247,7 +250,7 @@ impl<'d, 'e> Steps<'d, 'e> {
         } else {
             let is_older = |at: i64| at < written_at;
             match answer {
-                Answer::NotNeeded | Answer::Unknown => Agreement::Unasked,
+                Answer::NotNeeded | Answer::Unknown | Answer::Unsigned(_) => Agreement::Unasked,
                 Answer::Described(table) if !table.changed_at.is_some_and(is_older) => {
                     Agreement::ButChangedSince
                 }
@@ -292,7 +295,7 @@ impl<'d, 'e> Steps<'d, 'e> {
                 end: &decoder.place.end,
                 resolves: &decoder.current.resolves,
                 open_xa: decoder.held.oldest(),
-                unseen_xa: decoder.current.unseen_xa,
+                unseen_xa: decoder.current.unseen_xa.as_deref(),
             }),
             Emit::Idle => Step::Idle { position: decoder.position(), resume: decoder.resume() },
             Emit::Rotate => Step::Rotate { position: decoder.position(), resume: decoder.resume() },

@@ -174,8 +174,8 @@ fn write_down(step: Step<'_>, lines: &mut Vec<String>) -> Result<(), Error> {
                 if let Some(open) = commit.open_xa {
                     write!(line, " open since {}", open.offset).expect("text");
                 }
-                if commit.unseen_xa {
-                    line.push_str(" unseen");
+                if let Some(xid) = commit.unseen_xa {
+                    write!(line, " unseen {xid}").expect("text");
                 }
                 lines.push(line);
             }

@@ -133,7 +133,10 @@ fn an_xa_commit_of_rows_that_were_not_seen_is_refused_or_said() {
     let pass = Config { xa_unseen: Unseen::Pass, ..fixture::config() };
     let (lines, error) = from(&fixture, 6, pass);
     assert_eq!(error, None);
-    assert!(lines.iter().any(|line| line.ends_with(" unseen")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.ends_with(" unseen X'6f6e65',X'6272616e6368',7")),
+        "{lines:#?}"
+    );
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Tables {
         let id = table_id(&mut bytes, format.short_table_ids)?;
         let declared = match answer {
             Answer::Described(description) => fit::declared(description),
-            Answer::Unknown | Answer::NotNeeded => Vec::new(),
+            Answer::Unknown | Answer::NotNeeded | Answer::Unsigned(_) => Vec::new(),
         };
         let lossy = |declared: &declared::Declared| declared.may_have_lost_characters();
         let is_lossy = declared.iter().flatten().any(lossy);
@@ -133,6 +133,7 @@ impl Tables {
             Answer::Described(description) => read::Names::Described(description, &declared),
             Answer::Unknown => read::Names::Unknown,
             Answer::NotNeeded => read::Names::NotNeeded,
+            Answer::Unsigned(ordinals) => read::Names::Unsigned(ordinals),
         };
         let settled = Arc::new(read::read(&mut bytes, &mapped.body, format.maria, names)?);
         if let Some(slot) = self.mapped.iter_mut().find(|(known, _)| *known == id)

@@ -50,8 +50,8 @@ impl Flow {
     /// The rows of an XA COMMIT were prepared before reading began. All that can be kept is that they
     /// are missing.
     #[cold]
-    pub(super) fn unseen(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        let error = unseen_xa(commit);
+    pub(super) fn unseen(&mut self, commit: &decode::Commit<'_>, xid: &str) -> Result<(), Error> {
+        let error = unseen_xa(commit, xid);
         if !self.config.puts_undecoded_aside {
             return Err(error.into());
         }
@@ -87,12 +87,10 @@ impl Flow {
 
 /// The rows of an XA COMMIT are not at hand.
 #[cold]
-fn unseen_xa(commit: &decode::Commit<'_>) -> decode::Error {
-    let id = commit.transaction.id.text();
-    let xid = id.map_or_else(|| "(anonymous)".to_owned(), |id| format!("in transaction {id}"));
+fn unseen_xa(commit: &decode::Commit<'_>, xid: &str) -> decode::Error {
     decode::Error {
         position: commit.transaction.start.clone(),
         event_type: kind::QUERY,
-        fault: Fault::Xa(XaFault::Unseen { xid }),
+        fault: Fault::Xa(XaFault::Unseen { xid: xid.to_owned() }),
     }
 }

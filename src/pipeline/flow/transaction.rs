@@ -34,8 +34,8 @@ impl Flow {
     }
 
     pub(super) fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        if commit.unseen_xa && !self.is_passed_over {
-            self.unseen(commit)?;
+        if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_passed_over) {
+            self.unseen(commit, xid)?;
         }
         self.progress.end();
         self.transaction_bytes = 0;

@@ -7,16 +7,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
+use super::follow::{self, Follow};
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
+use super::primary;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
-use super::supervise::Supervisor;
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
@@ -77,6 +79,8 @@ struct App {
     instance: String,
     settled: mpsc::Sender<Settlement>,
     watch: Watch,
+    /// What leads the stream to the primary, where that may be another host.
+    lead: Option<Follow>,
     host: SharedHost,
     pulse: Stage,
     supervisor: Supervisor,
@@ -118,12 +122,20 @@ impl App {
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
         });
+        let (lead, leads_to) = follow::way(source.host);
+        let lead = primary::is_sought(&plan).then(|| Follow {
+            plan: Arc::clone(&plan),
+            stream: state.clone(),
+            verdict: Arc::clone(&front.watch.view),
+            leads_to: lead,
+        });
         let around = Around {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
             history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
+            leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);
         Ok(Self {
@@ -138,6 +150,7 @@ impl App {
             instance: front.instance,
             settled,
             watch: front.watch,
+            lead,
             host: front.hosts.written_to,
             pulse: front.pulse,
             supervisor: front.supervisor,
@@ -167,6 +180,10 @@ impl App {
             &ours,
         );
 
+        if let Some(lead) = self.lead {
+            let begin = move |stop| lead.clone().run(stop);
+            self.supervisor.keep(Task::Follow, &pulse.stop, begin);
+        }
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
         let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;

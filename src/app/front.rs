@@ -12,6 +12,7 @@ use super::echo;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
+use super::primary;
 use super::pulse::{book, parameters};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
@@ -83,6 +84,15 @@ impl Hosts {
         match plan.pulse.topology {
             Topology::Primary => of(named.clone(), named, None),
             Topology::Replica => of(named, at_stream.clone(), Some(at_stream)),
+        }
+    }
+
+    /// Where heartbeats and checkpoint follow the stream: to the host that takes writes, on which the
+    /// stream is to begin.
+    pub(super) async fn begin_at_primary(&self, plan: &Plan) {
+        let first = primary::find(plan).await.first();
+        if let Some(host) = plan.source.hosts.get(first) {
+            self.stream_is_at(host);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::halt;
 use super::plan::Plan;
 use super::state::{Phase, State};
+use super::stream::MOVED;
 use super::supervise::Task;
 use super::vital::Vital;
 use crate::decode::kind;
@@ -16,7 +17,8 @@ use crate::source::Liveness;
 use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 25] = [
+const RECONNECT_REASONS: [&str; 26] = [
+    MOVED,
     "stream_ended",
     "resolve",
     "connect",

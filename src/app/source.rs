@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::history::History;
 use super::plan::Plan;
+use super::primary::find;
 use super::start::Patience;
 use super::watch::{Reporter, stream_failure};
 use crate::checkpoint::Checkpoint;
@@ -144,13 +145,15 @@ pub(super) fn demands(plan: &Plan) -> Demands {
     }
 }
 
-/// Judges the source and resolves where to begin, once.
+/// Judges the source and resolves where to begin, once: on the primary, or else on the first host that
+/// has what comes next.
 pub(super) async fn judged(
     plan: &Plan,
     wanted: &Wanted,
     history: &History,
 ) -> Result<Opened, StartError> {
-    let (host, resolved) = resume::resolve_any(&plan.source, 0, wanted).await?;
+    let (host, resolved) =
+        resume::resolve_any(&plan.source, find(plan).await.first(), wanted).await?;
     history.is_held_by(plan.source.host(host)?).await?;
     let mut session =
         Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;

@@ -40,10 +40,12 @@ pub(super) enum Task {
     SlowLooks,
     /// Samples what is only counted.
     Samples,
+    /// Leads the stream to the primary.
+    Follow,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::HeartbeatWriter,
         Self::CanaryWalker,
         Self::PathWalker,
@@ -51,6 +53,7 @@ impl Task {
         Self::Looks,
         Self::SlowLooks,
         Self::Samples,
+        Self::Follow,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -63,6 +66,7 @@ impl Task {
             Self::Looks => "looks",
             Self::SlowLooks => "slow_looks",
             Self::Samples => "samples",
+            Self::Follow => "follow",
         }
     }
 }

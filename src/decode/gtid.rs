@@ -358,6 +358,58 @@ mod tests {
         envelope
     }
 
+    /// Body of a GTID event as 5.6, 5.7 and 8.0 write it, with `said.times` from 8.0 on.
+    fn plain_body(said: &Said, release: u32) -> Vec<u8> {
+        let mut bytes = vec![u8::try_from(said.flags).expect("small")];
+        bytes.extend(said.source);
+        bytes.extend(said.number.to_le_bytes());
+        if release >= 57 {
+            bytes.push(LOGICAL_TIMESTAMPS);
+            bytes.extend([7; 16]);
+        }
+        if release >= 80 {
+            let (immediate, original) = said.times;
+            let mark = if original.is_some() { HAS_ORIGINAL_TIME } else { 0 };
+            bytes.extend(&(immediate | mark).to_le_bytes()[..7]);
+            if let Some(original) = original {
+                bytes.extend(&original.to_le_bytes()[..7]);
+            }
+            bytes.push(254);
+            bytes.extend(said.length.to_le_bytes());
+            bytes.extend(80_031_u32.to_le_bytes());
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn an_untagged_event_says_what_its_release_writes(
+            said in said(),
+            release in proptest::sample::select(vec![56_u32, 57, 80]),
+            is_anonymous: bool,
+        ) {
+            let found = plain(Bytes::new(&plain_body(&said, release)), is_anonymous);
+            let gtid = Gtid {
+                source: Uuid(said.source),
+                tag: Tag::default(),
+                sequence: said.number,
+            };
+            let id = if is_anonymous {
+                TransactionId::Anonymous
+            } else {
+                TransactionId::Gtid(gtid)
+            };
+            let micros = |us: u64| i64::try_from(us).ok().filter(|_| release >= 80);
+            prop_assert_eq!(found.expect("well formed"), Announcement {
+                committed_at_us: micros(said.times.0),
+                original_committed_at_us: micros(said.times.1.unwrap_or(said.times.0)),
+                length_bytes: Some(said.length).filter(|_| release >= 80),
+                may_be_undone: said.flags & 1 == 1,
+                ..Announcement::new(id)
+            });
+        }
+    }
+
     proptest! {
         #[test]
         fn a_tagged_event_says_what_was_put_into_it(

@@ -5,6 +5,8 @@
 //! what is refused is refused by name.
 
 mod answers;
+mod aws;
+mod limits;
 mod login;
 mod server;
 

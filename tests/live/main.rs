@@ -16,6 +16,7 @@ mod decode;
 mod delivery;
 mod demo;
 mod echo;
+mod failover;
 mod fallback;
 mod faults;
 mod history;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
         faults::tests(),
         source::tests(),
         types::tests(),
+        failover::tests(),
         fallback::tests(),
         decode::tests(),
         pulse::tests(),

@@ -131,7 +131,7 @@ pub(crate) const BY_GTID: &str = "SOURCE_AUTO_POSITION = 1";
 pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld, from: &str) -> Outcome {
     primary
         .execute(&[
-            "CREATE USER 'replica'@'%' IDENTIFIED BY 'replica'",
+            "CREATE USER IF NOT EXISTS 'replica'@'%' IDENTIFIED BY 'replica'",
             "GRANT REPLICATION SLAVE ON *.* TO 'replica'@'%'",
         ])
         .await?;

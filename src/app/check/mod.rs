@@ -9,12 +9,12 @@ mod place;
 
 use super::begin::table_config;
 use super::plan::{Plan, SinkPlan};
+use super::primary::written_to;
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
 use crate::aws;
 use crate::checkpoint::{self, Checkpoint, TableStore};
-use crate::mysql::Session;
-use crate::mysql::SharedHost;
+use crate::mysql::{ConnectOptions, Session};
 use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
 use crate::pulse::{Reason, Writer};
 use crate::sink;
@@ -150,7 +150,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
 async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     const WRITER: &str = "an account that may write to the schema, and no more; without it the stream \
                           runs, and nothing proves that it lives";
-    let host = SharedHost::new(plan.pulse.connect.host.clone());
+    let host = written_to(plan).await;
     let config = super::pulse::writer_config(plan, &host, String::new());
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
@@ -172,7 +172,9 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
 
 /// The tables that the checkpoint is kept in, and what they say. Without them nothing starts: `None`.
 async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Checkpoint>> {
-    let mut session = match Session::connect(&plan.pulse.connect).await {
+    let host = written_to(plan).await;
+    let connect = ConnectOptions { host: host.now(), ..plan.pulse.connect.clone() };
+    let mut session = match Session::connect(&connect).await {
         Ok(session) => session,
         Err(error) => {
             let needed = "an account that may write to the schema";
@@ -192,7 +194,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
     if reports.iter().skip(before).any(|report| report.refuses) {
         return None;
     }
-    match TableStore::rehearse(table_config(plan, String::new())).await {
+    match TableStore::rehearse(table_config(plan, &host, String::new())).await {
         Ok(saved) => {
             reports.push(Report::fine("checkpoint store", files::found(saved.as_ref())));
             Some(saved)
@@ -237,9 +239,9 @@ fn mend(plan: &Plan, reason: Reason) -> String {
              is not there yet: binpulse init)"
         ),
         Reason::Login => format!(
-            "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
+            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or mend heartbeat.user and \
              heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
-             WITH caching_sha2_password BY '<password>' (MariaDB, MySQL 5.7 and older: \
+             WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
              mysql_native_password); `binpulse init --print` prints all statements"
         ),
         Reason::ExemptAccount => format!(

@@ -129,9 +129,10 @@ impl World {
         Self { ledger, health, now, delivered: Vec::new(), refused: Vec::new() }
     }
 
-    fn accept(&mut self, sent: &[Sent]) {
+    /// Takes in the messages from `first` on.
+    fn accept(&mut self, first: u64, sent: &[Sent]) {
         let (feed, mut intake) = intake(1 << 20);
-        for (id, sent) in (0..).zip(sent) {
+        for (id, sent) in (first..).zip(sent) {
             let mut message = message(id, sent.lane + 10 * sent.topic as u32, sent.bytes);
             message.destination = Arc::from(TOPICS[sent.topic]);
             assert!(feed.try_send(message).is_ok(), "there is room");
@@ -149,9 +150,21 @@ impl World {
         }
     }
 
-    /// Publishes until nothing is left, or the ledger halts.
-    fn run(&mut self, sent: &[Sent], answers: &[(Answer, bool)]) {
-        let poison = (0..).zip(sent).filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
+    /// Publishes until nothing is left, or the ledger halts. Messages come `portion` at a time, the
+    /// next when those before are done.
+    fn run(&mut self, sent: &[Sent], portion: usize, answers: &[(Answer, bool)]) {
+        let mut first = 0;
+        for sent in sent.chunks(portion) {
+            self.accept(first, sent);
+            first += sent.len() as u64;
+            self.publish_all(first, sent, answers);
+        }
+    }
+
+    /// The same for messages that were taken in, of which `end` is behind the last.
+    fn publish_all(&mut self, end: u64, sent: &[Sent], answers: &[(Answer, bool)]) {
+        let poison = (end - sent.len() as u64..end).zip(sent);
+        let poison = poison.filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
         let mut calls = 0;
         while !self.ledger.is_finished(false) {
             assert!(calls < 20_000, "it makes progress");
@@ -206,11 +219,11 @@ proptest! {
     #[test]
     fn each_message_is_settled_once_in_order_and_only_a_faulty_one_is_refused(
         sent in proptest::collection::vec(sent(), 1..60),
+        portion in 1..60_usize,
         answers in proptest::collection::vec((answer(), any::<bool>()), 1..40),
     ) {
         let mut world = World::new(OnRefusal::GoOn);
-        world.accept(&sent);
-        world.run(&sent, &answers);
+        world.run(&sent, portion, &answers);
 
         let faulty: BTreeSet<u64> =
             (0..).zip(&sent).filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
@@ -238,11 +251,11 @@ proptest! {
     #[test]
     fn with_halt_nothing_of_a_lane_passes_the_refused_message(
         sent in proptest::collection::vec(sent(), 1..60),
+        portion in 1..60_usize,
         answers in proptest::collection::vec((answer(), any::<bool>()), 1..40),
     ) {
         let mut world = World::new(OnRefusal::Halt);
-        world.accept(&sent);
-        world.run(&sent, &answers);
+        world.run(&sent, portion, &answers);
 
         let is_faulty = |id: u64| sent[usize::try_from(id).expect("small")].poison;
         prop_assert!(world.refused.iter().all(|id| is_faulty(*id)));
@@ -264,7 +277,7 @@ proptest! {
 fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it() {
     let sent = [Sent { lane: 0, bytes: LIMIT + 1, topic: 0, poison: true }];
     let mut world = World::new(OnRefusal::GoOn);
-    world.accept(&sent);
+    world.accept(0, &sent);
     let Ok((topic, Next::Publish(batch))) = world.ledger.next_call(world.now) else {
         panic!("it is tried: SNS decides")
     };
@@ -275,4 +288,22 @@ fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it
         panic!("it is refused")
     };
     assert!(matches!(error, Refusal::TooLarge { limit: LIMIT, .. }), "{error}");
+}
+
+#[test]
+fn after_a_throttling_calls_keep_to_the_rate() {
+    let sent: Vec<_> =
+        (0..900).map(|_| Sent { lane: 0, bytes: 10, topic: 1, poison: false }).collect();
+    let mut world = World::new(OnRefusal::GoOn);
+    let start = world.now;
+    // The attributes, then one call that is taken and one that is too fast.
+    let answers = [Answer::Takes, Answer::Takes, Answer::Fails(0)].into_iter();
+    let answers = answers.chain(std::iter::repeat_n(Answer::Takes, 400));
+    let answers: Vec<_> = answers.map(|answer| (answer, false)).collect();
+    world.run(&sent, sent.len(), &answers);
+    assert_eq!(world.delivered.len(), sent.len());
+    assert!(world.health.snapshot(world.now).rate_limit.is_some(), "it is told");
+    // Unhindered, the 91 calls take 5 ms each.
+    let took = world.now - start;
+    assert!(took > Duration::from_secs(2), "{took:?}");
 }

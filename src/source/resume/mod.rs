@@ -316,13 +316,13 @@ async fn file_at(
     const SLACK_US: i64 = 2_000_000;
     let files = files(facts)?;
     let (mut begun, mut later) = (0, files.len());
-    let mut oldest = None;
+    let mut earliest = None;
     while begun < later {
         let middle = usize::midpoint(begun, later);
         let Some(file) = files.get(middle) else { break };
         let started_us = started_at(config, host, &file.name).await?;
         if middle == 0 {
-            oldest = Some(started_us);
+            earliest = Some(started_us + SLACK_US);
         }
         if started_us + SLACK_US <= wanted_us { begun = middle + 1 } else { later = middle }
     }
@@ -331,7 +331,9 @@ async fn file_at(
         // Nothing was ever purged: the first file has everything that there ever was. An empty
         // `gtid_purged` does not say so: what was purged may have had no GTIDs.
         (None, Some(first)) if is_first(&first.name) => Ok(first.name.clone()),
-        (None, _) => Err(Error::TooOld { asked: wanted_us, oldest: oldest.unwrap_or_default() }),
+        (None, _) => {
+            Err(Error::TooOld { asked: wanted_us, earliest: earliest.unwrap_or_default() })
+        }
     }
 }
 

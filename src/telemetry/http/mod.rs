@@ -123,6 +123,7 @@ impl Http {
     /// Answers until told to stop; then ends once the answers under way are out.
     pub async fn run(self, stop: CancellationToken) {
         let (open, connections) = (Connections::default(), TaskTracker::new());
+        let mut fails = false;
         let guard = self.guard();
         loop {
             tokio::select! {
@@ -131,7 +132,7 @@ impl Http {
                 // 1. A request to stop outranks new work.
                 () = stop.cancelled() => break,
                 // 2. A connection, once there is room for it.
-                accepted = self.accept(&open) => {
+                accepted = self.accept(&open, &mut fails) => {
                     let Some((stream, admission)) = accepted else { continue };
                     let admission = Arc::new(admission);
                     let (site, stop) = (Arc::clone(&self.site), stop.clone());
@@ -158,16 +159,22 @@ impl Http {
         }
     }
 
-    async fn accept(&self, open: &Connections) -> Option<(TcpStream, Admission)> {
+    async fn accept(&self, open: &Connections, fails: &mut bool) -> Option<(TcpStream, Admission)> {
         match self.listener.accept().await {
             Ok((stream, peer)) => loop {
                 match open.admit(peer.ip(), Instant::now()) {
-                    Ok(admission) => return Some((stream, admission)),
+                    Ok(admission) => {
+                        *fails = false;
+                        return Some((stream, admission));
+                    }
                     Err(wait) => tokio::time::sleep(wait).await,
                 }
             },
             Err(error) => {
-                warn!(%error, "cannot accept an HTTP connection");
+                // Once, not ten times a second for as long as it lasts.
+                if !std::mem::replace(fails, true) {
+                    warn!(%error, "HTTP connections can't be accepted, and are tried again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 None
             }

@@ -218,16 +218,25 @@ async fn peers_that_have_asked_and_stay_lock_nobody_out() {
 
 #[tokio::test]
 async fn stopping_ends_open_connections() {
+    // Given a peer that keeps its connection, and whose request was answered to the end
     let server = server().await;
     let mut idle = TcpStream::connect(server.address).await.expect("it listens");
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
-    let mut first = [0; 12];
-    idle.read_exact(&mut first).await.expect("an answer");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok\n") {
+        assert_ne!(idle.read_buf(&mut answer).await.expect("an answer"), 0, "{answer:?}");
+    }
+
+    // When the server stops; time passes only where something waits for it
+    tokio::time::pause();
+    let asked_at = tokio::time::Instant::now();
     server.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), server.task)
-        .await
-        .expect("within its time")
-        .expect("without a panic");
+    server.task.await.expect("without a panic");
+
+    // Then it has ended at once, not when the connection's own time was over, and the connection too
+    assert_eq!(asked_at.elapsed(), Duration::ZERO);
+    let end = idle.read_buf(&mut answer).await;
+    assert_eq!(end.expect("an end"), 0, "{answer:?}");
 }
 
 #[tokio::test]

@@ -6,15 +6,20 @@
 //!
 //! The tables are made by `binpulse init`. This part knows their columns, not how they were made.
 
+mod owner;
+mod rehearsal;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use owner::owner_name;
+
 use super::{Checkpoint, Delta, Error, Place, Store};
 use crate::change::Position;
-use crate::mysql::{self, ConnectOptions, Row, Session, Value};
+use crate::mysql::{self, ConnectOptions, Row, Session, SharedHost, Value};
 
 /// Number of the format that is written, and the highest that is read.
 const FORMAT: u64 = 1;
@@ -31,8 +36,10 @@ const HASH_BYTES: usize = 16;
 /// Where the tables are, and how to get there.
 #[derive(Debug, Clone)]
 pub struct TableConfig {
-    /// Where and how to log in: the primary.
+    /// How to log in.
     pub connect: ConnectOptions,
+    /// Where: the primary, which may move while the store is open.
+    pub host: SharedHost,
     /// Quoted and qualified name of the checkpoints' table.
     pub table: String,
     /// Quoted and qualified name of the lanes' table.
@@ -49,6 +56,7 @@ pub struct TableConfig {
 pub struct TableStore {
     config: TableConfig,
     session: Option<Session>,
+    place: owner::Place,
     owner: u64,
     /// What the tables hold, for the columns that a save writes whole.
     checkpoint: Option<Checkpoint>,
@@ -57,7 +65,7 @@ pub struct TableStore {
 impl TableStore {
     /// Takes the stream over. The former owner, if it still runs, is fenced from here on.
     pub async fn open(config: TableConfig) -> Result<Self, Error> {
-        let mut store = Self { config, session: None, owner: 0, checkpoint: None };
+        let mut store = Self::unopened(config);
         store.owner = store.take_over().await?;
         store.checkpoint = store.read().await?;
         Ok(store)
@@ -66,58 +74,21 @@ impl TableStore {
     /// The checkpoint as its owner last saved it, without becoming its owner. `None`: the stream never
     /// began.
     pub async fn peek(config: TableConfig) -> Result<Option<Checkpoint>, Error> {
-        let mut store = Self { config, session: None, owner: 0, checkpoint: None };
+        let mut store = Self::unopened(config);
         // Row and lanes are saved in one transaction, and are read in one.
         store.query("read", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         store.query("read", "START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
         store.read().await
     }
 
-    /// What [`TableStore::open`] and the saves behind it would find, or be refused with, now, without
-    /// becoming the owner: a server tells what is wrong with a statement without running it.
-    pub async fn rehearse(config: TableConfig) -> Result<Option<Checkpoint>, Error> {
-        let TableConfig { table, lane_table, .. } = config.clone();
-        let mut store = Self { config: config.clone(), session: None, owner: 0, checkpoint: None };
-        // Refused by a server that takes no writes from this account.
-        store.query("write", "START TRANSACTION READ WRITE").await?;
-        store.query("write", "ROLLBACK").await?;
-        for sql in [
-            format!("EXPLAIN INSERT INTO {table} SELECT * FROM {table} WHERE stream = ''"),
-            format!("EXPLAIN UPDATE {table} SET saves = saves + 1 WHERE stream = ''"),
-            format!(
-                "EXPLAIN INSERT INTO {lane_table} SELECT * FROM {lane_table} WHERE stream = ''"
-            ),
-            format!("EXPLAIN UPDATE {lane_table} SET next = 1 WHERE stream = ''"),
-            format!("EXPLAIN DELETE FROM {lane_table} WHERE stream = ''"),
-        ] {
-            store.query("write", &sql).await?;
-        }
-        Self::peek(config).await
+    fn unopened(config: TableConfig) -> Self {
+        let place = owner::Place::new(config.host.now());
+        Self { config, session: None, place, owner: 0, checkpoint: None }
     }
 
     /// This owner's number.
     pub fn owner(&self) -> u64 {
         self.owner
-    }
-
-    async fn take_over(&mut self) -> Result<u64, Error> {
-        let TableConfig { table, stream, owner_name, .. } = self.config.clone();
-        // Only the key and the owner count; the rest is filled in when the stream begins.
-        let take = format!(
-            "INSERT INTO {table} (stream, owner, owner_name, saves, format, begun, server_uuid, \
-             epoch, gtid_set, resume_file, resume_offset, resume_maria, settled_file, \
-             settled_offset, settled_maria, saved_at_us, version) \
-             VALUES (?, 1, ?, 0, {FORMAT}, 0, '', 0, '', '', 0, '', '', 0, '', 0, '') \
-             ON DUPLICATE KEY UPDATE owner = owner + 1, owner_name = VALUES(owner_name)"
-        );
-        let read = format!("SELECT owner, owner_name FROM {table} WHERE stream = ?");
-        let name: String = owner_name.chars().take(255).collect();
-        self.exec("take over", &take, vec![stream.clone().into(), name.into()]).await?;
-        // Another take-over in between makes both read the same number; the name tells them apart
-        // in what follows, since saves ask for both.
-        let rows = self.exec("read", &read, vec![stream.into()]).await?;
-        let owner = rows.first().map(|row| number(row, 0, "owner", &self.config)).transpose()?;
-        owner.ok_or_else(|| self.malformed("owner", "no row after it was written"))
     }
 
     async fn read(&mut self) -> Result<Option<Checkpoint>, Error> {
@@ -195,9 +166,10 @@ impl TableStore {
         anew: bool,
     ) -> Result<(), Error> {
         let written = self.write_in_transaction(checkpoint, lanes, anew).await;
-        if written.is_err() {
+        match &written {
+            Ok(()) => self.place.home.clone_from(&self.place.at),
             // Whatever the session was in the middle of ends with it.
-            self.session = None;
+            Err(_) => self.session = None,
         }
         written
     }
@@ -208,8 +180,11 @@ impl TableStore {
         lanes: &BTreeMap<Arc<str>, u64>,
         anew: bool,
     ) -> Result<(), Error> {
-        let TableConfig { table, lane_table, stream, owner_name, .. } = self.config.clone();
+        let TableConfig { table, lane_table, stream, .. } = self.config.clone();
         self.query("save", "START TRANSACTION").await?;
+        if self.place.is_elsewhere() {
+            self.claim().await?;
+        }
         // `saves` makes sure that the row changes, so that 0 rows means: not ours any more.
         let sql = format!(
             "UPDATE {table} SET saves = saves + 1, begun = 1, format = {FORMAT}, server_uuid = ?, \
@@ -217,7 +192,7 @@ impl TableStore {
              settled_file = ?, settled_offset = ?, settled_maria = ?, saved_at_us = ?, version = ? \
              WHERE stream = ? AND owner = ? AND owner_name = ?"
         );
-        let name: String = owner_name.chars().take(255).collect();
+        let name = owner_name(&self.config);
         let Place { position: resume, maria: resume_maria } = &checkpoint.resume;
         let Place { position: settled, maria: settled_maria } = &checkpoint.settled;
         let values: Vec<Value> = vec![
@@ -252,18 +227,6 @@ impl TableStore {
         self.query("save", "COMMIT").await
     }
 
-    /// Says who has the stream now.
-    async fn fenced(&mut self) -> Error {
-        let TableConfig { table, stream, .. } = self.config.clone();
-        let sql = format!("SELECT owner_name FROM {table} WHERE stream = ?");
-        let rows = self.exec("read", &sql, vec![stream.into()]).await;
-        let owner = rows.ok().and_then(|rows| rows.first()?.text(0));
-        Error::Fenced {
-            place: table,
-            owner: owner.unwrap_or_else(|| "nobody: its row is gone".into()),
-        }
-    }
-
     async fn query(&mut self, action: &'static str, sql: &str) -> Result<(), Error> {
         let result = match self.session().await {
             Ok(session) => session.query(sql).await,
@@ -295,7 +258,9 @@ impl TableStore {
         let session = match self.session.take() {
             Some(session) => session,
             None => {
-                let mut session = Session::connect(&self.config.connect).await?;
+                let host = self.place.at.clone();
+                let options = ConnectOptions { host, ..self.config.connect.clone() };
+                let mut session = Session::connect(&options).await?;
                 // So that a lock ends the statement on the server, and not only our patience.
                 let setup = "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
                              SESSION autocommit = 1, NAMES utf8mb4";
@@ -330,6 +295,7 @@ impl Store for TableStore {
         let mut checkpoint = checkpoint.clone();
         checkpoint.owner = self.owner;
         let lanes = checkpoint.lanes.clone();
+        self.go_along();
         self.write(&checkpoint, &lanes, true).await?;
         self.checkpoint = Some(checkpoint);
         Ok(())
@@ -349,7 +315,14 @@ impl Store for TableStore {
             ..Checkpoint::default()
         };
         next.apply(delta);
-        self.write(&next, &delta.lanes, false).await?;
+        self.go_along();
+        if self.place.is_elsewhere() {
+            let mut lanes = self.checkpoint.as_ref().map(|it| it.lanes.clone()).unwrap_or_default();
+            lanes.extend(delta.lanes.iter().map(|(lane, next)| (Arc::clone(lane), *next)));
+            self.write(&next, &lanes, true).await?;
+        } else {
+            self.write(&next, &delta.lanes, false).await?;
+        }
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.apply(delta);
         }

@@ -6,6 +6,8 @@
 //! from the [`SdkConfig`] that [`Shared::service`] hands out. This file sends nothing but what the
 //! credential chain needs.
 
+mod bounded;
+
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ use aws_smithy_runtime_api::client::http::{HttpClient as HttpClientTrait, HttpCo
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::excerpt::excerpt;
+use bounded::Bounded;
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
@@ -149,9 +154,6 @@ impl Shared {
     }
 }
 
-/// Longest text of a failure, characters: the far side chooses its words.
-const WORDS_MAX: usize = 500;
-
 /// A failed call in words: HTTP status, the service's code and text, or why there was no answer.
 pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
 where
@@ -166,7 +168,7 @@ where
         Some(response) => format!("HTTP {}: {words}", response.status().as_u16()),
         None => words,
     };
-    shortened(&words)
+    excerpt(&words)
 }
 
 /// An error and its sources on one line.
@@ -182,16 +184,7 @@ pub fn chain(error: &dyn StdError) -> String {
         }
         source = error.source();
     }
-    shortened(&words)
-}
-
-/// At most [`WORDS_MAX`] characters of a text that came from outside, on one line.
-pub fn shortened(words: &str) -> String {
-    let mut short: String = words.chars().take(WORDS_MAX).collect();
-    if short.len() < words.len() {
-        short.push_str("...");
-    }
-    short.replace(|c: char| c.is_control(), " ")
+    excerpt(&words)
 }
 
 fn loader() -> ConfigLoader {
@@ -199,5 +192,6 @@ fn loader() -> ConfigLoader {
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .pool_idle_timeout(POOL_IDLE)
         .build_https();
+    let http = Bounded(http);
     aws_config::defaults(BehaviorVersion::latest()).http_client(http)
 }

@@ -6,6 +6,7 @@
 
 mod locate;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::checksum::{self, FORMAT_DESCRIPTION};
@@ -65,6 +66,8 @@ pub struct Resolved {
     /// The server's name. A stream from a server of another name must not be used: behind a
     /// balancer the two connections may differ.
     pub server: String,
+    /// What the server said of itself meanwhile.
+    pub facts: Arc<Facts>,
 }
 
 /// Resolves the wish on one of the hosts.
@@ -80,6 +83,7 @@ pub async fn resolve(config: &Config, host: usize, wanted: &Wanted) -> Result<Re
                 skip_until: None,
                 before: GtidSet::new(),
                 server: facts.server_name(),
+                facts: Arc::new(facts),
             })
         }
         Wanted::Now if !facts.has_gtids() && facts.flavor == Flavor::Mysql => {
@@ -154,8 +158,14 @@ pub fn decide(wanted: &Wanted, facts: &Facts) -> Result<Resolved, Error> {
 }
 
 fn resolved(facts: &Facts, start: Start) -> Resolved {
-    let before = GtidSet::new();
-    Resolved { start, skip_until_us: None, skip_until: None, before, server: facts.server_name() }
+    Resolved {
+        start,
+        skip_until_us: None,
+        skip_until: None,
+        before: GtidSet::new(),
+        server: facts.server_name(),
+        facts: Arc::new(facts.clone()),
+    }
 }
 
 /// Where transactions have GTIDs, or had, the file is read from its front: only there it is said

@@ -12,6 +12,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod credentials;
 mod decode;
 mod delivery;
 mod demo;
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        credentials::tests(),
     ]
     .into_iter()
     .flatten()

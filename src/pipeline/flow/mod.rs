@@ -26,7 +26,7 @@ use crate::encode::{Draft, Kind};
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::verdict::ledger::{Recorder, Span};
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::pulse::{Leg, Nonces, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
@@ -48,6 +48,8 @@ pub struct FlowConfig {
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+    /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
+    pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
     pub excess: Option<Arc<Excess>>,
 }

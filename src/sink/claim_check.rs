@@ -30,6 +30,7 @@ use super::Class;
 use super::sns::policy::classify_call;
 use crate::aws;
 use crate::encode::{Attribute, DataType, Message};
+use crate::excerpt::excerpt;
 
 /// Attribute with the size of what was put into S3.
 const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
@@ -160,12 +161,12 @@ impl ClaimCheck {
             let document = document.map(Collected::to_bytes).unwrap_or_default();
             let document = String::from_utf8_lossy(&document);
             let code = element(&document, "Code").unwrap_or("UnreadableAnswer");
-            let text = element(&document, "Message").unwrap_or_default().to_owned();
+            let text = excerpt(element(&document, "Message").unwrap_or_default());
             let class = match code {
                 "NoSuchBucket" => Class::NotFound,
                 _ => classify_call(code, Some(status)),
             };
-            Err(failed(class, code, text))
+            Err(failed(class, &excerpt(code), text))
         };
         let deadline = self.config.deadlines.operation;
         let late = |_| failed(Class::Timeout, "Timeout", format!("no answer in {deadline:?}"));

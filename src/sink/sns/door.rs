@@ -133,7 +133,7 @@ fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
         };
         *fate = Fate::Failed(Failure {
             class: classify_entry(failed.code(), failed.sender_fault()),
-            code: failed.code().to_owned(),
+            code: excerpt(failed.code()),
             text: excerpt(failed.message().unwrap_or_default()),
         });
     }
@@ -148,7 +148,7 @@ where
     let words = chain(error);
     if let (Some(code), Some(_)) = (error.code(), status) {
         let text = error.message().map_or_else(|| words.clone(), excerpt);
-        return Failure { class: classify_call(code, status), code: code.to_owned(), text };
+        return Failure { class: classify_call(code, status), code: excerpt(code), text };
     }
     let (class, code) = match error {
         SdkError::TimeoutError(_) => (Class::Timeout, "Timeout"),

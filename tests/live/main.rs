@@ -20,6 +20,7 @@ mod failover;
 mod fallback;
 mod faults;
 mod history;
+mod kubernetes;
 mod paths;
 mod probe;
 mod processes;
@@ -52,6 +53,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        kubernetes::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),

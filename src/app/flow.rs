@@ -27,6 +27,7 @@ pub(super) fn flow(
         own_rows: OwnRows::Told,
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
+        excess: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, judge)
 }
@@ -67,6 +68,7 @@ pub(super) fn decoder(plan: &Plan) -> Decoder {
         // The source has checked it.
         verify_checksum: false,
         asks_for_schemas: plan.schema_fallback,
+        expanded_bytes_max: plan.expanded_event_max,
         // The flow decides: it knows which transactions it passes over.
         xa_unseen: decode::Unseen::Pass,
         xa_spool_folder: Some(folder),

@@ -62,6 +62,10 @@ impl StatusSource for Desk {
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
+        let mut verdict = verdict(&watch::read(&self.view), now);
+        if let Some(halted) = &halted {
+            verdict.tell_halt(halted);
+        }
         Status {
             stream: self.plan.stream.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,7 +73,7 @@ impl StatusSource for Desk {
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
-            verdict: verdict(&watch::read(&self.view), now),
+            verdict,
             source,
             progress: self.progress(&state),
             heartbeat,

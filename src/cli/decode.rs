@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::Exit;
 use super::lines::{self, Printer};
 use crate::change::Position;
-use crate::decode::{Answer, Config, Decoder, Fault};
+use crate::config::{Kind, Value};
+use crate::decode::{Answer, Config, Decoder, EVENT_BYTES_MAX, Fault};
 use crate::filter::{self, Filter, Pattern};
 use crate::source::captured::{self, Captured};
 
@@ -35,6 +36,10 @@ const FIRST_EVENT: u64 = 4;
 
 /// The command.
 pub(super) fn command() -> Command {
+    let expanded = Arg::new("expanded-event-max")
+        .long("expanded-event-max")
+        .value_name("SIZE")
+        .help("Largest event out of a compressed transaction or event, 1KiB to 1025MiB (default)");
     Command::new("decode")
         .about("Print the changes in binlog files as JSON lines")
         .long_about(LONG_ABOUT)
@@ -53,6 +58,7 @@ pub(super) fn command() -> Command {
                 .value_delimiter(',')
                 .help("Tables to print, as database.table patterns with * and ?"),
         )
+        .arg(expanded)
         .arg(
             Arg::new("unsigned")
                 .long("unsigned")
@@ -88,6 +94,20 @@ fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Opt
     parsed.collect()
 }
 
+/// How large an event out of a compressed one may be; `None` once it was told that this is no size.
+fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
+    let Some(text) = matches.get_one::<String>("expanded-event-max") else {
+        return Some(EVENT_BYTES_MAX);
+    };
+    match Kind::Bytes(1 << 10, EVENT_BYTES_MAX).parse(text) {
+        Some(Value::Integer(bytes)) => Some(bytes),
+        _ => {
+            eprintln!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");
+            None
+        }
+    }
+}
+
 /// Decodes the files.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(tables) = patterns(matches, "tables", 2, "database.table") else {
@@ -96,6 +116,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(unsigned) = patterns(matches, "unsigned", 3, "database.table.@number") else {
         return Exit::Usage;
     };
+    let Some(expanded_bytes_max) = expanded_bytes_max(matches) else { return Exit::Usage };
     let filter = Filter::new(filter::Config { tables, ..filter::Config::default() });
     let mut decoding = Decoding {
         decoder: Decoder::new(Config {
@@ -103,6 +124,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             verify_checksum: false,
             contiguous: true,
             asks_for_schemas: !unsigned.is_empty(),
+            expanded_bytes_max,
             xa_spool_folder: Some(std::env::temp_dir()),
             xa_unseen: crate::decode::Unseen::Pass,
             ..Config::default()

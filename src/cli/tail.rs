@@ -92,6 +92,7 @@ async fn print(mut plan: Plan) -> Exit {
     let mut decoder = Decoder::new(Config {
         verify_checksum: false,
         asks_for_schemas,
+        expanded_bytes_max: plan.expanded_event_max,
         xa_spool_folder: Some(std::env::temp_dir()),
         // Told in a note: what was prepared before the start is before it.
         xa_unseen: Unseen::Pass,

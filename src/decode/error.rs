@@ -182,10 +182,10 @@ pub enum Fault {
     /// A compressed transaction or event that does not decompress to what it says.
     #[error("compressed payload: {0}")]
     Payload(String),
-    /// An event out of a compressed one that no server could have made.
+    /// An event out of a compressed one that is larger than allowed, or than a server could have made.
     #[error(
         "an event of {bytes} bytes inside a compressed one, expected at most {limit} \
-         (max_allowed_packet is at most 1 GiB)"
+         (expanded_event_max; no server makes more than 1 GiB)"
     )]
     TooLarge {
         /// Bytes that it says it has.

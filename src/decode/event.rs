@@ -90,7 +90,7 @@ const FLAG_ARTIFICIAL: u16 = 0x20;
 const FLAG_IGNORABLE: u16 = 0x80;
 
 /// Bytes of the largest event: 1 GiB, which is the most that `max_allowed_packet` can be, and headers.
-pub(super) const BYTES_MAX: u64 = (1 << 30) + (1 << 20);
+pub const BYTES_MAX: u64 = (1 << 30) + (1 << 20);
 
 /// The header that starts every event (version 4, MySQL 5.0 and newer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

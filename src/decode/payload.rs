@@ -6,7 +6,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{self, Header};
+use super::event::Header;
 
 /// Fields in front of the payload (`Transaction_payload_event` in the server's sources).
 mod field {
@@ -120,11 +120,12 @@ impl Inflater {
         Ok(())
     }
 
-    /// Reads the next event into `event`; `None` behind the last, once the payload was seen to be
+    /// Reads the next event, of at most `bytes_max`, into `event`; `None` behind the last, once the payload was seen to be
     /// whole.
     pub(super) fn next(
         &mut self,
         payload: &[u8],
+        bytes_max: u64,
         event: &mut Vec<u8>,
     ) -> Result<Option<Header>, Fault> {
         event.clear();
@@ -141,9 +142,8 @@ impl Inflater {
                 Header::LENGTH
             )));
         }
-        if u64::from(header.length) > event::BYTES_MAX {
-            let bytes = u64::from(header.length);
-            return Err(Fault::TooLarge { bytes, limit: event::BYTES_MAX });
+        if u64::from(header.length) > bytes_max {
+            return Err(Fault::TooLarge { bytes: u64::from(header.length), limit: bytes_max });
         }
         self.fill(payload, event, length)?;
         Ok(Some(header))
@@ -232,6 +232,7 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::event;
 
     fn event(body: usize) -> Vec<u8> {
         let length = u32::try_from(Header::LENGTH + body).expect("short");
@@ -246,7 +247,7 @@ mod tests {
         let mut inflater = Inflater::default();
         inflater.start(&front)?;
         let (mut found, mut event) = (Vec::new(), Vec::new());
-        while inflater.next(payload, &mut event)?.is_some() {
+        while inflater.next(payload, event::BYTES_MAX, &mut event)?.is_some() {
             found.push(event.clone());
         }
         Ok(found)

@@ -34,7 +34,7 @@ use std::time::Instant;
 pub(crate) use claims::Claims;
 pub(crate) use destination::Topics;
 pub(crate) use drafts::drafts;
-pub use flow::{Flow, FlowConfig, OwnRows, Window};
+pub use flow::{Excess, Flow, FlowConfig, OwnRows, Window};
 pub use notices::{Judge, Notices, Standing};
 pub use progress::Lost;
 pub(crate) use run::Parts;

@@ -36,7 +36,7 @@ mod upstream;
 pub use captured::Captured;
 pub use columns::Columns;
 pub use config::{Config, Deadlines, Start};
-pub use error::{Error, Halt, Recovery, Step};
+pub use error::{Error, Halt, Recovery, Step, time_text};
 pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
 pub use liveness::Liveness;
 pub use refusal::Refusal;

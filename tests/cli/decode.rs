@@ -270,3 +270,26 @@ fn rows_of_xa_transactions_that_the_files_do_not_show_are_told_of() {
         assert!(before.error.contains("2 XA transactions are prepared"), "{before:?}");
     }
 }
+
+#[test]
+fn an_event_that_expands_beyond_the_limit_is_refused_by_name() {
+    for name in ["payload/mysql-9.7", "compressed_events/mariadb-11.8"] {
+        let log = log(name);
+        let whole = typed(&["decode", text(&log)]);
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        let enough = typed(&["decode", "--expanded-event-max", "1MiB", text(&log)]);
+        assert_eq!((enough.code, enough.out == whole.out), (Some(0), true), "{name}");
+        let found = typed(&["decode", "--expanded-event-max", "1KiB", text(&log)]);
+        assert_eq!(found.code, Some(65), "{name}: {found:?}");
+        assert!(
+            found.error.contains("inside a compressed one, expected at most 1024"),
+            "{found:?}"
+        );
+        assert!(whole.out.starts_with(&found.out), "{name}");
+    }
+    for wrong in ["", "1", "2GiB", "much"] {
+        let found = typed(&["decode", "--expanded-event-max", wrong, text(&log("rows/mysql-9.7"))]);
+        assert_eq!(found.code, Some(64), "{wrong}: {found:?}");
+        assert!(found.error.contains("--expanded-event-max"), "{wrong}: {found:?}");
+    }
+}

@@ -65,7 +65,7 @@ async fn start(bed: &Bed, options: &[&str]) -> (Server, Dialect) {
             .into_iter()
             .filter(|statement| statement.starts_with("GRANT"))
             // Servers without CREATE USER IF NOT EXISTS are given the password with the grant.
-            .map(|statement| statement.replace("<password>", "weak-pw")),
+            .map(|statement| statement.replace("<password>", "'weak-pw'")),
     );
     server.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
     (server, dialect)

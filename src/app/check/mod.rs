@@ -239,9 +239,9 @@ fn mend(plan: &Plan, reason: Reason) -> String {
              is not there yet: binpulse init)"
         ),
         Reason::Login => format!(
-            "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
+            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or mend heartbeat.user and \
              heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
-             WITH caching_sha2_password BY '<password>' (MariaDB, MySQL 5.7 and older: \
+             WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
              mysql_native_password); `binpulse init --print` prints all statements"
         ),
         Reason::ExemptAccount => format!(

@@ -34,6 +34,8 @@ pub struct Plan {
     pub start: Wanted,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
+    /// Most bytes of an event out of a compressed one.
+    pub expanded_event_max: u64,
     /// How long to wait for the source at start.
     pub start_patience: Duration,
     /// What is published.
@@ -116,6 +118,7 @@ impl Plan {
             source,
             start: start?,
             schema_fallback: rest.schema_fallback,
+            expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
             filter: filter?,
             pack: pack?,
@@ -139,6 +142,7 @@ impl Plan {
 /// Settings that contradict nothing.
 struct Rest {
     schema_fallback: bool,
+    expanded_event_max: u64,
     start_patience: Duration,
     seal: SealOptions,
     oversize: encode::Oversize,
@@ -154,6 +158,7 @@ impl Rest {
         let level = i32::try_from(values.integer("message.compression_level")?).unwrap_or(1);
         Ok(Self {
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
+            expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,
             seal: SealOptions { zstd_level: if compressed { level } else { 0 } },
             oversize: match values.text("sink.oversize")? {

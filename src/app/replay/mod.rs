@@ -23,7 +23,7 @@ use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::encode::Lane;
 use crate::filter::Pattern;
-use crate::pipeline::{self, Window};
+use crate::pipeline::{self, Excess, Window};
 use crate::sink;
 use crate::sink::topic::Template;
 use crate::source;
@@ -110,8 +110,14 @@ pub enum Error {
         error: source::Error,
     },
     /// More rows than were published.
-    #[error(transparent)]
-    Beyond(#[from] Beyond),
+    #[error("{beyond}; {}", earliest_text(*.earliest_us))]
+    Beyond {
+        /// Of which lane, and how many.
+        beyond: Beyond,
+        /// The earliest time since which there are no more, microseconds since 1970 UTC; `None`: it was
+        /// not found out.
+        earliest_us: Option<i64>,
+    },
     /// The topic can't be used.
     #[error(transparent)]
     Sink(#[from] sink::Error),
@@ -149,7 +155,14 @@ pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<
     if counted.is_interrupted {
         return Ok(Report { is_interrupted: true, ..Report::default() });
     }
-    let firsts = numbers::firsts(&saved.lanes, &counted.lanes)?;
+    let firsts = match numbers::firsts(&saved.lanes, &counted.lanes) {
+        Ok(firsts) => firsts,
+        Err(beyond) => {
+            let rows = numbers::excess(&saved.lanes, &counted.lanes);
+            let earliest_us = stretch.earliest_us(rows, stop).await?;
+            return Err(Error::Beyond { beyond, earliest_us });
+        }
+    };
     if wish.dry_run && wish.until_us.is_none() {
         // A second reading would end where the first did.
         return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
@@ -218,6 +231,13 @@ async fn resolve(
     }
 }
 
+fn earliest_text(us: Option<i64>) -> String {
+    us.map_or_else(
+        || "begin later".to_owned(),
+        |us| format!("the earliest time for --since is {}", source::time_text(us)),
+    )
+}
+
 /// What both passes have in common.
 #[derive(Clone, Copy)]
 struct Stretch<'a> {
@@ -241,7 +261,19 @@ impl<'a> Stretch<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass { plan, host, start: resolved.start.clone(), begin, window }
+        Pass { plan, host, start: resolved.start.clone(), begin, window, excess: None }
+    }
+
+    /// From when on the stretch has these rows no more.
+    async fn earliest_us(
+        self,
+        rows: Numbers,
+        stop: &CancellationToken,
+    ) -> Result<Option<i64>, Error> {
+        let excess = Arc::new(Excess::of(rows));
+        let pass = self.pass(Numbers::new(), None);
+        Pass { excess: Some(Arc::clone(&excess)), ..pass }.run(Way::nowhere(), stop).await?;
+        Ok(excess.earliest_us())
     }
 }
 

@@ -20,14 +20,14 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver, SealingConfig,
-    Standing, Topics, Window, Witness, drafts, spawn_sealing,
+    Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
+    SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
-use crate::source::{Columns, Liveness, Replica, Start};
+use crate::source::{Columns, Liveness, Replica, Start, time_text};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
 
@@ -69,6 +69,8 @@ pub(super) struct Pass<'a> {
     /// With the row numbers to begin with.
     pub(super) begin: Checkpoint,
     pub(super) window: Window,
+    /// To find out when these have gone by.
+    pub(super) excess: Option<Arc<Excess>>,
 }
 
 /// What it came to.
@@ -161,6 +163,7 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let judge = Judge::new(Standing::default);
@@ -197,14 +200,6 @@ type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))
-}
-
-/// A commit time, for people.
-fn time_text(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us).filter(|_| us > 0).map_or_else(
-        || "nothing".to_owned(),
-        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-    )
 }
 
 /// Says now and then how far it is.

@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_time_before_the_oldest_log_and_a_purged_log_are_the_same_loss() {
-        let told = stream_failure(&source::Error::TooOld { asked: 1, oldest: 2 });
+        let told = stream_failure(&source::Error::TooOld { asked: 1, earliest: 2 });
         assert_eq!(told, StreamFailure::Purged);
     }
 

@@ -1,6 +1,7 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod aside;
+mod excess;
 mod front;
 mod marked;
 mod rows;
@@ -8,6 +9,7 @@ mod transaction;
 mod window;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::counts::Counts;
@@ -27,6 +29,7 @@ use crate::pulse::{Leg, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+pub use excess::Excess;
 pub use window::Window;
 
 /// What decides how rows are treated.
@@ -43,6 +46,8 @@ pub struct FlowConfig {
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+    /// Rows to be gone by before the stretch ends.
+    pub excess: Option<Arc<Excess>>,
 }
 
 /// What becomes of heartbeats and canaries.

@@ -40,6 +40,11 @@ impl Flow {
         self.progress.end();
         self.transaction_bytes = 0;
         self.config.window.reached(commit.end);
+        if let Some(excess) = &self.config.excess
+            && excess.committed(self.newest_commit_us, self.packer.sequences())
+        {
+            self.config.window.end();
+        }
         self.arrived();
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));

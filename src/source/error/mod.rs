@@ -211,12 +211,15 @@ pub enum Error {
         what: String,
     },
     /// Nothing in the binlogs is as old as the asked-for point in time.
-    #[error("the oldest binlog file starts at {oldest}, after the asked-for {asked}")]
+    #[error(
+        "the binary logs that are left do not reach back to {}: the earliest time is {}",
+        time_text(*asked), time_text(*earliest)
+    )]
     TooOld {
         /// Microseconds since 1970 UTC that were asked for.
         asked: i64,
-        /// First event of the oldest file, microseconds since 1970 UTC.
-        oldest: i64,
+        /// The earliest that can be asked for, microseconds since 1970 UTC.
+        earliest: i64,
     },
     /// Of a list of hosts none could be used.
     #[error("none of {} hosts can be used: {}", failures.len(), join(failures))]
@@ -239,6 +242,14 @@ fn join(failures: &[(HostPort, Error)]) -> String {
 
 /// Where the server's transactions and ours do not meet: the names for [`Error::Purged`] and
 /// [`Error::Diverged`].
+/// A commit time, for people.
+pub fn time_text(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us).map_or_else(
+        || format!("{us} us since 1970"),
+        |time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+    )
+}
+
 pub(super) fn quote_set(set: &GtidSet) -> String {
     const CHARACTERS_MAX: usize = 300;
     let text = set.to_string();

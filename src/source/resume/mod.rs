@@ -257,13 +257,13 @@ async fn file_at(
     const SLACK_US: i64 = 2_000_000;
     let files = files(facts)?;
     let (mut begun, mut later) = (0, files.len());
-    let mut oldest = None;
+    let mut earliest = None;
     while begun < later {
         let middle = usize::midpoint(begun, later);
         let Some(file) = files.get(middle) else { break };
         let started_us = started_at(config, host, &file.name).await?;
         if middle == 0 {
-            oldest = Some(started_us);
+            earliest = Some(started_us + SLACK_US);
         }
         if started_us + SLACK_US <= wanted_us { begun = middle + 1 } else { later = middle }
     }
@@ -273,7 +273,9 @@ async fn file_at(
         (None, Some(first)) if facts.has_gtids() && facts.gtid_purged.is_empty() => {
             Ok(first.name.clone())
         }
-        (None, _) => Err(Error::TooOld { asked: wanted_us, oldest: oldest.unwrap_or_default() }),
+        (None, _) => {
+            Err(Error::TooOld { asked: wanted_us, earliest: earliest.unwrap_or_default() })
+        }
     }
 }
 

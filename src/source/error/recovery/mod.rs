@@ -221,7 +221,7 @@ impl Error {
                 "point to the server that has it, or tell the consumers and start anew; if only the \
                  heartbeat table was changed, write the number that is named back into it"
             }
-            Self::TooOld { .. } => "ask for a later time, or for `earliest`",
+            Self::TooOld { .. } => "ask for that time or a later one, or for `earliest`",
             Self::NoHost { .. } => "see each host's reason",
             Self::HostUnknown { .. } => "name at least one host",
         }

@@ -75,7 +75,7 @@ fn table() -> Vec<(Error, Recovery)> {
             halt(Halt::OtherServer),
         ),
         (Error::Purged { missing: String::new() }, halt(Halt::PositionLost)),
-        (Error::TooOld { asked: 1, oldest: 2 }, halt(Halt::PositionLost)),
+        (Error::TooOld { asked: 1, earliest: 2 }, halt(Halt::PositionLost)),
         (Error::Diverged { extra: String::new() }, halt(Halt::Diverged)),
         (Error::PutBack { what: String::new() }, halt(Halt::Diverged)),
         // Any host that may recover keeps the stream; else the first one's reason counts.

@@ -47,7 +47,7 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         opened = Box::pin(open(&plan, &front)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(plan, front, opening) {
+        Some(Ok(opening)) => match App::new(&plan, front, opening) {
             Ok(app) => return Box::pin(app.run(stop)).await,
             Err(error) => return refused(&error),
         },
@@ -88,8 +88,10 @@ struct App {
 }
 
 impl App {
-    fn new(plan: Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
+    fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
+        let plan = source.plan(plan);
+        front.findings.cataloged(&source.catalog);
         let (feed, intake) = front.to_sink;
         let (state, metrics) = (front.state, front.metrics);
         state.update(|inner| inner.epoch = checkpoint.epoch);
@@ -135,6 +137,7 @@ impl App {
             reporter: front.reporter,
             history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
+            findings: front.findings,
             leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);

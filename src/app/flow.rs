@@ -48,14 +48,16 @@ pub(super) fn configured(
         .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
     let notices =
         Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
-    Flow::new(
+    let mut flow = Flow::new(
         config,
         Filter::new(plan.filter.clone()),
         recogniser,
         notices,
         Packer::new(pack, sequences),
         Tracker::new(checkpoint),
-    )
+    );
+    flow.compare_names(plan.filter.names);
+    flow
 }
 
 /// In front of the stream's first event. Prepared transactions that outgrow memory go to a file beside

@@ -19,6 +19,7 @@ mod echo;
 mod failover;
 mod fallback;
 mod faults;
+mod filters;
 mod history;
 mod kubernetes;
 mod paths;
@@ -36,6 +37,7 @@ mod servers;
 mod source;
 mod standing;
 mod start;
+mod statements;
 mod suite;
 mod takeover;
 mod types;
@@ -46,6 +48,7 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
+        filters::tests(),
         source::tests(),
         types::tests(),
         failover::tests(),
@@ -62,6 +65,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         standing::tests(),
+        statements::tests(),
         history::tests(),
         start::tests(),
         agreement::tests(),

@@ -12,6 +12,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod credentials;
 mod decode;
 mod delivery;
 mod demo;
@@ -22,6 +23,7 @@ mod faults;
 mod filters;
 mod history;
 mod kubernetes;
+mod mixed;
 mod paths;
 mod probe;
 mod processes;
@@ -62,6 +64,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        mixed::tests(),
         rotation::tests(),
         security::tests(),
         standing::tests(),
@@ -77,6 +80,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        credentials::tests(),
     ]
     .into_iter()
     .flatten()

@@ -103,9 +103,16 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
-    sink(plan, &shared, &mut reports).await;
-    echo::look(plan, &shared, &mut reports).await;
+    match aws::Shared::load(&aws_config(plan)).await {
+        Ok(shared) => {
+            sink(plan, &shared, &mut reports).await;
+            echo::look(plan, &shared, &mut reports).await;
+        }
+        Err(error) => {
+            let (needed, mend) = ("what AWS can be asked with", "correct it where it is set");
+            reports.push(Report::wrong("AWS", error.to_string(), needed, mend));
+        }
+    }
     reports
 }
 

@@ -22,6 +22,8 @@ mod fallback;
 mod faults;
 mod filters;
 mod history;
+mod kubernetes;
+mod mixed;
 mod paths;
 mod probe;
 mod processes;
@@ -56,11 +58,13 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        kubernetes::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        mixed::tests(),
         rotation::tests(),
         security::tests(),
         standing::tests(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::before;
 use super::flow::{decoder, flow};
 use super::front::{Front, SIDE_GRACE};
 use super::history::History;
@@ -166,6 +167,11 @@ impl App {
             &pulse.tasks,
             &ours,
         );
+
+        if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
+            let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
+            pulse.tasks.spawn(before::keep(config, table, self.state.clone(), ours.clone()));
+        }
 
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Report;
+use crate::app::before;
 use crate::app::history::History;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, judged, wanted};
@@ -25,6 +26,15 @@ pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut 
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
+    if saved.is_none() && (plan.pulse.heartbeats || plan.checkpoint.file.is_none()) {
+        // That the source can't be asked is told by what asks it first.
+        let before = before::ask(plan).await.ok().flatten();
+        if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
+            const NEEDED: &str = "the checkpoint of a stream that has run before";
+            let mend = "bring it back, or start once with --start-anew as said";
+            reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, mend));
+        }
+    }
     let history = History::new(plan, Received::default(), saved);
     let opened = match judged(plan, &wanted(plan, saved), &history).await {
         Ok(opened) => opened,

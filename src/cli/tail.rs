@@ -89,8 +89,12 @@ async fn print(mut plan: Plan) -> Exit {
         }
     };
     let asks_for_schemas = plan.schema_fallback;
-    let mut decoder =
-        Decoder::new(Config { verify_checksum: false, asks_for_schemas, ..Config::default() });
+    let mut decoder = Decoder::new(Config {
+        verify_checksum: false,
+        asks_for_schemas,
+        xa_spool_folder: Some(std::env::temp_dir()),
+        ..Config::default()
+    });
     decoder.start_at(match &resolved.start {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),

@@ -69,11 +69,16 @@ impl Loading<'_> {
 
     fn give(&mut self, setting: &'static Setting, value: Value, origin: Origin) {
         self.values.given.insert(setting.key, (value, origin));
+        // Unless it is said behind this: a later source wins whole.
+        self.values.files.remove(setting.key);
     }
 
     fn secret_file(&mut self, setting: &'static Setting, path: &str, origin: Origin) {
         match (self.read_file)(path) {
-            Ok(text) => self.take(setting, text.trim_end_matches(['\r', '\n']), origin),
+            Ok(text) => {
+                self.take(setting, text.trim_end_matches(['\r', '\n']), origin);
+                self.values.files.insert(setting.key, path.into());
+            }
             Err(error) => self.errors.push(Error::Unreadable {
                 path: format!("{path} (for `{}`)", setting.key),
                 reason: error.to_string(),
@@ -242,6 +247,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
@@ -313,6 +319,15 @@ mod tests {
         let values = from_file("[source]\npassword_file = \"/secret\"\n").expect("secret file");
         assert_eq!(values.text("source.password"), Ok("hunter2"));
         assert!(!format!("{values:?}").contains("hunter2"));
+        assert_eq!(values.file_of("source.password"), Some(Path::new("/secret")));
+        let environment =
+            Environment::from([("BINPULSE_SOURCE_PASSWORD".to_owned(), "b".to_owned())]);
+        let file = "[source]\npassword_file = \"/secret\"\n";
+        let values = load(Some(("f", file)), &environment, &[], &no_file).expect("valid");
+        assert_eq!(
+            (values.text("source.password"), values.file_of("source.password")),
+            (Ok("b"), None)
+        );
         let errors =
             from_file("[source]\npassword = \"hunter2\"\n").expect_err("secret in the file");
         assert!(!errors[0].to_string().contains("hunter2"), "{errors:?}");

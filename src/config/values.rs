@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Error, SETTINGS, Setting};
@@ -52,6 +52,8 @@ impl fmt::Display for Origin {
 #[derive(Clone, Default)]
 pub struct Values {
     pub(super) given: BTreeMap<&'static str, (Value, Origin)>,
+    /// Files that secrets were read from.
+    pub(super) files: BTreeMap<&'static str, PathBuf>,
 }
 
 impl fmt::Debug for Values {
@@ -68,6 +70,7 @@ impl Values {
             Setting::find(key).ok_or_else(|| Error::Rule(format!("no setting `{key}`")))?;
         let value = setting.read(text, &Origin::Flag(setting.flag()))?;
         self.given.insert(setting.key, (value, Origin::Flag(setting.flag())));
+        self.files.remove(setting.key);
         Ok(self)
     }
 
@@ -75,6 +78,7 @@ impl Values {
     #[must_use]
     pub fn with_defaults(mut self, section: &str) -> Self {
         for setting in SETTINGS.iter().filter(|setting| setting.key.starts_with(section)) {
+            self.files.remove(setting.key);
             let default = setting.default.map(|text| setting.read(text, &Origin::Default));
             match default {
                 Some(Ok(value)) => self.given.insert(setting.key, (value, Origin::Default)),
@@ -104,6 +108,11 @@ impl Values {
             Some((Value::Text(text), _)) => Some(text),
             _ => None,
         }
+    }
+
+    /// The file that the secret `key` was read from, if it was.
+    pub fn file_of(&self, key: &str) -> Option<&Path> {
+        self.files.get(key).map(PathBuf::as_path)
     }
 
     /// The value of `key`, which must be given.

@@ -1,28 +1,18 @@
 //! What counts and what was undone: the ends of transactions, savepoints, decisions on XA.
 
 use super::event::Event;
+use super::savepoint::Collation;
 use super::steps::{Emit, More};
 use super::transaction::Phase;
-use super::xa::{Branch, Spool, Unseen, Xid};
+use super::xa::{Branch, HeldEvents, Spool, Unseen, Xid};
 use super::{Decoder, Fault, XaFault};
 use crate::change::TransactionId;
-
-/// Events of a transaction that may yet be undone, in part or whole.
-///
-/// Servers write a transaction to the log that ends by ROLLBACK, or has a ROLLBACK TO SAVEPOINT, when
-/// something in it cannot be undone: a temporary table that was dropped, mostly. Its rows are undone.
-#[derive(Debug, Default)]
-pub(super) struct Buffered {
-    spool: Spool,
-    /// Savepoints, and how far the spool was at each.
-    marks: Vec<(Vec<u8>, u64)>,
-}
 
 impl Decoder {
     /// A transaction starts, and ends by an event or statement of its own.
     pub(super) fn open(&mut self) {
         if self.current.may_be_undone {
-            self.buffered = Some(Buffered::default());
+            self.buffered = Some(std::mem::take(&mut self.spare));
         }
         self.begin();
     }
@@ -45,8 +35,10 @@ impl Decoder {
 
     /// The open transaction commits: first what was held back of it.
     pub(super) fn end(&mut self) -> More {
-        if let Some(buffered) = self.buffered.take() {
+        if let Some(mut buffered) = self.buffered.take() {
             self.held.release(&buffered.spool);
+            buffered.savepoints.clear();
+            self.spare.savepoints = buffered.savepoints;
             self.replay = Some((buffered.spool, 0));
             return More::Held;
         }
@@ -54,41 +46,53 @@ impl Decoder {
         More::No
     }
 
+    /// What was held has come out, or never will: its space is used again.
+    pub(super) fn put_back(&mut self, spool: Spool) {
+        self.spare.spool = spool.emptied();
+    }
+
     /// The open transaction ends by ROLLBACK.
-    pub(super) fn undo(&mut self) {
+    pub(super) fn undo(&mut self) -> Result<(), Fault> {
         match self.buffered.take() {
-            Some(buffered) => self.held.release(&buffered.spool),
-            None => self.current.rolled_back |= self.current.rows_events > 0,
+            Some(buffered) => {
+                self.held.release(&buffered.spool);
+                self.put_back(buffered.spool);
+            }
+            None => self.nothing_undone()?,
         }
         self.commit();
+        Ok(())
+    }
+
+    /// A ROLLBACK where the GTID event says that none can stand: no row may have come out before.
+    fn nothing_undone(&self) -> Result<(), Fault> {
+        if self.current.rows_events > 0 {
+            return Err(Fault::Order {
+                found: "ROLLBACK behind rows of a transaction that only has rows by its GTID event",
+                expected: "its commit",
+            });
+        }
+        Ok(())
     }
 
     /// SAVEPOINT.
-    pub(super) fn mark(&mut self, name: &[u8]) {
-        if let Some(buffered) = &mut self.buffered {
-            // A savepoint of the same name replaces the older one.
-            buffered.marks.retain(|(known, _)| known != name);
-            buffered.marks.push((name.to_vec(), buffered.spool.length()));
+    pub(super) fn set_savepoint(&mut self, name: &[u8], collation: Collation) {
+        if self.current.phase == Phase::Holding {
+            self.held.set_savepoint(name, collation);
+        } else if let Some(HeldEvents { spool, savepoints }) = &mut self.buffered {
+            savepoints.set(name, collation, spool.length());
         }
     }
 
     /// ROLLBACK TO SAVEPOINT.
-    pub(super) fn undo_to(&mut self, name: &[u8]) -> Result<(), Fault> {
-        let Some(buffered) = &mut self.buffered else {
-            self.current.rolled_back |= self.current.rows_events > 0;
-            return Ok(());
-        };
-        let Some(at) = buffered.marks.iter().position(|(known, _)| known == name) else {
-            return Err(Fault::Order {
-                found: "ROLLBACK TO a savepoint that is not known",
-                expected: "its SAVEPOINT before it",
-            });
-        };
-        buffered.marks.truncate(at + 1);
-        if let Some((_, length)) = buffered.marks.last() {
-            self.held.truncate(&mut buffered.spool, *length)?;
+    pub(super) fn roll_back_to(&mut self, name: &[u8], collation: Collation) -> Result<(), Fault> {
+        if self.current.phase == Phase::Holding {
+            return self.held.roll_back_to(name, collation);
         }
-        Ok(())
+        if let Some(buffered) = &mut self.buffered {
+            return self.held.cut_to(buffered, name, collation);
+        }
+        self.nothing_undone()
     }
 
     /// Holds an event of the open transaction back until its end.
@@ -168,7 +172,7 @@ impl Decoder {
         }
         match branch {
             Some(branch) if commits => return Ok(self.release(branch)),
-            Some(branch) => self.held.release(&branch.spool),
+            Some(branch) => self.held.release(&branch.events.spool),
             None => {}
         }
         self.commit();
@@ -177,8 +181,8 @@ impl Decoder {
 
     /// The branch's rows come out now.
     fn release(&mut self, branch: Branch) -> More {
-        self.held.release(&branch.spool);
-        self.replay = Some((branch.spool, 0));
+        self.held.release(&branch.events.spool);
+        self.replay = Some((branch.events.spool, 0));
         More::Held
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bytes::Bytes;
 use super::event::{Header, kind};
+use super::savepoint::Collation;
 use super::{Fault, checksum};
 
 /// What a format description says.
@@ -11,6 +12,8 @@ pub(super) struct Format {
     pub(super) checksum: bool,
     /// Whether the server is MariaDB.
     pub(super) maria: bool,
+    /// How the server compares the names of savepoints.
+    pub(super) identifiers: Collation,
     /// Table ids have 4 bytes instead of 6 (5.1's first releases).
     pub(super) short_table_ids: bool,
     /// Bytes in front of a query's variable part.
@@ -23,6 +26,8 @@ const VERSION_LENGTH: usize = 50;
 const MYSQL_CHECKSUM_SINCE: (u16, u16, u16) = (5, 6, 1);
 /// First MariaDB release that does.
 const MARIA_CHECKSUM_SINCE: (u16, u16, u16) = (5, 3, 0);
+/// First MariaDB release that compares identifiers with accents.
+const MARIA_ACCENTS_SINCE: (u16, u16, u16) = (11, 5, 0);
 /// More events than any release before them knows (MySQL 5.5: 27; 5.6.1: 35).
 const EVENTS_WITHOUT_CHECKSUM_MAX: usize = 32;
 
@@ -89,6 +94,11 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
     Ok(Format {
         checksum,
         maria,
+        identifiers: if maria && numbers(server) >= MARIA_ACCENTS_SINCE {
+            Collation::General1400AsCi
+        } else {
+            Collation::GeneralCi
+        },
         short_table_ids: length(kind::TABLE_MAP) == Some(6),
         query_header: length(kind::QUERY).unwrap_or(13),
     })

@@ -17,13 +17,16 @@ pub(super) struct Announcement {
     pub(super) original_committed_at_us: Option<i64>,
     /// Bytes of the whole transaction; MySQL 8.0.2 and newer.
     pub(super) length_bytes: Option<u64>,
-    /// Whether a ROLLBACK may stand in it: because it has statements too (MySQL; releases before
-    /// 5.7.19 say so of all), or because not all of it can be undone (MariaDB).
+    /// Whether a ROLLBACK may stand in it. MySQL: because it has statements too (releases before
+    /// 5.7.19 say so of all). MariaDB: always. What has created or dropped a temporary table is logged
+    /// even if it is rolled back, and its flags are those of any other transaction.
     pub(super) may_be_undone: bool,
     /// Whether the event itself opens the transaction, instead of a BEGIN behind it (MariaDB).
     pub(super) opens: bool,
     /// The XA transaction that the event itself starts, instead of an XA START behind it (MariaDB).
     pub(super) starts_xa: Option<Xid>,
+    /// Its statement changes nothing: it has only begun, or has failed (MariaDB, ALTER in two phases).
+    pub(super) statement_is_void: bool,
 }
 
 impl Announcement {
@@ -36,6 +39,7 @@ impl Announcement {
             may_be_undone: false,
             opens: false,
             starts_xa: None,
+            statement_is_void: false,
         }
     }
 }
@@ -186,6 +190,7 @@ fn tagged(bytes: Bytes<'_>) -> Result<Announcement, Fault> {
         may_be_undone: flags & u64::from(MAY_HAVE_STATEMENTS) != 0,
         opens: false,
         starts_xa: None,
+        statement_is_void: false,
     })
 }
 
@@ -223,16 +228,17 @@ fn message(whole: Bytes<'_>) -> Result<Bytes<'_>, Fault> {
 const MARIA_STANDALONE: u8 = 1;
 /// MariaDB: a commit id follows.
 const MARIA_GROUP_COMMIT: u8 = 2;
-/// MariaDB: all of it can be undone, so nothing of it is in the log if it was.
-const MARIA_TRANSACTIONAL: u8 = 4;
-/// MariaDB: DDL, maybe with rows behind it.
-const MARIA_DDL: u8 = 32;
 /// MariaDB: XA PREPARE; the XA identifier follows.
 const MARIA_PREPARED_XA: u8 = 64;
 /// MariaDB: XA COMMIT or ROLLBACK; the XA identifier follows.
 const MARIA_COMPLETED_XA: u8 = 128;
 
-/// MariaDB knowledge base, "GTID_EVENT".
+/// MariaDB: the statement of an ALTER in two phases as it begins (`FL_START_ALTER_E1`).
+const MARIA_START_ALTER: u8 = 2;
+/// MariaDB: the same statement, which has failed (`FL_ROLLBACK_ALTER_E1`). Success has a bit too.
+const MARIA_ROLLBACK_ALTER: u8 = 8;
+
+/// `Gtid_log_event` in MariaDB's sources; knowledge base, "GTID_EVENT".
 fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     let sequence = bytes.u64("GTID number")?;
     let domain = bytes.u32("GTID domain")?;
@@ -242,18 +248,22 @@ fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     }
     let mut announcement =
         Announcement::new(TransactionId::Maria(MariaGtid { domain, server, sequence }));
-    if flags & MARIA_PREPARED_XA != 0 {
+    if flags & (MARIA_PREPARED_XA | MARIA_COMPLETED_XA) != 0 {
         let format = bytes.u32("XA format number")?;
         let global = usize::from(bytes.u8("length of the XA global part")?);
         let branch = usize::from(bytes.u8("length of the XA branch part")?);
-        announcement.starts_xa = Some(Xid::new(
+        let xid = Xid::new(
             i64::from(format),
             bytes.take(global, "XA global part")?,
             bytes.take(branch, "XA branch part")?,
-        )?);
+        )?;
+        announcement.starts_xa = (flags & MARIA_PREPARED_XA != 0).then_some(xid);
     }
+    // Padded with zeros where there is no such byte.
+    let extra = if bytes.left() > 0 { bytes.u8("extra GTID flags")? } else { 0 };
+    announcement.statement_is_void = extra & (MARIA_START_ALTER | MARIA_ROLLBACK_ALTER) != 0;
     let other = MARIA_STANDALONE | MARIA_PREPARED_XA | MARIA_COMPLETED_XA;
     announcement.opens = flags & other == 0;
-    announcement.may_be_undone = flags & (MARIA_TRANSACTIONAL | MARIA_DDL) == 0;
+    announcement.may_be_undone = true;
     Ok(announcement)
 }

@@ -44,7 +44,9 @@ impl Decoder {
         self.inner = inner;
         self.from_inner = true;
         if matches!(observed, Ok(false)) {
-            self.replay = None;
+            if let Some((spool, _)) = self.replay.take() {
+                self.put_back(spool);
+            }
             self.commit();
         }
         observed

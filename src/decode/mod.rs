@@ -13,9 +13,9 @@
 //! - Bytes from outside cannot panic it, nor make it allocate by a length that was not checked.
 //! - An event that could carry rows and is not understood is an error, never skipped.
 //! - A row is read by a table map of its own statement, and by nothing else that is known of it.
-//! - Rows of an XA transaction come out when it commits, or never. So do rows of a transaction in
-//!   which a ROLLBACK may stand, where its GTID event says so; where none does,
-//!   [`Commit::rolled_back`] tells afterwards.
+//! - Rows of an XA transaction come out when it commits, or never. So do rows of a transaction that
+//!   may end by ROLLBACK or have a ROLLBACK TO SAVEPOINT: all but those of which MySQL's GTID event
+//!   says that they have nothing but rows.
 //! - Steady state allocates nothing per event or row.
 //!
 //! Knows nothing of where events come from, nor where rows go.
@@ -39,6 +39,7 @@ mod place;
 mod query;
 pub(crate) mod row;
 mod rows;
+mod savepoint;
 mod steps;
 mod table;
 mod transaction;
@@ -59,7 +60,6 @@ pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
 use crate::change::{Position, RowBuffer, Table};
-use decision::Buffered;
 use event::{Event, Header};
 use format_description::Format;
 use observe::From;
@@ -67,7 +67,7 @@ use place::Place;
 use steps::{Emit, More};
 use table::{Mapped, Tables};
 use transaction::{Current, Phase};
-use xa::{Held, Limits, Spool};
+use xa::{Held, HeldEvents, Limits, Spool};
 
 /// How to decode.
 #[derive(Debug, Clone)]
@@ -117,7 +117,9 @@ pub struct Decoder {
     tables: Tables,
     held: Held,
     /// Events of the open transaction, if it may be undone.
-    buffered: Option<Buffered>,
+    buffered: Option<HeldEvents>,
+    /// Space for those of the next.
+    spare: HeldEvents,
     /// Events that were held back, of the transaction that is being committed.
     replay: Option<(Spool, u64)>,
     inflater: payload::Inflater,
@@ -159,6 +161,7 @@ impl Decoder {
             tables: Tables::default(),
             held: Held::default(),
             buffered: None,
+            spare: HeldEvents::default(),
             replay: None,
             inflater: payload::Inflater::default(),
             emits: VecDeque::new(),

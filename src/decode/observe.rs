@@ -223,7 +223,7 @@ impl Decoder {
                 self.open();
             }
             (Meaning::Savepoint(name), _) => {
-                self.mark(name);
+                self.set_savepoint(name, self.format()?.identifiers);
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::XaEnd(_) | Meaning::Release, _)
@@ -235,9 +235,9 @@ impl Decoder {
                 self.commit();
             }
             (Meaning::Commit, Phase::Open) => return Ok(self.end()),
-            (Meaning::Rollback, Phase::Open) => self.undo(),
+            (Meaning::Rollback, Phase::Open) => self.undo()?,
             (Meaning::RollbackTo(name), _) => {
-                self.undo_to(name)?;
+                self.roll_back_to(name, self.format()?.identifiers)?;
                 self.emits.push_back(Emit::Passed(kind::QUERY));
             }
             (Meaning::Commit | Meaning::Rollback, Phase::Holding) => {
@@ -295,7 +295,7 @@ impl Decoder {
     }
 
     fn tell_statement(&mut self, statement: &[u8], parts: &Query) {
-        if !query::is_about_accounts(statement) {
+        if !self.current.statement_is_void && !query::is_about_accounts(statement) {
             self.emits.push_back(Emit::Schema(parts.clone()));
         }
     }

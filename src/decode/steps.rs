@@ -72,10 +72,6 @@ pub struct Commit<'a> {
     pub resolves: &'a [TransactionId],
     /// Where the oldest prepared, undecided XA transaction starts.
     pub open_xa: Option<&'a Position>,
-    /// It ends by ROLLBACK, or has a ROLLBACK TO SAVEPOINT, behind rows of it: on the server, rows of
-    /// transactional tables among them were undone, those of other tables (MyISAM) stay. The log does
-    /// not tell them apart.
-    pub rolled_back: bool,
     /// It is the XA COMMIT of rows that are not at hand (`Unseen::Pass`).
     pub unseen_xa: bool,
 }
@@ -296,7 +292,6 @@ impl<'d, 'e> Steps<'d, 'e> {
                 end: &decoder.place.end,
                 resolves: &decoder.current.resolves,
                 open_xa: decoder.held.oldest(),
-                rolled_back: decoder.current.rolled_back,
                 unseen_xa: decoder.current.unseen_xa,
             }),
             Emit::Idle => Step::Idle { position: decoder.position(), resume: decoder.resume() },

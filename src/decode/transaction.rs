@@ -25,14 +25,14 @@ pub(super) enum Phase {
 pub(super) struct Current {
     pub(super) phase: Phase,
     pub(super) transaction: Transaction,
-    /// Whether a ROLLBACK may stand in it, by its GTID event.
+    /// Whether a ROLLBACK may stand in it. Without a GTID event nobody says that it can't.
     pub(super) may_be_undone: bool,
+    /// Its statement changes nothing, by its GTID event.
+    pub(super) statement_is_void: bool,
     /// Rows that were decoded.
     pub(super) rows: u64,
     /// Its rows events, decoded or not.
     pub(super) rows_events: u64,
-    /// See [`Commit::rolled_back`](super::Commit::rolled_back).
-    pub(super) rolled_back: bool,
     /// See [`Commit::unseen_xa`](super::Commit::unseen_xa).
     pub(super) unseen_xa: bool,
     /// See [`Commit::resolves`](super::Commit::resolves).
@@ -52,9 +52,9 @@ impl Default for Current {
                 length_bytes: None,
             },
             may_be_undone: false,
+            statement_is_void: false,
             rows: 0,
             rows_events: 0,
-            rolled_back: false,
             unseen_xa: false,
             resolves: Vec::new(),
         }
@@ -83,11 +83,11 @@ impl Current {
         transaction.original_committed_at_us = original.unwrap_or(committed);
         transaction.server_id = header.server_id;
         transaction.length_bytes = announcement.and_then(|told| told.length_bytes);
-        self.may_be_undone = announcement.is_some_and(|told| told.may_be_undone);
+        self.may_be_undone = announcement.is_none_or(|told| told.may_be_undone);
+        self.statement_is_void = announcement.is_some_and(|told| told.statement_is_void);
         self.phase = Phase::Announced;
         self.rows = 0;
         self.rows_events = 0;
-        self.rolled_back = false;
         self.unseen_xa = false;
         self.resolves.clear();
     }

@@ -36,7 +36,7 @@ impl ConnectOptions {
             .ip_or_hostname(self.host.host.clone())
             .tcp_port(self.host.port)
             .user(Some(self.user.clone()))
-            .pass(Some(self.password.expose()))
+            .pass(Some(self.password.now().expose()))
             .db_name(self.database.clone())
             .ssl_opts(ssl)
             // Else a connection to the loopback address would move to a unix socket, past proxies.

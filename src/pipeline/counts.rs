@@ -11,8 +11,6 @@ pub(super) struct Counts {
     events: EventCounts,
     /// Transactions by class.
     classes: [u64; CLASSES.len()],
-    /// Transactions that were undone after rows of them were passed on.
-    rolled_back: u64,
     /// Updates that may have changed their order, since the start; and how many were told.
     unordered: u64,
     unordered_told: u64,
@@ -54,11 +52,6 @@ impl Counts {
         self.classes[class_index(class)] += 1;
     }
 
-    /// A transaction was undone, in part or whole, after rows of it were passed on.
-    pub(super) fn rolled_back(&mut self) {
-        self.rolled_back += 1;
-    }
-
     /// So many updates of the packer went to the lane of their old key only, since the start.
     pub(super) fn unordered(&mut self, since_start: u64) {
         self.unordered = since_start;
@@ -71,7 +64,6 @@ impl Counts {
                 metrics.events_total.of(kind::name(code)).inc_by(std::mem::take(count));
             }
         }
-        metrics.rolled_back_transactions_total.inc_by(std::mem::take(&mut self.rolled_back));
         let told = std::mem::replace(&mut self.unordered_told, self.unordered);
         metrics.unordered_updates_total.inc_by(self.unordered.saturating_sub(told));
         for (name, count) in CLASSES.iter().zip(&mut self.classes) {

@@ -21,7 +21,7 @@ pub(crate) fn all() -> Vec<Fixture> {
     let quirks = folders(&root);
     let found: Vec<_> =
         quirks.iter().flat_map(|quirk| folders(quirk)).map(|path| load(&path)).collect();
-    assert!(found.len() >= 31, "found {} fixtures", found.len());
+    assert!(found.len() >= 50, "found {} fixtures", found.len());
     found
 }
 
@@ -173,9 +173,6 @@ fn write_down(step: Step<'_>, lines: &mut Vec<String>) -> Result<(), Error> {
                 }
                 if let Some(open) = commit.open_xa {
                     write!(line, " open since {}", open.offset).expect("text");
-                }
-                if commit.rolled_back {
-                    line.push_str(" rolled back");
                 }
                 if commit.unseen_xa {
                     line.push_str(" unseen");

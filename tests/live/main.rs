@@ -28,6 +28,7 @@ mod rebuild;
 mod receiving;
 mod replay;
 mod resume;
+mod rotation;
 mod security;
 mod servers;
 mod source;
@@ -54,6 +55,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        rotation::tests(),
         security::tests(),
         standing::tests(),
         history::tests(),

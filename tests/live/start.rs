@@ -30,6 +30,15 @@ const USUAL: [(&str, &str); 7] = [
 ];
 
 fn start(mysqld: &Mysqld, settings: &[(&'static str, String)]) -> Result<Streamer, Error> {
+    start_with(mysqld, settings, Vec::new())
+}
+
+/// Starts a streamer of a prepared server, with settings of its own and arguments.
+pub(crate) fn start_with(
+    mysqld: &Mysqld,
+    settings: &[(&'static str, String)],
+    arguments: Vec<String>,
+) -> Result<Streamer, Error> {
     let mut all = settings_for(mysqld);
     all.extend(USUAL.map(|(key, value)| (key, value.to_owned())));
     all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
@@ -38,7 +47,7 @@ fn start(mysqld: &Mysqld, settings: &[(&'static str, String)]) -> Result<Streame
         binary: binary().to_owned(),
         command: "run".to_owned(),
         settings: all,
-        arguments: Vec::new(),
+        arguments,
         environment: standin_environment(),
     })
 }

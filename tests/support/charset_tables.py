@@ -4,9 +4,10 @@
     charset_tables.py collations  PORT...  > src/decode/charset/collations.rs
     charset_tables.py single-byte PORT     > src/decode/charset/single_byte.rs
     charset_tables.py multi-byte  PORT     > src/decode/charset/multi_byte.rs
+    charset_tables.py weights     PORT     > src/decode/savepoint/weights.rs
 
 Each PORT is a server on 127.0.0.1 with a root account without password; `collations` wants one of
-every version that counts. `multi-byte` prints only where a server differs from the crate
+every version that counts, `weights` MariaDB 11.5 or newer. `multi-byte` prints only where a server differs from the crate
 encoding_rs, and builds a small program to ask it. Needs PyMySQL and cargo.
 """
 
@@ -210,6 +211,51 @@ def multi_byte(port):
         print("];")
 
 
+IDENTIFIER_COLLATIONS = ("utf8mb3_general_ci", "utf8mb3_general1400_as_ci")
+
+
+def weight_runs(weights):
+    """(first, last, step, weight of the first, increment) of the characters that are not their own weight."""
+    left, runs = {point: weight for point, weight in weights.items() if point != weight}, []
+    while left:
+        first, longest = min(left), 0
+        for step, increment in itertools.product((1, 2, 3, 16), (0, 1, 2, 3, 16)):
+            count = 1
+            while left.get(first + count * step) == left[first] + count * increment:
+                count += 1
+            if count > longest:
+                longest, run = count, (first, first + (count - 1) * step, step, left[first], increment)
+        runs.append(run)
+        for point in range(run[0], run[1] + 1, run[2]):
+            del left[point]
+    return runs
+
+
+def weights(port):
+    cursor = connect(port).cursor()
+    print("//! Weights of characters in the collations that servers compare identifiers by. Made by")
+    print("//! `tests/support/charset_tables.py`.")
+    print("//!")
+    print(f"//! Source: `WEIGHT_STRING` of every character on MariaDB {version(cursor)}.")
+    print()
+    print("/// Code points first to last in steps; weight of the first, and what each next one adds.")
+    print("pub(super) type Run = (u16, u16, u8, u16, u8);")
+    points = [point for point in range(0x10000) if not 0xD800 <= point < 0xE000]
+    for collation in IDENTIFIER_COLLATIONS:
+        found = {}
+        for part in chunks(points, 500):
+            rows = " UNION ALL ".join(f"SELECT {point} AS p, _utf16 x'{point:04x}' AS c" for point in part)
+            cursor.execute(f"SELECT p, HEX(WEIGHT_STRING(CONVERT(c USING utf8mb3) COLLATE {collation})) FROM ({rows}) AS t")
+            found.update((point, int(weight, 16)) for point, weight in cursor.fetchall())
+        runs = weight_runs(found)
+        print(f"\n/// `{collation}`: characters that are not their own weight, by the first of each run.")
+        print("#[rustfmt::skip]")
+        print(f"pub(super) const {collation.removeprefix('utf8mb3_').upper()}: [Run; {len(runs)}] = [")
+        for part in chunks((f"(0x{f:04x}, 0x{l:04x}, {s}, 0x{w:04x}, {i})," for f, l, s, w, i in runs), 4):
+            print("    " + " ".join(part))
+        print("];")
+
+
 def main(arguments):
     match arguments:
         case ["collations", *ports] if ports:
@@ -218,6 +264,8 @@ def main(arguments):
             single_byte(port)
         case ["multi-byte", port]:
             multi_byte(port)
+        case ["weights", port]:
+            weights(port)
         case _:
             sys.exit(__doc__)
 

@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::{Error, Values};
-use crate::telemetry::http::{Access, Certificate, Token};
-
-/// Shortest token, characters: what is shorter can be guessed.
-const TOKEN_MIN: usize = 16;
+use crate::telemetry::http::{Access, Certificate, TOKEN_MIN, Token};
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -29,7 +26,10 @@ pub(in crate::app) fn http_plan(values: &Values, listen: &'static str) -> Result
                 format!("`http.token` has fewer than {TOKEN_MIN} characters: make a longer one");
             return Err(Error::Rule(why));
         }
-        Some(text) => Some(Token::new(text)),
+        Some(text) => Some(match values.file_of("http.token") {
+            Some(file) => Token::in_file(text, file),
+            None => Token::new(text),
+        }),
     };
     if token.is_none() && !address.ip().is_loopback() && !values.flag("http.open")? {
         return Err(Error::Rule(format!(

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::source::host_port;
+use super::source::{host_port, secret};
 use super::{Errors, PathRoute};
 use crate::config::{Error, Values};
-use crate::mysql::{ConnectOptions, Secret};
+use crate::mysql::ConnectOptions;
 use crate::pulse::path::{Mark, Path};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::Topology;
@@ -92,8 +92,8 @@ pub(super) fn plan(
     if let Some(user) = values.text_opt("heartbeat.user") {
         user.clone_into(&mut connect.user);
     }
-    if let Some(password) = values.text_opt("heartbeat.password") {
-        connect.password = Secret::new(password);
+    if let Some(password) = secret(values, "heartbeat.password") {
+        connect.password = password;
     }
     Some(PulsePlan {
         topology: topology?,

@@ -1,5 +1,6 @@
 //! Settings of the source: hosts, login, TLS, where to begin.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::Errors;
@@ -23,7 +24,7 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<source::Con
     Some(source::Config {
         hosts: hosts?,
         user: user?.to_owned(),
-        password: Secret::new(values.text_opt("source.password").unwrap_or_default()),
+        password: secret(values, "source.password").unwrap_or_default(),
         tls: tls?,
         stream: stream?.to_owned(),
         server_id: u32::try_from(number("source.server_id")).ok().filter(|id| *id > 0),
@@ -34,6 +35,13 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<source::Con
         send_timeout: source::Config::SEND_TIMEOUT,
         deadlines,
     })
+}
+
+/// A password, and the file that it is read from anew with each connection.
+pub(super) fn secret(values: &Values, key: &str) -> Option<Secret> {
+    let text = values.text_opt(key)?;
+    let file = values.file_of(key).map(Path::to_owned);
+    Some(file.map_or_else(|| Secret::new(text), |file| Secret::in_file(text, file)))
 }
 
 fn hosts(values: &Values, errors: &mut Errors) -> Option<Vec<HostPort>> {

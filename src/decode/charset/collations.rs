@@ -1,6 +1,6 @@
 //! Collation ids and their character sets. Made by `tests/support/charset_tables.py`.
 //!
-//! Source: `information_schema.collations` of 9.7.4, 10.11.18, 5.7.22, 8.0.31, 5.6.24.
+//! Source: `information_schema.collations` of 9.7.4, 10.11.18, 5.7.22, 8.0.31, 5.6.24, 11.8.9.
 
 /// First id, last id, character set; ascending.
 #[rustfmt::skip]
@@ -30,7 +30,7 @@ pub(super) const COLLATIONS: [(u16, u16, &str); 195] = [
     (159, 159, "ucs2"), (160, 183, "utf32"), (192, 215, "utf8mb3"), (223, 223, "utf8mb3"),
     (224, 247, "utf8mb4"), (248, 250, "gb18030"), (255, 271, "utf8mb4"), (273, 275, "utf8mb4"),
     (277, 294, "utf8mb4"), (296, 298, "utf8mb4"), (300, 300, "utf8mb4"), (303, 323, "utf8mb4"),
-    (576, 578, "utf8mb3"), (608, 610, "utf8mb4"), (640, 642, "ucs2"), (672, 674, "utf16"),
+    (576, 579, "utf8mb3"), (608, 611, "utf8mb4"), (640, 642, "ucs2"), (672, 674, "utf16"),
     (736, 738, "utf32"), (1025, 1025, "big5"), (1027, 1027, "dec8"), (1028, 1028, "cp850"),
     (1030, 1030, "hp8"), (1031, 1031, "koi8r"), (1032, 1032, "latin1"), (1033, 1033, "latin2"),
     (1034, 1034, "swe7"), (1035, 1035, "ascii"), (1036, 1036, "ujis"), (1037, 1037, "sjis"),

@@ -231,6 +231,18 @@ fn a_partial_update_gives_the_document_after() {
             r#"{"a": 7, "b": [1, 2], "key": {"q\"uote": null}}"#,
         ),
         (vec![diff(0, "$", Some(&json!(0)))], "0"),
+        (
+            vec![diff(0, "$.b[last]", Some(&json!(7))), diff(0, "$.a[last]", Some(&json!(8)))],
+            r#"{"a": 8, "b": [1, 7], "key": {"q\"uote": null}}"#,
+        ),
+        (
+            vec![diff(1, "$.b[last]", Some(&json!(7))), diff(1, "$.b[last-9]", Some(&json!(0)))],
+            r#"{"a": 1, "b": [0, 1, 7, 2], "key": {"q\"uote": null}}"#,
+        ),
+        (
+            vec![diff(2, "$[last].b[last-1]", None), diff(2, "$.b[last]", None)],
+            r#"{"a": 1, "b": [], "key": {"q\"uote": null}}"#,
+        ),
     ] {
         for large in [false, true] {
             let mut out = Vec::new();
@@ -250,7 +262,10 @@ fn a_partial_update_that_does_not_fit_is_refused() {
         (diff(2, "$", None), JsonError::NoSuchPath),
         (diff(0, "$.a.b", Some(&json!(1))), JsonError::NoSuchPath),
         (diff(0, "a", Some(&json!(1))), JsonError::Path),
-        (diff(0, "$.*", Some(&json!(1))), JsonError::NoSuchPath),
+        (diff(0, "$.*", Some(&json!(1))), JsonError::Path),
+        (diff(0, "$.b[last-1]", Some(&json!(1))), JsonError::NoSuchPath),
+        (diff(2, "$.b[last-1]", None), JsonError::NoSuchPath),
+        (diff(0, "$.a[last-1]", Some(&json!(1))), JsonError::NoSuchPath),
         (diff(0, "$.b[x]", Some(&json!(1))), JsonError::Path),
         (vec![3, 1, b'$'], JsonError::Unknown { what: "operation of a partial update", found: 3 }),
     ] {

@@ -42,11 +42,15 @@ impl<'a> Node<'a> {
                 let place = find(members, &name).map_err(|_| JsonError::NoSuchPath)?;
                 members.remove(place);
             }
-            (Node::Array(cells), Leg::Cell(index), Change::Insert(value)) => {
-                cells.insert(index.min(cells.len()), Node::View(value));
-            }
-            (Node::Array(cells), Leg::Cell(index), _) if index < cells.len() => {
-                cells.remove(index);
+            (Node::Array(cells), leg, change) => {
+                let place = leg.place(cells.len()).ok_or(JsonError::NoSuchPath)?;
+                if let Change::Insert(value) = change {
+                    cells.insert(place.cell, Node::View(value));
+                } else if place.exists {
+                    cells.remove(place.cell);
+                } else {
+                    return Err(JsonError::NoSuchPath);
+                }
             }
             _ => return Err(JsonError::NoSuchPath),
         }
@@ -87,7 +91,7 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// The value at a path. As in the server, cell 0 of what is no array is the value itself.
+    /// The value at a path. As in the server, what is no array is the only cell of one.
     fn seek(&mut self, legs: &[Leg<'_>], budget: &mut Budget) -> Result<&mut Self, JsonError> {
         let mut node = self;
         for leg in legs {
@@ -97,10 +101,12 @@ impl<'a> Node<'a> {
                     let place = find(members, name).map_err(|_| JsonError::NoSuchPath)?;
                     members.get_mut(place).map(|(_, node)| node).ok_or(JsonError::NoSuchPath)?
                 }
-                (Self::Array(cells), Leg::Cell(index)) => {
-                    cells.get_mut(*index).ok_or(JsonError::NoSuchPath)?
+                (Self::Array(cells), leg) => {
+                    let place = leg.place(cells.len()).filter(|place| place.exists);
+                    let cell = place.and_then(|place| cells.get_mut(place.cell));
+                    cell.ok_or(JsonError::NoSuchPath)?
                 }
-                (node @ (Self::Object(_) | Self::View(_)), Leg::Cell(0)) => node,
+                (node, leg) if leg.place(1).is_some_and(|place| place.exists) => node,
                 _ => return Err(JsonError::NoSuchPath),
             };
         }

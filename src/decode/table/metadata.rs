@@ -98,8 +98,12 @@ pub(super) struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads all that is left of the table map.
-    pub(super) fn read(bytes: &mut Bytes<'a>, columns: &[ColumnType]) -> Result<Self, Fault> {
+    /// Reads all that is left of the table map. `maria`: MariaDB wrote it.
+    pub(super) fn read(
+        bytes: &mut Bytes<'a>,
+        columns: &[ColumnType],
+        maria: bool,
+    ) -> Result<Self, Fault> {
         let width = columns.len();
         let mut metadata = Self {
             names: None,
@@ -118,7 +122,7 @@ impl<'a> Metadata<'a> {
             let field = bytes.u8("metadata field")?;
             let length = bytes.length_encoded("length of a metadata field")?;
             let mut value = Bytes::new(bytes.take_long(length, "metadata field")?);
-            metadata.field(field, &mut value, columns)?;
+            metadata.field(field, &mut value, columns, maria)?;
         }
         Ok(metadata)
     }
@@ -166,20 +170,22 @@ impl<'a> Metadata<'a> {
         field: u8,
         value: &mut Bytes<'a>,
         columns: &[ColumnType],
+        maria: bool,
     ) -> Result<(), Fault> {
         let width = columns.len();
+        let character = if maria { &CHARACTER_MARIA[..] } else { &CHARACTER };
         match field {
             field::SIGNEDNESS => {
                 self.tells_signs = true;
                 spread_bits(value, &mut self.unsigned, &of(columns, &[Family::Numeric]))?;
             }
-            field::DEFAULT_CHARSET => self.default_charset(value, &of(columns, &CHARACTER))?,
-            field::COLUMN_CHARSET => self.column_charset(value, &of(columns, &CHARACTER))?,
+            field::DEFAULT_CHARSET => self.default_charset(value, columns, character)?,
+            field::COLUMN_CHARSET => self.column_charset(value, columns, character)?,
             field::ENUM_SET_DEFAULT_CHARSET => {
-                self.default_charset(value, &of(columns, &MEMBERED))?;
+                self.default_charset(value, columns, &MEMBERED)?;
             }
             field::ENUM_SET_COLUMN_CHARSET => {
-                self.column_charset(value, &of(columns, &MEMBERED))?;
+                self.column_charset(value, columns, &MEMBERED)?;
             }
             field::COLUMN_NAME => {
                 let mut names = Vec::with_capacity(width);
@@ -216,27 +222,46 @@ impl<'a> Metadata<'a> {
         Ok(())
     }
 
-    /// One charset for all, then pairs of the exceptions' number among `columns` and their charset.
-    fn default_charset(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
+    /// One charset for all columns of the families, then pairs of the exceptions' number among them
+    /// and their charset.
+    fn default_charset(
+        &mut self,
+        value: &mut Bytes<'a>,
+        columns: &[ColumnType],
+        families: &[Family],
+    ) -> Result<(), Fault> {
         let default = collation(value)?;
-        for column in columns {
-            set(&mut self.collations, *column, default);
+        let of_families = of(columns, families);
+        for column in &of_families {
+            self.set_collation(columns, *column, default);
         }
         while value.left() > 0 {
-            let index = ordinal(value, columns.len())?;
+            let index = ordinal(value, of_families.len())?;
             let exception = collation(value)?;
-            if let Some(column) = columns.get(index) {
-                set(&mut self.collations, *column, exception);
+            if let Some(column) = of_families.get(index) {
+                self.set_collation(columns, *column, exception);
             }
         }
         Ok(())
     }
 
-    fn column_charset(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
-        for column in columns {
-            set(&mut self.collations, *column, collation(value)?);
+    fn column_charset(
+        &mut self,
+        value: &mut Bytes<'a>,
+        columns: &[ColumnType],
+        families: &[Family],
+    ) -> Result<(), Fault> {
+        for column in of(columns, families) {
+            self.set_collation(columns, column, collation(value)?);
         }
         Ok(())
+    }
+
+    /// Geometries are counted, and are no text.
+    fn set_collation(&mut self, columns: &[ColumnType], ordinal: usize, collation: u16) {
+        if columns.get(ordinal).is_some_and(|column| column.family != Family::Geometry) {
+            set(&mut self.collations, ordinal, collation);
+        }
     }
 
     fn members(&mut self, value: &mut Bytes<'a>, columns: &[usize]) -> Result<(), Fault> {
@@ -253,8 +278,12 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Those of the charset fields; MySQL counts VECTOR, a BLOB beneath, among them, and not JSON.
+/// Those of the charset fields of MySQL (`is_character_type` in `sql/field.h`), which counts VECTOR, a
+/// BLOB beneath, and not JSON.
 const CHARACTER: [Family; 2] = [Family::Character, Family::Vector];
+/// Those of MariaDB (`is_character_field` in `sql/log_event_server.cc`): all whose field class tells a
+/// character set, which geometries do.
+const CHARACTER_MARIA: [Family; 3] = [Family::Character, Family::Vector, Family::Geometry];
 const MEMBERED: [Family; 2] = [Family::Enum, Family::Set];
 
 /// Ordinals of the columns of these families.

@@ -66,7 +66,7 @@ pub(super) fn read(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let nullable = bytes.take(types.len().div_ceil(8), "nullable columns")?;
-    let mut metadata = Metadata::read(bytes, &columns)?;
+    let mut metadata = Metadata::read(bytes, &columns, maria)?;
     let is_nameless = metadata.names.is_none();
     let mut unreadable = None;
     if is_nameless {

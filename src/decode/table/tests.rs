@@ -1,7 +1,7 @@
 //! Questions for what the log does not tell, and their answers.
 
 use crate::change::{ColumnDescription, Description, Op, Position};
-use crate::decode::tests::{event, format, insert, query, table_map};
+use crate::decode::tests::{begin, event, format, insert, query, table_map};
 use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Misfit, Step, kind};
 
 fn decoder() -> Decoder {
@@ -37,7 +37,7 @@ fn description(name: &str, column_type: &str) -> Description {
 /// answer agrees, and what the first row looks like.
 fn rows(decoder: &mut Decoder, answer: Answer<'_>) -> (Option<String>, Option<Agreement>, String) {
     if !decoder.in_transaction() {
-        pass(decoder, &query("BEGIN"));
+        begin(decoder);
     }
     pass(decoder, &table_map("t"));
     let event = insert(&[200], 1);
@@ -89,7 +89,7 @@ fn a_table_without_names_is_asked_for_once_and_then_read_by_the_answer() {
 #[test]
 fn the_question_is_repeated_until_it_is_answered_and_then_the_same_rows_come() {
     let mut decoder = decoder();
-    pass(&mut decoder, &query("BEGIN"));
+    begin(&mut decoder);
     pass(&mut decoder, &table_map("t"));
     let event = insert(&[1, 2], 1);
     let mut steps = decoder.feed(&event).expect("rows");
@@ -171,7 +171,7 @@ fn what_does_not_fit_is_an_error_as_soon_as_a_row_is_asked_for() {
 #[test]
 fn rows_of_a_table_that_does_not_fit_can_be_passed_over() {
     let mut decoder = decoder();
-    pass(&mut decoder, &query("BEGIN"));
+    begin(&mut decoder);
     pass(&mut decoder, &table_map("t"));
     let rows = insert(&[1], 1);
     let mut steps = decoder.feed(&rows).expect("rows");

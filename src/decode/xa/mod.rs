@@ -13,6 +13,7 @@ pub(super) use xid::Xid;
 
 use std::collections::BTreeMap;
 
+use super::savepoint::{Collation, Savepoints};
 use super::{Fault, XaFault};
 use crate::change::{Position, TransactionId};
 
@@ -34,7 +35,14 @@ pub(super) struct Branch {
     pub(super) prepared_as: TransactionId,
     /// Where that transaction starts.
     pub(super) start: Position,
+    pub(super) events: HeldEvents,
+}
+
+/// Events of a transaction that wait for its end, and its savepoints.
+#[derive(Debug, Default)]
+pub(super) struct HeldEvents {
     pub(super) spool: Spool,
+    pub(super) savepoints: Savepoints,
 }
 
 /// All XA transactions that are held: at most one that is being read, and those that are prepared.
@@ -65,7 +73,7 @@ impl Held {
         if self.prepared.values().any(|branch| branch.xid == xid) {
             return Err(XaFault::Twice { xid: xid.to_string() });
         }
-        self.open = Some(Branch { xid, prepared_as, start, spool: Spool::default() });
+        self.open = Some(Branch { xid, prepared_as, start, events: HeldEvents::default() });
         Ok(())
     }
 
@@ -80,8 +88,34 @@ impl Held {
             found: "an event to hold outside any XA transaction",
             expected: "XA START before it",
         })?;
-        branch.spool.push(event, position, &mut self.in_memory, limits)?;
+        branch.events.spool.push(event, position, &mut self.in_memory, limits)?;
         Ok(())
+    }
+
+    /// SAVEPOINT in the open transaction.
+    pub(super) fn set_savepoint(&mut self, name: &[u8], collation: Collation) {
+        if let Some(Branch { events, .. }) = &mut self.open {
+            events.savepoints.set(name, collation, events.spool.length());
+        }
+    }
+
+    /// ROLLBACK TO SAVEPOINT in the open transaction.
+    pub(super) fn roll_back_to(&mut self, name: &[u8], collation: Collation) -> Result<(), Fault> {
+        let Some(mut branch) = self.open.take() else { return Err(UNKNOWN_SAVEPOINT) };
+        let outcome = self.cut_to(&mut branch.events, name, collation);
+        self.open = Some(branch);
+        outcome
+    }
+
+    /// The same in a transaction that is no XA transaction.
+    pub(super) fn cut_to(
+        &mut self,
+        events: &mut HeldEvents,
+        name: &[u8],
+        collation: Collation,
+    ) -> Result<(), Fault> {
+        let length = events.savepoints.roll_back_to(name, collation).ok_or(UNKNOWN_SAVEPOINT)?;
+        Ok(self.truncate(&mut events.spool, length)?)
     }
 
     /// XA PREPARE: what was open is prepared now. The name must be its own.
@@ -123,7 +157,7 @@ impl Held {
     }
 
     /// Cuts a spool off.
-    pub(super) fn truncate(&mut self, spool: &mut Spool, length: u64) -> Result<(), XaFault> {
+    fn truncate(&mut self, spool: &mut Spool, length: u64) -> Result<(), XaFault> {
         self.release(spool);
         spool.truncate(length)?;
         self.in_memory = self.in_memory.saturating_add(spool.memory_bytes());
@@ -140,6 +174,11 @@ impl Held {
         self.prepared.values().next().map(|branch| &branch.start)
     }
 }
+
+const UNKNOWN_SAVEPOINT: Fault = Fault::Order {
+    found: "ROLLBACK TO a savepoint that is not known",
+    expected: "its SAVEPOINT before it",
+};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::XaFault;
@@ -51,10 +52,10 @@ impl TempFolder {
 impl Overflow for TempFolder {
     fn open(&mut self) -> io::Result<Option<Box<dyn OverflowFile>>> {
         loop {
-            let name = format!("binpulse-xa-{}-{}", std::process::id(), self.next);
+            let name = format!("binpulse-held-{}-{}", std::process::id(), self.next);
             self.next += 1;
             let path = self.folder.join(name);
-            match OpenOptions::new().read(true).append(true).create_new(true).open(&path) {
+            match create(&path) {
                 Ok(file) => {
                     std::fs::remove_file(&path)?;
                     return Ok(Some(Box::new(file)));
@@ -64,6 +65,11 @@ impl Overflow for TempFolder {
             }
         }
     }
+}
+
+/// A new file that nobody else may read: rows are in it.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
 }
 
 impl OverflowFile for File {
@@ -100,10 +106,12 @@ struct Entry {
     offset: u64,
 }
 
+/// Space that an empty spool keeps.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an entry in front of its event.
 const ENTRY_LENGTH: usize = 16;
 
-/// Events of one XA transaction, in order: first those in memory, then those in the file.
+/// Events of one transaction, in order: first those in memory, then those in the file.
 #[derive(Debug, Default)]
 pub(in crate::decode) struct Spool {
     memory: Vec<u8>,
@@ -121,6 +129,20 @@ impl Spool {
     /// Bytes that are held, in memory and in the file.
     pub(in crate::decode) fn length(&self) -> u64 {
         self.memory_bytes().saturating_add(self.overflow_bytes)
+    }
+
+    /// An empty one with its space, unless that is large.
+    pub(in crate::decode) fn emptied(mut self) -> Self {
+        self.memory.clear();
+        self.memory.shrink_to(KEPT_BYTES_MAX);
+        self.files.clear();
+        Self { memory: self.memory, files: self.files, ..Self::default() }
+    }
+
+    /// Bytes of memory that it has, used or not.
+    #[cfg(test)]
+    pub(in crate::decode) fn space(&self) -> usize {
+        self.memory.capacity()
     }
 
     /// Cuts it off at a length that it had before.

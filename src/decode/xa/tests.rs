@@ -46,10 +46,10 @@ fn events_come_back_in_order_from_memory_and_from_the_file() {
     assert!(std::fs::read_dir(folder.path()).expect("a folder").next().is_none());
     held.prepare(&name).expect("prepared");
     let mut branch = held.take(&name).expect("the branch");
-    let found = read_all(&mut branch.spool);
+    let found = read_all(&mut branch.events.spool);
     assert_eq!(found.iter().map(|(event, _)| event.clone()).collect::<Vec<_>>(), events);
     assert_eq!(found[19].1, Position::new("a.2", 19));
-    held.release(&branch.spool);
+    held.release(&branch.events.spool);
     assert_eq!(held.in_memory, 0);
 }
 
@@ -95,4 +95,16 @@ fn a_spool_is_cut_off_in_memory_and_in_the_file() {
         held.push(&mut spool, &[99; 10], &position, &mut limits).expect("held");
         assert_eq!(read_all(&mut spool)[left].0, [99; 10]);
     }
+}
+
+#[test]
+fn nobody_else_may_read_the_file_and_nothing_of_it_is_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = spool::create(&folder.path().join("held")).expect("a file");
+    assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
+    std::fs::remove_file(folder.path().join("held")).expect("a file");
+    let file = TempFolder::new(folder.path().into()).open().expect("a folder");
+    assert!(file.is_some());
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }

@@ -37,9 +37,6 @@ impl Flow {
         if commit.unseen_xa && !self.is_passed_over {
             self.unseen(commit)?;
         }
-        if commit.rolled_back && !self.is_passed_over {
-            self.rolled_back(commit);
-        }
         self.progress.end();
         self.transaction_bytes = 0;
         self.config.window.reached(commit.end);
@@ -61,18 +58,6 @@ impl Flow {
             self.seal_unit();
         }
         Ok(())
-    }
-
-    /// Rows were passed on before the log said that they, or some of them, were undone.
-    #[cold]
-    fn rolled_back(&mut self, commit: &decode::Commit<'_>) {
-        self.counts.rolled_back();
-        tracing::error!(
-            transaction = commit.transaction.id.text().as_deref().unwrap_or("anonymous"),
-            position = %commit.transaction.start,
-            "a transaction was rolled back, in part or whole, after rows of it were published: \
-             compare the tables that it changed with what the consumers have"
-        );
     }
 }
 

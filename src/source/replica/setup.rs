@@ -35,13 +35,9 @@ async fn dial(
     let deadlines = config.deadlines;
     let socket = within(deadlines.connect, Step::Connect, wire::connect(host)).await?;
     let mut channel = Channel::new(socket);
-    let login = Login {
-        host,
-        user: &config.user,
-        password: &config.password,
-        tls,
-        deadline: deadlines.login,
-    };
+    let password = config.password.now();
+    let login =
+        Login { host, user: &config.user, password: &password, tls, deadline: deadlines.login };
     let greeting = login.perform(&mut channel).await?;
     Ok((channel, greeting))
 }

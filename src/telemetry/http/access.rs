@@ -1,7 +1,11 @@
 //! Who may ask: a token to be shown, and TLS so that nobody else sees it.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +14,7 @@ use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::Authority;
 use sha2::Sha256;
+use tracing::debug;
 
 use super::Certificate;
 
@@ -41,6 +46,16 @@ pub(super) enum Guard {
     Nothing,
 }
 
+impl Guard {
+    /// With the token as it is now.
+    pub(super) async fn now(self) -> Self {
+        match self {
+            Self::Token(token) => Self::Token(token.now().await),
+            Self::Names | Self::Nothing => self,
+        }
+    }
+}
+
 /// Whether each `Host` header is an address or `localhost`: no stranger can make these lead elsewhere.
 /// Browsers always send one, so a request without it comes from none.
 pub(super) fn is_own_name(headers: &HeaderMap) -> bool {
@@ -52,11 +67,19 @@ pub(super) fn is_own_name(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A token, kept as a keyed hash: what is given is compared in a time that tells nothing of it.
+/// A token, kept as a keyed hash: what is given is compared in a time that tells nothing of it. One that
+/// is kept in a file is read again before each request, so that a rotation needs no restart.
 #[derive(Clone)]
 pub struct Token {
     expected: Hmac<Sha256>,
+    file: Option<Arc<Path>>,
 }
+
+/// Fewest characters of a token: what is shorter can be guessed.
+pub const TOKEN_MIN: usize = 16;
+
+/// Longest token that is read from a file, bytes.
+const FILE_BYTES_MAX: u64 = 4 * 1024;
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +93,27 @@ const PURPOSE: &[u8] = b"binpulse http token";
 impl Token {
     /// Takes the text that has to be shown.
     pub fn new(text: &str) -> Self {
-        Self { expected: hash(text.as_bytes()) }
+        Self { expected: hash(text.as_bytes()), file: None }
+    }
+
+    /// The same, as read from `file`.
+    pub fn in_file(text: &str, file: &Path) -> Self {
+        Self { file: Some(file.into()), ..Self::new(text) }
+    }
+
+    /// As it is now. While its file can't be read, or holds no token, it is as it was.
+    pub(super) async fn now(&self) -> Self {
+        let Some(file) = self.file.clone() else { return self.clone() };
+        // A disk may hang; the runtime's threads must not.
+        let read = tokio::task::spawn_blocking(move || read(&file).map_err(|error| (file, error)));
+        match read.await {
+            Ok(Ok(text)) => Self { file: self.file.clone(), ..Self::new(&text) },
+            Ok(Err((file, error))) => {
+                debug!(file = %file.display(), %error, "the token is as it was at start");
+                self.clone()
+            }
+            Err(_) => self.clone(),
+        }
     }
 
     /// Whether an `Authorization` header shows it: as a bearer token, or as the password of any user,
@@ -99,6 +142,21 @@ impl Token {
         let expected = self.expected.clone().finalize().into_bytes();
         hash(given).verify(&expected).is_ok()
     }
+}
+
+/// The token in the file, without the end of its line.
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    let is_regular = file.metadata()?.is_file();
+    let mut text = String::new();
+    if is_regular {
+        file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    if text.chars().count() < TOKEN_MIN {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it holds no token"));
+    }
+    Ok(text)
 }
 
 fn hash(text: &[u8]) -> Hmac<Sha256> {

@@ -33,7 +33,7 @@ use tracing::{debug, info, warn};
 use super::{Loops, Metrics, Readiness, Status};
 
 use access::Guard;
-pub use access::{Access, Token};
+pub use access::{Access, TOKEN_MIN, Token};
 pub use certificate::{Certificate, TlsError, chain};
 pub use routes::Answer;
 pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
@@ -213,8 +213,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request| {
-        let answer = routes::answer(&request, peer, site.as_ref(), &guard);
-        async move { Ok::<_, std::convert::Infallible>(answer) }
+        let (site, guard) = (Arc::clone(&site), guard.clone());
+        async move {
+            // Those who probe whether it lives wait for no disk.
+            let guard = if routes::is_open(&request) { guard } else { guard.now().await };
+            let answer = routes::answer(&request, peer, site.as_ref(), &guard);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

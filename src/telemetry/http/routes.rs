@@ -42,6 +42,11 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// An answer, ready to be sent.
 pub struct Answer(Response<Full<Bytes>>);
 
+/// Whether it is answered whoever asks.
+pub(super) fn is_open<B>(request: &Request<B>) -> bool {
+    matches!(request.uri().path(), "/healthz" | "/readyz")
+}
+
 /// Answers one request. Bodies are not read: none of the paths takes one.
 pub(super) fn answer<B>(
     request: &Request<B>,
@@ -52,7 +57,7 @@ pub(super) fn answer<B>(
     let path = request.uri().path();
     let headers = request.headers();
     // Those who probe whether the process lives rarely have a secret, and learn nothing else.
-    if !matches!(path, "/healthz" | "/readyz") {
+    if !is_open(request) {
         match guard {
             Guard::Token(token) if !token.is_in(headers.get(AUTHORIZATION)) => return unknown(),
             Guard::Names if !is_own_name(headers) => {

@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -307,6 +308,30 @@ async fn with_a_token_only_probes_are_answered_without_it() {
     assert_eq!(code(&shown), "200");
     let wrong = server.exchange(with("Authorization: Bearer another-token").as_bytes()).await;
     assert_eq!(code(&wrong), "401");
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_is_rotated_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    fs::write(&path, TOKEN).expect("a file");
+    let token = Some(Token::in_file(TOKEN, &path));
+    let server = server_for(Access { token, tls: None }).await;
+    let (before, after) = (TOKEN, "another-token-of-some-length");
+    // What is too short for a token, or gone, changes nothing.
+    for (content, valid) in [(Some(after), after), (Some("short"), before), (None, before)] {
+        match content {
+            Some(content) => fs::write(&path, format!("{content}\n")).expect("a file"),
+            None => fs::remove_file(&path).expect("removed"),
+        }
+        for token in [before, after] {
+            let shown = format!("Authorization: Bearer {token}\r\n");
+            let request = format!("GET /status HTTP/1.1\r\nConnection: close\r\n{shown}\r\n");
+            let answer = server.exchange(request.as_bytes()).await;
+            let expected = if token == valid { "200" } else { "401" };
+            assert_eq!(code(&answer), expected, "{content:?} {token}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -158,10 +158,6 @@ impl Make<'_> {
                 "quarantined_events_total",
                 "Row events that could not be decoded and that were put aside.",
             )?,
-            rolled_back_transactions_total: self.counter(
-                "rolled_back_transactions_total",
-                "Transactions undone, in part or whole, after rows of them were published.",
-            )?,
             unordered_updates_total: self.counter(
                 "unordered_updates_total",
                 "Updates of a key without complete row images, in the lane of the old key only.",

@@ -122,8 +122,6 @@ pub struct Metrics {
     pub quarantined_messages_total: IntCounter,
     /// Row events that could not be decoded, put aside.
     pub quarantined_events_total: IntCounter,
-    /// Transactions that were undone, in part or whole, after rows of them were published.
-    pub rolled_back_transactions_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.

@@ -169,8 +169,12 @@ impl Reader {
             b"WHERE" => self.before = true,
             b"SET" => self.before = false,
             _ => {
-                let value = line.strip_prefix(b"  @").expect("a value");
-                self.value(value);
+                // MariaDB's tool also comments out what it leaves to the second phase of an ALTER.
+                let value = line.strip_prefix(b"  @");
+                assert!(value.is_some() || self.server.starts_with("mariadb"), "a value");
+                if let Some(value) = value {
+                    self.value(value);
+                }
             }
         }
     }

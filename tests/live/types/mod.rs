@@ -2,6 +2,7 @@
 
 mod cases;
 mod charsets;
+mod mixed;
 mod partial;
 pub(crate) mod values;
 

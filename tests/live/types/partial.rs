@@ -12,7 +12,7 @@ const DOCUMENT: &str = r#"{"a": 1, "b": [1, 2, {"c": "some text that is longer t
     "key with space": {"q\\"uote": [1.5]}, "é": null, "s": "more text, so that the document is long"}"#;
 
 /// Changes that the server logs as partial updates.
-const CHANGES: [&str; 22] = [
+const CHANGES: [&str; 44] = [
     "JSON_SET(j, '$.a', 2)",
     "JSON_SET(j, '$.b[0]', 'new')",
     "JSON_SET(j, '$.new', 'v')",
@@ -35,6 +35,28 @@ const CHANGES: [&str; 22] = [
     "JSON_ARRAY_INSERT(j, '$.b[1]', 'in')",
     "NULL",
     "'[]'",
+    "JSON_SET(j, '$.b[last]', 9)",
+    "JSON_SET(j, '$.b[last].c', 9)",
+    "JSON_SET(j, '$.b[last-1]', 9)",
+    "JSON_SET(j, '$.b[ last - 2 ]', 9)",
+    "JSON_SET(j, '$.b[last-3]', 9)",
+    "JSON_SET(j, '$.b[last-99]', 9)",
+    "JSON_REPLACE(j, '$.a[last]', 9)",
+    "JSON_SET(j, '$.a[last-1]', 9)",
+    "JSON_SET(j, '$[last].a', 9)",
+    "JSON_SET(j, '$[0].b[last][last].c', 9)",
+    "JSON_REMOVE(j, '$.b[last]')",
+    "JSON_REMOVE(j, '$.b[last-1]', '$.b[last-1]')",
+    "JSON_REMOVE(j, '$.b[last-2]', '$.b[last].c')",
+    "JSON_REMOVE(j, '$.b[last-3]')",
+    "JSON_SET(j, ' $ . b [ 1 ] ', 9)",
+    r#"JSON_SET(j, '$.\\u0061', 9)"#,
+    r#"JSON_SET(j, '$."\\u00e9"', 9)"#,
+    r#"JSON_SET(j, '$."a.b[last]"', 9)"#,
+    r#"JSON_SET(j, '$.""', 9)"#,
+    r#"JSON_SET(j, '$."line\\nend\\\\"', 9, '$."line\\nend\\\\"', 10)"#,
+    "JSON_SET(j, '$.last', 9, '$.last[last]', 10)",
+    "JSON_SET(j, '$.$x_1', 9)",
 ];
 
 async fn partial_updates_give_the_documents_that_select_shows(bed: Bed) -> Outcome {

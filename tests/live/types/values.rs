@@ -6,6 +6,7 @@ use binpulse::mysql::Row;
 use binpulse::source::Columns;
 
 use super::cases::{self, Case};
+use super::mixed::{self, Selected};
 use super::{Rows, start, stream, stream_with};
 use crate::bed::Bed;
 use crate::source::server::Server;
@@ -36,24 +37,35 @@ async fn the_stream_says_of_every_value_what_select_says(bed: Bed) -> Outcome {
     let name = bed.version();
     let server = start(&bed).await;
     let mut cases = cases(name);
-    if matches!(name, "mysql-5.6" | "mysql-5.7") {
-        // Their logs carry no metadata.
+    let tells = has_metadata(name);
+    if !tells {
         cases.retain(|case| !case.told);
     }
-    let selected = fill(&server, &cases).await;
-    compare_all(&cases, &selected, &stream(&server).await, name);
+    let (selected, mixed) = fill(&server, &cases).await;
+    let streamed = stream(&server).await;
+    compare_all(&cases, &selected, &streamed, name);
+    if tells {
+        mixed::compare(&cases, &mixed, &streamed, name);
+    }
     Ok(())
 }
 
 /// Every type, streamed by a log that does not tell what it could.
 pub(crate) async fn compare_with_columns(bed: &Bed, server: &Server, columns: Columns) {
     let cases = cases(bed.version());
-    let selected = fill(server, &cases).await;
-    compare_all(&cases, &selected, &stream_with(server, Some(columns)).await, bed.version());
+    let (selected, mixed) = fill(server, &cases).await;
+    let streamed = stream_with(server, Some(columns)).await;
+    compare_all(&cases, &selected, &streamed, bed.version());
+    mixed::compare(&cases, &mixed, &streamed, bed.version());
+}
+
+/// Whether the server's log carries metadata.
+fn has_metadata(server: &str) -> bool {
+    !matches!(server, "mysql-5.6" | "mysql-5.7")
 }
 
 /// Makes a table for each case with its values; what SELECT says of them.
-async fn fill(server: &Server, cases: &[Case]) -> Vec<Vec<Row>> {
+async fn fill(server: &Server, cases: &[Case]) -> (Vec<Vec<Row>>, Selected) {
     let name = server.name;
     let mut session = server.session().await;
     let mut run: Vec<String> = [
@@ -79,13 +91,15 @@ async fn fill(server: &Server, cases: &[Case]) -> Vec<Vec<Row>> {
     for sql in &run {
         session.query(sql).await.unwrap_or_else(|error| panic!("{name}: {sql}: {error}"));
     }
+    mixed::fill(&mut session, cases, has_metadata(name)).await;
     let mut selected = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let sql = format!("SELECT id, {} FROM t{number} ORDER BY id", case.shown.select());
         selected.push(session.query(&sql).await.expect("a sound query"));
     }
+    let mixed = mixed::select(&mut session, cases).await;
     session.close().await;
-    selected
+    (selected, mixed)
 }
 
 fn compare_all(cases: &[Case], selected: &[Vec<Row>], streamed: &Rows, name: &str) {

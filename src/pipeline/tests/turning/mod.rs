@@ -241,17 +241,6 @@ async fn what_cannot_be_put_aside_is_not_passed_by_the_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_rolled_back_after_its_rows_left_is_counted() {
-    let mut rig = Rig::new(Setup::default());
-    let stop = CancellationToken::new();
-    within("taken", rig.take(&events("savepoint/mariadb-10.11"), &stop))
-        .await
-        .expect("there is room");
-    rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
-    assert!(rig.metrics.rolled_back_transactions_total.get() == 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn bodies_too_large_wait_for_s3_and_a_pointer_goes_to_the_topic() {
     let endpoint = aws::Endpoint::start().await;
     endpoint.shared.store().objects.insert("/claims/".to_owned(), Vec::new());

@@ -11,7 +11,7 @@ use super::pulse::writer_config;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::known::{self, Known};
-use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
+use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
 use crate::pulse::schema::{CHECKPOINT, HEARTBEAT, literal};
 use crate::pulse::{Reason, Writer, WriterConfig};
 
@@ -79,10 +79,10 @@ impl Before {
     }
 }
 
-/// Asks the source. `None`: the stream has not run there, or nothing is known.
-pub(super) async fn ask(plan: &Plan) -> Result<Option<Before>, Error> {
+/// Asks the server that is streamed from: what was written for the stream has come by its log. `None`: the stream has not run there, or nothing is known.
+pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Error> {
     let looked = async {
-        let mut session = Session::connect(&asking(plan)).await?;
+        let mut session = Session::connect(&asking(plan, streamed)).await?;
         let stream = literal(&plan.stream);
         let table = plan.pulse.schema.table(HEARTBEAT);
         let sql = format!("SELECT n FROM {table} WHERE stream = {stream} AND n > 0");
@@ -111,8 +111,14 @@ pub(super) async fn ask(plan: &Plan) -> Result<Option<Before>, Error> {
 
 /// Writes down that the stream begins anew, before anything of it is published: what permitted that
 /// permits it no more.
-pub(super) async fn begins_anew(plan: &Plan, checkpoint: &Checkpoint) -> Result<(), Error> {
-    let mut session = Session::connect(&asking(plan)).await?;
+pub(super) async fn begins_anew(
+    plan: &Plan,
+    streamed: &HostPort,
+    checkpoint: &Checkpoint,
+) -> Result<(), Error> {
+    let named = &plan.pulse.connect.host;
+    let host = if plan.pulse.follows_stream { streamed } else { named };
+    let mut session = Session::connect(&asking(plan, host)).await?;
     let known = Known {
         epoch: checkpoint.epoch,
         server_uuid: checkpoint.server_uuid.clone(),
@@ -124,9 +130,10 @@ pub(super) async fn begins_anew(plan: &Plan, checkpoint: &Checkpoint) -> Result<
     Ok(())
 }
 
-fn asking(plan: &Plan) -> ConnectOptions {
+fn asking(plan: &Plan, host: &HostPort) -> ConnectOptions {
     let timeout = plan.pulse.periods.probe_timeout;
     ConnectOptions {
+        host: host.clone(),
         connect_timeout: timeout,
         query_timeout: timeout,
         ..plan.pulse.connect.clone()

@@ -80,13 +80,16 @@ pub(super) async fn begin(
         }
     }
     if before.is_some() && plan.checkpoint.file.is_some() {
-        begins_anew(plan, &checkpoint).await.map_err(|error| checkpoint::Error::Database {
+        let failed = |error: crate::mysql::Error| checkpoint::Error::Database {
             action: "write down the new epoch",
             table: plan.pulse.schema.table(schema::CHECKPOINT),
             code: error.code().unwrap_or(0),
             message: error.to_string(),
             passes: error.passes(),
-        })?;
+        };
+        if let Some(streamed) = plan.source.hosts.get(opened.host) {
+            begins_anew(plan, streamed, &checkpoint).await.map_err(failed)?;
+        }
     }
     store.begin(&checkpoint).await?;
     Ok(checkpoint)

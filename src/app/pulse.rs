@@ -11,7 +11,6 @@ use super::{Unavailable, echo};
 use crate::aws;
 use crate::mysql::SharedHost;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::path::{Path, PathWalker};
 use crate::pulse::verdict::Parameters;
@@ -79,14 +78,11 @@ pub(super) fn spawn_pulse(
         tasks.spawn(walker.run(stop.clone()));
     }
     for (consumer, url) in &pulse.echoes {
-        let reader = EchoReader {
-            consumer: Arc::clone(consumer),
-            queue: echo::queue(plan, shared, url),
-            stream: plan.stream.clone(),
-            open: Arc::new(open),
-            observer: vital.observer(),
-        };
-        tasks.spawn(reader.run(stop.clone()));
+        let queue = echo::queue(plan, shared, url);
+        let keeps = echo::keeps_newest(plan, url);
+        let (stream, consumer, vital) =
+            (plan.stream.clone(), Arc::clone(consumer), Arc::clone(vital));
+        tasks.spawn(echo::read(stream, consumer, queue, vital, keeps, stop.clone()));
     }
 }
 

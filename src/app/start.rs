@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::before::{Before, RanBefore, ask};
 use super::begin::{begin, open_store};
+use super::echo;
 use super::front::Front;
 use super::history::History;
 use super::plan::Plan;
@@ -22,6 +23,7 @@ use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::backoff::Backoff;
 use crate::checkpoint::{self, Checkpoint, Store};
+use crate::mysql::HostPort;
 use crate::pipeline::Topics;
 use crate::sink::quarantine::{self, Quarantine};
 
@@ -46,9 +48,15 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, &front.reporter).await?;
+    let canary = match &saved {
+        Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
+        None => None,
+    };
     let history = History::new(plan, front.vital.received().clone(), saved.as_ref());
+    let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
-    let before = if saved.is_none() { ran_before(plan).await? } else { None };
+    let streamed = source.source.host(source.host)?;
+    let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
     let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }
@@ -153,14 +161,14 @@ async fn stored(
 }
 
 /// What the source knows of a run before, where beginning anew is permitted.
-async fn ran_before(plan: &Plan) -> Result<Option<Before>, Unavailable> {
+async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Unavailable> {
     if !plan.pulse.heartbeats && plan.checkpoint.file.is_some() {
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }
     let mut patience = Patience::new(plan.start_patience, "the source can't be asked yet");
     loop {
-        match ask(plan).await {
+        match ask(plan, streamed).await {
             Ok(before) => {
                 if let Some(before) = &before {
                     before.permitted(plan)?;

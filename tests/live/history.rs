@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use binpulse::demo::{Command, Mysqld, Options, prepare};
+use binpulse::demo::{Aws, Command, Mysqld, Options, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ tests! {
     a_source_put_back_while_it_is_streamed_halts_the_stream on [Mysql97, Mariadb1011];
     a_source_put_back_while_nobody_streams_is_refused_at_start on [Mysql97, Mariadb1011];
     a_source_put_back_to_before_its_first_heartbeat_is_refused on [Mysql97, Mariadb1011];
+    a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue on [Mysql97, Mariadb1011];
     a_heartbeat_table_that_was_cleared_is_no_sign on [Mysql97];
     a_start_without_its_checkpoint_is_refused_and_permitted_once on [Mysql97, Mariadb1011];
     a_checkpoint_that_left_its_table_is_missed_too on [Mysql97];
@@ -23,10 +24,9 @@ const OPERATOR: i32 = 75;
 
 /// Rows of the operator's, so many.
 async fn insert(mysqld: &Mysqld, rows: u32) -> Outcome {
-    let values: Vec<_> = (0..rows).map(|row| format!("({row})")).collect();
-    for value in values {
-        mysqld.execute(&[format!("INSERT INTO lab.t (v) VALUES {value}")]).await?;
-    }
+    let statements: Vec<_> =
+        (0..rows).map(|row| format!("INSERT INTO lab.t (v) VALUES ({row})")).collect();
+    mysqld.execute(&statements).await?;
     Ok(())
 }
 
@@ -66,7 +66,7 @@ fn seen(status: &Value) -> u64 {
     status["heartbeat"]["seen"].as_u64().unwrap_or_default()
 }
 
-/// A server with a table, streamed, with `more` heartbeats behind those that there were.
+/// A server with a table, streamed, until it is healthy.
 async fn streamed(
     bed: &Bed,
     mysqld: Mysqld,
@@ -104,7 +104,7 @@ async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Ou
 
     // When the source is put back, and has new transactions under the numbers of the lost ones
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
 
     // Then the stream halts, and the verdict says why
     let halted = |status: &Value| status["halted"]["reason"] == "diverged";
@@ -132,7 +132,7 @@ async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) ->
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
     for _ in 0..2 {
         rig.streamer.start_again().await?;
         assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
@@ -152,11 +152,61 @@ async fn a_source_put_back_to_before_its_first_heartbeat_is_refused(bed: Bed) ->
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
     rig.streamer.start_again().await?;
     assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
     let log = rig.streamer.log_tail();
     assert!(log.contains("`binpulse`.`heartbeat` has none"), "{log}");
+    Ok(())
+}
+
+async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Bed) -> Outcome {
+    // Given a checkpoint in the source, and canaries that come back through a queue
+    let mysqld = laboratory(&bed).await?;
+    let aws = Aws::at(&bed.standin().await?.url());
+    let topic = aws.create_topic(&bed.topic_name()).await?;
+    let name = format!("{}-echo", bed.topic_name());
+    let echo = aws.subscribe_queue(&topic, &name, &["canary"]).await?;
+    let settings = [
+        ("checkpoint.store", "table".to_owned()),
+        ("canary.enabled", "true".to_owned()),
+        ("canary.interval", "500ms".to_owned()),
+        // So short that the queue is not waited on, and what stays in it is soon there again.
+        ("canary.deadline", "2s".to_owned()),
+        ("heartbeat.seen_deadline", "500ms".to_owned()),
+        ("sns.request_timeout", "1s".to_owned()),
+        ("canary.echo", format!("probe={echo}")),
+    ];
+    let mut rig = streamed(&bed, mysqld, &settings).await?;
+    keep(&mut rig.mysqld).await?;
+    rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    let canary = |status: &Value| status["canary"]["seen"].as_u64().unwrap_or_default();
+    let before = canary(&rig.streamer.status().await?);
+    rig.streamer.until("more canaries", SOON, |status| canary(status) > before + 3).await?;
+    rig.streamer.until("healthy all the same", SOON, is_healthy).await?;
+    let told = rig.streamer.metric("binpulse_canary_duplicate_total", &[]).await?;
+    assert_eq!(told, Some(0.0), "what stays in the queue is no duplicate");
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    // A restart without anything wrong goes on
+    rig.streamer.start_again().await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    // When the source is put back, and with it the checkpoint, then the queue tells
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 200).await?;
+    for _ in 0..2 {
+        rig.streamer.start_again().await?;
+        assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+        let log = rig.streamer.log_tail();
+        assert!(
+            log.contains("diverged: the server was put back to an older state: canary"),
+            "{log}"
+        );
+    }
+    let (code, said) = checked(&mut rig).await?;
+    assert_eq!(code, Some(1), "{said}");
     Ok(())
 }
 

@@ -79,6 +79,7 @@ const SERVER: &str = "server ";
 
 /// Looks at everything.
 pub async fn run(plan: &Plan) -> Vec<Report> {
+    let shared = aws::Shared::load(&aws_config(plan)).await;
     let mut reports = Vec::new();
     files::listen(plan, &mut reports).await;
     for host in 0..plan.source.hosts.len() {
@@ -89,13 +90,12 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         None => checkpoint(plan, &mut reports).await,
     };
     if let Some(saved) = saved {
-        place::look(plan, saved.as_ref(), &mut reports).await;
+        place::look(plan, &shared, saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
     sink(plan, &shared, &mut reports).await;
     echo::look(plan, &shared, &mut reports).await;
     reports
@@ -167,6 +167,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
             return None;
         }
     };
+    nothing_outside(plan, reports);
     let before = reports.len();
     for table in [CHECKPOINT, CHECKPOINT_LANE] {
         table_of_ours(plan, &mut session, table, reports).await;
@@ -194,6 +195,21 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
             None
         }
     }
+}
+
+/// A checkpoint in the source is put back together with it: what left the source has to tell.
+fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
+    const NEEDED: &str = "an echo queue, not FIFO, and canaries: its newest canary then tells";
+    let mut queues = plan.pulse.echoes.iter();
+    if queues.any(|(_, url)| crate::app::echo::keeps_newest(plan, url)) {
+        return;
+    }
+    let found = "in a table, and nothing outside the source knows what came from it: a start on a \
+                 source that was put back to an older backup would not be noticed";
+    let mend = "name a queue in canary.echo and set canary.enabled = true, or set checkpoint.store = \
+                \"file\"";
+    let report = Report::wrong("checkpoint.store", found.to_owned(), NEEDED, mend);
+    reports.push(Report { refuses: false, ..report });
 }
 
 const TABLE_NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";

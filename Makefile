@@ -4,9 +4,11 @@ SHELL := /bin/bash
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/binpulse
 DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny)
 DENY_VERSION := 0.20.2
+MUTANTS := $(firstword $(shell command -v cargo-mutants) $(CACHE)/tools/bin/cargo-mutants)
+MUTANTS_VERSION := 27.1.0
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test test-compose soak faults big fuzz lint bench peers guard mutate-alerts audit sbom build
+.PHONY: help deps demo-deps demo test test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +51,9 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compi
 mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
 	python3 tests/support/mutate_alerts.py
 
+mutants: $(MUTANTS) ## Change single points of the code, and see a test fail (FOLDERS, MUTANTS_SAMPLE, MUTANTS_SHARD; hours)
+	PATH=$(CACHE)/tools/bin:$$PATH python3 tests/support/mutants.py $(FOLDERS)
+
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -72,3 +77,6 @@ guard: ## Instructions a row, compared with those of before (valgrind; BINPULSE_
 
 $(CACHE)/tools/bin/cargo-deny:
 	cargo install --locked --root $(CACHE)/tools cargo-deny --version $(DENY_VERSION)
+
+$(CACHE)/tools/bin/cargo-mutants:
+	cargo install --locked --root $(CACHE)/tools cargo-mutants --version $(MUTANTS_VERSION)

@@ -86,6 +86,17 @@ impl Signals {
     }
 }
 
+/// SIGXFSZ, which ends a process that writes beyond its file-size limit unless somebody takes it.
+const FILE_SIZE: i32 = 25;
+
+/// Takes the signal of the file-size limit for good: such writes then fail with an error.
+pub fn take_file_size_signal() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    // Once taken it stays so, whatever becomes of the listener.
+    signal(SignalKind::from_raw(FILE_SIZE)).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};

@@ -9,15 +9,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("change", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
-    ("mysql", &["change"]),
-    ("aws", &[]),
+    ("excerpt", &[]),
+    ("mysql", &["change", "excerpt"]),
+    ("aws", &["excerpt"]),
     ("ask", &[]),
     ("source", &["change", "mysql", "backoff"]),
-    ("decode", &["change"]),
-    ("filter", &["change"]),
+    ("sql", &[]),
+    ("decode", &["change", "sql"]),
+    ("filter", &["change", "sql"]),
     ("encode", &["change"]),
     ("pack", &["change", "encode"]),
-    ("sink", &["change", "encode", "backoff", "aws"]),
+    ("sink", &["change", "encode", "backoff", "aws", "excerpt"]),
     ("checkpoint", &["change", "mysql"]),
     ("pulse", &["change", "encode", "mysql", "aws", "backoff"]),
     ("shutdown", &[]),
@@ -34,8 +36,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["pulse", "demo"]),
     ("prost", &["encode"]),
     ("prometheus", &["telemetry"]),
-    ("mysql_async", &["mysql", "demo"]),
-    ("mysql_common", &["source", "decode"]),
+    ("mysql_async", &["demo"]),
+    ("mysql_common", &["mysql"]),
+    ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
     ("zstd", &["decode", "encode"]),
@@ -48,7 +51,8 @@ const LINES_MAX: usize = 400;
 const GENERATED: &[&str] = &["src/encode/proto.rs"];
 
 /// Parts that compute only: no runtime, no sockets, no clock.
-const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff"];
+const PURE: &[&str] =
+    &["change", "decode", "encode", "pack", "filter", "backoff", "excerpt", "sql"];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use binpulse::app::{Plan, ProbePlan, exported, exported_by_probe};
 use binpulse::config::{Environment, SETTINGS, Setting, Values, load};
-use binpulse::demo::roles;
+use binpulse::demo::{Installed, roles};
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("folder") {
@@ -68,6 +69,24 @@ fn containers_set_only_variables_that_exist() {
     assert!(set.len() > 5, "the compose file is among the files");
     for (path, word) in set {
         assert!(known.contains(&word), "{}: `{word}` is no setting", path.display());
+    }
+}
+
+/// Rendered, checked against the schemas of Kubernetes, and for what a pod would lack.
+#[test]
+fn the_manifests_for_kubernetes_are_valid_complete_and_closed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = Installed::find().ok().and_then(|installed| installed.python);
+    let python = python.unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/kubernetes/manifests.py")).arg(root.join("docker/kubernetes"));
+    let output = command.output().expect("Python");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.code() {
+        Some(77) => println!("NOT RUN: the manifests for Kubernetes: {said}"),
+        code => {
+            assert_eq!(code, Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        }
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) fn settings(mysqld: &Mysqld) -> Vec<(&'static str, String)> {
     let fixed = [
         ("source.user", "root"),
         ("source.tls", "off"),
+        ("source.get_server_public_key", "true"),
         ("source.start", "earliest"),
         ("heartbeat.enabled", "false"),
         ("canary.enabled", "false"),

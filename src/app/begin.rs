@@ -9,23 +9,29 @@ use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
 use crate::encode::Lane;
+use crate::mysql::SharedHost;
 use crate::pulse::schema;
 use crate::source::Start;
 
-/// Opens the store that the plan names.
-pub(super) async fn open_store(plan: &Plan) -> Result<AnyStore, checkpoint::Error> {
+/// Opens the store that the plan names; one in a table is on `host`, wherever that moves.
+pub(super) async fn open_store(
+    plan: &Plan,
+    host: &SharedHost,
+) -> Result<AnyStore, checkpoint::Error> {
     Ok(match &plan.checkpoint.file {
         Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
         None => {
-            AnyStore::Table(Box::new(TableStore::open(table_config(plan, new_instance())).await?))
+            let config = table_config(plan, host, new_instance());
+            AnyStore::Table(Box::new(TableStore::open(config).await?))
         }
     })
 }
 
-/// The tables that the plan names, for a process of this name.
-pub(super) fn table_config(plan: &Plan, owner_name: String) -> TableConfig {
+/// The tables that the plan names, on this host, for a process of this name.
+pub(super) fn table_config(plan: &Plan, host: &SharedHost, owner_name: String) -> TableConfig {
     TableConfig {
         connect: plan.pulse.connect.clone(),
+        host: host.clone(),
         table: plan.pulse.schema.table(schema::CHECKPOINT),
         lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
         stream: plan.stream.clone(),

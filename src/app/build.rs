@@ -1,22 +1,25 @@
 //! Opens and starts everything, runs the stream, stops in order.
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::before;
 use super::flow::{decoder, flow};
-use super::front::{Front, SIDE_GRACE};
+use super::follow::{self, Follow};
+use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
+use super::primary;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
@@ -32,9 +35,6 @@ use crate::telemetry::Metrics;
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
 
-/// Longest pause between two turns of the stream's loop: a save on a slow disk, or a large event.
-pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
-
 /// Runs the stream until `stop` is cancelled or it can't go on.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
     let plan = Arc::new(plan);
@@ -48,7 +48,7 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         opened = Box::pin(open(&plan, &front)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(plan, front, opening) {
+        Some(Ok(opening)) => match App::new(&plan, front, opening) {
             Ok(app) => return Box::pin(app.run(stop)).await,
             Err(error) => return refused(&error),
         },
@@ -80,14 +80,19 @@ struct App {
     instance: String,
     settled: mpsc::Sender<Settlement>,
     watch: Watch,
+    /// What leads the stream to the primary, where that may be another host.
+    lead: Option<Follow>,
     host: SharedHost,
     pulse: Stage,
+    supervisor: Supervisor,
     http: Stage,
 }
 
 impl App {
-    fn new(plan: Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
+    fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
+        let plan = source.plan(plan);
+        front.findings.cataloged(&source.catalog);
         let (feed, intake) = front.to_sink;
         let (state, metrics) = (front.state, front.metrics);
         state.update(|inner| inner.epoch = checkpoint.epoch);
@@ -120,12 +125,21 @@ impl App {
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
         });
+        let (lead, leads_to) = follow::way(source.host);
+        let lead = primary::is_sought(&plan).then(|| Follow {
+            plan: Arc::clone(&plan),
+            stream: state.clone(),
+            verdict: Arc::clone(&front.watch.view),
+            leads_to: lead,
+        });
         let around = Around {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
             history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
+            findings: front.findings,
+            leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);
         Ok(Self {
@@ -140,8 +154,10 @@ impl App {
             instance: front.instance,
             settled,
             watch: front.watch,
+            lead,
             host: front.hosts.written_to,
             pulse: front.pulse,
+            supervisor: front.supervisor,
             http: front.http,
         })
     }
@@ -164,15 +180,21 @@ impl App {
             &self.instance,
             &self.vital,
             &self.shared,
-            &pulse.tasks,
+            &self.supervisor,
             &ours,
         );
 
         if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
             let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
-            pulse.tasks.spawn(before::keep(config, table, self.state.clone(), ours.clone()));
+            let state = self.state.clone();
+            let begin =
+                move |stop| before::keep(config.clone(), table.clone(), state.clone(), stop);
+            self.supervisor.keep(Task::Place, &ours, begin);
         }
-
+        if let Some(lead) = self.lead {
+            let begin = move |stop| lead.clone().run(stop);
+            self.supervisor.keep(Task::Follow, &pulse.stop, begin);
+        }
         let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
         let stays = self.plan.stays_when_halted;
         let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;

@@ -27,6 +27,7 @@ pub(super) fn flow(
         own_rows: OwnRows::Told,
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
+        excess: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, judge)
 }
@@ -47,14 +48,16 @@ pub(super) fn configured(
         .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
     let notices =
         Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
-    Flow::new(
+    let mut flow = Flow::new(
         config,
         Filter::new(plan.filter.clone()),
         recogniser,
         notices,
         Packer::new(pack, sequences),
         Tracker::new(checkpoint),
-    )
+    );
+    flow.compare_names(plan.filter.names);
+    flow
 }
 
 /// In front of the stream's first event. Prepared transactions that outgrow memory go to a file beside
@@ -67,6 +70,7 @@ pub(super) fn decoder(plan: &Plan) -> Decoder {
         // The source has checked it.
         verify_checksum: false,
         asks_for_schemas: plan.schema_fallback,
+        expanded_bytes_max: plan.expanded_event_max,
         // The flow decides: it knows which transactions it passes over.
         xa_unseen: decode::Unseen::Pass,
         xa_spool_folder: Some(folder),

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 use super::Unavailable;
 use super::begin::new_instance;
 use super::echo;
+use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
+use super::primary;
 use super::pulse::{book, parameters};
 use super::readings::{readings, vocabulary};
 use super::side::Side;
 use super::state::State;
 use super::status::Desk;
-use super::vital::Vital;
+use super::supervise::{Supervisor, Task};
+use super::vital::{Told, Vital};
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch};
 use crate::mysql::{HostPort, SharedHost};
 use crate::pulse::verdict::Topology;
@@ -31,6 +34,9 @@ use crate::telemetry::{Loops, Metrics, Readiness};
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
 
+/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large event.
+pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
+
 /// What answers and judges, from the first moment to the last.
 pub(super) struct Front {
     pub(super) state: State,
@@ -40,6 +46,7 @@ pub(super) struct Front {
     pub(super) liveness: Liveness,
     pub(super) loops: Loops,
     pub(super) reporter: Reporter,
+    pub(super) findings: Findings,
     pub(super) watch: Watch,
     pub(super) hosts: Hosts,
     /// This process's name, as heartbeats carry it.
@@ -48,6 +55,8 @@ pub(super) struct Front {
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
     pub(super) pulse: Stage,
+    /// Keeps the tasks of that stage running.
+    pub(super) supervisor: Supervisor,
     pub(super) http: Stage,
 }
 
@@ -80,6 +89,15 @@ impl Hosts {
         }
     }
 
+    /// Where heartbeats and checkpoint follow the stream: to the host that takes writes, on which the
+    /// stream is to begin.
+    pub(super) async fn begin_at_primary(&self, plan: &Plan) {
+        let first = primary::find(plan).await.first();
+        if let Some(host) = plan.source.hosts.get(first) {
+            self.stream_is_at(host);
+        }
+    }
+
     /// The stream begins on this server.
     pub(super) fn stream_is_at(&self, host: &HostPort) {
         if let Some(followed_by) = &self.followed_by {
@@ -95,21 +113,22 @@ impl Front {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
-        let margin = PurgeMargin::default();
+        let told = Told::new(plan);
         let book = book(plan, &instance);
-        let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
-        let watch = Watch::start(parameters(plan)?, observations)?;
+        let vital = Vital::new(book, state.clone(), reporter.clone(), told.clone());
+        let (loops, readiness) = (Loops::default(), Readiness::default());
+        let beat = loops.register("verdict", LOOP_PAUSE_MAX);
+        let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
         let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
-        readings.more.extend(more_families(&watch, &margin, &maintenance));
+        readings.more.extend(more_families(&watch, &told, &maintenance));
         readings.more.extend(paths::families(plan, &vital));
         readings.more.push(echo::family(plan, &vital));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
-        let (loops, readiness) = (Loops::default(), Readiness::default());
         let desk = Desk {
             plan: Arc::clone(plan),
             state: state.clone(),
@@ -118,6 +137,7 @@ impl Front {
             gauge,
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
+            findings: told.findings.clone(),
             view: Arc::clone(&watch.view),
             maintenance,
             started: Instant::now(),
@@ -126,6 +146,8 @@ impl Front {
         let http = Stage::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
+        let pulse = Stage::new("pulse");
+        let supervisor = Supervisor::new(&pulse.tasks, &loops, &metrics);
         let front = Self {
             state,
             vital,
@@ -134,14 +156,16 @@ impl Front {
             liveness,
             loops,
             reporter,
+            findings: told.findings.clone(),
             watch,
             hosts,
             instance,
             to_sink: (feed, intake),
-            pulse: Stage::new("pulse"),
+            pulse,
+            supervisor,
             http,
         };
-        front.look(plan, readiness, margin)?;
+        front.look(plan, readiness, told.purge)?;
         Ok(front)
     }
 
@@ -162,13 +186,6 @@ impl Front {
             reporter: self.reporter.clone(),
             saved: None,
         };
-        let looks = Looks::new(
-            plan.pulse.connect.clone(),
-            self.hosts.probed.clone(),
-            plan.pulse.periods.probe_timeout,
-            self.reporter.clone(),
-            self.watch.looks.clone(),
-        );
         // With the stream's account, on whatever server it then streams from.
         let slow = SlowLooks {
             connect: plan.source.session(0)?,
@@ -178,12 +195,19 @@ impl Front {
             verdict: Arc::clone(&self.watch.view),
             reporter: self.reporter.clone(),
             margin,
+            findings: self.findings.clone(),
             asked: self.watch.looks.clone(),
         };
-        let Stage { tasks, stop, .. } = &self.pulse;
-        tasks.spawn(side.run(stop.clone()));
-        tasks.spawn(looks.run(stop.clone()));
-        tasks.spawn(slow.run(stop.clone()));
+        let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
+        let deadline = plan.pulse.periods.probe_timeout;
+        let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
+        let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
+        supervisor.keep(Task::Samples, stop, move |stop| side.clone().run(stop));
+        supervisor.keep(Task::Looks, stop, move |stop| {
+            let (connect, probed) = (connect.clone(), probed.clone());
+            Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
+        });
+        supervisor.keep(Task::SlowLooks, stop, move |stop| slow.clone().run(stop));
         Ok(())
     }
 
@@ -196,9 +220,10 @@ impl Front {
 }
 
 /// Families of metrics that the parts of the verdict make.
-fn more_families(watch: &Watch, margin: &PurgeMargin, rest: &Arc<Maintenance>) -> Vec<Reading> {
+fn more_families(watch: &Watch, told: &Told, rest: &Arc<Maintenance>) -> Vec<Reading> {
     let mut all = watch::families(&watch.view);
-    all.extend(watch::purge_families(margin));
+    all.extend(watch::purge_families(&told.purge));
+    all.push(told.findings.family());
     all.push(rest.family());
     all
 }

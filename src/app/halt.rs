@@ -2,6 +2,7 @@
 
 use crate::change::Position;
 use crate::checkpoint;
+use crate::decode::{self, Fault};
 use crate::pipeline::Error;
 use crate::source::{Halt, Recovery};
 use crate::telemetry::status::Halted;
@@ -53,6 +54,14 @@ pub(super) fn decide(error: &Error) -> Decision {
             Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
         },
         Error::StreamEnded => Decision::Redial,
+        Error::Decode(decode::Error { fault: Fault::StatementBased { .. }, .. }) => halted(
+            "undecodable",
+            error,
+            "its rows are not in the log: compare the table with what the consumers have; SET \
+             binlog_format = ROW for the session or server that wrote it; to go on, exclude the table \
+             by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", which keeps \
+             the statement; then restart",
+        ),
         Error::Decode(_) => halted(
             "undecodable",
             error,
@@ -124,8 +133,17 @@ fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
     Decision::Halt(Halted {
         reason: reason.to_owned(),
         message: error.to_string(),
-        mend: mend.to_owned(),
+        mend: with_restart(mend),
     })
+}
+
+/// Whatever ends a halt, it ends with a restart: delivery does not begin again by itself.
+pub(super) fn with_restart(mend: &str) -> String {
+    if mend.contains("restart") {
+        mend.to_owned()
+    } else {
+        format!("{mend}; then restart binpulse")
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +181,20 @@ mod tests {
             assert_eq!(halted.reason, reason);
             assert!(halted.message.contains("the server's words"), "{}", halted.message);
             assert!(!halted.mend.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_ends_a_halt_names_the_restart() {
+        let too_large = Error::TooLarge {
+            lane: "shop.orders#0".to_owned(),
+            sequence: 1,
+            bytes: 2,
+            topic: "t".to_owned(),
+        };
+        for error in [too_large, Error::SinkEnded] {
+            let Decision::Halt(halted) = decide(&error) else { panic!("{error}") };
+            assert!(halted.mend.contains("restart"), "{}", halted.mend);
         }
     }
 

@@ -13,16 +13,20 @@
 mod before;
 mod begin;
 mod build;
+mod catalog;
 pub mod check;
 mod echo;
 mod exported;
+mod findings;
 mod flow;
+mod follow;
 mod front;
 mod halt;
 mod history;
 mod maintenance;
 mod paths;
 pub mod plan;
+mod primary;
 mod probe;
 mod pulse;
 mod readings;
@@ -36,6 +40,7 @@ mod state;
 mod status;
 mod store;
 mod stream;
+mod supervise;
 mod vital;
 mod watch;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::plan::{PathRoute, Plan, in_settings};
+use super::supervise::{Supervisor, Task};
 use super::vital::Vital;
 use super::{Unavailable, echo};
 use crate::aws;
@@ -53,36 +53,56 @@ pub(super) fn spawn_pulse(
     instance: &str,
     vital: &Arc<Vital>,
     shared: &aws::Shared,
-    tasks: &TaskTracker,
+    supervisor: &Supervisor,
     stop: &CancellationToken,
 ) {
     let pulse = &plan.pulse;
     let config = writer_config(plan, host, instance.to_owned());
     if pulse.heartbeats {
         let interval = pulse.periods.heartbeat_interval;
+        let (config, observer) = (config.clone(), vital.observer());
         let received = vital.received().clone();
-        let writer = HeartbeatWriter::new(config.clone(), interval, vital.observer(), received);
-        tasks.spawn(writer.run(stop.clone()));
+        supervisor.keep(Task::HeartbeatWriter, stop, move |stop| {
+            let (config, observer, received) = (config.clone(), observer.clone(), received.clone());
+            HeartbeatWriter::new(config, interval, observer, received).run(stop)
+        });
     }
     if pulse.canaries {
         let interval = pulse.periods.canary_interval;
         for known in &pulse.routes {
             let Some(path) = walked(known) else { continue };
-            let (config, mark) = (config.clone(), pulse.mark.clone());
-            let walker = PathWalker::new(config, path, mark, interval, vital.observer());
-            if let Some(walker) = walker {
-                tasks.spawn(walker.run(stop.clone()));
+            let (config, mark, observer) = (config.clone(), pulse.mark.clone(), vital.observer());
+            let path = path.clone();
+            let walker = move || {
+                PathWalker::new(config.clone(), &path, mark.clone(), interval, observer.clone())
+            };
+            if walker().is_none() {
+                continue;
             }
+            supervisor.keep(Task::PathWalker, stop, move |stop| {
+                let walker = walker();
+                async move {
+                    if let Some(walker) = walker {
+                        walker.run(stop).await;
+                    }
+                }
+            });
         }
-        let walker = CanaryWalker::new(config, interval, vital.observer());
-        tasks.spawn(walker.run(stop.clone()));
+        let observer = vital.observer();
+        supervisor.keep(Task::CanaryWalker, stop, move |stop| {
+            CanaryWalker::new(config.clone(), interval, observer.clone()).run(stop)
+        });
     }
     for (consumer, url) in &pulse.echoes {
         let queue = echo::queue(plan, shared, url);
         let keeps = echo::keeps_newest(plan, url);
         let (stream, consumer, vital) =
             (plan.stream.clone(), Arc::clone(consumer), Arc::clone(vital));
-        tasks.spawn(echo::read(stream, consumer, queue, vital, keeps, stop.clone()));
+        supervisor.keep(Task::EchoReader, stop, move |stop| {
+            let (stream, consumer, vital) =
+                (stream.clone(), Arc::clone(&consumer), Arc::clone(&vital));
+            echo::read(stream, consumer, queue.clone(), vital, keeps, stop)
+        });
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::halt;
 use super::plan::Plan;
 use super::state::{Phase, State};
+use super::stream::MOVED;
+use super::supervise::Task;
 use super::vital::Vital;
 use crate::decode::kind;
 use crate::pulse::Reason;
@@ -15,7 +17,8 @@ use crate::source::Liveness;
 use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 25] = [
+const RECONNECT_REASONS: [&str; 26] = [
+    MOVED,
     "stream_ended",
     "resolve",
     "connect",
@@ -54,6 +57,11 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
             .chain(Class::ALL.iter().map(|class| class.as_str()))
             .collect(),
         reconnect_reasons: RECONNECT_REASONS.to_vec(),
+        filter_patterns: {
+            let patterns = plan.filter.patterns();
+            patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
+        },
+        tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }
 }

@@ -18,6 +18,7 @@ use crate::telemetry::{Metrics, Readiness};
 const TICK: Duration = Duration::from_millis(500);
 
 /// Samples everything that is only counted.
+#[derive(Clone)]
 pub(super) struct Side {
     pub(super) vital: Arc<Vital>,
     pub(super) metrics: Arc<Metrics>,

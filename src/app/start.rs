@@ -18,7 +18,6 @@ use super::sink::{AnySink, aws_config};
 use super::source::{Opened, StartError, open_source, reach};
 use super::store::AnyStore;
 use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
-use super::watch::Reporter;
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::backoff::Backoff;
@@ -47,7 +46,7 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
     let shared = aws::Shared::load(&aws_config(plan)).await;
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
-    let (mut store, saved) = stored(plan, &front.reporter).await?;
+    let (mut store, saved) = stored(plan, front).await?;
     let canary = match &saved {
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
@@ -138,12 +137,13 @@ async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
 /// The store, taken over, and what was saved in it. One in the source's database waits for the source.
 async fn stored(
     plan: &Plan,
-    reporter: &Reporter,
+    front: &Front,
 ) -> Result<(AnyStore, Option<Checkpoint>), checkpoint::Error> {
     let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be read yet");
     loop {
         let opened = async {
-            let mut store = open_store(plan).await?;
+            front.hosts.begin_at_primary(plan).await;
+            let mut store = open_store(plan, &front.hosts.written_to).await?;
             let saved = store.load().await?;
             Ok::<_, checkpoint::Error>((store, saved))
         };
@@ -152,7 +152,7 @@ async fn stored(
             Err(error) => {
                 let passes = error.passes();
                 if passes && plan.checkpoint.file.is_none() {
-                    reach(plan, reporter).await;
+                    reach(plan, &front.reporter).await;
                 }
                 patience.after(error, passes).await?;
             }

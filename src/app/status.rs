@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     pub(super) gauge: Gauge,
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) findings: Findings,
     pub(super) view: watch::Shared,
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) started: Instant,
@@ -62,6 +64,10 @@ impl StatusSource for Desk {
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
+        let mut verdict = verdict(&watch::read(&self.view), now);
+        if let Some(halted) = &halted {
+            verdict.tell_halt(halted);
+        }
         Status {
             stream: self.plan.stream.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,8 +75,9 @@ impl StatusSource for Desk {
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
-            verdict: verdict(&watch::read(&self.view), now),
+            verdict,
             source,
+            findings: self.findings.shown(),
             progress: self.progress(&state),
             heartbeat,
             canary,

@@ -4,9 +4,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::findings::Findings;
 use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
 use super::source::Opened;
@@ -27,6 +29,17 @@ use crate::telemetry::status::Halted;
 pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(15);
 
+/// How one connection ended without an error.
+enum Turn {
+    /// The stream ends with it.
+    Ended,
+    /// The next one is to be made to this host.
+    LeadsTo(usize),
+}
+
+/// Why a connection ended that was well: another host is the primary.
+pub(super) const MOVED: &str = "moved";
+
 /// The stream, across all its connections.
 pub(super) struct Stream {
     source: source::Config,
@@ -45,6 +58,9 @@ pub(super) struct Stream {
     history: History,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
+    findings: Findings,
+    /// The host that takes writes, told when it is not the one that is streamed from.
+    leads_to: Receiver<usize>,
     tries: Tries,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
@@ -59,6 +75,10 @@ pub(super) struct Around {
     pub(super) history: History,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
+    /// Who is told of the source's settings.
+    pub(super) findings: Findings,
+    /// Who tells where it is to come from.
+    pub(super) leads_to: Receiver<usize>,
 }
 
 impl Stream {
@@ -69,7 +89,7 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         around: Around,
     ) -> Self {
-        let Around { state, liveness, reporter, history, followed_by } = around;
+        let Around { state, liveness, reporter, history, followed_by, findings, leads_to } = around;
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -84,6 +104,8 @@ impl Stream {
             reporter,
             history,
             followed_by,
+            findings,
+            leads_to,
             tries: Tries::default(),
             has_streamed: false,
             redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
@@ -101,7 +123,15 @@ impl Stream {
     ) -> Outcome {
         loop {
             let error = match self.stream_once(stop).await {
-                Ok(Ended::Stopped | Ended::Reached) => return Outcome::Stopped,
+                Ok(Turn::Ended) => return Outcome::Stopped,
+                Ok(Turn::LeadsTo(host)) => {
+                    self.pipeline.stream_broke();
+                    self.host = host;
+                    reconnects(MOVED);
+                    let why = "moving to the host that takes writes".to_owned();
+                    self.state.enter(Phase::Reconnecting(why));
+                    continue;
+                }
                 Err(error) => error,
             };
             self.pipeline.stream_broke();
@@ -170,7 +200,7 @@ impl Stream {
         self.tries.decide(error, &self.pipeline.tracker().committed_place().position)
     }
 
-    async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Ended, Error> {
+    async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Turn, Error> {
         let wanted = self.place();
         let (source, host, liveness) = (&self.source, self.host, &self.liveness);
         let history = &self.history;
@@ -193,7 +223,7 @@ impl Stream {
             }
         };
         Box::pin(self.pipeline.idle(waiting)).await?;
-        let Some(dialled) = dialled else { return Ok(Ended::Stopped) };
+        let Some(dialled) = dialled else { return Ok(Turn::Ended) };
         let (host, mut replica, resolved) = dialled?;
         self.host = host;
         let name = replica.identity().name();
@@ -201,6 +231,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        self.pipeline.compare_names(resolved.facts.name_case());
+        self.reporter.report(self.findings.looked(&resolved.facts));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
@@ -209,7 +241,22 @@ impl Stream {
             Start::Gtid(_) | Start::Maria(_) => Position::default(),
         });
         let (pipeline, decoder) = (&mut self.pipeline, &mut self.decoder);
-        Box::pin(pipeline.run(&mut replica, decoder, stop)).await
+        let turn = stop.child_token();
+        let mut run = Box::pin(pipeline.run(&mut replica, decoder, &turn));
+        let ended = tokio::select! {
+            ended = &mut run => ended,
+            // Who tells it ends behind the stream.
+            Ok(()) = self.leads_to.changed() => {
+                turn.cancel();
+                run.await
+            }
+        };
+        match ended? {
+            Ended::Stopped if !stop.is_cancelled() => {
+                Ok(Turn::LeadsTo(*self.leads_to.borrow_and_update()))
+            }
+            Ended::Stopped | Ended::Reached => Ok(Turn::Ended),
+        }
     }
 
     /// Where the next connection goes on.

@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::findings::Findings;
+use super::plan::Plan;
 use super::source_clock::SourceClock;
 use super::state::State;
 use super::watch::{PurgeMargin, Reporter, clock_sample, committed, server_uuid, write_failure};
@@ -20,24 +22,33 @@ pub(super) struct Vital {
     book: Mutex<Book>,
     state: State,
     reporter: Reporter,
-    purge: PurgeMargin,
+    told: Told,
     received: Received,
     metrics: Mutex<Option<Arc<Metrics>>>,
     source_clock: SourceClock,
 }
 
+/// Who is told how far the loop has got.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) purge: PurgeMargin,
+    pub(super) findings: Findings,
+}
+
+impl Told {
+    /// Nothing is known yet of the plan's source.
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { purge: PurgeMargin::default(), findings: Findings::new(plan) }
+    }
+}
+
 impl Vital {
-    pub(super) fn new(
-        book: Book,
-        state: State,
-        reporter: Reporter,
-        purge: PurgeMargin,
-    ) -> Arc<Self> {
+    pub(super) fn new(book: Book, state: State, reporter: Reporter, told: Told) -> Arc<Self> {
         Arc::new(Self {
             book: Mutex::new(book),
             state,
             reporter,
-            purge,
+            told,
             received: Received::default(),
             metrics: Mutex::new(None),
             source_clock: SourceClock::default(),
@@ -84,7 +95,7 @@ impl Vital {
 
     /// How soon the source may purge what is still needed, and after what time it purges.
     pub(super) fn purge_margin(&self, now: Instant) -> Option<(Duration, Duration)> {
-        self.purge.told(now)
+        self.told.purge.told(now)
     }
 
     /// Counts canaries that are overdue; called regularly.
@@ -253,7 +264,8 @@ impl Witness for Vital {
         self.count(|metrics| {
             metrics.lanes.set(i64::try_from(progress.lanes).unwrap_or(i64::MAX));
         });
-        self.purge.progressed(&progress);
+        self.told.purge.progressed(&progress);
+        self.told.findings.streamed(progress.unnamed.as_deref());
         self.state.update(|inner| inner.progress = progress);
     }
 

@@ -48,7 +48,8 @@ pub struct Column {
     pub name: String,
     /// Family of its type.
     pub logical_type: LogicalType,
-    /// Type as MySQL writes it, as far as the binlog tells: `varchar(80)`, `int unsigned`.
+    /// Type as MySQL writes it, as far as the binlog tells: `varchar(80)`, `int unsigned`; behind an
+    /// integer of which nobody tells the sign stands [`Column::SIGN_UNTOLD`].
     pub mysql_type: String,
     /// Whether NULL is allowed.
     pub nullable: bool,
@@ -62,6 +63,22 @@ pub struct Column {
     pub members: Vec<String>,
     /// Whether `SELECT *` shows it (invisible columns, generated invisible primary keys).
     pub visible: bool,
+}
+
+impl Column {
+    /// Behind the type of an integer that may be signed or unsigned: MySQL before 8.0, and MariaDB with
+    /// `binlog_row_metadata=NO_LOG`, do not tell. Its values are read as signed.
+    pub const SIGN_UNTOLD: &'static str = "/* sign not in the binlog */";
+
+    /// Whether it is such an integer.
+    pub fn has_untold_sign(&self) -> bool {
+        self.mysql_type.ends_with(Self::SIGN_UNTOLD)
+    }
+
+    /// Whether it is text of which nobody tells the character set.
+    pub fn has_untold_charset(&self) -> bool {
+        self.logical_type == LogicalType::Text && self.collation == 0
+    }
 }
 
 /// A table as of one event.

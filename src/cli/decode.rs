@@ -8,8 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Exit;
 use super::lines::{self, Printer};
-use crate::change::Position;
-use crate::decode::{Config, Decoder};
+use crate::change::{NameCase, Position};
+use crate::config::{Kind, Value};
+use crate::decode::{Answer, Config, Decoder, EVENT_BYTES_MAX, Fault};
 use crate::filter::{self, Filter, Pattern};
 use crate::source::captured::{self, Captured};
 
@@ -21,6 +22,11 @@ the format go on from file to file, so give the files of one server in their ord
 Statements (DDL) are printed whatever --tables says: which tables they touch is not in the log.
 
 Columns have names when the binlog carries them (binlog_row_metadata=FULL), else @1, @2, ...
+MySQL before 8.0, and MariaDB with binlog_row_metadata=NO_LOG, do not tell which integers are
+unsigned: --unsigned does. A note on standard error names the columns concerned, and likewise XA
+transactions whose rows stand in files that were not given, or that the files leave undecided.
+
+The JSON document `null` is {\"$json\":null}, SQL's NULL is null.
 
 On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't be
 opened: exit code 64.";
@@ -30,6 +36,10 @@ const FIRST_EVENT: u64 = 4;
 
 /// The command.
 pub(super) fn command() -> Command {
+    let expanded = Arg::new("expanded-event-max")
+        .long("expanded-event-max")
+        .value_name("SIZE")
+        .help("Largest event out of a compressed transaction or event, 1KiB to 1025MiB (default)");
     Command::new("decode")
         .about("Print the changes in binlog files as JSON lines")
         .long_about(LONG_ABOUT)
@@ -48,6 +58,17 @@ pub(super) fn command() -> Command {
                 .value_delimiter(',')
                 .help("Tables to print, as database.table patterns with * and ?"),
         )
+        .arg(expanded)
+        .arg(
+            Arg::new("unsigned")
+                .long("unsigned")
+                .value_name("PATTERN,...")
+                .value_delimiter(',')
+                .help(
+                    "Unsigned integers, as database.table.@number patterns with * and ?, where the \
+                     binlog does not tell",
+                ),
+        )
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,35 +81,73 @@ enum Error {
     Lines { file: String, error: lines::Error },
 }
 
+/// The patterns of an option; `None` once it was told that one is none.
+fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Option<Vec<Pattern>> {
+    let texts = matches.get_many::<String>(option).into_iter().flatten();
+    let parsed = texts.map(|text| {
+        let pattern = Pattern::parse(text, parts);
+        if pattern.is_none() {
+            eprintln!("binpulse: --{option}: `{text}` is not a {form} pattern");
+        }
+        pattern
+    });
+    parsed.collect()
+}
+
+/// How large an event out of a compressed one may be; `None` once it was told that this is no size.
+fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
+    let Some(text) = matches.get_one::<String>("expanded-event-max") else {
+        return Some(EVENT_BYTES_MAX);
+    };
+    match Kind::Bytes(1 << 10, EVENT_BYTES_MAX).parse(text) {
+        Some(Value::Integer(bytes)) => Some(bytes),
+        _ => {
+            eprintln!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");
+            None
+        }
+    }
+}
+
 /// Decodes the files.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let mut tables = Vec::new();
-    for text in matches.get_many::<String>("tables").into_iter().flatten() {
-        let Some(pattern) = Pattern::parse(text, 2) else {
-            eprintln!("binpulse: --tables: `{text}` is not a database.table pattern");
-            return Exit::Usage;
-        };
-        tables.push(pattern);
-    }
+    let Some(tables) = patterns(matches, "tables", 2, "database.table") else {
+        return Exit::Usage;
+    };
+    let Some(unsigned) = patterns(matches, "unsigned", 3, "database.table.@number") else {
+        return Exit::Usage;
+    };
+    let Some(expanded_bytes_max) = expanded_bytes_max(matches) else { return Exit::Usage };
     let filter = Filter::new(filter::Config { tables, ..filter::Config::default() });
     let mut decoding = Decoding {
         decoder: Decoder::new(Config {
             // The reader of the file has checked it.
             verify_checksum: false,
             contiguous: true,
+            asks_for_schemas: !unsigned.is_empty(),
+            expanded_bytes_max,
             xa_spool_folder: Some(std::env::temp_dir()),
             xa_unseen: crate::decode::Unseen::Pass,
             ..Config::default()
         }),
         printer: Printer::new(io::stdout().lock(), filter),
+        unsigned,
         is_first: true,
     };
     let mut files = matches.get_many::<String>("file").into_iter().flatten();
     let outcome = files.try_for_each(|file| decoding.file(file));
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
+    let passed = decoding.printer.passed_statements();
+    if passed > 0 {
+        lines::note(&format!(
+            "{passed} statement-based changes of tables that --tables leaves out were passed over"
+        ));
+    }
     match (outcome, flushed) {
-        (Ok(()), Ok(())) => Exit::Done,
+        (Ok(()), Ok(())) => {
+            decoding.note_undecided();
+            Exit::Done
+        }
         (Err(Error::Lines { error, .. }), _) | (_, Err(error)) if error.is_closed_pipe() => {
             Exit::Done
         }
@@ -113,11 +172,27 @@ impl Error {
     }
 }
 
+/// Ordinals of the columns that are named as unsigned.
+fn unsigned(patterns: &[Pattern], database: &str, table: &str) -> Vec<usize> {
+    let is_named = |ordinal: &usize| {
+        let column = format!("@{}", ordinal + 1);
+        patterns
+            .iter()
+            .any(|pattern| pattern.matches(&[database, table, &column], NameCase::default()))
+    };
+    (0..COLUMNS_MAX).filter(is_named).collect()
+}
+
 struct Decoding<W> {
     decoder: Decoder,
     printer: Printer<W>,
+    /// Columns that are unsigned, as database.table.@number.
+    unsigned: Vec<Pattern>,
     is_first: bool,
 }
+
+/// Most columns that a table can have.
+const COLUMNS_MAX: usize = 4096;
 
 impl<W: io::Write> Decoding<W> {
     fn file(&mut self, file: &str) -> Result<(), Error> {
@@ -147,10 +222,32 @@ impl<W: io::Write> Decoding<W> {
         let wrong = |error: lines::Error| Error::Lines { file: file.clone(), error };
         while let Some(event) = captured.next()? {
             let mut steps = self.decoder.feed(event).map_err(|error| wrong(error.into()))?;
-            while let Some(step) = steps.next().map_err(|error| wrong(error.into()))? {
-                self.printer.step(step).map_err(wrong)?;
+            loop {
+                match steps.next() {
+                    Ok(Some(step)) => self.printer.step(step).map_err(wrong)?,
+                    Ok(None) => break,
+                    Err(error) => {
+                        let Fault::SchemaNeeded { database, table } = &error.fault else {
+                            return Err(wrong(error.into()));
+                        };
+                        let ordinals = unsigned(&self.unsigned, database, table);
+                        let answered = steps.describe(Answer::Unsigned(&ordinals));
+                        answered.map_err(|error| wrong(error.into()))?;
+                    }
+                }
             }
         }
         self.decoder.finish().map_err(|error| wrong(error.into()))
+    }
+
+    /// Tells of rows that are in the files and were not printed, as nobody knows yet whether they count.
+    fn note_undecided(&self) {
+        if let Some(oldest) = self.decoder.open_xa() {
+            lines::note(&format!(
+                "{} XA transactions are prepared and not decided in these files, the oldest at \
+                 {oldest}: their rows are not printed",
+                self.decoder.prepared_xa()
+            ));
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::pulse::schema::{Accounts, Dialect, create, script};
 const LONG_ABOUT: &str = "\
 Creates the schema with the heartbeat, canary and checkpoint tables. Running it again changes
 nothing. The account needs CREATE on the schema; with --print nothing is done, and the statements
-and least-privilege grants are printed for a DBA.";
+and least-privilege grants are printed for a DBA, with <password> where a password in quotes belongs:
+the server refuses them until it is replaced.";
 
 /// Longest version that is read, bytes.
 const VERSION_BYTES_MAX: u64 = 256;

@@ -1,14 +1,19 @@
 //! Steps of the decoder as lines of JSON on standard output: what `decode` and `tail` have in
-//! common.
+//! common. What the lines can't show is told on standard error, as notes.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
-use crate::decode::{self, Step};
+use crate::change::{Column, Table};
+use crate::decode::{self, Misfit, Statement, Step};
 use crate::encode::json::Lines;
 use crate::filter::{Filter, Route, Space};
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// Tables of which is kept that they were told of.
+const NOTED_MAX: usize = 4096;
 
 /// Prints changes and statements.
 pub(super) struct Printer<W> {
@@ -17,6 +22,9 @@ pub(super) struct Printer<W> {
     filter: Filter,
     space: Space,
     text: Vec<u8>,
+    passed_statements: u64,
+    /// Schemas of which was told what the log does not tell.
+    noted: HashSet<u64>,
 }
 
 /// Why printing ended.
@@ -37,14 +45,32 @@ impl Error {
     }
 }
 
+/// Tells something on standard error that is no failure.
+pub(super) fn note(text: &str) {
+    eprintln!("binpulse: note: {text}");
+}
+
 impl<W: Write> Printer<W> {
     pub(super) fn new(output: W, filter: Filter) -> Self {
-        Self { output, lines: Lines::default(), filter, space: Space::default(), text: Vec::new() }
+        Self {
+            output,
+            lines: Lines::default(),
+            filter,
+            space: Space::default(),
+            text: Vec::new(),
+            passed_statements: 0,
+            noted: HashSet::new(),
+        }
     }
 
     /// Whether any row of this table is printed.
     pub(super) fn wants(&self, database: &str, table: &str) -> bool {
         self.filter.wants(database, table)
+    }
+
+    /// Whether columns of this table could be left out or hashed.
+    pub(super) fn masks(&self, database: &str, table: &str) -> bool {
+        self.filter.masks(database, table)
     }
 
     /// Prints what a step has to say.
@@ -58,14 +84,44 @@ impl<W: Write> Printer<W> {
                     self.lines.schema(database, &text, transaction, position, &mut self.text);
                 }
             }
+            Step::Changed(statement) => self.changed(&statement)?,
             // They carry no row and no statement: there is nothing to print.
-            Step::Begin(_)
-            | Step::Commit(_)
-            | Step::Idle { .. }
-            | Step::Rotate { .. }
-            | Step::Passed { .. } => {}
+            Step::Commit(commit) => {
+                if let Some(xid) = commit.unseen_xa {
+                    note(&format!(
+                        "{}: XA COMMIT {xid}: its rows are not here, as they were prepared before \
+                         the place where reading began",
+                        commit.transaction.start
+                    ));
+                }
+            }
+            Step::Begin(_) | Step::Idle { .. } | Step::Rotate { .. } | Step::Passed { .. } => {}
         }
         if self.text.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Rows were changed by a statement: an error unless none of them would have been printed.
+    fn changed(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
+        let written = statement.written();
+        let about = match &written {
+            Err(unread) => format!("whose tables are not known: {unread}"),
+            Ok(written) => {
+                let (selected, changed) = (statement.database, statement.changed_databases());
+                match self.filter.misses(selected, written, changed, |_| false) {
+                    Ok(()) => {
+                        self.passed_statements += 1;
+                        return Ok(());
+                    }
+                    Err(missed) => missed.to_string(),
+                }
+            }
+        };
+        Err(statement.refused(about).into())
+    }
+
+    /// Statement-based changes of tables that are not printed.
+    pub(super) fn passed_statements(&self) -> u64 {
+        self.passed_statements
     }
 
     fn rows(&mut self, mut rows: decode::Rows<'_>) -> Result<(), Error> {
@@ -73,21 +129,60 @@ impl<W: Write> Printer<W> {
         let route = self.filter.route(rows.table());
         let table = match &route {
             Route::Skip => return Ok(()),
+            Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
             Route::Publish => rows.table(),
             Route::Redact(redaction) => &redaction.table,
+        };
+        if !table.named {
+            self.note_untold(table);
+        }
+        let output = &mut self.output;
+        let mut drain = |text: &mut Vec<u8>| {
+            output.write_all(text)?;
+            text.clear();
+            Ok(())
         };
         while let Some(change) = rows.next()? {
             let seen = match &route {
                 Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
-                Route::Publish | Route::Skip => change,
+                Route::Publish | Route::Skip | Route::Unnamed => change,
             };
-            self.lines.change(table, transaction, position, &seen, &mut self.text);
-            if self.text.len() >= WRITE_BYTES {
-                self.output.write_all(&self.text)?;
-                self.text.clear();
+            let text = &mut self.text;
+            self.lines.change(table, transaction, position, &seen, text, &mut drain)?;
+            if text.len() >= WRITE_BYTES {
+                drain(text)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells once what the log does not tell of a table, so that its values may be read wrong.
+    fn note_untold(&mut self, table: &Table) {
+        if self.noted.len() >= NOTED_MAX {
+            self.noted.clear();
+        }
+        if !self.noted.insert(table.fingerprint) {
+            return;
+        }
+        let names = |is_untold: fn(&Column) -> bool| {
+            let columns = table.columns.iter().filter(|column| is_untold(column));
+            columns.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let name = format!("{}.{}", table.database, table.name);
+        let integers = names(Column::has_untold_sign);
+        if !integers.is_empty() {
+            note(&format!(
+                "{name}: the binlog does not tell the signs of {integers}: printed as signed; \
+                 `decode --unsigned` names the unsigned ones"
+            ));
+        }
+        let texts = names(Column::has_untold_charset);
+        if !texts.is_empty() {
+            note(&format!(
+                "{name}: the binlog does not tell the character sets of {texts}, nor which of them \
+                 are binary: what is valid UTF-8 is printed as text"
+            ));
+        }
     }
 
     /// Writes what was gathered.

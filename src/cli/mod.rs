@@ -8,6 +8,7 @@ mod flags;
 mod generate;
 mod health;
 mod init;
+mod limits;
 mod lines;
 mod maintenance;
 mod picture;
@@ -70,7 +71,9 @@ pub fn command() -> Command {
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     match command().try_get_matches() {
-        Ok(matches) => dispatch(&matches).into(),
+        Ok(matches) => {
+            limits::prepare().map_or_else(ExitCode::from, |()| dispatch(&matches).into())
+        }
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             // Nothing can be done about a closed terminal.

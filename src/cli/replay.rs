@@ -175,7 +175,7 @@ fn exit(error: &ReplayError) -> Exit {
         ReplayError::Checkpoint(_)
         | ReplayError::NotBegun { .. }
         | ReplayError::OtherServer { .. }
-        | ReplayError::Beyond(_) => Exit::Operator,
+        | ReplayError::Beyond { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
         ReplayError::OtherLanes { .. } | ReplayError::Topic(_) => Exit::Usage,
         ReplayError::Source { .. }

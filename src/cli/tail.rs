@@ -8,7 +8,7 @@ use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::change::Position;
-use crate::decode::{Agreement, Answer, Config, Decoder, Fault};
+use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, Start, resume};
 
@@ -92,13 +92,17 @@ async fn print(mut plan: Plan) -> Exit {
     let mut decoder = Decoder::new(Config {
         verify_checksum: false,
         asks_for_schemas,
+        expanded_bytes_max: plan.expanded_event_max,
         xa_spool_folder: Some(std::env::temp_dir()),
+        // Told in a note: what was prepared before the start is before it.
+        xa_unseen: Unseen::Pass,
         ..Config::default()
     });
     decoder.start_at(match &resolved.start {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),
     });
+    plan.filter.names = resolved.facts.name_case();
     let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
     loop {
         let event = match replica.next().await {
@@ -145,7 +149,9 @@ async fn take(
                 let found;
                 let answer = if printer.wants(database, table) {
                     found = columns.describe(database, table).await?;
-                    found.as_ref().map_or(Answer::Unknown, Answer::Described)
+                    let masks = printer.masks(database, table);
+                    let described = if masks { Answer::MustBeOlder } else { Answer::Described };
+                    found.as_ref().map_or(Answer::Unknown, described)
                 } else {
                     Answer::NotNeeded
                 };

@@ -27,10 +27,12 @@ pub(super) fn is_compressed(event_type: u8) -> bool {
     plain(event_type).is_some()
 }
 
-/// Writes the plain event that `event` stands for into `into`; returns its header.
+/// Writes the plain event that `event` stands for, of at most `bytes_max`, into `into`; returns its
+/// header.
 pub(super) fn expand(
     event: &Event<'_>,
     format: &Format,
+    bytes_max: u64,
     into: &mut Vec<u8>,
 ) -> Result<Header, Fault> {
     let event_type =
@@ -49,7 +51,7 @@ pub(super) fn expand(
         *slot = event_type;
     }
     into.extend_from_slice(front);
-    inflate(packed, into)?;
+    inflate(packed, bytes_max, into)?;
     let length = u32::try_from(into.len());
     header.length = length.map_err(|_| Fault::Payload("an event of more than 4 GiB".into()))?;
     if let Some(slot) = into.get_mut(9..13) {
@@ -78,7 +80,7 @@ fn rows_front(body: &[u8], event_type: u8, format: &Format) -> Result<usize, Fau
 
 /// Appends what `packed` holds: a byte with the algorithm and the number of length bytes, the length
 /// (big-endian), a zlib stream (`binlog_buf_compress` in MariaDB's sources).
-fn inflate(packed: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
+fn inflate(packed: &[u8], bytes_max: u64, into: &mut Vec<u8>) -> Result<(), Fault> {
     let mut bytes = Bytes::new(packed);
     let front = bytes.u8("compression header")?;
     let (algorithm, length_bytes) = (front >> 4 & 7, usize::from(front & 7));
@@ -92,6 +94,10 @@ fn inflate(packed: &[u8], into: &mut Vec<u8>) -> Result<(), Fault> {
     let length = bytes.take(length_bytes, "uncompressed length")?;
     let length = length.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
     let before = into.len();
+    let whole = length.saturating_add(before as u64);
+    if whole > bytes_max {
+        return Err(Fault::TooLarge { bytes: whole, limit: bytes_max });
+    }
     let mut zlib = flate2::bufread::ZlibDecoder::new(bytes.rest());
     // One byte more than it should have shows that it has too many.
     zlib.by_ref()
@@ -114,6 +120,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::decode::EVENT_BYTES_MAX as MAX;
 
     #[test]
     fn a_wrong_length_or_a_damaged_stream_is_an_error() {
@@ -122,14 +129,17 @@ mod tests {
         let stream = zlib.finish().expect("zlib");
         let packed = |length: u16| [&[0x82][..], &length.to_be_bytes(), &stream].concat();
         let mut into = vec![1];
-        inflate(&packed(300), &mut into).expect("whole");
+        inflate(&packed(300), MAX, &mut into).expect("whole");
         assert_eq!(into.len(), 301);
-        assert!(inflate(&packed(299), &mut Vec::new()).is_err());
-        assert!(inflate(&packed(301), &mut Vec::new()).is_err());
-        assert!(inflate(&[&packed(300)[..], b"x"].concat(), &mut Vec::new()).is_err());
+        assert!(inflate(&packed(299), MAX, &mut Vec::new()).is_err());
+        assert!(inflate(&packed(301), MAX, &mut Vec::new()).is_err());
+        assert!(inflate(&[&packed(300)[..], b"x"].concat(), MAX, &mut Vec::new()).is_err());
         for cut in 0..packed(300).len() {
-            assert!(inflate(&packed(300)[..cut], &mut Vec::new()).is_err(), "cut at {cut}");
+            assert!(inflate(&packed(300)[..cut], MAX, &mut Vec::new()).is_err(), "cut at {cut}");
         }
-        assert!(inflate(&[0x92, 0, 0], &mut Vec::new()).is_err(), "unknown algorithm");
+        assert!(inflate(&[0x92, 0, 0], MAX, &mut Vec::new()).is_err(), "unknown algorithm");
+        let large = [&[0x84][..], &0x5000_0000_u32.to_be_bytes(), &stream].concat();
+        let error = inflate(&large, MAX, &mut Vec::new()).expect_err("larger than any event");
+        assert!(matches!(error, Fault::TooLarge { bytes: 0x5000_0000, .. }), "{error}");
     }
 }

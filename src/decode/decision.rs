@@ -166,7 +166,7 @@ impl Decoder {
         }
         self.announced(event);
         self.begin();
-        self.current.unseen_xa = branch.is_none() && commits;
+        self.current.unseen_xa = (branch.is_none() && commits).then(|| xid.to_string());
         if let Some(id) = prepared_as.filter(|id| *id != TransactionId::Anonymous) {
             self.current.resolves.push(id);
         }

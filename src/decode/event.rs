@@ -89,6 +89,9 @@ const FLAG_ARTIFICIAL: u16 = 0x20;
 /// May be skipped by a reader who does not know its type.
 const FLAG_IGNORABLE: u16 = 0x80;
 
+/// Bytes of the largest event: 1 GiB, which is the most that `max_allowed_packet` can be, and headers.
+pub const BYTES_MAX: u64 = (1 << 30) + (1 << 20);
+
 /// The header that starts every event (version 4, MySQL 5.0 and newer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {

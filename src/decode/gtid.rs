@@ -267,3 +267,193 @@ fn maria(mut bytes: Bytes<'_>, server: u32) -> Result<Announcement, Fault> {
     announcement.may_be_undone = true;
     Ok(announcement)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the serialization library writes it.
+    fn put(bytes: &mut Vec<u8>, number: u64) {
+        let following = (1..8_u32).find(|n| number >> (7 * n) == 0).map_or(8, |n| n - 1);
+        if following == 8 {
+            bytes.push(0xff);
+            bytes.extend(number.to_le_bytes());
+        } else {
+            let marked = number << (following + 1) | ((1 << following) - 1);
+            bytes.extend(&marked.to_le_bytes()[..following as usize + 1]);
+        }
+    }
+
+    /// What a tagged GTID event says.
+    #[derive(Debug, Clone)]
+    struct Said {
+        flags: u64,
+        source: [u8; 16],
+        number: u64,
+        tag: Option<String>,
+        times: (u64, Option<u64>),
+        length: u64,
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        let times = (0..1_u64 << 50, proptest::option::of(0..1_u64 << 50));
+        let tag = proptest::option::of("[a-z_][a-z0-9_]{0,31}");
+        (0..8_u64, any::<[u8; 16]>(), 1..SEQUENCE_END, tag, times, any::<u64>()).prop_map(
+            |(flags, source, number, tag, times, length)| Said {
+                flags,
+                source,
+                number,
+                tag,
+                times,
+                length,
+            },
+        )
+    }
+
+    /// The event's body: the fields, then `added`, of which fields up to `needed` must be understood.
+    fn body(said: &Said, added: &[(u64, u64)], needed: u64) -> Vec<u8> {
+        let mut fields = Vec::new();
+        let pair = |fields: &mut Vec<u8>, field: u64, value: u64| {
+            put(fields, field);
+            put(fields, value);
+        };
+        pair(&mut fields, field::FLAGS, said.flags);
+        put(&mut fields, field::SOURCE);
+        for byte in said.source {
+            put(&mut fields, byte.into());
+        }
+        pair(&mut fields, field::NUMBER, said.number << 1);
+        if let Some(tag) = &said.tag {
+            pair(&mut fields, field::TAG, tag.len() as u64);
+            fields.extend(tag.bytes());
+        }
+        pair(&mut fields, field::LAST_COMMITTED, 6 << 1);
+        pair(&mut fields, field::SEQUENCE_NUMBER, 7 << 1);
+        pair(&mut fields, field::IMMEDIATE_COMMIT, said.times.0);
+        if let Some(original) = said.times.1 {
+            pair(&mut fields, field::ORIGINAL_COMMIT, original);
+        }
+        pair(&mut fields, field::LENGTH, said.length);
+        pair(&mut fields, field::IMMEDIATE_VERSION, 90_700);
+        for (field, value) in added {
+            pair(&mut fields, *field, *value);
+        }
+        // The length counts the envelope, of which it is part itself.
+        let mut envelope = Vec::new();
+        for length_bytes in 1..=9 {
+            envelope.clear();
+            put(&mut envelope, 1);
+            let mut rest = Vec::new();
+            put(&mut rest, needed);
+            let length = envelope.len() + length_bytes + rest.len() + fields.len();
+            put(&mut envelope, length as u64);
+            envelope.extend(rest);
+            if envelope.len() + fields.len() == length {
+                break;
+            }
+        }
+        envelope.extend(fields);
+        envelope
+    }
+
+    /// Body of a GTID event as 5.6, 5.7 and 8.0 write it, with `said.times` from 8.0 on.
+    fn plain_body(said: &Said, release: u32) -> Vec<u8> {
+        let mut bytes = vec![u8::try_from(said.flags).expect("small")];
+        bytes.extend(said.source);
+        bytes.extend(said.number.to_le_bytes());
+        if release >= 57 {
+            bytes.push(LOGICAL_TIMESTAMPS);
+            bytes.extend([7; 16]);
+        }
+        if release >= 80 {
+            let (immediate, original) = said.times;
+            let mark = if original.is_some() { HAS_ORIGINAL_TIME } else { 0 };
+            bytes.extend(&(immediate | mark).to_le_bytes()[..7]);
+            if let Some(original) = original {
+                bytes.extend(&original.to_le_bytes()[..7]);
+            }
+            bytes.push(254);
+            bytes.extend(said.length.to_le_bytes());
+            bytes.extend(80_031_u32.to_le_bytes());
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn an_untagged_event_says_what_its_release_writes(
+            said in said(),
+            release in proptest::sample::select(vec![56_u32, 57, 80]),
+            is_anonymous: bool,
+        ) {
+            let found = plain(Bytes::new(&plain_body(&said, release)), is_anonymous);
+            let gtid = Gtid {
+                source: Uuid(said.source),
+                tag: Tag::default(),
+                sequence: said.number,
+            };
+            let id = if is_anonymous {
+                TransactionId::Anonymous
+            } else {
+                TransactionId::Gtid(gtid)
+            };
+            let micros = |us: u64| i64::try_from(us).ok().filter(|_| release >= 80);
+            prop_assert_eq!(found.expect("well formed"), Announcement {
+                committed_at_us: micros(said.times.0),
+                original_committed_at_us: micros(said.times.1.unwrap_or(said.times.0)),
+                length_bytes: Some(said.length).filter(|_| release >= 80),
+                may_be_undone: said.flags & 1 == 1,
+                ..Announcement::new(id)
+            });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tagged_event_says_what_was_put_into_it(
+            said in said(),
+            later in proptest::collection::vec(any::<u64>(), 0..3),
+        ) {
+            // Fields that a later server adds, and that may be ignored.
+            let added: Vec<_> = (12..).zip(later).collect();
+            let found = tagged(Bytes::new(&body(&said, &added, 12))).expect("well formed");
+            let tag = Tag::new(said.tag.unwrap_or_default().as_bytes()).expect("a tag");
+            let gtid = Gtid { source: Uuid(said.source), tag, sequence: said.number };
+            let micros = |us| i64::try_from(us).ok();
+            prop_assert_eq!(found, Announcement {
+                committed_at_us: micros(said.times.0),
+                original_committed_at_us: micros(said.times.1.unwrap_or(said.times.0)),
+                length_bytes: Some(said.length),
+                may_be_undone: said.flags & 1 == 1,
+                ..Announcement::new(TransactionId::Gtid(gtid))
+            });
+        }
+
+        #[test]
+        fn a_field_that_must_be_understood_and_is_not_known_is_refused(
+            said in said(),
+            needed in 13..u64::MAX,
+        ) {
+            let found = tagged(Bytes::new(&body(&said, &[(12, 0)], needed)));
+            let refused = matches!(found, Err(Fault::Unexpected { found, .. }) if found == needed);
+            prop_assert!(refused, "{:?}", found);
+        }
+
+        #[test]
+        fn a_number_beyond_the_server_s_own_limit_is_refused(number in SEQUENCE_END..u64::MAX) {
+            prop_assert!(sequence(number).is_err());
+            prop_assert!(sequence(0).is_err() && sequence(SEQUENCE_END - 1).is_ok());
+        }
+
+        #[test]
+        fn a_tagged_event_that_is_cut_short_is_refused(
+            said in said(),
+            end in any::<proptest::sample::Index>(),
+        ) {
+            let whole = body(&said, &[], 12);
+            prop_assert!(tagged(Bytes::new(&whole[..end.index(whole.len())])).is_err());
+        }
+    }
+}

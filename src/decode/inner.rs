@@ -18,7 +18,8 @@ impl Decoder {
 
     fn inflate_into(&mut self, payload: &[u8], inner: &mut Vec<u8>) -> Result<Option<More>, Fault> {
         self.event_type = kind::TRANSACTION_PAYLOAD;
-        let Some(header) = self.inflater.next(payload, inner)? else { return Ok(None) };
+        let limit = self.config.expanded_bytes_max;
+        let Some(header) = self.inflater.next(payload, limit, inner)? else { return Ok(None) };
         self.event_type = header.event_type;
         let more = self.observe(&Event { header, bytes: inner }, From::Payload)?;
         let is_last = matches!(more, More::Held) || !self.in_transaction();

@@ -51,7 +51,7 @@ use std::sync::Arc;
 
 pub use checksum::verify as verify_checksum;
 pub use error::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault, XaFault};
-pub use event::kind;
+pub use event::{BYTES_MAX as EVENT_BYTES_MAX, kind};
 pub use json::JsonError;
 pub use pass::PassedOver;
 pub use row::{CellError, ImageError};
@@ -80,6 +80,8 @@ pub struct Config {
     /// Whether somebody answers [`Fault::SchemaNeeded`], which is then asked for tables whose columns
     /// the log does not name. Default: no, columns are called `@1`, `@2`, and so on.
     pub asks_for_schemas: bool,
+    /// Most bytes of an event out of a compressed one. Default: the most that a server can make.
+    pub expanded_bytes_max: u64,
     /// Most bytes of held rows in memory: of prepared XA transactions, and of a transaction that may
     /// yet be undone. The rest goes to files. Default: 16 MiB.
     pub xa_spool_bytes_max: u64,
@@ -95,6 +97,7 @@ impl Default for Config {
             verify_checksum: true,
             contiguous: false,
             asks_for_schemas: false,
+            expanded_bytes_max: EVENT_BYTES_MAX,
             xa_spool_bytes_max: 16 << 20,
             xa_spool_folder: None,
             xa_unseen: Unseen::Halt,
@@ -217,6 +220,11 @@ impl Decoder {
         self.held.oldest()
     }
 
+    /// How many XA transactions are prepared and undecided.
+    pub fn prepared_xa(&self) -> usize {
+        self.held.prepared()
+    }
+
     /// Whether a transaction has begun and not ended.
     pub fn in_transaction(&self) -> bool {
         self.current.phase != Phase::Outside
@@ -297,7 +305,12 @@ impl Decoder {
                 if compressed::is_compressed(other) {
                     let format = self.format.as_ref().ok_or(Fault::NoFormat)?;
                     let mut inner = std::mem::take(&mut self.inner);
-                    let expanded = compressed::expand(&fed, format, &mut inner);
+                    let expanded = compressed::expand(
+                        &fed,
+                        format,
+                        self.config.expanded_bytes_max,
+                        &mut inner,
+                    );
                     self.from_inner = expanded.is_ok();
                     let more = expanded.and_then(|header| {
                         self.observe(&Event { header, bytes: &inner }, From::Fed)

@@ -64,7 +64,8 @@ impl Decoder {
             | Fault::Column(_)
             | Fault::Row(_)
             | Fault::Schema(_)
-            | Fault::Payload(_) => true,
+            | Fault::Payload(_)
+            | Fault::TooLarge { .. } => true,
             Fault::Size { .. }
             | Fault::Checksum { .. }
             | Fault::Gap { .. }

@@ -21,6 +21,9 @@ const ZSTD: u64 = 0;
 /// Not compressed.
 const NONE: u64 = 255;
 
+/// Most that zstd makes of a byte: a block of 128 KiB, of one byte that is repeated, takes four.
+const ZSTD_RATIO_MAX: u64 = (128 << 10) / 4;
+
 /// What a payload event says of its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Payload {
@@ -64,11 +67,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Payload, Fault> {
         return Err(Fault::Payload(format!("it has {left} bytes, expected {size}")));
     }
     let start = bytes.at();
-    Ok(Payload {
-        compression,
-        uncompressed_bytes: uncompressed.unwrap_or(size),
-        range: start..body.len(),
-    })
+    let uncompressed_bytes = uncompressed.unwrap_or(size);
+    let most = if compression == ZSTD { size.saturating_mul(ZSTD_RATIO_MAX) } else { size };
+    if uncompressed_bytes > most {
+        return Err(Fault::Payload(format!(
+            "{size} bytes that say they are {uncompressed_bytes}, expected at most {most}"
+        )));
+    }
+    Ok(Payload { compression, uncompressed_bytes, range: start..body.len() })
 }
 
 /// Inflates payloads. Its memory is that of zstd's window and of the largest event, whatever the
@@ -114,11 +120,12 @@ impl Inflater {
         Ok(())
     }
 
-    /// Reads the next event into `event`; `None` behind the last, once the payload was seen to be
+    /// Reads the next event, of at most `bytes_max`, into `event`; `None` behind the last, once the payload was seen to be
     /// whole.
     pub(super) fn next(
         &mut self,
         payload: &[u8],
+        bytes_max: u64,
         event: &mut Vec<u8>,
     ) -> Result<Option<Header>, Fault> {
         event.clear();
@@ -134,6 +141,9 @@ impl Inflater {
                 "an event says that it has {length} bytes, expected at least {}",
                 Header::LENGTH
             )));
+        }
+        if u64::from(header.length) > bytes_max {
+            return Err(Fault::TooLarge { bytes: u64::from(header.length), limit: bytes_max });
         }
         self.fill(payload, event, length)?;
         Ok(Some(header))
@@ -222,6 +232,7 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::event;
 
     fn event(body: usize) -> Vec<u8> {
         let length = u32::try_from(Header::LENGTH + body).expect("short");
@@ -236,7 +247,7 @@ mod tests {
         let mut inflater = Inflater::default();
         inflater.start(&front)?;
         let (mut found, mut event) = (Vec::new(), Vec::new());
-        while inflater.next(payload, &mut event)?.is_some() {
+        while inflater.next(payload, event::BYTES_MAX, &mut event)?.is_some() {
             found.push(event.clone());
         }
         Ok(found)
@@ -255,6 +266,34 @@ mod tests {
         for cut in 0..zipped.len() {
             assert!(read(&zipped[..cut], total).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_event_larger_than_any_server_makes_is_refused_before_it_is_inflated() {
+        let mut event = event(10);
+        for (length, is_refused) in [(event::BYTES_MAX + 1, true), (event::BYTES_MAX, false)] {
+            let bytes = u32::try_from(length).expect("32 bits");
+            event[9..13].copy_from_slice(&bytes.to_le_bytes());
+            let zipped = zstd::encode_all(event.as_slice(), 3).expect("zstd");
+            let error = read(&zipped, length).expect_err("it is cut off, too");
+            let is_too_large = matches!(error, Fault::TooLarge { bytes, .. } if bytes == length);
+            assert_eq!(is_too_large, is_refused, "{error}");
+        }
+    }
+
+    #[test]
+    fn more_than_zstd_can_hold_is_refused_at_once() {
+        let fields = |compression: u8, bytes: u64, payload: &[u8]| {
+            let size = u8::try_from(payload.len()).expect("short");
+            let mut body = vec![1, 1, size, 2, 1, compression, 3, 9, 254];
+            body.extend(bytes.to_le_bytes());
+            body.push(0);
+            body.extend(payload);
+            body
+        };
+        assert!(parse(&fields(0, 10 << 15, &[0; 10])).is_ok());
+        let error = parse(&fields(0, (10 << 15) + 1, &[0; 10])).expect_err("impossible");
+        assert!(error.to_string().contains("10 bytes that say they are 327681"), "{error}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) struct Current {
     /// Its rows events, decoded or not.
     pub(super) rows_events: u64,
     /// See [`Commit::unseen_xa`](super::Commit::unseen_xa).
-    pub(super) unseen_xa: bool,
+    pub(super) unseen_xa: Option<String>,
     /// See [`Commit::resolves`](super::Commit::resolves).
     pub(super) resolves: Vec<TransactionId>,
 }
@@ -55,7 +55,7 @@ impl Default for Current {
             statement_is_void: false,
             rows: 0,
             rows_events: 0,
-            unseen_xa: false,
+            unseen_xa: None,
             resolves: Vec::new(),
         }
     }
@@ -88,7 +88,7 @@ impl Current {
         self.phase = Phase::Announced;
         self.rows = 0;
         self.rows_events = 0;
-        self.unseen_xa = false;
+        self.unseen_xa = None;
         self.resolves.clear();
     }
 }

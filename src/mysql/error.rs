@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{HostPort, TlsError};
+use super::wire::Failure;
+use super::{HostPort, LOGIN_METHODS, TlsError};
 
 /// A failed connect or statement. The numbers are the server's (MySQL manual, "Server Error
 /// Message Reference").
@@ -31,7 +32,7 @@ pub enum Error {
     Connection {
         /// The other end.
         host: HostPort,
-        /// What the kernel, or else the driver, says.
+        /// The step, and what the kernel says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -43,16 +44,48 @@ pub enum Error {
         /// What the TLS library says.
         reason: String,
     },
-    /// The server asks for a login method that these sessions do not speak.
-    #[error(
-        "{host} asks for the login method {plugin:?}; the SQL sessions beside the stream speak \
-         caching_sha2_password and mysql_native_password"
-    )]
+    /// The account uses a login method that these sessions do not speak.
+    #[error("{host}: the account uses the login method {plugin:?}; supported are {LOGIN_METHODS}")]
     LoginMethod {
         /// The other end.
         host: HostPort,
         /// The server's name for it.
         plugin: String,
+    },
+    /// The login needs TLS, or the server's public key, which nobody allowed to ask for.
+    #[error(
+        "{host}: the login method {plugin} needs TLS, or the server's public key \
+             (source.get_server_public_key)"
+    )]
+    KeyNotAllowed {
+        /// The other end.
+        host: HostPort,
+        /// The login method.
+        plugin: &'static str,
+    },
+    /// What the server sent as its public key is none, or not one for this password.
+    #[error("{host}: the server's RSA public key can't be used: {reason}")]
+    PublicKey {
+        /// The other end.
+        host: HostPort,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The answer is not MySQL's protocol, or too large.
+    #[error("{host}: {failure}")]
+    Protocol {
+        /// The other end.
+        host: HostPort,
+        /// What came, and what should have come.
+        failure: String,
+    },
+    /// A statement with other than one value for each of its places.
+    #[error("{values} values for the places in {statement}")]
+    Places {
+        /// Its beginning.
+        statement: String,
+        /// Number of values.
+        values: usize,
     },
     /// An earlier statement timed out: this session is not to be used again.
     #[error("the session was given up after a time-out; connect again")]
@@ -81,6 +114,10 @@ impl Error {
             | Self::Connection { .. }
             | Self::TlsHandshake { .. }
             | Self::LoginMethod { .. }
+            | Self::KeyNotAllowed { .. }
+            | Self::PublicKey { .. }
+            | Self::Protocol { .. }
+            | Self::Places { .. }
             | Self::Abandoned
             | Self::Tls(_)
             | Self::Unexpected { .. } => None,
@@ -91,7 +128,11 @@ impl Error {
     /// of sessions or shutting down, that takes no writes during a failover, or a lock.
     pub fn passes(&self) -> bool {
         match self {
-            Self::TimedOut { .. } | Self::Connection { .. } | Self::Abandoned => true,
+            // With bytes that are no protocol, whoever answers may not be the server.
+            Self::TimedOut { .. }
+            | Self::Connection { .. }
+            | Self::Protocol { .. }
+            | Self::Abandoned => true,
             Self::Server { code, .. } => matches!(
                 code,
                 1015 | 1021
@@ -113,6 +154,9 @@ impl Error {
             ),
             Self::TlsHandshake { .. }
             | Self::LoginMethod { .. }
+            | Self::KeyNotAllowed { .. }
+            | Self::PublicKey { .. }
+            | Self::Places { .. }
             | Self::Tls(_)
             | Self::Unexpected { .. } => false,
         }
@@ -120,55 +164,32 @@ impl Error {
 
     /// Whether the session is of no further use.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::Server { .. } | Self::Unexpected { .. })
+        !matches!(self, Self::Server { .. } | Self::Unexpected { .. } | Self::Places { .. })
     }
 
-    /// Whether it is TLS that the two sides can't agree on.
-    pub fn is_about_tls(&self) -> bool {
-        match self {
-            Self::Tls(_) | Self::TlsHandshake { .. } => true,
-            Self::Connection { source, .. } => {
-                source.downcast_ref().is_some_and(super::session::is_about_tls)
-            }
-            Self::TimedOut { .. }
-            | Self::LoginMethod { .. }
-            | Self::Server { .. }
-            | Self::Abandoned
-            | Self::Unexpected { .. } => false,
-        }
-    }
-
-    pub(super) fn from_driver(host: &HostPort, error: mysql_async::Error) -> Self {
-        use mysql_async::{DriverError, Error as Driver, IoError};
-
+    pub(super) fn of_wire(host: &HostPort, failure: Failure) -> Self {
         let host = host.clone();
-        match error {
-            Driver::Server(refusal) => {
-                Self::Server { code: refusal.code, state: refusal.state, message: refusal.message }
+        match failure {
+            Failure::Refused { error, .. } => {
+                Self::Server { code: error.code, state: error.state, message: error.message }
             }
-            Driver::Driver(DriverError::UnknownAuthPlugin { name }) => {
-                Self::LoginMethod { host, plugin: name }
+            Failure::LoginMethod { plugin } => Self::LoginMethod { host, plugin },
+            Failure::KeyNotAllowed { plugin } => Self::KeyNotAllowed { host, plugin },
+            Failure::PublicKey { reason } => Self::PublicKey { host, reason },
+            Failure::TlsHandshake(error) => Self::TlsHandshake { host, reason: error.to_string() },
+            Failure::TlsUnavailable => {
+                let reason =
+                    "the server offers no TLS, but the configuration demands it".to_owned();
+                Self::TlsHandshake { host, reason }
             }
-            Driver::Io(IoError::Io(error)) => Self::from_io(host, error),
-            Driver::Io(IoError::Tls(error)) => {
-                Self::TlsHandshake { host, reason: error.to_string() }
+            protocol @ Failure::Protocol { .. } => {
+                Self::Protocol { host, failure: protocol.to_string() }
             }
-            other @ (Driver::Driver(_) | Driver::Other(_) | Driver::Url(_)) => {
-                Self::Connection { host, source: Box::new(other) }
-            }
-        }
-    }
-
-    /// TLS's failures come as I/O errors; the driver wraps those once more in another.
-    fn from_io(host: HostPort, error: std::io::Error) -> Self {
-        let tls = error.get_ref().and_then(|inner| {
-            let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            inner.downcast_ref::<rustls::Error>().or(wrapped).map(ToString::to_string)
-        });
-        match tls {
-            Some(reason) => Self::TlsHandshake { host, reason },
-            None => Self::Connection { host, source: Box::new(error) },
+            other @ (Failure::Resolve(_)
+            | Failure::Connect(_)
+            | Failure::TimedOut { .. }
+            | Failure::Closed(_)
+            | Failure::Broken { .. }) => Self::Connection { host, source: Box::new(other) },
         }
     }
 }

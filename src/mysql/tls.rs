@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use mysql_async::{ClientIdentity, SslOpts};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
@@ -79,6 +78,10 @@ pub struct TlsConfig {
     pub client_certificate_file: Option<PathBuf>,
     /// Its private key.
     pub client_key_file: Option<PathBuf>,
+    /// Without TLS: whether the server may be asked for the RSA key that the password is then sent
+    /// under. Nothing shows that the key is the server's: whoever is in between gets to know the
+    /// password (MySQL's `--get-server-public-key`).
+    pub get_server_public_key: bool,
 }
 
 /// Files that make no TLS configuration.
@@ -122,13 +125,12 @@ pub enum TlsError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// TLS ready for use, by both kinds of connection. Cloning is cheap.
+/// TLS ready for use. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Tls {
     mode: TlsMode,
     client: Option<Arc<ClientConfig>>,
-    roots: Arc<[CertificateDer<'static>]>,
-    identity: Option<(PathBuf, PathBuf)>,
+    get_server_public_key: bool,
 }
 
 impl TlsConfig {
@@ -142,7 +144,7 @@ impl TlsConfig {
         if let Some(path) = self.ca_file.as_ref().filter(|_| !self.mode.verifies()) {
             return Err(TlsError::UnusedAuthorities { path: path.clone(), mode: self.mode });
         }
-        let roots: Arc<[_]> = if self.mode.verifies() { self.roots()?.into() } else { [].into() };
+        let roots = if self.mode.verifies() { self.roots()? } else { Vec::new() };
         let client = match self.mode {
             TlsMode::Off => None,
             TlsMode::Preferred
@@ -150,7 +152,8 @@ impl TlsConfig {
             | TlsMode::VerifyCa
             | TlsMode::VerifyIdentity => Some(self.client(&roots, identity.as_ref())?),
         };
-        Ok(Tls { mode: self.mode, client, roots, identity })
+        let get_server_public_key = self.get_server_public_key;
+        Ok(Tls { mode: self.mode, client, get_server_public_key })
     }
 
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -221,49 +224,21 @@ impl Tls {
         self.mode == TlsMode::Preferred
     }
 
+    /// Whether the server may be asked for its public key where there is no TLS.
+    pub(crate) fn may_ask_for_key(&self) -> bool {
+        self.get_server_public_key
+    }
+
     /// The same configuration without TLS, to fall back to.
     pub(crate) fn without(&self) -> Self {
         Self { mode: TlsMode::Off, client: None, ..self.clone() }
     }
 
-    /// For tokio-rustls; `None` when TLS is off.
+    /// `None` when TLS is off.
     pub(crate) fn client(&self) -> Option<&Arc<ClientConfig>> {
         self.client.as_ref()
     }
-
-    /// For mysql_async, which builds its own configuration; `None` when TLS is off.
-    pub(super) fn driver_options(&self) -> Option<SslOpts> {
-        let identity = self.identity.as_ref().map(|(certificate, key)| {
-            ClientIdentity::new(certificate.clone().into(), key.clone().into())
-        });
-        let roots = self.roots.iter().map(|root| root.to_vec().into()).collect();
-        let options = SslOpts::default()
-            .with_client_identity(identity)
-            .with_disable_built_in_roots(true)
-            .with_root_certs(roots);
-        match self.mode {
-            TlsMode::Off => None,
-            // mysql_async insists on some root although it will not look at it.
-            TlsMode::Preferred | TlsMode::Required => Some(
-                options.with_disable_built_in_roots(false).with_danger_accept_invalid_certs(true),
-            ),
-            TlsMode::VerifyCa => Some(
-                options
-                    .with_danger_skip_domain_validation(true)
-                    .with_danger_tls_hostname_override(Some(NAME_ERROR_MARK)),
-            ),
-            TlsMode::VerifyIdentity => Some(options),
-        }
-    }
 }
-
-/// Host name that makes mysql_async's `skip_domain_validation` work.
-///
-/// It forgives a certificate whose error text contains this word. rustls reports a wrong name only
-/// after the chain was found good, and its text no longer has the word but quotes the host name
-/// that it wanted: so we want this one. Should either text change, connections are refused, never
-/// let through. Goes away when mysql_async matches the error instead of its text.
-const NAME_ERROR_MARK: &str = "NotValidForName";
 
 fn read_certificates(
     what: &'static str,

@@ -29,12 +29,13 @@ mod sealing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use claims::Claims;
 pub(crate) use destination::Topics;
 pub(crate) use drafts::drafts;
-pub use flow::{Flow, FlowConfig, OwnRows, Window};
+pub use flow::{Excess, Flow, FlowConfig, OwnRows, Window};
 pub use notices::{Judge, Notices, Standing};
 pub use progress::Lost;
 pub(crate) use run::Parts;
@@ -87,6 +88,8 @@ pub struct Progress {
     pub transaction_bytes: u64,
     /// Lanes that have carried a row.
     pub lanes: usize,
+    /// A table whose rows were published, of late, without the names of their columns.
+    pub unnamed: Option<Arc<str>>,
 }
 
 /// Why the loop ended.

@@ -133,3 +133,118 @@ impl Saver {
 fn now_us() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::change::{Gtid, Position, Tag, TransactionId, Uuid};
+    use crate::checkpoint::{Checkpoint, Class, Commit};
+
+    /// A disk that is full at some of the saves.
+    struct Disk {
+        saved: Arc<Mutex<Checkpoint>>,
+        fails: BTreeSet<usize>,
+        saves: usize,
+    }
+
+    impl Store for Disk {
+        async fn load(&mut self) -> Result<Option<Checkpoint>, Error> {
+            Ok(None)
+        }
+        async fn begin(&mut self, _: &Checkpoint) -> Result<(), Error> {
+            Ok(())
+        }
+        async fn save(&mut self, delta: &Delta) -> Result<(), Error> {
+            self.saves += 1;
+            if self.fails.contains(&self.saves) {
+                let source = std::io::Error::other("full");
+                return Err(Error::Io { action: "write", path: "disk".into(), source });
+            }
+            self.saved.lock().expect("no panic").apply(delta);
+            Ok(())
+        }
+    }
+
+    fn commit(tracker: &mut Tracker, sequence: u64) {
+        let gtid = Gtid { source: Uuid([1; 16]), tag: Tag::default(), sequence };
+        let end = Position::new("binlog.000001", sequence * 100);
+        let (id, class) = (TransactionId::Gtid(gtid), Class::Heartbeat(sequence));
+        tracker.numbered(0, &Arc::from("d.t#0"), sequence + 1);
+        tracker.commit(&Commit { id, class, end: &end, resolves: &[], open_xa: None });
+        tracker.seal_unit();
+    }
+
+    /// What is saved at the end, and the heartbeats that were said to be within a save.
+    fn saved_by(fails: BTreeSet<usize>, waits: &[bool]) -> (Checkpoint, Vec<Option<u64>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let saved = Arc::new(Mutex::new(Checkpoint::default()));
+            let disk = Disk { saved: Arc::clone(&saved), fails, saves: 0 };
+            let (mut saver, _task) = Saver::spawn(disk, Saving::new(Duration::from_secs(1)));
+            let mut tracker = Tracker::new(&Checkpoint::default());
+            let (mut now, mut told) = (Instant::now(), Vec::new());
+            for (sequence, waits) in (1..).zip(waits) {
+                commit(&mut tracker, sequence);
+                saver.offer(&mut tracker, now);
+                assert_eq!(saver.due_at().is_none(), saver.is_under_way);
+                if *waits && saver.is_under_way {
+                    let result = saver.result().await.expect("the task lives");
+                    if let Outcome::Saved { heartbeat } =
+                        saver.observe(result, now).expect("retried")
+                    {
+                        told.push(heartbeat);
+                        assert_eq!(saver.due_at(), Some(now + Duration::from_secs(1)));
+                    }
+                    now += Duration::from_secs(40);
+                }
+            }
+            while saver.finish(&mut tracker).await.is_err() {}
+            let saved = saved.lock().expect("no panic").clone();
+            (saved, told)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_missing_from_the_last_save_whichever_failed_before(
+            fails in proptest::collection::btree_set(1_usize..12, 0..8),
+            waits in proptest::collection::vec(any::<bool>(), 1..12),
+        ) {
+            let (saved, told) = saved_by(fails, &waits);
+            let count = waits.len() as u64;
+            prop_assert_eq!(saved.gtid_set.count(), u128::from(count));
+            prop_assert_eq!(saved.settled.position, Position::new("binlog.000001", count * 100));
+            prop_assert_eq!(saved.lanes.values().copied().collect::<Vec<_>>(), vec![count + 1]);
+            prop_assert!(told.iter().all(Option::is_some) && told.is_sorted());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_no_later_save_can_mend_ends_the_stream() {
+        struct Taken;
+        impl Store for Taken {
+            async fn load(&mut self) -> Result<Option<Checkpoint>, Error> {
+                Ok(None)
+            }
+            async fn begin(&mut self, _: &Checkpoint) -> Result<(), Error> {
+                Ok(())
+            }
+            async fn save(&mut self, _: &Delta) -> Result<(), Error> {
+                Err(Error::Fenced { place: "disk".to_owned(), owner: "another".to_owned() })
+            }
+        }
+        let (mut saver, _task) = Saver::spawn(Taken, Saving::new(Duration::from_secs(1)));
+        let mut tracker = Tracker::new(&Checkpoint::default());
+        commit(&mut tracker, 1);
+        saver.offer(&mut tracker, Instant::now());
+        let result = saver.result().await.expect("the task lives");
+        let ended = saver.observe(result, Instant::now());
+        assert!(matches!(ended, Err(Error::Fenced { .. })));
+    }
+}

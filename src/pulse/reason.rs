@@ -35,7 +35,7 @@ pub enum Reason {
     Interrupted,
     /// The connection could not be made, or broke.
     Connection,
-    /// Certificates, or what they vouch for.
+    /// Certificates, or what they vouch for; or a login that needs TLS.
     Tls,
     /// The server is not one of those that may be written to.
     WrongServer,
@@ -119,13 +119,17 @@ impl Reason {
     /// The family of a session's error.
     pub fn of(error: &mysql::Error) -> Self {
         match error {
-            _ if error.is_about_tls() => Self::Tls,
             mysql::Error::TimedOut { .. } => Self::TimedOut,
             mysql::Error::Server { code, .. } => Self::of_code(*code),
-            mysql::Error::Connection { .. } | mysql::Error::Abandoned => Self::Connection,
-            mysql::Error::Tls(_) | mysql::Error::TlsHandshake { .. } => Self::Tls,
+            mysql::Error::Connection { .. }
+            | mysql::Error::Protocol { .. }
+            | mysql::Error::Abandoned => Self::Connection,
+            mysql::Error::Tls(_)
+            | mysql::Error::TlsHandshake { .. }
+            | mysql::Error::KeyNotAllowed { .. }
+            | mysql::Error::PublicKey { .. } => Self::Tls,
             mysql::Error::LoginMethod { .. } => Self::Login,
-            mysql::Error::Unexpected { .. } => Self::Other,
+            mysql::Error::Unexpected { .. } | mysql::Error::Places { .. } => Self::Other,
         }
     }
 }

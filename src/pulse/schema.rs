@@ -167,6 +167,10 @@ pub struct Accounts {
     pub writer: (String, String),
 }
 
+/// Stands for a password with its quotes. No server takes it as it is, so that nobody gets an account
+/// with this for a password.
+const PASSWORD: &str = "<password>";
+
 /// The statements that make the accounts, without passwords, and give each what it needs and no
 /// more. In particular nothing that would let the writer write on a read-only server.
 pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec<String> {
@@ -175,8 +179,7 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     let mut statements = Vec::new();
     if dialect.has_create_user_if_not_exists() {
         for account in [&replication, &writer] {
-            let statement =
-                format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '<password>'");
+            let statement = format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY {PASSWORD}");
             if !statements.contains(&statement) {
                 statements.push(statement);
             }
@@ -193,7 +196,8 @@ pub fn grants(schema: &SchemaName, accounts: &Accounts, dialect: Dialect) -> Vec
     };
     // Before that, GRANT makes the account: without these words, one without a password.
     let has_create_user = dialect.has_create_user_if_not_exists();
-    let with_password = if has_create_user { "" } else { " IDENTIFIED BY '<password>'" };
+    let with_password =
+        if has_create_user { String::new() } else { format!(" IDENTIFIED BY {PASSWORD}") };
     statements.push(format!("GRANT {binlog} ON *.* TO {replication}{with_password}"));
     statements.push(format!(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON `{}`.* TO {writer}{with_password}",
@@ -233,13 +237,10 @@ pub fn script(
     dialect: Dialect,
 ) -> String {
     let mut script = String::from(
-        "-- binpulse: its schema and accounts in this server. Run it on the primary; running it\n\
-         -- again changes nothing. Replace the passwords.\n\n",
+        "-- binpulse: its accounts and schema in this server. Run it on the primary; running it\n\
+         -- again changes nothing. First replace each <password> by a password in quotes: as it is,\n\
+         -- the first statement is a syntax error, and nothing is done.\n\n",
     );
-    for statement in create(schema, dialect) {
-        script.push_str(&statement);
-        script.push_str(";\n\n");
-    }
     script.push_str(
         "-- The account that reads the binary log, and the one that writes heartbeats and canaries.\n\
          -- Give neither SUPER nor CONNECTION_ADMIN: they let an account write on a read-only server,\n\
@@ -249,11 +250,16 @@ pub fn script(
         script.push_str(&statement);
         script.push_str(";\n");
     }
+    script.push('\n');
+    for statement in create(schema, dialect) {
+        script.push_str(&statement);
+        script.push_str(";\n\n");
+    }
     let of_paths = paths.iter().filter_map(|path| path_grant(path, &accounts.writer));
     for (index, statement) in of_paths.enumerate() {
         if index == 0 {
             script.push_str(
-                "\n-- Tables that canaries are written to by your own SQL (canary.paths).\n",
+                "-- Tables that canaries are written to by your own SQL (canary.paths).\n",
             );
         }
         script.push_str(&statement);

@@ -23,6 +23,7 @@ pub mod resume;
 pub mod retention;
 
 mod columns;
+mod command;
 mod config;
 mod error;
 mod identity;
@@ -31,12 +32,11 @@ mod refusal;
 mod replica;
 mod sum;
 mod upstream;
-mod wire;
 
 pub use captured::Captured;
 pub use columns::Columns;
 pub use config::{Config, Deadlines, Start};
-pub use error::{Error, Halt, Recovery, Step};
+pub use error::{Error, Halt, Recovery, Step, time_text};
 pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
 pub use liveness::Liveness;
 pub use refusal::Refusal;

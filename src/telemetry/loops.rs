@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::time::Instant as Clock;
+
 #[derive(Debug)]
 struct Turn {
     name: &'static str,
@@ -16,14 +18,14 @@ struct Turn {
 /// The loops that must turn, each with the longest pause between two ticks.
 #[derive(Debug, Clone)]
 pub struct Loops {
-    origin: Instant,
+    origin: Clock,
     turns: Arc<Mutex<Vec<Weak<Turn>>>>,
 }
 
 /// A loop's own end: it ticks, and is forgotten when dropped.
 #[derive(Debug)]
 pub struct Beat {
-    origin: Instant,
+    origin: Clock,
     turn: Arc<Turn>,
 }
 
@@ -47,7 +49,7 @@ impl fmt::Display for Stuck {
 
 impl Default for Loops {
     fn default() -> Self {
-        Self { origin: Instant::now(), turns: Arc::default() }
+        Self { origin: Clock::now(), turns: Arc::default() }
     }
 }
 
@@ -64,7 +66,7 @@ impl Loops {
 
     /// The loops that are stuck as of `now`.
     pub fn stuck(&self, now: Instant) -> Vec<Stuck> {
-        let now = now.saturating_duration_since(self.origin);
+        let now = now.saturating_duration_since(self.origin.into_std());
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let stuck = |turn: Arc<Turn>| {
             let ticked = Duration::from_millis(turn.ticked_at_ms.load(Ordering::Relaxed));
@@ -83,7 +85,7 @@ impl Beat {
     }
 }
 
-fn millis(origin: Instant) -> u64 {
+fn millis(origin: Clock) -> u64 {
     u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 

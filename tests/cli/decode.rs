@@ -191,3 +191,105 @@ fn columns_are_numbered_where_the_log_has_no_names() {
     let insert = documents(&found).into_iter().find(|line| line["op"] == "insert");
     assert_eq!(insert.expect("an insert")["after"]["customer"], "Ada");
 }
+
+#[test]
+fn integers_whose_sign_the_log_does_not_tell_are_named_and_read_as_one_says() {
+    for server in ["mysql-5.6", "mysql-5.7", "mariadb-10.11"] {
+        let log = log(&format!("no_metadata/{server}"));
+        let rows = |arguments: &[&str]| {
+            let found = typed(&[&["decode", text(&log)], arguments].concat());
+            assert_eq!(found.code, Some(0), "{server}: {found:?}");
+            let lines = documents(&found);
+            let of = |table: &str| {
+                let line = lines.iter().find(|line| line["table"] == table).expect("a row");
+                let after = line["after"].as_object().expect("an image");
+                after.values().map(|value| value.to_string()).collect::<Vec<_>>().join(" ")
+            };
+            (of("u"), of("s"), found.error)
+        };
+        let (u, s, error) = rows(&[]);
+        assert_eq!((u.as_str(), s.as_str()), ("1 -1 -1 -1 -1 -1 -1 \"é\"", "1 -1"), "{server}");
+        assert!(error.contains("note: d.u: "), "{error}");
+        assert!(error.contains("signs of @1, @2, @3, @4, @5, @6, @7:"), "{server}: {error}");
+        assert!(error.contains("--unsigned"), "{error}");
+        assert!(error.contains("character sets of @8,"), "{server}: {error}");
+        let (u, s, error) = rows(&["--unsigned", "d.u.@?,d.s.@9"]);
+        let all = "1 255 65535 16777215 4294967295 18446744073709551615 255 \"é\"";
+        assert_eq!((u.as_str(), s.as_str()), (all, "1 -1"), "{server}");
+        assert!(!error.contains("signs of"), "{server}: {error}");
+        let (u, ..) = rows(&["--unsigned", "d.u.@2,*.*.@6"]);
+        assert_eq!(u, "1 255 -1 -1 -1 18446744073709551615 -1 \"é\"", "{server}");
+    }
+    for wrong in ["d.u", "d.u.@1.x", ""] {
+        let found = typed(&["decode", "--unsigned", wrong, text(&log("no_metadata/mysql-5.7"))]);
+        assert_eq!(found.code, Some(64), "{wrong}: {found:?}");
+        assert!(found.error.contains("--unsigned"), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn signs_that_the_log_tells_are_not_asked_for() {
+    for server in ["mysql-9.7", "mysql-8.0", "mariadb-10.11"] {
+        let log = log(&format!("all_types/{server}"));
+        let plain = typed(&["decode", text(&log)]);
+        assert_eq!((plain.code, plain.error.as_str()), (Some(0), ""), "{server}");
+        let named = typed(&["decode", "--unsigned", "*.*.*", text(&log)]);
+        assert_eq!((named.code, named.out == plain.out), (Some(0), true), "{server}");
+    }
+    let minimal = log("minimal/mysql-9.7");
+    let plain = typed(&["decode", text(&minimal)]);
+    let named = typed(&["decode", "--unsigned", "*.*.*", text(&minimal)]);
+    assert_eq!((named.code, plain.code, named.out == plain.out), (Some(0), Some(0), true));
+    assert!(!plain.error.contains("signs of"), "{plain:?}");
+}
+
+#[test]
+fn rows_of_xa_transactions_that_the_files_do_not_show_are_told_of() {
+    for server in ["mysql-9.7", "mariadb-10.11"] {
+        let first = log(&format!("xa_across_files/{server}"));
+        let second = first.with_file_name("binlog.000002");
+        let ids = |found: &Run| -> Vec<u64> {
+            let lines = documents(found);
+            let changes = lines.iter().filter(|line| line["kind"] == "change");
+            changes.map(|line| line["after"]["id"].as_u64().expect("a number")).collect()
+        };
+        let alone = typed(&["decode", text(&second)]);
+        assert_eq!((alone.code, ids(&alone)), (Some(0), vec![3]), "{server}: {alone:?}");
+        assert!(
+            alone.error.contains("XA COMMIT X'6f6e65',X'',1: its rows are not here"),
+            "{alone:?}"
+        );
+        assert!(alone.error.contains("binlog.000002:"), "{alone:?}");
+        assert!(!alone.error.contains("74776f"), "an XA ROLLBACK lacks nothing: {alone:?}");
+        assert!(alone.error.contains("1 XA transactions are prepared"), "{alone:?}");
+        let both = typed(&["decode", text(&first), text(&second)]);
+        assert_eq!((both.code, ids(&both)), (Some(0), vec![1, 3]), "{server}: {both:?}");
+        assert!(!both.error.contains("XA COMMIT"), "{both:?}");
+        assert!(both.error.contains("1 XA transactions are prepared"), "{both:?}");
+        let before = typed(&["decode", text(&first)]);
+        assert!(before.error.contains("2 XA transactions are prepared"), "{before:?}");
+    }
+}
+
+#[test]
+fn an_event_that_expands_beyond_the_limit_is_refused_by_name() {
+    for name in ["payload/mysql-9.7", "compressed_events/mariadb-11.8"] {
+        let log = log(name);
+        let whole = typed(&["decode", text(&log)]);
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        let enough = typed(&["decode", "--expanded-event-max", "1MiB", text(&log)]);
+        assert_eq!((enough.code, enough.out == whole.out), (Some(0), true), "{name}");
+        let found = typed(&["decode", "--expanded-event-max", "1KiB", text(&log)]);
+        assert_eq!(found.code, Some(65), "{name}: {found:?}");
+        assert!(
+            found.error.contains("inside a compressed one, expected at most 1024"),
+            "{found:?}"
+        );
+        assert!(whole.out.starts_with(&found.out), "{name}");
+    }
+    for wrong in ["", "1", "2GiB", "much"] {
+        let found = typed(&["decode", "--expanded-event-max", wrong, text(&log("rows/mysql-9.7"))]);
+        assert_eq!(found.code, Some(64), "{wrong}: {found:?}");
+        assert!(found.error.contains("--expanded-event-max"), "{wrong}: {found:?}");
+    }
+}

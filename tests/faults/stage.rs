@@ -187,6 +187,7 @@ fn settings(
         ("stream.name", "experiment".to_owned()),
         ("source.hosts", host),
         ("source.tls", tls.to_owned()),
+        ("source.get_server_public_key", "true".to_owned()),
         ("filter.exclude", FILTERED.to_owned()),
         ("sns.topic", topic.to_owned()),
         ("sns.endpoint_url", endpoint.url()),

@@ -83,11 +83,17 @@ fn two_accounts(mysqld: &Mysqld) -> Vec<(&'static str, String)> {
 
 /// The statements that `init --print` says, with passwords.
 async fn printed(settings: &[(&'static str, String)]) -> Vec<String> {
+    let quoted = format!("'{}'", PASSWORD.replace('\'', "''"));
+    let statements = printed_as_it_is(settings).await.into_iter();
+    statements.map(|statement| statement.replace("<password>", &quoted)).collect()
+}
+
+/// The same without.
+async fn printed_as_it_is(settings: &[(&'static str, String)]) -> Vec<String> {
     let mut init = command("init", settings);
     init.arg("--print");
     let (code, script, error) = run(init).await;
     assert_eq!((code, error.as_str()), (Some(0), ""), "{script}");
-    let script = script.replace("<password>", &PASSWORD.replace('\'', "''"));
     let bare: Vec<_> = script.lines().filter(|line| !line.starts_with("--")).collect();
     let bare = bare.join("\n");
     let statements = bare.split(";\n").map(str::trim).filter(|text| !text.is_empty());
@@ -99,6 +105,19 @@ async fn what_init_prints_runs_as_it_is_and_gives_exactly_the_rights_that_check_
 ) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
     let settings = two_accounts(&mysqld);
+    // Whoever forgets the passwords gets an error, and nothing else
+    let refused = mysqld.execute(&printed_as_it_is(&settings).await).await;
+    let error = refused.err().ok_or("accounts with a well known password")?.to_string();
+    assert!(error.contains("1064"), "{error}");
+    let mut root = mysqld.connect().await?;
+    for made in [
+        "SELECT COUNT(*) FROM mysql.user WHERE user IN ('reader', 'writer')",
+        "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'binpulse'",
+    ] {
+        assert_eq!(root.query_first(made).await?, Some(0), "{made}");
+    }
+    root.disconnect().await?;
+
     let statements = printed(&settings).await;
     mysqld.execute(&statements).await?;
     // Again, as after an upgrade

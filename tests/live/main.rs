@@ -16,8 +16,10 @@ mod decode;
 mod delivery;
 mod demo;
 mod echo;
+mod failover;
 mod fallback;
 mod faults;
+mod filters;
 mod history;
 mod paths;
 mod probe;
@@ -34,6 +36,7 @@ mod servers;
 mod source;
 mod standing;
 mod start;
+mod statements;
 mod suite;
 mod takeover;
 mod types;
@@ -44,8 +47,10 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
+        filters::tests(),
         source::tests(),
         types::tests(),
+        failover::tests(),
         fallback::tests(),
         decode::tests(),
         pulse::tests(),
@@ -58,6 +63,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         standing::tests(),
+        statements::tests(),
         history::tests(),
         start::tests(),
         agreement::tests(),

@@ -65,7 +65,7 @@ async fn start(bed: &Bed, options: &[&str]) -> (Server, Dialect) {
             .into_iter()
             .filter(|statement| statement.starts_with("GRANT"))
             // Servers without CREATE USER IF NOT EXISTS are given the password with the grant.
-            .map(|statement| statement.replace("<password>", "weak-pw")),
+            .map(|statement| statement.replace("<password>", "'weak-pw'")),
     );
     server.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
     (server, dialect)
@@ -320,6 +320,7 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
     let schema = SchemaName::default();
     TableConfig {
         connect: server.options("weak"),
+        host: SharedHost::new(server.options("weak").host),
         table: schema.table(schema::CHECKPOINT),
         lane_table: schema.table(schema::CHECKPOINT_LANE),
         stream: STREAM.into(),

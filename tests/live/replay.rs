@@ -290,6 +290,12 @@ async fn what_was_never_published_is_not_made_up(bed: Bed) -> Outcome {
     let (code, output) = story.replay(&["--since", "1h", "--same-topics"]).await?;
     assert_eq!(code, Some(75), "{output}");
     assert!(output.contains("were published in this epoch"), "{output}");
+    // With the earliest time from which on all were published: these, and no row less
+    let earliest = output.split("the earliest time for --since is ").nth(1).unwrap_or_default();
+    let earliest = earliest.split_whitespace().next().unwrap_or_default().to_owned();
+    let report = story.replayed(&["--since", &earliest, "--dry-run"]).await?;
+    let lanes = report["lanes"].as_object().ok_or("no lanes")?;
+    assert!(lanes.values().any(|span| span[0] == 1), "since {earliest}: {report}");
     let (code, output) =
         story.replay(&["--since", "1h", "--dry-run", "--message-lanes", "4"]).await?;
     assert_eq!(code, Some(64), "{output}");

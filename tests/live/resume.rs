@@ -128,7 +128,7 @@ async fn the_stream_goes_on_from_the_next_server_by_gtid(bed: Bed) -> Outcome {
 pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
     primary
         .execute(&[
-            "CREATE USER 'replica'@'%' IDENTIFIED BY 'replica'",
+            "CREATE USER IF NOT EXISTS 'replica'@'%' IDENTIFIED BY 'replica'",
             "GRANT REPLICATION SLAVE ON *.* TO 'replica'@'%'",
         ])
         .await?;

@@ -34,7 +34,7 @@ fn documented(heading: &str, language: &str) -> String {
 
 /// The grants as written there, with a password.
 fn documented_grants(password: &str) -> Vec<String> {
-    let sql = documented("### Accounts", "sql").replace("<password>", password);
+    let sql = documented("### Accounts", "sql").replace("<password>", &format!("'{password}'"));
     sql.split(";\n").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }
 

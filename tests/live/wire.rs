@@ -29,8 +29,11 @@ impl Line {
         let mysqld = bed.mysqld(Options::default()).await?;
         let proxy = Proxy::start(mysqld.address().parse()?).await?;
         // Without TLS, so that the proxy can tell the connections apart.
-        let settings =
-            [("source.hosts", proxy.address().to_string()), ("source.tls", "off".to_owned())];
+        let settings = [
+            ("source.hosts", proxy.address().to_string()),
+            ("source.tls", "off".to_owned()),
+            ("source.get_server_public_key", "true".to_owned()),
+        ];
         let rig = Rig::start(bed, mysqld, Topic::Standard, &settings).await?;
         let mut shop = Workload::open(rig.mysqld.connect().await?, 21).await?;
         shop.stock().await?;

@@ -203,6 +203,7 @@ fn settings(
         ("source.hosts", proxy.address().to_string()),
         // Without TLS, so that the proxy can tell the connections apart, and corrupt what they carry.
         ("source.tls", "off".to_owned()),
+        ("source.get_server_public_key", "true".to_owned()),
         ("source.start", "earliest".to_owned()),
         ("source.heartbeat_period", "400ms".to_owned()),
         ("heartbeat.interval", "1s".to_owned()),

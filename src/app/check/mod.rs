@@ -8,13 +8,15 @@ mod paths;
 mod place;
 
 use super::begin::table_config;
+use super::catalog;
 use super::plan::{Plan, SinkPlan};
+use super::primary::written_to;
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
 use crate::aws;
+use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
-use crate::mysql::Session;
-use crate::mysql::SharedHost;
+use crate::mysql::{ConnectOptions, Session};
 use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
 use crate::pulse::{Reason, Writer};
 use crate::sink;
@@ -81,10 +83,16 @@ const SERVER: &str = "server ";
 pub async fn run(plan: &Plan) -> Vec<Report> {
     let shared = aws::Shared::load(&aws_config(plan)).await;
     let mut reports = Vec::new();
-    files::listen(plan, &mut reports).await;
+    let mut plan = plan.clone();
+    files::listen(&plan, &mut reports).await;
+    let mut names = None;
     for host in 0..plan.source.hosts.len() {
-        source(plan, host, &mut reports).await;
+        let case = source(&plan, host, &mut reports).await;
+        names = names.or(case);
     }
+    // As the first that answers does, which is the one that is streamed from.
+    plan.compare_names(names.unwrap_or_default());
+    let plan = &plan;
     let saved = match &plan.checkpoint.file {
         Some(path) => files::checkpoint(plan, path, &mut reports).await,
         None => checkpoint(plan, &mut reports).await,
@@ -101,26 +109,50 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     reports
 }
 
-async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
-    let Ok(options) = plan.source.session(host) else { return };
+/// Looks at a server; how it compares names, if it answers.
+async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<NameCase> {
+    let options = plan.source.session(host).ok()?;
     let what = format!("{SERVER}{}", options.host);
     let facts = async {
         let mut session = Session::connect(&options).await?;
         let facts = preflight::collect(&mut session).await?;
+        let depends_on_cache = session.depends_on_cache();
+        let mut plan = plan.clone();
+        plan.compare_names(facts.name_case());
+        let catalog = catalog::look(&mut session, &facts, &plan).await;
         session.close().await;
-        Ok::<_, crate::mysql::Error>(facts)
+        Ok::<_, crate::mysql::Error>((facts, catalog, depends_on_cache))
     };
-    let facts = match facts.await {
-        Ok(facts) => facts,
+    let (facts, catalog, depends_on_cache) = match facts.await {
+        Ok(looked) => looked,
         Err(error) => {
             let error = crate::source::Error::from(error);
             let needed = "a server that answers and lets the account in";
             reports.push(Report::wrong(&what, error.to_string(), needed, error.remedy()));
-            return;
+            return None;
         }
     };
     reports.push(Report::fine(&what, format!("{} {}", facts.flavor, facts.version)));
-    for finding in preflight::judge(&facts, &demands(plan)) {
+    if depends_on_cache {
+        let found = "without TLS the login works only while the server has the account in its cache, \
+                     which a restart of it empties";
+        let mut report = Report::wrong(
+            &format!("{what}: login"),
+            found.to_owned(),
+            "TLS, or leave to ask for the server's public key",
+            "set source.tls = \"required\" or stricter; or, where nobody can stand in between, \
+             source.get_server_public_key = true",
+        );
+        report.refuses = false;
+        reports.push(report);
+    }
+    if let Some(unseen) = catalog.unseen {
+        reports.push(Report::fine(&format!("{what}: SELECT"), unseen));
+    }
+    let own = plan.pulse.schema.as_str();
+    let unlogged = catalog::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
+    let judged = preflight::judge(&facts, &demands(plan)).into_iter();
+    for finding in judged.chain(catalog.findings).chain(unlogged) {
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
             found: finding.found,
@@ -130,13 +162,14 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
             refuses: finding.severity == Severity::Refuse,
         });
     }
+    Some(facts.name_case())
 }
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
 async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     const WRITER: &str = "an account that may write to the schema, and no more; without it the stream \
                           runs, and nothing proves that it lives";
-    let host = SharedHost::new(plan.pulse.connect.host.clone());
+    let host = written_to(plan).await;
     let config = super::pulse::writer_config(plan, &host, String::new());
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
@@ -158,7 +191,9 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
 
 /// The tables that the checkpoint is kept in, and what they say. Without them nothing starts: `None`.
 async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Checkpoint>> {
-    let mut session = match Session::connect(&plan.pulse.connect).await {
+    let host = written_to(plan).await;
+    let connect = ConnectOptions { host: host.now(), ..plan.pulse.connect.clone() };
+    let mut session = match Session::connect(&connect).await {
         Ok(session) => session,
         Err(error) => {
             let needed = "an account that may write to the schema";
@@ -179,7 +214,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
     if reports.iter().skip(before).any(|report| report.refuses) {
         return None;
     }
-    match TableStore::rehearse(table_config(plan, String::new())).await {
+    match TableStore::rehearse(table_config(plan, &host, String::new())).await {
         Ok(saved) => {
             reports.push(Report::fine("checkpoint store", files::found(saved.as_ref())));
             Some(saved)
@@ -239,9 +274,9 @@ fn mend(plan: &Plan, reason: Reason) -> String {
              is not there yet: binpulse init)"
         ),
         Reason::Login => format!(
-            "CREATE USER '{user}'@'%' IDENTIFIED BY '<password>'; or mend heartbeat.user and \
+            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or mend heartbeat.user and \
              heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
-             WITH caching_sha2_password BY '<password>' (MariaDB, MySQL 5.7 and older: \
+             WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
              mysql_native_password); `binpulse init --print` prints all statements"
         ),
         Reason::ExemptAccount => format!(
@@ -255,6 +290,7 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         Reason::SchemaMissing => {
             "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
         }
+        Reason::Tls => "see source.tls, source.tls_ca and source.get_server_public_key".to_owned(),
         Reason::ReadOnly
         | Reason::StorageReadOnly
         | Reason::Lock
@@ -264,7 +300,6 @@ fn mend(plan: &Plan, reason: Reason) -> String {
         | Reason::ShuttingDown
         | Reason::DiskFull
         | Reason::Interrupted
-        | Reason::Tls
         | Reason::WrongServer
         | Reason::Diverged
         | Reason::Other => "mend what the server names, then check again".to_owned(),

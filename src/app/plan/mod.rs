@@ -18,6 +18,7 @@ pub use pulse::PulsePlan;
 pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
+use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::{self, SealOptions};
 use crate::pack;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub start_anew: Option<u64>,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
+    /// Most bytes of an event out of a compressed one.
+    pub expanded_event_max: u64,
     /// How long to wait for the source at start.
     pub start_patience: Duration,
     /// What is published.
@@ -90,6 +93,15 @@ impl Plan {
         }
     }
 
+    /// From here on names are compared as this server does.
+    pub fn compare_names(&mut self, case: NameCase) {
+        self.filter.names = case;
+        for route in &mut self.pulse.routes {
+            let path = &route.path;
+            route.is_filtered_out = !self.filter.wants(&path.database, &path.table);
+        }
+    }
+
     /// A replica of its own beside the service's: the server throws the elder of two with one UUID out.
     pub fn name_apart(&mut self, purpose: &str) {
         self.source.stream = format!("{}.{purpose}.{}", self.stream, std::process::id());
@@ -119,6 +131,7 @@ impl Plan {
             start: start?,
             start_anew: None,
             schema_fallback: rest.schema_fallback,
+            expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
             filter: filter?,
             pack: pack?,
@@ -142,6 +155,7 @@ impl Plan {
 /// Settings that contradict nothing.
 struct Rest {
     schema_fallback: bool,
+    expanded_event_max: u64,
     start_patience: Duration,
     seal: SealOptions,
     oversize: encode::Oversize,
@@ -157,6 +171,7 @@ impl Rest {
         let level = i32::try_from(values.integer("message.compression_level")?).unwrap_or(1);
         Ok(Self {
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
+            expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,
             seal: SealOptions { zstd_level: if compressed { level } else { 0 } },
             oversize: match values.text("sink.oversize")? {

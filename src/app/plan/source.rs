@@ -88,6 +88,7 @@ fn tls(values: &Values) -> Result<Tls, Error> {
         ca_file: values.path_opt("source.tls_ca"),
         client_certificate_file: values.path_opt("source.tls_certificate"),
         client_key_file: values.path_opt("source.tls_key"),
+        get_server_public_key: values.flag("source.get_server_public_key")?,
     };
     config.load().map_err(|error| Error::Rule(format!("source.tls: {error}")))
 }

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::begin::table_config;
 use super::plan::{Plan, SinkPlan};
+use super::primary::written_to;
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::encode::Lane;
 use crate::filter::Pattern;
-use crate::pipeline::{self, Window};
+use crate::pipeline::{self, Excess, Window};
 use crate::sink;
 use crate::sink::topic::Template;
 use crate::source;
@@ -109,8 +110,14 @@ pub enum Error {
         error: source::Error,
     },
     /// More rows than were published.
-    #[error(transparent)]
-    Beyond(#[from] Beyond),
+    #[error("{beyond}; {}", earliest_text(*.earliest_us))]
+    Beyond {
+        /// Of which lane, and how many.
+        beyond: Beyond,
+        /// The earliest time since which there are no more, microseconds since 1970 UTC; `None`: it was
+        /// not found out.
+        earliest_us: Option<i64>,
+    },
     /// The topic can't be used.
     #[error(transparent)]
     Sink(#[from] sink::Error),
@@ -140,15 +147,23 @@ impl From<super::Unavailable> for Error {
 /// Publishes once more, or counts.
 pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<Report, Error> {
     let saved = peek(&plan).await?;
-    let plan = narrowed(plan, &wish)?;
+    let mut plan = narrowed(plan, &wish)?;
     let (host, resolved) = resolve(&plan, &saved, wish.since_us).await?;
+    plan.compare_names(resolved.facts.name_case());
     let stretch = Stretch { plan: &plan, host, resolved: &resolved, saved: &saved };
 
     let counted = stretch.pass(Numbers::new(), None).run(Way::nowhere(), stop).await?;
     if counted.is_interrupted {
         return Ok(Report { is_interrupted: true, ..Report::default() });
     }
-    let firsts = numbers::firsts(&saved.lanes, &counted.lanes)?;
+    let firsts = match numbers::firsts(&saved.lanes, &counted.lanes) {
+        Ok(firsts) => firsts,
+        Err(beyond) => {
+            let rows = numbers::excess(&saved.lanes, &counted.lanes);
+            let earliest_us = stretch.earliest_us(rows, stop).await?;
+            return Err(Error::Beyond { beyond, earliest_us });
+        }
+    };
     if wish.dry_run && wish.until_us.is_none() {
         // A second reading would end where the first did.
         return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
@@ -163,7 +178,9 @@ pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<
 async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
     let saved = match &plan.checkpoint.file {
         Some(path) => FileStore::peek(path.clone(), &plan.stream).await?,
-        None => TableStore::peek(table_config(plan, String::new())).await?,
+        None => {
+            TableStore::peek(table_config(plan, &written_to(plan).await, String::new())).await?
+        }
     };
     let not_begun = || Error::NotBegun { stream: plan.stream.clone() };
     let mut saved =
@@ -215,6 +232,13 @@ async fn resolve(
     }
 }
 
+fn earliest_text(us: Option<i64>) -> String {
+    us.map_or_else(
+        || "begin later".to_owned(),
+        |us| format!("the earliest time for --since is {}", source::time_text(us)),
+    )
+}
+
 /// What both passes have in common.
 #[derive(Clone, Copy)]
 struct Stretch<'a> {
@@ -238,7 +262,19 @@ impl<'a> Stretch<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass { plan, host, start: resolved.start.clone(), begin, window }
+        Pass { plan, host, start: resolved.start.clone(), begin, window, excess: None }
+    }
+
+    /// From when on the stretch has these rows no more.
+    async fn earliest_us(
+        self,
+        rows: Numbers,
+        stop: &CancellationToken,
+    ) -> Result<Option<i64>, Error> {
+        let excess = Arc::new(Excess::of(rows));
+        let pass = self.pass(Numbers::new(), None);
+        Pass { excess: Some(Arc::clone(&excess)), ..pass }.run(Way::nowhere(), stop).await?;
+        Ok(excess.earliest_us())
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) type Numbers = BTreeMap<Arc<str>, u64>;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "since then the log has {found} rows of lane {lane}, of which {published} were published in \
-     this epoch: the stream or its epoch began later, or the filters let less pass then; begin later"
+     this epoch: the stream or its epoch began later, or the filters let less pass then"
 )]
 pub struct Beyond {
     /// The lane.
@@ -36,6 +36,15 @@ pub(super) fn firsts(next: &Numbers, counted: &Numbers) -> Result<Numbers, Beyon
     Ok(firsts)
 }
 
+/// How many rows of each lane were counted that were never published.
+pub(super) fn excess(next: &Numbers, counted: &Numbers) -> Numbers {
+    let rows = counted.iter().map(|(lane, after)| {
+        let published = next.get(lane).map_or(0, |next| next.saturating_sub(1));
+        (Arc::clone(lane), after.saturating_sub(1).saturating_sub(published))
+    });
+    rows.filter(|(_, rows)| *rows > 0).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +63,8 @@ mod tests {
             |lane, found, published| Err(Beyond { lane: Arc::from(lane), found, published });
         assert_eq!(firsts(&next, &numbers(&[("a", 2), ("b", 6)])), beyond("b", 5, 4));
         assert_eq!(firsts(&next, &numbers(&[("c", 2)])), beyond("c", 1, 0));
+        let counted = numbers(&[("a", 10), ("b", 8), ("c", 2)]);
+        assert_eq!(excess(&next, &counted), numbers(&[("b", 3), ("c", 1)]));
     }
 
     proptest! {

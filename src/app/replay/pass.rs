@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
-use crate::app::build::{LOOP_PAUSE_MAX, SETTLEMENTS_MAX, claims};
+use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
+use crate::app::front::LOOP_PAUSE_MAX;
 use crate::app::plan::Plan;
 use crate::app::sink::{AnySink, aws_config, no_topics};
 use crate::app::stream::random;
@@ -19,14 +20,14 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver, SealingConfig,
-    Standing, Topics, Window, Witness, drafts, spawn_sealing,
+    Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
+    SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::{Leg, Seen};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
-use crate::source::{Columns, Liveness, Replica, Start};
+use crate::source::{Columns, Liveness, Replica, Start, time_text};
 use crate::telemetry::metrics::{Readings, Vocabulary};
 use crate::telemetry::{Loops, Metrics};
 
@@ -68,6 +69,8 @@ pub(super) struct Pass<'a> {
     /// With the row numbers to begin with.
     pub(super) begin: Checkpoint,
     pub(super) window: Window,
+    /// To find out when these have gone by.
+    pub(super) excess: Option<Arc<Excess>>,
 }
 
 /// What it came to.
@@ -160,6 +163,7 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let judge = Judge::new(Standing::default);
@@ -196,14 +200,6 @@ type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))
-}
-
-/// A commit time, for people.
-fn time_text(us: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(us).filter(|_| us > 0).map_or_else(
-        || "nothing".to_owned(),
-        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-    )
 }
 
 /// Says now and then how far it is.

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, State, Verdict};
+use crate::telemetry::Beat;
 
 pub(super) use families::families;
 pub(super) use looks::{Asked, Looks};
@@ -90,6 +91,7 @@ impl Watch {
     pub(super) fn start(
         parameters: Parameters,
         observations: Receiver<(Instant, Observation)>,
+        beat: Beat,
     ) -> std::io::Result<Self> {
         let tick = parameters.tick;
         let judge = Judge::new(parameters, Instant::now());
@@ -98,7 +100,7 @@ impl Watch {
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&view), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
-            run(judge, tick, &observations, &shared, &asked, &stopped);
+            run(judge, tick, &observations, &shared, &asked, &stopped, &beat);
         })?;
         Ok(Self { view, looks, stop, thread: Some(thread) })
     }
@@ -127,6 +129,7 @@ fn run(
     view: &Shared,
     looks: &watch::Sender<Asked>,
     stop: &CancellationToken,
+    beat: &Beat,
 ) {
     let mut shown = (judge.verdict().state, false);
     while !stop.is_cancelled() {
@@ -148,6 +151,7 @@ fn run(
             announce(shown.0, verdict);
             shown = now_shown;
         }
+        beat.tick();
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }

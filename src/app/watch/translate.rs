@@ -24,7 +24,9 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
         Error::TlsHandshake { .. } | Error::TlsUnavailable { .. } | Error::TlsFiles(_) => {
             StreamFailure::Tls
         }
-        Error::LoginMethod { .. } => StreamFailure::Auth,
+        Error::LoginMethod { .. } | Error::KeyNotAllowed { .. } | Error::PublicKey { .. } => {
+            StreamFailure::Auth
+        }
         Error::Refused { refusal, code, .. } => refused(*refusal, *code),
         Error::Sql(error) => match probe_failure(error) {
             ProbeFailure::Timeout => StreamFailure::Timeout,
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_time_before_the_oldest_log_and_a_purged_log_are_the_same_loss() {
-        let told = stream_failure(&source::Error::TooOld { asked: 1, oldest: 2 });
+        let told = stream_failure(&source::Error::TooOld { asked: 1, earliest: 2 });
         assert_eq!(told, StreamFailure::Purged);
     }
 

@@ -2,9 +2,13 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+
+/// Mode of the files here: nobody else reads where a stream is, or holds its lock.
+pub(super) const PRIVATE: u32 = 0o600;
 
 /// Longest note about the owner that is read.
 const OWNER_BYTES_MAX: u64 = 200;
@@ -28,6 +32,7 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(PRIVATE)
             .open(&beside)
             .map_err(io("open"))?;
         match file.try_lock() {

@@ -2,12 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use super::lock::{Lock, beside};
+use super::lock::{Lock, PRIVATE, beside};
 use super::record;
 use super::{Checkpoint, Delta, Error};
 
@@ -259,7 +259,8 @@ fn write_at(file: &mut File, offset: u64, line: &[u8]) -> io::Result<()> {
 
 /// Puts a file with this content at `path` in one step that survives a crash.
 fn replace(new: &Path, path: &Path, content: &[u8]) -> io::Result<File> {
-    let mut file = File::create(new)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(new)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(new, path)?;

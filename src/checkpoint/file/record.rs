@@ -163,3 +163,23 @@ fn line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let text = serde_json::to_string(content)?;
     Ok(format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes())).into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_eight_hexadecimal_digits_and_nothing_else() {
+        // A sign would pass for a digit where the first digit is a zero.
+        let texts = (0..).map(|number| format!("{{\"n\":{number}}}"));
+        let small = |text: &String| crc32c::crc32c(text.as_bytes()) < 1 << 28;
+        let text = texts.into_iter().find(small).expect("one in sixteen");
+        let sum = crc32c::crc32c(text.as_bytes());
+        assert_eq!(check(format!("{sum:08x} {text}").as_bytes()), Ok(text.as_bytes()));
+        for line in
+            [format!("+{sum:07x} {text}"), format!("{sum:08x}-{text}"), format!("{sum:07x} ")]
+        {
+            assert!(check(line.as_bytes()).is_err(), "{line}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::lock::{Lock, beside};
+use super::lock::{Lock, PRIVATE, beside};
 use super::log::Log;
 use super::{Checkpoint, Error};
 
@@ -34,7 +34,7 @@ pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>
 /// Writes a file of so many bytes and removes it.
 fn try_out(path: &Path, bytes: usize) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
     let written = file.write_all(&vec![0; bytes]).and_then(|()| file.sync_all());
     fs::remove_file(path)?;
     written

@@ -76,6 +76,24 @@ fn loaded(path: &Path) -> Result<Option<Checkpoint>, Error> {
 }
 
 #[test]
+fn nobody_else_reads_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("checkpoint");
+    let mut store = run(FileStore::open(&path, "shop")).expect("a new store");
+    run(store.begin(&base())).expect("written");
+    let mut names = Vec::new();
+    for file in fs::read_dir(folder.path()).expect("the folder") {
+        let file = file.expect("a file");
+        let mode = file.metadata().expect("its mode").permissions().mode() & 0o777;
+        // Whatever the umask: it only takes away.
+        assert_eq!(mode & 0o077, 0, "{}", file.path().display());
+        names.push(file.file_name());
+    }
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
 fn what_was_saved_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, expected) = written(folder.path(), 20);

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::tests::{gtid, numbered, place};
+use super::tests::{numbered, place};
 use super::{Class, Commit, Tracker};
-use crate::change::{Position, TransactionId};
+use crate::change::{Gtid, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Place};
 
 /// What the source's binlog holds, one entry an offset step of 100.
@@ -43,6 +43,18 @@ struct Run<'a> {
 
 const LANES: u32 = 3;
 
+/// Identity of the transaction of entry `number` - 1. Numbers follow one another across sources and
+/// tags, so that a run of them that looked at the numbers alone would name others.
+fn named(number: u64) -> Gtid {
+    let source = Uuid([if number % 7 < 4 { 7 } else { 8 }; 16]);
+    let tag = if number % 5 < 3 { Tag::default() } else { Tag::new(b"app").expect("a tag") };
+    Gtid { source, tag, sequence: number }
+}
+
+fn gtid(number: u64) -> TransactionId {
+    TransactionId::Gtid(named(number))
+}
+
 impl<'a> Run<'a> {
     fn new(binlog: &'a [Entry], choices: &'a [u8], saved: Checkpoint) -> Self {
         let tracker = Tracker::new(&saved);
@@ -65,8 +77,7 @@ impl<'a> Run<'a> {
         let mut prepared: BTreeMap<u8, (usize, Vec<u32>)> = BTreeMap::new();
         for index in 0..stop {
             let (start, end) = (index as u64 * 100, index as u64 * 100 + 100);
-            let id = gtid(index as u64 + 1);
-            let TransactionId::Gtid(own) = id else { unreachable!("made above") };
+            let (id, own) = (gtid(index as u64 + 1), named(index as u64 + 1));
             if if by_gtid { delivered.contains(&own) } else { start < resume } {
                 continue;
             }
@@ -253,10 +264,7 @@ proptest! {
         run.read(true, stop.min(binlog.len()));
         run.save();
         let published: BTreeSet<_> = run.published.iter().map(|(row, _)| *row).collect();
-        let delivered = |index: usize| {
-            let TransactionId::Gtid(id) = gtid(index as u64 + 1) else { unreachable!() };
-            run.saved.gtid_set.contains(&id)
-        };
+        let delivered = |index: usize| run.saved.gtid_set.contains(&named(index as u64 + 1));
         for (index, entry) in binlog.iter().enumerate().filter(|(index, _)| delivered(*index)) {
             let (Entry::Plain(lanes) | Entry::Prepare { lanes, .. }) = entry else { continue };
             for row in 0..lanes.len() {

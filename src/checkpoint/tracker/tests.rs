@@ -5,7 +5,7 @@ use super::{Class, Commit, Misuse, Tracker};
 use crate::change::{Gtid, MariaGtid, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Delta};
 
-pub(super) fn gtid(sequence: u64) -> TransactionId {
+fn gtid(sequence: u64) -> TransactionId {
     TransactionId::Gtid(Gtid { source: Uuid([7; 16]), tag: Tag::default(), sequence })
 }
 
@@ -125,6 +125,16 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
     let second = tracker.take_moved_lanes(2);
     assert_eq!((second.lanes.len(), second.truncated), (1, false));
     assert_eq!(tracker.take_moved_lanes(2).lanes, []);
+    // One that moves again is told again, and saved again.
+    assert_eq!(tracker.take_delta(0).map(|delta| delta.lanes.len()), Some(3));
+    for next in [6, 7] {
+        numbered(&mut tracker, 1, next);
+        commit(&mut tracker, next, Class::User);
+        tracker.seal_unit();
+        assert_eq!(tracker.take_moved_lanes(2).lanes, [("d.t#1".into(), next)]);
+        let delta = tracker.take_delta(0).expect("a transaction");
+        assert_eq!(delta.lanes, BTreeMap::from([("d.t#1".into(), next)]));
+    }
 }
 
 #[test]

@@ -33,6 +33,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("source.tls_certificate", Kind::Text, None, "PEM file of the client certificate"),
     setting("source.tls_key", Kind::Text, None, "PEM file of the client certificate's key"),
     setting(
+        "source.get_server_public_key",
+        Kind::Bool,
+        Some("false"),
+        "Without TLS: ask the server for the RSA key to send the password under; whoever is in between can read it",
+    ),
+    setting(
         "source.server_id",
         Kind::Integer(0, 4_294_967_295),
         Some("0"),

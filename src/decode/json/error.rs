@@ -26,6 +26,9 @@ pub enum JsonError {
     /// A length that takes more bytes than the format allows.
     #[error("a length of a string has more than 5 bytes, or does not fit in 32 bits")]
     Length,
+    /// Longer as text than the server could print it.
+    #[error("the text is longer than 1 GiB, the most that max_allowed_packet can be")]
+    TooLong,
     /// Deeper than MySQL stores.
     #[error("nested deeper than 100 levels")]
     TooDeep,

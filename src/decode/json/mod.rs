@@ -26,6 +26,8 @@ use diff::Diffs;
 pub use error::JsonError;
 use view::Value;
 
+/// Longest text, which no server prints: it would be beyond `max_allowed_packet`.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 /// Deepest nesting that MySQL stores (`JSON_DOCUMENT_MAX_DEPTH`).
 const DEPTH_MAX: usize = 100;
 

@@ -1,7 +1,7 @@
 //! Values to text, as the server prints them.
 
 use super::view::{Container, Value};
-use super::{Budget, DEPTH_MAX, JsonError, number, opaque};
+use super::{Budget, DEPTH_MAX, JsonError, TEXT_BYTES_MAX, number, opaque};
 
 /// Appends `value`, which lies `depth` levels deep.
 pub(super) fn write(
@@ -11,6 +11,9 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), JsonError> {
     budget.spend(1)?;
+    if out.len() > TEXT_BYTES_MAX {
+        return Err(JsonError::TooLong);
+    }
     match *value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
@@ -68,6 +71,9 @@ pub(super) fn write_string(
     for run in text.split_inclusive(|byte| is_escaped(*byte)) {
         match run.split_last() {
             Some((last, plain)) if is_escaped(*last) => {
+                if out.len() > TEXT_BYTES_MAX {
+                    return Err(JsonError::TooLong);
+                }
                 out.extend_from_slice(plain);
                 write_escape(*last, out);
             }

@@ -14,6 +14,8 @@ use crate::decode::charset::{Decoded, is_utf8};
 const METHOD_STORED: u8 = 0;
 const METHOD_ZLIB: u8 = 8;
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Most bytes of all compressed values of a row: what `max_allowed_packet` can be.
+const ROW_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) fn read(
     len_bytes: u8,
@@ -22,8 +24,9 @@ pub(super) fn read(
     at: &mut usize,
     scratch: &mut Vec<u8>,
 ) -> Result<Slot, CellError> {
-    let unpacked = unpack(blob::read_bytes(len_bytes, event, at)?)?;
     let start = scratch.len();
+    let left = ROW_BYTES_MAX.saturating_sub(start as u64);
+    let unpacked = unpack(blob::read_bytes(len_bytes, event, at)?, left)?;
     let kind = match plan {
         TextPlan::Bytes => BytesKind::Bytes,
         TextPlan::Utf8 | TextPlan::Untold if is_utf8(&unpacked) => BytesKind::Text,
@@ -40,7 +43,8 @@ pub(super) fn read(
     cursor::span(kind, Area::Scratch, start, scratch.len())
 }
 
-fn unpack(packed: &[u8]) -> Result<Vec<u8>, CellError> {
+/// At most `limit` bytes.
+fn unpack(packed: &[u8], limit: u64) -> Result<Vec<u8>, CellError> {
     let Some((header, rest)) = packed.split_first() else { return Ok(Vec::new()) };
     match header >> 4 {
         METHOD_STORED => Ok(rest.to_vec()),
@@ -52,6 +56,12 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, CellError> {
                 usize::from(header & 7),
                 "length of a compressed value",
             )?;
+            if len > limit {
+                return Err(CellError::OutOfRange {
+                    what: "length of a compressed value",
+                    expected: "1 GiB for all of a row, the most that max_allowed_packet can be",
+                });
+            }
             inflate(rest.get(at..).unwrap_or_default(), len, header & 8 == 0)
         }
         other => Err(CellError::Unexpected {

@@ -144,6 +144,15 @@ impl<'a> Metadata<'a> {
         }
     }
 
+    /// These columns are unsigned; all others are not. Nothing is taken where the log tells.
+    pub(super) fn take_signs(&mut self, unsigned: &[usize]) {
+        if !std::mem::replace(&mut self.tells_signs, true) {
+            for ordinal in unsigned {
+                set(&mut self.unsigned, *ordinal, true);
+            }
+        }
+    }
+
     /// Takes over what a description adds that agrees with all that is told; one of `added` for
     /// each column.
     pub(super) fn take_over(
@@ -154,6 +163,7 @@ impl<'a> Metadata<'a> {
     ) {
         self.names = Some(description.columns.iter().map(|column| column.name.as_str()).collect());
         key.clone_into(&mut self.primary_key);
+        self.tells_signs = true;
         self.visible = description.columns.iter().map(|column| column.visible).collect();
         self.members_in_utf8 = true;
         for (ordinal, added) in added.into_iter().enumerate() {

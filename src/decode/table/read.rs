@@ -25,6 +25,8 @@ pub(super) enum Names<'a> {
     Unknown,
     /// Nobody, nor need they be.
     NotNeeded,
+    /// Nobody, but these integers are unsigned.
+    Unsigned(&'a [usize]),
     /// A description, if it fits.
     Described(&'a Description, &'a [Option<Declared>]),
 }
@@ -72,6 +74,10 @@ pub(super) fn read(
     if is_nameless {
         let misfit = match names {
             Names::Log | Names::NotNeeded => None,
+            Names::Unsigned(ordinals) => {
+                metadata.take_signs(ordinals);
+                None
+            }
             Names::Unknown => Some(Misfit::Missing),
             Names::Described(description, declared) => {
                 let is_nullable = |ordinal| bit(nullable, ordinal);
@@ -148,6 +154,8 @@ fn describe(
             geometry_type(told.geometry).to_owned()
         } else if logical_type == LogicalType::Vector {
             told.dimensions.map_or_else(|| "vector".into(), |d| format!("vector({d})"))
+        } else if logical_type == LogicalType::Integer && told.sign.is_none() {
+            format!("{} {}", plan.map_or("int", ColumnPlan::mysql_type), Column::SIGN_UNTOLD)
         } else {
             plan.map_or_else(|| "unknown".into(), |plan| plan.mysql_type().to_owned())
         },

@@ -169,6 +169,11 @@ impl Held {
         self.in_memory = self.in_memory.saturating_sub(spool.memory_bytes());
     }
 
+    /// How many are prepared.
+    pub(super) fn prepared(&self) -> usize {
+        self.prepared.len()
+    }
+
     /// Where the oldest prepared transaction starts.
     pub(super) fn oldest(&self) -> Option<&Position> {
         self.prepared.values().next().map(|branch| &branch.start)

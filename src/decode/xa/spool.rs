@@ -213,24 +213,35 @@ impl Spool {
         self.copy(*at, &mut front)?;
         let entry = Entry::from_bytes(front);
         into.clear();
-        into.resize(entry.length as usize, 0);
-        self.copy(*at + ENTRY_LENGTH as u64, into)?;
+        let start = *at + ENTRY_LENGTH as u64;
+        match self.in_memory(start, entry.length as usize) {
+            Some(event) => into.extend_from_slice(event),
+            None => {
+                into.resize(entry.length as usize, 0);
+                self.copy(start, into)?;
+            }
+        }
         *at += ENTRY_LENGTH as u64 + u64::from(entry.length);
         let file = self.files.get(entry.file as usize).cloned().unwrap_or_default();
         Ok(Some(Position { file, offset: entry.offset }))
     }
 
+    /// So many bytes from a place on, if they are in memory.
+    fn in_memory(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(at).ok()?;
+        self.memory.get(at..)?.get(..length)
+    }
+
     fn copy(&mut self, at: u64, into: &mut [u8]) -> Result<(), XaFault> {
         let gone = || XaFault::Spool(io::ErrorKind::UnexpectedEof.into());
-        let memory = self.memory_bytes();
-        if at < memory {
-            let at = usize::try_from(at).map_err(|_| gone())?;
-            let bytes = self.memory.get(at..).and_then(|rest| rest.get(..into.len()));
-            into.copy_from_slice(bytes.ok_or_else(gone)?);
+        if let Some(bytes) = self.in_memory(at, into.len()) {
+            into.copy_from_slice(bytes);
             return Ok(());
         }
+        let memory = self.memory_bytes();
+        let offset = at.checked_sub(memory).ok_or_else(gone)?;
         match &mut self.overflow {
-            Some(file) => Ok(file.read_at(at - memory, into)?),
+            Some(file) => Ok(file.read_at(offset, into)?),
             None => Err(gone()),
         }
     }

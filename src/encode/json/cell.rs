@@ -21,6 +21,7 @@ pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
         Cell::Double(value) if value.is_finite() => put_float(out, value),
         Cell::Double(value) => put_not_finite(out, value),
         Cell::Text(bytes) if is_utf8(bytes) => put_string(out, bytes),
+        Cell::Json(b"null") => out.extend_from_slice(b"{\"$json\":null}"),
         Cell::Json(bytes) if is_utf8(bytes) => put_document(out, bytes),
         Cell::JsonDiff(bytes) if is_utf8(bytes) => {
             out.extend_from_slice(b"{\"$diff\":");
@@ -63,11 +64,16 @@ fn put_not_finite(out: &mut Vec<u8>, value: f64) {
 
 fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    put_base64_digits(out, bytes);
+    out.push(b'"');
+}
+
+/// Appends base64 without quotes.
+pub(super) fn put_base64_digits(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let room = out.get_mut(start..).unwrap_or_default();
     STANDARD.encode_slice(bytes, room).expect("the room is base64's length");
-    out.push(b'"');
 }
 
 fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -86,6 +92,6 @@ fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 #[inline]
-fn is_utf8(bytes: &[u8]) -> bool {
+pub(super) fn is_utf8(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }

@@ -1,11 +1,13 @@
 //! One JSON document a line: what `decode` and `tail` print.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
+use super::pieces::{Drain, put_in_pieces};
 use super::string::put_string;
 use super::time::put_time;
-use super::{Keys, put_object};
+use super::{Keys, put_object_by};
 use crate::change::{Change, Image, Position, Table, Transaction};
 
 /// Schemas whose column names are kept ready.
@@ -18,7 +20,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Appends a change as one line, its newline included. `position` is its event's.
+    /// Appends a change as one line, its newline included. `position` is its event's. Within a long
+    /// value, `drain` takes away what was gathered.
     pub fn change(
         &mut self,
         table: &Arc<Table>,
@@ -26,7 +29,8 @@ impl Lines {
         position: &Position,
         change: &Change<'_>,
         out: &mut Vec<u8>,
-    ) {
+        drain: &mut dyn FnMut(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
         out.extend_from_slice(b"{\"kind\":\"change\",\"op\":\"");
         out.extend_from_slice(change.op.as_str().as_bytes());
         out.extend_from_slice(b"\",\"database\":");
@@ -39,10 +43,11 @@ impl Lines {
         put_committed_at(out, transaction);
         let keys = self.keys(table);
         out.extend_from_slice(b",\"before\":");
-        put_image(out, keys, change.before);
+        put_image(out, keys, change.before, drain)?;
         out.extend_from_slice(b",\"after\":");
-        put_image(out, keys, change.after);
+        put_image(out, keys, change.after, drain)?;
         out.extend_from_slice(b"}\n");
+        Ok(())
     }
 
     /// Appends a statement as one line, its newline included. `database` is its default database;
@@ -81,10 +86,20 @@ impl Lines {
     }
 }
 
-fn put_image(out: &mut Vec<u8>, keys: &Keys, image: Option<Image<'_>>) {
+fn put_image(
+    out: &mut Vec<u8>,
+    keys: &Keys,
+    image: Option<Image<'_>>,
+    drain: &mut Drain<'_>,
+) -> io::Result<()> {
     match image {
-        Some(image) => put_object(out, keys, image.cells()),
-        None => out.extend_from_slice(b"null"),
+        Some(image) => {
+            put_object_by(out, keys, image.cells(), |out, cell| put_in_pieces(out, cell, drain))
+        }
+        None => {
+            out.extend_from_slice(b"null");
+            Ok(())
+        }
     }
 }
 

@@ -9,19 +9,20 @@
 //! | FLOAT, DOUBLE | number, the shortest that reads back the same |
 //! | DECIMAL, temporal values, ENUM, SET, character data | string |
 //! | binary data, spatial values | string, base64 |
-//! | JSON | nested as it is |
+//! | JSON | nested as it is; the document `null` as `{"$json": null}`, which is not NULL |
 //! | VECTOR | array of numbers |
 //! | text not valid in its character set | `{"$malformed": base64 of the stored bytes}` |
 //! | partial JSON update without its former value | `{"$diff": [..]}` |
 //! | left out for its size | `{"$omitted": {"size_bytes": .., "sha256": hex}}` |
 //!
-//! A JSON column may itself hold an object whose only key is `$diff` or `$omitted`: who stores such
+//! A JSON column may itself hold an object whose only key is `$json`, `$diff` or `$omitted`: who stores such
 //! documents should read the Protobuf format, where the two cannot be mistaken for one another.
 
 mod cell;
 mod cells;
 mod document;
 mod line;
+mod pieces;
 mod string;
 #[cfg(test)]
 #[allow(
@@ -38,6 +39,8 @@ pub(crate) use cell::put_omitted;
 pub(crate) use cells::cells;
 pub(crate) use document::{Header, put_notice, put_rows, put_schema};
 pub use line::Lines;
+
+use std::convert::Infallible;
 
 use crate::change::{Cell, Table};
 
@@ -64,6 +67,24 @@ pub(crate) fn put_object<'a>(
     keys: &Keys,
     cells: impl Iterator<Item = Cell<'a>>,
 ) {
+    let put = |out: &mut Vec<u8>, cell: Cell<'_>| {
+        cell::put_cell(out, cell);
+        Ok::<(), Infallible>(())
+    };
+    match put_object_by(out, keys, cells, put) {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
+}
+
+/// The same with another writer of cells.
+#[inline]
+fn put_object_by<'a, E>(
+    out: &mut Vec<u8>,
+    keys: &Keys,
+    cells: impl Iterator<Item = Cell<'a>>,
+    mut put: impl FnMut(&mut Vec<u8>, Cell<'a>) -> Result<(), E>,
+) -> Result<(), E> {
     out.push(b'{');
     let mut first = true;
     for (key, cell) in keys.0.iter().zip(cells) {
@@ -75,7 +96,8 @@ pub(crate) fn put_object<'a>(
         }
         first = false;
         out.extend_from_slice(key);
-        cell::put_cell(out, cell);
+        put(out, cell)?;
     }
     out.push(b'}');
+    Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-fn put_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
+pub(super) fn put_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
     while let Some(at) = text.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
         let (plain, rest) = text.split_at(at);
         out.extend_from_slice(plain);

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Lines;
-use crate::change::{BytesKind, Cell, Op, Position, Slot, TransactionId};
+use crate::change::{BytesKind, Cell, Op, Position, Slot, Table, Transaction, TransactionId};
 use crate::encode::testing::{
     Owned, OwnedChange, absent, any_change, any_transaction, int, null, table, text, transaction,
 };
@@ -13,6 +15,74 @@ use crate::encode::{
 
 fn parsed(line: &[u8]) -> Value {
     serde_json::from_slice(line).expect("a line is JSON")
+}
+
+/// Appends a line as a whole.
+fn put_line(
+    table: &Arc<Table>,
+    transaction: &Transaction,
+    position: &Position,
+    change: &OwnedChange,
+    out: &mut Vec<u8>,
+) {
+    let mut whole = Vec::new();
+    let mut drain = |text: &mut Vec<u8>| {
+        whole.append(text);
+        Ok(())
+    };
+    Lines::default()
+        .change(table, transaction, position, &change.change(), out, &mut drain)
+        .expect("memory takes everything");
+    whole.append(out);
+    *out = whole;
+}
+
+#[test]
+fn what_waits_to_be_written_does_not_grow_with_a_value() {
+    let long = "\u{1}é\u{ffff}x".repeat(200_000);
+    let document = format!("[{}1]", "\"\u{ffff}é\",".repeat(100_000));
+    let vector = 1.5_f32.to_le_bytes().repeat(300_000);
+    let bytes: Vec<u8> = (0..1_000_001_u32).map(|n| n as u8).collect();
+    let json = |cell: &Owned| -> String {
+        let Owned::Bytes(kind, bytes) = cell else { panic!("bytes") };
+        let cell = match kind {
+            BytesKind::Text => Cell::Text(bytes),
+            BytesKind::Malformed => Cell::Malformed(bytes),
+            BytesKind::Bytes => Cell::Bytes(bytes),
+            BytesKind::Json => Cell::Json(bytes),
+            BytesKind::JsonDiff => Cell::JsonDiff(bytes),
+            BytesKind::Vector => Cell::Vector(bytes),
+        };
+        let mut text = Vec::new();
+        super::cell::put_cell(&mut text, cell);
+        String::from_utf8(text).expect("UTF-8")
+    };
+    for cell in [
+        Owned::Bytes(BytesKind::Text, long.into_bytes()),
+        Owned::Bytes(BytesKind::Json, document.clone().into_bytes()),
+        Owned::Bytes(BytesKind::JsonDiff, document.into_bytes()),
+        Owned::Bytes(BytesKind::Bytes, bytes.clone()),
+        Owned::Bytes(BytesKind::Malformed, bytes.clone()),
+        Owned::Bytes(BytesKind::Text, bytes),
+        Owned::Bytes(BytesKind::Vector, vector),
+    ] {
+        let change = OwnedChange::insert(0, &[int(1), cell.clone(), null()]);
+        let (mut out, mut whole, mut longest) = (Vec::new(), Vec::new(), 0);
+        let mut drain = |text: &mut Vec<u8>| {
+            longest = longest.max(text.len());
+            whole.append(text);
+            Ok(())
+        };
+        let (transaction, position) = (transaction(1), Position::new("b", 4));
+        Lines::default()
+            .change(&table("t", 3), &transaction, &position, &change.change(), &mut out, &mut drain)
+            .expect("memory takes everything");
+        drain(&mut out).expect("memory takes everything");
+        assert!(longest < 512 << 10, "{longest}");
+        let line = String::from_utf8(whole).expect("UTF-8");
+        let expected = format!("\"after\":{{\"c0\":1,\"c1\":{},\"c2\":null}}}}\n", json(&cell));
+        assert!(line.ends_with(&expected));
+    }
 }
 
 fn sealed(draft: &Draft) -> crate::encode::Message {
@@ -39,7 +109,7 @@ fn a_line_has_the_members_that_decode_and_tail_promise_in_their_order() {
         OwnedChange::update(2, &[int(1), text("a\"b\n"), absent()], &[int(1), null(), text("ü")]);
     let mut out = Vec::new();
     let position = Position::new("binlog.000001", 1234);
-    Lines::default().change(&table("t", 3), &transaction(5), &position, &change.change(), &mut out);
+    put_line(&table("t", 3), &transaction(5), &position, &change, &mut out);
     assert_eq!(
         String::from_utf8_lossy(&out),
         concat!(
@@ -67,7 +137,7 @@ fn a_statement_and_an_anonymous_transaction_have_nulls_where_there_is_nothing() 
     assert_eq!(line["database"], Value::Null);
     let insert = OwnedChange::insert(0, &[int(1)]);
     out.clear();
-    Lines::default().change(&table("t", 1), &transaction, &position, &insert.change(), &mut out);
+    put_line(&table("t", 1), &transaction, &position, &insert, &mut out);
     assert_eq!(parsed(&out)["before"], Value::Null);
 }
 
@@ -75,7 +145,7 @@ fn a_statement_and_an_anonymous_transaction_have_nulls_where_there_is_nothing() 
 fn each_value_has_its_json() {
     let vector: Vec<u8> =
         [1.5_f32, -0.25].iter().flat_map(|element| element.to_le_bytes()).collect();
-    let cases: [(Owned, Value); 14] = [
+    let cases: [(Owned, Value); 16] = [
         (null(), Value::Null),
         (int(i64::MIN), json!(i64::MIN)),
         (Owned::Plain(Slot::UInt(u64::MAX)), json!(u64::MAX)),
@@ -87,6 +157,8 @@ fn each_value_has_its_json() {
         (Owned::Bytes(BytesKind::Malformed, vec![255]), json!({"$malformed": "/w=="})),
         (Owned::Bytes(BytesKind::Text, vec![255]), json!({"$malformed": "/w=="})),
         (Owned::Bytes(BytesKind::Json, br#"{"a": [1, "}"]}"#.to_vec()), json!({"a": [1, "}"]})),
+        (Owned::Bytes(BytesKind::Json, b"null".to_vec()), json!({"$json": null})),
+        (Owned::Bytes(BytesKind::Json, b"[null]".to_vec()), json!([null])),
         (Owned::Bytes(BytesKind::JsonDiff, b"[]".to_vec()), json!({"$diff": []})),
         (Owned::Bytes(BytesKind::Vector, vector), json!([1.5, -0.25])),
         (Owned::Plain(Slot::Float(0.1)), json!(0.1)),
@@ -95,13 +167,7 @@ fn each_value_has_its_json() {
         let change = OwnedChange::insert(0, std::slice::from_ref(&cell));
         let mut out = Vec::new();
         let (transaction, position) = (transaction(1), Position::new("b", 4));
-        Lines::default().change(
-            &table("t", 1),
-            &transaction,
-            &position,
-            &change.change(),
-            &mut out,
-        );
+        put_line(&table("t", 1), &transaction, &position, &change, &mut out);
         assert_eq!(parsed(&out)["after"]["c0"], wanted, "{cell:?}");
     }
 }
@@ -228,7 +294,7 @@ proptest! {
     ) {
         let mut out = Vec::new();
         let (table, position) = (table("t", 4), Position::new("b", 4));
-        Lines::default().change(&table, &transaction, &position, &change.change(), &mut out);
+        put_line(&table, &transaction, &position, &change, &mut out);
         prop_assert_eq!(out.split_inclusive(|byte| *byte == b'\n').count(), 1);
         let text = std::str::from_utf8(&out).expect("lines are UTF-8");
         prop_assert!(text.chars().all(is_xml));
@@ -252,6 +318,7 @@ proptest! {
                     }
                     Cell::Text(bytes) => prop_assert_eq!(
                         value.and_then(Value::as_str).map(str::as_bytes), Some(bytes)),
+                    Cell::Json(b"null") => prop_assert_eq!(value, Some(&json!({"$json": null}))),
                     Cell::Json(bytes) => prop_assert_eq!(value, Some(&parsed(bytes))),
                     _ => {}
                 }

@@ -17,7 +17,7 @@ impl Flow {
     pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
         let table = rows.table();
         // Its bytes hold all columns; some of these must never leave.
-        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
+        let is_withheld = matches!(self.filter.route(table), Route::Redact(_) | Route::Unnamed);
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
         self.put_aside(error, table, rows.transaction(), rows.position(), bytes);
@@ -50,8 +50,8 @@ impl Flow {
     /// The rows of an XA COMMIT were prepared before reading began. All that can be kept is that they
     /// are missing.
     #[cold]
-    pub(super) fn unseen(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        let error = unseen_xa(commit);
+    pub(super) fn unseen(&mut self, commit: &decode::Commit<'_>, xid: &str) -> Result<(), Error> {
+        let error = unseen_xa(commit, xid);
         if !self.config.puts_undecoded_aside {
             return Err(error.into());
         }
@@ -60,7 +60,7 @@ impl Flow {
         Ok(())
     }
 
-    fn put_aside(
+    pub(super) fn put_aside(
         &mut self,
         error: &decode::Error,
         (database, table): (&str, &str),
@@ -87,12 +87,10 @@ impl Flow {
 
 /// The rows of an XA COMMIT are not at hand.
 #[cold]
-fn unseen_xa(commit: &decode::Commit<'_>) -> decode::Error {
-    let id = commit.transaction.id.text();
-    let xid = id.map_or_else(|| "(anonymous)".to_owned(), |id| format!("in transaction {id}"));
+fn unseen_xa(commit: &decode::Commit<'_>, xid: &str) -> decode::Error {
     decode::Error {
         position: commit.transaction.start.clone(),
         event_type: kind::QUERY,
-        fault: Fault::Xa(XaFault::Unseen { xid }),
+        fault: Fault::Xa(XaFault::Unseen { xid: xid.to_owned() }),
     }
 }

@@ -34,12 +34,17 @@ impl Flow {
     }
 
     pub(super) fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        if commit.unseen_xa && !self.is_passed_over {
-            self.unseen(commit)?;
+        if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_passed_over) {
+            self.unseen(commit, xid)?;
         }
         self.progress.end();
         self.transaction_bytes = 0;
         self.config.window.reached(commit.end);
+        if let Some(excess) = &self.config.excess
+            && excess.committed(self.newest_commit_us, self.packer.sequences())
+        {
+            self.config.window.end();
+        }
         self.arrived();
         self.counts.transaction(self.class);
         let (transaction, class) = (commit.transaction, ledger_class(self.class));

@@ -50,6 +50,11 @@ impl Window {
         self.is_over |= self.until.as_ref().is_some_and(|until| is_reached(until, position));
     }
 
+    /// Ends it here.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
     /// Whether the end has gone by.
     pub(super) fn is_over(&self) -> bool {
         self.is_over

@@ -250,6 +250,9 @@ impl Process {
             let claims = vec![false; sealed.len()];
             let messages = number(&mut note, claims, &mut sealed, &mut self.next_id);
             assert!(note.too_large.is_none(), "each row of the fixtures fits alone");
+            assert_eq!(note.messages, messages.len() as u64);
+            assert_eq!(note.last_id, messages.last().map(|message| message.id));
+            assert!(messages.iter().is_sorted_by(|one, next| one.id < next.id));
             self.flow.sealed(&note).expect("nothing of it is settled yet");
             self.in_flight.extend(messages);
         }

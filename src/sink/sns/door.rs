@@ -14,6 +14,7 @@ use super::arn::is_fifo;
 use super::policy::{Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use crate::encode::Message;
+use crate::excerpt::excerpt;
 use crate::sink::Class;
 
 /// `MaximumMessageSize` of a topic that does not tell: the default, 256 KiB.
@@ -133,7 +134,7 @@ fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
         *fate = Fate::Failed(Failure {
             class: classify_entry(failed.code(), failed.sender_fault()),
             code: failed.code().to_owned(),
-            text: failed.message().unwrap_or_default().to_owned(),
+            text: excerpt(failed.message().unwrap_or_default()),
         });
     }
     fates
@@ -146,7 +147,7 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let words = chain(error);
     if let (Some(code), Some(_)) = (error.code(), status) {
-        let text = error.message().unwrap_or(&words).to_owned();
+        let text = error.message().map_or_else(|| words.clone(), excerpt);
         return Failure { class: classify_call(code, status), code: code.to_owned(), text };
     }
     let (class, code) = match error {

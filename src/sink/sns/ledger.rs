@@ -249,7 +249,11 @@ impl Ledger {
         self.note(at, failure, 1, pending.attempts);
         pending.attempts = pending.attempts.saturating_add(1);
         let next = match failure.action() {
-            Action::Split => return self.refuse_taken(at, pending, failure),
+            Action::Split => {
+                // The topic has judged the message: nothing else hinders it any more.
+                self.open(at);
+                return self.refuse_taken(at, pending, failure);
+            }
             Action::Wait => self.shut(at),
             Action::Retry => at.now + self.pauses.after(pending.attempts),
         };
@@ -276,6 +280,7 @@ impl Ledger {
 
     /// A whole call failed for something in it: halves find out what, and one alone is at fault.
     fn split(&mut self, at: At, batch: Vec<Pending>, failure: &Failure) {
+        self.open(at);
         let entries = batch.len();
         for mut pending in batch {
             if entries == 1 {

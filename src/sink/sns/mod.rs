@@ -22,6 +22,8 @@ mod pause;
 pub(super) mod policy;
 mod queue;
 mod rate;
+#[cfg(test)]
+mod simulation;
 mod topic;
 mod window;
 

@@ -152,6 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_known_to_be_the_message_s_fault_is_split() {
+        for class in Class::ALL {
+            let failure = Failure { class, code: String::new(), text: String::new() };
+            let expected = match class {
+                Class::Refused | Class::TooLarge => Action::Split,
+                passing if passing.passes() => Action::Retry,
+                _ => Action::Wait,
+            };
+            assert_eq!(failure.action(), expected, "{class:?}");
+        }
+    }
+
+    #[test]
     fn an_entry_at_fault_is_refused_unless_its_code_says_otherwise() {
         assert_eq!(classify_entry("NeverHeardOf", true), Class::Refused);
         assert_eq!(classify_entry("NeverHeardOf", false), Class::ServerError);

@@ -192,6 +192,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_goes_by_what_the_whole_last_second_brought() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        // 1,000 messages a second, and a throttling just after a second has begun.
+        for tenth in 0..50 {
+            rate.accepted(start + Duration::from_millis(tenth * 100), 100);
+        }
+        let now = start + Duration::from_millis(5_001);
+        rate.accepted(now, 1);
+        rate.throttled(now, now);
+        let limit = rate.limit().expect("it was throttled");
+        assert!((650..=750).contains(&limit), "{limit} messages a second");
+        // The tokens start at none: ten messages take as long as the limit says.
+        rate.sent(now, 10);
+        let wait = rate.wait_until(now).expect("the tokens are overdrawn");
+        assert!(wait > now + Duration::from_millis(10) && wait < now + Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_first_call_that_is_too_fast_says_nothing_of_thousands_a_second() {
+        let start = Instant::now();
+        let mut rate = Rate::new(start);
+        rate.accepted(start, 10);
+        let now = start + Duration::from_millis(1);
+        rate.throttled(now, now);
+        assert_eq!(rate.limit(), Some(70), "70 % of ten messages in a tenth of a second");
+    }
+
+    #[test]
     fn calls_that_were_in_flight_together_cut_once() {
         let start = Instant::now();
         let mut rate = Rate::new(start);

@@ -1,6 +1,7 @@
 //! What goes wrong between us and the server, and what follows from it.
 
 mod recovery;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::Refusal;
 use super::checksum::EventError;
 use crate::change::{GtidSet, Position};
-use crate::mysql::{self, HostPort, TlsError};
+use crate::mysql::{self, HostPort, LOGIN_METHODS, TlsError};
 
 pub use recovery::{Halt, Recovery};
 
@@ -119,13 +120,25 @@ pub enum Error {
     #[error(transparent)]
     TlsFiles(#[from] TlsError),
     /// The server asks for a login method that we do not speak.
-    #[error(
-        "the account uses the login method {plugin:?}; supported are caching_sha2_password, \
-         sha256_password and mysql_native_password"
-    )]
+    #[error("the account uses the login method {plugin:?}; supported are {LOGIN_METHODS}")]
     LoginMethod {
         /// The server's name for it.
         plugin: String,
+    },
+    /// The login needs TLS, or the server's public key, which nobody allowed to ask for.
+    #[error(
+        "the login method {plugin} needs TLS, or the server's public key \
+             (source.get_server_public_key)"
+    )]
+    KeyNotAllowed {
+        /// The login method.
+        plugin: &'static str,
+    },
+    /// What the server sent as its public key is none, or not one for this password.
+    #[error("the server's RSA public key can't be used: {reason}")]
+    PublicKey {
+        /// What is wrong with it.
+        reason: String,
     },
     /// The server said no.
     #[error("{refusal} while {step}: {message} (error {code})")]
@@ -198,12 +211,15 @@ pub enum Error {
         what: String,
     },
     /// Nothing in the binlogs is as old as the asked-for point in time.
-    #[error("the oldest binlog file starts at {oldest}, after the asked-for {asked}")]
+    #[error(
+        "the binary logs that are left do not reach back to {}: the earliest time is {}",
+        time_text(*asked), time_text(*earliest)
+    )]
     TooOld {
         /// Microseconds since 1970 UTC that were asked for.
         asked: i64,
-        /// First event of the oldest file, microseconds since 1970 UTC.
-        oldest: i64,
+        /// The earliest that can be asked for, microseconds since 1970 UTC.
+        earliest: i64,
     },
     /// Of a list of hosts none could be used.
     #[error("none of {} hosts can be used: {}", failures.len(), join(failures))]
@@ -226,6 +242,14 @@ fn join(failures: &[(HostPort, Error)]) -> String {
 
 /// Where the server's transactions and ours do not meet: the names for [`Error::Purged`] and
 /// [`Error::Diverged`].
+/// A commit time, for people.
+pub fn time_text(us: i64) -> String {
+    chrono::DateTime::from_timestamp_micros(us).map_or_else(
+        || format!("{us} us since 1970"),
+        |time| time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+    )
+}
+
 pub(super) fn quote_set(set: &GtidSet) -> String {
     const CHARACTERS_MAX: usize = 300;
     let text = set.to_string();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use self::request::{Skip, request};
 use super::checksum::{self, Checksum, FORMAT_DESCRIPTION, ROTATE};
-use super::wire::{Channel, ServerError, Socket};
 use super::{Config, Error, Identity, Liveness, Start, Step};
+use crate::mysql::wire::{Channel, PACKET_BYTES_MAX, ServerError, Socket};
 
 /// Types of events that come before any that shows where the stream is: the server sends them
 /// before it searches its files. Format description, rotate, previous GTIDs, MariaDB's list of
@@ -50,7 +50,11 @@ impl Replica {
     ) -> Result<Self, Error> {
         let (mut channel, identity) = setup::open(config, config.host(host)?, start).await?;
         let (request, skip) = request(&identity, start)?;
-        channel.command(&request).await.map_err(|error| error.at(Step::FirstEvent))?;
+        channel.allow(PACKET_BYTES_MAX);
+        channel
+            .command(&request)
+            .await
+            .map_err(|error| Error::of_channel(error, Step::FirstEvent))?;
         Ok(Self {
             channel,
             checksum: Checksum::new(),
@@ -132,7 +136,9 @@ impl Replica {
     fn arrived(&mut self) -> Result<Arrived, Error> {
         while !self.ended {
             let step = self.step();
-            let Some(payload) = self.channel.buffered().map_err(|error| error.at(step))? else {
+            let Some(payload) =
+                self.channel.buffered().map_err(|error| Error::of_channel(error, step))?
+            else {
                 return Ok(Arrived::Nothing);
             };
             match self.channel.bytes(payload.clone()).split_first() {
@@ -141,7 +147,7 @@ impl Replica {
                         return Ok(Arrived::Event(event));
                     }
                 }
-                Some((0xff, rest)) => return Err(ServerError::parse(rest).at(step)),
+                Some((0xff, rest)) => return Err(Error::refused(ServerError::parse(rest), step)),
                 Some((0xfe, rest)) if rest.len() < 8 => return Ok(Arrived::End),
                 other => return Err(no_event(step, other)),
             }
@@ -189,7 +195,7 @@ impl Replica {
                 self.liveness.received(count, Instant::now());
                 Ok(())
             }
-            Ok(Err(error)) => Err(error.at(step)),
+            Ok(Err(error)) => Err(Error::of_channel(error, step)),
             Err(_) if self.established => {
                 Err(Error::Silent { after: limit, heartbeat: self.heartbeat })
             }

@@ -2,8 +2,8 @@
 
 use crate::change::Position;
 use crate::source::checksum::version_numbers;
-use crate::source::wire::Annotations;
-use crate::source::{Error, Flavor, Identity, Start, checksum, wire};
+use crate::source::command::{self, Annotations};
+use crate::source::{Error, Flavor, Identity, Start, checksum};
 
 /// Passing over the front of a file, for offsets that a request cannot hold.
 #[derive(Debug, PartialEq)]
@@ -44,9 +44,9 @@ pub(super) fn request(
         (Start::Gtid(_), Flavor::Maria) => misfit("a set of MySQL's GTIDs"),
         (Start::Maria(_), Flavor::Mysql) => misfit("a GTID position of MariaDB's"),
         (Start::Gtid(_), Flavor::Mysql) if !gtid_on => misfit("a set of GTIDs"),
-        (Start::Gtid(set), Flavor::Mysql) => Ok((wire::dump_by_gtid(id, &set.encode()), None)),
+        (Start::Gtid(set), Flavor::Mysql) => Ok((command::dump_by_gtid(id, &set.encode()), None)),
         (Start::Maria(_), Flavor::Maria) => {
-            Ok((wire::dump_by_position(id, "", 4, annotations(identity)), None))
+            Ok((command::dump_by_position(id, "", 4, annotations(identity)), None))
         }
         (Start::Position(position), _) => Ok(request_position(identity, gtid_on, position)),
     }
@@ -68,12 +68,12 @@ fn request_position(
     let (id, annotations) = (identity.replica_server_id, annotations(identity));
     let Position { file, offset } = position;
     match u32::try_from(*offset) {
-        Ok(offset) => (wire::dump_by_position(id, file, offset, annotations), None),
-        Err(_) if gtid_on => (wire::dump_from_wide_position(id, file, *offset), None),
+        Ok(offset) => (command::dump_by_position(id, file, offset, annotations), None),
+        Err(_) if gtid_on => (command::dump_from_wide_position(id, file, *offset), None),
         // Without GTIDs no request holds such an offset: the file is read from its front.
         Err(_) => {
             let skip = Skip { end: 4, until: *offset };
-            (wire::dump_by_position(id, file, 4, annotations), Some(skip))
+            (command::dump_by_position(id, file, 4, annotations), Some(skip))
         }
     }
 }

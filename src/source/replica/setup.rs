@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::mysql::{HostPort, Tls};
+use crate::mysql::HostPort;
+use crate::mysql::wire::{
+    self, Channel, Dial, Dialled, Greeting, RESULT_BYTES_MAX, ServerError, Socket,
+};
+use crate::source::command::register;
 use crate::source::identity::{derive_replica_uuid, derive_server_id};
-use crate::source::wire::{self, Channel, Greeting, Login, Socket};
 use crate::source::{Config, Error, Flavor, Identity, Start, Step};
 
 /// Connects, logs in, agrees on checksums and heartbeats, and registers.
@@ -13,33 +16,24 @@ pub(super) async fn open(
     host: &HostPort,
     start: &Start,
 ) -> Result<(Channel<Socket>, Identity), Error> {
-    let (mut channel, greeting) = match dial(config, host, &config.tls).await {
-        Err(Error::TlsHandshake { .. }) if config.tls.may_fall_back() => {
-            dial(config, host, &config.tls.without()).await?
-        }
-        other => other?,
-    };
-    let mut setup = SetUp { channel: &mut channel, deadline: config.deadlines.query };
-    let identity = setup.identify(config, host, &greeting).await?;
+    let password = config.password.now();
+    let dialled = wire::dial(Dial {
+        host,
+        user: &config.user,
+        password: &password,
+        tls: &config.tls,
+        database: None,
+        connect: config.deadlines.connect,
+        login: config.deadlines.login,
+    });
+    let dialled = dialled.await.map_err(|failure| Error::of_wire(failure, host))?;
+    let Dialled { mut channel, greeting, .. } = dialled;
+    channel.allow(RESULT_BYTES_MAX);
+    let mut setup = SetUp { channel: &mut channel, host, deadline: config.deadlines.query };
+    let identity = setup.identify(config, &greeting).await?;
     setup.prepare(config, &identity, start).await?;
     setup.register(config, &identity).await?;
     Ok((channel, identity))
-}
-
-/// A connection that is logged in.
-async fn dial(
-    config: &Config,
-    host: &HostPort,
-    tls: &Tls,
-) -> Result<(Channel<Socket>, Greeting), Error> {
-    let deadlines = config.deadlines;
-    let socket = within(deadlines.connect, Step::Connect, wire::connect(host)).await?;
-    let mut channel = Channel::new(socket);
-    let password = config.password.now();
-    let login =
-        Login { host, user: &config.user, password: &password, tls, deadline: deadlines.login };
-    let greeting = login.perform(&mut channel).await?;
-    Ok((channel, greeting))
 }
 
 async fn within<T>(
@@ -53,21 +47,26 @@ async fn within<T>(
 /// The statements between login and stream.
 struct SetUp<'a> {
     channel: &'a mut Channel<Socket>,
+    host: &'a HostPort,
     deadline: Duration,
 }
 
 impl SetUp<'_> {
+    /// The first row of the answer, if it has rows.
     async fn query(&mut self, sql: &str) -> Result<Vec<Option<String>>, Error> {
-        let row = wire::query(self.channel, sql, Step::SetUp);
-        Ok(within(self.deadline, Step::SetUp, row).await?.unwrap_or_default())
+        let host = self.host;
+        let answer = within(self.deadline, Step::SetUp, async {
+            let answer = wire::run(self.channel, sql).await;
+            answer.map_err(|failure| Error::of_wire(failure, host))
+        });
+        let rows = answer.await?.rows;
+        let first = rows.first();
+        Ok(first
+            .map(|row| (0..row.len()).map(|column| row.text(column)).collect())
+            .unwrap_or_default())
     }
 
-    async fn identify(
-        &mut self,
-        config: &Config,
-        host: &HostPort,
-        greeting: &Greeting,
-    ) -> Result<Identity, Error> {
+    async fn identify(&mut self, config: &Config, greeting: &Greeting) -> Result<Identity, Error> {
         let row = self.query("SELECT @@GLOBAL.server_id, @@GLOBAL.version").await?;
         let [server_id, version] = row.as_slice() else { return Err(no_row()) };
         let server_id = server_id.as_deref().and_then(|id| id.parse().ok()).ok_or_else(no_row)?;
@@ -81,7 +80,7 @@ impl SetUp<'_> {
             gtid_mode.clone_from(mode);
         }
         let mut identity = Identity {
-            host: host.clone(),
+            host: self.host.clone(),
             flavor,
             version,
             server_id,
@@ -136,11 +135,17 @@ impl SetUp<'_> {
     }
 
     async fn register(&mut self, config: &Config, identity: &Identity) -> Result<(), Error> {
-        let command =
-            wire::register(identity.replica_server_id, &config.report_host, config.report_port);
+        let command = register(identity.replica_server_id, &config.report_host, config.report_port);
         within(self.deadline, Step::Register, async {
-            self.channel.command(&command).await.map_err(|error| error.at(Step::Register))?;
-            wire::answer(self.channel, Step::Register).await.map(drop)
+            let answer = async {
+                self.channel.command(&command).await?;
+                self.channel.packet().await
+            };
+            let packet = answer.await.map_err(|error| Error::of_channel(error, Step::Register))?;
+            match packet.split_first() {
+                Some((0xff, rest)) => Err(Error::refused(ServerError::parse(rest), Step::Register)),
+                _ => Ok(()),
+            }
         })
         .await
     }

@@ -62,7 +62,7 @@ fn row(columns: &[&str]) -> Vec<u8> {
     }
     let mut answer = packet(1, &[count]);
     for at in 0..count {
-        answer.extend(packet(2 + at, b"a definition"));
+        answer.extend(packet(2 + at, b"\x03def\0\0\0\x01c\0"));
     }
     answer.extend(packet(2 + count, &[0xfe, 0, 0, 2, 0]));
     answer.extend(packet(3 + count, &texts));

@@ -8,6 +8,7 @@
 
 mod access;
 mod certificate;
+mod connections;
 mod routes;
 mod switch;
 
@@ -17,7 +18,7 @@ mod tests;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::server::conn::http1;
@@ -25,7 +26,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -35,14 +35,12 @@ use super::{Loops, Metrics, Readiness, Status};
 use access::Guard;
 pub use access::{Access, TOKEN_MIN, Token};
 pub use certificate::{Certificate, TlsError, chain};
+use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
-
-/// Connections at a time. A scraper, two probes and a few people fit many times over.
-const CONNECTIONS_MAX: usize = 64;
 
 /// Header fields of one request.
 const HEADERS_MAX: usize = 64;
@@ -53,8 +51,7 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// A request's head must have arrived within it; a TLS handshake must have ended before that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection ends after it, however busy: with the limit on connections this keeps slow or
-/// forgotten peers from locking others out for long.
+/// A connection ends after it, however busy.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Pause after a failed accept: usually all file descriptors are in use.
@@ -125,8 +122,8 @@ impl Http {
 
     /// Answers until told to stop; then ends once the answers under way are out.
     pub async fn run(self, stop: CancellationToken) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let connections = TaskTracker::new();
+        let (open, connections) = (Connections::default(), TaskTracker::new());
+        let mut fails = false;
         let guard = self.guard();
         loop {
             tokio::select! {
@@ -135,13 +132,15 @@ impl Http {
                 // 1. A request to stop outranks new work.
                 () = stop.cancelled() => break,
                 // 2. A connection, once there is room for it.
-                accepted = self.accept(&room) => {
-                    let Some((stream, permit)) = accepted else { continue };
+                accepted = self.accept(&open, &mut fails) => {
+                    let Some((stream, admission)) = accepted else { continue };
+                    let admission = Arc::new(admission);
                     let (site, stop) = (Arc::clone(&self.site), stop.clone());
                     let (tls, guard) = (self.access.tls.clone(), guard.clone());
                     connections.spawn(async move {
-                        greet(stream, site, tls, guard, stop).await;
-                        drop(permit);
+                        let evicted = admission.evicted();
+                        let served = greet(stream, site, tls, guard, stop, admission);
+                        evicted.run_until_cancelled(served).await;
                     });
                 }
             }
@@ -160,16 +159,22 @@ impl Http {
         }
     }
 
-    async fn accept(
-        &self,
-        room: &Arc<Semaphore>,
-    ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        // The semaphore is never closed.
-        let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    async fn accept(&self, open: &Connections, fails: &mut bool) -> Option<(TcpStream, Admission)> {
         match self.listener.accept().await {
-            Ok((stream, _)) => Some((stream, permit)),
+            Ok((stream, peer)) => loop {
+                match open.admit(peer.ip(), Instant::now()) {
+                    Ok(admission) => {
+                        *fails = false;
+                        return Some((stream, admission));
+                    }
+                    Err(wait) => tokio::time::sleep(wait).await,
+                }
+            },
             Err(error) => {
-                warn!(%error, "cannot accept an HTTP connection");
+                // Once, not ten times a second for as long as it lasts.
+                if !std::mem::replace(fails, true) {
+                    warn!(%error, "HTTP connections can't be accepted, and are tried again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 None
             }
@@ -184,16 +189,17 @@ async fn greet(
     tls: Option<Certificate>,
     guard: Guard,
     stop: CancellationToken,
+    admission: Arc<Admission>,
 ) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
     let peer = judged(peer, stream.local_addr().ok().map(|local| local.ip()));
     let Some(tls) = tls else {
-        return serve(stream, peer, site, guard, stop).await;
+        return serve(stream, peer, site, guard, stop, admission).await;
     };
     let shaken = async { tls.acceptor().await.accept(stream).await };
     match tokio::time::timeout(HEAD_TIMEOUT, shaken).await {
-        Ok(Ok(stream)) => serve(stream, peer, site, guard, stop).await,
+        Ok(Ok(stream)) => serve(stream, peer, site, guard, stop, admission).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
@@ -211,8 +217,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     site: Arc<dyn Site>,
     guard: Guard,
     stop: CancellationToken,
+    admission: Arc<Admission>,
 ) {
     let service = service_fn(move |request| {
+        admission.asked();
         let (site, guard) = (Arc::clone(&site), guard.clone());
         async move {
             // Those who probe whether it lives wait for no disk.

@@ -180,30 +180,63 @@ async fn hostile_requests_end_in_an_error_and_the_server_lives_on() {
     assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
 }
 
-#[tokio::test]
-async fn silent_peers_are_dropped_and_cannot_lock_others_out() {
-    let server = server().await;
-    // More connections than may be open, none of which says a word.
-    let mut silent = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX + 6 {
-        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
+/// Peers that hold connections without a word, and open each anew that is closed.
+fn crowd(address: std::net::SocketAddr, peers: usize) -> tokio::task::JoinSet<()> {
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..peers {
+        crowd.spawn(async move {
+            while let Ok(mut stream) = TcpStream::connect(address).await {
+                let _closed = stream.read(&mut [0]).await;
+            }
+        });
     }
-    assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
-    drop(silent);
+    crowd
+}
+
+#[tokio::test]
+async fn silent_peers_that_come_again_lock_nobody_out() {
+    let server = server().await;
+    // More connections than may be open, from the address that the probes come from too.
+    let _crowd = crowd(server.address, super::connections::CONNECTIONS_MAX + 6);
+    for _ in 0..20 {
+        let asked = tokio::time::timeout(Duration::from_secs(4), server.ask("GET", "/healthz"));
+        assert_eq!(code(&asked.await.expect("before any idle peer's time is up")), "200");
+    }
+}
+
+#[tokio::test]
+async fn peers_that_have_asked_and_stay_lock_nobody_out() {
+    let server = server().await;
+    let mut idle = Vec::new();
+    for _ in 0..super::connections::CONNECTIONS_MAX + 6 {
+        let mut stream = TcpStream::connect(server.address).await.expect("it listens");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+        stream.read_exact(&mut [0; 12]).await.expect("an answer");
+        idle.push(stream);
+    }
 }
 
 #[tokio::test]
 async fn stopping_ends_open_connections() {
+    // Given a peer that keeps its connection, and whose request was answered to the end
     let server = server().await;
     let mut idle = TcpStream::connect(server.address).await.expect("it listens");
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
-    let mut first = [0; 12];
-    idle.read_exact(&mut first).await.expect("an answer");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok\n") {
+        assert_ne!(idle.read_buf(&mut answer).await.expect("an answer"), 0, "{answer:?}");
+    }
+
+    // When the server stops; time passes only where something waits for it
+    tokio::time::pause();
+    let asked_at = tokio::time::Instant::now();
     server.stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), server.task)
-        .await
-        .expect("within its time")
-        .expect("without a panic");
+    server.task.await.expect("without a panic");
+
+    // Then it has ended at once, not when the connection's own time was over, and the connection too
+    assert_eq!(asked_at.elapsed(), Duration::ZERO);
+    let end = idle.read_buf(&mut answer).await;
+    assert_eq!(end.expect("an end"), 0, "{answer:?}");
 }
 
 #[tokio::test]
@@ -368,11 +401,8 @@ async fn peers_that_never_shake_hands_lock_nobody_out() {
     let pair =
         Certificate::open(&certificate("page.crt"), &certificate("page.key")).expect("files");
     let server = server_for(Access { token: None, tls: Some(pair) }).await;
-    let mut silent = Vec::new();
-    for _ in 0..super::CONNECTIONS_MAX {
-        silent.push(TcpStream::connect(server.address).await.expect("it listens"));
-    }
-    // Each is let go after its time, so one more gets its turn: it is closed for it speaks no TLS.
-    let late = server.ask("GET", "/healthz").await;
-    assert!(!late.contains("200 OK"), "{late}");
+    let _crowd = crowd(server.address, super::connections::CONNECTIONS_MAX + 6);
+    // It is let in at once, and closed for it speaks no TLS.
+    let asked = tokio::time::timeout(Duration::from_secs(4), server.ask("GET", "/healthz"));
+    assert!(!asked.await.expect("before any idle peer's time is up").contains("200 OK"));
 }

@@ -43,6 +43,10 @@ pub struct Vocabulary {
     pub reconnect_reasons: Vec<&'static str>,
     /// Names of binlog event types.
     pub event_types: Vec<&'static str>,
+    /// Patterns of the filters: the setting, and the pattern.
+    pub filter_patterns: Vec<(&'static str, String)>,
+    /// Names of the tasks beside the stream.
+    pub tasks: Vec<&'static str>,
 }
 
 /// The stages that a heartbeat passes, in their order.
@@ -106,6 +110,8 @@ pub struct Metrics {
     pub events_total: Family<IntCounter>,
     /// Times that the replica connection was dialled again, by reason.
     pub reconnects_total: Family<IntCounter>,
+    /// Times that a task beside the stream ended and was begun again.
+    pub task_restarts_total: Family<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: Family<IntCounter>,
     /// Rows accepted by the sink.
@@ -116,12 +122,16 @@ pub struct Metrics {
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
     pub oversize_total: Family<IntCounter>,
+    /// Events of rows by the patterns of the filters that match them, in the vocabulary's order.
+    pub filter_pattern_events_total: Vec<IntCounter>,
     /// Tables that were looked up in `information_schema`.
     pub schema_lookups_total: Family<IntCounter>,
     /// Messages that the sink refused for good, put aside.
     pub quarantined_messages_total: IntCounter,
     /// Row events that could not be decoded, put aside.
     pub quarantined_events_total: IntCounter,
+    /// Statement-based changes of tables that the filters exclude.
+    pub passed_statements_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.

@@ -20,10 +20,12 @@ pub(super) enum Verdict {
 /// Compares a value; `ours` is JSON as written.
 pub(super) fn compare(server: &str, column: &Column, cell: &Cell, ours: &str) -> Verdict {
     let theirs = cell.text.as_slice();
-    // They print SQL's NULL without quotes; only JSON's null, in quotes, is a null of ours too.
+    // They print SQL's NULL without quotes, and JSON's null in quotes.
     if theirs == b"NULL" || ours == "null" {
-        let same = ours == "null" && (theirs == b"NULL" || theirs == b"'null'");
-        return verdict(same, theirs, ours);
+        return verdict(ours == "null" && theirs == b"NULL", theirs, ours);
+    }
+    if ours == r#"{"$json":null}"# {
+        return verdict(theirs == b"'null'", theirs, ours);
     }
     let kind = cell.kind.split(['(', ' ']).next().unwrap_or_default();
     let definition = String::from_utf8_lossy(&column.definition);

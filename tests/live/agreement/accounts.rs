@@ -119,6 +119,7 @@ async fn check_and_run_agree_on_the_tables_of_the_checkpoint(bed: Bed) -> Outcom
     };
     let table =
         |name, exit, settings: &[(&'static str, &str)]| kept_in_a_table(case(name, exit, settings));
+    let good = mysqld.address();
     let cases = vec![
         table("all is well", STARTS, &[]),
         writer("least rights", STARTS, "writer"),
@@ -128,6 +129,9 @@ async fn check_and_run_agree_on_the_tables_of_the_checkpoint(bed: Bed) -> Outcom
         writer("no delete", UNAVAILABLE, "no_delete"),
         writer("no table of lanes", UNAVAILABLE, "no_lanes"),
         table("wrong password", UNAVAILABLE, &[("heartbeat.password", "wrong")]),
+        table("first host is dead", STARTS, &[("source.hosts", &format!("127.0.0.1:1,{good}"))]),
+        table("second host is dead", STARTS, &[("source.hosts", &format!("{good},127.0.0.1:1"))]),
+        table("both hosts are dead", UNAVAILABLE, &[("source.hosts", "127.0.0.1:1,127.0.0.1:2")]),
         table("nobody listens", UNAVAILABLE, &[("heartbeat.host", "127.0.0.1:1")]),
         table("no such schema", UNAVAILABLE, &[("heartbeat.schema", "nothing_here")]),
         table("no tables", UNAVAILABLE, &[("heartbeat.schema", "empty_one")]),

@@ -15,6 +15,8 @@ tests! {
     a_client_certificate_is_shown_to_a_server_that_asks_for_one on [Mysql97];
     passwords_are_proven_with_and_without_tls on [Mysql80];
     preferred_tls_reaches_every_version on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
+    mariadbs_own_login_methods_are_spoken on [Mariadb1011, Mariadb118];
+    without_tls_the_key_is_asked_for_only_where_that_is_allowed on [Mysql97, Mysql80];
     a_session_is_of_no_use_after_a_statement_passed_its_deadline on [Mysql97];
 }
 
@@ -79,6 +81,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks_for_one(bed: Bed) -
         ca_file: Some(server.ca_file()),
         client_certificate_file: Some(server.data.join("client-cert.pem")),
         client_key_file: Some(server.data.join("client-key.pem")),
+        ..TlsConfig::default()
     }
     .load()
     .expect("the server's files");
@@ -140,6 +143,57 @@ async fn preferred_tls_reaches_every_version(bed: Bed) -> Outcome {
     println!("{name}: replica secured: {}, session {version:?}", replica.identity().secured);
     assert_eq!(replica.identity().secured, !version.is_empty(), "{name}");
     assert!(!modern || replica.identity().secured, "{name}");
+    Ok(())
+}
+
+async fn mariadbs_own_login_methods_are_spoken(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, &[]).await;
+    let mut methods = vec![("auth_ed25519", "ed25519")];
+    if bed.server().is_mariadb(11, 6) {
+        methods.push(("auth_parsec", "parsec"));
+    }
+    for (library, plugin) in methods {
+        server
+            .run(&[
+                &format!("INSTALL SONAME '{library}'"),
+                &format!(
+                    "CREATE USER 'm'@'%' IDENTIFIED VIA {plugin} USING PASSWORD('m-pw \u{e9}')"
+                ),
+                "GRANT REPLICATION SLAVE ON *.* TO 'm'@'%'",
+            ])
+            .await;
+        let mut config = config(&server, "m");
+        for tls_mode in [TlsMode::Off, TlsMode::Preferred] {
+            config.tls = tls(tls_mode, None);
+            config.password = Secret::new("m-pw \u{e9}");
+            open(&config, &earliest(&server)).await;
+            Session::connect(&config.session(0).expect("a host")).await.expect(plugin);
+            config.password = Secret::new("wrong");
+            let error = Session::connect(&config.session(0).expect("a host")).await;
+            assert_eq!(error.expect_err("a wrong password").code(), Some(1045), "{plugin}");
+        }
+        server.run(&["DROP USER 'm'@'%'"]).await;
+    }
+    Ok(())
+}
+
+async fn without_tls_the_key_is_asked_for_only_where_that_is_allowed(bed: Bed) -> Outcome {
+    let server = Server::start(&bed, gtid_options(&bed)).await;
+    let mut careful = config(&server, "rep");
+    careful.tls =
+        TlsConfig { mode: TlsMode::Off, ..TlsConfig::default() }.load().expect("no files");
+    let options = careful.session(0).expect("a host");
+    // Given a server that does not know the account yet, the password stays here
+    let stream = Replica::connect(&careful, 0, &earliest(&server), &Liveness::new()).await;
+    let stream = stream.map(drop).expect_err("not allowed");
+    assert!(matches!(stream, Error::KeyNotAllowed { .. }), "{stream}");
+    assert_eq!(stream.recovery(), Recovery::Halt(Halt::Misconfigured));
+    let session = Session::connect(&options).await.expect_err("not allowed");
+    assert!(matches!(session, SqlError::KeyNotAllowed { .. }), "{session}");
+    // One that knows it from another login asks for no more than a proof
+    open(&config(&server, "rep"), &earliest(&server)).await;
+    let session = Session::connect(&options).await.expect("known to the cache");
+    assert!(session.depends_on_cache());
     Ok(())
 }
 

@@ -109,7 +109,10 @@ pub(crate) fn gtid_options(bed: &Bed) -> &'static [&'static str] {
 }
 
 pub(crate) fn tls(mode: TlsMode, ca_file: Option<PathBuf>) -> Tls {
-    TlsConfig { mode, ca_file, ..TlsConfig::default() }.load().expect("readable files")
+    // Between a test and its server there is nobody.
+    TlsConfig { mode, ca_file, get_server_public_key: true, ..TlsConfig::default() }
+        .load()
+        .expect("readable files")
 }
 
 pub(crate) fn tls_off() -> Tls {

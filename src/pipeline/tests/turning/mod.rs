@@ -53,6 +53,13 @@ fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_ar
     assert_eq!(needed(&mut flow), "c.2");
 }
 
+#[test]
+fn names_of_columns_are_asked_for_where_rows_are_published() {
+    let flow = flow(false, Vec::new());
+    assert!(flow.wants("shop", "orders"));
+    assert!(!flow.wants("binpulse", "heartbeat"), "its own tables are known");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sink_takes_nothing_the_loop_lives_and_can_be_stopped() {
     let mut rig = Rig::new(Setup { queue_bytes: 1, ..Setup::default() });
@@ -130,26 +137,37 @@ async fn a_refusal_ends_the_loop_by_name_and_so_does_the_end_of_the_sink() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_delivered_is_saved_when_it_drains() {
-    let mut rig = Rig::new(Setup::default());
+    // Given messages under way, and nothing saved
+    let mut rig = Rig::new(Setup::unsaved());
     let stop = CancellationToken::new();
     within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await.expect("there is room");
     let Rig { mut sink, settled, .. } = rig;
     let settling = tokio::spawn(async move {
+        let mut count = 0;
         while let Some(ticket) = sink.recv().await {
             let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
             let at = Instant::now();
             if settled.send(Settlement::Settled { id, lane, unit, at }).await.is_err() {
                 break;
             }
+            count += 1;
         }
+        count
     });
+    let before = rig.saved.checkpoint();
+    assert_eq!((before.gtid_set.is_empty(), before.lanes.len()), (true, 0), "{before:?}");
+
+    // When it drains
     let drained = within("it drains", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
     assert!(drained.expect("nothing fails"), "all is delivered");
-    let saved = rig.saved.checkpoint();
-    assert_eq!(saved.settled.position, rig.pipeline.tracker().committed_place().position);
-    assert!(!saved.gtid_set.is_empty());
+
+    // Then all of it is saved
+    let (saved, tracker) = (rig.saved.checkpoint(), rig.pipeline.tracker());
+    assert_eq!(saved.settled.position, tracker.committed_place().position);
+    assert_eq!(saved.gtid_set, tracker.committed_gtids());
+    assert!(!saved.gtid_set.is_empty() && !saved.lanes.is_empty(), "{saved:?}");
     drop(rig.pipeline);
-    within("the sink ends", settling).await.expect("no panic");
+    assert!(within("the sink ends", settling).await.expect("no panic") > 1);
 }
 
 /// The same log with a rows event that ends inside its last row.
@@ -286,4 +304,34 @@ async fn bodies_too_large_wait_for_s3_and_a_pointer_goes_to_the_topic() {
     }
     rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
     assert!(rig.metrics.oversize_total.of("claim_checked").get() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_names_leave_only_where_no_setting_speaks_of_names() {
+    let stop = CancellationToken::new();
+    let minimal = events("minimal/mysql-9.7");
+    let mut rig = Rig::new(Setup::default());
+    assert!(rig.take(&minimal, &stop).await.is_ok());
+    assert_eq!(rig.pipeline.parts.flow.progress().unnamed.as_deref(), Some("d.t"));
+
+    // Another table's columns are masked, or another column of the same.
+    for (pattern, leaves) in [("d.u.a", true), ("d.t.c", false), ("*.*.password", false)] {
+        let drop_columns = vec![Pattern::parse(pattern, 3).expect("a pattern")];
+        let mut rig = Rig::new(Setup { drop_columns, ..Setup::default() });
+        match rig.take(&minimal, &stop).await {
+            Ok(()) => assert!(leaves, "{pattern}"),
+            Err(Interrupt::Failed(Error::Decode(error))) => {
+                assert!(!leaves, "{pattern}");
+                assert_eq!(error.table(), Some("d.t"));
+                assert!(error.to_string().contains("filter.drop_columns"), "{error}");
+            }
+            Err(other) => panic!("{pattern}: {other:?}"),
+        }
+    }
+
+    // With names the masks are applied.
+    let drop_columns = vec![Pattern::parse("*.*.*", 3).expect("a pattern")];
+    let mut rig = Rig::new(Setup { drop_columns, ..Setup::default() });
+    assert!(rig.take(&events("rows/mysql-9.7"), &stop).await.is_ok());
+    assert_eq!(rig.pipeline.parts.flow.progress().unnamed, None);
 }

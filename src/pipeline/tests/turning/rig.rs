@@ -56,6 +56,7 @@ pub(super) struct Setup {
     pub(super) drop_columns: Vec<Pattern>,
     pub(super) quarantine: Option<Quarantine>,
     pub(super) claims: Option<Claims>,
+    pub(super) saving: Saving,
 }
 
 impl Default for Setup {
@@ -68,7 +69,17 @@ impl Default for Setup {
             drop_columns: Vec::new(),
             quarantine: None,
             claims: None,
+            saving: Saving::new(Duration::from_millis(10)),
         }
+    }
+}
+
+impl Setup {
+    /// Nothing is saved by itself while a test lasts.
+    pub(super) fn unsaved() -> Self {
+        let mut saving = Saving::new(PATIENCE * 60);
+        saving.succeeded(Instant::now());
+        Self { saving, ..Self::default() }
     }
 }
 
@@ -112,8 +123,7 @@ impl Rig {
         };
         spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
         let saved = MemoryStore::new(Checkpoint::default());
-        let (checkpointing, _) =
-            Saver::spawn(saved.clone(), Saving::new(Duration::from_millis(10)));
+        let (checkpointing, _) = Saver::spawn(saved.clone(), setup.saving);
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
             flow: flow(setup.puts_undecoded_aside, setup.drop_columns),

@@ -72,11 +72,12 @@ pub fn sentence(
         return quiet(certificate);
     }
     let has_trend = conditions.status(Condition::LagShrinks) != Status::Unknown;
-    let mut text = match state {
-        State::Lagging if !has_trend => "Late, and it is not known yet whether the gap closes",
-        _ => headline(state, is_recovering),
-    }
-    .to_owned();
+    let opening = if state == State::Lagging && !has_trend {
+        "Late, and it is not known yet whether the gap closes"
+    } else {
+        headline(state, is_recovering)
+    };
+    let mut text = opening.to_owned();
     if let Some(what) = reason.and_then(blame).filter(|_| !is_recovering) {
         text.push_str(", ");
         text.push_str(what);

@@ -3,6 +3,7 @@
 use super::{Reason, State};
 
 /// What to do next.
+#[expect(clippy::too_many_lines, reason = "one table of all states")]
 pub const fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> &'static str {
     if is_recovering {
         return wait(state);

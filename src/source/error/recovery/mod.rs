@@ -119,6 +119,8 @@ impl Error {
             Self::TlsUnavailable { .. }
             | Self::TlsFiles(_)
             | Self::LoginMethod { .. }
+            | Self::KeyNotAllowed { .. }
+            | Self::PublicKey { .. }
             | Self::StartMisfit { .. }
             | Self::HostUnknown { .. } => Recovery::Halt(Halt::Misconfigured),
             Self::Refused { step, refusal, .. } => after_refusal(*refusal, *step),
@@ -143,6 +145,8 @@ impl Error {
             Self::TlsUnavailable { .. } => "tls_unavailable",
             Self::TlsFiles(_) => "tls_files",
             Self::LoginMethod { .. } => "login_method",
+            Self::KeyNotAllowed { .. } => "key_not_allowed",
+            Self::PublicKey { .. } => "public_key",
             Self::Refused { refusal, .. } => refusal.as_str(),
             Self::Protocol { .. } => "protocol",
             Self::Damaged(_) => "damaged_event",
@@ -152,8 +156,12 @@ impl Error {
                 mysql::Error::Connection { .. } | mysql::Error::Abandoned => "connect",
                 mysql::Error::TlsHandshake { .. } => "tls_handshake",
                 mysql::Error::LoginMethod { .. } => "login_method",
+                mysql::Error::KeyNotAllowed { .. } => "key_not_allowed",
+                mysql::Error::PublicKey { .. } => "public_key",
                 mysql::Error::Tls(_) => "tls_files",
-                mysql::Error::Unexpected { .. } => "protocol",
+                mysql::Error::Protocol { .. }
+                | mysql::Error::Places { .. }
+                | mysql::Error::Unexpected { .. } => "protocol",
             },
             Self::StartMisfit { .. } => "start_misfit",
             Self::OtherServer { .. } => "other_server",
@@ -179,8 +187,10 @@ impl Error {
             Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
             Self::TlsFiles(_) => "check the named file",
             Self::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+            Self::KeyNotAllowed { .. } => KEY_REMEDY,
+            Self::PublicKey { .. } => PUBLIC_KEY_REMEDY,
             Self::Refused { refusal, .. } => refusal.remedy(),
-            Self::Protocol { .. } => "check that the port is MySQL's own, not its X protocol's",
+            Self::Protocol { .. } => PROTOCOL_REMEDY,
             Self::Damaged(_) => {
                 "look at the server's file with mysqlbinlog, and at memory and network: if the file \
                  is damaged, start from a position behind it"
@@ -190,11 +200,15 @@ impl Error {
                 mysql::Error::Tls(_) => "check the named file",
                 mysql::Error::TlsHandshake { reason, .. } => tls_remedy(reason),
                 mysql::Error::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+                mysql::Error::KeyNotAllowed { .. } => KEY_REMEDY,
+                mysql::Error::PublicKey { .. } => PUBLIC_KEY_REMEDY,
+                mysql::Error::Protocol { .. } => PROTOCOL_REMEDY,
                 mysql::Error::Connection { .. } => {
                     "check that the server runs, its host and port, and firewalls between"
                 }
                 mysql::Error::TimedOut { .. }
                 | mysql::Error::Abandoned
+                | mysql::Error::Places { .. }
                 | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
             },
             Self::StartMisfit { .. } => "start from a position of the kind that the server has",
@@ -207,12 +221,18 @@ impl Error {
                 "point to the server that has it, or tell the consumers and start anew; if only the \
                  heartbeat table was changed, write the number that is named back into it"
             }
-            Self::TooOld { .. } => "ask for a later time, or for `earliest`",
+            Self::TooOld { .. } => "ask for that time or a later one, or for `earliest`",
             Self::NoHost { .. } => "see each host's reason",
             Self::HostUnknown { .. } => "name at least one host",
         }
     }
 }
+
+const PROTOCOL_REMEDY: &str = "check that the port is MySQL's own, not its X protocol's";
+const KEY_REMEDY: &str = "set source.tls = \"required\" or stricter; on a network where nobody can \
+     stand in between, source.get_server_public_key = true asks the server for its key";
+const PUBLIC_KEY_REMEDY: &str = "look who answers at this address, and at the server's \
+     caching_sha2_password_public_key_path; or set source.tls = \"required\" or stricter";
 
 /// What mends a failed handshake, by the words of the TLS library (rustls).
 fn tls_remedy(reason: &str) -> &'static str {
@@ -300,11 +320,13 @@ fn after_sql(error: &mysql::Error) -> Recovery {
         mysql::Error::TimedOut { .. }
         | mysql::Error::Connection { .. }
         | mysql::Error::TlsHandshake { .. } => Recovery::NextHost,
-        mysql::Error::LoginMethod { .. } => Recovery::Halt(Halt::Misconfigured),
-        mysql::Error::Abandoned => Recovery::Retry,
-        mysql::Error::Tls(_) | mysql::Error::Unexpected { .. } => {
-            Recovery::Halt(Halt::Misconfigured)
-        }
+        mysql::Error::Abandoned | mysql::Error::Protocol { .. } => Recovery::Retry,
+        mysql::Error::Tls(_)
+        | mysql::Error::LoginMethod { .. }
+        | mysql::Error::KeyNotAllowed { .. }
+        | mysql::Error::PublicKey { .. }
+        | mysql::Error::Places { .. }
+        | mysql::Error::Unexpected { .. } => Recovery::Halt(Halt::Misconfigured),
     }
 }
 

@@ -55,6 +55,9 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::TlsUnavailable { host: host() }, halt(Halt::Misconfigured)),
         (Error::TlsFiles(TlsError::HalfIdentity), halt(Halt::Misconfigured)),
         (Error::LoginMethod { plugin: "x".to_owned() }, halt(Halt::Misconfigured)),
+        (Error::KeyNotAllowed { plugin: "x" }, halt(Halt::Misconfigured)),
+        (Error::PublicKey { reason: String::new() }, halt(Halt::Misconfigured)),
+        (Error::Sql(mysql::Error::Protocol { host: host(), failure: String::new() }), Retry),
         (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
         (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
         (refused(Refusal::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
@@ -72,7 +75,7 @@ fn table() -> Vec<(Error, Recovery)> {
             halt(Halt::OtherServer),
         ),
         (Error::Purged { missing: String::new() }, halt(Halt::PositionLost)),
-        (Error::TooOld { asked: 1, oldest: 2 }, halt(Halt::PositionLost)),
+        (Error::TooOld { asked: 1, earliest: 2 }, halt(Halt::PositionLost)),
         (Error::Diverged { extra: String::new() }, halt(Halt::Diverged)),
         (Error::PutBack { what: String::new() }, halt(Halt::Diverged)),
         // Any host that may recover keeps the stream; else the first one's reason counts.
@@ -126,6 +129,8 @@ fn number(error: &Error) -> usize {
         Error::NoHost { .. } => 19,
         Error::HostUnknown { .. } => 20,
         Error::PutBack { .. } => 21,
+        Error::KeyNotAllowed { .. } => 22,
+        Error::PublicKey { .. } => 23,
     }
 }
 
@@ -141,7 +146,7 @@ fn every_failure_has_its_decision() {
 fn every_variant_is_in_the_table() {
     let table = table();
     let missing: Vec<_> =
-        (0..=21).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+        (0..=23).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -1,0 +1,69 @@
+//! Leads the stream to the primary: when its server turns out to take no writes and another of
+//! `source.hosts` does, after a switch-over that left the old primary up, say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Plan;
+use super::primary::{Found, find};
+use super::state::State;
+use super::watch::{Shared, read};
+use crate::pulse::verdict::{Condition, Status};
+
+/// Heartbeats between two looks for another primary.
+const HEARTBEATS: u32 = 3;
+
+/// Looks for the primary while the server of the stream takes no writes.
+#[derive(Clone)]
+pub(super) struct Follow {
+    pub(super) plan: Arc<Plan>,
+    pub(super) stream: State,
+    pub(super) verdict: Shared,
+    /// The host that the stream is to be at.
+    pub(super) leads_to: Sender<usize>,
+}
+
+/// Both ends of the way to the stream, which begins at `host`.
+pub(super) fn way(host: usize) -> (Sender<usize>, Receiver<usize>) {
+    channel(host)
+}
+
+impl Follow {
+    /// Looks until told to stop.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let spacing = self.plan.pulse.periods.heartbeat_interval.saturating_mul(HEARTBEATS);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.turn(spacing) => {}
+            }
+        }
+    }
+
+    async fn turn(&self, spacing: Duration) {
+        tokio::time::sleep(spacing).await;
+        if !self.is_read_only() {
+            return;
+        }
+        let Found::Primary(host) = find(&self.plan).await else { return };
+        let Some(primary) = self.plan.source.hosts.get(host) else { return };
+        let streamed = self.stream.read().identity.map(|identity| identity.host);
+        if streamed.as_ref() != Some(primary) {
+            tracing::warn!(%primary, "the server of the stream takes no writes, and another one does");
+            self.leads_to.send_replace(host);
+        }
+    }
+
+    /// As the verdict knows it: from a refused write, or because it was asked.
+    fn is_read_only(&self) -> bool {
+        let verdict = read(&self.verdict).verdict;
+        let mut conditions = verdict.conditions.iter();
+        conditions.any(|(condition, known)| {
+            *condition == Condition::SourceWritable && known.status == Status::False
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! What every AWS client of ours shares: credentials, region, HTTP client, deadlines.
+//!
+//! Credentials come from the default chain of `aws-config`: environment, shared files and profile,
+//! SSO, web identity, ECS and EKS, instance metadata. There is one HTTP client, on rustls with ring.
+//! The clients themselves are built by the parts that use them (`sink::sns`, the echo of `pulse`),
+//! from the [`SdkConfig`] that [`Shared::service`] hands out. This file sends nothing but what the
+//! credential chain needs.
+
+mod bounded;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder as HttpClient, Connector};
+use aws_smithy_runtime_api::client::http::{HttpClient as HttpClientTrait, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::excerpt::excerpt;
+use bounded::Bounded;
+
+/// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
+/// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+/// What the operator says about AWS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Region; `None`: that of the default chain (environment, profile, instance metadata).
+    pub region: Option<String>,
+    /// Profile of the shared configuration files; `None`: `AWS_PROFILE`, or `default`.
+    pub profile: Option<String>,
+}
+
+/// Deadlines of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Until the connection stands, DNS and TCP.
+    pub connect: Duration,
+    /// Until the first byte of the answer, from when the request was handed to the connection.
+    pub read: Duration,
+    /// For the whole call, credentials and attempts included.
+    pub operation: Duration,
+}
+
+impl Default for Deadlines {
+    /// Below the 10 s after which an unacknowledged publish counts as a stalled sink.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            read: Duration::from_secs(6),
+            operation: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Loaded once, shared by all clients: their connection pools and credential caches are common.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    sdk: SdkConfig,
+}
+
+impl Shared {
+    /// Sets up region and credential chain. Credentials are looked up by the first request, so
+    /// missing ones show there and not here.
+    pub async fn load(config: &Config) -> Self {
+        let mut loader = loader();
+        if let Some(region) = &config.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &config.profile {
+            loader = loader.profile_name(profile);
+        }
+        Self { sdk: loader.load().await }
+    }
+
+    /// For a stand-in that does not check signatures: fixed, meaningless credentials, so that
+    /// nobody's real ones are looked for or sent.
+    pub async fn stand_in(region: &str) -> Self {
+        let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
+        let region = Region::new(region.to_owned());
+        Self { sdk: loader().region(region).credentials_provider(credentials).load().await }
+    }
+
+    /// The same over another HTTP client: for tests that answer themselves.
+    pub async fn stand_in_over(region: &str, http: impl HttpClientTrait + 'static) -> Self {
+        let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let loader = loader.region(Region::new(region.to_owned()));
+        Self { sdk: loader.credentials_provider(credentials).load().await }
+    }
+
+    /// The region in force, if any was configured or found.
+    pub fn region(&self) -> Option<&str> {
+        self.sdk.region().map(AsRef::as_ref)
+    }
+
+    /// Where credentials come from, for requests that no SDK makes. It caches nothing.
+    pub fn credentials(&self) -> Option<SharedCredentialsProvider> {
+        self.sdk.credentials_provider()
+    }
+
+    /// A bare HTTP client, for requests that no SDK makes.
+    pub fn connector(&self, deadlines: Deadlines) -> Connector {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(deadlines.connect)
+            .read_timeout(deadlines.read)
+            .build();
+        Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .pool_idle_timeout(POOL_IDLE)
+            .connector_settings(settings)
+            .build()
+    }
+
+    /// Settings for one service's client.
+    ///
+    /// `endpoint_url` stands for the service's own endpoint (stand-ins, VPC endpoints), `region` for
+    /// the one in force. The SDK's own retries are off: whoever calls owns the policy. So is its
+    /// stalled-stream protection, which watches for slow transfers; `deadlines` does that here.
+    pub fn service(
+        &self,
+        endpoint_url: Option<&str>,
+        region: Option<&str>,
+        deadlines: Deadlines,
+    ) -> SdkConfig {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(deadlines.connect)
+            .read_timeout(deadlines.read)
+            .operation_timeout(deadlines.operation)
+            .build();
+        let mut builder = self
+            .sdk
+            .to_builder()
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(region) = region {
+            builder = builder.region(Region::new(region.to_owned()));
+        }
+        if let Some(url) = endpoint_url {
+            builder = builder.endpoint_url(url);
+        }
+        builder.build()
+    }
+}
+
+/// A failed call in words: HTTP status, the service's code and text, or why there was no answer.
+pub fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let words = match (error.code(), error.message()) {
+        (Some(code), Some(text)) => format!("{code}: {text}"),
+        (Some(code), None) => code.to_owned(),
+        (None, _) => chain(error),
+    };
+    let words = match error.raw_response() {
+        Some(response) => format!("HTTP {}: {words}", response.status().as_u16()),
+        None => words,
+    };
+    excerpt(&words)
+}
+
+/// An error and its sources on one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // Some errors say again what their sources say.
+        if !words.ends_with(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+        source = error.source();
+    }
+    excerpt(&words)
+}
+
+fn loader() -> ConfigLoader {
+    let http = HttpClient::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .pool_idle_timeout(POOL_IDLE)
+        .build_https();
+    let http = Bounded(http);
+    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
+}

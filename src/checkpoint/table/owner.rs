@@ -1,0 +1,111 @@
+//! Who has the stream, by the row in its table: taken over at start, and taken along when the store
+//! goes with the stream to another server, at a failover.
+//!
+//! A new server may lack what was saved last on the one before. So the first save there writes all that
+//! is known, and only if no later owner has the stream there.
+
+use super::{Error, FORMAT, TableConfig, TableStore, Value, number};
+use crate::mysql::HostPort;
+
+/// Where a store is, and where it was.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The server that sessions go to.
+    pub(super) at: HostPort,
+    /// The server that has all that was saved.
+    pub(super) home: HostPort,
+}
+
+impl Place {
+    pub(super) fn new(host: HostPort) -> Self {
+        Self { at: host.clone(), home: host }
+    }
+
+    /// Whether the next save is the first on its server.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.at != self.home
+    }
+}
+
+impl TableStore {
+    /// Makes the stream ours.
+    pub(super) async fn take_over(&mut self) -> Result<u64, Error> {
+        let (table, stream) = (self.config.table.clone(), self.config.stream.clone());
+        let take = format!(
+            "{} ON DUPLICATE KEY UPDATE owner = owner + 1, owner_name = VALUES(owner_name)",
+            new_row(&table)
+        );
+        let read = format!("SELECT owner, owner_name FROM {table} WHERE stream = ?");
+        let name = owner_name(&self.config);
+        let values = vec![stream.clone().into(), 1.into(), name.into()];
+        self.exec("take over", &take, values).await?;
+        // Another take-over in between makes both read the same number; the name tells them apart
+        // in what follows, since saves ask for both.
+        let rows = self.exec("read", &read, vec![stream.into()]).await?;
+        let owner = rows.first().map(|row| number(row, 0, "owner", &self.config)).transpose()?;
+        owner.ok_or_else(|| self.malformed("owner", "no row after it was written"))
+    }
+
+    /// Goes to where the stream is now. To be called between transactions.
+    pub(super) fn go_along(&mut self) {
+        let host = self.config.host.now();
+        if host != self.place.at {
+            self.session = None;
+            self.place.at = host;
+        }
+    }
+
+    /// Makes the row on this server ours, within the transaction that saves, unless a later owner has it.
+    pub(super) async fn claim(&mut self) -> Result<(), Error> {
+        let (table, stream) = (self.config.table.clone(), self.config.stream.clone());
+        let name = owner_name(&self.config);
+        let read = format!("SELECT owner, owner_name FROM {table} WHERE stream = ? FOR UPDATE");
+        let rows = self.exec("read", &read, vec![stream.clone().into()]).await?;
+        let (sql, values): (_, Vec<Value>) = match rows.first() {
+            None => (new_row(&table), vec![stream.into(), self.owner.into(), name.into()]),
+            Some(row) => {
+                let owner = number(row, 0, "owner", &self.config)?;
+                let is_ours = owner == self.owner && row.text(1).as_deref() == Some(&name);
+                if is_ours {
+                    return Ok(());
+                }
+                if owner >= self.owner {
+                    return Err(self.fenced().await);
+                }
+                let sql = format!("UPDATE {table} SET owner = ?, owner_name = ? WHERE stream = ?");
+                (sql, vec![self.owner.into(), name.into(), stream.into()])
+            }
+        };
+        self.exec("take over", &sql, values).await?;
+        tracing::info!(host = %self.place.at, "the checkpoint goes on in the table of another server");
+        Ok(())
+    }
+
+    /// Says who has the stream now.
+    pub(super) async fn fenced(&mut self) -> Error {
+        let TableConfig { table, stream, .. } = self.config.clone();
+        let sql = format!("SELECT owner_name FROM {table} WHERE stream = ?");
+        let rows = self.exec("read", &sql, vec![stream.into()]).await;
+        let owner = rows.ok().and_then(|rows| rows.first()?.text(0));
+        Error::Fenced {
+            place: table,
+            owner: owner.unwrap_or_else(|| "nobody: its row is gone".into()),
+        }
+    }
+}
+
+/// The statement that makes the row of a stream that has not begun, of an owner by number and name. Only
+/// the key and the owner count; the rest is filled in by a save.
+fn new_row(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (stream, owner, owner_name, saves, format, begun, server_uuid, epoch, \
+         gtid_set, resume_file, resume_offset, resume_maria, settled_file, settled_offset, \
+         settled_maria, saved_at_us, version) \
+         VALUES (?, ?, ?, 0, {FORMAT}, 0, '', 0, '', '', 0, '', '', 0, '', 0, '')"
+    )
+}
+
+/// This process's name, as far as the column has room for it.
+pub(super) fn owner_name(config: &TableConfig) -> String {
+    config.owner_name.chars().take(255).collect()
+}

@@ -1,0 +1,309 @@
+//! The ledger against a service that fails in every way, in virtual time: each message is settled once,
+//! in the order of its lane, and refused only if it is itself at fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::door::{Fate, TopicFacts};
+use super::fixture::message;
+use super::ledger::{At, Ledger};
+use super::policy::{Failure, classify_call, classify_entry};
+use super::queue::Pending;
+use super::topic::Next;
+use super::{Config, OnRefusal};
+use crate::sink::{Health, Refusal, Settlement, intake};
+
+/// Size limit of the topics, bytes.
+const LIMIT: usize = 1000;
+const TOPICS: [&str; 2] = [
+    "arn:aws:sns:eu-west-1:000000000000:changes.fifo",
+    "arn:aws:sns:eu-west-1:000000000000:changes",
+];
+/// Errors that say nothing of a message: of a call, with its status.
+const CALL_ERRORS: [(&str, u16); 8] = [
+    ("Throttled", 400),
+    ("InternalError", 500),
+    ("AuthorizationError", 403),
+    ("KMSDisabled", 400),
+    ("NotFound", 404),
+    ("ExpiredToken", 403),
+    ("NeverHeardOf", 400),
+    ("RequestTimeout", 408),
+];
+/// The same of an entry, with its `SenderFault`.
+const ENTRY_ERRORS: [(&str, bool); 4] =
+    [("InternalError", false), ("KMSThrottling", true), ("KMSDisabled", true), ("Whatever", false)];
+
+/// A message to be sent.
+#[derive(Debug, Clone)]
+struct Sent {
+    lane: u32,
+    bytes: usize,
+    topic: usize,
+    /// The service will never take it.
+    poison: bool,
+}
+
+/// What the service does with a call.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Takes,
+    /// Error of [`CALL_ERRORS`] for the whole call.
+    Fails(usize),
+    /// Error of [`ENTRY_ERRORS`] for the entry of this index.
+    FailsEntry(usize, usize),
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        3 => Just(Answer::Takes),
+        1 => (0..CALL_ERRORS.len()).prop_map(Answer::Fails),
+        1 => (0..ENTRY_ERRORS.len(), 0..10_usize).prop_map(|(error, entry)| Answer::FailsEntry(error, entry)),
+    ]
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    (0..4_u32, 1..600_usize, 0..2_usize, 0..8_u8).prop_map(|(lane, bytes, topic, poison)| Sent {
+        lane,
+        bytes,
+        topic,
+        poison: poison == 0,
+    })
+}
+
+fn failure(class: crate::sink::Class, code: &str) -> Failure {
+    Failure { class, code: code.to_owned(), text: "in words".to_owned() }
+}
+
+/// A fault of a message is told of the whole call where `as_call`, as SNS does for some, or of the
+/// entry.
+fn serve(
+    batch: &[Pending],
+    poison: &BTreeSet<u64>,
+    answer: Answer,
+    as_call: bool,
+) -> Result<Vec<Fate>, Failure> {
+    let is_poison = |pending: &Pending| poison.contains(&pending.ticket.message.id);
+    if let Answer::Fails(error) = answer {
+        let (code, status) = CALL_ERRORS[error];
+        return Err(failure(classify_call(code, Some(status)), code));
+    }
+    if as_call && batch.iter().any(is_poison) {
+        return Err(failure(classify_call("InvalidParameter", Some(400)), "InvalidParameter"));
+    }
+    let fate = |(index, pending): (usize, &Pending)| match answer {
+        Answer::FailsEntry(error, entry) if entry % batch.len() == index => {
+            let (code, sender_fault) = ENTRY_ERRORS[error];
+            Fate::Failed(failure(classify_entry(code, sender_fault), code))
+        }
+        _ if is_poison(pending) => Fate::Failed(failure(classify_entry("Bad", true), "Bad")),
+        _ => Fate::Accepted,
+    };
+    Ok(batch.iter().enumerate().map(fate).collect())
+}
+
+struct World {
+    ledger: Ledger,
+    health: Arc<Health>,
+    now: Instant,
+    delivered: Vec<u64>,
+    refused: Vec<u64>,
+}
+
+impl World {
+    fn new(on_refusal: OnRefusal) -> Self {
+        let (health, now) = (Health::new(), Instant::now());
+        let facts = |fifo| TopicFacts {
+            message_bytes_max: LIMIT,
+            fifo,
+            content_based_deduplication: false,
+            throughput_per_group: false,
+        };
+        // The second topic's attributes have to be asked for.
+        let known = vec![(Arc::from(TOPICS[0]), facts(true))];
+        let config = Config { on_refusal, ..Config::default() };
+        let ledger = Ledger::new(&config, Arc::clone(&health), known, now);
+        Self { ledger, health, now, delivered: Vec::new(), refused: Vec::new() }
+    }
+
+    /// Takes in the messages from `first` on.
+    fn accept(&mut self, first: u64, sent: &[Sent]) {
+        let (feed, mut intake) = intake(1 << 20);
+        for (id, sent) in (first..).zip(sent) {
+            let mut message = message(id, sent.lane + 10 * sent.topic as u32, sent.bytes);
+            message.destination = Arc::from(TOPICS[sent.topic]);
+            assert!(feed.try_send(message).is_ok(), "there is room");
+            self.ledger.accept(intake.try_recv().expect("it was just sent"));
+        }
+    }
+
+    /// Settles what came out; the ids that were delivered or refused.
+    fn collect(&mut self) {
+        while let Some(settlement) = self.ledger.next_settlement() {
+            match settlement {
+                Settlement::Settled { id, .. } => self.delivered.push(id),
+                Settlement::Failed { message, .. } => self.refused.push(message.id),
+            }
+        }
+    }
+
+    /// Publishes until nothing is left, or the ledger halts. Messages come `portion` at a time, the
+    /// next when those before are done.
+    fn run(&mut self, sent: &[Sent], portion: usize, answers: &[(Answer, bool)]) {
+        let mut first = 0;
+        for sent in sent.chunks(portion) {
+            self.accept(first, sent);
+            first += sent.len() as u64;
+            self.publish_all(first, sent, answers);
+        }
+    }
+
+    /// The same for messages that were taken in, of which `end` is behind the last.
+    fn publish_all(&mut self, end: u64, sent: &[Sent], answers: &[(Answer, bool)]) {
+        let poison = (end - sent.len() as u64..end).zip(sent);
+        let poison = poison.filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
+        let mut calls = 0;
+        while !self.ledger.is_finished(false) {
+            assert!(calls < 20_000, "it makes progress");
+            let (topic, next) = match self.ledger.next_call(self.now) {
+                Ok(call) => call,
+                Err(Some(at)) => {
+                    assert!(at > self.now, "it waits for something");
+                    self.now = at;
+                    continue;
+                }
+                Err(None) => break,
+            };
+            let at = At { topic, started: self.now, now: self.now + Duration::from_millis(5) };
+            self.now = at.now;
+            let (answer, as_call) = answers[calls % answers.len()];
+            // The faults end some time.
+            let answer = if calls > 300 { Answer::Takes } else { answer };
+            calls += 1;
+            match next {
+                Next::Ask => {
+                    let facts = TopicFacts {
+                        message_bytes_max: LIMIT,
+                        fifo: topic == 0,
+                        content_based_deduplication: false,
+                        throughput_per_group: false,
+                    };
+                    let failed = |(code, status)| failure(classify_call(code, Some(status)), code);
+                    self.ledger.learn(
+                        at,
+                        match answer {
+                            Answer::Fails(error) => Err(failed(CALL_ERRORS[error])),
+                            Answer::Takes | Answer::FailsEntry(..) => Ok(facts),
+                        },
+                    );
+                }
+                Next::Publish(batch) => {
+                    let bytes: usize = batch.iter().map(|pending| pending.bytes).sum();
+                    assert!(!batch.is_empty() && batch.len() <= 10);
+                    assert!(bytes <= LIMIT || batch.len() == 1, "{bytes} bytes in a call");
+                    let fates = serve(&batch, &poison, answer, as_call);
+                    self.ledger.conclude(at, batch, fates);
+                }
+            }
+            self.ledger.publish_health();
+            self.collect();
+        }
+        self.collect();
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_message_is_settled_once_in_order_and_only_a_faulty_one_is_refused(
+        sent in proptest::collection::vec(sent(), 1..60),
+        portion in 1..60_usize,
+        answers in proptest::collection::vec((answer(), any::<bool>()), 1..40),
+    ) {
+        let mut world = World::new(OnRefusal::GoOn);
+        world.run(&sent, portion, &answers);
+
+        let faulty: BTreeSet<u64> =
+            (0..).zip(&sent).filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
+        prop_assert_eq!(world.refused.iter().copied().collect::<BTreeSet<_>>(), faulty.clone());
+        prop_assert_eq!(world.refused.len(), faulty.len(), "refused once");
+        let sound = (0..sent.len() as u64).filter(|id| !faulty.contains(id));
+        let mut delivered = world.delivered.clone();
+        delivered.sort_unstable();
+        prop_assert_eq!(delivered, sound.collect::<Vec<_>>(), "delivered once");
+        let mut lanes: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for id in &world.delivered {
+            let sent = &sent[usize::try_from(*id).expect("small")];
+            if sent.topic == 0 {
+                lanes.entry(sent.lane).or_default().push(*id);
+            }
+        }
+        prop_assert!(lanes.values().all(|ids| ids.is_sorted()), "FIFO: {lanes:?}");
+
+        let health = world.health.snapshot(world.now);
+        prop_assert_eq!((health.held_messages, health.blocked_topics), (0, 0));
+        prop_assert_eq!(health.settled_messages, world.delivered.len() as u64);
+        prop_assert_eq!(health.oldest_unsettled, None);
+    }
+
+    #[test]
+    fn with_halt_nothing_of_a_lane_passes_the_refused_message(
+        sent in proptest::collection::vec(sent(), 1..60),
+        portion in 1..60_usize,
+        answers in proptest::collection::vec((answer(), any::<bool>()), 1..40),
+    ) {
+        let mut world = World::new(OnRefusal::Halt);
+        world.run(&sent, portion, &answers);
+
+        let is_faulty = |id: u64| sent[usize::try_from(id).expect("small")].poison;
+        prop_assert!(world.refused.iter().all(|id| is_faulty(*id)));
+        prop_assert!(world.delivered.iter().all(|id| !is_faulty(*id)));
+        for refused in &world.refused {
+            let refused_of = &sent[usize::try_from(*refused).expect("small")];
+            let passed = world.delivered.iter().any(|id| {
+                let of = &sent[usize::try_from(*id).expect("small")];
+                of.topic == 0 && refused_of.topic == 0 && of.lane == refused_of.lane && id > refused
+            });
+            prop_assert!(!passed, "a message behind {refused} was delivered");
+        }
+        let ended = world.ledger.verdict();
+        prop_assert_eq!(ended.is_err(), !world.refused.is_empty());
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it() {
+    let sent = [Sent { lane: 0, bytes: LIMIT + 1, topic: 0, poison: true }];
+    let mut world = World::new(OnRefusal::GoOn);
+    world.accept(0, &sent);
+    let Ok((topic, Next::Publish(batch))) = world.ledger.next_call(world.now) else {
+        panic!("it is tried: SNS decides")
+    };
+    let at = At { topic, started: world.now, now: world.now };
+    let error = failure(classify_call("InvalidParameter", Some(400)), "InvalidParameter");
+    world.ledger.conclude(at, batch, Err(error));
+    let Some(Settlement::Failed { error, .. }) = world.ledger.next_settlement() else {
+        panic!("it is refused")
+    };
+    assert!(matches!(error, Refusal::TooLarge { limit: LIMIT, .. }), "{error}");
+}
+
+#[test]
+fn after_a_throttling_calls_keep_to_the_rate() {
+    let sent: Vec<_> =
+        (0..900).map(|_| Sent { lane: 0, bytes: 10, topic: 1, poison: false }).collect();
+    let mut world = World::new(OnRefusal::GoOn);
+    let start = world.now;
+    // The attributes, then one call that is taken and one that is too fast.
+    let answers = [Answer::Takes, Answer::Takes, Answer::Fails(0)].into_iter();
+    let answers = answers.chain(std::iter::repeat_n(Answer::Takes, 400));
+    let answers: Vec<_> = answers.map(|answer| (answer, false)).collect();
+    world.run(&sent, sent.len(), &answers);
+    assert_eq!(world.delivered.len(), sent.len());
+    assert!(world.health.snapshot(world.now).rate_limit.is_some(), "it is told");
+    // Unhindered, the 91 calls take 5 ms each.
+    let took = world.now - start;
+    assert!(took > Duration::from_secs(2), "{took:?}");
+}

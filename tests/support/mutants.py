@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Changes single points of the production code, and looks whether a test notices (cargo-mutants).
+
+Usage: mutants.py [FOLDER...]; without one, each folder of FOLDERS in turn. Environment:
+
+  MUTANTS_SAMPLE   mutants of each folder, chosen by MUTANTS_SEED (default 50; 0: all of them)
+  MUTANTS_SEED     default 1
+  MUTANTS_SHARD    k/n, from 0/n: every nth of the sample, to share the work between machines
+  MUTANTS_TESTS    what must notice: arguments of `cargo test` (default: the unit and property tests)
+
+Resumable: what was killed in an earlier run is not run again (target/mutants/FOLDER). Ends with 1 when
+less than 90 % of a folder's mutants are killed, the ones in EQUIVALENT left out.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {
+    "checkpoint": "src/checkpoint",
+    "pack": "src/pack",
+    "sink": "src/sink",
+    "pipeline": "src/pipeline",
+    "source": "src/source",
+    "decode": "src/decode",
+    "filter": "src/filter",
+    "verdict": "src/pulse/verdict",
+}
+KILLED_MIN = 0.9
+# Mutants that change nothing that anybody could see: (what cargo-mutants calls it, why).
+EQUIVALENT = {
+    "replace seed -> u64": "any seed of the pauses is as good as another",
+}
+
+
+def mutants(folder):
+    """All mutants of a folder, without those of tests."""
+    command = ["cargo", "mutants", "--list", "--json", "--file", f"{folder}/**/*.rs"]
+    command += ["--exclude", "**/tests.rs", "--exclude", "**/tests/**", "--exclude", "**/model.rs"]
+    found = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return sorted(mutant["name"] for mutant in found)
+
+
+def chosen(names, name):
+    """The sample, and of it this machine's share."""
+    size = int(os.environ.get("MUTANTS_SAMPLE", "50"))
+    if size:
+        dice = random.Random(os.environ.get("MUTANTS_SEED", "1") + name)
+        names = sorted(dice.sample(names, min(size, len(names))))
+    k, n = map(int, os.environ.get("MUTANTS_SHARD", "0/1").split("/"))
+    return names[k::n]
+
+
+def run(mutants, output):
+    """Tests mutants in a copy of the checkout; those that were caught before are left out."""
+    command = ["cargo", "mutants", "--iterate", "--baseline", "skip", "--timeout", "300"]
+    command += ["--build-timeout", "1800", "--output", str(output)]
+    command += ["--re", "^(" + "|".join(map(re.escape, mutants)) + ")$", "--"]
+    command += os.environ.get("MUTANTS_TESTS", "--lib").split()
+    # Its exit code says that some survived; whatever else went wrong shows in what is missing below.
+    subprocess.run(command, cwd=ROOT)
+
+
+def listed(output, *names):
+    """The mutants in these lists of cargo-mutants."""
+    files = [output / "mutants.out" / f"{name}.txt" for name in names]
+    return {line for file in files if file.exists() for line in file.read_text().splitlines()}
+
+
+def main():
+    passes = True
+    for name in sys.argv[1:] or list(FOLDERS):
+        output = ROOT / "target" / "mutants" / name
+        output.mkdir(parents=True, exist_ok=True)
+        sample = chosen(mutants(FOLDERS[name]), name)
+        run(sample, output)
+        killed = listed(output, "caught", "previously_caught", "timeout").intersection(sample)
+        survived = listed(output, "missed").intersection(sample)
+        excused = {mutant for mutant in survived if any(text in mutant for text in EQUIVALENT)}
+        unviable = listed(output, "unviable").intersection(sample)
+        untested = set(sample) - killed - survived - unviable
+        survived -= excused
+        print(f"{name}: {len(killed)} killed, {len(survived)} survived, {len(excused)} equivalent,", end=" ")
+        print(f"{len(unviable)} did not compile, {len(untested)} not tested")
+        for mutant in sorted(survived):
+            print(f"  survived: {mutant}")
+        passes = passes and not untested and len(killed) >= KILLED_MIN * (len(killed) + len(survived))
+    sys.exit(0 if passes else 1)
+
+
+if __name__ == "__main__":
+    main()

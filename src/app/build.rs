@@ -111,9 +111,9 @@ impl App {
         };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let judge = standing(&front.watch.view);
+        let (judge, nonces) = (standing(&front.watch.view), front.vital.nonces().clone());
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &source, body_bytes_max, judge),
+            flow: flow(&plan, &checkpoint, &source, body_bytes_max, judge, nonces),
             drafts,
             notes: sealing_notes,
             settlements,

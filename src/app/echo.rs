@@ -62,14 +62,15 @@ pub(super) async fn read(
     keeps: bool,
     stop: CancellationToken,
 ) {
-    let (observer, opens): (_, Open) = (vital.observer(), Arc::new(open));
+    let (observer, nonces) = (vital.observer(), vital.nonces().clone());
+    let opens: Open = Arc::new(open);
     if !keeps {
-        let reader = EchoReader { consumer, queue, stream, open: opens, observer };
+        let reader = EchoReader { consumer, queue, stream, open: opens, nonces, observer };
         return reader.run(stop).await;
     }
     let kept = Kept::default();
     let keeping = Keeping::new(queue.clone(), Arc::clone(&opens), stream.clone(), kept.clone());
-    EchoReader { consumer, queue: keeping, stream, open: opens, observer }.run(stop).await;
+    EchoReader { consumer, queue: keeping, stream, open: opens, nonces, observer }.run(stop).await;
     if let Some(receipt) = kept.take()
         && let Err(error) = queue.show_again(receipt).await
     {

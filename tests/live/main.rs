@@ -12,6 +12,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod credentials;
 mod decode;
 mod delivery;
 mod demo;
@@ -21,6 +22,7 @@ mod fallback;
 mod faults;
 mod filters;
 mod history;
+mod mixed;
 mod paths;
 mod probe;
 mod processes;
@@ -60,6 +62,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        mixed::tests(),
         rotation::tests(),
         security::tests(),
         standing::tests(),
@@ -75,6 +78,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        credentials::tests(),
     ]
     .into_iter()
     .flatten()

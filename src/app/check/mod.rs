@@ -98,14 +98,22 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         None => checkpoint(plan, &mut reports).await,
     };
     if let Some(saved) = saved {
-        place::look(plan, &shared, saved.as_ref(), &mut reports).await;
+        place::look(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    sink(plan, &shared, &mut reports).await;
-    echo::look(plan, &shared, &mut reports).await;
+    match shared {
+        Ok(shared) => {
+            sink(plan, &shared, &mut reports).await;
+            echo::look(plan, &shared, &mut reports).await;
+        }
+        Err(error) => {
+            let (needed, mend) = ("what AWS can be asked with", "correct it where it is set");
+            reports.push(Report::wrong("AWS", error.to_string(), needed, mend));
+        }
+    }
     reports
 }
 

@@ -24,7 +24,7 @@ const PREAMBLE: [u8; 4] = [4, 15, 35, 163];
 /// is enough.
 pub(super) async fn look(
     plan: &Plan,
-    shared: &aws::Shared,
+    shared: Option<&aws::Shared>,
     saved: Option<&Checkpoint>,
     reports: &mut Vec<Report>,
 ) {
@@ -32,8 +32,8 @@ pub(super) async fn look(
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
-    let canary = match saved {
-        Some(saved) => echo::newest(plan, shared, saved.epoch).await,
+    let canary = match saved.zip(shared) {
+        Some((saved, shared)) => echo::newest(plan, shared, saved.epoch).await,
         None => None,
     };
     let history = History::new(plan, Received::default(), saved).with_canary(plan, canary);

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
+use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
 use crate::app::front::LOOP_PAUSE_MAX;
@@ -20,7 +21,7 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
+    self, Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
     SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
@@ -54,7 +55,7 @@ impl Way {
 
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
-        let shared = aws::Shared::load(&aws_config(plan)).await;
+        let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
         let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
@@ -102,9 +103,7 @@ impl Pass<'_> {
         pipeline.ask_for_schemas(self.plan.schema_fallback.then(columns));
         pipeline.stream_began(&self.start);
         let mut decoder = decoder(self.plan);
-        if let Start::Position(position) = &self.start {
-            decoder.start_at(position.clone());
-        }
+        decoder.start_at(self.start.place());
 
         let ended = Box::pin(pipeline.run(&mut replica, &mut decoder, stop)).await;
         drop(replica);
@@ -128,7 +127,7 @@ impl Pass<'_> {
         {
             return Err(error.into());
         }
-        let (ended, is_delivered) = ended.map_err(Error::Broken)?;
+        let (ended, is_delivered) = ended.map_err(broken)?;
         let passed = store.checkpoint();
         Ok(Passed {
             lanes: passed.lanes,
@@ -163,6 +162,7 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            nonces: None,
             excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
@@ -197,6 +197,18 @@ impl Pass<'_> {
 
 /// A loop, its metrics, and the task of its sink.
 type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
+
+/// What broke it. Where the source says what to do, that is told.
+fn broken(error: pipeline::Error) -> Error {
+    if let pipeline::Error::Source(error) = error {
+        return if error.needs_operator() {
+            Error::Source { error }
+        } else {
+            Error::Broken(error.into())
+        };
+    }
+    Error::Broken(error)
+}
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))

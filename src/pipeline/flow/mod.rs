@@ -26,7 +26,7 @@ use crate::encode::{Draft, Kind};
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::verdict::ledger::{Recorder, Span};
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::pulse::{Leg, Nonces, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
@@ -43,11 +43,13 @@ pub struct FlowConfig {
     pub window: Window,
     /// What becomes of heartbeats and canaries.
     pub own_rows: OwnRows,
-    /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
-    /// the file.
+    /// The stream begins at the front of a file: which transactions with GTIDs lie before is told
+    /// there.
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+    /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
+    pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
     pub excess: Option<Arc<Excess>>,
 }
@@ -289,7 +291,9 @@ impl Flow {
     pub(super) fn stream_began(&mut self, start: &Start) {
         self.reread = Reread::new(start, &self.tracker, self.is_other_server);
         match (start, &self.reread) {
-            (Start::Gtid(set), _) => self.recorder.started(Some(set), None),
+            (Start::Gtid(set) | Start::GtidFrom { set, .. }, _) => {
+                self.recorder.started(Some(set), None);
+            }
             (Start::Maria(_), _) => self.recorder.sought(),
             (Start::Position(_), Some(reread)) => {
                 self.recorder.started(None, Some(reread.until()));

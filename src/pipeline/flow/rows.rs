@@ -170,7 +170,8 @@ impl Flow {
             lanes,
         };
         let sequences = self.packer.sequences();
-        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences);
+        let nonces = self.config.nonces.as_ref();
+        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences, nonces);
         if let Some(draft) = draft {
             self.drafts.push(draft);
             self.canaries.push_back(leg);

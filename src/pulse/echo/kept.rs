@@ -138,6 +138,7 @@ mod tests {
                 written_at_us: 0,
                 watermark_at_us: 0,
                 verdict: String::new(),
+                nonce: Vec::new(),
             })))
         })
     }

@@ -104,11 +104,6 @@ pub enum Observation {
         /// Why, in words.
         error: String,
     },
-
-    /// We ourselves cut or dropped something: what follows from it within 5 s is no evidence.
-    OwnAction(OwnAction),
-    /// An operator chose a new position, or confirmed the old one.
-    PositionReset,
 }
 
 /// The loop's clocks beside the monotonic one.
@@ -356,15 +351,6 @@ pub struct LagSample {
     pub transaction_bytes: u64,
 }
 
-/// Something that we did ourselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OwnAction {
-    /// Dropped the replication connection to dial again.
-    Redialled,
-    /// Dropped the writer's connection.
-    WriterReconnected,
-}
-
 impl Observation {
     /// Whether it could count against somebody: not believed right after we were frozen, since our
     /// own deadlines expired meanwhile.
@@ -394,9 +380,7 @@ impl Observation {
             | Self::CanaryAcknowledged { .. }
             | Self::CanaryEchoed { .. }
             | Self::Maintenance { .. }
-            | Self::CheckpointSaved
-            | Self::OwnAction(_)
-            | Self::PositionReset => false,
+            | Self::CheckpointSaved => false,
         }
     }
 }

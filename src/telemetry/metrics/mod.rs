@@ -69,7 +69,8 @@ pub const OVERSIZE: [&str; 3] = ["omitted", "claim_checked", "halted"];
 pub const SCHEMA_LOOKUPS: [&str; 4] = ["agrees", "changed_since", "lossy", "disagrees"];
 
 /// What became of an echoed message.
-pub const ECHOES: [&str; 5] = ["matched", "stale", "other_stream", "other_kind", "malformed"];
+pub const ECHOES: [&str; 6] =
+    ["matched", "stale", "forged", "other_stream", "other_kind", "malformed"];
 
 /// All metrics. The fields' documentation is their help text's longer form.
 pub struct Metrics {

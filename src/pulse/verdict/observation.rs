@@ -361,11 +361,12 @@ pub enum OwnAction {
     Redialled,
     /// Dropped the writer's connection.
     WriterReconnected,
+    /// We stop: nothing that is on its way to us is awaited any more.
+    Stopping,
 }
 
 impl Observation {
-    /// Whether it could count against somebody: not believed right after we were frozen, since our
-    /// own deadlines expired meanwhile.
+    /// Whether it could count against somebody: not believed right after we were frozen.
     pub(super) fn blames(&self) -> bool {
         match self {
             Self::StreamFailed(failure) => {

@@ -192,6 +192,10 @@ impl Judge {
             Observation::OwnAction(OwnAction::Redialled) => self.stream.redialled(at),
             // The writer's own reconnect shows in no condition: a lost connection blames nobody.
             Observation::OwnAction(OwnAction::WriterReconnected) => {}
+            Observation::OwnAction(OwnAction::Stopping) => {
+                obligations.expect_nothing();
+                self.writes.stopped();
+            }
             Observation::PositionReset => {
                 self.history.reset();
                 self.ledger.reset();

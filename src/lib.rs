@@ -30,4 +30,5 @@ pub mod pulse;
 pub mod shutdown;
 pub mod sink;
 pub mod source;
+pub mod sql;
 pub mod telemetry;

@@ -14,8 +14,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("aws", &["excerpt"]),
     ("ask", &[]),
     ("source", &["change", "mysql", "backoff"]),
-    ("decode", &["change"]),
-    ("filter", &["change"]),
+    ("sql", &[]),
+    ("decode", &["change", "sql"]),
+    ("filter", &["change", "sql"]),
     ("encode", &["change"]),
     ("pack", &["change", "encode"]),
     ("sink", &["change", "encode", "backoff", "aws", "excerpt"]),
@@ -50,7 +51,8 @@ const LINES_MAX: usize = 400;
 const GENERATED: &[&str] = &["src/encode/proto.rs"];
 
 /// Parts that compute only: no runtime, no sockets, no clock.
-const PURE: &[&str] = &["change", "decode", "encode", "pack", "filter", "backoff", "excerpt"];
+const PURE: &[&str] =
+    &["change", "decode", "encode", "pack", "filter", "backoff", "excerpt", "sql"];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

@@ -41,6 +41,7 @@ fn take(decoder: &mut Decoder, event: &[u8], count: &mut u64) -> Result<(), Erro
                 }
             }
             Step::Schema(statement) => drop(statement.text().into_owned()),
+            Step::Changed(statement) => drop(statement.written()),
             Step::Commit(commit) => {
                 assert!(is_inside, "a commit ends a transaction");
                 is_inside = false;

@@ -15,6 +15,7 @@ mod log;
 mod payloads;
 mod rows;
 mod seeds;
+mod statements;
 
 /// One fuzz target.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     target("row_image", rows::row_image, seeds::row_image),
     slow("sns_answer", answers::sns, seeds::sns_answer),
     slow("sqs_answer", answers::sqs, seeds::sqs_answer),
+    target("statement", statements::statement, seeds::statement),
     target("table_map", rows::table_map, seeds::table_map),
 ];
 

@@ -325,3 +325,19 @@ pub(crate) fn sqs_answer() -> Vec<Vec<u8>> {
     let all = bodies.iter().flat_map(|body| [0, 3, 7].map(|s| [&[s], body.as_bytes()].concat()));
     all.collect()
 }
+
+pub(crate) fn statement() -> Vec<Vec<u8>> {
+    let texts = [
+        "INSERT INTO a.t (x, y) VALUES (1, 'it''s')",
+        "REPLACE `a`.`t``x` SET x = CONCAT('a', 1)",
+        "UPDATE a.t AS o JOIN (b.u, c.v) ON o.x = LEFT(u.y, 3) SET o.x = 1",
+        "DELETE o FROM a.t o JOIN b.u USING (x)",
+        "WITH c (x) AS (SELECT 1) DELETE FROM a.t WHERE x IN (SELECT x FROM c)",
+        "LOAD DATA INFILE '/tmp/x' INTO TABLE a.t FIELDS TERMINATED BY ',' (x, @y) SET z = @y",
+        "CREATE TABLE a.t SELECT * FROM b.u",
+        "CREATE PROCEDURE p() BEGIN PREPARE s FROM 'ALTER USER u IDENTIFIED BY ''x'''; END",
+        "/*!50003 CREATE*/ /*!50003 TRIGGER a.g BEFORE INSERT ON a.t FOR EACH ROW SET @a = 1 */",
+        "SET STATEMENT max_statement_time = 1 FOR DELETE FROM a.t",
+    ];
+    texts.iter().map(|text| [&[0], text.as_bytes()].concat()).collect()
+}

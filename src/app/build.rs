@@ -47,7 +47,7 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         opened = Box::pin(open(&plan, &front)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(plan, front, opening) {
+        Some(Ok(opening)) => match App::new(&plan, front, opening) {
             Ok(app) => return Box::pin(app.run(stop)).await,
             Err(error) => return refused(&error),
         },
@@ -88,8 +88,10 @@ struct App {
 }
 
 impl App {
-    fn new(plan: Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
+    fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
+        let plan = source.plan(plan);
+        front.findings.cataloged(&source.catalog);
         let (feed, intake) = front.to_sink;
         let (state, metrics) = (front.state, front.metrics);
         state.update(|inner| inner.epoch = checkpoint.epoch);
@@ -108,9 +110,9 @@ impl App {
         };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let judge = standing(&front.watch.view);
+        let (judge, nonces) = (standing(&front.watch.view), front.vital.nonces().clone());
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &source, body_bytes_max, judge),
+            flow: flow(&plan, &checkpoint, &source, body_bytes_max, judge, nonces),
             drafts,
             notes: sealing_notes,
             settlements,
@@ -135,6 +137,7 @@ impl App {
             reporter: front.reporter,
             history: History::new(&plan, front.vital.received().clone(), None),
             followed_by: front.hosts.followed_by,
+            findings: front.findings,
             leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::echo;
+use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
 use super::pulse::book;
 use super::readings::{readings, vocabulary};
 use super::state::State;
-use super::vital::Vital;
+use super::vital::{Told, Vital};
 use super::watch::{self, PurgeMargin};
 use crate::pulse::verdict::{Judge, Parameters};
 use crate::sink::{Health, intake};
@@ -24,7 +25,9 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let book = book(plan, "");
     let state = State::new();
     let margin = PurgeMargin::default();
-    let vital = Vital::new(book, state.clone(), reporter, margin.clone());
+    let findings = Findings::default();
+    let told = Told { purge: margin.clone(), findings: findings.clone() };
+    let vital = Vital::new(book, state.clone(), reporter, told);
     let now = Instant::now();
     let judge = Judge::new(Parameters::of(&plan.pulse.periods), now);
     let view = Arc::new(Mutex::new(watch::view_of(&judge, now)));
@@ -33,6 +36,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     readings.more.extend(watch::families(&view));
     readings.more.extend(watch::purge_families(&margin));
     readings.more.extend(paths::families(plan, &vital));
+    readings.more.push(findings.family());
     readings.more.push(echo::family(plan, &vital));
     readings.more.push(Maintenance::new(plan.pulse.consumers(), vital).family());
     Metrics::new(&vocabulary(plan), readings)?.text()

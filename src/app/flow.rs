@@ -9,17 +9,18 @@ use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
 use crate::pipeline::{Flow, FlowConfig, Judge, Notices, OwnRows, Window};
-use crate::pulse::Recogniser;
 use crate::pulse::path::Marks;
+use crate::pulse::{Nonces, Recogniser};
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
-/// and canaries carry what `judge` says.
+/// and canaries carry what `judge` says, and their nonce.
 pub(super) fn flow(
     plan: &Plan,
     checkpoint: &Checkpoint,
     opened: &Opened,
     body_bytes_max: usize,
     judge: Judge,
+    nonces: Nonces,
 ) -> Flow {
     let config = FlowConfig {
         schema_changes: plan.schema_changes,
@@ -27,6 +28,7 @@ pub(super) fn flow(
         own_rows: OwnRows::Told,
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
+        nonces: Some(nonces),
         excess: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, judge)
@@ -48,14 +50,16 @@ pub(super) fn configured(
         .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
     let notices =
         Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
-    Flow::new(
+    let mut flow = Flow::new(
         config,
         Filter::new(plan.filter.clone()),
         recogniser,
         notices,
         Packer::new(pack, sequences),
         Tracker::new(checkpoint),
-    )
+    );
+    flow.compare_names(plan.filter.names);
+    flow
 }
 
 /// In front of the stream's first event. Prepared transactions that outgrow memory go to a file beside

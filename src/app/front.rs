@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Unavailable;
 use super::begin::new_instance;
 use super::echo;
+use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
@@ -19,7 +20,7 @@ use super::side::Side;
 use super::state::State;
 use super::status::Desk;
 use super::supervise::{Supervisor, Task};
-use super::vital::Vital;
+use super::vital::{Told, Vital};
 use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch};
 use crate::mysql::{HostPort, SharedHost};
 use crate::pulse::verdict::Topology;
@@ -45,6 +46,7 @@ pub(super) struct Front {
     pub(super) liveness: Liveness,
     pub(super) loops: Loops,
     pub(super) reporter: Reporter,
+    pub(super) findings: Findings,
     pub(super) watch: Watch,
     pub(super) hosts: Hosts,
     /// This process's name, as heartbeats carry it.
@@ -111,9 +113,9 @@ impl Front {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
-        let margin = PurgeMargin::default();
+        let told = Told::new(plan);
         let book = book(plan, &instance);
-        let vital = Vital::new(book, state.clone(), reporter.clone(), margin.clone());
+        let vital = Vital::new(book, state.clone(), reporter.clone(), told.clone());
         let (loops, readiness) = (Loops::default(), Readiness::default());
         let beat = loops.register("verdict", LOOP_PAUSE_MAX);
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
@@ -121,7 +123,7 @@ impl Front {
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
         let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
-        readings.more.extend(more_families(&watch, &margin, &maintenance));
+        readings.more.extend(more_families(&watch, &told, &maintenance));
         readings.more.extend(paths::families(plan, &vital));
         readings.more.push(echo::family(plan, &vital));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
@@ -135,6 +137,7 @@ impl Front {
             gauge,
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
+            findings: told.findings.clone(),
             view: Arc::clone(&watch.view),
             maintenance,
             started: Instant::now(),
@@ -153,6 +156,7 @@ impl Front {
             liveness,
             loops,
             reporter,
+            findings: told.findings.clone(),
             watch,
             hosts,
             instance,
@@ -161,7 +165,7 @@ impl Front {
             supervisor,
             http,
         };
-        front.look(plan, readiness, margin)?;
+        front.look(plan, readiness, told.purge)?;
         Ok(front)
     }
 
@@ -193,6 +197,7 @@ impl Front {
             verdict: Arc::clone(&self.watch.view),
             reporter: self.reporter.clone(),
             margin,
+            findings: self.findings.clone(),
             asked: self.watch.looks.clone(),
         };
         let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
@@ -219,9 +224,10 @@ impl Front {
 }
 
 /// Families of metrics that the parts of the verdict make.
-fn more_families(watch: &Watch, margin: &PurgeMargin, rest: &Arc<Maintenance>) -> Vec<Reading> {
+fn more_families(watch: &Watch, told: &Told, rest: &Arc<Maintenance>) -> Vec<Reading> {
     let mut all = watch::families(&watch.view);
-    all.extend(watch::purge_families(margin));
+    all.extend(watch::purge_families(&told.purge));
+    all.push(told.findings.family());
     all.push(rest.family());
     all
 }

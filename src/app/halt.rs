@@ -2,6 +2,7 @@
 
 use crate::change::Position;
 use crate::checkpoint;
+use crate::decode::{self, Fault};
 use crate::pipeline::Error;
 use crate::source::{Halt, Recovery};
 use crate::telemetry::status::Halted;
@@ -53,6 +54,14 @@ pub(super) fn decide(error: &Error) -> Decision {
             Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
         },
         Error::StreamEnded => Decision::Redial,
+        Error::Decode(decode::Error { fault: Fault::StatementBased { .. }, .. }) => halted(
+            "undecodable",
+            error,
+            "its rows are not in the log: compare the table with what the consumers have; SET \
+             binlog_format = ROW for the session or server that wrote it; to go on, exclude the table \
+             by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", which keeps \
+             the statement; then restart",
+        ),
         Error::Decode(_) => halted(
             "undecodable",
             error,

@@ -79,7 +79,8 @@ impl Switch for Maintenance {
 mod tests {
     use super::*;
     use crate::app::state::State;
-    use crate::app::watch::{self, PurgeMargin};
+    use crate::app::vital::Told;
+    use crate::app::watch;
     use crate::pipeline::Witness;
     use crate::pulse::verdict::Observation;
     use crate::pulse::{Book, Event, Leg, Phase};
@@ -95,7 +96,7 @@ mod tests {
         book.observe(&Event::CanaryStarted { number: 1, phase: began, at: start }, start);
         book.observe(&Event::CanaryStarted { number: 2, phase: began, at: start }, start);
         book.canary_accepted(&leg(1), start);
-        let vital = Vital::new(book, State::new(), reporter, PurgeMargin::default());
+        let vital = Vital::new(book, State::new(), reporter, Told::default());
         let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&vital));
         maintenance.maintenance("billing", day * 30).expect("it is known");
         let now = Instant::now();

@@ -12,9 +12,11 @@
 
 mod begin;
 mod build;
+mod catalog;
 pub mod check;
 mod echo;
 mod exported;
+mod findings;
 mod flow;
 mod follow;
 mod front;

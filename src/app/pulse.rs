@@ -97,13 +97,14 @@ pub(super) fn spawn_pulse(
     for (consumer, url) in &pulse.echoes {
         let queue = echo::queue(plan, shared, url);
         let (consumer, stream) = (Arc::clone(consumer), plan.stream.clone());
-        let observer = vital.observer();
+        let (observer, nonces) = (vital.observer(), vital.nonces().clone());
         supervisor.keep(Task::EchoReader, stop, move |stop| {
             let reader = EchoReader {
                 consumer: Arc::clone(&consumer),
                 queue: queue.clone(),
                 stream: stream.clone(),
                 open: Arc::new(open),
+                nonces: nonces.clone(),
                 observer: observer.clone(),
             };
             reader.run(stop)

@@ -57,6 +57,10 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
             .chain(Class::ALL.iter().map(|class| class.as_str()))
             .collect(),
         reconnect_reasons: RECONNECT_REASONS.to_vec(),
+        filter_patterns: {
+            let patterns = plan.filter.patterns();
+            patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
+        },
         tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }

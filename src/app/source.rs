@@ -1,6 +1,9 @@
 //! The source at start: waited for, judged, and where the stream begins on it.
 
+use std::sync::Arc;
+
 use super::Outcome;
+use super::catalog::{self, Catalog};
 use super::history::History;
 use super::plan::Plan;
 use super::primary::find;
@@ -27,8 +30,19 @@ pub(super) struct Opened {
     pub(super) wanted: Wanted,
     /// `server_id` of the server.
     pub(super) server_id: u32,
+    /// The filters against its tables.
+    pub(super) catalog: Catalog,
     /// The file's own list of GTIDs is needed.
     pub(super) begins_by_position: bool,
+}
+
+impl Opened {
+    /// The plan, with names compared as the server does.
+    pub(super) fn plan(&self, plan: &Plan) -> Arc<Plan> {
+        let mut plan = plan.clone();
+        plan.compare_names(self.resolved.facts.name_case());
+        Arc::new(plan)
+    }
 }
 
 /// Waits for the source, judges it, and resolves where to begin. What is in the way is reported.
@@ -146,13 +160,17 @@ pub(super) async fn judged(
     let mut session =
         Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
     let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
+    let mut own = plan.clone();
+    own.compare_names(facts.name_case());
+    let catalog = catalog::look(&mut session, &facts, &own).await;
     session.close().await;
     let demands = demands(plan);
     let mut refused = Vec::new();
-    for finding in preflight::judge(&facts, &demands) {
+    for finding in preflight::judge(&facts, &demands).iter().chain(&catalog.findings) {
         match finding.severity {
             Severity::Refuse => refused.push(format!("  {finding}")),
-            Severity::Warn => tracing::warn!("{finding}"),
+            // Logged with the first connection.
+            Severity::Warn => {}
         }
     }
     if !refused.is_empty() {
@@ -172,5 +190,6 @@ pub(super) async fn judged(
         wanted: wanted.clone(),
         server_id: facts.server_id(),
         begins_by_position,
+        catalog,
     })
 }

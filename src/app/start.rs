@@ -40,7 +40,7 @@ pub(super) struct Opening {
 /// Opens everything. The store comes behind what may be wrong without it, since opening it takes the
 /// stream from whoever has it.
 pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavailable> {
-    let shared = aws::Shared::load(&aws_config(plan)).await;
+    let shared = aws::Shared::load(&aws_config(plan)).await?;
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, front).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     pub(super) gauge: Gauge,
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) findings: Findings,
     pub(super) view: watch::Shared,
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) started: Instant,
@@ -71,6 +73,7 @@ impl StatusSource for Desk {
             halted,
             verdict: verdict(&watch::read(&self.view), now),
             source,
+            findings: self.findings.shown(),
             progress: self.progress(&state),
             heartbeat,
             canary,

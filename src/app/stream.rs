@@ -8,6 +8,7 @@ use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
+use super::findings::Findings;
 use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
 use super::source::Opened;
@@ -57,6 +58,7 @@ pub(super) struct Stream {
     history: History,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
+    findings: Findings,
     /// The host that takes writes, told when it is not the one that is streamed from.
     leads_to: Receiver<usize>,
     tries: Tries,
@@ -75,6 +77,8 @@ pub(super) struct Around {
     pub(super) history: History,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
+    /// Who is told of the source's settings.
+    pub(super) findings: Findings,
     /// Who tells where it is to come from.
     pub(super) leads_to: Receiver<usize>,
 }
@@ -87,7 +91,7 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         around: Around,
     ) -> Self {
-        let Around { state, liveness, reporter, history, followed_by, leads_to } = around;
+        let Around { state, liveness, reporter, history, followed_by, findings, leads_to } = around;
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -102,6 +106,7 @@ impl Stream {
             reporter,
             history,
             followed_by,
+            findings,
             leads_to,
             tries: Tries::default(),
             has_streamed: false,
@@ -231,6 +236,8 @@ impl Stream {
             return Err(source::Error::Closed { step: source::Step::SetUp }.into());
         }
         self.enter(&replica, &name);
+        self.pipeline.compare_names(resolved.facts.name_case());
+        self.reporter.report(self.findings.looked(&resolved.facts));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);

@@ -1,9 +1,12 @@
 //! The book of heartbeats and canaries, shared between the tasks that write it, the loop that
 //! witnesses, and whoever reads it; and the metrics that follow from each entry.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::findings::Findings;
+use super::plan::Plan;
 use super::source_clock::SourceClock;
 use super::state::State;
 use super::watch::{PurgeMargin, Reporter, clock_sample, committed, server_uuid, write_failure};
@@ -12,7 +15,7 @@ use crate::pulse::book::Judged;
 use crate::pulse::echo::Echo;
 use crate::pulse::verdict::ledger::Span;
 use crate::pulse::verdict::{Observation, Poll, WriteOutcome};
-use crate::pulse::{Book, Event, Leg, Observer, Phase, Received, Seen};
+use crate::pulse::{Book, Event, Leg, Nonces, Observer, Phase, Received, Seen};
 use crate::telemetry::Metrics;
 
 /// The shared book.
@@ -20,28 +23,44 @@ pub(super) struct Vital {
     book: Mutex<Book>,
     state: State,
     reporter: Reporter,
-    purge: PurgeMargin,
+    told: Told,
     received: Received,
     metrics: Mutex<Option<Arc<Metrics>>>,
     source_clock: SourceClock,
+    nonces: Nonces,
+}
+
+/// Who is told how far the loop has got.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) purge: PurgeMargin,
+    pub(super) findings: Findings,
+}
+
+impl Told {
+    /// Nothing is known yet of the plan's source.
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { purge: PurgeMargin::default(), findings: Findings::new(plan) }
+    }
 }
 
 impl Vital {
-    pub(super) fn new(
-        book: Book,
-        state: State,
-        reporter: Reporter,
-        purge: PurgeMargin,
-    ) -> Arc<Self> {
+    pub(super) fn new(book: Book, state: State, reporter: Reporter, told: Told) -> Arc<Self> {
         Arc::new(Self {
             book: Mutex::new(book),
             state,
             reporter,
-            purge,
+            told,
             received: Received::default(),
             metrics: Mutex::new(None),
             source_clock: SourceClock::default(),
+            nonces: Nonces::new(secret()),
         })
+    }
+
+    /// What this process's canaries carry.
+    pub(super) fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     /// How long ago something was committed, by the source's own clock, microseconds; negative when
@@ -84,7 +103,7 @@ impl Vital {
 
     /// How soon the source may purge what is still needed, and after what time it purges.
     pub(super) fn purge_margin(&self, now: Instant) -> Option<(Duration, Duration)> {
-        self.purge.told(now)
+        self.told.purge.told(now)
     }
 
     /// Counts canaries that are overdue; called regularly.
@@ -110,6 +129,15 @@ impl Vital {
             self.source_clock.observe(now, wall_us, facts.clock_offset_us);
         }
         let judged = lock(&self.book).observe(event, now);
+        if let (Event::Echoed { consumer, .. }, Some(Judged { echo: Echo::Forged, .. })) =
+            (event, &judged)
+        {
+            tracing::warn!(
+                %consumer,
+                "a canary in an echo queue does not carry what this process gave it: somebody else \
+                 sends to the queue or the topic"
+            );
+        }
         self.report(event, judged.as_ref());
         self.count(|metrics| count_event(metrics, event, judged.as_ref()));
     }
@@ -253,7 +281,8 @@ impl Witness for Vital {
         self.count(|metrics| {
             metrics.lanes.set(i64::try_from(progress.lanes).unwrap_or(i64::MAX));
         });
-        self.purge.progressed(&progress);
+        self.told.purge.progressed(&progress);
+        self.told.findings.streamed(progress.unnamed.as_deref());
         self.state.update(|inner| inner.progress = progress);
     }
 
@@ -321,6 +350,7 @@ fn count_echo(metrics: &Metrics, judged: &Judged) {
     let kind = match judged.echo {
         Echo::InTime { .. } | Echo::Late { .. } | Echo::Duplicate => "matched",
         Echo::Stale => "stale",
+        Echo::Forged => "forged",
     };
     metrics.echo_messages_total.of(kind).inc();
     if let (Echo::InTime { completes: true }, Some(took)) = (judged.echo, judged.took) {
@@ -344,6 +374,19 @@ fn follow_echoes(metrics: &Metrics, book: &Book) {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
     }
+}
+
+/// Random bytes of the system's; where it has none to give, of the hasher's keys, which are.
+fn secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    let random =
+        std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
+    if random.is_err() {
+        for part in secret.chunks_exact_mut(8) {
+            part.copy_from_slice(&super::stream::random().to_be_bytes());
+        }
+    }
+    secret
 }
 
 /// A panic elsewhere leaves the book readable: each entry is complete on its own.

@@ -7,6 +7,9 @@
 //! credential chain needs.
 
 mod bounded;
+mod credentials;
+mod error;
+mod proxy;
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -14,19 +17,24 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClient, Connector};
-use aws_smithy_runtime_api::client::http::{HttpClient as HttpClientTrait, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as HttpClientTrait, HttpConnectorSettings, SharedHttpClient,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::excerpt::excerpt;
 use bounded::Bounded;
+
+pub use error::Error;
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
@@ -67,20 +75,38 @@ impl Default for Deadlines {
 #[derive(Debug, Clone)]
 pub struct Shared {
     sdk: SdkConfig,
+    proxy: ProxyConfig,
 }
 
 impl Shared {
-    /// Sets up region and credential chain. Credentials are looked up by the first request, so
+    /// Sets up region, proxy and credential chain. Credentials are looked up by the first request, so
     /// missing ones show there and not here.
-    pub async fn load(config: &Config) -> Self {
-        let mut loader = loader();
-        if let Some(region) = &config.region {
-            loader = loader.region(Region::new(region.clone()));
+    ///
+    /// # Errors
+    ///
+    /// A proxy or a region of the environment that can't be one.
+    pub async fn load(config: &Config) -> Result<Self, Error> {
+        let proxy = proxy::of(|name| std::env::var(name).ok())?;
+        let http = http(proxy.clone());
+        let region = config.region.clone().map(Region::new);
+        let chain = credentials::Chain::new(http.clone(), region.clone(), config.profile.clone());
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .credentials_provider(chain);
+        if let Some(region) = region {
+            loader = loader.region(region);
         }
         if let Some(profile) = &config.profile {
             loader = loader.profile_name(profile);
         }
-        Self { sdk: loader.load().await }
+        let shared = Self { sdk: loader.load().await, proxy };
+        match shared.region() {
+            // It goes into headers and host names.
+            Some(region) if !region.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') => {
+                Err(Error::Region { found: excerpt(region) })
+            }
+            Some(_) | None => Ok(shared),
+        }
     }
 
     /// For a stand-in that does not check signatures: fixed, meaningless credentials, so that
@@ -88,7 +114,11 @@ impl Shared {
     pub async fn stand_in(region: &str) -> Self {
         let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
         let region = Region::new(region.to_owned());
-        Self { sdk: loader().region(region).credentials_provider(credentials).load().await }
+        let proxy = ProxyConfig::disabled();
+        let loader =
+            aws_config::defaults(BehaviorVersion::latest()).http_client(http(proxy.clone()));
+        let sdk = loader.region(region).credentials_provider(credentials).load().await;
+        Self { sdk, proxy }
     }
 
     /// The same over another HTTP client: for tests that answer themselves.
@@ -96,7 +126,8 @@ impl Shared {
         let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         let loader = loader.region(Region::new(region.to_owned()));
-        Self { sdk: loader.credentials_provider(credentials).load().await }
+        let sdk = loader.credentials_provider(credentials).load().await;
+        Self { sdk, proxy: ProxyConfig::disabled() }
     }
 
     /// The region in force, if any was configured or found.
@@ -118,6 +149,7 @@ impl Shared {
         Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .pool_idle_timeout(POOL_IDLE)
+            .proxy_config(self.proxy.clone())
             .connector_settings(settings)
             .build()
     }
@@ -187,11 +219,16 @@ pub fn chain(error: &dyn StdError) -> String {
     excerpt(&words)
 }
 
-fn loader() -> ConfigLoader {
-    let http = HttpClient::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .pool_idle_timeout(POOL_IDLE)
-        .build_https();
-    let http = Bounded(http);
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http)
+/// The client of all services and of the credential chain.
+fn http(proxy: ProxyConfig) -> SharedHttpClient {
+    let http = HttpClient::new().build_with_connector_fn(move |settings, components| {
+        let mut connector =
+            Connector::builder().pool_idle_timeout(POOL_IDLE).proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+    });
+    SharedHttpClient::new(Bounded(http))
 }

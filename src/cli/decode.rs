@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Exit;
 use super::lines::{self, Printer};
-use crate::change::Position;
+use crate::change::{NameCase, Position};
 use crate::config::{Kind, Value};
 use crate::decode::{Answer, Config, Decoder, EVENT_BYTES_MAX, Fault};
 use crate::filter::{self, Filter, Pattern};
@@ -137,6 +137,12 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let outcome = files.try_for_each(|file| decoding.file(file));
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
+    let passed = decoding.printer.passed_statements();
+    if passed > 0 {
+        lines::note(&format!(
+            "{passed} statement-based changes of tables that --tables leaves out were passed over"
+        ));
+    }
     match (outcome, flushed) {
         (Ok(()), Ok(())) => {
             decoding.note_undecided();
@@ -170,7 +176,9 @@ impl Error {
 fn unsigned(patterns: &[Pattern], database: &str, table: &str) -> Vec<usize> {
     let is_named = |ordinal: &usize| {
         let column = format!("@{}", ordinal + 1);
-        patterns.iter().any(|pattern| pattern.matches(&[database, table, &column]))
+        patterns
+            .iter()
+            .any(|pattern| pattern.matches(&[database, table, &column], NameCase::default()))
     };
     (0..COLUMNS_MAX).filter(is_named).collect()
 }

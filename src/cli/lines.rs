@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use crate::change::{Column, Table};
-use crate::decode::{self, Step};
+use crate::decode::{self, Misfit, Statement, Step};
 use crate::encode::json::Lines;
 use crate::filter::{Filter, Route, Space};
 
@@ -22,6 +22,7 @@ pub(super) struct Printer<W> {
     filter: Filter,
     space: Space,
     text: Vec<u8>,
+    passed_statements: u64,
     /// Schemas of which was told what the log does not tell.
     noted: HashSet<u64>,
 }
@@ -57,6 +58,7 @@ impl<W: Write> Printer<W> {
             filter,
             space: Space::default(),
             text: Vec::new(),
+            passed_statements: 0,
             noted: HashSet::new(),
         }
     }
@@ -64,6 +66,11 @@ impl<W: Write> Printer<W> {
     /// Whether any row of this table is printed.
     pub(super) fn wants(&self, database: &str, table: &str) -> bool {
         self.filter.wants(database, table)
+    }
+
+    /// Whether columns of this table could be left out or hashed.
+    pub(super) fn masks(&self, database: &str, table: &str) -> bool {
+        self.filter.masks(database, table)
     }
 
     /// Prints what a step has to say.
@@ -77,6 +84,7 @@ impl<W: Write> Printer<W> {
                     self.lines.schema(database, &text, transaction, position, &mut self.text);
                 }
             }
+            Step::Changed(statement) => self.changed(&statement)?,
             // They carry no row and no statement: there is nothing to print.
             Step::Commit(commit) => {
                 if let Some(xid) = commit.unseen_xa {
@@ -92,11 +100,36 @@ impl<W: Write> Printer<W> {
         if self.text.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// Rows were changed by a statement: an error unless none of them would have been printed.
+    fn changed(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
+        let written = statement.written();
+        let about = match &written {
+            Err(unread) => format!("whose tables are not known: {unread}"),
+            Ok(written) => {
+                let (selected, changed) = (statement.database, statement.changed_databases());
+                match self.filter.misses(selected, written, changed, |_| false) {
+                    Ok(()) => {
+                        self.passed_statements += 1;
+                        return Ok(());
+                    }
+                    Err(missed) => missed.to_string(),
+                }
+            }
+        };
+        Err(statement.refused(about).into())
+    }
+
+    /// Statement-based changes of tables that are not printed.
+    pub(super) fn passed_statements(&self) -> u64 {
+        self.passed_statements
+    }
+
     fn rows(&mut self, mut rows: decode::Rows<'_>) -> Result<(), Error> {
         let (transaction, position) = (rows.transaction(), rows.position());
         let route = self.filter.route(rows.table());
         let table = match &route {
             Route::Skip => return Ok(()),
+            Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
             Route::Publish => rows.table(),
             Route::Redact(redaction) => &redaction.table,
         };
@@ -112,7 +145,7 @@ impl<W: Write> Printer<W> {
         while let Some(change) = rows.next()? {
             let seen = match &route {
                 Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
-                Route::Publish | Route::Skip => change,
+                Route::Publish | Route::Skip | Route::Unnamed => change,
             };
             let text = &mut self.text;
             self.lines.change(table, transaction, position, &seen, text, &mut drain)?;

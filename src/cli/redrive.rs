@@ -56,6 +56,7 @@ enum Failure {
     Sink(SinkError),
     Output(io::Error),
     Setting(crate::config::Error),
+    Aws(aws::Error),
 }
 
 impl From<quarantine::Error> for Failure {
@@ -108,6 +109,10 @@ impl Failure {
             Self::Output(error) => {
                 eprintln!("binpulse: can't write: {error}");
                 Exit::Unavailable
+            }
+            Self::Aws(error) => {
+                eprintln!("binpulse: {error}");
+                Exit::Usage
             }
             Self::Setting(error) => {
                 eprintln!("binpulse: {error}");
@@ -164,7 +169,8 @@ async fn publish(
         Some(region) => region.to_owned(),
         None => TopicArn::parse(first)?.region.to_owned(),
     };
-    let shared = aws::Shared::load(&aws::Config { region: Some(region), profile: None }).await;
+    let aws = aws::Config { region: Some(region), profile: None };
+    let shared = aws::Shared::load(&aws).await.map_err(Failure::Aws)?;
     let timeout = values.duration("sns.request_timeout")?;
     let config = sns::Config {
         endpoint_url: values.text_opt("sns.endpoint_url").map(str::to_owned),

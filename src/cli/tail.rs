@@ -102,6 +102,7 @@ async fn print(mut plan: Plan) -> Exit {
         Start::Position(position) => position.clone(),
         Start::Gtid(_) | Start::Maria(_) => Position::default(),
     });
+    plan.filter.names = resolved.facts.name_case();
     let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
     loop {
         let event = match replica.next().await {
@@ -148,7 +149,9 @@ async fn take(
                 let found;
                 let answer = if printer.wants(database, table) {
                     found = columns.describe(database, table).await?;
-                    found.as_ref().map_or(Answer::Unknown, Answer::Described)
+                    let masks = printer.masks(database, table);
+                    let described = if masks { Answer::MustBeOlder } else { Answer::Described };
+                    found.as_ref().map_or(Answer::Unknown, described)
                 } else {
                     Answer::NotNeeded
                 };

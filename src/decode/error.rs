@@ -118,7 +118,7 @@ pub enum Fault {
     },
     /// A change that was logged as a statement, not as rows.
     #[error(
-        "statement-based change in the log: {statement} in database {database:?}, \
+        "statement-based change in the log: {statement} {about} (database {database:?} was selected), \
          expected row events (binlog_format=ROW)"
     )]
     StatementBased {
@@ -126,8 +126,10 @@ pub enum Fault {
         statement: &'static str,
         /// Database that was selected.
         database: String,
+        /// Of which table, or why that is not known.
+        about: String,
     },
-    /// LOAD DATA logged as a statement.
+    /// LOAD DATA logged as a statement, by a server before 5.0.
     #[error("LOAD DATA in the log as a statement, expected row events (binlog_format=ROW)")]
     LoadData,
     /// The log is encrypted from here on.
@@ -266,6 +268,23 @@ pub enum Misfit {
         /// What the description says of it.
         dictionary: String,
     },
+    /// Names are needed, and nobody can give them.
+    #[error(
+        "the binlog does not name its columns, and settings speak of its columns by name: columns that \
+         filter.drop_columns or filter.hash_columns keep back, or the mark of canary.paths, can't be \
+         told from the others; SET GLOBAL binlog_row_metadata = FULL, and start after these rows, or \
+         set source.schema_fallback = \"information_schema\""
+    )]
+    Unnamed,
+    /// The description may be that of a later table, and names decide what may leave.
+    #[error(
+        "the binlog does not name its columns, and the table was created or altered in the second of \
+         these rows or later: what information_schema calls a column now may have had another name, \
+         which filter.drop_columns, filter.hash_columns or canary.paths speak of; exclude the table, or \
+         start after these rows; binlog_row_metadata = FULL prevents it (MySQL 8.0.1, MariaDB 10.5 and \
+         newer)"
+    )]
+    ChangedSince,
     /// A description that contradicts itself.
     #[error(
         "what information_schema says of its primary key contradicts itself: it is being altered, or \

@@ -11,6 +11,7 @@ use super::steps::{Emit, More};
 use super::transaction::Phase;
 use super::xa::Xid;
 use super::{Decoder, Fault, gtid, heartbeat, payload, query};
+use crate::sql;
 
 /// Where an event comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,20 +78,23 @@ impl Decoder {
                 let scheme = Bytes::new(event.body()).u8("encryption scheme")?;
                 return Err(Fault::Encrypted { scheme });
             }
-            kind::LOAD
-            | kind::CREATE_FILE
-            | kind::APPEND_BLOCK
-            | kind::EXEC_LOAD
-            | kind::DELETE_FILE
-            | kind::NEW_LOAD
-            | kind::BEGIN_LOAD_QUERY
-            | kind::EXECUTE_LOAD_QUERY => return Err(Fault::LoadData),
+            kind::LOAD | kind::CREATE_FILE | kind::EXEC_LOAD | kind::NEW_LOAD => {
+                return Err(Fault::LoadData);
+            }
+            kind::EXECUTE_LOAD_QUERY => {
+                let parts = query::parse_load(event.body(), self.format()?)?;
+                self.changed(event, parts, "LOAD DATA")?;
+            }
             kind::STOP | kind::PREVIOUS_GTIDS | kind::GTID_LIST => {
                 self.outside()?;
                 self.emits.push_back(Emit::Passed(event_type));
             }
             // Beside rows, or in front of a statement that says itself what it is.
-            kind::INTVAR
+            // Beside them, the data of a LOAD DATA, of which its EXECUTE_LOAD_QUERY tells the table.
+            kind::BEGIN_LOAD_QUERY
+            | kind::APPEND_BLOCK
+            | kind::DELETE_FILE
+            | kind::INTVAR
             | kind::RAND
             | kind::USER_VAR
             | kind::ROWS_QUERY
@@ -255,13 +259,7 @@ impl Decoder {
             (Meaning::XaPrepare(xid), _) => return self.xa_prepare(&xid, false, kind::QUERY),
             (Meaning::XaCommit(xid), _) => return self.xa_decide(event, &xid, true),
             (Meaning::XaRollback(xid), _) => return self.xa_decide(event, &xid, false),
-            (Meaning::Change(words), _) => {
-                let database = body.get(parts.database).unwrap_or_default();
-                return Err(Fault::StatementBased {
-                    statement: words,
-                    database: String::from_utf8_lossy(database).into_owned(),
-                });
-            }
+            (Meaning::Change(words), _) => self.changed(event, parts, words)?,
             (Meaning::Schema, _) => self.schema(event, &parts)?,
         }
         Ok(More::No)
@@ -294,8 +292,37 @@ impl Decoder {
         }
     }
 
+    /// A statement that changed rows. Whether that matters is for those to say who know which tables
+    /// are wanted.
+    fn changed(
+        &mut self,
+        event: &Event<'_>,
+        parts: Query,
+        words: &'static str,
+    ) -> Result<(), Fault> {
+        match self.current.phase {
+            Phase::Holding => self.hold(event),
+            Phase::Open if self.buffered.is_some() => self.buffer(event),
+            Phase::Open => {
+                self.may_be_altered();
+                self.emits.push_back(Emit::Changed(parts, words));
+                Ok(())
+            }
+            Phase::Outside | Phase::Announced => {
+                self.may_be_altered();
+                self.announced(event);
+                self.begin();
+                self.emits.push_back(Emit::Changed(parts, words));
+                self.commit();
+                Ok(())
+            }
+        }
+    }
+
     fn tell_statement(&mut self, statement: &[u8], parts: &Query) {
-        if !self.current.statement_is_void && !query::is_about_accounts(statement) {
+        // Also in another character set words of statements are ASCII.
+        let is_secret = || sql::may_carry_passwords(&String::from_utf8_lossy(statement));
+        if !self.current.statement_is_void && !is_secret() {
             self.emits.push_back(Emit::Schema(parts.clone()));
         }
     }

@@ -6,6 +6,7 @@ use super::Fault;
 use super::bytes::Bytes;
 use super::format_description::Format;
 use super::xa::Xid;
+use crate::sql;
 
 /// The parts of a query event, as ranges of its body.
 #[derive(Debug, Clone)]
@@ -23,13 +24,18 @@ const FIXED: usize = 13;
 
 /// Reads a query event's body.
 pub(super) fn parse(body: &[u8], format: &Format) -> Result<Query, Fault> {
+    parse_with(body, format.query_header)
+}
+
+/// With so many bytes in front of the status variables.
+fn parse_with(body: &[u8], header: usize) -> Result<Query, Fault> {
     let mut bytes = Bytes::new(body);
     bytes.u32("thread id")?;
     bytes.u32("execution time")?;
     let database = usize::from(bytes.u8("length of the database's name")?);
     bytes.u16("error code")?;
     let variables = usize::from(bytes.u16("length of the status variables")?);
-    bytes.take(format.query_header.saturating_sub(FIXED), "query header")?;
+    bytes.take(header.saturating_sub(FIXED), "query header")?;
     let variables = bytes.at()..bytes.at() + variables;
     bytes.take(variables.len(), "status variables")?;
     let start = bytes.at();
@@ -38,27 +44,99 @@ pub(super) fn parse(body: &[u8], format: &Format) -> Result<Query, Fault> {
     Ok(Query { variables, database: start..start + database, statement: bytes.at()..body.len() })
 }
 
-/// Collation of the client's character set, in which the statement is written. `None` if the event
-/// does not tell.
-pub(super) fn client_collation(body: &[u8], query: &Query) -> Option<u16> {
-    // Codes of status variables (`Query_event::Query_event_status_vars` in the server's sources), as
-    // far as they can stand in front of the one that is asked for.
-    let mut bytes = Bytes::new(body.get(query.variables.clone())?);
-    loop {
-        let length = match bytes.u8("status variable").ok()? {
-            // Session flags; auto-increment step and offset.
-            0 | 3 => 4,
-            // SQL mode.
-            1 => 8,
+/// Reads an EXECUTE_LOAD_QUERY event's body: a query with the place of the file's name in it.
+pub(super) fn parse_load(body: &[u8], format: &Format) -> Result<Query, Fault> {
+    // The file's number, where its name begins and ends, what to do with duplicates.
+    const MORE: usize = 4 + 4 + 4 + 1;
+    parse_with(body, format.query_header.max(FIXED) + MORE)
+}
+
+/// What a query event tells of the session that ran the statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Session {
+    /// Collation of the client's character set, in which the statement is written.
+    pub(super) collation: u16,
+    /// `sql_mode`; 0 where it is not told.
+    pub(super) sql_mode: u64,
+    /// Databases of all tables that the statement changed, also by triggers and functions; `None` if
+    /// they are not told, or too many (MariaDB never tells).
+    pub(super) changed: Option<Vec<String>>,
+}
+
+/// Reads the session's status variables.
+pub(super) fn session(body: &[u8], query: &Query) -> Session {
+    let mut session = Session::default();
+    let variables = body.get(query.variables.clone()).unwrap_or_default();
+    // What is not understood ends it: lengths are known by code only.
+    let _rest = read_variables(&mut Bytes::new(variables), &mut session);
+    session
+}
+
+/// Codes of status variables as in `Query_event::Query_event_status_vars` of MySQL's sources; those of
+/// MariaDB's own are from 128 on.
+fn read_variables(bytes: &mut Bytes<'_>, session: &mut Session) -> Result<(), Fault> {
+    const WHAT: &str = "status variable";
+    /// Code of "more databases than are named".
+    const TOO_MANY: u8 = 254;
+    while bytes.left() > 0 {
+        let length = match bytes.u8(WHAT)? {
+            // Session flags; auto-increment step and offset; time of the original's log.
+            0 | 3 | 10 => 4,
+            1 => {
+                session.sql_mode = bytes.u64("SQL mode")?;
+                0
+            }
             // Catalogue, with its length in front and a zero behind.
-            2 => usize::from(bytes.u8("status variable").ok()?) + 1,
-            // Catalogue without the zero.
-            6 => usize::from(bytes.u8("status variable").ok()?),
-            4 => return bytes.u16("client's collation").ok(),
-            _ => return None,
+            2 => usize::from(bytes.u8(WHAT)?) + 1,
+            4 => {
+                session.collation = bytes.u16("client's collation")?;
+                4
+            }
+            // Time zone; catalogue without the zero.
+            5 | 6 => usize::from(bytes.u8(WHAT)?),
+            // Names of days and months; the database's collation; collation of utf8mb4.
+            7 | 8 | 18 => 2,
+            // Tables of an UPDATE of many; transaction of a DDL statement.
+            9 | 17 | 129 => 8,
+            // The account: user and host.
+            11 => {
+                let user = usize::from(bytes.u8(WHAT)?);
+                bytes.take(user, WHAT)?;
+                usize::from(bytes.u8(WHAT)?)
+            }
+            12 => {
+                let count = bytes.u8(WHAT)?;
+                if count != TOO_MANY {
+                    session.changed = Some(databases(bytes, count)?);
+                }
+                0
+            }
+            // Microseconds.
+            13 | 128 => 3,
+            16 | 19 | 20 => 1,
+            _ => return Ok(()),
         };
-        bytes.take(length, "status variable").ok()?;
+        bytes.take(length, WHAT)?;
     }
+    Ok(())
+}
+
+/// Names that end in a zero each.
+fn databases(bytes: &mut Bytes<'_>, count: u8) -> Result<Vec<String>, Fault> {
+    let mut names = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        let mut name = Vec::new();
+        loop {
+            match bytes.u8("database's name")? {
+                0 => break,
+                byte => name.push(byte),
+            }
+        }
+        let at = bytes.at();
+        let text = String::from_utf8(name);
+        names.push(text.map_err(|_| Fault::NotText { what: "database's name", at })?);
+    }
+    Ok(names)
 }
 
 /// What a statement means for the transaction that it is in.
@@ -90,9 +168,8 @@ const CHANGES: [&str; 12] = [
     "TABLE", "HANDLER",
 ];
 
-/// In front of what the server writes on its own, such as the emptying of a MEMORY table after a
-/// restart.
-const BY_SERVER: &[u8] = b"generated by server";
+/// Behind what the server writes on its own.
+const BY_SERVER: &[u8] = b"/* generated by server */";
 
 /// Tells what a statement means.
 pub(super) fn meaning(statement: &[u8]) -> Result<Meaning<'_>, Fault> {
@@ -144,75 +221,49 @@ pub(super) fn meaning(statement: &[u8]) -> Result<Meaning<'_>, Fault> {
             _ => Meaning::Schema,
         });
     }
+    if is(first, "CREATE") && may_hold_query(statement) {
+        let rows = sql::creates_with_rows(&String::from_utf8_lossy(statement));
+        return Ok(if rows { Meaning::Change("CREATE TABLE ... SELECT") } else { Meaning::Schema });
+    }
     let change = CHANGES.into_iter().find(|name| is(first, name));
     Ok(match change {
-        Some(name) if !contains(statement, BY_SERVER) => Meaning::Change(name),
-        _ => Meaning::Schema,
+        Some("DELETE") if is_by_server(statement) => Meaning::Schema,
+        Some(name) => Meaning::Change(name),
+        None => Meaning::Schema,
     })
 }
 
-/// Whether a statement is about accounts, their rights, or logins to other servers. No consumer's
-/// table changes by it, and it may carry passwords or their hashes, so it is never passed on.
-pub(super) fn is_about_accounts(statement: &[u8]) -> bool {
-    let mut words = Words(behind_settings(statement));
-    let mut next = || words.next().to_ascii_uppercase();
-    match next().as_slice() {
-        b"GRANT" | b"REVOKE" => true,
-        b"SET" => matches!(next().as_slice(), b"PASSWORD" | b"DEFAULT" | b"ROLE"),
-        b"CREATE" | b"ALTER" | b"DROP" | b"RENAME" => {
-            let mut object = next();
-            if object == b"OR" {
-                next();
-                object = next();
-            }
-            matches!(object.as_slice(), b"USER" | b"ROLE" | b"SERVER")
-        }
-        _ => false,
-    }
-}
-
-/// What stands behind `SET STATEMENT variable = value, ... FOR`, which MariaDB logs together with the
-/// statement that it is for; all of any other statement.
+/// See [`sql::behind_settings`]; also where the text is not UTF-8.
 fn behind_settings(statement: &[u8]) -> &[u8] {
-    let mut words = Words(statement);
-    let is_set = words.next().eq_ignore_ascii_case(b"SET");
-    if !is_set || !words.next().eq_ignore_ascii_case(b"STATEMENT") {
-        return statement;
+    if let Ok(text) = str::from_utf8(statement) {
+        return sql::behind_settings(text).as_bytes();
     }
-    loop {
-        words.skip_space();
-        let Some(first) = words.0.first().copied() else { return statement };
-        if let quote @ (b'\'' | b'"' | b'`') = first {
-            words.0 = behind_quote(words.0, quote);
-            continue;
-        }
-        let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
-        let length = words.0.iter().position(|byte| !is_of_word(byte)).unwrap_or(words.0.len());
-        let (word, rest) = words.0.split_at(length.max(1));
-        words.0 = rest;
-        if word.eq_ignore_ascii_case(b"FOR") {
-            return rest;
-        }
-    }
+    // A character for each byte, so that places stay what they are.
+    let text: String = statement.iter().map(|byte| char::from(*byte)).collect();
+    let left = sql::behind_settings(&text).chars().count();
+    statement.get(statement.len() - left..).unwrap_or_default()
 }
 
-/// Text behind the quoted one that it begins with.
-fn behind_quote(text: &[u8], quote: u8) -> &[u8] {
-    let mut bytes = text.iter().enumerate().skip(1);
-    while let Some((at, byte)) = bytes.next() {
-        if *byte == quote {
-            // A doubled one begins another quoted text, which ends where this one does.
-            return text.get(at + 1..).unwrap_or_default();
-        }
-        if *byte == b'\\' && quote != b'`' {
-            bytes.next();
-        }
-    }
-    &[]
+/// Whether a CREATE could make a table with rows: a look that costs little.
+fn may_hold_query(statement: &[u8]) -> bool {
+    const WORDS: [&[u8]; 3] = [b"SELECT", b"TABLE", b"VALUES"];
+    let found = |word: &[u8]| {
+        statement.windows(word.len()).filter(|window| window.eq_ignore_ascii_case(word)).count()
+    };
+    found(WORDS[0]) > 0 || found(WORDS[1]) > 1 || found(WORDS[2]) > 0
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// Whether the server wrote it on its own: the emptying of a MEMORY table after a restart, which is that
+/// of a whole table and nothing else.
+fn is_by_server(statement: &[u8]) -> bool {
+    let end = statement.trim_ascii_end().strip_suffix(BY_SERVER);
+    let Some(text) = end.and_then(|text| str::from_utf8(text).ok()) else { return false };
+    let mut tokens = sql::Tokens::new(text, sql::Mode::default());
+    tokens.skip_one(&["DELETE"])
+        && tokens.skip_one(&["FROM"])
+        && tokens.name().is_some()
+        && tokens.next().is_none()
+        && !tokens.is_doubtful()
 }
 
 /// Steps through the words of a statement; comments and space are skipped.
@@ -287,53 +338,8 @@ mod tests {
         assert_eq!(of("WITH a AS (SELECT 1) DELETE FROM t"), Meaning::Change("WITH"));
         assert_eq!(of("/*!40000 UPDATE t SET a=1 */"), Meaning::Change("UPDATE"));
         assert_eq!(of("SET STATEMENT a=1 FOR INSERT INTO t VALUES (1)"), Meaning::Change("INSERT"));
-    }
-
-    #[test]
-    fn settings_for_one_statement_do_not_hide_it() {
-        let of = |text: &'static str| {
-            str::from_utf8(behind_settings(text.as_bytes())).expect("text").trim_start()
-        };
-        assert_eq!(of("set statement a=1, b = 'it''s for \\' you' for DROP x"), "DROP x");
-        assert_eq!(of("SET STATEMENT x1for=2/* for */,`for`=3 FOR/**/DROP y"), "/**/DROP y");
-        for whole in
-            ["SET x = 1", "SET STATEMENT a = 1", "SET STATEMENT a = 'b FOR DROP", "set", ""]
-        {
-            assert_eq!(of(whole), whole);
-        }
-    }
-
-    #[test]
-    fn statements_about_accounts_are_told_from_ddl() {
-        for accounts in [
-            "CREATE USER 'u'@'%' IDENTIFIED WITH 'x' AS '$A$005$'",
-            "create /* a */ or replace user u",
-            "ALTER USER u IDENTIFIED BY PASSWORD '*0'",
-            "GRANT ALL ON *.* TO u IDENTIFIED BY PASSWORD '*0'",
-            "REVOKE ALL ON *.* FROM u",
-            "SET PASSWORD FOR 'u'@'%'='*0'",
-            "DROP ROLE r",
-            "RENAME USER a TO b",
-            "alter user if exists a identified with mysql_native_password as '*0'",
-            "set statement max_statement_time=10 for create user u identified by 'secret'",
-            "SET DEFAULT ROLE r FOR u",
-            "CREATE SERVER s FOREIGN DATA WRAPPER mysql OPTIONS (PASSWORD 'x')",
-        ] {
-            assert!(is_about_accounts(accounts.as_bytes()), "{accounts}");
-        }
-        for ddl in [
-            "CREATE TABLE user (a INT)",
-            "CREATE DATABASE grant_me",
-            "SET STATEMENT max_statement_time=10 FOR CREATE TABLE user (a INT)",
-            "CREATE OR REPLACE VIEW v AS SELECT 1",
-            "ALTER TABLE t ADD COLUMN user INT",
-            "DROP TABLE IF EXISTS `user`",
-            "RENAME TABLE a TO b",
-            "SET @@session.x = 1",
-            "",
-        ] {
-            assert!(!is_about_accounts(ddl.as_bytes()), "{ddl}");
-        }
+        let latin1 = b"SET STATEMENT a='\xe4' FOR INSERT INTO t VALUES ('\xf6')";
+        assert_eq!(meaning(latin1).expect("a meaning"), Meaning::Change("INSERT"));
     }
 
     #[test]
@@ -344,5 +350,16 @@ mod tests {
         assert_eq!(of("DELETE FROM `d`.`t` /* generated by server */"), Meaning::Schema);
         assert_eq!(of(""), Meaning::Schema);
         assert_eq!(of("/* unclosed"), Meaning::Schema);
+        for change in [
+            "INSERT INTO t VALUES (30,1) /* generated by server */",
+            "DELETE FROM d.t WHERE a = 1 /* generated by server */",
+            "DELETE FROM t /* generated by server */ LIMIT 1",
+            "CREATE TABLE ctas SELECT * FROM t",
+            "create table if not exists d.t (a INT) as (select 1)",
+        ] {
+            assert!(matches!(of(change), Meaning::Change(_)), "{change}");
+        }
+        assert_eq!(of("CREATE TEMPORARY TABLE t SELECT 1"), Meaning::Schema);
+        assert_eq!(of("CREATE TABLE t (a INT) START TRANSACTION"), Meaning::Schema);
     }
 }

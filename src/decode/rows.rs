@@ -7,7 +7,7 @@ use super::event::{Event, Header, kind};
 use super::format_description::Format;
 use super::row::{Before, Bitmap, ImageError, read_image, read_partial_image};
 use super::table::{Mapped, Unreadable, table_id};
-use super::{ColumnFault, Error, Fault, RowFault, SchemaFault};
+use super::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault};
 use crate::change::{Change, Image, Op, Position, RowBuffer, Table, Transaction};
 
 /// Marks the last rows event of a statement.
@@ -243,6 +243,12 @@ impl<'a> Rows<'a> {
             before: self.before.map(|_| Image::new(&buffer.before, event, scratch)),
             after: self.after.map(|_| Image::new(&buffer.after, event, scratch)),
         }))
+    }
+
+    /// The error that its rows can't be used for this reason.
+    #[cold]
+    pub fn misfit(&self, misfit: Misfit) -> Error {
+        self.unreadable(&Unreadable::Schema(misfit))
     }
 
     #[cold]

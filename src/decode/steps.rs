@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::charset::{self, Decoded};
 use super::event::{Header, kind};
-use super::query::{self, Query};
+use super::query::{self, Query, Session};
 use super::rows::{Around, Shape};
 use super::{Decoder, Error, Fault, Rows};
 use crate::change::{Description, Position, Table, Transaction, TransactionId};
+use crate::sql::{self, Unread, Written};
 
 /// One thing that an event says.
 ///
-/// A transaction is `Begin`, any number of `Rows` and `Schema`, `Commit`; the other steps may stand
+/// A transaction is `Begin`, any number of `Rows`, `Schema` and `Changed`, `Commit`; the other steps may stand
 /// anywhere. The rows of an XA transaction come between the `Begin` and the `Commit` of its
 /// XA COMMIT; its XA PREPARE is `Passed`.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Step<'a> {
     Rows(Rows<'a>),
     /// DDL, or another statement that is replicated as text.
     Schema(Statement<'a>),
+    /// Rows were changed by a statement, which is all that the log has of them.
+    Changed(Statement<'a>),
     /// The transaction is complete.
     Commit(Commit<'a>),
     /// The server's heartbeat.
@@ -77,7 +80,7 @@ pub struct Commit<'a> {
 }
 
 /// A statement that is replicated as text.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Statement<'a> {
     /// The transaction that it is in.
     pub transaction: &'a Transaction,
@@ -87,24 +90,55 @@ pub struct Statement<'a> {
     pub database: &'a str,
     /// The statement, in its client's character set.
     pub bytes: &'a [u8],
-    collation: u16,
+    /// The event itself, header included, checksum not.
+    pub event: &'a [u8],
+    /// Its first words, where it changes rows.
+    words: &'static str,
+    session: Session,
+    event_type: u8,
 }
 
 impl<'a> Statement<'a> {
     /// The statement as text. Bytes that are not valid in its client's character set are replaced.
     pub fn text(&self) -> Cow<'a, str> {
+        self.valid_text().unwrap_or_else(|| String::from_utf8_lossy(self.bytes))
+    }
+
+    /// The statement as text; `None` if it is not valid in its client's character set.
+    fn valid_text(&self) -> Option<Cow<'a, str>> {
         let mut scratch = Vec::new();
-        let decoded = charset::by_collation(self.collation)
+        let decoded = charset::by_collation(self.session.collation)
             .map(|charset| charset.decode(self.bytes, &mut scratch));
         match decoded {
-            Some(Decoded::Scratch) => match String::from_utf8(scratch) {
-                Ok(text) => Cow::Owned(text),
-                Err(_) => String::from_utf8_lossy(self.bytes),
-            },
-            Some(Decoded::Borrowed | Decoded::Malformed) | None => {
-                String::from_utf8_lossy(self.bytes)
-            }
+            Some(Decoded::Scratch) => String::from_utf8(scratch).map(Cow::Owned).ok(),
+            Some(Decoded::Malformed) => None,
+            Some(Decoded::Borrowed) | None => str::from_utf8(self.bytes).map(Cow::Borrowed).ok(),
         }
+    }
+
+    /// The tables whose rows it changes by itself, as far as its text tells.
+    pub fn written(&self) -> Result<Written, Unread> {
+        let text = self.valid_text();
+        let text = text.ok_or(Unread::Text("characters that its character set does not have"))?;
+        sql::written(&text, sql::Mode::of(self.session.sql_mode))
+    }
+
+    /// Databases of all tables that were changed, also by triggers and functions; `None` if the log
+    /// does not tell.
+    pub fn changed_databases(&self) -> Option<&[String]> {
+        self.session.changed.as_deref()
+    }
+
+    /// The error that the rows it changed are not in the log; `about` says of which tables they are, or
+    /// why that is not known.
+    #[cold]
+    pub fn refused(&self, about: String) -> Error {
+        let fault = Fault::StatementBased {
+            statement: self.words,
+            database: self.database.to_owned(),
+            about,
+        };
+        Error { position: self.position.clone(), event_type: self.event_type, fault }
     }
 }
 
@@ -113,6 +147,9 @@ impl<'a> Statement<'a> {
 pub enum Answer<'a> {
     /// This.
     Described(&'a Description),
+    /// This, and the names decide what may leave: it is refused unless it is known to be that of the
+    /// rows.
+    MustBeOlder(&'a Description),
     /// It has no such table.
     Unknown,
     /// It was not asked: nobody wants the columns' names.
@@ -146,6 +183,8 @@ pub(super) enum Emit {
     Begin,
     Rows(Shape),
     Schema(Query),
+    /// With its first words.
+    Changed(Query, &'static str),
     Commit,
     Idle,
     Rotate,
@@ -240,23 +279,24 @@ impl<'d, 'e> Steps<'d, 'e> {
         let (Some(mapped), Some(format)) = (&decoder.rows_of, &decoder.format) else {
             return Err(decoder.error(Fault::Misuse));
         };
-        let settled = match decoder.tables.settle(mapped, answer, format) {
+        let written_at = decoder.current.transaction.committed_at_us.div_euclid(1_000_000);
+        let is_older =
+            |table: &Description| table.changed_at.is_some_and(|changed| changed < written_at);
+        let is_refused = matches!(answer, Answer::MustBeOlder(table) if !is_older(table));
+        let settled = match decoder.tables.settle(mapped, answer, is_refused, format) {
             Ok(settled) => settled,
             Err(fault) => return Err(decoder.error(fault)),
         };
-        let written_at = decoder.current.transaction.committed_at_us.div_euclid(1_000_000);
-        let agreement = if settled.mapped.unreadable.is_some() {
-            Agreement::No
-        } else {
-            let is_older = |at: i64| at < written_at;
-            match answer {
-                Answer::NotNeeded | Answer::Unknown | Answer::Unsigned(_) => Agreement::Unasked,
-                Answer::Described(table) if !table.changed_at.is_some_and(is_older) => {
-                    Agreement::ButChangedSince
-                }
-                Answer::Described(_) if settled.is_lossy => Agreement::ButLossy,
-                Answer::Described(_) => Agreement::Yes,
+        let agreement = match answer {
+            _ if settled.mapped.unreadable.is_some() => Agreement::No,
+            Answer::NotNeeded | Answer::Unknown | Answer::Unsigned(_) => Agreement::Unasked,
+            Answer::Described(table) | Answer::MustBeOlder(table) if !is_older(table) => {
+                Agreement::ButChangedSince
             }
+            Answer::Described(_) | Answer::MustBeOlder(_) if settled.is_lossy => {
+                Agreement::ButLossy
+            }
+            Answer::Described(_) | Answer::MustBeOlder(_) => Agreement::Yes,
         };
         decoder.rows_of = Some(settled.mapped);
         Ok(agreement)
@@ -289,7 +329,8 @@ impl<'d, 'e> Steps<'d, 'e> {
                 };
                 Step::Rows(Rows::new(shape, event, around)?)
             }
-            Emit::Schema(parts) => Step::Schema(statement(decoder, event, &parts)?),
+            Emit::Schema(parts) => Step::Schema(statement(decoder, event, &parts, "")?),
+            Emit::Changed(parts, words) => Step::Changed(statement(decoder, event, &parts, words)?),
             Emit::Commit => Step::Commit(Commit {
                 transaction: &decoder.current.transaction,
                 end: &decoder.place.end,
@@ -313,6 +354,7 @@ fn statement<'a>(
     decoder: &'a Decoder,
     event: &'a [u8],
     parts: &Query,
+    words: &'static str,
 ) -> Result<Statement<'a>, Error> {
     let body = event.get(Header::LENGTH..).unwrap_or_default();
     let database = body.get(parts.database.clone()).unwrap_or_default();
@@ -324,6 +366,9 @@ fn statement<'a>(
             decoder.error(Fault::NotText { what: "database's name", at })
         })?,
         bytes: body.get(parts.statement.clone()).unwrap_or_default(),
-        collation: query::client_collation(body, parts).unwrap_or(0),
+        event,
+        words,
+        session: query::session(body, parts),
+        event_type: event.get(4).copied().unwrap_or(kind::UNKNOWN),
     })
 }

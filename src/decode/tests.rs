@@ -63,6 +63,7 @@ fn steps(decoder: &mut Decoder, event: &[u8]) -> Result<Vec<String>, Error> {
             Step::Begin(_) => "begin".into(),
             Step::Rows(_) => "rows".into(),
             Step::Schema(statement) => format!("schema {}", statement.text()),
+            Step::Changed(statement) => format!("changed {}", statement.text()),
             Step::Commit(_) => "commit".into(),
             Step::Idle { position, resume } => format!("idle {position} {resume}"),
             Step::Rotate { position, .. } => format!("rotate {position}"),
@@ -91,7 +92,7 @@ fn events_that_say_that_something_is_missing_are_refused() {
         fault(&mut decoder(), &event_at(kind::START_ENCRYPTION, 0, 140, &[1])),
         Fault::Encrypted { scheme: 1 }
     ));
-    assert!(matches!(of(kind::BEGIN_LOAD_QUERY, &[0; 8]), Fault::LoadData));
+    assert!(matches!(of(kind::NEW_LOAD, &[0; 8]), Fault::LoadData));
     assert!(matches!(of(kind::WRITE_ROWS_V0, &[0; 8]), Fault::UnknownEvent(20)));
 }
 

@@ -19,11 +19,21 @@ const STOP_DEADLINE: Duration = Duration::from_mins(1);
 /// Files that would make all servers the same one, or leftovers of the making.
 const NOT_KEPT: &[&str] = &["auto.cnf", "error.log", "ib_buffer_pool"];
 
+/// How names of tables are stored: a server takes it only as its data was made with.
+const NAMES: &str = "--lower-case-table-names=";
+
 /// Puts a fresh data directory for `server` to `target`, with an account `root` without password.
-pub(super) async fn provide(server: &Server, target: &Path) -> Result<(), Error> {
-    let kept = cache().join(file_name(server));
+/// `options`: with what it will run there.
+pub(super) async fn provide(
+    server: &Server,
+    options: &Options,
+    target: &Path,
+) -> Result<(), Error> {
+    let names = options.extra.iter().find(|option| option.starts_with(NAMES));
+    let names = names.map(String::as_str);
+    let kept = cache().join(file_name(server, names));
     if !kept.is_dir() {
-        make(server, &kept).await?;
+        make(server, names, &kept).await?;
     }
     copy_all(&kept, target)
 }
@@ -36,20 +46,24 @@ fn cache() -> PathBuf {
     base.join("binpulse/datadir")
 }
 
-fn file_name(server: &Server) -> String {
+fn file_name(server: &Server, names: Option<&str>) -> String {
     let mut hasher = DefaultHasher::new();
     (LAYOUT, &server.mysqld, SMALL).hash(&mut hasher);
+    if let Some(names) = names {
+        names.hash(&mut hasher);
+    }
     format!("{}-{}-{:016x}", server.name, server.version, hasher.finish())
 }
 
 /// Initialises a directory, has a server start on it once (it makes its TLS keys then) and keeps
 /// what a clean shutdown leaves. Several may do so at once: the first to finish wins.
-async fn make(server: &Server, kept: &Path) -> Result<(), Error> {
+async fn make(server: &Server, names: Option<&str>, kept: &Path) -> Result<(), Error> {
     let folder = Folder::create()?;
     let data = folder.path().join("data");
-    initialize(server, &data, &folder)?;
+    initialize(server, names, &data, &folder)?;
 
-    let options = Options { binlog: false, ..Options::default() };
+    let extra = names.map(str::to_owned).into_iter().collect();
+    let options = Options { binlog: false, extra, ..Options::default() };
     let (mut process, _) = spawn(server, &options, &folder, None).await?;
     process.stop(STOP_DEADLINE).await?;
     for name in NOT_KEPT {
@@ -71,8 +85,14 @@ async fn make(server: &Server, kept: &Path) -> Result<(), Error> {
     }
 }
 
-fn initialize(server: &Server, data: &Path, folder: &Folder) -> Result<(), Error> {
+fn initialize(
+    server: &Server,
+    names: Option<&str>,
+    data: &Path,
+    folder: &Folder,
+) -> Result<(), Error> {
     let (program, mut arguments) = initializer(server);
+    arguments.extend(names.map(OsString::from));
     arguments.push(option("--datadir=", data));
     if folder.is_of_root() {
         arguments.push("--user=root".into());

@@ -86,7 +86,7 @@ impl Mysqld {
         options.server_id.get_or_insert_with(|| SERVER_ID.fetch_add(1, Ordering::Relaxed));
         let folder = Folder::create()?;
         let data = folder.path().join("data");
-        provide(server, &data).await?;
+        provide(server, &options, &data).await?;
         if options.own_keys {
             remove_keys(&data)?;
         }

@@ -22,6 +22,8 @@ pub struct Canary {
     pub written_at_us: i64,
     /// How far publishing has got.
     pub watermark: Option<proto::Watermark>,
+    /// What an echo must carry; empty for nothing.
+    pub nonce: Vec<u8>,
 }
 
 /// What a message holds that is not rows. Its `source` is set when it is sealed.

@@ -511,6 +511,10 @@ pub struct Canary {
     /// then that table's, filtered, masked and routed as its other rows are.
     #[prost(string, tag = "6")]
     pub path: ::prost::alloc::string::String,
+    /// A random value that only the process which published the message knows before it is published:
+    /// an echo without it is forged. Nothing for consumers to check. Empty where no echo is awaited.
+    #[prost(bytes = "vec", tag = "9")]
+    pub nonce: ::prost::alloc::vec::Vec<u8>,
 }
 /// How far publishing has got, and what binpulse thinks of the source: lets a consumer tell "no rows
 /// because nothing happened, proven up to here" from "no rows, nobody knows why".

@@ -264,6 +264,7 @@ fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
     let after = proto::Canary {
         watermark: canary.watermark.clone(),
         path: canary.path.as_deref().unwrap_or_default().to_owned(),
+        nonce: canary.nonce.clone(),
         ..proto::Canary::default()
     };
     (before.encode_to_vec(), after.encode_to_vec())

@@ -4,19 +4,20 @@
 //! comparison of two numbers, and only rows of masked tables are rewritten. It does not know where
 //! the rows go.
 
+mod changed;
 mod pattern;
 mod redact;
-mod statement;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::change::Table;
+use crate::change::{NameCase, Table};
+use crate::sql::{self, Subjects};
 
+pub use changed::Missed;
 pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
-use statement::Subjects;
 
 /// What is published.
 #[derive(Clone, Default)]
@@ -33,15 +34,20 @@ pub struct Config {
     pub hash_columns: Vec<Pattern>,
     /// Key of that hash.
     pub hash_key: Vec<u8>,
+    /// Whether a pattern that matches nothing on the server is a mistake.
+    pub must_match: bool,
+    /// How the server compares names.
+    pub names: NameCase,
 }
 
 impl fmt::Debug for Config {
     /// All but the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tables, exclude, only, drop_columns, hash_columns, hash_key: _ } = self;
+        let Self { tables, exclude, only, drop_columns, hash_columns, hash_key: _, .. } = self;
         let mut shown = f.debug_struct("Config");
         shown.field("tables", tables).field("exclude", exclude).field("only", only);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
+        shown.field("must_match", &self.must_match).field("names", &self.names);
         shown.finish_non_exhaustive()
     }
 }
@@ -55,6 +61,9 @@ pub enum Route {
     Publish,
     /// They are published with columns dropped or hashed.
     Redact(Arc<Redaction>),
+    /// Columns may have to be dropped or hashed, and the log does not tell which they are: none of the
+    /// rows may leave.
+    Unnamed,
 }
 
 /// Shapes remembered before the memory starts anew: bounds a server that makes tables without end.
@@ -64,20 +73,46 @@ const SHAPES_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Filter {
     config: Config,
-    routes: HashMap<u64, Route>,
+    routes: HashMap<u64, Judged>,
     /// The table that was asked for last: rows of a table come in runs.
-    last: Option<(Arc<Table>, Route)>,
+    last: Option<(Arc<Table>, Judged)>,
+    /// How often each pattern matched, in the order of [`Config::patterns`].
+    matches: Vec<u64>,
+}
+
+/// A table that was judged.
+#[derive(Debug, Clone)]
+struct Judged {
+    route: Route,
+    /// Numbers of the patterns that match it.
+    matched: Arc<[u32]>,
 }
 
 impl Filter {
     /// A filter that has seen no table yet.
     pub fn new(config: Config) -> Self {
-        Self { config, routes: HashMap::new(), last: None }
+        let matches = vec![0; config.patterns().count()];
+        Self { config, routes: HashMap::new(), last: None, matches }
+    }
+
+    /// From here on names are compared as this server does.
+    pub fn compare_names(&mut self, case: NameCase) {
+        if self.config.names != case {
+            self.config.names = case;
+            self.routes.clear();
+            self.last = None;
+        }
     }
 
     /// Whether columns of any table are left out or hashed.
     pub fn redacts(&self) -> bool {
         !self.config.drop_columns.is_empty() || !self.config.hash_columns.is_empty()
+    }
+
+    /// Whether a column of a table of this name could be left out or hashed: then its columns' names
+    /// must be known.
+    pub fn masks(&self, database: &str, table: &str) -> bool {
+        self.config.masks(database, table)
     }
 
     /// Whether rows of a table of this name are published at all.
@@ -88,55 +123,108 @@ impl Filter {
     /// Whether a statement is published: one about tables if any of them is, one about a database if
     /// rows of any table in it could be. `database` is the one that was selected.
     ///
-    /// Goes by the names in the statement's text, see [`statement`]; where it can't tell, by
-    /// `database`. Names count in small letters too, as servers may keep them.
+    /// Goes by the names in the statement's text, see [`sql::subjects`]; where it can't tell, by
+    /// `database`.
     pub fn wants_statement(&self, database: &str, statement: &str) -> bool {
-        match statement::subjects(statement) {
+        let (config, case) = (&self.config, self.config.names);
+        match sql::subjects(statement) {
             Subjects::Tables(names) => names.iter().any(|(named, table)| {
-                let database = named.as_deref().unwrap_or(database);
-                let small = [database.to_lowercase(), table.to_lowercase()];
-                let names = [[database, table], [&*small[0], &*small[1]]];
+                let names = [named.as_deref().unwrap_or(database), table];
                 let among = |patterns: &[Pattern]| {
-                    patterns.iter().any(|pattern| names.iter().any(|names| pattern.matches(names)))
+                    patterns.iter().any(|pattern| pattern.matches(&names, case))
                 };
-                among(&self.config.tables) && !among(&self.config.exclude)
+                among(&config.tables) && !among(&config.exclude)
             }),
-            Subjects::Database(named) => {
-                let database = named.as_deref().unwrap_or(database);
-                let small = database.to_lowercase();
-                let has_some = |pattern: &Pattern| {
-                    pattern.matches_first(database) || pattern.matches_first(&small)
-                };
-                let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
-                self.config.tables.iter().any(has_some) && !self.config.exclude.iter().any(has_all)
-            }
+            Subjects::Database(named) => self.wants_database(named.as_deref().unwrap_or(database)),
         }
+    }
+
+    /// Whether rows of any table of a database of this name could be published.
+    pub fn wants_database(&self, database: &str) -> bool {
+        let (config, names) = (&self.config, [database]);
+        let has_some = |pattern: &Pattern| pattern.matches_front(&names, config.names);
+        let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
+        config.tables.iter().any(has_some) && !config.exclude.iter().any(has_all)
     }
 
     /// What becomes of the rows of `table`, as of this shape of it.
     #[inline]
     pub fn route(&mut self, table: &Arc<Table>) -> Route {
-        match &self.last {
-            Some((last, route)) if Arc::ptr_eq(last, table) => route.clone(),
-            _ => {
-                let route = self.remembered(table).clone();
-                self.last = Some((Arc::clone(table), route.clone()));
-                route
+        let is_last = self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, table));
+        if !is_last {
+            let judged = self.remembered(table).clone();
+            self.last = Some((Arc::clone(table), judged));
+        }
+        let Some((_, judged)) = &self.last else { return Route::Skip };
+        for number in &*judged.matched {
+            if let Some(matches) = self.matches.get_mut(*number as usize) {
+                *matches += 1;
             }
         }
+        judged.route.clone()
     }
 
-    fn remembered(&mut self, table: &Table) -> &Route {
+    /// How often each pattern matched the table, or a column of the table, that a route was asked for,
+    /// since the last call; in the order of [`Config::patterns`].
+    pub fn take_matches(&mut self) -> impl Iterator<Item = u64> {
+        self.matches.iter_mut().map(std::mem::take)
+    }
+
+    fn remembered(&mut self, table: &Table) -> &Judged {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
             self.routes.clear();
         }
         let config = &self.config;
-        self.routes.entry(table.fingerprint).or_insert_with(|| judge(config, table))
+        self.routes.entry(table.fingerprint).or_insert_with(|| Judged {
+            route: judge(config, table),
+            matched: config.matched(table),
+        })
+    }
+}
+
+impl Config {
+    /// All patterns of the settings, each with its key.
+    pub fn patterns(&self) -> impl Iterator<Item = (&'static str, &Pattern)> {
+        self.lists().into_iter().flat_map(|(key, list)| list.iter().map(move |it| (key, it)))
+    }
+
+    fn lists(&self) -> [(&'static str, &[Pattern]); 4] {
+        [
+            ("filter.tables", &self.tables),
+            ("filter.exclude", &self.exclude),
+            ("filter.drop_columns", &self.drop_columns),
+            ("filter.hash_columns", &self.hash_columns),
+        ]
+    }
+
+    /// Numbers, in the order of [`Config::patterns`], of those that match the table or a column of it.
+    fn matched(&self, table: &Table) -> Arc<[u32]> {
+        let names = [&*table.database, &*table.name];
+        let is_matched = |pattern: &Pattern| {
+            if pattern.parts() == names.len() {
+                return pattern.matches(&names, self.names);
+            }
+            let mut columns = table.columns.iter();
+            columns.any(|column| pattern.matches(&[names[0], names[1], &column.name], self.names))
+        };
+        let numbered = (0..).zip(self.patterns());
+        numbered.filter(|(_, (_, it))| is_matched(it)).map(|(number, _)| number).collect()
+    }
+
+    /// Whether rows of a table of this name are published at all.
+    pub fn wants(&self, database: &str, table: &str) -> bool {
+        wants(self, &[database, table])
+    }
+
+    fn masks(&self, database: &str, table: &str) -> bool {
+        let mut all = self.drop_columns.iter().chain(&self.hash_columns);
+        all.any(|pattern| pattern.matches_front(&[database, table], self.names))
     }
 }
 
 fn wants(config: &Config, names: &[&str; 2]) -> bool {
-    let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names));
+    let among =
+        |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names, config.names));
     among(&config.tables)
         && !among(&config.exclude)
         && (config.only.is_empty() || among(&config.only))
@@ -146,13 +234,16 @@ fn judge(config: &Config, table: &Table) -> Route {
     if !wants(config, &[&*table.database, &*table.name]) {
         return Route::Skip;
     }
+    if !table.named && config.masks(&table.database, &table.name) {
+        return Route::Unnamed;
+    }
     Redaction::of(config, table)
         .map_or(Route::Publish, |redaction| Route::Redact(Arc::new(redaction)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Filter, Pattern};
+    use super::{Config, Filter, NameCase, Pattern};
 
     fn filter(tables: &[&str], exclude: &[&str]) -> Filter {
         let patterns = |texts: &[&str]| {
@@ -167,13 +258,23 @@ mod tests {
 
     #[test]
     fn statements_about_tables_that_are_not_published_stay() {
-        let filter = filter(&["shop.*", "stock.items"], &["shop.secret_*"]);
+        let mut filter = filter(&["shop.*", "stock.items"], &["shop.secret_*"]);
+        for (database, statement, is_wanted) in [
+            ("hr", "ALTER TABLE Shop.Orders ADD c INT", true),
+            ("shop", "ALTER TABLE SECRET_keys ADD c INT", false),
+            ("", "CREATE DATABASE SHOP", true),
+        ] {
+            filter.compare_names(NameCase::Insensitive);
+            assert_eq!(filter.wants_statement(database, statement), is_wanted, "{statement}");
+            filter.compare_names(NameCase::Sensitive);
+            assert_eq!(filter.wants_statement(database, statement), !is_wanted, "{statement}");
+        }
         for (database, statement, wanted) in [
             ("", "CREATE TABLE shop.orders (id INT)", true),
             ("shop", "CREATE TABLE orders (id INT)", true),
             ("shop", "CREATE TABLE hr.people (id INT)", false),
-            ("hr", "ALTER TABLE Shop.Orders ADD c INT", true),
-            ("shop", "ALTER TABLE SECRET_keys ADD c INT", false),
+            ("hr", "ALTER TABLE shop.orders ADD c INT", true),
+            ("shop", "ALTER TABLE secret_keys ADD c INT", false),
             ("shop", "DROP TABLE secret_keys, orders", true),
             ("", "RENAME TABLE hr.people TO shop.people", true),
             ("", "CREATE DATABASE shop", true),

@@ -1,5 +1,10 @@
 //! Names with wildcards, as filters use them: `shop.*`, `*.audit_?`, `shop.orders`.
 
+use crate::change::NameCase;
+
+/// The part that is a column's name: servers compare these without regard to case.
+const COLUMN_AT: usize = 2;
+
 /// A pattern over dotted names: `*` stands for any characters but dots, `?` for one; a backslash
 /// takes the next character literally (names may hold dots and stars).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +42,41 @@ impl Pattern {
         complete.then(|| Self { text: text.to_owned(), parts: found })
     }
 
-    /// Whether the names, one for each part, match.
-    pub fn matches(&self, names: &[&str]) -> bool {
-        names.len() == self.parts.len()
-            && self.parts.iter().zip(names).all(|(part, name)| part_matches(part, name))
+    /// Whether the names, one for each part, match on a server that compares them like this.
+    pub fn matches(&self, names: &[&str], case: NameCase) -> bool {
+        names.len() == self.parts.len() && self.matches_front(names, case)
     }
 
-    /// Whether a name matches the first part.
-    pub fn matches_first(&self, name: &str) -> bool {
-        self.parts.first().is_some_and(|part| part_matches(part, name))
+    /// Whether the names match as many of the first parts.
+    pub fn matches_front(&self, names: &[&str], case: NameCase) -> bool {
+        let part_case = |at| if at == COLUMN_AT { NameCase::Insensitive } else { case };
+        let mut parts = self.parts.iter().zip(names).enumerate();
+        names.len() <= self.parts.len()
+            && parts.all(|(at, (part, name))| part_matches(part, name, part_case(at)))
+    }
+
+    /// Whether it matches whatever there is.
+    pub fn is_any(&self) -> bool {
+        self.parts.iter().flatten().all(|token| *token == Token::Any)
     }
 
     /// Whether its last part matches every name.
     pub fn ends_in_any(&self) -> bool {
         self.parts.last().is_some_and(|part| part.iter().all(|token| *token == Token::Any))
+    }
+
+    /// The database that it names, where that part has no wildcard.
+    pub fn database(&self) -> Option<String> {
+        let letters = self.parts.first()?.iter().map(|token| match token {
+            Token::Exactly(character) => Some(*character),
+            Token::One | Token::Any => None,
+        });
+        letters.collect()
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
     }
 
     /// The pattern as written.
@@ -60,7 +86,7 @@ impl Pattern {
 }
 
 /// Linear in `part.len() * name.len()`: remembers only the last star.
-fn part_matches(part: &[Token], name: &str) -> bool {
+fn part_matches(part: &[Token], name: &str, case: NameCase) -> bool {
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut token) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -72,7 +98,7 @@ fn part_matches(part: &[Token], name: &str) -> bool {
                 continue;
             }
             Some(Token::One) => {}
-            Some(Token::Exactly(character)) if *character == name[at] => {}
+            Some(Token::Exactly(character)) if case.same_character(*character, name[at]) => {}
             Some(Token::Exactly(_)) | None => {
                 let Some((after_star, start)) = retry else { return false };
                 retry = Some((after_star, start + 1));
@@ -105,7 +131,23 @@ mod tests {
             (r"odd\.name.\*", ["odd.name", "t"], false),
         ] {
             let parsed = Pattern::parse(pattern, 2).expect(pattern);
-            assert_eq!(parsed.matches(&names), expected, "{pattern} {names:?}");
+            let matches = parsed.matches(&names, NameCase::Sensitive);
+            assert_eq!(matches, expected, "{pattern} {names:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_as_the_server_does_and_columns_without_regard_to_case() {
+        let (exact, folded) = (NameCase::Sensitive, NameCase::Insensitive);
+        for (pattern, names, case, expected) in [
+            ("Shop.Orders.Secret", ["shop", "orders", "secret"], folded, true),
+            ("Shop.Orders.Secret", ["shop", "orders", "secret"], exact, false),
+            ("shop.orders.Secret", ["shop", "orders", "SECRET"], exact, true),
+            ("*.Ord?rs.s*T", ["x", "ORDERS", "Secret"], folded, true),
+            ("*.Ord?rs.s*T", ["x", "ORDERS", "Secret"], exact, false),
+        ] {
+            let parsed = Pattern::parse(pattern, 3).expect(pattern);
+            assert_eq!(parsed.matches(&names, case), expected, "{pattern} {names:?} {case:?}");
         }
     }
 

@@ -26,9 +26,8 @@ impl Redaction {
     /// The redaction of `table`; `None` when none of its columns is named.
     pub(super) fn of(config: &Config, table: &Table) -> Option<Self> {
         let named = |patterns: &[Pattern], column: &Column| {
-            patterns
-                .iter()
-                .any(|pattern| pattern.matches(&[&table.database, &table.name, &column.name]))
+            let names = [&*table.database, &*table.name, &*column.name];
+            patterns.iter().any(|pattern| pattern.matches(&names, config.names))
         };
         let columns: Vec<_> = table
             .columns
@@ -237,6 +236,7 @@ mod tests {
             drop_columns: patterns(&["*.*.secret"], 3),
             hash_columns: patterns(&["shop.users.email"], 3),
             hash_key: b"key".to_vec(),
+            ..Config::default()
         }
     }
 

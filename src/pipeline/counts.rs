@@ -11,6 +11,8 @@ pub(super) struct Counts {
     events: EventCounts,
     /// Transactions by class.
     classes: [u64; CLASSES.len()],
+    /// Statements that changed rows of tables that are left out.
+    passed_statements: u64,
     /// Updates that may have changed their order, since the start; and how many were told.
     unordered: u64,
     unordered_told: u64,
@@ -52,6 +54,11 @@ impl Counts {
         self.classes[class_index(class)] += 1;
     }
 
+    /// A statement changed rows that are left out.
+    pub(super) fn passed_statement(&mut self) {
+        self.passed_statements += 1;
+    }
+
     /// So many updates of the packer went to the lane of their old key only, since the start.
     pub(super) fn unordered(&mut self, since_start: u64) {
         self.unordered = since_start;
@@ -64,6 +71,7 @@ impl Counts {
                 metrics.events_total.of(kind::name(code)).inc_by(std::mem::take(count));
             }
         }
+        metrics.passed_statements_total.inc_by(std::mem::take(&mut self.passed_statements));
         let told = std::mem::replace(&mut self.unordered_told, self.unordered);
         metrics.unordered_updates_total.inc_by(self.unordered.saturating_sub(told));
         for (name, count) in CLASSES.iter().zip(&mut self.classes) {

@@ -29,6 +29,7 @@ mod sealing;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use claims::Claims;
@@ -87,6 +88,8 @@ pub struct Progress {
     pub transaction_bytes: u64,
     /// Lanes that have carried a row.
     pub lanes: usize,
+    /// A table whose rows were published, of late, without the names of their columns.
+    pub unnamed: Option<Arc<str>>,
 }
 
 /// Why the loop ended.

@@ -9,7 +9,7 @@ use crate::decode::Statement;
 use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
 use crate::pack::Sequences;
 use crate::pulse::verdict::{Certificate, State};
-use crate::pulse::{Leg, Phase};
+use crate::pulse::{Leg, Nonces, Phase};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ impl Notices {
         row: &Row<'_>,
         delivered: Delivered,
         sequences: &mut Sequences,
+        nonces: Option<&Nonces>,
     ) -> Option<Draft> {
         let lane = match &leg.path {
             None => own_lane(CANARY_LANE, sequences),
@@ -109,6 +110,7 @@ impl Notices {
             },
             written_at_us,
             watermark: Some(self.watermark(delivered)),
+            nonce: nonces.map(|nonces| nonces.of(leg)).unwrap_or_default(),
         }))
     }
 

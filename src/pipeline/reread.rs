@@ -61,7 +61,7 @@ impl Reread {
                 self.is_inside = self.holds(transaction);
                 self.is_inside
             }
-            Step::Rows(_) | Step::Schema(_) => self.is_inside,
+            Step::Rows(_) | Step::Schema(_) | Step::Changed(_) => self.is_inside,
             Step::Commit(_) => std::mem::take(&mut self.is_inside),
             Step::Idle { position, .. }
             | Step::Rotate { position, .. }

@@ -15,6 +15,7 @@ use super::saver::Saver;
 use super::schema::Schemas;
 use super::sealing::Note;
 use super::{Error, Witness};
+use crate::change::NameCase;
 use crate::checkpoint::Tracker;
 use crate::decode::{self, Decoder};
 use crate::encode::Draft;
@@ -125,6 +126,11 @@ impl Pipeline {
     /// From here on places speak of this server.
     pub fn moved_to(&mut self, server: &str) {
         self.parts.flow.moved_to(server);
+    }
+
+    /// From here on names are compared as this server does.
+    pub(crate) fn compare_names(&mut self, case: NameCase) {
+        self.parts.flow.compare_names(case);
     }
 
     /// A dump begins there.

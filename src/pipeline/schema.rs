@@ -68,7 +68,12 @@ impl Pipeline {
         idled?;
         let Some(found) = answer else { return Err(Interrupt::Stopped) };
         let found = found?;
-        let answer = found.as_ref().map_or(Answer::Unknown, Answer::Described);
+        let as_described = if self.parts.flow.goes_by_names(database, table) {
+            Answer::MustBeOlder
+        } else {
+            Answer::Described
+        };
+        let answer = found.as_ref().map_or(Answer::Unknown, as_described);
         let agreement = steps.describe(answer)?;
         self.schemas.tell(&format!("{database}.{table}"), agreement, &self.parts.metrics);
         Ok(())

@@ -176,6 +176,8 @@ pub enum Event {
         leg: Leg,
         /// When the row was written, by the writer's clock, microseconds since 1970 UTC.
         written_at_us: i64,
+        /// Whether it carries what this process gave that message.
+        is_genuine: bool,
     },
     /// A message came that is no canary of this stream.
     EchoIgnored {

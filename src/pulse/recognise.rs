@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::change::{Cell, Change, Image, Op, Table};
+use crate::change::{Cell, Change, Image, NameCase, Op, Table};
 
 use super::canary::values::{Shape, columns, expected};
 use super::path::{Mark, MarkedTable, Marks};
@@ -71,6 +71,8 @@ pub struct Recogniser {
     schema: SchemaName,
     stream: String,
     marks: Marks,
+    /// How the server compares names.
+    names: NameCase,
 }
 
 impl Recogniser {
@@ -78,7 +80,7 @@ impl Recogniser {
     pub fn new(schema: SchemaName, stream: impl Into<String>) -> Self {
         let stream = stream.into();
         let marks = Marks::new(Mark::new("", &stream), Vec::new());
-        Self { schema, stream, marks }
+        Self { schema, stream, marks, names: NameCase::default() }
     }
 
     /// Looks for marked rows too.
@@ -87,11 +89,22 @@ impl Recogniser {
         Self { marks, ..self }
     }
 
+    /// From here on names are compared as this server does.
+    pub fn compare_names(&mut self, case: NameCase) {
+        self.names = case;
+        self.marks.compare_names(case);
+    }
+
     /// Whether rows of this table, which is not binpulse's own, may be marked. To be asked once a
     /// table, not once a row.
     #[inline]
     pub fn marked(&mut self, table: &Arc<Table>) -> Option<&Arc<MarkedTable>> {
         self.marks.of(table)
+    }
+
+    /// Whether a table of this name has rows that may be marked.
+    pub fn may_mark(&self, database: &str, table: &str) -> bool {
+        self.marks.has(database, table)
     }
 
     /// Whether the table is binpulse's own: its rows are never business changes. To be asked once a
@@ -102,8 +115,7 @@ impl Recogniser {
 
     /// Whether a database is binpulse's own.
     pub fn is_own_database(&self, database: &str) -> bool {
-        // With lower_case_table_names = 1 or 2 the binlog may carry another case.
-        database.eq_ignore_ascii_case(self.schema.as_str())
+        self.names.same(database, self.schema.as_str())
     }
 
     /// What a row of one of binpulse's own tables is. Columns are taken by their place, since
@@ -308,7 +320,13 @@ mod tests {
             before: image(&buffer.before).then(|| Image::new(&buffer.before, &[], &buffer.scratch)),
             after: image(&buffer.after).then(|| Image::new(&buffer.after, &[], &buffer.scratch)),
         };
-        Recogniser::new(SchemaName::default(), "shop").recognise(table, &change)
+        let mut recogniser = Recogniser::new(SchemaName::default(), "shop");
+        assert!(
+            !recogniser.is_own_database("BinPulse"),
+            "names differ unless the server folds them"
+        );
+        recogniser.compare_names(NameCase::Insensitive);
+        recogniser.recognise(table, &change)
     }
 
     #[test]

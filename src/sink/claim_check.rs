@@ -30,6 +30,7 @@ use super::Class;
 use super::sns::policy::classify_call;
 use crate::aws;
 use crate::encode::{Attribute, DataType, Message};
+use crate::excerpt::excerpt;
 
 /// Attribute with the size of what was put into S3.
 const SIZE_ATTRIBUTE: &str = "ExtendedPayloadSize";
@@ -160,7 +161,8 @@ impl ClaimCheck {
             let document = document.map(Collected::to_bytes).unwrap_or_default();
             let document = String::from_utf8_lossy(&document);
             let code = element(&document, "Code").unwrap_or("UnreadableAnswer");
-            let text = element(&document, "Message").unwrap_or_default().to_owned();
+            let text = element(&document, "Message").unwrap_or_default();
+            let text = excerpt(&format!("{text} (HTTP {status})"));
             let class = match code {
                 "NoSuchBucket" => Class::NotFound,
                 _ => classify_call(code, Some(status)),
@@ -179,7 +181,8 @@ impl ClaimCheck {
         if let Some(known) = cached.as_ref().filter(is_fresh) {
             return Ok(known.clone());
         }
-        let fresh = self.provider.provide_credentials().await.map_err(|error| error.to_string())?;
+        let fresh = self.provider.provide_credentials().await;
+        let fresh = fresh.map_err(|error| aws::chain(&error))?;
         Ok(cached.insert(fresh).clone())
     }
 }
@@ -234,10 +237,13 @@ fn signed_put(
     request.set_method("PUT").map_err(|error| error.to_string())?;
     request.set_uri(url).map_err(|error| error.to_string())?;
     let headers = request.headers_mut();
+    let mut put = |name: String, value: String| {
+        headers.try_insert(name, value).map(drop).map_err(|error| error.to_string())
+    };
     for (name, value) in instructions.headers() {
-        headers.insert(name.to_owned(), value.to_owned());
+        put(name.to_owned(), value.to_owned())?;
     }
-    headers.insert("content-length", body.len().to_string());
+    put("content-length".to_owned(), body.len().to_string())?;
     Ok(request)
 }
 

@@ -33,16 +33,32 @@ pub enum LogPlace {
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
     ('binlog_expire_logs_seconds', 'expire_logs_days', 'binlog_expire_logs_auto_purge')";
 
+/// Hours for which RDS keeps a binary log, where the server is one of RDS's and the account may see its
+/// configuration; the inner `None`: RDS removes a log as soon as it needs it no more.
+///
+/// There the server's own variables say nothing: RDS removes logs itself.
+pub async fn rds_hours(session: &mut Session) -> Result<Option<Option<u64>>, Error> {
+    const SQL: &str =
+        "SELECT value FROM mysql.rds_configuration WHERE name = 'binlog retention hours'";
+    match session.query_first(SQL).await {
+        Ok(row) => Ok(row.map(|row| row.text(0).and_then(|hours| hours.trim().parse().ok()))),
+        Err(error) if error.is_fatal() => Err(error),
+        // No such table, or not for us.
+        Err(_) => Ok(None),
+    }
+}
+
 /// Asks the server. Needs REPLICATION CLIENT. The list waits for the lock of the log: while a full
 /// volume blocks commits, it hangs (measured: the statement stays on the server until there is space).
 pub async fn retention(session: &mut Session) -> Result<Retention, Error> {
     let variables = session.query(VARIABLES).await?;
     let variables = variables.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?)));
+    let expires_after = match rds_hours(session).await? {
+        Some(hours) => Some(Duration::from_secs(hours.unwrap_or(0).saturating_mul(3_600))),
+        None => expiry(variables),
+    };
     let logs = session.query("SHOW BINARY LOGS").await?;
-    Ok(Retention {
-        expires_after: expiry(variables),
-        logs: logs.iter().filter_map(|row| row.text(0)).collect(),
-    })
+    Ok(Retention { expires_after, logs: logs.iter().filter_map(|row| row.text(0)).collect() })
 }
 
 fn expiry(variables: impl Iterator<Item = (String, String)>) -> Option<Duration> {

@@ -1,8 +1,11 @@
-//! Logs: to standard error; for people on a terminal, JSON lines elsewhere.
+//! Logs: to standard error; for people on a terminal, JSON lines elsewhere. Equal warnings become one.
 
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{self as events, JsonFields};
+
+use super::repeats::Repeats;
 
 /// Environment variable that is looked at when no filter is given.
 pub const FILTER_VARIABLE: &str = "BINPULSE_LOG";
@@ -60,11 +63,13 @@ pub fn init(filter: Option<&str>, format: Format) -> Result<(), Error> {
         Format::Json => true,
     };
     if is_json {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+        let json = events::format().json().flatten_event(true).with_current_span(false);
+        builder.fmt_fields(JsonFields::new()).event_format(Repeats::new(json)).try_init()
     } else {
         // https://no-color.org: present and not empty, whatever its value.
         let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        builder.with_ansi(terminal && !colourless).try_init()
+        let builder = builder.with_ansi(terminal && !colourless);
+        builder.event_format(Repeats::new(events::format())).try_init()
     }
     .map_err(|_| Error::Twice)
 }

@@ -10,6 +10,7 @@ mod loops;
 pub mod metrics;
 mod page;
 mod readiness;
+mod repeats;
 mod runbooks;
 pub mod status;
 

@@ -23,6 +23,8 @@ pub struct Status {
     pub verdict: Verdict,
     /// The server that is read.
     pub source: Source,
+    /// What is not as it should be at the source, worst first.
+    pub findings: Vec<Finding>,
     /// How far it has got.
     pub progress: Progress,
     /// The last heartbeat.
@@ -114,6 +116,21 @@ pub struct Certificate {
     pub unaccounted: String,
     /// Whether nothing is missing.
     pub complete: bool,
+}
+
+/// One thing that is not as it should be at the source.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
+pub struct Finding {
+    /// What was looked at: a setting, a privilege.
+    pub what: String,
+    /// What it is.
+    pub found: String,
+    /// What it should be.
+    pub needed: String,
+    /// What mends it.
+    pub mend: String,
+    /// Whether `run` would refuse to start with it.
+    pub refuses: bool,
 }
 
 /// Why the stream stands, and what to do.

@@ -203,6 +203,7 @@ fn the_consumer_tells_canaries_heartbeats_and_statements_apart_also_in_an_envelo
         phase: proto::CanaryPhase::Insert,
         written_at_us: 1,
         watermark: Some(proto::Watermark { verdict: "live".into(), ..proto::Watermark::default() }),
+        nonce: vec![7; 16],
     });
     let (format, transaction) = (Format::Protobuf, transaction(""));
     let heartbeat = notice::heartbeat(format, lane(), 1, 5, 6, &transaction, None);

@@ -166,6 +166,14 @@ fn write_down(step: Step<'_>, lines: &mut Vec<String>) -> Result<(), Error> {
             Step::Schema(statement) => {
                 lines.push(format!("schema {} | {}", statement.database, statement.text()));
             }
+            // What a reader without filters does.
+            Step::Changed(statement) => {
+                let about = match statement.written() {
+                    Ok(written) => format!("of {:?}", written.tables),
+                    Err(unread) => unread.to_string(),
+                };
+                return Err(statement.refused(about));
+            }
             Step::Commit(commit) => {
                 let mut line = format!("commit to {}", commit.end);
                 for id in commit.resolves {

@@ -95,6 +95,7 @@ fn rebuild(fixture: &Fixture) -> Database {
                         database.statement(statement.database, &statement.text());
                     }
                     Step::Begin(_)
+                    | Step::Changed(_)
                     | Step::Commit(_)
                     | Step::Idle { .. }
                     | Step::Rotate { .. }

@@ -48,7 +48,7 @@ impl Log {
                     assert_eq!(position, resume);
                     self.idle = Some(position.clone());
                 }
-                Step::Schema(_) | Step::Rotate { .. } | Step::Passed { .. } => {}
+                Step::Schema(_) | Step::Changed(_) | Step::Rotate { .. } | Step::Passed { .. } => {}
             }
         }
     }

@@ -3,10 +3,11 @@
 use binpulse::demo::{
     Aws, Command, Mysqld, Options, Standin, Streamer, prepare, settings_for, standin_environment,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
 
-use crate::aws::Endpoint;
 use crate::aws::faults::{Effect, When};
+use crate::aws::{Endpoint, sqs};
 use crate::bed::{Bed, SOON, binary};
 use crate::cli::check;
 use crate::suite::{Outcome, tests};
@@ -16,6 +17,7 @@ tests! {
     an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed on [Mysql97];
     check_tries_each_echo_queue on [Mysql97];
     a_stop_under_a_stalled_sink_is_no_stall_of_ours on [Mysql97];
+    a_forged_echo_does_not_make_a_dead_way_look_alive on [Mysql97];
 }
 
 async fn endpoint() -> Endpoint {
@@ -109,6 +111,53 @@ async fn an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed(be
         let labels = labels.each_ref().map(String::as_str);
         assert_eq!(streamer.metric(lost, &labels).await?, Some(0.0), "from {from}");
     }
+    Ok(())
+}
+
+async fn a_forged_echo_does_not_make_a_dead_way_look_alive(bed: Bed) -> Outcome {
+    // Given a stream whose canaries reach nobody
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let queue = aws.subscribe_queue(&topic, "billing", &["change"]).await?;
+    let mut settings = settings(&mysqld, &endpoint, &topic, format!("billing={queue}"));
+    settings.push(("message.format", "json".to_owned()));
+    let mut streamer = Streamer::start(command("run", settings))?;
+    streamer.until("a first canary", SOON, |status| status["canary"]["seen"].is_u64()).await?;
+
+    // When somebody puts each of them into the queue, as far as they can be guessed
+    let lost = |status: &Value| status["verdict"]["state"] == "canary_lost";
+    let give_up = Instant::now() + SOON;
+    let mut next = 1;
+    while !lost(&streamer.status().await?) {
+        assert!(Instant::now() < give_up, "{}", streamer.status().await?["verdict"]);
+        let written = streamer.status().await?["canary"]["written"].as_u64().unwrap_or_default();
+        for number in next..=written + 3 {
+            for phase in ["insert", "update", "delete"] {
+                let body = json!({
+                    "kind": "canary", "number": number, "phase": phase, "nonce": "AAAAAAAAAAAAAAAAAAAAAA==",
+                    "written_at": "2026-01-01T00:00:00Z", "source": {"stream": "test", "epoch": 1},
+                    "sequence_first": number * 3,
+                });
+                let wanted = json!({"QueueUrl": queue, "MessageBody": body.to_string()});
+                let mut store = endpoint.shared.store();
+                let now = std::time::Instant::now();
+                sqs::call(&mut store, &endpoint.url(), "SendMessage", &wanted, now).expect("sent");
+            }
+        }
+        next = next.max(written);
+        endpoint.shared.changed.notify_waiters();
+        sleep(Duration::from_millis(200)).await;
+    }
+
+    // Then the canaries are lost all the same, and the forgery is counted and told
+    let forged = streamer.metric("binpulse_echo_messages_total", &["kind=\"forged\""]).await?;
+    assert!(forged >= Some(1.0), "{forged:?}");
+    let resolved = ["consumer=\"billing\""];
+    assert_eq!(streamer.metric("binpulse_canary_resolved_total", &resolved).await?, Some(0.0));
+    assert!(streamer.log_tail().contains("somebody else sends"), "{}", streamer.log_tail());
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod credentials;
 mod decode;
 mod delivery;
 mod demo;
@@ -19,6 +20,7 @@ mod echo;
 mod failover;
 mod fallback;
 mod faults;
+mod filters;
 mod history;
 mod paths;
 mod probe;
@@ -35,6 +37,7 @@ mod servers;
 mod source;
 mod standing;
 mod start;
+mod statements;
 mod suite;
 mod takeover;
 mod types;
@@ -45,6 +48,7 @@ fn main() -> std::process::ExitCode {
         processes::tests(),
         servers::tests(),
         faults::tests(),
+        filters::tests(),
         source::tests(),
         types::tests(),
         failover::tests(),
@@ -60,6 +64,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         standing::tests(),
+        statements::tests(),
         history::tests(),
         start::tests(),
         agreement::tests(),
@@ -71,6 +76,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        credentials::tests(),
     ]
     .into_iter()
     .flatten()

@@ -143,6 +143,7 @@ pub(crate) fn status(state: State) -> Status {
         uptime_seconds: 9_524.0,
         halted: None,
         verdict: verdict(state),
+        findings: Vec::new(),
         source: Source {
             host: "db-1.internal:3306".to_owned(),
             server_uuid: "3e11fa47-71ca-11e1-9e33-c80aa9429562".to_owned(),

@@ -50,6 +50,9 @@ async fn what_passes_by_itself_or_is_mended_is_sent_again_until_it_arrives() {
         (Effect::EXPIRED, Class::Credentials),
         (Effect::NOT_FOUND, Class::NotFound),
         (Effect::Refuse(400, "BrandNew", "never heard of"), Class::Unknown),
+        // Of something on the way; SNS itself has a code for it.
+        (Effect::Gibberish(413), Class::Unknown),
+        (Effect::Refuse(413, "RequestEntityTooLarge", "limit of 1 MB"), Class::Unknown),
         (Effect::Gibberish(503), Class::ServerError),
         (Effect::Gibberish(429), Class::Throttled),
         (Effect::Gibberish(200), Class::ServerError),

@@ -8,11 +8,13 @@ mod paths;
 mod place;
 
 use super::begin::table_config;
+use super::catalog;
 use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
 use crate::aws;
+use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::mysql::{ConnectOptions, Session};
 use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
@@ -80,10 +82,16 @@ const SERVER: &str = "server ";
 /// Looks at everything.
 pub async fn run(plan: &Plan) -> Vec<Report> {
     let mut reports = Vec::new();
-    files::listen(plan, &mut reports).await;
+    let mut plan = plan.clone();
+    files::listen(&plan, &mut reports).await;
+    let mut names = None;
     for host in 0..plan.source.hosts.len() {
-        source(plan, host, &mut reports).await;
+        let case = source(&plan, host, &mut reports).await;
+        names = names.or(case);
     }
+    // As the first that answers does, which is the one that is streamed from.
+    plan.compare_names(names.unwrap_or_default());
+    let plan = &plan;
     let saved = match &plan.checkpoint.file {
         Some(path) => files::checkpoint(plan, path, &mut reports).await,
         None => checkpoint(plan, &mut reports).await,
@@ -95,29 +103,40 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    let shared = aws::Shared::load(&aws_config(plan)).await;
-    sink(plan, &shared, &mut reports).await;
-    echo::look(plan, &shared, &mut reports).await;
+    match aws::Shared::load(&aws_config(plan)).await {
+        Ok(shared) => {
+            sink(plan, &shared, &mut reports).await;
+            echo::look(plan, &shared, &mut reports).await;
+        }
+        Err(error) => {
+            let (needed, mend) = ("what AWS can be asked with", "correct it where it is set");
+            reports.push(Report::wrong("AWS", error.to_string(), needed, mend));
+        }
+    }
     reports
 }
 
-async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
-    let Ok(options) = plan.source.session(host) else { return };
+/// Looks at a server; how it compares names, if it answers.
+async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<NameCase> {
+    let options = plan.source.session(host).ok()?;
     let what = format!("{SERVER}{}", options.host);
     let facts = async {
         let mut session = Session::connect(&options).await?;
         let facts = preflight::collect(&mut session).await?;
         let depends_on_cache = session.depends_on_cache();
+        let mut plan = plan.clone();
+        plan.compare_names(facts.name_case());
+        let catalog = catalog::look(&mut session, &facts, &plan).await;
         session.close().await;
-        Ok::<_, crate::mysql::Error>((facts, depends_on_cache))
+        Ok::<_, crate::mysql::Error>((facts, catalog, depends_on_cache))
     };
-    let (facts, depends_on_cache) = match facts.await {
-        Ok(facts) => facts,
+    let (facts, catalog, depends_on_cache) = match facts.await {
+        Ok(looked) => looked,
         Err(error) => {
             let error = crate::source::Error::from(error);
             let needed = "a server that answers and lets the account in";
             reports.push(Report::wrong(&what, error.to_string(), needed, error.remedy()));
-            return;
+            return None;
         }
     };
     reports.push(Report::fine(&what, format!("{} {}", facts.flavor, facts.version)));
@@ -134,7 +153,13 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
         report.refuses = false;
         reports.push(report);
     }
-    for finding in preflight::judge(&facts, &demands(plan)) {
+    if let Some(unseen) = catalog.unseen {
+        reports.push(Report::fine(&format!("{what}: SELECT"), unseen));
+    }
+    let own = plan.pulse.schema.as_str();
+    let unlogged = catalog::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
+    let judged = preflight::judge(&facts, &demands(plan)).into_iter();
+    for finding in judged.chain(catalog.findings).chain(unlogged) {
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
             found: finding.found,
@@ -144,6 +169,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) {
             refuses: finding.severity == Severity::Refuse,
         });
     }
+    Some(facts.name_case())
 }
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.

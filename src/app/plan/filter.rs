@@ -1,6 +1,7 @@
 //! Settings of what is published.
 
 use super::Errors;
+use crate::change::NameCase;
 use crate::config::Values;
 use crate::filter::{self, Pattern};
 
@@ -34,5 +35,8 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<filter::Con
         drop_columns: drop_columns?,
         hash_columns: hash_columns?,
         hash_key,
+        must_match: errors.take(values.flag("filter.strict"))?,
+        // The server tells.
+        names: NameCase::default(),
     })
 }

@@ -18,6 +18,7 @@ pub use pulse::PulsePlan;
 pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
+use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::{self, SealOptions};
 use crate::pack;
@@ -87,6 +88,15 @@ impl Plan {
         match plan {
             Some(plan) if errors.0.is_empty() => Ok(plan),
             Some(_) | None => Err(errors.0),
+        }
+    }
+
+    /// From here on names are compared as this server does.
+    pub fn compare_names(&mut self, case: NameCase) {
+        self.filter.names = case;
+        for route in &mut self.pulse.routes {
+            let path = &route.path;
+            route.is_filtered_out = !self.filter.wants(&path.database, &path.table);
         }
     }
 

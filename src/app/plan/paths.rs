@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Errors, PulsePlan};
+use crate::change::NameCase;
 use crate::config::Values;
-use crate::filter::{self, Pattern};
+use crate::filter;
 use crate::pulse::Phase;
 use crate::pulse::path::{Path, Steps, Template};
 
@@ -68,9 +69,10 @@ pub(super) fn add(
         tables.push((full, Arc::clone(&name)));
         let path = Path { steps: templates.take(&name), name, database, table, column };
         refuse_hidden_column(values, &path, filter, errors);
-        let names = [path.database.as_str(), path.table.as_str()];
-        let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&names));
-        let is_filtered_out = !among(&filter.tables) || among(&filter.exclude);
+        // How the server compares names is not known yet.
+        let folded = filter::Config { names: NameCase::Insensitive, ..filter.clone() };
+        let wants = |filter: &filter::Config| filter.wants(&path.database, &path.table);
+        let is_filtered_out = !wants(filter) && !wants(&folded);
         let consumers = consumers.of(&path, &pulse);
         pulse.routes.push(PathRoute { path, consumers, is_filtered_out });
     }
@@ -110,7 +112,7 @@ fn read_path(text: &str) -> Option<(&str, [String; 3])> {
 }
 
 /// A mark that is dropped or hashed is none to the consumers, and none to whoever looks for it in the
-/// messages.
+/// messages. How the server compares names is not known yet: both ways count.
 fn refuse_hidden_column(
     values: &Values,
     path: &Path,
@@ -122,7 +124,7 @@ fn refuse_hidden_column(
         ("filter.drop_columns", &filter.drop_columns),
         ("filter.hash_columns", &filter.hash_columns),
     ] {
-        if patterns.iter().any(|pattern| pattern.matches(&names)) {
+        if patterns.iter().any(|pattern| pattern.matches(&names, NameCase::Insensitive)) {
             errors.push(values.conflict(
                 PATHS,
                 key,

@@ -50,7 +50,7 @@ pub fn exported_by_probe(streams: &[&str]) -> Result<String, Error> {
 
 async fn open_and_run(plan: ProbePlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
     let aws = aws::Config { region: plan.region, profile: None };
-    let shared = aws::Shared::load(&aws).await;
+    let shared = aws::Shared::load(&aws).await?;
     let queue = Sqs::connect(&shared, plan.endpoint_url.as_deref(), &plan.queue);
     let account = Probe::new(plan.streams.iter().cloned(), plan.deadline, Instant::now());
     let account = Arc::new(Mutex::new(account));

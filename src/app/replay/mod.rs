@@ -147,8 +147,9 @@ impl From<super::Unavailable> for Error {
 /// Publishes once more, or counts.
 pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<Report, Error> {
     let saved = peek(&plan).await?;
-    let plan = narrowed(plan, &wish)?;
+    let mut plan = narrowed(plan, &wish)?;
     let (host, resolved) = resolve(&plan, &saved, wish.since_us).await?;
+    plan.compare_names(resolved.facts.name_case());
     let stretch = Stretch { plan: &plan, host, resolved: &resolved, saved: &saved };
 
     let counted = stretch.pass(Numbers::new(), None).run(Way::nowhere(), stop).await?;

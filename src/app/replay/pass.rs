@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::{Error, Wish};
+use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
 use crate::app::front::LOOP_PAUSE_MAX;
@@ -54,7 +55,7 @@ impl Way {
 
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
-        let shared = aws::Shared::load(&aws_config(plan)).await;
+        let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
         let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
@@ -163,6 +164,7 @@ impl Pass<'_> {
             own_rows: OwnRows::LeftOut,
             begins_by_position: false,
             puts_undecoded_aside: false,
+            nonces: None,
             excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;

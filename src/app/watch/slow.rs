@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::looks::Asked;
 use super::purge::PurgeMargin;
 use super::{Reporter, Shared, read};
+use crate::app::findings::Findings;
 use crate::app::state::State as Stream;
 use crate::mysql::{ConnectOptions, Error, Session};
 use crate::pulse::Periods;
 use crate::pulse::schema::Dialect;
 use crate::pulse::verdict::{Condition, Observation, Status, Topology, Upstream};
+use crate::source::preflight;
 use crate::source::retention::Retention;
 use crate::source::{self, Identity};
 
@@ -53,6 +55,8 @@ pub(in crate::app) struct SlowLooks {
     pub(in crate::app) verdict: Shared,
     pub(in crate::app) reporter: Reporter,
     pub(in crate::app) margin: PurgeMargin,
+    /// Who asks for the source's settings, and is told.
+    pub(in crate::app) findings: Findings,
     /// When somebody suspects something.
     pub(in crate::app) asked: watch::Receiver<Asked>,
 }
@@ -120,11 +124,13 @@ impl SlowLooks {
     /// Looks until told to stop.
     pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
         let mut memory = Memory::default();
+        let findings = self.findings.clone();
         loop {
             let pause = spaced(self.spacing.upstream, memory.unanswered);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                () = findings.asked() => {}
                 () = self.until_due(pause, memory.unanswered == 0) => {}
             }
             let Some(identity) = self.stream.read().identity else { continue };
@@ -187,6 +193,10 @@ impl SlowLooks {
             Err(error) if error.is_fatal() => return Err(error),
             // A privilege may be missing for one and not for the other.
             Err(error) => self.unseen(&error, memory),
+        }
+        if self.findings.is_asked() {
+            let facts = preflight::collect(&mut session).await?;
+            self.reporter.report(self.findings.looked(&facts));
         }
         if self.logs_are_due(memory) {
             memory.logs.asked_at = Some(Instant::now());

@@ -23,5 +23,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         None,
         "Columns to publish as HMAC-SHA-256 of their value, as database.table.column patterns",
     ),
+    setting(
+        "filter.strict",
+        Kind::Bool,
+        Some("false"),
+        "Refuse to start while one of these patterns matches no table or column of the source",
+    ),
     setting("filter.hash_key", Kind::Secret, None, "Key of those hashes"),
 ];

@@ -114,34 +114,47 @@ impl Tables {
         self.old = Generation::default();
     }
 
-    /// Reads a table map again, with the answer to the question for what it lacks.
+    /// Reads a table map again, with the answer to the question for what it lacks. `is_refused`: the
+    /// answer may be of another time than these rows, and may not be used for them; it is asked again
+    /// for others.
     pub(super) fn settle(
         &mut self,
         mapped: &Arc<Mapped>,
         answer: Answer<'_>,
+        is_refused: bool,
         format: &Format,
     ) -> Result<Settled, Fault> {
         let mut bytes = Bytes::new(&mapped.body);
         let id = table_id(&mut bytes, format.short_table_ids)?;
         let declared = match answer {
-            Answer::Described(description) => fit::declared(description),
+            Answer::Described(description) | Answer::MustBeOlder(description) => {
+                fit::declared(description)
+            }
             Answer::Unknown | Answer::NotNeeded | Answer::Unsigned(_) => Vec::new(),
         };
         let lossy = |declared: &declared::Declared| declared.may_have_lost_characters();
         let is_lossy = declared.iter().flatten().any(lossy);
         let names = match answer {
-            Answer::Described(description) => read::Names::Described(description, &declared),
+            Answer::Described(description) | Answer::MustBeOlder(description) => {
+                read::Names::Described(description, &declared)
+            }
             Answer::Unknown => read::Names::Unknown,
             Answer::NotNeeded => read::Names::NotNeeded,
             Answer::Unsigned(ordinals) => read::Names::Unsigned(ordinals),
         };
-        let settled = Arc::new(read::read(&mut bytes, &mapped.body, format.maria, names)?);
+        let mut settled = read::read(&mut bytes, &mapped.body, format.maria, names)?;
+        if is_refused {
+            settled.unreadable.get_or_insert(Unreadable::Schema(Misfit::ChangedSince));
+        }
+        let settled = Arc::new(settled);
         if let Some(slot) = self.mapped.iter_mut().find(|(known, _)| *known == id)
             && Arc::ptr_eq(&slot.1, mapped)
         {
             slot.1 = Arc::clone(&settled);
         }
-        self.remember(id, Arc::clone(&settled));
+        if !is_refused {
+            self.remember(id, Arc::clone(&settled));
+        }
         Ok(Settled { mapped: settled, is_lossy })
     }
 

@@ -200,3 +200,16 @@ fn an_answer_that_is_younger_than_the_rows_is_doubtful() {
         assert_eq!(agreement, Some(expected), "{changed_at:?}");
     }
 }
+
+#[test]
+fn where_names_decide_an_answer_that_may_be_younger_than_the_rows_is_refused() {
+    for (changed_at, is_taken) in
+        [(Some(1_699_999_999), true), (Some(1_700_000_000), false), (None, false)]
+    {
+        let mut decoder = decoder();
+        let answer = Description { changed_at, ..description("a", "tinyint") };
+        let (_, agreement, row) = rows(&mut decoder, Answer::MustBeOlder(&answer));
+        assert_eq!(agreement == Some(Agreement::Yes), is_taken, "{changed_at:?}");
+        assert_eq!(row.contains(&Misfit::ChangedSince.to_string()), !is_taken, "{row}");
+    }
+}

@@ -1,5 +1,7 @@
 //! Documents of the `json` format: the content of a frame as one JSON object.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::string::put_string;
@@ -66,6 +68,9 @@ fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
     put_member(out, "phase", |out| put_string(out, phase.as_bytes()));
     put_member(out, "written_at", |out| put_time(out, canary.written_at_us));
     put_member(out, "watermark", |out| put_value(out, &watermark(canary.watermark.as_ref())));
+    if !canary.nonce.is_empty() {
+        put_member(out, "nonce", |out| put_value(out, &STANDARD.encode(&canary.nonce).into()));
+    }
 }
 
 fn put_transactions(out: &mut Vec<u8>, rows: &Rows) {

@@ -215,6 +215,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             phase: proto::CanaryPhase::Insert,
             written_at_us: 1,
             watermark: Some(watermark.clone()),
+            nonce: vec![7; 16],
         });
         let heartbeat = notice::heartbeat(
             format,

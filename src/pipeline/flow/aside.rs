@@ -17,7 +17,7 @@ impl Flow {
     pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
         let table = rows.table();
         // Its bytes hold all columns; some of these must never leave.
-        let is_withheld = matches!(self.filter.route(table), Route::Redact(_));
+        let is_withheld = matches!(self.filter.route(table), Route::Redact(_) | Route::Unnamed);
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
         self.put_aside(error, table, rows.transaction(), rows.position(), bytes);
@@ -60,7 +60,7 @@ impl Flow {
         Ok(())
     }
 
-    fn put_aside(
+    pub(super) fn put_aside(
         &mut self,
         error: &decode::Error,
         (database, table): (&str, &str),

@@ -63,7 +63,8 @@ impl Flow {
         change: &Change<'_>,
     ) -> Result<(), Error> {
         match route {
-            Route::Skip => Ok(()),
+            // Refused before its rows were read.
+            Route::Skip | Route::Unnamed => Ok(()),
             Route::Publish => self.publish(now, transaction, table, change),
             Route::Redact(redaction) => self.publish_redacted(now, transaction, redaction, change),
         }

@@ -1,6 +1,7 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod aside;
+mod changed;
 mod excess;
 mod front;
 mod marked;
@@ -18,17 +19,18 @@ use super::progress::Progress;
 use super::reread::Reread;
 use super::sealing::Note;
 use super::{Error, Progress as Reached};
-use crate::change::Position;
+use crate::change::{NameCase, Position};
 use crate::checkpoint::{Class, Misuse, Tracker};
 use crate::decode::Step;
 use crate::encode::{Draft, Kind};
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::verdict::ledger::{Recorder, Span};
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::pulse::{Leg, Nonces, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+use changed::Objects;
 pub use excess::Excess;
 pub use window::Window;
 
@@ -46,6 +48,8 @@ pub struct FlowConfig {
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
+    /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
+    pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
     pub excess: Option<Arc<Excess>>,
 }
@@ -100,6 +104,11 @@ pub struct Flow {
     is_other_server: bool,
     /// The unit of the first place on this server, if there was one before.
     first_here: Option<u64>,
+    /// The first table of those whose columns the log does not name, of late, and whose rows were
+    /// published all the same.
+    unnamed: Option<Arc<str>>,
+    /// Views and triggers that statements made.
+    objects: Objects,
     /// Row events that could not be decoded.
     undecoded: Vec<Undecoded>,
     /// Some of them could not be put aside.
@@ -141,6 +150,8 @@ impl Flow {
             reread: None,
             is_other_server: false,
             first_here: None,
+            unnamed: None,
+            objects: Objects::default(),
             undecoded: Vec::new(),
             is_unkept: false,
             newest_commit_us: 0,
@@ -164,6 +175,7 @@ impl Flow {
             Step::Begin(transaction) => self.begin(transaction),
             Step::Rows(rows) => self.rows(rows, now),
             Step::Schema(statement) => self.statement(&statement),
+            Step::Changed(statement) => self.changed(&statement),
             Step::Commit(commit) => self.commit(&commit),
             Step::Idle { position, resume }
             | Step::Rotate { position, resume }
@@ -214,7 +226,11 @@ impl Flow {
                 }
             }
             // The recorder is told of transactions where they begin and end.
-            Step::Begin(_) | Step::Rows(_) | Step::Schema(_) | Step::Commit(_) => {}
+            Step::Begin(_)
+            | Step::Rows(_)
+            | Step::Schema(_)
+            | Step::Changed(_)
+            | Step::Commit(_) => {}
         }
     }
 
@@ -301,6 +317,12 @@ impl Flow {
         self.notices.moved_to(server);
     }
 
+    /// From here on names are compared as this server does.
+    pub(crate) fn compare_names(&mut self, case: NameCase) {
+        self.filter.compare_names(case);
+        self.recogniser.compare_names(case);
+    }
+
     pub(super) fn has_drafts(&self) -> bool {
         !self.drafts.is_empty()
     }
@@ -361,12 +383,17 @@ impl Flow {
             transaction_bytes: self.transaction_bytes,
             is_idle: self.idle_since.is_some() && self.tracker.units_on_their_way() == 0,
             lanes: self.packer.lanes(),
+            unnamed: self.unnamed.clone(),
         }
     }
 
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         self.counts.unordered(self.packer.unordered());
         self.counts.tell(metrics);
+        let counters = &metrics.filter_pattern_events_total;
+        for (matches, counter) in self.filter.take_matches().zip(counters) {
+            counter.inc_by(matches);
+        }
     }
 }
 

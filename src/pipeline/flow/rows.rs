@@ -6,13 +6,19 @@ use std::time::Instant;
 use super::{Flow, OwnRows};
 use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::{Class, MovedLanes};
-use crate::decode::{Rows, Statement};
+use crate::decode::{Misfit, Rows, Statement};
 use crate::filter::{Redaction, Route};
 use crate::pipeline::Error;
 use crate::pipeline::notices::{Delivered, Notices, Row};
 use crate::pulse::{Leg, Seen};
 
 impl Flow {
+    /// Whether settings speak of the columns of a table by name: another column's name would let out
+    /// what must not leave.
+    pub(in crate::pipeline) fn goes_by_names(&self, database: &str, table: &str) -> bool {
+        self.filter.masks(database, table) || self.recogniser.may_mark(database, table)
+    }
+
     pub(super) fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
         if self.is_passed_over {
             return Ok(());
@@ -37,6 +43,11 @@ impl Flow {
             return Ok(());
         }
         let route = self.filter.route(table);
+        if !table.named && !matches!(route, Route::Skip) {
+            self.unnamed(rows, &route)?;
+        } else if self.unnamed.is_some() && !matches!(route, Route::Skip) {
+            self.unnamed = None;
+        }
         if let Some(marked) = self.recogniser.marked(table).cloned()
             && !matches!(route, Route::Skip)
         {
@@ -45,6 +56,7 @@ impl Flow {
         match route {
             // The filters leave it out; its transaction is counted as filtered.
             Route::Skip => {}
+            Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
             Route::Publish => {
                 while let Some(change) = rows.next()? {
                     if self.progress.is_new(change.row) {
@@ -60,6 +72,21 @@ impl Flow {
                 }
                 self.space.release();
             }
+        }
+        Ok(())
+    }
+
+    /// The log does not name the columns of a table that is published, nor does anybody else. What
+    /// settings say of its columns can't be done then.
+    #[cold]
+    fn unnamed(&mut self, rows: &Rows<'_>, route: &Route) -> Result<(), Error> {
+        let table = rows.table();
+        if matches!(route, Route::Unnamed) || self.recogniser.may_mark(&table.database, &table.name)
+        {
+            return Err(rows.misfit(Misfit::Unnamed).into());
+        }
+        if self.unnamed.is_none() {
+            self.unnamed = Some(format!("{}.{}", table.database, table.name).into());
         }
         Ok(())
     }
@@ -143,7 +170,8 @@ impl Flow {
             lanes,
         };
         let sequences = self.packer.sequences();
-        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences);
+        let nonces = self.config.nonces.as_ref();
+        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences, nonces);
         if let Some(draft) = draft {
             self.drafts.push(draft);
             self.canaries.push_back(leg);
@@ -153,8 +181,10 @@ impl Flow {
     }
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        let stays = !self.config.schema_changes
-            || !self.filter.wants_statement(statement.database, &statement.text());
+        let text = statement.text();
+        self.objects.note(statement.database, &text);
+        let stays =
+            !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);
         if self.is_passed_over || stays || !self.progress.is_new_other() {
             return Ok(());
         }

@@ -86,6 +86,7 @@ impl Log {
                     Step::Passed { prepared, .. } => prepared,
                     Step::Rows(_)
                     | Step::Schema(_)
+                    | Step::Changed(_)
                     | Step::Commit(_)
                     | Step::Idle { .. }
                     | Step::Rotate { .. } => None,

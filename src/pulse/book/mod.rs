@@ -137,7 +137,9 @@ impl Book {
             Event::CanaryFailed { reason, message, .. } => {
                 self.canaries.failure = Some(failure(*reason, message, now));
             }
-            Event::Echoed { consumer, leg, .. } => return self.echoed(consumer, leg, now),
+            Event::Echoed { consumer, leg, is_genuine, .. } => {
+                return self.echoed(consumer, leg, *is_genuine, now);
+            }
             Event::EchoRead { consumer, .. } => {
                 for account in self.accounts_mut(consumer) {
                     account.ledger.read(now);
@@ -321,12 +323,22 @@ impl Book {
         }
     }
 
-    fn echoed(&mut self, consumer: &str, leg: &Leg, now: Instant) -> Option<Judged> {
+    fn echoed(
+        &mut self,
+        consumer: &str,
+        leg: &Leg,
+        is_genuine: bool,
+        now: Instant,
+    ) -> Option<Judged> {
         let account = self
             .echoes
             .iter_mut()
             .find(|account| *account.consumer == *consumer && account.path == leg.path)?;
-        let echo = account.ledger.echoed(leg.number, leg.phase, now);
+        let echo = if is_genuine {
+            account.ledger.echoed(leg.number, leg.phase, now)
+        } else {
+            account.ledger.unproven(leg.number)
+        };
         let name = Arc::clone(&account.name);
         let started = self.begun(leg);
         // Delivered is what every consumer has: the oldest of their newest.

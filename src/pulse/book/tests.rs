@@ -27,7 +27,13 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     let book = Book::new("me", [Arc::clone(&billing)], L);
     let mut book = book.with_path(&path(), std::slice::from_ref(&billing), L);
     let leg = |phase| Leg { path: Some("orders".into()), number: 1, phase };
-    let echoed = |leg: Leg| Event::Echoed { consumer: "billing".into(), leg, written_at_us: 0 };
+    let echo = |leg, is_genuine| Event::Echoed {
+        consumer: "billing".into(),
+        leg,
+        written_at_us: 0,
+        is_genuine,
+    };
+    let echoed = |leg: Leg| echo(leg, true);
 
     let read = || Event::EchoRead { consumer: "billing".into(), messages: 0 };
     book.observe(&read(), now);
@@ -44,6 +50,13 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     for phase in Phase::ALL {
         book.observe(&Event::CanaryStarted { number: 1, phase, at: now }, now);
         book.canary_accepted(&Leg { path: None, number: 1, phase }, now);
+    }
+
+    // When somebody forges the echoes of the other, then nothing is settled
+    for phase in Phase::ALL {
+        let forged = echo(Leg { path: None, number: 1, phase }, false);
+        let judged = book.observe(&forged, now).expect("it is known");
+        assert_eq!(judged.echo, Echo::Forged);
     }
 
     // When only the path's come back, then only its account is settled

@@ -26,6 +26,8 @@ pub enum Echo {
     Duplicate,
     /// Of a canary of which nothing is known: another process's, or forgotten.
     Stale,
+    /// Of a canary that is known, but not the message that this process published.
+    Forged,
 }
 
 /// What the topic's answer for a message changed.
@@ -207,6 +209,15 @@ impl EchoLedger {
         canary.accepted_at = canary.accepted_at.max(Some(now));
         canary.owed_from = canary.accepted_at;
         Acceptance { is_news, completes: self.complete(number, now) }
+    }
+
+    /// A message came that this process has not published. It changes nothing.
+    pub fn unproven(&mut self, number: u64) -> Echo {
+        if self.canaries.contains_key(&number) {
+            return Echo::Forged;
+        }
+        self.counts.stale += 1;
+        Echo::Stale
     }
 
     /// A message came back.

@@ -20,7 +20,7 @@ pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};
 pub use reader::{Arrival, Malformed, Open, Reader};
 
-use super::{Event, Leg, Observer};
+use super::{Event, Leg, Nonces, Observer};
 
 /// Reads one consumer's queue.
 pub struct EchoReader<Q> {
@@ -32,6 +32,8 @@ pub struct EchoReader<Q> {
     pub stream: String,
     /// Opens bodies.
     pub open: Open,
+    /// What this process's canaries carry.
+    pub nonces: Nonces,
     /// Who is told.
     pub observer: Observer,
 }
@@ -39,27 +41,27 @@ pub struct EchoReader<Q> {
 impl<Q: Queue> EchoReader<Q> {
     /// Reads until told to stop. Failures are reported and tried again for ever.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { consumer, queue, stream, open, observer } = self;
+        let Self { consumer, queue, stream, open, nonces, observer } = self;
         let tell =
-            move |arrival| observer(&echoed(Arc::clone(&consumer), stream.as_str(), arrival));
+            move |arrival| observer(&echoed(Arc::clone(&consumer), &stream, &nonces, arrival));
         // The queue may have other uses: what is not understood is not ours to delete.
         Reader { queue, open, malformed: Malformed::Stay, tell }.run(stop).await;
     }
 }
 
 /// An arrival in the words of the service.
-fn echoed(consumer: Arc<str>, stream: &str, arrival: Arrival) -> Event {
+fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -> Event {
     match arrival {
         Arrival::Read(messages) => Event::EchoRead { consumer, messages },
-        Arrival::Canary(canary) if canary.stream == stream => Event::Echoed {
-            consumer,
-            leg: Leg {
+        Arrival::Canary(canary) if canary.stream == stream => {
+            let leg = Leg {
                 path: (!canary.path.is_empty()).then(|| canary.path.as_str().into()),
                 number: canary.number,
                 phase: canary.phase,
-            },
-            written_at_us: canary.written_at_us,
-        },
+            };
+            let is_genuine = canary.nonce == nonces.of(&leg);
+            Event::Echoed { consumer, leg, written_at_us: canary.written_at_us, is_genuine }
+        }
         Arrival::Canary(_) => Event::EchoIgnored { consumer, kind: "other_stream" },
         Arrival::Other => Event::EchoIgnored { consumer, kind: "other_kind" },
         Arrival::Malformed(error) => {

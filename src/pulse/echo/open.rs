@@ -1,5 +1,8 @@
 //! From a message's body to the canary in it. Trusts nothing that it reads; pure.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::encode::open::{self, OpenError};
 use crate::encode::proto::{self, frame::Content};
 use crate::pulse::Phase;
@@ -33,6 +36,8 @@ pub struct Canary {
     pub watermark_at_us: i64,
     /// What its watermark says of the source; empty when it says nothing.
     pub verdict: String,
+    /// What its publisher gave it so that its echo is known; empty for nothing.
+    pub nonce: Vec<u8>,
 }
 
 /// What a body holds.
@@ -75,6 +80,7 @@ pub fn open(body: &str) -> Result<Opened, String> {
         written_at_us: canary.written_at_us,
         watermark_at_us: watermark.taken_at_us,
         verdict: watermark.verdict,
+        nonce: canary.nonce,
     })
 }
 
@@ -100,6 +106,7 @@ fn document(body: &str) -> Result<Opened, String> {
             .map_or(0, |time| time.timestamp_micros()),
         watermark_at_us: document["watermark"]["taken_at_us"].as_i64().unwrap_or_default(),
         verdict: text(&document["watermark"]["verdict"]),
+        nonce: STANDARD.decode(text(&document["nonce"])).unwrap_or_default(),
     })
 }
 
@@ -123,8 +130,6 @@ fn believed(canary: Canary) -> Result<Opened, String> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
     use prost::Message;
 
     use super::*;
@@ -166,6 +171,7 @@ mod tests {
                 ..proto::Watermark::default()
             }),
             path: "orders".to_owned(),
+            nonce: vec![0, 1, 2],
         }
     }
 
@@ -181,6 +187,7 @@ mod tests {
             written_at_us: 17_000_000,
             watermark_at_us: 18_000_000,
             verdict: "quiet".to_owned(),
+            nonce: vec![0, 1, 2],
         }
     }
 
@@ -190,7 +197,7 @@ mod tests {
         assert_eq!(opened, Ok(Opened::Canary(Box::new(expected()))));
         let document = r#"{"kind":"canary","number":7,"path":"orders","phase":"update","written_at":
             "1970-01-01T00:00:17Z","source":{"stream":"shop","server_uuid":"aa","epoch":3},
-            "sequence_first":20,"watermark":{"verdict":"quiet","taken_at_us":18000000}}"#;
+            "sequence_first":20,"nonce":"AAEC","watermark":{"verdict":"quiet","taken_at_us":18000000}}"#;
         assert_eq!(open(document), Ok(Opened::Canary(Box::new(expected()))));
     }
 

@@ -9,7 +9,7 @@ use super::{
     Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Malformed, Open, Opened, Queue,
     QueueError, Reader, Received,
 };
-use crate::pulse::{Event, Phase};
+use crate::pulse::{Event, Leg, Nonces, Phase};
 
 const L: Duration = Duration::from_secs(15);
 
@@ -285,10 +285,16 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
                 written_at_us: 17,
                 watermark_at_us: 0,
                 verdict: String::new(),
+                nonce: Nonces::new([0; 32]).of(&Leg {
+                    path: None,
+                    number: 5,
+                    phase: Phase::Update,
+                }),
             }))),
             None if body == "change" => Ok(Opened::Other),
             None => Err("not a frame".into()),
         }),
+        nonces: Nonces::new([0; 32]),
         observer: Arc::new(move |event| seen.lock().expect("one thread").push(event.clone())),
     };
     reader.run(stop).await;
@@ -302,7 +308,8 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         .map(|event| {
             if let Event::EchoRead { messages, .. } = event {
                 format!("read {messages}")
-            } else if let Event::Echoed { leg, .. } = event {
+            } else if let Event::Echoed { leg, is_genuine, .. } = event {
+                assert!(is_genuine);
                 format!("echo {}", leg.number)
             } else if let Event::EchoIgnored { kind, .. } = event {
                 (*kind).to_owned()

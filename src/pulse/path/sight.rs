@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Mark, Marked, Path};
-use crate::change::{Cell, Change, Image, Op, Table};
+use crate::change::{Cell, Change, Image, NameCase, Op, Table};
 use crate::pulse::Phase;
 
 /// Knows which column of which table carries marks. For tables that carry none it costs a comparison
@@ -12,6 +12,8 @@ use crate::pulse::Phase;
 pub struct Marks {
     mark: Mark,
     paths: Vec<Path>,
+    /// How the server compares names.
+    names: NameCase,
     /// The table that was asked for last: rows of a table come in runs.
     last: Option<(Arc<Table>, Option<Arc<MarkedTable>>)>,
 }
@@ -48,7 +50,7 @@ pub enum Sight {
 impl Marks {
     /// Marks in the columns of these paths.
     pub fn new(mark: Mark, paths: Vec<Path>) -> Self {
-        Self { mark, paths, last: None }
+        Self { mark, paths, names: NameCase::default(), last: None }
     }
 
     /// Whether rows of this table may be marked, and by which column. Once for each event of rows.
@@ -58,6 +60,21 @@ impl Marks {
             return None;
         }
         self.look_up(table)
+    }
+
+    /// From here on names are compared as this server does.
+    pub fn compare_names(&mut self, case: NameCase) {
+        (self.names, self.last) = (case, None);
+    }
+
+    /// Whether a table of this name has rows that may be marked.
+    pub fn has(&self, database: &str, table: &str) -> bool {
+        self.path(database, table).is_some()
+    }
+
+    fn path(&self, database: &str, table: &str) -> Option<&Path> {
+        let same = |one: &str, other: &str| self.names.same(one, other);
+        self.paths.iter().find(|path| same(&path.database, database) && same(&path.table, table))
     }
 
     fn look_up(&mut self, table: &Arc<Table>) -> Option<&Arc<MarkedTable>> {
@@ -70,14 +87,9 @@ impl Marks {
     }
 
     fn find(&self, table: &Table) -> Option<Arc<MarkedTable>> {
-        // A server may keep names in small letters whatever was typed. Only rows with our mark are
-        // treated otherwise, so a name too many does no harm.
-        let path = self.paths.iter().find(|path| {
-            path.database.eq_ignore_ascii_case(&table.database)
-                && path.table.eq_ignore_ascii_case(&table.name)
-        })?;
-        let column =
-            table.columns.iter().position(|column| column.name.eq_ignore_ascii_case(&path.column));
+        let path = self.path(&table.database, &table.name)?;
+        let is_it = |name: &str| NameCase::Insensitive.same(name, &path.column);
+        let column = table.columns.iter().position(|column| is_it(&column.name));
         let Some(column) = column else {
             tracing::error!(
                 path = %path.name,
@@ -195,7 +207,9 @@ mod tests {
             column: "Reference".into(),
             steps: None,
         };
-        Marks::new(Mark::new("m", "main"), vec![path])
+        let mut marks = Marks::new(Mark::new("m", "main"), vec![path]);
+        marks.compare_names(NameCase::Insensitive);
+        marks
     }
 
     /// A row of one number and one text, as far as the image carries them.
@@ -235,13 +249,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_tables_of_paths_are_looked_into_by_whatever_case() {
+    fn only_the_tables_of_paths_are_looked_into_by_the_server_s_case() {
         let mut marks = marks();
         let orders = table("ORDERS", &["id", "REFERENCE"]);
         assert!(marks.of(&orders).is_some());
         assert!(marks.of(&table("items", &["id", "reference"])).is_none());
         assert!(marks.of(&orders).is_some());
         assert!(marks.of(&table("orders", &["id"])).is_none(), "the column is gone");
+        marks.compare_names(NameCase::Sensitive);
+        assert!(marks.of(&orders).is_none(), "it is another table");
+        assert!(marks.of(&table("Orders", &["id", "REFERENCE"])).is_some());
     }
 
     #[test]

@@ -80,7 +80,11 @@ impl Account {
     /// What it was, and how long it took.
     pub fn observe(&mut self, canary: &Canary, now: Instant, wall_us: i64) -> (Coming, Duration) {
         let place = Place { epoch: canary.epoch, number: canary.sequence };
-        let coming = self.numbers.observe(place, now);
+        let coming = if is_future(place.epoch, wall_us) {
+            self.numbers.implausible()
+        } else {
+            self.numbers.observe(place, now)
+        };
         let transit = since(canary.written_at_us, wall_us).unwrap_or_default();
         if coming == Coming::New {
             if self.server_uuid != canary.server_uuid {
@@ -176,6 +180,13 @@ impl Account {
              probe differ"
         ))
     }
+}
+
+/// Epochs are the second of their beginning, since 1970: none is of the day after tomorrow.
+fn is_future(epoch: u64, wall_us: i64) -> bool {
+    const TWO_DAYS: u64 = 2 * 24 * 3600;
+    let now = u64::try_from(wall_us / 1_000_000).unwrap_or_default();
+    epoch > now.saturating_add(TWO_DAYS)
 }
 
 /// From a moment of the wall clock to another; `None` when the first is not known.

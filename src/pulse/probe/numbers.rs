@@ -73,9 +73,19 @@ pub(super) struct Numbers {
     /// Last place of the epoch before, as far as it was seen.
     before: Option<Place>,
     floor: Option<Place>,
+    /// When the newest came.
+    newest_at: Option<Instant>,
+    /// Messages that came in their order behind the newest: the last, and how many.
+    behind: Option<(Place, u32)>,
     gaps: BTreeMap<Place, Gap>,
     counts: Counts,
 }
+
+/// So many messages in their order, where the newest has had no successor for half of the deadline, are
+/// the lane as it is: the newest was forged.
+const RUN: u32 = 3;
+/// How far apart messages of such a run may be.
+const STEP_MAX: u64 = 10;
 
 impl Numbers {
     /// An empty account; what is missing for `deadline` is lost.
@@ -85,6 +95,8 @@ impl Numbers {
             newest: None,
             before: None,
             floor: None,
+            newest_at: None,
+            behind: None,
             gaps: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -94,9 +106,17 @@ impl Numbers {
     pub(super) fn observe(&mut self, place: Place, now: Instant) -> Coming {
         // What is overdue is lost, also if nobody has looked since.
         self.expire(now);
-        let coming = self.judge(place, now);
+        let mut coming = self.judge(place, now);
+        if matches!(coming, Coming::Reordered | Coming::Stale) && self.is_left_behind(place, now) {
+            self.go_back_to(place);
+            coming = self.judge(place, now);
+        }
         match coming {
-            Coming::New => self.counts.received += 1,
+            Coming::New => {
+                self.counts.received += 1;
+                self.newest_at = Some(now);
+                self.behind = None;
+            }
             Coming::Reordered => {
                 self.counts.received += 1;
                 self.counts.reordered += 1;
@@ -112,6 +132,38 @@ impl Numbers {
         coming
     }
 
+    /// Notes a message behind the newest; whether the lane goes on there, and the newest was forged.
+    fn is_left_behind(&mut self, place: Place, now: Instant) -> bool {
+        let follows = |last: Place| {
+            let step = place.number.wrapping_sub(last.number);
+            place.epoch == last.epoch && (1..=STEP_MAX).contains(&step)
+        };
+        self.behind = match self.behind {
+            Some((last, count)) if follows(last) => Some((place, count.saturating_add(1))),
+            // Swapped within a canary.
+            Some((last, count)) if place.epoch == last.epoch && place < last => Some((last, count)),
+            Some(_) | None => Some((place, 1)),
+        };
+        let half = self.deadline / 2;
+        self.behind.is_some_and(|(_, count)| count >= RUN)
+            && self.newest_at.is_some_and(|at| now.saturating_duration_since(at) > half)
+    }
+
+    /// Forgets what is in front of `place`, as if it had not come.
+    fn go_back_to(&mut self, place: Place) {
+        let before = Place { number: place.number.saturating_sub(1), ..place };
+        drop(self.gaps.split_off(&place));
+        if let Some(mut last) = self.gaps.last_entry()
+            && last.key().epoch == place.epoch
+        {
+            let gap = last.get_mut();
+            gap.last = gap.last.min(before.number);
+        }
+        self.before = self.before.filter(|before| before.epoch < place.epoch);
+        self.floor = self.floor.map(|floor| floor.min(place));
+        self.newest = Some(before);
+    }
+
     /// Counts what is overdue as lost; how many that were.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let deadline = self.deadline;
@@ -124,6 +176,12 @@ impl Numbers {
         }
         self.counts.lost += lost;
         lost
+    }
+
+    /// A message came with a place that cannot be. It changes nothing.
+    pub(super) fn implausible(&mut self) -> Coming {
+        self.counts.implausible += 1;
+        Coming::Implausible
     }
 
     /// Counts since the start.

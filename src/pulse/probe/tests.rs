@@ -51,6 +51,7 @@ impl Bench {
             written_at_us: BEGIN_US + us(second) - us(took),
             watermark_at_us: BEGIN_US + us(second) - us(took) + 1,
             verdict: "live".to_owned(),
+            nonce: Vec::new(),
         };
         let judged = self.probe.observe(&canary, self.at(second), BEGIN_US + us(second))?;
         assert_eq!(judged.transit, Duration::from_secs(took));
@@ -181,6 +182,7 @@ fn another_server_behind_the_same_stream_is_counted() {
         written_at_us: 0,
         watermark_at_us: 0,
         verdict: String::new(),
+        nonce: Vec::new(),
     };
     let now = bench.at(2);
     bench.probe.observe(&canary(2, "bb"), now, BEGIN_US);
@@ -189,4 +191,51 @@ fn another_server_behind_the_same_stream_is_counted() {
     assert_eq!((account.source_changes(), account.server_uuid()), (1, "bb"));
     let newest = account.newest().expect("it came");
     assert_eq!((newest.transit, newest.watermark_age(now)), (Duration::ZERO, None));
+}
+
+#[test]
+fn forged_canaries_do_not_make_the_probe_deaf() {
+    // A far number, an epoch that cannot be, a new epoch, and the first message of all
+    for (epoch, sequence) in
+        [(1, 5_000_000), (u64::MAX, 1), (u64::MAX, u64::MAX), (2, 1), (1_800_000_000, 7_777)]
+    {
+        for forged_first in [false, true] {
+            let what = format!("{epoch} {sequence} {forged_first}");
+            let mut bench = Bench::new(&["shop"]);
+            let forge = |bench: &mut Bench, second| {
+                let canary = Canary {
+                    stream: "shop".to_owned(),
+                    server_uuid: "aa".to_owned(),
+                    epoch,
+                    sequence,
+                    path: String::new(),
+                    number: 1,
+                    phase: Phase::Insert,
+                    written_at_us: 0,
+                    watermark_at_us: 0,
+                    verdict: String::new(),
+                    nonce: Vec::new(),
+                };
+                let now = bench.at(second);
+                let us = i64::try_from(second).expect("small") * 1_000_000;
+                bench.probe.observe(&canary, now, BEGIN_US + us);
+            };
+            if forged_first {
+                forge(&mut bench, 0);
+            }
+            // Three messages each ten seconds, for ten minutes
+            for sequence in 1..=180_u64 {
+                let second = sequence.div_ceil(3) * 10;
+                if sequence == 31 && !forged_first {
+                    forge(&mut bench, second);
+                }
+                bench.arrive(second, "shop", sequence, 0);
+                assert_eq!(bench.complaints(second), [""; 0], "{what}: at {second} s");
+                assert_eq!(bench.probe.expire(bench.at(second)), [], "{what}: at {second} s");
+            }
+            let (_, account) = bench.probe.accounts().next().expect("one");
+            let newest = account.newest().expect("it came").place;
+            assert_eq!((newest.epoch, newest.number), (1, 180), "{what}");
+        }
+    }
 }

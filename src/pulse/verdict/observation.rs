@@ -61,6 +61,8 @@ pub enum Observation {
     Poll(Box<Poll>),
     /// A look at the source's own replication.
     Upstream(Upstream),
+    /// Databases that are published, and that the source does not write to its binary log.
+    Unlogged(Vec<String>),
     /// Two clock readings with the source's clock between them.
     SourceClock(ClockSample),
     /// The sink's counters, sampled once per tick.
@@ -386,6 +388,7 @@ impl Observation {
             | Self::HeartbeatStored { .. }
             | Self::Poll(_)
             | Self::Upstream(_)
+            | Self::Unlogged(_)
             | Self::SourceClock(_)
             | Self::Sink(_)
             | Self::Lag(_)

@@ -11,8 +11,9 @@ use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
 use super::arn::is_fifo;
-use super::policy::{Failure, classify_call, classify_entry};
+use super::policy::{CALL_TOO_LARGE, Failure, classify_call, classify_entry};
 use super::queue::Pending;
+use crate::aws::chain;
 use crate::encode::Message;
 use crate::excerpt::excerpt;
 use crate::sink::Class;
@@ -133,7 +134,7 @@ fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
         };
         *fate = Fate::Failed(Failure {
             class: classify_entry(failed.code(), failed.sender_fault()),
-            code: failed.code().to_owned(),
+            code: excerpt(failed.code()),
             text: excerpt(failed.message().unwrap_or_default()),
         });
     }
@@ -145,6 +146,20 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
+    let failure = named(error, status);
+    let is_middlebox = status == Some(413) && failure.class == Class::Unknown;
+    let code = if is_middlebox { CALL_TOO_LARGE.to_owned() } else { excerpt(&failure.code) };
+    let text = match status {
+        Some(status) => format!("{} (HTTP {status})", failure.text),
+        None => failure.text,
+    };
+    Failure { code, text: excerpt(&text), ..failure }
+}
+
+fn named<E>(error: &SdkError<E, HttpResponse>, status: Option<u16>) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
     let words = chain(error);
     if let (Some(code), Some(_)) = (error.code(), status) {
         let text = error.message().map_or_else(|| words.clone(), excerpt);
@@ -179,16 +194,4 @@ fn no_identity(words: &str) -> bool {
 
 fn ours(error: &dyn StdError) -> Failure {
     Failure { class: Class::Refused, code: "UnfitEntry".to_owned(), text: chain(error) }
-}
-
-/// An error and its sources on one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
-        source = error.source();
-    }
-    words
 }

@@ -254,7 +254,8 @@ impl Ledger {
                 self.open(at);
                 return self.refuse_taken(at, pending, failure);
             }
-            Action::Wait => self.shut(at),
+            // An entry that failed by itself can't be made smaller.
+            Action::Shrink | Action::Wait => self.shut(at),
             Action::Retry => at.now + self.pauses.after(pending.attempts),
         };
         self.put_back(at, pending, next);
@@ -268,7 +269,8 @@ impl Ledger {
         self.note(at, failure, entries, attempts);
         let next = match failure.action() {
             Action::Split => return self.split(at, batch, failure),
-            Action::Wait => self.shut(at),
+            Action::Shrink if entries > 1 => return self.split(at, batch, failure),
+            Action::Shrink | Action::Wait => self.shut(at),
             // One pause for all: they were one call and may be one again.
             Action::Retry => at.now + self.pauses.after(attempts.saturating_add(1)),
         };

@@ -14,7 +14,13 @@ pub(super) enum Action {
     Wait,
     /// Send the entries again in smaller calls; one that fails alone is refused for good.
     Split,
+    /// Send the entries again in smaller calls; one that fails alone waits as [`Action::Wait`] does.
+    Shrink,
 }
+
+/// The code of HTTP status 413 without a code of SNS: something on the way takes no call of this size,
+/// which says nothing against a message.
+pub(super) const CALL_TOO_LARGE: &str = "CallTooLarge";
 
 /// What is known about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,7 @@ impl Failure {
             Class::Throttled | Class::ServerError | Class::Timeout | Class::Unreachable => {
                 Action::Retry
             }
+            Class::Unknown if self.code == CALL_TOO_LARGE => Action::Shrink,
             Class::Denied | Class::Credentials | Class::NotFound | Class::Unknown => Action::Wait,
             Class::Refused | Class::TooLarge => Action::Split,
         }
@@ -46,7 +53,6 @@ pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> Class {
         Some(429) => Class::Throttled,
         Some(401 | 403) => Class::Denied,
         Some(404) => Class::NotFound,
-        Some(413) => Class::TooLarge,
         Some(500..) | None => Class::ServerError,
         // Nobody knows what it means, so it must neither lose messages nor put all of them into
         // quarantine: it is waited out, and shown.
@@ -145,6 +151,9 @@ mod tests {
             ("InvalidParameter", Some(400), Class::Refused),
             ("ParameterValueInvalid", Some(400), Class::Refused),
             ("NeverHeardOf", Some(400), Class::Unknown),
+            ("", Some(413), Class::Unknown),
+            ("RequestEntityTooLarge", Some(413), Class::Unknown),
+            ("BatchRequestTooLong", Some(413), Class::TooLarge),
         ];
         for (code, status, class) in cases {
             assert_eq!(classify_call(code, *status), *class, "{code} {status:?}");

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::Grants;
-use crate::change::{GtidSet, MariaGtidSet, Uuid};
+use crate::change::{GtidSet, MariaGtidSet, NameCase, Uuid};
 use crate::mysql::{Error, Row, Session};
 use crate::source::Flavor;
+use crate::source::retention::rds_hours;
 
 /// A fact that could not be had, and why: a missing privilege, a version that does not know it.
 pub type Unknown = String;
 
 /// What a server says of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its family.
     pub flavor: Flavor,
@@ -27,6 +28,10 @@ pub struct Facts {
     pub replicas: Result<Vec<Fellow>, Unknown>,
     /// Binlog files, oldest first.
     pub binlogs: Result<Vec<BinlogFile>, Unknown>,
+    /// Which databases are written to the binary log.
+    pub logged: Logged,
+    /// Hours for which RDS keeps binary logs; `None`: it is none of RDS's, or does not say.
+    pub rds_hours: Option<Option<u64>>,
     /// `@@gtid_executed`; empty on MariaDB.
     pub gtid_executed: GtidSet,
     /// `@@gtid_owned`: numbers given to transactions that have not ended. Some of them may already
@@ -37,6 +42,15 @@ pub struct Facts {
     pub gtid_purged: GtidSet,
     /// `@@gtid_binlog_pos`; empty on MySQL.
     pub maria_position: MariaGtidSet,
+}
+
+/// Databases that are written to the binary log, as the server was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Logged {
+    /// `binlog-do-db`: these only; empty: all.
+    pub only: Vec<String>,
+    /// `binlog-ignore-db`: not these.
+    pub not: Vec<String>,
 }
 
 /// A registered replica.
@@ -70,6 +84,17 @@ impl Facts {
     /// Whether a switch is on; `None` where the server does not know it.
     pub fn is_on(&self, name: &str) -> Option<bool> {
         self.variable(name).map(|value| matches!(value, "ON" | "1" | "YES"))
+    }
+
+    /// Whether it is one of RDS's, which let nobody set variables by statement.
+    pub fn is_rds(&self) -> bool {
+        let basedir = self.variable("basedir").unwrap_or_default();
+        self.rds_hours.is_some() || basedir.starts_with("/rdsdbbin/")
+    }
+
+    /// How it compares names of databases and tables.
+    pub fn name_case(&self) -> NameCase {
+        NameCase::of(self.variable("lower_case_table_names"))
     }
 
     /// `@@server_id`.
@@ -111,7 +136,8 @@ const VARIABLES: &str = "'log_bin','binlog_format','binlog_row_image','binlog_ro
      'super_read_only','innodb_read_only','offline_mode','binlog_checksum',\
      'binlog_expire_logs_seconds','expire_logs_days','binlog_row_value_options',\
      'binlog_transaction_compression','log_slave_updates','log_replica_updates',\
-     'max_allowed_packet','gtid_domain_id','sync_binlog','sql_log_bin'";
+     'max_allowed_packet','gtid_domain_id','sync_binlog','sql_log_bin',\
+     'lower_case_table_names','innodb_native_foreign_keys','basedir'";
 
 /// Asks a server for its facts. A refusal of one question makes that fact unknown; only a failed
 /// session is an error.
@@ -141,6 +167,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
     };
     let binlogs = known(session.query("SHOW BINARY LOGS").await)?
         .map(|rows| rows.iter().filter_map(binlog_file).collect());
+    let (logged, rds_hours) = (logged(session).await?, rds_hours(session).await?);
     Ok(Facts {
         flavor,
         version,
@@ -149,11 +176,28 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         grants,
         replicas,
         binlogs,
+        logged,
+        rds_hours,
         gtid_executed,
         gtid_owned,
         gtid_purged,
         maria_position,
     })
+}
+
+/// Behind file and place stand the databases of `binlog-do-db` and `binlog-ignore-db`.
+async fn logged(session: &mut Session) -> Result<Logged, Error> {
+    // The first is MySQL's from 8.2 on.
+    for sql in ["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"] {
+        let Ok(Some(row)) = known(session.query_first(sql).await)? else { continue };
+        let names = |column| {
+            let text = row.text(column).unwrap_or_default();
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect()
+        };
+        return Ok(Logged { only: names(2), not: names(3) });
+    }
+    Ok(Logged::default())
 }
 
 /// A refusal becomes an unknown fact; a lost session stays an error.

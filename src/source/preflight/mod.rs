@@ -6,6 +6,8 @@ mod facts;
 mod grants;
 mod judge;
 
-pub use facts::{BinlogFile, Facts, Fellow, Unknown, collect};
+pub use facts::{BinlogFile, Facts, Fellow, Logged, Unknown, collect};
 pub use grants::Grants;
-pub use judge::{Demands, Finding, Severity, choose_server_id, judge};
+#[cfg(test)]
+pub(crate) use judge::tests;
+pub use judge::{Demands, Finding, SUBJECTS, Severity, choose_server_id, judge, unnamed};

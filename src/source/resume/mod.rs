@@ -4,6 +4,8 @@
 //! byte is streamed: purged, diverged, other server. The rules are pure ([`decide`]); only a point
 //! in time needs to look into files.
 
+use std::sync::Arc;
+
 use super::checksum::{self, FORMAT_DESCRIPTION};
 use super::error::quote_set;
 use super::preflight::{self, BinlogFile, Facts};
@@ -57,6 +59,8 @@ pub struct Resolved {
     /// The server's name. A stream from a server of another name must not be used: behind a
     /// balancer the two connections may differ.
     pub server: String,
+    /// What the server said of itself meanwhile.
+    pub facts: Arc<Facts>,
 }
 
 /// Resolves the wish on one of the hosts.
@@ -71,6 +75,7 @@ pub async fn resolve(config: &Config, host: usize, wanted: &Wanted) -> Result<Re
                 skip_until_us: Some(*wanted_us),
                 skip_until: None,
                 server: facts.server_name(),
+                facts: Arc::new(facts),
             })
         }
         Wanted::Now if !facts.has_gtids() && facts.flavor == Flavor::Mysql => {
@@ -130,7 +135,13 @@ pub fn decide(wanted: &Wanted, facts: &Facts) -> Result<Resolved, Error> {
 }
 
 fn resolved(facts: &Facts, start: Start) -> Resolved {
-    Resolved { start, skip_until_us: None, skip_until: None, server: facts.server_name() }
+    Resolved {
+        start,
+        skip_until_us: None,
+        skip_until: None,
+        server: facts.server_name(),
+        facts: Arc::new(facts.clone()),
+    }
 }
 
 /// Where transactions have GTIDs, the file is read from its front: only there it is said which of

@@ -1,6 +1,6 @@
 use super::{Saved, Start, Wanted, decide};
 use crate::change::{GtidSet, MariaGtidSet, Position};
-use crate::source::preflight::{BinlogFile, Facts, Grants};
+use crate::source::preflight::{BinlogFile, Facts, Grants, Logged};
 use crate::source::{Error, Flavor, Halt, Recovery};
 
 const A: &str = "00bbe985-e52d-11f1-91a9-02fc00000001";
@@ -20,6 +20,8 @@ fn server(gtid_mode: &str, executed: &str, purged: &str) -> Facts {
         variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         grants: Ok(Grants::default()),
         replicas: Ok(Vec::new()),
+        logged: Logged::default(),
+        rds_hours: None,
         binlogs: Ok(vec![file("b.000007", 5 << 32), file("b.000008", 500)]),
         gtid_executed: set(executed),
         gtid_owned: GtidSet::new(),

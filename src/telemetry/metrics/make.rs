@@ -155,6 +155,10 @@ impl Make<'_> {
                 "action",
                 &OVERSIZE,
             )?,
+            filter_pattern_events_total: self.patterns(
+                "filter_pattern_events_total",
+                "Events of rows whose table, or a column of it, the pattern of a filter matches.",
+            )?,
             schema_lookups_total: self.counters(
                 "schema_lookups_total",
                 "Tables looked up in information_schema because the binlog does not name their \
@@ -169,6 +173,10 @@ impl Make<'_> {
             quarantined_events_total: self.counter(
                 "quarantined_events_total",
                 "Row events that could not be decoded and that were put aside.",
+            )?,
+            passed_statements_total: self.counter(
+                "passed_statements_total",
+                "Statement-based changes of tables that the filters exclude, passed over.",
             )?,
             unordered_updates_total: self.counter(
                 "unordered_updates_total",
@@ -232,6 +240,18 @@ impl Make<'_> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
         Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+    }
+
+    /// One for each pattern of the filters, in their order.
+    fn patterns(&self, name: &str, help: &str) -> Result<Vec<IntCounter>, prometheus::Error> {
+        let options = prometheus::Opts::new(full(name), help);
+        let vector = prometheus::IntCounterVec::new(options, &["setting", "pattern"])?;
+        let vector = self.add(vector)?;
+        let patterns = self.vocabulary.filter_patterns.iter();
+        let counter = |(setting, pattern): &(&'static str, String)| {
+            vector.get_metric_with_label_values(&[*setting, pattern.as_str()])
+        };
+        patterns.map(counter).collect()
     }
 
     fn histograms(

@@ -43,6 +43,8 @@ pub struct Vocabulary {
     pub reconnect_reasons: Vec<&'static str>,
     /// Names of binlog event types.
     pub event_types: Vec<&'static str>,
+    /// Patterns of the filters: the setting, and the pattern.
+    pub filter_patterns: Vec<(&'static str, String)>,
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }
@@ -67,7 +69,8 @@ pub const OVERSIZE: [&str; 3] = ["omitted", "claim_checked", "halted"];
 pub const SCHEMA_LOOKUPS: [&str; 4] = ["agrees", "changed_since", "lossy", "disagrees"];
 
 /// What became of an echoed message.
-pub const ECHOES: [&str; 5] = ["matched", "stale", "other_stream", "other_kind", "malformed"];
+pub const ECHOES: [&str; 6] =
+    ["matched", "stale", "forged", "other_stream", "other_kind", "malformed"];
 
 /// All metrics. The fields' documentation is their help text's longer form.
 pub struct Metrics {
@@ -122,12 +125,16 @@ pub struct Metrics {
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
     pub oversize_total: Family<IntCounter>,
+    /// Events of rows by the patterns of the filters that match them, in the vocabulary's order.
+    pub filter_pattern_events_total: Vec<IntCounter>,
     /// Tables that were looked up in `information_schema`.
     pub schema_lookups_total: Family<IntCounter>,
     /// Messages that the sink refused for good, put aside.
     pub quarantined_messages_total: IntCounter,
     /// Row events that could not be decoded, put aside.
     pub quarantined_events_total: IntCounter,
+    /// Statement-based changes of tables that the filters exclude.
+    pub passed_statements_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.

@@ -50,7 +50,7 @@ const CHANGES: [&str; 44] = [
     "JSON_REMOVE(j, '$.b[last-2]', '$.b[last].c')",
     "JSON_REMOVE(j, '$.b[last-3]')",
     "JSON_SET(j, ' $ . b [ 1 ] ', 9)",
-    r#"JSON_SET(j, '$.\\u0061', 9)"#,
+    r"JSON_SET(j, '$.\\u0061', 9)",
     r#"JSON_SET(j, '$."\\u00e9"', 9)"#,
     r#"JSON_SET(j, '$."a.b[last]"', 9)"#,
     r#"JSON_SET(j, '$.""', 9)"#,

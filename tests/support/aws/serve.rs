@@ -46,6 +46,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await.map_err(io::Error::other)?;
     let body = body.to_bytes();
     let signed = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((_, key)) = signed.and_then(|text| text.split_once("Credential=")) {
+        let key = key.split('/').next().unwrap_or_default().to_owned();
+        shared.store().keys.insert(key);
+    }
     let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let access = match signed {
         None => Err(Fault::new(403, "MissingAuthenticationToken", "no signature")),

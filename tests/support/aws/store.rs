@@ -70,6 +70,8 @@ pub struct Accepted {
 /// Everything.
 #[derive(Debug, Default)]
 pub struct Store {
+    /// Access keys that requests were signed with.
+    pub keys: std::collections::BTreeSet<String>,
     pub region: String,
     pub topics: HashMap<String, Topic>,
     /// S3 objects by `/bucket/key`; a bucket is there when `/bucket/` is.

@@ -305,3 +305,33 @@ async fn bodies_too_large_wait_for_s3_and_a_pointer_goes_to_the_topic() {
     rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
     assert!(rig.metrics.oversize_total.of("claim_checked").get() > 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_names_leave_only_where_no_setting_speaks_of_names() {
+    let stop = CancellationToken::new();
+    let minimal = events("minimal/mysql-9.7");
+    let mut rig = Rig::new(Setup::default());
+    assert!(rig.take(&minimal, &stop).await.is_ok());
+    assert_eq!(rig.pipeline.parts.flow.progress().unnamed.as_deref(), Some("d.t"));
+
+    // Another table's columns are masked, or another column of the same.
+    for (pattern, leaves) in [("d.u.a", true), ("d.t.c", false), ("*.*.password", false)] {
+        let drop_columns = vec![Pattern::parse(pattern, 3).expect("a pattern")];
+        let mut rig = Rig::new(Setup { drop_columns, ..Setup::default() });
+        match rig.take(&minimal, &stop).await {
+            Ok(()) => assert!(leaves, "{pattern}"),
+            Err(Interrupt::Failed(Error::Decode(error))) => {
+                assert!(!leaves, "{pattern}");
+                assert_eq!(error.table(), Some("d.t"));
+                assert!(error.to_string().contains("filter.drop_columns"), "{error}");
+            }
+            Err(other) => panic!("{pattern}: {other:?}"),
+        }
+    }
+
+    // With names the masks are applied.
+    let drop_columns = vec![Pattern::parse("*.*.*", 3).expect("a pattern")];
+    let mut rig = Rig::new(Setup { drop_columns, ..Setup::default() });
+    assert!(rig.take(&events("rows/mysql-9.7"), &stop).await.is_ok());
+    assert_eq!(rig.pipeline.parts.flow.progress().unnamed, None);
+}

@@ -83,6 +83,11 @@ impl Judge {
             age <= self.parameters.certificate_validity()
         });
         let (status, because) = match certificate {
+            // What is not in the log is in no certificate either.
+            _ if !self.unlogged.is_empty() => {
+                let names = self.unlogged.join(", ");
+                (Status::Unknown, format!("changes of {names} are not in the binary log"))
+            }
             None => (Status::Unknown, "there is no recent certificate".to_owned()),
             Some(certificate) if certificate.unaccounted.is_empty() => {
                 let (from, to) = (certificate.from.number, certificate.to.number);

@@ -56,6 +56,8 @@ pub struct Judge {
     lag: LagEvidence,
     canaries: CanaryEvidence,
     checkpoint: CheckpointEvidence,
+    /// Databases that are published and not in the binary log.
+    unlogged: Vec<String>,
     /// Without heartbeat rows: answered probes with bytes on the stream behind them.
     substitutes: (u64, Option<Instant>),
 }
@@ -101,6 +103,7 @@ impl Judge {
             lag: LagEvidence::default(),
             canaries: CanaryEvidence::new(&parameters),
             checkpoint: CheckpointEvidence::default(),
+            unlogged: Vec::new(),
             substitutes: (0, None),
             parameters,
         }
@@ -170,6 +173,7 @@ impl Judge {
                     self.history.read(at, sets, self.ledger.known());
                 }
             }
+            Observation::Unlogged(databases) => self.unlogged = databases,
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
             Observation::SourceClock(sample) => self.clock.observe(at, &sample),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),

@@ -49,7 +49,7 @@ impl Judge {
             None if state != State::Indeterminate => kept(),
             reason => reason,
         };
-        let certificate = self.ledger.certificate();
+        let certificate = self.ledger.certificate().filter(|_| self.unlogged.is_empty());
         let is_late = matches!(state, State::CatchingUp | State::Lagging);
         let is_recovering = self.hysteresis.is_recovering(&self.conditions)
             || is_late && self.lag.has_closed(&self.parameters);

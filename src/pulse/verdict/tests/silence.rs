@@ -226,3 +226,27 @@ fn looks_are_rare_on_a_healthy_source_and_bounded_on_a_sick_one() {
     world.run(600.0);
     assert!(world.look_count - before <= 121, "{} looks in 600 s", world.look_count - before);
 }
+
+#[test]
+fn a_database_that_is_not_in_the_binary_log_is_never_proven_quiet() {
+    for load in LOADS {
+        let mut world = World::new(load);
+        world.run(100.0);
+        assert!(world.judge.verdict().certificate.is_some());
+        let unlogged = |names: &[&str]| {
+            Observation::Unlogged(names.iter().map(|name| (*name).to_owned()).collect())
+        };
+        world.tell(unlogged(&["shop"]));
+        world.run(100.0);
+        let verdict = world.judge.verdict();
+        assert_ne!(verdict.state, State::Quiet, "{load:?}");
+        assert!(verdict.certificate.is_none(), "{load:?}");
+        if load != Load::Busy {
+            assert_eq!(verdict.state, State::Indeterminate);
+            assert!(verdict.sentence.contains("shop"), "{}", verdict.sentence);
+        }
+        world.tell(unlogged(&[]));
+        world.run(100.0);
+        assert_eq!(world.state(), healthy(load));
+    }
+}

@@ -53,6 +53,50 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Everything that a finding can be about.
+pub const SUBJECTS: [&str; 26] = [
+    "version",
+    "log_bin",
+    "server_id",
+    "binlog_checksum",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_value_options",
+    "binlog_row_metadata",
+    "SELECT",
+    "gtid_mode",
+    "binlog_expire_logs_seconds",
+    "offline_mode",
+    "read_only",
+    "log_replica_updates",
+    "grants",
+    "REPLICATION SLAVE",
+    "REPLICATION CLIENT",
+    "our server id",
+    "filter.tables",
+    "filter.exclude",
+    "filter.drop_columns",
+    "filter.hash_columns",
+    "foreign keys",
+    "binlog-do-db",
+    "binlog-ignore-db",
+    "binlog retention hours",
+];
+
+/// What rows of a table show whose columns the log does not name: the setting was changed.
+pub fn unnamed(table: &str) -> Finding {
+    Finding {
+        what: "binlog_row_metadata",
+        found: format!(
+            "rows of {table} without the names of their columns, published as @1, @2 .."
+        ),
+        needed: "FULL, so that rows carry the names and keys of their columns",
+        mend: "SET GLOBAL binlog_row_metadata = FULL; and the same line under [mysqld] in my.cnf"
+            .to_owned(),
+        severity: Severity::Warn,
+    }
+}
+
 /// Everything that is not as it should be, worst first.
 pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
     let mut judge = Judge { facts, demands, findings: Vec::new() };
@@ -104,6 +148,9 @@ impl Judge<'_> {
 
     /// The statement that sets a variable for good, as far as the version can.
     fn set(&self, name: &str, value: &str) -> String {
+        if self.facts.is_rds() {
+            return format!("set {name} = {value} in the DB parameter group of the server");
+        }
         let persists = self.facts.flavor == Flavor::Mysql && self.facts.version_numbers()[0] >= 8;
         if persists {
             format!("SET PERSIST {name} = {value};")
@@ -219,6 +266,16 @@ impl Judge<'_> {
     /// A stop over a weekend should not lose the position.
     fn retention(&mut self) {
         const SECONDS_MIN: u64 = 3 * 86_400;
+        if let Some(hours) = self.facts.rds_hours {
+            if hours.unwrap_or(0) < SECONDS_MIN / 3_600 {
+                let found = hours.map_or_else(|| "NULL".to_owned(), |hours| hours.to_string());
+                let needed = "72 or more, so that a stop does not lose the position; with NULL, RDS \
+                              removes a log as soon as it needs it no more";
+                let mend = "CALL mysql.rds_set_configuration('binlog retention hours', 168);";
+                self.find(Severity::Warn, "binlog retention hours", found, needed, mend);
+            }
+            return;
+        }
         let number = |name| self.facts.variable(name).and_then(|text| text.parse::<f64>().ok());
         let seconds = number("binlog_expire_logs_seconds").filter(|seconds| *seconds > 0.0);
         let days = number("expire_logs_days").filter(|days| *days > 0.0);
@@ -334,4 +391,4 @@ fn gtids_on(mode: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

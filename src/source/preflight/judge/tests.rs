@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use super::{Demands, Severity, choose_server_id, judge};
+use super::{Demands, SUBJECTS, Severity, choose_server_id, judge};
 use crate::change::{GtidSet, MariaGtidSet, Uuid};
-use crate::source::preflight::{Facts, Fellow, Grants};
+use crate::source::preflight::{Facts, Fellow, Grants, Logged};
 use crate::source::{Flavor, derive_replica_uuid, derive_server_id};
 
 /// A MySQL 9.7 that is set up as it should be.
-fn good() -> Facts {
+pub(crate) fn good() -> Facts {
     let variables = [
         ("log_bin", "ON"),
         ("binlog_format", "ROW"),
@@ -29,6 +29,8 @@ fn good() -> Facts {
         variables: variables.map(owned).into(),
         grants: Ok(Grants::parse(lines)),
         replicas: Ok(Vec::new()),
+        logged: Logged::default(),
+        rds_hours: None,
         binlogs: Ok(Vec::new()),
         gtid_executed: GtidSet::new(),
         gtid_owned: GtidSet::new(),
@@ -162,4 +164,48 @@ fn a_taken_server_id_is_seen_before_it_hurts() {
     facts.replicas = Ok(vec![fellow(Some(uuid))]);
     assert_eq!(choose_server_id("orders", &facts, uuid), derived);
     assert_eq!(found(&facts, &demands), [("our replica UUID", Severity::Warn)]);
+}
+
+#[test]
+fn on_rds_what_it_keeps_counts_and_its_own_statements_are_printed() {
+    let mut facts = good();
+    facts.variables.insert("binlog_expire_logs_seconds".to_owned(), "60".to_owned());
+    facts.variables.insert("binlog_row_image".to_owned(), "MINIMAL".to_owned());
+    for (hours, is_found) in [(None, true), (Some(24), true), (Some(72), false), (Some(168), false)]
+    {
+        facts.rds_hours = Some(hours);
+        let findings = judge(&facts, &Demands::default());
+        let kept = findings.iter().find(|finding| finding.what == "binlog retention hours");
+        assert_eq!(kept.is_some(), is_found, "{hours:?}");
+        if let Some(kept) = kept {
+            assert!(kept.mend.starts_with("CALL mysql.rds_set_configuration("), "{kept}");
+        }
+        assert!(findings.iter().all(|finding| !finding.mend.contains("PERSIST")), "{findings:?}");
+        let image = findings.iter().find(|finding| finding.what == "binlog_row_image");
+        assert!(image.expect("it is found").mend.contains("DB parameter group"));
+    }
+}
+
+/// Names of findings in a source text.
+fn named(source: &str) -> Vec<&str> {
+    let calls = source.split("self.find(").skip(1).filter_map(|rest| {
+        let call = rest.split(");").next()?;
+        call.split('"').nth(1)
+    });
+    let fields = source.split("what: \"").skip(1).filter_map(|rest| rest.split('"').next());
+    calls.chain(fields).collect()
+}
+
+#[test]
+fn every_finding_is_among_the_subjects() {
+    let sources = [
+        include_str!("mod.rs").split("#[cfg(test)]").next().unwrap_or_default(),
+        include_str!("../../../app/catalog.rs").split("#[cfg(test)]").next().unwrap_or_default(),
+    ];
+    let found: Vec<_> = sources.into_iter().flat_map(named).collect();
+    assert!(found.len() > 15, "{found:?}");
+    let is_what = |name: &&&str| SUBJECTS.contains(name) || **name == "filter.strict";
+    let all: Vec<_> = found.iter().filter(|name| !is_what(name)).collect();
+    // Calls that name it by a variable begin with another text: none of a setting's form.
+    assert!(all.iter().all(|name| name.contains(' ') || name.is_empty()), "{all:?}");
 }

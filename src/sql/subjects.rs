@@ -4,11 +4,13 @@
 //! nothing of what is done to them. Where that front is none that it knows, the statement counts as
 //! one about the database that was selected.
 
+use super::{Mode, Name, Token, Tokens};
+
 /// What a statement is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Subjects {
+pub enum Subjects {
     /// These tables (or views, sequences): database, if named, and name.
-    Tables(Vec<(Option<String>, String)>),
+    Tables(Vec<Name>),
     /// A database, or something in it that is no table; `None`: the one that was selected.
     Database(Option<String>),
 }
@@ -19,8 +21,8 @@ const NAMES_MAX: usize = 1000;
 const FRONT_TOKENS_MAX: usize = 40;
 
 /// Reads what a statement is about.
-pub(super) fn subjects(statement: &str) -> Subjects {
-    let mut tokens = Tokens { rest: statement };
+pub fn subjects(statement: &str) -> Subjects {
+    let mut tokens = Tokens::new(super::behind_settings(statement), Mode::default());
     let Some(Token::Word(verb)) = tokens.next() else { return Subjects::Database(None) };
     match verb.to_ascii_uppercase().as_str() {
         "CREATE" | "ALTER" | "DROP" => object(&mut tokens, &verb.to_ascii_uppercase()),
@@ -38,6 +40,38 @@ pub(super) fn subjects(statement: &str) -> Subjects {
         }
         _ => Subjects::Database(None),
     }
+}
+
+/// Something that stands between a statement and the rows that it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// A view of this name.
+    View(Name),
+    /// A trigger on this table.
+    Trigger(Name),
+}
+
+/// The view or trigger that a statement makes or alters.
+pub fn defined(statement: &str) -> Option<Object> {
+    let mut tokens = Tokens::new(super::behind_settings(statement), Mode::default());
+    if !tokens.skip_one(&["CREATE", "ALTER"]) {
+        return None;
+    }
+    for _ in 0..FRONT_TOKENS_MAX {
+        let token = tokens.next()?;
+        if token.is_word("VIEW") {
+            tokens.skip_words(&["IF", "NOT", "EXISTS"]);
+            return tokens.name().map(Object::View);
+        }
+        if token.is_word("TRIGGER") {
+            while !tokens.next()?.is_word("ON") {}
+            return tokens.name().map(Object::Trigger);
+        }
+        if ["TABLE", "PROCEDURE", "FUNCTION", "EVENT"].iter().any(|word| token.is_word(word)) {
+            return None;
+        }
+    }
+    None
 }
 
 /// Behind CREATE, ALTER or DROP.
@@ -65,7 +99,9 @@ fn object(tokens: &mut Tokens<'_>, verb: &str) -> Subjects {
                         (!is_option).then(|| word.to_owned())
                     }
                     Some(Token::Quoted(name)) => Some(name),
-                    Some(Token::Other(_)) | None => None,
+                    // Double quotes hold names in some modes.
+                    Some(Token::Text(name)) => Some(name.to_owned()),
+                    Some(Token::Variable | Token::Other(_)) | None => None,
                 };
                 return Subjects::Database(name);
             }
@@ -104,10 +140,10 @@ fn behind_on(tokens: &mut Tokens<'_>) -> Subjects {
 }
 
 /// `ALTER TABLE ... RENAME [TO | AS | =] name`.
-fn new_name(tokens: &mut Tokens<'_>) -> Option<(Option<String>, String)> {
+fn new_name(tokens: &mut Tokens<'_>) -> Option<Name> {
     while let Some(token) = tokens.next() {
         if token.is_word("RENAME") {
-            let mut ahead = Tokens { rest: tokens.rest };
+            let mut ahead = tokens.clone();
             let of_a_part = ["COLUMN", "INDEX", "KEY", "CONSTRAINT"];
             if ahead.next().is_some_and(|next| of_a_part.iter().any(|part| next.is_word(part))) {
                 continue;
@@ -119,136 +155,11 @@ fn new_name(tokens: &mut Tokens<'_>) -> Option<(Option<String>, String)> {
     None
 }
 
-/// A piece of a statement. Texts and numbers are `Other`, comments are left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token<'a> {
-    /// Bare: a keyword or a name.
-    Word(&'a str),
-    /// A name in backticks or double quotes.
-    Quoted(String),
-    /// Any other character; a text is its first quote.
-    Other(char),
-}
-
-impl Token<'_> {
-    fn is_word(&self, word: &str) -> bool {
-        matches!(self, Token::Word(found) if found.eq_ignore_ascii_case(word))
-    }
-
-    fn is(&self, text: &str) -> bool {
-        match self {
-            Token::Other(character) => text.chars().eq([*character]),
-            Token::Word(_) | Token::Quoted(_) => self.is_word(text),
-        }
-    }
-}
-
-/// Pieces as they are asked for.
-struct Tokens<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Tokens<'a> {
-    fn next(&mut self) -> Option<Token<'a>> {
-        self.skip_blanks();
-        let first = self.rest.chars().next()?;
-        if is_of_word(first) {
-            let end = self.rest.find(|character| !is_of_word(character)).unwrap_or(self.rest.len());
-            let (word, rest) = self.rest.split_at_checked(end)?;
-            self.rest = rest;
-            return Some(Token::Word(word));
-        }
-        self.rest = self.rest.get(first.len_utf8()..).unwrap_or_default();
-        match first {
-            '`' | '"' => Some(Token::Quoted(self.quoted(first))),
-            '\'' => {
-                self.quoted(first);
-                Some(Token::Other(first))
-            }
-            _ => Some(Token::Other(first)),
-        }
-    }
-
-    /// Blanks and comments; of a comment that is executed only its marks.
-    fn skip_blanks(&mut self) {
-        loop {
-            self.rest = self.rest.trim_start();
-            let executed = ["/*!", "/*M!"].iter().find_map(|mark| self.rest.strip_prefix(mark));
-            if let Some(rest) = executed {
-                self.rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
-            } else if let Some(rest) = self.rest.strip_prefix("*/") {
-                self.rest = rest;
-            } else if let Some(rest) = self.rest.strip_prefix("/*") {
-                self.rest = rest.split_once("*/").map_or("", |(_, rest)| rest);
-            } else if self.rest.starts_with("-- ") || self.rest.starts_with('#') {
-                self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
-            } else {
-                return;
-            }
-        }
-    }
-
-    /// Up to the closing quote; a doubled one stands for itself, and a backslash for nothing special
-    /// in a name.
-    fn quoted(&mut self, quote: char) -> String {
-        let mut text = String::new();
-        let mut characters = self.rest.char_indices().peekable();
-        while let Some((_, character)) = characters.next() {
-            if character == '\\' && quote == '\'' {
-                characters.next();
-            } else if character != quote {
-                text.push(character);
-            } else if characters.next_if(|(_, next)| *next == quote).is_some() {
-                text.push(quote);
-            } else {
-                break;
-            }
-        }
-        let at = characters.peek().map_or(self.rest.len(), |(at, _)| *at);
-        self.rest = self.rest.get(at..).unwrap_or_default();
-        text
-    }
-
-    fn skip_words(&mut self, words: &[&str]) {
-        while self.skip_one(words) {}
-    }
-
-    fn skip_one(&mut self, any_of: &[&str]) -> bool {
-        let mut ahead = Tokens { rest: self.rest };
-        let found = ahead.next().is_some_and(|token| any_of.iter().any(|text| token.is(text)));
-        if found {
-            self.rest = ahead.rest;
-        }
-        found
-    }
-
-    /// `name` or `database.name`.
-    fn name(&mut self) -> Option<(Option<String>, String)> {
-        let first = self.identifier()?;
-        if self.skip_one(&["."]) {
-            return Some((Some(first), self.identifier()?));
-        }
-        Some((None, first))
-    }
-
-    fn identifier(&mut self) -> Option<String> {
-        match self.next()? {
-            Token::Word(word) => Some(word.to_owned()),
-            Token::Quoted(name) => Some(name),
-            Token::Other(_) => None,
-        }
-    }
-}
-
-fn is_of_word(character: char) -> bool {
-    character.is_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Subjects, subjects};
+    use super::{Object, Subjects, defined, subjects};
 
     fn spelt(statement: &str) -> String {
         match subjects(statement) {
@@ -309,6 +220,31 @@ mod tests {
         ] {
             let expected = if statement.contains("or``ders") { "shop.or`ders" } else { expected };
             assert_eq!(spelt(statement), expected, "{statement}");
+        }
+    }
+
+    #[test]
+    fn views_and_triggers_are_found_where_they_are_made() {
+        let name = |text: &str| (Some("a".to_owned()), text.to_owned());
+        for (statement, expected) in [
+            (
+                "CREATE OR REPLACE ALGORITHM=MERGE VIEW a.v AS SELECT 1",
+                Some(Object::View(name("v"))),
+            ),
+            ("alter definer=`view`@`%` view `a`.`v` as select 1", Some(Object::View(name("v")))),
+            (
+                "CREATE DEFINER=`r`@`%` TRIGGER g AFTER INSERT ON a.t FOR EACH ROW SET @x = 1",
+                Some(Object::Trigger(name("t"))),
+            ),
+            (
+                "SET STATEMENT x=1 FOR CREATE TRIGGER g AFTER DELETE ON a.t FOR EACH ROW BEGIN END",
+                Some(Object::Trigger(name("t"))),
+            ),
+            ("CREATE TABLE a.v (`VIEW` INT)", None),
+            ("DROP VIEW a.v", None),
+            ("CREATE PROCEDURE p() CREATE VIEW a.v AS SELECT 1", None),
+        ] {
+            assert_eq!(defined(statement), expected, "{statement}");
         }
     }
 

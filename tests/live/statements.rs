@@ -1,0 +1,209 @@
+//! Changes that were logged as statements, and statements that carry passwords.
+
+use binpulse::demo::{Command, Mysqld, Options};
+
+use crate::bed::{Bed, Rig, SOON, Topic, binary};
+use crate::filters::lines_until;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    statements_about_tables_that_are_left_out_pass_and_those_with_triggers_halt
+        on [Mysql97, Mysql80, Mysql57, Mariadb1011];
+    what_a_server_writes_by_itself_stops_nothing on [Mysql57, Mysql80, Mariadb118];
+    a_statement_about_a_published_table_is_never_passed_over on [Mysql97, Mariadb118];
+    passwords_within_statements_are_not_published on [Mysql97, Mysql57, Mariadb118];
+}
+
+fn settings(bed: &Bed) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("filter.tables", "shop.*".to_owned()),
+        ("filter.exclude", "percona.*,shop.secret_*".to_owned()),
+    ];
+    if bed.version() == "mysql-5.7" {
+        settings.push(("source.schema_fallback", "information_schema".to_owned()));
+    }
+    settings
+}
+
+/// A stream of a shop, with an account that may read it.
+async fn start(bed: &Bed, extra: &[&str]) -> Result<Rig, Box<dyn std::error::Error + Send + Sync>> {
+    let extra = extra.iter().map(|option| (*option).to_owned()).collect();
+    let mysqld = bed.mysqld(Options { extra, ..Options::default() }).await?;
+    let rig = Rig::start(bed, mysqld, Topic::Standard, &settings(bed)).await?;
+    rig.mysqld
+        .execute(&[
+            "CREATE DATABASE shop",
+            "GRANT SELECT ON shop.* TO 'binpulse'@'%'",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY, city TEXT)",
+            "CREATE TABLE shop.secret_keys (id INT PRIMARY KEY)",
+            "CREATE DATABASE percona",
+            "CREATE TABLE percona.checksums (id INT PRIMARY KEY, crc CHAR(40))",
+        ])
+        .await?;
+    Ok(rig)
+}
+
+const AS_STATEMENTS: &str = "SET SESSION binlog_format = STATEMENT";
+
+async fn statements_about_tables_that_are_left_out_pass_and_those_with_triggers_halt(
+    bed: Bed,
+) -> Outcome {
+    let mut rig = start(&bed, &["--secure-file-priv="]).await?;
+    let file = rig.mysqld.data().join("rows.txt").display().to_string();
+    std::fs::write(&file, "7\tseven\n8\teight\n")?;
+    let load =
+        format!("LOAD DATA INFILE '{file}' INTO TABLE checksums (id, @crc) SET crc = UPPER(@crc)");
+    let passing = [
+        "REPLACE INTO checksums VALUES (1, 'a')",
+        "REPLACE INTO percona.checksums (id, crc) SELECT 2, COALESCE(LOWER(CONV(BIT_XOR(CAST(CRC32(\
+         CONCAT_WS('#', `id`, `city`)) AS UNSIGNED)), 10, 16)), 0) FROM `shop`.`orders` /*checksum*/",
+        &load,
+        "UPDATE checksums AS c JOIN (SELECT id FROM shop.orders) o ON o.id = c.id SET crc = 'b'",
+        "DELETE c FROM checksums c WHERE c.id = 1",
+        "INSERT INTO shop.secret_keys VALUES (1)",
+    ];
+    let row = "INSERT INTO shop.orders VALUES (1, 'Paris')";
+    rig.mysqld.execute(&[&[row, "USE percona", AS_STATEMENTS], &passing[..]].concat()).await?;
+    rig.mysqld.execute(&["INSERT INTO shop.orders VALUES (2, 'Lyon')"]).await?;
+    lines_until(&mut rig, &["Paris", "Lyon"]).await?;
+    let passed = rig.streamer.metric("binpulse_passed_statements_total", &[]).await?;
+    assert_eq!(passed, Some(6.0));
+
+    // A trigger changes a published table, and no row of that is in the log.
+    let trigger = "CREATE TRIGGER percona.g AFTER INSERT ON percona.checksums FOR EACH ROW \
+                   INSERT INTO shop.orders VALUES (NEW.id, 'by a trigger')";
+    let insert = "INSERT INTO percona.checksums VALUES (50, 'x')";
+    rig.mysqld.execute(&[trigger, AS_STATEMENTS, insert]).await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(75), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    assert!(log.contains("statement-based change in the log: INSERT"), "{log}");
+    assert!(log.contains("percona.checksums") || log.contains("tables of shop too"), "{log}");
+    Ok(())
+}
+
+/// Restarts the server, which finds its MEMORY tables empty.
+async fn restart(mysqld: &mut Mysqld) -> Outcome {
+    mysqld.stop().await?;
+    mysqld.start_again().await?;
+    Ok(())
+}
+
+async fn what_a_server_writes_by_itself_stops_nothing(bed: Bed) -> Outcome {
+    let mut rig = start(&bed, &[]).await?;
+    rig.mysqld
+        .execute(&[
+            "CREATE TABLE percona.cache (id INT) ENGINE = MEMORY",
+            "INSERT INTO percona.cache VALUES (1)",
+        ])
+        .await?;
+    restart(&mut rig.mysqld).await?;
+    rig.mysqld.execute(&["SELECT * FROM percona.cache"]).await?;
+    if bed.version() == "mariadb-11.8" {
+        // Such a table's changes are logged as statements whatever the format.
+        rig.mysqld
+            .execute(&[
+                "CREATE TABLE percona.trx (id INT PRIMARY KEY, x INT, rs BIGINT UNSIGNED GENERATED \
+                 ALWAYS AS ROW START, re BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR \
+                 SYSTEM_TIME (rs, re)) WITH SYSTEM VERSIONING ENGINE = InnoDB",
+                "INSERT INTO percona.trx (id, x) VALUES (1, 1)",
+            ])
+            .await?;
+    }
+    rig.mysqld.execute(&["INSERT INTO shop.orders VALUES (1, 'Paris')"]).await?;
+    lines_until(&mut rig, &["Paris"]).await?;
+    if bed.version() == "mariadb-11.8" {
+        let passed = rig.streamer.metric("binpulse_passed_statements_total", &[]).await?;
+        assert!(passed.is_some_and(|count| count >= 1.0), "{passed:?}");
+    }
+    Ok(())
+}
+
+async fn a_statement_about_a_published_table_is_never_passed_over(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let setup = [
+        "CREATE DATABASE st",
+        "CREATE TABLE st.t (id INT PRIMARY KEY, x INT)",
+        "CREATE FUNCTION st.f() RETURNS INT DETERMINISTIC RETURN 1",
+        "INSERT INTO st.t VALUES (1, 1)",
+    ];
+    mysqld.execute(&setup).await?;
+    for (statement, words) in [
+        ("INSERT INTO t VALUES (30, 1) /* generated by server */", "of table st.t"),
+        ("CREATE TABLE ctas SELECT * FROM t", "of table st.ctas"),
+        ("INSERT INTO other.o VALUES (f())", "calls f"),
+        ("UPDATE t SET x = 'SECRET' + 1", "of table st.t"),
+    ] {
+        let statement = [
+            "CREATE DATABASE IF NOT EXISTS other",
+            "CREATE TABLE IF NOT EXISTS other.o (id INT)",
+            "SET SESSION sql_mode = ''",
+            "USE st",
+            AS_STATEMENTS,
+            "FLUSH BINARY LOGS",
+            statement,
+            "FLUSH BINARY LOGS",
+        ];
+        mysqld.execute(&statement).await?;
+        let mut files: Vec<_> = std::fs::read_dir(mysqld.data())?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let number = path.extension().map(|number| number.to_string_lossy().into_owned());
+                let is_log = path.file_stem().is_some_and(|stem| stem == "binlog");
+                is_log && number.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit()))
+            })
+            .collect();
+        files.sort();
+        let file = files[files.len() - 2].display().to_string();
+        let decode = |tables: &str| Command {
+            binary: binary().to_owned(),
+            command: "decode".to_owned(),
+            settings: Vec::new(),
+            arguments: vec!["--tables".to_owned(), tables.to_owned(), file.clone()],
+            environment: Vec::new(),
+        };
+        let (code, said) = decode("st.*").run_to_end(SOON).await?;
+        assert!(code == Some(65) && said.contains(words), "{statement:?}: {code:?} {said}");
+        assert!(!said.contains("SECRET"), "{said}");
+        let (code, said) = decode("shop.*").run_to_end(SOON).await?;
+        let passes = words.starts_with("of table");
+        assert_eq!(code, Some(if passes { 0 } else { 65 }), "{statement:?}: {said}");
+    }
+    Ok(())
+}
+
+async fn passwords_within_statements_are_not_published(bed: Bed) -> Outcome {
+    let mut rig = start(&bed, &[]).await?;
+    let mut statements = vec![
+        "USE shop".to_owned(),
+        "CREATE USER u IDENTIFIED BY 'SECRET-1'".to_owned(),
+        "CREATE PROCEDURE p1() ALTER USER u IDENTIFIED BY 'SECRET-2'".to_owned(),
+        "CREATE EVENT e1 ON SCHEDULE EVERY 1 YEAR DO ALTER USER u IDENTIFIED BY 'SECRET-3'".to_owned(),
+        "CREATE PROCEDURE p2() BEGIN PREPARE s FROM 'ALTER USER u IDENTIFIED BY ''SECRET-4'''; EXECUTE s; \
+         END"
+            .to_owned(),
+        "CREATE PROCEDURE p3() BEGIN SET @s = CONCAT('ALTER US', 'ER u IDENT', 'IFIED BY ''SECRET-5'''); \
+         PREPARE s FROM @s; EXECUTE s; END"
+            .to_owned(),
+        "/*! CREATE */ /* a */ PROCEDURE p4() BEGIN /*!50003 GRANT USAGE ON *.* TO u */; SET @a = 'SECRET-6'; END"
+            .to_owned(),
+        "CREATE TRIGGER g BEFORE INSERT ON orders FOR EACH ROW SET NEW.city = 'IDENTIFIED BY SECRET-7'"
+            .to_owned(),
+        "ALTER EVENT e1 DO SET PASSWORD FOR u = 'SECRET-8'".to_owned(),
+        "CREATE PROCEDURE harmless() SELECT 'PUBLISHED-1'".to_owned(),
+        "DROP TRIGGER g".to_owned(),
+        "ALTER TABLE orders ADD note TEXT COMMENT 'the password: PUBLISHED-2'".to_owned(),
+    ];
+    if bed.version().starts_with("maria") {
+        statements.push(
+            "SET STATEMENT max_statement_time = 9 FOR CREATE PROCEDURE p5() EXECUTE IMMEDIATE \
+             CONCAT('ALTER US', 'ER u IDENT', 'IFIED BY ''SECRET-9''')"
+                .to_owned(),
+        );
+    }
+    statements.push("CREATE TABLE last (id INT COMMENT 'PUBLISHED-3')".to_owned());
+    rig.mysqld.execute(&statements).await?;
+    let lines = lines_until(&mut rig, &["PUBLISHED-1", "PUBLISHED-2", "PUBLISHED-3"]).await?;
+    let leaked: Vec<_> = lines.iter().filter(|line| line.contains("SECRET")).collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+    Ok(())
+}

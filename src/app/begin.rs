@@ -71,8 +71,14 @@ pub(super) async fn begin(
         saved_at_us: chrono::Utc::now().timestamp_micros(),
         ..Checkpoint::default()
     };
+    checkpoint.gtid_set.clone_from(&opened.resolved.before);
     match &opened.resolved.start {
         Start::Gtid(set) => checkpoint.gtid_set = set.clone(),
+        Start::GtidFrom { set, from } => {
+            checkpoint.gtid_set = set.clone();
+            checkpoint.resume.position = from.clone();
+            checkpoint.settled.position = from.clone();
+        }
         Start::Maria(set) => {
             checkpoint.resume.maria = set.clone();
             checkpoint.settled.maria = set.clone();

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::state::State;
 use super::vital::Vital;
 use super::watch::{Reporter, sink_failure};
-use crate::pulse::verdict::{LagSample, Observation, OwnAction, SinkSample, StreamSample};
+use crate::pulse::verdict::{LagSample, Observation, SinkSample, StreamSample};
 use crate::sink::health::Snapshot;
 use crate::sink::{Class, Health};
 use crate::source::Liveness;
@@ -54,7 +54,7 @@ impl Side {
         let now = Instant::now();
         if self.pulse.is_cancelled() && !self.is_stopping {
             self.is_stopping = true;
-            self.reporter.report_at(now, Observation::OwnAction(OwnAction::Stopping));
+            self.reporter.report_at(now, Observation::Stopping);
         }
         if !self.is_stopping {
             // Nobody reads echoes any more: what has not come back then is not lost.

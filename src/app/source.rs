@@ -1,6 +1,7 @@
 //! The source at start: waited for, judged, and where the stream begins on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Outcome;
 use super::catalog::{self, Catalog};
@@ -15,6 +16,9 @@ use crate::pulse::verdict::Observation;
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
+
+/// Offset of a file's first event.
+const FIRST: u64 = 4;
 
 /// What was learnt about the source at start.
 pub(super) struct Opened {
@@ -130,7 +134,14 @@ pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
         position: checkpoint.resume.position.clone(),
         gtids: checkpoint.gtid_set.clone(),
         maria: checkpoint.resume.maria.clone(),
+        age: age_of(checkpoint.saved_at_us),
     }
+}
+
+/// How long ago a time was, microseconds since 1970 UTC; `None` if that lies ahead.
+fn age_of(saved_at_us: i64) -> Option<Duration> {
+    let age_us = chrono::Utc::now().timestamp_micros().checked_sub(saved_at_us)?;
+    u64::try_from(age_us).ok().map(Duration::from_micros)
 }
 
 /// What the source must fulfil for this plan.
@@ -180,8 +191,9 @@ pub(super) async fn judged(
     source.server_id = Some(source.server_id.unwrap_or_else(|| {
         preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
     }));
-    let has_gtids = facts.has_gtids() || facts.flavor == source::Flavor::Maria;
-    let begins_by_position = has_gtids && matches!(resolved.start, Start::Position(_));
+    // Whatever the mode is now: it may be ON later, and then the set has to be whole.
+    let begins_by_position =
+        matches!(&resolved.start, Start::Position(position) if position.offset <= FIRST);
     Ok(Opened {
         source,
         schema_fallback: plan.schema_fallback,

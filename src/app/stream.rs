@@ -15,14 +15,13 @@ use super::source::Opened;
 use super::state::{Phase, State};
 use super::watch::{Reporter, server_uuid, stream_failure};
 use crate::backoff::{Backoff, Redial};
-use crate::change::Position;
 use crate::decode::Decoder;
 use crate::encode::Origin;
 use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
 use crate::pulse::verdict::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
-use crate::source::{self, Columns, Liveness, Replica, Start};
+use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
 
 /// Ceiling of the first pause between two dials, and of the last.
@@ -66,6 +65,8 @@ pub(super) struct Stream {
     has_streamed: bool,
     /// The connection was established: its end is a break, not a failed attempt.
     stands: bool,
+    /// When a connection last ended, this process's or the checkpoint's.
+    streamed_at: Option<Instant>,
     redial: Redial,
 }
 
@@ -92,6 +93,15 @@ impl Stream {
         around: Around,
     ) -> Self {
         let Around { state, liveness, reporter, history, followed_by, findings, leads_to } = around;
+        let streamed_at = match &opened.wanted {
+            Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
+            Wanted::Now
+            | Wanted::Earliest
+            | Wanted::Gtid(_)
+            | Wanted::Maria(_)
+            | Wanted::Position(_)
+            | Wanted::Time(_) => None,
+        };
         Self {
             source: opened.source,
             schema_fallback: opened.schema_fallback,
@@ -111,6 +121,7 @@ impl Stream {
             tries: Tries::default(),
             has_streamed: false,
             stands: false,
+            streamed_at,
             redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
         }
     }
@@ -241,10 +252,7 @@ impl Stream {
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
-        self.decoder.start_at(match &resolved.start {
-            Start::Position(position) => position.clone(),
-            Start::Gtid(_) | Start::Maria(_) => Position::default(),
-        });
+        self.decoder.start_at(resolved.start.place());
         let (pipeline, decoder) = (&mut self.pipeline, &mut self.decoder);
         let turn = stop.child_token();
         let mut run = Box::pin(pipeline.run(&mut replica, decoder, &turn));
@@ -256,6 +264,7 @@ impl Stream {
                 run.await
             }
         };
+        self.streamed_at = Some(Instant::now());
         match ended? {
             Ended::Stopped if !stop.is_cancelled() => {
                 Ok(Turn::LeadsTo(*self.leads_to.borrow_and_update()))
@@ -276,6 +285,7 @@ impl Stream {
             position: place.position.clone(),
             gtids,
             maria: place.maria.clone(),
+            age: self.streamed_at.map(|at| at.elapsed()),
         })
     }
 

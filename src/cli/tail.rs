@@ -7,10 +7,9 @@ use clap::{ArgMatches, Command};
 use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
-use crate::change::Position;
 use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::filter::Filter;
-use crate::source::{self, Columns, Liveness, Replica, Start, resume};
+use crate::source::{self, Columns, Liveness, Replica, resume};
 
 const LONG_ABOUT: &str = "\
 Prints one JSON document a line for each change and statement, from source.start on (default: now),
@@ -98,10 +97,7 @@ async fn print(mut plan: Plan) -> Exit {
         xa_unseen: Unseen::Pass,
         ..Config::default()
     });
-    decoder.start_at(match &resolved.start {
-        Start::Position(position) => position.clone(),
-        Start::Gtid(_) | Start::Maria(_) => Position::default(),
-    });
+    decoder.start_at(resolved.start.place());
     plan.filter.names = resolved.facts.name_case();
     let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
     loop {

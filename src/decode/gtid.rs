@@ -282,7 +282,7 @@ mod tests {
             bytes.extend(number.to_le_bytes());
         } else {
             let marked = number << (following + 1) | ((1 << following) - 1);
-            bytes.extend(&marked.to_le_bytes()[..following as usize + 1]);
+            bytes.extend(&marked.to_le_bytes()[..=following as usize]);
         }
     }
 

@@ -29,7 +29,7 @@ impl Reread {
     /// offsets known so far are those of a server before this one.
     pub(super) fn new(start: &Start, tracker: &Tracker, is_other_server: bool) -> Option<Self> {
         let by_gtid = match start {
-            Start::Gtid(_) => return None,
+            Start::Gtid(_) | Start::GtidFrom { .. } => return None,
             Start::Maria(_) => true,
             Start::Position(_) => false,
         };

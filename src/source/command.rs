@@ -59,6 +59,11 @@ pub(super) fn dump_by_gtid(server_id: u32, set: &[u8]) -> Vec<u8> {
     dump_gtid(server_id, FLAG_THROUGH_GTID, "", 4, set)
 }
 
+/// COM_BINLOG_DUMP_GTID: everything from this place on that is not in `set`.
+pub(super) fn dump_by_gtid_from(server_id: u32, file: &str, offset: u64, set: &[u8]) -> Vec<u8> {
+    dump_gtid(server_id, FLAG_THROUGH_GTID, file, offset, set)
+}
+
 /// COM_BINLOG_DUMP_GTID for its 64-bit offset: from there on, whatever the GTIDs. The server must
 /// be in GTID mode all the same.
 pub(super) fn dump_from_wide_position(server_id: u32, file: &str, offset: u64) -> Vec<u8> {

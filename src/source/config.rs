@@ -102,10 +102,28 @@ impl Config {
 pub enum Start {
     /// With everything that is not in the set.
     Gtid(GtidSet),
+    /// At the event that starts there, with everything that is not in the set (MySQL from 5.7.6): what
+    /// has no GTID is refused, not passed by.
+    GtidFrom {
+        /// What is not wanted.
+        set: GtidSet,
+        /// Where its file is read from.
+        from: Position,
+    },
     /// With everything behind this position (MariaDB).
     Maria(MariaGtidSet),
     /// At the event that starts there.
     Position(Position),
+}
+
+impl Start {
+    /// Where the first event starts; without a file where the server decides.
+    pub fn place(&self) -> Position {
+        match self {
+            Self::GtidFrom { from, .. } | Self::Position(from) => from.clone(),
+            Self::Gtid(_) | Self::Maria(_) => Position::default(),
+        }
+    }
 }
 
 #[cfg(test)]

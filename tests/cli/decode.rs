@@ -203,7 +203,7 @@ fn integers_whose_sign_the_log_does_not_tell_are_named_and_read_as_one_says() {
             let of = |table: &str| {
                 let line = lines.iter().find(|line| line["table"] == table).expect("a row");
                 let after = line["after"].as_object().expect("an image");
-                after.values().map(|value| value.to_string()).collect::<Vec<_>>().join(" ")
+                after.values().map(ToString::to_string).collect::<Vec<_>>().join(" ")
             };
             (of("u"), of("s"), found.error)
         };

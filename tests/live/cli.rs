@@ -31,7 +31,7 @@ tests! {
 const PASSWORD: &str = "it's-secret";
 
 /// A command with settings, without those of this environment.
-fn command(name: &str, settings: &[(&'static str, String)]) -> Command {
+pub(crate) fn command(name: &str, settings: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BINPULSE_")) {
         command.env_remove(name);

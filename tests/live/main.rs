@@ -22,6 +22,7 @@ mod fallback;
 mod faults;
 mod filters;
 mod history;
+mod mixed;
 mod paths;
 mod probe;
 mod processes;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         delivery::tests(),
         resume::tests(),
+        mixed::tests(),
         rotation::tests(),
         security::tests(),
         standing::tests(),

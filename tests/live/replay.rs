@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use binpulse::demo::{Command, Consumer, Mysqld, Options, Workload};
+use binpulse::demo::{Command, Consumer, Error, Mysqld, Options, Streamer, Workload};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -123,16 +123,8 @@ impl Story {
 
     /// Runs `replay` with the service's settings; its exit code and what it printed last.
     async fn replay(&mut self, arguments: &[&str]) -> Result<(Option<i32>, String), Failure> {
-        let service = self.rig.streamer.command_mut();
-        let settings = service.settings.iter().filter(|(key, _)| *key != "http.listen").cloned();
-        let command = Command {
-            binary: service.binary.clone(),
-            command: "replay".to_owned(),
-            settings: settings.collect(),
-            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
-            environment: service.environment.clone(),
-        };
-        Ok(command.run_to_end(SOON).await?)
+        let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        Ok(replay(&mut self.rig.streamer, &arguments).await?)
     }
 
     /// How many rows of tables a report tells of: all that are younger than the time, and not all.
@@ -153,6 +145,23 @@ impl Story {
         let line = output.lines().find(|line| line.contains("\"published\":")).unwrap_or_default();
         serde_json::from_str(line).map_err(|_| format!("no report in:\n{output}").into())
     }
+}
+
+/// Runs the command beside a service, with its settings: exit code and the end of its output.
+pub(crate) async fn replay(
+    streamer: &mut Streamer,
+    arguments: &[String],
+) -> Result<(Option<i32>, String), Error> {
+    let service = streamer.command_mut();
+    let settings = service.settings.iter().filter(|(key, _)| *key != "http.listen").cloned();
+    let command = Command {
+        binary: service.binary.clone(),
+        command: "replay".to_owned(),
+        settings: settings.collect(),
+        arguments: arguments.to_vec(),
+        environment: service.environment.clone(),
+    };
+    command.run_to_end(SOON).await
 }
 
 async fn steps(shop: &mut Workload, count: u32) -> Outcome {

@@ -101,7 +101,7 @@ async fn the_stream_goes_on_from_the_next_server_by_gtid(bed: Bed) -> Outcome {
     // Given a primary, its replica, and a stream that knows both
     let primary = bed.mysqld(Options::default()).await?;
     let replica = bed.mysqld(Options::default()).await?;
-    follow(&replica, &primary).await?;
+    follow(&replica, &primary, BY_GTID).await?;
     let hosts = format!("{},{}", primary.address(), replica.address());
     let mut rig = Rig::start(&bed, primary, Topic::Standard, &[("source.hosts", hosts)]).await?;
     let mut shop = Workload::open(rig.mysqld.connect().await?, 6).await?;
@@ -124,8 +124,11 @@ async fn the_stream_goes_on_from_the_next_server_by_gtid(bed: Bed) -> Outcome {
     Ok(())
 }
 
-/// Makes a server the replica of another.
-pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
+/// Lets a replica find its place by GTIDs.
+pub(crate) const BY_GTID: &str = "SOURCE_AUTO_POSITION = 1";
+
+/// Makes a server the replica of another, from this place on.
+pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld, from: &str) -> Outcome {
     primary
         .execute(&[
             "CREATE USER IF NOT EXISTS 'replica'@'%' IDENTIFIED BY 'replica'",
@@ -134,7 +137,7 @@ pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld) -> Outcome {
         .await?;
     let source = format!(
         "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {}, \
-         SOURCE_USER = 'replica', SOURCE_PASSWORD = 'replica', SOURCE_AUTO_POSITION = 1, \
+         SOURCE_USER = 'replica', SOURCE_PASSWORD = 'replica', {from}, \
          GET_SOURCE_PUBLIC_KEY = 1",
         primary.port()
     );

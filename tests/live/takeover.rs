@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
-use crate::resume::{follow, until_equal};
+use crate::resume::{BY_GTID, follow, until_equal};
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -39,7 +39,7 @@ async fn heartbeats_and_canaries_follow_the_stream_to_the_next_server(bed: Bed) 
     // Given a primary, its replica, and a streamer that knows both and writes to the first
     let primary = bed.mysqld(Options::default()).await?;
     let replica = bed.mysqld(Options::default()).await?;
-    follow(&replica, &primary).await?;
+    follow(&replica, &primary, BY_GTID).await?;
     replica.execute(&["SET GLOBAL super_read_only = 1"]).await?;
     let settings = [
         ("source.hosts", format!("{},{}", primary.address(), replica.address())),
@@ -89,7 +89,7 @@ async fn a_replica_that_no_longer_replicates_is_named(bed: Bed) -> Outcome {
     if is_maria {
         follow_maria(&replica, &primary).await?;
     } else {
-        follow(&replica, &primary).await?;
+        follow(&replica, &primary, BY_GTID).await?;
     }
     let settings = [
         ("source.hosts", replica.address()),

@@ -21,7 +21,7 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
+    self, Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
     SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
@@ -103,9 +103,7 @@ impl Pass<'_> {
         pipeline.ask_for_schemas(self.plan.schema_fallback.then(columns));
         pipeline.stream_began(&self.start);
         let mut decoder = decoder(self.plan);
-        if let Start::Position(position) = &self.start {
-            decoder.start_at(position.clone());
-        }
+        decoder.start_at(self.start.place());
 
         let ended = Box::pin(pipeline.run(&mut replica, &mut decoder, stop)).await;
         drop(replica);
@@ -129,7 +127,7 @@ impl Pass<'_> {
         {
             return Err(error.into());
         }
-        let (ended, is_delivered) = ended.map_err(Error::Broken)?;
+        let (ended, is_delivered) = ended.map_err(broken)?;
         let passed = store.checkpoint();
         Ok(Passed {
             lanes: passed.lanes,
@@ -199,6 +197,18 @@ impl Pass<'_> {
 
 /// A loop, its metrics, and the task of its sink.
 type Running = (Pipeline, Arc<Metrics>, JoinHandle<Result<(), sink::Error>>);
+
+/// What broke it. Where the source says what to do, that is told.
+fn broken(error: pipeline::Error) -> Error {
+    if let pipeline::Error::Source(error) = error {
+        return if error.needs_operator() {
+            Error::Source { error }
+        } else {
+            Error::Broken(error.into())
+        };
+    }
+    Error::Broken(error)
+}
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Unavailable(Box::new(error))

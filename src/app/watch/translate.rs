@@ -51,7 +51,9 @@ pub(in crate::app) fn stream_failure(error: &source::Error) -> StreamFailure {
             let told = failures.iter().find(|(_, error)| decides(error)).or(failures.first());
             told.map_or(StreamFailure::Refused, |(_, error)| stream_failure(error))
         }
-        Error::StartMisfit { .. } | Error::HostUnknown { .. } => StreamFailure::Other(0),
+        Error::StartMisfit { .. } | Error::ModeChanged { .. } | Error::HostUnknown { .. } => {
+            StreamFailure::Other(0)
+        }
     }
 }
 

@@ -205,10 +205,13 @@ impl Tracker {
         }
     }
 
-    /// From here on places speak of another server (a failover by GTID).
+    /// From here on places speak of another server (a failover by GTID), of which none is known yet.
     pub fn moved_to(&mut self, server_uuid: &str) {
         if self.server_uuid != server_uuid {
             server_uuid.clone_into(&mut self.server_uuid);
+            for place in [Some(&mut self.committed), self.held.as_mut()].into_iter().flatten() {
+                place.position = Position::default();
+            }
             let unit = self.open_unit();
             unit.server_uuid = Some(server_uuid.to_owned());
             unit.is_changed = true;

@@ -143,6 +143,8 @@ fn a_failover_is_saved_with_the_first_place_on_the_new_server() {
     commit(&mut tracker, 1, Class::User);
     tracker.seal_unit();
     tracker.moved_to("another");
+    // A place of the server before would be taken for one of this
+    assert_eq!(tracker.redial_place().position, Position::default());
     commit(&mut tracker, 2, Class::User);
     tracker.seal_unit();
     let mut saved = Checkpoint { server_uuid: "first".into(), ..Checkpoint::default() };

@@ -43,8 +43,8 @@ pub struct FlowConfig {
     pub window: Window,
     /// What becomes of heartbeats and canaries.
     pub own_rows: OwnRows,
-    /// The stream begins at the front of a file on a server with GTIDs: what lies before is told by
-    /// the file.
+    /// The stream begins at the front of a file: which transactions with GTIDs lie before is told
+    /// there.
     pub begins_by_position: bool,
     /// Events of a transaction that can't be decoded are put aside; else they end the stream.
     pub puts_undecoded_aside: bool,
@@ -291,7 +291,9 @@ impl Flow {
     pub(super) fn stream_began(&mut self, start: &Start) {
         self.reread = Reread::new(start, &self.tracker, self.is_other_server);
         match (start, &self.reread) {
-            (Start::Gtid(set), _) => self.recorder.started(Some(set), None),
+            (Start::Gtid(set) | Start::GtidFrom { set, .. }, _) => {
+                self.recorder.started(Some(set), None);
+            }
             (Start::Maria(_), _) => self.recorder.sought(),
             (Start::Position(_), Some(reread)) => {
                 self.recorder.started(None, Some(reread.until()));

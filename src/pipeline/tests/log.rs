@@ -110,6 +110,7 @@ impl Log {
         let mut dump = Vec::new();
         let from = match start {
             Start::Position(position) => position.clone(),
+            Start::GtidFrom { from, .. } => from.clone(),
             Start::Gtid(_) | Start::Maria(_) => self.front(),
         };
         let first = self.events.iter().position(|event| event.start.file == from.file);
@@ -122,7 +123,10 @@ impl Log {
             }
             let id = event.group.as_ref().and_then(|group| self.ids.get(group));
             let is_known = match (start, id) {
-                (Start::Gtid(had), Some(TransactionId::Gtid(gtid))) => had.contains(gtid),
+                (
+                    Start::Gtid(had) | Start::GtidFrom { set: had, .. },
+                    Some(TransactionId::Gtid(gtid)),
+                ) => had.contains(gtid),
                 (Start::Maria(had), Some(TransactionId::Maria(gtid))) => had.contains(gtid),
                 _ => false,
             };

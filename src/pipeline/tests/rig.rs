@@ -26,6 +26,8 @@ use crate::source::Start;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Gtid,
+    /// From the file and offset too, on the server that they are of.
+    GtidFrom,
     Maria,
     Offset,
     /// Begun by an offset, on a server with GTIDs.
@@ -64,7 +66,7 @@ impl World {
     pub(super) fn new(log: Log, way: Way, lanes: u32) -> Self {
         let front = match way {
             Way::Gtid | Way::Maria => Position::default(),
-            Way::Offset | Way::OffsetThenGtid => log.front(),
+            Way::GtidFrom | Way::Offset | Way::OffsetThenGtid => log.front(),
         };
         let place = Place { position: front, ..Place::default() };
         let saved = Checkpoint {
@@ -179,16 +181,14 @@ impl Process {
             (self.flow.tracker().committed_gtids(), self.flow.tracker().redial_place());
         let start = match world.way {
             Way::Gtid => Start::Gtid(gtids),
+            Way::GtidFrom => Start::GtidFrom { set: gtids, from: place.position.clone() },
             Way::OffsetThenGtid if !gtids.is_empty() => Start::Gtid(gtids),
             Way::Maria => Start::Maria(place.maria.clone()),
             Way::Offset | Way::OffsetThenGtid => Start::Position(place.position.clone()),
         };
         self.flow.moved_to("server");
         self.flow.stream_began(&start);
-        self.decoder.start_at(match &start {
-            Start::Position(position) => position.clone(),
-            Start::Gtid(_) | Start::Maria(_) => Position::default(),
-        });
+        self.decoder.start_at(start.place());
         self.events = world.log.dump(&start).into_iter();
     }
 

@@ -36,9 +36,8 @@ pub use condition::{Condition, Conditions, Known, Status};
 pub use judge::Judge;
 pub use ledger::Certificate;
 pub use observation::{
-    ClockSample, Clocks, Committed, Connection, LagSample, Observation, OwnAction, Poll, Probe,
-    ProbeFailure, SinkFailure, SinkSample, StreamFailure, StreamSample, Upstream, WriteFailure,
-    WriteOutcome,
+    ClockSample, Clocks, Committed, Connection, LagSample, Observation, Poll, Probe, ProbeFailure,
+    SinkFailure, SinkSample, StreamFailure, StreamSample, Upstream, WriteFailure, WriteOutcome,
 };
 pub use parameters::{Parameters, Topology};
 pub use plan::Plan;

@@ -104,11 +104,8 @@ pub enum Observation {
         /// Why, in words.
         error: String,
     },
-
-    /// We ourselves cut or dropped something: what follows from it within 5 s is no evidence.
-    OwnAction(OwnAction),
-    /// An operator chose a new position, or confirmed the old one.
-    PositionReset,
+    /// We stop: nothing that is on its way to us is awaited any more.
+    Stopping,
 }
 
 /// The loop's clocks beside the monotonic one.
@@ -356,17 +353,6 @@ pub struct LagSample {
     pub transaction_bytes: u64,
 }
 
-/// Something that we did ourselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OwnAction {
-    /// Dropped the replication connection to dial again.
-    Redialled,
-    /// Dropped the writer's connection.
-    WriterReconnected,
-    /// We stop: nothing that is on its way to us is awaited any more.
-    Stopping,
-}
-
 impl Observation {
     /// Whether it could count against somebody: not believed right after we were frozen.
     pub(super) fn blames(&self) -> bool {
@@ -396,8 +382,7 @@ impl Observation {
             | Self::CanaryEchoed { .. }
             | Self::Maintenance { .. }
             | Self::CheckpointSaved
-            | Self::OwnAction(_)
-            | Self::PositionReset => false,
+            | Self::Stopping => false,
         }
     }
 }

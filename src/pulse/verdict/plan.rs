@@ -15,8 +15,6 @@ pub struct Plan {
     pub look: bool,
     /// Because something is suspected, and not only as a routine.
     pub on_suspicion: bool,
-    /// Drop the replication connection and dial again, and report that as an own action.
-    pub redial: bool,
 }
 
 /// Why somebody is to look.
@@ -37,19 +35,12 @@ pub struct LookPlan {
     looked: Option<Instant>,
     /// The last look on suspicion: a routine one just before a fault must not put it off.
     burst: Option<Instant>,
-    redialled: Option<Instant>,
 }
 
 impl LookPlan {
     /// What is due. A look is on suspicion, at most once in 5 s, or when the probes' interval is
-    /// over; a redial when an established stream is silent, as often at most.
-    pub fn due(
-        &mut self,
-        now: Instant,
-        suspicion: Suspicion,
-        silent: bool,
-        parameters: &Parameters,
-    ) -> Plan {
+    /// over.
+    pub fn due(&mut self, now: Instant, suspicion: Suspicion, parameters: &Parameters) -> Plan {
         let over = |last: Option<Instant>, spacing: Duration| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
         };
@@ -60,17 +51,13 @@ impl LookPlan {
         let suspicion = suspicion != Suspicion::None;
         let burst = suspicion && (new || over(self.burst, BURST_SPACING));
         let look = burst || over(self.looked, parameters.probe_interval);
-        let redial = silent && over(self.redialled, BURST_SPACING);
         if look {
             self.looked = Some(now);
         }
         if look && suspicion {
             self.burst = Some(now);
         }
-        if redial {
-            self.redialled = Some(now);
-        }
-        Plan { look, on_suspicion: look && suspicion, redial }
+        Plan { look, on_suspicion: look && suspicion }
     }
 }
 
@@ -87,7 +74,7 @@ mod tests {
             let suspicion =
                 if (3..14).contains(&second) { Suspicion::Doubt } else { Suspicion::None };
             let now = start + Duration::from_secs(second);
-            if plan.due(now, suspicion, false, &parameters).look {
+            if plan.due(now, suspicion, &parameters).look {
                 looks.push(second);
             }
         }
@@ -95,22 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_stream_is_redialled_once_per_burst() {
-        let (mut plan, start) = (LookPlan::default(), Instant::now());
-        let parameters = Parameters::default();
-        let at = |second| start + Duration::from_secs(second);
-        assert!(plan.due(at(0), Suspicion::Doubt, true, &parameters).redial);
-        assert!(!plan.due(at(1), Suspicion::Doubt, true, &parameters).redial);
-        assert!(plan.due(at(5), Suspicion::Doubt, true, &parameters).redial);
-    }
-
-    #[test]
     fn what_only_has_to_be_confirmed_waits_for_no_burst_before_it_and_is_looked_at_once() {
         let (mut plan, start) = (LookPlan::default(), Instant::now());
         let parameters = Parameters::default();
         let at = |second| start + Duration::from_secs(second);
-        let mut looks =
-            |second, suspicion| plan.due(at(second), suspicion, false, &parameters).look;
+        let mut looks = |second, suspicion| plan.due(at(second), suspicion, &parameters).look;
         assert!(looks(10, Suspicion::Doubt));
         assert!(!looks(11, Suspicion::Doubt));
         assert!(looks(12, Suspicion::Sign(at(11))));

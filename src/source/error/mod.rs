@@ -176,6 +176,12 @@ pub enum Error {
         /// What was asked for.
         start: &'static str,
     },
+    /// `gtid_mode` was switched between the look at the server and the request for the stream.
+    #[error("{found}, and had GTIDs a moment ago")]
+    ModeChanged {
+        /// What the server has.
+        found: String,
+    },
     /// The stored position is a file and offset of another server.
     #[error(
         "position {position} belongs to server {stored}, but this server is {found}; without GTIDs \

@@ -41,10 +41,19 @@ pub(super) fn request(
     let gtid_on = identity.gtid_mode.as_deref() == Some("ON");
     let misfit = |start| Err(Error::StartMisfit { found: describe(identity), start });
     match (start, identity.flavor) {
-        (Start::Gtid(_), Flavor::Maria) => misfit("a set of MySQL's GTIDs"),
+        (Start::Gtid(_) | Start::GtidFrom { .. }, Flavor::Maria) => {
+            misfit("a set of MySQL's GTIDs")
+        }
         (Start::Maria(_), Flavor::Mysql) => misfit("a GTID position of MariaDB's"),
-        (Start::Gtid(_), Flavor::Mysql) if !gtid_on => misfit("a set of GTIDs"),
+        // It was on when the start was resolved: the next dial resolves another.
+        (Start::Gtid(_) | Start::GtidFrom { .. }, Flavor::Mysql) if !gtid_on => {
+            Err(Error::ModeChanged { found: describe(identity) })
+        }
         (Start::Gtid(set), Flavor::Mysql) => Ok((command::dump_by_gtid(id, &set.encode()), None)),
+        (Start::GtidFrom { set, from }, Flavor::Mysql) => {
+            let request = command::dump_by_gtid_from(id, &from.file, from.offset, &set.encode());
+            Ok((request, None))
+        }
         (Start::Maria(_), Flavor::Maria) => {
             Ok((command::dump_by_position(id, "", 4, annotations(identity)), None))
         }
@@ -112,12 +121,28 @@ mod tests {
         let mysql = identity(Flavor::Mysql, Some("OFF"));
         let maria = identity(Flavor::Maria, None);
         let gtid = Start::Gtid(GtidSet::new());
-        for (server, start) in
-            [(&mysql, &gtid), (&maria, &gtid), (&mysql, &Start::Maria(MariaGtidSet::new()))]
-        {
+        for (server, start) in [(&maria, &gtid), (&mysql, &Start::Maria(MariaGtidSet::new()))] {
             assert!(matches!(request(server, start), Err(Error::StartMisfit { .. })));
         }
+        assert!(matches!(request(&mysql, &gtid), Err(Error::ModeChanged { .. })));
         assert!(request(&identity(Flavor::Mysql, Some("ON")), &gtid).is_ok());
+    }
+
+    #[test]
+    fn a_set_can_be_asked_for_from_a_place_on() {
+        let set: GtidSet = "00bbe985-e52d-11f1-91a9-02fc00000001:1-5".parse().expect("a set");
+        let start = Start::GtidFrom { set: set.clone(), from: Position::new("b.000001", 5 << 32) };
+        let mysql = identity(Flavor::Mysql, Some("ON"));
+        let (payload, skip) = request(&mysql, &start).expect("a request");
+        let expected = [
+            &[0x1e, 4, 0, 7, 0, 0, 0, 8, 0, 0, 0][..],
+            b"b.000001",
+            &(5_u64 << 32).to_le_bytes(),
+            &u32::try_from(set.encode().len()).expect("short").to_le_bytes(),
+            &set.encode(),
+        ];
+        assert_eq!(payload, expected.concat());
+        assert_eq!(skip, None);
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Every way in which a stored position does not fit a server ends in a named error here, before a
 //! byte is streamed: purged, diverged, other server. The rules are pure ([`decide`]); only a point
-//! in time needs to look into files.
+//! in time and a set of GTIDs ([`locate`]) need to look into files.
+
+mod locate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::checksum::{self, FORMAT_DESCRIPTION};
 use super::error::quote_set;
@@ -44,6 +47,8 @@ pub struct Saved {
     pub gtids: GtidSet,
     /// Delivered transactions of a MariaDB.
     pub maria: MariaGtidSet,
+    /// How long ago that was so, where it is known.
+    pub age: Option<Duration>,
 }
 
 /// A start that the server can serve.
@@ -56,6 +61,8 @@ pub struct Resolved {
     /// Transactions that start before this place are to be passed over: `start` is the front of the
     /// file, which tells which GTIDs lie before it.
     pub skip_until: Option<Position>,
+    /// Transactions with GTIDs that lie before a start in the middle of a file.
+    pub before: GtidSet,
     /// The server's name. A stream from a server of another name must not be used: behind a
     /// balancer the two connections may differ.
     pub server: String,
@@ -74,20 +81,28 @@ pub async fn resolve(config: &Config, host: usize, wanted: &Wanted) -> Result<Re
                 start: Start::Position(Position::new(file, 4)),
                 skip_until_us: Some(*wanted_us),
                 skip_until: None,
+                before: GtidSet::new(),
                 server: facts.server_name(),
                 facts: Arc::new(facts),
             })
         }
         Wanted::Now if !facts.has_gtids() && facts.flavor == Flavor::Mysql => {
-            let end = end_of_binlog(&mut session, &facts).await?;
-            Ok(resolved(&facts, Start::Position(end)))
+            let (end, before) = end_of_binlog(&mut session, &facts).await?;
+            Ok(Resolved { before, ..resolved(&facts, Start::Position(end)) })
         }
-        Wanted::Saved(_)
-        | Wanted::Now
-        | Wanted::Earliest
-        | Wanted::Gtid(_)
-        | Wanted::Maria(_)
-        | Wanted::Position(_) => decide(wanted, &facts),
+        Wanted::Saved(_) | Wanted::Gtid(_) => {
+            let saved = if let Wanted::Saved(saved) = wanted { Some(saved) } else { None };
+            match decide(wanted, &facts)? {
+                Resolved { start: Start::Gtid(set), .. } => {
+                    let start = locate::locate(&mut session, &facts, set, saved).await?;
+                    Ok(resolved(&facts, start))
+                }
+                other => Ok(other),
+            }
+        }
+        Wanted::Now | Wanted::Earliest | Wanted::Maria(_) | Wanted::Position(_) => {
+            decide(wanted, &facts)
+        }
     };
     session.close().await;
     resolved
@@ -113,13 +128,21 @@ pub async fn resolve_any(
     Err(Error::NoHost { failures })
 }
 
-/// The rules for every wish that facts alone can answer.
+/// The rules for every wish that facts alone can answer; of a set of GTIDs all but its place in the
+/// server's files.
 pub fn decide(wanted: &Wanted, facts: &Facts) -> Result<Resolved, Error> {
     let start = match wanted {
         Wanted::Saved(saved) => resume(saved, facts)?,
         Wanted::Now if facts.flavor == Flavor::Maria => Start::Maria(facts.maria_position.clone()),
         Wanted::Now => Start::Gtid(facts.gtid_executed.clone()),
-        Wanted::Earliest if facts.has_gtids() => Start::Gtid(facts.gtid_purged.clone()),
+        // By the set alone a server passes by what has no GTID at the front of its logs.
+        Wanted::Earliest if facts.has_gtids() => match files(facts)?.first() {
+            Some(file) => Start::GtidFrom {
+                set: facts.gtid_purged.clone(),
+                from: Position::new(file.name.as_str(), 4),
+            },
+            None => Start::Gtid(facts.gtid_purged.clone()),
+        },
         Wanted::Earliest | Wanted::Time(_) => match files(facts)?.first() {
             Some(file) => Start::Position(Position::new(file.name.as_str(), 4)),
             None => return Err(Error::Purged { missing: "there is no binlog file".to_owned() }),
@@ -139,15 +162,17 @@ fn resolved(facts: &Facts, start: Start) -> Resolved {
         start,
         skip_until_us: None,
         skip_until: None,
+        before: GtidSet::new(),
         server: facts.server_name(),
         facts: Arc::new(facts.clone()),
     }
 }
 
-/// Where transactions have GTIDs, the file is read from its front: only there it is said which of
-/// them lie before, and a later connection goes on by all of them.
+/// Where transactions have GTIDs, or had, the file is read from its front: only there it is said
+/// which of them lie before, and a later connection goes on by all of them.
 fn at_position(facts: &Facts, position: Position) -> Resolved {
-    if !facts.has_gtids() && facts.flavor == Flavor::Mysql {
+    let has_had_gtids = facts.has_gtids() || !facts.gtid_executed.is_empty();
+    if !has_had_gtids && facts.flavor == Flavor::Mysql {
         return resolved(facts, Start::Position(position));
     }
     let front = Position { offset: 4, ..position.clone() };
@@ -169,10 +194,19 @@ fn resume(saved: &Saved, facts: &Facts) -> Result<Start, Error> {
             stored: saved.server.clone(),
             found: name,
         }),
+        // Whatever the mode is now: a server that lacks what it had has lost its tail, or is older.
+        Flavor::Mysql if !lacking(&saved.gtids, facts).is_empty() => {
+            Err(Error::Diverged { extra: quote_set(&lacking(&saved.gtids, facts)) })
+        }
         Flavor::Mysql | Flavor::Maria => {
             checked_position(&saved.position, facts).map(Start::Position)
         }
     }
+}
+
+/// What the server has not, not even in a transaction that has not ended.
+fn lacking(set: &GtidSet, facts: &Facts) -> GtidSet {
+    set.subtract(&facts.gtid_executed).subtract(&facts.gtid_owned)
 }
 
 /// The server must have everything that we have, and must not have purged anything that we have
@@ -183,7 +217,7 @@ fn checked_set(set: &GtidSet, facts: &Facts) -> Result<GtidSet, Error> {
         let found = format!("the server is {} with gtid_mode={mode}", facts.flavor);
         return Err(Error::StartMisfit { found, start: "a set of GTIDs" });
     }
-    let extra = set.subtract(&facts.gtid_executed).subtract(&facts.gtid_owned);
+    let extra = lacking(set, facts);
     if !extra.is_empty() {
         return Err(Error::Diverged { extra: quote_set(&extra) });
     }
@@ -235,24 +269,48 @@ fn files(facts: &Facts) -> Result<&[BinlogFile], Error> {
     })
 }
 
-/// Where the server writes now. The statement has had three names, and hangs while the binlog's
-/// disk is full; then the list of files, which is a moment older, must do.
-async fn end_of_binlog(session: &mut Session, facts: &Facts) -> Result<Position, Error> {
+/// Where the server writes now, and the transactions with GTIDs before. The statement has had three
+/// names, and hangs while the binlog's disk is full; then the list of files, which is a moment older,
+/// must do.
+async fn end_of_binlog(session: &mut Session, facts: &Facts) -> Result<(Position, GtidSet), Error> {
+    /// Looks until no transaction ended between the two parts of an answer.
+    const LOOKS_MAX: usize = 20;
     for sql in ["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"] {
-        match session.query_first(sql).await {
-            Ok(Some(row)) => {
-                if let (Some(file), Ok(Some(offset))) = (row.text(0), row.unsigned(1)) {
-                    return Ok(Position::new(file, offset));
+        let mut last: Option<(Position, GtidSet)> = None;
+        for _ in 0..LOOKS_MAX {
+            match session.query_first(sql).await {
+                Ok(Some(row)) => {
+                    let (Some(file), Ok(Some(offset))) = (row.text(0), row.unsigned(1)) else {
+                        break;
+                    };
+                    // MySQL 5.5 and MariaDB do not say.
+                    let set: GtidSet =
+                        row.text(4).and_then(|text| text.parse().ok()).unwrap_or_default();
+                    // The set is read first, the place after it.
+                    match last {
+                        Some((place, before)) if before == set => return Ok((place, before)),
+                        None if set.is_empty() => return Ok((Position::new(file, offset), set)),
+                        Some(_) | None => last = Some((Position::new(file, offset), set)),
+                    }
                 }
+                Err(mysql::Error::TimedOut { .. }) => return end_of_files(facts),
+                Err(error) if error.is_fatal() => return Err(error.into()),
+                // No binlog, or another version's name for it.
+                Ok(None) | Err(_) => break,
             }
-            Err(mysql::Error::TimedOut { .. }) => break,
-            Err(error) if error.is_fatal() => return Err(error.into()),
-            // No binlog, or another version's name for it.
-            Ok(None) | Err(_) => {}
+        }
+        if let Some(last) = last {
+            return Ok(last);
         }
     }
+    end_of_files(facts)
+}
+
+fn end_of_files(facts: &Facts) -> Result<(Position, GtidSet), Error> {
     match files(facts)?.last() {
-        Some(file) => Ok(Position::new(file.name.as_str(), file.bytes)),
+        Some(file) => {
+            Ok((Position::new(file.name.as_str(), file.bytes), facts.gtid_executed.clone()))
+        }
         None => Err(Error::Purged { missing: "there is no binlog file".to_owned() }),
     }
 }
@@ -280,14 +338,18 @@ async fn file_at(
     }
     match (begun.checked_sub(1).and_then(|at| files.get(at)), files.first()) {
         (Some(file), _) => Ok(file.name.clone()),
-        // Nothing was ever purged: the first file has everything that there ever was.
-        (None, Some(first)) if facts.has_gtids() && facts.gtid_purged.is_empty() => {
-            Ok(first.name.clone())
-        }
+        // Nothing was ever purged: the first file has everything that there ever was. An empty
+        // `gtid_purged` does not say so: what was purged may have had no GTIDs.
+        (None, Some(first)) if is_first(&first.name) => Ok(first.name.clone()),
         (None, _) => {
             Err(Error::TooOld { asked: wanted_us, earliest: earliest.unwrap_or_default() })
         }
     }
+}
+
+/// Whether it is the file that a server's first log is written to.
+fn is_first(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, number)| number.parse() == Ok(1))
 }
 
 /// When a file was begun, microseconds since 1970 UTC: the time of its format description.

@@ -36,6 +36,7 @@ fn saved(gtids: &str, server: &str, file: &str, offset: u64) -> Wanted {
         position: Position::new(file, offset),
         gtids: set(gtids),
         maria: MariaGtidSet::new(),
+        age: None,
     })
 }
 
@@ -100,6 +101,32 @@ fn a_file_position_is_refused_on_another_server() {
 }
 
 #[test]
+fn a_server_that_lacks_our_gtids_has_diverged_whatever_its_mode() {
+    for mode in ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"] {
+        let facts = server(mode, &format!("{A}:1-40"), "");
+        let ours = |last| saved(&format!("{A}:1-{last}"), A, "b.000008", 4);
+        assert_eq!(halt(decide(&ours(41), &facts)), Halt::Diverged, "{mode}");
+        let start = decide(&ours(40), &facts).expect("usable").start;
+        // Without ON it is asked by file and offset, which names what has no GTID
+        assert_eq!(matches!(start, Start::Position(_)), mode != "ON", "{mode}: {start:?}");
+    }
+}
+
+#[test]
+fn a_position_is_read_from_its_files_front_where_gtids_may_lie_before_it() {
+    let wanted = Wanted::Position(Position::new("b.000008", 300));
+    for (mode, executed, front) in
+        [("OFF", "", false), ("OFF", "1-5", true), ("ON_PERMISSIVE", "1-5", true), ("ON", "", true)]
+    {
+        let executed = if executed.is_empty() { String::new() } else { format!("{A}:{executed}") };
+        let resolved = decide(&wanted, &server(mode, &executed, "")).expect("usable");
+        let offset = if front { 4 } else { 300 };
+        assert_eq!(resolved.start, Start::Position(Position::new("b.000008", offset)), "{mode}");
+        assert_eq!(resolved.skip_until.is_some(), front, "{mode}");
+    }
+}
+
+#[test]
 fn a_file_position_must_lie_in_a_file_that_is_there() {
     let facts = server("OFF", "", "");
     let resolved = decide(&saved("", A, "b.000007", (4 << 32) + 17), &facts).expect("there");
@@ -113,7 +140,8 @@ fn now_and_earliest_are_where_the_server_says() {
     let facts = server("ON", &format!("{A}:1-90"), &format!("{A}:1-10"));
     let start = |wanted| decide(&wanted, &facts).expect("usable").start;
     assert_eq!(start(Wanted::Now), Start::Gtid(set(&format!("{A}:1-90"))));
-    assert_eq!(start(Wanted::Earliest), Start::Gtid(set(&format!("{A}:1-10"))));
+    let (purged, from) = (set(&format!("{A}:1-10")), Position::new("b.000007", 4));
+    assert_eq!(start(Wanted::Earliest), Start::GtidFrom { set: purged, from });
     let plain = server("OFF", "", "");
     let earliest = decide(&Wanted::Earliest, &plain).expect("usable").start;
     assert_eq!(earliest, Start::Position(Position::new("b.000007", 4)));

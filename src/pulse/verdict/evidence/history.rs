@@ -185,10 +185,6 @@ impl HistoryEvidence {
         self.lost.as_ref().map(|(reason, _)| reason.clone())
     }
 
-    pub(in super::super) fn reset(&mut self) {
-        *self = Self { accepted: self.accepted, ..Self::default() };
-    }
-
     pub(in super::super) fn apply(&self, now: Instant, conditions: &mut Conditions) {
         let (status, because) = match (&self.lost, &self.sign) {
             (Some((_, what)), _) => (Status::False, what.clone()),

@@ -27,8 +27,6 @@ pub(super) use writes::WriteEvidence;
 
 use std::time::Duration;
 
-/// How long what follows from our own actions is no evidence.
-pub(super) const OWN_ACTION_GRACE: Duration = Duration::from_secs(5);
 /// Window in which two failures of the stream are one fault.
 pub(super) const FAILURE_WINDOW: Duration = Duration::from_secs(10);
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{FAILURE_WINDOW, OWN_ACTION_GRACE, SqlEvidence, seconds};
+use super::{FAILURE_WINDOW, SqlEvidence, seconds};
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
 use crate::pulse::verdict::plan::BURST_SPACING;
 use crate::pulse::verdict::{
@@ -28,7 +28,6 @@ pub(in super::super) struct StreamEvidence {
     /// Bytes came since; the silence is judged once all the same, however short the redial was.
     healed: bool,
     sample: Option<(Instant, StreamSample)>,
-    redialled_at: Option<Instant>,
 }
 
 /// How long a look is waited for before the stream alone is judged: the last one may have been just
@@ -60,16 +59,6 @@ impl StreamEvidence {
             self.silent_at.get_or_insert(at);
             obligations.clear(Obligation::StreamDial);
             obligations.begin(Obligation::StreamDial, 0, at, parameters.receive_deadline * 2);
-            return;
-        }
-        let by_ourselves = matches!(
-            failure,
-            StreamFailure::Ended | StreamFailure::Reset | StreamFailure::DuplicateReplica
-        );
-        let just_redialled = self
-            .redialled_at
-            .is_some_and(|action| at.saturating_duration_since(action) < OWN_ACTION_GRACE);
-        if by_ourselves && just_redialled {
             return;
         }
         self.suspected_at.get_or_insert(at);
@@ -112,10 +101,6 @@ impl StreamEvidence {
             obligations.rearm_kind(Obligation::StreamBytes, at);
         }
         obligations.arm(Obligation::StreamBytes, sample.armed, at);
-    }
-
-    pub(in super::super) fn redialled(&mut self, at: Instant) {
-        self.redialled_at = Some(at);
     }
 
     /// After we were frozen: what failed meanwhile counts no more. That we have halted is no failure of

@@ -18,8 +18,8 @@ use crate::pulse::verdict::pause::{Pause, PauseWatch};
 use crate::pulse::verdict::plan::{LookPlan, Plan, Suspicion};
 use crate::pulse::verdict::verdict::Hysteresis;
 use crate::pulse::verdict::{
-    Committed, Condition, Conditions, Hop, Observation, OwnAction, Parameters, State, Topology,
-    Verdict, WriteOutcome, words,
+    Committed, Conditions, Hop, Observation, Parameters, State, Topology, Verdict, WriteOutcome,
+    words,
 };
 
 /// Since we were frozen.
@@ -193,16 +193,9 @@ impl Judge {
             }
             Observation::CheckpointSaved => self.checkpoint.saved(at, obligations),
             Observation::CheckpointFailed { error } => self.checkpoint.failed(error),
-            Observation::OwnAction(OwnAction::Redialled) => self.stream.redialled(at),
-            // The writer's own reconnect shows in no condition: a lost connection blames nobody.
-            Observation::OwnAction(OwnAction::WriterReconnected) => {}
-            Observation::OwnAction(OwnAction::Stopping) => {
+            Observation::Stopping => {
                 obligations.expect_nothing();
                 self.writes.stopped();
-            }
-            Observation::PositionReset => {
-                self.history.reset();
-                self.ledger.reset();
             }
         }
     }
@@ -298,8 +291,6 @@ impl Judge {
             None if doubt => Suspicion::Doubt,
             None => Suspicion::None,
         };
-        let silent =
-            self.conditions.is_false(Condition::StreamBytes) && self.stream.connected_now();
-        self.looks.due(now, suspicion, silent, &self.parameters)
+        self.looks.due(now, suspicion, &self.parameters)
     }
 }

@@ -291,9 +291,4 @@ impl Ledger {
     pub fn known(&self) -> Option<&GtidSet> {
         self.based.then_some(&self.received)
     }
-
-    /// Starts anew from a position that an operator chose.
-    pub fn reset(&mut self) {
-        *self = Self { unaccounted_total: self.unaccounted_total, ..Self::default() };
-    }
 }

@@ -119,7 +119,7 @@ fn a_consumer_in_maintenance_is_not_missed_until_it_expires() {
 }
 
 #[test]
-fn a_lost_position_stays_lost_until_an_operator_resets_it() {
+fn a_lost_position_stays_lost_until_the_process_is_started_anew() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.faults.dial = Some(StreamFailure::Purged);
@@ -128,9 +128,6 @@ fn a_lost_position_stays_lost_until_an_operator_resets_it() {
     world.faults = Faults::default();
     world.run(60.0);
     assert_eq!(world.state(), State::PositionLost);
-    world.tell(Observation::PositionReset);
-    world.run(60.0);
-    assert_eq!(world.state(), State::Quiet);
 }
 
 #[test]

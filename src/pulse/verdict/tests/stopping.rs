@@ -1,7 +1,7 @@
 //! What is said while what is on its way is delivered, after a request to stop.
 
 use super::world::{Faults, LOADS, Load, Sns, World};
-use crate::pulse::verdict::{Observation, OwnAction, State};
+use crate::pulse::verdict::{Observation, State};
 
 #[test]
 fn a_stop_under_a_stalled_sink_changes_nothing_about_the_verdict() {
@@ -11,7 +11,7 @@ fn a_stop_under_a_stalled_sink_changes_nothing_about_the_verdict() {
         world.faults = Faults { sns: Sns::Hangs, ..Faults::default() };
         world.run(40.0);
         assert_eq!(world.state(), State::SinkStalled, "{load:?}");
-        world.tell(Observation::OwnAction(OwnAction::Stopping));
+        world.tell(Observation::Stopping);
         world.fault_at = Some(world.now);
         world.stopping = true;
         world.run(60.0);
@@ -24,7 +24,7 @@ fn a_stop_of_a_healthy_stream_blames_nobody() {
     for load in [Load::Quiet, Load::Busy] {
         let mut world = World::new(load);
         world.run(104.0);
-        world.tell(Observation::OwnAction(OwnAction::Stopping));
+        world.tell(Observation::Stopping);
         world.fault_at = Some(world.now);
         world.stopping = true;
         world.run(60.0);

@@ -112,7 +112,7 @@ impl Error {
             Self::TimedOut { step, .. } | Self::Closed { step } | Self::Broken { step, .. } => {
                 after_interruption(*step)
             }
-            Self::Silent { .. } => Recovery::Retry,
+            Self::Silent { .. } | Self::ModeChanged { .. } => Recovery::Retry,
             // A damaged event is asked for once more: if the server's file is damaged, the server
             // itself says so then, or it comes damaged again.
             Self::Damaged(_) | Self::Protocol { .. } => Recovery::RetryThenHalt(Halt::Damaged),
@@ -164,6 +164,7 @@ impl Error {
                 | mysql::Error::Unexpected { .. } => "protocol",
             },
             Self::StartMisfit { .. } => "start_misfit",
+            Self::ModeChanged { .. } => Refusal::GtidModeOff.as_str(),
             Self::OtherServer { .. } => "other_server",
             Self::Purged { .. } => Refusal::Purged.as_str(),
             Self::Diverged { .. } | Self::PutBack { .. } => Refusal::ReplicaAhead.as_str(),
@@ -212,6 +213,7 @@ impl Error {
                 | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
             },
             Self::StartMisfit { .. } => "start from a position of the kind that the server has",
+            Self::ModeChanged { .. } => Refusal::GtidModeOff.remedy(),
             Self::OtherServer { .. } => {
                 "point to the server of the checkpoint, or use GTIDs, or reset with a new epoch"
             }

@@ -59,6 +59,7 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::PublicKey { reason: String::new() }, halt(Halt::Misconfigured)),
         (Error::Sql(mysql::Error::Protocol { host: host(), failure: String::new() }), Retry),
         (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
+        (Error::ModeChanged { found: String::new() }, Retry),
         (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
         (refused(Refusal::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
         (server(1236, "purged"), halt(Halt::PositionLost)),
@@ -131,6 +132,7 @@ fn number(error: &Error) -> usize {
         Error::PutBack { .. } => 21,
         Error::KeyNotAllowed { .. } => 22,
         Error::PublicKey { .. } => 23,
+        Error::ModeChanged { .. } => 24,
     }
 }
 
@@ -146,7 +148,7 @@ fn every_failure_has_its_decision() {
 fn every_variant_is_in_the_table() {
     let table = table();
     let missing: Vec<_> =
-        (0..=23).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
+        (0..=24).filter(|n| !table.iter().any(|(error, _)| number(error) == *n)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -12,8 +12,8 @@ pub(super) use faults::{Faults, LOADS, Load, OTHER, SERVER, STEP, Sns};
 use crate::change::{Gtid, GtidSet};
 use crate::pulse::verdict::ledger::{Class, Recorder};
 use crate::pulse::verdict::{
-    Clocks, Judge, LagSample, Observation, OwnAction, Parameters, Probe, Reason, SinkSample, State,
-    StreamFailure, StreamSample,
+    Clocks, Judge, LagSample, Observation, Parameters, Probe, Reason, SinkSample, State,
+    StreamSample,
 };
 
 #[derive(Debug)]
@@ -206,10 +206,6 @@ impl World {
         if plan.look {
             self.look_count += 1;
             self.look();
-        }
-        if plan.redial {
-            self.tell(Observation::OwnAction(OwnAction::Redialled));
-            self.drop_stream(StreamFailure::Ended);
         }
     }
 

@@ -195,9 +195,15 @@ impl App {
             let begin = move |stop| lead.clone().run(stop);
             self.supervisor.keep(Task::Follow, &pulse.stop, begin);
         }
-        let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
+        let count = |reason, stood: bool| {
+            if stood {
+                self.metrics.reconnects_total.of(reason).inc();
+            } else {
+                self.metrics.dial_failures_total.of(reason).inc();
+            }
+        };
         let stays = self.plan.stays_when_halted;
-        let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;
+        let outcome = self.stream.run(&stop, &count, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         pulse.stop.cancel();

@@ -68,6 +68,8 @@ pub struct Sqs {
     client: Client,
     url: String,
     wait: Duration,
+    /// When a message that was received and not deleted comes again; `None`: as the queue has it.
+    hidden: Option<Duration>,
 }
 
 impl Sqs {
@@ -93,7 +95,9 @@ impl Sqs {
         let wait = Duration::from_secs((deadline / 3).min(WAIT_JUDGING).as_secs());
         let deadlines =
             aws::Deadlines { connect: SLACK, read: wait + SLACK, operation: wait + SLACK };
-        Self::with(shared, endpoint_url, url, wait, deadlines)
+        // A message that a process received at its end is there again for the next one in time.
+        let hidden = Some((deadline / 3).max(Duration::from_secs(1)));
+        Self { hidden, ..Self::with(shared, endpoint_url, url, wait, deadlines) }
     }
 
     fn with(
@@ -109,7 +113,7 @@ impl Sqs {
 
     /// Reads the queue at `url`, with the longest wait.
     pub fn new(client: Client, url: impl Into<String>) -> Self {
-        Self { client, url: url.into(), wait: WAIT_MAX }
+        Self { client, url: url.into(), wait: WAIT_MAX, hidden: None }
     }
 
     /// Looks at what is in the queue, which is there again afterwards: up to a bounded number of
@@ -193,6 +197,9 @@ impl Queue for Sqs {
             .queue_url(&self.url)
             .max_number_of_messages(MESSAGES_MAX)
             .wait_time_seconds(i32::try_from(self.wait.as_secs()).unwrap_or_default())
+            .set_visibility_timeout(
+                self.hidden.and_then(|hidden| i32::try_from(hidden.as_secs()).ok()),
+            )
             .send();
         // The SDK's futures are large.
         let answer = Box::pin(answer).await;

@@ -22,6 +22,7 @@ mod fallback;
 mod faults;
 mod filters;
 mod history;
+mod kubernetes;
 mod mixed;
 mod paths;
 mod probe;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         decode::tests(),
         pulse::tests(),
         receiving::tests(),
+        kubernetes::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),

@@ -51,7 +51,7 @@ async fn passwords_in_files_are_read_again_with_each_connection(bed: Bed) -> Out
         ("sink.kind", "null".to_owned()),
         ("source.schema_fallback", fallback.to_owned()),
     ];
-    let mut streamer = start_with(&mysqld, &settings, arguments.collect())?;
+    let mut streamer = start_with(Some(&mysqld), &settings, arguments.collect())?;
     streamer.until("a healthy verdict", SOON, is_healthy).await?;
 
     for (number, path, user) in [(1, &own, USER), (2, &writers, "writer")] {

@@ -30,17 +30,20 @@ const USUAL: [(&str, &str); 7] = [
 ];
 
 fn start(mysqld: &Mysqld, settings: &[(&'static str, String)]) -> Result<Streamer, Error> {
-    start_with(mysqld, settings, Vec::new())
+    start_with(Some(mysqld), settings, Vec::new())
 }
 
-/// Starts a streamer of a prepared server, with settings of its own and arguments.
+/// Starts a streamer of a prepared server, with settings of its own and arguments; without a server,
+/// with nothing but these.
 pub(crate) fn start_with(
-    mysqld: &Mysqld,
+    mysqld: Option<&Mysqld>,
     settings: &[(&'static str, String)],
     arguments: Vec<String>,
 ) -> Result<Streamer, Error> {
-    let mut all = settings_for(mysqld);
-    all.extend(USUAL.map(|(key, value)| (key, value.to_owned())));
+    let mut all = mysqld.map(settings_for).unwrap_or_default();
+    if mysqld.is_some() {
+        all.extend(USUAL.map(|(key, value)| (key, value.to_owned())));
+    }
     all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
     all.extend_from_slice(settings);
     Streamer::start(Command {
@@ -53,7 +56,7 @@ pub(crate) fn start_with(
 }
 
 /// Waits until it answers, and returns what it says of its life.
-async fn until_it_answers(streamer: &mut Streamer) -> Result<u16, Error> {
+pub(crate) async fn until_it_answers(streamer: &mut Streamer) -> Result<u16, Error> {
     let give_up = Instant::now() + SOON;
     loop {
         streamer.must_run()?;
@@ -114,6 +117,7 @@ async fn a_topic_that_cannot_be_read_at_start_is_told_and_waited_for(bed: Bed) -
             ("sns.topic", topic.to_string()),
             ("sns.endpoint_url", endpoint.url()),
             ("sns.region", crate::aws::REGION.to_owned()),
+            ("stream.name", said.to_owned()),
         ];
         let mut streamer = start(&mysqld, &settings)?;
         assert_eq!(until_it_answers(&mut streamer).await?, 200, "{said}");

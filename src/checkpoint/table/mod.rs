@@ -265,6 +265,8 @@ impl TableStore {
                 let setup = "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
                              SESSION autocommit = 1, NAMES utf8mb4";
                 session.query(setup).await?;
+                // Without locks on gaps: streams that share the tables would wait for one another's.
+                session.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 session
             }
         };

@@ -287,7 +287,6 @@ fn consumer(name: &str) -> Consumer {
         lost: 0,
         unreadable: None,
         maintenance_seconds_left: None,
-        unreadable: None,
         recent: (78..=81).rev().map(canary).collect(),
     }
 }

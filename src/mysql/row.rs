@@ -43,6 +43,11 @@ impl Row {
         }
     }
 
+    /// As text that goes into messages and logs: see [`excerpt`].
+    pub fn excerpt(&self, column: usize) -> Option<String> {
+        self.text(column).map(|text| excerpt(&text))
+    }
+
     /// As an unsigned number; `None` for NULL.
     pub fn unsigned(&self, column: usize) -> Result<Option<u64>, Error> {
         self.parse(column, "an unsigned number")

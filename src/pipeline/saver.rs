@@ -184,8 +184,8 @@ mod tests {
     fn saved_by(fails: BTreeSet<usize>, waits: &[bool]) -> (Checkpoint, Vec<Option<u64>>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async move {
-            let saved = Arc::new(Mutex::new(Checkpoint::default()));
-            let disk = Disk { saved: Arc::clone(&saved), fails, saves: 0 };
+            let content = Arc::new(Mutex::new(Checkpoint::default()));
+            let disk = Disk { saved: Arc::clone(&content), fails, saves: 0 };
             let (mut saver, _task) = Saver::spawn(disk, Saving::new(Duration::from_secs(1)));
             let mut tracker = Tracker::new(&Checkpoint::default());
             let (mut now, mut told) = (Instant::now(), Vec::new());
@@ -205,8 +205,8 @@ mod tests {
                 }
             }
             while saver.finish(&mut tracker).await.is_err() {}
-            let saved = saved.lock().expect("no panic").clone();
-            (saved, told)
+            let content = content.lock().expect("no panic").clone();
+            (content, told)
         })
     }
 

@@ -167,7 +167,7 @@ impl ClaimCheck {
                 "NoSuchBucket" => Class::NotFound,
                 _ => classify_call(code, Some(status)),
             };
-            Err(failed(class, code, text))
+            Err(failed(class, &excerpt(code), text))
         };
         let deadline = self.config.deadlines.operation;
         let late = |_| failed(Class::Timeout, "Timeout", format!("no answer in {deadline:?}"));

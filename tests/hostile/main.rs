@@ -6,6 +6,10 @@
 
 mod answers;
 mod aws;
+#[expect(dead_code, reason = "shared with tests that throw more")]
+#[path = "../support/dice.rs"]
+mod dice;
+mod dump;
 mod limits;
 mod login;
 mod server;

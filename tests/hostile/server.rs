@@ -128,7 +128,7 @@ impl Talk {
         if self.waiting.len() > 64 << 10 { self.flush().await } else { Ok(()) }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         for piece in std::mem::take(&mut self.waiting).chunks(64 << 10) {
             self.stream.write_all(piece).await?;
             self.sent.fetch_add(piece.len() as u64, Ordering::Relaxed);

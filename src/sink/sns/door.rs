@@ -163,7 +163,7 @@ where
     let words = chain(error);
     if let (Some(code), Some(_)) = (error.code(), status) {
         let text = error.message().map_or_else(|| words.clone(), excerpt);
-        return Failure { class: classify_call(code, status), code: code.to_owned(), text };
+        return Failure { class: classify_call(code, status), code: excerpt(code), text };
     }
     let (class, code) = match error {
         SdkError::TimeoutError(_) => (Class::Timeout, "Timeout"),

@@ -164,10 +164,12 @@ mod tests {
     fn only_what_is_known_to_be_the_message_s_fault_is_split() {
         for class in Class::ALL {
             let failure = Failure { class, code: String::new(), text: String::new() };
-            let expected = match class {
-                Class::Refused | Class::TooLarge => Action::Split,
-                passing if passing.passes() => Action::Retry,
-                _ => Action::Wait,
+            let expected = if matches!(class, Class::Refused | Class::TooLarge) {
+                Action::Split
+            } else if class.passes() {
+                Action::Retry
+            } else {
+                Action::Wait
             };
             assert_eq!(failure.action(), expected, "{class:?}");
         }

@@ -94,13 +94,17 @@ fn serve(
     if as_call && batch.iter().any(is_poison) {
         return Err(failure(classify_call("InvalidParameter", Some(400)), "InvalidParameter"));
     }
-    let fate = |(index, pending): (usize, &Pending)| match answer {
-        Answer::FailsEntry(error, entry) if entry % batch.len() == index => {
+    let fate = |(index, pending): (usize, &Pending)| {
+        if let Answer::FailsEntry(error, entry) = answer
+            && entry % batch.len() == index
+        {
             let (code, sender_fault) = ENTRY_ERRORS[error];
-            Fate::Failed(failure(classify_entry(code, sender_fault), code))
+            return Fate::Failed(failure(classify_entry(code, sender_fault), code));
         }
-        _ if is_poison(pending) => Fate::Failed(failure(classify_entry("Bad", true), "Bad")),
-        _ => Fate::Accepted,
+        if is_poison(pending) {
+            return Fate::Failed(failure(classify_entry("Bad", true), "Bad"));
+        }
+        Fate::Accepted
     };
     Ok(batch.iter().enumerate().map(fate).collect())
 }
@@ -133,7 +137,7 @@ impl World {
     fn accept(&mut self, first: u64, sent: &[Sent]) {
         let (feed, mut intake) = intake(1 << 20);
         for (id, sent) in (first..).zip(sent) {
-            let mut message = message(id, sent.lane + 10 * sent.topic as u32, sent.bytes);
+            let mut message = message(id, sent.lane + 10 * u32::from(sent.topic == 1), sent.bytes);
             message.destination = Arc::from(TOPICS[sent.topic]);
             assert!(feed.try_send(message).is_ok(), "there is room");
             self.ledger.accept(intake.try_recv().expect("it was just sent"));

@@ -148,7 +148,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         session.query(&sql).await?.into_iter().filter_map(pair).collect();
 
     let row = session.query_first("SELECT @@GLOBAL.version, CURRENT_USER()").await?;
-    let text = |column| row.as_ref().and_then(|row| row.text(column)).unwrap_or_default();
+    let text = |column| row.as_ref().and_then(|row| row.excerpt(column)).unwrap_or_default();
     let (version, account) = (text(0), text(1));
     let flavor = Flavor::of(&version);
 

@@ -52,7 +52,7 @@ struct SetUp<'a> {
 }
 
 impl SetUp<'_> {
-    /// The first row of the answer, if it has rows.
+    /// The first row of the answer, if it has rows: names and numbers, none of which is long.
     async fn query(&mut self, sql: &str) -> Result<Vec<Option<String>>, Error> {
         let host = self.host;
         let answer = within(self.deadline, Step::SetUp, async {
@@ -62,7 +62,7 @@ impl SetUp<'_> {
         let rows = answer.await?.rows;
         let first = rows.first();
         Ok(first
-            .map(|row| (0..row.len()).map(|column| row.text(column)).collect())
+            .map(|row| (0..row.len()).map(|column| row.excerpt(column)).collect())
             .unwrap_or_default())
     }
 

@@ -146,6 +146,12 @@ fn each_state_leads_to_the_runbook_of_the_alert_that_it_raises() {
         });
         let alert = raised.and_then(|block| block.lines().next());
         assert_eq!(words::alert(state, None), alert, "{state}");
+        // Where an alert stands for one state, both say the same.
+        let alike = State::ALL.into_iter().filter(|other| words::alert(*other, None) == alert);
+        if let (Some(block), 1) = (raised, alike.count()) {
+            let headline = words::headline(state, None, false);
+            assert_eq!(values(block, "summary:")[0], format!("{headline}."), "{state}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::before;
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
@@ -183,13 +184,26 @@ impl App {
             &ours,
         );
 
+        if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
+            let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
+            let state = self.state.clone();
+            let begin =
+                move |stop| before::keep(config.clone(), table.clone(), state.clone(), stop);
+            self.supervisor.keep(Task::Place, &ours, begin);
+        }
         if let Some(lead) = self.lead {
             let begin = move |stop| lead.clone().run(stop);
             self.supervisor.keep(Task::Follow, &pulse.stop, begin);
         }
-        let reconnects = |reason| self.metrics.reconnects_total.of(reason).inc();
+        let count = |reason, stood: bool| {
+            if stood {
+                self.metrics.reconnects_total.of(reason).inc();
+            } else {
+                self.metrics.dial_failures_total.of(reason).inc();
+            }
+        };
         let stays = self.plan.stays_when_halted;
-        let outcome = self.stream.run(&stop, &reconnects, stays, &ours).await;
+        let outcome = self.stream.run(&stop, &count, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         pulse.stop.cancel();

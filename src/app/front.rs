@@ -184,6 +184,8 @@ impl Front {
             liveness: self.liveness.clone(),
             state: self.state.clone(),
             reporter: self.reporter.clone(),
+            pulse: self.pulse.stop.clone(),
+            is_stopping: false,
             saved: None,
         };
         // With the stream's account, on whatever server it then streams from.
@@ -202,7 +204,9 @@ impl Front {
         let deadline = plan.pulse.periods.probe_timeout;
         let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
         let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
-        supervisor.keep(Task::Samples, stop, move |stop| side.clone().run(stop));
+        // To the very end: who does not tick counts as frozen.
+        let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
+        last.keep(Task::Samples, &self.http.stop, move |stop| side.clone().run(stop));
         supervisor.keep(Task::Looks, stop, move |stop| {
             let (connect, probed) = (connect.clone(), probed.clone());
             Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)

@@ -38,10 +38,7 @@ pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
             "1 while the last canary could not be written through the path, or filters keep its table out.",
             Kind::Gauge,
             &["path"],
-            |route, notes| {
-                let fails = route.is_filtered_out || notes.is_some_and(|it| it.failure.is_some());
-                vec![("", f64::from(u8::from(fails)))]
-            },
+            |route, notes| vec![("", f64::from(u8::from(fails(route, notes))))],
         ),
         family(
             "binpulse_canary_path_seen_timestamp_seconds",
@@ -78,6 +75,12 @@ fn number(count: u64) -> f64 {
     count as f64
 }
 
+/// Whether the canary that is to be written through it is not.
+fn fails(route: &PathRoute, notes: Option<&PathNotes>) -> bool {
+    let is_refused = notes.is_some_and(|notes| notes.failure.is_some());
+    route.path.steps.is_some() && (route.is_filtered_out || is_refused)
+}
+
 /// The paths in `/status`.
 pub(super) fn shown(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
     let shown = |route: &PathRoute| {
@@ -95,6 +98,7 @@ pub(super) fn shown(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
             table: route.path.table_name(),
             column: route.path.column.clone(),
             canary,
+            failing: fails(route, notes),
         }
     };
     plan.pulse.routes.iter().map(shown).collect()

@@ -27,6 +27,11 @@ pub(super) struct Side {
     pub(super) liveness: Liveness,
     pub(super) state: State,
     pub(super) reporter: Reporter,
+    /// Cancelled when heartbeats, canaries and looks end: the rest goes on while what is on its way is
+    /// delivered.
+    pub(super) pulse: CancellationToken,
+    /// That was told.
+    pub(super) is_stopping: bool,
     /// When the checkpoint that was reported last was saved.
     pub(super) saved: Option<Instant>,
 }
@@ -47,14 +52,23 @@ impl Side {
 
     fn turn(&mut self, before: &Snapshot) -> Snapshot {
         let now = Instant::now();
-        self.vital.expire(now);
+        if self.pulse.is_cancelled() && !self.is_stopping {
+            self.is_stopping = true;
+            self.reporter.report_at(now, Observation::Stopping);
+        }
+        if !self.is_stopping {
+            // Nobody reads echoes any more: what has not come back then is not lost.
+            self.vital.expire(now);
+        }
         let snapshot = self.health.snapshot(now);
         self.readiness.stream(self.liveness.is_connected());
         self.readiness.sink(snapshot.impediment.is_none());
         self.count(before, &snapshot);
         self.reporter.report_at(now, Observation::RuntimeTick);
         self.reporter.report_at(now, Observation::Sink(self.sink(&snapshot, now)));
-        self.stream(now);
+        if !self.is_stopping {
+            self.stream(now);
+        }
         self.checkpoint();
         snapshot
     }

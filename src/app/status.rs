@@ -20,7 +20,7 @@ use crate::source::Liveness;
 use crate::telemetry::status::{
     self, Canary, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict,
 };
-use crate::telemetry::{Metrics, StatusSource};
+use crate::telemetry::{Conclusion, Metrics, StatusSource};
 
 /// Canaries of each consumer that are shown.
 const RECENT_MAX: usize = 6;
@@ -64,10 +64,6 @@ impl StatusSource for Desk {
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
-        let mut verdict = verdict(&watch::read(&self.view), now);
-        if let Some(halted) = &halted {
-            verdict.tell_halt(halted);
-        }
         Status {
             stream: self.plan.stream.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,7 +71,7 @@ impl StatusSource for Desk {
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
-            verdict,
+            verdict: verdict(&watch::read(&self.view), now),
             source,
             findings: self.findings.shown(),
             progress: self.progress(&state),
@@ -86,7 +82,9 @@ impl StatusSource for Desk {
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
             config: self.plan.shown.clone(),
+            conclusion: Conclusion::default(),
         }
+        .concluded()
     }
 }
 
@@ -149,11 +147,12 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
         reason: verdict.reason.as_ref().map(Reason::name),
         since_seconds: age(verdict.since),
         judged_age_seconds: age(verdict.judged_at),
-        headline: words::headline(verdict.state, verdict.is_recovering).to_owned(),
+        headline: words::headline(verdict.state, verdict.reason.as_ref(), verdict.is_recovering)
+            .into_owned(),
         sentence: verdict.sentence.clone(),
         facts: verdict.facts.clone(),
         hop: verdict.hop.name().to_owned(),
-        next_step: verdict.next_step.to_owned(),
+        next_step: verdict.next_step.clone().into_owned(),
         runbook: words::alert(verdict.state, verdict.reason.as_ref())
             .map(|alert| format!("/runbooks/{alert}")),
         grade: verdict.grade().name().to_owned(),

@@ -63,6 +63,8 @@ pub(super) struct Stream {
     tries: Tries,
     /// A connection stood already: the settings are good.
     has_streamed: bool,
+    /// The connection was established: its end is a break, not a failed attempt.
+    stands: bool,
     /// When a connection last ended, this process's or the checkpoint's.
     streamed_at: Option<Instant>,
     redial: Redial,
@@ -118,6 +120,7 @@ impl Stream {
             leads_to,
             tries: Tries::default(),
             has_streamed: false,
+            stands: false,
             streamed_at,
             redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
         }
@@ -128,7 +131,7 @@ impl Stream {
     pub(super) async fn run(
         &mut self,
         stop: &CancellationToken,
-        reconnects: &dyn Fn(&'static str),
+        count: &dyn Fn(&'static str, bool),
         stays_when_halted: bool,
         ours: &CancellationToken,
     ) -> Outcome {
@@ -138,7 +141,8 @@ impl Stream {
                 Ok(Turn::LeadsTo(host)) => {
                     self.pipeline.stream_broke();
                     self.host = host;
-                    reconnects(MOVED);
+                    self.stands = false;
+                    count(MOVED, true);
                     let why = "moving to the host that takes writes".to_owned();
                     self.state.enter(Phase::Reconnecting(why));
                     continue;
@@ -156,10 +160,11 @@ impl Stream {
                 Decision::Redial => {}
             }
             let reason = reason(&error);
-            reconnects(reason);
+            let stood = std::mem::take(&mut self.stands);
+            count(reason, stood);
             let pause = self.redial.broke(Instant::now(), random());
             tracing::warn!(
-                reason, %error, pause_seconds = pause.as_secs_f64(), "the stream broke; dialling again"
+                reason, %error, stood, pause_seconds = pause.as_secs_f64(), "no stream; dialling again"
             );
             self.state.enter(Phase::Reconnecting(error.to_string()));
             if let Err(error) = self.wait(pause, stop).await {
@@ -304,6 +309,7 @@ impl Stream {
         }
         self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
         self.has_streamed = true;
+        self.stands = true;
         self.redial.stands(Instant::now());
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);

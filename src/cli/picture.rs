@@ -2,46 +2,30 @@
 
 use serde_json::Value;
 
-/// A verdict older than this, seconds, is none: its loop judges each second.
-const FROZEN_AFTER: f64 = 6.0;
-const STATIONS: [&str; 5] = ["source", "stream", "publish", "delivery", "consumers"];
-
-/// Halts of the stream that lie at the sink.
-const AT_SINK: [&str; 4] = ["too_large", "refused", "sink_ended", "quarantine"];
-/// The part of the source's expiry below which somebody must act, as the alert has it.
-const MARGIN_LEAST: f64 = 0.25;
+use crate::telemetry::duration;
 
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 const RED: u8 = 31;
 
-/// Whether the verdict is still being judged.
-pub(super) fn is_judged(verdict: &Value) -> bool {
-    verdict["judged_age_seconds"].as_f64().is_none_or(|age| age <= FROZEN_AFTER)
-}
-
 /// The verdict with its evidence.
-pub(super) fn verdict(verdict: &Value) -> String {
-    let (colour, grade) = match verdict["grade"].as_str() {
-        _ if !is_judged(verdict) => (RED, "NOT KNOWN, it is no longer judged; was"),
-        Some("healthy") => (GREEN, "HEALTHY"),
-        Some("outage") => (RED, "OUTAGE"),
-        Some("late") => (YELLOW, "LATE"),
-        Some("recovering") => (YELLOW, "RECOVERING"),
-        Some(_) | None => (YELLOW, "NOT KNOWN"),
-    };
-    let reason = verdict["reason"].as_str().map_or(String::new(), |name| format!(" ({name})"));
-    let state = format!("{}{}", show(&verdict["state"]), plain(&reason));
-    let since = seconds(&verdict["since_seconds"]);
+pub(super) fn verdict(status: &Value) -> String {
+    let (said, verdict) = (&status["conclusion"], &status["verdict"]);
+    let colour = colour(&said["look"]);
+    let label = show(&said["label"]).to_uppercase();
+    let since = seconds(&said["since_seconds"]);
     let mut lines = vec![
-        format!("{}  for {since}", bold(colour, &format!("{grade}  {state}"))),
+        format!("{}  for {since}", bold(colour, &format!("{label}  {}", show(&said["state"])))),
         show(&verdict["sentence"]),
     ];
+    if said["is_frozen"] == true {
+        lines[1] = show(&said["evidence"]);
+    }
     let facts = verdict["facts"].as_array().into_iter().flatten();
     lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if verdict["grade"] != "healthy" {
-        lines.push(format!("next: {}", show(&verdict["next_step"])));
-        if let Some(path) = verdict["runbook"].as_str() {
+    if said["look"] != "works" {
+        lines.push(format!("next: {}", show(&said["next_step"])));
+        if let Some(path) = said["runbook"].as_str() {
             lines.push(format!("runbook: {} at http.listen", plain(path)));
         }
     }
@@ -52,26 +36,23 @@ pub(super) fn verdict(verdict: &Value) -> String {
 /// Everything at once.
 pub(super) fn status(status: &Value) -> String {
     let mut text = String::new();
-    if !status["halted"].is_null() {
-        let of = |member: &str| show(&status["halted"][member]);
-        text += &bold(RED, &format!("HALTED  {}", of("reason")));
-        text += &["\n", &of("message"), "\nwhat mends it: ", &of("mend"), "\n\n"].concat();
+    for notice in status["conclusion"]["notices"].as_array().into_iter().flatten() {
+        let kind = show(&notice["kind"]).to_uppercase();
+        let red = if notice["kind"] == "loss" { RED } else { YELLOW };
+        text += &bold(red, &format!("{kind}  {}", show(&notice["headline"])));
+        let (what, next) = (show(&notice["text"]), show(&notice["next_step"]));
+        text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
+        text += &[&show(&notice["runbook"]), " at http.listen\n\n"].concat();
     }
-    if let Some(lost) = status["verdict"]["unaccounted_transactions"].as_u64().filter(|n| *n > 0) {
-        text += &bold(RED, &format!("LOSS  {lost} transactions did not come through the stream"));
-        text += "\nfind out which rows are missing, and tell the consumers\n";
-        text += "runbook: /runbooks/BinpulseUnaccountedTransactions at http.listen\n\n";
+    text + &verdict(status) + "\n" + &line(&status["conclusion"]) + "\n\n" + &figures(status)
+}
+
+fn colour(look: &Value) -> u8 {
+    match look.as_str() {
+        Some("works") => GREEN,
+        Some("broken") => RED,
+        Some(_) | None => YELLOW,
     }
-    let number = |name: &str| status["progress"][name].as_f64();
-    if let (Some(margin), Some(expiry)) =
-        (number("purge_margin_seconds"), number("log_expiry_seconds"))
-        && margin < MARGIN_LEAST * expiry
-    {
-        let left = duration(margin);
-        text += &bold(RED, &format!("PURGE  in {left} the source may purge what is not delivered"));
-        text += "\nlengthen binlog_expire_logs_seconds there, and mend what holds delivery up\n\n";
-    }
-    text + &verdict(&status["verdict"]) + "\n" + &line(status) + "\n\n" + &figures(status)
 }
 
 /// What is shown while nobody answers, above what was said last.
@@ -88,37 +69,22 @@ pub(super) fn silence(reason: &str, last: Option<(&Value, f64)>) -> String {
     }
 }
 
-/// The stations, the first broken one marked.
-fn line(status: &Value) -> String {
-    let verdict = &status["verdict"];
-    let is_halted = !status["halted"].is_null();
-    // A halt is known before the verdict has seen it.
-    let broken = STATIONS.iter().position(|name| verdict["hop"] == *name).or_else(|| {
-        let at_sink = status["halted"]["reason"].as_str().is_some_and(|it| AT_SINK.contains(&it));
-        is_halted.then_some(if at_sink { 2 } else { 1 })
-    });
-    let healthy = verdict["grade"] == "healthy" && !is_halted;
-    let watched = status["consumers"].as_array().is_some_and(|list| !list.is_empty());
-    let mut text = String::new();
-    for (at, name) in STATIONS.into_iter().enumerate() {
-        let (mark, track) = match broken {
-            _ if !is_judged(verdict) => (format!("{name} ?"), " -- "),
-            Some(broken) if at == broken && verdict["grade"] == "late" => {
-                (bold(YELLOW, &format!("{name} ! LATE HERE")), " -- ")
-            }
-            Some(broken) if at == broken && verdict["grade"] == "recovering" => {
-                (bold(YELLOW, &format!("{name} ! RECOVERING")), " -- ")
-            }
-            Some(broken) if at == broken => (bold(RED, &format!("{name} X BROKEN HERE")), " -- "),
-            _ if at >= 3 && !watched => (format!("{name} (not watched)"), " -- "),
-            Some(broken) if at > broken => (format!("{name} (not judged)"), " -- "),
-            None if !healthy => (format!("{name} ?"), " -- "),
-            Some(_) | None => (bold(GREEN, &format!("{name} ok")), " == "),
+/// The stations, the broken ones marked.
+fn line(said: &Value) -> String {
+    let stations = said["stations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let way = stations.iter().filter(|station| station["key"] != "checkpoint");
+    let (mut text, mut track) = (String::new(), "");
+    for station in way {
+        let (key, word) = (show(&station["key"]), show(&station["word"]));
+        text += track;
+        let mark = match station["look"].as_str() {
+            Some("works") => bold(GREEN, &format!("{key} ok")),
+            Some("broken") => bold(RED, &format!("{key} X {}", word.to_uppercase())),
+            Some("late") => bold(YELLOW, &format!("{key} ! {}", word.to_uppercase())),
+            Some(_) | None => format!("{key} ({word})"),
         };
         text += &mark;
-        if at + 1 < STATIONS.len() {
-            text += track;
-        }
+        track = if station["look"] == "works" { " == " } else { " -- " };
     }
     text
 }
@@ -234,81 +200,98 @@ fn seconds(value: &Value) -> String {
     value.as_f64().map_or_else(|| "-".to_owned(), duration)
 }
 
-/// In the units that a person would use.
-fn duration(seconds: f64) -> String {
-    let whole =
-        std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs();
-    match whole {
-        0..60 => format!("{:.1} s", seconds.max(0.0)),
-        60..3_600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        3_600..86_400 => format!("{} h {:02} min", whole / 3_600, whole / 60 % 60),
-        _ => format!("{} d {:02} h", whole / 86_400, whole / 3_600 % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn document(state: &str, grade: &str, hop: &str) -> Value {
-        json!({
-            "stream": "orders", "halted": null, "consumers": [{"name": "a", "last": null, "lost": 0}],
-            "verdict": {
-                "state": state, "grade": grade, "hop": hop, "reason": null, "since_seconds": 12.5,
-                "judged_age_seconds": 0.4, "sentence": "It is so.", "facts": ["a fact"],
-                "next_step": "Do that.", "certificate": null, "unaccounted_transactions": 0,
+    use crate::telemetry::Status;
+    use crate::telemetry::status::{Condition, Consumer, Halted, Verdict};
+
+    fn document(state: &str, grade: &str, hop: &str) -> Status {
+        let well = ["sql_admits", "stream_connected", "sink_moves", "canaries_arrive"];
+        let well = well.map(|name| Condition {
+            name: name.to_owned(),
+            status: "true".to_owned(),
+            needed: true,
+            ..Condition::default()
+        });
+        Status {
+            stream: "orders".to_owned(),
+            consumers: vec![Consumer { name: "a".to_owned(), ..Consumer::default() }],
+            verdict: Verdict {
+                state: state.to_owned(),
+                grade: grade.to_owned(),
+                hop: hop.to_owned(),
+                since_seconds: 12.5,
+                judged_age_seconds: 0.4,
+                headline: "It is so".to_owned(),
+                sentence: "It is so: seen.".to_owned(),
+                facts: vec!["a fact".to_owned()],
+                next_step: "Do that.".to_owned(),
+                conditions: well.into(),
+                ..Verdict::default()
             },
-        })
+            ..Status::default()
+        }
+    }
+
+    /// As the service's own answer is shown.
+    fn shown(says: &Status) -> String {
+        status(&json!(says.clone().concluded()))
     }
 
     #[test]
     fn the_first_broken_station_is_marked_and_what_follows_is_not_judged() {
-        let text = status(&document("sink_stalled", "outage", "publish"));
-        assert!(text.contains("OUTAGE  sink_stalled") && text.contains("next: Do that."));
-        assert!(text.contains("stream ok") && text.contains("publish X BROKEN HERE"));
+        let text = shown(&document("sink_stalled", "outage", "publish"));
+        assert!(text.contains("OUTAGE AT PUBLISH  sink_stalled"), "{text}");
+        assert!(text.contains("next: Do that.") && text.contains("stream ok"), "{text}");
+        assert!(text.contains("publish X BROKEN HERE"), "{text}");
         assert!(text.contains("delivery (not judged)") && !text.contains("consumers ok"));
     }
 
     #[test]
     fn nothing_is_ok_that_is_not_known_to_be() {
         let mut frozen = document("quiet", "healthy", "none");
-        frozen["verdict"]["judged_age_seconds"] = json!(40);
+        frozen.verdict.judged_age_seconds = 40.0;
         for said in [frozen, document("starting", "unknown", "none")] {
-            let text = status(&said);
+            let text = shown(&said);
             assert!(text.contains("NOT KNOWN") && !text.contains(" ok"), "{text}");
         }
         let mut halted = document("quiet", "healthy", "none");
-        halted["halted"] = json!({"reason": "undecodable", "message": "m", "mend": "w"});
-        let text = status(&halted);
-        assert!(text.contains("HALTED  undecodable") && !text.contains("stream ok"), "{text}");
+        halted.halted = Some(Halted {
+            reason: "undecodable".to_owned(),
+            message: "m".to_owned(),
+            mend: "look; then restart".to_owned(),
+        });
+        let text = shown(&halted);
+        assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
         assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not judged)"));
-        halted["halted"]["reason"] = json!("too_large");
-        assert!(status(&halted).contains("publish X BROKEN HERE"));
-        let text = silence("refused", Some((&document("quiet", "healthy", "none"), 7.2)));
+        assert!(text.contains("next: Look; then restart."), "{text}");
+        let text = silence("refused", Some((&json!(halted.concluded()), 7.2)));
         assert!(text.contains("NO ANSWER for 7 s") && text.contains("the last answer said quiet"));
     }
 
     #[test]
     fn what_a_verdict_does_not_tell_stands_above_it_or_beside_its_consumer() {
         let mut said = document("quiet", "healthy", "none");
-        said["progress"] =
-            json!({"purge_margin_seconds": 90_000.0, "log_expiry_seconds": 100_000.0});
-        said["consumers"][0]["maintenance_seconds_left"] = json!(1_290.0);
-        let text = status(&said);
-        assert!(
-            text.contains("in maintenance for 21 min 30 s") && !text.contains("PURGE"),
-            "{text}"
-        );
-        said["progress"]["purge_margin_seconds"] = json!(11_700.0);
-        assert!(status(&said).contains("PURGE  in 3 h 15 min"), "{}", status(&said));
+        said.progress.purge_margin_seconds = Some(90_000.0);
+        said.progress.log_expiry_seconds = Some(100_000.0);
+        said.consumers[0].maintenance_seconds_left = Some(1_290.0);
+        let text = shown(&said);
+        assert!(text.contains("in maintenance for 21 min 30 s"), "{text}");
+        assert!(!text.contains("PURGE") && text.contains("HEALTHY  quiet"), "{text}");
+        said.progress.purge_margin_seconds = Some(11_700.0);
+        let text = shown(&said);
+        assert!(text.contains("PURGE  ") && text.contains("In 3 h 15 min"), "{text}");
+        assert!(text.contains("next: Lengthen binlog_expire_logs_seconds"), "{text}");
     }
 
     #[test]
     fn a_name_can_not_command_the_terminal() {
         let mut said = document("live", "healthy", "none");
-        said["stream"] = json!("\u{1b}]0;owned\u{7}");
-        assert!(!status(&said).contains("\u{1b}]") && !status(&said).contains('\u{7}'));
+        said.stream = "\u{1b}]0;owned\u{7}".to_owned();
+        assert!(!shown(&said).contains("\u{1b}]") && !shown(&said).contains('\u{7}'));
     }
 }

@@ -45,10 +45,9 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     let verdict = &status["verdict"];
     let terminal = io::stdout().is_terminal();
-    print(&if terminal { picture::verdict(verdict) } else { format!("{verdict}\n") });
-    match verdict["grade"].as_str() {
-        // What was concluded once and is no longer looked at is no conclusion.
-        _ if !picture::is_judged(verdict) => Exit::Unknown,
+    print(&if terminal { picture::verdict(&status) } else { format!("{verdict}\n") });
+    // What was concluded once and is no longer looked at is no conclusion.
+    match status["conclusion"]["grade"].as_str() {
         Some("healthy") => Exit::Done,
         Some("outage") => Exit::Failed,
         Some(_) | None => Exit::Unknown,

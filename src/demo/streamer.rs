@@ -132,6 +132,11 @@ impl Streamer {
         Ok(self.process.stop(STOP_DEADLINE).await?.code())
     }
 
+    /// Asks it to stop, and does not wait.
+    pub fn terminate(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::Term)
+    }
+
     /// Waits until it ends by itself, and returns its exit code.
     pub async fn wait(&mut self, deadline: Duration) -> Result<Option<i32>, Error> {
         Ok(self.process.wait(deadline).await?.code())

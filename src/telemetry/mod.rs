@@ -14,6 +14,7 @@ mod repeats;
 mod runbooks;
 pub mod status;
 
+pub use conclusion::{Conclusion, Notice, Station, duration};
 pub use http::{Http, Site, StatusSource};
 pub use loops::{Beat, Loops};
 pub use metrics::Metrics;

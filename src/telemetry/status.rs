@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::Conclusion;
+
 /// Everything that a person, or `binpulse status`, wants to know at once.
 #[derive(Debug, Clone, Serialize, PartialEq, Default)]
 pub struct Status {
@@ -39,6 +41,8 @@ pub struct Status {
     pub checkpoint: Checkpoint,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
+    /// What follows from all of it, ready to be shown: see [`Status::concluded`].
+    pub conclusion: Conclusion,
 }
 
 /// Quiet or outage: the conclusion and its evidence.
@@ -209,6 +213,8 @@ pub struct Path {
     pub column: String,
     /// Its last canary.
     pub canary: Probe,
+    /// The last canary could not be written, or filters keep the table out.
+    pub failing: bool,
 }
 
 /// What one consumer echoed.

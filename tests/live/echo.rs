@@ -16,6 +16,7 @@ use crate::takeover::is_healthy;
 tests! {
     an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed on [Mysql97];
     check_tries_each_echo_queue on [Mysql97];
+    a_stop_under_a_stalled_sink_is_no_stall_of_ours on [Mysql97];
     a_forged_echo_does_not_make_a_dead_way_look_alive on [Mysql97];
 }
 
@@ -188,5 +189,36 @@ async fn check_tries_each_echo_queue(bed: Bed) -> Outcome {
     assert_eq!(good["ok"], false, "{good}");
     let text = good["found"].as_str().unwrap_or_default();
     assert!(text.contains("DeleteMessage: HTTP 403: AccessDenied"), "{text}");
+    Ok(())
+}
+
+async fn a_stop_under_a_stalled_sink_is_no_stall_of_ours(bed: Bed) -> Outcome {
+    // Given a stream whose topic answers no more
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let queue = aws.subscribe_queue(&topic, "billing", &["canary"]).await?;
+    let settings = settings(&mysqld, &endpoint, &topic, format!("billing={queue}"));
+    let mut streamer = Streamer::start(command("run", settings))?;
+    streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    for operation in ["Publish", "PublishBatch"] {
+        endpoint.fault(operation, When::Always, Effect::Hang);
+    }
+    let stalled = |status: &Value| status["verdict"]["state"] == "sink_stalled";
+    streamer.until("a stalled sink", SOON, stalled).await?;
+
+    // When it is asked to stop, then it says so for as long as it tries to deliver
+    streamer.terminate()?;
+    let stopping = |status: &Value| {
+        assert!(stalled(status), "{}", status["verdict"]["sentence"]);
+        status["state"] == "stopping" && status["state_age_seconds"].as_f64() > Some(6.0)
+    };
+    streamer.until("six seconds of stopping", SOON, stopping).await?;
+    let lost = streamer.metric("binpulse_canary_lost_total", &["consumer=\"billing\""]).await?;
+    assert_eq!(lost, Some(0.0));
+    endpoint.heal();
+    assert_eq!(streamer.wait(SOON).await?, Some(0), "{}", streamer.log_tail());
     Ok(())
 }

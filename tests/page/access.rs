@@ -61,7 +61,7 @@ fn markup_in_names_and_errors_stays_text(browser: &mut Browser) {
     says.checkpoint.place = evil.to_owned();
     says.sink.last_error = Some(evil.to_owned());
     says.config = json!({ evil: evil });
-    let site = Site::start(says);
+    let site = Site::start(says.concluded());
     browser.load(&site.url());
     browser.wait("document.getElementById('stream').textContent !== ''");
     for id in ["stream", "sentence", "next"] {
@@ -153,11 +153,11 @@ fn landmarks_and_names_are_there_for_screen_readers(browser: &mut Browser) {
         let found = nodes.iter().filter(|node| node["role"]["value"] == role);
         found.filter_map(|node| node["name"]["value"].as_str()).collect()
     };
-    assert_eq!(named("heading").first(), Some(&"The database takes no writes"));
+    assert_eq!(named("heading").first(), Some(&"The database is read-only"));
     for role in ["main", "banner", "contentinfo", "navigation"] {
         assert_eq!(named(role).len(), 1, "{role}");
     }
-    assert!(named("region").contains(&"The database takes no writes"), "{:?}", named("region"));
+    assert!(named("region").contains(&"The database is read-only"), "{:?}", named("region"));
     assert!(named("region").contains(&"From the database to the consumers"));
     let stations = named("link");
     assert!(
@@ -185,7 +185,7 @@ fn nothing_scrolls_sideways_at_320_pixels(browser: &mut Browser) {
     for (name, says) in
         [("narrow", status(State::SourceReadOnly)), ("long", long), ("quiet", status(State::Quiet))]
     {
-        let site = Site::start(says);
+        let site = Site::start(says.concluded());
         browser.size(320, 1200);
         browser.load(&site.url());
         browser.wait("document.getElementById('state').textContent !== '-'");

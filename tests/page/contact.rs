@@ -39,6 +39,15 @@ fn a_dead_service_is_said_loudly_with_the_age_of_its_last_answer(browser: &mut B
     // What was 2 s old then does not tick on as if it were known.
     assert!(browser.text("document.getElementById('source').textContent").contains("2.1 s ago"));
     picture(browser, "unreachable");
+    // Nor does a copy of it claim to be of now
+    browser.value(
+        "Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (text) => { \
+         window.copied = text; } } }); document.getElementById('copy').click()",
+    );
+    browser.wait("document.getElementById('copied').textContent === 'copied'");
+    let text = browser.text("window.copied");
+    assert!(text.contains("No answer for") && text.contains("last known to be saved"), "{text}");
+    assert!(!text.contains("just now"), "{text}");
 
     site.resume();
     shows(browser, State::Quiet);
@@ -61,7 +70,7 @@ fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
 fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
     let mut says = status(State::Quiet);
     says.verdict.judged_age_seconds = 40.0;
-    let site = Site::start(says);
+    let site = Site::start(says.concluded());
     browser.load(&site.url());
     browser.wait(LOST);
     nothing_is_green(browser);

@@ -9,6 +9,7 @@ use binpulse::pulse::verdict::Condition as C;
 use binpulse::pulse::verdict::Status::{False, True, Unknown};
 use binpulse::pulse::verdict::{Conditions, Parameters, Reason, State, Status as Value};
 use binpulse::pulse::verdict::{ledger, table, words};
+use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
     Status, Verdict,
@@ -87,11 +88,11 @@ fn verdict(state: State) -> Verdict {
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
         judged_age_seconds: 0.3,
-        headline: words::headline(state, false).to_owned(),
+        headline: words::headline(state, reason.as_ref(), false).into_owned(),
         sentence: words::sentence(state, reason.as_ref(), false, &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
         hop: words::hop(state, false, false).name().to_owned(),
-        next_step: words::next_step(state, reason.as_ref(), false).to_owned(),
+        next_step: words::next_step(state, reason.as_ref(), false).into_owned(),
         runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
@@ -182,9 +183,10 @@ pub(crate) fn status(state: State) -> Status {
             epoch: 1,
         },
         config: serde_json::json!({"stream": "orders-eu", "pulse": {"heartbeat": "5s"}}),
+        conclusion: Conclusion::default(),
     };
     dress(&mut status, state);
-    status
+    status.concluded()
 }
 
 /// Figures that go with the state.
@@ -258,7 +260,7 @@ pub(crate) fn halted() -> Status {
                filter.exclude and restart"
                 .to_owned(),
     });
-    status
+    status.concluded()
 }
 
 fn probe(number: u64, age: f64, roundtrip: f64) -> Probe {
@@ -285,7 +287,6 @@ fn consumer(name: &str) -> Consumer {
         last_age_seconds: Some(3.9),
         roundtrip_seconds: Some(0.027),
         lost: 0,
-        unreadable: None,
         maintenance_seconds_left: None,
         recent: (78..=81).rev().map(canary).collect(),
     }

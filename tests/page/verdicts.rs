@@ -2,6 +2,7 @@
 
 use binpulse::pulse::verdict::{Grade, State};
 use binpulse::telemetry::Status;
+use binpulse::telemetry::status::Path;
 
 use crate::browser::Browser;
 use crate::site::Site;
@@ -12,6 +13,7 @@ crate::tests! {
     a_change_of_the_verdict_shows_without_reloading,
     a_halted_stream_is_never_shown_as_anything_else,
     loss_is_shouted_whatever_the_verdict,
+    a_path_that_fails_is_not_green_and_there_is_something_to_do,
     logs_that_will_soon_be_purged_are_told_while_there_is_time,
     a_station_names_the_consumers_that_are_silent_or_rest,
     ages_tick_and_rates_follow_from_two_answers,
@@ -114,6 +116,9 @@ fn stations(browser: &mut Browser, state: State, says: &Status) {
     }
     let words = browser.text("document.querySelector('#line').innerText.toLowerCase()");
     let said = words.contains("broken here") || words.contains("late here");
+    // A terminal shows the same, from the same document
+    let same: Vec<_> = says.conclusion.stations.iter().map(|one| one.look).take(5).collect();
+    assert_eq!(looks, same, "{state}");
     assert_eq!(said, says.verdict.hop != "none", "in words, not by colour alone: {words}");
     if state == State::Indeterminate {
         assert!(stations.contains("Stream: unknown"), "{stations}");
@@ -154,22 +159,28 @@ fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
     assert!(browser.text(STATIONS).contains("Stream: broken"));
     picture(browser, "halted");
 
-    // The verdict needs its time to see what the stream knows at once.
+    // The verdict needs its time to see what the stream knows at once; the next step is a restart.
     says.verdict = status(State::Quiet).verdict;
-    site.say(says);
+    site.say(says.clone().concluded());
     browser.wait("document.getElementById('facts').textContent.includes('Every condition')");
     assert_eq!(browser.text("document.body.dataset.look"), "broken");
     assert!(browser.text(STATIONS).contains("Stream: broken"));
+    assert!(browser.text_of("next").contains("restart"), "{}", browser.text_of("next"));
+    // Also while another hop is broken
+    says.verdict = status(State::SourceHung).verdict;
+    site.say(says.concluded());
+    browser.wait("document.getElementById('grade').textContent === 'halted at source'");
+    let stations = browser.text(STATIONS);
+    assert!(stations.starts_with("Source: broken, Stream: broken, Publish: waits"), "{stations}");
 }
 
 fn loss_is_shouted_whatever_the_verdict(browser: &mut Browser) {
     let mut says = status(State::Live);
     says.verdict.unaccounted_transactions = 3;
-    let site = Site::start(says);
+    let site = Site::start(says.concluded());
     browser.load(&site.url());
     shows(browser, State::Live);
-    browser.wait("!document.getElementById('loss').hidden");
-    let text = browser.text_of("loss");
+    let text = browser.text("document.querySelector('#notices [data-kind=loss]').innerText");
     assert!(text.contains("3 transactions"), "{text}");
     // Whatever else is well, there is something to do.
     assert!(browser.text_of("next").starts_with("Find out which rows are missing"));
@@ -177,26 +188,56 @@ fn loss_is_shouted_whatever_the_verdict(browser: &mut Browser) {
     assert_eq!(link, "/runbooks/BinpulseUnaccountedTransactions");
     picture(browser, "loss");
     site.say(status(State::Live));
-    browser.wait("document.getElementById('loss').hidden");
+    browser.wait("document.querySelectorAll('#notices li').length === 0");
+}
+
+fn a_path_that_fails_is_not_green_and_there_is_something_to_do(browser: &mut Browser) {
+    let mut says = status(State::Live);
+    let path = |name: &str| Path {
+        name: name.to_owned(),
+        table: format!("billing.{name}"),
+        column: "reference".to_owned(),
+        canary: says.canary.clone(),
+        failing: false,
+    };
+    says.paths = vec![path("orders"), path("refunds")];
+    let site = Site::start(says.clone().concluded());
+    browser.load(&site.url());
+    shows(browser, State::Live);
+    assert_eq!(browser.text("document.body.dataset.look"), "works");
+    assert!(browser.text_of("paths").contains("billing.refunds.reference"));
+
+    says.paths[1].failing = true;
+    "denied: INSERT command denied".clone_into(&mut says.paths[1].canary.last_result);
+    site.say(says.concluded());
+    browser.wait("document.body.dataset.look === 'late'");
+    assert_eq!(browser.text_of("grade"), "healthy, with a warning");
+    let headline = browser.text_of("headline");
+    assert!(headline.contains("canaries of the path refunds are not written"), "{headline}");
+    assert!(browser.text_of("next").contains("canary of refunds"), "{}", browser.text_of("next"));
+    assert!(browser.text_of("notices").contains("INSERT command denied"));
+    let row = "[...document.querySelectorAll('#paths tr')].map((row) => \
+               row.children[2].dataset.look).join('/')";
+    assert_eq!(browser.text(row), "/broken");
+    picture(browser, "path-failing");
 }
 
 fn logs_that_will_soon_be_purged_are_told_while_there_is_time(browser: &mut Browser) {
     let mut says = status(State::SinkStalled);
     says.progress.purge_margin_seconds = Some(11_700.0);
     says.progress.log_expiry_seconds = Some(259_200.0);
-    let site = Site::start(says.clone());
+    let site = Site::start(says.clone().concluded());
     browser.size(360, 800);
     browser.load(&site.url());
     shows(browser, State::SinkStalled);
-    browser.wait("!document.getElementById('purge').hidden");
-    let text = browser.text_of("purge");
+    let text = browser.text("document.querySelector('#notices [data-kind=purge]').innerText");
     assert!(text.starts_with("In 3 h 1") && text.contains("keeps logs for 3 d 00 h"), "{text}");
     assert_eq!(browser.value("document.documentElement.scrollWidth"), serde_json::json!(360));
     picture(browser, "purge-narrow");
     // Most of the time is left: that is no news.
     says.progress.purge_margin_seconds = Some(200_000.0);
-    site.say(says);
-    browser.wait("document.getElementById('purge').hidden");
+    site.say(says.concluded());
+    browser.wait("document.querySelectorAll('#notices li').length === 0");
     assert!(browser.text_of("progress").contains("2 d 07 h of 3 d 00 h"));
 }
 
@@ -208,6 +249,9 @@ fn a_station_names_the_consumers_that_are_silent_or_rest(browser: &mut Browser) 
     shows(browser, State::CanaryLost);
     let text = browser.text(station);
     assert!(text.contains("1 of 2 echoes") && text.contains("silent: search"), "{text}");
+    // The one that gets nothing is named where everybody looks
+    assert!(browser.text_of("headline").ends_with("do not reach search"));
+    assert!(browser.text_of("next").contains("subscription of search"));
     picture(browser, "canary-lost-dark");
     let mut says = status(State::Quiet);
     says.consumers[1].maintenance_seconds_left = Some(1_290.0);
@@ -236,7 +280,7 @@ fn ages_tick_and_rates_follow_from_two_answers(browser: &mut Browser) {
 fn without_consumers_the_far_half_is_not_watched_rather_than_well(browser: &mut Browser) {
     let mut says = status(State::Quiet);
     says.consumers.clear();
-    let site = Site::start(says);
+    let site = Site::start(says.concluded());
     browser.load(&site.url());
     shows(browser, State::Quiet);
     let stations = browser.text(STATIONS);

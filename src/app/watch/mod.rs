@@ -163,7 +163,7 @@ fn announce(before: State, verdict: &Verdict) {
     if verdict.state.is_healthy() || verdict.is_recovering {
         tracing::info!(state, was, sentence, "verdict");
     } else {
-        let next = verdict.next_step;
+        let next = &*verdict.next_step;
         tracing::warn!(state, reason, was, hop, sentence, next, "verdict");
     }
 }

@@ -111,6 +111,13 @@ impl Obligations {
         self.meet(kind, u64::MAX);
     }
 
+    /// Forgets what would come to us; what we owe to others stays.
+    pub fn expect_nothing(&mut self) {
+        let is_ours =
+            |kind: &Obligation| matches!(kind, Obligation::Publish | Obligation::Checkpoint);
+        self.open.retain(|(kind, _), _| is_ours(kind));
+    }
+
     /// Lets the clocks of a kind run, or stops them. Stopped clocks keep the age they have; later
     /// ones of the kind begin stopped.
     pub fn arm(&mut self, kind: Obligation, armed: bool, at: Instant) {

@@ -104,6 +104,8 @@ pub enum Observation {
         /// Why, in words.
         error: String,
     },
+    /// We stop: nothing that is on its way to us is awaited any more.
+    Stopping,
 }
 
 /// The loop's clocks beside the monotonic one.
@@ -352,8 +354,7 @@ pub struct LagSample {
 }
 
 impl Observation {
-    /// Whether it could count against somebody: not believed right after we were frozen, since our
-    /// own deadlines expired meanwhile.
+    /// Whether it could count against somebody: not believed right after we were frozen.
     pub(super) fn blames(&self) -> bool {
         match self {
             Self::StreamFailed(failure) => {
@@ -380,7 +381,8 @@ impl Observation {
             | Self::CanaryAcknowledged { .. }
             | Self::CanaryEchoed { .. }
             | Self::Maintenance { .. }
-            | Self::CheckpointSaved => false,
+            | Self::CheckpointSaved
+            | Self::Stopping => false,
         }
     }
 }

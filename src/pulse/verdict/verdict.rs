@@ -1,5 +1,6 @@
 //! The verdict with its memory: how states are entered and left, so that it does not flap.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::table::{Enter, Exit, Row, TABLE, classify};
@@ -28,7 +29,7 @@ pub struct Verdict {
     /// The first broken hop.
     pub hop: Hop,
     /// What to do next.
-    pub next_step: &'static str,
+    pub next_step: Cow<'static, str>,
     /// The newest quiet certificate.
     pub certificate: Option<Certificate>,
     /// All conditions.

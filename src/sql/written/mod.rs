@@ -16,6 +16,8 @@ pub struct Written {
     pub verb: &'static str,
     /// Tables whose rows it may change; at least one.
     pub tables: Vec<Name>,
+    /// What stands in front of a dot behind them: databases that it reads, and names of tables.
+    pub named: Vec<String>,
 }
 
 /// Why a statement's tables can't be told.
@@ -35,8 +37,12 @@ pub enum Unread {
 /// Reads which tables' rows a statement changes, written under `mode`.
 pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
     let statement = behind_settings(statement);
-    let mut reader =
-        Reader { tokens: Tokens::new(statement, mode), tables: Vec::new(), ctes: Vec::new() };
+    let mut reader = Reader {
+        tokens: Tokens::new(statement, mode),
+        tables: Vec::new(),
+        named: Vec::new(),
+        ctes: Vec::new(),
+    };
     let verb = reader.statement()?;
     reader.rest(0, true)?;
     // What is behind the last piece counts too: a comment that is not closed.
@@ -47,7 +53,7 @@ pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
     if reader.tables.is_empty() {
         return Err(Unread::Text("the table's name"));
     }
-    Ok(Written { verb, tables: reader.tables })
+    Ok(Written { verb, tables: reader.tables, named: reader.named })
 }
 
 /// Whether a statement makes a table together with rows: CREATE TABLE ... SELECT. One that makes a

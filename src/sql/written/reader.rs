@@ -10,6 +10,8 @@ pub(super) const TABLES_MAX: usize = 1000;
 pub(super) struct Reader<'a> {
     pub(super) tokens: Tokens<'a>,
     pub(super) tables: Vec<Name>,
+    /// What stands in front of a dot.
+    pub(super) named: Vec<String>,
     /// Names of common table expressions, which are no tables.
     pub(super) ctes: Vec<String>,
 }
@@ -253,7 +255,7 @@ impl Reader<'_> {
                     let may = is_keyword(word) || is_adjacent && is_native(word);
                     return if may { Ok(()) } else { Err(Unread::Call(word.to_owned())) };
                 }
-                self.qualified()?;
+                self.qualified(word)?;
                 // A sequence's next value, and what else changes by being read.
                 if word.eq_ignore_ascii_case("NEXT") && self.tokens.skip_one(&["VALUE"]) {
                     return Err(Unread::Call("NEXT VALUE".to_owned()));
@@ -264,7 +266,7 @@ impl Reader<'_> {
                 if self.tokens.peek().is_some_and(|next| next.is("(")) {
                     return Err(Unread::Call(name));
                 }
-                self.qualified()
+                self.qualified(&name)
             }
             Some(Token::Text(_) | Token::Variable | Token::Other(_)) => Ok(()),
             None => Err(Unread::Text("its end")),
@@ -272,7 +274,12 @@ impl Reader<'_> {
     }
 
     /// Behind a name: `.name` and so on; a call then is one of a stored function.
-    fn qualified(&mut self) -> Result<(), Unread> {
+    fn qualified(&mut self, first: &str) -> Result<(), Unread> {
+        let is_qualified = self.tokens.peek().is_some_and(|next| next.is("."));
+        if is_qualified && self.named.len() < TABLES_MAX && !self.named.iter().any(|it| it == first)
+        {
+            self.named.push(first.to_owned());
+        }
         while self.tokens.skip_one(&["."]) {
             if self.tokens.skip_one(&["*"]) {
                 return Ok(());

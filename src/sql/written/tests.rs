@@ -4,7 +4,7 @@ use super::*;
 
 fn shown(statement: &str) -> String {
     match written(statement, Mode::default()) {
-        Ok(Written { verb, tables }) => {
+        Ok(Written { verb, tables, .. }) => {
             let names = tables.into_iter().map(|(database, table)| match database {
                 Some(database) => format!("{database}.{table}"),
                 None => table,

@@ -1,5 +1,6 @@
 //! A halt is known at once, and outranks whatever the verdict has seen of it so far.
 
+use super::text::{ended, sentence};
 use crate::telemetry::status::{Halted, Verdict};
 
 /// Halts of the stream that lie at the sink.
@@ -12,7 +13,7 @@ pub(super) fn hop(reason: &str) -> &'static str {
 
 impl Verdict {
     /// Says why delivery has halted, and what ends that, instead of what follows from it.
-    pub fn tell_halt(&mut self, halted: &Halted) {
+    pub(super) fn tell_halt(&mut self, halted: &Halted) {
         // The position's own words say more exactly what is to be done than those of its halt.
         if self.state != "position_lost" {
             "Delivery has halted and does not go on by itself".clone_into(&mut self.headline);
@@ -28,18 +29,6 @@ impl Verdict {
             hop(&halted.reason).clone_into(&mut self.hop);
         }
     }
-}
-
-/// Begins with a capital and ends with a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string());
-    ended(&(first.unwrap_or_default() + letters.as_str()))
-}
-
-fn ended(text: &str) -> String {
-    let is_ended = text.ends_with(['.', '!', '?']);
-    if is_ended { text.to_owned() } else { format!("{text}.") }
 }
 
 #[cfg(test)]

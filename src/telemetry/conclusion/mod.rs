@@ -2,3 +2,143 @@
 //! terminal and the document itself. Pure.
 
 mod halt;
+mod notices;
+mod stations;
+mod text;
+
+use serde::Serialize;
+
+pub use notices::Notice;
+pub use stations::Station;
+pub use text::duration;
+
+use super::status::{Status, Verdict};
+use text::{beyond, ended};
+
+/// The verdict is judged each second; older than this, seconds, its loop stands still.
+const FROZEN_AFTER: f64 = 6.0;
+
+/// What a status says at a glance, ready to be shown.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Conclusion {
+    /// `healthy`, `recovering`, `late`, `unknown` or `outage`: the verdict's, or `unknown` when that is
+    /// no longer judged.
+    pub grade: &'static str,
+    /// How it looks: `works`, `late`, `broken` or `unknown`.
+    pub look: &'static str,
+    /// The grade in words, with the place.
+    pub label: String,
+    /// The state with its reason, or the reason of a halt.
+    pub state: String,
+    /// Seconds since it is that.
+    pub since_seconds: f64,
+    /// What is so, in a few words.
+    pub headline: String,
+    /// What the verdict's sentence says beyond its headline.
+    pub evidence: String,
+    /// What to do next.
+    pub next_step: String,
+    /// Path of the runbook on this server, if one goes with it.
+    pub runbook: Option<String>,
+    /// The hop that the label names: `source`, `stream`, `publish`, `delivery`, `consumers`, or `none`.
+    pub hop: String,
+    /// The verdict's loop stands still: what it said last is not the present.
+    pub is_frozen: bool,
+    /// How each station on the way of a row does, and the checkpoint beside them.
+    pub stations: Vec<Station>,
+    /// What comes after the first broken station, in words; empty when none is.
+    pub after: String,
+    /// What the verdict does not tell, and somebody must know.
+    pub notices: Vec<Notice>,
+}
+
+impl Status {
+    /// The document with everything that follows from its facts.
+    #[must_use]
+    pub fn concluded(mut self) -> Self {
+        if let Some(halted) = &self.halted {
+            self.verdict.tell_halt(halted);
+        }
+        self.conclusion = conclude(&self);
+        self
+    }
+}
+
+fn conclude(status: &Status) -> Conclusion {
+    let verdict = &status.verdict;
+    let is_frozen = verdict.judged_age_seconds > FROZEN_AFTER;
+    let notices = notices::of(status);
+    let mut said = said(status);
+    if let (Some(notice), "healthy") = (notices.first(), said.grade) {
+        said.look = "late";
+        "healthy, with a warning".clone_into(&mut said.label);
+        said.headline = format!("{}; {}", said.headline, notice.headline);
+        said.next_step.clone_from(&notice.next_step);
+        said.runbook = Some(notice.runbook.clone());
+    }
+    if is_frozen {
+        said = Conclusion {
+            grade: "unknown",
+            look: "unknown",
+            label: "not known".to_owned(),
+            state: format!("was {}", said.state),
+            evidence: format!("The last that was said: {}. {}", said.headline, said.evidence),
+            headline: "Quiet or out: not known".to_owned(),
+            next_step: "Restart binpulse: it goes on where it was. Keep its log.".to_owned(),
+            hop: "none".to_owned(),
+            ..said
+        };
+    }
+    let stations = stations::of(status, said.look, is_frozen);
+    Conclusion { is_frozen, after: stations::after(&stations), stations, notices, ..said }
+}
+
+/// What the verdict says, or the halt.
+fn said(status: &Status) -> Conclusion {
+    let verdict = &status.verdict;
+    let (grade, look, word) = match verdict.grade.as_str() {
+        "healthy" => ("healthy", "works", "healthy"),
+        "recovering" => ("recovering", "late", "recovering"),
+        "late" => ("late", "late", "late"),
+        "outage" => ("outage", "broken", "outage"),
+        _ => ("unknown", "unknown", "not known"),
+    };
+    let at = match (verdict.hop.as_str(), verdict.state.as_str()) {
+        ("none" | "", "checkpoint_stuck") => "checkpoint",
+        (hop, _) => hop,
+    };
+    let word = if status.halted.is_some() { "halted" } else { word };
+    let label = match at {
+        "none" | "" => word.to_owned(),
+        at => format!("{word} at {at}"),
+    };
+    let (state, evidence, since_seconds) = match &status.halted {
+        Some(halted) => (halted.reason.clone(), ended(&halted.message), status.state_age_seconds),
+        None => {
+            (named(verdict), beyond(&verdict.sentence, &verdict.headline), verdict.since_seconds)
+        }
+    };
+    Conclusion {
+        grade,
+        look,
+        label,
+        state,
+        since_seconds,
+        headline: verdict.headline.clone(),
+        evidence,
+        next_step: verdict.next_step.clone(),
+        runbook: verdict.runbook.clone(),
+        hop: verdict.hop.clone(),
+        ..Conclusion::default()
+    }
+}
+
+fn named(verdict: &Verdict) -> String {
+    match &verdict.reason {
+        Some(reason) => format!("{} ({reason})", verdict.state),
+        None => verdict.state.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,13 @@ impl Make<'_> {
             )?,
             reconnects_total: self.counters(
                 "reconnects_total",
-                "Times that the replica connection was dialled again, by reason.",
+                "Times that the replica connection broke, by reason.",
+                "reason",
+                &words.reconnect_reasons,
+            )?,
+            dial_failures_total: self.counters(
+                "dial_failures_total",
+                "Attempts to establish the replica connection that failed, by reason.",
                 "reason",
                 &words.reconnect_reasons,
             )?,

@@ -109,10 +109,12 @@ pub struct Metrics {
     pub transactions_total: Family<IntCounter>,
     /// Binlog events read, by type.
     pub events_total: Family<IntCounter>,
-    /// Times that the replica connection was dialled again, by reason.
+    /// Times that the replica connection broke, by reason.
     pub reconnects_total: Family<IntCounter>,
     /// Times that a task beside the stream ended and was begun again.
     pub task_restarts_total: Family<IntCounter>,
+    /// Attempts to establish it that failed, by reason.
+    pub dial_failures_total: Family<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: Family<IntCounter>,
     /// Rows accepted by the sink.

@@ -30,45 +30,57 @@ function sized(parent, count, create) {
   while (parent.children.length < count) parent.append(create());
 }
 
-function station(hop) {
+function station(one) {
   const item = make('li');
   const link = make('a', 'station');
-  link.href = `#${hop.card}`;
-  link.id = `station-${hop.key}`;
+  link.href = `#${one.key}-title`;
+  link.id = `station-${one.key}`;
   const icon = document.createElementNS(SVG, 'svg');
   icon.setAttribute('class', 'icon');
   icon.setAttribute('aria-hidden', 'true');
   icon.append(document.createElementNS(SVG, 'use'));
-  const label = make('span', 'label');
-  label.textContent = hop.name;
-  link.append(icon, label, make('span', 'word'), make('span', 'text'), make('span', 'text'));
+  link.append(icon, make('span', 'label'), make('span', 'word'), make('span', 'text'), make('span', 'text'));
   item.append(link);
   return item;
 }
 
 function drawLine(status, conclusion, drift, rate) {
   const line = byId('line');
-  if (line.children.length === 0) line.append(...HOPS.map(station));
-  const looks = stationLooks(status, conclusion);
+  const stations = conclusion.stations.filter((one) => one.key !== 'checkpoint');
+  if (line.children.length !== stations.length) line.replaceChildren(...stations.map(station));
   const texts = stationTexts(status, drift, rate);
-  HOPS.forEach((hop, at) => {
+  stations.forEach((one, at) => {
     const item = line.children[at];
-    look(item, looks[at]);
-    if (at === HOPS.findIndex((one) => one.key === conclusion.hop)) item.setAttribute('aria-current', 'step');
+    look(item, one.look);
+    if (one.key === conclusion.hop) item.setAttribute('aria-current', 'step');
     else item.removeAttribute('aria-current');
-    setIcon(item.querySelector('use'), looks[at]);
-    write(item.querySelector('.word'), WORDS[looks[at]]);
-    item.querySelectorAll('.text').forEach((node, row) => write(node, texts[hop.key][row]));
+    setIcon(item.querySelector('use'), one.look);
+    write(item.querySelector('.label'), one.name);
+    write(item.querySelector('.word'), one.word);
+    item.querySelectorAll('.text').forEach((node, row) => write(node, texts[one.key][row]));
   });
-  const named = HOPS.find((one) => one.key === conclusion.hop);
-  const behind = named && named.key !== 'consumers';
-  write(byId('line-words'), behind ? `What comes after ${named.name.toLowerCase()} is not judged until that is mended.` : '');
+  write(byId('line-words'), conclusion.after);
   const siding = byId('siding');
-  const saved = conclusion.look === 'lost' ? 'unknown' : status.verdict.state === 'checkpoint_stuck' ? 'broken' : byConditions(status, 'checkpoint');
-  look(siding, saved);
-  setIcon(siding.querySelector('use'), saved);
-  write(siding.querySelector('.word'), WORDS[saved]);
+  const saved = conclusion.stations.find((one) => one.key === 'checkpoint') || { look: 'unknown', word: 'not known' };
+  look(siding, saved.look);
+  setIcon(siding.querySelector('use'), saved.look);
+  write(siding.querySelector('.word'), saved.word);
   write(siding.querySelector('.text'), `saved ${ago(status.checkpoint.age_seconds, drift)}`);
+}
+
+/** What needs attention whatever the verdict is. */
+function drawNotices(notices) {
+  const list = byId('notices');
+  sized(list, notices.length, () => { const item = make('li', 'alarm'); item.append(make('span', 'text'), ' ', make('a')); return item; });
+  notices.forEach((one, at) => {
+    const item = list.children[at];
+    if (item.dataset.kind !== one.kind) item.dataset.kind = one.kind;
+    write(item.querySelector('.text'), `${one.text} ${one.next_step}`);
+    const link = item.querySelector('a');
+    link.hidden = !own(one.runbook);
+    if (own(one.runbook)) link.setAttribute('href', one.runbook);
+    write(link, 'Runbook');
+  });
 }
 
 function drawList(list, pairs) {
@@ -93,24 +105,19 @@ function drawTable(body, rows) {
   });
 }
 
-function drawVerdict(status, conclusion, drift) {
-  const verdict = status.verdict;
+function drawVerdict(conclusion, drift) {
   look(document.body, conclusion.look);
-  setIcon(byId('verdict-icon'), conclusion.icon);
-  write(byId('grade'), conclusion.grade);
+  setIcon(byId('verdict-icon'), conclusion.look === 'lost' ? 'unknown' : conclusion.look);
+  write(byId('grade'), conclusion.label);
   write(byId('state'), conclusion.state);
   write(byId('headline'), conclusion.headline);
-  write(byId('sentence'), conclusion.sentence);
-  write(byId('next'), conclusion.next);
-  byId('runbook').hidden = !conclusion.runbook;
-  if (conclusion.runbook) byId('runbook').setAttribute('href', conclusion.runbook);
-  const since = conclusion.since + drift;
-  const missing = verdict.unaccounted_transactions;
-  byId('loss').hidden = !(missing > 0);
-  write(byId('loss'), `LOSS: ${number(missing)} ${missing === 1 ? 'transaction' : 'transactions'} of the source did not come through the stream since the start. Their rows are missing at every consumer: the certificate below and the log name them.`);
-  const purge = purgeWarning(status, drift);
-  byId('purge').hidden = purge === '' || conclusion.look === 'lost';
-  write(byId('purge'), purge);
+  write(byId('sentence'), conclusion.evidence);
+  write(byId('next'), conclusion.next_step);
+  const runbook = own(conclusion.runbook);
+  byId('runbook').hidden = !runbook;
+  if (runbook) byId('runbook').setAttribute('href', runbook);
+  drawNotices(conclusion.notices);
+  const since = conclusion.since_seconds + drift;
   const began = new Date(Date.now() - since * 1000);
   write(byId('since'), conclusion.look === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
 }
@@ -189,6 +196,10 @@ function drawCards(status, drift, rate) {
     isNumber(one.took_seconds) ? duration(one.took_seconds) : '-', ago(one.age_seconds, drift)]));
   drawTable(byId('consumers'), consumers.map((one) => [isNumber(one.maintenance_seconds_left) ? `${one.name}, in maintenance for ${duration(one.maintenance_seconds_left)}` : one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
   byId('no-consumers').hidden = consumers.length > 0;
+  byId('paths-card').hidden = status.paths.length === 0;
+  drawTable(byId('paths'), status.paths.map((one) => [one.name, `${one.table}.${one.column}`,
+    [one.canary.last_result, one.failing ? 'broken' : ''], `${one.canary.written ?? 'none'}, ${ago(one.canary.written_age_seconds, drift)}`,
+    `${one.canary.seen ?? 'none'}, ${ago(one.canary.seen_age_seconds, drift)}`]));
   write(byId('config'), JSON.stringify(status.config, null, 2));
   write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);
 }

@@ -68,7 +68,7 @@ function draw() {
   if (conclusion.cause === 'frozen') alarm(`No verdict for ${duration(last.status.verdict.judged_age_seconds + age)}`, 'binpulse answers, but its judging loop stands still. Figures are live, the verdict is not.');
   else if (silent) alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
   else byId('alarm').hidden = true;
-  drawVerdict(last.status, conclusion, drift);
+  drawVerdict(conclusion, drift);
   drawLine(last.status, conclusion, drift, rate);
   drawCards(last.status, drift, rate);
   drawTab(last.status.stream, conclusion);
@@ -84,13 +84,13 @@ function alarm(head, text) {
 
 /** Tells a screen reader, and the list, what has changed; never what merely ticks. */
 function announce(conclusion) {
-  const key = [conclusion.headline, conclusion.grade, conclusion.state, conclusion.cause].join('\n');
+  const key = [conclusion.headline, conclusion.label, conclusion.state, conclusion.cause].join('\n');
   if (key === announced) return;
   announced = key;
   const gone = { contact: 'binpulse does not answer. ', frozen: 'binpulse answers, but no longer judges. ' }[conclusion.cause] || '';
-  write(byId('announcer'), `${gone}${conclusion.grade}: ${conclusion.headline}. ${conclusion.sentence} Next: ${conclusion.next}`);
+  write(byId('announcer'), `${gone}${conclusion.label}: ${conclusion.headline}. ${conclusion.evidence} Next: ${conclusion.next_step}`);
   const line = make('li');
-  write(line, `${clock(new Date())}: ${gone}${conclusion.grade}: ${conclusion.headline} [${conclusion.state}]`);
+  write(line, `${clock(new Date())}: ${gone}${conclusion.label}: ${conclusion.headline} [${conclusion.state}]`);
   byId('seen').prepend(line);
   while (byId('seen').children.length > SEEN_MAX) byId('seen').lastElementChild.remove();
 }
@@ -98,7 +98,7 @@ function announce(conclusion) {
 async function copy() {
   const last = answers[answers.length - 1];
   if (!last) return;
-  const text = report(last.status, conclude(last.status, ageOf(last)), new Date().toISOString());
+  const text = report(last.status, conclude(last.status, ageOf(last)), new Date().toISOString(), ageOf(last));
   try {
     await navigator.clipboard.writeText(text);
   } catch {

@@ -168,6 +168,11 @@ impl WriteEvidence {
         self.upstream = Some((at, upstream));
     }
 
+    /// The write that is out is not waited for.
+    pub(in super::super) fn stopped(&mut self) {
+        self.outstanding = None;
+    }
+
     pub(in super::super) fn forgive(&mut self, at: Instant) {
         self.blocked = self.blocked.map(|blocked| Blocked { since: at, ..blocked });
         self.outstanding = self.outstanding.map(|(number, _)| (number, at));

@@ -193,6 +193,10 @@ impl Judge {
             }
             Observation::CheckpointSaved => self.checkpoint.saved(at, obligations),
             Observation::CheckpointFailed { error } => self.checkpoint.failed(error),
+            Observation::Stopping => {
+                obligations.expect_nothing();
+                self.writes.stopped();
+            }
         }
     }
 

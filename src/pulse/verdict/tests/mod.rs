@@ -5,5 +5,6 @@ mod edges;
 mod properties;
 mod recovery;
 mod silence;
+mod stopping;
 mod truth;
 mod world;

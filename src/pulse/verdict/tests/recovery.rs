@@ -20,7 +20,7 @@ fn contradiction(world: &World) -> Option<String> {
     let verdict = world.judge.verdict();
     let is_refuted = deciding(verdict.state).is_some_and(|it| shown(world, it) == Status::True);
     let is_outage = verdict.grade() == Grade::Outage
-        || verdict.sentence.starts_with(headline(verdict.state, false));
+        || verdict.sentence.starts_with(&*headline(verdict.state, verdict.reason.as_ref(), false));
     let is_fault = verdict.state.grade() <= Grade::Late;
     (is_fault && is_refuted && is_outage).then(|| verdict.sentence.clone())
 }

@@ -2,6 +2,8 @@
 
 mod next;
 
+use std::borrow::Cow;
+
 use super::{Certificate, Condition, Conditions, Hop, Reason, State, Status};
 
 pub use next::next_step;
@@ -72,12 +74,11 @@ pub fn sentence(
         return quiet(certificate);
     }
     let has_trend = conditions.status(Condition::LagShrinks) != Status::Unknown;
-    let opening = if state == State::Lagging && !has_trend {
-        "Late, and it is not known yet whether the gap closes"
+    let mut text = if state == State::Lagging && !has_trend {
+        "Late, and it is not known yet whether the gap closes".to_owned()
     } else {
-        headline(state, is_recovering)
+        headline(state, reason, is_recovering).into_owned()
     };
-    let mut text = opening.to_owned();
     if let Some(what) = reason.and_then(blame).filter(|_| !is_recovering) {
         text.push_str(", ");
         text.push_str(what);
@@ -125,8 +126,22 @@ pub fn missing(conditions: &Conditions) -> Vec<String> {
         .collect()
 }
 
-/// What is so, in a few words: the begin of [`sentence`].
-pub const fn headline(state: State, is_recovering: bool) -> &'static str {
+/// What is so, in a few words: the begin of [`sentence`]. Consumers are named.
+pub fn headline(state: State, reason: Option<&Reason>, is_recovering: bool) -> Cow<'static, str> {
+    match (state, reason) {
+        (State::CanaryLost, Some(Reason::Consumers(names))) if !names.is_empty() => {
+            let names = names.join(", ");
+            Cow::Owned(if is_recovering {
+                format!("SNS delivers messages to {names} again")
+            } else {
+                format!("SNS takes messages that do not reach {names}")
+            })
+        }
+        _ => Cow::Borrowed(plain_headline(state, is_recovering)),
+    }
+}
+
+const fn plain_headline(state: State, is_recovering: bool) -> &'static str {
     match state {
         _ if is_recovering => recovery(state),
         State::SelfStalled => {
@@ -180,7 +195,7 @@ const fn recovery(state: State) -> &'static str {
         | State::Indeterminate
         | State::QuietUnproven
         | State::Live
-        | State::Quiet => headline(state, false),
+        | State::Quiet => plain_headline(state, false),
     }
 }
 

@@ -1,10 +1,27 @@
 //! What to do next, for each state and reason.
 
+use std::borrow::Cow;
+
 use super::{Reason, State};
 
-/// What to do next.
+/// What to do next. Consumers are named.
+pub fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> Cow<'static, str> {
+    match (state, reason) {
+        (State::CanaryLost, Some(Reason::Consumers(names)))
+            if !is_recovering && !names.is_empty() =>
+        {
+            Cow::Owned(format!(
+                "Check the subscription of {}: is it there, its filter policy, the queue's policy and \
+                 its dead letters.",
+                names.join(", ")
+            ))
+        }
+        _ => Cow::Borrowed(plain_step(state, reason, is_recovering)),
+    }
+}
+
 #[expect(clippy::too_many_lines, reason = "one table of all states")]
-pub const fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> &'static str {
+const fn plain_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> &'static str {
     if is_recovering {
         return wait(state);
     }

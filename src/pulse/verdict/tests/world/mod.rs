@@ -67,6 +67,8 @@ pub(super) struct World {
     /// Committed while no stream could bring it.
     backlog: Vec<(Gtid, Class)>,
     pub(super) look_count: u64,
+    /// We stop: only ticks and the sink are told of.
+    pub(super) stopping: bool,
     /// Drops this many transactions between socket and parser.
     pub(super) drop_transactions: u64,
 }
@@ -126,6 +128,7 @@ impl World {
             next_tick: start,
             backlog: Vec::new(),
             look_count: 0,
+            stopping: false,
             drop_transactions: 0,
         }
     }
@@ -174,6 +177,13 @@ impl World {
             self.tell(Observation::Tick(Clocks { boot, real: Duration::from_secs(real) }));
             self.tell(Observation::RuntimeTick);
         }
+        if self.stopping {
+            if tick {
+                self.tell_sink();
+                self.judge_now();
+            }
+            return;
+        }
         self.stream();
         self.catch_up();
         self.users();
@@ -206,25 +216,12 @@ impl World {
             }
             _ => 0.0,
         };
-        let sink_failure = match self.faults.sns {
-            Sns::Fails(failure) => Some(failure),
-            Sns::Well | Sns::Hangs => None,
-        };
-        let waits = self.waiting.map_or(0, |at| self.now.saturating_duration_since(at).as_secs());
         let samples = [
             Observation::Stream(StreamSample {
                 bytes: self.bytes,
                 last_receive: self.last_receive,
                 armed: self.armed(),
                 idle_at: self.idle_at,
-            }),
-            Observation::Sink(SinkSample {
-                oldest_unacknowledged: self.waiting,
-                acknowledged: self.acknowledged,
-                last_acknowledged: self.last_acknowledged,
-                failure: sink_failure.filter(|_| self.waiting.is_some()),
-                failures_in_a_row: u32::try_from(waits).expect("short"),
-                last_user_row: self.last_user_row,
             }),
             Observation::Lag(LagSample {
                 lag: Some(Duration::from_secs_f64(lag)),
@@ -234,8 +231,25 @@ impl World {
         for sample in samples {
             self.tell(sample);
         }
+        self.tell_sink();
         if self.faults.transaction_bytes > 0 {
             self.faults.transaction_bytes += 1 << 20;
         }
+    }
+
+    fn tell_sink(&mut self) {
+        let sink_failure = match self.faults.sns {
+            Sns::Fails(failure) => Some(failure),
+            Sns::Well | Sns::Hangs => None,
+        };
+        let waits = self.waiting.map_or(0, |at| self.now.saturating_duration_since(at).as_secs());
+        self.tell(Observation::Sink(SinkSample {
+            oldest_unacknowledged: self.waiting,
+            acknowledged: self.acknowledged,
+            last_acknowledged: self.last_acknowledged,
+            failure: sink_failure.filter(|_| self.waiting.is_some()),
+            failures_in_a_row: u32::try_from(waits).expect("short"),
+            last_user_row: self.last_user_row,
+        }));
     }
 }

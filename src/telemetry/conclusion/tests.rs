@@ -1,0 +1,104 @@
+use super::*;
+use crate::telemetry::status::{Condition, Consumer, Halted, Path, Probe};
+
+/// A status with this verdict, and every condition well.
+fn status(state: &str, grade: &str, hop: &str) -> Status {
+    let names = ["sql_admits", "stream_connected", "sink_moves", "canaries_arrive"];
+    let well = |name: &&str| Condition {
+        name: (*name).to_owned(),
+        status: "true".to_owned(),
+        needed: true,
+        ..Condition::default()
+    };
+    let verdict = Verdict {
+        state: state.to_owned(),
+        grade: grade.to_owned(),
+        hop: hop.to_owned(),
+        headline: "It is so".to_owned(),
+        sentence: "It is so, by a lock: the last commit is 4 s old.".to_owned(),
+        next_step: "Nothing.".to_owned(),
+        conditions: names.iter().map(well).collect(),
+        ..Verdict::default()
+    };
+    let consumers = vec![Consumer { name: "billing".to_owned(), ..Consumer::default() }];
+    Status { verdict, consumers, ..Status::default() }
+}
+
+fn looks(status: &Status) -> Vec<&'static str> {
+    status.conclusion.stations.iter().map(|station| station.look).collect()
+}
+
+#[test]
+fn what_is_before_the_break_works_and_what_is_after_it_waits() {
+    let broken = status("sink_stalled", "outage", "publish").concluded();
+    assert_eq!(looks(&broken)[..5], ["works", "works", "broken", "waits", "waits"]);
+    assert_eq!(
+        broken.conclusion.after,
+        "What comes after publish is not judged until that is fixed."
+    );
+    assert_eq!(broken.conclusion.label, "outage at publish");
+    assert_eq!(broken.conclusion.evidence, "By a lock: the last commit is 4 s old.");
+    let back = status("writes_blocked", "recovering", "source").concluded();
+    assert_eq!(back.conclusion.stations[0].word, "recovering here");
+    assert_eq!(back.conclusion.look, "late");
+}
+
+#[test]
+fn a_halt_marks_its_station_whatever_the_verdict_says() {
+    for (reason, hop, at) in
+        [("undecodable", "none", 1), ("refused", "none", 2), ("undecodable", "source", 1)]
+    {
+        let mut halted = status("quiet", "healthy", hop);
+        halted.halted = Some(Halted {
+            reason: reason.to_owned(),
+            message: "shop.orders".to_owned(),
+            mend: "exclude it and restart".to_owned(),
+        });
+        let halted = halted.concluded();
+        assert_eq!(looks(&halted)[at], "broken", "{reason}, {hop}");
+        let conclusion = &halted.conclusion;
+        assert_eq!((conclusion.grade, conclusion.look), ("outage", "broken"));
+        assert_eq!(conclusion.next_step, "Exclude it and restart.");
+        assert!(conclusion.label.starts_with("halted at "), "{}", conclusion.label);
+    }
+}
+
+#[test]
+fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
+    let mut warned = status("live", "healthy", "none");
+    assert_eq!(warned.clone().concluded().conclusion.look, "works");
+    let canary = Probe { last_result: "denied: no INSERT".to_owned(), ..Probe::default() };
+    warned.paths = vec![Path {
+        name: "orders".to_owned(),
+        table: "billing.orders".to_owned(),
+        canary,
+        failing: true,
+        ..Path::default()
+    }];
+    let said = warned.clone().concluded().conclusion;
+    assert_eq!((said.grade, said.look), ("healthy", "late"));
+    assert!(
+        said.next_step.contains("canary of orders out of billing.orders"),
+        "{}",
+        said.next_step
+    );
+    assert!(said.notices[0].text.contains("denied: no INSERT"), "{:?}", said.notices);
+    // Loss comes first, and an outage keeps its own next step
+    warned.verdict.unaccounted_transactions = 2;
+    let kinds: Vec<_> = warned.clone().concluded().conclusion.notices;
+    assert_eq!(kinds.iter().map(|notice| notice.kind).collect::<Vec<_>>(), ["loss", "path"]);
+    "outage".clone_into(&mut warned.verdict.grade);
+    "Fix it.".clone_into(&mut warned.verdict.next_step);
+    assert_eq!(warned.concluded().conclusion.next_step, "Fix it.");
+}
+
+#[test]
+fn a_verdict_that_is_no_longer_judged_says_nothing() {
+    let mut frozen = status("quiet", "healthy", "none");
+    frozen.verdict.judged_age_seconds = 40.0;
+    let frozen = frozen.concluded();
+    assert!(looks(&frozen).iter().all(|look| *look == "unknown"));
+    let said = &frozen.conclusion;
+    assert_eq!((said.grade, said.is_frozen), ("unknown", true));
+    assert!(said.evidence.starts_with("The last that was said: It is so."), "{}", said.evidence);
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::before::{Before, begins_anew};
 use super::plan::Plan;
 use super::source::Opened;
 use super::store::AnyStore;
@@ -38,12 +39,14 @@ pub(super) fn table_config(plan: &Plan, host: &SharedHost, owner_name: String) -
     }
 }
 
-/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved. Another
+/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved, in an epoch
+/// behind that of the run `before`. Another
 /// number of lanes begins a new epoch: rows of one key would otherwise have numbers in two lanes.
 pub(super) async fn begin(
     plan: &Plan,
     store: &mut AnyStore,
     saved: Option<Checkpoint>,
+    before: Option<&Before>,
     opened: &Opened,
 ) -> Result<Checkpoint, checkpoint::Error> {
     let layout: Arc<str> = Lane::notice_key_of("lanes").into();
@@ -65,7 +68,7 @@ pub(super) async fn begin(
     let mut checkpoint = Checkpoint {
         stream: plan.stream.clone(),
         server_uuid: opened.resolved.server.clone(),
-        epoch: new_epoch(),
+        epoch: new_epoch().max(before.map_or(0, Before::epoch) + 1),
         lanes: [(layout, lanes)].into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         saved_at_us: chrono::Utc::now().timestamp_micros(),
@@ -86,6 +89,18 @@ pub(super) async fn begin(
         Start::Position(position) => {
             checkpoint.resume.position = position.clone();
             checkpoint.settled.position = position.clone();
+        }
+    }
+    if before.is_some() && plan.checkpoint.file.is_some() {
+        let failed = |error: crate::mysql::Error| checkpoint::Error::Database {
+            action: "write down the new epoch",
+            table: plan.pulse.schema.table(schema::CHECKPOINT),
+            code: error.code().unwrap_or(0),
+            message: error.to_string(),
+            passes: error.passes(),
+        };
+        if let Some(streamed) = plan.source.hosts.get(opened.host) {
+            begins_anew(plan, streamed, &checkpoint).await.map_err(failed)?;
         }
     }
     store.begin(&checkpoint).await?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::before;
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
@@ -183,6 +184,13 @@ impl App {
             &ours,
         );
 
+        if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
+            let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
+            let state = self.state.clone();
+            let begin =
+                move |stop| before::keep(config.clone(), table.clone(), state.clone(), stop);
+            self.supervisor.keep(Task::Place, &ours, begin);
+        }
         if let Some(lead) = self.lead {
             let begin = move |stop| lead.clone().run(stop);
             self.supervisor.keep(Task::Follow, &pulse.stop, begin);

@@ -2,17 +2,80 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::plan::Plan;
 use super::sink::sns_config;
 use super::vital::Vital;
 use crate::aws;
-use crate::pulse::echo::Sqs;
+use crate::pulse::echo::{EchoReader, Keeping, Kept, Open, Sqs, canary_in, open};
+use crate::pulse::received::Newest;
 use crate::telemetry::metrics::{Kind, Reading};
 
 /// A consumer's queue.
 pub(super) fn queue(plan: &Plan, shared: &aws::Shared, url: &str) -> Sqs {
     let endpoint = sns_config(plan).endpoint_url;
     Sqs::judging(shared, endpoint.as_deref(), url, plan.pulse.periods.canary_deadline)
+}
+
+/// Whether something outside the source keeps its newest canary: in a queue that is not FIFO, where a
+/// message that stays holds up those behind it.
+pub(super) fn keeps_newest(plan: &Plan, url: &str) -> bool {
+    plan.checkpoint.file.is_none() && plan.pulse.canaries && !is_fifo(url)
+}
+
+fn is_fifo(url: &str) -> bool {
+    url.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo")
+}
+
+/// The newest canary of this epoch that is in an echo queue.
+pub(super) async fn newest(plan: &Plan, shared: &aws::Shared, epoch: u64) -> Option<Newest> {
+    let (mut newest, opens): (Option<Newest>, Open) = (None, Arc::new(open));
+    for (consumer, url) in &plan.pulse.echoes {
+        if !keeps_newest(plan, url) {
+            continue;
+        }
+        let messages = match queue(plan, shared, url).look().await {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::warn!(%consumer, %error, "a source that was put back would not be noticed");
+                continue;
+            }
+        };
+        for message in messages {
+            let Some(canary) = canary_in(&message, &opens, &plan.stream) else { continue };
+            let is_newer = newest.is_none_or(|newest| newest.number < canary.number);
+            if canary.epoch == epoch && is_newer {
+                newest = Some(Newest { number: canary.number, at_us: canary.written_at_us });
+            }
+        }
+    }
+    newest
+}
+
+/// Reads one consumer's queue until told to stop.
+pub(super) async fn read(
+    stream: String,
+    consumer: Arc<str>,
+    queue: Sqs,
+    vital: Arc<Vital>,
+    keeps: bool,
+    stop: CancellationToken,
+) {
+    let (observer, nonces) = (vital.observer(), vital.nonces().clone());
+    let opens: Open = Arc::new(open);
+    if !keeps {
+        let reader = EchoReader { consumer, queue, stream, open: opens, nonces, observer };
+        return reader.run(stop).await;
+    }
+    let kept = Kept::default();
+    let keeping = Keeping::new(queue.clone(), Arc::clone(&opens), stream.clone(), kept.clone());
+    EchoReader { consumer, queue: keeping, stream, open: opens, nonces, observer }.run(stop).await;
+    if let Some(receipt) = kept.take()
+        && let Err(error) = queue.show_again(receipt).await
+    {
+        tracing::info!(%error, "the newest canary is shown again only when its queue does so by itself");
+    }
 }
 
 /// Whether the queues can be read.

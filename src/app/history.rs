@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::plan::Plan;
 use crate::checkpoint::Checkpoint;
 use crate::mysql::{ConnectOptions, HostPort, Session};
-use crate::pulse::schema::HEARTBEAT;
+use crate::pulse::schema::{CANARY_COUNTER, HEARTBEAT};
 use crate::pulse::{Reason, Received, received};
 use crate::source::{self, Error};
 
@@ -16,6 +16,8 @@ pub(super) struct History {
     table: String,
     stream: String,
     received: Received,
+    /// The newest canary that is in an echo queue, and the table that counts them.
+    canary: Option<(received::Newest, String)>,
 }
 
 impl History {
@@ -32,30 +34,49 @@ impl History {
             ..plan.pulse.connect.clone()
         };
         let table = plan.pulse.schema.table(HEARTBEAT);
-        Self { connect, table, stream: plan.stream.clone(), received }
+        Self { connect, table, stream: plan.stream.clone(), received, canary: None }
+    }
+
+    /// Also looks for this canary, which had left the source.
+    pub(super) fn with_canary(self, plan: &Plan, canary: Option<received::Newest>) -> Self {
+        let counter = plan.pulse.schema.table(CANARY_COUNTER);
+        Self { canary: canary.map(|canary| (canary, counter)), ..self }
     }
 
     /// Refuses a server that was put back to an older state. To be asked on a connection that was made
     /// after the stream's, whose server was not restarted in between or the stream would have ended.
     pub(super) async fn is_held_by(&self, host: &HostPort) -> Result<(), Error> {
-        let Some(newest) = self.received.newest() else { return Ok(()) };
+        let heartbeat = self.received.newest().map(|it| ("heartbeat", it, &self.table));
+        let canary = self.canary.as_ref().map(|(it, table)| ("canary", *it, table));
+        for (what, newest, table) in heartbeat.into_iter().chain(canary) {
+            self.holds(host, what, newest, table).await?;
+        }
+        Ok(())
+    }
+
+    async fn holds(
+        &self,
+        host: &HostPort,
+        what: &str,
+        newest: received::Newest,
+        table: &str,
+    ) -> Result<(), Error> {
         let connect = ConnectOptions { host: host.clone(), ..self.connect.clone() };
         let looked = async {
             let mut session = Session::connect(&connect).await?;
             let bounds = "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1";
             session.query(bounds).await?;
-            let lacking = received::look(&mut session, &self.table, &self.stream, newest).await?;
+            let lacking = received::look(&mut session, table, &self.stream, newest).await?;
             session.close().await;
             Ok::<_, crate::mysql::Error>(lacking)
         };
         match looked.await {
             Ok(None) => Ok(()),
-            Ok(Some(lacking)) => Err(Error::PutBack { what: lacking.words(&self.table) }),
+            Ok(Some(lacking)) => Err(Error::PutBack { what: lacking.words(what, table) }),
             Err(error) if not_ours(Reason::of(&error)) => {
                 tracing::warn!(
                     %host, %error,
-                    "the heartbeat table can't be read there: a source that was put back would not be \
-                     noticed"
+                    "{table} can't be read there: a source that was put back would not be noticed"
                 );
                 Ok(())
             }

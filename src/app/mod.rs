@@ -10,6 +10,7 @@
 //!
 //! What a failure means is decided by the part that it is of; here it is only carried out.
 
+mod before;
 mod begin;
 mod build;
 mod catalog;

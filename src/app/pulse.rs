@@ -11,7 +11,6 @@ use super::{Unavailable, echo};
 use crate::aws;
 use crate::mysql::SharedHost;
 use crate::pulse::canary::CanaryWalker;
-use crate::pulse::echo::{EchoReader, open};
 use crate::pulse::heartbeat::HeartbeatWriter;
 use crate::pulse::path::{Path, PathWalker};
 use crate::pulse::verdict::Parameters;
@@ -96,18 +95,13 @@ pub(super) fn spawn_pulse(
     }
     for (consumer, url) in &pulse.echoes {
         let queue = echo::queue(plan, shared, url);
-        let (consumer, stream) = (Arc::clone(consumer), plan.stream.clone());
-        let (observer, nonces) = (vital.observer(), vital.nonces().clone());
+        let keeps = echo::keeps_newest(plan, url);
+        let (stream, consumer, vital) =
+            (plan.stream.clone(), Arc::clone(consumer), Arc::clone(vital));
         supervisor.keep(Task::EchoReader, stop, move |stop| {
-            let reader = EchoReader {
-                consumer: Arc::clone(&consumer),
-                queue: queue.clone(),
-                stream: stream.clone(),
-                open: Arc::new(open),
-                nonces: nonces.clone(),
-                observer: observer.clone(),
-            };
-            reader.run(stop)
+            let (stream, consumer, vital) =
+                (stream.clone(), Arc::clone(&consumer), Arc::clone(&vital));
+            echo::read(stream, consumer, queue.clone(), vital, keeps, stop)
         });
     }
 }

@@ -8,7 +8,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::before::{Before, RanBefore, ask};
 use super::begin::{begin, open_store};
+use super::echo;
 use super::front::Front;
 use super::history::History;
 use super::plan::Plan;
@@ -20,6 +22,7 @@ use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::backoff::Backoff;
 use crate::checkpoint::{self, Checkpoint, Store};
+use crate::mysql::HostPort;
 use crate::pipeline::Topics;
 use crate::sink::quarantine::{self, Quarantine};
 
@@ -44,9 +47,16 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
     let (sink, topics) = topic(plan, front, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, front).await?;
+    let canary = match &saved {
+        Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
+        None => None,
+    };
     let history = History::new(plan, front.vital.received().clone(), saved.as_ref());
+    let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
-    let checkpoint = begun(plan, &mut store, saved, &source).await?;
+    let streamed = source.source.host(source.host)?;
+    let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
+    let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }
 
@@ -58,9 +68,14 @@ pub(super) fn outcome(error: &Unavailable) -> Outcome {
     let place_lost = error
         .downcast_ref::<checkpoint::Error>()
         .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
+    let ran_before = error.downcast_ref::<RanBefore>().is_some();
     let quarantine_damaged =
         matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
-    if place_lost || quarantine_damaged { Outcome::NeedsOperator } else { Outcome::Unavailable }
+    if place_lost || ran_before || quarantine_damaged {
+        Outcome::NeedsOperator
+    } else {
+        Outcome::Unavailable
+    }
 }
 
 /// How long a stage of the start is tried again.
@@ -145,16 +160,40 @@ async fn stored(
     }
 }
 
+/// What the source knows of a run before, where beginning anew is permitted.
+async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Unavailable> {
+    if !plan.pulse.heartbeats && plan.checkpoint.file.is_some() {
+        // Nothing is written to the source, and nothing read from what is not.
+        return Ok(None);
+    }
+    let mut patience = Patience::new(plan.start_patience, "the source can't be asked yet");
+    loop {
+        match ask(plan, streamed).await {
+            Ok(before) => {
+                if let Some(before) = &before {
+                    before.permitted(plan)?;
+                }
+                return Ok(before);
+            }
+            Err(error) => {
+                let passes = error.passes();
+                patience.after(error, passes).await?;
+            }
+        }
+    }
+}
+
 /// The checkpoint to go on from, written down where it is a new one.
 async fn begun(
     plan: &Plan,
     store: &mut AnyStore,
     saved: Option<Checkpoint>,
+    before: Option<&Before>,
     source: &Opened,
 ) -> Result<Checkpoint, checkpoint::Error> {
     let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be written yet");
     loop {
-        match begin(plan, store, saved.clone(), source).await {
+        match begin(plan, store, saved.clone(), before, source).await {
             Ok(checkpoint) => return Ok(checkpoint),
             Err(error) => {
                 let passes = error.passes();

@@ -42,10 +42,12 @@ pub(super) enum Task {
     Samples,
     /// Leads the stream to the primary.
     Follow,
+    /// Writes epoch and place down in the source.
+    Place,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::HeartbeatWriter,
         Self::CanaryWalker,
         Self::PathWalker,
@@ -54,6 +56,7 @@ impl Task {
         Self::SlowLooks,
         Self::Samples,
         Self::Follow,
+        Self::Place,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -67,6 +70,7 @@ impl Task {
             Self::SlowLooks => "slow_looks",
             Self::Samples => "samples",
             Self::Follow => "follow",
+            Self::Place => "place",
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod error;
 pub mod file;
+pub mod known;
 mod memory;
 mod saving;
 mod state;

@@ -16,16 +16,16 @@ would start, 1 when it would refuse.";
 
 /// The command.
 pub(super) fn command() -> Command {
-    flags::with_settings(
-        Command::new("check")
-            .about("Say what is missing before `run` can work, and how to mend it")
-            .long_about(LONG_ABOUT),
-    )
+    let command = Command::new("check")
+        .about("Say what is missing before `run` can work, and how to mend it")
+        .long_about(LONG_ABOUT);
+    flags::with_settings(flags::with_start_anew(command))
 }
 
 /// Looks, and prints.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((_, plan)) = run::plan(matches, run::Runs::Service) else { return Exit::Usage };
+    let Some((_, mut plan)) = run::plan(matches, run::Runs::Service) else { return Exit::Usage };
+    plan.start_anew = flags::start_anew(matches);
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let reports = runtime.block_on(check::run(&plan));
     let people = std::io::stdout().is_terminal();

@@ -25,6 +25,27 @@ pub(super) fn with_settings(command: Command) -> Command {
     command.arg(super::config_file()).args(flags)
 }
 
+/// Adds `--start-anew`.
+pub(super) fn with_start_anew(command: Command) -> Command {
+    command.arg(
+        Arg::new(START_ANEW)
+            .long(START_ANEW)
+            .value_name("EPOCH")
+            .value_parser(clap::value_parser!(u64))
+            .help(
+                "Begin anew although the stream has run before and its checkpoint is gone: once, \
+                 for the epoch that the refusal names",
+            ),
+    )
+}
+
+/// The epoch behind which a stream may begin anew.
+pub(super) fn start_anew(matches: &ArgMatches) -> Option<u64> {
+    matches.get_one::<u64>(START_ANEW).copied()
+}
+
+const START_ANEW: &str = "start-anew";
+
 fn value_name(kind: Kind, secret: bool) -> &'static str {
     match kind {
         _ if secret => "FILE",

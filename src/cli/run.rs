@@ -19,14 +19,14 @@ by default, serves /status with the reason and what mends it, and waits for SIGT
 
 /// The command.
 pub(super) fn command() -> Command {
-    flags::with_settings(
-        Command::new("run").about("Stream changes to the sink").long_about(LONG_ABOUT),
-    )
+    let command = Command::new("run").about("Stream changes to the sink").long_about(LONG_ABOUT);
+    flags::with_settings(flags::with_start_anew(command))
 }
 
 /// Runs the service.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some((values, plan)) = plan(matches, Runs::Service) else { return Exit::Usage };
+    let Some((values, mut plan)) = plan(matches, Runs::Service) else { return Exit::Usage };
+    plan.start_anew = flags::start_anew(matches);
     if let Err(exit) = logs(&values) {
         return exit;
     }

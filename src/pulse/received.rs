@@ -58,15 +58,13 @@ pub struct Lacking {
 
 impl Lacking {
     /// In words, for people.
-    pub fn words(&self, table: &str) -> String {
+    pub fn words(&self, what: &str, table: &str) -> String {
         let received = self.received;
         match self.found {
             Some(found) => {
-                format!(
-                    "heartbeat {received} had come from it, and the newest in {table} is {found}"
-                )
+                format!("{what} {received} had come from it, and the newest in {table} is {found}")
             }
-            None => format!("heartbeat {received} had come from it, and {table} has none"),
+            None => format!("{what} {received} had come from it, and {table} has none"),
         }
     }
 }

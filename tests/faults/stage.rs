@@ -148,9 +148,15 @@ impl Stage {
         self.shims.as_ref().map(|shims| &shims.streamer).ok_or_else(|| missing("a shim"))
     }
 
-    /// Starts another streamer of the same stream, with a checkpoint of its own.
+    /// Starts another streamer of the same stream, with a copy of its checkpoint.
     pub(crate) async fn start_second(&mut self) -> Result<(), Error> {
-        let mut second = Streamer::start(command(self.settings.clone()))?;
+        let checkpoint = self.streamer.folder().path().join("checkpoint");
+        let copy = checkpoint.with_file_name("copy");
+        let failed = |source| Error::File { path: checkpoint.clone(), source };
+        std::fs::copy(&checkpoint, &copy).map_err(failed)?;
+        let mut settings = self.settings.clone();
+        settings.push(("checkpoint.path", copy.display().to_string()));
+        let mut second = Streamer::start(command(settings))?;
         second.until_ready(SOON).await?;
         self.held.push(Held::Streamer(Box::new(second)));
         Ok(())

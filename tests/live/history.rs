@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use binpulse::demo::{Mysqld, Options, prepare};
+use binpulse::demo::{Aws, Command, Mysqld, Options, prepare};
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic, binary};
@@ -13,17 +14,19 @@ tests! {
     a_source_put_back_while_it_is_streamed_halts_the_stream on [Mysql97, Mariadb1011];
     a_source_put_back_while_nobody_streams_is_refused_at_start on [Mysql97, Mariadb1011];
     a_source_put_back_to_before_its_first_heartbeat_is_refused on [Mysql97, Mariadb1011];
+    a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue on [Mysql97, Mariadb1011];
     a_heartbeat_table_that_was_cleared_is_no_sign on [Mysql97];
+    a_start_without_its_checkpoint_is_refused_and_permitted_once on [Mysql97, Mariadb1011];
+    a_checkpoint_that_left_its_table_is_missed_too on [Mysql97];
 }
 
 const OPERATOR: i32 = 75;
 
 /// Rows of the operator's, so many.
 async fn insert(mysqld: &Mysqld, rows: u32) -> Outcome {
-    let values: Vec<_> = (0..rows).map(|row| format!("({row})")).collect();
-    for value in values {
-        mysqld.execute(&[format!("INSERT INTO lab.t (v) VALUES {value}")]).await?;
-    }
+    let statements: Vec<_> =
+        (0..rows).map(|row| format!("INSERT INTO lab.t (v) VALUES ({row})")).collect();
+    mysqld.execute(&statements).await?;
     Ok(())
 }
 
@@ -63,7 +66,7 @@ fn seen(status: &Value) -> u64 {
     status["heartbeat"]["seen"].as_u64().unwrap_or_default()
 }
 
-/// A server with a table, streamed, with `more` heartbeats behind those that there were.
+/// A server with a table, streamed, until it is healthy.
 async fn streamed(
     bed: &Bed,
     mysqld: Mysqld,
@@ -101,7 +104,7 @@ async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Ou
 
     // When the source is put back, and has new transactions under the numbers of the lost ones
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
 
     // Then the stream halts, and the verdict says why
     let halted = |status: &Value| status["halted"]["reason"] == "diverged";
@@ -129,7 +132,7 @@ async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) ->
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
     for _ in 0..2 {
         rig.streamer.start_again().await?;
         assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
@@ -149,11 +152,61 @@ async fn a_source_put_back_to_before_its_first_heartbeat_is_refused(bed: Bed) ->
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
     put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 30).await?;
+    insert(&rig.mysqld, 200).await?;
     rig.streamer.start_again().await?;
     assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
     let log = rig.streamer.log_tail();
     assert!(log.contains("`binpulse`.`heartbeat` has none"), "{log}");
+    Ok(())
+}
+
+async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Bed) -> Outcome {
+    // Given a checkpoint in the source, and canaries that come back through a queue
+    let mysqld = laboratory(&bed).await?;
+    let aws = Aws::at(&bed.standin().await?.url());
+    let topic = aws.create_topic(&bed.topic_name()).await?;
+    let name = format!("{}-echo", bed.topic_name());
+    let echo = aws.subscribe_queue(&topic, &name, &["canary"]).await?;
+    let settings = [
+        ("checkpoint.store", "table".to_owned()),
+        ("canary.enabled", "true".to_owned()),
+        ("canary.interval", "500ms".to_owned()),
+        // So short that the queue is not waited on, and what stays in it is soon there again.
+        ("canary.deadline", "2s".to_owned()),
+        ("heartbeat.seen_deadline", "500ms".to_owned()),
+        ("sns.request_timeout", "1s".to_owned()),
+        ("canary.echo", format!("probe={echo}")),
+    ];
+    let mut rig = streamed(&bed, mysqld, &settings).await?;
+    keep(&mut rig.mysqld).await?;
+    rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    let canary = |status: &Value| status["canary"]["seen"].as_u64().unwrap_or_default();
+    let before = canary(&rig.streamer.status().await?);
+    rig.streamer.until("more canaries", SOON, |status| canary(status) > before + 3).await?;
+    rig.streamer.until("healthy all the same", SOON, is_healthy).await?;
+    let told = rig.streamer.metric("binpulse_canary_duplicate_total", &[]).await?;
+    assert_eq!(told, Some(0.0), "what stays in the queue is no duplicate");
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    // A restart without anything wrong goes on
+    rig.streamer.start_again().await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    // When the source is put back, and with it the checkpoint, then the queue tells
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 200).await?;
+    for _ in 0..2 {
+        rig.streamer.start_again().await?;
+        assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+        let log = rig.streamer.log_tail();
+        assert!(
+            log.contains("diverged: the server was put back to an older state: canary"),
+            "{log}"
+        );
+    }
+    let (code, said) = checked(&mut rig).await?;
+    assert_eq!(code, Some(1), "{said}");
     Ok(())
 }
 
@@ -169,5 +222,105 @@ async fn a_heartbeat_table_that_was_cleared_is_no_sign(bed: Bed) -> Outcome {
     rig.mysqld.execute(&["DELETE FROM binpulse.heartbeat"]).await?;
     rig.streamer.start_again().await?;
     rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    Ok(())
+}
+
+/// The epoch that the source's tables know, once they do.
+async fn epoch_known(rig: &Rig) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    let give_up = tokio::time::Instant::now() + SOON;
+    loop {
+        let mut session = rig.mysqld.connect().await?;
+        let sql = "SELECT epoch FROM binpulse.checkpoint WHERE stream = 'test' \
+                   AND resume_file <> ''";
+        let epoch: Option<u64> = session.query_first(sql).await?;
+        session.disconnect().await?;
+        match epoch {
+            Some(epoch) if epoch > 0 => return Ok(epoch),
+            _ if tokio::time::Instant::now() > give_up => return Err("no epoch".into()),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// What `check` says with the streamer's settings: its exit code, and its output.
+async fn checked(rig: &mut Rig) -> Result<(Option<i32>, String), binpulse::demo::Error> {
+    let run = rig.streamer.command_mut();
+    let check = Command {
+        binary: run.binary.clone(),
+        command: "check".to_owned(),
+        settings: run.settings.clone(),
+        arguments: run.arguments.clone(),
+        environment: run.environment.clone(),
+    };
+    check.run_to_end(SOON).await
+}
+
+/// Starts, and finds the start refused for the sake of `epoch`; by `check` too.
+async fn refused(rig: &mut Rig, epoch: u64) -> Outcome {
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    for words in [format!("--start-anew={epoch}"), format!("epoch {epoch}, it stood at ")] {
+        assert!(log.contains(&words), "{words}: {log}");
+    }
+    let (code, said) = checked(rig).await?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("--start-anew={epoch}")), "{said}");
+    Ok(())
+}
+
+async fn a_start_without_its_checkpoint_is_refused_and_permitted_once(bed: Bed) -> Outcome {
+    // Given a stream that has run, and whose checkpoint is lost
+    let mut rig = streamed(&bed, laboratory(&bed).await?, &[]).await?;
+    let first = epoch_known(&rig).await?;
+    assert_eq!(rig.streamer.status().await?["checkpoint"]["epoch"], first);
+    let checkpoint = rig.streamer.folder().path().join("checkpoint");
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+    std::fs::remove_file(&checkpoint)?;
+    refused(&mut rig, first).await?;
+
+    // When another epoch is permitted to begin anew, then nothing begins
+    rig.streamer.command_mut().arguments = vec![format!("--start-anew={}", first + 1)];
+    refused(&mut rig, first).await?;
+
+    // When this one is, then it does, and the permit is used up
+    rig.streamer.command_mut().arguments = vec![format!("--start-anew={first}")];
+    assert_eq!(checked(&mut rig).await?.0, Some(0));
+    rig.streamer.start_again().await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    let second = epoch_known(&rig).await?;
+    assert!(second > first);
+    assert_eq!(rig.streamer.status().await?["checkpoint"]["epoch"], second);
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+
+    // With its checkpoint it goes on, whatever the flag says; without it, it is refused again
+    rig.streamer.start_again().await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    assert_eq!(rig.streamer.status().await?["checkpoint"]["epoch"], second);
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+    std::fs::remove_file(&checkpoint)?;
+    refused(&mut rig, second).await
+}
+
+async fn a_checkpoint_that_left_its_table_is_missed_too(bed: Bed) -> Outcome {
+    let settings = [("checkpoint.store", "table".to_owned())];
+    let mut rig = streamed(&bed, laboratory(&bed).await?, &settings).await?;
+    let first = epoch_known(&rig).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+    rig.mysqld.execute(&["UPDATE binpulse.checkpoint SET begun = 0"]).await?;
+    refused(&mut rig, first).await?;
+    rig.streamer.command_mut().arguments = vec![format!("--start-anew={first}")];
+    for _ in 0..2 {
+        rig.streamer.start_again().await?;
+        rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+        assert!(epoch_known(&rig).await? > first);
+        assert_eq!(rig.streamer.stop().await?, Some(0));
+    }
+    // All of it gone, as versions before had it: the heartbeat tells
+    rig.mysqld.execute(&["DELETE FROM binpulse.checkpoint"]).await?;
+    rig.streamer.command_mut().arguments.clear();
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    assert!(rig.streamer.log_tail().contains("--start-anew=0"), "{}", rig.streamer.log_tail());
     Ok(())
 }

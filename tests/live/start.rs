@@ -117,6 +117,7 @@ async fn a_topic_that_cannot_be_read_at_start_is_told_and_waited_for(bed: Bed) -
             ("sns.topic", topic.to_string()),
             ("sns.endpoint_url", endpoint.url()),
             ("sns.region", crate::aws::REGION.to_owned()),
+            ("stream.name", said.to_owned()),
         ];
         let mut streamer = start(&mysqld, &settings)?;
         assert_eq!(until_it_answers(&mut streamer).await?, 200, "{said}");

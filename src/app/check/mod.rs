@@ -81,6 +81,7 @@ const SERVER: &str = "server ";
 
 /// Looks at everything.
 pub async fn run(plan: &Plan) -> Vec<Report> {
+    let shared = aws::Shared::load(&aws_config(plan)).await;
     let mut reports = Vec::new();
     let mut plan = plan.clone();
     files::listen(&plan, &mut reports).await;
@@ -97,13 +98,13 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         None => checkpoint(plan, &mut reports).await,
     };
     if let Some(saved) = saved {
-        place::look(plan, saved.as_ref(), &mut reports).await;
+        place::look(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
     if plan.pulse.heartbeats || plan.pulse.canaries {
         pulse(plan, &mut reports).await;
     }
-    match aws::Shared::load(&aws_config(plan)).await {
+    match shared {
         Ok(shared) => {
             sink(plan, &shared, &mut reports).await;
             echo::look(plan, &shared, &mut reports).await;
@@ -209,6 +210,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
             return None;
         }
     };
+    nothing_outside(plan, reports);
     let before = reports.len();
     for table in [CHECKPOINT, CHECKPOINT_LANE] {
         table_of_ours(plan, &mut session, table, reports).await;
@@ -236,6 +238,21 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
             None
         }
     }
+}
+
+/// A checkpoint in the source is put back together with it: what left the source has to tell.
+fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
+    const NEEDED: &str = "an echo queue, not FIFO, and canaries: its newest canary then tells";
+    let mut queues = plan.pulse.echoes.iter();
+    if queues.any(|(_, url)| crate::app::echo::keeps_newest(plan, url)) {
+        return;
+    }
+    let found = "in a table, and nothing outside the source knows what came from it: a start on a \
+                 source that was put back to an older backup would not be noticed";
+    let mend = "name a queue in canary.echo and set canary.enabled = true, or set checkpoint.store = \
+                \"file\"";
+    let report = Report::wrong("checkpoint.store", found.to_owned(), NEEDED, mend);
+    reports.push(Report { refuses: false, ..report });
 }
 
 const TABLE_NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";

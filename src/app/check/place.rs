@@ -9,6 +9,8 @@ use super::Report;
 use crate::app::history::History;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, judged, wanted};
+use crate::app::{before, echo};
+use crate::aws;
 use crate::checkpoint::Checkpoint;
 use crate::pulse::Received;
 use crate::source::{self, Liveness, Recovery, Replica};
@@ -20,12 +22,21 @@ const PREAMBLE: [u8; 4] = [4, 15, 35, 163];
 
 /// Looks, and makes of the reports about servers what `run` makes of them: one that can be streamed from
 /// is enough.
-pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut Vec<Report>) {
+pub(super) async fn look(
+    plan: &Plan,
+    shared: Option<&aws::Shared>,
+    saved: Option<&Checkpoint>,
+    reports: &mut Vec<Report>,
+) {
     const NEEDED: &str = "a server that has what comes next";
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
-    let history = History::new(plan, Received::default(), saved);
+    let canary = match saved.zip(shared) {
+        Some((saved, shared)) => echo::newest(plan, shared, saved.epoch).await,
+        None => None,
+    };
+    let history = History::new(plan, Received::default(), saved).with_canary(plan, canary);
     let opened = match judged(plan, &wanted(plan, saved), &history).await {
         Ok(opened) => opened,
         // Told already, server by server.
@@ -39,6 +50,16 @@ pub(super) async fn look(plan: &Plan, saved: Option<&Checkpoint>, reports: &mut 
     };
     for report in reports.iter_mut() {
         report.refuses &= !report.what.starts_with(super::SERVER);
+    }
+    let asks = saved.is_none() && (plan.pulse.heartbeats || plan.checkpoint.file.is_none());
+    if let Some(streamed) = plan.source.hosts.get(opened.host).filter(|_| asks) {
+        // That the source can't be asked is told by what asks it first.
+        let before = before::ask(plan, streamed).await.ok().flatten();
+        if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
+            const NEEDED: &str = "the checkpoint of a stream that has run before";
+            let mend = "bring it back, or start once with --start-anew as said";
+            reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, mend));
+        }
     }
     let host = plan.source.hosts.get(opened.host).map(ToString::to_string).unwrap_or_default();
     reports.push(match serves(plan, &opened).await {

@@ -3,6 +3,7 @@
 //! The only door to SQS in the service. A consumer that echoes is a queue subscribed to the topic
 //! like any other; what arrives in it has taken the whole way.
 
+mod kept;
 mod ledger;
 mod open;
 mod queue;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub use kept::{Keeping, Kept, canary_in};
 pub use ledger::{Acceptance, Echo, EchoCounts, EchoLedger, Fate};
 pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};

@@ -4,12 +4,17 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 
 use crate::aws;
 
 /// Messages in one answer: SQS's limit.
 const MESSAGES_MAX: i32 = 10;
+
+/// Answers that a look takes at most, and how long what it shows is hidden from others, seconds.
+const LOOKS_MAX: u32 = 20;
+const LOOK_SECONDS: i32 = 5;
 
 /// Longest time that an empty queue waits with its answer: SQS's limit, and the cheapest.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -111,6 +116,43 @@ impl Sqs {
         Self { client, url: url.into(), wait: WAIT_MAX, hidden: None }
     }
 
+    /// Looks at what is in the queue, which is there again afterwards: up to a bounded number of
+    /// messages, until an answer is empty.
+    pub async fn look(&self) -> Result<Vec<Received>, QueueError> {
+        let mut all = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let receive = self.client.receive_message().queue_url(&self.url);
+            let receive = receive.max_number_of_messages(MESSAGES_MAX).wait_time_seconds(1);
+            let answer = Box::pin(receive.visibility_timeout(LOOK_SECONDS).send()).await;
+            let answer =
+                answer.map_err(|error| self.error("ReceiveMessage", aws::words(&error)))?;
+            let messages = received(answer);
+            if messages.is_empty() {
+                break;
+            }
+            all.extend(messages);
+        }
+        for message in &all {
+            // One that is not shown again now is so a moment later.
+            self.hide_for(message.receipt.clone(), 0).await.ok();
+        }
+        Ok(all)
+    }
+
+    /// Shows a message again that was received and not deleted, once a poll that was given up is over:
+    /// its answer, which nobody reads, would take the message along.
+    pub async fn show_again(&self, receipt: String) -> Result<(), QueueError> {
+        let after = i32::try_from(self.wait.as_secs() + 1).unwrap_or(i32::MAX);
+        self.hide_for(receipt, after).await
+    }
+
+    async fn hide_for(&self, receipt: String, seconds: i32) -> Result<(), QueueError> {
+        let change = self.client.change_message_visibility().queue_url(&self.url);
+        let change = change.receipt_handle(receipt).visibility_timeout(seconds);
+        let shown = Box::pin(change.send()).await;
+        shown.map(drop).map_err(|error| self.error("ChangeMessageVisibility", aws::words(&error)))
+    }
+
     /// Whether messages may be received and deleted: one is received, and is there again at once, and
     /// a receipt that is none is deleted.
     pub async fn try_out(&self) -> Result<(), QueueError> {
@@ -131,6 +173,14 @@ impl Sqs {
     fn error(&self, action: &'static str, message: String) -> QueueError {
         QueueError { queue: self.url.clone(), action, message }
     }
+}
+
+fn received(answer: ReceiveMessageOutput) -> Vec<Received> {
+    let messages = answer.messages.unwrap_or_default().into_iter();
+    let received = messages.filter_map(|message| {
+        Some(Received { body: message.body.unwrap_or_default(), receipt: message.receipt_handle? })
+    });
+    received.collect()
 }
 
 /// The region in a queue's URL, `https://sqs.eu-west-1.amazonaws.com/...`; `None` elsewhere.
@@ -154,13 +204,7 @@ impl Queue for Sqs {
         // The SDK's futures are large.
         let answer = Box::pin(answer).await;
         let answer = answer.map_err(|error| self.error("ReceiveMessage", aws::words(&error)))?;
-        let received = answer.messages.unwrap_or_default().into_iter().filter_map(|message| {
-            Some(Received {
-                body: message.body.unwrap_or_default(),
-                receipt: message.receipt_handle?,
-            })
-        });
-        Ok(received.collect())
+        Ok(received(answer))
     }
 
     async fn delete(&mut self, receipts: Vec<String>) -> Result<(), QueueError> {

@@ -117,7 +117,7 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
 }
 
 /// The message inside SNS's envelope, which it comes in when delivery is not raw.
-fn unwrap_notification(body: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn unwrap_notification(body: &str) -> std::borrow::Cow<'_, str> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Notification {

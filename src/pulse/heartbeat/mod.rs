@@ -154,7 +154,8 @@ impl HeartbeatWriter {
                 if let Some(newest) = received {
                     holds(writer, config, newest).await?;
                 }
-                last = known.or(Some(number));
+                // Where the row is gone the numbers go on all the same.
+                last = known.or(Some(number)).max(received.map(|newest| newest.number));
             }
             Ok((last.unwrap_or_default().saturating_add(1), facts.server_uuid))
         }
@@ -320,7 +321,7 @@ async fn holds(
     let table = config.schema.table(HEARTBEAT);
     let lacking = received::look(&mut writer.session, &table, &config.stream, newest).await?;
     let Some(lacking) = lacking else { return Ok(()) };
-    let message = format!("the server was put back: {}", lacking.words(&table));
+    let message = format!("the server was put back: {}", lacking.words("heartbeat", &table));
     Err(Refusal { reason: Reason::Diverged, message })
 }
 

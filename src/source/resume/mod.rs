@@ -183,10 +183,13 @@ fn resume(saved: &Saved, facts: &Facts) -> Result<Start, Error> {
     let name = facts.server_name();
     match facts.flavor {
         // GTIDs hold on every server.
-        Flavor::Mysql if facts.has_gtids() && !saved.gtids.is_empty() => {
+        // One that has no place at all began with the first transaction, and saved nothing since.
+        Flavor::Mysql
+            if facts.has_gtids() && (!saved.gtids.is_empty() || saved.position.file.is_empty()) =>
+        {
             checked_set(&saved.gtids, facts).map(Start::Gtid)
         }
-        Flavor::Maria if !saved.maria.is_empty() => {
+        Flavor::Maria if !saved.maria.is_empty() || saved.position.file.is_empty() => {
             checked_maria(&saved.maria, facts).map(Start::Maria)
         }
         Flavor::Mysql | Flavor::Maria if saved.server != name => Err(Error::OtherServer {

@@ -6,7 +6,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
-use crate::resume::{follow, until_equal};
+use crate::resume::{BY_GTID, follow, until_equal};
 use crate::suite::{Outcome, tests};
 use crate::takeover::is_healthy;
 
@@ -52,7 +52,7 @@ async fn until_saved(server: &Mysqld, at_least: u64) -> Outcome {
 async fn pair(bed: &Bed) -> Result<(Rig, Mysqld), Box<dyn std::error::Error + Send + Sync>> {
     let primary = bed.mysqld(Options::default()).await?;
     let replica = bed.mysqld(Options::default()).await?;
-    follow(&replica, &primary).await?;
+    follow(&replica, &primary, BY_GTID).await?;
     replica.execute(&["SET GLOBAL super_read_only = 1"]).await?;
     let settings = [
         ("source.hosts", format!("{},{}", primary.address(), replica.address())),
@@ -125,7 +125,7 @@ async fn a_stream_moves_to_the_primary_when_its_server_has_become_a_replica(bed:
     until_equal(&rig.mysqld, &replica).await?;
     let before = saved(&replica).await?.0;
     replica.execute(&PROMOTE).await?;
-    follow(&rig.mysqld, &replica).await?;
+    follow(&rig.mysqld, &replica, BY_GTID).await?;
 
     // Then stream, heartbeats and checkpoint are with the new primary
     rig.streamer.until("the new primary", SOON, is_at(&replica)).await?;

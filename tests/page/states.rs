@@ -288,7 +288,6 @@ fn consumer(name: &str) -> Consumer {
         roundtrip_seconds: Some(0.027),
         lost: 0,
         maintenance_seconds_left: None,
-        unreadable: None,
         recent: (78..=81).rev().map(canary).collect(),
     }
 }

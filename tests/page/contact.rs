@@ -81,7 +81,7 @@ fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
 
 fn what_is_no_status_is_no_answer(browser: &mut Browser) {
     // A document of another program, or of another version, has none of the members.
-    let site = Site::start(Status::default());
+    let site = Site::start(Status::default().concluded());
     browser.load(&site.url());
     browser.wait("document.getElementById('state').textContent !== '-'");
     browser.value("window.fetch = async () => new Response('{\"hello\": 1}', { status: 200 })");

@@ -44,8 +44,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("zstd", &["decode", "encode"]),
 ];
 
-/// Lines of the longest file: a longer one holds two things, to be told apart by their nouns.
-const LINES_MAX: usize = 400;
+/// Lines of the longest file: one that comes near holds two things, to be told apart by their nouns.
+const LINES_MAX: usize = 600;
 
 /// Files that may be longer, since nobody writes or reads them as a whole.
 const GENERATED: &[&str] = &["src/encode/proto.rs"];

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::cli::command;
-use crate::replay::replay;
+use crate::replay::{Failure, replay, until_saved};
 use crate::resume::{follow, until_equal};
 use crate::suite::{Outcome, tests};
 
@@ -54,7 +54,7 @@ async fn insert(mysqld: &Mysqld, written: &mut Tally, keys: &[u32]) -> Outcome {
 
 async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
+    let mut rig = start(&bed, mysqld).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -92,7 +92,7 @@ async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Be
 
 async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
+    let mut rig = start(&bed, mysqld).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -117,7 +117,7 @@ async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome 
 
 async fn rows_with_gtids_that_a_server_without_does_not_send_halt_by_name(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings(&bed)).await?;
+    let mut rig = start(&bed, mysqld).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -139,17 +139,22 @@ async fn rows_with_gtids_that_a_server_without_does_not_send_halt_by_name(bed: B
     Ok(())
 }
 
-/// Logs of 5.7 name no columns.
-fn settings(bed: &Bed) -> Vec<(&'static str, String)> {
+/// Logs of 5.7 name no columns: they are asked for.
+async fn start(bed: &Bed, mysqld: Mysqld) -> Result<Rig, Failure> {
     let asks = bed.version() == "mysql-5.7";
-    asks.then(|| ("source.schema_fallback", "information_schema".to_owned())).into_iter().collect()
+    let asked = asks.then(|| ("source.schema_fallback", "information_schema".to_owned()));
+    let rig = Rig::start(bed, mysqld, Topic::Standard, asked.as_slice()).await?;
+    rig.mysqld.execute(&["GRANT SELECT ON *.* TO 'binpulse'@'%'"]).await?;
+    Ok(rig)
 }
 
 async fn logs_purged_while_away_are_lost_only_if_they_may_have_held_what_no_gtid_names(
     bed: Bed,
 ) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    // One more heartbeat, written in the last moment, would be purged unread.
+    let quiet = [("heartbeat.enabled", "false".to_owned()), ("canary.enabled", "false".to_owned())];
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &quiet).await?;
     let mut written = Tally::default();
     rig.mysqld.execute(TABLE).await?;
     insert(&rig.mysqld, &mut written, &[1]).await?;
@@ -236,6 +241,7 @@ async fn tail_and_replay_read_what_the_server_sends_and_name_what_it_does_not(be
     modes(&rig.mysqld, &["OFF_PERMISSIVE", "ON_PERMISSIVE"]).await?;
     insert(&rig.mysqld, &mut written, &[3]).await?;
     rig.receive_all(&written).await?;
+    until_saved(&mut rig).await?;
 
     for mode in ["ON_PERMISSIVE", "ON"] {
         modes(&rig.mysqld, &[mode]).await?;

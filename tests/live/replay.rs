@@ -24,7 +24,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Rows by table and number, as lines of JSON with their GTID and all values.
 type Rows = BTreeMap<(String, u64), String>;
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A consumer's rows.
 struct Shelf {
@@ -101,24 +101,8 @@ impl Story {
         let total = shop.written().total();
         shelf.until(usize::try_from(total)?).await?;
         let mut story = Self { rig, shelf, since, before, total };
-        story.until_saved().await?;
+        until_saved(&mut story.rig).await?;
         Ok(story)
-    }
-
-    /// Until the checkpoint holds what was received: a heartbeat that was written later, too.
-    async fn until_saved(&mut self) -> Outcome {
-        let name = "binpulse_stage_heartbeat_timestamp_seconds";
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
-        let give_up = Instant::now() + SOON;
-        while Instant::now() < give_up {
-            self.rig.streamer.must_run()?;
-            let written = self.rig.streamer.metric(name, &["stage=\"checkpointed\""]).await?;
-            if written.is_some_and(|seconds| seconds > now) {
-                return Ok(());
-            }
-            sleep(ASK_EVERY).await;
-        }
-        Err("the checkpoint stays behind".into())
     }
 
     /// Runs `replay` with the service's settings; its exit code and what it printed last.
@@ -311,4 +295,20 @@ async fn what_was_never_published_is_not_made_up(bed: Bed) -> Outcome {
     assert!(output.contains("message.lanes is 4, and the service's checkpoint has 1"), "{output}");
     story.rig.streamer.must_run()?;
     Ok(())
+}
+
+/// Until the checkpoint holds what was received: a heartbeat that was written later, too.
+pub(crate) async fn until_saved(rig: &mut Rig) -> Outcome {
+    let name = "binpulse_stage_heartbeat_timestamp_seconds";
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+    let give_up = Instant::now() + SOON;
+    while Instant::now() < give_up {
+        rig.streamer.must_run()?;
+        let written = rig.streamer.metric(name, &["stage=\"checkpointed\""]).await?;
+        if written.is_some_and(|seconds| seconds > now) {
+            return Ok(());
+        }
+        sleep(ASK_EVERY).await;
+    }
+    Err("the checkpoint stays behind".into())
 }

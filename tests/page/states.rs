@@ -287,6 +287,7 @@ fn consumer(name: &str) -> Consumer {
         last_age_seconds: Some(3.9),
         roundtrip_seconds: Some(0.027),
         lost: 0,
+        unreadable: None,
         maintenance_seconds_left: None,
         recent: (78..=81).rev().map(canary).collect(),
     }

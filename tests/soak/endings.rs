@@ -122,6 +122,9 @@ impl Soak {
         let checkpoint = self.stage.checkpoint();
         let away = checkpoint.with_extension("away");
         std::fs::rename(&checkpoint, &away).map_err(crate::faults::file(&away))?;
+        let arguments = &mut self.stage.streamer.command_mut().arguments;
+        arguments.clear();
+        arguments.push(format!("--start-anew={epoch}"));
         self.stage.streamer.start_again().await?;
         self.stage.streamer.until_ready(SOON).await?;
         self.until_marker().await?;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use binpulse::demo::Error;
 use tokio::time::{Instant, sleep};
 
+use super::second::NEEDS_OPERATOR;
 use crate::dice::Dice;
 use crate::rss;
+use crate::service::SOON;
 use crate::stage::{Stage, point_state};
 
 /// Time in which a save must have failed.
@@ -60,6 +62,20 @@ pub(super) async fn until_a_save_failed(stage: &mut Stage) -> Result<Option<Stri
         sleep(Duration::from_millis(50)).await;
     }
     Ok(Some("no save failed, although none was possible".to_owned()))
+}
+
+/// Started without its file, the streamer must not begin anew by itself: it says what the source knows of
+/// the stream, and how to begin anew. What was wrong.
+pub(super) async fn without(stage: &Stage) -> Result<Option<String>, Error> {
+    let path = stage.checkpoint();
+    let away = path.with_extension("away");
+    std::fs::rename(&path, &away).map_err(super::file(&away))?;
+    let mut command = stage.another(&path);
+    command.settings.push(("http.listen", "127.0.0.1:0".to_owned()));
+    let (code, log) = command.run_to_end(SOON).await?;
+    std::fs::rename(&away, &path).map_err(super::file(&path))?;
+    let is_right = code == Some(NEEDS_OPERATOR) && log.contains("--start-anew=");
+    Ok((!is_right).then(|| format!("without its checkpoint it ended with {code:?}:\n{log}")))
 }
 
 /// A crash in the middle of a save leaves the beginning of a line.

@@ -43,11 +43,13 @@ kinds! {
     CheckpointReadOnly Streamer "checkpoint: read-only";
     CheckpointOld Streamer "checkpoint: old copy restored";
     CheckpointTorn Streamer "checkpoint: torn write";
+    CheckpointGone Alone "checkpoint: gone";
     SourceKilled Source "source: SIGKILL";
     SourceRestarted Source "source: shut down, restart";
     SourceFrozen Source "source: SIGSTOP, SIGCONT";
     DumpThreadKilled Source "source: dump thread killed";
     PurgedBehind Alone "source: binlogs purged behind us";
+    PurgedOften Alone "source: binlogs rotated and purged, again and again";
     FailedOver Alone "source: failover to a second server";
     BinlogsRotated Source "source: binlogs rotated each 100 ms";
     DumpReset Network "network: stream reset";

@@ -95,6 +95,18 @@ impl Injector {
             Kind::PurgedBehind => {
                 stage.mysqld.execute(&["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"]).await
             }
+            Kind::PurgedOften => {
+                let wrong = purge::often(stage).await?;
+                self.old_checkpoint = None;
+                self.wrong.extend(wrong);
+                Ok(())
+            }
+            Kind::CheckpointGone => {
+                stage.streamer.kill().await?;
+                let wrong = checkpoint::without(stage).await?;
+                self.wrong.extend(wrong);
+                Ok(())
+            }
             Kind::FailedOver => fail_over(stage, dice).await,
             Kind::CheckpointOld => {
                 stage.streamer.kill().await?;
@@ -160,7 +172,8 @@ impl Injector {
             | Kind::StreamerStopped
             | Kind::StreamerTwiceApart
             | Kind::CheckpointOld
-            | Kind::CheckpointTorn => stage.streamer.start_again().await,
+            | Kind::CheckpointTorn
+            | Kind::CheckpointGone => stage.streamer.start_again().await,
             Kind::StreamerFrozen => stage.streamer.thaw(),
             Kind::SourceKilled | Kind::SourceRestarted => stage.mysqld.start_again().await,
             Kind::SourceFrozen => stage.mysqld.thaw(),

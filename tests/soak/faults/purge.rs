@@ -1,13 +1,20 @@
 //! Binary logs that the source purges behind us. They are put aside first: the comparison reads them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use binpulse::demo::{Error, Mysqld};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tokio::time::sleep;
 
 use crate::stage::{Stage, binlogs_in};
 use crate::standby;
+
+/// Rotations and purges in a row.
+const ROTATIONS: u32 = 8;
+/// Pause between a rotation and the purge, in which the streamer may save.
+const PAUSE: Duration = Duration::from_millis(700);
 
 /// What a checkpoint file says is done, as far as purging goes.
 struct Saved {
@@ -33,6 +40,23 @@ impl Saved {
         gtids.retain(|part| !part.is_empty());
         Ok(Self { gtids: gtids.join(","), file })
     }
+}
+
+/// The source rotates its log and purges what is done, some times in a row, under a stream that is well:
+/// none of it may be called a loss. What was wrong.
+pub(super) async fn often(stage: &mut Stage) -> Result<Option<String>, Error> {
+    for _ in 0..ROTATIONS {
+        stage.mysqld.execute(&["FLUSH BINARY LOGS"]).await?;
+        sleep(PAUSE).await;
+        behind(stage).await?;
+        if let Ok(said) = stage.streamer.status().await {
+            let verdict = said["verdict"]["state"].as_str().unwrap_or_default();
+            if matches!(verdict, "position_lost" | "halted" | "diverged") {
+                return Ok(Some(format!("purged on a healthy stream: {verdict}")));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Purges all files that neither a restart of the streamer nor the standby needs. Whether there were

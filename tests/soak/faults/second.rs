@@ -8,7 +8,7 @@ use crate::service::SOON;
 use crate::stage::Stage;
 
 /// What a streamer ends with when another has its stream.
-const NEEDS_OPERATOR: i32 = 75;
+pub(super) const NEEDS_OPERATOR: i32 = 75;
 /// Time in which the one that was taken over must have learnt it.
 const LEARN: Duration = Duration::from_mins(1);
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::folder::copy_all;
@@ -18,6 +19,9 @@ const STOP_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Files that would make all servers the same one, or leftovers of the making.
 const NOT_KEPT: &[&str] = &["auto.cnf", "error.log", "ib_buffer_pool"];
+
+/// Directories that this process has begun to keep: two at once must not share a name.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// How names of tables are stored: a server takes it only as its data was made with.
 const NAMES: &str = "--lower-case-table-names=";
@@ -76,7 +80,8 @@ async fn make(server: &Server, names: Option<&str>, kept: &Path) -> Result<(), E
     let parent = kept.parent().unwrap_or(kept);
     std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
     let name = kept.file_name().unwrap_or_default().to_string_lossy();
-    let staged = parent.join(format!(".{name}-{}", std::process::id()));
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let staged = parent.join(format!(".{name}-{}-{number}", std::process::id()));
     copy_all(&data, &staged)?;
     match std::fs::rename(&staged, kept) {
         // Another process was first; its directory is as good.

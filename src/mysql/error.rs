@@ -185,11 +185,30 @@ impl Error {
             protocol @ Failure::Protocol { .. } => {
                 Self::Protocol { host, failure: protocol.to_string() }
             }
+            // A server that accepts and says nothing hangs: nothing broke.
+            Failure::TimedOut { step, after } => {
+                Self::TimedOut { step: format!("{step} ({host})"), after }
+            }
             other @ (Failure::Resolve(_)
             | Failure::Connect(_)
-            | Failure::TimedOut { .. }
             | Failure::Closed(_)
             | Failure::Broken { .. }) => Self::Connection { host, source: Box::new(other) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::wire::Step;
+
+    #[test]
+    fn a_server_that_says_nothing_has_timed_out_at_whatever_step() {
+        let host: HostPort = "127.0.0.1:3306".parse().expect("an address");
+        for step in [Step::Connect, Step::Greeting, Step::TlsHandshake, Step::Login] {
+            let failure = Failure::TimedOut { step, after: Duration::from_secs(1) };
+            let error = Error::of_wire(&host, failure);
+            assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
         }
     }
 }

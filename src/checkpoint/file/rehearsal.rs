@@ -24,7 +24,8 @@ pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>
     }
     let needed = if checkpoint.is_some() { 0 } else { ROOM_BYTES };
     if needed > 0 || !was_locked_before {
-        let trial = beside(path, ".check");
+        // Two that look at the same time must not remove each other's.
+        let trial = beside(path, &format!(".check-{}", std::process::id()));
         let written = try_out(&trial, needed);
         written.map_err(|source| Error::Io { action: "write", path: trial, source })?;
     }

@@ -122,9 +122,18 @@ impl Soak {
         let checkpoint = self.stage.checkpoint();
         let away = checkpoint.with_extension("away");
         std::fs::rename(&checkpoint, &away).map_err(crate::faults::file(&away))?;
-        let arguments = &mut self.stage.streamer.command_mut().arguments;
-        arguments.clear();
-        arguments.push(format!("--start-anew={epoch}"));
+        // It refuses, and says with which flag it would.
+        let mut refused = self.stage.another(&checkpoint);
+        refused.settings.push(("http.listen", "127.0.0.1:0".to_owned()));
+        let (code, log) = refused.run_to_end(SOON).await?;
+        let flag = log.rfind("--start-anew=").map(|at| &log[at..]).unwrap_or_default();
+        let is_flag =
+            |character: char| character.is_ascii_alphanumeric() || "-=".contains(character);
+        let flag: String = flag.chars().take_while(|character| is_flag(*character)).collect();
+        if code != Some(NEEDS_OPERATOR) || flag.is_empty() {
+            return Ok(vec![format!("without its checkpoint it ended with {code:?}: {log}")]);
+        }
+        self.stage.streamer.command_mut().arguments = vec![flag];
         self.stage.streamer.start_again().await?;
         self.stage.streamer.until_ready(SOON).await?;
         self.until_marker().await?;

@@ -32,3 +32,4 @@ pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod telemetry;
+pub mod trial;

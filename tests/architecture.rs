@@ -19,10 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("filter", &["change", "sql"]),
     ("encode", &["change"]),
     ("pack", &["change", "encode"]),
-    ("sink", &["change", "encode", "backoff", "aws", "excerpt"]),
-    ("checkpoint", &["change", "mysql"]),
+    ("sink", &["change", "encode", "backoff", "aws", "excerpt", "trial"]),
+    ("checkpoint", &["change", "mysql", "trial"]),
     ("pulse", &["change", "encode", "mysql", "aws", "backoff"]),
     ("shutdown", &[]),
+    ("trial", &[]),
     ("config", &[]),
 ];
 

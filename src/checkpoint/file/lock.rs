@@ -35,16 +35,7 @@ impl Lock {
             .mode(PRIVATE)
             .open(&beside)
             .map_err(io("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Fenced {
-                    place: path.display().to_string(),
-                    owner: owner(&mut file),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
-        }
+        lock(path, &beside, &mut file)?;
         file.set_len(0).map_err(io("write"))?;
         file.write_all(format!("process {}\n", std::process::id()).as_bytes())
             .map_err(io("write"))?;
@@ -61,18 +52,22 @@ impl Lock {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(source) => return Err(Error::Io { action: "open", path: beside, source }),
         };
-        match file.try_lock() {
-            // Given up when the file is closed.
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => {
-                let (place, owner) = (path.display().to_string(), owner(&mut file));
-                Err(Error::Fenced { place, owner })
-            }
-            Err(TryLockError::Error(source)) => {
-                Err(Error::Io { action: "lock", path: beside, source })
-            }
-        }
+        // Given up when the file is closed.
+        lock(path, &beside, &mut file)?;
+        Ok(true)
     }
+}
+
+/// Locks `file`, which is at `beside`, until it is closed; or says who holds the checkpoint at `path`.
+fn lock(path: &Path, beside: &Path, file: &mut File) -> Result<(), Error> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            Error::Fenced { place: path.display().to_string(), owner: owner(file) }
+        }
+        TryLockError::Error(source) => {
+            Error::Io { action: "lock", path: beside.to_owned(), source }
+        }
+    })
 }
 
 /// The file of the same name with `suffix` behind it, in the same folder.

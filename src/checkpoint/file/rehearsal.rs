@@ -1,14 +1,13 @@
 //! What opening a checkpoint would meet, found out without taking it from whoever has it and without
 //! leaving anything behind.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::OpenOptions;
 use std::path::Path;
 
-use super::lock::{Lock, PRIVATE, beside};
+use super::lock::Lock;
 use super::log::Log;
 use super::{Checkpoint, Error};
+use crate::trial;
 
 /// Room that a new checkpoint needs at least, bytes: a block.
 const ROOM_BYTES: usize = 4096;
@@ -24,19 +23,11 @@ pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>
     }
     let needed = if checkpoint.is_some() { 0 } else { ROOM_BYTES };
     if needed > 0 || !was_locked_before {
-        // Two that look at the same time must not remove each other's.
-        let trial = beside(path, &format!(".check-{}", std::process::id()));
-        let written = try_out(&trial, needed);
-        written.map_err(|source| Error::Io { action: "write", path: trial, source })?;
+        trial::write_beside(path, needed).map_err(|trial::Failed { path, source }| Error::Io {
+            action: "write",
+            path,
+            source,
+        })?;
     }
     Ok(checkpoint)
-}
-
-/// Writes a file of so many bytes and removes it.
-fn try_out(path: &Path, bytes: usize) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
-    let written = file.write_all(&vec![0; bytes]).and_then(|()| file.sync_all());
-    fs::remove_file(path)?;
-    written
 }

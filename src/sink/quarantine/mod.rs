@@ -25,6 +25,7 @@ pub use entry::{Entry, Record, Undecoded};
 
 use super::Refusal;
 use crate::encode::Message;
+use crate::trial;
 
 /// Bytes of a line before its JSON text.
 const PREFIX_BYTES: usize = 9;
@@ -117,22 +118,12 @@ impl Quarantine {
         let file = match OpenOptions::new().read(true).append(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut trial = path.as_os_str().to_owned();
-                trial.push(".check");
-                let mut options = private();
-                options.write(true).open(&trial).map_err(io("create"))?;
-                return std::fs::remove_file(&trial).map_err(io("remove the trial of"));
+                let written = trial::write_beside(path, 0);
+                return written.map_err(|failed| io("create")(failed.source));
             }
             Err(error) => return Err(io("open")(error)),
         };
-        must_be_regular(path, &file)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::InUse { path: path.to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
-        }
+        take(path, &file)?;
         Reader::new(path)?.try_for_each(|record| record.map(drop))
     }
 
@@ -209,14 +200,18 @@ impl Quarantine {
     }
 }
 
-/// Reading a pipe would never end.
-fn must_be_regular(path: &Path, file: &File) -> Result<(), Error> {
+/// Locks the file until it is closed.
+fn take(path: &Path, file: &File) -> Result<(), Error> {
     let metadata = file.metadata().map_err(io_error(path, "look at"))?;
-    if metadata.is_file() {
-        return Ok(());
+    // Reading a pipe would never end.
+    if !metadata.is_file() {
+        let found = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(io_error(path, "use")(found));
     }
-    let found = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-    Err(io_error(path, "use")(found))
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => Error::InUse { path: path.to_owned() },
+        TryLockError::Error(error) => io_error(path, "lock")(error),
+    })
 }
 
 /// Locks the file of this path. Whoever held it may have put another in its place meanwhile.
@@ -224,14 +219,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     let io = |action| io_error(path, action);
     loop {
         let file = private().read(true).append(true).open(path).map_err(io("open"))?;
-        must_be_regular(path, &file)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::InUse { path: path.to_owned() });
-            }
-            Err(TryLockError::Error(error)) => return Err(io("lock")(error)),
-        }
+        take(path, &file)?;
         let locked = file.metadata().map_err(io("look at"))?;
         let named = std::fs::metadata(path).map_err(io("look at"))?;
         if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) {

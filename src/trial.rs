@@ -1,0 +1,32 @@
+//! Whether a file could be made at a place, found out by making one beside it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file that could not be made.
+#[derive(Debug)]
+pub struct Failed {
+    /// Where it was tried.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// Writes so many bytes to a file beside `path` and removes it. Nobody else has that file: two that look
+/// at the same time must not remove each other's.
+pub fn write_beside(path: &Path, bytes: usize) -> Result<(), Failed> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".check-{}", std::process::id()));
+    let path = PathBuf::from(name);
+    write_and_remove(&path, bytes).map_err(|source| Failed { path, source })
+}
+
+fn write_and_remove(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let written = file.write_all(&vec![0; bytes]).and_then(|()| file.sync_all());
+    fs::remove_file(path)?;
+    written
+}

@@ -21,11 +21,7 @@ pub(super) fn queue(plan: &Plan, shared: &aws::Shared, url: &str) -> Sqs {
 /// Whether something outside the source keeps its newest canary: in a queue that is not FIFO, where a
 /// message that stays holds up those behind it.
 pub(super) fn keeps_newest(plan: &Plan, url: &str) -> bool {
-    plan.checkpoint.file.is_none() && plan.pulse.canaries && !is_fifo(url)
-}
-
-fn is_fifo(url: &str) -> bool {
-    url.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "fifo")
+    plan.checkpoint.file.is_none() && plan.pulse.canaries && !aws::is_fifo(url)
 }
 
 /// The newest canary of this epoch that is in an echo queue.

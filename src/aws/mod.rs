@@ -36,6 +36,12 @@ use bounded::Bounded;
 
 pub use error::Error;
 
+/// Whether an ARN, a URL or a name is that of a FIFO topic or queue: AWS demands the suffix, in lower
+/// case, for those and forbids it for others.
+pub fn is_fifo(name: &str) -> bool {
+    name.strip_suffix(".fifo").is_some()
+}
+
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
 /// balancers (60 s) and NAT gateways (350 s), so that a dead connection is not the next to be used.
 const POOL_IDLE: Duration = Duration::from_secs(45);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::aws;
 use crate::encode::{Destination, Draft, Kind};
 use crate::sink::topic::Destinations;
 
@@ -39,7 +40,7 @@ impl Topics {
         };
         let known = self.known.entry(arn).or_insert_with_key(|arn| Destination {
             arn: Arc::clone(arn),
-            fifo: arn.ends_with(".fifo"),
+            fifo: aws::is_fifo(arn),
             message_bytes_max: self.message_bytes_max,
         });
         known.clone()

@@ -1,5 +1,6 @@
 //! The shape of a topic ARN. Pure.
 
+use crate::aws;
 use crate::sink::Error;
 
 /// A topic's ARN, taken apart: `arn:partition:sns:region:account:name`.
@@ -42,14 +43,8 @@ impl<'a> TopicArn<'a> {
 
     /// Whether it is a FIFO topic's.
     pub fn is_fifo(&self) -> bool {
-        is_fifo(self.name)
+        aws::is_fifo(self.name)
     }
-}
-
-/// Whether an ARN or a name is a FIFO topic's: AWS demands the suffix, in lower case, for those and
-/// forbids it for others.
-pub(super) fn is_fifo(arn: &str) -> bool {
-    arn.strip_suffix(".fifo").is_some()
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
-use super::arn::is_fifo;
 use super::policy::{CALL_TOO_LARGE, Failure, classify_call, classify_entry};
 use super::queue::Pending;
-use crate::aws::chain;
+use crate::aws::{self, chain};
 use crate::encode::Message;
 use crate::excerpt::excerpt;
 use crate::sink::Class;
@@ -74,7 +73,7 @@ impl Door {
 
     /// Publishes in one call. `Ok` has a fate for each message, in their order.
     pub(super) async fn publish(&self, arn: &str, batch: &[Pending]) -> Result<Vec<Fate>, Failure> {
-        let fifo = is_fifo(arn);
+        let fifo = aws::is_fifo(arn);
         let mut entries = Vec::with_capacity(batch.len());
         for (index, pending) in batch.iter().enumerate() {
             entries.push(entry(index, fifo, &pending.ticket.message)?);

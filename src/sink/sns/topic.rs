@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::arn::is_fifo;
 use super::door::TopicFacts;
 use super::queue::{Pending, Queue};
+use crate::aws;
 
 /// A topic that messages go to.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) enum Next {
 
 impl Topic {
     pub(super) fn new(arn: Arc<str>, facts: Option<TopicFacts>) -> Self {
-        let queue = Queue::new(is_fifo(&arn));
+        let queue = Queue::new(aws::is_fifo(&arn));
         Self {
             arn,
             facts,

@@ -21,15 +21,22 @@ pub(crate) enum Step {
     Statement,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Step {
+    /// In words, behind "while".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
             Self::Connect => "connecting",
             Self::Greeting => "waiting for the server's greeting",
             Self::TlsHandshake => "the TLS handshake",
             Self::Login => "logging in",
             Self::Statement => "running a statement",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 

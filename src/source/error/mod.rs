@@ -38,10 +38,10 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::Greeting => "waiting for the server's greeting",
-            Self::TlsHandshake => "the TLS handshake",
-            Self::Login => "logging in",
+            Self::Connect => mysql::wire::Step::Connect.words(),
+            Self::Greeting => mysql::wire::Step::Greeting.words(),
+            Self::TlsHandshake => mysql::wire::Step::TlsHandshake.words(),
+            Self::Login => mysql::wire::Step::Login.words(),
             Self::SetUp => "preparing the session",
             Self::Register => "registering as a replica",
             Self::FirstEvent => "waiting for the first event",

@@ -48,40 +48,46 @@ impl History {
     pub(super) async fn is_held_by(&self, host: &HostPort) -> Result<(), Error> {
         let heartbeat = self.received.newest().map(|it| ("heartbeat", it, &self.table));
         let canary = self.canary.as_ref().map(|(it, table)| ("canary", *it, table));
+        let mut session = None;
         for (what, newest, table) in heartbeat.into_iter().chain(canary) {
-            self.holds(host, what, newest, table).await?;
+            match self.look(&mut session, host, newest, table).await {
+                Ok(None) => {}
+                Ok(Some(lacking)) => {
+                    return Err(Error::PutBack { what: lacking.words(what, table) });
+                }
+                Err(error) if not_ours(Reason::of(&error)) => tracing::warn!(
+                    %host, %error,
+                    "{table} can't be read there: a source that was put back would not be noticed"
+                ),
+                Err(error) => return Err(source::Error::from(error)),
+            }
+        }
+        if let Some(session) = session {
+            session.close().await;
         }
         Ok(())
     }
 
-    async fn holds(
+    /// Looks on `session`, which is made where there is none.
+    async fn look(
         &self,
+        session: &mut Option<Session>,
         host: &HostPort,
-        what: &str,
         newest: received::Newest,
         table: &str,
-    ) -> Result<(), Error> {
-        let connect = ConnectOptions { host: host.clone(), ..self.connect.clone() };
-        let looked = async {
-            let mut session = Session::connect(&connect).await?;
-            let bounds = "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1";
-            session.query(bounds).await?;
-            let lacking = received::look(&mut session, table, &self.stream, newest).await?;
-            session.close().await;
-            Ok::<_, crate::mysql::Error>(lacking)
-        };
-        match looked.await {
-            Ok(None) => Ok(()),
-            Ok(Some(lacking)) => Err(Error::PutBack { what: lacking.words(what, table) }),
-            Err(error) if not_ours(Reason::of(&error)) => {
-                tracing::warn!(
-                    %host, %error,
-                    "{table} can't be read there: a source that was put back would not be noticed"
-                );
-                Ok(())
+    ) -> Result<Option<received::Lacking>, crate::mysql::Error> {
+        let session = match session {
+            Some(session) => session,
+            none => {
+                let connect = ConnectOptions { host: host.clone(), ..self.connect.clone() };
+                let made = none.insert(Session::connect(&connect).await?);
+                let bounds =
+                    "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1";
+                made.query(bounds).await?;
+                made
             }
-            Err(error) => Err(source::Error::from(error)),
-        }
+        };
+        received::look(session, table, &self.stream, newest).await
     }
 }
 

@@ -79,7 +79,8 @@ impl Before {
     }
 }
 
-/// Asks the server that is streamed from: what was written for the stream has come by its log. `None`: the stream has not run there, or nothing is known.
+/// Asks the server that is streamed from: what was written for the stream has come by its log. `None`:
+/// the stream has not run there, or nothing is known.
 pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Error> {
     let looked = async {
         let mut session = Session::connect(&asking(plan, streamed)).await?;

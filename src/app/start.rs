@@ -22,8 +22,9 @@ use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::backoff::Backoff;
 use crate::checkpoint::{self, Checkpoint, Store};
-use crate::mysql::HostPort;
+use crate::mysql::{self, HostPort};
 use crate::pipeline::Topics;
+use crate::sink;
 use crate::sink::quarantine::{self, Quarantine};
 
 /// Largest quarantine file, bytes.
@@ -92,6 +93,23 @@ impl Patience {
         Self { until: Instant::now() + patience, backoff, awaited }
     }
 
+    /// Makes attempts until one succeeds, or fails for what does not pass by itself.
+    async fn until<T, E: Display>(
+        mut self,
+        mut attempt: impl AsyncFnMut() -> Result<T, E>,
+        passes: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        loop {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => {
+                    let passes = passes(&error);
+                    self.after(error, passes).await?;
+                }
+            }
+        }
+    }
+
     /// Waits before the next attempt; the error itself if waiting does not help, or has lasted too long.
     pub(super) async fn after<E: Display>(&mut self, error: E, passes: bool) -> Result<(), E> {
         let pause = self.backoff.pause(random());
@@ -111,20 +129,12 @@ async fn topic(
     front: &Front,
     shared: &aws::Shared,
 ) -> Result<(AnySink, Topics), Unavailable> {
-    let mut patience = Patience::new(plan.start_patience, "the topic can't be read yet");
+    let patience = Patience::new(plan.start_patience, "the topic can't be read yet");
     front.health.owed_since(Some(Instant::now()));
-    loop {
-        match AnySink::open(plan, shared, &front.health).await {
-            Ok(opened) => {
-                front.health.owed_since(None);
-                return Ok(opened);
-            }
-            Err(error) => {
-                let passes = error.passes();
-                patience.after(error, passes).await?;
-            }
-        }
-    }
+    let open = async || AnySink::open(plan, shared, &front.health).await;
+    let opened = patience.until(open, sink::Error::passes).await?;
+    front.health.owed_since(None);
+    Ok(opened)
 }
 
 /// Where what is put aside goes, if the plan names a file.
@@ -166,21 +176,12 @@ async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, 
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }
-    let mut patience = Patience::new(plan.start_patience, "the source can't be asked yet");
-    loop {
-        match ask(plan, streamed).await {
-            Ok(before) => {
-                if let Some(before) = &before {
-                    before.permitted(plan)?;
-                }
-                return Ok(before);
-            }
-            Err(error) => {
-                let passes = error.passes();
-                patience.after(error, passes).await?;
-            }
-        }
+    let patience = Patience::new(plan.start_patience, "the source can't be asked yet");
+    let before = patience.until(async || ask(plan, streamed).await, mysql::Error::passes).await?;
+    if let Some(before) = &before {
+        before.permitted(plan)?;
     }
+    Ok(before)
 }
 
 /// The checkpoint to go on from, written down where it is a new one.
@@ -191,14 +192,7 @@ async fn begun(
     before: Option<&Before>,
     source: &Opened,
 ) -> Result<Checkpoint, checkpoint::Error> {
-    let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be written yet");
-    loop {
-        match begin(plan, store, saved.clone(), before, source).await {
-            Ok(checkpoint) => return Ok(checkpoint),
-            Err(error) => {
-                let passes = error.passes();
-                patience.after(error, passes).await?;
-            }
-        }
-    }
+    let patience = Patience::new(plan.start_patience, "the checkpoint can't be written yet");
+    let begin = async || begin(plan, store, saved.clone(), before, source).await;
+    patience.until(begin, checkpoint::Error::passes).await
 }

@@ -1,6 +1,8 @@
 //! Statements that changed rows, where the log has no rows: passed over if no row of theirs would have
 //! been published, an error or put aside else.
 
+use std::collections::HashSet;
+
 use super::Flow;
 use crate::decode::Statement;
 use crate::pipeline::Error;
@@ -18,7 +20,7 @@ pub(super) struct Objects {
     /// There were more.
     is_full: bool,
     /// Tables of which was told that their triggers are not known.
-    told: Vec<String>,
+    told: HashSet<String>,
 }
 
 impl Objects {
@@ -109,7 +111,7 @@ impl Flow {
                      the table has a trigger, or is a view, that changes a published table, these rows \
                      are missing: set binlog_format = ROW for the session that writes it"
                 );
-                self.objects.told.push(name);
+                self.objects.told.insert(name);
             }
         }
     }

@@ -18,6 +18,17 @@ pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_binpulse"))
 }
 
+/// A command of it with these settings, and credentials of the stand-in.
+pub(crate) fn command(name: &str, settings: Vec<(&'static str, String)>) -> Command {
+    Command {
+        binary: binary().to_owned(),
+        command: name.to_owned(),
+        settings,
+        arguments: Vec::new(),
+        environment: standin_environment(),
+    }
+}
+
 /// A test's surroundings.
 pub(crate) struct Bed {
     name: String,
@@ -135,13 +146,7 @@ impl Rig {
         all.extend(usual);
         all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
         all.extend_from_slice(settings);
-        let mut streamer = Streamer::start(Command {
-            binary: binary().to_owned(),
-            command: "run".to_owned(),
-            settings: all,
-            arguments: Vec::new(),
-            environment: standin_environment(),
-        })?;
+        let mut streamer = Streamer::start(command("run", all))?;
         streamer.until_ready(SOON).await?;
         let consumer = Consumer::new(aws.clone(), queue_url);
         let endpoint_url = standin.url();

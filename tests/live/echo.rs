@@ -1,14 +1,12 @@
 //! Echo queues: what is said when they can't be read.
 
-use binpulse::demo::{
-    Aws, Command, Mysqld, Options, Standin, Streamer, prepare, settings_for, standin_environment,
-};
+use binpulse::demo::{Aws, Mysqld, Options, Standin, Streamer, prepare, settings_for};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::aws::faults::{Effect, When};
 use crate::aws::{Endpoint, sqs};
-use crate::bed::{Bed, SOON, binary};
+use crate::bed::{Bed, SOON, binary, command};
 use crate::cli::check;
 use crate::suite::{Outcome, tests};
 use crate::takeover::is_healthy;
@@ -50,16 +48,6 @@ fn settings(
     all.push(("sns.endpoint_url", endpoint.url()));
     all.push(("canary.echo", echo));
     all
-}
-
-fn command(name: &str, settings: Vec<(&'static str, String)>) -> Command {
-    Command {
-        binary: binary().to_owned(),
-        command: name.to_owned(),
-        settings,
-        arguments: Vec::new(),
-        environment: standin_environment(),
-    }
 }
 
 async fn an_echo_queue_that_cannot_be_read_is_named_and_nobody_else_is_blamed(bed: Bed) -> Outcome {

@@ -1,12 +1,12 @@
 //! Several hosts of which one is the primary: who writes where, when that changes.
 
 use binpulse::change::Op;
-use binpulse::demo::{Error, Mysqld, Options, Tally};
+use binpulse::demo::{Error, Mysqld, Tally};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
-use crate::resume::{BY_GTID, follow, until_equal};
+use crate::resume::{BY_GTID, follow, replicated, until_equal};
 use crate::suite::{Outcome, tests};
 use crate::takeover::is_healthy;
 
@@ -50,10 +50,7 @@ async fn until_saved(server: &Mysqld, at_least: u64) -> Outcome {
 /// Two servers, one the replica of the other, and a streamer that knows both and keeps its checkpoint
 /// in a table.
 async fn pair(bed: &Bed) -> Result<(Rig, Mysqld), Box<dyn std::error::Error + Send + Sync>> {
-    let primary = bed.mysqld(Options::default()).await?;
-    let replica = bed.mysqld(Options::default()).await?;
-    follow(&replica, &primary, BY_GTID).await?;
-    replica.execute(&["SET GLOBAL super_read_only = 1"]).await?;
+    let (primary, replica) = replicated(bed).await?;
     let settings = [
         ("source.hosts", format!("{},{}", primary.address(), replica.address())),
         ("source.start_patience", "1h".to_owned()),

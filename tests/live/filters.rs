@@ -1,9 +1,9 @@
 //! What the filters keep back stays back, whatever the log says and however the server compares names.
 
-use binpulse::demo::{Command, Options, settings_for, standin_environment};
+use binpulse::demo::{Options, settings_for};
 use tokio::time::{Instant, timeout_at};
 
-use crate::bed::{Bed, Rig, SOON, Topic, binary};
+use crate::bed::{Bed, Rig, SOON, Topic, binary, command};
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -201,16 +201,6 @@ async fn start_in(
     let (code, log) = init.run_to_end(SOON).await?;
     assert_eq!(code, Some(0), "{log}");
     Ok(Rig::start_prepared(bed, mysqld, Topic::Standard, settings).await?)
-}
-
-fn command(name: &str, settings: Vec<(&'static str, String)>) -> Command {
-    Command {
-        binary: binary().to_owned(),
-        command: name.to_owned(),
-        settings,
-        arguments: Vec::new(),
-        environment: standin_environment(),
-    }
 }
 
 async fn a_pattern_that_matches_nothing_is_named(bed: Bed) -> Outcome {

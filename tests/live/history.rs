@@ -92,19 +92,38 @@ async fn more_heartbeats(rig: &mut Rig) -> Outcome {
     Ok(())
 }
 
+/// Two rows that are delivered, and what is saved behind them.
+async fn go_on(rig: &mut Rig) -> Outcome {
+    insert(&rig.mysqld, 2).await?;
+    rig.receive_some(2).await?;
+    more_heartbeats(rig).await
+}
+
+/// The source is put back, and has new transactions under the numbers of the lost ones.
+async fn lose(rig: &mut Rig) -> Outcome {
+    put_back(&mut rig.mysqld).await?;
+    insert(&rig.mysqld, 200).await
+}
+
+/// A start ends at once for want of a decision, with these words.
+async fn is_refused(rig: &mut Rig, words: &str) -> Outcome {
+    rig.streamer.start_again().await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    assert!(log.contains(words), "{log}");
+    Ok(())
+}
+
 async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Outcome {
     // Given a stream, and a copy of its source to which it has gone on from
     let settings = [("shutdown.on_halt", "stay".to_owned())];
     let mut rig = streamed(&bed, laboratory(&bed).await?, &settings).await?;
     keep(&mut rig.mysqld).await?;
     rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
-    insert(&rig.mysqld, 2).await?;
-    rig.receive_some(2).await?;
-    more_heartbeats(&mut rig).await?;
+    go_on(&mut rig).await?;
 
     // When the source is put back, and has new transactions under the numbers of the lost ones
-    put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 200).await?;
+    lose(&mut rig).await?;
 
     // Then the stream halts, and the verdict says why
     let halted = |status: &Value| status["halted"]["reason"] == "diverged";
@@ -126,18 +145,12 @@ async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) ->
     let mut rig = streamed(&bed, laboratory(&bed).await?, &[]).await?;
     keep(&mut rig.mysqld).await?;
     rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
-    insert(&rig.mysqld, 2).await?;
-    rig.receive_some(2).await?;
-    more_heartbeats(&mut rig).await?;
+    go_on(&mut rig).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
-    put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 200).await?;
+    lose(&mut rig).await?;
     for _ in 0..2 {
-        rig.streamer.start_again().await?;
-        assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
-        let log = rig.streamer.log_tail();
-        assert!(log.contains("diverged: the server was put back"), "{log}");
+        is_refused(&mut rig, "diverged: the server was put back").await?;
     }
     Ok(())
 }
@@ -146,17 +159,11 @@ async fn a_source_put_back_to_before_its_first_heartbeat_is_refused(bed: Bed) ->
     let mut mysqld = laboratory(&bed).await?;
     keep(&mut mysqld).await?;
     let mut rig = streamed(&bed, mysqld, &[]).await?;
-    insert(&rig.mysqld, 2).await?;
-    rig.receive_some(2).await?;
-    more_heartbeats(&mut rig).await?;
+    go_on(&mut rig).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
-    put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 200).await?;
-    rig.streamer.start_again().await?;
-    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
-    let log = rig.streamer.log_tail();
-    assert!(log.contains("`binpulse`.`heartbeat` has none"), "{log}");
+    lose(&mut rig).await?;
+    is_refused(&mut rig, "`binpulse`.`heartbeat` has none").await?;
     Ok(())
 }
 
@@ -194,16 +201,9 @@ async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Be
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
     // When the source is put back, and with it the checkpoint, then the queue tells
-    put_back(&mut rig.mysqld).await?;
-    insert(&rig.mysqld, 200).await?;
+    lose(&mut rig).await?;
     for _ in 0..2 {
-        rig.streamer.start_again().await?;
-        assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
-        let log = rig.streamer.log_tail();
-        assert!(
-            log.contains("diverged: the server was put back to an older state: canary"),
-            "{log}"
-        );
+        is_refused(&mut rig, "diverged: the server was put back to an older state: canary").await?;
     }
     let (code, said) = checked(&mut rig).await?;
     assert_eq!(code, Some(1), "{said}");

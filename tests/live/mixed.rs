@@ -53,12 +53,7 @@ async fn insert(mysqld: &Mysqld, written: &mut Tally, keys: &[u32]) -> Outcome {
 }
 
 async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Bed) -> Outcome {
-    let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = start(&bed, mysqld).await?;
-    let mut written = Tally::default();
-    rig.mysqld.execute(TABLE).await?;
-    insert(&rig.mysqld, &mut written, &[1]).await?;
-    rig.receive_all(&written).await?;
+    let (mut rig, mut written) = streamed(&bed, &of_version(&bed)).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
     let received = written.clone();
 
@@ -91,12 +86,7 @@ async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Be
 }
 
 async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome {
-    let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = start(&bed, mysqld).await?;
-    let mut written = Tally::default();
-    rig.mysqld.execute(TABLE).await?;
-    insert(&rig.mysqld, &mut written, &[1]).await?;
-    rig.receive_all(&written).await?;
+    let (mut rig, mut written) = streamed(&bed, &of_version(&bed)).await?;
 
     let mut key = 1;
     for mode in ["ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"]
@@ -116,12 +106,7 @@ async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome 
 }
 
 async fn rows_with_gtids_that_a_server_without_does_not_send_halt_by_name(bed: Bed) -> Outcome {
-    let mysqld = bed.mysqld(Options::default()).await?;
-    let mut rig = start(&bed, mysqld).await?;
-    let mut written = Tally::default();
-    rig.mysqld.execute(TABLE).await?;
-    insert(&rig.mysqld, &mut written, &[1]).await?;
-    rig.receive_all(&written).await?;
+    let (mut rig, mut written) = streamed(&bed, &of_version(&bed)).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
 
     insert(&rig.mysqld, &mut written, &[2]).await?;
@@ -139,26 +124,30 @@ async fn rows_with_gtids_that_a_server_without_does_not_send_halt_by_name(bed: B
     Ok(())
 }
 
-/// Logs of 5.7 name no columns: they are asked for.
-async fn start(bed: &Bed, mysqld: Mysqld) -> Result<Rig, Failure> {
-    let asks = bed.version() == "mysql-5.7";
-    let asked = asks.then(|| ("source.schema_fallback", "information_schema".to_owned()));
-    let rig = Rig::start(bed, mysqld, Topic::Standard, asked.as_slice()).await?;
+/// A stream of a server with GTIDs, with one row that has come.
+async fn streamed(bed: &Bed, settings: &[(&'static str, String)]) -> Result<(Rig, Tally), Failure> {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(bed, mysqld, Topic::Standard, settings).await?;
     rig.mysqld.execute(&["GRANT SELECT ON *.* TO 'binpulse'@'%'"]).await?;
-    Ok(rig)
+    let mut written = Tally::default();
+    rig.mysqld.execute(TABLE).await?;
+    insert(&rig.mysqld, &mut written, &[1]).await?;
+    rig.receive_all(&written).await?;
+    Ok((rig, written))
+}
+
+/// Logs of 5.7 name no columns: they are asked for.
+fn of_version(bed: &Bed) -> Vec<(&'static str, String)> {
+    let asks = bed.version() == "mysql-5.7";
+    asks.then(|| ("source.schema_fallback", "information_schema".to_owned())).into_iter().collect()
 }
 
 async fn logs_purged_while_away_are_lost_only_if_they_may_have_held_what_no_gtid_names(
     bed: Bed,
 ) -> Outcome {
-    let mysqld = bed.mysqld(Options::default()).await?;
     // One more heartbeat, written in the last moment, would be purged unread.
     let quiet = [("heartbeat.enabled", "false".to_owned()), ("canary.enabled", "false".to_owned())];
-    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &quiet).await?;
-    let mut written = Tally::default();
-    rig.mysqld.execute(TABLE).await?;
-    insert(&rig.mysqld, &mut written, &[1]).await?;
-    rig.receive_all(&written).await?;
+    let (mut rig, mut written) = streamed(&bed, &quiet).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
 
     // The file of the place is gone, and no transaction went with it

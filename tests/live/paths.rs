@@ -6,13 +6,12 @@ use std::path::Path;
 use binpulse::change::Op;
 use binpulse::demo::{
     Aws, Command, Consumer, Error, Mysqld, Options, Standin, prepare, settings_for,
-    standin_environment,
 };
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bed::{Bed, Rig, SOON, Topic, binary};
+use crate::bed::{Bed, Rig, SOON, Topic, binary, command};
 use crate::rebuild::rebuild;
 use crate::receiving::sns;
 use crate::suite::{Outcome, tests};
@@ -107,21 +106,15 @@ async fn server(bed: &Bed) -> Result<Mysqld, Error> {
 /// Runs a command to its end; exit code and output.
 async fn ask(
     mysqld: &Mysqld,
-    command: &str,
+    name: &str,
     arguments: &[&str],
     more: &[(&'static str, String)],
 ) -> Result<(Option<i32>, String), Error> {
     let mut settings = settings_for(mysqld);
     settings.extend_from_slice(more);
     settings.push(("sink.kind", "null".to_owned()));
-    let command = Command {
-        binary: binary().to_owned(),
-        command: command.to_owned(),
-        settings,
-        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
-        environment: standin_environment(),
-    };
-    command.run_to_end(SOON).await
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    Command { arguments, ..command(name, settings) }.run_to_end(SOON).await
 }
 
 /// What `check` says of the path.

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use binpulse::demo::{
-    Aws, Command, Consumer, Error, Options, Standin, Streamer, standin_environment,
-};
+use binpulse::demo::{Aws, Consumer, Error, Options, Standin, Streamer};
 use binpulse::encode::proto::frame::Content;
 use binpulse::encode::proto::{Canary, CanaryPhase, ChangeBatch, Codec, Frame, Source, Watermark};
 use prost::Message;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::bed::{Bed, Rig, SOON, Topic, binary};
+use crate::bed::{Bed, Rig, SOON, Topic, command};
 use crate::receiving::{publish, sns};
 use crate::suite::{Outcome, tests};
 
@@ -35,13 +33,7 @@ fn start(
         ("sns.region", Standin::REGION.to_owned()),
     ];
     all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
-    Streamer::start(Command {
-        binary: binary().to_owned(),
-        command: "probe".to_owned(),
-        settings: all,
-        arguments: Vec::new(),
-        environment: standin_environment(),
-    })
+    Streamer::start(command("probe", all))
 }
 
 /// Waits until `/healthz` answers `code` with a body that has all of `words`; returns the body.

@@ -3,6 +3,7 @@
 use binpulse::demo::{Mysqld, Options, Workload};
 
 use crate::bed::{Bed, Rig, SOON, Topic};
+use crate::replay::Failure;
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -143,6 +144,15 @@ pub(crate) async fn follow(replica: &Mysqld, primary: &Mysqld, from: &str) -> Ou
     );
     replica.execute(&[source.as_str(), "START REPLICA"]).await?;
     Ok(())
+}
+
+/// A primary, and a replica of it that takes no writes.
+pub(crate) async fn replicated(bed: &Bed) -> Result<(Mysqld, Mysqld), Failure> {
+    let primary = bed.mysqld(Options::default()).await?;
+    let replica = bed.mysqld(Options::default()).await?;
+    follow(&replica, &primary, BY_GTID).await?;
+    replica.execute(&["SET GLOBAL super_read_only = 1"]).await?;
+    Ok((primary, replica))
 }
 
 /// Waits until the replica has all that the primary has.

@@ -7,14 +7,13 @@ use std::path::Path;
 use binpulse::ask::exchange_over;
 use binpulse::demo::{
     Aws, Command, Folder, Mysqld, Options, Standin, Streamer, prepare, settings_for,
-    standin_environment,
 };
 use binpulse::encode::open;
 use tokio::net::TcpStream;
 
 use crate::aws::Endpoint;
 use crate::aws::faults::{Effect, Pick, When};
-use crate::bed::{Bed, SOON, binary};
+use crate::bed::{Bed, SOON, binary, command};
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -55,16 +54,6 @@ async fn init(mysqld: &Mysqld) -> Outcome {
     let (code, log) = command("init", settings).run_to_end(SOON).await?;
     assert_eq!(code, Some(0), "{log}");
     Ok(())
-}
-
-fn command(name: &str, settings: Vec<(&'static str, String)>) -> Command {
-    Command {
-        binary: binary().to_owned(),
-        command: name.to_owned(),
-        settings,
-        arguments: Vec::new(),
-        environment: standin_environment(),
-    }
 }
 
 fn with(settings: &mut Vec<(&'static str, String)>, others: &[(&'static str, &str)]) {

@@ -1,14 +1,12 @@
 //! What is seen of a start that has to wait, and how it ends.
 
-use binpulse::demo::{
-    Command, Error, Mysqld, Options, Streamer, prepare, settings_for, standin_environment,
-};
+use binpulse::demo::{Command, Error, Mysqld, Options, Streamer, prepare, settings_for};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::aws::Endpoint;
 use crate::aws::faults::{Effect, When};
-use crate::bed::{Bed, SOON, binary};
+use crate::bed::{Bed, SOON, binary, command};
 use crate::suite::{Outcome, tests};
 use crate::takeover::is_healthy;
 
@@ -46,13 +44,7 @@ pub(crate) fn start_with(
     }
     all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
     all.extend_from_slice(settings);
-    Streamer::start(Command {
-        binary: binary().to_owned(),
-        command: "run".to_owned(),
-        settings: all,
-        arguments,
-        environment: standin_environment(),
-    })
+    Streamer::start(Command { arguments, ..command("run", all) })
 }
 
 /// Waits until it answers, and returns what it says of its life.

@@ -5,7 +5,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
-use crate::resume::{BY_GTID, follow, until_equal};
+use crate::resume::{BY_GTID, follow, replicated, until_equal};
 use crate::suite::{Outcome, tests};
 
 tests! {
@@ -37,10 +37,7 @@ async fn number(mysqld: &Mysqld, query: &str) -> Result<Option<u64>, mysql_async
 
 async fn heartbeats_and_canaries_follow_the_stream_to_the_next_server(bed: Bed) -> Outcome {
     // Given a primary, its replica, and a streamer that knows both and writes to the first
-    let primary = bed.mysqld(Options::default()).await?;
-    let replica = bed.mysqld(Options::default()).await?;
-    follow(&replica, &primary, BY_GTID).await?;
-    replica.execute(&["SET GLOBAL super_read_only = 1"]).await?;
+    let (primary, replica) = replicated(&bed).await?;
     let settings = [
         ("source.hosts", format!("{},{}", primary.address(), replica.address())),
         ("canary.enabled", "true".to_owned()),

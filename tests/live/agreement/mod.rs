@@ -10,14 +10,14 @@ mod topics;
 use std::process::Stdio;
 
 use binpulse::ask::ask;
-use binpulse::config::Setting;
-use binpulse::demo::{Mysqld, settings_for, standin_environment};
+use binpulse::demo::{Mysqld, settings_for};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::bed::{SOON, binary};
+use crate::bed::SOON;
+use crate::cli::command;
 use crate::suite::{Outcome, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -128,15 +128,7 @@ impl Bench {
 }
 
 fn program(name: &str, settings: &Settings) -> Command {
-    let mut command = Command::new(binary());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BINPULSE_")) {
-        command.env_remove(name);
-    }
-    for (key, value) in settings {
-        command.env(Setting::find(key).expect("a setting").env(), value);
-    }
-    command.env("RUST_LOG", "info").envs(standin_environment());
-    command.arg(name).stdin(Stdio::null()).kill_on_drop(true);
+    let mut command = command(name, settings);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

@@ -16,6 +16,26 @@ pub(super) struct Case {
     pub(super) within: f64,
 }
 
+impl Case {
+    /// A world in which it has come, and had time to be seen.
+    pub(super) fn staged(&self, load: Load) -> World {
+        let mut world = World::new(load);
+        world.run(100.0);
+        self.strike(&mut world);
+        world
+    }
+
+    /// It comes, and has time to be seen.
+    fn strike(&self, world: &mut World) {
+        world.fault_at = Some(world.now);
+        world.faults = (self.faults)();
+        if self.cuts {
+            world.cut_stream();
+        }
+        world.run(self.within + 5.0);
+    }
+}
+
 const TIMEOUT: Option<ProbeFailure> = Some(ProbeFailure::Timeout);
 
 fn blocked(first: WriteFailure, later: WriteFailure, seen: bool, state: &'static str) -> Faults {
@@ -140,12 +160,7 @@ fn every_fault_gets_its_own_verdict_in_time_on_every_load_and_phase() {
                     "{}: {load:?} before the fault",
                     case.name
                 );
-                world.fault_at = Some(world.now);
-                world.faults = (case.faults)();
-                if case.cuts {
-                    world.cut_stream();
-                }
-                world.run(case.within + 5.0);
+                case.strike(&mut world);
                 let trace = world.since_fault();
                 let hit = trace.iter().find(|(_, state, reason)| {
                     *state == case.state
@@ -186,14 +201,7 @@ fn every_fault_gets_its_own_verdict_in_time_on_every_load_and_phase() {
 fn every_outage_but_a_lost_position_ends_when_its_fault_does() {
     for case in CASES.iter().filter(|case| case.state != State::PositionLost) {
         for load in LOADS {
-            let mut world = World::new(load);
-            world.run(100.0);
-            world.fault_at = Some(world.now);
-            world.faults = (case.faults)();
-            if case.cuts {
-                world.cut_stream();
-            }
-            world.run(case.within + 5.0);
+            let mut world = case.staged(load);
             world.faults = Faults::default();
             world.run(90.0);
             assert_eq!(

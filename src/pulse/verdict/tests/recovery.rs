@@ -30,14 +30,7 @@ fn no_outage_is_told_with_evidence_that_it_is_over() {
     let (mut wrong, mut recovered) = (BTreeSet::new(), BTreeSet::new());
     for case in CASES.iter().filter(|case| case.state != State::PositionLost) {
         for load in LOADS {
-            let mut world = World::new(load);
-            world.run(100.0);
-            world.fault_at = Some(world.now);
-            world.faults = (case.faults)();
-            if case.cuts {
-                world.cut_stream();
-            }
-            world.run(case.within + 5.0);
+            let mut world = case.staged(load);
             let reason = world.judge.verdict().reason.clone();
             world.faults = Faults::default();
             let ended = world.now;

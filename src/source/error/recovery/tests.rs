@@ -192,15 +192,9 @@ fn every_refusal_has_its_decision_at_each_step() {
             assert_eq!(refused(*refusal, step).recovery(), *recovery, "{refusal} while {step}");
         }
         // Whoever stands between may refuse a connection; only the server refuses a dump.
-        let unknown = match step {
-            Step::FirstEvent | Step::Stream => Recovery::RetryThenHalt(Halt::SourceRefused),
-            Step::Connect
-            | Step::Greeting
-            | Step::TlsHandshake
-            | Step::Login
-            | Step::SetUp
-            | Step::Register => Recovery::Retry,
-        };
+        let is_dump = matches!(step, Step::FirstEvent | Step::Stream);
+        let unknown =
+            if is_dump { Recovery::RetryThenHalt(Halt::SourceRefused) } else { Recovery::Retry };
         assert_eq!(refused(Refusal::Other, step).recovery(), unknown, "{step}");
     }
 }

@@ -391,7 +391,9 @@ fn assign(changes: &[(usize, Expression)], row: &mut [Cell], inserted: &[Cell]) 
 type Condition = (usize, bool, Cell);
 
 fn holds(conditions: &[Condition], row: &[Cell]) -> bool {
-    conditions.iter().all(|(at, more, than)| if *more { row[*at] > *than } else { row[*at] == *than })
+    conditions
+        .iter()
+        .all(|(at, more, than)| if *more { row[*at] > *than } else { row[*at] == *than })
 }
 
 impl Table {

@@ -168,7 +168,10 @@ impl World {
     async fn is_whole(&self, before: &Option<Checkpoint>, after: &Option<Checkpoint>) {
         self.primary().mend();
         let found = peeked(self.primary()).await;
-        assert!(found == *before || found == *after, "{found:?} is neither {before:?} nor {after:?}");
+        assert!(
+            found == *before || found == *after,
+            "{found:?} is neither {before:?} nor {after:?}"
+        );
     }
 
     async fn open(&mut self, trouble: Trouble) {
@@ -418,7 +421,9 @@ fn what_is_no_checkpoint_is_refused_by_its_column() {
                 tables.get_mut(TABLE).expect("it is there").put("shop", column, &cell);
             });
             let error = TableStore::peek(at(&server, "looks")).await.expect_err(column);
-            let Error::Malformed { column: found, .. } = &error else { panic!("{column}: {error}") };
+            let Error::Malformed { column: found, .. } = &error else {
+                panic!("{column}: {error}")
+            };
             assert_eq!(*found, named, "{error}");
             assert_eq!((error.recovery(), error.passes()), (Recovery::Halt, false));
         }

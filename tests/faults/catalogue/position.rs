@@ -114,19 +114,24 @@ async fn set_gtid_mode(root: &mut mysql_async::Conn, modes: &[&str]) -> Result<(
 /// Puts the data back to what they were some transactions ago; strikes when the source is up again.
 pub(super) async fn restore_backup(stage: &mut Stage) -> Result<Instant, Error> {
     let backup = back_up(stage).await?;
+    until_later_heartbeats(stage).await;
     restore(stage, &backup).await?;
     Ok(Instant::now())
 }
 
-/// Keeps a copy of the data, and waits until heartbeats of the time after it have been seen.
+/// Keeps a copy of the data.
 pub(super) async fn back_up(stage: &mut Stage) -> Result<PathBuf, Error> {
     let data = stage.mysqld.data();
     let backup = data.with_file_name("backup");
     stage.mysqld.kill().await?;
     copy(&data, &backup)?;
     stage.mysqld.start_again().await?;
+    Ok(backup)
+}
+
+/// Heartbeats of the time after the backup have to be seen, or nobody could know of it.
+pub(super) async fn until_later_heartbeats(stage: &Stage) {
     let before = stage.watch.seen().last.clone().map(|(_, status)| heartbeat(&status));
-    // Heartbeats of the time after the backup have to be seen, or nobody could know of it.
     for _ in 0..600 {
         let now = stage.watch.seen().last.clone().map(|(_, status)| heartbeat(&status));
         if now.zip(before).is_some_and(|(now, before)| now > before + 1) {
@@ -134,7 +139,6 @@ pub(super) async fn back_up(stage: &mut Stage) -> Result<PathBuf, Error> {
         }
         sleep(Duration::from_millis(100)).await;
     }
-    Ok(backup)
 }
 
 /// The source begins again on that copy.

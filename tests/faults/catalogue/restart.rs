@@ -25,7 +25,11 @@ async fn is_refused(stage: &mut Stage, word: &str) -> Result<Instant, Error> {
 
 /// The source was put back to an older state meanwhile.
 pub(super) async fn on_an_older_backup(stage: &mut Stage) -> Result<Instant, Error> {
+    // Nobody is to be paged for the backup itself.
+    stage.streamer.stop().await?;
     let backup = position::back_up(stage).await?;
+    stage.streamer.start_again().await?;
+    position::until_later_heartbeats(stage).await;
     stage.streamer.stop().await?;
     position::restore(stage, &backup).await?;
     is_refused(stage, "diverged").await

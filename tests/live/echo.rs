@@ -1,6 +1,6 @@
 //! Echo queues: what is said when they can't be read.
 
-use binpulse::demo::{Aws, Mysqld, Options, Standin, Streamer, prepare, settings_for};
+use binpulse_demo::{Aws, Mysqld, Options, Standin, Streamer, prepare, settings_for};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 

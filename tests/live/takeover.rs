@@ -1,6 +1,6 @@
 //! Servers and processes that take over, or stop following: what writes, and what is said of it.
 
-use binpulse::demo::{Aws, Command, Mysqld, Options};
+use binpulse_demo::{Aws, Command, Mysqld, Options};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ async fn a_replica_that_no_longer_replicates_is_named(bed: Bed) -> Outcome {
         ("heartbeat.host", primary.address()),
         ("source.start", "now".to_owned()),
     ];
-    binpulse::demo::prepare(&primary, crate::bed::binary()).await?;
+    binpulse_demo::prepare(&primary, crate::bed::binary()).await?;
     if !is_maria {
         until_equal(&primary, &replica).await?;
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 
 use super::{Kind, calm, move_address, position, restart, source, topic};
 use crate::aws::faults::Effect;

@@ -7,6 +7,7 @@ use crate::change::Uuid;
 use crate::mysql::Error;
 use crate::source::preflight::{BinlogFile, Facts, Fellow, Logged, collect};
 use crate::source::retention::{Retention, rds_hours};
+use crate::source::upstream::Replicates;
 use crate::source::{Flavor, Upstream, retention, upstream};
 
 const UUID: &str = "00bbe985-e52d-11f1-91a9-02fc00000001";
@@ -27,6 +28,11 @@ fn mysql(sql: &str) -> Answer {
         "SHOW BINARY LOGS" => rows(&[["b.000007", "500", "No"], ["b.000008", "154", "No"]]),
         "SHOW BINARY LOG STATUS" => rows(&[["b.000008", "154", "shop, hr", "", ""]]),
         "SHOW MASTER STATUS" => rows(&[["b.000008", "154", "", "mysql,test", ""]]),
+        "SHOW REPLICA STATUS" => {
+            let names = vec!["Replica_IO_Running", "Replica_SQL_Running", "Replicate_Do_DB"];
+            let row = ["Yes", "Yes", "shop"].map(|text| Some(text.to_owned()));
+            Answer::Named(names, vec![row.to_vec()])
+        }
         _ if sql.starts_with("SHOW GLOBAL VARIABLES") => {
             rows(&[["GTID_MODE", "ON"], ["server_uuid", UUID], ["server_id", "12"]])
         }
@@ -60,6 +66,8 @@ async fn every_fact_of_a_mysql_is_asked_for() {
     let only = ["shop", "hr"].map(str::to_owned).to_vec();
     assert_eq!(facts.logged, Logged { only, not: Vec::new() });
     assert_eq!(facts.rds_hours, Some(Some(72)));
+    let filters = vec![("replicate-do-db", vec!["shop".to_owned()])];
+    assert_eq!(facts.replicates, Some(Replicates { filters }));
     assert_eq!(facts.gtid_executed.to_string(), format!("{UUID}:1-20"));
     assert_eq!(facts.gtid_owned.to_string(), format!("{UUID}:23:25"));
     assert_eq!(facts.gtid_purged.to_string(), format!("{UUID}:1-9"));
@@ -101,7 +109,7 @@ async fn every_fact_of_a_mariadb_is_asked_for() {
     let server = Server::answering("11.4.2-MariaDB", |sql| match sql {
         "SELECT @@GLOBAL.version, CURRENT_USER()" => rows(&[["11.4.2-MariaDB-log", "u@h"]]),
         "SELECT @@GLOBAL.gtid_binlog_pos" => rows(&[["0-1-100,1-1-5"]]),
-        "SHOW BINARY LOG STATUS" => Answer::Refused,
+        "SHOW BINARY LOG STATUS" | "SHOW ALL SLAVES STATUS" => Answer::Refused,
         _ if sql.starts_with("SHOW GLOBAL VARIABLES") => rows(&[["server_id", "12"]]),
         _ if sql.contains("rds_configuration") => Answer::Refused,
         _ if sql.contains("gtid_owned") => panic!("a MariaDB has no such variable"),
@@ -156,6 +164,9 @@ async fn what_is_refused_is_unknown_and_nothing_else_and_a_lost_session_is_an_er
         } else if question == "SHOW BINARY LOG STATUS" {
             assert_eq!(facts.logged.not.len(), 2, "{question}");
             same.logged.clone_from(&good.logged);
+        } else if question == "SHOW REPLICA STATUS" {
+            assert_eq!(facts.replicates, None);
+            same.replicates.clone_from(&good.replicates);
         } else if question == "SHOW BINARY LOGS" {
             assert!(facts.binlogs.expect_err("unknown").contains("You may not"), "{question}");
             same.binlogs.clone_from(&good.binlogs);

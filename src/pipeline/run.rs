@@ -366,6 +366,8 @@ impl Pipeline {
             self.parts.witness.seen(&seen, at);
         }
         self.parts.flow.tell(&self.parts.metrics);
+        // Where nothing is on its way no settlement will bring it up.
+        self.published();
     }
 }
 

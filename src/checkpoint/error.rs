@@ -137,3 +137,40 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_mended_while_the_stream_runs_is_tried_again_and_only_a_database_passes_by_itself()
+     {
+        let text = || "x".to_owned();
+        let database = |passes| Error::Database {
+            action: "read",
+            table: text(),
+            code: 1,
+            passes,
+            message: text(),
+        };
+        let io = Error::Io { action: "read", path: "x".into(), source: io::Error::other("full") };
+        let corrupt = Error::Corrupt { path: "x".into(), offset: 4, found: text() };
+        let format = Error::Format { place: text(), found: 2, known: 1 };
+        let other = Error::OtherStream { place: text(), found: text(), wanted: text() };
+        let malformed =
+            Error::Malformed { table: text(), stream: text(), column: "c", found: text() };
+        for (error, recovery, passes) in [
+            (io, Recovery::Retry, false),
+            (database(true), Recovery::Retry, true),
+            (database(false), Recovery::Retry, false),
+            (corrupt, Recovery::Halt, false),
+            (format, Recovery::Halt, false),
+            (other, Recovery::Halt, false),
+            (Error::Fenced { place: text(), owner: text() }, Recovery::Halt, false),
+            (Error::NotBegun { place: text() }, Recovery::Halt, false),
+            (malformed, Recovery::Halt, false),
+        ] {
+            assert_eq!((error.recovery(), error.passes()), (recovery, passes), "{error:?}");
+        }
+    }
+}

@@ -38,3 +38,23 @@ impl Store for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn clones_share_what_was_begun_and_saved() {
+        let begun = |epoch| Checkpoint { epoch, ..Checkpoint::default() };
+        let mut store = MemoryStore::new(begun(1));
+        let other = store.clone();
+        assert_eq!(store.load().await.expect("it is there"), Some(begun(1)));
+        store.begin(&begun(2)).await.expect("memory");
+        assert_eq!(other.checkpoint(), begun(2));
+        let delta = Delta { taken_at_us: 9, heartbeat: Some(4), ..Delta::default() };
+        store.save(&delta).await.expect("memory");
+        let mut expected = begun(2);
+        expected.apply(&delta);
+        assert_eq!(other.checkpoint(), expected);
+    }
+}

@@ -81,4 +81,29 @@ mod tests {
         saving.succeeded(start);
         assert_eq!(saving.failed(start), second, "a success ends the back-off");
     }
+
+    #[test]
+    fn a_save_is_due_to_the_moment_and_without_an_interval_failures_still_pause() {
+        let start = Instant::now();
+        let tick = Duration::from_nanos(1);
+        let mut saving = Saving::new(Duration::ZERO);
+        assert_eq!((saving.due_at(), saving.age(start), saving.failures()), (None, None, 0));
+        let mut now = start;
+        for (failures, pause) in (1..).zip([100, 200, 400, 800]) {
+            let pause = Duration::from_millis(pause);
+            assert_eq!(saving.failed(now), pause);
+            assert_eq!((saving.failures(), saving.due_at()), (failures, Some(now + pause)));
+            assert!(!saving.is_due(now + pause - tick) && saving.is_due(now + pause));
+            now += pause;
+        }
+        for _ in 0..100 {
+            saving.failed(now);
+        }
+        assert_eq!(saving.failed(now), RETRY_PAUSE_MAX);
+        saving.succeeded(now);
+        assert_eq!((saving.failures(), saving.due_at()), (0, Some(now)));
+        saving.failed(now + RETRY_PAUSE_MAX);
+        assert_eq!(saving.age(now + RETRY_PAUSE_MAX), Some(RETRY_PAUSE_MAX));
+        assert_eq!(saving.age(start), Some(Duration::ZERO), "clocks of others may be behind");
+    }
 }

@@ -104,3 +104,85 @@ impl Delta {
         self.transactions += newer.transactions;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place() -> impl Strategy<Value = Place> {
+        (0..4_u64).prop_map(|offset| Place {
+            position: Position::new("binlog.000001", offset),
+            ..Place::default()
+        })
+    }
+
+    fn delta() -> impl Strategy<Value = Delta> {
+        let gtids = prop::option::of(1..40_u64).prop_map(|number| {
+            let number = number.map(|n| format!("00bbe985-e52d-11f1-91a9-02fc00000001:{n}"));
+            number.unwrap_or_default().parse().expect("a set")
+        });
+        let lanes = prop::collection::btree_map(
+            (0..3_u8).prop_map(|n| n.to_string().into()),
+            1..99_u64,
+            0..3,
+        );
+        let server = prop::option::of((0..3_u8).prop_map(|n| n.to_string()));
+        let numbers = (any::<i64>(), prop::option::of(0..9_u64), 0..9_u64);
+        (server, gtids, place(), place(), lanes, numbers).prop_map(
+            |(
+                server_uuid,
+                gtids,
+                resume,
+                settled,
+                lanes,
+                (taken_at_us, heartbeat, transactions),
+            )| {
+                Delta {
+                    server_uuid,
+                    gtids,
+                    resume,
+                    settled,
+                    lanes,
+                    taken_at_us,
+                    heartbeat,
+                    transactions,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn deltas_say_the_same_one_by_one_merged_and_again(
+            deltas in prop::collection::vec(delta(), 1..6),
+        ) {
+            let (mut one_by_one, mut merged) = (Checkpoint::default(), Delta::default());
+            for delta in &deltas {
+                one_by_one.apply(delta);
+                merged.merge(delta.clone());
+            }
+            let mut at_once = Checkpoint::default();
+            at_once.apply(&merged);
+            prop_assert_eq!(&at_once, &one_by_one);
+            at_once.apply(&merged);
+            prop_assert_eq!(&at_once, &one_by_one, "absolute values");
+            let last = deltas.last().expect("one at least");
+            prop_assert_eq!(one_by_one.saved_at_us, last.taken_at_us);
+            prop_assert_eq!(&one_by_one.resume, &last.resume);
+            prop_assert_eq!(&one_by_one.settled, &last.settled);
+            prop_assert_eq!(one_by_one.rereads(), last.resume != last.settled);
+            prop_assert_eq!(merged.transactions, deltas.iter().map(|it| it.transactions).sum::<u64>());
+            let newest = deltas.iter().filter_map(|it| it.heartbeat).max();
+            prop_assert_eq!((one_by_one.heartbeat, merged.heartbeat), (newest, newest));
+            let server = deltas.iter().rev().find_map(|it| it.server_uuid.clone());
+            prop_assert_eq!(one_by_one.server_uuid, server.unwrap_or_default());
+            let count = deltas.iter().map(|it| it.gtids.clone()).fold(GtidSet::new(), |mut all, it| {
+                all.union(&it);
+                all
+            });
+            prop_assert_eq!(one_by_one.gtid_set, count);
+        }
+    }
+}

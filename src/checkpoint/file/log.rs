@@ -10,6 +10,7 @@ use tracing::warn;
 use super::lock::{Lock, PRIVATE, beside};
 use super::record;
 use super::{Checkpoint, Delta, Error};
+use crate::trial::folder_of;
 
 /// The file is written anew when its deltas have more bytes than this ...
 const DELTA_BYTES_MIN: u64 = 256 * 1024;
@@ -264,10 +265,6 @@ fn replace(new: &Path, path: &Path, content: &[u8]) -> io::Result<File> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(new, path)?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
-    File::open(folder)?.sync_all()?;
+    File::open(folder_of(path))?.sync_all()?;
     Ok(file)
 }

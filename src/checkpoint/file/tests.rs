@@ -228,6 +228,221 @@ fn a_file_that_vanished_or_was_replaced_is_written_anew() {
     assert_eq!(loaded(&path).expect("a good file"), Some(expected));
 }
 
+/// Whether a file was written anew since its number was taken.
+fn number(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).expect("a file").ino()
+}
+
+#[test]
+fn a_copy_put_in_the_file_s_place_is_not_written_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, mut expected) = written(folder.path(), 11);
+    run(async {
+        let mut store = open(&path).await.expect("a good file");
+        store.save(&delta(12)).await.expect("room");
+        let before = number(&path);
+        store.save(&delta(13)).await.expect("room");
+        assert_eq!(number(&path), before, "a line is added to the same file");
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).expect("copied");
+        fs::rename(&copy, &path).expect("put in its place");
+        let replaced = number(&path);
+        store.save(&delta(14)).await.expect("room");
+        assert_ne!(number(&path), replaced, "written anew");
+    });
+    (12..=14).for_each(|sequence| expected.apply(&delta(sequence)));
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn what_somebody_wrote_behind_the_last_record_is_cut_off_with_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, mut expected) = written(folder.path(), 11);
+    run(async {
+        use std::io::Write;
+        let mut store = open(&path).await.expect("a good file");
+        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("a file");
+        file.write_all(&[b'x'; 5_000]).expect("room");
+        store.save(&delta(12)).await.expect("room");
+    });
+    expected.apply(&delta(12));
+    let size = fs::metadata(&path).expect("a file").len();
+    assert!(size < 2_000, "{size}");
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn deltas_outgrow_the_base_by_a_quarter_of_a_mebibyte_or_four_times_its_size() {
+    for base_lanes in [0, 4_000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("shop.checkpoint");
+        let lanes = (0..base_lanes).map(|lane| (Arc::from(format!("shop.base{lane}#0")), 1));
+        let mut expected = Checkpoint { lanes: lanes.collect(), ..base() };
+        run(async {
+            let mut store = open(&path).await.expect("a free file");
+            store.begin(&expected).await.expect("room");
+            let mut begun = fs::metadata(&path).expect("a file").len();
+            let mut size = begun;
+            let mut times = 0;
+            for sequence in 1..=400 {
+                // Opened again, it goes on as before.
+                if sequence == 150 {
+                    drop(store);
+                    store = open(&path).await.expect("a good file");
+                }
+                let names =
+                    (0..100).map(|lane| (Arc::from(format!("shop.moved{lane}#0")), sequence));
+                let wide = Delta { lanes: names.collect(), ..delta(sequence) };
+                let before = number(&path);
+                store.save(&wide).await.expect("room");
+                expected.apply(&wide);
+                let now = fs::metadata(&path).expect("a file").len();
+                let bound = begun + (4 * begun).max(256 * 1024);
+                let is_anew = number(&path) != before;
+                let line = if is_anew { 5_000 } else { now - size };
+                assert!(line < 5_000 || is_anew, "{line}");
+                if is_anew {
+                    assert!(size + line > bound, "{size} bytes of {bound}: too early");
+                    assert!(now < bound);
+                    (begun, times) = (now, times + 1);
+                } else {
+                    assert!(now <= bound, "{now} bytes of {bound}: too late");
+                }
+                size = now;
+            }
+            assert!(times > 0, "never");
+        });
+        assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+    }
+}
+
+#[test]
+fn a_compaction_that_fails_is_put_off_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, mut expected) = written(folder.path(), 11);
+    let in_the_way = folder.path().join("shop.checkpoint.new");
+    fs::create_dir(&in_the_way).expect("a folder where the new file would be");
+    run(async {
+        let mut store = open(&path).await.expect("a good file");
+        let first = number(&path);
+        let mut sequence = 100;
+        let mut save = async |store: &mut FileStore, bytes: u64| {
+            let until = fs::metadata(&path).expect("a file").len() + bytes;
+            while fs::metadata(&path).expect("a file").len() < until {
+                sequence += 1;
+                let names =
+                    (0..200).map(|lane| (Arc::from(format!("shop.moved{lane}#0")), sequence));
+                let wide = Delta { lanes: names.collect(), ..delta(sequence) };
+                store.save(&wide).await.expect("a line still fits");
+                expected.apply(&wide);
+                if number(&path) != first {
+                    return;
+                }
+            }
+        };
+        save(&mut store, 280 * 1024).await;
+        assert_eq!(number(&path), first);
+        assert_eq!(store.load().await.expect("kept").map(|it| it.epoch), Some(3));
+        fs::remove_dir(&in_the_way).expect("empty");
+        // Not with the next line, but when it has doubled.
+        save(&mut store, 100 * 1024).await;
+        assert_eq!(number(&path), first);
+        save(&mut store, 300 * 1024).await;
+        assert_ne!(number(&path), first);
+    });
+    assert_eq!(loaded(&path).expect("a good file"), Some(expected));
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large");
+    // Without a byte of it on the disk.
+    fs::File::create(&path).and_then(|file| file.set_len((4 << 30) + 1)).expect("sparse");
+    assert!(matches!(loaded(&path), Err(Error::Corrupt { offset: 0, .. })));
+    let inside = folder.path().join("folder");
+    fs::create_dir(&inside).expect("a folder");
+    let refused = loaded(&inside).expect_err("a folder").to_string();
+    assert!(refused.contains("cannot read"), "{refused}");
+    let beneath_a_file = folder.path().join("large").join("x");
+    assert!(matches!(loaded(&beneath_a_file), Err(Error::Io { action: "open", .. })));
+    let peeked = run(FileStore::peek(&beneath_a_file, "shop"));
+    assert!(matches!(peeked, Err(Error::Io { action: "read", .. })), "{peeked:?}");
+}
+
+#[test]
+fn looking_takes_nothing_leaves_nothing_and_sees_what_opening_would() {
+    let names = |folder: &Path| {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.checkpoint");
+    run(async {
+        // Nothing is there yet
+        assert_eq!(FileStore::rehearse(&path, "shop").await.expect("it could be made"), None);
+        assert_eq!(FileStore::peek(&path, "shop").await.expect("no file"), None);
+        assert!(names(folder.path()).is_empty());
+        let nowhere = folder.path().join("gone").join("x");
+        let refused = FileStore::rehearse(&nowhere, "shop").await;
+        assert!(matches!(refused, Err(Error::Io { action: "write", .. })), "{refused:?}");
+
+        // Somebody holds it
+        let mut store = open(&path).await.expect("a free file");
+        let refused = FileStore::rehearse(&path, "shop").await;
+        assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+        store.begin(&base()).await.expect("room");
+        store.save(&delta(11)).await.expect("room");
+        let mut expected = base();
+        expected.apply(&delta(11));
+        let peeked = FileStore::peek(&path, "shop").await.expect("it can be read");
+        assert_eq!(peeked, Some(expected.clone()));
+        let refused = FileStore::rehearse(&path, "shop").await;
+        assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+
+        // It was given up; a line that is being written is not seen
+        drop(store);
+        let whole = fs::read(&path).expect("a file");
+        fs::write(&path, [&whole[..], b"0123"].concat()).expect("room");
+        let before = names(folder.path());
+        for _ in 0..2 {
+            let found = FileStore::rehearse(&path, "shop").await.expect("it could be opened");
+            assert_eq!(found, Some(expected.clone()));
+        }
+        assert_eq!(names(folder.path()), before);
+        let other = FileStore::rehearse(&path, "bank").await;
+        assert!(matches!(other, Err(Error::OtherStream { .. })), "{other:?}");
+        fs::remove_file(folder.path().join("shop.checkpoint.lock")).expect("it was there");
+        let found = FileStore::rehearse(&path, "shop").await.expect("a lock could be made");
+        assert_eq!(found, Some(expected.clone()));
+        assert_eq!(names(folder.path()).len(), before.len() - 1);
+    });
+}
+
+#[test]
+fn a_holder_is_named_by_its_note_as_far_as_there_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.checkpoint");
+    let beside = folder.path().join("shop.checkpoint.lock");
+    fs::write(&beside, "process 123456789012345678901234567890\n").expect("an older note");
+    run(async {
+        let store = open(&path).await.expect("a free file");
+        let note = fs::read_to_string(&beside).expect("a note");
+        assert_eq!(note, format!("process {}\n", std::process::id()));
+        for (note, named) in [(" \n".to_owned(), "another process"), ("x".repeat(300), "xxx")] {
+            fs::write(&beside, note).expect("room");
+            let Err(Error::Fenced { owner, .. }) = open(&path).await else { panic!("held") };
+            assert!(owner.starts_with(named) && owner.len() <= 200, "{owner}");
+        }
+        drop(store);
+    });
+}
+
 #[test]
 fn a_failed_save_is_retryable_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -307,8 +307,7 @@ fn check(line: &[u8]) -> Result<Entry, String> {
 
 /// Makes a new file's name durable.
 fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = trial::folder_of(path);
     let opened = File::open(folder).and_then(|folder| folder.sync_all());
     opened.map_err(io_error(folder, "sync the folder"))
 }

@@ -130,6 +130,70 @@ fn what_is_removed_is_gone_and_the_rest_stays_in_order_and_locked() {
 }
 
 #[test]
+fn what_an_interrupted_removal_left_beside_does_not_get_into_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("quarantine");
+    let mut quarantine = filled(&path, 3);
+    std::fs::write(folder.path().join("quarantine.new"), vec![b'x'; 10_000]).expect("writable");
+    quarantine.retain(|number| number != 1).expect("it can be written");
+    let records = read(&path).expect("whole");
+    assert_eq!(records.iter().map(|it| it.sequence_first).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn a_rehearsal_finds_what_opening_would_be_refused_with_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("quarantine");
+    Quarantine::rehearse(&path).expect("it could be made");
+    assert_eq!(folder.path().read_dir().expect("there").count(), 0);
+    let nowhere = folder.path().join("gone").join("quarantine");
+    assert!(matches!(Quarantine::rehearse(&nowhere), Err(Error::Io { .. })));
+    assert!(matches!(Quarantine::rehearse(folder.path()), Err(Error::Io { .. })));
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if made.is_ok_and(|status| status.success()) {
+        let error = Quarantine::rehearse(&pipe).expect_err("reading it would never end");
+        assert!(matches!(error, Error::Io { action: "use", .. }), "{error}");
+        assert!(matches!(Quarantine::open(&pipe, LIMIT), Err(Error::Io { action: "use", .. })));
+    }
+
+    let quarantine = filled(&path, 2);
+    assert!(matches!(Quarantine::rehearse(&path), Err(Error::InUse { .. })));
+    drop(quarantine);
+    let before = std::fs::read(&path).expect("it is there");
+    Quarantine::rehearse(&path).expect("it could be opened");
+    assert_eq!(std::fs::read(&path).expect("it is there"), before);
+    // A torn end is what a crash leaves; a wrong record is not.
+    std::fs::write(&path, &before[..before.len() - 3]).expect("writable");
+    Quarantine::rehearse(&path).expect("it could be opened");
+    std::fs::write(&path, [b"x", &before[1..]].concat()).expect("writable");
+    assert!(matches!(Quarantine::rehearse(&path), Err(Error::Damaged { offset: 0, .. })));
+}
+
+#[test]
+fn the_bound_is_kept_to_the_byte_and_a_reader_ends_with_its_first_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("quarantine");
+    let one = filled(&path, 1).bytes();
+    for (limit, fits) in [(2 * one, true), (2 * one - 1, false)] {
+        let path = folder.path().join(format!("{limit}"));
+        let mut quarantine = Quarantine::open(&path, limit).expect("it opens");
+        for id in 0..2 {
+            let put = quarantine.put(&message(id, 1, 20), &refusal(), UNIX_EPOCH);
+            assert_eq!(put.is_ok(), id == 0 || fits, "{id} of {limit}");
+        }
+    }
+    let line = std::fs::read(&path).expect("it is there");
+    std::fs::write(&path, [&line[..], b"damaged\n", &line].concat()).expect("writable");
+    let mut reader = Reader::new(&path).expect("it is there");
+    assert!(matches!(reader.next(), Some(Ok(_))));
+    assert_eq!(reader.offset(), line.len() as u64);
+    assert!(matches!(reader.next(), Some(Err(Error::Damaged { .. }))));
+    assert!(reader.next().is_none());
+    assert_eq!(reader.offset(), line.len() as u64);
+}
+
+#[test]
 fn others_may_not_read_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");

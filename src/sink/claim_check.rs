@@ -305,6 +305,18 @@ mod tests {
             let made = ClaimCheck::new(config(bucket, prefix), &shared, "eu-west-1");
             assert!(matches!(made, Err(Error::Config(_))), "{bucket} {prefix}");
         }
+        let long = |length| "x".repeat(length);
+        for (bucket, prefix, is_good) in [
+            ("abc".to_owned(), String::new(), true),
+            ("my.bucket-1".to_owned(), "binpulse/A_b.c-9/".to_owned(), true),
+            ("ab".to_owned(), String::new(), false),
+            (long(63), long(256), true),
+            (long(64), String::new(), false),
+            (long(63), long(257), false),
+        ] {
+            let made = ClaimCheck::new(config(&bucket, &prefix), &shared, "eu-west-1");
+            assert_eq!(made.is_ok(), is_good, "{bucket} {prefix}");
+        }
     }
 
     #[test]
@@ -312,5 +324,10 @@ mod tests {
         let url = |bucket| base_url(&config(bucket, ""), "eu-west-1");
         assert_eq!(url("claims"), "https://claims.s3.eu-west-1.amazonaws.com");
         assert_eq!(url("a.b.c"), "https://s3.eu-west-1.amazonaws.com/a.b.c");
+        let china = base_url(&config("claims", ""), "cn-north-1");
+        assert_eq!(china, "https://claims.s3.cn-north-1.amazonaws.com.cn");
+        let endpoint_url = Some("http://stand-in:4566/".to_owned());
+        let stand_in = Config { endpoint_url, ..config("claims", "") };
+        assert_eq!(base_url(&stand_in, "eu-west-1"), "http://stand-in:4566/claims");
     }
 }

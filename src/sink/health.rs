@@ -301,6 +301,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -344,6 +346,134 @@ mod tests {
         assert_eq!(health.snapshot(now).impediment, None);
     }
 
+    /// What may happen to a sink's numbers.
+    #[derive(Debug, Clone)]
+    enum Event {
+        Started(usize),
+        /// The oldest request that runs.
+        Ended,
+        Called(u64),
+        Acknowledged(u64, usize),
+        Failed(usize, usize),
+        Blocks(usize),
+        Holds(usize, bool),
+        Owed(bool),
+        Limited(Option<u64>),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            (1..1000_usize).prop_map(Event::Started),
+            Just(Event::Ended),
+            (0..40_000_u64).prop_map(Event::Called),
+            (0..40_000_u64, 0..1000_usize).prop_map(|(ms, bytes)| Event::Acknowledged(ms, bytes)),
+            (0..Class::ALL.len(), 0..20_usize).prop_map(|(class, n)| Event::Failed(class, n)),
+            (0..3_usize).prop_map(Event::Blocks),
+            (0..9_usize, any::<bool>()).prop_map(|(n, some)| Event::Holds(n, some)),
+            any::<bool>().prop_map(Event::Owed),
+            prop::option::of(0..60_000_u64).prop_map(Event::Limited),
+        ]
+    }
+
+    proptest! {
+        /// What a snapshot says is what the events so far come to.
+        #[test]
+        fn the_numbers_are_those_of_the_events(
+            events in prop::collection::vec(event(), 0..60),
+        ) {
+            let health = Health::default();
+            let start = Instant::now() + Duration::from_secs(1);
+            let second = Duration::from_secs(1);
+            let mut now = start;
+            let mut expected = health.snapshot(now);
+            let mut runs = std::collections::VecDeque::new();
+            let (mut acknowledged_at, mut oldest_at) = (None, None);
+            let mut called = [Latency::default(), Latency::default()];
+            for event in events {
+                now += second;
+                match event {
+                    Event::Started(bytes) => {
+                        runs.push_back(bytes);
+                        health.started(bytes);
+                    }
+                    Event::Ended => {
+                        let Some(bytes) = runs.pop_front() else { continue };
+                        health.ended(bytes);
+                    }
+                    Event::Called(ms) => {
+                        health.called(Duration::from_millis(ms));
+                        called[0].observe(Duration::from_millis(ms), 1);
+                    }
+                    Event::Acknowledged(ms, bytes) => {
+                        let took = Duration::from_millis(ms);
+                        health.acknowledged(now, now + took, bytes);
+                        called[1].observe(took, 1);
+                        acknowledged_at = Some(now + took);
+                        expected.settled_messages += 1;
+                        expected.attempts_ok += 1;
+                        expected.settled_bytes += bytes as u64;
+                        if expected.blocked_topics == 0 {
+                            expected.impediment = None;
+                            expected.consecutive = [0; Class::ALL.len()];
+                        }
+                    }
+                    Event::Failed(class, messages) => {
+                        health.failed(Class::ALL[class], messages);
+                        expected.attempts_failed[class] += messages as u64;
+                        expected.consecutive[class] += 1;
+                        expected.impediment = Some(Class::ALL[class]);
+                    }
+                    Event::Blocks(topics) => {
+                        health.blocks(topics);
+                        expected.blocked_topics = topics;
+                    }
+                    Event::Holds(messages, some) => {
+                        oldest_at = some.then_some(now);
+                        health.holds(messages, oldest_at);
+                        expected.held_messages = messages;
+                    }
+                    Event::Owed(some) => {
+                        oldest_at = some.then_some(now);
+                        health.owed_since(oldest_at);
+                        expected.held_messages = 0;
+                        if !some {
+                            expected.impediment = None;
+                            expected.consecutive = [0; Class::ALL.len()];
+                        }
+                    }
+                    Event::Limited(limit) => {
+                        health.limited(limit);
+                        expected.rate_limit = limit;
+                    }
+                }
+            }
+            now += 60 * second;
+            expected.in_flight_requests = runs.len();
+            expected.in_flight_bytes = runs.iter().sum();
+            let found = health.snapshot(now);
+            // Instants are kept in whole microseconds.
+            let near = |found: Option<Duration>, at: Option<Instant>| match (found, at) {
+                (Some(age), Some(at)) => {
+                    let exact = now - at;
+                    age.max(exact) - age.min(exact) <= Duration::from_micros(2)
+                }
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            prop_assert!(near(found.since_ack, acknowledged_at), "{:?}", found.since_ack);
+            prop_assert!(near(found.oldest_unsettled, oldest_at), "{:?}", found.oldest_unsettled);
+            expected.since_ack = found.since_ack;
+            expected.oldest_unsettled = found.oldest_unsettled;
+            prop_assert_eq!(found, expected);
+            for (found, expected) in
+                [&health.request_latency, &health.message_latency].into_iter().zip(&called)
+            {
+                prop_assert_eq!(found.counts(), expected.counts());
+                prop_assert_eq!(found.sum_us(), expected.sum_us());
+            }
+        }
+    }
+
     #[test]
     fn a_latency_lands_in_the_bucket_whose_bound_it_does_not_exceed() {
         let latency = Latency::default();
@@ -352,5 +482,7 @@ mod tests {
         latency.observe(Duration::from_secs(45), 1);
         let counts = latency.counts();
         assert_eq!((counts[0], counts[1], counts[14]), (1, 2, 1));
+        assert_eq!(latency.sum_us(), 1_000 + 2 * 1_001 + 45_000_000);
+        assert_eq!(counts.iter().sum::<u64>(), 4);
     }
 }

@@ -167,12 +167,17 @@ mod tests {
         let (feed, mut intake) = intake(3 * 1024);
         feed.send(message(1, 1, 1024)).await.expect("there is room");
         feed.send(message(2, 1, 512)).await.expect("there is room");
-        assert!(feed.gauge().queued_bytes() >= 1024 + 512 + 2 * OVERHEAD_BYTES);
+        let queued = feed.gauge().queued_bytes();
+        assert!(queued >= 1024 + 512 + 2 * OVERHEAD_BYTES && queued < 3 * 1024);
+        assert_eq!(feed.gauge().capacity_bytes(), 3 * 1024);
 
         let refused = feed.try_send(message(3, 1, 1024)).expect_err("it is full");
         let first = intake.recv().await.expect("one is queued");
         let Closed(again) = feed.try_send(*refused.0).expect_err("taken, but not settled");
+        let weight = first.weight();
+        assert!((1024 + OVERHEAD_BYTES..1700).contains(&weight), "{weight}");
         drop(first);
+        assert_eq!(feed.gauge().queued_bytes(), queued - weight);
         feed.try_send(*again).expect("the settled message made room");
     }
 

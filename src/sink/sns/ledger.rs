@@ -288,7 +288,7 @@ impl Ledger {
             if entries == 1 {
                 self.refuse_taken(at, pending, failure);
             } else {
-                pending.company = (entries / 2).max(1);
+                pending.company = entries / 2;
                 self.put_back(at, pending, at.now);
             }
         }
@@ -307,8 +307,7 @@ impl Ledger {
         let arn = self.topics.get(at.topic).map_or("", |topic| &*topic.arn);
         let Failure { class, code, text } = failure;
         let class = class.as_str();
-        let is_stubborn = attempts >= ATTEMPTS_WORTH_A_WARNING && attempts.is_power_of_two();
-        if failure.action() != Action::Retry || is_stubborn {
+        if is_worth_a_warning(failure.action(), attempts) {
             tracing::warn!(arn, class, code, text, messages, attempts, "publishing fails");
         } else {
             tracing::debug!(arn, class, code, text, messages, attempts, "publishing failed once");
@@ -372,9 +371,30 @@ impl Ledger {
     }
 }
 
+/// Whether a failure is said aloud: one that passes by itself is so only when it lasts, ever more rarely.
+fn is_worth_a_warning(action: Action, attempts: u32) -> bool {
+    let is_stubborn = attempts >= ATTEMPTS_WORTH_A_WARNING && attempts.is_power_of_two();
+    action != Action::Retry || is_stubborn
+}
+
 /// Differs from process to process; it need not be unpredictable.
 fn seed() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since_epoch.unwrap_or(Duration::ZERO).as_nanos();
     u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0) ^ u64::from(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_passes_is_said_aloud_when_it_lasts_and_ever_more_rarely() {
+        let said: Vec<_> =
+            (0..70).filter(|attempts| is_worth_a_warning(Action::Retry, *attempts)).collect();
+        assert_eq!(said, [4, 8, 16, 32, 64]);
+        for action in [Action::Wait, Action::Split, Action::Shrink] {
+            assert!((0..70).all(|attempts| is_worth_a_warning(action, attempts)), "{action:?}");
+        }
+    }
 }

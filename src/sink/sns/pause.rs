@@ -58,5 +58,18 @@ mod tests {
         let mean = late.iter().sum::<Duration>() / 1000;
         assert!(mean > Duration::from_secs(4) && mean < Duration::from_secs(6), "{mean:?}");
         assert!(late.iter().any(|pause| *pause < Duration::from_millis(500)));
+        assert!(late.iter().any(|pause| *pause > Duration::from_millis(9_500)));
+        // The ceiling doubles: each of these is the largest of many.
+        for (attempt, ceiling) in [(1, 100), (2, 200), (3, 400), (5, 1_600), (8, 10_000)] {
+            let most = (0..400).map(|_| pauses.after(attempt)).max().expect("some");
+            let ceiling = Duration::from_millis(ceiling);
+            assert!(most <= ceiling && most > ceiling.mul_f64(0.95), "{most:?} of {ceiling:?}");
+        }
+        let (low, high) = (Duration::from_secs(5), Duration::from_secs(30));
+        let between: Vec<_> = (0..1000).map(|_| pauses.between(low, high)).collect();
+        let (least, most) = (between.iter().min(), between.iter().max());
+        let (least, most) = (*least.expect("some"), *most.expect("some"));
+        assert!(least >= low && least < low + Duration::from_millis(500), "{least:?}");
+        assert!(most <= high && most > high - Duration::from_millis(500), "{most:?}");
     }
 }

@@ -250,8 +250,12 @@ mod tests {
         }
         assert_eq!(queue.due(), Some(later));
         assert_eq!(ids(&queue.take(now, 10)), [2]);
-        assert_eq!(ids(&queue.take(later, LIMIT)), [0, 1, 3]);
+        assert!(queue.is_ready(now) && !queue.is_idle());
+        assert_eq!(ids(&queue.take(now, 10)), [3]);
+        assert!(!queue.is_ready(now) && queue.is_ready(later) && !queue.is_idle());
+        assert_eq!(ids(&queue.take(later, LIMIT)), [0, 1]);
         assert_eq!(queue.due(), None);
+        assert!(queue.is_idle() && !queue.is_ready(later));
     }
 
     #[test]
@@ -270,9 +274,12 @@ mod tests {
         queue.settled(LaneId(2));
         queue.put_back(batch.remove(0), later);
         assert_eq!(ids(&queue.take(now, LIMIT)), [3], "lane 1 waits for its head");
-        assert!(!queue.is_ready(now));
+        assert!(!queue.is_ready(now) && !queue.is_idle());
+        assert_eq!(queue.due(), Some(later));
         assert_eq!(ids(&queue.take(later, LIMIT)), [0]);
+        assert!(queue.is_idle(), "what is left stands behind what is taken");
         queue.settled(LaneId(1));
+        assert!(queue.is_ready(now) && !queue.is_idle());
         assert_eq!(ids(&queue.take(later, LIMIT)), [1]);
     }
 

@@ -253,6 +253,72 @@ mod tests {
         assert_eq!(rate.limit(), None, "in the end it is lifted");
     }
 
+    /// A rate that was cut to 700 messages a second at `start`.
+    fn cut_to_700(start: Instant) -> Rate {
+        let mut rate = Rate::new(start - WINDOW);
+        rate.accepted(start - WINDOW / 2, 1000);
+        rate.throttled(start, start);
+        assert_eq!(rate.limit(), Some(700));
+        rate
+    }
+
+    #[test]
+    fn the_limit_rises_by_a_share_of_the_cut_that_doubles_every_ten_quiet_seconds() {
+        let start = Instant::now();
+        for (after, expected) in [(1, 737), (5, 947), (10, 1_400), (20, 3_500), (30, 9_100)] {
+            let mut rate = cut_to_700(start);
+            rate.wait_until(start + Duration::from_secs(after));
+            assert_eq!(rate.limit(), Some(expected), "{after} s");
+        }
+        // Small limits rise by a least step.
+        let mut rate = Rate::new(start);
+        rate.throttled(start, start);
+        assert_eq!(rate.limit(), Some(10));
+        rate.wait_until(start + Duration::from_secs(10));
+        assert_eq!(rate.limit(), Some(210));
+    }
+
+    #[test]
+    fn a_pause_saves_up_a_tenth_of_a_second_and_a_full_call_at_least() {
+        let start = Instant::now();
+        let second = start + Duration::from_secs(1);
+        for (accepted, limit, saved) in [(1000, 700, 70), (10, 10, 10)] {
+            let mut rate = Rate::new(start - WINDOW);
+            rate.accepted(start - WINDOW / 2, accepted);
+            rate.throttled(start, start);
+            assert_eq!(rate.limit(), Some(limit));
+            assert_eq!(rate.wait_until(second), None);
+            rate.sent(second, saved);
+            assert_eq!(rate.wait_until(second), None, "saved up");
+            rate.sent(second, 1);
+            let wait = rate.wait_until(second).expect("overdrawn") - second;
+            assert!(wait >= Duration::from_millis(1) && wait <= WAIT_MAX, "{wait:?}");
+        }
+        // However much is overdrawn, it is looked at again soon, since the limit rises.
+        let mut rate = cut_to_700(start);
+        rate.sent(start, 1_000);
+        assert_eq!(rate.wait_until(start), Some(start + WAIT_MAX));
+    }
+
+    #[test]
+    fn a_cut_goes_by_the_last_second_and_never_up() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut rate = cut_to_700(start);
+        // Far more was taken than the limit says: somebody else left room.
+        rate.accepted(start + second, 5_000);
+        rate.throttled(start + 2 * second, start + 2 * second);
+        let limit = rate.limit().expect("cut");
+        assert!((500..=700).contains(&limit), "{limit}");
+        // Cuts keep their distance, to the moment.
+        let mut rate = cut_to_700(start);
+        rate.accepted(start, 100);
+        rate.throttled(start + CUT_SPACING - Duration::from_millis(1), start + CUT_SPACING);
+        assert!(rate.limit() >= Some(700));
+        rate.throttled(start + CUT_SPACING, start);
+        assert!(rate.limit() < Some(700), "{:?}", rate.limit());
+    }
+
     #[test]
     fn a_trickle_goes_on_however_often_it_is_throttled() {
         let start = Instant::now();

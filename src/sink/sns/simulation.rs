@@ -14,7 +14,7 @@ use super::policy::{Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use super::topic::Next;
 use super::{Config, OnRefusal};
-use crate::sink::{Health, Refusal, Settlement, intake};
+use crate::sink::{Class, Error, Health, Refusal, Settlement, intake};
 
 /// Size limit of the topics, bytes.
 const LIMIT: usize = 1000;
@@ -74,7 +74,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     })
 }
 
-fn failure(class: crate::sink::Class, code: &str) -> Failure {
+fn failure(class: Class, code: &str) -> Failure {
     Failure { class, code: code.to_owned(), text: "in words".to_owned() }
 }
 
@@ -115,6 +115,13 @@ struct World {
     now: Instant,
     delivered: Vec<u64>,
     refused: Vec<u64>,
+    /// Messages taken in and not settled: number and bytes.
+    held: (usize, usize),
+    /// Attempts that failed, by class.
+    failed: [u64; Class::ALL.len()],
+    calls: u64,
+    /// Bytes of messages that were in a call.
+    in_calls: BTreeMap<u64, usize>,
 }
 
 impl World {
@@ -130,7 +137,45 @@ impl World {
         let known = vec![(Arc::from(TOPICS[0]), facts(true))];
         let config = Config { on_refusal, ..Config::default() };
         let ledger = Ledger::new(&config, Arc::clone(&health), known, now);
-        Self { ledger, health, now, delivered: Vec::new(), refused: Vec::new() }
+        Self {
+            ledger,
+            health,
+            now,
+            delivered: Vec::new(),
+            refused: Vec::new(),
+            held: (0, 0),
+            failed: [0; Class::ALL.len()],
+            calls: 0,
+            in_calls: BTreeMap::new(),
+        }
+    }
+
+    /// What a call brought, for the numbers.
+    fn count(&mut self, attempts: usize, result: &Result<Vec<Fate>, Failure>) {
+        self.calls += 1;
+        match result {
+            Ok(fates) => {
+                for fate in fates {
+                    if let Fate::Failed(failure) = fate {
+                        self.failed[failure.class as usize] += 1;
+                    }
+                }
+            }
+            Err(failure) => self.failed[failure.class as usize] += attempts as u64,
+        }
+    }
+
+    /// The shared numbers are those of what happened.
+    fn check_numbers(&self) {
+        let health = self.health.snapshot(self.now);
+        assert_eq!(health.held_messages, self.held.0);
+        assert_eq!(health.attempts_failed, self.failed);
+        assert_eq!(health.attempts_ok, self.delivered.len() as u64);
+        assert_eq!(self.health.request_latency.counts().iter().sum::<u64>(), self.calls);
+        let Error::Unfinished { messages, bytes } = self.ledger.unfinished() else {
+            panic!("it says what is held")
+        };
+        assert_eq!((messages, bytes), self.held);
     }
 
     /// Takes in the messages from `first` on.
@@ -139,6 +184,7 @@ impl World {
         for (id, sent) in (first..).zip(sent) {
             let mut message = message(id, sent.lane + 10 * u32::from(sent.topic == 1), sent.bytes);
             message.destination = Arc::from(TOPICS[sent.topic]);
+            self.held = (self.held.0 + 1, self.held.1 + message.billed_bytes());
             assert!(feed.try_send(message).is_ok(), "there is room");
             self.ledger.accept(intake.try_recv().expect("it was just sent"));
         }
@@ -147,10 +193,18 @@ impl World {
     /// Settles what came out; the ids that were delivered or refused.
     fn collect(&mut self) {
         while let Some(settlement) = self.ledger.next_settlement() {
-            match settlement {
-                Settlement::Settled { id, .. } => self.delivered.push(id),
-                Settlement::Failed { message, .. } => self.refused.push(message.id),
-            }
+            let id = match settlement {
+                Settlement::Settled { id, .. } => {
+                    self.delivered.push(id);
+                    id
+                }
+                Settlement::Failed { message, .. } => {
+                    self.refused.push(message.id);
+                    message.id
+                }
+            };
+            let bytes = self.in_calls[&id];
+            self.held = (self.held.0 - 1, self.held.1 - bytes);
         }
     }
 
@@ -196,24 +250,32 @@ impl World {
                         throughput_per_group: false,
                     };
                     let failed = |(code, status)| failure(classify_call(code, Some(status)), code);
-                    self.ledger.learn(
-                        at,
-                        match answer {
-                            Answer::Fails(error) => Err(failed(CALL_ERRORS[error])),
-                            Answer::Takes | Answer::FailsEntry(..) => Ok(facts),
-                        },
-                    );
+                    let learnt = match answer {
+                        Answer::Fails(error) => Err(failed(CALL_ERRORS[error])),
+                        Answer::Takes | Answer::FailsEntry(..) => Ok(facts),
+                    };
+                    if let Err(failure) = &learnt {
+                        self.failed[failure.class as usize] += 1;
+                    }
+                    self.ledger.learn(at, learnt);
                 }
                 Next::Publish(batch) => {
                     let bytes: usize = batch.iter().map(|pending| pending.bytes).sum();
                     assert!(!batch.is_empty() && batch.len() <= 10);
                     assert!(bytes <= LIMIT || batch.len() == 1, "{bytes} bytes in a call");
                     let fates = serve(&batch, &poison, answer, as_call);
+                    self.count(batch.len(), &fates);
+                    let sent: BTreeMap<u64, usize> = batch
+                        .iter()
+                        .map(|pending| (pending.ticket.message.id, pending.bytes))
+                        .collect();
+                    self.in_calls.extend(sent);
                     self.ledger.conclude(at, batch, fates);
                 }
             }
             self.ledger.publish_health();
             self.collect();
+            self.check_numbers();
         }
         self.collect();
     }
@@ -310,4 +372,94 @@ fn after_a_throttling_calls_keep_to_the_rate() {
     // Unhindered, the 91 calls take 5 ms each.
     let took = world.now - start;
     assert!(took > Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
+    let sent = |topic| [Sent { lane: 0, bytes: 10, topic, poison: false }];
+    let mut world = World::new(OnRefusal::GoOn);
+    world.accept(0, &sent(0));
+    let start = world.now;
+    for attempt in 0..12 {
+        let call = loop {
+            match world.ledger.next_call(world.now) {
+                Ok(call) => break call,
+                Err(wake) => world.now = wake.expect("time alone decides"),
+            }
+        };
+        let (topic, Next::Publish(batch)) = call else { panic!("it is known") };
+        assert_eq!(batch[0].attempts, attempt);
+        let at = At { topic, started: world.now, now: world.now };
+        let error = failure(classify_call("InternalError", Some(500)), "InternalError");
+        world.ledger.conclude(at, batch, Err(error));
+    }
+    // On average 27 seconds; without growth half a second.
+    assert!(world.now - start > Duration::from_secs(4), "{:?}", world.now - start);
+
+    // One topic waits for somebody, the other for a moment.
+    let mut world = World::new(OnRefusal::GoOn);
+    world.accept(0, &sent(0));
+    world.accept(1, &sent(1));
+    for (code, status) in [("InternalError", 500), ("AuthorizationError", 403)] {
+        let (topic, next) = world.ledger.next_call(world.now).expect("both are ready");
+        let at = At { topic, started: world.now, now: world.now };
+        let error = failure(classify_call(code, Some(status)), code);
+        match next {
+            Next::Publish(batch) => world.ledger.conclude(at, batch, Err(error)),
+            Next::Ask => world.ledger.learn(at, Err(error)),
+        }
+    }
+    assert_eq!(world.health.snapshot(world.now).blocked_topics, 1);
+    let wake = world.ledger.next_call(world.now).expect_err("both wait").expect("for a time");
+    assert!(wake <= world.now + Config::default().retry_first, "{:?}", wake - world.now);
+    // That somebody has mended it shows with the first answer, before anything is published.
+    let mut world = World::new(OnRefusal::GoOn);
+    world.accept(0, &sent(1));
+    for is_mended in [false, true] {
+        let call = loop {
+            match world.ledger.next_call(world.now) {
+                Ok(call) => break call,
+                Err(wake) => world.now = wake.expect("time alone decides"),
+            }
+        };
+        let (topic, Next::Ask) = call else { panic!("it is not known") };
+        let at = At { topic, started: world.now, now: world.now };
+        let error = failure(classify_call("NotFound", Some(404)), "NotFound");
+        let facts = TopicFacts {
+            message_bytes_max: LIMIT,
+            fifo: false,
+            content_based_deduplication: false,
+            throughput_per_group: false,
+        };
+        world.ledger.learn(at, if is_mended { Ok(facts) } else { Err(error) });
+        let blocked = world.health.snapshot(world.now).blocked_topics;
+        assert_eq!(blocked, usize::from(!is_mended));
+    }
+}
+
+#[test]
+fn halves_find_the_one_at_fault_and_its_size_is_only_named_where_it_is_over_the_limit() {
+    let sent: Vec<_> =
+        (0..10).map(|id| Sent { lane: 0, bytes: 10, topic: 1, poison: id == 3 }).collect();
+    let mut world = World::new(OnRefusal::GoOn);
+    world.run(&sent, sent.len(), &[(Answer::Takes, true)]);
+    assert_eq!((world.delivered.len(), world.refused.as_slice()), (9, &[3][..]));
+    // Ten, two of five, two and two and one, then one by one.
+    assert!(world.calls <= 9, "{} calls", world.calls);
+
+    for bytes in [LIMIT, LIMIT + 1] {
+        let mut world = World::new(OnRefusal::GoOn);
+        world.accept(0, &[Sent { lane: 0, bytes, topic: 0, poison: true }]);
+        let Ok((topic, Next::Publish(batch))) = world.ledger.next_call(world.now) else {
+            panic!("it is tried")
+        };
+        assert_eq!(batch[0].bytes, bytes);
+        let at = At { topic, started: world.now, now: world.now };
+        let error = failure(classify_entry("InvalidParameter", true), "InvalidParameter");
+        world.ledger.conclude(at, batch, Ok(vec![Fate::Failed(error)]));
+        let Some(Settlement::Failed { error, .. }) = world.ledger.next_settlement() else {
+            panic!("it is refused")
+        };
+        assert_eq!(matches!(error, Refusal::TooLarge { .. }), bytes > LIMIT, "{error}");
+    }
 }

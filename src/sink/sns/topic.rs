@@ -147,6 +147,52 @@ mod tests {
     }
 
     #[test]
+    fn a_question_counts_as_a_call_and_a_shut_topic_waits_for_all_that_run() {
+        let now = Instant::now();
+        let mut topic = Topic::new(Arc::from("arn:aws:sns:r:000000000000:t"), Some(FACTS));
+        for number in 0..50 {
+            topic.queue.push(pending(number, 1, 10));
+        }
+        // One call is under way when the facts become old, and are asked for.
+        assert!(matches!(topic.next(now), Some(Next::Publish(_))));
+        topic.is_stale = true;
+        assert!(matches!(topic.next(now), Some(Next::Ask)));
+        topic.is_asking = false;
+        topic.is_stale = false;
+        topic.shut(now);
+        topic.ended();
+        assert!(topic.next(now).is_none(), "another call still runs");
+        topic.ended();
+        assert!(matches!(topic.next(now), Some(Next::Publish(_))));
+        // Said once.
+        assert!(!topic.shut(now));
+        assert!(topic.open());
+        assert!(!topic.open());
+    }
+
+    #[test]
+    fn a_topic_is_due_when_its_next_message_is_and_not_before_it_may_be_tried() {
+        let now = Instant::now();
+        let at = |ms| now + Duration::from_millis(ms);
+        let mut topic = Topic::new(Arc::from("arn:aws:sns:r:000000000000:t"), Some(FACTS));
+        assert_eq!(topic.due(now), None);
+        topic.queue.push(pending(0, 1, 10));
+        assert_eq!(topic.due(now), None, "at once is no time to wait for");
+        let Some(Next::Publish(mut batch)) = topic.next(now) else { panic!("it is ready") };
+        topic.ended();
+        topic.queue.put_back(batch.remove(0), at(20));
+        assert_eq!(topic.due(now), Some(at(20)));
+        assert_eq!(topic.due(at(20)), None);
+        for (until, due) in [(10, 20), (30, 30)] {
+            topic.shut(at(until));
+            assert_eq!(topic.due(now), Some(at(due)));
+            assert_eq!(topic.due(at(due)), None);
+        }
+        assert!(topic.next(at(29)).is_none());
+        assert!(matches!(topic.next(at(30)), Some(Next::Publish(_))));
+    }
+
+    #[test]
     fn a_shut_topic_is_tried_with_one_call_at_a_time_and_opens_with_a_success() {
         let now = Instant::now();
         let until = now + Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! Events of a log made by hand: what captured logs can't hold, heartbeats and canaries among them.
 
+use crate::change::GtidSet;
 use crate::decode::kind;
 
 /// A row of a table of two texts: its key, and what it says.
@@ -80,6 +81,11 @@ impl Made {
         body.extend(b"d\0");
         body.extend(statement.as_bytes());
         self.event(kind::QUERY, &body);
+    }
+
+    /// What lies before this file.
+    pub(super) fn previous_gtids(&mut self, set: &GtidSet) {
+        self.event(kind::PREVIOUS_GTIDS, &set.encode());
     }
 
     pub(super) fn begin(&mut self) {

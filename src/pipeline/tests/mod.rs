@@ -2,6 +2,7 @@
 
 #[path = "../../../tests/support/aws/mod.rs"]
 mod aws;
+mod flowing;
 mod log;
 mod made;
 mod rig;

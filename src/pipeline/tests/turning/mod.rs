@@ -1,6 +1,6 @@
 //! The loop itself, with a sealing thread and a store, and a sink that the test plays.
 
-mod rig;
+pub(super) mod rig;
 mod world;
 
 use std::sync::Arc;

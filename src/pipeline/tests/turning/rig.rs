@@ -230,13 +230,24 @@ pub(super) fn flow(
     exclude: Vec<Pattern>,
 ) -> Flow {
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
+    let filter = FilterConfig { drop_columns, exclude, ..FilterConfig::default() };
+    let schema = SchemaName::new("binpulse").expect("a name");
+    flow_of(config, filter, Recogniser::new(schema, "s"))
+}
+
+/// Of all tables that the filter does not exclude.
+pub(in crate::pipeline::tests) fn flow_of(
+    config: FlowConfig,
+    filter: FilterConfig,
+    recogniser: Recogniser,
+) -> Flow {
     let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
     // Each row is a message.
     let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
-        Filter::new(FilterConfig { tables, drop_columns, exclude, ..FilterConfig::default() }),
-        Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
+        Filter::new(FilterConfig { tables, ..filter }),
+        recogniser,
         Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
         Packer::new(pack, Sequences::default()),
         Tracker::new(&Checkpoint::default()),

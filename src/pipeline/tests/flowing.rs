@@ -1,0 +1,431 @@
+//! What follows from transactions made by hand: units, windows, marks, statements.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::decoder;
+use super::made::{Made, SOURCE};
+use super::turning::rig::flow_of;
+use crate::change::{GtidSet, Position, Tag, Uuid};
+use crate::encode::open::content;
+use crate::encode::proto::frame::Content;
+use crate::encode::{Destination, Draft, Kind, Origin, SealOptions, Sealer};
+use crate::filter::{Config as FilterConfig, Pattern};
+use crate::pipeline::counts::Counts;
+use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, Window};
+use crate::pipeline::{Error, Topics, drafts};
+use crate::pulse::path::{Mark, Marks, Path};
+use crate::pulse::schema::SchemaName;
+use crate::pulse::{Leg, Phase, Recogniser, Seen};
+use crate::sink::topic::{Destinations, Template};
+use crate::telemetry::metrics::tests::metrics;
+
+fn recogniser() -> Recogniser {
+    Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s")
+}
+
+fn flow(config: FlowConfig) -> Flow {
+    flow_of(config, FilterConfig::default(), recogniser())
+}
+
+/// Takes all events; the drafts that came out, those that wait at the end among them.
+fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<Draft>, Error> {
+    let mut decoder = decoder();
+    decoder.start_at(Position::new("log.000001", 4));
+    for event in &made.events {
+        flow.event(event);
+        let mut steps = decoder.feed(event).expect("whole");
+        while let Some(step) = steps.next().expect("whole") {
+            flow.step(step, Instant::now())?;
+        }
+    }
+    flow.flush_all();
+    Ok(flow.take_drafts())
+}
+
+/// What rows say, by what happened to them; canaries and statements in their words.
+fn texts(drafts: &[Draft]) -> Vec<String> {
+    let origin = Origin {
+        stream: "s".into(),
+        server_uuid: "server".to_owned(),
+        server_id: 1,
+        epoch: 1,
+        connector_version: "test",
+        snapshot: false,
+        replay: None,
+    };
+    let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: usize::MAX };
+    let mut sealer = Sealer::new(SealOptions { zstd_level: 0 }).expect("no compressor is needed");
+    let mut texts = Vec::new();
+    for draft in drafts {
+        match content(&sealer.seal(draft, &origin, &topic).body).expect("our own") {
+            Content::Batch(batch) => texts.extend(batch.rows.iter().map(|row| {
+                let op = ["insert", "update", "delete"][usize::try_from(row.op - 1).expect("one")];
+                let image = row.after.as_ref().or(row.before.as_ref()).expect("an image");
+                let values = image.values.iter().filter_map(|value| match &value.kind {
+                    Some(crate::encode::proto::value::Kind::Text(text)) => Some(text.as_str()),
+                    _ => None,
+                });
+                format!("{op} {}", values.collect::<Vec<_>>().join(" "))
+            })),
+            Content::Canary(canary) => {
+                texts.push(format!("canary {} {} of {}", canary.path, canary.number, canary.phase))
+            }
+            Content::SchemaChange(change) => texts.push(change.statement),
+            other @ (Content::Payload(_) | Content::Heartbeat(_) | Content::ClaimCheck(_)) => {
+                panic!("nobody made {other:?}")
+            }
+        }
+    }
+    texts
+}
+
+#[test]
+fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
+    // In KiB: what says that it is more than a mebibyte begins a unit.
+    for (length, units) in [(1024, 0), (1025, 1)] {
+        let (mut made, mut flow) = (Made::new(), flow(FlowConfig::default()));
+        made.begin();
+        made.commit();
+        made.gtid(length);
+        made.query("BEGIN");
+        walk_open(&mut flow, &made);
+        assert_eq!(flow.tracker().unit(), units, "{length}");
+    }
+    let (mut made, mut flow) = (Made::new(), self::flow(FlowConfig::default()));
+    for _ in 0..255 {
+        made.begin();
+        made.commit();
+    }
+    walk_open(&mut flow, &made);
+    assert_eq!((flow.tracker().unit(), flow.tracker().open_transactions()), (0, 255));
+    let mut next = Made::new();
+    next.begin();
+    next.commit();
+    walk_open(&mut flow, &next);
+    assert_eq!((flow.tracker().unit(), flow.tracker().open_transactions()), (1, 0));
+    let mut next = Made::new();
+    next.begin();
+    next.heartbeat("s", 7);
+    next.commit();
+    walk_open(&mut flow, &next);
+    assert_eq!((flow.tracker().unit(), flow.tracker().settled_heartbeat()), (2, Some(7)));
+}
+
+/// Takes all events and leaves what waits.
+fn walk_open(flow: &mut Flow, made: &Made) {
+    let mut decoder = decoder();
+    decoder.start_at(Position::new("log.000001", 4));
+    for event in &made.events {
+        flow.event(event);
+        let mut steps = decoder.feed(event).expect("whole");
+        while let Some(step) = steps.next().expect("whole") {
+            flow.step(step, Instant::now()).expect("nothing is lost");
+        }
+    }
+}
+
+/// Four transactions of a row each, and what else a transaction may have.
+fn four() -> Made {
+    let mut made = Made::new();
+    for key in ["1", "2", "3", "4"] {
+        made.begin();
+        made.inserts("t", &[(key, "row")]);
+        made.commit();
+    }
+    made
+}
+
+#[test]
+fn a_window_takes_what_lies_in_it_and_what_came_before_its_end_is_whole() {
+    let at = Made::committed_at_us;
+    let from = |since_us| Window::from(Some(since_us), None);
+    let limited = |until: Option<u64>, until_us| {
+        let mut window = Window::default();
+        window.until = until.map(|offset| Position::new("log.000001", offset));
+        window.until_us = until_us;
+        window
+    };
+    let until = |until_us| limited(None, Some(until_us));
+    for (window, expected, is_over) in [
+        (
+            Window::default(),
+            &["insert 1 row", "insert 2 row", "insert 3 row", "insert 4 row"][..],
+            false,
+        ),
+        (from(at(3)), &["insert 3 row", "insert 4 row"], false),
+        (from(at(5)), &[], false),
+        (until(at(3)), &["insert 1 row", "insert 2 row"], true),
+        (until(at(5)), &["insert 1 row", "insert 2 row", "insert 3 row", "insert 4 row"], false),
+        (limited(Some(5), None), &[], true),
+        (
+            limited(Some(u64::from(four().end)), None),
+            &["insert 1 row", "insert 2 row", "insert 3 row", "insert 4 row"],
+            true,
+        ),
+    ] {
+        let mut flow = flow(FlowConfig { window: window.clone(), ..FlowConfig::default() });
+        let found = walk(&mut flow, &four()).expect("nothing is lost");
+        assert_eq!(texts(&found), expected, "{window:?}");
+        assert_eq!(flow.is_over(), is_over, "{window:?}");
+    }
+    // Behind the end nothing holds up what came before.
+    let mut flow = flow(FlowConfig { window: until(at(3)), ..FlowConfig::default() });
+    walk_open(&mut flow, &four());
+    assert!(flow.tracker().unit() > 0);
+    let metrics = metrics();
+    flow.tell(&metrics);
+    assert_eq!(metrics.transactions_total.of("user").get(), 2);
+    assert_eq!(metrics.transactions_total.of("filtered").get(), 2);
+}
+
+#[test]
+fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
+    let path = Path {
+        name: "orders".into(),
+        database: "d".to_owned(),
+        table: "t".to_owned(),
+        column: "b".to_owned(),
+        steps: None,
+    };
+    let marks = || Marks::new(Mark::new("m", "s"), vec![path.clone()]);
+    let mut made = Made::new();
+    // A row of each kind; which of them make a transaction the business's.
+    made.begin();
+    made.inserts("t", &[("1", "m.s.7")]);
+    made.commit();
+    made.begin();
+    made.inserts("t", &[("2", "m.other.7"), ("3", "plain")]);
+    made.deletes("t", &[("1", "m.s.7")]);
+    made.commit();
+    made.begin();
+    made.update("t", ("4", "plain"), ("4", "m.s.8"));
+    made.update("t", ("5", "m.s.8"), ("5", "plain"));
+    made.commit();
+    made.begin();
+    made.inserts("t", &[("6", "m.other.9")]);
+    made.commit();
+    let marked = || recogniser().with_marks(marks());
+    let mut flow = flow_of(FlowConfig::default(), FilterConfig::default(), marked());
+    let drafts = walk(&mut flow, &made).expect("nothing is lost");
+    let mut found = texts(&drafts);
+    found.sort();
+    let expected = [
+        "canary orders 7 of 1",
+        "canary orders 7 of 3",
+        "delete 4 plain",
+        "insert 3 plain",
+        "insert 5 plain",
+    ];
+    assert_eq!(found, expected);
+    let legs = flow.take_seen().into_iter().map(|seen| match seen {
+        Seen::Path(row) => row.leg,
+        other @ (Seen::Heartbeat(_) | Seen::Canary(_) | Seen::Own) => panic!("{other:?}"),
+    });
+    let leg = |phase| Leg { path: Some("orders".into()), number: 7, phase };
+    assert_eq!(legs.collect::<Vec<_>>(), [leg(Phase::Insert), leg(Phase::Delete)]);
+    let told = metrics();
+    flow.tell(&told);
+    let classes =
+        ["user", "canary", "filtered"].map(|class| told.transactions_total.of(class).get());
+    assert_eq!(classes, [2, 1, 1]);
+
+    // Of another time they tell nothing.
+    let config = FlowConfig { own_rows: OwnRows::LeftOut, ..FlowConfig::default() };
+    let mut flow = flow_of(config, FilterConfig::default(), marked());
+    made.begin();
+    made.heartbeat("s", 3);
+    made.canary(4);
+    made.commit();
+    let drafts = walk(&mut flow, &made).expect("nothing is lost");
+    assert!(drafts.iter().all(|draft| draft.kind() == Kind::Change));
+    assert_eq!(drafts.len(), 3);
+    assert!(flow.take_seen().is_empty() && flow.take_spans().is_empty());
+}
+
+#[test]
+fn statements_leave_behind_the_rows_before_them_where_they_are_wanted() {
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("t", &[("1", "row")]);
+    made.commit();
+    made.statement("CREATE TABLE n (a INT)");
+    made.begin();
+    made.inserts("t", &[("2", "row")]);
+    made.commit();
+    for (schema_changes, expected) in [
+        (true, &["insert 1 row", "CREATE TABLE n (a INT)", "insert 2 row"][..]),
+        (false, &["insert 1 row", "insert 2 row"]),
+    ] {
+        let mut flow = flow(FlowConfig { schema_changes, ..FlowConfig::default() });
+        let found = walk(&mut flow, &made).expect("nothing is lost");
+        assert_eq!(texts(&found), expected);
+        assert_eq!(flow.tracker().units_on_their_way(), 1);
+    }
+}
+
+#[test]
+fn a_statement_that_changed_rows_passes_only_if_none_of_them_is_published() {
+    let exclude = || vec![Pattern::parse("d.audit", 2).expect("a pattern")];
+    let filter = || FilterConfig { exclude: exclude(), ..FilterConfig::default() };
+    let log = |before: &[&str], statement: &str| {
+        let mut made = Made::new();
+        for before in before {
+            made.statement(before);
+        }
+        made.begin();
+        made.query(statement);
+        made.commit();
+        made
+    };
+    let trigger = "CREATE TRIGGER g AFTER INSERT ON audit FOR EACH ROW INSERT INTO t VALUES (1, 2)";
+    for (before, statement, passes) in [
+        (&[][..], "INSERT INTO audit VALUES (1)", true),
+        (&[], "INSERT INTO t VALUES (1)", false),
+        (&[], "UPDATE audit, t SET audit.a = 1", false),
+        (&[], "DELETE FROM binpulse.heartbeat", false),
+        (&[trigger], "INSERT INTO audit VALUES (1)", false),
+        (&["CREATE VIEW audit AS SELECT * FROM t"], "DELETE FROM audit", false),
+        (&["CREATE VIEW v AS SELECT * FROM t"], "DELETE FROM audit", true),
+    ] {
+        let made = log(before, statement);
+        let mut flow = flow_of(FlowConfig::default(), filter(), recogniser());
+        let walked = walk(&mut flow, &made);
+        assert_eq!(walked.is_ok(), passes, "{statement}: {walked:?}");
+        let told = metrics();
+        flow.tell(&told);
+        assert_eq!(told.passed_statements_total.get(), u64::from(passes), "{statement}");
+
+        // Put aside by the operator's policy, it is kept as it was.
+        let config = FlowConfig { puts_undecoded_aside: true, ..FlowConfig::default() };
+        let mut flow = flow_of(config, filter(), recogniser());
+        walk(&mut flow, &made).expect("it is kept");
+        let kept = flow.take_undecoded();
+        assert_eq!(kept.len(), usize::from(!passes), "{statement}");
+        assert!(kept.iter().all(|event| !event.event.is_empty() && event.gtid.is_some()));
+    }
+}
+
+#[test]
+fn what_lies_before_the_front_of_a_file_counts_as_delivered() {
+    let mut before = GtidSet::new();
+    before.insert_range(Uuid(SOURCE), Tag::default(), 1..8);
+    for (begins_by_position, expected) in [(true, 7), (false, 0)] {
+        let mut flow = flow(FlowConfig { begins_by_position, ..FlowConfig::default() });
+        let mut made = Made::new();
+        made.previous_gtids(&before);
+        walk_open(&mut flow, &made);
+        assert_eq!(flow.tracker().settled_gtids().count(), expected);
+        // That of a later file holds what went by itself.
+        let mut later = Made::new();
+        later.begin();
+        later.commit();
+        let mut all = GtidSet::new();
+        all.insert_range(Uuid([9; 16]), Tag::default(), 1..100);
+        later.previous_gtids(&all);
+        walk_open(&mut flow, &later);
+        assert!(flow.tracker().committed_gtids().count() <= expected + 1);
+    }
+}
+
+#[test]
+fn counts_are_told_once_and_updates_by_what_was_not_told() {
+    let (mut counts, told) = (Counts::default(), metrics());
+    for (since_start, all) in [(3, 3), (3, 3), (10, 10)] {
+        counts.unordered(since_start);
+        counts.passed_statement();
+        counts.tell(&told);
+        assert_eq!(told.unordered_updates_total.get(), all);
+    }
+    counts.tell(&told);
+    assert_eq!(told.passed_statements_total.get(), 3);
+}
+
+#[test]
+fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one() {
+    let arn = |name: &str| format!("arn:aws:sns:eu-west-1:000000000000:{name}");
+    let known =
+        |bytes| Destination { arn: arn("known").into(), fifo: true, message_bytes_max: bytes };
+    let mut topics = Topics {
+        tables: Destinations::new(Template::parse(&arn("{database}-{table}")).expect("an ARN")),
+        notices: arn("notices.fifo").into(),
+        known: std::collections::HashMap::new(),
+        message_bytes_max: 1234,
+    };
+    assert_eq!(topics.common_bytes_max(), 1234);
+    topics.known.insert(arn("d-t").into(), known(99));
+    topics.known.insert(arn("other").into(), known(55));
+    assert_eq!(topics.common_bytes_max(), 55);
+
+    let path = Path {
+        name: "orders".into(),
+        database: "d".to_owned(),
+        table: "u".to_owned(),
+        column: "b".to_owned(),
+        steps: None,
+    };
+    let marked = recogniser().with_marks(Marks::new(Mark::new("m", "s"), vec![path]));
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("t", &[("1", "row")]);
+    made.inserts("u", &[("1", "m.s.7")]);
+    made.canary(3);
+    made.commit();
+    made.statement("CREATE TABLE n (a INT)");
+    let config = FlowConfig { schema_changes: true, ..FlowConfig::default() };
+    let mut flow = flow_of(config, FilterConfig::default(), marked);
+    let drafts = walk(&mut flow, &made).expect("nothing is lost");
+    let mut found: Vec<_> = drafts
+        .iter()
+        .map(|draft| {
+            let to = topics.of(draft);
+            (
+                draft.kind().as_str(),
+                to.arn.rsplit(':').next().expect("a name").to_owned(),
+                to.fifo,
+                to.message_bytes_max,
+            )
+        })
+        .collect();
+    found.sort();
+    let of = |kind, arn: &str, fifo, bytes| (kind, arn.to_owned(), fifo, bytes);
+    let mut expected = [
+        of(Kind::Canary.as_str(), "d-u", false, 1234),
+        of(Kind::Canary.as_str(), "notices.fifo", true, 1234),
+        of(Kind::Change.as_str(), "known", true, 99),
+        of(Kind::Schema.as_str(), "notices.fifo", true, 1234),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
+    const MIB: usize = 1 << 20;
+    let waits = async |feed: &crate::pipeline::drafts::DraftFeed, bytes| {
+        tokio::time::timeout(Duration::from_millis(20), feed.room(bytes)).await.is_err()
+    };
+    let (feed, intake) = drafts();
+    let half = feed.room(8 * MIB).await.expect("there is room");
+    let other = feed.room(8 * MIB).await.expect("there is room");
+    assert!(waits(&feed, 1).await, "16 MiB are on the way");
+    drop(half);
+    assert!(waits(&feed, 8 * MIB + 1).await);
+    drop(other);
+    let large = feed.room(usize::MAX).await.expect("it passes alone");
+    assert!(waits(&feed, 0).await);
+    drop(large);
+    let mut rooms = Vec::new();
+    for _ in 0..16 {
+        rooms.push(feed.room(0).await.expect("there is room"));
+    }
+    assert!(waits(&feed, 0).await, "so many drafts are on the way");
+    drop(rooms);
+    assert!(!intake.is_closed());
+    drop(intake);
+    assert!(feed.room(1).await.is_none(), "the thread has ended");
+    let (feed, intake) = drafts();
+    drop(feed);
+    assert!(intake.is_closed());
+    let _unused: Arc<str> = Arc::from("");
+}

@@ -144,6 +144,7 @@ impl Record {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each thing that may be told")]
 fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), TestCaseError> {
     let open_xa = |record: &Record, holds: bool| {
         let known = record.held.as_ref().map(|place| place.position.clone());

@@ -1,6 +1,5 @@
 //! What follows from transactions made by hand: units, windows, marks, statements.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::decoder;
@@ -427,5 +426,4 @@ async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
     let (feed, intake) = drafts();
     drop(feed);
     assert!(intake.is_closed());
-    let _unused: Arc<str> = Arc::from("");
 }

@@ -171,8 +171,14 @@ impl Consumer {
             Ok(Content::Batch(batch)) => self.take_batch(&batch, show)?,
             Ok(Content::Canary(canary)) => self.take_canary(&canary, show),
             Ok(Content::SchemaChange(change)) => self.take_statement(&change, show),
-            Ok(Content::Heartbeat(_)) => {}
-            Ok(Content::ClaimCheck(_) | Content::Payload(_)) => {
+            // For information.
+            Ok(Content::Heartbeat(_) | Content::SnapshotMark(_) | Content::TransactionEnd(_)) => {}
+            Ok(
+                Content::ClaimCheck(_)
+                | Content::Payload(_)
+                | Content::SnapshotPart(_)
+                | Content::Suppressed(_),
+            ) => {
                 return Err(Error::Message(
                     "a content that this consumer does not take".to_owned(),
                 ));

@@ -390,6 +390,29 @@ fn each_path_of_the_service_is_in_the_table_of_http() {
     }
 }
 
+/// Paths that the documents name in code are there; `NAME` and the like stand for any.
+#[test]
+fn each_path_that_is_named_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = vec![root.join("CONTRIBUTING.md"), root.join("README.md")];
+    pages(&root.join("docs"), &mut all);
+    let mut paths = 0;
+    for page in &all {
+        let text = fs::read_to_string(page).expect("text");
+        for named in text.split('`').skip(1).step_by(2) {
+            let begins =
+                ["src/", "tests/", "docs/", "alerts/", "docker/", "proto/", "fuzz/", ".ci/"];
+            let is_path = begins.iter().any(|begin| named.starts_with(begin))
+                && !named.contains(|c: char| c.is_ascii_uppercase() || " *<>:".contains(c));
+            if is_path {
+                assert!(root.join(named).exists(), "{}: no {named}", page.display());
+                paths += 1;
+            }
+        }
+    }
+    assert!(paths > 50, "{paths}");
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();

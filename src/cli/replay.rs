@@ -180,7 +180,9 @@ fn tell(report: &ReplayReport, dry_run: bool) -> Exit {
         })
     );
     if report.is_interrupted {
-        eprintln!("binpulse: interrupted before the end; begun again, it repeats the same numbers");
+        eprintln!(
+            "binpulse: interrupted before the end; run it again: it repeats the same numbers"
+        );
         return Exit::Unavailable;
     }
     Exit::Done

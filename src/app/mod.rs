@@ -41,6 +41,7 @@ mod status;
 mod store;
 mod stream;
 mod supervise;
+mod unlogged;
 mod vital;
 mod watch;
 

@@ -248,7 +248,8 @@ impl Stream {
         }
         self.enter(&replica, &name);
         self.pipeline.compare_names(resolved.facts.name_case());
-        self.reporter.report(self.findings.looked(&resolved.facts));
+        // No row has come since that could ask for a look.
+        self.reporter.report(self.findings.looked(&resolved.facts, self.findings.asks()));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);

@@ -195,8 +195,9 @@ impl SlowLooks {
             Err(error) => self.unseen(&error, memory),
         }
         if self.findings.is_asked() {
+            let asks = self.findings.asks();
             let facts = preflight::collect(&mut session).await?;
-            self.reporter.report(self.findings.looked(&facts));
+            self.reporter.report(self.findings.looked(&facts, asks));
         }
         if self.logs_are_due(memory) {
             memory.logs.asked_at = Some(Instant::now());

@@ -413,6 +413,45 @@ fn each_path_that_is_named_exists() {
     assert!(paths > 50, "{paths}");
 }
 
+/// Words that readers of these documents have asked about, and what to write in their place.
+const NOT_PLAIN: [(&str, &str); 11] = [
+    ("mend", "fix"),
+    ("mends", "fixes"),
+    ("mended", "fixed"),
+    ("anew", "again"),
+    ("owe", "must"),
+    ("owes", "must"),
+    ("owed", "expected"),
+    ("judge", "evaluate"),
+    ("judges", "evaluates"),
+    ("judged", "evaluated"),
+    ("nobody", "no one, or a passive"),
+];
+
+#[test]
+fn the_documents_use_plain_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = vec![];
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        all.push(root.join(name));
+    }
+    pages(&root.join("docs"), &mut all);
+    // Written from the code, or by `make faults`.
+    let is_written = |page: &PathBuf| {
+        ["metrics.md", "status-json.md", "experiment.md"].iter().any(|name| page.ends_with(name))
+    };
+    for page in all.iter().filter(|page| !is_written(page)) {
+        let text = fs::read_to_string(page).expect("text");
+        let prose: String = text.split("```").step_by(2).collect();
+        let prose: String = prose.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+        for word in prose.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase) {
+            if let Some((_, plain)) = NOT_PLAIN.iter().find(|(other, _)| *other == word) {
+                panic!("{}: `{word}`: write {plain}", page.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();

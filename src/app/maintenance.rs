@@ -70,7 +70,7 @@ impl Switch for Maintenance {
         tracing::warn!(%consumer, seconds, "maintenance: the consumer is not judged for as long");
         Ok(match until {
             Some(_) => format!("{consumer} is in maintenance for {seconds} s; it ends by itself"),
-            None => format!("{consumer} is judged again"),
+            None => format!("maintenance of {consumer} has ended"),
         })
     }
 }

@@ -712,7 +712,7 @@ impl BeforeImage {
         }
     }
 }
-/// A heartbeat row, written into the source database by binpulse, came back on the stream.
+/// Reserved. A heartbeat row, written into the source database by binpulse, came back on the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     /// Where it was seen.
@@ -887,22 +887,22 @@ pub struct Frame {
     /// How `payload` is compressed.
     #[prost(enumeration = "Codec", tag = "2")]
     pub codec: i32,
-    /// Length in bytes of the payload once decompressed. At most 64 MiB, but for a single row that
-    /// travels by way of an object store. Absent without a payload.
+    /// Length in bytes of the payload once decompressed. At most 64 MiB, except for a single row that
+    /// travels by an object store. Absent without a payload.
     #[prost(uint64, tag = "3")]
     pub uncompressed_size: u64,
     /// CRC-32C (Castagnoli) of the payload once decompressed. Absent without a payload.
     #[prost(fixed32, tag = "4")]
     pub crc32c: u32,
-    /// What the frame holds. Messages as published hold a `payload` or a `claim_check`; the others
-    /// are found inside a payload.
+    /// What the frame holds. Published messages hold a `payload`; the others are found inside a
+    /// payload. `heartbeat` and `claim_check` are reserved: this version publishes neither.
     #[prost(oneof = "frame::Content", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub content: ::core::option::Option<frame::Content>,
 }
 /// Nested message and enum types in `Frame`.
 pub mod frame {
-    /// What the frame holds. Messages as published hold a `payload` or a `claim_check`; the others
-    /// are found inside a payload.
+    /// What the frame holds. Published messages hold a `payload`; the others are found inside a
+    /// payload. `heartbeat` and `claim_check` are reserved: this version publishes neither.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Content {
         /// A serialized inner Frame, compressed by `codec`.
@@ -911,7 +911,7 @@ pub mod frame {
         /// Changed rows of one table.
         #[prost(message, tag = "6")]
         Batch(super::ChangeBatch),
-        /// A heartbeat row was seen on the stream.
+        /// Reserved. A heartbeat row was seen on the stream.
         #[prost(message, tag = "7")]
         Heartbeat(super::Heartbeat),
         /// A canary row was seen on the stream.
@@ -920,7 +920,7 @@ pub mod frame {
         /// A statement that was replicated as text: DDL.
         #[prost(message, tag = "9")]
         SchemaChange(super::SchemaChange),
-        /// The content lies in an object store.
+        /// Reserved. The content is in an object store.
         #[prost(message, tag = "10")]
         ClaimCheck(super::ClaimCheck),
         /// Rows of a table that were read from it, by a snapshot.
@@ -937,10 +937,10 @@ pub mod frame {
         TransactionEnd(super::TransactionEnd),
     }
 }
-/// Says where a message too large for its topic was put. The object holds what the body would have
-/// held: base64 text of a Frame. Consumers must not delete the object; its bucket's lifecycle does.
+/// Reserved: says where a message too large for its topic was put. The object holds what the body
+/// would have held: base64 text of a Frame. Consumers must not delete the object.
 ///
-/// Where Amazon's extended client convention is used instead, the body is the JSON array
+/// This version uses the convention of Amazon's extended client instead: the body is the JSON array
 /// `\["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":..,"s3Key":..}\]` and the
 /// attribute `ExtendedPayloadSize` is set; the object is the same.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -126,7 +126,7 @@ impl Reader<'_> {
                 self.words(&["LOW_PRIORITY", "IGNORE"]);
                 self.references()?;
                 if !self.word(&["SET"]) {
-                    return Err(Unread::Text("what stands behind the tables of an UPDATE"));
+                    return Err(Unread::Text("what follows the tables of an UPDATE"));
                 }
             }
             "DELETE" => self.delete()?,
@@ -225,7 +225,7 @@ impl Reader<'_> {
                 return Err(Unread::Text("the tables of a DELETE"));
             };
             if !from_first {
-                return Err(Unread::Text("what stands behind DELETE"));
+                return Err(Unread::Text("what follows DELETE"));
             }
             self.add(name.clone())?;
             self.partitions()?;
@@ -270,7 +270,7 @@ impl Reader<'_> {
     /// `LOAD DATA [LOCAL] INFILE 'file' [REPLACE | IGNORE] INTO TABLE t`.
     fn load(&mut self) -> Result<(), Unread> {
         if !self.word(&["DATA", "XML"]) {
-            return Err(Unread::Text("what stands behind LOAD"));
+            return Err(Unread::Text("what follows LOAD"));
         }
         self.words(&["LOW_PRIORITY", "CONCURRENT", "LOCAL"]);
         let is_file = self.word(&["INFILE"]) && matches!(self.tokens.next(), Some(Token::Text(_)));

@@ -127,7 +127,7 @@ impl Reader<'_> {
                 continue;
             }
             if !is_condition {
-                return Err(Unread::Text("what stands behind a table"));
+                return Err(Unread::Text("what follows a table"));
             }
             self.expression()?;
         }

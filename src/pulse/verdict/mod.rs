@@ -24,7 +24,8 @@ mod observation;
 mod parameters;
 pub mod pause;
 pub mod plan;
-mod state;
+mod reason;
+mod rule;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -41,5 +42,7 @@ pub use observation::{
 };
 pub use parameters::{Parameters, Topology};
 pub use plan::Plan;
-pub use state::{Grade, Hop, Reason, State};
+pub use reason::Reason;
+pub use rule::{Grade, Hop};
+pub use table::State;
 pub use verdict::Verdict;

@@ -31,13 +31,13 @@ test: deps ## The whole test suite
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py
 
-soak: deps ## Random work and random faults, and proof that nothing is lost (docs/soak.md)
+soak: deps ## Random work and random faults, and proof that nothing is lost (docs/develop/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
 
-faults: deps ## Real faults, and what is said of each, into docs/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
+faults: deps ## Real faults, and what is said of each, into docs/develop/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
 	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
 		cargo test --locked --test faults
-	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/experiment.md
+	[ -n "$$FAULTS" ] || cp target/faults/experiment.md docs/develop/experiment.md
 
 big: deps ## Large and odd data in full size, with the peak memory of each case (about 10 GB of disk)
 	BINPULSE_TEST_BIG=1 cargo test --locked --test big

@@ -3,7 +3,7 @@
 //! Each takes any bytes, and panics if the code under it breaks a promise: it must not panic, hang,
 //! or allocate without bound, and what it accepts must be of the right kind. The targets of
 //! cargo-fuzz and `tests/fuzz` (which replays the kept corpus and mutates it, a bounded and seeded
-//! number of times) call the same functions; `docs/fuzzing.md` says how to run them.
+//! number of times) call the same functions; `docs/develop/fuzzing.md` says how to run them.
 
 mod answers;
 mod cells;

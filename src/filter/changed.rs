@@ -84,9 +84,105 @@ fn is_system(database: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::change::NameCase;
     use crate::filter::{Config, Pattern};
     use crate::sql::{Mode, written};
+
+    const DATABASES: [&str; 6] = ["shop", "SHOP", "hr", "own", "mysql", "Sys"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Published: shop but its table `secret`; our own: `own`.
+        #[test]
+        fn a_statement_is_missed_by_its_tables_or_by_what_they_set_off(
+            selected in prop_oneof![Just(""), prop::sample::select(DATABASES.to_vec())],
+            tables in prop::collection::vec(
+                (prop::option::of(prop::sample::select(DATABASES.to_vec())),
+                 prop_oneof![Just("t"), Just("secret"), Just("T")]),
+                1..3,
+            ),
+            named in prop::collection::vec(prop::sample::select(DATABASES.to_vec()), 0..2),
+            changed in prop::option::of(
+                prop::collection::vec(prop::sample::select(DATABASES.to_vec()), 0..4),
+            ),
+            folds in any::<bool>(),
+        ) {
+            let case = if folds { NameCase::Insensitive } else { NameCase::Sensitive };
+            let pattern = |text| vec![Pattern::parse(text, 2).expect("a pattern")];
+            let filter = Filter::new(Config {
+                tables: pattern("shop.*"),
+                exclude: pattern("shop.secret"),
+                names: case,
+                ..Config::default()
+            });
+            let owned = |text: &&str| (*text).to_owned();
+            let statement = Written {
+                verb: "UPDATE",
+                tables: tables.iter().map(|(of, table)| (of.as_ref().map(owned), owned(table))).collect(),
+                named: named.iter().map(owned).collect(),
+            };
+            let told: Option<Vec<String>> = changed.clone().map(|it| it.iter().map(owned).collect());
+            let found = filter.misses(selected, &statement, told.as_deref(), |it| it == "own");
+
+            let is_shop = |it: &str| it == "shop" || folds && it == "SHOP";
+            let same = |one: &str, other: &str| one == other || folds && one.eq_ignore_ascii_case(other);
+            let mut expected = Ok(());
+            for (of, table) in &tables {
+                let database = of.unwrap_or(selected);
+                if database.is_empty() {
+                    expected = Err(Missed::Unknown(owned(table)));
+                } else if database == "own" || is_shop(database) && *table != "secret" {
+                    expected = Err(Missed::Table(format!("{database}.{table}")));
+                }
+                if expected.is_err() {
+                    break;
+                }
+            }
+            if expected.is_ok() {
+                let explained = |it: &str| {
+                    let mut own = tables.iter().map(|(of, _)| of.unwrap_or(selected));
+                    own.any(|own| same(own, it)) || same(selected, it)
+                        || named.iter().any(|named| same(named, it))
+                };
+                let other = changed.unwrap_or_default().into_iter()
+                    .find(|it| (is_shop(it) || *it == "own") && !explained(it));
+                expected = other.map_or(Ok(()), |it| Err(Missed::Database(owned(&it))));
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_was_missed_is_told_by_its_name() {
+        for missed in [Missed::Table("shop.t".to_owned()), Missed::Unknown("shop.t".to_owned())] {
+            assert!(missed.to_string().contains("shop.t"), "{missed}");
+        }
+        assert!(Missed::Database("shop".to_owned()).to_string().contains("shop"));
+    }
+
+    #[test]
+    fn a_table_is_the_same_by_its_database_and_name_as_the_server_compares() {
+        let filter = |names| Filter::new(Config { names, ..Config::default() });
+        let other = ("shop".to_owned(), "orders".to_owned());
+        for (selected, database, table, exact, folded) in [
+            ("shop", None, "orders", true, true),
+            ("hr", None, "orders", false, false),
+            ("hr", Some("shop"), "orders", true, true),
+            ("shop", Some("hr"), "orders", false, false),
+            ("shop", None, "order", false, false),
+            ("SHOP", None, "orders", false, true),
+            ("shop", None, "Orders", false, true),
+        ] {
+            let one = (database.map(str::to_owned), table.to_owned());
+            let is_same = |case| filter(case).is_same_table(selected, &one, &other);
+            let found = (is_same(NameCase::Sensitive), is_same(NameCase::Insensitive));
+            assert_eq!(found, (exact, folded), "{selected} {database:?} {table}");
+        }
+    }
 
     #[test]
     fn what_a_statement_changed_is_missed_where_it_is_published() {

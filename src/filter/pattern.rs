@@ -115,7 +115,100 @@ fn part_matches(part: &[Token], name: &str, case: NameCase) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The same by trying all that each star could stand for.
+    fn is_match(tokens: &[Token], name: &[char], case: NameCase) -> bool {
+        let Some((token, tokens)) = tokens.split_first() else { return name.is_empty() };
+        let rest = name.get(1..).unwrap_or_default();
+        match (token, name.first()) {
+            (Token::Any, _) => (0..=name.len()).any(|from| is_match(tokens, &name[from..], case)),
+            (_, None) => false,
+            (Token::One, Some(_)) => is_match(tokens, rest, case),
+            (Token::Exactly(expected), Some(found)) => {
+                let is_same = match case {
+                    NameCase::Sensitive => expected == found,
+                    NameCase::Insensitive => expected.to_lowercase().eq(found.to_lowercase()),
+                };
+                is_same && is_match(tokens, rest, case)
+            }
+        }
+    }
+
+    fn character() -> impl Strategy<Value = char> {
+        prop::sample::select(vec!['a', 'b', 'A', '.', '*', '?', '\\', 'ä', 'Ä'])
+    }
+
+    fn part() -> impl Strategy<Value = Vec<Token>> {
+        let token = prop_oneof![
+            2 => Just(Token::Any),
+            1 => Just(Token::One),
+            4 => character().prop_map(Token::Exactly),
+        ];
+        prop::collection::vec(token, 1..6)
+    }
+
+    fn written(part: &[Token]) -> String {
+        let token = |token: &Token| match token {
+            Token::Any => "*".to_owned(),
+            Token::One => "?".to_owned(),
+            Token::Exactly(special @ ('.' | '*' | '?' | '\\')) => format!("\\{special}"),
+            Token::Exactly(other) => other.to_string(),
+        };
+        part.iter().map(token).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_pattern_means_what_it_says_part_by_part(
+            parts in prop::collection::vec(part(), 2..=3),
+            names in prop::collection::vec(prop::collection::vec(character(), 0..6), 0..=4),
+            // Names that are near to it are found by putting something for each wildcard
+            near in any::<bool>(),
+            case in prop_oneof![Just(NameCase::Sensitive), Just(NameCase::Insensitive)],
+        ) {
+            let texts: Vec<_> = parts.iter().map(|part| written(part)).collect();
+            let text = texts.join(".");
+            let pattern = Pattern::parse(&text, parts.len()).expect("a pattern");
+            prop_assert_eq!(pattern.as_str(), &text);
+            prop_assert_eq!(pattern.parts(), parts.len());
+            prop_assert_eq!(Pattern::parse(&text, parts.len() + 1), None);
+            prop_assert_eq!(Pattern::parse(&text, parts.len() - 1), None);
+            let names: Vec<Vec<char>> = if near {
+                let put = |token: &Token, filler: &[char]| match token {
+                    Token::Any => filler.to_vec(),
+                    Token::One => vec!['b'],
+                    Token::Exactly(character) => vec![*character],
+                };
+                let filler = names.first().cloned().unwrap_or_default();
+                parts.iter().map(|part| part.iter().flat_map(|it| put(it, &filler)).collect()).collect()
+            } else {
+                names
+            };
+            let cases = [case, case, NameCase::Insensitive];
+            let each: Vec<_> = parts.iter().zip(&names).zip(cases)
+                .map(|((part, name), case)| is_match(part, name, case))
+                .collect();
+            let names: Vec<String> = names.iter().map(|name| name.iter().collect()).collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            let is_front = names.len() <= parts.len() && each.iter().all(|it| *it);
+            prop_assert_eq!(pattern.matches_front(&names, case), is_front, "{} {:?}", text, names);
+            let is_whole = is_front && names.len() == parts.len();
+            prop_assert_eq!(pattern.matches(&names, case), is_whole, "{} {:?}", text, names);
+            let is_any = |text: &String| text.chars().all(|character| character == '*');
+            prop_assert_eq!(pattern.ends_in_any(), is_any(&texts[parts.len() - 1]));
+            prop_assert_eq!(pattern.is_any(), texts.iter().all(is_any));
+            let has_wildcard = parts[0].iter().any(|token| matches!(token, Token::Any | Token::One));
+            let letters: String = parts[0].iter()
+                .filter_map(|token| if let Token::Exactly(it) = token { Some(*it) } else { None })
+                .collect();
+            prop_assert_eq!(pattern.database(), (!has_wildcard).then_some(letters));
+        }
+    }
 
     #[test]
     fn wildcards_stay_within_their_part() {

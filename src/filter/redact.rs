@@ -193,6 +193,8 @@ fn hashed_column(column: &Column) -> Column {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::change::Op;
     use crate::filter::{Filter, Route};
@@ -321,6 +323,146 @@ mod tests {
             };
             assert_eq!(key_names, expected, "key {key:b} without {dropped:b}");
         }
+    }
+
+    const TEXT: &[u8] = b"a text of fifty bytes, of which values are the parts";
+
+    fn slot() -> impl Strategy<Value = Slot> {
+        let kinds = [
+            BytesKind::Text,
+            BytesKind::Malformed,
+            BytesKind::Bytes,
+            BytesKind::Json,
+            BytesKind::JsonDiff,
+            BytesKind::Vector,
+        ];
+        let area = prop_oneof![Just(Area::Event), Just(Area::Scratch)];
+        let span = (prop::sample::select(kinds.to_vec()), area, 0..TEXT.len(), 0..TEXT.len());
+        prop_oneof![
+            Just(Slot::Absent),
+            Just(Slot::Null),
+            any::<i64>().prop_map(Slot::Int),
+            any::<u64>().prop_map(Slot::UInt),
+            any::<i32>().prop_map(|value| Slot::Float(value as f32 / 8.0)),
+            any::<i64>().prop_map(|value| Slot::Double(value as f64 / 8.0)),
+            span.prop_map(|(kind, area, one, other)| {
+                let (start, end) = (one.min(other) as u32, one.max(other) as u32);
+                Slot::Span { kind, area, start, end }
+            }),
+        ]
+    }
+
+    /// What is hashed of a value; `None`: it stays.
+    fn hashed_text(cell: Cell<'_>) -> Option<Vec<u8>> {
+        Some(match cell {
+            Cell::Absent | Cell::Null => return None,
+            Cell::Int(value) => value.to_string().into_bytes(),
+            Cell::UInt(value) => value.to_string().into_bytes(),
+            Cell::Float(value) => value.to_string().into_bytes(),
+            Cell::Double(value) => value.to_string().into_bytes(),
+            Cell::Text(bytes)
+            | Cell::Malformed(bytes)
+            | Cell::Bytes(bytes)
+            | Cell::Json(bytes)
+            | Cell::JsonDiff(bytes)
+            | Cell::Vector(bytes) => bytes.to_vec(),
+            Cell::Omitted { .. } => unreachable!("no slot is one"),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn each_value_of_each_image_is_left_out_hashed_or_the_same(
+            rows in prop::collection::vec(
+                (prop::option::of(prop::array::uniform4(slot())),
+                 prop::option::of(prop::array::uniform4(slot()))),
+                1..4,
+            ),
+            (dropped, hashed) in (0..16_u32, 0..16_u32),
+        ) {
+            let named = |set: u32| -> Vec<String> {
+                let names = ["id", "email", "secret", "city"].iter().enumerate();
+                let members = names.filter(|(at, _)| set >> at & 1 == 1);
+                members.map(|(_, name)| format!("shop.users.{name}")).collect()
+            };
+            let lists = [dropped, hashed].map(|set| {
+                named(set).iter().map(|text| Pattern::parse(text, 3).expect(text)).collect::<Vec<_>>()
+            });
+            let [drop_columns, hash_columns] = lists;
+            let config = Config { drop_columns, hash_columns, ..config() };
+            let Some(redaction) = Redaction::of(&config, &users()) else {
+                prop_assert_eq!(dropped | hashed, 0);
+                return Ok(());
+            };
+            // One space for all rows, as in a run
+            let mut space = Space::default();
+            let scratch: Vec<u8> = TEXT.iter().rev().copied().collect();
+            for (row, (before, after)) in rows.iter().enumerate() {
+                let image = |slots| Image::new(slots, TEXT, &scratch);
+                let (before, after) =
+                    (before.as_ref().map(|slots| image(slots)), after.as_ref().map(|slots| image(slots)));
+                let change = Change { op: Op::Update, row: row as u64, before, after };
+                let seen = redaction.apply(&change, &mut space);
+                prop_assert_eq!((seen.op, seen.row), (Op::Update, row as u64));
+                for (was, is) in [(before, seen.before), (after, seen.after)] {
+                    prop_assert_eq!(was.is_some(), is.is_some());
+                    let (Some(was), Some(is)) = (was, is) else { continue };
+                    let mut left = 0;
+                    for ordinal in (0..4).filter(|at| dropped >> at & 1 == 0) {
+                        let cell = is.cell(left);
+                        left += 1;
+                        let expected = was.cell(ordinal);
+                        let text = hashed_text(expected).filter(|_| hashed >> ordinal & 1 == 1);
+                        let Some(text) = text else {
+                            prop_assert_eq!(cell, expected);
+                            continue;
+                        };
+                        let mac = Hmac::<Sha256>::new_from_slice(b"key").expect("a key");
+                        let digest = mac.chain_update(text).finalize().into_bytes();
+                        let digits: String = digest.iter().map(|it| format!("{it:02x}")).collect();
+                        prop_assert_eq!(cell, Cell::Text(digits.as_bytes()));
+                    }
+                    prop_assert_eq!(left, redaction.table.columns.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_hashed_whole_up_to_the_room() {
+        for (value, expected) in [
+            (i64::MIN.to_string(), i64::MIN.to_string()),
+            ("7".repeat(32), "7".repeat(32)),
+            ("7".repeat(31) + "89", "7".repeat(31) + "8"),
+            (String::new(), String::new()),
+        ] {
+            assert_eq!(digit_text(&mut [0; 32], &value), expected.as_bytes(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_large_row_took_is_given_back_and_holds_no_value() {
+        let mut space = Space::default();
+        space.buffer.scratch = vec![b's'; 8 << 20];
+        space.buffer.after.push(Slot::Null);
+        space.release();
+        assert!(space.buffer.scratch.capacity() <= 1 << 20);
+        assert!(space.buffer.after.is_empty() && space.buffer.scratch.is_empty());
+    }
+
+    #[test]
+    fn a_hashed_column_is_seen_as_text_of_its_own_and_another_shape() {
+        let mut table = users();
+        table.columns[1].visible = false;
+        table.columns[1].nullable = false;
+        let redaction = Redaction::of(&config(), &table).expect("columns to hide");
+        let email = &redaction.table.columns[1];
+        assert_eq!((email.mysql_type.as_str(), email.charset), ("char(64)", "ascii"));
+        assert_eq!((email.visible, email.nullable, email.unsigned), (false, false, false));
+        let other = Table { fingerprint: 8, ..users() };
+        let other = Redaction::of(&config(), &other).expect("columns to hide");
+        assert_ne!(other.table.fingerprint, redaction.table.fingerprint);
+        assert!(redaction.table.named);
     }
 
     #[test]

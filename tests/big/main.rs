@@ -2,7 +2,7 @@
 //! against a real MySQL 9.7 and a strict endpoint, compares what arrived with what the source says
 //! (rows, and a checksum over all values), and holds the streamer's peak memory to its bound.
 //!
-//! The quick ones are tests. `make big` runs all, with the sizes that `docs/big.md` tells.
+//! The quick ones are tests. `make big` runs all, with the sizes that `docs/develop/big.md` tells.
 
 mod cases;
 mod received;

@@ -1,4 +1,4 @@
-"""Applies each row once, in the order of its lane: the sample of docs/consumers.md.
+"""Applies each row once, in the order of its lane: the sample of docs/consume/exactly-once.md.
 
 What is known of the lanes lies in the database that the effects go to (here SQLite), and changes in the
 same transaction as they do. Rows that can't be applied yet are set aside there, so a message whose rows

@@ -2,7 +2,7 @@
 //!
 //! `make faults`, with `FAULTS` (part of a name), `FAULTS_ROUNDS`, `FAULTS_SEED`, `FAULTS_PACE`
 //! (`default`, `short`) and `FAULTS_BEDS`. As one of the tests it stages a few with short periods.
-//! See `docs/experiment.md`.
+//! See `docs/develop/experiment.md`.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Periods of the freshness model; the letters are those of `docs/freshness.md`.
+/// Periods of the freshness model; the letters are those of `docs/reference/states.md`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) name: &'static str,

@@ -1,4 +1,4 @@
-//! The report: as JSON for programs, and as the tables of `docs/experiment.md`.
+//! The report: as JSON for programs, and as the tables of `docs/develop/experiment.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,5 +1,5 @@
 //! A short run of the fuzz targets: the kept corpus, and a bounded, seeded number of mutations of
-//! it. `docs/fuzzing.md` tells of the long runs.
+//! it. `docs/develop/fuzzing.md` tells of the long runs.
 //!
 //! `BINPULSE_TEST_FUZZ_RUNS` is the number of mutations for each target; `BINPULSE_TEST_FUZZ_SEED`
 //! the seed. With `BINPULSE_TEST_REGENERATE=1` the corpus gets the seeds, for a long run to begin

@@ -59,7 +59,7 @@ const BUSINESS: [&str; 8] = [
 
 /// The settings of the documentation's example, but for its queue.
 fn documented() -> Vec<(&'static str, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/freshness.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/setup/canaries.md");
     let text = std::fs::read_to_string(path).expect("the documentation");
     let example =
         text.split("```toml\n[canary]\n").nth(1).and_then(|rest| rest.split("```").next());

@@ -22,9 +22,9 @@ tests! {
     the_service_is_asked_over_tls_with_its_token_and_by_nobody_else on [Mysql97];
 }
 
-/// Text between two marks in `docs/operating.md`, behind this heading.
-fn documented(heading: &str, language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+/// The first block of this language in a document, behind this heading.
+fn documented(document: &str, heading: &str, language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     let text = std::fs::read_to_string(path).expect("the document");
     let section = text.split(heading).nth(1).expect(heading);
     let block = section.split(&format!("```{language}\n")).nth(1).expect(language);
@@ -33,14 +33,16 @@ fn documented(heading: &str, language: &str) -> String {
 
 /// The grants as written there, with a password.
 fn documented_grants(password: &str) -> Vec<String> {
-    let sql = documented("### Accounts", "sql").replace("<password>", &format!("'{password}'"));
+    let sql = documented("docs/setup/mysql.md", "## Accounts", "sql")
+        .replace("<password>", &format!("'{password}'"));
     sql.split(";\n").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }
 
 /// The actions of the policy as written there.
 fn documented_actions() -> Vec<String> {
     let policy: serde_json::Value =
-        serde_json::from_str(&documented("## AWS", "json")).expect("the policy is JSON");
+        serde_json::from_str(&documented("docs/setup/aws.md", "## Permissions", "json"))
+            .expect("the policy is JSON");
     let statements = policy["Statement"].as_array().expect("statements");
     let actions = statements.iter().filter_map(|statement| statement["Action"].as_array());
     actions.flatten().map(|action| action.as_str().expect("text").to_owned()).collect()

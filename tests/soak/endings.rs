@@ -113,7 +113,7 @@ impl Soak {
         Ok(wrong)
     }
 
-    /// As `docs/operating.md` says it: the checkpoint is moved away, and the stream begins with the
+    /// As `docs/operate/new-epoch.md` says it: the checkpoint is moved away, and the stream begins with the
     /// oldest that there is. A new epoch, and in it everything that the source still has, and no more.
     async fn start_anew(&mut self) -> Result<Vec<String>, Error> {
         self.collect();

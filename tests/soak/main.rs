@@ -1,6 +1,6 @@
 //! The soak: a random workload, random faults while it runs, and proof that nothing was lost.
 //!
-//! `make soak`, with the variables that `docs/soak.md` lists. As one of the tests it runs for some
+//! `make soak`, with the variables that `docs/develop/soak.md` lists. As one of the tests it runs for some
 //! seconds with seeds of its own.
 
 mod check;

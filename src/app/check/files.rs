@@ -49,7 +49,7 @@ pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'stati
         ),
         Error::Corrupt { .. } | Error::Malformed { .. } => (
             "a checkpoint that is whole",
-            "restore a copy; or start anew as docs/operating.md says, and tell the consumers",
+            "restore a copy; or start anew as docs/operate/new-epoch.md says, and tell the consumers",
         ),
         Error::Format { .. } => ("a format that this version reads", "run the newer version"),
         Error::OtherStream { .. } => {

@@ -9,7 +9,7 @@ use super::catalog::{self, Catalog};
 use super::plan::Plan;
 use super::source::demands;
 use crate::filter;
-use crate::pulse::verdict::Observation;
+use crate::pulse::watch::Review;
 use crate::source::preflight::{self, Demands, Facts, Finding, SUBJECTS, Severity};
 use crate::telemetry::metrics::{Kind, Reading};
 use crate::telemetry::status;
@@ -62,7 +62,7 @@ impl Findings {
 
     /// Takes the facts of a look. What was not found before is logged. Returned are databases that are
     /// published and are not written to the binary log.
-    pub(super) fn looked(&self, facts: &Facts) -> Observation {
+    pub(super) fn looked(&self, facts: &Facts) -> Vec<String> {
         let mut inner = self.lock();
         let mut found = preflight::judge(facts, &inner.demands);
         let (unlogged, more): (Vec<_>, Vec<_>) =
@@ -73,7 +73,7 @@ impl Findings {
         }
         inner.is_asked = false;
         inner.source = found;
-        Observation::Unlogged(unlogged)
+        unlogged
     }
 
     /// Takes what the rows of late show: the first table whose columns the log does not name. A setting
@@ -94,16 +94,6 @@ impl Findings {
         inner.stream = Some(finding);
         inner.is_asked = true;
         self.asked.notify_one();
-    }
-
-    /// Waits until a look is asked for.
-    pub(super) async fn asked(&self) {
-        self.asked.notified().await;
-    }
-
-    /// Whether a look is asked for that was not taken yet.
-    pub(super) fn is_asked(&self) -> bool {
-        self.lock().is_asked
     }
 
     /// All of them, worst first.
@@ -144,6 +134,20 @@ impl Findings {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Review for Findings {
+    fn asked(&self) -> &Notify {
+        &self.asked
+    }
+
+    fn is_asked(&self) -> bool {
+        self.lock().is_asked
+    }
+
+    fn looked(&self, facts: &Facts) -> Vec<String> {
+        Findings::looked(self, facts)
     }
 }
 

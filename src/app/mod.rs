@@ -31,18 +31,14 @@ mod probe;
 mod pulse;
 mod readings;
 mod replay;
-mod side;
 mod sink;
 mod source;
-mod source_clock;
 mod start;
 mod state;
 mod status;
 mod store;
 mod stream;
 mod supervise;
-mod vital;
-mod watch;
 
 pub use build::run;
 pub use exported::exported;

@@ -7,9 +7,8 @@ use super::plan::Plan;
 use super::state::{Phase, State};
 use super::stream::MOVED;
 use super::supervise::Task;
-use super::vital::Vital;
 use crate::decode::kind;
-use crate::pulse::Reason;
+use crate::pulse::{SqlFailure, Vital};
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::Gauge;
 use crate::sink::{Class, Health};
@@ -48,7 +47,8 @@ const RECONNECT_REASONS: [&str; 26] = [
 
 /// Label values, all known before the first scrape.
 pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
-    let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    let results =
+        || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
     Vocabulary {
         consumers: plan.pulse.accounts().iter().map(ToString::to_string).collect(),
         echo_queues: plan.pulse.consumers().iter().map(ToString::to_string).collect(),

@@ -13,13 +13,13 @@ use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
 use super::source::Opened;
 use super::state::{Phase, State};
-use super::watch::{Reporter, server_uuid, stream_failure};
 use crate::backoff::{Backoff, Redial};
 use crate::decode::Decoder;
 use crate::encode::Origin;
 use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
-use crate::pulse::verdict::{Observation, StreamFailure};
+use crate::pulse::watch::Reporter;
+use crate::pulse::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
@@ -180,7 +180,7 @@ impl Stream {
     /// Tells the verdict what ended the stream, where the source did.
     fn report(&self, error: &Error) {
         let failure = match error {
-            Error::Source(error) => stream_failure(error),
+            Error::Source(error) => StreamFailure::of(error),
             Error::StreamEnded => StreamFailure::Ended,
             Error::Decode(_)
             | Error::Lost(_)
@@ -248,7 +248,8 @@ impl Stream {
         }
         self.enter(&replica, &name);
         self.pipeline.compare_names(resolved.facts.name_case());
-        self.reporter.report(self.findings.looked(&resolved.facts));
+        let unlogged = self.findings.looked(&resolved.facts);
+        self.reporter.report(Observation::Unlogged(unlogged));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
@@ -307,7 +308,7 @@ impl Stream {
         if let Some(host) = &self.followed_by {
             host.move_to(&identity.host);
         }
-        self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
+        self.reporter.report(Observation::StreamConnected { server: name.parse().ok() });
         self.has_streamed = true;
         self.stands = true;
         self.redial.stands(Instant::now());

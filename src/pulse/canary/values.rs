@@ -9,7 +9,7 @@ use crate::pulse::Phase;
 use crate::pulse::schema::{Dialect, hex};
 
 /// Which of the optional columns a table has. The others are the same everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
     /// `v_json`.
     pub json: bool,

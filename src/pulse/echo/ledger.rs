@@ -30,6 +30,16 @@ pub enum Echo {
     Forged,
 }
 
+impl Echo {
+    /// Whether with it all of its canary is back.
+    pub fn completes(self) -> bool {
+        match self {
+            Self::InTime { completes } | Self::Late { completes } => completes,
+            Self::Duplicate | Self::Stale | Self::Forged => false,
+        }
+    }
+}
+
 /// What the topic's answer for a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acceptance {

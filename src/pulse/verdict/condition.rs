@@ -83,6 +83,7 @@ macro_rules! conditions {
             pub const ALL: &'static [Self] = &[$(Self::$condition),+];
         }
 
+        #[allow(clippy::needless_update, reason = "a row may have something of everything")]
         static ROWS: [Row; Condition::ALL.len()] = [$(Row { $($field: $value,)+ ..ROW }),+];
     };
 }

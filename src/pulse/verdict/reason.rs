@@ -27,6 +27,8 @@ pub enum Reason {
     Denied,
     /// There is no such thing.
     NotFound,
+    /// A message is refused for what it is.
+    MessageRefused,
     /// Messages are too large.
     TooLarge,
     /// The name does not resolve.
@@ -64,10 +66,10 @@ pub enum Reason {
 impl Reason {
     /// Its name in metrics, logs and the API.
     pub fn name(&self) -> String {
-        match self {
-            Self::Consumers(names) => names.join(","),
-            other => other.words().0.to_owned(),
+        if let Self::Consumers(names) = self {
+            return names.join(",");
         }
+        self.words().0.to_owned()
     }
 
     /// What is to blame, where there is more to say than its state does: behind the headline.
@@ -91,6 +93,7 @@ impl Reason {
             Self::Timeout => ("timeout", Some("no answer comes in time")),
             Self::Denied => ("denied", Some("permission is denied")),
             Self::NotFound => ("not_found", Some("the topic does not exist")),
+            Self::MessageRefused => ("message_refused", Some("it refuses a message")),
             Self::TooLarge => ("too_large", Some("messages are too large for it")),
             Self::Dns => ("dns", Some("its name does not resolve")),
             Self::Tls => ("tls", Some("the TLS handshake fails")),

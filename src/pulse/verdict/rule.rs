@@ -195,12 +195,11 @@ impl Text {
     /// The words.
     pub fn of(self, reason: Option<&Reason>) -> Cow<'static, str> {
         match (self, reason) {
-            (Self::Plain(text), _) => text.into(),
             (Self::ByReason(text), _) => text(reason).into(),
             (Self::Naming(text, _), Some(Reason::Consumers(names))) if !names.is_empty() => {
                 text(&names.join(", ")).into()
             }
-            (Self::Naming(_, text), _) => text.into(),
+            (Self::Plain(text) | Self::Naming(_, text), _) => text.into(),
         }
     }
 }

@@ -333,6 +333,7 @@ states! {
             Some(Reason::Denied) => "Check the IAM policy, the key, credentials.",
             Some(Reason::NotFound) => "Check the topic's ARN and region.",
             Some(Reason::Throttled) => "Ask for a higher SNS quota, or pack more.",
+            Some(Reason::MessageRefused) => "Look in the log for what SNS refuses, and why.",
             Some(Reason::TooLarge) => {
                 "Raise the topic's MaximumMessageSize, or choose another oversize policy."
             }

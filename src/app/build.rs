@@ -239,5 +239,5 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
 /// Where rows too large for their topic go, if the plan names a bucket.
 pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let bucket = claim_check(plan, shared)?;
-    Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
+    Ok(bucket.map(|bucket| Claims::new(bucket, super::patience::random)))
 }

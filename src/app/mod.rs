@@ -25,6 +25,7 @@ mod halt;
 mod history;
 mod maintenance;
 mod paths;
+mod patience;
 pub mod plan;
 mod primary;
 mod probe;

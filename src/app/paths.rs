@@ -1,14 +1,11 @@
-//! What is told of paths through the operator's tables: metrics and `/status`.
+//! The metrics of paths through the operator's tables.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::plan::{PathRoute, Plan};
-use super::status::canaries;
 use crate::pulse::book::Canaries;
 use crate::pulse::{Book, Vital};
 use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
-use crate::telemetry::status::Path;
 
 type Of = fn(&PathRoute, Option<&Canaries>) -> Vec<(&'static str, f64)>;
 
@@ -75,28 +72,7 @@ fn number(count: u64) -> f64 {
 }
 
 /// Whether the canary that is to be written through it is not.
-fn fails(route: &PathRoute, notes: Option<&Canaries>) -> bool {
+pub(super) fn fails(route: &PathRoute, notes: Option<&Canaries>) -> bool {
     let is_refused = notes.is_some_and(|notes| notes.failure.is_some());
     route.path.steps.is_some() && (route.is_filtered_out || is_refused)
-}
-
-/// The paths in `/status`.
-pub(super) fn shown(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
-    let shown = |route: &PathRoute| {
-        let notes = book.canaries(Some(&*route.path.name));
-        let mut canary = canaries(notes, now);
-        if route.path.steps.is_none() {
-            "not written: no canary.insert".clone_into(&mut canary.last_result);
-        } else if route.is_filtered_out {
-            "not written: the filters keep the table out".clone_into(&mut canary.last_result);
-        }
-        Path {
-            name: route.path.name.to_string(),
-            table: route.path.table_name(),
-            column: route.path.column.clone(),
-            canary,
-            failing: fails(route, notes),
-        }
-    };
-    plan.pulse.routes.iter().map(shown).collect()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
-use super::plan::Plan;
+use super::plan::{PathRoute, Plan};
 use super::state::{Phase, State};
 use crate::pulse::book::{Canaries, Failure, RoundTrip};
 use crate::pulse::echo::Fate;
@@ -17,7 +17,7 @@ use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
 use crate::telemetry::status::{
-    self, Canary, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict,
+    self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
 };
 use crate::telemetry::{Conclusion, Metrics, StatusSource};
 
@@ -59,7 +59,7 @@ impl StatusSource for Desk {
             (
                 heartbeat(book, now),
                 canary(book, now),
-                paths::shown(&self.plan, book, now),
+                paths(&self.plan, book, now),
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
@@ -193,7 +193,7 @@ fn canary(book: &Book, now: Instant) -> Probe {
 }
 
 /// What is told of canaries through one table.
-pub(super) fn canaries(known: Option<&Canaries>, now: Instant) -> Probe {
+fn canaries(known: Option<&Canaries>, now: Instant) -> Probe {
     let (committed, seen) = known.map_or((None, None), |it| (it.committed, it.seen));
     probe(committed, seen, known.and_then(|it| it.failure.as_ref()), now)
 }
@@ -217,6 +217,27 @@ fn probe(
             (None, None) => "none yet".to_owned(),
         },
     }
+}
+
+/// The paths in `/status`.
+fn paths(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
+    let shown = |route: &PathRoute| {
+        let notes = book.canaries(Some(&*route.path.name));
+        let mut canary = canaries(notes, now);
+        if route.path.steps.is_none() {
+            "not written: no canary.insert".clone_into(&mut canary.last_result);
+        } else if route.is_filtered_out {
+            "not written: the filters keep the table out".clone_into(&mut canary.last_result);
+        }
+        Path {
+            name: route.path.name.to_string(),
+            table: route.path.table_name(),
+            column: route.path.column.clone(),
+            canary,
+            failing: paths::fails(route, notes),
+        }
+    };
+    plan.pulse.routes.iter().map(shown).collect()
 }
 
 fn consumers(

@@ -1,6 +1,5 @@
 //! The stream's life: dial, run, judge what ended it, pause, dial again.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use super::Outcome;
 use super::findings::Findings;
 use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
+use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
 use super::state::{Phase, State};
 use crate::backoff::{Backoff, Redial};
@@ -23,10 +23,6 @@ use crate::pulse::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
-
-/// Ceiling of the first pause between two dials, and of the last.
-pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// How one connection ended without an error.
 enum Turn {
@@ -368,9 +364,4 @@ fn reason(error: &Error) -> &'static str {
         | Error::Quarantine(_)
         | Error::Misuse(_) => "stream_ended",
     }
-}
-
-/// 64 random bits. Each hasher of the standard library is keyed anew from the system's randomness.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

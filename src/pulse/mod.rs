@@ -11,6 +11,7 @@
 pub mod book;
 pub mod canary;
 pub mod config;
+mod dialect;
 pub mod echo;
 mod failure;
 mod grants;

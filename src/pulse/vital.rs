@@ -241,7 +241,7 @@ fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) 
         Observation::Echoed { .. } => match judged {
             Some(judged) => count_echo(metrics, judged),
             // Of a path that is not walked here, any more or yet.
-            None => metrics.echo_messages_total.of("stale").inc(),
+            None => metrics.echo_messages_total.of(Echo::Stale.label()).inc(),
         },
         // A canary is counted once, by its first step; those of paths at the scrape, from the book.
         Observation::CanaryCommitted { .. }
@@ -278,12 +278,7 @@ fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) 
 }
 
 fn count_echo(metrics: &Metrics, judged: &Judged) {
-    let kind = match judged.echo {
-        Echo::InTime { .. } | Echo::Late { .. } | Echo::Duplicate => "matched",
-        Echo::Stale => "stale",
-        Echo::Forged => "forged",
-    };
-    metrics.echo_messages_total.of(kind).inc();
+    metrics.echo_messages_total.of(judged.echo.label()).inc();
     if let (Echo::InTime { completes: true }, Some(took)) = (judged.echo, judged.took) {
         metrics.canary_roundtrip_seconds.of(&judged.account).observe(took.as_secs_f64());
     }

@@ -31,6 +31,19 @@ pub enum Echo {
 }
 
 impl Echo {
+    /// Its names in metrics.
+    pub const LABELS: [&'static str; 3] = ["matched", "stale", "forged"];
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        let [matched, stale, forged] = Self::LABELS;
+        match self {
+            Self::InTime { .. } | Self::Late { .. } | Self::Duplicate => matched,
+            Self::Stale => stale,
+            Self::Forged => forged,
+        }
+    }
+
     /// Whether with it all of its canary is back.
     pub fn completes(self) -> bool {
         match self {

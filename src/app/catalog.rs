@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 
 use super::plan::Plan;
-use crate::filter::{self, Filter, Pattern};
+use crate::filter::Pattern;
 use crate::mysql::{Error, Session};
 use crate::pulse::schema::literal;
 use crate::source::Flavor;
-use crate::source::preflight::{Facts, Finding, Logged, Severity};
+use crate::source::preflight::{Facts, Finding, Severity};
 
 /// What a look came to.
 #[derive(Debug, Default)]
@@ -228,51 +228,6 @@ impl Look<'_> {
     }
 }
 
-/// Databases that are published, or binpulse's own, and that the server does not write to its binary log.
-pub(super) fn unlogged(
-    facts: &Facts,
-    config: &filter::Config,
-    own: &str,
-) -> Vec<(String, Finding)> {
-    let case = facts.name_case();
-    let filter = Filter::new(filter::Config { names: case, ..config.clone() });
-    let matters = |name: &str| case.same(name, own) || filter.wants_database(name);
-    let is_in = |list: &[String], name: &str| list.iter().any(|other| case.same(other, name));
-    let Logged { only, not } = &facts.logged;
-    let mut found = Vec::new();
-    for name in not.iter().filter(|name| matters(name)) {
-        found.push((name.clone(), not_logged("binlog-ignore-db", name)));
-    }
-    if only.is_empty() {
-        return found;
-    }
-    let named = config.tables.iter().filter_map(Pattern::database);
-    for name in named.chain([own.to_owned()]).filter(|name| matters(name) && !is_in(only, name)) {
-        if !found.iter().any(|(known, _)| *known == name) {
-            found.push((name.clone(), not_logged("binlog-do-db", &name)));
-        }
-    }
-    if config.tables.iter().any(|pattern| pattern.database().is_none()) {
-        let name = format!("any database but {}", only.join(", "));
-        found.push((name.clone(), not_logged("binlog-do-db", &name)));
-    }
-    found
-}
-
-fn not_logged(what: &'static str, name: &str) -> Finding {
-    Finding {
-        what,
-        found: format!("{name} is not written to the binary log"),
-        needed: "a binary log of every database that is published: what is not in it never arrives, \
-                 and that nothing was written can't be proven",
-        mend: format!(
-            "remove {what} from my.cnf and restart the server, or leave the database out by \
-             filter.tables and filter.exclude"
-        ),
-        severity: Severity::Warn,
-    }
-}
-
 fn unmatched(key: &'static str, pattern: &Pattern, is_strict: bool) -> Finding {
     let what = if pattern.parts() == 2 { "table" } else { "column" };
     Finding {
@@ -293,41 +248,6 @@ fn cascade(found: String) -> Finding {
         mend: "delete and update the child's rows by statements of the application, or let the \
                consumers do what the key does"
             .to_owned(),
-        severity: Severity::Warn,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::preflight::tests::good;
-
-    #[test]
-    fn databases_that_are_published_and_not_logged_are_found() {
-        let patterns = |texts: &[&str]| {
-            texts.iter().map(|text| Pattern::parse(text, 2).expect("a pattern")).collect()
-        };
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        for (tables, exclude, only, not, expected) in [
-            (&["*.*"][..], &[][..], &[][..], &[][..], &[][..]),
-            (&["*.*"], &[], &[], &["hr"], &["hr"]),
-            (&["*.*"], &["hr.*"], &[], &["hr"], &[]),
-            (&["shop.*"], &[], &[], &["hr"], &[]),
-            (&["shop.*"], &[], &[], &["hr", "binpulse"], &["binpulse"]),
-            (&["shop.*", "hr.people"], &[], &["shop", "binpulse"], &[], &["hr"]),
-            (&["shop.*"], &[], &["shop"], &[], &["binpulse"]),
-            (&["*.*"], &[], &["shop", "binpulse"], &[], &["any database but shop, binpulse"]),
-        ] {
-            let mut facts = good();
-            facts.logged = Logged { only: names(only), not: names(not) };
-            let config = filter::Config {
-                tables: patterns(tables),
-                exclude: patterns(exclude),
-                ..filter::Config::default()
-            };
-            let found = unlogged(&facts, &config, "binpulse");
-            let found: Vec<_> = found.into_iter().map(|(name, _)| name).collect();
-            assert_eq!(found, expected, "{tables:?} {exclude:?} {only:?} {not:?}");
-        }
+        severity: Severity::Note,
     }
 }

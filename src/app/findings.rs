@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::catalog::{self, Catalog};
+use super::catalog::Catalog;
 use super::plan::Plan;
 use super::source::demands;
+use super::unlogged::unlogged;
 use crate::filter;
 use crate::pulse::watch::Review;
-use crate::source::preflight::{self, Demands, Facts, Finding, SUBJECTS, Severity};
+use crate::source::preflight::{
+    self, Demands, Facts, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity,
+};
 use crate::telemetry::metrics::{Kind, Reading};
 use crate::telemetry::status;
 
@@ -33,8 +36,9 @@ struct Inner {
     source: Vec<Finding>,
     /// Of the rows that come.
     stream: Option<Finding>,
-    /// A look is asked for.
-    is_asked: bool,
+    /// How often a look was asked for, and how many of these a look has answered that began later.
+    asks: u64,
+    answered: u64,
 }
 
 impl Findings {
@@ -51,27 +55,26 @@ impl Findings {
 
     /// The filters were held against the source's tables.
     pub(super) fn cataloged(&self, catalog: &Catalog) {
-        for finding in &catalog.findings {
-            tracing::warn!("{finding}");
-        }
+        catalog.findings.iter().for_each(log);
         if let Some(unseen) = &catalog.unseen {
             tracing::info!("SELECT: {unseen}");
         }
         self.lock().catalog.clone_from(&catalog.findings);
     }
 
-    /// Takes the facts of a look. What was not found before is logged. Returned are databases that are
+    /// Takes the facts of a look that began when so many had been asked for. What was not found before is
+    /// logged. Returned are databases that are
     /// published and are not written to the binary log.
-    pub(super) fn looked(&self, facts: &Facts) -> Vec<String> {
+    pub(super) fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
         let mut inner = self.lock();
         let mut found = preflight::judge(facts, &inner.demands);
         let (unlogged, more): (Vec<_>, Vec<_>) =
-            catalog::unlogged(facts, &inner.filter, &inner.own).into_iter().unzip();
+            unlogged(facts, &inner.filter, &inner.own).into_iter().unzip();
         found.extend(more);
-        for finding in found.iter().filter(|finding| !inner.source.contains(finding)) {
-            tracing::warn!("{finding}");
-        }
-        inner.is_asked = false;
+        // The registered process is this one, by the connection that it has or has just lost.
+        found.retain(|finding| finding.what != OUR_REPLICA_UUID);
+        found.iter().filter(|finding| !inner.source.contains(finding)).for_each(log);
+        inner.answered = asks;
         inner.source = found;
         unlogged
     }
@@ -86,14 +89,20 @@ impl Findings {
         let Some(table) = unnamed else {
             tracing::info!("the binlog names the columns of the rows again");
             inner.stream = None;
-            inner.is_asked = true;
+            inner.asks += 1;
             return self.asked.notify_one();
         };
         let finding = preflight::unnamed(table);
-        tracing::warn!("{finding}");
+        log(&finding);
         inner.stream = Some(finding);
-        inner.is_asked = true;
+        inner.asks += 1;
         self.asked.notify_one();
+    }
+
+    /// How many looks were asked for, to be had before one begins: what is asked for meanwhile may be
+    /// about something that this one does not see any more.
+    pub(super) fn asks(&self) -> u64 {
+        self.lock().asks
     }
 
     /// All of them, worst first.
@@ -101,14 +110,16 @@ impl Findings {
         let inner = self.lock();
         let of_source = |what| inner.source.iter().any(|finding| finding.what == what);
         let of_stream = inner.stream.iter().filter(|finding| !of_source(finding.what));
-        let shown =
-            of_stream.chain(&inner.source).chain(&inner.catalog).map(|finding| status::Finding {
-                what: finding.what.to_owned(),
-                found: finding.found.clone(),
-                needed: finding.needed.to_owned(),
-                mend: finding.mend.clone(),
-                refuses: finding.severity == Severity::Refuse,
-            });
+        let mut all: Vec<_> = of_stream.chain(&inner.source).chain(&inner.catalog).collect();
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let shown = all.into_iter().map(|finding| status::Finding {
+            level: finding.severity.name().to_owned(),
+            what: finding.what.to_owned(),
+            found: finding.found.clone(),
+            needed: finding.needed.to_owned(),
+            mend: finding.mend.clone(),
+            refuses: finding.severity == Severity::Refuse,
+        });
         shown.collect()
     }
 
@@ -117,17 +128,20 @@ impl Findings {
         let findings = self.clone();
         let read = move || {
             let shown = findings.shown();
-            let sample = |what: &&str| {
-                let is_found = shown.iter().any(|finding| finding.what == *what);
-                (vec![("what", (*what).to_owned())], f64::from(u8::from(is_found)))
+            let of_level = |what: &'static str, level: &'static str| {
+                let is_it = |it: &status::Finding| it.what == what && it.level == level;
+                let labels = vec![("what", what.to_owned()), ("level", level.to_owned())];
+                (labels, f64::from(u8::from(shown.iter().any(is_it))))
             };
-            SUBJECTS.iter().map(sample).collect()
+            let levels = Severity::ALL.map(Severity::name);
+            let of_what = |what: &&'static str| levels.map(|level| of_level(what, level));
+            SUBJECTS.iter().flat_map(of_what).collect()
         };
         Reading {
             name: "binpulse_source_finding",
-            help: "1 for what is not as it should be at the source, a setting or a privilege; /status and `binpulse check` say what mends it.",
+            help: "1 for what is not as it should be at the source, a setting or a privilege, or in the filters; level: note (worth knowing), warning (somebody must act), refusal (`run` would not start with it). /status says what mends it.",
             kind: Kind::Gauge,
-            labels: &["what"],
+            labels: &["what", "level"],
             read: Arc::new(read),
         }
     }
@@ -143,17 +157,32 @@ impl Review for Findings {
     }
 
     fn is_asked(&self) -> bool {
-        self.lock().is_asked
+        let inner = self.lock();
+        inner.asks > inner.answered
     }
 
-    fn looked(&self, facts: &Facts) -> Vec<String> {
-        Findings::looked(self, facts)
+    fn asks(&self) -> u64 {
+        Findings::asks(self)
+    }
+
+    fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
+        Findings::looked(self, facts, asks)
+    }
+}
+
+fn log(finding: &Finding) {
+    match finding.severity {
+        Severity::Note => tracing::info!("{finding}"),
+        Severity::Warn | Severity::Refuse => tracing::warn!("{finding}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::derive_replica_uuid;
+    use crate::source::preflight::Fellow;
+    use crate::source::preflight::tests::good;
 
     #[test]
     fn a_table_without_names_is_found_once_and_asks_for_a_look() {
@@ -168,8 +197,41 @@ mod tests {
         let sample = (findings.family().read)();
         let set: Vec<_> = sample.iter().filter(|(_, value)| *value > 0.0).collect();
         assert_eq!(set.len(), 1, "{set:?}");
-        assert_eq!(set[0].0, [("what", "binlog_row_metadata".to_owned())]);
+        let labels = [("what", "binlog_row_metadata"), ("level", "warning")];
+        assert_eq!(set[0].0, labels.map(|(name, value)| (name, value.to_owned())));
         findings.streamed(None);
         assert!(findings.shown().is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_for_while_a_look_is_under_way_is_looked_at_again() {
+        let findings = Findings::default();
+        findings.streamed(Some("d.t"));
+        let begun = findings.asks();
+        findings.streamed(None);
+        findings.looked(&good(), begun);
+        assert!(findings.is_asked());
+        findings.looked(&good(), findings.asks());
+        assert!(!findings.is_asked());
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_our_own_registration_is_none() {
+        let findings = Findings::default();
+        let uuid = derive_replica_uuid("orders");
+        findings.lock().demands.replica_uuid = uuid;
+        let mut facts = good();
+        let ours = Fellow { server_id: 7, host: "h".to_owned(), port: 1, uuid: Some(uuid) };
+        facts.replicas = Ok(vec![ours]);
+        findings.looked(&facts, findings.asks());
+        assert_eq!(findings.shown(), []);
+        facts.variables.insert("gtid_mode".to_owned(), "OFF".to_owned());
+        findings.looked(&facts, findings.asks());
+        findings.streamed(Some("d.t"));
+        facts.variables.insert("binlog_format".to_owned(), "STATEMENT".to_owned());
+        findings.looked(&facts, findings.asks());
+        let shown = findings.shown();
+        let levels: Vec<_> = shown.iter().map(|finding| finding.level.as_str()).collect();
+        assert_eq!(levels, ["refusal", "warning", "note"], "{shown:?}");
     }
 }

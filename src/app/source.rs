@@ -181,7 +181,7 @@ pub(super) async fn judged(
         match finding.severity {
             Severity::Refuse => refused.push(format!("  {finding}")),
             // Logged with the first connection.
-            Severity::Warn => {}
+            Severity::Note | Severity::Warn => {}
         }
     }
     if !refused.is_empty() {

@@ -244,7 +244,8 @@ impl Stream {
         }
         self.enter(&replica, &name);
         self.pipeline.compare_names(resolved.facts.name_case());
-        let unlogged = self.findings.looked(&resolved.facts);
+        // No row has come since that could ask for a look.
+        let unlogged = self.findings.looked(&resolved.facts, self.findings.asks());
         self.reporter.report(Observation::Unlogged(unlogged));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));

@@ -157,6 +157,14 @@ fn figures(status: &Value) -> String {
         let (name, table) = (show(&path["name"]), show(&path["table"]));
         rows.push(("path", format!("{name} ({table}): {}", show(&path["canary"]["last_result"]))));
     }
+    for finding in status["findings"].as_array().into_iter().flatten() {
+        let of = |field: &str| show(&finding[field]);
+        let (what, found, needed) = (of("what"), of("found"), of("needed"));
+        rows.push((
+            "finding",
+            format!("{what}: {found}, needed {needed}; to fix it: {}", of("mend")),
+        ));
+    }
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {
@@ -207,7 +215,7 @@ mod tests {
     use super::*;
 
     use crate::telemetry::Status;
-    use crate::telemetry::status::{Condition, Consumer, Halted, Verdict};
+    use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Verdict};
 
     fn document(state: &str, grade: &str, hop: &str) -> Status {
         let well = ["sql_admits", "stream_connected", "sink_moves", "canaries_arrive"];
@@ -286,6 +294,27 @@ mod tests {
         let text = shown(&said);
         assert!(text.contains("PURGE  ") && text.contains("In 3 h 15 min"), "{text}");
         assert!(text.contains("next: Lengthen binlog_expire_logs_seconds"), "{text}");
+    }
+
+    #[test]
+    fn findings_are_listed_with_what_to_do_and_the_urgent_ones_stand_above() {
+        let mut said = document("quiet", "healthy", "none");
+        let finding = |level: &str, what: &str| Finding {
+            level: level.to_owned(),
+            what: what.to_owned(),
+            found: "it is so".to_owned(),
+            needed: "otherwise".to_owned(),
+            mend: "turn it".to_owned(),
+            refuses: false,
+        };
+        said.findings = vec![finding("note", "foreign keys")];
+        let text = shown(&said);
+        let line = "finding    foreign keys: it is so, needed otherwise; to fix it: turn it";
+        assert!(text.contains(line) && !text.contains("FINDING"), "{text}");
+        said.findings.push(finding("warning", "binlog-do-db"));
+        let text = shown(&said);
+        assert!(text.contains("FINDING  binlog-do-db is not as it should be"), "{text}");
+        assert!(text.contains("next: Turn it.") && text.contains("HEALTHY, WITH A WARNING"));
     }
 
     #[test]

@@ -29,18 +29,70 @@ pub async fn upstream(
     flavor: Flavor,
     version: (u16, u16, u16),
 ) -> Result<Upstream, Error> {
-    let sql = match flavor {
-        Flavor::Maria => "SHOW ALL SLAVES STATUS",
-        Flavor::Mysql if version >= (8, 0, 22) => "SHOW REPLICA STATUS",
-        Flavor::Mysql => "SHOW SLAVE STATUS",
-    };
-    let channels = session.query_named(sql).await?;
+    let channels = channels(session, flavor, version).await?;
     if channels.rows.is_empty() {
         return Ok(Upstream::None);
     }
     let row = session.query_first("SELECT @@global.read_only").await?;
     let read_only = row.and_then(|row| row.text(0)).is_some_and(|text| text == "1" || text == "ON");
     Ok(judged(&channels, !read_only))
+}
+
+async fn channels(
+    session: &mut Session,
+    flavor: Flavor,
+    version: (u16, u16, u16),
+) -> Result<Table, Error> {
+    let sql = match flavor {
+        Flavor::Maria => "SHOW ALL SLAVES STATUS",
+        Flavor::Mysql if version >= (8, 0, 22) => "SHOW REPLICA STATUS",
+        Flavor::Mysql => "SHOW SLAVE STATUS",
+    };
+    session.query_named(sql).await
+}
+
+/// Options of a replica that leave out databases or tables, and the columns that show them.
+const FILTERS: [(&str, &str); 6] = [
+    ("replicate-do-db", "Replicate_Do_DB"),
+    ("replicate-ignore-db", "Replicate_Ignore_DB"),
+    ("replicate-do-table", "Replicate_Do_Table"),
+    ("replicate-ignore-table", "Replicate_Ignore_Table"),
+    ("replicate-wild-do-table", "Replicate_Wild_Do_Table"),
+    ("replicate-wild-ignore-table", "Replicate_Wild_Ignore_Table"),
+];
+
+/// What a server replicates from another: all but what these options leave out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Replicates {
+    /// Options that are set, with their names of databases or tables; those of all channels.
+    pub filters: Vec<(&'static str, Vec<String>)>,
+}
+
+/// Asks what the server replicates; `None`: nothing. Needs what [`upstream`] needs.
+pub(super) async fn replicates(
+    session: &mut Session,
+    flavor: Flavor,
+    version: (u16, u16, u16),
+    takes_writes: bool,
+) -> Result<Option<Replicates>, Error> {
+    Ok(filtered(&channels(session, flavor, version).await?, takes_writes))
+}
+
+fn filtered(channels: &Table, takes_writes: bool) -> Option<Replicates> {
+    match judged(channels, takes_writes) {
+        Upstream::None | Upstream::Left => return None,
+        Upstream::Running | Upstream::Connecting(_) | Upstream::Stopped(_) => {}
+    }
+    let filters = FILTERS.iter().filter_map(|(option, column)| {
+        let of_channels = (0..channels.rows.len()).filter_map(|row| channels.text(row, column));
+        let all: Vec<String> = of_channels.collect();
+        let names = all.iter().flat_map(|text| text.split(',')).map(str::trim);
+        let mut names: Vec<_> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        names.sort_unstable();
+        names.dedup();
+        (!names.is_empty()).then_some((*option, names))
+    });
+    Some(Replicates { filters: filters.collect() })
 }
 
 fn judged(channels: &Table, takes_writes: bool) -> Upstream {
@@ -129,5 +181,28 @@ mod tests {
         assert!(matches!(judge(&[["", "No", "No", "gone", ""]], true), Upstream::Stopped(_)));
         let own = ["group_replication_recovery", "No", "No", "gone", ""];
         assert_eq!(judge(&[own], false), Upstream::None);
+    }
+
+    #[test]
+    fn what_is_left_out_of_replication_is_read_from_each_channel() {
+        let names = [
+            "Connection_name",
+            "Slave_IO_Running",
+            "Slave_SQL_Running",
+            "Replicate_Ignore_DB",
+            "Replicate_Wild_Do_Table",
+        ];
+        let a = ["a", "Yes", "Yes", "hr,audit", ""];
+        let b = ["b", "Connecting", "Yes", "hr", "shop.o%, shop.c%"];
+        let found = filtered(&Table::of_texts(&names, &[a, b]), false).expect("it replicates");
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected = [
+            ("replicate-ignore-db", owned(&["audit", "hr"])),
+            ("replicate-wild-do-table", owned(&["shop.c%", "shop.o%"])),
+        ];
+        assert_eq!(found.filters, expected);
+        let promoted = ["a", "No", "No", "hr", ""];
+        assert_eq!(filtered(&Table::of_texts(&names, &[promoted]), true), None);
+        assert_eq!(filtered(&Table::of_texts(&names, &[]), true), None);
     }
 }

@@ -121,6 +121,8 @@ pub struct Certificate {
 /// One thing that is not as it should be at the source.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
 pub struct Finding {
+    /// `note`: worth knowing; `warning`: somebody must act; `refusal`: `run` would not start with it.
+    pub level: String,
     /// What was looked at: a setting, a privilege.
     pub what: String,
     /// What it is.

@@ -53,6 +53,15 @@ impl Load {
 
 /// Database that the filters leave out.
 pub(crate) const FILTERED: &str = "noise.*";
+/// Column that the filters leave out.
+pub(crate) const MASKED: &str = "shop.orders.secret";
+/// Canaries through a table of the users'.
+pub(crate) const PATH: [(&str, &str); 4] = [
+    ("canary.paths", "orders=shop.marked.reference"),
+    ("canary.insert", "orders=INSERT INTO shop.marked (reference) VALUES ('{mark}')"),
+    ("canary.update", "orders=UPDATE shop.marked SET total = total + 1 WHERE reference = '{mark}'"),
+    ("canary.delete", "orders=DELETE FROM shop.marked WHERE reference = '{mark}'"),
+];
 /// Transactions each second.
 const RATE: u32 = 20;
 /// An account without privileges beyond the tables: read-only binds it.
@@ -66,7 +75,11 @@ pub(crate) async fn prepare(port: u16) -> Result<(), Error> {
     for statement in [
         "CREATE DATABASE shop",
         "CREATE DATABASE noise",
-        "CREATE TABLE shop.orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(200))",
+        "CREATE TABLE shop.orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(200), \
+         secret VARCHAR(20))",
+        "CREATE TABLE shop.marked (id BIGINT AUTO_INCREMENT PRIMARY KEY, reference VARCHAR(64) \
+         NOT NULL UNIQUE, total INT NOT NULL DEFAULT 0)",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON shop.marked TO 'binpulse'@'%'",
         "CREATE TABLE noise.log (id BIGINT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(200))",
         "CREATE USER 'app'@'%' IDENTIFIED BY ''",
         "GRANT ALL ON shop.* TO 'app'@'%'",

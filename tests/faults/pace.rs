@@ -125,6 +125,8 @@ pub(crate) enum Budget {
     Checkpoint,
     /// Two heartbeats and a tick.
     Ledger,
+    /// The next canary of a path, and a look.
+    Path,
     /// The next look at the source's own replication, each three heartbeats.
     Upstream,
     /// The next heartbeat finds its session gone, and a look that nobody takes another: the source keeps
@@ -158,6 +160,7 @@ impl Budget {
             Self::Lag => seconds(60),
             Self::Checkpoint => seconds(120) + pace.h + tick,
             Self::Ledger => pace.h * 2 + tick,
+            Self::Path => pace.c + tick * 2,
             Self::Upstream => pace.h * 3 + B + tick,
             Self::ShutDown => pace.h + PROBED + tick * 2,
         }

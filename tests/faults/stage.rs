@@ -10,7 +10,7 @@ use tokio::time::{Duration, sleep};
 
 use crate::aws::store::{ACCOUNT, Topic};
 use crate::aws::{Endpoint, sqs};
-use crate::load::{self, FILTERED, Load, Traffic};
+use crate::load::{self, FILTERED, Load, MASKED, Traffic};
 use crate::pace::Pace;
 use crate::proxy::Proxy;
 use crate::service::{SOON, binary, command, session};
@@ -36,6 +36,8 @@ pub(crate) enum Variant {
     Chain,
     /// One server, with TLS.
     Tls,
+    /// One server, and canaries through a table of the users'.
+    Paths,
 }
 
 /// The two shims.
@@ -90,14 +92,14 @@ impl Stage {
         let server = Installed::find()?.server()?.clone();
         let shims = match variant {
             Variant::Shimmed => Some(Shims { source: Shim::build()?, streamer: Shim::build()? }),
-            Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls => None,
+            Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls | Variant::Paths => None,
         };
         let mut options = source_options();
         options.environment = shims.iter().flat_map(|it| it.source.environment()).collect();
         let mysqld = Mysqld::start(&server, options).await?;
         let other = match variant {
             Variant::Pair | Variant::Chain => Some(replica(&server, &mysqld).await?),
-            Variant::Plain | Variant::Shimmed | Variant::Tls => None,
+            Variant::Plain | Variant::Shimmed | Variant::Tls | Variant::Paths => None,
         };
         prepare(&mysqld, binary()).await?;
         load::prepare(mysqld.port()).await?;
@@ -178,7 +180,7 @@ fn settings(
     let echo = CONSUMERS.map(|name| format!("{name}={}", subscribe(endpoint, topic, name)));
     let host = match variant {
         Variant::Shimmed => format!("localhost:{}", proxy.address().port()),
-        Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls => {
+        Variant::Plain | Variant::Pair | Variant::Chain | Variant::Tls | Variant::Paths => {
             proxy.address().to_string()
         }
     };
@@ -189,6 +191,7 @@ fn settings(
         ("source.tls", tls.to_owned()),
         ("source.get_server_public_key", "true".to_owned()),
         ("filter.exclude", FILTERED.to_owned()),
+        ("filter.drop_columns", MASKED.to_owned()),
         ("sns.topic", topic.to_owned()),
         ("sns.endpoint_url", endpoint.url()),
         ("canary.echo", echo.join(",")),
@@ -197,6 +200,9 @@ fn settings(
     settings.retain(|(key, _)| !own.iter().any(|(other, _)| other == key));
     settings.extend(own);
     settings.extend(pace.settings());
+    if variant == Variant::Paths {
+        settings.extend(load::PATH.map(|(key, value)| (key, value.to_owned())));
+    }
     if variant == Variant::Chain {
         settings.push(("heartbeat.host", mysqld.address()));
         settings.push(("source.role", "replica".to_owned()));

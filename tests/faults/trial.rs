@@ -71,9 +71,10 @@ impl Trial {
     /// Whether it was said what had to be said.
     pub(crate) fn is_told(&self) -> bool {
         match self.fault.expect {
-            Expect::Verdict(..) | Expect::Warning(..) | Expect::Unaccounted(_) => {
-                self.detected.is_some()
-            }
+            Expect::Verdict(..)
+            | Expect::Warning(..)
+            | Expect::Notice(..)
+            | Expect::Unaccounted(_) => self.detected.is_some(),
             Expect::Calm | Expect::NoPage | Expect::Page(_) => true,
         }
     }
@@ -88,7 +89,11 @@ impl Trial {
         let expected: &[&str] = match self.fault.expect {
             Expect::Verdict(any, ..) => any,
             Expect::NoPage => return BTreeSet::new(),
-            Expect::Calm | Expect::Warning(..) | Expect::Page(_) | Expect::Unaccounted(_) => &[],
+            Expect::Calm
+            | Expect::Warning(..)
+            | Expect::Notice(..)
+            | Expect::Page(_)
+            | Expect::Unaccounted(_) => &[],
         };
         self.shown
             .iter()
@@ -220,7 +225,9 @@ async fn wait_for_verdict(
 ) -> (Option<Duration>, Option<Duration>) {
     let (busy, other) = match fault.expect {
         Expect::Verdict(_, busy, other) => (busy, other),
-        Expect::Warning(_, budget) | Expect::Unaccounted(budget) => (budget, budget),
+        Expect::Warning(_, budget) | Expect::Notice(_, budget) | Expect::Unaccounted(budget) => {
+            (budget, budget)
+        }
         Expect::Calm | Expect::NoPage | Expect::Page(_) => return (None, None),
     };
     let budget = if stage.load == Load::Busy { busy } else { other }.time(&stage.pace);
@@ -241,6 +248,13 @@ async fn wait_for_verdict(
                     .into_iter()
                     .flatten()
                     .any(|known| known["name"] == condition && known["status"] == "false")
+            };
+            stage.watch.until_status(injected, until, holds).await
+        }
+        Expect::Notice(kind, _) => {
+            let holds = |status: &serde_json::Value| {
+                let notices = status["conclusion"]["notices"].as_array();
+                notices.into_iter().flatten().any(|notice| notice["kind"] == kind)
             };
             stage.watch.until_status(injected, until, holds).await
         }

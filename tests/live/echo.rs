@@ -16,6 +16,7 @@ tests! {
     check_tries_each_echo_queue on [Mysql97];
     a_stop_under_a_stalled_sink_is_no_stall_of_ours on [Mysql97];
     a_forged_echo_does_not_make_a_dead_way_look_alive on [Mysql97];
+    a_graceful_restart_loses_no_canary on [Mysql97];
 }
 
 async fn endpoint() -> Endpoint {
@@ -207,4 +208,114 @@ async fn a_stop_under_a_stalled_sink_is_no_stall_of_ours(bed: Bed) -> Outcome {
     endpoint.heal();
     assert_eq!(streamer.wait(SOON).await?, Some(0), "{}", streamer.log_tail());
     Ok(())
+}
+
+/// Waits until the newest canaries of a process, of which it remembers all, came back; at least three.
+async fn until_resolved(streamer: &mut Streamer) -> Result<Value, binpulse::demo::Error> {
+    let resolved = |status: &Value| {
+        let recent = status["consumers"][0]["recent"].as_array().cloned().unwrap_or_default();
+        let back = recent.iter().filter(|canary| canary["state"] == "resolved").count();
+        is_healthy(status) && back >= 3
+    };
+    streamer.until("three canaries that came back", SOON, resolved).await
+}
+
+/// None of these counts anything at a restart that was asked for.
+async fn nothing_is_lost(streamer: &Streamer, probe: &Streamer) -> Outcome {
+    for name in ["canary_lost", "canary_late", "echo_failures", "unaccounted_transactions"] {
+        let name = format!("binpulse_{name}_total");
+        assert_eq!(streamer.metric(&name, &[]).await?, Some(0.0), "{name}");
+    }
+    for name in ["lost", "late"] {
+        let name = format!("binpulse_probe_{name}_total");
+        assert_eq!(probe.metric(&name, &[]).await?.unwrap_or_default(), 0.0, "{name}");
+    }
+    let to = ["to=\"canary_lost\""];
+    let turns = streamer.metric("binpulse_verdict_transitions_total", &to).await?;
+    assert_eq!(turns, Some(0.0), "{}", streamer.log_tail());
+    Ok(())
+}
+
+async fn a_graceful_restart_loses_no_canary(bed: Bed) -> Outcome {
+    // Given a healthy stream whose canaries come back, and a consumer's probe that counts them too
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let queue = aws.subscribe_queue(&topic, "billing", &["canary"]).await?;
+    let probed = aws.subscribe_queue(&topic, "probed", &["canary"]).await?;
+    for queue in endpoint.shared.store().queues.values_mut() {
+        let policy = r#"{"Effect": "Allow", "Action": "sqs:SendMessage"}"#;
+        queue.attributes.insert("Policy".to_owned(), policy.to_owned());
+    }
+    let mut settings = settings(&mysqld, &endpoint, &topic, format!("billing={queue}"));
+    let slower = [("canary.deadline", "6s"), ("canary.interval", "1s")];
+    settings.retain(|(key, _)| !slower.iter().any(|(other, _)| other == key));
+    settings.extend(slower.map(|(key, value)| (key, value.to_owned())));
+    let of_probe = [
+        ("probe.queue", probed),
+        ("probe.deadline", "6s".to_owned()),
+        ("sns.endpoint_url", endpoint.url()),
+        ("sns.region", Standin::REGION.to_owned()),
+    ];
+    let probe = Streamer::start(command("probe", of_probe.to_vec()))?;
+    let mut streamer = Streamer::start(command("run", settings))?;
+    until_resolved(&mut streamer).await?;
+
+    // When it is stopped while an echo is in the queue, or in the answer to a poll of it
+    for (what, effect) in [("queue", Effect::Hang), ("answer", Effect::AcceptThenHang)] {
+        let hidden = what == "answer";
+        endpoint.fault("ReceiveMessage", When::Always, effect);
+        let waits = |store: &crate::aws::store::Store| {
+            let (visible, out) = store.queues["billing"].counts(std::time::Instant::now());
+            if hidden { out > 0 } else { visible > 0 }
+        };
+        endpoint.until(what, waits).await;
+        nothing_is_lost(&streamer, &probe).await?;
+        assert_eq!(streamer.stop().await?, Some(0), "{}", streamer.log_tail());
+        endpoint.heal();
+
+        // Then the next process loses none, neither of its own nor of the other's
+        streamer.start_again().await?;
+        until_resolved(&mut streamer).await?;
+        nothing_is_lost(&streamer, &probe).await?;
+    }
+
+    // Nor when its first canary goes into a poll that the other gave up: nobody reads that answer
+    assert_eq!(streamer.stop().await?, Some(0), "{}", streamer.log_tail());
+    let shared = std::sync::Arc::clone(&endpoint.shared);
+    let base = endpoint.url();
+    let take = move || {
+        let now = std::time::Instant::now();
+        let mut store = shared.store();
+        let input = store.polls[&queue].clone();
+        let answer = sqs::call(&mut store, &base, "ReceiveMessage", &input, now);
+        answer.expect("a queue")["Messages"].as_array().map_or(0, Vec::len)
+    };
+    if let Some(left) = endpoint.shared.store().queues.get_mut("billing") {
+        left.messages.clear();
+    }
+    let shared = std::sync::Arc::clone(&endpoint.shared);
+    let poll = tokio::spawn(async move {
+        loop {
+            let changed = shared.changed.notified();
+            if take() > 0 {
+                return;
+            }
+            changed.await;
+        }
+    });
+    streamer.start_again().await?;
+    let status = until_resolved(&mut streamer).await?;
+    assert!(poll.is_finished(), "the poll got a message");
+    let recent = status["consumers"][0]["recent"].as_array().cloned().unwrap_or_default();
+    let first = recent.last().expect("a canary").clone();
+    let is_back = |status: &Value| {
+        let recent = status["consumers"][0]["recent"].as_array().cloned().unwrap_or_default();
+        let is_it = |canary: &&Value| canary["number"] == first["number"];
+        recent.iter().find(is_it).is_some_and(|canary| canary["state"] == "resolved")
+    };
+    streamer.until("its first canary", SOON, is_back).await?;
+    nothing_is_lost(&streamer, &probe).await
 }

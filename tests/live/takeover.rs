@@ -1,16 +1,18 @@
 //! Servers and processes that take over, or stop following: what writes, and what is said of it.
 
-use binpulse::demo::{Aws, Command, Mysqld, Options};
+use binpulse::demo::{Aws, Command, Mysqld, Options, settings_for};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
+use crate::cli::check;
 use crate::resume::{BY_GTID, follow, replicated, until_equal};
 use crate::suite::{Outcome, tests};
 
 tests! {
     heartbeats_and_canaries_follow_the_stream_to_the_next_server on [Mysql97];
     a_replica_that_no_longer_replicates_is_named on [Mysql97, Mariadb1011];
+    what_a_replica_does_not_get_or_does_not_log_is_named on [Mysql97, Mariadb1011];
     a_fenced_process_says_so_and_writes_no_more on [Mysql97];
     a_consumer_in_maintenance_is_not_judged_until_it_ends_by_itself on [Mysql97];
 }
@@ -120,6 +122,43 @@ async fn a_replica_that_no_longer_replicates_is_named(bed: Bed) -> Outcome {
     // And it passes by itself
     replica.execute(&[start]).await?;
     rig.streamer.until("a healthy verdict again", SOON, is_healthy).await?;
+    Ok(())
+}
+
+async fn what_a_replica_does_not_get_or_does_not_log_is_named(bed: Bed) -> Outcome {
+    // Given a server that takes writes, replicates but for one database, and does not log that
+    let is_maria = bed.version().starts_with("mariadb");
+    let primary = bed.mysqld(Options::default()).await?;
+    let updates = if is_maria { "--log-slave-updates=0" } else { "--log-replica-updates=0" };
+    let extra = vec![updates.to_owned(), "--replicate-ignore-db=hr".to_owned()];
+    let replica = bed.mysqld(Options { extra, ..Options::default() }).await?;
+    binpulse::demo::prepare(&replica, crate::bed::binary()).await?;
+    let found = async || {
+        let mut settings = settings_for(&replica);
+        settings.push(("sink.kind", "null".to_owned()));
+        let (_, reports) = check(&settings).await;
+        let of = |what: &str| {
+            let mut reports = reports.iter();
+            let is_it =
+                |report: &&Value| report["what"].as_str().is_some_and(|it| it.ends_with(what));
+            reports
+                .find(is_it)
+                .map(|report| report["found"].as_str().unwrap_or_default().to_owned())
+        };
+        (of(": log_replica_updates"), of(": replication filters"))
+    };
+    assert_eq!(found().await, (None, None), "it replicates from nobody yet");
+
+    // When it begins to replicate, then both are named
+    if is_maria {
+        follow_maria(&replica, &primary).await?;
+    } else {
+        follow(&replica, &primary, BY_GTID).await?;
+    }
+    let (updates, filters) = found().await;
+    assert!(updates.is_some_and(|found| found.starts_with("OFF")), "log_replica_updates");
+    let filters = filters.unwrap_or_default();
+    assert!(filters.starts_with("replicate-ignore-db = hr: hr may not"), "{filters}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use binpulse::pulse::verdict::{Grade, State};
 use binpulse::telemetry::Status;
-use binpulse::telemetry::status::Path;
+use binpulse::telemetry::status::{Finding, Path};
 
 use crate::browser::Browser;
 use crate::site::Site;
@@ -15,6 +15,7 @@ crate::tests! {
     loss_is_shouted_whatever_the_verdict,
     a_path_that_fails_is_not_green_and_there_is_something_to_do,
     logs_that_will_soon_be_purged_are_told_while_there_is_time,
+    a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing,
     a_station_names_the_consumers_that_are_silent_or_rest,
     ages_tick_and_rates_follow_from_two_answers,
     without_consumers_the_far_half_is_not_watched_rather_than_well,
@@ -220,6 +221,47 @@ fn a_path_that_fails_is_not_green_and_there_is_something_to_do(browser: &mut Bro
                row.children[2].dataset.look).join('/')";
     assert_eq!(browser.text(row), "/broken");
     picture(browser, "path-failing");
+}
+
+fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
+    browser: &mut Browser,
+) {
+    let finding = |level: &str, what: &str| Finding {
+        level: level.to_owned(),
+        what: what.to_owned(),
+        found: format!("{what} as it is"),
+        needed: "something else".to_owned(),
+        mend: "remove <b>it</b> from my.cnf".to_owned(),
+        refuses: level == "refusal",
+    };
+    let mut says = status(State::Quiet);
+    let site = Site::start(says.clone());
+    browser.load(&site.url());
+    shows(browser, State::Quiet);
+    let hidden = "document.getElementById('findings-card').hidden";
+    assert_eq!(browser.text(hidden), "true");
+
+    // Worth knowing: it stands in its list, and all stays green
+    says.findings = vec![finding("note", "foreign keys")];
+    site.say(says.clone().concluded());
+    browser.wait(&format!("!{hidden}"));
+    let row = browser.text("document.getElementById('findings').innerText");
+    for part in ["foreign keys", "note", "as it is", "something else", "remove <b>it</b>"] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+    assert_eq!(browser.text("document.body.dataset.look"), "works");
+
+    // To be acted on: it is told above, and is the next step
+    says.findings.insert(0, finding("warning", "binlog-do-db"));
+    site.say(says.concluded());
+    browser.wait("document.querySelectorAll('#notices [data-kind=finding]').length === 1");
+    assert_eq!(browser.text("document.body.dataset.look"), "late");
+    assert_eq!(browser.text_of("next"), "Remove <b>it</b> from my.cnf.");
+    let notice = browser.text("document.querySelector('#notices [data-kind=finding]').innerText");
+    assert!(notice.contains("binlog-do-db: found binlog-do-db as it is"), "{notice}");
+    let link = browser.text("document.getElementById('runbook').getAttribute('href')");
+    assert_eq!(link, "/runbooks/BinpulseSourceFinding");
+    picture(browser, "finding");
 }
 
 fn logs_that_will_soon_be_purged_are_told_while_there_is_time(browser: &mut Browser) {

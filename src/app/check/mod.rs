@@ -13,6 +13,7 @@ use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use super::sink::{AnySink, aws_config};
 use super::source::demands;
+use super::unlogged;
 use crate::aws;
 use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
@@ -158,7 +159,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
         reports.push(Report::fine(&format!("{what}: SELECT"), unseen));
     }
     let own = plan.pulse.schema.as_str();
-    let unlogged = catalog::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
+    let unlogged = unlogged::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
     let judged = preflight::judge(&facts, &demands(plan)).into_iter();
     for finding in judged.chain(catalog.findings).chain(unlogged) {
         reports.push(Report {

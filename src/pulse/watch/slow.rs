@@ -50,8 +50,10 @@ pub(crate) trait Review: Send + Sync {
     fn asked(&self) -> &Notify;
     /// Whether a look is wanted that was not taken yet.
     fn is_asked(&self) -> bool;
-    /// Takes a look. Returned are databases that are published and not written to the binary log.
-    fn looked(&self, facts: &preflight::Facts) -> Vec<String>;
+    /// How many looks were wanted so far, to be had before one begins.
+    fn asks(&self) -> u64;
+    /// Takes a look that began when so many had been wanted. Returned are databases that are published and not written to the binary log.
+    fn looked(&self, facts: &preflight::Facts, asks: u64) -> Vec<String>;
 }
 
 /// Looks now and then.
@@ -205,8 +207,9 @@ impl SlowLooks {
             Err(error) => self.unseen(&error, memory),
         }
         if self.review.is_asked() {
+            let asks = self.review.asks();
             let facts = preflight::collect(&mut session).await?;
-            self.reporter.report(Observation::Unlogged(self.review.looked(&facts)));
+            self.reporter.report(Observation::Unlogged(self.review.looked(&facts, asks)));
         }
         if self.logs_are_due(memory) {
             memory.logs.asked_at = Some(Instant::now());

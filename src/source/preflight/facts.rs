@@ -7,6 +7,7 @@ use crate::change::{GtidSet, MariaGtidSet, NameCase, Uuid};
 use crate::mysql::{Error, Row, Session};
 use crate::source::Flavor;
 use crate::source::retention::rds_hours;
+use crate::source::upstream::{Replicates, replicates};
 
 /// A fact that could not be had, and why: a missing privilege, a version that does not know it.
 pub type Unknown = String;
@@ -30,6 +31,8 @@ pub struct Facts {
     pub binlogs: Result<Vec<BinlogFile>, Unknown>,
     /// Which databases are written to the binary log.
     pub logged: Logged,
+    /// What it replicates from another server; `None`: nothing, or it is not known.
+    pub replicates: Option<Replicates>,
     /// Hours for which RDS keeps binary logs; `None`: it is none of RDS's, or does not say.
     pub rds_hours: Option<Option<u64>>,
     /// `@@gtid_executed`; empty on MariaDB.
@@ -168,7 +171,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
     let binlogs = known(session.query("SHOW BINARY LOGS").await)?
         .map(|rows| rows.iter().filter_map(binlog_file).collect());
     let (logged, rds_hours) = (logged(session).await?, rds_hours(session).await?);
-    Ok(Facts {
+    let facts = Facts {
         flavor,
         version,
         account,
@@ -177,12 +180,18 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         replicas,
         binlogs,
         logged,
+        replicates: None,
         rds_hours,
         gtid_executed,
         gtid_owned,
         gtid_purged,
         maria_position,
-    })
+    };
+    let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let [major, minor, patch] = facts.version_numbers().map(number);
+    let (version, takes_writes) = ((major, minor, patch), facts.is_on("read_only") != Some(true));
+    let replicates = replicates(session, flavor, version, takes_writes).await;
+    Ok(Facts { replicates: known(replicates)?.unwrap_or_default(), ..facts })
 }
 
 /// Behind file and place stand the databases of `binlog-do-db` and `binlog-ignore-db`.

@@ -6,8 +6,12 @@ mod facts;
 mod grants;
 mod judge;
 
+pub use super::upstream::Replicates;
+
 pub use facts::{BinlogFile, Facts, Fellow, Logged, Unknown, collect};
 pub use grants::Grants;
 #[cfg(test)]
 pub(crate) use judge::tests;
-pub use judge::{Demands, Finding, SUBJECTS, Severity, choose_server_id, judge, unnamed};
+pub use judge::{
+    Demands, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity, choose_server_id, judge, unnamed,
+};

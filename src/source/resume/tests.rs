@@ -21,6 +21,7 @@ fn server(gtid_mode: &str, executed: &str, purged: &str) -> Facts {
         grants: Ok(Grants::default()),
         replicas: Ok(Vec::new()),
         logged: Logged::default(),
+        replicates: None,
         rds_hours: None,
         binlogs: Ok(vec![file("b.000007", 5 << 32), file("b.000008", 500)]),
         gtid_executed: set(executed),

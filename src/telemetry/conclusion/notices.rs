@@ -2,18 +2,21 @@
 
 use serde::Serialize;
 
-use super::text::duration;
-use crate::telemetry::status::{Consumer, Path, Progress, Status};
+use super::text::{duration, sentence};
+use crate::telemetry::status::{Consumer, Finding, Path, Progress, Status};
 
 /// The part of the source's expiry below which somebody must act, as the alert has it.
 const MARGIN_LEAST: f64 = 0.25;
 
+/// Most findings that are told one by one.
+const FINDINGS_MAX: usize = 5;
+
 /// Something that needs attention whatever the verdict is.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// `loss`, `purge`, `path` or `echo`.
+    /// `loss`, `purge`, `finding`, `path` or `echo`.
     pub kind: &'static str,
-    /// Whose it is: a path, a consumer; else empty.
+    /// Whose it is: a path, a consumer, what was found; else empty.
     pub of: String,
     /// What is so, in a few words.
     pub headline: String,
@@ -30,7 +33,9 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
     let loss = loss(status.verdict.unaccounted_transactions);
     let paths = status.paths.iter().filter(|path| path.failing).map(path);
     let echoes = status.consumers.iter().filter_map(echo);
-    loss.into_iter().chain(purge(&status.progress)).chain(paths).chain(echoes).collect()
+    let findings = findings(&status.findings);
+    let all = loss.into_iter().chain(purge(&status.progress)).chain(findings);
+    all.chain(paths).chain(echoes).collect()
 }
 
 fn loss(missing: u64) -> Option<Notice> {
@@ -67,6 +72,20 @@ fn purge(progress: &Progress) -> Option<Notice> {
                     delivery up."
             .to_owned(),
         runbook: "/runbooks/BinpulsePurgeMarginLow".to_owned(),
+    })
+}
+
+/// Those that somebody must act on. What many patterns or databases share is told of the first few: all
+/// are in the list of findings.
+fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
+    let urgent = all.iter().filter(|finding| finding.level != "note");
+    urgent.take(FINDINGS_MAX).map(|Finding { what, found, needed, mend, .. }| Notice {
+        kind: "finding",
+        of: what.clone(),
+        headline: format!("{what} is not as it should be"),
+        text: format!("{what}: found {found}, needed {needed}."),
+        next_step: sentence(mend.trim_end_matches(';')),
+        runbook: "/runbooks/BinpulseSourceFinding".to_owned(),
     })
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::telemetry::status::{Condition, Consumer, Halted, Path, Probe};
+use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Path, Probe};
 
 /// A status with this verdict, and every condition well.
 fn status(state: &str, grade: &str, hop: &str) -> Status {
@@ -101,4 +101,30 @@ fn a_verdict_that_is_no_longer_judged_says_nothing() {
     let said = &frozen.conclusion;
     assert_eq!((said.grade, said.is_frozen), ("unknown", true));
     assert!(said.evidence.starts_with("The last that was said: It is so."), "{}", said.evidence);
+}
+
+#[test]
+fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
+    let finding = |level: &str| Finding {
+        level: level.to_owned(),
+        what: "binlog_row_image".to_owned(),
+        found: "MINIMAL".to_owned(),
+        needed: "FULL, or columns are absent".to_owned(),
+        mend: "SET PERSIST binlog_row_image = FULL;".to_owned(),
+        refuses: level == "refusal",
+    };
+    let mut found = status("live", "healthy", "none");
+    found.findings = vec![finding("note")];
+    let said = found.clone().concluded().conclusion;
+    assert_eq!((said.look, said.notices), ("works", Vec::new()));
+    found.findings = vec![finding("warning"), finding("note")];
+    let said = found.concluded().conclusion;
+    assert_eq!((said.look, said.notices.len()), ("late", 1));
+    assert_eq!(said.headline, "It is so; binlog_row_image is not as it should be");
+    assert_eq!(
+        said.notices[0].text,
+        "binlog_row_image: found MINIMAL, needed FULL, or columns are absent."
+    );
+    assert_eq!(said.next_step, "SET PERSIST binlog_row_image = FULL.");
+    assert_eq!(said.runbook.as_deref(), Some("/runbooks/BinpulseSourceFinding"));
 }

@@ -200,6 +200,9 @@ function drawCards(status, drift, rate) {
   drawTable(byId('paths'), status.paths.map((one) => [one.name, `${one.table}.${one.column}`,
     [one.canary.last_result, one.failing ? 'broken' : ''], `${one.canary.written ?? 'none'}, ${ago(one.canary.written_age_seconds, drift)}`,
     `${one.canary.seen ?? 'none'}, ${ago(one.canary.seen_age_seconds, drift)}`]));
+  byId('findings-card').hidden = status.findings.length === 0;
+  const levels = { warning: 'late', refusal: 'broken' };
+  drawTable(byId('findings'), status.findings.map((one) => [one.what, [one.level, levels[one.level] || ''], one.found, one.needed, one.mend]));
   write(byId('config'), JSON.stringify(status.config, null, 2));
   write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);
 }

@@ -6,7 +6,7 @@ use binpulse::demo::Error;
 use mysql_async::prelude::Queryable;
 use tokio::time::sleep;
 
-use super::{Kind, source};
+use super::{Kind, position, source};
 use crate::load::{Load, user};
 use crate::proxy::{Fault, Way, Which};
 use crate::service::{SOON, command, session};
@@ -46,6 +46,23 @@ pub(super) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
             sleep(Duration::from_secs(40)).await;
             stage.streamer.thaw()?;
         }
+        Kind::WritesFreed => {
+            let mut lock = session(stage.mysqld.port()).await?;
+            lock.query_drop("LOCK TABLES binpulse.heartbeat WRITE").await?;
+            sleep(Duration::from_secs(20)).await;
+            lock.disconnect().await?;
+        }
+        Kind::GtidsOffWhileAway => return position::gtids_off_and_on(stage, true).await,
+        Kind::GtidsOff => return position::gtids_off_and_on(stage, false).await,
+        Kind::StatementOutside => return source::statement(stage, "noise.log").await,
+        Kind::NamesMissing => {
+            source::root(stage, &["CREATE TABLE shop.cities (name VARCHAR(20))"]).await?;
+            return source::without_names(stage, "shop.cities").await;
+        }
+        Kind::PathFails => {
+            let revoke = "REVOKE INSERT ON shop.marked FROM 'binpulse'@'%'";
+            return source::root(stage, &[revoke]).await;
+        }
         Kind::ConnectionsExhausted => exhaust(stage).await?,
         Kind::SourceClockAhead => stage.source_shim()?.set(clock(HOUR_NS))?,
         Kind::SourceClockBehind => stage.source_shim()?.set(clock(-HOUR_NS))?,
@@ -66,6 +83,10 @@ pub(super) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
         Kind::LogsFlushed => {
             let each = Duration::from_secs(1);
             source::again_and_again(stage, each, source::Chore::FlushLogs);
+        }
+        Kind::LogsPurged => {
+            let each = Duration::from_secs(1);
+            source::again_and_again(stage, each, source::Chore::PurgeLogs);
         }
         Kind::Dumped => dump(stage).await?,
         Kind::BackupLock => return source::hold(stage, &["LOCK INSTANCE FOR BACKUP"]).await,

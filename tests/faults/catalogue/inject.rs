@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use binpulse::demo::Error;
 
-use super::{Kind, calm, move_address, position, source, topic};
+use super::{Kind, calm, move_address, position, restart, source, topic};
 use crate::aws::faults::Effect;
 use crate::proxy::{Fault, Way, Which};
 use crate::shim::Control;
@@ -87,6 +87,12 @@ pub(crate) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
         Kind::Purged => position::purge(stage).await,
         Kind::Reset => source::root(stage, &["RESET BINARY LOGS AND GTIDS"]).await,
         Kind::BackupRestored => position::restore_backup(stage).await,
+        Kind::RestoredWhileAway => restart::on_an_older_backup(stage).await,
+        Kind::CheckpointGone => restart::without_checkpoint(stage).await,
+        Kind::SourceDownAtStart => restart::before_the_source(stage).await,
+        Kind::SnsHangsRestart => restart::under_a_stalled_sink(stage).await,
+        Kind::StatementInside => source::statement(stage, "shop.orders").await,
+        Kind::MaskWithoutNames => source::without_names(stage, "shop.orders").await,
         Kind::UpstreamStopped => {
             stage.other()?.execute(&["STOP REPLICA SQL_THREAD"]).await?;
             Ok(Instant::now())
@@ -129,13 +135,15 @@ pub(crate) async fn end(kind: Kind, stage: &mut Stage) -> Result<(), Error> {
         shims.streamer.set(Control::default())?;
     }
     match kind {
-        Kind::SourceKilled | Kind::SourceShutDown | Kind::SourceAndSinkDead => {
-            stage.mysqld.start_again().await
-        }
+        Kind::SourceKilled
+        | Kind::SourceShutDown
+        | Kind::SourceAndSinkDead
+        | Kind::SourceDownAtStart => stage.mysqld.start_again().await,
         Kind::SourceFrozen => stage.mysqld.thaw(),
         Kind::StreamerKilled => stage.streamer.start_again().await,
         Kind::UpstreamStopped => stage.other()?.execute(&["START REPLICA SQL_THREAD"]).await,
-        Kind::TopicDeleted | Kind::CanariesFiltered | Kind::ConsumerStops => {
+        Kind::StreamerRestarted => restart::has_lost_no_canary(stage),
+        Kind::TopicDeleted | Kind::CanariesFiltered | Kind::ConsumerStops | Kind::EchoGone => {
             topic::end(stage);
             Ok(())
         }

@@ -6,6 +6,7 @@ mod inject;
 mod kinds;
 mod move_address;
 mod position;
+mod restart;
 mod source;
 mod topic;
 
@@ -28,6 +29,8 @@ pub(crate) enum Expect {
     Calm,
     /// The same, and this condition is no longer true, as a warning.
     Warning(&'static str, Budget),
+    /// The same, and a notice of this kind stands on the page.
+    Notice(&'static str, Budget),
     /// A verdict may be shown for a moment, and nobody is paged.
     NoPage,
     /// Nothing is shown, for the service itself is struck: this alert pages.
@@ -98,7 +101,7 @@ impl Fault {
     pub(crate) fn is_fault(&self) -> bool {
         match self.expect {
             Expect::Verdict(..) | Expect::Page(_) | Expect::Unaccounted(_) => true,
-            Expect::Calm | Expect::Warning(..) | Expect::NoPage => false,
+            Expect::Calm | Expect::Warning(..) | Expect::Notice(..) | Expect::NoPage => false,
         }
     }
 
@@ -108,7 +111,11 @@ impl Fault {
             Expect::Verdict(any, ..) if !self.heals => any.first().and_then(|label| page_of(label)),
             Expect::Page(alert) => Some(alert),
             Expect::Unaccounted(_) => Some("BinpulseUnaccountedTransactions"),
-            Expect::Verdict(..) | Expect::Calm | Expect::Warning(..) | Expect::NoPage => None,
+            Expect::Verdict(..)
+            | Expect::Calm
+            | Expect::Warning(..)
+            | Expect::Notice(..)
+            | Expect::NoPage => None,
         }
     }
 }

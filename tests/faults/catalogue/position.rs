@@ -1,6 +1,6 @@
 //! Faults of the source's history.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use binpulse::demo::Error;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::load::user;
 use crate::proxy::{Fault, Way, Which};
-use crate::service::session;
+use crate::service::{SOON, session};
 use crate::stage::Stage;
 
 const WRITE: &str = "INSERT INTO shop.orders (note) VALUES ('lost')";
@@ -63,15 +63,75 @@ pub(super) async fn purge(stage: &Stage) -> Result<Instant, Error> {
     Ok(Instant::now())
 }
 
+/// Writes transactions without GTIDs and switches GTIDs on again, `away` without a network; all of them
+/// have to be published.
+pub(super) async fn gtids_off_and_on(stage: &Stage, away: bool) -> Result<Instant, Error> {
+    let last = stage.watch.seen().last.clone().map(|(_, status)| published(&status));
+    let before = last.unwrap_or_default();
+    let at = Instant::now();
+    if away {
+        stage.proxy.refuse();
+        stage.proxy.reset(Which::All);
+    }
+    let mut root = session(stage.mysqld.port()).await?;
+    set_gtid_mode(&mut root, &["ON_PERMISSIVE", "OFF_PERMISSIVE", "OFF"]).await?;
+    for _ in 0..3 {
+        root.query_drop(WRITE).await?;
+    }
+    set_gtid_mode(&mut root, &["OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"]).await?;
+    root.query_drop(WRITE).await?;
+    root.disconnect().await?;
+    if away {
+        stage.proxy.heal();
+    }
+    let has_all = |status: &serde_json::Value| published(status) >= before + 4;
+    let until = Instant::now() + SOON;
+    let Some(_) = stage.watch.until_status(at, until, has_all).await else {
+        return Err(Error::Message("transactions without GTIDs did not arrive".to_owned()));
+    };
+    Ok(at)
+}
+
+fn published(status: &serde_json::Value) -> u64 {
+    status["progress"]["changes_published"].as_u64().unwrap_or_default()
+}
+
+/// Each step waits until no transaction is under way that it does not allow.
+async fn set_gtid_mode(root: &mut mysql_async::Conn, modes: &[&str]) -> Result<(), Error> {
+    for mode in modes {
+        let set = format!("SET GLOBAL gtid_mode = {mode}");
+        for attempt in 0.. {
+            match root.query_drop(&set).await {
+                Ok(()) => break,
+                Err(error) if attempt == 50 => return Err(error.into()),
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Puts the data back to what they were some transactions ago; strikes when the source is up again.
 pub(super) async fn restore_backup(stage: &mut Stage) -> Result<Instant, Error> {
+    let backup = back_up(stage).await?;
+    until_later_heartbeats(stage).await;
+    restore(stage, &backup).await?;
+    Ok(Instant::now())
+}
+
+/// Keeps a copy of the data.
+pub(super) async fn back_up(stage: &mut Stage) -> Result<PathBuf, Error> {
     let data = stage.mysqld.data();
     let backup = data.with_file_name("backup");
     stage.mysqld.kill().await?;
     copy(&data, &backup)?;
     stage.mysqld.start_again().await?;
+    Ok(backup)
+}
+
+/// Heartbeats of the time after the backup have to be seen, or nobody could know of it.
+pub(super) async fn until_later_heartbeats(stage: &Stage) {
     let before = stage.watch.seen().last.clone().map(|(_, status)| heartbeat(&status));
-    // Heartbeats of the time after the backup have to be seen, or nobody could know of it.
     for _ in 0..600 {
         let now = stage.watch.seen().last.clone().map(|(_, status)| heartbeat(&status));
         if now.zip(before).is_some_and(|(now, before)| now > before + 1) {
@@ -79,11 +139,15 @@ pub(super) async fn restore_backup(stage: &mut Stage) -> Result<Instant, Error> 
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The source begins again on that copy.
+pub(super) async fn restore(stage: &mut Stage, backup: &Path) -> Result<(), Error> {
+    let data = stage.mysqld.data();
     stage.mysqld.kill().await?;
     std::fs::remove_dir_all(&data).map_err(file(&data))?;
-    copy(&backup, &data)?;
-    stage.mysqld.start_again().await?;
-    Ok(Instant::now())
+    copy(backup, &data)?;
+    stage.mysqld.start_again().await
 }
 
 fn heartbeat(status: &serde_json::Value) -> u64 {

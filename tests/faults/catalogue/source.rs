@@ -43,6 +43,7 @@ pub(super) fn undo(kind: Kind) -> &'static [&'static str] {
         Kind::ConnectionsExhausted => &["SET GLOBAL max_connections = 151"],
         Kind::GroupCommitDelayed => &["SET GLOBAL binlog_group_commit_sync_delay = 0"],
         Kind::XaPrepared => &["XA ROLLBACK 'left'"],
+        Kind::PathFails => &["GRANT INSERT ON shop.marked TO 'binpulse'@'%'"],
         Kind::SlowSyncs => &["SET GLOBAL sync_binlog = 0"],
         _ => &[],
     }
@@ -110,11 +111,35 @@ async fn kill(port: u16, which: &str) -> Result<Instant, Error> {
     Ok(at)
 }
 
+/// A statement in the format STATEMENT about this table.
+pub(super) async fn statement(stage: &Stage, table: &str) -> Result<Instant, Error> {
+    let insert = format!("INSERT INTO {table} (note) VALUES ('a statement')");
+    root(stage, &["SET SESSION binlog_format = STATEMENT", &insert]).await
+}
+
+/// The source names columns no more, and this table is written.
+pub(super) async fn without_names(stage: &Stage, table: &str) -> Result<Instant, Error> {
+    let insert = format!("INSERT INTO {table} () VALUES ()");
+    root(stage, &["SET GLOBAL binlog_row_metadata = MINIMAL", &insert]).await
+}
+
+/// All that is written to the log so far is removed from it, but for what is still being read.
+async fn purge_logs(port: u16) -> Result<(), Error> {
+    let mut session = session(port).await?;
+    session.query_drop("FLUSH BINARY LOGS").await?;
+    let row: Option<mysql_async::Row> = session.query_first("SHOW BINARY LOG STATUS").await?;
+    let file: String = row.and_then(|row| row.get(0)).unwrap_or_default();
+    session.query_drop(format!("PURGE BINARY LOGS TO '{file}'")).await?;
+    session.disconnect().await?;
+    Ok(())
+}
+
 /// Something that is done again and again.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Chore {
     KillDumps,
     FlushLogs,
+    PurgeLogs,
 }
 
 /// Does it until the fault ends.
@@ -125,6 +150,7 @@ pub(super) fn again_and_again(stage: &mut Stage, pause: Duration, chore: Chore) 
             // The next time will do, if this one fails.
             match chore {
                 Chore::KillDumps => drop(kill_dump_threads(port).await),
+                Chore::PurgeLogs => drop(purge_logs(port).await),
                 Chore::FlushLogs => {
                     if let Ok(mut session) = session(port).await {
                         session.query_drop("FLUSH BINARY LOGS").await.ok();

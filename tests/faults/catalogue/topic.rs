@@ -36,6 +36,11 @@ pub(super) fn begin(kind: Kind, stage: &Stage) -> Option<Instant> {
         Kind::SnsExpired => Effect::EXPIRED,
         Kind::SnsSwallows => Effect::Swallow,
         Kind::SnsSlow => Effect::Slow(Duration::from_millis(700)),
+        Kind::SnsTooLarge => Effect::Gibberish(413),
+        Kind::EchoGone => {
+            stage.endpoint.shared.store().queues.remove(CONSUMERS[0]);
+            return Some(Instant::now());
+        }
         Kind::EchoDenied => return Some(receiving(stage, Effect::DENIED)),
         Kind::EchoHangs => return Some(receiving(stage, Effect::Hang)),
         Kind::SnsHiccups => {

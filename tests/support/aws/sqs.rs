@@ -136,6 +136,7 @@ fn receive(store: &mut Store, input: &Value, now: Instant) -> Answer {
         return Err(Fault::new(400, "InvalidParameterValue", "MaxNumberOfMessages: 1 to 10"));
     }
     bury(store, input, now)?;
+    store.polls.insert(text(input, "QueueUrl")?.to_owned(), input.clone());
     let queue = queue(store, input)?;
     let own = queue.number("VisibilityTimeout", 30);
     let visibility = Duration::from_secs(input["VisibilityTimeout"].as_u64().unwrap_or(own));

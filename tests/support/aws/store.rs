@@ -94,6 +94,8 @@ pub struct Store {
     pub may: Option<Vec<String>>,
     /// IAM actions that callers took.
     pub took: BTreeSet<String>,
+    /// What the last ReceiveMessage of each queue asked for, by the queue's URL.
+    pub polls: HashMap<String, Value>,
 }
 
 impl Store {

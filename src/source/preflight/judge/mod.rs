@@ -25,10 +25,26 @@ pub struct Demands {
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It runs, but somebody should know.
+    /// It runs as it is meant to; worth knowing.
+    Note,
+    /// It runs, but rows, columns or masks may not be what they are taken for: somebody must act.
     Warn,
     /// It will not run.
     Refuse,
+}
+
+impl Severity {
+    /// All, mildest first.
+    pub const ALL: [Self; 3] = [Self::Note, Self::Warn, Self::Refuse];
+
+    /// As metrics and `/status` name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warn => "warning",
+            Self::Refuse => "refusal",
+        }
+    }
 }
 
 /// One thing that is not as it should be.
@@ -54,7 +70,7 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that a finding can be about.
-pub const SUBJECTS: [&str; 26] = [
+pub const SUBJECTS: [&str; 28] = [
     "version",
     "log_bin",
     "server_id",
@@ -73,6 +89,7 @@ pub const SUBJECTS: [&str; 26] = [
     "REPLICATION SLAVE",
     "REPLICATION CLIENT",
     "our server id",
+    OUR_REPLICA_UUID,
     "filter.tables",
     "filter.exclude",
     "filter.drop_columns",
@@ -80,8 +97,12 @@ pub const SUBJECTS: [&str; 26] = [
     "foreign keys",
     "binlog-do-db",
     "binlog-ignore-db",
+    "replication filters",
     "binlog retention hours",
 ];
+
+/// What a finding is about that a running stream makes itself: it is registered with the server.
+pub const OUR_REPLICA_UUID: &str = "our replica UUID";
 
 /// What rows of a table show whose columns the log does not name: the setting was changed.
 pub fn unnamed(table: &str) -> Finding {
@@ -168,7 +189,7 @@ impl Judge<'_> {
             let found = format!("{} {}", self.facts.flavor, self.facts.version);
             let mend = "upgrade; it may work, but it is not tested";
             self.find(
-                Severity::Warn,
+                Severity::Note,
                 "version",
                 found,
                 "MySQL 5.7 or MariaDB 10.6, or newer",
@@ -188,7 +209,7 @@ impl Judge<'_> {
         }
         if self.facts.variable("binlog_checksum") == Some("NONE") {
             let mend = self.set("binlog_checksum", "CRC32");
-            self.find(Severity::Warn, "binlog_checksum", "NONE", "CRC32", mend);
+            self.find(Severity::Note, "binlog_checksum", "NONE", "CRC32", mend);
         }
     }
 
@@ -243,13 +264,13 @@ impl Judge<'_> {
             mend.unwrap_or_else(|| "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer".to_owned());
         let needed = "FULL; names, keys and labels come from information_schema instead, and an \
                       ALTER TABLE can stop the stream at rows that were written before it";
-        self.find(Severity::Warn, what, found, needed, mend);
+        self.find(Severity::Note, what, found, needed, mend);
         if self.facts.grants.as_ref().is_ok_and(|grants| !grants.has("SELECT")) {
             let account = quote_account(&self.facts.account);
             let needed = "granted on every table that is published, or information_schema does not \
                           show it";
             let mend = format!("GRANT SELECT ON *.* TO {account}; (or on the databases alone)");
-            self.find(Severity::Warn, "SELECT", "not granted on *.*", needed, mend);
+            self.find(Severity::Note, "SELECT", "not granted on *.*", needed, mend);
         }
     }
 
@@ -257,7 +278,7 @@ impl Judge<'_> {
         if self.facts.flavor == Flavor::Maria || self.facts.has_gtids() {
             return;
         }
-        let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Warn };
+        let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Note };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
         let needed = "ON, or positions hold on this one server only";
         self.find(severity, "gtid_mode", found.clone(), needed, gtids_on(&found));
@@ -272,7 +293,9 @@ impl Judge<'_> {
                 let needed = "72 or more, so that a stop does not lose the position; with NULL, RDS \
                               removes a log as soon as it needs it no more";
                 let mend = "CALL mysql.rds_set_configuration('binlog retention hours', 168);";
-                self.find(Severity::Warn, "binlog retention hours", found, needed, mend);
+                // Without a time even a restart may lose the position.
+                let severity = if hours.is_none() { Severity::Warn } else { Severity::Note };
+                self.find(severity, "binlog retention hours", found, needed, mend);
             }
             return;
         }
@@ -285,7 +308,7 @@ impl Judge<'_> {
             let mend = self.set("binlog_expire_logs_seconds", &SECONDS_MIN.to_string());
             let needed = "3 days or more, so that a stop does not lose the position";
             let found = format!("{kept} s");
-            self.find(Severity::Warn, "binlog_expire_logs_seconds", found, needed, mend);
+            self.find(Severity::Note, "binlog_expire_logs_seconds", found, needed, mend);
         }
     }
 
@@ -301,7 +324,7 @@ impl Judge<'_> {
         }
         let needed = "OFF, or heartbeats must be written elsewhere: is it the primary?";
         let mend = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;";
-        self.find(Severity::Warn, "read_only", "ON", needed, mend);
+        self.find(Severity::Note, "read_only", "ON", needed, mend);
         let updates = self.facts.is_on("log_replica_updates");
         if updates.or(self.facts.is_on("log_slave_updates")) == Some(false) {
             let needed = "ON, or changes that this server replicates are not in its binlog";
@@ -317,7 +340,7 @@ impl Judge<'_> {
             Err(reason) => {
                 let mend = format!("run SHOW GRANTS FOR {account}; as an administrator");
                 let found = format!("unknown: {reason}");
-                return self.find(Severity::Warn, "grants", found, "REPLICATION SLAVE", mend);
+                return self.find(Severity::Note, "grants", found, "REPLICATION SLAVE", mend);
             }
         };
         for (privilege, severity, needed) in [
@@ -325,7 +348,7 @@ impl Judge<'_> {
             (
                 "REPLICATION CLIENT",
                 // Without GTIDs positions come from SHOW BINARY LOGS.
-                if self.facts.has_gtids() { Severity::Warn } else { Severity::Refuse },
+                if self.facts.has_gtids() { Severity::Note } else { Severity::Refuse },
                 "granted on *.*, to see which binlog files there are and when they are purged",
             ),
         ] {
@@ -352,7 +375,7 @@ impl Judge<'_> {
                     "stop the other process; if it is gone, the server will notice by itself";
                 let needed = "one process per stream: the newer throws out the older";
                 let found = format!("already registered by {who}");
-                self.find(Severity::Warn, "our replica UUID", found, needed, mend);
+                self.find(Severity::Note, OUR_REPLICA_UUID, found, needed, mend);
             } else if Some(fellow.server_id) == server_id {
                 let mend = "leave the key out: the id is then derived from the stream's name";
                 let found = format!("already used by {who}");

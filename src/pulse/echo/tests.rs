@@ -9,7 +9,7 @@ use super::{
     Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Malformed, Open, Opened, Queue,
     QueueError, Reader, Received,
 };
-use crate::pulse::{Event, Leg, Nonces, Phase};
+use crate::pulse::{Leg, Nonces, Observation, Phase};
 
 const L: Duration = Duration::from_secs(15);
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::catalogue::CASES;
 use super::world::{Faults, LOADS, Load, World};
-use crate::pulse::verdict::words::{deciding, headline};
+use crate::pulse::verdict::words::headline;
 use crate::pulse::verdict::{Condition, Grade, State, Status};
 use crate::pulse::{LagSample, Observation, SqlFailure};
 
@@ -17,7 +17,8 @@ fn shown(world: &World, wanted: Condition) -> Status {
 /// What is wrong with what is said now: an outage, and evidence that there is none.
 fn contradiction(world: &World) -> Option<String> {
     let verdict = world.judge.verdict();
-    let is_refuted = deciding(verdict.state).is_some_and(|it| shown(world, it) == Status::True);
+    let rests_on = verdict.state.row().rests_on;
+    let is_refuted = rests_on.is_some_and(|it| shown(world, it) == Status::True);
     let is_outage = verdict.grade() == Grade::Outage
         || verdict.sentence.starts_with(&*headline(verdict.state, verdict.reason.as_ref(), false));
     let is_fault = verdict.state.grade() <= Grade::Late;

@@ -95,8 +95,8 @@ fn exhausted_connections_are_a_condition_and_no_verdict() {
         let now = world.now;
         for offset in 0..2 {
             let started = now + Duration::from_millis(offset);
-            world.tell(Observation::Probe(crate::pulse::verdict::Probe {
-                connection: crate::pulse::verdict::Connection::Fresh,
+            world.tell(Observation::Probe(crate::pulse::Probe {
+                connection: crate::pulse::Connection::Fresh,
                 started,
                 result: Err(SqlFailure::TooManyConnections),
             }));
@@ -157,7 +157,7 @@ fn being_frozen_blames_nobody_else() {
             world.fault_at = Some(world.now);
             world.freeze(seconds);
             // What our own deadlines made of it, told before anything else works again.
-            world.tell(Observation::Tick(crate::pulse::verdict::Clocks {
+            world.tell(Observation::Tick(crate::pulse::Clocks {
                 boot: world.now.saturating_duration_since(world.start),
                 real: Duration::from_secs(1_000_000),
             }));

@@ -22,11 +22,12 @@ demo-deps:
 build: ## Build the release binary
 	cargo build --release --locked
 
-demo: demo-deps build ## Watch it work: private MySQL, SNS stand-in, shop workload, consumer
-	target/release/binpulse demo
+demo: demo-deps ## Watch it work: private MySQL, SNS stand-in, shop workload, consumer
+	cargo build --release --locked --workspace
+	target/release/binpulse-demo
 
 test: deps ## The whole test suite
-	cargo test --locked
+	cargo test --locked --workspace
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py
@@ -55,8 +56,8 @@ mutants: $(MUTANTS) ## Change single points of the code, and see a test fail (FO
 	PATH=$(CACHE)/tools/bin:$$PATH python3 tests/support/mutants.py $(FOLDERS)
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(DENY) --offline check bans licenses sources
 
 audit: $(DENY) ## Dependency policy with security advisories (needs the network)

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Deadline of one question.
@@ -31,15 +30,6 @@ pub struct Error {
     pub path: String,
     /// What is wrong with the answer.
     pub reason: String,
-}
-
-/// Asks `address` (host and port) for `path`. The answer's body ends with the connection: HTTP/1.0.
-pub async fn ask(address: &str, path: &str) -> Result<Answer, Error> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await?;
-        exchange_over(stream, "GET", address, path, "").await
-    };
-    within_deadline(address, path, exchange).await
 }
 
 /// The answer that `exchange` brings, if it does so in time.

@@ -19,7 +19,6 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod decode;
-pub mod demo;
 pub mod encode;
 pub mod excerpt;
 pub mod filter;

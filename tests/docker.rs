@@ -6,7 +6,7 @@ use std::process::Command;
 
 use binpulse::app::{Plan, ProbePlan, exported, exported_by_probe};
 use binpulse::config::{Environment, SETTINGS, Setting, Values, load};
-use binpulse::demo::{Installed, roles};
+use binpulse_demo::{Installed, roles};
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("folder") {
@@ -132,6 +132,25 @@ fn what_the_program_carries_along_is_there_when_its_image_is_built() {
         }
     }
     assert!(carried > 3, "{carried}");
+}
+
+/// What is published is the last stage: the service, without what shows it.
+#[test]
+fn the_published_image_holds_the_service_alone() {
+    let dockerfile = read("docker/Dockerfile");
+    let (_, published) = dockerfile.rsplit_once("\nFROM ").expect("stages");
+    let copied: Vec<_> = published.lines().filter(|line| line.starts_with("COPY ")).collect();
+    assert_eq!(copied.len(), 2, "the program and the folder of its checkpoint: {copied:?}");
+    assert!(copied[0].ends_with("/out/binpulse /usr/bin/binpulse"), "{copied:?}");
+    assert!(!published.contains("demo"), "{published}");
+
+    let compose = read("docker/compose.yaml");
+    for (name, is_demo) in
+        [("binpulse", false), ("probe", false), ("shop", true), ("consumer", true)]
+    {
+        let lines = service(&compose, name);
+        assert_eq!(lines.contains(&"    <<: *demo"), is_demo, "{name}");
+    }
 }
 
 fn read(path: &str) -> String {

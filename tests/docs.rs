@@ -38,7 +38,7 @@ fn read(path: &str) -> String {
 #[test]
 fn each_test_that_holds_a_guarantee_exists() {
     let mut all = String::new();
-    for folder in ["src", "tests"] {
+    for folder in ["src", "crates", "tests"] {
         code(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
     }
     let guarantees = read("docs/develop/guarantees.md");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binpulse::demo::{Installed, Mysqld, Options, Server};
+use binpulse_demo::{Installed, Mysqld, Options, Server};
 
 use crate::Outcome;
 use crate::workload::Workload;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::{Command, Mysqld, Streamer, prepare, settings_for, standin_environment};
+use binpulse_demo::{Command, Mysqld, Streamer, prepare, settings_for, standin_environment};
 use tokio::time::sleep;
 
 use crate::aws::{Endpoint, REGION};

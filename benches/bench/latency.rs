@@ -7,8 +7,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use binpulse::demo::{Command, Mysqld, Streamer, prepare, settings_for, standin_environment};
 use binpulse::encode::{open, proto};
+use binpulse_demo::{Command, Mysqld, Streamer, prepare, settings_for, standin_environment};
 use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep, sleep_until};
 

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use binpulse::demo::{Folder, Mysqld};
+use binpulse_demo::{Folder, Mysqld};
 
 use crate::counter::{Counted, count};
 use crate::data::Binlogs;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use binpulse::demo::{Command, Mysqld, Server, Streamer};
+use binpulse_demo::{Command, Mysqld, Server, Streamer};
 use tokio::time::sleep;
 
 use crate::Outcome;
@@ -114,7 +114,7 @@ pub(crate) async fn stream_by(
         command: "run".to_owned(),
         settings,
         arguments: Vec::new(),
-        environment: binpulse::demo::standin_environment(),
+        environment: binpulse_demo::standin_environment(),
     })?;
     let log = streamer.folder().path().join("log");
     while !fs::read_to_string(&log).unwrap_or_default().contains("\"streaming\"") {

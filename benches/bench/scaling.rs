@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use binpulse::demo::{Folder, Mysqld};
+use binpulse_demo::{Folder, Mysqld};
 
 use crate::data::Binlogs;
 use crate::delivery::Standin;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: it did what was asked.
     Done,
-    /// 1: it ran, and the answer is no (`check` found something, `demo` missed a row).
+    /// 1: it ran, and the answer is no (`check` found something).
     Failed,
     /// 2: it ran, and nobody can say (`verdict`).
     Unknown,

@@ -2,7 +2,6 @@
 
 mod check;
 mod decode;
-mod demo;
 mod exit;
 mod flags;
 mod generate;
@@ -59,7 +58,6 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(replay::command())
-        .subcommand(demo::command())
         .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
@@ -94,7 +92,6 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("replay", matches)) => replay::run(matches),
-        Some(("demo", matches)) => demo::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),

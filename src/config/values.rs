@@ -64,7 +64,7 @@ impl fmt::Debug for Values {
 }
 
 impl Values {
-    /// A copy with `key` set to `text`, as the `demo` command and tests do it.
+    /// A copy with `key` set to `text`, as tests do it.
     pub fn with(mut self, key: &'static str, text: &str) -> Result<Self, Error> {
         let setting =
             Setting::find(key).ok_or_else(|| Error::Rule(format!("no setting `{key}`")))?;

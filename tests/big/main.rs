@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::cases::{CASES, Case};

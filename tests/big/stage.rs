@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use binpulse::demo::{
+use binpulse_demo::{
     Command, Error, Installed, Mysqld, Options, Streamer, prepare, settings_for,
     standin_environment,
 };

@@ -1,5 +1,7 @@
 //! Wrong configuration: exit 64, and every mistake named with place, value and what is allowed.
 
+use binpulse::config::{SETTINGS, Setting};
+
 use crate::{Run, run, text};
 
 /// Runs `check` with a configuration file; what it says must be usage, and said at once.
@@ -272,5 +274,18 @@ fn commands_that_serve_no_http_work_with_the_settings_of_the_image() {
         let run = run(&[command], &[&image[..], &[with_topic]].concat(), b"");
         assert!(run.error.contains("http.token"), "{command}: {run:?}");
         assert_eq!(run.code, Some(64), "{command}: {run:?}");
+    }
+}
+
+/// What the live tests and the demo start is given its settings as the program reads them.
+#[test]
+fn the_launcher_of_the_tests_passes_each_setting_as_the_program_reads_it() {
+    for Setting { key, .. } in SETTINGS {
+        let setting = Setting::find(key).expect("a setting");
+        assert_eq!(binpulse_demo::is_secret(key), setting.is_secret(), "{key}");
+        assert_eq!(binpulse_demo::variable(key), setting.env());
+        if !setting.is_secret() {
+            assert_eq!(binpulse_demo::flag(key), setting.flag());
+        }
     }
 }

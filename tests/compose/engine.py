@@ -82,7 +82,14 @@ class Engine:
         if packed.wait() != 0:
             raise RuntimeError(f"tar of {folder} failed")
 
-    def build(self, tag: str, context: Path, dockerfile: Path | None = None, dockerfile_text: str = "") -> None:
+    def build(
+        self,
+        tag: str,
+        context: Path,
+        dockerfile: Path | None = None,
+        dockerfile_text: str = "",
+        target: str | None = None,
+    ) -> None:
         """Builds an image; what the build printed is shown only if it failed."""
         source = str(dockerfile) if dockerfile else "-"
         command = [self.client, "build", "--progress=plain", "--file", source, "--tag", tag, str(context)]
@@ -90,6 +97,8 @@ class Engine:
             path = self.folder / f"{tag.replace('/', '-').replace(':', '-')}.Dockerfile"
             path.write_text(dockerfile_text)
             command[4] = str(path)
+        if target:
+            command[2:2] = ["--target", target]
         built = subprocess.run(
             command,
             env={**os.environ, "DOCKER_BUILDKIT": "1"},

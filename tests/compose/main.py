@@ -84,11 +84,12 @@ def build_images(engine: Engine, clone: Path, compose: Compose, folder: Path) ->
             if not engine.has_image(base) and not engine.pulls(base):
                 lookalikes.make(base)
         print(f"building {image}", flush=True)
-        engine.build(image, context, dockerfile)
+        engine.build(image, context, dockerfile, target=build.get("target"))
 
 
 def bases(dockerfile: str) -> list[str]:
-    arguments, found = {}, []
+    """Images that are not made by the file itself."""
+    arguments, stages, found = {}, set(), []
     for words in map(str.split, dockerfile.splitlines()):
         if words[:1] == ["ARG"] and "=" in words[1]:
             name, value = words[1].split("=", 1)
@@ -97,7 +98,9 @@ def bases(dockerfile: str) -> list[str]:
             name = words[1]
             for argument, value in arguments.items():
                 name = name.replace(f"${{{argument}}}", value)
-            found.append(name)
+            if name not in stages:
+                found.append(name)
+            stages.update(words[3:4])
     return found
 
 

@@ -14,11 +14,11 @@ use binpulse::change::{
     Area, BytesKind, Change, Column, Gtid, Image, LogicalType, Op, Position, Slot, Table, Tag,
     Transaction, TransactionId, Uuid,
 };
-use binpulse::demo::{Installed, Standin};
 use binpulse::encode::{
     Batch, Canary, Destination, Format, Lane, LaneId, Origin, RowOptions, SealOptions, Sealer,
     notice, proto,
 };
+use binpulse_demo::{Installed, Standin};
 use serde_json::{Value, json};
 
 fn python() -> PathBuf {

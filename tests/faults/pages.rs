@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use binpulse::ask;
-use binpulse::demo::{Error, Folder, Process, Program};
+use binpulse_demo::{Error, Folder, Process, Program};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -96,7 +95,8 @@ impl Pages {
         let mut process = Process::start(&program, &folder)?;
         for _ in 0..300 {
             process.must_run()?;
-            if ask::ask(&address, "/-/ready").await.is_ok_and(|answer| answer.code == 200) {
+            if binpulse_demo::get(&address, "/-/ready").await.is_ok_and(|answer| answer.code == 200)
+            {
                 let targets = Mutex::new(BTreeSet::new());
                 return Ok(Self { _process: process, folder, address, targets });
             }
@@ -136,7 +136,7 @@ impl Pages {
             seconds(from),
             seconds(to)
         );
-        let answer = ask::ask(&self.address, &path).await?;
+        let answer = binpulse_demo::get(&self.address, &path).await?;
         let answer: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let series = answer["data"]["result"]
             .as_array()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use binpulse::demo::{Error, Installed};
+use binpulse_demo::{Error, Installed};
 
 use crate::catalogue::{Fault, Kind};
 use crate::dice::Dice;

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use binpulse::demo::{Error, Folder};
+use binpulse_demo::{Error, Folder};
 
 /// Bytes of the longest name.
 const NAME_BYTES: usize = 32;

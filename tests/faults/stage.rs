@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use binpulse::demo::{Error, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for};
+use binpulse_demo::{Error, Installed, Mysqld, Options, Server, Streamer, prepare, settings_for};
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use tokio::time::sleep;
 
 use crate::baselines::Baseline;

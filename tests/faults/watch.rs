@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use binpulse::ask;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -174,7 +173,7 @@ async fn look(address: String, seen: Arc<Mutex<Seen>>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answer = ask::ask(&address, "/status").await;
+        let answer = binpulse_demo::get(&address, "/status").await;
         let at = Instant::now();
         let status =
             answer.ok().and_then(|answer| serde_json::from_str::<Value>(&answer.body).ok());
@@ -196,7 +195,7 @@ async fn scrape(address: String, seen: Arc<Mutex<Seen>>) {
     let mut before = None;
     loop {
         ticks.tick().await;
-        let Ok(answer) = ask::ask(&address, "/metrics").await else { continue };
+        let Ok(answer) = binpulse_demo::get(&address, "/metrics").await else { continue };
         let mut seen = lock(&seen);
         let lag = seen.last.as_ref().and_then(|(_, it)| it["progress"]["lag_seconds"].as_f64());
         let metrics = Metrics::read(&answer.body).with_lag(lag);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::{
+use binpulse_demo::{
     Aws, Command, Consumer, Error, Installed, Mysqld, Options, Server, Standin, Streamer, Tally,
     prepare, settings_for, standin_environment,
 };

@@ -1,6 +1,6 @@
 //! What stands in the way of writes, told apart on real servers.
 
-use binpulse::demo::Options;
+use binpulse_demo::Options;
 use mysql_async::prelude::Queryable;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
@@ -60,7 +60,7 @@ async fn a_short_write_deadline_does_not_make_a_full_disk_of_a_lock(bed: Bed) ->
 async fn blocked_rig(
     bed: &Bed,
     settings: &[(&'static str, String)],
-) -> Result<Rig, binpulse::demo::Error> {
+) -> Result<Rig, binpulse_demo::Error> {
     let mysqld = bed.mysqld(Options::default()).await?;
     let mut rig = Rig::start(bed, mysqld, Topic::Standard, settings).await?;
     rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;

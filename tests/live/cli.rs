@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use binpulse::config::Setting;
-use binpulse::demo::{Aws, Mysqld, Options, Standin, settings_for, standin_environment};
+use binpulse_demo::{Aws, Mysqld, Options, Standin, settings_for, standin_environment};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};

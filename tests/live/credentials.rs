@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binpulse::config::Setting;
-use binpulse::demo::{Command, Standin, Streamer};
+use binpulse_demo::{Command, Standin, Streamer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::process;

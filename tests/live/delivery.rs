@@ -1,6 +1,6 @@
 //! What is written arrives.
 
-use binpulse::demo::{Options, Workload};
+use binpulse_demo::{Options, Workload};
 
 use crate::bed::{Bed, Rig, Topic};
 use crate::suite::{Outcome, tests};

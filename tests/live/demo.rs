@@ -1,10 +1,10 @@
-//! `binpulse demo` keeps its promises: the last line, the exit code, and nothing left behind.
+//! The demo keeps its promises: the last line, the exit code, and nothing left behind.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::{Folder, Process, Program, Signal};
+use binpulse_demo::{Folder, Process, Program, Signal};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +20,17 @@ tests! {
     the_demo_on_a_terminal_stages_an_outage_and_its_recovery on [Mysql97];
 }
 
+/// What makes the program of these tests be the demo: Cargo builds no binary of another package for
+/// a test.
+pub(crate) const AS_DEMO: &str = "--as-binpulse-demo";
+
+/// The demo of the program under test.
+fn demo() -> Result<Vec<String>, std::io::Error> {
+    let this = std::env::current_exe()?.display().to_string();
+    let binary = binary().display().to_string();
+    Ok(vec![this, AS_DEMO.to_owned(), "--binpulse".to_owned(), binary])
+}
+
 /// A demo whose temporary files lie in a folder of its own.
 struct Demo {
     process: Process,
@@ -27,12 +38,12 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(command: &[&str], seconds: u64) -> Result<Self, binpulse::demo::Error> {
+    fn start(command: &[String], seconds: u64) -> Result<Self, binpulse_demo::Error> {
         let folder = Folder::create()?;
         let temporary = folder.path().join("tmp");
         fs::create_dir(&temporary).expect("a new folder");
         let program = Program {
-            name: "binpulse demo".to_owned(),
+            name: "binpulse-demo".to_owned(),
             command: command.iter().map(Into::into).collect(),
             environment: vec![
                 ("TMPDIR".into(), temporary.into()),
@@ -99,8 +110,7 @@ fn assert_complete(summary: &Value) {
 }
 
 async fn the_demo_receives_all_that_it_wrote_and_leaves_nothing(_: Bed) -> Outcome {
-    let program = binary().display().to_string();
-    let mut demo = Demo::start(&[&program, "demo"], 6)?;
+    let mut demo = Demo::start(&demo()?, 6)?;
     let status = demo.process.wait(SOON * 2).await?;
     assert_eq!(status.code(), Some(0), "{}", demo.output());
     assert_complete(&demo.last_line()?);
@@ -111,8 +121,7 @@ async fn the_demo_receives_all_that_it_wrote_and_leaves_nothing(_: Bed) -> Outco
 }
 
 async fn ctrl_c_ends_the_demo_in_order(_: Bed) -> Outcome {
-    let program = binary().display().to_string();
-    let mut demo = Demo::start(&[&program, "demo"], 600)?;
+    let mut demo = Demo::start(&demo()?, 600)?;
     demo.until_rows().await?;
     demo.process.signal(Signal::Int)?;
     let status = demo.process.wait(SOON).await?;
@@ -123,8 +132,7 @@ async fn ctrl_c_ends_the_demo_in_order(_: Bed) -> Outcome {
 }
 
 async fn a_killed_demo_leaves_nothing(_: Bed) -> Outcome {
-    let program = binary().display().to_string();
-    let mut demo = Demo::start(&[&program, "demo"], 600)?;
+    let mut demo = Demo::start(&demo()?, 600)?;
     demo.until_rows().await?;
     demo.process.kill().await?;
     demo.until_nothing_is_left().await
@@ -161,8 +169,9 @@ async fn on_a_terminal_until(
     bed: &Bed,
     text: &str,
 ) -> Result<Demo, Box<dyn std::error::Error + Send + Sync>> {
-    let (python, program) = (bed.python()?.display().to_string(), binary().display().to_string());
-    let mut demo = Demo::start(&[&python, "-c", TERMINAL, text, &program, "demo"], 0)?;
+    let python = bed.python()?.display().to_string();
+    let terminal = [&python, "-c", TERMINAL, text].map(str::to_owned).to_vec();
+    let mut demo = Demo::start(&[terminal, demo()?].concat(), 0)?;
     let status = demo.process.wait(SOON * 3).await?;
     assert_eq!(status.code(), Some(0), "{}", demo.output());
     let output = demo.output();

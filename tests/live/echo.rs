@@ -1,6 +1,6 @@
 //! Echo queues: what is said when they can't be read.
 
-use binpulse::demo::{Aws, Mysqld, Options, Standin, Streamer, prepare, settings_for};
+use binpulse_demo::{Aws, Mysqld, Options, Standin, Streamer, prepare, settings_for};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -211,7 +211,7 @@ async fn a_stop_under_a_stalled_sink_is_no_stall_of_ours(bed: Bed) -> Outcome {
 }
 
 /// Waits until the newest canaries of a process, of which it remembers all, came back; at least three.
-async fn until_resolved(streamer: &mut Streamer) -> Result<Value, binpulse::demo::Error> {
+async fn until_resolved(streamer: &mut Streamer) -> Result<Value, binpulse_demo::Error> {
     let resolved = |status: &Value| {
         let recent = status["consumers"][0]["recent"].as_array().cloned().unwrap_or_default();
         let back = recent.iter().filter(|canary| canary["state"] == "resolved").count();

@@ -1,7 +1,6 @@
 //! Several hosts of which one is the primary: who writes where, when that changes.
 
-use binpulse::change::Op;
-use binpulse::demo::{Error, Mysqld, Tally};
+use binpulse_demo::{Error, Mysqld, Op, Tally};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 

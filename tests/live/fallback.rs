@@ -2,8 +2,8 @@
 
 use binpulse::change::{Cell, Op, Position};
 use binpulse::decode::{Agreement, Answer, Config, Decoder, Error, Fault, Misfit, Step, Steps};
-use binpulse::demo::Options;
 use binpulse::source::{Captured, Columns};
+use binpulse_demo::Options;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::source::config;

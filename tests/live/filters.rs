@@ -1,6 +1,6 @@
 //! What the filters keep back stays back, whatever the log says and however the server compares names.
 
-use binpulse::demo::{Options, settings_for};
+use binpulse_demo::{Options, settings_for};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bed::{Bed, Rig, SOON, Topic, binary, command};
@@ -188,10 +188,10 @@ async fn names_are_compared_as_the_server_does(bed: Bed) -> Outcome {
 /// A stream whose own schema has another name.
 async fn start_in(
     bed: &Bed,
-    mysqld: binpulse::demo::Mysqld,
+    mysqld: binpulse_demo::Mysqld,
     settings: &[(&'static str, String)],
 ) -> Result<Rig, Box<dyn std::error::Error + Send + Sync>> {
-    binpulse::demo::prepare(&mysqld, binary()).await?;
+    binpulse_demo::prepare(&mysqld, binary()).await?;
     mysqld.execute(&["GRANT SELECT ON *.* TO 'binpulse'@'%'"]).await?;
     let mut of_init = settings_for(&mysqld);
     of_init.retain(|(key, _)| !matches!(*key, "source.user" | "source.password"));
@@ -213,7 +213,7 @@ async fn a_pattern_that_matches_nothing_is_named(bed: Bed) -> Outcome {
              KEY (parent) REFERENCES shop.parents (id) ON DELETE CASCADE ON UPDATE SET NULL)",
         ])
         .await?;
-    binpulse::demo::prepare(&mysqld, binary()).await?;
+    binpulse_demo::prepare(&mysqld, binary()).await?;
     let run = async |strict: bool, fixed: bool| {
         let mut settings = settings_for(&mysqld);
         let wrong =
@@ -286,7 +286,7 @@ async fn a_database_that_is_not_in_the_binary_log_is_named_and_never_quiet(bed: 
 async fn on_rds_what_it_keeps_is_read_from_its_own_table(bed: Bed) -> Outcome {
     let extra = vec!["--binlog-row-image=MINIMAL".to_owned()];
     let mysqld = bed.mysqld(Options { extra, ..Options::default() }).await?;
-    binpulse::demo::prepare(&mysqld, binary()).await?;
+    binpulse_demo::prepare(&mysqld, binary()).await?;
     mysqld
         .execute(&[
             "CREATE TABLE mysql.rds_configuration (name CHAR(100), value CHAR(100), description TEXT)",

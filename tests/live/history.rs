@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use binpulse::demo::{Aws, Command, Mysqld, Options, prepare};
+use binpulse_demo::{Aws, Command, Mysqld, Options, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -243,7 +243,7 @@ async fn epoch_known(rig: &Rig) -> Result<u64, Box<dyn std::error::Error + Send 
 }
 
 /// What `check` says with the streamer's settings: its exit code, and its output.
-async fn checked(rig: &mut Rig) -> Result<(Option<i32>, String), binpulse::demo::Error> {
+async fn checked(rig: &mut Rig) -> Result<(Option<i32>, String), binpulse_demo::Error> {
     let run = rig.streamer.command_mut();
     let check = Command {
         binary: run.binary.clone(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use binpulse::demo::{Options, PASSWORD, prepare};
+use binpulse_demo::{Options, PASSWORD, prepare};
 
 use crate::aws::{Endpoint, REGION};
 use crate::bed::{Bed, SOON, binary};

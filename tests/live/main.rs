@@ -46,6 +46,10 @@ mod types;
 mod wire;
 
 fn main() -> std::process::ExitCode {
+    // This program is also the demo, for the tests that start it.
+    if std::env::args().nth(1).as_deref() == Some(demo::AS_DEMO) {
+        return binpulse_demo::cli::main(std::env::args_os().skip(1));
+    }
     let tests: Vec<_> = [
         processes::tests(),
         servers::tests(),

@@ -2,8 +2,7 @@
 
 use std::process::Stdio;
 
-use binpulse::change::Op;
-use binpulse::demo::{Mysqld, Options, Tally};
+use binpulse_demo::{Mysqld, Op, Options, Tally};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tokio::io::{AsyncBufReadExt, BufReader};

@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use binpulse::change::Op;
-use binpulse::demo::{
-    Aws, Command, Consumer, Error, Mysqld, Options, Standin, prepare, settings_for,
+use binpulse_demo::{
+    Aws, Command, Consumer, Error, Mysqld, Op, Options, Standin, prepare, settings_for,
 };
 use mysql_async::prelude::Queryable;
 use serde_json::Value;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use binpulse::demo::{Aws, Consumer, Error, Options, Standin, Streamer};
 use binpulse::encode::proto::frame::Content;
 use binpulse::encode::proto::{Canary, CanaryPhase, ChangeBatch, Codec, Frame, Source, Watermark};
+use binpulse_demo::{Aws, Consumer, Error, Options, Standin, Streamer};
 use prost::Message;
 use serde_json::json;
 use tokio::time::{Instant, sleep};

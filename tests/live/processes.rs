@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use binpulse::demo::Options;
+use binpulse_demo::Options;
 use tokio::time::{Instant, sleep};
 
 use crate::bed::Bed;

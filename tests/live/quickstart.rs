@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::{Folder, Options, Process, Program, Standin};
+use binpulse_demo::{Folder, Options, Process, Program, Standin};
 
 use crate::bed::{Bed, binary};
 use crate::suite::{Outcome, tests};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use binpulse::demo::{
+use binpulse_demo::{
     Error, Folder, Mysqld, Options, Process, Program, Workload, standin_environment,
 };
 use serde_json::Value;

@@ -3,12 +3,11 @@
 use aws_sdk_sns::config::{BehaviorVersion, Credentials, Region};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use binpulse::change::Op;
-use binpulse::demo::{Aws, Consumer, Standin};
 use binpulse::encode::proto::frame::Content;
 use binpulse::encode::proto::{
     Canary, CanaryPhase, ChangeBatch, Frame, Row, SchemaChange, Source, TableSchema,
 };
+use binpulse_demo::{Aws, Consumer, Op, Standin};
 use prost::Message;
 
 use crate::bed::{Bed, SOON};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use binpulse::demo::{Command, Consumer, Error, Mysqld, Options, Streamer, Workload};
+use binpulse_demo::{Command, Consumer, Error, Mysqld, Options, Streamer, Workload};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};

@@ -1,6 +1,6 @@
 //! Resuming equals never having stopped.
 
-use binpulse::demo::{Mysqld, Options, Workload};
+use binpulse_demo::{Mysqld, Options, Workload};
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::replay::Failure;
@@ -93,7 +93,7 @@ async fn a_killed_server_is_dialled_again_and_nothing_is_lost(bed: Bed) -> Outco
         ])
         .await?;
     let mut written = shop.written().clone();
-    written.add("after.t", binpulse::change::Op::Insert, 3);
+    written.add("after.t", binpulse_demo::Op::Insert, 3);
     rig.receive_all(&written).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use binpulse::demo::{Mysqld, Options, PASSWORD, USER, prepare};
+use binpulse_demo::{Mysqld, Options, PASSWORD, USER, prepare};
 use mysql_async::prelude::Queryable;
 
 use crate::bed::{Bed, SOON, binary};

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use binpulse::ask::exchange_over;
-use binpulse::demo::{
+use binpulse::encode::open;
+use binpulse_demo::{
     Aws, Command, Folder, Mysqld, Options, Standin, Streamer, prepare, settings_for,
 };
-use binpulse::encode::open;
 use tokio::net::TcpStream;
 
 use crate::aws::Endpoint;

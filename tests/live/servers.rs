@@ -1,6 +1,6 @@
 //! The private servers are what tests think they are.
 
-use binpulse::demo::{Flavor, Options, Workload};
+use binpulse_demo::{Flavor, Options, Workload};
 use mysql_async::prelude::Queryable;
 
 use crate::bed::Bed;
@@ -96,13 +96,13 @@ async fn the_workload_counts_what_a_copy_of_it_counts(bed: Bed) -> Outcome {
         let rows: Option<u64> = session.query_first(query).await?;
         let name = format!("shop.{table}");
         let written = shop.written();
-        let left = written.of(&name, binpulse::change::Op::Insert)
-            - written.of(&name, binpulse::change::Op::Delete);
+        let left = written.of(&name, binpulse_demo::Op::Insert)
+            - written.of(&name, binpulse_demo::Op::Delete);
         assert_eq!(rows, Some(left), "{table}");
     }
     session.disconnect().await?;
-    assert!(shop.written().of("shop.products", binpulse::change::Op::Update) > 0);
-    assert!(shop.written().of("shop.order_items", binpulse::change::Op::Delete) > 0);
+    assert!(shop.written().of("shop.products", binpulse_demo::Op::Update) > 0);
+    assert!(shop.written().of("shop.order_items", binpulse_demo::Op::Delete) > 0);
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use binpulse::app::{Plan, exported};
 use binpulse::config::{Environment, load};
-use binpulse::demo::{Options, Standin, Streamer, Workload};
 use binpulse::encode::open;
 use binpulse::encode::proto::frame::Content;
 use binpulse::encode::proto::{QuietCertificate, Watermark};
+use binpulse_demo::{Options, Standin, Streamer, Workload};
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
@@ -171,7 +171,7 @@ fn families() -> Vec<(String, String)> {
 async fn unfed(
     streamer: &Streamer,
     families: &[(String, String)],
-) -> Result<BTreeSet<String>, binpulse::demo::Error> {
+) -> Result<BTreeSet<String>, binpulse_demo::Error> {
     let mut unfed = BTreeSet::new();
     for (name, kind) in families {
         let count = format!("{name}_count");
@@ -188,7 +188,7 @@ async fn every_metric_is_fed(bed: Bed) -> Outcome {
     // Given a run in which everything happens that needs no fault but one: a dump that is killed
     let mysqld = bed.mysqld(Options::default()).await?;
     let standin = bed.standin().await?;
-    let aws = binpulse::demo::Aws::at(&standin.url());
+    let aws = binpulse_demo::Aws::at(&standin.url());
     let name = format!("{}-echo", bed.topic_name());
     let topic_arn = aws.create_topic(&bed.topic_name()).await?;
     let echo = aws.subscribe_queue(&topic_arn, &name, &["canary"]).await?;

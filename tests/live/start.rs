@@ -1,6 +1,6 @@
 //! What is seen of a start that has to wait, and how it ends.
 
-use binpulse::demo::{Command, Error, Mysqld, Options, Streamer, prepare, settings_for};
+use binpulse_demo::{Command, Error, Mysqld, Options, Streamer, prepare, settings_for};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Changes that were logged as statements, and statements that carry passwords.
 
-use binpulse::demo::{Command, Mysqld, Options};
+use binpulse_demo::{Command, Mysqld, Options};
 
 use crate::bed::{Bed, Rig, SOON, Topic, binary};
 use crate::filters::lines_until;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use binpulse::demo::{Installed, Server};
+use binpulse_demo::{Installed, Server};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 use crate::bed::Bed;

@@ -1,6 +1,6 @@
 //! Servers and processes that take over, or stop following: what writes, and what is said of it.
 
-use binpulse::demo::{Aws, Command, Mysqld, Options, settings_for};
+use binpulse_demo::{Aws, Command, Mysqld, Options, settings_for};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ async fn a_replica_that_no_longer_replicates_is_named(bed: Bed) -> Outcome {
         ("heartbeat.host", primary.address()),
         ("source.start", "now".to_owned()),
     ];
-    binpulse::demo::prepare(&primary, crate::bed::binary()).await?;
+    binpulse_demo::prepare(&primary, crate::bed::binary()).await?;
     if !is_maria {
         until_equal(&primary, &replica).await?;
     }
@@ -132,7 +132,7 @@ async fn what_a_replica_does_not_get_or_does_not_log_is_named(bed: Bed) -> Outco
     let updates = if is_maria { "--log-slave-updates=0" } else { "--log-replica-updates=0" };
     let extra = vec![updates.to_owned(), "--replicate-ignore-db=hr".to_owned()];
     let replica = bed.mysqld(Options { extra, ..Options::default() }).await?;
-    binpulse::demo::prepare(&replica, crate::bed::binary()).await?;
+    binpulse_demo::prepare(&replica, crate::bed::binary()).await?;
     let found = async || {
         let mut settings = settings_for(&replica);
         settings.push(("sink.kind", "null".to_owned()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::{Options, Workload};
+use binpulse_demo::{Options, Workload};
 use tokio::time::{Instant, sleep};
 
 use crate::bed::{Bed, Rig, SOON, Topic};

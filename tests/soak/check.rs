@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use binpulse::demo::{Error, Mysqld};
+use binpulse_demo::{Error, Mysqld};
 
 use crate::collect::{Lane, Received, Row};
 use crate::truth::{Entry, Name, Truth};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use binpulse::demo::{
+use binpulse_demo::{
     Command, Error, Flavor, Folder, Installed, Mysqld, Options, Server, Streamer, prepare,
     settings_for,
 };

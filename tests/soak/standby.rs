@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::{Error, Mysqld, Options};
+use binpulse_demo::{Error, Mysqld, Options};
 use mysql_async::prelude::Queryable;
 
 /// Longest wait for the standby to have what the source has.

@@ -1,6 +1,6 @@
 //! Compares two databases row by row, value by value.
 
-use binpulse::demo::{Error, Mysqld};
+use binpulse_demo::{Error, Mysqld};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::{Command, standin_environment};
+use binpulse_demo::{Command, standin_environment};
 use mysql_async::{Conn, OptsBuilder};
 
 use crate::aws::REGION;

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use binpulse::demo::{Command, Mysqld, Streamer, standin_environment};
+use binpulse_demo::{Command, Mysqld, Streamer, standin_environment};
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 

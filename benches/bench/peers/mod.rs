@@ -6,7 +6,7 @@ mod reader;
 
 use std::time::Duration;
 
-use binpulse::demo::Mysqld;
+use binpulse_demo::Mysqld;
 
 use crate::live::{medians, rate};
 use crate::replay::{Run, serve_on, settings, stream};

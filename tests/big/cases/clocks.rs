@@ -1,6 +1,6 @@
 //! Clocks that step: the source's, as its sessions see it.
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 
 use crate::stage::{Figures, Setup, Stage};

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use tokio::task::spawn_blocking;
 
 use crate::stage::{Figures, binary};

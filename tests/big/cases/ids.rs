@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 
 use crate::stage::{Figures, Setup, Stage};
 

@@ -1,6 +1,6 @@
 //! Large transactions and rows.
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 
 use crate::stage::{Figures, Setup, Stage};

@@ -1,6 +1,6 @@
 //! Many tables.
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 
 use crate::received::Sum;

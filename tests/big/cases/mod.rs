@@ -13,7 +13,7 @@ mod wide;
 use std::future::Future;
 use std::pin::Pin;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 
 use crate::stage::Figures;
 

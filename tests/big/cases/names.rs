@@ -1,6 +1,6 @@
 //! Names.
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 
 use crate::stage::{Figures, Setup, Stage};
 use crate::wrong;

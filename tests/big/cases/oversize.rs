@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::{Error, Streamer};
+use binpulse_demo::{Error, Streamer};
 
 use crate::aws::faults::{Effect, Pick, When};
 use crate::stage::{Figures, Setup, Stage};
@@ -123,7 +123,7 @@ pub(super) async fn a_lane_whose_head_is_refused_goes_on_or_halts_by_policy(
     };
 
     // Into quarantine; the lane goes on.
-    let folder = binpulse::demo::Folder::create()?;
+    let folder = binpulse_demo::Folder::create()?;
     let quarantine = folder.path().join("quarantine");
     let settings = vec![
         ("sink.rejected", "quarantine".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 
 use crate::stage::{Figures, Setup, Stage};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 
 use super::source;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 
 use super::{position, topic};
 use crate::aws::faults::Effect;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 use tokio::time::sleep;
 

@@ -1,7 +1,7 @@
 //! Servers that can't be reached, accounts without rights, variables of the server, and the tables of
 //! the checkpoint.
 
-use binpulse::demo::{Mysqld, Options, prepare};
+use binpulse_demo::{Mysqld, Options, prepare};
 
 use super::{Bench, Case, OPERATOR, STARTS, UNAVAILABLE, case};
 use crate::bed::{Bed, binary};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use binpulse::demo::{Options, prepare};
 use binpulse::sink::quarantine::Quarantine;
+use binpulse_demo::{Options, prepare};
 
 use super::{Bench, Case, OPERATOR, STARTS, UNAVAILABLE, case};
 use crate::bed::{Bed, binary};

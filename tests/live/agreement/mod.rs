@@ -9,8 +9,7 @@ mod topics;
 
 use std::process::Stdio;
 
-use binpulse::ask::ask;
-use binpulse::demo::{Mysqld, settings_for};
+use binpulse_demo::{Mysqld, get, settings_for};
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -145,7 +144,7 @@ async fn run(case: &Case, settings: &Settings) -> std::io::Result<(Option<i32>, 
         }
         // One that is to end may stream for a moment before.
         let streams = case.exit.is_none()
-            && ask(&address.1, "/status")
+            && get(&address.1, "/status")
                 .await
                 .is_ok_and(|answer| answer.body.contains("\"state\": \"running\""));
         if streams || Instant::now() > give_up {

@@ -1,6 +1,6 @@
 //! Where a stream begins: places that the server has not, or not any more.
 
-use binpulse::demo::{Options, prepare};
+use binpulse_demo::{Options, prepare};
 use mysql_async::prelude::Queryable;
 
 use super::{Bench, OPERATOR, STARTS, UNAVAILABLE, case};

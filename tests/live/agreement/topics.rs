@@ -1,6 +1,6 @@
 //! Topics that can't be used.
 
-use binpulse::demo::{Options, prepare};
+use binpulse_demo::{Options, prepare};
 
 use super::{Bench, STARTS, UNAVAILABLE, case};
 use crate::aws::faults::{Effect, When};

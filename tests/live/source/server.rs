@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use binpulse::demo::{Flavor, Mysqld, Options};
 use binpulse::mysql::{ConnectOptions, HostPort, Row, Secret, Session, Tls, TlsConfig, TlsMode};
+use binpulse_demo::{Flavor, Mysqld, Options};
 
 use crate::bed::Bed;
 

@@ -4,8 +4,8 @@
 mod literal;
 mod writer;
 
-use binpulse::demo::{Error, Mysqld, Options, Server};
 use binpulse::encode::proto::SchemaChange;
+use binpulse_demo::{Error, Mysqld, Options, Server};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 

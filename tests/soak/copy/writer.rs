@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use binpulse::demo::Error;
 use binpulse::encode::proto::{Image, TableSchema};
+use binpulse_demo::Error;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use tokio::time::{Instant, sleep};
 
 use super::second::NEEDS_OPERATOR;

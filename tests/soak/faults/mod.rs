@@ -13,7 +13,7 @@ mod second;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use binpulse::demo::Error;
+use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use binpulse::demo::{Error, Mysqld};
+use binpulse_demo::{Error, Mysqld};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::sleep;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::demo::{Error, Streamer};
+use binpulse_demo::{Error, Streamer};
 
 use crate::service::SOON;
 use crate::stage::Stage;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
-use binpulse::demo::{Error, Mysqld};
+use binpulse_demo::{Error, Mysqld};
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 

@@ -9,9 +9,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::mysqld::free_port;
-use super::{Error, Folder, Process, Program, Signal};
-use crate::ask;
-use crate::config::Setting;
+use super::{Error, Folder, HttpError, Process, Program, Signal, http};
 
 /// Deadline of an orderly stop, the grace time for delivery included.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,19 +33,15 @@ pub struct Command {
 
 impl Command {
     /// Program, arguments and environment.
-    ///
-    /// # Panics
-    /// If a setting does not exist: a mistake in our own code.
     fn program(&self, folder: &Folder) -> Program {
         let mut command = vec![self.binary.clone().into_os_string(), (&self.command).into()];
         let mut environment: Vec<(OsString, OsString)> =
             self.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (key, value) in &self.settings {
-            let setting = Setting::find(key).expect("settings are written in our own code");
-            if setting.is_secret() {
-                environment.push((setting.env().into(), value.into()));
+            if is_secret(key) {
+                environment.push((variable(key).into(), value.into()));
             } else {
-                command.push(setting.flag().into());
+                command.push(flag(key).into());
                 command.push(value.into());
             }
         }
@@ -159,23 +153,23 @@ impl Streamer {
 
     /// Code and body of its answer at this path.
     pub async fn ask(&self, path: &str) -> Result<(u16, String), Error> {
-        let answer = ask::ask(&self.address, path).await?;
+        let answer = http::get(&self.address, path).await?;
         Ok((answer.code, answer.body))
     }
 
     /// What it says at `/status`.
     pub async fn status(&self) -> Result<Value, Error> {
-        let answer = ask::ask(&self.address, "/status").await?;
+        let answer = http::get(&self.address, "/status").await?;
         serde_json::from_str(&answer.body).map_err(|error| {
             let (address, path) = (self.address.clone(), "/status".to_owned());
-            ask::Error { address, path, reason: error.to_string() }.into()
+            HttpError { address, path, reason: error.to_string() }.into()
         })
     }
 
     /// The sum of a metric's series whose labels contain all of `labels`, as `kind="change"`.
     /// `None` if there is no such series.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<Option<f64>, Error> {
-        let answer = ask::ask(&self.address, "/metrics").await?;
+        let answer = http::get(&self.address, "/metrics").await?;
         Ok(sum_of(&answer.body, name, labels))
     }
 
@@ -207,7 +201,7 @@ impl Streamer {
         let give_up = Instant::now() + deadline;
         loop {
             self.must_run()?;
-            let seen = match ask::ask(&self.address, "/readyz").await {
+            let seen = match http::get(&self.address, "/readyz").await {
                 Ok(answer) if answer.code == 200 => return Ok(()),
                 Ok(answer) => answer.body,
                 Err(error) => error.to_string(),
@@ -220,6 +214,21 @@ impl Streamer {
             sleep(ASK_EVERY).await;
         }
     }
+}
+
+/// Whether a setting is a secret, which binpulse takes from the environment or from a file only.
+pub fn is_secret(key: &str) -> bool {
+    matches!(key, "filter.hash_key" | "heartbeat.password" | "http.token" | "source.password")
+}
+
+/// The flag of a setting, `--source-hosts`.
+pub fn flag(key: &str) -> String {
+    format!("--{}", key.replace(['.', '_'], "-"))
+}
+
+/// The environment variable of a setting, `BINPULSE_SOURCE_HOSTS`.
+pub fn variable(key: &str) -> String {
+    format!("BINPULSE_{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
 fn sum_of(text: &str, name: &str, labels: &[&str]) -> Option<f64> {

@@ -2,6 +2,7 @@
 //! taken once.
 
 mod aws;
+mod body;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,11 +11,9 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
 pub use self::aws::Aws;
-use super::{Error, Tally};
-use crate::change::Op;
-use crate::encode::open;
-use crate::encode::proto::frame::Content;
-use crate::encode::proto::{Canary, ChangeBatch, SchemaChange};
+use super::{Error, Op, Tally};
+use crate::proto::frame::Content;
+use crate::proto::{Canary, ChangeBatch, SchemaChange};
 use line::{canary_line, row_line, schema_line};
 
 /// Messages per request, the most that SQS gives.
@@ -167,17 +166,16 @@ impl Consumer {
         show: &mut impl FnMut(&str, String),
     ) -> Result<(), Error> {
         let body = message.body().unwrap_or_default();
-        match open::content(body) {
-            Ok(Content::Batch(batch)) => self.take_batch(&batch, show)?,
-            Ok(Content::Canary(canary)) => self.take_canary(&canary, show),
-            Ok(Content::SchemaChange(change)) => self.take_statement(&change, show),
-            Ok(Content::Heartbeat(_)) => {}
-            Ok(Content::ClaimCheck(_) | Content::Payload(_)) => {
+        match body::open(body)? {
+            Content::Batch(batch) => self.take_batch(&batch, show)?,
+            Content::Canary(canary) => self.take_canary(&canary, show),
+            Content::SchemaChange(change) => self.take_statement(&change, show),
+            Content::Heartbeat(_) => {}
+            Content::ClaimCheck(_) | Content::Payload(_) => {
                 return Err(Error::Message(
                     "a content that this consumer does not take".to_owned(),
                 ));
             }
-            Err(error) => return Err(Error::Message(error.to_string())),
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ask;
+use super::HttpError;
 
 /// What went wrong around the streamer: the servers beside it, the workload, the consumer.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ pub enum Error {
     },
     /// An HTTP answer of the streamer or the stand-in.
     #[error("http://{0}")]
-    Http(#[from] ask::Error),
+    Http(#[from] HttpError),
     /// `DEMO_SECONDS` is not a number of seconds.
     #[error("DEMO_SECONDS is `{found}`, expected 0 to {}", super::audience::SECONDS_MAX)]
     Seconds {

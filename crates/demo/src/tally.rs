@@ -3,7 +3,27 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::change::Op;
+/// What a change did to its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// A new row.
+    Insert,
+    /// A changed row.
+    Update,
+    /// A removed row.
+    Delete,
+}
+
+impl Op {
+    /// Lower-case name, as in JSON and message attributes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
 
 /// Counted rows, by table and kind of change. Two tallies of the same rows are equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,11 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::change::Op;
-use crate::encode::proto::value::Kind;
-use crate::encode::proto::{
-    Canary, CanaryPhase, ChangeBatch, Image, Row, SchemaChange, TableSchema,
-};
+use crate::Op;
+use crate::proto::value::Kind;
+use crate::proto::{Canary, CanaryPhase, ChangeBatch, Image, Row, SchemaChange, TableSchema};
 
 #[derive(Serialize)]
 struct RowLine<'a> {
@@ -141,7 +139,7 @@ fn to_text(line: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::proto::{Column, Transaction, Value};
+    use crate::proto::{Column, Transaction, Value};
 
     #[test]
     fn a_row_is_shown_by_column_names_in_the_tables_order() {

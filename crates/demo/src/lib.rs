@@ -1,18 +1,30 @@
 //! The demo: a private MySQL, a stand-in of SNS and SQS, a shop's workload and a consumer, around
 //! the streamer as it is.
 //!
-//! Its parts also start the servers of the live tests, so that there is one way to do it. Nothing
-//! that is started here outlives its owner, see [`Process`].
+//! Its parts also start the servers of the live tests and benchmarks, so that there is one way to do
+//! it. Nothing that is started here outlives its owner, see [`Process`]. This crate does not use
+//! binpulse's: it starts the program, and its consumer knows the wire contract alone.
 
 mod audience;
+pub mod cli;
 mod consumer;
 mod datadir;
 mod error;
 mod folder;
 mod guide;
+mod http;
 mod installed;
 mod mysqld;
 mod process;
+#[allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::large_enum_variant,
+    reason = "generated from the contract, and compared with it by tests/proto.rs"
+)]
+#[rustfmt::skip]
+#[path = "../../../src/encode/proto.rs"]
+pub mod proto;
 pub mod roles;
 mod sample;
 mod source;
@@ -26,12 +38,13 @@ pub use audience::Audience;
 pub use consumer::{Aws, Consumer};
 pub use error::Error;
 pub use folder::Folder;
+pub use http::{Answer, HttpError, get};
 pub use installed::{Flavor, Installed, Server};
 pub use mysqld::{Mysqld, Options};
 pub use process::{Process, Program, Signal};
 pub use source::{PASSWORD, USER, prepare, settings_for, standin_environment};
 pub use standin::Standin;
 pub use story::{Summary, run};
-pub use streamer::{Command, Streamer};
-pub use tally::Tally;
+pub use streamer::{Command, Streamer, flag, is_secret, variable};
+pub use tally::{Op, Tally};
 pub use workload::{DATABASE, Workload};

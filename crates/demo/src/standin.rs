@@ -8,8 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::installed::Standin as Installed;
 use super::mysqld::free_port;
 use super::process::{POLL, Process, Program, Signal};
-use super::{Error, Folder};
-use crate::ask;
+use super::{Error, Folder, http};
 
 /// Deadline until it serves.
 const START_DEADLINE: Duration = Duration::from_mins(1);
@@ -86,7 +85,7 @@ impl Standin {
         let give_up = Instant::now() + START_DEADLINE;
         loop {
             self.process.must_run()?;
-            let seen = match ask::ask(&self.address(), path).await {
+            let seen = match http::get(&self.address(), path).await {
                 Ok(answer) if answer.code == 200 => return Ok(()),
                 Ok(answer) => format!("answers {}", answer.code),
                 Err(error) => error.to_string(),

@@ -8,8 +8,7 @@ use mysql_async::{Conn, Params, TxOpts};
 
 use self::random::Random;
 use self::schema::{CITIES, NAMES, PRODUCTS, statements};
-use super::{Error, Tally};
-use crate::change::Op;
+use super::{Error, Op, Tally};
 
 /// Database that the shop uses.
 pub const DATABASE: &str = "shop";

@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pack", &["change", "encode"]),
     ("sink", &["change", "encode", "backoff", "aws", "excerpt", "trial"]),
     ("checkpoint", &["change", "mysql", "trial"]),
-    ("pulse", &["change", "encode", "mysql", "aws", "backoff"]),
+    ("pulse", &["change", "encode", "mysql", "aws", "backoff", "source", "sink", "telemetry"]),
     ("shutdown", &[]),
     ("trial", &[]),
     ("config", &[]),

@@ -13,17 +13,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mysql", &["change", "excerpt"]),
     ("aws", &["excerpt"]),
     ("ask", &[]),
-    ("source", &["change", "mysql", "backoff"]),
+    ("binlog", &["change"]),
+    ("source", &["change", "binlog", "mysql", "backoff"]),
     ("sql", &[]),
-    ("decode", &["change", "sql"]),
+    ("decode", &["change", "binlog", "sql"]),
     ("filter", &["change", "sql"]),
     ("encode", &["change"]),
     ("pack", &["change", "encode"]),
-    ("sink", &["change", "encode", "backoff", "aws", "excerpt", "trial"]),
-    ("checkpoint", &["change", "mysql", "trial"]),
+    ("sink", &["change", "encode", "backoff", "aws", "excerpt", "journal"]),
+    ("checkpoint", &["change", "mysql", "journal"]),
     ("pulse", &["change", "encode", "mysql", "aws", "backoff"]),
     ("shutdown", &[]),
-    ("trial", &[]),
+    ("journal", &[]),
     ("config", &[]),
 ];
 
@@ -55,7 +56,7 @@ const GENERATED: &[&str] = &["src/encode/proto.rs"];
 
 /// Parts that compute only: no runtime, no sockets, no clock.
 const PURE: &[&str] =
-    &["change", "decode", "encode", "pack", "filter", "backoff", "excerpt", "sql"];
+    &["change", "binlog", "decode", "encode", "pack", "filter", "backoff", "excerpt", "sql"];
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("source folder") {

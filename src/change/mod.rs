@@ -13,6 +13,7 @@ mod position;
 mod row;
 mod table;
 mod transaction;
+mod version;
 
 pub use cell::{Area, BytesKind, Cell, Slot};
 pub use description::{ColumnDescription, Description};
@@ -23,3 +24,4 @@ pub use position::Position;
 pub use row::{Change, Image, Op, RowBuffer};
 pub use table::{Column, LogicalType, Table};
 pub use transaction::{Transaction, TransactionId};
+pub use version::ServerVersion;

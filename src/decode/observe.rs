@@ -1,7 +1,7 @@
 //! The transaction state machine: what each event means where it stands.
 
 use super::bytes::Bytes;
-use super::event::{Event, kind};
+use super::event::Event;
 use super::format_description::Format;
 use super::gtid::Announcement;
 use super::heartbeat::Offset;
@@ -11,6 +11,7 @@ use super::steps::{Emit, More};
 use super::transaction::Phase;
 use super::xa::Xid;
 use super::{Decoder, Fault, gtid, heartbeat, payload, query};
+use crate::binlog::kind;
 use crate::sql;
 
 /// Where an event comes from.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Grants;
-use crate::change::{GtidSet, MariaGtidSet, NameCase, Uuid};
+use crate::change::{GtidSet, MariaGtidSet, NameCase, ServerVersion, Uuid};
 use crate::mysql::{Error, Row, Session};
 use crate::source::Flavor;
 use crate::source::retention::rds_hours;
@@ -124,13 +124,8 @@ impl Facts {
     }
 
     /// Major, minor and patch of the version.
-    pub fn version_numbers(&self) -> [u32; 3] {
-        let mut numbers = [0; 3];
-        let text = self.version.strip_prefix("5.5.5-").unwrap_or(&self.version);
-        for (slot, part) in numbers.iter_mut().zip(text.split(['.', '-'])) {
-            *slot = part.parse().unwrap_or(0);
-        }
-        numbers
+    pub fn version_numbers(&self) -> [u16; 3] {
+        ServerVersion::read(&self.version).numbers
     }
 }
 

@@ -170,7 +170,8 @@ impl Sum {
     pub fn of(&self, event: &[u8]) -> u32 {
         let bare = event.len().saturating_sub(CHECKSUM_BYTES);
         let covered = event.get(..bare).unwrap_or_default();
-        let in_use = covered.get(FLAGS_AT).is_some_and(|flags| u16::from(*flags) & FLAG_IN_USE != 0);
+        let in_use =
+            covered.get(FLAGS_AT).is_some_and(|flags| u16::from(*flags) & FLAG_IN_USE != 0);
         let mut sum = self.0.clone();
         match covered.split_first_chunk::<{ Header::LENGTH }>() {
             Some((header, body)) if in_use && header[4] == kind::FORMAT_DESCRIPTION => {
@@ -244,9 +245,10 @@ pub(crate) mod tests {
 
     #[test]
     fn events_of_a_transaction_without_a_position_are_not_made_up() {
-        for (event_type, made_up) in [(kind::ROTATE, true), (kind::FORMAT_DESCRIPTION, true), (27, true)]
-            .into_iter()
-            .chain([(19, false), (23, false), (30, false), (16, false), (160, false)])
+        for (event_type, made_up) in
+            [(kind::ROTATE, true), (kind::FORMAT_DESCRIPTION, true), (27, true)]
+                .into_iter()
+                .chain([(19, false), (23, false), (30, false), (16, false), (160, false)])
         {
             let mut bytes = event(event_type, b"body", 0, true);
             bytes[13..17].copy_from_slice(&[0; 4]);

@@ -117,14 +117,8 @@ impl Header {
     /// Reads the header in front of `event`; `None` when that is shorter.
     #[inline]
     pub fn parse(event: &[u8]) -> Option<Self> {
-        let &[
-            t0, t1, t2, t3,
-            event_type,
-            s0, s1, s2, s3,
-            l0, l1, l2, l3,
-            e0, e1, e2, e3,
-            f0, f1,
-        ] = event.first_chunk::<{ Self::LENGTH }>()?;
+        let &[t0, t1, t2, t3, event_type, s0, s1, s2, s3, l0, l1, l2, l3, e0, e1, e2, e3, f0, f1] =
+            event.first_chunk::<{ Self::LENGTH }>()?;
         Some(Self {
             timestamp: u32::from_le_bytes([t0, t1, t2, t3]),
             event_type,

@@ -13,9 +13,7 @@ mod checksum;
 mod description;
 mod event;
 
-pub use checksum::{
-    Algorithm, Checksum, EventError, Sum, check_length, split_checksum,
-};
+pub use checksum::{Algorithm, Checksum, EventError, Sum, check_length, split_checksum};
 pub use description::Description;
 pub use event::{BYTES_MAX, CHECKSUM_BYTES, Header, kind};
 

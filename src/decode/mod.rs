@@ -59,7 +59,7 @@ pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
 pub use crate::binlog::kind;
 
-use crate::binlog::Header;
+use crate::binlog::{BYTES_MAX as EVENT_BYTES_MAX, Header};
 use crate::change::{Position, RowBuffer, Table};
 use event::Event;
 use format_description::Format;

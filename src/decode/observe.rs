@@ -40,15 +40,7 @@ impl Decoder {
             | kind::DELETE_ROWS_V1
             | kind::PARTIAL_UPDATE_ROWS => self.rows_event(event)?,
             kind::QUERY => return self.query(event),
-            kind::XID => {
-                if self.current.phase != Phase::Open {
-                    return Err(Fault::Order {
-                        found: "a commit without a transaction",
-                        expected: "a transaction's start before it",
-                    });
-                }
-                return Ok(self.end());
-            }
+            kind::XID => return self.commit_event(),
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIA_GTID => {
                 self.announce(event)?;
             }
@@ -108,6 +100,16 @@ impl Decoder {
             other => return Err(Fault::UnknownEvent(other)),
         }
         Ok(More::No)
+    }
+
+    fn commit_event(&mut self) -> Result<More, Fault> {
+        if self.current.phase == Phase::Open {
+            return Ok(self.end());
+        }
+        Err(Fault::Order {
+            found: "a commit without a transaction",
+            expected: "a transaction's start before it",
+        })
     }
 
     /// An error inside a transaction.

@@ -55,7 +55,8 @@ mod tests {
     fn what_is_appended_takes_the_place_of_what_a_failed_write_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
-        let mut file = replace(&path, |error| error, |file| file.write_all(b"one\ntw")).expect("room");
+        let mut file =
+            replace(&path, |error| error, |file| file.write_all(b"one\ntw")).expect("room");
         append(&mut file, 4, b"three\n").expect("room");
         append(&mut file, 10, b"4\n").expect("room");
         assert_eq!(fs::read(&path).expect("there"), b"one\nthree\n4\n");

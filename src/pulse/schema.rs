@@ -18,7 +18,8 @@ pub struct Dialect {
 impl Dialect {
     /// Reads what `@@version` says: `9.7.4`, `10.11.18-MariaDB-log`, `5.7.22-log`.
     pub fn of_version(text: &str) -> Self {
-        let ServerVersion { is_mariadb, numbers: [major, minor, patch] } = ServerVersion::read(text);
+        let ServerVersion { is_mariadb, numbers: [major, minor, patch] } =
+            ServerVersion::read(text);
         Self { is_mariadb, version: (major, minor, patch) }
     }
 

@@ -229,9 +229,8 @@ impl Log {
         let line =
             record::write_base(checkpoint).map_err(|error| self.io("encode", error.into()))?;
         let failed = |source| self.io("write", source);
-        let file = journal::replace(&self.path, failed, |file| {
-            file.write_all(&line).map_err(failed)
-        })?;
+        let file =
+            journal::replace(&self.path, failed, |file| file.write_all(&line).map_err(failed))?;
         self.file = Some(file);
         self.base_bytes = line.len() as u64;
         self.good_bytes = self.base_bytes;

@@ -23,10 +23,8 @@ pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>
     }
     let needed = if checkpoint.is_some() { 0 } else { ROOM_BYTES };
     if needed > 0 || !was_locked_before {
-        journal::write_beside(path, needed).map_err(|journal::Failed { path, source }| Error::Io {
-            action: "write",
-            path,
-            source,
+        journal::write_beside(path, needed).map_err(|journal::Failed { path, source }| {
+            Error::Io { action: "write", path, source }
         })?;
     }
     Ok(checkpoint)

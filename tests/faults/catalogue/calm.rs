@@ -6,7 +6,7 @@ use binpulse_demo::Error;
 use mysql_async::prelude::Queryable;
 use tokio::time::sleep;
 
-use super::{Kind, position, source};
+use super::{Kind, source};
 use crate::load::{Load, user};
 use crate::proxy::{Fault, Way, Which};
 use crate::service::{SOON, command, session};
@@ -52,8 +52,6 @@ pub(super) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
             sleep(Duration::from_secs(20)).await;
             lock.disconnect().await?;
         }
-        Kind::GtidsOffWhileAway => return position::gtids_off_and_on(stage, true).await,
-        Kind::GtidsOff => return position::gtids_off_and_on(stage, false).await,
         Kind::StatementOutside => return source::statement(stage, "noise.log").await,
         Kind::NamesMissing => {
             source::root(stage, &["CREATE TABLE shop.cities (name VARCHAR(20))"]).await?;

@@ -88,6 +88,8 @@ pub(crate) async fn begin(kind: Kind, stage: &mut Stage) -> Result<Instant, Erro
         Kind::Reset => source::root(stage, &["RESET BINARY LOGS AND GTIDS"]).await,
         Kind::BackupRestored => position::restore_backup(stage).await,
         Kind::RestoredWhileAway => restart::on_an_older_backup(stage).await,
+        Kind::GtidsOffWhileAway => position::gtids_off_and_on(stage, true).await,
+        Kind::GtidsOff => position::gtids_off_and_on(stage, false).await,
         Kind::CheckpointGone => restart::without_checkpoint(stage).await,
         Kind::SourceDownAtStart => restart::before_the_source(stage).await,
         Kind::SnsHangsRestart => restart::under_a_stalled_sink(stage).await,

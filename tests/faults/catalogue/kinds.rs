@@ -72,6 +72,8 @@ kinds! {
     Reset: "position: RESET BINARY LOGS AND GTIDS", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), spends();
     BackupRestored: "position: older backup restored", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     RestoredWhileAway: "position: older backup restored while we were away", Expect::Page("BinpulseStreamerDown"), loads(QUIET), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
+    GtidsOffWhileAway: "position: GTIDs off and on again while we were away", verdict(&["stream_down(halted)"], B::StreamDown), loads(QUIET), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
+    GtidsOff: "position: GTIDs off and on again while we stream", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), also(&["stream_down(anonymous_transaction)"]), spends();
     CheckpointGone: "position: started without its checkpoint", Expect::Page("BinpulseStreamerDown"), loads(QUIET), spends();
     StatementInside: "statement: STATEMENT format, on a published table", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), spends();
     MaskWithoutNames: "masks: binlog_row_metadata = MINIMAL, on a masked table", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), spends();
@@ -107,8 +109,6 @@ kinds! {
     StreamerRestarted: "calm: streamer restarted", Expect::NoPage, loads(BOTH), lasts(45);
     StreamerFrozen: "calm: streamer stopped for 40 s", Expect::Calm, loads(BOTH);
     WritesFreed: "calm: writes blocked for 20 s, then free", Expect::NoPage, loads(BOTH), lasts(60);
-    GtidsOffWhileAway: "calm: GTIDs off and on again while we were away", Expect::NoPage, loads(QUIET), spends();
-    GtidsOff: "calm: GTIDs off and on again while we stream", Expect::NoPage, loads(QUIET), spends();
     StatementOutside: "calm: STATEMENT format, on a filtered table", Expect::Calm, loads(BOTH);
     PathFails: "calm: a canary path that cannot be written", Expect::Notice("path", B::Path), on(Variant::Paths), loads(QUIET), lasts(30);
     NamesMissing: "calm: binlog_row_metadata = MINIMAL, nothing masked", Expect::Notice("finding", B::Ledger), loads(QUIET), spends();

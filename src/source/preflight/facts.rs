@@ -182,8 +182,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         gtid_purged,
         maria_position,
     };
-    let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    let [major, minor, patch] = facts.version_numbers().map(number);
+    let [major, minor, patch] = facts.version_numbers();
     let (version, takes_writes) = ((major, minor, patch), facts.is_on("read_only") != Some(true));
     let replicates = replicates(session, flavor, version, takes_writes).await;
     Ok(Facts { replicates: known(replicates)?.unwrap_or_default(), ..facts })

@@ -40,3 +40,6 @@ pub use refusal::Refusal;
 pub use replica::Replica;
 pub use retention::retention;
 pub use upstream::{Upstream, upstream};
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::change::ServerVersion;
+
 /// What kind of server the SQL is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
@@ -14,14 +16,9 @@ pub struct Dialect {
 impl Dialect {
     /// Reads what `@@version` says: `9.7.4`, `10.11.18-MariaDB-log`, `5.7.22-log`.
     pub fn of_version(text: &str) -> Self {
-        let is_mariadb = text.to_ascii_lowercase().contains("mariadb");
-        // MariaDB's prefix for old replicas.
-        let text = if is_mariadb { text.strip_prefix("5.5.5-").unwrap_or(text) } else { text };
-        let mut numbers = text
-            .split(|character: char| !character.is_ascii_digit())
-            .map(|number| number.parse().unwrap_or(0));
-        let mut next = || numbers.next().unwrap_or(0);
-        Self { is_mariadb, version: (next(), next(), next()) }
+        let ServerVersion { is_mariadb, numbers: [major, minor, patch] } =
+            ServerVersion::read(text);
+        Self { is_mariadb, version: (major, minor, patch) }
     }
 
     /// Whether there is a JSON type; MariaDB's is a text with a check.

@@ -8,6 +8,8 @@ mod host;
 mod row;
 mod secret;
 mod session;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod tls;
 mod verifier;
 pub(crate) mod wire;

@@ -14,7 +14,7 @@ pub(crate) fn metrics() -> Metrics {
         echo_kinds: vec!["matched"],
         publish_results: vec!["ok", "throttled"],
         reconnect_reasons: vec!["silent"],
-        event_types: vec!["write_rows"],
+        event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
         tasks: vec!["heartbeat_writer"],
     };
@@ -53,7 +53,7 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_canary_lost_total{consumer=\"billing\"}",
         "binpulse_canary_roundtrip_seconds_count{consumer=\"billing\"}",
         "binpulse_transactions_total{class=\"filtered\"}",
-        "binpulse_events_total{type=\"write_rows\"}",
+        "binpulse_events_total{type=\"WRITE_ROWS\"}",
         "binpulse_filter_pattern_events_total{pattern=\"shop.audit\",setting=\"filter.exclude\"}",
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",

@@ -1,6 +1,7 @@
 //! What the docs say is held against the code, and their links lead somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,11 +42,11 @@ fn families(page: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     for line in page.lines() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|it| it.split_once(' ')) {
-            families.entry(name.to_owned()).or_default().help = help.to_owned();
+            families.entry(name.to_owned()).or_default().help = help.into();
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' '))
         {
-            families.entry(name.to_owned()).or_default().kind = kind.to_owned();
+            families.entry(name.to_owned()).or_default().kind = kind.into();
         } else if let Some((name, rest)) = line.split_once('{') {
             let labels = rest.split('}').next().expect("labels");
             let parts = ["_bucket", "_sum", "_count"];
@@ -112,7 +113,7 @@ fn table(page: &str) -> String {
         let kind =
             if unit.is_empty() { family.kind.clone() } else { format!("{}, {unit}", family.kind) };
         let (labels, help) = (labels(&family), family.help.replace('|', "\\|"));
-        text += &format!("| `{name}` | {kind} | {labels} | {help} |\n");
+        writeln!(text, "| `{name}` | {kind} | {labels} | {help} |").expect("it fits");
     }
     text
 }
@@ -133,7 +134,7 @@ fn the_reference_of_metrics_is_what_is_exported() {
     let probe = exported_by_probe(&["shop"]).expect("metrics");
     let own = |page: &str| -> String {
         let lines = page.lines().filter(|line| line.contains("binpulse_probe_"));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.flat_map(|line| [line, "\n"]).collect()
     };
     assert!(families(&service).len() > 50, "{service}");
     assert_generated(
@@ -193,7 +194,8 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
                     other => format!("[{other}](#{})", other.to_lowercase()),
                 };
                 let about = about.trim().replace("[`", "`").replace("`]", "`").replace('|', "\\|");
-                rows += &format!("| `{field}` | {kind}{many}{optional} | {about} |\n");
+                writeln!(rows, "| `{field}` | {kind}{many}{optional} | {about} |")
+                    .expect("it fits");
                 members += 1;
             }
             if !line.starts_with("///") {
@@ -201,8 +203,8 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
             }
         }
         if !rows.is_empty() {
-            text +=
-                &format!("\n## {name}\n\n| member | type | meaning |\n| --- | --- | --- |\n{rows}");
+            let head = "| member | type | meaning |\n| --- | --- | --- |";
+            write!(text, "\n## {name}\n\n{head}\n{rows}").expect("it fits");
         }
     }
     assert!(members > 60, "{members}");

@@ -95,7 +95,7 @@ pub(super) fn list() -> String {
     let mut text = "Exit codes:".to_owned();
     for exit in Exit::ALL {
         let (code, meaning) = (exit.code(), exit.meaning());
-        text += &format!("\n  {code:>3}  {meaning}");
+        text.extend(["\n", &format!("  {code:>3}  {meaning}")]);
     }
     text + "\n  130, 143  a second Ctrl-C or SIGTERM came before it had stopped"
 }

@@ -126,9 +126,10 @@ pub fn commands() -> String {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
             let default: Vec<_> =
                 arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-            let default = match arg.get_action().takes_values() && !default.is_empty() {
-                true => format!(" (default: `{}`)", default.join(",")),
-                false => String::new(),
+            let default = if arg.get_action().takes_values() && !default.is_empty() {
+                format!(" (default: `{}`)", default.join(","))
+            } else {
+                String::new()
             };
             writeln!(text, "| `{shown}` | {help}{default} |").expect(FITS);
         }

@@ -125,6 +125,10 @@ impl Lists {
     }
 
     /// What becomes of a table: its name, and what its columns are called and whether they are hashed.
+    #[allow(
+        clippy::option_option,
+        reason = "left out, published as it is, published with these columns"
+    )]
     fn route(&self, seen: &Seen, case: NameCase) -> Option<Option<Vec<(&'static str, bool)>>> {
         let (database, name, columns, is_named) = seen;
         let names = [NAMES[*database], NAMES[*name]];

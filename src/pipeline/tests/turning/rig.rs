@@ -232,7 +232,7 @@ pub(super) fn flow(
     let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
-        Filter::new(FilterConfig { tables, drop_columns, exclude, ..FilterConfig::default() }),
+        Filter::new(FilterConfig { tables, exclude, drop_columns, ..FilterConfig::default() }),
         Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
         Notices::new(
             Format::Protobuf,

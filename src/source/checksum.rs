@@ -235,7 +235,7 @@ pub(super) mod tests {
 
     use super::{
         Algorithm, CHECKSUM_BYTES, Checksum, EventError, FORMAT_DESCRIPTION, HEADER_BYTES, ROTATE,
-        is_artificial,
+        check_length, is_artificial, next_position, timestamp,
     };
 
     /// An event with the given body, and a checksum if asked for.
@@ -346,6 +346,31 @@ pub(super) mod tests {
             let bare = rotate.len() - if sum { 4 } else { 0 };
             assert_eq!(Checksum::new().verify(&rotate), Ok(bare), "{sum}");
         }
+    }
+
+    #[test]
+    fn an_event_may_have_no_body_but_no_less() {
+        let bare = event(30, &[], 0, false);
+        assert_eq!(check_length(&bare), Ok(30));
+        for length in 0..bare.len() {
+            let mut cut = bare[..length].to_vec();
+            if let Some(stated) = cut.get_mut(9..13) {
+                stated.copy_from_slice(&u32::try_from(length).expect("small").to_le_bytes());
+            }
+            assert_eq!(check_length(&cut), Err(EventError::Short { found: length }));
+        }
+    }
+
+    #[test]
+    fn fields_of_the_header_are_where_they_stand() {
+        let mut bytes = event(30, b"body", 0, false);
+        bytes[..4].copy_from_slice(&7_u32.to_le_bytes());
+        bytes[13..17].copy_from_slice(&0x0102_0304_u32.to_le_bytes());
+        assert_eq!((timestamp(&bytes), next_position(&bytes)), (7, 0x0102_0304));
+        assert!(!is_artificial(&bytes));
+        bytes[17] = 0x20;
+        assert!(is_artificial(&bytes));
+        assert_eq!((timestamp(&[]), next_position(&[])), (0, 0));
     }
 
     #[test]

@@ -71,8 +71,8 @@ mod tests {
         use std::io::ErrorKind;
         for (kind, is_closed) in [
             (ErrorKind::ConnectionReset, true),
-            (ErrorKind::BrokenPipe, true),
-            (ErrorKind::HostUnreachable, false),
+            (ErrorKind::UnexpectedEof, true),
+            (ErrorKind::BrokenPipe, false),
             (ErrorKind::Other, false),
         ] {
             let error = Error::of_channel(ChannelError::Io(kind.into()), Step::Stream);

@@ -196,7 +196,9 @@ impl fmt::Debug for Sum {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{Algorithm, CHECKSUM_BYTES, Checksum, EventError, Header, kind};
+    use super::{
+        Algorithm, CHECKSUM_BYTES, Checksum, EventError, Header, check_length, kind,
+    };
 
     /// An event with the given body, and a checksum if asked for.
     pub(crate) fn event(event_type: u8, body: &[u8], flags: u8, sum: bool) -> Vec<u8> {
@@ -308,6 +310,32 @@ pub(crate) mod tests {
             let bare = rotate.len() - if sum { 4 } else { 0 };
             assert_eq!(Checksum::new().verify(&rotate), Ok(bare), "{sum}");
         }
+    }
+
+    #[test]
+    fn an_event_may_have_no_body_but_no_less() {
+        let bare = event(30, &[], 0, false);
+        assert_eq!(check_length(&bare).map(|header| header.event_type), Ok(30));
+        for length in 0..bare.len() {
+            let mut cut = bare[..length].to_vec();
+            if let Some(stated) = cut.get_mut(9..13) {
+                stated.copy_from_slice(&u32::try_from(length).expect("small").to_le_bytes());
+            }
+            assert_eq!(check_length(&cut), Err(EventError::Short { found: length }));
+        }
+    }
+
+    #[test]
+    fn fields_of_the_header_are_where_they_stand() {
+        let mut bytes = event(30, b"body", 0, false);
+        bytes[..4].copy_from_slice(&7_u32.to_le_bytes());
+        bytes[13..17].copy_from_slice(&0x0102_0304_u32.to_le_bytes());
+        let header = Header::parse(&bytes).expect("whole");
+        assert_eq!((header.timestamp, header.end), (7, 0x0102_0304));
+        assert!(!header.is_artificial());
+        bytes[17] = 0x20;
+        assert!(Header::parse(&bytes).is_some_and(|header| header.is_artificial()));
+        assert_eq!(Header::parse(&bytes[..18]), None);
     }
 
     #[test]

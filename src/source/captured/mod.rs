@@ -115,7 +115,7 @@ impl<R: Read> Captured<R> {
             self.skip_magic();
         }
         self.offset = self.next_offset;
-        self.fill(Header::LENGTH)?;
+        // As much of it as there is was read by the look for another file.
         let header = self.rest();
         if header.is_empty() {
             return Ok(None);

@@ -178,6 +178,19 @@ async fn a_damaged_event_is_never_handed_out() {
 }
 
 #[tokio::test]
+async fn only_a_short_packet_of_the_end_is_the_end() {
+    for (bytes, is_end) in [(1, true), (5, true), (8, true), (9, false), (30, false)] {
+        let mut end = vec![0; bytes];
+        end[0] = 0xfe;
+        let mut script = accepting();
+        script.push(packet(1, &end));
+        let found = stream(script, true).await;
+        assert_eq!(found.is_ok(), is_end, "{bytes}: {found:?}");
+        assert!(is_end || matches!(found, Err(Error::Protocol { .. })), "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_instead_of_a_greeting_names_its_reason() {
     let refusal = packet(0, b"\xff\x10\x04Too many connections");
     let error = stream(vec![refusal], false).await.expect_err("full");

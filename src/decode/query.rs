@@ -315,10 +315,107 @@ fn after<'a>(text: &'a [u8], mark: &[u8]) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(statement: &str) -> Meaning<'_> {
         meaning(statement.as_bytes()).expect("a meaning")
+    }
+
+    /// A status variable as the server writes it, and what it tells.
+    fn variable() -> impl Strategy<Value = (Vec<u8>, Session)> {
+        let plain = |code: u8, bytes: usize| {
+            prop::collection::vec(any::<u8>(), bytes)
+                .prop_map(move |body| ([&[code], body.as_slice()].concat(), Session::default()))
+        };
+        let sized = |code: u8, zero: bool| {
+            prop::collection::vec(any::<u8>(), 0..9).prop_map(move |body| {
+                let length = u8::try_from(body.len()).expect("short");
+                let end = if zero { &[0][..] } else { &[] };
+                ([&[code, length], body.as_slice(), end].concat(), Session::default())
+            })
+        };
+        let text = || prop::collection::vec(1..=255_u8, 0..6);
+        let account = (text(), text()).prop_map(|(user, host)| {
+            let length = |part: &Vec<u8>| u8::try_from(part.len()).expect("short");
+            let front = [&[11, length(&user)], user.as_slice(), &[length(&host)], &host].concat();
+            (front, Session::default())
+        });
+        let mode = any::<u64>().prop_map(|sql_mode| {
+            let bytes = [&[1], &sql_mode.to_le_bytes()[..]].concat();
+            (bytes, Session { sql_mode, ..Session::default() })
+        });
+        let collation = any::<(u16, [u8; 4])>().prop_map(|(collation, rest)| {
+            let bytes = [&[4], &collation.to_le_bytes()[..], &rest].concat();
+            (bytes, Session { collation, ..Session::default() })
+        });
+        let databases = prop::collection::vec("[a-zé]{0,4}", 0..4).prop_map(|names| {
+            let mut bytes = vec![12, u8::try_from(names.len()).expect("few")];
+            for name in &names {
+                bytes.extend_from_slice(name.as_bytes());
+                bytes.push(0);
+            }
+            (bytes, Session { changed: Some(names), ..Session::default() })
+        });
+        prop_oneof![
+            4 => mode,
+            4 => collation,
+            4 => databases,
+            1 => Just((vec![12, 254], Session::default())),
+            1 => account,
+            1 => prop_oneof![plain(0, 4), plain(3, 4), plain(10, 4), sized(2, true)],
+            1 => prop_oneof![sized(5, false), sized(6, false), plain(7, 2), plain(8, 2), plain(18, 2)],
+            1 => prop_oneof![plain(9, 8), plain(17, 8), plain(129, 8), plain(13, 3), plain(128, 3)],
+            1 => prop_oneof![plain(16, 1), plain(19, 1), plain(20, 1)],
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn each_part_of_a_query_is_where_it_was_put(
+            variables in prop::collection::vec(variable(), 0..5),
+            more in prop::collection::vec(any::<u8>(), 0..14),
+            database in "[a-z]{0,9}",
+            statement in "[a-z ]{0,20}",
+            unknown in prop::option::of(prop_oneof![Just(14_u8), Just(15), 21..128_u8]),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut told = Session::default();
+            let mut bytes = Vec::new();
+            let ends_at = unknown.map(|_| cut.index(variables.len() + 1));
+            for (at, (variable, tells)) in variables.iter().enumerate() {
+                if ends_at == Some(at) {
+                    bytes.extend(unknown);
+                }
+                bytes.extend_from_slice(variable);
+                if ends_at.is_none_or(|end| at < end) {
+                    if variable[0] == 1 {
+                        told.sql_mode = tells.sql_mode;
+                    }
+                    if variable[0] == 4 {
+                        told.collation = tells.collation;
+                    }
+                    if variable[0] == 12 && variable[1] != 254 {
+                        told.changed.clone_from(&tells.changed);
+                    }
+                }
+            }
+            let length = u16::try_from(bytes.len()).expect("short").to_le_bytes();
+            let name_length = u8::try_from(database.len()).expect("short");
+            let front = [&[7, 0, 0, 0, 0, 0, 0, 0, name_length, 0, 0][..], &length, &more, &bytes];
+            let body = [&front.concat(), database.as_bytes(), &[0], statement.as_bytes()].concat();
+            let query = parse_with(&body, FIXED + more.len()).expect("a query");
+            prop_assert_eq!(&body[query.database.clone()], database.as_bytes());
+            prop_assert_eq!(&body[query.statement.clone()], statement.as_bytes());
+            prop_assert_eq!(&body[query.variables.clone()], &bytes);
+            prop_assert_eq!(session(&body, &query), told);
+            // Cut in front of the statement it is an error, wherever
+            let front = body.len() - statement.len();
+            prop_assert!(parse_with(&body[..cut.index(front)], FIXED + more.len()).is_err());
+        }
     }
 
     #[test]

@@ -43,3 +43,6 @@ pub use refusal::Refusal;
 pub use replica::Replica;
 pub use retention::retention;
 pub use upstream::{Upstream, upstream};
+
+#[cfg(test)]
+mod tests;

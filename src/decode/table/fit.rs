@@ -244,3 +244,148 @@ fn geometry(kind: &str) -> Option<u64> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log has of a column, and which declared types (with their bytes) are written so.
+    const WRITTEN: [(u8, [u8; 2], &[(&str, Option<u64>)]); 43] = [
+        (wire::TINY, [0, 0], &[("tinyint", None), ("tinyint(3) unsigned", None)]),
+        (wire::SHORT, [0, 0], &[("smallint", None)]),
+        (wire::INT24, [0, 0], &[("mediumint", None)]),
+        (wire::LONG, [0, 0], &[("int", None), ("int(11)", None)]),
+        (wire::LONGLONG, [0, 0], &[("bigint", None)]),
+        (wire::YEAR, [0, 0], &[("year", None), ("year(4)", None)]),
+        (wire::DATE, [0, 0], &[("date", None)]),
+        (wire::NEWDATE, [0, 0], &[("date", None)]),
+        (wire::JSON, [4, 0], &[("json", None)]),
+        (wire::VECTOR, [4, 0], &[("vector(3)", Some(12))]),
+        (wire::FLOAT, [4, 0], &[("float", None)]),
+        (wire::DOUBLE, [8, 0], &[("double", None)]),
+        (wire::NEWDECIMAL, [10, 2], &[("decimal(10,2)", None)]),
+        (wire::NEWDECIMAL, [2, 10], &[]),
+        (wire::BIT, [0, 1], &[("bit(8)", None)]),
+        (wire::BIT, [1, 1], &[("bit(9)", None)]),
+        (wire::BIT, [1, 0], &[("bit(1)", None)]),
+        (wire::TIME2, [0, 0], &[("time", None)]),
+        (wire::TIME2, [3, 0], &[("time(3)", None)]),
+        (wire::DATETIME2, [0, 0], &[("datetime", None)]),
+        (wire::DATETIME2, [6, 0], &[("datetime(6)", None)]),
+        (wire::TIMESTAMP2, [0, 0], &[("timestamp", None)]),
+        (wire::TIMESTAMP2, [1, 0], &[("timestamp(1)", None)]),
+        (wire::TIME, [0, 0], &[("time", None)]),
+        (wire::DATETIME, [0, 0], &[("datetime", None)]),
+        (wire::TIMESTAMP, [0, 0], &[("timestamp", None)]),
+        (wire::VARCHAR, [44, 1], &[("varchar(75)", Some(300)), ("varbinary(300)", Some(300))]),
+        (
+            wire::VARCHAR,
+            [12, 0],
+            &[("varchar(3)", Some(12)), ("varbinary(12)", Some(12)), ("vector(3)", Some(12))],
+        ),
+        (
+            wire::VARCHAR_COMPRESSED,
+            [45, 1],
+            &[("varchar(75)", Some(300)), ("varbinary(300)", Some(300))],
+        ),
+        (wire::STRING, [254, 40], &[("char(10)", Some(40)), ("binary(40)", Some(40))]),
+        // 16 and 4 bytes are also what MariaDB's own types have
+        (wire::STRING, [254, 16], &[("binary(16)", Some(16)), ("uuid", None), ("inet6", None)]),
+        (wire::STRING, [254, 4], &[("binary(4)", Some(4)), ("inet4", None)]),
+        (wire::BLOB, [1, 0], &[("tinytext", Some(255)), ("tinyblob", Some(255))]),
+        (wire::BLOB, [2, 0], &[("text", Some(65_535)), ("blob", Some(65_535))]),
+        (wire::BLOB, [3, 0], &[("mediumtext", None), ("mediumblob", None)]),
+        (wire::BLOB, [4, 0], &[("longtext", None), ("longblob", None)]),
+        (wire::BLOB_COMPRESSED, [2, 0], &[("text", Some(65_535)), ("blob", Some(65_535))]),
+        (wire::STRING, [wire::ENUM, 1], &[("enum('a','b')", None)]),
+        (wire::STRING, [wire::ENUM, 2], &[]),
+        (
+            wire::STRING,
+            [wire::SET, 1],
+            &[("set('a','b')", None), ("set('1','2','3','4','5','6','7','8')", None)],
+        ),
+        (wire::STRING, [wire::SET, 2], &[("set('1','2','3','4','5','6','7','8','9')", None)]),
+        (
+            wire::GEOMETRY,
+            [4, 0],
+            &[
+                ("geometry", None),
+                ("point", None),
+                ("linestring", None),
+                ("polygon", None),
+                ("multipoint", None),
+                ("multilinestring", None),
+                ("multipolygon", None),
+                ("geomcollection", None),
+                ("geometrycollection", None),
+            ],
+        ),
+        (6, [0, 0], &[]),
+    ];
+
+    #[test]
+    fn each_declared_type_fits_how_it_is_written_and_nothing_else() {
+        let declared: Vec<_> = WRITTEN.iter().flat_map(|(_, _, fitting)| *fitting).collect();
+        for (wire_type, meta, fitting) in WRITTEN {
+            let column = ColumnType::new(wire_type, meta);
+            for (text, octets) in &declared {
+                let parsed = Declared::parse(text).expect(text);
+                let is_fitting = fitting.contains(&(text, *octets));
+                assert_eq!(
+                    fits(column, &parsed, *octets),
+                    is_fitting,
+                    "{wire_type} {meta:?} {text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn so_many_labels_take_so_many_bytes() {
+        for count in 1..=70_usize {
+            let labels: Vec<_> = (0..count).map(|at| format!("'l{at}'")).collect();
+            let labels = labels.join(",");
+            let set = Declared::parse(&format!("set({labels})")).expect("a set");
+            let expected = [1, 2, 3, 4, 8, 8, 8, 8, 8][(count - 1) / 8];
+            for bytes in 0..=9 {
+                let column = ColumnType::new(wire::STRING, [wire::SET, bytes]);
+                assert_eq!(fits(column, &set, None), bytes == expected, "{count} {bytes}");
+            }
+        }
+        for (count, expected) in [(0, 0), (1, 1), (255, 1), (256, 2), (300, 2)] {
+            let labels: Vec<_> = (0..count).map(|at| format!("'l{at}'")).collect();
+            let text =
+                if count == 0 { "enum".to_owned() } else { format!("enum({})", labels.join(",")) };
+            let parsed = Declared::parse(&text).expect("an enum");
+            for bytes in 1..=2 {
+                let column = ColumnType::new(wire::STRING, [wire::ENUM, bytes]);
+                assert_eq!(fits(column, &parsed, None), bytes == expected, "{count} {bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn collations_and_kinds_of_geometry_are_the_servers() {
+        for (kind, told, expected) in [
+            ("char", Some(8), Some(8)),
+            ("varchar", None, None),
+            ("longtext", Some(46), Some(46)),
+            ("enum", Some(8), Some(8)),
+            ("set", None, Some(63)),
+            ("binary", None, Some(63)),
+            ("longblob", Some(8), Some(63)),
+            ("vector", None, Some(63)),
+            ("uuid", None, Some(63)),
+            ("int", None, Some(0)),
+            ("json", Some(46), Some(0)),
+        ] {
+            assert_eq!(collation(kind, told), expected, "{kind} {told:?}");
+        }
+        let kinds = ["geometry", "point", "linestring", "polygon", "multipoint", "multilinestring"];
+        for (number, kind) in (0..).zip(kinds) {
+            assert_eq!(geometry(kind), Some(number), "{kind}");
+        }
+        assert_eq!(geometry("int"), None);
+        assert_eq!(["multipolygon", "geomcollection"].map(geometry), [Some(6), Some(7)]);
+    }
+}

@@ -3,6 +3,7 @@
 mod any;
 mod image;
 mod values;
+mod written;
 
 use super::*;
 use crate::change::{Cell, Image, Slot};

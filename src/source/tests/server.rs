@@ -1,0 +1,234 @@
+//! A server that answers by the question.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::mysql::{HostPort, Secret, Session, TlsConfig};
+use crate::source::checksum::tests::description;
+use crate::source::{Config, Deadlines};
+
+/// What it says to a statement.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// These rows; `None` is NULL.
+    Rows(Vec<Vec<Option<String>>>),
+    /// The same, under these names.
+    Named(Vec<&'static str>, Vec<Vec<Option<String>>>),
+    Refused,
+    /// It goes away.
+    Gone,
+}
+
+/// Rows of texts.
+pub(super) fn rows<const N: usize>(rows: &[[&str; N]]) -> Answer {
+    let texts = |row: &[&str; N]| row.iter().map(|text| Some((*text).to_owned())).collect();
+    Answer::Rows(rows.iter().map(texts).collect())
+}
+
+/// A server that runs for as long as the test.
+pub(super) struct Server {
+    pub(super) port: u16,
+    /// Statements and requests for streams (as text) that it heard.
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+type Answers = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
+
+impl Server {
+    /// Of this version. A stream brings a format description with the time that `begun` tells of the
+    /// file, then `events`, then it ends.
+    pub(super) async fn start(
+        version: &'static str,
+        answers: impl Fn(&str) -> Answer + Send + Sync + 'static,
+        begun: fn(&str) -> u32,
+        events: Vec<Vec<u8>>,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (answers, notes): (Answers, _) = (Arc::new(answers), Arc::clone(&heard));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let guest = Guest {
+                    stream,
+                    version,
+                    answers: Arc::clone(&answers),
+                    heard: Arc::clone(&notes),
+                    begun,
+                    events: events.clone(),
+                };
+                tokio::spawn(guest.serve());
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// Of this version, for statements only.
+    pub(super) async fn answering(
+        version: &'static str,
+        answers: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(version, answers, |_| 0, Vec::new()).await
+    }
+
+    pub(super) fn heard(&self) -> Vec<String> {
+        self.heard.lock().expect("no test panics with it").clone()
+    }
+
+    pub(super) fn config(&self) -> Config {
+        config(&[self.port])
+    }
+
+    pub(super) async fn session(&self) -> Session {
+        let options = self.config().session(0).expect("a host");
+        Session::connect(&options).await.expect("it answers")
+    }
+}
+
+/// To servers at these ports. None of the waits is ever to be waited out.
+pub(super) fn config(ports: &[u16]) -> Config {
+    let wait = Duration::from_secs(60);
+    Config {
+        hosts: ports.iter().map(|port| HostPort::new("127.0.0.1", *port)).collect(),
+        user: "binpulse".to_owned(),
+        password: Secret::new("secret"),
+        tls: TlsConfig::default().load().expect("no files"),
+        stream: "orders".to_owned(),
+        server_id: None,
+        replica_uuid: None,
+        report_host: "here".to_owned(),
+        report_port: 1,
+        heartbeat_period: Duration::from_secs(2),
+        send_timeout: Config::SEND_TIMEOUT,
+        deadlines: Deadlines {
+            connect: wait,
+            login: wait,
+            query: wait,
+            first_event: wait,
+            silence: Some(wait),
+        },
+    }
+}
+
+struct Guest {
+    stream: TcpStream,
+    version: &'static str,
+    answers: Answers,
+    heard: Arc<Mutex<Vec<String>>>,
+    begun: fn(&str) -> u32,
+    events: Vec<Vec<u8>>,
+}
+
+const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+const END: &[u8] = &[0xfe, 0, 0, 2, 0];
+
+impl Guest {
+    async fn serve(mut self) -> Option<()> {
+        let mut greeting = vec![10];
+        greeting.extend_from_slice(self.version.as_bytes());
+        greeting.extend_from_slice(b"\0\x07\0\0\0abcdefgh\0");
+        greeting.extend_from_slice(&[0xff, 0xf7, 0xff, 2, 0, 0xff, 0xdf, 21]);
+        greeting.extend_from_slice(&[0; 10]);
+        greeting.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
+        self.say(0, &[&greeting]).await?;
+        self.hear().await?;
+        self.say(2, &[OK]).await?;
+        loop {
+            let command = self.hear().await?;
+            let (first, rest) = command.split_first()?;
+            match first {
+                3 => {
+                    let sql = String::from_utf8(rest.to_vec()).ok()?;
+                    self.heard.lock().ok()?.push(sql.clone());
+                    let answer = (self.answers)(&sql);
+                    self.answer(answer).await?;
+                }
+                0x15 => {
+                    self.heard.lock().ok()?.push(format!("REGISTER {rest:?}"));
+                    self.say(1, &[OK]).await?;
+                }
+                0x12 | 0x1e => return self.dump(&command).await,
+                _ => return None,
+            }
+        }
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Option<()> {
+        let (names, rows) = match answer {
+            Answer::Rows(rows) => (vec!["c"; rows.first().map_or(1, Vec::len)], rows),
+            Answer::Named(names, rows) => (names, rows),
+            Answer::Refused => {
+                return self.say(1, &[b"\xff\xcb\x04#42000You may not"]).await;
+            }
+            Answer::Gone => return None,
+        };
+        let mut packets = vec![vec![u8::try_from(names.len()).ok()?]];
+        for name in names {
+            let length = u8::try_from(name.len()).ok()?;
+            packets.push([b"\x03def\0\0\0", &[length][..], name.as_bytes(), b"\0"].concat());
+        }
+        packets.push(END.to_vec());
+        for row in rows {
+            let mut packet = Vec::new();
+            for text in row {
+                let Some(text) = text else {
+                    packet.push(0xfb);
+                    continue;
+                };
+                packet.push(0xfc);
+                packet.extend_from_slice(&u16::try_from(text.len()).ok()?.to_le_bytes());
+                packet.extend_from_slice(text.as_bytes());
+            }
+            packets.push(packet);
+        }
+        packets.push(END.to_vec());
+        let packets: Vec<_> = packets.iter().map(Vec::as_slice).collect();
+        self.say(1, &packets).await
+    }
+
+    async fn dump(mut self, request: &[u8]) -> Option<()> {
+        let file = match request.split_first()? {
+            (0x12, rest) => String::from_utf8(rest.get(10..)?.to_vec()).ok()?,
+            (_, rest) => {
+                let length = usize::from(*rest.get(6)?);
+                String::from_utf8(rest.get(10..10 + length)?.to_vec()).ok()?
+            }
+        };
+        self.heard.lock().ok()?.push(format!("DUMP {file} {request:?}"));
+        let mut described = description(self.version, 1, 0);
+        described[..4].copy_from_slice(&(self.begun)(&file).to_le_bytes());
+        let length = described.len();
+        let sum = crc32fast::hash(&described[..length - 4]);
+        described[length - 4..].copy_from_slice(&sum.to_le_bytes());
+        let events = std::iter::once(&described).chain(&self.events);
+        let mut packets: Vec<_> = events.map(|event| [&[0], event.as_slice()].concat()).collect();
+        packets.push(END.to_vec());
+        let packets: Vec<_> = packets.iter().map(Vec::as_slice).collect();
+        self.say(1, &packets).await?;
+        while self.hear().await.is_some() {}
+        None
+    }
+
+    async fn say(&mut self, first: u8, packets: &[&[u8]]) -> Option<()> {
+        let mut bytes = Vec::new();
+        let mut sequence = first;
+        for packet in packets {
+            let length = u32::try_from(packet.len()).ok()?.to_le_bytes();
+            bytes.extend_from_slice(&[length[0], length[1], length[2], sequence]);
+            bytes.extend_from_slice(packet);
+            sequence = sequence.wrapping_add(1);
+        }
+        self.stream.write_all(&bytes).await.ok()
+    }
+
+    async fn hear(&mut self) -> Option<Vec<u8>> {
+        let mut head = [0; 4];
+        self.stream.read_exact(&mut head).await.ok()?;
+        let mut packet = vec![0; usize::from(head[0]) | usize::from(head[1]) << 8];
+        self.stream.read_exact(&mut packet).await.ok()?;
+        Some(packet)
+    }
+}

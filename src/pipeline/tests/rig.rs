@@ -121,7 +121,11 @@ fn texts(content: &Content) -> Vec<String> {
         other @ (Content::Payload(_)
         | Content::Heartbeat(_)
         | Content::Canary(_)
-        | Content::ClaimCheck(_)) => panic!("nobody made {other:?}"),
+        | Content::ClaimCheck(_)
+        | Content::SnapshotPart(_)
+        | Content::SnapshotMark(_)
+        | Content::Suppressed(_)
+        | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
     }
 }
 

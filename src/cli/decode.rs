@@ -8,9 +8,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Exit;
 use super::lines::{self, Printer};
+use crate::binlog::BYTES_MAX;
 use crate::change::{NameCase, Position};
 use crate::config::{Kind, Value};
-use crate::decode::{Answer, Config, Decoder, EVENT_BYTES_MAX, Fault};
+use crate::decode::{Answer, Config, Decoder, Fault};
 use crate::filter::{self, Filter, Pattern};
 use crate::source::captured::{self, Captured};
 
@@ -102,9 +103,9 @@ fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Opt
 /// How large an event out of a compressed one may be; `None` once it was told that this is no size.
 fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
     let Some(text) = matches.get_one::<String>("expanded-event-max") else {
-        return Some(EVENT_BYTES_MAX);
+        return Some(BYTES_MAX);
     };
-    match Kind::Bytes(1 << 10, EVENT_BYTES_MAX).parse(text) {
+    match Kind::Bytes(1 << 10, BYTES_MAX).parse(text) {
         Some(Value::Integer(bytes)) => Some(bytes),
         _ => {
             eprintln!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");

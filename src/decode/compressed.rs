@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{Event, Header, kind};
+use super::event::Event;
 use super::format_description::Format;
 use super::query;
+use crate::binlog::{Header, kind};
 
 /// The type of the plain event that a compressed one stands for.
 fn plain(event_type: u8) -> Option<u8> {

@@ -8,11 +8,13 @@ mod host;
 mod row;
 mod secret;
 mod session;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod tls;
 mod verifier;
 pub(crate) mod wire;
 
-pub use error::Error;
+pub use error::{ConnectionLoss, Error};
 pub use host::{HostPort, SharedHost};
 pub use mysql_common::value::Value;
 pub use row::{Row, Table};

@@ -123,6 +123,7 @@ fn is_complete(image: &Image<'_>) -> bool {
 #[allow(clippy::wildcard_enum_match_arm, reason = "what a test does not expect is one case")]
 mod tests {
     use super::*;
+    use crate::change::{BytesKind, Slot};
     use crate::encode::testing::{Owned, OwnedChange, absent, int, table, text};
 
     fn lane_of(key: &Owned, lanes: u32) -> u32 {
@@ -138,23 +139,52 @@ mod tests {
 
     #[test]
     fn the_choice_is_the_one_that_checkpoints_were_written_with() {
-        let lanes = [
-            int(1),
-            int(2),
-            int(-1),
-            text("abc"),
-            text(""),
-            Owned::Plain(crate::change::Slot::Null),
-        ]
-        .map(|key| lane_of(&key, 1000));
+        let lanes = [int(1), int(2), int(-1), text("abc"), text(""), Owned::Plain(Slot::Null)]
+            .map(|key| lane_of(&key, 1000));
         // Computed apart from this code, from the table above.
         assert_eq!(lanes, [47, 207, 94, 302, 341, 267]);
+        let plain = |slot| Owned::Plain(slot);
+        let bytes = |kind| Owned::Bytes(kind, b"abc".to_vec());
+        for (key, lane) in [
+            (plain(Slot::UInt(u64::MAX)), 775),
+            (int(i64::MIN), 830),
+            (plain(Slot::Double(1.5)), 338),
+            (plain(Slot::Float(1.5)), 338),
+            (plain(Slot::Double(-0.0)), 600),
+            (absent(), 267),
+            (bytes(BytesKind::Bytes), 489),
+            (bytes(BytesKind::Malformed), 489),
+            (bytes(BytesKind::Json), 489),
+            (bytes(BytesKind::Vector), 489),
+            (Owned::Bytes(BytesKind::Bytes, Vec::new()), 546),
+            (text(" A b  "), 317),
+        ] {
+            assert_eq!(lane_of(&key, 1000), lane, "{key:?}");
+        }
+        // Keys of two columns, in the key's order.
+        let mut pair = Table::clone(&table("t", 3));
+        pair.primary_key = vec![2, 0];
+        for (first, second, lane) in [
+            (int(1), text("a"), 715),
+            (text("ab"), text(""), 308),
+            (text("a"), text("b"), 971),
+            (text("a"), int(1), 150),
+        ] {
+            let change = OwnedChange::insert(0, &[second, int(5), first]);
+            assert_eq!(route(&pair, &change.change(), 1000), Route::Lane(lane));
+        }
+        let mut keyless = Table::clone(&table("t", 1));
+        keyless.primary_key.clear();
+        assert_eq!(
+            route(&keyless, &OwnedChange::insert(0, &[int(1)]).change(), 1000),
+            Route::Lane(0)
+        );
     }
 
     #[test]
     fn keys_that_mysql_holds_for_equal_share_a_lane() {
         assert_eq!(lane_of(&text("ABC"), 997), lane_of(&text("abc  "), 997));
-        let unsigned = Owned::Plain(crate::change::Slot::UInt(7));
+        let unsigned = Owned::Plain(Slot::UInt(7));
         assert_eq!(lane_of(&int(7), 997), lane_of(&unsigned, 997));
     }
 
@@ -178,7 +208,16 @@ mod tests {
         assert_eq!(route(&table, &whole.change(), 8), Route::Moves { from, to });
         let partial = OwnedChange::update(0, &[one.clone(), absent()], &[other, text("b")]);
         assert_eq!(route(&table, &partial.change(), 8), Route::Unordered(from));
-        let minimal = OwnedChange::update(0, &[one, absent()], &[absent(), text("b")]);
+        let minimal = OwnedChange::update(0, &[one.clone(), absent()], &[absent(), text("b")]);
         assert_eq!(route(&table, &minimal.change(), 8), Route::Lane(from));
+        let diff = || Owned::Bytes(BytesKind::JsonDiff, vec![0]);
+        let other = (2..1000).map(int).find(|key| lane_of(key, 8) == to).expect("it was found");
+        for (before, after) in [(text("a"), absent()), (text("a"), diff()), (diff(), text("b"))] {
+            let partial = OwnedChange::update(0, &[one.clone(), before], &[other.clone(), after]);
+            assert_eq!(route(&table, &partial.change(), 8), Route::Unordered(from));
+        }
+        let gone = OwnedChange::delete(0, &[other, absent()]);
+        assert_eq!(route(&table, &gone.change(), 8), Route::Lane(to));
+        assert_eq!(route(&table, &whole.change(), 1), Route::Lane(0), "there is one lane only");
     }
 }

@@ -115,6 +115,57 @@ mod tests {
     }
 
     #[test]
+    fn a_steady_rate_gives_a_millisecond_for_each_four_hundred_a_second() {
+        for per_second in [60, 200, 400, 2_000, 10_000, 40_000] {
+            let mut linger = Linger::new(Duration::from_secs(1));
+            let now = after(per_second, &mut linger, Instant::now());
+            let expected = Duration::from_secs_f64(f64::from(per_second) / 400_000.0);
+            let found = linger.current();
+            assert!(found > expected.mul_f64(0.95) && found < expected.mul_f64(1.05), "{found:?}");
+            // A quarter of a second later it has half of that.
+            linger.roll(now + Duration::from_millis(250));
+            let half = linger.current();
+            let is_half = half > expected.mul_f64(0.4) && half < expected.mul_f64(0.6);
+            let is_slow = per_second <= 60 && half.is_zero();
+            assert!(is_half || is_slow, "{half:?} after {found:?}");
+        }
+        // Up to 50 a second nothing waits, nor where the time would be below a timer's.
+        let mut linger = Linger::new(Duration::from_secs(1));
+        after(45, &mut linger, Instant::now());
+        assert_eq!(linger.current(), Duration::ZERO);
+        let mut linger = Linger::new(Duration::from_millis(200));
+        for (queued, expected) in [(49, 98), (50, 100)] {
+            linger.observe_backlog(queued, 200_000);
+            let expected = Duration::from_micros(if expected < 100 { 0 } else { expected });
+            assert_eq!(linger.current(), expected, "{queued}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_counted_when_it_has_passed() {
+        let start = Instant::now();
+        let mut linger = Linger::new(Duration::from_secs(1));
+        for _ in 0..1_000 {
+            linger.observe_transaction(start);
+        }
+        linger.roll(start + Duration::from_millis(49));
+        assert_eq!(linger.current(), Duration::ZERO);
+        linger.roll(start + Duration::from_millis(50));
+        // 20,000 a second for a fifth of the time in which half is forgotten: 13 % of it.
+        let found = linger.current();
+        assert!(found > Duration::from_millis(6) && found < Duration::from_millis(7), "{found:?}");
+    }
+
+    #[test]
+    fn publishing_is_backed_up_with_more_than_half_of_the_queue_full() {
+        let mut linger = Linger::new(Duration::from_millis(200));
+        for (queued, is_backed_up) in [(0, false), (50, false), (51, true), (100, true)] {
+            linger.observe_backlog(queued, 100);
+            assert_eq!(linger.is_backed_up(), is_backed_up, "{queued}");
+        }
+    }
+
+    #[test]
     fn it_grows_with_the_backlog_up_to_its_bound() {
         let mut linger = Linger::new(Duration::from_millis(200));
         linger.observe_backlog(25, 100);

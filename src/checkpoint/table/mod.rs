@@ -8,6 +8,8 @@
 
 mod owner;
 mod rehearsal;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,3 +1,4 @@
+mod filling;
 mod restarts;
 
 use std::collections::HashMap;

@@ -3,6 +3,7 @@
 #[path = "../../../tests/support/aws/mod.rs"]
 mod aws;
 mod log;
+mod made;
 mod rig;
 mod turning;
 

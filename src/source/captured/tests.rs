@@ -3,7 +3,7 @@ use std::io::Read;
 use proptest::prelude::*;
 
 use super::{Captured, Error, MAGIC};
-use crate::source::checksum::tests::{description, event};
+use crate::binlog::tests::{description, event};
 
 fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [&MAGIC[..], &description("8.0.31", 1, 0)].concat();

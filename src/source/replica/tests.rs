@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{Liveness, Replica};
+use crate::binlog::tests::{description, event};
 use crate::change::Position;
 use crate::mysql::{HostPort, Secret, TlsConfig};
-use crate::source::checksum::tests::{description, event};
 use crate::source::{Config, Deadlines, Error, Recovery, Refusal, Start, Step};
 
 const LIMIT: Duration = Duration::from_millis(500);

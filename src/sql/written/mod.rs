@@ -5,6 +5,8 @@
 
 mod reader;
 
+pub use reader::Unread;
+
 use reader::{Reader, TABLES_MAX, checked};
 
 use super::{Mode, Name, Token, Tokens, behind_settings};
@@ -18,20 +20,6 @@ pub struct Written {
     pub tables: Vec<Name>,
     /// What stands in front of a dot behind them: databases that it reads, and names of tables.
     pub named: Vec<String>,
-}
-
-/// Why a statement's tables can't be told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// It is none of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, CREATE TABLE ... SELECT.
-    #[error("it is of another kind than INSERT, REPLACE, UPDATE, DELETE and LOAD DATA")]
-    Verb,
-    /// It calls what may change other tables.
-    #[error("it calls {0}, which may change other tables")]
-    Call(String),
-    /// Its text is not understood.
-    #[error("its text is not understood at {0}")]
-    Text(&'static str),
 }
 
 /// Reads which tables' rows a statement changes, written under `mode`.

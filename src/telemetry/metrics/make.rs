@@ -3,7 +3,7 @@
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{
-    CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+    CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
 };
 
 const FAST: &[f64] =
@@ -93,7 +93,7 @@ impl Make<'_> {
                 "echo_messages_total",
                 "Messages read from echo queues, by what they were.",
                 "kind",
-                &ECHOES,
+                &words.echo_kinds,
             )?,
             echo_failures_total: self.counters(
                 "echo_failures_total",

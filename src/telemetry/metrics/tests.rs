@@ -4,20 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
 
+const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
+
 pub(crate) fn metrics() -> Metrics {
     let vocabulary = Vocabulary {
         consumers: vec!["billing".into()],
         echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
+        echo_kinds: vec!["matched"],
         publish_results: vec!["ok", "throttled"],
         reconnect_reasons: vec!["silent"],
-        event_types: vec!["write_rows"],
+        event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();
     let readings = Readings {
-        stage: Arc::new(|| [None; 5]),
+        stage: Arc::new(|| STAGES.map(|stage| (stage, None)).to_vec()),
         stream_last_receive: Arc::new(move || Some(received)),
         stream_bytes: Arc::new(|| 77),
         reader_armed: Arc::new(|| true),
@@ -50,7 +53,7 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_canary_lost_total{consumer=\"billing\"}",
         "binpulse_canary_roundtrip_seconds_count{consumer=\"billing\"}",
         "binpulse_transactions_total{class=\"filtered\"}",
-        "binpulse_events_total{type=\"write_rows\"}",
+        "binpulse_events_total{type=\"WRITE_ROWS\"}",
         "binpulse_filter_pattern_events_total{pattern=\"shop.audit\",setting=\"filter.exclude\"}",
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",

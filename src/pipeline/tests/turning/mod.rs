@@ -1,6 +1,7 @@
 //! The loop itself, with a sealing thread and a store, and a sink that the test plays.
 
 mod rig;
+mod world;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +25,7 @@ use rig::{PATIENCE, Rig, Setup, events, flow, within};
 
 #[test]
 fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_are_delivered() {
-    let mut flow = flow(false, Vec::new());
+    let mut flow = flow(false, Vec::new(), Vec::new());
     let needed = |flow: &mut Flow| flow.progress().needed.file.to_string();
     let reach = |flow: &mut Flow, file: &str| {
         let at = Position::new(file, 100);
@@ -55,7 +56,7 @@ fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_ar
 
 #[test]
 fn names_of_columns_are_asked_for_where_rows_are_published() {
-    let flow = flow(false, Vec::new());
+    let flow = flow(false, Vec::new(), Vec::new());
     assert!(flow.wants("shop", "orders"));
     assert!(!flow.wants("binpulse", "heartbeat"), "its own tables are known");
 }

@@ -1,26 +1,23 @@
 //! A loop with its threads and its store, and what it is fed.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
-use crate::checkpoint::{Checkpoint, MemoryStore, Saving, Tracker};
+use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
 use crate::encode::{Format, Origin, Oversize, SealOptions};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::notices::{Judge, Standing};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::tests::log::{Log, decoder};
-use crate::pipeline::{
-    Claims, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
-};
+use crate::pipeline::{Claims, Notices, Saver, SealingConfig, Topics, drafts, spawn_sealing};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::pulse::{Leg, Progress, Recogniser, Seen, Watermark, WatermarkProvider, Witness};
 use crate::sink::quarantine::Quarantine;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{Intake, Settlement, intake};
@@ -31,20 +28,79 @@ use crate::telemetry::metrics::tests::metrics;
 /// Longest that anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Counts how often it was told of progress.
+/// Wakes who waits for a look of the loop, and keeps what it was told.
 #[derive(Default)]
-pub(super) struct Watcher(pub(super) tokio::sync::Notify);
+pub(super) struct Watcher(pub(super) tokio::sync::Notify, Mutex<Told>);
+
+/// What a witness was told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) seen: Vec<Seen>,
+    pub(super) published: Vec<u64>,
+    pub(super) checkpointed: Vec<u64>,
+    /// Canaries that the topic took.
+    pub(super) accepted: Vec<String>,
+    /// Heartbeats at the ends of spans.
+    pub(super) spans: Vec<u64>,
+    /// Saves that failed.
+    pub(super) failures: u64,
+}
+
+impl Watcher {
+    pub(super) fn told(&self) -> Told {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Witness for Watcher {
-    fn seen(&self, _: &Seen, _: Instant) {}
-    fn published(&self, _: u64) {}
-    fn checkpointed(&self, _: u64) {}
-    fn checkpoint_failed(&self, _: &str) {}
-    fn heartbeat_arrived(&self, _: Span, _: Instant) {}
+    fn seen(&self, seen: &Seen, _: Instant) {
+        self.lock().seen.push(seen.clone());
+    }
+    fn published(&self, heartbeat: u64) {
+        self.lock().published.push(heartbeat);
+    }
+    fn checkpointed(&self, heartbeat: u64) {
+        self.lock().checkpointed.push(heartbeat);
+    }
+    fn checkpoint_failed(&self, _: &str) {
+        self.lock().failures += 1;
+    }
+    fn heartbeat_arrived(&self, span: Span, _: Instant) {
+        self.lock().spans.push(span.to.number);
+    }
     fn progress(&self, _: Progress) {
         self.0.notify_one();
     }
-    fn canary_accepted(&self, _: &Leg, _: Instant) {}
+    fn canary_accepted(&self, leg: &Leg, _: Instant) {
+        self.lock().accepted.push(format!("{leg:?}"));
+    }
+}
+
+/// A store whose first saves fail.
+struct Flaky {
+    store: MemoryStore,
+    fails: u32,
+}
+
+impl Store for Flaky {
+    async fn load(&mut self) -> Result<Option<Checkpoint>, checkpoint::Error> {
+        self.store.load().await
+    }
+    async fn begin(&mut self, checkpoint: &Checkpoint) -> Result<(), checkpoint::Error> {
+        self.store.begin(checkpoint).await
+    }
+    async fn save(&mut self, delta: &Delta) -> Result<(), checkpoint::Error> {
+        if let Some(left) = self.fails.checked_sub(1) {
+            self.fails = left;
+            let source = std::io::Error::other("full");
+            return Err(checkpoint::Error::Io { action: "write", path: "disk".into(), source });
+        }
+        self.store.save(delta).await
+    }
 }
 
 /// What is different from test to test.
@@ -57,6 +113,10 @@ pub(super) struct Setup {
     pub(super) quarantine: Option<Quarantine>,
     pub(super) claims: Option<Claims>,
     pub(super) saving: Saving,
+    pub(super) exclude: Vec<Pattern>,
+    pub(super) puts_refused_aside: bool,
+    /// Saves that fail at first.
+    pub(super) failing_saves: u32,
 }
 
 impl Default for Setup {
@@ -70,6 +130,9 @@ impl Default for Setup {
             quarantine: None,
             claims: None,
             saving: Saving::new(Duration::from_millis(10)),
+            exclude: Vec::new(),
+            puts_refused_aside: false,
+            failing_saves: 0,
         }
     }
 }
@@ -123,10 +186,11 @@ impl Rig {
         };
         spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
         let saved = MemoryStore::new(Checkpoint::default());
-        let (checkpointing, _) = Saver::spawn(saved.clone(), setup.saving);
+        let (checkpointing, _) =
+            Saver::spawn(Flaky { store: saved.clone(), fails: setup.failing_saves }, setup.saving);
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(setup.puts_undecoded_aside, setup.drop_columns),
+            flow: flow(setup.puts_undecoded_aside, setup.drop_columns, setup.exclude),
             drafts,
             notes,
             settlements,
@@ -136,7 +200,7 @@ impl Rig {
             gauge,
             beat: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
-            puts_refused_aside: false,
+            puts_refused_aside: setup.puts_refused_aside,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }
@@ -157,16 +221,25 @@ impl Rig {
     }
 }
 
-pub(super) fn flow(puts_undecoded_aside: bool, drop_columns: Vec<Pattern>) -> Flow {
+pub(super) fn flow(
+    puts_undecoded_aside: bool,
+    drop_columns: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+) -> Flow {
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
     let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
     // Each row is a message.
     let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
-        Filter::new(FilterConfig { tables, drop_columns, ..FilterConfig::default() }),
+        Filter::new(FilterConfig { tables, drop_columns, exclude, ..FilterConfig::default() }),
         Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-        Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
+        Notices::new(
+            Format::Protobuf,
+            "server".to_owned(),
+            1,
+            WatermarkProvider::new(Watermark::default),
+        ),
         Packer::new(pack, Sequences::default()),
         Tracker::new(&Checkpoint::default()),
     )

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::file::{PRIVATE, beside};
+
 /// A file that could not be made.
 #[derive(Debug)]
 pub struct Failed {
@@ -17,15 +19,13 @@ pub struct Failed {
 /// Writes so many bytes to a file beside `path` and removes it. Nobody else has that file: two that look
 /// at the same time must not remove each other's.
 pub fn write_beside(path: &Path, bytes: usize) -> Result<(), Failed> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".check-{}", std::process::id()));
-    let path = PathBuf::from(name);
+    let path = beside(path, &format!(".check-{}", std::process::id()));
     write_and_remove(&path, bytes).map_err(|source| Failed { path, source })
 }
 
 fn write_and_remove(path: &Path, bytes: usize) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
     let written = file.write_all(&vec![0; bytes]).and_then(|()| file.sync_all());
     fs::remove_file(path)?;
     written

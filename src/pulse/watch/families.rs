@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Shared, read};
-use crate::pulse::verdict::Status;
+use super::Shared;
 use crate::pulse::verdict::obligation::Obligation;
-use crate::pulse::verdict::{Condition, State};
+use crate::pulse::verdict::{Condition, State, Status};
 use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
 
 /// Families that follow from the verdict.
-pub(in crate::app) fn families(view: &Shared) -> Vec<Reading> {
+pub(crate) fn families(view: &Shared) -> Vec<Reading> {
     let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
-        let view = Arc::clone(view);
-        Reading { name, help, kind, labels, read: Arc::new(move || of(&read(&view))) }
+        let view = view.clone();
+        Reading { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
     };
     vec![
         family(
@@ -112,10 +111,6 @@ fn transitions(view: &super::View) -> Vec<Sample> {
 }
 
 fn conditions(view: &super::View) -> Vec<Sample> {
-    let status_of = |condition: Condition| {
-        let known = view.verdict.conditions.iter().find(|(name, _)| *name == condition);
-        known.map_or(Status::Unknown, |(_, known)| known.status)
-    };
     let pairs = Condition::ALL
         .iter()
         .flat_map(|condition| Status::ALL.into_iter().map(move |status| (*condition, status)));
@@ -125,7 +120,7 @@ fn conditions(view: &super::View) -> Vec<Sample> {
                 ("condition", condition.name().to_owned()),
                 ("status", status.name().to_owned()),
             ];
-            (labels, f64::from(u8::from(status_of(condition) == status)))
+            (labels, f64::from(u8::from(view.status(condition) == status)))
         })
         .collect()
 }

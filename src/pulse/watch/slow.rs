@@ -4,20 +4,19 @@
 //! often: each can hang, and then leaves a thread on the server, since a deadline of ours ends nothing
 //! there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::looks::Asked;
 use super::purge::PurgeMargin;
-use super::{Reporter, Shared, read};
-use crate::app::findings::Findings;
-use crate::app::state::State as Stream;
+use super::{Reporter, Shared};
 use crate::mysql::{ConnectOptions, Error, Session};
-use crate::pulse::Periods;
 use crate::pulse::schema::Dialect;
-use crate::pulse::verdict::{Condition, Observation, Status, Topology, Upstream};
+use crate::pulse::verdict::{Condition, Status, Topology};
+use crate::pulse::{Observation, Periods, Upstream};
 use crate::source::preflight;
 use crate::source::retention::Retention;
 use crate::source::{self, Identity};
@@ -30,35 +29,48 @@ const PAUSE_MAX: Duration = Duration::from_mins(10);
 
 /// How often is looked.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::app) struct Spacing {
+pub(crate) struct Spacing {
     /// At the source's own replication.
-    pub(in crate::app) upstream: Duration,
+    pub(crate) upstream: Duration,
     /// At its binary logs.
-    pub(in crate::app) logs: Duration,
+    pub(crate) logs: Duration,
 }
 
 impl Spacing {
     /// Three heartbeats (15 s by default), and four times that.
-    pub(in crate::app) fn of(periods: &Periods) -> Self {
+    pub(crate) fn of(periods: &Periods) -> Self {
         let upstream = periods.heartbeat_interval.saturating_mul(3);
         Self { upstream, logs: upstream.saturating_mul(4) }
     }
 }
 
+/// Who judges the source's settings, asked for now and then.
+pub(crate) trait Review: Send + Sync {
+    /// Told when a look is wanted.
+    fn asked(&self) -> &Notify;
+    /// Whether a look is wanted that was not taken yet.
+    fn is_asked(&self) -> bool;
+    /// How many looks were wanted so far, to be had before one begins.
+    fn asks(&self) -> u64;
+    /// Takes a look that began when so many had been wanted. Returned are databases that are published and not written to the binary log.
+    fn looked(&self, facts: &preflight::Facts, asks: u64) -> Vec<String>;
+}
+
 /// Looks now and then.
 #[derive(Clone)]
-pub(in crate::app) struct SlowLooks {
-    pub(in crate::app) connect: ConnectOptions,
-    pub(in crate::app) spacing: Spacing,
-    pub(in crate::app) topology: Topology,
-    pub(in crate::app) stream: Stream,
-    pub(in crate::app) verdict: Shared,
-    pub(in crate::app) reporter: Reporter,
-    pub(in crate::app) margin: PurgeMargin,
+pub(crate) struct SlowLooks {
+    pub(crate) connect: ConnectOptions,
+    pub(crate) spacing: Spacing,
+    pub(crate) topology: Topology,
+    /// The server that is streamed from, once there is one.
+    pub(crate) streamed: Arc<dyn Fn() -> Option<Identity> + Send + Sync>,
+    pub(crate) verdict: Shared,
+    pub(crate) reporter: Reporter,
+    pub(crate) margin: PurgeMargin,
     /// Who asks for the source's settings, and is told.
-    pub(in crate::app) findings: Findings,
+    pub(crate) review: Arc<dyn Review>,
     /// When somebody suspects something.
-    pub(in crate::app) asked: watch::Receiver<Asked>,
+    pub(crate) asked: watch::Receiver<Asked>,
 }
 
 /// Time to the next question after so many in a row that were not answered in time.
@@ -122,18 +134,18 @@ impl Logs {
 
 impl SlowLooks {
     /// Looks until told to stop.
-    pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        let findings = self.findings.clone();
+        let review = Arc::clone(&self.review);
         loop {
             let pause = spaced(self.spacing.upstream, memory.unanswered);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = findings.asked() => {}
+                () = review.asked().notified() => {}
                 () = self.until_due(pause, memory.unanswered == 0) => {}
             }
-            let Some(identity) = self.stream.read().identity else { continue };
+            let Some(identity) = (self.streamed)() else { continue };
             if let Err(error) = self.look(&identity, &mut memory).await {
                 memory.session = None;
                 let timed_out = matches!(error, Error::TimedOut { .. });
@@ -194,10 +206,10 @@ impl SlowLooks {
             // A privilege may be missing for one and not for the other.
             Err(error) => self.unseen(&error, memory),
         }
-        if self.findings.is_asked() {
-            let asks = self.findings.asks();
+        if self.review.is_asked() {
+            let asks = self.review.asks();
             let facts = preflight::collect(&mut session).await?;
-            self.reporter.report(self.findings.looked(&facts, asks));
+            self.reporter.report(Observation::Unlogged(self.review.looked(&facts, asks)));
         }
         if self.logs_are_due(memory) {
             memory.logs.asked_at = Some(Instant::now());
@@ -229,15 +241,10 @@ impl SlowLooks {
 
     /// Not while writes hang or may hang: the list would hang with them.
     fn logs_are_due(&self, memory: &Memory) -> bool {
-        let are_due = memory.logs.are_due(self.spacing.logs);
-        let verdict = are_due.then(|| read(&self.verdict).verdict);
-        verdict.is_some_and(|verdict| {
-            let status = |wanted: Condition| {
-                let found = verdict.conditions.iter().find(|(condition, _)| *condition == wanted);
-                found.map_or(Status::Unknown, |(_, known)| known.status)
-            };
-            status(Condition::WritesCommit) == Status::True
-                || status(Condition::HeartbeatsAllowed) == Status::False
+        let view = memory.logs.are_due(self.spacing.logs).then(|| self.verdict.read());
+        view.is_some_and(|view| {
+            view.status(Condition::WritesCommit) == Status::True
+                || view.status(Condition::HeartbeatsAllowed) == Status::False
         })
     }
 }
@@ -245,9 +252,9 @@ impl SlowLooks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::watch::purge_families;
     use crate::change::Position;
-    use crate::pipeline::Progress;
+    use crate::pulse::Progress;
+    use crate::pulse::watch::purge_families;
 
     #[test]
     fn logs_that_cannot_be_seen_leave_no_margin_and_take_the_session_along_only_where_it_is_broken()

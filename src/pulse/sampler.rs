@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::state::State;
 use super::vital::Vital;
-use super::watch::{Reporter, sink_failure};
-use crate::pulse::verdict::{LagSample, Observation, SinkSample, StreamSample};
+use super::watch::Reporter;
+use super::{LagSample, Observation, SinkSample, StreamSample};
 use crate::sink::health::Snapshot;
 use crate::sink::{Class, Health};
 use crate::source::Liveness;
@@ -19,26 +18,25 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Samples everything that is only counted.
 #[derive(Clone)]
-pub(super) struct Side {
-    pub(super) vital: Arc<Vital>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) readiness: Readiness,
-    pub(super) health: Arc<Health>,
-    pub(super) liveness: Liveness,
-    pub(super) state: State,
-    pub(super) reporter: Reporter,
+pub(crate) struct Sampler {
+    pub(crate) vital: Arc<Vital>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
+    pub(crate) health: Arc<Health>,
+    pub(crate) liveness: Liveness,
+    pub(crate) reporter: Reporter,
     /// Cancelled when heartbeats, canaries and looks end: the rest goes on while what is on its way is
     /// delivered.
-    pub(super) pulse: CancellationToken,
+    pub(crate) pulse: CancellationToken,
     /// That was told.
-    pub(super) is_stopping: bool,
+    pub(crate) is_stopping: bool,
     /// When the checkpoint that was reported last was saved.
-    pub(super) saved: Option<Instant>,
+    pub(crate) saved: Option<Instant>,
 }
 
-impl Side {
+impl Sampler {
     /// Samples until told to stop.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         let mut before = self.health.snapshot(Instant::now());
         loop {
@@ -86,22 +84,19 @@ impl Side {
 
     fn sink(&self, snapshot: &Snapshot, now: Instant) -> SinkSample {
         let ago = |age: Option<Duration>| age.and_then(|age| now.checked_sub(age));
-        let failures = snapshot.impediment.map_or(0, |class| {
-            let index = Class::ALL.iter().position(|known| *known == class);
-            index.map_or(0, |index| snapshot.consecutive[index])
-        });
+        let failures = snapshot.impediment.map_or(0, |class| snapshot.consecutive[class as usize]);
         SinkSample {
             oldest_unacknowledged: ago(snapshot.oldest_unsettled),
             acknowledged: snapshot.settled_messages,
             last_acknowledged: ago(snapshot.since_ack),
-            failure: snapshot.impediment.map(sink_failure),
+            failure: snapshot.impediment,
             failures_in_a_row: u32::try_from(failures).unwrap_or(u32::MAX),
             last_user_row: self.metrics.user_row_last.last(),
         }
     }
 
     fn stream(&self, now: Instant) {
-        let progress = self.state.read().progress;
+        let progress = self.vital.progress();
         self.reporter.report_at(
             now,
             Observation::Stream(StreamSample {

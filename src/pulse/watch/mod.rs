@@ -11,8 +11,6 @@ mod families;
 mod looks;
 mod purge;
 mod slow;
-mod standing;
-mod translate;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,30 +20,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::pulse::verdict::{Clocks, Condition, Judge, Observation, Parameters, State, Verdict};
+use super::verdict::{Condition, Judge, Parameters, Reason, State, Status, Verdict};
+use super::{Clocks, Observation, Watermark, WatermarkProvider};
 use crate::telemetry::Beat;
 
-pub(super) use families::families;
-pub(super) use looks::{Asked, Looks};
-pub(super) use purge::{PurgeMargin, purge_families};
-pub(super) use slow::{SlowLooks, Spacing};
-pub(super) use standing::standing;
-pub(super) use translate::{
-    clock_sample, committed, server_uuid, sink_failure, stream_failure, write_failure,
-};
+pub(crate) use families::families;
+pub(crate) use looks::{Asked, Looks};
+pub(crate) use purge::{PurgeMargin, purge_families};
+pub(crate) use slow::{Review, SlowLooks, Spacing};
 
 /// Where tasks report to. Cheap to clone; never blocks.
 #[derive(Debug, Clone)]
-pub(super) struct Reporter(Sender<(Instant, Observation)>);
+pub(crate) struct Reporter(Sender<(Instant, Observation)>);
 
 impl Reporter {
     /// Reports what was observed just now.
-    pub(super) fn report(&self, observation: Observation) {
+    pub(crate) fn report(&self, observation: Observation) {
         self.report_at(Instant::now(), observation);
     }
 
     /// Reports what was observed at `at`.
-    pub(super) fn report_at(&self, at: Instant, observation: Observation) {
+    pub(crate) fn report_at(&self, at: Instant, observation: Observation) {
         // The loop ends last; what is reported after it concerns nobody.
         drop(self.0.send((at, observation)));
     }
@@ -53,52 +48,82 @@ impl Reporter {
 
 /// What the loop concluded last.
 #[derive(Debug, Clone)]
-pub(super) struct View {
-    pub(super) verdict: Verdict,
+pub(crate) struct View {
+    pub(crate) verdict: Verdict,
     /// The conditions that `live` and `quiet` need.
-    pub(super) needed: Vec<Condition>,
-    pub(super) transitions: Vec<(State, State, u64)>,
-    pub(super) obligation_ages: Vec<(&'static str, Duration)>,
-    pub(super) unaccounted: u64,
-    pub(super) self_pauses: u64,
+    pub(crate) needed: Vec<Condition>,
+    pub(crate) transitions: Vec<(State, State, u64)>,
+    pub(crate) obligation_ages: Vec<(&'static str, Duration)>,
+    pub(crate) unaccounted: u64,
+    pub(crate) self_pauses: u64,
+}
+
+impl View {
+    /// The value of a condition.
+    pub(crate) fn status(&self, wanted: Condition) -> Status {
+        let found = self.verdict.conditions.iter().find(|(condition, _)| *condition == wanted);
+        found.map_or(Status::Unknown, |(_, known)| known.status)
+    }
 }
 
 /// Shared by the loop, which writes, and whoever reads.
-pub(super) type Shared = Arc<Mutex<View>>;
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(Arc<Mutex<View>>);
 
-/// A copy of the last conclusion.
-pub(super) fn read(view: &Shared) -> View {
-    view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Shared {
+    /// As of the start.
+    pub(crate) fn new(judge: &Judge, now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(view_of(judge, now))))
+    }
+
+    /// A copy of the last conclusion.
+    pub(crate) fn read(&self) -> View {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What canaries carry of it.
+    pub(crate) fn watermark(&self) -> WatermarkProvider {
+        let view = self.clone();
+        WatermarkProvider::new(move || {
+            let verdict = view.read().verdict;
+            let (state, certificate) = (verdict.state, verdict.certificate);
+            Watermark::of(state, verdict.judged_at, certificate, Instant::now())
+        })
+    }
+
+    fn set(&self, view: View) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
 }
 
 /// The loop, running.
-pub(super) struct Watch {
-    pub(super) view: Shared,
+pub(crate) struct Watch {
+    pub(crate) view: Shared,
     /// The last look that was asked for.
-    pub(super) looks: watch::Receiver<Asked>,
+    pub(crate) looks: watch::Receiver<Asked>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Both ends of the queue of observations.
-pub(super) fn queue() -> (Reporter, Receiver<(Instant, Observation)>) {
+pub(crate) fn queue() -> (Reporter, Receiver<(Instant, Observation)>) {
     let (sender, receiver) = channel();
     (Reporter(sender), receiver)
 }
 
 impl Watch {
     /// Starts the thread.
-    pub(super) fn start(
+    pub(crate) fn start(
         parameters: Parameters,
         observations: Receiver<(Instant, Observation)>,
         beat: Beat,
     ) -> std::io::Result<Self> {
         let tick = parameters.tick;
         let judge = Judge::new(parameters, Instant::now());
-        let view = Arc::new(Mutex::new(view_of(&judge, Instant::now())));
+        let view = Shared::new(&judge, Instant::now());
         let (asked, looks) = watch::channel(Asked::default());
         let stop = CancellationToken::new();
-        let (shared, stopped) = (Arc::clone(&view), stop.clone());
+        let (shared, stopped) = (view.clone(), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
             run(judge, tick, &observations, &shared, &asked, &stopped, &beat);
         })?;
@@ -106,7 +131,7 @@ impl Watch {
     }
 
     /// Ends the thread and waits for it: one tick at most.
-    pub(super) fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -144,7 +169,7 @@ fn run(
         if plan.look {
             looks.send_replace(Asked { on_suspicion: plan.on_suspicion });
         }
-        *view.lock().unwrap_or_else(PoisonError::into_inner) = view_of(&judge, now);
+        view.set(view_of(&judge, now));
         let verdict = judge.verdict();
         let now_shown = (verdict.state, verdict.is_recovering);
         if now_shown != shown {
@@ -158,7 +183,7 @@ fn run(
 
 fn announce(before: State, verdict: &Verdict) {
     let (state, hop) = (verdict.state.name(), verdict.hop.name());
-    let reason = verdict.reason.as_ref().map(crate::pulse::verdict::Reason::name);
+    let reason = verdict.reason.as_ref().map(Reason::name);
     let (was, sentence) = (before.name(), verdict.sentence.as_str());
     if verdict.state.is_healthy() || verdict.is_recovering {
         tracing::info!(state, was, sentence, "verdict");
@@ -168,7 +193,7 @@ fn announce(before: State, verdict: &Verdict) {
     }
 }
 
-pub(super) fn view_of(judge: &Judge, now: Instant) -> View {
+fn view_of(judge: &Judge, now: Instant) -> View {
     View {
         verdict: judge.verdict().clone(),
         needed: judge.needed().collect(),

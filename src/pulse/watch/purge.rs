@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::pipeline::Progress;
+use crate::pulse::Progress;
 use crate::source::retention::{LogPlace, Retention};
 use crate::telemetry::metrics::{Kind, Reading};
 
@@ -19,7 +19,7 @@ const LOGS_MAX: usize = 4096;
 
 /// Shared by the loop, the looks, and the metrics.
 #[derive(Debug, Clone, Default)]
-pub(in crate::app) struct PurgeMargin(Arc<Mutex<Inner>>);
+pub(crate) struct PurgeMargin(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -40,7 +40,7 @@ struct Known {
 
 impl PurgeMargin {
     /// How far the loop has got, told regularly.
-    pub(in crate::app) fn progressed(&self, progress: &Progress) {
+    pub(crate) fn progressed(&self, progress: &Progress) {
         let mut inner = self.lock();
         inner.needed = Arc::clone(&progress.needed.file);
         let (file, commit_us) = (&progress.read.file, progress.newest_commit_us);
@@ -59,14 +59,14 @@ impl PurgeMargin {
     }
 
     /// What the source said of its logs.
-    pub(super) fn looked(&self, now: Instant, now_us: i64, retention: &Retention) {
+    pub(crate) fn looked(&self, now: Instant, now_us: i64, retention: &Retention) {
         let mut inner = self.lock();
         let known = inner.known(now, now_us, retention);
         inner.known = known;
     }
 
     /// The source did not say.
-    pub(super) fn unseen(&self) {
+    pub(crate) fn unseen(&self) {
         self.lock().known = None;
     }
 
@@ -75,7 +75,7 @@ impl PurgeMargin {
     }
 
     /// The margin, and the expiry that it is a part of, where the source purges by itself.
-    pub(in crate::app) fn told(&self, now: Instant) -> Option<(Duration, Duration)> {
+    pub(crate) fn told(&self, now: Instant) -> Option<(Duration, Duration)> {
         let known = self.lock().known?;
         Some((known.due?.saturating_duration_since(now), known.expires_after?))
     }
@@ -110,7 +110,7 @@ impl Inner {
 }
 
 /// The families of metrics about it.
-pub(in crate::app) fn purge_families(margin: &PurgeMargin) -> Vec<Reading> {
+pub(crate) fn purge_families(margin: &PurgeMargin) -> Vec<Reading> {
     let gauge = |name, help, of: fn(Known, Instant) -> f64| {
         let margin = margin.clone();
         let read =

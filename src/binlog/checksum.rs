@@ -1,26 +1,18 @@
-//! Framing of single events: their length, and their CRC32. Pure.
-//!
-//! An event is a header of 19 bytes (time, type, server id, length, next position, flags), a body,
-//! and with `binlog_checksum=CRC32` four bytes of CRC32 over all that is before them. Which of the
-//! two a file uses stands in its format description event (MySQL Internals Manual, "Binlog Event
-//! Header", "FORMAT_DESCRIPTION_EVENT").
+//! The length and the CRC32 of single events.
 
-use super::sum::Sum;
+use std::fmt;
 
-/// Length of an event's header.
-pub const HEADER_BYTES: usize = 19;
-/// Length of the CRC32 behind an event.
-pub const CHECKSUM_BYTES: usize = 4;
-/// Type of the format description event.
-pub const FORMAT_DESCRIPTION: u8 = 15;
-/// Type of the event that names the next file.
-pub const ROTATE: u8 = 4;
+use super::description::Description;
+use super::event::{CHECKSUM_BYTES, FLAG_IN_USE, Header, kind};
+
+/// Offset of the flags in a header.
+const FLAGS_AT: usize = 17;
 
 /// An event whose bytes are not as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Not even a header.
-    #[error("an event of {found} bytes, expected at least {HEADER_BYTES}")]
+    #[error("an event of {found} bytes, expected at least {}", Header::LENGTH)]
     Short {
         /// Bytes there.
         found: usize,
@@ -80,7 +72,6 @@ pub enum Algorithm {
 #[derive(Debug, Clone, Default)]
 pub struct Checksum {
     algorithm: Algorithm,
-    skip: bool,
     sum: Sum,
 }
 
@@ -90,11 +81,6 @@ impl Checksum {
         Self::default()
     }
 
-    /// Learns the algorithm, but verifies only lengths.
-    pub fn without_verification() -> Self {
-        Self { skip: true, ..Self::default() }
-    }
-
     /// What stands behind each event now.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -102,22 +88,24 @@ impl Checksum {
 
     /// Checks one event's length and checksum; its length without the checksum.
     pub fn verify(&mut self, event: &[u8]) -> Result<usize, EventError> {
-        let event_type = check_length(event)?;
+        let header = check_length(event)?;
         let bare = event.len().saturating_sub(CHECKSUM_BYTES);
-        if event_type == FORMAT_DESCRIPTION {
+        if header.event_type == kind::FORMAT_DESCRIPTION {
             self.algorithm = described_algorithm(event)?;
             // This event is summed up also where the others are not. A sender that changed it for a
             // stream without checksums leaves the old sum.
-            if self.algorithm == Algorithm::Crc32 || !is_artificial(event) {
-                self.compare(event, event_type)?;
+            if self.algorithm == Algorithm::Crc32 || !header.is_artificial() {
+                self.compare(event, header.event_type)?;
             }
             return Ok(bare);
         }
         match self.algorithm {
-            Algorithm::Crc32 => self.compare(event, event_type).map(|()| bare),
+            Algorithm::Crc32 => self.compare(event, header.event_type).map(|()| bare),
             // The artificial rotate before the first format description: MySQL sends it without,
             // MariaDB with a checksum.
-            Algorithm::Unknown if event_type == ROTATE && self.sum.of(event) == stored(event) => {
+            Algorithm::Unknown
+                if header.event_type == kind::ROTATE && self.sum.of(event) == stored(event) =>
+            {
                 Ok(bare)
             }
             Algorithm::None | Algorithm::Unknown => Ok(event.len()),
@@ -125,9 +113,6 @@ impl Checksum {
     }
 
     fn compare(&self, event: &[u8], event_type: u8) -> Result<(), EventError> {
-        if self.skip {
-            return Ok(());
-        }
         let (found, computed) = (stored(event), self.sum.of(event));
         if found == computed {
             Ok(())
@@ -137,110 +122,85 @@ impl Checksum {
     }
 }
 
-/// The event's type, once its length is what its header says.
-pub fn check_length(event: &[u8]) -> Result<u8, EventError> {
-    let Some(&[_, _, _, _, event_type, _, _, _, _, a, b, c, d]) = event.first_chunk::<13>() else {
-        return Err(EventError::Short { found: event.len() });
-    };
-    let stated = u32::from_le_bytes([a, b, c, d]);
-    if event.len() < HEADER_BYTES {
-        return Err(EventError::Short { found: event.len() });
-    }
-    if u32::try_from(event.len()) != Ok(stated) {
+/// The event's header, once its length is what that says.
+pub fn check_length(event: &[u8]) -> Result<Header, EventError> {
+    let header = Header::parse(event).ok_or(EventError::Short { found: event.len() })?;
+    if u32::try_from(event.len()) != Ok(header.length) {
+        let Header { event_type, length: stated, .. } = header;
         return Err(EventError::Length { event_type, found: event.len(), stated });
     }
-    Ok(event_type)
+    Ok(header)
 }
 
-/// The event's header field `log_pos`: where the next event starts, 32 bits. 0 in artificial ones, and
-/// in events that a server puts into a transaction before it knows where that will stand (MariaDB
-/// 11.4 and newer, unless `binlog_legacy_event_pos` is on).
-pub fn next_position(event: &[u8]) -> u32 {
-    field(event, 13)
-}
-
-/// The event's header field `timestamp`: seconds since 1970 UTC.
-pub fn timestamp(event: &[u8]) -> u32 {
-    field(event, 0)
-}
-
-/// Whether the event is made up by the sender for this stream, and in no file: rotates at the front
-/// of a file, descriptions when the stream does not start at one, heartbeats.
-pub fn is_artificial(event: &[u8]) -> bool {
-    const FLAG_ARTIFICIAL: u8 = 0x20;
-    const HEARTBEATS: [u8; 2] = [27, 41];
-    let event_type = event.get(4).copied().unwrap_or_default();
-    event.get(17).is_some_and(|flags| flags & FLAG_ARTIFICIAL != 0)
-        || HEARTBEATS.contains(&event_type)
-        || (next_position(event) == 0 && may_be_made_up(event_type))
-}
-
-/// Whether events of this type without a `log_pos` are made up by the sender. Those of transactions
-/// are not: see [`next_position`].
-pub fn may_be_made_up(event_type: u8) -> bool {
-    const START_ENCRYPTION: u8 = 164;
-    const MADE_UP: [u8; 5] = [ROTATE, FORMAT_DESCRIPTION, 27, 41, START_ENCRYPTION];
-    MADE_UP.contains(&event_type)
-}
-
-fn field(event: &[u8], at: usize) -> u32 {
-    let bytes = event.get(at..).and_then(<[u8]>::first_chunk);
-    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+/// What a checksum covers, and the checksum behind it; `None` when an event is too short for one.
+pub fn split_checksum(event: &[u8]) -> Option<(&[u8], u32)> {
+    let (content, sum) = event.split_last_chunk::<CHECKSUM_BYTES>()?;
+    (content.len() >= Header::LENGTH).then(|| (content, u32::from_le_bytes(*sum)))
 }
 
 fn stored(event: &[u8]) -> u32 {
     event.last_chunk::<CHECKSUM_BYTES>().map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// Last byte of the description, before its checksum.
+/// The algorithm that a description names. Writers from before checksums are refused: guessing
+/// instead would let a damaged version switch checksums off.
 fn described_algorithm(event: &[u8]) -> Result<Algorithm, EventError> {
-    check_writer(event)?;
-    match event.len().checked_sub(CHECKSUM_BYTES + 1).and_then(|at| event.get(at)) {
-        Some(0) => Ok(Algorithm::None),
-        Some(1) => Ok(Algorithm::Crc32),
-        Some(other) => Err(EventError::Algorithm { found: *other }),
-        None => Err(EventError::Short { found: event.len() }),
+    let short = EventError::Short { found: event.len() };
+    let Some(description) = Description::read(event) else { return Err(short) };
+    if !description.is_of_a_writer_with_checksums() {
+        let version = String::from_utf8_lossy(description.server).into_owned();
+        return Err(EventError::Writer { version });
+    }
+    match description.lengths_and_algorithm() {
+        Some((_, 0)) => Ok(Algorithm::None),
+        Some((_, 1)) => Ok(Algorithm::Crc32),
+        Some((_, found)) => Err(EventError::Algorithm { found }),
+        None => Err(short),
     }
 }
 
-/// Refuses writers from before checksums: MySQL 5.6.1, MariaDB 5.3. Their version stands in the
-/// description. Guessing instead would let a damaged version switch checksums off.
-fn check_writer(event: &[u8]) -> Result<(), EventError> {
-    const VERSION_AT: usize = HEADER_BYTES + 2;
-    const VERSION_BYTES: usize = 50;
-    let text = event.get(VERSION_AT..VERSION_AT + VERSION_BYTES).unwrap_or_default();
-    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-    let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
-    let first = if text.to_ascii_lowercase().contains("mariadb") { [5, 3, 0] } else { [5, 6, 1] };
-    if version_numbers(&text) >= first {
-        Ok(())
-    } else {
-        Err(EventError::Writer { version: text.into_owned() })
+/// Sums up events. Holds the sum of nothing, which knows what the processor can do: to ask that for
+/// each event costs one of a single-row transaction a seventh of its sum.
+#[derive(Clone, Default)]
+pub struct Sum(crc32fast::Hasher);
+
+impl Sum {
+    /// The CRC32 of all but the event's last four bytes. A format description's knows nothing of the
+    /// flag that its file is in use: the server sets that later.
+    pub fn of(&self, event: &[u8]) -> u32 {
+        let bare = event.len().saturating_sub(CHECKSUM_BYTES);
+        let covered = event.get(..bare).unwrap_or_default();
+        let in_use =
+            covered.get(FLAGS_AT).is_some_and(|flags| u16::from(*flags) & FLAG_IN_USE != 0);
+        let mut sum = self.0.clone();
+        match covered.split_first_chunk::<{ Header::LENGTH }>() {
+            Some((header, body)) if in_use && header[4] == kind::FORMAT_DESCRIPTION => {
+                let mut header = *header;
+                header[FLAGS_AT] &= 0xfe;
+                sum.update(&header);
+                sum.update(body);
+            }
+            _ => sum.update(covered),
+        }
+        sum.finalize()
     }
 }
 
-/// The numbers in front of a version, 0 where there is none.
-pub(super) fn version_numbers(text: &str) -> [u32; 3] {
-    let mut numbers = [0; 3];
-    for (slot, part) in numbers.iter_mut().zip(text.split('.')) {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        *slot = part.get(..digits).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sum")
     }
-    numbers
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        Algorithm, CHECKSUM_BYTES, Checksum, EventError, FORMAT_DESCRIPTION, HEADER_BYTES, ROTATE,
-        is_artificial,
-    };
+    use super::{Algorithm, CHECKSUM_BYTES, Checksum, EventError, Header, kind};
 
     /// An event with the given body, and a checksum if asked for.
-    pub(in crate::source) fn event(event_type: u8, body: &[u8], flags: u8, sum: bool) -> Vec<u8> {
-        let length = HEADER_BYTES + body.len() + if sum { CHECKSUM_BYTES } else { 0 };
+    pub(crate) fn event(event_type: u8, body: &[u8], flags: u8, sum: bool) -> Vec<u8> {
+        let length = Header::LENGTH + body.len() + if sum { CHECKSUM_BYTES } else { 0 };
         let mut bytes = vec![0, 0, 0, 0x60, event_type, 1, 0, 0, 0];
         bytes.extend_from_slice(&u32::try_from(length).expect("small").to_le_bytes());
         bytes.extend_from_slice(&[200, 0, 0, 0, 0, 0]);
@@ -254,14 +214,14 @@ pub(super) mod tests {
     }
 
     /// A format description of `version`, with the given algorithm byte.
-    pub(in crate::source) fn description(version: &str, algorithm: u8, flags: u8) -> Vec<u8> {
+    pub(crate) fn description(version: &str, algorithm: u8, flags: u8) -> Vec<u8> {
         let mut body = vec![4, 0];
         body.extend_from_slice(version.as_bytes());
         body.resize(52, 0);
         body.extend_from_slice(&[0, 0, 0, 0, 19]);
         body.extend_from_slice(&[13; 40]);
         body.push(algorithm);
-        event(FORMAT_DESCRIPTION, &body, flags, true)
+        event(kind::FORMAT_DESCRIPTION, &body, flags, true)
     }
 
     #[test]
@@ -285,13 +245,15 @@ pub(super) mod tests {
 
     #[test]
     fn events_of_a_transaction_without_a_position_are_not_made_up() {
-        for (event_type, made_up) in [(ROTATE, true), (FORMAT_DESCRIPTION, true), (27, true)]
-            .into_iter()
-            .chain([(19, false), (23, false), (30, false), (16, false), (160, false)])
+        for (event_type, made_up) in
+            [(kind::ROTATE, true), (kind::FORMAT_DESCRIPTION, true), (27, true)]
+                .into_iter()
+                .chain([(19, false), (23, false), (30, false), (16, false), (160, false)])
         {
             let mut bytes = event(event_type, b"body", 0, true);
             bytes[13..17].copy_from_slice(&[0; 4]);
-            assert_eq!(is_artificial(&bytes), made_up, "type {event_type}");
+            let header = Header::parse(&bytes).expect("whole");
+            assert_eq!(header.is_artificial(), made_up, "type {event_type}");
         }
     }
 
@@ -332,7 +294,7 @@ pub(super) mod tests {
     #[test]
     fn the_rotate_before_the_first_description_may_have_a_checksum_or_not() {
         for sum in [true, false] {
-            let rotate = event(ROTATE, b"\x04\0\0\0\0\0\0\0binlog.000001", 0x20, false);
+            let rotate = event(kind::ROTATE, b"\x04\0\0\0\0\0\0\0binlog.000001", 0x20, false);
             let rotate = if sum {
                 let mut rotate = rotate;
                 let length = u32::try_from(rotate.len() + 4).expect("small");
@@ -366,7 +328,7 @@ pub(super) mod tests {
                 let _unjudged = checksum.verify(&bytes);
                 let mut lying = bytes;
                 if lying.len() > 13 {
-                    lying[4] = FORMAT_DESCRIPTION;
+                    lying[4] = kind::FORMAT_DESCRIPTION;
                     let length = u32::try_from(lying.len()).expect("small");
                     lying[9..13].copy_from_slice(&length.to_le_bytes());
                     let _unjudged = checksum.verify(&lying);

@@ -6,9 +6,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
-use super::translate::probe_failure;
 use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
-use crate::pulse::verdict::{Connection, Observation, Poll, Probe};
+use crate::pulse::{Connection, Observation, Poll, Probe, SqlFailure};
 
 /// Looks for a waiting writer, and the pause between them: together as long as a wait of a second,
 /// the rest after it, and the way to the next.
@@ -17,13 +16,13 @@ const STATE_LOOK_EVERY: Duration = Duration::from_millis(150);
 
 /// A look that is asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::app) struct Asked {
+pub(crate) struct Asked {
     /// Because something is suspected.
-    pub(in crate::app) on_suspicion: bool,
+    pub(crate) on_suspicion: bool,
 }
 
 /// Asks the server when the verdict's loop wants it.
-pub(in crate::app) struct Looks {
+pub(crate) struct Looks {
     connect: ConnectOptions,
     /// The server that heartbeats are written to.
     host: SharedHost,
@@ -36,7 +35,7 @@ pub(in crate::app) struct Looks {
 }
 
 impl Looks {
-    pub(in crate::app) fn new(
+    pub(crate) fn new(
         connect: ConnectOptions,
         host: SharedHost,
         deadline: Duration,
@@ -49,7 +48,7 @@ impl Looks {
     }
 
     /// Looks whenever asked, until told to stop.
-    pub(in crate::app) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
                 biased;
@@ -113,7 +112,7 @@ impl Looks {
     }
 
     fn probed(&self, connection: Connection, started: Instant, result: Result<(), Error>) {
-        let result = result.map_err(|error| probe_failure(&error));
+        let result = result.map_err(|error| SqlFailure::of(&error));
         self.reporter.report(Observation::Probe(Probe { connection, started, result }));
     }
 

@@ -10,6 +10,11 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the parts are read with `cargo doc --document-private-items`"
+)]
+
 pub mod app;
 pub mod ask;
 pub mod aws;

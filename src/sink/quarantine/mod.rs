@@ -1,7 +1,7 @@
 //! Messages that were refused for good, and row events that could not be decoded, kept on the local
 //! disk until somebody looks at them.
 //!
-//! One file, one record a line as [`journal`](crate::journal) has them. The text is a JSON document
+//! One file, one record a line as [`journal`] has them. The text is a JSON document
 //! that has everything of the message and why and when it was refused; see [`Entry`]. The service only ever appends; a record counts when
 //! [`Quarantine::put`] has returned, which is after `fsync`. A last line without its line feed is
 //! what a crash left of a record that never counted: opening removes it. Anything else that does

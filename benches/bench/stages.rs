@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use binpulse::binlog::Checksum;
 use binpulse::checkpoint::{Checkpoint, Tracker};
 use binpulse::decode::{Config, Decoder, Step};
 use binpulse::encode::{Destination, Draft, Format, Origin, Oversize, SealOptions, Sealed, Sealer};
@@ -12,7 +13,6 @@ use binpulse::pack::{self, Packer, Sequences};
 use binpulse::pipeline::{Flow, FlowConfig, Judge, Notices, Standing};
 use binpulse::pulse::Recogniser;
 use binpulse::pulse::schema::SchemaName;
-use binpulse::source::checksum::Checksum;
 
 use crate::Outcome;
 

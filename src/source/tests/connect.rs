@@ -1,8 +1,8 @@
 //! What a stream's server is told before it is asked for the stream.
 
 use super::server::{Answer, Server, rows};
+use crate::binlog::tests::event;
 use crate::change::{MariaGtidSet, Position};
-use crate::source::checksum::tests::event;
 use crate::source::{
     Error, Flavor, Liveness, Replica, Start, derive_replica_uuid, derive_server_id,
 };

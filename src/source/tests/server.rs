@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::binlog::tests::description;
 use crate::mysql::{HostPort, Secret, Session, TlsConfig};
-use crate::source::checksum::tests::description;
 use crate::source::{Config, Deadlines};
 
 /// What it says to a statement.

@@ -147,6 +147,8 @@ mod tests {
             prop_assert_eq!((&good[..], offset), (&texts[..before], start as u64));
             prop_assert_eq!(end, (at > start).then_some("torn"));
 
+            // The digits of a checksum may be capitals.
+            prop_assume!(bit != 5 || at - start >= PREFIX_BYTES);
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << bit;
             let (good, offset, end) = read(&flipped);

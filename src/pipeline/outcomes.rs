@@ -99,7 +99,8 @@ impl Pipeline {
         Ok(())
     }
 
-    fn published(&mut self) {
+    /// Tells of the newest heartbeat before which everything is delivered.
+    pub(super) fn published(&mut self) {
         let newest = self.tracker().settled_heartbeat();
         if newest > self.published_heartbeat {
             self.published_heartbeat = newest;

@@ -367,6 +367,8 @@ impl Pipeline {
             self.parts.witness.seen(&seen, at);
         }
         self.parts.flow.tell(&self.parts.metrics);
+        // Where nothing is on its way no settlement will bring it up.
+        self.published();
     }
 }
 

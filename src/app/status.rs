@@ -179,6 +179,7 @@ fn conditions(view: &View, now: Instant) -> Vec<status::Condition> {
         since_seconds: now.saturating_duration_since(known.since).as_secs_f64(),
         because: known.because.clone(),
         needed: view.needed.contains(condition),
+        speaks_for: condition.speaks_for(),
     };
     view.verdict.conditions.iter().map(condition).collect()
 }

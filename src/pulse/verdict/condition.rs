@@ -2,6 +2,8 @@
 //!
 //! All are put positively: `True` is well. `False` takes evidence; no evidence is `Unknown`, which
 //! neither makes an outage nor lets the verdict be live or quiet.
+//!
+//! A new condition is a new row here, and the evidence that sets it, in `evidence/`.
 
 use std::time::Instant;
 
@@ -62,6 +64,8 @@ impl Needed {
 struct Row {
     name: &'static str,
     needed: Needed,
+    /// The station on the way of a row that it speaks for, in `/status`.
+    speaks_for: Option<&'static str>,
     /// Told among the facts when it is false, needed or not.
     told: bool,
     /// A failure that time alone can't mend, so that the start does not wait for it.
@@ -69,7 +73,8 @@ struct Row {
 }
 
 /// Not needed, and told where it is.
-const ROW: Row = Row { name: "", needed: Needed::Never, told: false, definite: false };
+const ROW: Row =
+    Row { name: "", needed: Needed::Never, speaks_for: None, told: false, definite: false };
 
 /// Makes the conditions and the table of their rows.
 macro_rules! conditions {
@@ -92,42 +97,42 @@ conditions! {
     /// We were not frozen lately.
     SelfRunning { name: "self_running", needed: Needed::Always }
     /// A first round trip was made, or the time for it is over.
-    Begun { name: "begun", needed: Needed::Always }
+    Begun { name: "begun", speaks_for: Some("stream"), needed: Needed::Always }
     /// No failure that time alone can't mend is known; asked only while starting.
     NoDefiniteError { name: "no_definite_error" }
     /// The source holds what comes after our position, and all that we have.
-    PositionHeld { name: "position_held", needed: Needed::Always, definite: true }
+    PositionHeld { name: "position_held", speaks_for: Some("stream"), needed: Needed::Always, definite: true }
     /// New SQL connections are admitted.
-    SqlAdmits { name: "sql_admits", told: true, definite: true }
+    SqlAdmits { name: "sql_admits", speaks_for: Some("source"), told: true, definite: true }
     /// The server answers SQL, be it with an error.
-    SqlAnswers { name: "sql_answers", told: true }
+    SqlAnswers { name: "sql_answers", speaks_for: Some("source"), told: true }
     /// The replication connection stands.
-    StreamConnected { name: "stream_connected", needed: Needed::Always }
+    StreamConnected { name: "stream_connected", speaks_for: Some("stream"), needed: Needed::Always }
     /// Bytes come on it whenever we wait for them.
-    StreamBytes { name: "stream_bytes", needed: Needed::Always }
+    StreamBytes { name: "stream_bytes", speaks_for: Some("stream"), needed: Needed::Always }
     /// Writer and stream are on the same, allowed server.
-    SourceMatches { name: "source_matches", needed: Needed::WithHeartbeats }
+    SourceMatches { name: "source_matches", speaks_for: Some("source"), needed: Needed::WithHeartbeats }
     /// The source is not read-only.
-    SourceWritable { name: "source_writable", needed: Needed::WithHeartbeats, definite: true }
+    SourceWritable { name: "source_writable", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
     /// Heartbeat rows commit.
-    WritesCommit { name: "writes_commit", needed: Needed::WithHeartbeats, definite: true }
+    WritesCommit { name: "writes_commit", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
     /// The source's own replication runs, if it has any.
-    UpstreamRuns { name: "upstream_runs", needed: Needed::OnReplica, told: true, definite: true }
+    UpstreamRuns { name: "upstream_runs", speaks_for: Some("source"), needed: Needed::OnReplica, told: true, definite: true }
     /// SNS acknowledges.
-    SinkMoves { name: "sink_moves", needed: Needed::Always }
+    SinkMoves { name: "sink_moves", speaks_for: Some("publish"), needed: Needed::Always }
     /// Committed heartbeat rows arrive.
-    HeartbeatSeen { name: "heartbeat_seen", needed: Needed::WithHeartbeats }
+    HeartbeatSeen { name: "heartbeat_seen", speaks_for: Some("stream"), needed: Needed::WithHeartbeats }
     /// We are not late.
-    LagSmall { name: "lag_small", needed: Needed::Always }
+    LagSmall { name: "lag_small", speaks_for: Some("stream"), needed: Needed::Always }
     /// We are not late, or less and less so.
     LagShrinks { name: "lag_shrinks" }
     /// Canaries reach every consumer.
-    CanariesArrive { name: "canaries_arrive", needed: Needed::WithConsumers }
+    CanariesArrive { name: "canaries_arrive", speaks_for: Some("delivery"), needed: Needed::WithConsumers }
     /// The checkpoint is saved as delivery goes on.
-    CheckpointAdvances { name: "checkpoint_advances", needed: Needed::Always }
+    CheckpointAdvances { name: "checkpoint_advances", speaks_for: Some("checkpoint"), needed: Needed::Always }
     /// Every transaction between the last heartbeats is accounted for.
     /// Asked for on its own: `live` does without.
-    Accounted { name: "accounted" }
+    Accounted { name: "accounted", speaks_for: Some("stream") }
     /// Configuration lets us write heartbeat rows.
     HeartbeatsAllowed { name: "heartbeats_allowed" }
     /// Users' rows were published lately. Never `False`: that none came is no fault.
@@ -144,6 +149,11 @@ impl Condition {
     /// Its name in metrics and the API.
     pub fn name(self) -> &'static str {
         self.row().name
+    }
+
+    /// The station on the way of a row that it speaks for, if any.
+    pub fn speaks_for(self) -> Option<&'static str> {
+        self.row().speaks_for
     }
 
     /// Whether its being false is a fault or a warning, needed or not.

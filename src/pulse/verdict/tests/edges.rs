@@ -397,3 +397,14 @@ fn a_heartbeat_that_is_merely_behind_is_not_lost() {
     let lost = |(_, state, _): &(f64, State, Option<String>)| *state == State::HeartbeatLost;
     assert!(!world.since_fault().iter().any(lost), "{:?}", world.since_fault());
 }
+
+#[test]
+fn a_checkpoint_that_is_not_saved_says_why() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.faults.checkpoint_fails = true;
+    world.run(140.0);
+    assert_eq!(world.state(), State::CheckpointStuck);
+    let sentence = &world.judge.verdict().sentence;
+    assert!(sentence.contains("without a checkpoint: No space left on device"), "{sentence}");
+}

@@ -273,9 +273,11 @@ impl World {
                 let (executed, purged) = (Some(self.executed_shown()), Some(GtidSet::new()));
                 let read = Executed { number, facts, executed, purged };
                 self.tell(Observation::Executed(Box::new(read)));
-                if !self.faults.checkpoint_fails {
-                    self.tell(Observation::CheckpointSaved);
-                }
+                self.tell(if self.faults.checkpoint_fails {
+                    Observation::CheckpointFailed { error: "No space left on device".to_owned() }
+                } else {
+                    Observation::CheckpointSaved
+                });
             }
         }
     }

@@ -196,9 +196,7 @@ impl fmt::Debug for Sum {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        Algorithm, CHECKSUM_BYTES, Checksum, EventError, Header, check_length, kind,
-    };
+    use super::{Algorithm, CHECKSUM_BYTES, Checksum, EventError, Header, check_length, kind};
 
     /// An event with the given body, and a checksum if asked for.
     pub(crate) fn event(event_type: u8, body: &[u8], flags: u8, sum: bool) -> Vec<u8> {

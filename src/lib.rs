@@ -10,10 +10,16 @@
 //!
 //! Start reading at [`change`], which holds the words that the parts share.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the parts are read with `cargo doc --document-private-items`"
+)]
+
 pub mod app;
 pub mod ask;
 pub mod aws;
 pub mod backoff;
+pub mod binlog;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;
@@ -22,6 +28,7 @@ pub mod decode;
 pub mod encode;
 pub mod excerpt;
 pub mod filter;
+pub mod journal;
 pub mod mysql;
 pub mod pack;
 pub mod pipeline;
@@ -31,4 +38,3 @@ pub mod sink;
 pub mod source;
 pub mod sql;
 pub mod telemetry;
-pub mod trial;

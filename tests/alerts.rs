@@ -122,9 +122,17 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
         assert!(urls.iter().any(|url| links.contains(&(*url).to_owned())), "{alert}: {urls:?}");
         let text = fs::read_to_string(root().join(&url)).unwrap_or_else(|_| panic!("no {url}"));
         assert!(text.starts_with(&format!("# {alert}\n")), "{url} has another title");
-        for section in ["## What it means", "## What to look at", "## What to do"] {
-            assert!(text.contains(section), "{url}: no `{section}`");
+        let mut rest = text.as_str();
+        for section in ["Impact", "Check", "Fix", "Verify", "Escalate"] {
+            let found = rest.split_once(&format!("\n## {section}\n\n"));
+            rest = found.unwrap_or_else(|| panic!("{url}: no `{section}` in its place")).1;
         }
+        // Whoever is woken must know at once: is something lost, and how long is there to act?
+        for question in ["- **Data lost?** ", "- **How long to act?** "] {
+            assert!(text.contains(question), "{url}: {question}");
+        }
+        // `binpulse` sends the token and uses TLS; a bare request to the service works with neither.
+        assert!(!text.contains("$HOST") && !text.contains("curl -s http://localhost"), "{url}");
     }
     for entry in fs::read_dir(root().join("docs/runbooks")).expect("folder") {
         let path = entry.expect("entry").path();

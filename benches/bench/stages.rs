@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use binpulse::binlog::Checksum;
 use binpulse::checkpoint::{Checkpoint, Tracker};
 use binpulse::decode::{Config, Decoder, Step};
 use binpulse::encode::{Destination, Draft, Format, Origin, Oversize, SealOptions, Sealed, Sealer};
 use binpulse::filter::{self, Filter, Pattern};
 use binpulse::pack::{self, Packer, Sequences};
-use binpulse::pipeline::{Flow, FlowConfig, Judge, Notices, Standing};
-use binpulse::pulse::Recogniser;
+use binpulse::pipeline::{Flow, FlowConfig, Notices};
 use binpulse::pulse::schema::SchemaName;
-use binpulse::source::checksum::Checksum;
+use binpulse::pulse::{Recogniser, Watermark, WatermarkProvider};
 
 use crate::Outcome;
 
@@ -137,7 +137,12 @@ fn flow() -> Outcome<Flow> {
             ..filter::Config::default()
         }),
         Recogniser::new(SchemaName::new("binpulse")?, "bench"),
-        Notices::new(Format::Protobuf, SERVER_UUID.to_owned(), 1, Judge::new(Standing::default)),
+        Notices::new(
+            Format::Protobuf,
+            SERVER_UUID.to_owned(),
+            1,
+            WatermarkProvider::new(Watermark::default),
+        ),
         Packer::new(pack::Config::default(), Sequences::default()),
         Tracker::new(&Checkpoint::default()),
     ))

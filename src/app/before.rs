@@ -1,6 +1,7 @@
 //! Whether this stream has run before: a start without its checkpoint would give its rows other numbers,
 //! and leave out or repeat what lies between. The source's tables know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -13,7 +14,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::known::{self, Known};
 use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
 use crate::pulse::schema::{CHECKPOINT, HEARTBEAT, literal};
-use crate::pulse::{Reason, Writer, WriterConfig};
+use crate::pulse::{SqlFailure, Vital, Writer, WriterConfig};
 
 /// How often epoch and place are written down.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
@@ -99,8 +100,8 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Befor
         // Without our tables, or an account for them, no stream has left anything.
         Err(error)
             if matches!(
-                Reason::of(&error),
-                Reason::SchemaMissing | Reason::Denied | Reason::Login
+                SqlFailure::of(&error),
+                SqlFailure::SchemaMissing | SqlFailure::Denied | SqlFailure::Login
             ) =>
         {
             tracing::warn!(%error, "the source can't be asked whether this stream has run before");
@@ -146,6 +147,7 @@ pub(super) async fn keep(
     config: WriterConfig,
     table: String,
     state: State,
+    vital: Arc<Vital>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
@@ -164,7 +166,7 @@ pub(super) async fn keep(
         let known = Known {
             epoch: now.epoch,
             server_uuid: identity.name(),
-            position: now.progress.needed.clone(),
+            position: vital.progress().needed,
             at_us: chrono::Utc::now().timestamp_micros(),
         };
         if (known.epoch, &known.position) == (written.epoch, &written.position) {
@@ -185,7 +187,7 @@ pub(super) async fn keep(
 async fn write(config: &WriterConfig, table: &str, known: &Known) -> Result<(), String> {
     let mut writer = Writer::connect(config).await.map_err(|refusal| refusal.message)?;
     let facts = writer.facts().await.map_err(|error| error.to_string())?;
-    if let Some(refusal) = facts.refusal(&config.allowed_servers) {
+    if let Some(refusal) = facts.refusal() {
         return Err(refusal.message);
     }
     let written = known::write(&mut writer.session, table, &config.stream, known).await;

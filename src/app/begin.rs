@@ -114,8 +114,8 @@ fn new_epoch() -> u64 {
 
 /// A name for this process that no other has had: a random UUID (version 4).
 pub(super) fn new_instance() -> String {
-    let mut bytes = super::stream::random().to_be_bytes().to_vec();
-    bytes.extend(super::stream::random().to_be_bytes());
+    let mut bytes = super::patience::random().to_be_bytes().to_vec();
+    bytes.extend(super::patience::random().to_be_bytes());
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&bytes);
     uuid[6] = uuid[6] & 0x0f | 0x40;

@@ -20,14 +20,14 @@ use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Around, Stream};
 use super::supervise::{Supervisor, Task};
-use super::vital::Vital;
-use super::watch::{Watch, standing};
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::encode::Origin;
 use crate::mysql::SharedHost;
 use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
+use crate::pulse::Vital;
+use crate::pulse::watch::Watch;
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
@@ -111,9 +111,9 @@ impl App {
         };
         spawn_sealing(sealing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let (judge, nonces) = (standing(&front.watch.view), front.vital.nonces().clone());
+        let (watermark, nonces) = (front.watch.view.watermark(), front.vital.nonces().clone());
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &source, body_bytes_max, judge, nonces),
+            flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
             drafts,
             notes: sealing_notes,
             settlements,
@@ -129,7 +129,7 @@ impl App {
         let lead = primary::is_sought(&plan).then(|| Follow {
             plan: Arc::clone(&plan),
             stream: state.clone(),
-            verdict: Arc::clone(&front.watch.view),
+            verdict: front.watch.view.clone(),
             leads_to: lead,
         });
         let around = Around {
@@ -186,9 +186,11 @@ impl App {
 
         if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
             let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
-            let state = self.state.clone();
-            let begin =
-                move |stop| before::keep(config.clone(), table.clone(), state.clone(), stop);
+            let (state, vital) = (self.state.clone(), Arc::clone(&self.vital));
+            let begin = move |stop| {
+                let (config, table) = (config.clone(), table.clone());
+                before::keep(config, table, state.clone(), Arc::clone(&vital), stop)
+            };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
         if let Some(lead) = self.lead {
@@ -237,5 +239,5 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
 /// Where rows too large for their topic go, if the plan names a bucket.
 pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let bucket = claim_check(plan, shared)?;
-    Ok(bucket.map(|bucket| Claims::new(bucket, super::stream::random)))
+    Ok(bucket.map(|bucket| Claims::new(bucket, super::patience::random)))
 }

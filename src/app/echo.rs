@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
 use super::sink::sns_config;
-use super::vital::Vital;
 use crate::aws;
+use crate::pulse::Vital;
 use crate::pulse::echo::{EchoReader, Keeping, Kept, Open, Sqs, canary_in, open};
 use crate::pulse::received::Newest;
 use crate::telemetry::metrics::{Kind, Reading};

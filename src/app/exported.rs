@@ -1,6 +1,5 @@
 //! The page of `/metrics` of a service that has just started: for whoever must know the names.
 
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::echo;
@@ -11,9 +10,9 @@ use super::plan::Plan;
 use super::pulse::book;
 use super::readings::{readings, vocabulary};
 use super::state::State;
-use super::vital::{Told, Vital};
-use super::watch::{self, PurgeMargin};
+use crate::pulse::Vital;
 use crate::pulse::verdict::{Judge, Parameters};
+use crate::pulse::watch::{self, Shared};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
@@ -24,17 +23,15 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (feed, _) = intake(plan.queue_bytes);
     let book = book(plan, "");
     let state = State::new();
-    let margin = PurgeMargin::default();
     let findings = Findings::default();
-    let told = Told { purge: margin.clone(), findings: findings.clone() };
-    let vital = Vital::new(book, state.clone(), reporter, told);
+    let vital = Vital::new(book, reporter, |_| ());
     let now = Instant::now();
-    let judge = Judge::new(Parameters::of(&plan.pulse.periods), now);
-    let view = Arc::new(Mutex::new(watch::view_of(&judge, now)));
+    let judge = Judge::new(Parameters::of(plan.pulse.periods), now);
+    let view = Shared::new(&judge, now);
     let mut readings =
         readings(plan, &state, &vital, &Liveness::new(), feed.gauge(), &Health::new());
     readings.more.extend(watch::families(&view));
-    readings.more.extend(watch::purge_families(&margin));
+    readings.more.extend(watch::purge_families(vital.purge()));
     readings.more.extend(paths::families(plan, &vital));
     readings.more.push(findings.family());
     readings.more.push(echo::family(plan, &vital));

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::source::demands;
 use super::unlogged::unlogged;
 use crate::filter;
-use crate::pulse::verdict::Observation;
+use crate::pulse::watch::Review;
 use crate::source::preflight::{
     self, Demands, Facts, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity,
 };
@@ -65,7 +65,7 @@ impl Findings {
     /// Takes the facts of a look that began when so many had been asked for. What was not found before is
     /// logged. Returned are databases that are
     /// published and are not written to the binary log.
-    pub(super) fn looked(&self, facts: &Facts, asks: u64) -> Observation {
+    pub(super) fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
         let mut inner = self.lock();
         let mut found = preflight::judge(facts, &inner.demands);
         let (unlogged, more): (Vec<_>, Vec<_>) =
@@ -76,7 +76,7 @@ impl Findings {
         found.iter().filter(|finding| !inner.source.contains(finding)).for_each(log);
         inner.answered = asks;
         inner.source = found;
-        Observation::Unlogged(unlogged)
+        unlogged
     }
 
     /// Takes what the rows of late show: the first table whose columns the log does not name. A setting
@@ -97,17 +97,6 @@ impl Findings {
         inner.stream = Some(finding);
         inner.asks += 1;
         self.asked.notify_one();
-    }
-
-    /// Waits until a look is asked for.
-    pub(super) async fn asked(&self) {
-        self.asked.notified().await;
-    }
-
-    /// Whether a look is asked for that was not taken yet.
-    pub(super) fn is_asked(&self) -> bool {
-        let inner = self.lock();
-        inner.asks > inner.answered
     }
 
     /// How many looks were asked for, to be had before one begins: what is asked for meanwhile may be
@@ -159,6 +148,25 @@ impl Findings {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Review for Findings {
+    fn asked(&self) -> &Notify {
+        &self.asked
+    }
+
+    fn is_asked(&self) -> bool {
+        let inner = self.lock();
+        inner.asks > inner.answered
+    }
+
+    fn asks(&self) -> u64 {
+        Findings::asks(self)
+    }
+
+    fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
+        Findings::looked(self, facts, asks)
     }
 }
 

@@ -8,18 +8,18 @@ use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
-use crate::pipeline::{Flow, FlowConfig, Judge, Notices, OwnRows, Window};
+use crate::pipeline::{Flow, FlowConfig, Notices, OwnRows, Window};
 use crate::pulse::path::Marks;
-use crate::pulse::{Nonces, Recogniser};
+use crate::pulse::{Nonces, Recogniser, WatermarkProvider};
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
-/// and canaries carry what `judge` says, and their nonce.
+/// and canaries carry the `watermark`, and their nonce.
 pub(super) fn flow(
     plan: &Plan,
     checkpoint: &Checkpoint,
     opened: &Opened,
     body_bytes_max: usize,
-    judge: Judge,
+    watermark: WatermarkProvider,
     nonces: Nonces,
 ) -> Flow {
     let config = FlowConfig {
@@ -31,7 +31,7 @@ pub(super) fn flow(
         nonces: Some(nonces),
         excess: None,
     };
-    configured(plan, checkpoint, config, body_bytes_max, judge)
+    configured(plan, checkpoint, config, body_bytes_max, watermark)
 }
 
 /// The same, however rows are to be treated.
@@ -40,7 +40,7 @@ pub(super) fn configured(
     checkpoint: &Checkpoint,
     config: FlowConfig,
     body_bytes_max: usize,
-    judge: Judge,
+    watermark: WatermarkProvider,
 ) -> Flow {
     let mut pack = plan.pack.clone();
     pack.body_bytes_max = body_bytes_max;
@@ -49,7 +49,7 @@ pub(super) fn configured(
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone())
         .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
     let notices =
-        Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, judge);
+        Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, watermark);
     let mut flow = Flow::new(
         config,
         Filter::new(plan.filter.clone()),

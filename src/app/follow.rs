@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::primary::{Found, find};
 use super::state::State;
-use super::watch::{Shared, read};
 use crate::pulse::verdict::{Condition, Status};
+use crate::pulse::watch::Shared;
 
 /// Heartbeats between two looks for another primary.
 const HEARTBEATS: u32 = 3;
@@ -60,10 +60,6 @@ impl Follow {
 
     /// As the verdict knows it: from a refused write, or because it was asked.
     fn is_read_only(&self) -> bool {
-        let verdict = read(&self.verdict).verdict;
-        let mut conditions = verdict.conditions.iter();
-        conditions.any(|(condition, known)| {
-            *condition == Condition::SourceWritable && known.status == Status::False
-        })
+        self.verdict.read().status(Condition::SourceWritable) == Status::False
     }
 }

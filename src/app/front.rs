@@ -16,14 +16,13 @@ use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::pulse::{book, parameters};
 use super::readings::{readings, vocabulary};
-use super::side::Side;
 use super::state::State;
 use super::status::Desk;
 use super::supervise::{Supervisor, Task};
-use super::vital::{Told, Vital};
-use super::watch::{self, Looks, PurgeMargin, Reporter, SlowLooks, Spacing, Watch};
 use crate::mysql::{HostPort, SharedHost};
 use crate::pulse::verdict::Topology;
+use crate::pulse::watch::{self, Looks, Reporter, SlowLooks, Spacing, Watch};
+use crate::pulse::{Sampler, Vital};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::source::Liveness;
@@ -113,9 +112,11 @@ impl Front {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
-        let told = Told::new(plan);
-        let book = book(plan, &instance);
-        let vital = Vital::new(book, state.clone(), reporter.clone(), told.clone());
+        let findings = Findings::new(plan);
+        let told = findings.clone();
+        let vital = Vital::new(book(plan, &instance), reporter.clone(), move |progress| {
+            told.streamed(progress.unnamed.as_deref());
+        });
         let (loops, readiness) = (Loops::default(), Readiness::default());
         let beat = loops.register("verdict", LOOP_PAUSE_MAX);
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
@@ -123,7 +124,7 @@ impl Front {
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
         let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
-        readings.more.extend(more_families(&watch, &told, &maintenance));
+        readings.more.extend(more_families(&watch, &vital, &findings, &maintenance));
         readings.more.extend(paths::families(plan, &vital));
         readings.more.push(echo::family(plan, &vital));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
@@ -137,8 +138,8 @@ impl Front {
             gauge,
             liveness: liveness.clone(),
             metrics: Arc::clone(&metrics),
-            findings: told.findings.clone(),
-            view: Arc::clone(&watch.view),
+            findings: findings.clone(),
+            view: watch.view.clone(),
             maintenance,
             started: Instant::now(),
         };
@@ -156,7 +157,7 @@ impl Front {
             liveness,
             loops,
             reporter,
-            findings: told.findings.clone(),
+            findings,
             watch,
             hosts,
             instance,
@@ -165,39 +166,34 @@ impl Front {
             supervisor,
             http,
         };
-        front.look(plan, readiness, told.purge)?;
+        front.look(plan, readiness)?;
         Ok(front)
     }
 
     /// Starts what looks at the source, and what samples ourselves.
-    fn look(
-        &self,
-        plan: &Plan,
-        readiness: Readiness,
-        margin: PurgeMargin,
-    ) -> Result<(), Unavailable> {
-        let side = Side {
+    fn look(&self, plan: &Plan, readiness: Readiness) -> Result<(), Unavailable> {
+        let sampler = Sampler {
             vital: Arc::clone(&self.vital),
             metrics: Arc::clone(&self.metrics),
             readiness,
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
-            state: self.state.clone(),
             reporter: self.reporter.clone(),
             pulse: self.pulse.stop.clone(),
             is_stopping: false,
             saved: None,
         };
+        let state = self.state.clone();
         // With the stream's account, on whatever server it then streams from.
         let slow = SlowLooks {
             connect: plan.source.session(0)?,
             spacing: Spacing::of(&plan.pulse.periods),
             topology: plan.pulse.topology,
-            stream: self.state.clone(),
-            verdict: Arc::clone(&self.watch.view),
+            streamed: Arc::new(move || state.read().identity),
+            verdict: self.watch.view.clone(),
             reporter: self.reporter.clone(),
-            margin,
-            findings: self.findings.clone(),
+            margin: self.vital.purge().clone(),
+            review: Arc::new(self.findings.clone()),
             asked: self.watch.looks.clone(),
         };
         let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
@@ -206,7 +202,7 @@ impl Front {
         let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
         // To the very end: who does not tick counts as frozen.
         let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
-        last.keep(Task::Samples, &self.http.stop, move |stop| side.clone().run(stop));
+        last.keep(Task::Samples, &self.http.stop, move |stop| sampler.clone().run(stop));
         supervisor.keep(Task::Looks, stop, move |stop| {
             let (connect, probed) = (connect.clone(), probed.clone());
             Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
@@ -224,10 +220,15 @@ impl Front {
 }
 
 /// Families of metrics that the parts of the verdict make.
-fn more_families(watch: &Watch, told: &Told, rest: &Arc<Maintenance>) -> Vec<Reading> {
+fn more_families(
+    watch: &Watch,
+    vital: &Vital,
+    findings: &Findings,
+    rest: &Arc<Maintenance>,
+) -> Vec<Reading> {
     let mut all = watch::families(&watch.view);
-    all.extend(watch::purge_families(&told.purge));
-    all.push(told.findings.family());
+    all.extend(watch::purge_families(vital.purge()));
+    all.push(findings.family());
     all.push(rest.family());
     all
 }

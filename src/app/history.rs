@@ -6,7 +6,7 @@ use super::plan::Plan;
 use crate::checkpoint::Checkpoint;
 use crate::mysql::{ConnectOptions, HostPort, Session};
 use crate::pulse::schema::{CANARY_COUNTER, HEARTBEAT};
-use crate::pulse::{Reason, Received, received};
+use crate::pulse::{Received, SqlFailure, received};
 use crate::source::{self, Error};
 
 /// Looks for the newest heartbeat that was received, with the account that writes heartbeats.
@@ -55,7 +55,7 @@ impl History {
                 Ok(Some(lacking)) => {
                     return Err(Error::PutBack { what: lacking.words(what, table) });
                 }
-                Err(error) if not_ours(Reason::of(&error)) => tracing::warn!(
+                Err(error) if not_ours(SqlFailure::of(&error)) => tracing::warn!(
                     %host, %error,
                     "{table} can't be read there: a source that was put back would not be noticed"
                 ),
@@ -92,6 +92,6 @@ impl History {
 }
 
 /// Whether the account is not meant to ask there, so that the look will never succeed.
-fn not_ours(reason: Reason) -> bool {
-    matches!(reason, Reason::Login | Reason::Denied)
+fn not_ours(reason: SqlFailure) -> bool {
+    matches!(reason, SqlFailure::Login | SqlFailure::Denied)
 }

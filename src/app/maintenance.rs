@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::vital::Vital;
+use crate::pulse::{Observation, Vital};
 use crate::telemetry::http::{MAINTENANCE_MAX, Switch};
 use crate::telemetry::metrics::{Kind, Reading};
 
@@ -65,12 +65,16 @@ impl Switch for Maintenance {
             None => all.remove(known),
         };
         drop(all);
-        self.vital.rest(known, until);
+        let consumer = Arc::clone(known);
+        self.vital.observe(
+            Observation::Maintenance { consumer: Arc::clone(&consumer), until },
+            Instant::now(),
+        );
         let seconds = lasting.as_secs();
         tracing::warn!(%consumer, seconds, "maintenance: the consumer is not judged for as long");
         Ok(match until {
             Some(_) => format!("{consumer} is in maintenance for {seconds} s; it ends by itself"),
-            None => format!("{consumer} is judged again"),
+            None => format!("maintenance of {consumer} has ended"),
         })
     }
 }
@@ -78,12 +82,7 @@ impl Switch for Maintenance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::state::State;
-    use crate::app::vital::Told;
-    use crate::app::watch;
-    use crate::pipeline::Witness;
-    use crate::pulse::verdict::Observation;
-    use crate::pulse::{Book, Event, Leg, Phase};
+    use crate::pulse::{Book, Leg, Phase, Witness, watch};
 
     #[test]
     fn maintenance_is_bounded_ends_by_itself_and_can_be_ended() {
@@ -93,10 +92,10 @@ mod tests {
         let mut book = Book::new("", names.clone(), Duration::from_secs(15));
         let (start, began) = (Instant::now(), Phase::Insert);
         let leg = |number| Leg { path: None, number, phase: began };
-        book.observe(&Event::CanaryStarted { number: 1, phase: began, at: start }, start);
-        book.observe(&Event::CanaryStarted { number: 2, phase: began, at: start }, start);
+        book.observe(&Observation::CanaryStarted(leg(1)), start);
+        book.observe(&Observation::CanaryStarted(leg(2)), start);
         book.canary_accepted(&leg(1), start);
-        let vital = Vital::new(book, State::new(), reporter, Told::default());
+        let vital = Vital::new(book, reporter, |_| ());
         let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&vital));
         maintenance.maintenance("billing", day * 30).expect("it is known");
         let now = Instant::now();
@@ -110,7 +109,7 @@ mod tests {
         for at in [now, now + Duration::from_secs(10), later] {
             for consumer in &names {
                 let consumer = Arc::clone(consumer);
-                vital.observe(&Event::EchoRead { consumer, messages: 0 }, at);
+                vital.observe(Observation::EchoRead { consumer, messages: 0 }, at);
             }
         }
         vital.expire(later);

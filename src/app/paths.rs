@@ -1,17 +1,13 @@
-//! What is told of paths through the operator's tables: metrics and `/status`.
+//! The metrics of paths through the operator's tables.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::plan::{PathRoute, Plan};
-use super::status::probe;
-use super::vital::Vital;
-use crate::pulse::Book;
-use crate::pulse::book::PathNotes;
+use crate::pulse::book::Canaries;
+use crate::pulse::{Book, Vital};
 use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
-use crate::telemetry::status::Path;
 
-type Of = fn(&PathRoute, Option<&PathNotes>) -> Vec<(&'static str, f64)>;
+type Of = fn(&PathRoute, Option<&Canaries>) -> Vec<(&'static str, f64)>;
 
 /// Families about the paths that the plan has SQL for.
 pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
@@ -29,7 +25,7 @@ pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
             Kind::Counter,
             &["path", "result"],
             |_, notes| {
-                let count = |of: fn(&PathNotes) -> u64| number(notes.map_or(0, of));
+                let count = |of: fn(&Canaries) -> u64| number(notes.map_or(0, of));
                 vec![("ok", count(|notes| notes.walked)), ("failed", count(|notes| notes.failed))]
             },
         ),
@@ -56,7 +52,7 @@ pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
 fn samples(routes: &[PathRoute], book: &Book, of: Of) -> Vec<Sample> {
     let of_route = |route: &PathRoute| {
         let name = route.path.name.to_string();
-        let values = of(route, book.path(&route.path.name)).into_iter();
+        let values = of(route, book.canaries(Some(&*route.path.name))).into_iter();
         values
             .map(move |(result, value)| {
                 let mut labels = vec![("path", name.clone())];
@@ -76,30 +72,7 @@ fn number(count: u64) -> f64 {
 }
 
 /// Whether the canary that is to be written through it is not.
-fn fails(route: &PathRoute, notes: Option<&PathNotes>) -> bool {
+pub(super) fn fails(route: &PathRoute, notes: Option<&Canaries>) -> bool {
     let is_refused = notes.is_some_and(|notes| notes.failure.is_some());
     route.path.steps.is_some() && (route.is_filtered_out || is_refused)
-}
-
-/// The paths in `/status`.
-pub(super) fn shown(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
-    let shown = |route: &PathRoute| {
-        let notes = book.path(&route.path.name);
-        let (committed, seen) = notes.map_or((None, None), |it| (it.committed, it.seen));
-        let failure = notes.and_then(|notes| notes.failure.as_ref());
-        let mut canary = probe(committed, seen, failure, now);
-        if route.path.steps.is_none() {
-            "not written: no canary.insert".clone_into(&mut canary.last_result);
-        } else if route.is_filtered_out {
-            "not written: the filters keep the table out".clone_into(&mut canary.last_result);
-        }
-        Path {
-            name: route.path.name.to_string(),
-            table: route.path.table_name(),
-            column: route.path.column.clone(),
-            canary,
-            failing: fails(route, notes),
-        }
-    };
-    plan.pulse.routes.iter().map(shown).collect()
 }

@@ -6,19 +6,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{PathRoute, Plan, in_settings};
 use super::supervise::{Supervisor, Task};
-use super::vital::Vital;
 use super::{Unavailable, echo};
 use crate::aws;
 use crate::mysql::SharedHost;
-use crate::pulse::canary::CanaryWalker;
+use crate::pulse::canary::CanaryWriter;
 use crate::pulse::heartbeat::HeartbeatWriter;
-use crate::pulse::path::{Path, PathWalker};
+use crate::pulse::path::Path;
 use crate::pulse::verdict::Parameters;
-use crate::pulse::{Book, WriterConfig};
+use crate::pulse::{Book, Vital, WriterConfig};
 
 /// What the verdict goes by.
 pub(super) fn parameters(plan: &Plan) -> Result<Parameters, Unavailable> {
-    let defaults = Parameters::of(&plan.pulse.periods);
+    let defaults = Parameters::of(plan.pulse.periods);
     let parameters = Parameters {
         // Short periods want a quicker eye.
         tick: defaults.tick.min(defaults.receive_deadline / 2),
@@ -39,7 +38,6 @@ pub(super) fn writer_config(plan: &Plan, host: &SharedHost, instance: String) ->
         schema: plan.pulse.schema.clone(),
         stream: plan.stream.clone(),
         instance,
-        allowed_servers: Vec::new(),
         write_deadline: plan.pulse.periods.write_deadline,
         probe_timeout: plan.pulse.periods.probe_timeout,
     }
@@ -74,7 +72,13 @@ pub(super) fn spawn_pulse(
             let (config, mark, observer) = (config.clone(), pulse.mark.clone(), vital.observer());
             let path = path.clone();
             let walker = move || {
-                PathWalker::new(config.clone(), &path, mark.clone(), interval, observer.clone())
+                CanaryWriter::through(
+                    config.clone(),
+                    &path,
+                    mark.clone(),
+                    interval,
+                    observer.clone(),
+                )
             };
             if walker().is_none() {
                 continue;
@@ -90,7 +94,7 @@ pub(super) fn spawn_pulse(
         }
         let observer = vital.observer();
         supervisor.keep(Task::CanaryWalker, stop, move |stop| {
-            CanaryWalker::new(config.clone(), interval, observer.clone()).run(stop)
+            CanaryWriter::built_in(config.clone(), interval, observer.clone()).run(stop)
         });
     }
     for (consumer, url) in &pulse.echoes {
@@ -140,19 +144,21 @@ mod tests {
 
     use super::*;
     use crate::config::SETTINGS;
+    use crate::pulse::Periods;
 
     #[test]
     fn a_refused_parameter_is_told_in_settings_that_there_are() {
         let ms = Duration::from_millis;
         let defaults = Parameters::default;
+        let with = |periods| Parameters { periods, ..defaults() };
         let broken = [
             Parameters { receive_deadline: ms(1_500), ..defaults() },
             Parameters { tick: ms(2_500), ..defaults() },
-            Parameters { protocol_heartbeat: ms(4_000), ..defaults() },
-            Parameters { write_deadline: ms(9_000), ..defaults() },
-            Parameters { canary_deadline: ms(9_000), ..defaults() },
-            Parameters { canary_interval: ms(90_000), ..defaults() },
-            Parameters { publish_deadline: ms(0), ..defaults() },
+            with(Periods { protocol_heartbeat: ms(4_000), ..Periods::default() }),
+            with(Periods { write_deadline: ms(9_000), ..Periods::default() }),
+            with(Periods { canary_deadline: ms(9_000), ..Periods::default() }),
+            with(Periods { canary_interval: ms(90_000), ..Periods::default() }),
+            with(Periods { publish_deadline: ms(0), ..Periods::default() }),
         ];
         for parameters in broken {
             let text = in_settings(&parameters.checked().expect_err("a broken rule")).to_string();

@@ -7,9 +7,9 @@ use super::plan::Plan;
 use super::state::{Phase, State};
 use super::stream::MOVED;
 use super::supervise::Task;
-use super::vital::Vital;
 use crate::decode::kind;
-use crate::pulse::Reason;
+use crate::pulse::echo::Echo;
+use crate::pulse::{Ignored, SqlFailure, Stage, Vital};
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::Gauge;
 use crate::sink::{Class, Health};
@@ -48,11 +48,13 @@ const RECONNECT_REASONS: [&str; 26] = [
 
 /// Label values, all known before the first scrape.
 pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
-    let results = || std::iter::once("ok").chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    let results =
+        || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
     Vocabulary {
         consumers: plan.pulse.accounts().iter().map(ToString::to_string).collect(),
         echo_queues: plan.pulse.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),
+        echo_kinds: (Echo::LABELS.into_iter()).chain(Ignored::ALL.map(Ignored::as_str)).collect(),
         publish_results: std::iter::once("ok")
             .chain(Class::ALL.iter().map(|class| class.as_str()))
             .collect(),
@@ -81,7 +83,10 @@ pub(super) fn readings(
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
     Readings {
-        stage: Arc::new(move || stages.read(|book| book.stages().moments())),
+        stage: Arc::new(move || {
+            let moments = stages.read(|book| book.stages().moments());
+            Stage::ALL.map(Stage::as_str).into_iter().zip(moments).collect()
+        }),
         stream_last_receive: Arc::new(move || received.last_byte()),
         stream_bytes: Arc::new(move || bytes.bytes()),
         reader_armed: Arc::new(move || armed.is_armed()),

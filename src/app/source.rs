@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::Outcome;
 use super::catalog::{self, Catalog};
 use super::history::History;
+use super::patience::Patience;
 use super::plan::Plan;
 use super::primary::find;
-use super::start::Patience;
-use super::watch::{Reporter, stream_failure};
 use crate::checkpoint::Checkpoint;
 use crate::mysql::Session;
-use crate::pulse::verdict::Observation;
+use crate::pulse::watch::Reporter;
+use crate::pulse::{Observation, StreamFailure};
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
@@ -69,7 +69,7 @@ pub(super) async fn open_source(
         };
         let passes = match &error {
             StartError::Source { error } => {
-                reporter.report(Observation::StreamFailed(stream_failure(error)));
+                reporter.report(Observation::StreamFailed(StreamFailure::of(error)));
                 !matches!(error.recovery(), Recovery::Halt(_))
             }
             StartError::Refused(_) => false,
@@ -89,7 +89,7 @@ pub(super) async fn reach(plan: &Plan, reporter: &Reporter) {
         }
     }
     let error = source::Error::NoHost { failures };
-    reporter.report(Observation::StreamFailed(stream_failure(&error)));
+    reporter.report(Observation::StreamFailed(StreamFailure::of(&error)));
 }
 
 /// Why the source can't be streamed from the start.

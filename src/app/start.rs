@@ -4,23 +4,21 @@
 //! Dropping the future gives the start up: what was opened is closed, and nothing is half done that the
 //! next start would not do again.
 
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::before::{Before, RanBefore, ask};
 use super::begin::{begin, open_store};
 use super::echo;
 use super::front::Front;
 use super::history::History;
+use super::patience::Patience;
 use super::plan::Plan;
 use super::sink::{AnySink, aws_config};
 use super::source::{Opened, StartError, open_source, reach};
 use super::store::AnyStore;
-use super::stream::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::{Outcome, Unavailable};
 use crate::aws;
-use crate::backoff::Backoff;
 use crate::checkpoint::{self, Checkpoint, Store};
 use crate::mysql::{self, HostPort};
 use crate::pipeline::Topics;
@@ -76,50 +74,6 @@ pub(super) fn outcome(error: &Unavailable) -> Outcome {
         Outcome::NeedsOperator
     } else {
         Outcome::Unavailable
-    }
-}
-
-/// How long a stage of the start is tried again.
-pub(super) struct Patience {
-    until: Instant,
-    backoff: Backoff,
-    awaited: &'static str,
-}
-
-impl Patience {
-    /// `awaited` is what is said of it while it is not there.
-    pub(super) fn new(patience: Duration, awaited: &'static str) -> Self {
-        let backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-        Self { until: Instant::now() + patience, backoff, awaited }
-    }
-
-    /// Makes attempts until one succeeds, or fails for what does not pass by itself.
-    async fn until<T, E: Display>(
-        mut self,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
-        passes: impl Fn(&E) -> bool,
-    ) -> Result<T, E> {
-        loop {
-            match attempt().await {
-                Ok(done) => return Ok(done),
-                Err(error) => {
-                    let passes = passes(&error);
-                    self.after(error, passes).await?;
-                }
-            }
-        }
-    }
-
-    /// Waits before the next attempt; the error itself if waiting does not help, or has lasted too long.
-    pub(super) async fn after<E: Display>(&mut self, error: E, passes: bool) -> Result<(), E> {
-        let pause = self.backoff.pause(random());
-        if !passes || Instant::now() + pause > self.until {
-            return Err(error);
-        }
-        let awaited = self.awaited;
-        tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "{awaited}");
-        tokio::time::sleep(pause).await;
-        Ok(())
     }
 }
 

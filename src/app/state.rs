@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::pipeline::Progress;
 use crate::source::Identity;
 use crate::telemetry::status::Halted;
 
@@ -44,7 +43,6 @@ pub(super) struct Inner {
     pub(super) phase: Phase,
     pub(super) since: Instant,
     pub(super) identity: Option<Identity>,
-    pub(super) progress: Progress,
     pub(super) epoch: u64,
     /// The sink's last words, when it has ended with an error.
     pub(super) sink_error: Option<String>,
@@ -56,7 +54,6 @@ impl State {
             phase: Phase::Starting,
             since: Instant::now(),
             identity: None,
-            progress: Progress::default(),
             epoch: 0,
             sink_error: None,
         })))

@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
-use super::plan::Plan;
+use super::plan::{PathRoute, Plan};
 use super::state::{Phase, State};
-use super::vital::Vital;
-use super::watch;
-use crate::pulse::Book;
-use crate::pulse::book::{Failure, RoundTrip};
+use crate::pulse::book::{Canaries, Failure, RoundTrip};
 use crate::pulse::echo::Fate;
 use crate::pulse::verdict::{Condition, Known, Reason, words};
+use crate::pulse::watch::{Shared, View};
+use crate::pulse::{Book, Vital};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
 use crate::telemetry::status::{
-    self, Canary, Checkpoint, Consumer, Probe, Sink, Source, Status, Verdict,
+    self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
 };
 use crate::telemetry::{Conclusion, Metrics, StatusSource};
 
@@ -35,7 +34,7 @@ pub(super) struct Desk {
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) findings: Findings,
-    pub(super) view: watch::Shared,
+    pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) started: Instant,
 }
@@ -60,7 +59,7 @@ impl StatusSource for Desk {
             (
                 heartbeat(book, now),
                 canary(book, now),
-                paths::shown(&self.plan, book, now),
+                paths(&self.plan, book, now),
                 consumers(book, now, &self.metrics, &self.maintenance),
             )
         });
@@ -71,10 +70,10 @@ impl StatusSource for Desk {
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
-            verdict: verdict(&watch::read(&self.view), now),
+            verdict: verdict(&self.view.read(), now),
             source,
             findings: self.findings.shown(),
-            progress: self.progress(&state),
+            progress: self.progress(),
             heartbeat,
             canary,
             paths,
@@ -89,20 +88,20 @@ impl StatusSource for Desk {
 }
 
 impl Desk {
-    fn progress(&self, state: &super::state::Inner) -> status::Progress {
-        let progress = &state.progress;
+    fn progress(&self) -> status::Progress {
+        let progress = self.vital.progress();
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
         let since = || self.vital.since_commit_us(progress.newest_commit_us, Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
         let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
-        let (margin, expiry) = self.vital.purge_margin(Instant::now()).unzip();
+        let (margin, expiry) = self.vital.purge().told(Instant::now()).unzip();
         status::Progress {
             purge_margin_seconds: seconds(margin),
             log_expiry_seconds: seconds(expiry),
             read: progress.read.to_string(),
             delivered: progress.delivered.to_string(),
-            gtid_set: progress.gtid_set.clone(),
+            gtid_set: progress.gtid_set,
             lag_seconds: lag,
             lanes: progress.lanes as u64,
             changes_published: changes.sum(),
@@ -139,7 +138,7 @@ impl Desk {
     }
 }
 
-fn verdict(view: &watch::View, now: Instant) -> Verdict {
+fn verdict(view: &View, now: Instant) -> Verdict {
     let verdict = &view.verdict;
     let age = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
     Verdict {
@@ -173,13 +172,14 @@ fn verdict(view: &watch::View, now: Instant) -> Verdict {
     }
 }
 
-fn conditions(view: &watch::View, now: Instant) -> Vec<status::Condition> {
+fn conditions(view: &View, now: Instant) -> Vec<status::Condition> {
     let condition = |(condition, known): &(Condition, Known)| status::Condition {
         name: condition.name().to_owned(),
         status: known.status.name().to_owned(),
         since_seconds: now.saturating_duration_since(known.since).as_secs_f64(),
         because: known.because.clone(),
         needed: view.needed.contains(condition),
+        speaks_for: condition.speaks_for(),
     };
     view.verdict.conditions.iter().map(condition).collect()
 }
@@ -190,11 +190,16 @@ fn heartbeat(book: &Book, now: Instant) -> Probe {
 }
 
 fn canary(book: &Book, now: Instant) -> Probe {
-    let canaries = book.canaries();
-    probe(canaries.committed, canaries.seen, canaries.failure.as_ref(), now)
+    canaries(book.canaries(None), now)
 }
 
-pub(super) fn probe(
+/// What is told of canaries through one table.
+fn canaries(known: Option<&Canaries>, now: Instant) -> Probe {
+    let (committed, seen) = known.map_or((None, None), |it| (it.committed, it.seen));
+    probe(committed, seen, known.and_then(|it| it.failure.as_ref()), now)
+}
+
+fn probe(
     written: Option<(u64, Instant)>,
     seen: Option<RoundTrip>,
     failure: Option<&Failure>,
@@ -213,6 +218,27 @@ pub(super) fn probe(
             (None, None) => "none yet".to_owned(),
         },
     }
+}
+
+/// The paths in `/status`.
+fn paths(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
+    let shown = |route: &PathRoute| {
+        let notes = book.canaries(Some(&*route.path.name));
+        let mut canary = canaries(notes, now);
+        if route.path.steps.is_none() {
+            "not written: no canary.insert".clone_into(&mut canary.last_result);
+        } else if route.is_filtered_out {
+            "not written: the filters keep the table out".clone_into(&mut canary.last_result);
+        }
+        Path {
+            name: route.path.name.to_string(),
+            table: route.path.table_name(),
+            column: route.path.column.clone(),
+            canary,
+            failing: paths::fails(route, notes),
+        }
+    };
+    plan.pulse.routes.iter().map(shown).collect()
 }
 
 fn consumers(

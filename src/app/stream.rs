@@ -1,6 +1,5 @@
 //! The stream's life: dial, run, judge what ended it, pause, dial again.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,22 +10,19 @@ use super::Outcome;
 use super::findings::Findings;
 use super::halt::{Decision, FENCED, Tries, decide};
 use super::history::History;
+use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
 use super::state::{Phase, State};
-use super::watch::{Reporter, server_uuid, stream_failure};
 use crate::backoff::{Backoff, Redial};
 use crate::decode::Decoder;
 use crate::encode::Origin;
 use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
-use crate::pulse::verdict::{Observation, StreamFailure};
+use crate::pulse::watch::Reporter;
+use crate::pulse::{Observation, StreamFailure};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
-
-/// Ceiling of the first pause between two dials, and of the last.
-pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// How one connection ended without an error.
 enum Turn {
@@ -180,7 +176,7 @@ impl Stream {
     /// Tells the verdict what ended the stream, where the source did.
     fn report(&self, error: &Error) {
         let failure = match error {
-            Error::Source(error) => stream_failure(error),
+            Error::Source(error) => StreamFailure::of(error),
             Error::StreamEnded => StreamFailure::Ended,
             Error::Decode(_)
             | Error::Lost(_)
@@ -249,7 +245,8 @@ impl Stream {
         self.enter(&replica, &name);
         self.pipeline.compare_names(resolved.facts.name_case());
         // No row has come since that could ask for a look.
-        self.reporter.report(self.findings.looked(&resolved.facts, self.findings.asks()));
+        let unlogged = self.findings.looked(&resolved.facts, self.findings.asks());
+        self.reporter.report(Observation::Unlogged(unlogged));
         let columns = || Columns::new(&self.source, host, name.as_str());
         self.pipeline.ask_for_schemas(self.schema_fallback.then(columns));
         self.pipeline.stream_began(&resolved.start);
@@ -308,7 +305,7 @@ impl Stream {
         if let Some(host) = &self.followed_by {
             host.move_to(&identity.host);
         }
-        self.reporter.report(Observation::StreamConnected { server: server_uuid(name) });
+        self.reporter.report(Observation::StreamConnected { server: name.parse().ok() });
         self.has_streamed = true;
         self.stands = true;
         self.redial.stands(Instant::now());
@@ -368,9 +365,4 @@ fn reason(error: &Error) -> &'static str {
         | Error::Quarantine(_)
         | Error::Misuse(_) => "stream_ended",
     }
-}
-
-/// 64 random bits. Each hasher of the standard library is keyed anew from the system's randomness.
-pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

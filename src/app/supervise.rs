@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::stream::random;
+use super::patience::random;
 use crate::backoff::Backoff;
 use crate::excerpt::excerpt;
 use crate::telemetry::{Loops, Metrics};

@@ -5,7 +5,6 @@
 //! (`encode`).
 
 mod cell;
-mod description;
 mod gtid;
 mod gtid_set;
 mod names;
@@ -13,13 +12,14 @@ mod position;
 mod row;
 mod table;
 mod transaction;
+mod version;
 
 pub use cell::{Area, BytesKind, Cell, Slot};
-pub use description::{ColumnDescription, Description};
 pub use gtid::{Gtid, GtidError, MariaGtid, Tag, Uuid};
 pub use gtid_set::{GtidSet, MariaGtidSet};
 pub use names::NameCase;
 pub use position::Position;
 pub use row::{Change, Image, Op, RowBuffer};
-pub use table::{Column, LogicalType, Table};
+pub use table::{Column, ColumnDescription, Description, LogicalType, Table};
 pub use transaction::{Transaction, TransactionId};
+pub use version::ServerVersion;

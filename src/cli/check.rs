@@ -8,18 +8,23 @@ use super::{Exit, flags, run, runtime};
 use crate::app::check::{self, Report};
 
 const LONG_ABOUT: &str = "\
-Looks at every server variable, grant, file, address and topic that `run` needs, and whether the source
-still has what comes next: what was found, what is needed, and what mends it. Takes nothing: neither the
-checkpoint nor the stream from a service that runs, though beside one it says that both and its port are
-in use. Prints everything that is wrong at once; JSON lines when not on a terminal. Exits 0 when `run`
-would start, 1 when it would refuse.";
+Checks everything that `run` needs: servers, accounts, grants, tables, files, addresses and
+topics, and whether the source still has the binary log that comes next. For each problem it
+prints what it found, what is needed, and the fix. It prints all problems at once, as JSON
+lines when not on a terminal.
+
+Example:
+  binpulse check --config binpulse.toml
+
+It changes nothing. Beside a running service it reports that the checkpoint and the port are
+in use. Exits 0 if `run` would start, 1 if it would refuse.";
 
 /// The command.
 pub(super) fn command() -> Command {
     let command = Command::new("check")
-        .about("Say what is missing before `run` can work, and how to mend it")
+        .about("Check everything that `run` needs, and print each problem with its fix")
         .long_about(LONG_ABOUT);
-    flags::with_settings(flags::with_start_anew(command))
+    flags::with_settings(flags::with_start_anew(command), flags::Reads::All)
 }
 
 /// Looks, and prints.
@@ -65,7 +70,7 @@ fn write_text(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(out, "{mark} {}: {}", report.what, report.found)?;
     if !report.ok {
         writeln!(out, "       needed: {}", report.needed)?;
-        writeln!(out, "       to mend: {}", report.mend)?;
+        writeln!(out, "       fix:    {}", report.mend)?;
     }
     Ok(())
 }

@@ -8,28 +8,34 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Exit;
 use super::lines::{self, Printer};
+use crate::binlog::BYTES_MAX;
 use crate::change::{NameCase, Position};
 use crate::config::{Kind, Value};
-use crate::decode::{Answer, Config, Decoder, EVENT_BYTES_MAX, Fault};
+use crate::decode::{Answer, Config, Decoder, Fault};
 use crate::filter::{self, Filter, Pattern};
 use crate::source::captured::{self, Captured};
 
 const LONG_ABOUT: &str = "\
-Reads binlog files of MySQL 5.6 to 9.7 and MariaDB in the order given, and prints one JSON document
-a line for each change and each statement. `-` reads standard input. Prepared XA transactions and
-the format go on from file to file, so give the files of one server in their order.
+Prints one JSON document a line for each change and each statement in binary log files of
+MySQL 5.6 to 9.7 and MariaDB, without a server. `-` reads standard input.
 
-Statements (DDL) are printed whatever --tables says: which tables they touch is not in the log.
+Examples:
+  binpulse decode binlog.000041 binlog.000042
+  binpulse decode --tables 'shop.*' - < binlog.000042
 
-Columns have names when the binlog carries them (binlog_row_metadata=FULL), else @1, @2, ...
-MySQL before 8.0, and MariaDB with binlog_row_metadata=NO_LOG, do not tell which integers are
-unsigned: --unsigned does. A note on standard error names the columns concerned, and likewise XA
-transactions whose rows stand in files that were not given, or that the files leave undecided.
+Prepared XA transactions and the format carry over from file to file, so give the files of
+one server in their order. Statements (DDL) are printed whatever --tables says: the log does
+not tell which tables they change.
+
+Columns have names when the log carries them (binlog_row_metadata=FULL), else @1, @2, ...
+MySQL before 8.0, and MariaDB with binlog_row_metadata=NO_LOG, do not log which integers are
+unsigned: --unsigned does. Notes on standard error name the columns concerned, and XA
+transactions that the files leave undecided or whose rows are in files that were not given.
 
 The JSON document `null` is {\"$json\":null}, SQL's NULL is null.
 
-On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't be
-opened: exit code 64.";
+On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't
+be opened: exit code 64.";
 
 /// Offset of a file's first event.
 const FIRST_EVENT: u64 = 4;
@@ -97,9 +103,9 @@ fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Opt
 /// How large an event out of a compressed one may be; `None` once it was told that this is no size.
 fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
     let Some(text) = matches.get_one::<String>("expanded-event-max") else {
-        return Some(EVENT_BYTES_MAX);
+        return Some(BYTES_MAX);
     };
-    match Kind::Bytes(1 << 10, EVENT_BYTES_MAX).parse(text) {
+    match Kind::Bytes(1 << 10, BYTES_MAX).parse(text) {
         Some(Value::Integer(bytes)) => Some(bytes),
         _ => {
             eprintln!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");

@@ -5,35 +5,103 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: it did what was asked.
+    /// It did what was asked.
     Done,
-    /// 1: it ran, and the answer is no (`check` found something).
+    /// It ran, and the answer is no.
     Failed,
-    /// 2: it ran, and nobody can say (`verdict`).
+    /// It ran, and the answer is not known.
     Unknown,
-    /// 64: wrong invocation or configuration.
+    /// Wrong invocation or configuration.
     Usage,
-    /// 65: bad input data.
+    /// Bad input data.
     BadData,
-    /// 69: source or sink unavailable at start.
+    /// Something outside is not available.
     Unavailable,
-    /// 70: a bug.
+    /// A bug.
     Bug,
-    /// 75: the position is lost, or delivery can't go on: an operator is needed.
+    /// An operator is needed.
     Operator,
+}
+
+impl Exit {
+    /// All, by their codes.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Failed,
+        Self::Unknown,
+        Self::Usage,
+        Self::BadData,
+        Self::Unavailable,
+        Self::Bug,
+        Self::Operator,
+    ];
+
+    /// What the process ends with, after sysexits.h.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Unknown => 2,
+            Self::Usage => 64,
+            Self::BadData => 65,
+            Self::Unavailable => 69,
+            Self::Bug => 70,
+            Self::Operator => 75,
+        }
+    }
+
+    /// What it means, for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => {
+                "done, and the answer is no: a problem (check), an outage (verdict), not healthy or no \
+                 answer (health), refused or no answer (maintenance), something stays in the file \
+                 (redrive)"
+            }
+            Self::Unknown => {
+                "not known (verdict), or the service does not answer (verdict, status)"
+            }
+            Self::Usage => "wrong invocation or configuration",
+            Self::BadData => "bad input data: decode and redrive name file and offset",
+            Self::Unavailable => {
+                "source, sink or address not available at start, or not fit for streaming"
+            }
+            Self::Bug => "a bug",
+            Self::Operator => {
+                "an operator is needed: the position is lost or diverged, the checkpoint is damaged, \
+                 missing or held by another process, or delivery has halted"
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::Done => "nothing",
+            Self::Failed => "read the output",
+            Self::Unknown => "wait, or see whether the service runs",
+            Self::Usage => "correct what the message names; a restart does not help",
+            Self::BadData => "look at the file at that place",
+            Self::Unavailable => "run `binpulse check`; a restart tries again",
+            Self::Bug => "report it with the log; a restart continues from the checkpoint",
+            Self::Operator => "do what the message says; a restart alone ends the same way",
+        }
+    }
+}
+
+/// The list for the help.
+pub(super) fn list() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for exit in Exit::ALL {
+        let (code, meaning) = (exit.code(), exit.meaning());
+        text.extend(["\n", &format!("  {code:>3}  {meaning}")]);
+    }
+    text + "\n  130, 143  a second Ctrl-C or SIGTERM came before it had stopped"
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Unknown => 2,
-            Exit::Usage => 64,
-            Exit::BadData => 65,
-            Exit::Unavailable => 69,
-            Exit::Bug => 70,
-            Exit::Operator => 75,
-        })
+        Self::from(exit.code())
     }
 }

@@ -4,8 +4,39 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::config::{self, Environment, Kind, SETTINGS, Values};
 
-/// Adds `--config` and a flag for every setting.
-pub(super) fn with_settings(command: Command) -> Command {
+/// Settings that a command reads, by the beginning of their keys.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reads {
+    /// Everything.
+    All,
+    /// Only those that begin so. The others are accepted too, because every command takes the same
+    /// file and environment, but its help does not list them.
+    Only(&'static [&'static str]),
+}
+
+impl Reads {
+    fn contains(self, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(prefixes) => prefixes.iter().any(|prefix| key.starts_with(prefix)),
+        }
+    }
+}
+
+/// What asks the running service: its address, token and certificate.
+pub(super) const ASKS: Reads = Reads::Only(&["http."]);
+
+const ELSEWHERE: &str = "\
+Every setting is accepted, so that one file and environment serve all commands. Only those
+that this command reads are listed here; `binpulse run --help` lists all.";
+
+/// Adds `--config` and a flag for every setting. `-h` lists none of them, `--help` those that the
+/// command reads.
+pub(super) fn with_settings(command: Command, reads: Reads) -> Command {
+    let command = match reads {
+        Reads::All => command,
+        Reads::Only(_) => command.after_long_help(ELSEWHERE),
+    };
     let flags = SETTINGS.iter().map(|setting| {
         let (section, _) = setting.section_and_name();
         let flag = setting.flag();
@@ -19,11 +50,16 @@ pub(super) fn with_settings(command: Command) -> Command {
         Arg::new(setting.key)
             .long(flag.trim_start_matches("--").to_owned())
             .value_name(value_name(setting.kind, setting.is_secret()))
-            .help_heading(format!("Settings: {section}"))
+            .help_heading(format!("{HEADING}{section}"))
+            .hide_short_help(true)
+            .hide_long_help(!reads.contains(setting.key))
             .help(format!("{help} [env: {}]", setting.env()))
     });
     command.arg(super::config_file()).args(flags)
 }
+
+/// What the headings of settings begin with in the help.
+pub(super) const HEADING: &str = "Settings: ";
 
 /// Adds `--start-anew`.
 pub(super) fn with_start_anew(command: Command) -> Command {
@@ -33,13 +69,13 @@ pub(super) fn with_start_anew(command: Command) -> Command {
             .value_name("EPOCH")
             .value_parser(clap::value_parser!(u64))
             .help(
-                "Begin anew although the stream has run before and its checkpoint is gone: once, \
-                 for the epoch that the refusal names",
+                "Start without a checkpoint although the stream has run before: once, for the epoch \
+                 that the refusal names",
             ),
     )
 }
 
-/// The epoch behind which a stream may begin anew.
+/// The epoch after which a stream may begin again.
 pub(super) fn start_anew(matches: &ArgMatches) -> Option<u64> {
     matches.get_one::<u64>(START_ANEW).copied()
 }

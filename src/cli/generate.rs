@@ -12,7 +12,13 @@ use crate::config::{Origin, SETTINGS};
 
 /// The command `completions`.
 pub(super) fn completions_command() -> Command {
-    Command::new("completions").about("Print a completion script for a shell").arg(
+    Command::new("completions")
+        .about("Print a completion script for a shell")
+        .long_about(
+            "Prints a completion script for a shell.\n\n\
+             Example:\n  binpulse completions bash > /usr/share/bash-completion/completions/binpulse",
+        )
+        .arg(
         Arg::new("shell")
             .required(true)
             .value_parser(value_parser!(Shell))
@@ -30,7 +36,9 @@ pub(super) fn completions(matches: &ArgMatches) -> Exit {
 
 /// The command `man`.
 pub(super) fn man_command() -> Command {
-    Command::new("man").about("Print the manual page, for `man -l -`")
+    Command::new("man")
+        .about("Print the manual page")
+        .long_about("Prints the manual page.\n\nExample:\n  binpulse man | man -l -")
 }
 
 /// Prints the manual page.
@@ -48,14 +56,19 @@ pub(super) fn man() -> Exit {
 /// The command `settings`.
 pub(super) fn settings_command() -> Command {
     let command = Command::new("settings")
-        .about("Print every setting with its value and where that comes from")
+        .about("Print every setting with its value and its origin")
+        .long_about(
+            "Prints every setting with its value and where it comes from: default, file, environment or \
+             flag. Secrets are not shown.\n\n\
+             Example:\n  binpulse settings --config binpulse.toml",
+        )
         .arg(
             Arg::new("markdown")
                 .long("markdown")
                 .action(ArgAction::SetTrue)
                 .help("Print the reference of all settings instead"),
         );
-    flags::with_settings(command)
+    flags::with_settings(command, flags::Reads::All)
 }
 
 /// Prints the settings in force, or the reference.
@@ -77,13 +90,99 @@ pub(super) fn settings(matches: &ArgMatches) -> Exit {
     print(text.as_bytes())
 }
 
+/// The reference of the commands, in Markdown.
+pub fn commands() -> String {
+    let mut text = String::from(
+        "# Commands\n\n\
+         Every command also takes `--config FILE` (`BINPULSE_CONFIG`) and every [setting](settings.md) as a\n\
+         flag. The settings that it reads are named below. [Exit codes](exit-codes.md) have their own page.\n",
+    );
+    for command in super::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        let mut command = command.clone().bin_name(format!("binpulse {name}"));
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+        let usage = command.render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").trim();
+        write!(text, "\n## {name}\n\n{about}.\n\n```text\n{usage}\n\n{}\n```\n", long.trim_end())
+            .expect(FITS);
+        let (settings, own): (Vec<&Arg>, Vec<&Arg>) = command
+            .get_arguments()
+            .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "config"))
+            .partition(|arg| {
+                arg.get_help_heading().is_some_and(|heading| heading.starts_with(flags::HEADING))
+            });
+        let own: Vec<_> = own.into_iter().filter(|arg| !arg.is_hide_set()).collect();
+        if !own.is_empty() {
+            text += "\n| option | meaning |\n| --- | --- |\n";
+        }
+        for arg in own {
+            let value = arg.get_value_names().map(|names| format!(" {}", names.join(" ")));
+            let value = if arg.get_action().takes_values() { value } else { None };
+            let shown = match arg.get_long() {
+                Some(long) => format!("--{long}{}", value.unwrap_or_default()),
+                None => value.unwrap_or_else(|| arg.get_id().to_string()).trim().to_owned(),
+            };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let default: Vec<_> =
+                arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            let default = if arg.get_action().takes_values() && !default.is_empty() {
+                format!(" (default: `{}`)", default.join(","))
+            } else {
+                String::new()
+            };
+            writeln!(text, "| `{shown}` | {help}{default} |").expect(FITS);
+        }
+        let listed = settings.iter().filter(|arg| !arg.is_hide_long_help_set());
+        let mut sections: Vec<_> =
+            listed.filter_map(|arg| arg.get_help_heading()?.strip_prefix(flags::HEADING)).collect();
+        sections.dedup();
+        let names: Vec<_> =
+            sections.iter().map(|name| format!("[`{name}`](settings.md#{name})")).collect();
+        match names.len() {
+            0 => {}
+            _ if sections.len() == section_count() => text += "\nReads all settings.\n",
+            _ => writeln!(text, "\nReads settings of {}.", names.join(", ")).expect(FITS),
+        }
+    }
+    text
+}
+
+/// How many sections the settings have.
+fn section_count() -> usize {
+    let mut sections: Vec<_> =
+        SETTINGS.iter().map(|setting| setting.section_and_name().0).collect();
+    sections.dedup();
+    sections.len()
+}
+
+/// The reference of the exit codes, in Markdown.
+pub fn exit_codes() -> String {
+    let mut text = String::from(
+        "# Exit codes\n\n\
+         | code | meaning | what to do |\n\
+         | --: | --- | --- |\n",
+    );
+    for exit in Exit::ALL {
+        let (code, meaning, next) = (exit.code(), exit.meaning(), exit.next());
+        writeln!(text, "| {code} | {meaning} | {next} |").expect(FITS);
+    }
+    text += "| 130, 143 | a second Ctrl-C or SIGTERM came before it had stopped | nothing: a restart repeats what \
+             was in flight |\n";
+    text + "\nWhile `shutdown.on_halt` is `stay` (the default), a [halt](halts.md) leaves the process running; the \
+            code 75 (70 for `bug`) follows when it is stopped.\n"
+}
+
 /// The reference of all settings, in Markdown.
 pub fn reference() -> String {
     let mut text = String::from(
         "# Settings\n\n\
-         Every setting is a key of the TOML file, a flag and an environment variable. Flags outrank\n\
-         the environment, which outranks the file. Secrets have no flag with their value: give them\n\
-         by environment, or name a file that holds them (`--…-file`, key `…_file`).\n",
+         Every setting is a key of the TOML file, an environment variable and a flag. A flag overrides the\n\
+         environment, which overrides the file. A secret has no flag with its value: give it by its\n\
+         environment variable, or name a file that holds it by the flag `--…-file`, the key `…_file` or the\n\
+         variable `…_FILE` (for example `BINPULSE_SOURCE_PASSWORD_FILE`).\n\n\
+         Unknown keys are errors, with the nearest valid key named. `binpulse settings` prints the values in\n\
+         force and where each comes from.\n",
     );
     let mut section = "";
     for setting in SETTINGS {

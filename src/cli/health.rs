@@ -6,15 +6,19 @@ use super::service::Service;
 use super::{Exit, flags};
 
 const LONG_ABOUT: &str = "\
-Asks /healthz at http.listen, and ends with 0 if the answer is 200, else with 1. It is what a
-container's health check runs: the image has no shell.";
+Asks the running service for /healthz at http.listen, and exits 0 if the answer is 200, else
+1. It is the health check of the container image, which has no shell.
+
+Examples:
+  binpulse health
+  binpulse health --http-listen 127.0.0.1:9188     the probe's";
 
 /// The command.
 pub(super) fn command() -> Command {
     let command = Command::new("health")
-        .about("Ask the running service whether it is alive")
+        .about("Ask the running service whether its process is healthy")
         .long_about(LONG_ABOUT);
-    flags::with_settings(command)
+    flags::with_settings(command, flags::ASKS)
 }
 
 /// Asks.

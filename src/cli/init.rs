@@ -10,10 +10,16 @@ use crate::mysql::{HostPort, Session};
 use crate::pulse::schema::{Accounts, Dialect, create, script};
 
 const LONG_ABOUT: &str = "\
-Creates the schema with the heartbeat, canary and checkpoint tables. Running it again changes
-nothing. The account needs CREATE on the schema; with --print nothing is done, and the statements
-and least-privilege grants are printed for a DBA, with <password> where a password in quotes belongs:
-the server refuses them until it is replaced.";
+Creates the schema with the heartbeat, canary and checkpoint tables in the source database.
+Running it again changes nothing.
+
+Examples:
+  binpulse init --print > binpulse.sql
+  binpulse init --config binpulse.toml
+
+The account needs CREATE on the schema. With --print nothing is done: the statements and the
+least-privilege grants are printed for a DBA, with <password> where a password in quotes
+belongs. The server refuses them until it is replaced.";
 
 /// Longest version that is read, bytes.
 const VERSION_BYTES_MAX: u64 = 256;
@@ -29,7 +35,10 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print the SQL and grants instead of running anything"),
         );
-    flags::with_settings(command)
+    flags::with_settings(
+        command,
+        flags::Reads::Only(&["stream.", "source.", "heartbeat.", "canary."]),
+    )
 }
 
 /// Creates, or prints.

@@ -1,4 +1,4 @@
-//! `maintenance`: takes a consumer out of judgement for a while.
+//! `maintenance`: suppresses canary alerts for one consumer.
 
 use std::time::Duration;
 
@@ -10,14 +10,20 @@ use crate::config::{Kind, Value};
 use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};
 
 const LONG_ABOUT: &str = "\
-Tells the running service, on this machine, that a consumer of canary.echo is expected not to echo
-canaries: they are not held against it, and no alert fires for it, until the time is over or --end
-says so. Everything else is judged as before. It is forgotten when the service restarts.";
+Tells the running service that a consumer of canary.echo will not return canaries for some
+time. They are not counted as lost, and no alert fires for them, until the time is over or
+--end ends it.
+
+Examples:
+  binpulse maintenance billing --for 30m
+  binpulse maintenance billing --end
+
+Everything else is evaluated as before. A restart of the service ends it too.";
 
 /// The command.
 pub(super) fn command() -> Command {
     let command = Command::new("maintenance")
-        .about("Take a consumer out of judgement for a while")
+        .about("Suppress canary alerts for one consumer for a limited time")
         .long_about(LONG_ABOUT)
         .arg(
             Arg::new("consumer")
@@ -32,13 +38,8 @@ pub(super) fn command() -> Command {
                 .default_value("30m")
                 .help("How long, at most 24h"),
         )
-        .arg(
-            Arg::new("end")
-                .long("end")
-                .action(ArgAction::SetTrue)
-                .help("Judge it again from now on"),
-        );
-    flags::with_settings(command)
+        .arg(Arg::new("end").long("end").action(ArgAction::SetTrue).help("End it now"));
+    flags::with_settings(command, flags::ASKS)
 }
 
 /// Tells.

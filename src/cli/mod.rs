@@ -20,7 +20,7 @@ mod tail;
 mod verdict;
 
 pub use exit::Exit;
-pub use generate::reference;
+pub use generate::{commands, exit_codes, reference};
 
 use std::process::ExitCode;
 
@@ -30,23 +30,32 @@ use crate::config::{Origin, Values};
 use crate::telemetry::logs;
 
 const ABOUT: &str =
-    "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet or out";
+    "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet";
+
+const LONG_ABOUT: &str = "\
+Streams the row changes of a MySQL or MariaDB database to Amazon SNS, and proves whether a
+database that sends nothing is quiet, or which hop is broken.
+
+Example:
+  binpulse check   --config binpulse.toml
+  binpulse run     --config binpulse.toml
+  binpulse verdict --config binpulse.toml";
 
 const AFTER_HELP: &str = "\
-Every setting is a key of the TOML file, a flag and an environment variable
-(heartbeat.interval, --heartbeat-interval, BINPULSE_HEARTBEAT_INTERVAL); the later wins.
-Secrets come from the environment or from files, never from flags.
+Every setting is a key of the TOML file, an environment variable and a flag, for example
+heartbeat.interval, BINPULSE_HEARTBEAT_INTERVAL, --heartbeat-interval. A flag overrides the
+environment, which overrides the file. Secrets come from the environment or from files,
+never from flags.
 
-Exit codes: 0 done; 1 done, and the answer is no; 2 nobody can say (verdict); 64 wrong invocation or configuration;
-65 bad input data; 69 source or sink unavailable at start; 70 a bug; 75 position lost or
-delivery halted, an operator is needed.";
+`binpulse COMMAND -h` shows the command's own options, `--help` also its settings.";
 
 /// The whole command line, also the source of completions and the manual page.
 pub fn command() -> Command {
     Command::new("binpulse")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
-        .after_help(AFTER_HELP)
+        .long_about(LONG_ABOUT)
+        .after_help(format!("{AFTER_HELP}\n\n{}", exit::list()))
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(run::command())

@@ -218,8 +218,14 @@ mod tests {
     use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Verdict};
 
     fn document(state: &str, grade: &str, hop: &str) -> Status {
-        let well = ["sql_admits", "stream_connected", "sink_moves", "canaries_arrive"];
-        let well = well.map(|name| Condition {
+        let well = [
+            ("sql_admits", "source"),
+            ("stream_connected", "stream"),
+            ("sink_moves", "publish"),
+            ("canaries_arrive", "delivery"),
+        ];
+        let well = well.map(|(name, station)| Condition {
+            speaks_for: Some(station),
             name: name.to_owned(),
             status: "true".to_owned(),
             needed: true,

@@ -1,4 +1,4 @@
-//! `probe`: the consumer's own judge of freshness.
+//! `probe`: freshness as one consumer sees it.
 
 use clap::{ArgMatches, Command};
 
@@ -6,23 +6,26 @@ use super::{Exit, flags, logs, run, runtime};
 use crate::app::{self, ProbePlan};
 
 const LONG_ABOUT: &str = "\
-Reads canaries from an SQS queue of its own (probe.queue), subscribed to the topic as the consumer's
-is, and serves /metrics and /healthz at probe.listen until SIGTERM or SIGINT. It goes by the canaries
-alone: it asks neither the streamer nor the source.
+Watches freshness for one consumer: reads canaries from an SQS queue of its own
+(probe.queue), which is subscribed to the topic like the consumer's queue, and serves
+/metrics and /healthz at probe.listen until SIGTERM or SIGINT.
 
-/healthz answers 200 while the newest canary of each stream is younger than probe.deadline, else 503
-with a sentence that names what was missed. Until the first canary is due it answers 200.
+Example:
+  binpulse probe --probe-queue https://sqs.eu-central-1.amazonaws.com/123456789012/billing-probe
 
-It deletes whatever it reads: never point it at a queue that anybody else reads. It takes
-probe.*, log.*, sns.region, sns.endpoint_url, and for its pages the token and certificate of http.*;
-the other settings are not looked at.";
+It uses the canaries alone, and asks neither the streamer nor the source. /healthz answers
+200 while the newest canary of each stream is younger than probe.deadline, else 503 with a
+sentence that names what was missed. Until the first canary is due it answers 200.
+
+It deletes whatever it reads: never give it a queue that anything else reads.";
 
 /// The command.
 pub(super) fn command() -> Command {
     flags::with_settings(
         Command::new("probe")
-            .about("Judge freshness beside a consumer, by the canaries in a queue of its own")
+            .about("Watch freshness for one consumer, by the canaries in a queue of its own")
             .long_about(LONG_ABOUT),
+        flags::Reads::Only(&["probe.", "sns.region", "sns.endpoint_url", "http.", "log."]),
     )
 }
 

@@ -16,16 +16,21 @@ use crate::sink::sns::{self, Sns, TopicArn};
 use crate::sink::{Error as SinkError, OnRefusal};
 
 const LONG_ABOUT: &str = "\
-Publishes the messages of the quarantine file again to their topics, as they were: the same bodies,
-attributes, groups and deduplication ids. What a topic accepts is removed from the file for good; what
-it refuses stays, as do row events that could not be decoded. Consumers know the rows by their lanes
-and numbers, also when they come late or twice.
+Publishes the messages of the quarantine file again to their topics, unchanged: the same
+bodies, attributes, groups and deduplication ids. What a topic accepts is removed from the
+file; what it refuses stays, and so do row events that could not be decoded. Consumers
+recognise the rows by their lanes and numbers, also when they come late or twice.
 
-A running service holds the file: stop it first (it goes on from its checkpoint when it is started
-again). --dry-run only looks, also while the service runs, and prints one JSON document a line.
+Examples:
+  binpulse redrive --config binpulse.toml --dry-run     list what is in the file
+  binpulse redrive --config binpulse.toml               stop the service first
 
-Exit codes: 0 the file is empty; 1 something stays in it; 64 no such file; 65 the file is damaged;
-69 the file is in use, a topic can't be reached, or it was interrupted.";
+A running service holds the file: stop it first. It continues from its checkpoint when it is
+started again. --dry-run only reads, also while the service runs, and prints one JSON
+document a line.
+
+Exit codes: 0 the file is empty; 1 something stays in it; 64 no such file; 65 the file is
+damaged; 69 the file is in use, a topic can't be reached, or it was interrupted.";
 
 /// Largest file, bytes: nothing is ever added here.
 const ANY_SIZE: u64 = u64::MAX;
@@ -47,7 +52,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print what is in the file and change nothing"),
         );
-    flags::with_settings(command)
+    flags::with_settings(command, flags::Reads::Only(&["sink.", "sns.", "log."]))
 }
 
 /// Why it ended early.

@@ -12,19 +12,23 @@ use crate::config::{Kind, Value};
 use crate::filter::Pattern;
 
 const LONG_ABOUT: &str = "\
-Publishes once more what the service published of the transactions that committed since a time:
-the same rows, in the same order, under the same lanes, epoch and row numbers, read again from
-the source's binary logs. Packing into messages may differ. The service goes on meanwhile; its
-checkpoint is only looked at. Heartbeats and canaries are left out.
+Publishes again what the service has published of the transactions that committed since a
+time: the same rows, in the same order, under the same lanes, epoch and row numbers, read
+again from the source's binary logs. The service continues meanwhile; its checkpoint is only
+read. Heartbeats and canaries are left out.
 
-Each message has the attribute `replay` with the name that --for gives, so that subscriptions
-can leave it to whom it is meant for: {\"replay\": [{\"exists\": false}, \"billing\"]} takes
-what is published for the first time, and what is repeated for billing. Consumers that drop
-numbers they have seen drop these rows too; one that is to take them again must forget the
-numbers from the first of each lane on, which are printed.
+Examples:
+  binpulse replay --config binpulse.toml --since 5m --dry-run
+  binpulse replay --config binpulse.toml --since 5m --same-topics --for billing
 
-Use the settings of the service: other filters or lanes would number rows otherwise. It reads
-the log twice, first to count.
+Each message has the attribute `replay` with the name that --for gives, so that
+subscriptions can select it: {\"replay\": [{\"exists\": false}, \"billing\"]} takes what is
+published for the first time, and what is repeated for billing. Consumers that skip numbers
+they have seen skip these rows too; one that is to apply them again must first reset its
+numbers to the first of each lane, which are printed.
+
+Use the settings of the service: with other filters or lanes the rows would be numbered
+differently. It reads the log twice, first to count.
 
 Exit codes: 0 done; 64 wrong invocation, or settings other than the service's; 69 source or
 topic unavailable, or interrupted; 75 the log or the checkpoint does not have it.";
@@ -32,7 +36,7 @@ topic unavailable, or interrupted; 75 the log or the checkpoint does not have it
 /// The command.
 pub(super) fn command() -> Command {
     let command = Command::new("replay")
-        .about("Publish rows since a time once more, under the numbers that they had")
+        .about("Publish the rows since a time again, with their original numbers")
         .long_about(LONG_ABOUT)
         .arg(
             Arg::new("since")
@@ -75,7 +79,20 @@ pub(super) fn command() -> Command {
                 .help("Publish nothing: print the lanes and numbers"),
         )
         .group(ArgGroup::new("where").args(["topic", "same-topics", "dry-run"]).required(true));
-    flags::with_settings(command)
+    flags::with_settings(
+        command,
+        flags::Reads::Only(&[
+            "stream.",
+            "source.",
+            "heartbeat.",
+            "filter.",
+            "message.",
+            "sink.",
+            "sns.",
+            "checkpoint.",
+            "log.",
+        ]),
+    )
 }
 
 /// Publishes once more, or counts.
@@ -163,7 +180,9 @@ fn tell(report: &ReplayReport, dry_run: bool) -> Exit {
         })
     );
     if report.is_interrupted {
-        eprintln!("binpulse: interrupted before the end; begun again, it repeats the same numbers");
+        eprintln!(
+            "binpulse: interrupted before the end; run it again: it repeats the same numbers"
+        );
         return Exit::Unavailable;
     }
     Exit::Done

@@ -11,16 +11,20 @@ use crate::config::Values;
 use crate::shutdown::Signals;
 
 const LONG_ABOUT: &str = "\
-Streams the source's changes to the sink until SIGTERM or SIGINT, then delivers what is under way
-within shutdown.grace and saves the checkpoint.
+Streams the source's row changes to the sink until SIGTERM or SIGINT. Then it delivers what
+is in flight, within shutdown.grace, and saves the checkpoint.
 
-When delivery can't go on (position lost, access denied, a message refused), the process stays up
-by default, serves /status with the reason and what mends it, and waits for SIGTERM.";
+Example:
+  binpulse run --config binpulse.toml
+
+If delivery can't continue (position lost, access denied, a message refused), the process
+stays up by default, shows the reason and the fix in /status, and waits for SIGTERM.";
 
 /// The command.
 pub(super) fn command() -> Command {
-    let command = Command::new("run").about("Stream changes to the sink").long_about(LONG_ABOUT);
-    flags::with_settings(flags::with_start_anew(command))
+    let command =
+        Command::new("run").about("Stream row changes to the sink").long_about(LONG_ABOUT);
+    flags::with_settings(flags::with_start_anew(command), flags::Reads::All)
 }
 
 /// Runs the service.

@@ -12,9 +12,14 @@ use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, resume};
 
 const LONG_ABOUT: &str = "\
-Prints one JSON document a line for each change and statement, from source.start on (default: now),
-until SIGINT. Nothing is published and nothing is saved. It registers as a replica of its own, so it
-can run beside the service of the same stream.";
+Prints one JSON document a line for each change and statement, from source.start (default:
+now) until SIGINT.
+
+Example:
+  binpulse tail --config binpulse.toml --filter-tables shop.orders
+
+Nothing is published and nothing is saved. It connects as a replica of its own, so it can
+run beside the service of the same stream.";
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -22,6 +27,7 @@ pub(super) fn command() -> Command {
         Command::new("tail")
             .about("Print changes as they happen, as JSON lines")
             .long_about(LONG_ABOUT),
+        flags::Reads::Only(&["stream.", "source.", "filter.", "decode.", "message.", "log."]),
     )
 }
 

@@ -10,10 +10,25 @@ use super::service::Service;
 use super::{Exit, flags, picture};
 
 const LONG_ABOUT: &str = "\
-Asks the running service at http.listen whether the database is quiet or out, and prints the verdict
-with its evidence and the certificate; as JSON when not on a terminal. For scripts and probes: exits
-0 when live or quiet, 1 on an outage, 2 when it is not known (also while starting, while an outage
-has only just ended, and when data comes late).";
+Asks the running service whether the database is quiet or something is broken, and prints
+the verdict with its evidence and the certificate; as JSON when not on a terminal.
+
+Example:
+  binpulse verdict --config binpulse.toml
+
+For scripts and probes: exits 0 for live or quiet, 1 for an outage, 2 if it is not known
+(also while starting, while recovering, when data is late, and when the service does not
+answer).";
+
+const STATUS_LONG_ABOUT: &str = "\
+Shows what the running service is doing: the verdict, each hop, progress, heartbeat, sink,
+checkpoint and consumers; as JSON when not on a terminal.
+
+Examples:
+  binpulse status --config binpulse.toml
+  binpulse status --watch
+
+Exits 2 when the service does not answer.";
 
 /// Between two looks of `status --watch`.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -21,20 +36,23 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// The command `verdict`.
 pub(super) fn command() -> Command {
     let command = Command::new("verdict")
-        .about("Say whether the database is quiet or out, with the proof")
+        .about("Print whether the database is quiet or something is broken, with the proof")
         .long_about(LONG_ABOUT);
-    flags::with_settings(command)
+    flags::with_settings(command, flags::ASKS)
 }
 
 /// The command `status`.
 pub(super) fn status_command() -> Command {
-    let command = Command::new("status").about("Show what the running service is doing").arg(
-        Arg::new("watch")
-            .long("watch")
-            .action(ArgAction::SetTrue)
-            .help("Show it anew each second until Ctrl-C"),
-    );
-    flags::with_settings(command)
+    let command = Command::new("status")
+        .about("Show what the running service is doing")
+        .long_about(STATUS_LONG_ABOUT)
+        .arg(
+            Arg::new("watch")
+                .long("watch")
+                .action(ArgAction::SetTrue)
+                .help("Refresh each second until Ctrl-C"),
+        );
+    flags::with_settings(command, flags::ASKS)
 }
 
 /// Prints the verdict.

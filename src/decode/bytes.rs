@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_taken_once() {
+        let mut bytes = Bytes::new(&[1, 2, 3]);
+        assert_eq!(bytes.u8("x").ok(), Some(1));
+        assert_eq!((bytes.at(), bytes.left()), (1, 2));
+        assert_eq!(bytes.rest(), [2, 3]);
+        assert_eq!((bytes.at(), bytes.left()), (3, 0));
+        assert!(bytes.rest().is_empty() && bytes.u8("x").is_err());
+    }
+
+    #[test]
     fn a_wire_length_beyond_the_event_is_an_error() {
         let mut bytes = Bytes::new(&[1, 2, 3]);
         assert!(bytes.take_long(u64::MAX, "x").is_err());

@@ -1,13 +1,7 @@
-//! Checksums of events: CRC32 (IEEE) over header and body, in the last four bytes.
+//! Checksums of events: taken off, and checked where nobody has done so before.
 
 use super::Fault;
-use super::event::{FLAG_IN_USE, Header};
-
-/// Length of a checksum, bytes.
-pub(super) const LENGTH: usize = 4;
-
-/// Offset of the flags in a header.
-const FLAGS_AT: usize = 17;
+use crate::binlog::{CHECKSUM_BYTES, Header, Sum, split_checksum};
 
 /// The event without its checksum, whether or not that is right.
 pub(super) fn strip(event: &[u8]) -> Result<&[u8], Fault> {
@@ -15,36 +9,62 @@ pub(super) fn strip(event: &[u8]) -> Result<&[u8], Fault> {
 }
 
 /// Checks an event that ends with a checksum, and returns it without.
-pub fn verify(event: &[u8]) -> Result<&[u8], Fault> {
+pub(super) fn verify(event: &[u8]) -> Result<&[u8], Fault> {
     let (content, expected) = split(event)?;
-    let found = crc32fast::hash(content);
-    if found == expected { Ok(content) } else { Err(Fault::Checksum { found, expected }) }
-}
-
-/// As [`verify`], for a format description: the server marks the file as in use after it wrote the
-/// checksum, which knows nothing of the mark.
-pub(super) fn verify_format_description(event: &[u8]) -> Result<&[u8], Fault> {
-    let (content, expected) = split(event)?;
-    let flags = content.get(FLAGS_AT..).and_then(<[u8]>::first_chunk::<2>);
-    let flags = flags.map_or(0, |flags| u16::from_le_bytes(*flags)) & !FLAG_IN_USE;
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(content.get(..FLAGS_AT).unwrap_or_default());
-    hash.update(&flags.to_le_bytes());
-    hash.update(content.get(FLAGS_AT + 2..).unwrap_or_default());
-    let found = hash.finalize();
+    let found = Sum::default().of(event);
     if found == expected { Ok(content) } else { Err(Fault::Checksum { found, expected }) }
 }
 
 fn split(event: &[u8]) -> Result<(&[u8], u32), Fault> {
-    match event.split_last_chunk::<LENGTH>() {
-        Some((content, sum)) if content.len() >= Header::LENGTH => {
-            Ok((content, u32::from_le_bytes(*sum)))
+    split_checksum(event).ok_or(Fault::Short {
+        what: "checksum",
+        at: 0,
+        needed: CHECKSUM_BYTES,
+        left: event.len().saturating_sub(Header::LENGTH),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::kind;
+
+    /// Where the flags begin.
+    const FLAGS_AT: usize = 17;
+
+    #[test]
+    fn an_event_without_room_for_its_checksum_is_short_by_what_is_missing() {
+        for length in 0..Header::LENGTH + CHECKSUM_BYTES {
+            let left = length.saturating_sub(Header::LENGTH);
+            let bytes = vec![0; length];
+            for found in [strip(&bytes), verify(&bytes)] {
+                let short: Result<&[u8], _> =
+                    Err(Fault::Short { what: "checksum", at: 0, needed: CHECKSUM_BYTES, left });
+                assert_eq!(format!("{found:?}"), format!("{short:?}"), "{length}");
+            }
         }
-        _ => Err(Fault::Short {
-            what: "checksum",
-            at: 0,
-            needed: LENGTH,
-            left: event.len().saturating_sub(Header::LENGTH),
-        }),
+        let whole = [0; Header::LENGTH + CHECKSUM_BYTES];
+        assert_eq!(strip(&whole).expect("room"), &whole[..Header::LENGTH]);
+    }
+
+    #[test]
+    fn a_mark_of_use_is_no_part_of_a_descriptions_sum_and_of_every_other() {
+        for (event_type, is_description) in [(kind::FORMAT_DESCRIPTION, true), (30, false)] {
+            let mut event = (0..60).collect::<Vec<u8>>();
+            (event[4], event[FLAGS_AT]) = (event_type, 0);
+            let sum = crc32fast::hash(&event).to_le_bytes();
+            event.extend(sum);
+            assert_eq!(verify(&event).expect("whole").len(), 60);
+            event[FLAGS_AT] = 1;
+            assert_eq!(verify(&event).is_ok(), is_description);
+            event[FLAGS_AT] = 0;
+            for at in (0..60).filter(|at| *at != FLAGS_AT) {
+                let mut bad = event.clone();
+                bad[at] ^= 4;
+                assert!(verify(&bad).is_err(), "{at}");
+            }
+            event[FLAGS_AT] = 2;
+            assert!(verify(&event).is_err());
+        }
     }
 }

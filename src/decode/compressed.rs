@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{Event, Header, kind};
+use super::event::Event;
 use super::format_description::Format;
 use super::query;
+use crate::binlog::{Header, kind};
 
 /// The type of the plain event that a compressed one stands for.
 fn plain(event_type: u8) -> Option<u8> {
@@ -119,7 +120,79 @@ fn inflate(packed: &[u8], bytes_max: u64, into: &mut Vec<u8>) -> Result<(), Faul
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn format(short_table_ids: bool) -> Format {
+        Format {
+            checksum: false,
+            maria: true,
+            identifiers: crate::decode::savepoint::Collation::GeneralCi,
+            short_table_ids,
+            query_header: 13,
+        }
+    }
+
+    fn whole(event_type: u8, body: &[u8]) -> (Header, Vec<u8>) {
+        let bytes = crate::decode::tests::event(event_type, 0, body);
+        (Header::parse(&bytes).expect("a header"), bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn each_kind_comes_out_as_the_plain_event_that_it_stands_for(
+            (packed_type, plain_type) in prop::sample::select(vec![
+                (kind::QUERY_COMPRESSED, kind::QUERY),
+                (kind::WRITE_ROWS_COMPRESSED_V1, kind::WRITE_ROWS_V1),
+                (kind::UPDATE_ROWS_COMPRESSED_V1, kind::UPDATE_ROWS_V1),
+                (kind::DELETE_ROWS_COMPRESSED_V1, kind::DELETE_ROWS_V1),
+                (kind::WRITE_ROWS_COMPRESSED, kind::WRITE_ROWS),
+                (kind::UPDATE_ROWS_COMPRESSED, kind::UPDATE_ROWS),
+                (kind::DELETE_ROWS_COMPRESSED, kind::DELETE_ROWS),
+            ]),
+            width in prop_oneof![1..20_u8, 240..=250_u8],
+            extra in prop::collection::vec(any::<u8>(), 0..5),
+            content in prop::collection::vec(any::<u8>(), 0..200),
+            short: bool,
+            spare in 0..3_usize,
+            before in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let mut front = Vec::new();
+            if plain_type == kind::QUERY {
+                front.extend([7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, b'd', 0]);
+            } else {
+                front.extend(vec![1; if short { 4 } else { 6 }]);
+                front.extend([0, 0]);
+                if [kind::WRITE_ROWS, kind::UPDATE_ROWS, kind::DELETE_ROWS].contains(&plain_type) {
+                    front.extend((extra.len() as u16 + 2).to_le_bytes());
+                    front.extend(&extra);
+                }
+                front.push(width);
+                let is_update = [kind::UPDATE_ROWS, kind::UPDATE_ROWS_V1].contains(&plain_type);
+                front.extend(vec![0xff; usize::from(width.div_ceil(8)) * if is_update { 2 } else { 1 }]);
+            }
+            let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            zlib.write_all(&content).expect("in memory");
+            let length = (content.len() as u32).to_be_bytes();
+            let length = &length[3 - spare.min(3)..];
+            let packed = [&[0x80 | length.len() as u8][..], length, &zlib.finish().expect("in memory")];
+            let (header, bytes) = whole(packed_type, &[front.clone(), packed.concat()].concat());
+            let event = Event { header, bytes: &bytes };
+            let (_, expected) = whole(plain_type, &[front, content].concat());
+            // Whatever was there before
+            let mut into = before;
+            prop_assert!(is_compressed(packed_type) && !is_compressed(plain_type));
+            let header = expand(&event, &format(short), MAX, &mut into).expect("whole");
+            prop_assert_eq!(header.event_type, plain_type);
+            prop_assert_eq!(header.length as usize, expected.len());
+            prop_assert_eq!(&into, &expected);
+            // As large as may be, and one byte more
+            let limit = expected.len() as u64;
+            prop_assert!(expand(&event, &format(short), limit, &mut into).is_ok());
+            prop_assert!(expand(&event, &format(short), limit - 1, &mut into).is_err());
+        }
+    }
     use crate::decode::EVENT_BYTES_MAX as MAX;
 
     #[test]

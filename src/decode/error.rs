@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::event::kind;
 use super::row::{CellError, ImageError};
+use crate::binlog::kind;
 use crate::change::Position;
 
 /// Why decoding stopped, and at which event.

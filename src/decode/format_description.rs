@@ -1,9 +1,9 @@
 //! FORMAT_DESCRIPTION: how the events behind it are laid out.
 
-use super::bytes::Bytes;
-use super::event::{Header, kind};
 use super::savepoint::Collation;
 use super::{Fault, checksum};
+use crate::binlog::{CHECKSUM_BYTES, Description, Header, kind};
+use crate::change::ServerVersion;
 
 /// What a format description says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,52 +20,45 @@ pub(super) struct Format {
     pub(super) query_header: usize,
 }
 
-/// Bytes of the fixed part: version, server version, creation time, header length.
-const VERSION_LENGTH: usize = 50;
-/// First MySQL release whose format description names a checksum algorithm.
-const MYSQL_CHECKSUM_SINCE: (u16, u16, u16) = (5, 6, 1);
-/// First MariaDB release that does.
-const MARIA_CHECKSUM_SINCE: (u16, u16, u16) = (5, 3, 0);
 /// First MariaDB release that compares identifiers with accents.
-const MARIA_ACCENTS_SINCE: (u16, u16, u16) = (11, 5, 0);
+const MARIA_ACCENTS_SINCE: [u16; 3] = [11, 5, 0];
 /// More events than any release before them knows (MySQL 5.5: 27; 5.6.1: 35).
 const EVENTS_WITHOUT_CHECKSUM_MAX: usize = 32;
 
 /// Reads a whole format description event, checksum included. `verify`: whether to check that.
 pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
-    let body = event.get(Header::LENGTH..).unwrap_or_default();
-    let mut bytes = Bytes::new(body);
-    let version = bytes.u16("binlog version")?;
-    if version != 4 {
+    let Some(description) = Description::read(event) else {
+        return Err(Fault::Short {
+            what: "format description",
+            at: 0,
+            needed: Description::FIXED_BYTES,
+            left: event.len().saturating_sub(Header::LENGTH),
+        });
+    };
+    if description.binlog_version != 4 {
         return Err(Fault::Unexpected {
             what: "binlog version",
-            found: u64::from(version),
+            found: u64::from(description.binlog_version),
             expected: "4 (MySQL 5.0 and newer)",
         });
     }
-    let server = bytes.take(VERSION_LENGTH, "server version")?;
-    let server = server.split(|byte| *byte == 0).next().unwrap_or_default();
-    bytes.u32("creation time")?;
-    let header = bytes.u8("header length")?;
-    if usize::from(header) != Header::LENGTH {
+    if usize::from(description.header_bytes) != Header::LENGTH {
         return Err(Fault::Unexpected {
             what: "length of event headers",
-            found: u64::from(header),
+            found: u64::from(description.header_bytes),
             expected: "19",
         });
     }
-    let maria = contains(server, b"MariaDB");
-    let since = if maria { MARIA_CHECKSUM_SINCE } else { MYSQL_CHECKSUM_SINCE };
-    let mut lengths = bytes.rest();
+    let ServerVersion { is_mariadb: maria, numbers } = description.version();
+    let mut lengths = description.lengths();
     let mut checksum = false;
     // A damaged version must not switch the checksums off: servers without them know few events.
-    if numbers(server) >= since || lengths.len() > EVENTS_WITHOUT_CHECKSUM_MAX {
-        let Some((front, [algorithm, ..])) = lengths.split_last_chunk::<{ 1 + checksum::LENGTH }>()
-        else {
+    if description.is_of_a_writer_with_checksums() || lengths.len() > EVENTS_WITHOUT_CHECKSUM_MAX {
+        let Some((front, algorithm)) = description.lengths_and_algorithm() else {
             return Err(Fault::Short {
                 what: "checksum algorithm",
-                at: bytes.at(),
-                needed: 1 + checksum::LENGTH,
+                at: Description::FIXED_BYTES,
+                needed: 1 + CHECKSUM_BYTES,
                 left: lengths.len(),
             });
         };
@@ -77,14 +70,14 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
             other => {
                 return Err(Fault::Unexpected {
                     what: "checksum algorithm",
-                    found: u64::from(*other),
+                    found: u64::from(other),
                     expected: "0 (none) or 1 (CRC32)",
                 });
             }
         };
         // It carries a checksum of its own even where it says that the others have none.
-        if verify && *algorithm != 255 {
-            checksum::verify_format_description(event)?;
+        if verify && algorithm != 255 {
+            checksum::verify(event)?;
         }
     }
     let length = |code: u8| {
@@ -94,7 +87,7 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
     Ok(Format {
         checksum,
         maria,
-        identifiers: if maria && numbers(server) >= MARIA_ACCENTS_SINCE {
+        identifiers: if maria && numbers >= MARIA_ACCENTS_SINCE {
             Collation::General1400AsCi
         } else {
             Collation::GeneralCi
@@ -102,32 +95,4 @@ pub(super) fn parse(event: &[u8], verify: bool) -> Result<Format, Fault> {
         short_table_ids: length(kind::TABLE_MAP) == Some(6),
         query_header: length(kind::QUERY).unwrap_or(13),
     })
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
-}
-
-/// Major, minor and patch number; 0 for what is no number.
-fn numbers(version: &[u8]) -> (u16, u16, u16) {
-    let mut parts = version.split(|byte| !byte.is_ascii_digit()).map(|digits| {
-        digits.iter().fold(0_u16, |sum, digit| {
-            sum.saturating_mul(10).saturating_add(u16::from(digit - b'0'))
-        })
-    });
-    let mut next = || parts.next().unwrap_or(0);
-    (next(), next(), next())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read_whatever_follows_them() {
-        assert_eq!(numbers(b"5.6.24-log"), (5, 6, 24));
-        assert_eq!(numbers(b"10.11.18-MariaDB-log"), (10, 11, 18));
-        assert_eq!(numbers(b""), (0, 0, 0));
-        assert_eq!(numbers(b"99999999.1"), (u16::MAX, 1, 0));
-    }
 }

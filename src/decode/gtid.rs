@@ -3,8 +3,9 @@
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{Event, kind};
+use super::event::Event;
 use super::xa::Xid;
+use crate::binlog::kind;
 use crate::change::{Gtid, MariaGtid, Tag, TransactionId, Uuid};
 
 /// What a GTID event says of the transaction behind it.

@@ -2,7 +2,8 @@
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::{Event, kind};
+use super::event::Event;
+use crate::binlog::kind;
 
 /// A heartbeat's place.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Events inside events: compressed transactions, and rows that were held back.
 
-use super::event::{Event, kind};
+use super::event::Event;
 use super::observe::From;
 use super::steps::More;
 use super::{Decoder, Fault};
+use crate::binlog::kind;
 use crate::change::Position;
 
 impl Decoder {
@@ -54,7 +55,7 @@ impl Decoder {
     }
 
     fn replay_event(&mut self, bytes: &[u8], position: Position) -> Result<(), Fault> {
-        let header = super::event::Header::parse(bytes)?;
+        let header = super::event::header(bytes)?;
         self.event_type = header.event_type;
         self.rows_at = position;
         self.observe(&Event { header, bytes }, From::Held).map(|_| ())

@@ -49,9 +49,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use checksum::verify as verify_checksum;
 pub use error::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault, XaFault};
-pub use event::{BYTES_MAX as EVENT_BYTES_MAX, kind};
 pub use json::JsonError;
 pub use pass::PassedOver;
 pub use row::{CellError, ImageError};
@@ -59,8 +57,11 @@ pub use rows::Rows;
 pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
+pub use crate::binlog::kind;
+
+use crate::binlog::{BYTES_MAX as EVENT_BYTES_MAX, Header};
 use crate::change::{Position, RowBuffer, Table};
-use event::{Event, Header};
+use event::Event;
 use format_description::Format;
 use observe::From;
 use place::Place;
@@ -272,7 +273,7 @@ impl Decoder {
     }
 
     fn take<'e>(&mut self, event: &'e [u8]) -> Result<(&'e [u8], More), Fault> {
-        let header = Header::parse(event)?;
+        let header = event::header(event)?;
         if header.length as usize != event.len() {
             return Err(Fault::Size { header: header.length, found: event.len() });
         }

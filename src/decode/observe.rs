@@ -1,7 +1,7 @@
 //! The transaction state machine: what each event means where it stands.
 
 use super::bytes::Bytes;
-use super::event::{Event, kind};
+use super::event::Event;
 use super::format_description::Format;
 use super::gtid::Announcement;
 use super::heartbeat::Offset;
@@ -11,6 +11,7 @@ use super::steps::{Emit, More};
 use super::transaction::Phase;
 use super::xa::Xid;
 use super::{Decoder, Fault, gtid, heartbeat, payload, query};
+use crate::binlog::kind;
 use crate::sql;
 
 /// Where an event comes from.
@@ -39,15 +40,7 @@ impl Decoder {
             | kind::DELETE_ROWS_V1
             | kind::PARTIAL_UPDATE_ROWS => self.rows_event(event)?,
             kind::QUERY => return self.query(event),
-            kind::XID => {
-                if self.current.phase != Phase::Open {
-                    return Err(Fault::Order {
-                        found: "a commit without a transaction",
-                        expected: "a transaction's start before it",
-                    });
-                }
-                return Ok(self.end());
-            }
+            kind::XID => return self.commit_event(),
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIA_GTID => {
                 self.announce(event)?;
             }
@@ -107,6 +100,16 @@ impl Decoder {
             other => return Err(Fault::UnknownEvent(other)),
         }
         Ok(More::No)
+    }
+
+    fn commit_event(&mut self) -> Result<More, Fault> {
+        if self.current.phase == Phase::Open {
+            return Ok(self.end());
+        }
+        Err(Fault::Order {
+            found: "a commit without a transaction",
+            expected: "a transaction's start before it",
+        })
     }
 
     /// An error inside a transaction.

@@ -4,10 +4,10 @@
 //! within a transaction; not where it lies in what holds events together: framing, checksums, the
 //! log's own format, the beginnings and ends of transactions. Going on there would mean to guess.
 
-use super::event::kind;
 use super::steps::{Emit, More, Steps};
 use super::transaction::Phase;
 use super::{Decoder, Error, Fault};
+use crate::binlog::kind;
 use crate::change::{Position, Transaction};
 
 /// What was passed over, to be kept by somebody.

@@ -6,7 +6,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::Fault;
 use super::bytes::Bytes;
-use super::event::Header;
+use crate::binlog::Header;
 
 /// Fields in front of the payload (`Transaction_payload_event` in the server's sources).
 mod field {
@@ -134,7 +134,7 @@ impl Inflater {
             return Ok(None);
         }
         self.fill(payload, event, Header::LENGTH)?;
-        let header = Header::parse(event)?;
+        let header = super::event::header(event)?;
         let length = header.length as usize;
         if length < Header::LENGTH {
             return Err(Fault::Payload(format!(
@@ -232,7 +232,7 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::event;
+    use crate::binlog::BYTES_MAX;
 
     fn event(body: usize) -> Vec<u8> {
         let length = u32::try_from(Header::LENGTH + body).expect("short");
@@ -247,7 +247,7 @@ mod tests {
         let mut inflater = Inflater::default();
         inflater.start(&front)?;
         let (mut found, mut event) = (Vec::new(), Vec::new());
-        while inflater.next(payload, event::BYTES_MAX, &mut event)?.is_some() {
+        while inflater.next(payload, BYTES_MAX, &mut event)?.is_some() {
             found.push(event.clone());
         }
         Ok(found)
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn an_event_larger_than_any_server_makes_is_refused_before_it_is_inflated() {
         let mut event = event(10);
-        for (length, is_refused) in [(event::BYTES_MAX + 1, true), (event::BYTES_MAX, false)] {
+        for (length, is_refused) in [(BYTES_MAX + 1, true), (BYTES_MAX, false)] {
             let bytes = u32::try_from(length).expect("32 bits");
             event[9..13].copy_from_slice(&bytes.to_le_bytes());
             let zipped = zstd::encode_all(event.as_slice(), 3).expect("zstd");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Fault;
-use super::event::Header;
+use crate::binlog::Header;
 use crate::change::Position;
 
 /// Offset of a file's first event; the file starts with four magic bytes.

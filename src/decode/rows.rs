@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::bytes::Bytes;
-use super::event::{Event, Header, kind};
+use super::event::Event;
 use super::format_description::Format;
 use super::row::{Before, Bitmap, ImageError, read_image, read_partial_image};
 use super::table::{Mapped, Unreadable, table_id};
 use super::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault};
+use crate::binlog::{Header, kind};
 use crate::change::{Change, Image, Op, Position, RowBuffer, Table, Transaction};
 
 /// Marks the last rows event of a statement.

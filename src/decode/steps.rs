@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::charset::{self, Decoded};
-use super::event::{Header, kind};
 use super::query::{self, Query, Session};
 use super::rows::{Around, Shape};
 use super::{Decoder, Error, Fault, Rows};
+use crate::binlog::{Header, kind};
 use crate::change::{Description, Position, Table, Transaction, TransactionId};
 use crate::sql::{self, Unread, Written};
 

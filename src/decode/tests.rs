@@ -287,3 +287,94 @@ fn a_decoder_can_be_moved_to_another_thread() {
     let event = query("BEGIN");
     assert_send(&decoder.feed(&event).expect("a start"));
 }
+
+/// A GTID event of MariaDB's.
+fn maria_gtid(flags: u8, rest: &[u8]) -> Vec<u8> {
+    let front = [&7_u64.to_le_bytes()[..], &3_u32.to_le_bytes(), &[flags]].concat();
+    event(kind::MARIA_GTID, 0, &[&front, rest].concat())
+}
+
+#[test]
+fn the_flags_of_mariadbs_gtids_tell_how_a_transaction_begins() {
+    let xid = [1, 0, 0, 0, 1, 0, b'a'];
+    let commit_id = [0; 8];
+    // Standalone, with a commit id, prepared, completed: whether it opens, whether it starts XA
+    for (flags, rest, opens, starts_xa) in [
+        (0, vec![0; 6], true, false),
+        (1, vec![0; 6], false, false),
+        (2, commit_id.to_vec(), true, false),
+        (64, xid.to_vec(), false, true),
+        (66, [&commit_id[..], &xid].concat(), false, true),
+        (128, xid.to_vec(), false, false),
+    ] {
+        let mut decoder = decoder();
+        let found = steps(&mut decoder, &maria_gtid(flags, &rest)).expect("a start");
+        assert_eq!(found == ["begin"], opens, "{flags}: {found:?}");
+        assert_eq!(decoder.current.phase == Phase::Holding, starts_xa, "{flags}");
+        assert_eq!(decoder.current.phase == Phase::Announced, !opens && !starts_xa, "{flags}");
+    }
+}
+
+#[test]
+fn prepared_transactions_are_counted_until_they_are_decided() {
+    let mut decoder = decoder();
+    let start = |xid: &str| query(&format!("XA START {xid}"));
+    for (count, xid) in (1..).zip(["X'61',X'',1", "X'62',X'',1"]) {
+        steps(&mut decoder, &start(xid)).expect("a start");
+        steps(&mut decoder, &query(&format!("XA END {xid}"))).expect("an end");
+        steps(&mut decoder, &query(&format!("XA PREPARE {xid}"))).expect("it is prepared");
+        assert_eq!(decoder.prepared_xa(), count);
+        assert!(!decoder.in_transaction() && decoder.open_xa().is_some());
+    }
+    let found = steps(&mut decoder, &query("XA ROLLBACK X'61',X'',1")).expect("decided");
+    assert_eq!((found, decoder.prepared_xa()), (vec!["begin".into(), "commit".into()], 1));
+    let found = steps(&mut decoder, &query("XA COMMIT X'62',X'',1")).expect("decided");
+    assert_eq!((found, decoder.prepared_xa()), (vec!["begin".into(), "commit".into()], 0));
+    assert!(decoder.open_xa().is_none());
+    let unseen = fault(&mut decoder, &query("XA COMMIT X'63',X'',1"));
+    assert!(matches!(unseen, Fault::Xa(XaFault::Unseen { .. })), "{unseen}");
+}
+
+#[test]
+fn an_unseen_rollback_undoes_nothing_and_an_unseen_commit_may_be_let_pass() {
+    let config = Config { xa_unseen: Unseen::Halt, ..Config::default() };
+    let mut decoder = Decoder::new(config);
+    decoder.start_at(Position::new("log.000001", 4));
+    steps(&mut decoder, &format()).expect("a format description");
+    let found = steps(&mut decoder, &query("XA ROLLBACK X'61',X'',1")).expect("let pass");
+    assert_eq!(found, ["begin", "commit"]);
+}
+
+#[test]
+fn a_dump_may_tell_of_an_encryption_that_it_undid() {
+    let mut decoder = decoder();
+    let told = event(kind::START_ENCRYPTION, 0x20, &[1; 17]);
+    assert_eq!(steps(&mut decoder, &told).expect("told"), ["passed 164"]);
+}
+
+#[test]
+fn a_table_map_ends_with_its_statement_and_with_its_transaction() {
+    for flags in [1, 0] {
+        let mut decoder = decoder();
+        begin(&mut decoder);
+        steps(&mut decoder, &table_map("t")).expect("a map");
+        assert_eq!(steps(&mut decoder, &insert(&[1], flags)).expect("rows"), ["rows"]);
+        if flags == 0 {
+            assert_eq!(steps(&mut decoder, &insert(&[1], 0)).expect("rows"), ["rows"]);
+            steps(&mut decoder, &event(kind::XID, 0, &[0; 8])).expect("a commit");
+            begin(&mut decoder);
+        }
+        let found = fault(&mut decoder, &insert(&[1], 1));
+        assert!(matches!(found, Fault::NotMapped { .. }), "{flags}: {found}");
+    }
+}
+
+#[test]
+fn a_format_description_is_refused_inside_a_transaction_and_none_is_kept_over_a_start() {
+    let mut open = decoder();
+    begin(&mut open);
+    assert!(matches!(fault(&mut open, &format()), Fault::Order { .. }));
+    let mut decoder = decoder();
+    decoder.start_at(Position::new("log.000002", 4));
+    assert!(matches!(fault(&mut decoder, &query("BEGIN")), Fault::NoFormat));
+}

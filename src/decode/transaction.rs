@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::event::Header;
 use super::gtid::Announcement;
+use crate::binlog::Header;
 use crate::change::{Position, Transaction, TransactionId};
 
 /// How far into a transaction we are.

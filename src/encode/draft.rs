@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::batch::{BeforeImage, Format};
 use super::lane::Lane;
 use super::message::Kind;
-use super::notice::{Canary, Notice};
+use super::options::{BeforeImage, Format};
+use super::proto;
 use super::rows::{OpSet, Rows};
 use super::schema::Schema;
 use crate::change::{Op, Table};
@@ -23,6 +23,54 @@ pub(crate) enum Content {
     },
     /// A heartbeat or a statement.
     Notice { notice: Box<Notice>, format: Format, unit: u64 },
+}
+
+/// What makes rows a canary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Canary {
+    /// The path through an operator's table; `None`: the built-in canary.
+    pub path: Option<Arc<str>>,
+    /// Its number; 0 for a row that carries an operator's mark without one.
+    pub number: u64,
+    /// The step of its life.
+    pub phase: proto::CanaryPhase,
+    /// When it was written, microseconds since 1970 UTC; 0 when not known.
+    pub written_at_us: i64,
+    /// How far publishing has got.
+    pub watermark: Option<proto::Watermark>,
+    /// What an echo must carry; empty for nothing.
+    pub nonce: Vec<u8>,
+}
+
+/// What a message holds that is not rows. Its `source` is set when it is sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Notice {
+    Heartbeat(proto::Heartbeat),
+    Schema(proto::SchemaChange),
+}
+
+impl Notice {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Heartbeat(_) => Kind::Heartbeat,
+            Self::Schema(_) => Kind::Schema,
+        }
+    }
+
+    pub(crate) fn committed_at_us(&self) -> i64 {
+        match self {
+            Self::Heartbeat(heartbeat) => heartbeat.committed_at_us,
+            Self::Schema(change) => change.committed_at_us,
+        }
+    }
+
+    /// The database that it is about; empty when there is none.
+    pub(crate) fn database(&self) -> &str {
+        match self {
+            Self::Heartbeat(_) => "",
+            Self::Schema(change) => &change.database,
+        }
+    }
 }
 
 /// An encoded but uncompressed message. Cheap to make; [`Sealer`](super::Sealer) does the rest.

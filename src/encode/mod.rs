@@ -20,6 +20,7 @@ mod lane;
 mod message;
 pub mod notice;
 pub mod open;
+mod options;
 mod origin;
 #[allow(
     missing_docs,
@@ -46,11 +47,11 @@ mod shrink;
 pub(crate) mod testing;
 
 pub use attributes::NONE;
-pub use batch::{Batch, BeforeImage, Format, RowOptions};
-pub use draft::Draft;
+pub use batch::Batch;
+pub use draft::{Canary, Draft};
 pub use lane::{Lane, LaneId};
 pub use message::{Attribute, DataType, Kind, Message};
-pub use notice::Canary;
+pub use options::{BeforeImage, Format, RowOptions};
 pub use origin::{Origin, Replay};
 pub use rows::OpSet;
 pub use seal::{CONTENT_BYTES_MAX, Destination, Oversize, SealOptions, Sealed, Sealer};

@@ -44,9 +44,214 @@ pub struct ChangeBatch {
     /// What the `before` images of updates and deletes carry.
     #[prost(enumeration = "BeforeImage", tag = "10")]
     pub before_image: i32,
-    /// The rows. Never empty.
+    /// The rows. Never empty, except in a SnapshotPart.
     #[prost(message, repeated, tag = "11")]
     pub rows: ::prost::alloc::vec::Vec<Row>,
+    /// Number that the lane's next SnapshotPart will have: all parts with a smaller number stand before
+    /// this batch. 0 when the lane has had none.
+    #[prost(uint64, tag = "12")]
+    pub snapshot_next: u64,
+}
+/// A part of a snapshot: rows of one lane that were read from the table, in a range of its keys.
+///
+/// A part is placed in its lane by `anchor`: apply it after all rows with a smaller number and before
+/// all others. Then no row that it holds is older than what was applied before, and none replaces
+/// anything newer. Parts come again as rows do: skip those with a smaller number than the next one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SnapshotPart {
+    /// Id of the snapshot: a ULID.
+    #[prost(string, tag = "1")]
+    pub snapshot: ::prost::alloc::string::String,
+    /// Number of the part among the lane's snapshot parts, contiguous, from 1 in each epoch.
+    #[prost(uint64, tag = "2")]
+    pub part: u64,
+    /// Place of the part in its lane.
+    #[prost(message, optional, tag = "3")]
+    pub anchor: ::core::option::Option<LaneMark>,
+    /// The rows, each with OP_READ. They have no numbers of their own: `sequence_first` is 0 and
+    /// `transactions` is empty. Without rows where the part only has a digest, or nothing was left.
+    #[prost(message, optional, tag = "4")]
+    pub batch: ::core::option::Option<ChangeBatch>,
+    /// Number of the chunk among those of this snapshot and table, from 1. A chunk is what one SELECT
+    /// read; it has one part or more in each lane of its table.
+    #[prost(uint64, tag = "5")]
+    pub chunk: u64,
+    /// Rises when the chunk is read again, after a crash or a change of the table's schema, from 1.
+    #[prost(uint32, tag = "6")]
+    pub attempt: u32,
+    /// Whether this is the chunk's last part in this lane.
+    #[prost(bool, tag = "7")]
+    pub last_part: bool,
+    /// The chunk's range of keys: above this one ...
+    #[prost(message, optional, tag = "8")]
+    pub key_after: ::core::option::Option<Image>,
+    /// ... up to this one, included. Each holds the values of the key's columns, in the key's order;
+    /// absent: open.
+    #[prost(message, optional, tag = "9")]
+    pub key_upto: ::core::option::Option<Image>,
+    /// Keys of this range and lane that the stream changed while the chunk was read. Their rows are newer
+    /// than the chunk: the chunk says nothing about them, not even that they are gone.
+    #[prost(message, repeated, tag = "10")]
+    pub touched: ::prost::alloc::vec::Vec<Image>,
+    /// Rows of the chunk in all lanes, including those that were left out for a newer state.
+    #[prost(uint64, tag = "11")]
+    pub rows_in_chunk: u64,
+    /// Rows of the chunk that were left out because the stream brought a newer state of them.
+    #[prost(uint64, tag = "12")]
+    pub rows_superseded: u64,
+    /// What the rows of the range are, in short. Absent unless asked for.
+    #[prost(message, optional, tag = "13")]
+    pub digest: ::core::option::Option<ChunkDigest>,
+}
+/// A digest of a chunk's rows in one lane, to compare a copy with. The keys in `touched` are left out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChunkDigest {
+    /// Rows.
+    #[prost(uint64, tag = "1")]
+    pub rows: u64,
+    /// Sum of the 64-bit hashes of the rows, modulo 2^64.
+    #[prost(fixed64, tag = "2")]
+    pub sum: u64,
+    /// Exclusive or of the same hashes.
+    #[prost(fixed64, tag = "3")]
+    pub xor: u64,
+}
+/// A snapshot of a table began, is complete, or was given up. One message for each table.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SnapshotMark {
+    /// Where the table is.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+    /// Id of the snapshot.
+    #[prost(string, tag = "2")]
+    pub snapshot: ::prost::alloc::string::String,
+    /// Database of the table.
+    #[prost(string, tag = "3")]
+    pub database: ::prost::alloc::string::String,
+    /// Name of the table.
+    #[prost(string, tag = "4")]
+    pub table: ::prost::alloc::string::String,
+    /// What happened.
+    #[prost(enumeration = "SnapshotPhase", tag = "5")]
+    pub phase: i32,
+    /// Rows that were published so far.
+    #[prost(uint64, tag = "6")]
+    pub rows: u64,
+    /// Chunks that were published so far.
+    #[prost(uint64, tag = "7")]
+    pub chunks: u64,
+    /// Place of the mark in each lane of the table.
+    #[prost(message, repeated, tag = "8")]
+    pub lanes: ::prost::alloc::vec::Vec<LaneMark>,
+    /// Why it was given up; empty otherwise.
+    #[prost(string, tag = "9")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Rows that exist and were deliberately not sent: their numbers are no gap. An operator stopped the
+/// table; they may still come, sent again from the binary log, with the same numbers.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Suppressed {
+    /// Where the rows come from.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+    /// Name of the lane.
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+    /// Database of the table.
+    #[prost(string, tag = "3")]
+    pub database: ::prost::alloc::string::String,
+    /// Name of the table.
+    #[prost(string, tag = "4")]
+    pub table: ::prost::alloc::string::String,
+    /// Number of the first row that was not sent.
+    #[prost(uint64, tag = "5")]
+    pub sequence_first: u64,
+    /// How many rows.
+    #[prost(uint64, tag = "6")]
+    pub count: u64,
+    /// Why, in the operator's words.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// Who asked for it.
+    #[prost(string, tag = "8")]
+    pub by: ::prost::alloc::string::String,
+    /// GTID of the transaction of the first row; empty for an anonymous one.
+    #[prost(string, tag = "9")]
+    pub gtid_first: ::prost::alloc::string::String,
+    /// Since when rows are not sent, microseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "10")]
+    pub since_us: i64,
+}
+/// A transaction has ended, and all its rows were accepted by their topics. Published only where the
+/// settings ask for it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactionEnd {
+    /// Where it was seen.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+    /// GTID of the transaction; empty for an anonymous one.
+    #[prost(string, tag = "2")]
+    pub gtid: ::prost::alloc::string::String,
+    /// Where it begins in the binary log.
+    #[prost(message, optional, tag = "3")]
+    pub position: ::core::option::Option<Position>,
+    /// Commit time, microseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "4")]
+    pub committed_at_us: i64,
+    /// Rows that it had in each lane. Rows that filters left out are not counted.
+    #[prost(message, repeated, tag = "5")]
+    pub lanes: ::prost::alloc::vec::Vec<LaneRows>,
+    /// Sum over all lanes.
+    #[prost(uint64, tag = "6")]
+    pub rows: u64,
+    /// Number of this message in its lane, contiguous, from 1.
+    #[prost(uint64, tag = "7")]
+    pub sequence: u64,
+    /// Name of the lane that numbers these messages.
+    #[prost(string, tag = "8")]
+    pub lane: ::prost::alloc::string::String,
+}
+/// Rows of a transaction in one lane.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LaneRows {
+    /// Name of the lane.
+    #[prost(string, tag = "1")]
+    pub lane: ::prost::alloc::string::String,
+    /// Number of the first row.
+    #[prost(uint64, tag = "2")]
+    pub sequence_first: u64,
+    /// How many rows.
+    #[prost(uint64, tag = "3")]
+    pub rows: u64,
+}
+/// How far one lane has got.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LaneMark {
+    /// Name of the lane, as in ChangeBatch.
+    #[prost(string, tag = "1")]
+    pub lane: ::prost::alloc::string::String,
+    /// Number that the lane's next row will have; all smaller ones have been accepted by the topic.
+    #[prost(uint64, tag = "2")]
+    pub sequence_next: u64,
+    /// Epoch of the number.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+}
+/// What the rows of a lane were, up to a number: equal digests of two processes mean equal rows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LaneDigest {
+    /// Name of the lane, as in ChangeBatch.
+    #[prost(string, tag = "1")]
+    pub lane: ::prost::alloc::string::String,
+    /// Epoch of the number.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Number of the last row that is included; a multiple of 4,096.
+    #[prost(uint64, tag = "3")]
+    pub sequence_upto: u64,
+    /// SHA-256 over the rows of the epoch up to that number, 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// Where changes come from. Together with a lane and a number it identifies a row for ever.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -155,6 +360,10 @@ pub struct Transaction {
     /// 0 unless the transaction was replicated to the server that was read.
     #[prost(sint64, tag = "7")]
     pub original_committed_at_delta_us: i64,
+    /// Trace context (W3C Trace Context, `traceparent`) of the application that wrote the transaction;
+    /// empty when the binary log does not tell.
+    #[prost(string, tag = "8")]
+    pub traceparent: ::prost::alloc::string::String,
 }
 /// A changed row.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -166,7 +375,7 @@ pub struct Row {
     #[prost(uint32, tag = "2")]
     pub transaction: u32,
     /// Number of the row within its transaction, from 0, over all tables. The two halves of an update
-    /// that went to two lanes share it.
+    /// that went to two lanes share it. Of a row of a snapshot: within its chunk.
     #[prost(uint64, tag = "3")]
     pub row: u64,
     /// The row before; absent for an insert.
@@ -292,6 +501,44 @@ pub struct Position {
     #[prost(uint64, tag = "2")]
     pub offset: u64,
 }
+/// What happened to a snapshot of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SnapshotPhase {
+    /// Not known to this version.
+    Unspecified = 0,
+    /// Its first chunk is about to be read.
+    Started = 1,
+    /// All its parts were accepted by the topic. Who applied parts and rows in order holds every row that
+    /// the table had at the start and that was not deleted since, in its newest state.
+    Done = 2,
+    /// It was given up: `reason` says why.
+    Abandoned = 3,
+}
+impl SnapshotPhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SNAPSHOT_PHASE_UNSPECIFIED",
+            Self::Started => "SNAPSHOT_PHASE_STARTED",
+            Self::Done => "SNAPSHOT_PHASE_DONE",
+            Self::Abandoned => "SNAPSHOT_PHASE_ABANDONED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SNAPSHOT_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SNAPSHOT_PHASE_STARTED" => Some(Self::Started),
+            "SNAPSHOT_PHASE_DONE" => Some(Self::Done),
+            "SNAPSHOT_PHASE_ABANDONED" => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
 /// Family of a column's type. In brackets the member of Value that carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -397,6 +644,9 @@ pub enum Op {
     Update = 2,
     /// A removed row: `before` is set.
     Delete = 3,
+    /// A row as it stood in the table, read by a snapshot: `after` is set. Only in a
+    /// SnapshotPart.
+    Read = 4,
 }
 impl Op {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -409,6 +659,7 @@ impl Op {
             Self::Insert => "OP_INSERT",
             Self::Update => "OP_UPDATE",
             Self::Delete => "OP_DELETE",
+            Self::Read => "OP_READ",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -418,6 +669,7 @@ impl Op {
             "OP_INSERT" => Some(Self::Insert),
             "OP_UPDATE" => Some(Self::Update),
             "OP_DELETE" => Some(Self::Delete),
+            "OP_READ" => Some(Self::Read),
             _ => None,
         }
     }
@@ -460,7 +712,7 @@ impl BeforeImage {
         }
     }
 }
-/// A heartbeat row, written into the source database by binpulse, came back on the stream.
+/// Reserved. A heartbeat row, written into the source database by binpulse, came back on the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     /// Where it was seen.
@@ -511,6 +763,12 @@ pub struct Canary {
     /// then that table's, filtered, masked and routed as its other rows are.
     #[prost(string, tag = "6")]
     pub path: ::prost::alloc::string::String,
+    /// Digests of lanes that are compared between processes. Empty unless the settings ask for it.
+    #[prost(message, repeated, tag = "7")]
+    pub digests: ::prost::alloc::vec::Vec<LaneDigest>,
+    /// Name of the process that wrote the row: its host and a random number. Empty when it is not known.
+    #[prost(string, tag = "8")]
+    pub instance: ::prost::alloc::string::String,
     /// A random value that only the process which published the message knows before it is published:
     /// an echo without it is forged. Nothing for consumers to check. Empty where no echo is awaited.
     #[prost(bytes = "vec", tag = "9")]
@@ -548,19 +806,6 @@ pub struct Watermark {
     /// When the watermark was taken, by binpulse's clock, microseconds since 1970-01-01 UTC.
     #[prost(int64, tag = "8")]
     pub taken_at_us: i64,
-}
-/// How far one lane has got.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LaneMark {
-    /// Name of the lane, as in ChangeBatch.
-    #[prost(string, tag = "1")]
-    pub lane: ::prost::alloc::string::String,
-    /// Number that the lane's next row will have; all smaller ones have been accepted by the topic.
-    #[prost(uint64, tag = "2")]
-    pub sequence_next: u64,
-    /// Epoch of the number.
-    #[prost(uint64, tag = "3")]
-    pub epoch: u64,
 }
 /// Two heartbeats made the round trip, and every transaction between them is accounted for. The
 /// source was quiet between them if `user_transactions` is 0.
@@ -642,22 +887,22 @@ pub struct Frame {
     /// How `payload` is compressed.
     #[prost(enumeration = "Codec", tag = "2")]
     pub codec: i32,
-    /// Length in bytes of the payload once decompressed. At most 64 MiB, but for a single row that
-    /// travels by way of an object store. Absent without a payload.
+    /// Length in bytes of the payload once decompressed. At most 64 MiB, except for a single row that
+    /// travels by an object store. Absent without a payload.
     #[prost(uint64, tag = "3")]
     pub uncompressed_size: u64,
     /// CRC-32C (Castagnoli) of the payload once decompressed. Absent without a payload.
     #[prost(fixed32, tag = "4")]
     pub crc32c: u32,
-    /// What the frame holds. Messages as published hold a `payload` or a `claim_check`; the others
-    /// are found inside a payload.
-    #[prost(oneof = "frame::Content", tags = "5, 6, 7, 8, 9, 10")]
+    /// What the frame holds. Published messages hold a `payload`; the others are found inside a
+    /// payload. `heartbeat` and `claim_check` are reserved: this version publishes neither.
+    #[prost(oneof = "frame::Content", tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub content: ::core::option::Option<frame::Content>,
 }
 /// Nested message and enum types in `Frame`.
 pub mod frame {
-    /// What the frame holds. Messages as published hold a `payload` or a `claim_check`; the others
-    /// are found inside a payload.
+    /// What the frame holds. Published messages hold a `payload`; the others are found inside a
+    /// payload. `heartbeat` and `claim_check` are reserved: this version publishes neither.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Content {
         /// A serialized inner Frame, compressed by `codec`.
@@ -666,7 +911,7 @@ pub mod frame {
         /// Changed rows of one table.
         #[prost(message, tag = "6")]
         Batch(super::ChangeBatch),
-        /// A heartbeat row was seen on the stream.
+        /// Reserved. A heartbeat row was seen on the stream.
         #[prost(message, tag = "7")]
         Heartbeat(super::Heartbeat),
         /// A canary row was seen on the stream.
@@ -675,15 +920,27 @@ pub mod frame {
         /// A statement that was replicated as text: DDL.
         #[prost(message, tag = "9")]
         SchemaChange(super::SchemaChange),
-        /// The content lies in an object store.
+        /// Reserved. The content is in an object store.
         #[prost(message, tag = "10")]
         ClaimCheck(super::ClaimCheck),
+        /// Rows of a table that were read from it, by a snapshot.
+        #[prost(message, tag = "11")]
+        SnapshotPart(super::SnapshotPart),
+        /// A snapshot of a table began, is complete, or was given up.
+        #[prost(message, tag = "12")]
+        SnapshotMark(super::SnapshotMark),
+        /// Rows that exist and were deliberately not sent.
+        #[prost(message, tag = "13")]
+        Suppressed(super::Suppressed),
+        /// A transaction has ended.
+        #[prost(message, tag = "14")]
+        TransactionEnd(super::TransactionEnd),
     }
 }
-/// Says where a message too large for its topic was put. The object holds what the body would have
-/// held: base64 text of a Frame. Consumers must not delete the object; its bucket's lifecycle does.
+/// Reserved: says where a message too large for its topic was put. The object holds what the body
+/// would have held: base64 text of a Frame. Consumers must not delete the object.
 ///
-/// Where Amazon's extended client convention is used instead, the body is the JSON array
+/// This version uses the convention of Amazon's extended client instead: the body is the JSON array
 /// `\["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":..,"s3Key":..}\]` and the
 /// attribute `ExtendedPayloadSize` is set; the object is the same.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -700,7 +957,8 @@ pub struct ClaimCheck {
     /// SHA-256 of the object, 32 bytes.
     #[prost(bytes = "vec", tag = "4")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
-    /// Value of the message's attribute `kind`: change, canary, heartbeat or schema.
+    /// Value of the message's attribute `kind`: change, canary, heartbeat, schema, snapshot, suppressed or
+    /// transaction.
     #[prost(string, tag = "5")]
     pub kind: ::prost::alloc::string::String,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{Format, limited};
+use super::options::{Format, limited};
 use super::{json, protobuf};
 use crate::change::{Cell, Table};
 

@@ -6,12 +6,11 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use super::attributes::attributes;
-use super::batch::Format;
-use super::draft::{Content, Draft};
+use super::draft::{Canary, Content, Draft, Notice};
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
 use super::message::{Attribute, Message};
-use super::notice::{Canary, Notice};
+use super::options::Format;
 use super::origin::Origin;
 use super::rows::Rows;
 use super::schema::Schema;

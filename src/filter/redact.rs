@@ -192,6 +192,12 @@ fn hashed_column(column: &Column) -> Column {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::format_collect,
+    reason = "small values, made to fit"
+)]
 mod tests {
     use proptest::prelude::*;
 

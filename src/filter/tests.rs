@@ -125,6 +125,10 @@ impl Lists {
     }
 
     /// What becomes of a table: its name, and what its columns are called and whether they are hashed.
+    #[allow(
+        clippy::option_option,
+        reason = "left out, published as it is, published with these columns"
+    )]
     fn route(&self, seen: &Seen, case: NameCase) -> Option<Option<Vec<(&'static str, bool)>>> {
         let (database, name, columns, is_named) = seen;
         let names = [NAMES[*database], NAMES[*name]];
@@ -301,6 +305,10 @@ proptest! {
 fn the_settings_are_shown_without_their_key() {
     let config = Config {
         tables: vec![Pattern::parse("shop.*", 2).expect("a pattern")],
+        exclude: vec![Pattern::parse("shop.audit", 2).expect("a pattern")],
+        only: vec![Pattern::parse("shop.own", 2).expect("a pattern")],
+        drop_columns: vec![Pattern::parse("shop.t.dropped", 3).expect("a pattern")],
+        hash_columns: vec![Pattern::parse("shop.t.hashed", 3).expect("a pattern")],
         hash_key: b"s3cret".to_vec(),
         must_match: true,
         names: NameCase::Insensitive,
@@ -308,6 +316,9 @@ fn the_settings_are_shown_without_their_key() {
     };
     let shown = format!("{config:?}");
     assert!(shown.contains("shop.*") && shown.contains("must_match: true"), "{shown}");
+    for pattern in ["shop.audit", "shop.own", "shop.t.dropped", "shop.t.hashed"] {
+        assert!(shown.contains(pattern), "{pattern}: {shown}");
+    }
     assert!(shown.contains("Insensitive") && !shown.contains("s3cret"), "{shown}");
     assert!(!shown.contains(&format!("{:?}", b"s3cret")), "{shown}");
 }

@@ -5,6 +5,17 @@ use std::time::Duration;
 use super::wire::Failure;
 use super::{HostPort, LOGIN_METHODS, TlsError};
 
+/// How far a connection came that could not be made, or broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionLoss {
+    /// The name has no address.
+    NoAddress,
+    /// Nobody listens, or there is no way there.
+    Refused,
+    /// It stood, and was closed or broke.
+    Broken,
+}
+
 /// A failed connect or statement. The numbers are the server's (MySQL manual, "Server Error
 /// Message Reference").
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +43,8 @@ pub enum Error {
     Connection {
         /// The other end.
         host: HostPort,
+        /// How far it came.
+        lost: ConnectionLoss,
         /// The step, and what the kernel says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -167,6 +180,10 @@ impl Error {
         !matches!(self, Self::Server { .. } | Self::Unexpected { .. } | Self::Places { .. })
     }
 
+    fn lost(host: HostPort, lost: ConnectionLoss, failure: Failure) -> Self {
+        Self::Connection { host, lost, source: Box::new(failure) }
+    }
+
     pub(super) fn of_wire(host: &HostPort, failure: Failure) -> Self {
         let host = host.clone();
         match failure {
@@ -189,10 +206,11 @@ impl Error {
             Failure::TimedOut { step, after } => {
                 Self::TimedOut { step: format!("{step} ({host})"), after }
             }
-            other @ (Failure::Resolve(_)
-            | Failure::Connect(_)
-            | Failure::Closed(_)
-            | Failure::Broken { .. }) => Self::Connection { host, source: Box::new(other) },
+            other @ Failure::Resolve(_) => Self::lost(host, ConnectionLoss::NoAddress, other),
+            other @ Failure::Connect(_) => Self::lost(host, ConnectionLoss::Refused, other),
+            other @ (Failure::Closed(_) | Failure::Broken { .. }) => {
+                Self::lost(host, ConnectionLoss::Broken, other)
+            }
         }
     }
 }
@@ -201,6 +219,23 @@ impl Error {
 mod tests {
     use super::*;
     use crate::mysql::wire::Step;
+
+    #[test]
+    fn a_lost_connection_tells_how_far_it_came_whatever_the_host_is_called() {
+        let host: HostPort = "lookup-refused:3306".parse().expect("an address");
+        let io = || std::io::Error::other("x");
+        for (failure, expected) in [
+            (Failure::Resolve(io()), ConnectionLoss::NoAddress),
+            (Failure::Connect(io()), ConnectionLoss::Refused),
+            (Failure::Closed(Step::Login), ConnectionLoss::Broken),
+            (Failure::Broken { step: Step::Login, source: io() }, ConnectionLoss::Broken),
+        ] {
+            let Error::Connection { lost, .. } = Error::of_wire(&host, failure) else {
+                panic!("it is no lost connection")
+            };
+            assert_eq!(lost, expected);
+        }
+    }
 
     #[test]
     fn a_server_that_says_nothing_has_timed_out_at_whatever_step() {

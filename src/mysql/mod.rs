@@ -14,7 +14,7 @@ mod tls;
 mod verifier;
 pub(crate) mod wire;
 
-pub use error::Error;
+pub use error::{ConnectionLoss, Error};
 pub use host::{HostPort, SharedHost};
 pub use mysql_common::value::Value;
 pub use row::{Row, Table};

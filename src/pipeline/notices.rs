@@ -1,6 +1,5 @@
 //! Messages of our own on the stream: canaries and statements.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::change::{Change, GtidSet, Position, Table, Transaction};
@@ -8,8 +7,8 @@ use crate::checkpoint::MovedLanes;
 use crate::decode::Statement;
 use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
 use crate::pack::Sequences;
-use crate::pulse::verdict::{Certificate, State};
-use crate::pulse::{Leg, Nonces, Phase};
+use crate::pulse::verdict::Certificate;
+use crate::pulse::{Leg, Nonces, Phase, Watermark, WatermarkProvider};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
@@ -17,33 +16,7 @@ pub struct Notices {
     format: Format,
     server_uuid: String,
     epoch: u64,
-    judge: Judge,
-}
-
-/// What freshness concludes, for the watermark.
-#[derive(Debug, Clone, Default)]
-pub struct Standing {
-    /// The verdict in force; `None` while nobody judges.
-    pub verdict: Option<State>,
-    /// The newest certificate, and when it was judged, microseconds since 1970 UTC.
-    pub certificate: Option<(Certificate, i64)>,
-}
-
-/// Who is asked for it, with each canary's row. It must answer from memory, at once.
-#[derive(Clone)]
-pub struct Judge(Arc<dyn Fn() -> Standing + Send + Sync>);
-
-impl Judge {
-    /// Asks `standing`.
-    pub fn new(standing: impl Fn() -> Standing + Send + Sync + 'static) -> Self {
-        Self(Arc::new(standing))
-    }
-}
-
-impl fmt::Debug for Judge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Judge")
-    }
+    watermark: WatermarkProvider,
 }
 
 /// A row with everything that a message needs to know of it.
@@ -71,9 +44,14 @@ impl Notices {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
     pub(super) const LANES_MAX: usize = 100;
 
-    /// Notices in this format, about the lanes of this epoch, with `judge`'s verdict in canaries.
-    pub fn new(format: Format, server_uuid: String, epoch: u64, judge: Judge) -> Self {
-        Self { format, server_uuid, epoch, judge }
+    /// Notices in this format, about the lanes of this epoch, with this `watermark` in canaries.
+    pub fn new(
+        format: Format,
+        server_uuid: String,
+        epoch: u64,
+        watermark: WatermarkProvider,
+    ) -> Self {
+        Self { format, server_uuid, epoch, watermark }
     }
 
     /// From here on the source is another server.
@@ -120,7 +98,7 @@ impl Notices {
             sequence_next: *next,
             epoch: self.epoch,
         });
-        let Standing { verdict, certificate } = (self.judge.0)();
+        let Watermark { verdict, certificate } = self.watermark.now();
         proto::Watermark {
             verdict: verdict.map(|state| state.name().to_owned()).unwrap_or_default(),
             server_uuid: self.server_uuid.clone(),
@@ -186,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::change::{Gtid, Tag, TransactionId, Uuid};
+    use crate::pulse::verdict::State;
     use crate::pulse::verdict::ledger::{Counts, Gap, Mark, Unaccounted};
 
     fn certificate(unaccounted: Unaccounted, executed: GtidSet) -> Certificate {
@@ -204,9 +183,9 @@ mod tests {
         }
     }
 
-    fn watermark(standing: Standing) -> proto::Watermark {
-        let judge = Judge::new(move || standing.clone());
-        let notices = Notices::new(Format::Protobuf, "server".to_owned(), 1, judge);
+    fn watermark(told: Watermark) -> proto::Watermark {
+        let provider = WatermarkProvider::new(move || told.clone());
+        let notices = Notices::new(Format::Protobuf, "server".to_owned(), 1, provider);
         notices.watermark(Delivered {
             gtid_set: String::new(),
             position: Position::default(),
@@ -218,8 +197,8 @@ mod tests {
     fn a_watermark_says_what_is_judged_and_what_is_proven() {
         let small: GtidSet = [gtid(1)].into_iter().collect();
         let proof = certificate(Unaccounted::default(), small.clone());
-        let standing = Standing { verdict: Some(State::Live), certificate: Some((proof, 99)) };
-        let found = watermark(standing);
+        let told = Watermark { verdict: Some(State::Live), certificate: Some((proof, 99)) };
+        let found = watermark(told);
         assert_eq!(found.verdict, "live");
         let expected = proto::QuietCertificate {
             heartbeat_first: 7,
@@ -234,7 +213,7 @@ mod tests {
         };
         assert_eq!(found.certificate, Some(expected));
 
-        let nobody = watermark(Standing::default());
+        let nobody = watermark(Watermark::default());
         assert_eq!((nobody.verdict.as_str(), nobody.certificate), ("", None));
     }
 

@@ -1,6 +1,8 @@
-//! Values that canaries carry so that a forged echo is known. Pure.
+//! Values that canaries carry so that a forged echo is known.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
@@ -15,6 +17,20 @@ const BYTES: usize = 16;
 pub struct Nonces([u8; 32]);
 
 impl Nonces {
+    /// Of a secret that is made here: random bytes of the system's; where it has none to give, of the
+    /// hasher's keys, which are.
+    pub fn random() -> Self {
+        let mut secret = [0; 32];
+        let random =
+            std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
+        if random.is_err() {
+            for part in secret.chunks_exact_mut(8) {
+                part.copy_from_slice(&RandomState::new().build_hasher().finish().to_be_bytes());
+            }
+        }
+        Self(secret)
+    }
+
     /// `secret` is random.
     pub fn new(secret: [u8; 32]) -> Self {
         Self(secret)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::mysql::{self, HostPort};
 
-use super::Reason;
+use super::SqlFailure;
 use super::writer::{Refusal, Writer};
 
 /// The session's own deadline on a write. It only bounds how long a session that is silent for ever
@@ -38,6 +38,13 @@ impl From<mysql::Error> for Failure {
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) rows: Option<RangeInclusive<u64>>,
+}
+
+impl Statement {
+    /// A statement that must change so many rows.
+    pub(super) fn changing(sql: String, rows: RangeInclusive<u64>) -> Self {
+        Self { sql, rows: Some(rows) }
+    }
 }
 
 impl From<String> for Statement {
@@ -158,7 +165,7 @@ async fn run(writer: &mut Writer, statement: &Statement) -> Result<u64, Failure>
         "rolled back: it changed {changed} rows, expected {expected}: `{}`",
         statement.sql.chars().take(SHOWN_MAX).collect::<String>()
     );
-    Err(Failure { refusal: Refusal { reason: Reason::Other, message }, is_fatal: false })
+    Err(Failure { refusal: Refusal { reason: SqlFailure::Other(0), message }, is_fatal: false })
 }
 
 /// Characters of a statement that a message shows.

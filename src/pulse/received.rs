@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::schema::literal;
-use super::{Reason, writer::wall_us};
+use super::{SqlFailure, writer::wall_us};
 use crate::mysql::{Error, Session};
 
 /// What a server's uptime must exceed the age of a heartbeat by to have run since.
@@ -83,7 +83,7 @@ pub async fn look(
         // then it holds the row.
         match number(session.query_first(&format!("{sql} FOR UPDATE")).await) {
             Ok(committed) => found = committed,
-            Err(error) if Reason::of(&error) == Reason::Lock => return Ok(None),
+            Err(error) if SqlFailure::of(&error) == SqlFailure::Lock => return Ok(None),
             Err(error) if error.is_fatal() => return Err(error),
             // A server that takes no locking reads: what it showed has to do.
             Err(_) => {}
@@ -102,7 +102,7 @@ fn number(answer: Result<Option<crate::mysql::Row>, Error>) -> Result<Option<u64
     match answer {
         Ok(None) => Ok(None),
         Ok(Some(row)) => row.unsigned(0),
-        Err(error) if Reason::of(&error) == Reason::SchemaMissing => Ok(None),
+        Err(error) if SqlFailure::of(&error) == SqlFailure::SchemaMissing => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,48 +5,7 @@ use std::fmt::Write;
 use super::canary::values;
 use super::path::Path;
 
-/// What kind of server the SQL is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
-    /// MariaDB, else MySQL.
-    pub is_mariadb: bool,
-    /// Its version.
-    pub version: (u16, u16, u16),
-}
-
-impl Dialect {
-    /// Reads what `@@version` says: `9.7.4`, `10.11.18-MariaDB-log`, `5.7.22-log`.
-    pub fn of_version(text: &str) -> Self {
-        let is_mariadb = text.to_ascii_lowercase().contains("mariadb");
-        // MariaDB's prefix for old replicas.
-        let text = if is_mariadb { text.strip_prefix("5.5.5-").unwrap_or(text) } else { text };
-        let mut numbers = text
-            .split(|character: char| !character.is_ascii_digit())
-            .map(|number| number.parse().unwrap_or(0));
-        let mut next = || numbers.next().unwrap_or(0);
-        Self { is_mariadb, version: (next(), next(), next()) }
-    }
-
-    /// Whether there is a JSON type; MariaDB's is a text with a check.
-    pub fn has_json(self) -> bool {
-        self.version >= if self.is_mariadb { (10, 2, 7) } else { (5, 7, 8) }
-    }
-
-    /// Whether there is MySQL's VECTOR type.
-    pub fn has_vector(self) -> bool {
-        !self.is_mariadb && self.version >= (9, 0, 0)
-    }
-
-    /// Whether servers have a UUID.
-    pub fn has_server_uuid(self) -> bool {
-        !self.is_mariadb && self.version >= (5, 6, 0)
-    }
-
-    /// Whether `CREATE USER IF NOT EXISTS` is known.
-    fn has_create_user_if_not_exists(self) -> bool {
-        self.version >= if self.is_mariadb { (10, 1, 3) } else { (5, 7, 6) }
-    }
-}
+pub use super::dialect::{Dialect, literal};
 
 /// Name of the schema: a plain identifier, so that it needs no escaping anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,21 +229,6 @@ pub fn script(
 
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// A text as a literal that no `sql_mode` reads differently.
-pub fn literal(text: &str) -> String {
-    let hex = hex(text.as_bytes());
-    if hex.is_empty() { "''".to_owned() } else { format!("_utf8mb4 x'{hex}'") }
-}
-
-/// Bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut digits = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(digits, "{byte:02x}").expect("a String takes any text");
-    }
-    digits
 }
 
 #[cfg(test)]

@@ -22,15 +22,20 @@ pub enum Stage {
 }
 
 impl Stage {
-    const COUNT: usize = 5;
+    const COUNT: usize = Self::ALL.len();
 
-    fn index(self) -> usize {
+    /// All, in their order.
+    pub const ALL: [Self; 5] =
+        [Self::Written, Self::Received, Self::Published, Self::Delivered, Self::Checkpointed];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Written => 0,
-            Self::Received => 1,
-            Self::Published => 2,
-            Self::Delivered => 3,
-            Self::Checkpointed => 4,
+            Self::Written => "written",
+            Self::Received => "received",
+            Self::Published => "published",
+            Self::Delivered => "delivered",
+            Self::Checkpointed => "checkpointed",
         }
     }
 }
@@ -64,7 +69,7 @@ impl Stages {
 
     /// Something that was begun to be written at `started` passed `stage`.
     pub fn passed_at(&mut self, stage: Stage, started: Instant) {
-        let passed = &mut self.passed[stage.index()];
+        let passed = &mut self.passed[stage as usize];
         *passed = (*passed).max(Some(started));
     }
 

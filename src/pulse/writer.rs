@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::change::GtidSet;
 use crate::mysql::{ConnectOptions, Session, SharedHost};
 
-use super::Reason;
 use super::grants::exempt_privileges;
 use super::schema::{Dialect, SchemaName};
+use super::{ClockSample, Facts, SqlFailure};
 
 /// What the heartbeat writer and the canary walker have in common.
 #[derive(Debug, Clone)]
@@ -22,9 +22,6 @@ pub struct WriterConfig {
     pub stream: String,
     /// Names this process: a UUID made at its start.
     pub instance: String,
-    /// Servers that may be written to, named as by `server_uuid`, MariaDB's as
-    /// `mariadb-<server_id>`. Empty: any.
-    pub allowed_servers: Vec<String>,
     /// After it a write counts as stuck (W).
     pub write_deadline: Duration,
     /// For one question to the server (B).
@@ -43,33 +40,18 @@ impl WriterConfig {
     }
 }
 
-/// What a server says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// `@@server_uuid`, or `mariadb-<server_id>`.
-    pub server_uuid: String,
-    /// `@@read_only`.
-    pub read_only: bool,
-    /// `@@super_read_only`; false where there is none.
-    pub super_read_only: bool,
-    /// Server's clock minus ours, microseconds, at the middle of the question.
-    pub clock_offset_us: i64,
-    /// The offset lies within plus or minus this: half of the question's duration.
-    pub clock_error: Duration,
-}
-
 /// Why nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The family of causes.
-    pub reason: Reason,
+    pub reason: SqlFailure,
     /// The words, for people.
     pub message: String,
 }
 
 impl From<crate::mysql::Error> for Refusal {
     fn from(error: crate::mysql::Error) -> Self {
-        Self { reason: Reason::of(&error), message: error.to_string() }
+        Self { reason: SqlFailure::of(&error), message: error.to_string() }
     }
 }
 
@@ -126,7 +108,7 @@ impl Writer {
              certify a demoted primary as alive; use an account without",
             exempt.join(", ")
         );
-        Err(Refusal { reason: Reason::ExemptAccount, message })
+        Err(Refusal { reason: SqlFailure::ExemptAccount, message })
     }
 
     /// What the server has executed and purged; `None` where it has no GTIDs.
@@ -165,46 +147,36 @@ impl Writer {
         };
         let (asked, asked_us) = (Instant::now(), wall_us());
         let rows = self.session.query(sql).await?;
-        let half = asked.elapsed() / 2;
+        let took_us = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
         let row = rows.first();
         let flag = |column| row.and_then(|row| row.text(column)).is_some_and(|text| is_on(&text));
         let text = row.and_then(|row| row.text(3)).unwrap_or_default();
         let whole = text.split('.').next().unwrap_or_default();
-        let server_us: i64 = whole.parse().map_err(|_| crate::mysql::Error::Unexpected {
+        let source_us: i64 = whole.parse().map_err(|_| crate::mysql::Error::Unexpected {
             column: 3,
             found: text.clone(),
             expected: "a time",
         })?;
-        let middle_us = asked_us.saturating_add(i64::try_from(half.as_micros()).unwrap_or(0));
+        let received_us = asked_us.saturating_add(took_us);
         Ok(Facts {
             server_uuid: row.and_then(|row| row.text(0)).unwrap_or_default(),
             read_only: flag(1),
             super_read_only: flag(2),
-            clock_offset_us: server_us.saturating_sub(middle_us),
-            clock_error: half,
+            clock: ClockSample { sent_us: asked_us, source_us, received_us },
         })
     }
 }
 
 impl Facts {
     /// Whether this server must not be written to, and why.
-    pub fn refusal(&self, allowed_servers: &[String]) -> Option<Refusal> {
-        let known = |name: &String| name.eq_ignore_ascii_case(&self.server_uuid);
-        if !allowed_servers.is_empty() && !allowed_servers.iter().any(known) {
-            let message = format!(
-                "the server is {}, which is not among the allowed ones: {}",
-                self.server_uuid,
-                allowed_servers.join(", ")
-            );
-            return Some(Refusal { reason: Reason::WrongServer, message });
-        }
+    pub fn refusal(&self) -> Option<Refusal> {
         let variable = match (self.super_read_only, self.read_only) {
             (true, _) => "super_read_only",
             (false, true) => "read_only",
             (false, false) => return None,
         };
         let message = format!("{variable} is on at {}: nothing is written there", self.server_uuid);
-        Some(Refusal { reason: Reason::ReadOnly, message })
+        Some(Refusal { reason: SqlFailure::ReadOnly, message })
     }
 }
 
@@ -228,20 +200,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_allowed_servers_that_take_writes_are_written_to() {
-        let facts = |server: &str, read_only, super_read_only| Facts {
-            server_uuid: server.into(),
-            read_only,
-            super_read_only,
-            clock_offset_us: 0,
-            clock_error: Duration::ZERO,
+    fn only_servers_that_take_writes_are_written_to() {
+        let reason = |read_only, super_read_only| {
+            let facts = Facts { read_only, super_read_only, ..Facts::default() };
+            facts.refusal().map(|refusal| refusal.reason)
         };
-        let allowed = ["AA-1".to_owned()];
-        let reason = |facts: Facts| facts.refusal(&allowed).map(|refusal| refusal.reason);
-        assert_eq!(reason(facts("aa-1", false, false)), None);
-        assert_eq!(reason(facts("bb-2", false, false)), Some(Reason::WrongServer));
-        assert_eq!(reason(facts("aa-1", true, false)), Some(Reason::ReadOnly));
-        assert_eq!(reason(facts("aa-1", true, true)), Some(Reason::ReadOnly));
-        assert_eq!(facts("bb-2", false, false).refusal(&[]), None, "no list allows any");
+        assert_eq!(reason(false, false), None);
+        assert_eq!(reason(true, false), Some(SqlFailure::ReadOnly));
+        assert_eq!(reason(true, true), Some(SqlFailure::ReadOnly));
     }
 }

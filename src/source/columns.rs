@@ -257,6 +257,12 @@ mod tests {
     }
 
     #[test]
+    fn another_key_of_the_same_columns_does_not_stand_for_the_primary_key() {
+        let parts = [("A", "a"), ("A", "b"), ("PRIMARY", "b"), ("PRIMARY", "a")];
+        assert_eq!(key(&["a", "b"], &[true, true], &parts), Some(vec![1, 0]));
+    }
+
+    #[test]
     fn answers_that_contradict_each_other_give_no_key() {
         let parts = [("PRIMARY", "a"), ("PRIMARY", "b")];
         assert_eq!(key(&["a", "b"], &[true, false], &parts), None);

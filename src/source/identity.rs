@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::change::Uuid;
+use crate::change::{ServerVersion, Uuid};
 use crate::mysql::HostPort;
 
 /// Family of a server.
@@ -19,7 +19,7 @@ pub enum Flavor {
 impl Flavor {
     /// Tells the family by `@@version` or the greeting.
     pub fn of(version: &str) -> Self {
-        if version.to_ascii_lowercase().contains("mariadb") { Self::Maria } else { Self::Mysql }
+        if ServerVersion::read(version).is_mariadb { Self::Maria } else { Self::Mysql }
     }
 }
 

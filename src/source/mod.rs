@@ -11,13 +11,11 @@
 //! error      what went wrong, and what follows: the one place that decides
 //! ```
 //!
-//! It does not know what is in an event beyond its length, checksum and the bytes that frame a
-//! file; that is `decode`'s. It does not redial: the pipeline does, told by [`Error::recovery`] and
+//! It does not know what is in an event beyond its framing (`binlog`); that is `decode`'s. It does not redial: the pipeline does, told by [`Error::recovery`] and
 //! paced by [`crate::backoff`]. It never acknowledges semi-synchronously: a source must not wait
 //! for us.
 
 pub mod captured;
-pub mod checksum;
 pub mod preflight;
 pub mod resume;
 pub mod retention;
@@ -30,7 +28,6 @@ mod identity;
 mod liveness;
 mod refusal;
 mod replica;
-mod sum;
 mod upstream;
 
 pub use captured::Captured;

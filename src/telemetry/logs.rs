@@ -7,9 +7,6 @@ use tracing_subscriber::fmt::format::{self as events, JsonFields};
 
 use super::repeats::Repeats;
 
-/// Environment variable that is looked at when no filter is given.
-pub const FILTER_VARIABLE: &str = "BINPULSE_LOG";
-
 /// Level when nobody asks for another. The libraries' own chatter stays out.
 const FILTER_DEFAULT: &str = "info,hyper=warn,rustls=warn,aws=warn";
 
@@ -25,31 +22,14 @@ pub enum Format {
     Json,
 }
 
-/// The logs could not be set up.
+/// Something else in this process has set up logs before.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The filter's syntax is wrong.
-    #[error(
-        "log filter `{filter}`: {message}; expected a level (error, warn, info, debug, trace) or \
-         `target=level`, separated by commas"
-    )]
-    Filter {
-        /// What was given.
-        filter: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// Something else in this process has set up logs before.
-    #[error("logs are set up already")]
-    Twice,
-}
+#[error("logs are set up already")]
+pub struct Error;
 
-/// Starts logging. `filter` is a level or a list of `target=level`; without one the environment
-/// variable [`FILTER_VARIABLE`] is looked at.
-pub fn init(filter: Option<&str>, format: Format) -> Result<(), Error> {
-    let from_environment = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
-    let filter = filter.or(from_environment.as_deref()).unwrap_or(FILTER_DEFAULT);
-    let filter = parse(filter)?;
+/// Starts logging, at `level` where one is given: what the libraries log too.
+pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
+    let filter = EnvFilter::new(level.unwrap_or(FILTER_DEFAULT));
     let terminal = io::stderr().is_terminal();
     // A line that cannot be written is lost. Complaining about it on the same standard error, as is the
     // default, would panic: a full disk under the log must not stop the stream.
@@ -71,34 +51,5 @@ pub fn init(filter: Option<&str>, format: Format) -> Result<(), Error> {
         let builder = builder.with_ansi(terminal && !colourless);
         builder.event_format(Repeats::new(events::format())).try_init()
     }
-    .map_err(|_| Error::Twice)
-}
-
-fn parse(filter: &str) -> Result<EnvFilter, Error> {
-    // A lone word that is no level would be taken for the name of a target and silence the rest.
-    let is_word = filter.chars().all(char::is_alphanumeric);
-    let is_level =
-        !filter.is_empty() && filter.parse::<tracing::level_filters::LevelFilter>().is_ok();
-    if is_word && !is_level {
-        let message = "no such level".to_owned();
-        return Err(Error::Filter { filter: filter.to_owned(), message });
-    }
-    EnvFilter::try_new(filter)
-        .map_err(|error| Error::Filter { filter: filter.to_owned(), message: error.to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn filters_are_checked_before_anything_is_lost_silently() {
-        for filter in ["info", "WARN", "off", "debug,hyper=warn", "binpulse::sink=trace"] {
-            assert!(parse(filter).is_ok(), "{filter}");
-        }
-        for filter in ["verbose", "binpulse=loud", ""] {
-            let error = parse(filter).expect_err(filter).to_string();
-            assert!(error.contains("expected a level"), "{error}");
-        }
-    }
+    .map_err(|_| Error)
 }

@@ -91,6 +91,9 @@ pub struct Condition {
     pub because: String,
     /// Whether `live` and `quiet` need it.
     pub needed: bool,
+    /// The key of the station that it speaks for, if any.
+    #[serde(skip)]
+    pub speaks_for: Option<&'static str>,
 }
 
 /// Proof of what stood between two heartbeats.

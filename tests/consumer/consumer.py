@@ -149,8 +149,8 @@ def follow(body, fetch):
 def decode_body(body, fetch=None):
     """The frame in a message's body with its typed content, decompressed and checked.
 
-    The content is one of batch, heartbeat, canary, schema_change; `frame.WhichOneof("content")` says
-    which, and is None for a content of a newer version. `fetch(bucket, key)` returns the text of an
+    The content is one of batch, heartbeat, canary, schema_change, snapshot_part, snapshot_mark,
+    suppressed, transaction_end; `frame.WhichOneof("content")` says which, and is None for a content of a newer version. `fetch(bucket, key)` returns the text of an
     object: give it where `sink.oversize = "claim-check"`.
     """
     body = follow(unwrap(body), fetch)

@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS lanes (
 CREATE TABLE IF NOT EXISTS aside (
     stream TEXT, epoch INTEGER, lane TEXT, number INTEGER, row TEXT,
     PRIMARY KEY (stream, epoch, lane, number));
+CREATE TABLE IF NOT EXISTS suppressed (     -- numbers that an operator of the source held back
+    stream TEXT, epoch INTEGER, lane TEXT, first INTEGER, last INTEGER,
+    PRIMARY KEY (stream, epoch, lane, first));
 """
 
 
@@ -60,6 +63,8 @@ class Once:
         elif content == "canary":
             marks = [(mark.epoch, mark.lane, mark.sequence_next) for mark in frame.canary.watermark.lanes]
             self.take_marks(frame.canary.batch.source.stream, marks, now)
+        elif content == "suppressed":
+            self.take_suppressed(frame.suppressed, now)
         # Statements are for information; what a newer binpulse sends is nothing to us.
 
     def take_rows(self, rows, now):
@@ -75,8 +80,14 @@ class Once:
                 due = 1
             for row in rows:
                 number = row["sequence"]
-                if due is not None and number < due:
+                if due is not None and number < due and not self.is_released(lane, number):
                     continue  # applied before
+                if due is not None and number < due:
+                    failure = self.attempt(row)
+                    if failure:
+                        break
+                    self.released(lane, number)
+                    continue
                 if number != due or stopped:
                     self.set_aside(lane, number, row)
                     continue
@@ -93,6 +104,23 @@ class Once:
             raise
         if failure:
             raise failure
+
+    def take_suppressed(self, held, now):
+        """Takes a range of numbers that were held back: no gap. They may still come, and are applied
+        then."""
+        lane = (held.source.stream, held.source.epoch, held.lane)
+        first, last = held.sequence_first, held.sequence_first + held.count - 1
+        self.db.execute("BEGIN IMMEDIATE")
+        due, _ = self.lane(lane, now)
+        if due is None and first == 1:
+            due = 1
+        # What is known by now was applied, or is in an older range.
+        first = max(first, due or 0)
+        if first <= last:
+            self.db.execute("INSERT OR REPLACE INTO suppressed VALUES (?, ?, ?, ?, ?)", (*lane, first, last))
+        self.keep(lane, due)
+        self.advance(lane, now)
+        self.db.execute("COMMIT")
 
     def take_marks(self, stream, marks, now):
         """Takes a canary's watermark: what is smaller was accepted by the topic before the canary was
@@ -150,6 +178,23 @@ class Once:
     def set_aside(self, lane, number, row):
         self.db.execute("INSERT OR IGNORE INTO aside VALUES (?, ?, ?, ?, ?)", (*lane, number, json.dumps(row)))
 
+    def is_released(self, lane, number):
+        """Whether this number was held back, and so not applied."""
+        return self.range_of(lane, number) is not None
+
+    def range_of(self, lane, number):
+        found = ("SELECT first, last FROM suppressed WHERE stream = ? AND epoch = ? AND lane = ? "
+                 "AND first <= ? AND last >= ?")
+        return self.db.execute(found, (*lane, number, number)).fetchone()
+
+    def released(self, lane, number):
+        """A number that was held back has come after all: the range goes on without it."""
+        first, last = self.range_of(lane, number)
+        self.db.execute("DELETE FROM suppressed WHERE stream = ? AND epoch = ? AND lane = ? AND first = ?", (*lane, first))
+        for rest in ((first, number - 1), (number + 1, last)):
+            if rest[0] <= rest[1]:
+                self.db.execute("INSERT INTO suppressed VALUES (?, ?, ?, ?, ?)", (*lane, *rest))
+
     def attempt(self, row):
         """Applies a row; what `apply` raised, and then nothing of this row is left."""
         self.db.execute("SAVEPOINT row")
@@ -184,9 +229,15 @@ class Once:
         """Applies what was set aside, up to the next gap."""
         found = "SELECT row FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?"
         failure = None
-        while not failure and (held := self.db.execute(found, (*lane, due)).fetchone()):
-            failure = self.attempt(json.loads(held[0]))
-            due += not failure
+        while not failure:
+            held = self.db.execute(found, (*lane, due)).fetchone()
+            if held:
+                failure = self.attempt(json.loads(held[0]))
+                due += not failure
+            elif suppressed := self.range_of(lane, due):
+                due = suppressed[1] + 1
+            else:
+                break
         self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number < ?", (*lane, due))
         return due, failure
 

@@ -9,7 +9,7 @@ from once import Full
 def frame_of(message, fetch=None):
     """The frame of a message, and None where there is nothing to apply."""
     kind = consumer.attributes(message).get("kind")
-    if kind not in (None, "change", "canary"):
+    if kind not in (None, "change", "canary", "suppressed"):
         return None  # statements, and kinds of a newer binpulse
     return consumer.decode_body(consumer.body_of(message), fetch)
 

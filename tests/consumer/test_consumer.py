@@ -36,6 +36,15 @@ def canary(lane, number, epoch=1):
     return frame
 
 
+def suppressed(first, count, lane="shop.t#0"):
+    """A frame that says of numbers of a lane that they are held back."""
+    frame = frame_pb2.Frame()
+    held = frame.suppressed
+    held.source.stream, held.source.epoch, held.lane = "shop", 1, lane
+    held.sequence_first, held.count = first, count
+    return frame
+
+
 class Rig:
     """A consumer over SQLite in memory, and what it did."""
 
@@ -228,6 +237,56 @@ def plain(frame):
     outer = frame_pb2.Frame(format_version=1, payload=content, uncompressed_size=len(content))
     outer.crc32c = consumer.crc32c(content)
     return base64.b64encode(outer.SerializeToString()).decode()
+
+
+class Suppressed(unittest.TestCase):
+    """Numbers that an operator of the source held back."""
+
+    def test_numbers_that_were_held_back_are_no_gap_in_whatever_order_that_is_learned(self):
+        for first in (True, False):
+            rig = Rig(gaps=Gaps.STOP)
+            rig.take(1, 2)
+            messages = [suppressed(3, 1_000_000), batch(1_000_003, 2)]
+            for frame in messages if first else reversed(messages):
+                rig.once.take(frame, 1)
+            if not first:
+                self.assertEqual(len(rig.once.stopped()), 1)
+                rig.once.resume(("shop", 1, "shop.t#0"), 2)
+            self.assertEqual(rig.applied, [1, 2, 1_000_003, 1_000_004])
+            self.assertEqual(rig.once.stopped(), [])
+
+    def test_what_was_held_back_is_applied_once_when_it_comes_after_all(self):
+        rig = Rig()
+        rig.take(1)
+        rig.once.take(suppressed(2, 3), 0)
+        rig.take(5)
+        rig.once.take(suppressed(2, 3), 0)
+        rig.take(3, 3, 2, 2, 4, 4, 5, 1)
+        self.assertEqual(rig.applied, [1, 5, 3, 2, 4])
+
+    def test_a_lane_may_begin_with_numbers_that_are_held_back(self):
+        rig = Rig()
+        rig.once.take(suppressed(1, 10), 0)
+        rig.take(11)
+        self.assertEqual(rig.applied, [11])
+
+
+class Kinds(unittest.TestCase):
+    """Contents that this sample does not apply."""
+
+    def test_they_are_opened_and_change_nothing(self):
+        part, mark, end = frame_pb2.Frame(), frame_pb2.Frame(), frame_pb2.Frame()
+        row = part.snapshot_part.batch.rows.add(op=change_pb2.OP_READ)
+        row.after.values.add().integer = 1
+        mark.snapshot_mark.phase = change_pb2.SNAPSHOT_PHASE_DONE
+        end.transaction_end.rows = 7
+        rig = Rig()
+        for frame in (part, mark, end):
+            opened = consumer.decode_body(plain(frame))
+            self.assertEqual(opened, frame)
+            rig.once.take(opened, 0)
+        self.assertEqual(rig.applied, [])
+        self.assertEqual(rig.once.count("SELECT COUNT(*) FROM lanes"), 0)
 
 
 class Bodies(unittest.TestCase):

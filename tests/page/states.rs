@@ -81,6 +81,7 @@ fn verdict(state: State) -> Verdict {
         since_seconds: if known.status == True { 9_512.0 } else { 12.5 },
         because: known.because.clone(),
         needed: conditions.is_needed(condition),
+        speaks_for: condition.speaks_for(),
     });
     Verdict {
         state: state.name().to_owned(),

@@ -128,7 +128,7 @@ impl Received {
             Ok(Content::Batch(batch)) => self.take_batch(&batch),
             Ok(Content::SchemaChange(change)) => self.take_statement(change),
             Ok(Content::Heartbeat(_) | Content::Canary(_)) => {}
-            Ok(Content::ClaimCheck(_) | Content::Payload(_)) => {
+            Ok(_) => {
                 self.wrong.push("a content that nobody asked for".to_owned());
             }
             Err(error) => self.wrong.push(format!("unreadable: {error}")),

@@ -19,7 +19,7 @@ use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::mysql::{ConnectOptions, Session};
 use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
-use crate::pulse::{Reason, Writer};
+use crate::pulse::{SqlFailure, Writer};
 use crate::sink;
 use crate::source::preflight::{self, Severity};
 
@@ -206,7 +206,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
         Ok(session) => session,
         Err(error) => {
             let needed = "an account that may write to the schema";
-            let mend = mend(plan, Reason::of(&error));
+            let mend = mend(plan, SqlFailure::of(&error));
             reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
             return None;
         }
@@ -230,7 +230,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
         }
         Err(error) => {
             let (needed, mend) = if let checkpoint::Error::Database { code, .. } = &error {
-                (TABLE_NEEDED, mend(plan, Reason::of_code(*code)))
+                (TABLE_NEEDED, mend(plan, SqlFailure::of_code(*code)))
             } else {
                 let (needed, mend) = files::of_checkpoint(&error);
                 (needed, mend.to_owned())
@@ -263,7 +263,7 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
     reports.push(match session.query(&format!("SELECT 1 FROM {name} LIMIT 1")).await {
         Ok(_) => Report::fine("table", name),
         Err(error) => {
-            let mend = mend(plan, Reason::of(&error));
+            let mend = mend(plan, SqlFailure::of(&error));
             let what = format!("table {name}");
             Report {
                 refuses: false,
@@ -274,44 +274,45 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
 }
 
 /// What mends a writer's account or tables.
-fn mend(plan: &Plan, reason: Reason) -> String {
+fn mend(plan: &Plan, reason: SqlFailure) -> String {
     let user = plan.pulse.connect.user.replace('\'', "''");
     let schema = plan.pulse.schema.as_str();
     match reason {
-        Reason::Denied => format!(
+        SqlFailure::Denied => format!(
             "GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'%'; (and if the schema \
              is not there yet: binpulse init)"
         ),
-        Reason::Login => format!(
+        SqlFailure::Login => format!(
             "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or mend heartbeat.user and \
              heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
              WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
              mysql_native_password); `binpulse init --print` prints all statements"
         ),
-        Reason::ExemptAccount => format!(
+        SqlFailure::ExemptAccount => format!(
             "name an account of its own in heartbeat.user; `binpulse init --print` prints its \
              statements; or REVOKE what is named from '{user}'@'%'"
         ),
-        Reason::Connection | Reason::TimedOut => {
+        SqlFailure::Connection(_) | SqlFailure::TimedOut => {
             "check heartbeat.host, or the first of source.hosts, and that the server runs"
                 .to_owned()
         }
-        Reason::SchemaMissing => {
+        SqlFailure::SchemaMissing => {
             "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
         }
-        Reason::Tls => "see source.tls, source.tls_ca and source.get_server_public_key".to_owned(),
-        Reason::ReadOnly
-        | Reason::StorageReadOnly
-        | Reason::Lock
-        | Reason::Deadlock
-        | Reason::TooManyConnections
-        | Reason::Offline
-        | Reason::ShuttingDown
-        | Reason::DiskFull
-        | Reason::Interrupted
-        | Reason::WrongServer
-        | Reason::Diverged
-        | Reason::Other => "mend what the server names, then check again".to_owned(),
+        SqlFailure::Tls => {
+            "see source.tls, source.tls_ca and source.get_server_public_key".to_owned()
+        }
+        SqlFailure::ReadOnly
+        | SqlFailure::StorageReadOnly
+        | SqlFailure::Lock
+        | SqlFailure::Deadlock
+        | SqlFailure::TooManyConnections
+        | SqlFailure::Offline
+        | SqlFailure::ShuttingDown
+        | SqlFailure::DiskFull
+        | SqlFailure::Interrupted
+        | SqlFailure::Diverged
+        | SqlFailure::Other(_) => "mend what the server names, then check again".to_owned(),
     }
 }
 

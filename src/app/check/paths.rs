@@ -5,7 +5,7 @@ use super::Report;
 use crate::app::plan::{PathRoute, Plan};
 use crate::pulse::path::{Mark, Path};
 use crate::pulse::schema::{literal, path_grant};
-use crate::pulse::{Phase, Reason, Writer};
+use crate::pulse::{Phase, SqlFailure, Writer};
 
 /// Types of columns that can carry a mark.
 const TEXTS: [&str; 8] =
@@ -103,7 +103,9 @@ fn mend(plan: &Plan, path: &Path, phase: Phase, error: &crate::mysql::Error) -> 
     let writer = (plan.pulse.connect.user.clone(), "%".to_owned());
     let is_about_table = error.to_string().contains(&format!("'{}'", path.table));
     match path_grant(path, &writer) {
-        Some(grant) if is_about_table && Reason::of(error) == Reason::Denied => format!("{grant};"),
+        Some(grant) if is_about_table && SqlFailure::of(error) == SqlFailure::Denied => {
+            format!("{grant};")
+        }
         _ => {
             let (step, name, user) = (phase.as_str(), &path.name, &plan.pulse.connect.user);
             format!("mend canary.{step} of path {name}, or grant what it needs to {user}")

@@ -8,7 +8,7 @@ use crate::config::{Error, Values};
 use crate::mysql::ConnectOptions;
 use crate::pulse::path::{Mark, Path};
 use crate::pulse::schema::SchemaName;
-use crate::pulse::verdict::Topology;
+use crate::pulse::verdict::{PathAccount, Topology};
 use crate::pulse::{Conflict, Periods};
 use crate::source;
 
@@ -43,12 +43,15 @@ impl PulsePlan {
         self.echoes.iter().map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// The consumers' accounts of paths: their names, and the paths'.
-    pub(in crate::app) fn path_accounts(&self) -> Vec<(Arc<str>, Arc<str>)> {
+    /// The consumers' accounts of paths.
+    pub(in crate::app) fn path_accounts(&self) -> Vec<PathAccount> {
         let walked = self.routes.iter().filter(|route| route.is_walked());
         let accounts = walked.flat_map(|route| {
-            let account =
-                |consumer: &Arc<str>| (route.path.account(consumer), Arc::clone(&route.path.name));
+            let account = |consumer: &Arc<str>| PathAccount {
+                name: route.path.account(consumer),
+                consumer: Arc::clone(consumer),
+                path: Arc::clone(&route.path.name),
+            };
             route.consumers.iter().map(account)
         });
         accounts.collect()
@@ -56,7 +59,7 @@ impl PulsePlan {
 
     /// Names of all accounts.
     pub(in crate::app) fn accounts(&self) -> Vec<Arc<str>> {
-        let of_paths = self.path_accounts().into_iter().map(|(account, _)| account);
+        let of_paths = self.path_accounts().into_iter().map(|account| account.name);
         self.consumers().into_iter().chain(of_paths).collect()
     }
 

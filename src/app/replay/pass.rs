@@ -13,19 +13,19 @@ use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
 use crate::app::front::LOOP_PAUSE_MAX;
+use crate::app::patience::random;
 use crate::app::plan::Plan;
 use crate::app::sink::{AnySink, aws_config, no_topics};
-use crate::app::stream::random;
 use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{Origin, Oversize, Replay, SealOptions};
 use crate::pipeline::{
-    self, Claims, Ended, Excess, FlowConfig, Judge, OwnRows, Parts, Pipeline, Progress, Saver,
-    SealingConfig, Standing, Topics, Window, Witness, drafts, spawn_sealing,
+    self, Claims, Ended, Excess, FlowConfig, OwnRows, Parts, Pipeline, Saver, SealingConfig,
+    Topics, Window, drafts, spawn_sealing,
 };
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Seen};
+use crate::pulse::{Leg, Progress, Seen, Watermark, WatermarkProvider, Witness};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start, time_text};
@@ -166,7 +166,7 @@ impl Pass<'_> {
             excess: self.excess.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
-        let judge = Judge::new(Standing::default);
+        let watermark = WatermarkProvider::new(Watermark::default);
 
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
@@ -178,7 +178,7 @@ impl Pass<'_> {
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
-            flow: configured(plan, begin, config, body_bytes_max, judge),
+            flow: configured(plan, begin, config, body_bytes_max, watermark),
             drafts,
             notes,
             settlements,

@@ -3,12 +3,10 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Error;
-
-/// Mode of the files here: nobody else reads where a stream is, or holds its lock.
-pub(super) const PRIVATE: u32 = 0o600;
+use crate::journal::{PRIVATE, beside};
 
 /// Longest note about the owner that is read.
 const OWNER_BYTES_MAX: u64 = 200;
@@ -68,13 +66,6 @@ fn lock(path: &Path, beside: &Path, file: &mut File) -> Result<(), Error> {
             Error::Io { action: "lock", path: beside.to_owned(), source }
         }
     })
-}
-
-/// The file of the same name with `suffix` behind it, in the same folder.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn owner(file: &mut File) -> String {

@@ -1,16 +1,16 @@
 //! The file itself: reading it, appending to it, writing it anew.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use tracing::warn;
 
-use super::lock::{Lock, PRIVATE, beside};
+use super::lock::Lock;
 use super::record;
 use super::{Checkpoint, Delta, Error};
-use crate::trial::folder_of;
+use crate::journal::{self, Line, Lines};
 
 /// The file is written anew when its deltas have more bytes than this ...
 const DELTA_BYTES_MIN: u64 = 256 * 1024;
@@ -133,33 +133,34 @@ impl Log {
     }
 
     fn replay(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let mut offset = 0;
-        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
-            let end = rest.iter().position(|byte| *byte == b'\n');
-            let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-            let is_last = end.is_none_or(|end| end + 1 == rest.len());
-            let checked = match end {
-                Some(_) => record::check(line),
-                None => Err("the file ends inside a record".to_owned()),
-            };
-            match checked {
-                Ok(text) => self.replay_record(offset as u64, text)?,
-                // Renaming puts the first line in place whole; only a later one can be cut short.
-                Err(_) if is_last && offset > 0 && self.lock.is_none() => break,
-                Err(found) if is_last && offset > 0 => {
-                    warn!(
-                        path = %self.path.display(), offset, found,
-                        "the checkpoint's last record was cut short by a crash and is left out"
-                    );
-                    break;
+        let mut lines = Lines::new(bytes);
+        loop {
+            let offset = lines.offset();
+            let read = lines.read().map_err(|source| self.io("read", source))?;
+            let (found, is_last) = match read {
+                None => break,
+                Some(Line::Good(text)) => {
+                    self.replay_record(offset, text)?;
+                    self.good_bytes = lines.offset();
+                    if self.base_bytes == 0 {
+                        self.base_bytes = self.good_bytes;
+                    }
+                    continue;
                 }
-                Err(found) => return Err(self.corrupt(offset as u64, found)),
+                Some(Line::Torn) => ("the file ends inside a record".to_owned(), true),
+                Some(Line::Bad { why, is_last }) => (why, is_last),
+            };
+            // Renaming puts the first line in place whole; only a later one can be cut short.
+            if !is_last || offset == 0 {
+                return Err(self.corrupt(offset, found));
             }
-            offset += line.len() + 1;
-            self.good_bytes = offset as u64;
-            if self.base_bytes == 0 {
-                self.base_bytes = self.good_bytes;
+            if self.lock.is_some() {
+                warn!(
+                    path = %self.path.display(), offset, found,
+                    "the checkpoint's last record was cut short by a crash and is left out"
+                );
             }
+            break;
         }
         if self.checkpoint.is_none() {
             return Err(self.corrupt(0, "the file is empty".to_owned()));
@@ -204,7 +205,7 @@ impl Log {
         let line = record::write_delta(delta).map_err(|error| self.io("encode", error.into()))?;
         let good_bytes = self.good_bytes;
         let Some(file) = &mut self.file else { return Ok(false) };
-        let written = write_at(file, good_bytes, &line);
+        let written = journal::append(file, good_bytes, &line);
         written.map_err(|source| self.io("write to", source))?;
         self.good_bytes += line.len() as u64;
         Ok(true)
@@ -227,8 +228,9 @@ impl Log {
     fn write_anew(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let line =
             record::write_base(checkpoint).map_err(|error| self.io("encode", error.into()))?;
-        let new = beside(&self.path, ".new");
-        let file = replace(&new, &self.path, &line).map_err(|source| self.io("write", source))?;
+        let failed = |source| self.io("write", source);
+        let file =
+            journal::replace(&self.path, failed, |file| file.write_all(&line).map_err(failed))?;
         self.file = Some(file);
         self.base_bytes = line.len() as u64;
         self.good_bytes = self.base_bytes;
@@ -248,23 +250,4 @@ impl Log {
     fn corrupt(&self, offset: u64, found: String) -> Error {
         Error::Corrupt { path: self.path.clone(), offset, found }
     }
-}
-
-/// Writes `line` at `offset`, cutting off what lies beyond, and waits until it is on the disk.
-fn write_at(file: &mut File, offset: u64, line: &[u8]) -> io::Result<()> {
-    file.set_len(offset)?;
-    file.seek(SeekFrom::Start(offset))?;
-    file.write_all(line)?;
-    file.sync_data()
-}
-
-/// Puts a file with this content at `path` in one step that survives a crash.
-fn replace(new: &Path, path: &Path, content: &[u8]) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE).open(new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    File::open(folder_of(path))?.sync_all()?;
-    Ok(file)
 }

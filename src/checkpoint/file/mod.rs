@@ -1,8 +1,7 @@
 //! A checkpoint in a local file.
 //!
-//! The file is a log of lines. The first holds a whole checkpoint, each further one a delta. A line
-//! is the CRC-32C of its text in eight hexadecimal digits, a blank, and the text, one JSON
-//! document: somebody with a pager can read it.
+//! The file is a log of lines as [`journal`](crate::journal) has them. The first holds a whole
+//! checkpoint, each further one a delta; the text of each is one JSON document.
 //!
 //! Saving appends a line and syncs it. When the deltas outgrow the first line, the file is written
 //! anew beside the old one and renamed over it. A line that was cut short by a crash is the last

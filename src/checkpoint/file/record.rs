@@ -1,4 +1,4 @@
-//! One line of the file. Pure.
+//! The text of one line of the file. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{GtidSet, MariaGtidSet, Position};
 use crate::checkpoint::{Checkpoint, Delta, Place};
+use crate::journal;
 
 /// Number of the format that is written, and the highest that is read.
 pub(super) const FORMAT: u64 = 1;
-
-/// Digits of the CRC and the blank behind them.
-const PREFIX: usize = 9;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Base {
@@ -92,25 +90,6 @@ pub(super) fn write_delta(delta: &Delta) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// The text of a line (without its line feed), if its CRC is right.
-pub(super) fn check(line: &[u8]) -> Result<&[u8], String> {
-    let (Some(prefix), Some(text)) = (line.get(..PREFIX), line.get(PREFIX..)) else {
-        return Err(format!("{} bytes where a record should be", line.len()));
-    };
-    let stated = std::str::from_utf8(prefix)
-        .ok()
-        .and_then(|prefix| prefix.strip_suffix(' '))
-        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-        .ok_or("no checksum where a record should begin")?;
-    let actual = crc32c::crc32c(text);
-    if stated == actual {
-        Ok(text)
-    } else {
-        Err(format!("the checksum says {stated:08x}, the text gives {actual:08x}"))
-    }
-}
-
 /// Reads the text of a base.
 pub(super) fn read_base(text: &[u8]) -> Result<Checkpoint, String> {
     let base: Base = serde_json::from_slice(text).map_err(|error| error.to_string())?;
@@ -160,26 +139,5 @@ fn place(spot: Spot) -> Result<Place, String> {
 }
 
 fn line(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let text = serde_json::to_string(content)?;
-    Ok(format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes())).into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checksum_is_eight_hexadecimal_digits_and_nothing_else() {
-        // A sign would pass for a digit where the first digit is a zero.
-        let texts = (0..).map(|number| format!("{{\"n\":{number}}}"));
-        let small = |text: &String| crc32c::crc32c(text.as_bytes()) < 1 << 28;
-        let text = texts.into_iter().find(small).expect("one in sixteen");
-        let sum = crc32c::crc32c(text.as_bytes());
-        assert_eq!(check(format!("{sum:08x} {text}").as_bytes()), Ok(text.as_bytes()));
-        for line in
-            [format!("+{sum:07x} {text}"), format!("{sum:08x}-{text}"), format!("{sum:07x} ")]
-        {
-            assert!(check(line.as_bytes()).is_err(), "{line}");
-        }
-    }
+    Ok(journal::line(&serde_json::to_string(content)?).into_bytes())
 }

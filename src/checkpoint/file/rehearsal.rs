@@ -7,7 +7,7 @@ use std::path::Path;
 use super::lock::Lock;
 use super::log::Log;
 use super::{Checkpoint, Error};
-use crate::trial;
+use crate::journal;
 
 /// Room that a new checkpoint needs at least, bytes: a block.
 const ROOM_BYTES: usize = 4096;
@@ -23,10 +23,8 @@ pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>
     }
     let needed = if checkpoint.is_some() { 0 } else { ROOM_BYTES };
     if needed > 0 || !was_locked_before {
-        trial::write_beside(path, needed).map_err(|trial::Failed { path, source }| Error::Io {
-            action: "write",
-            path,
-            source,
+        journal::write_beside(path, needed).map_err(|journal::Failed { path, source }| {
+            Error::Io { action: "write", path, source }
         })?;
     }
     Ok(checkpoint)

@@ -165,11 +165,11 @@ impl World {
     }
 
     /// After a call that failed in a way that passes: all of it took effect, or nothing.
-    async fn is_whole(&self, before: &Option<Checkpoint>, after: &Option<Checkpoint>) {
+    async fn is_whole(&self, before: Option<&Checkpoint>, after: Option<&Checkpoint>) {
         self.primary().mend();
         let found = peeked(self.primary()).await;
         assert!(
-            found == *before || found == *after,
+            found.as_ref() == before || found.as_ref() == after,
             "{found:?} is neither {before:?} nor {after:?}"
         );
     }
@@ -203,7 +203,7 @@ impl World {
         self.cause(trouble);
         while let Err(error) = store.begin(&after).await {
             assert_eq!(error.recovery(), Recovery::Retry, "{error}");
-            self.is_whole(&before, &Some(after.clone())).await;
+            self.is_whole(before.as_ref(), Some(&after)).await;
         }
         self.saved = Some(after);
         self.newest = Some((store, host));
@@ -225,7 +225,7 @@ impl World {
         self.cause(trouble);
         while let Err(error) = store.save(&delta(number)).await {
             assert_eq!(error.recovery(), Recovery::Retry, "{error}");
-            self.is_whole(&there, &after).await;
+            self.is_whole(there.as_ref(), after.as_ref()).await;
         }
         self.saved = after;
         self.newest = Some((store, host));

@@ -49,7 +49,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "canary.insert",
         Kind::Statements,
         None,
-        "SQL that writes a path's marked row, as name=SQL with '{mark}' and {n}; without it a path only keeps marked rows out of the changes",
+        "SQL that inserts a path's marked row, as name=SQL with '{mark}' and {n}; without it nothing is written, and marked rows are only kept out of the changes",
     ),
     setting(
         "canary.update",
@@ -61,18 +61,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "canary.delete",
         Kind::Statements,
         None,
-        "SQL that removes that row, found by '{mark}', as name=SQL; without it the path's rows pile up in the table",
+        "SQL that deletes that row, found by '{mark}', as name=SQL; without it the path's rows stay in the table",
     ),
     setting(
         "canary.mark",
         MARK,
         Some("binpulse-canary"),
-        "What a mark begins with: it goes on with the stream's name and a number; the same for all streams of a source",
+        "Prefix of a mark, before the stream's name and a number; the same for all streams of a source",
     ),
     setting(
         "canary.path_echo",
         Kind::List,
         None,
-        "Consumers that owe the echo of a path, as path=consumer; all of canary.echo for a path not named here",
+        "Consumers expected to return the canaries of a path, as path=consumer; all of canary.echo for a path not named here",
     ),
 ];

@@ -21,6 +21,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         "checkpoint.interval",
         Kind::Duration(10, MINUTE),
         Some("1s"),
-        "Least time between two saves",
+        "Minimum time between two saves",
     ),
 ];

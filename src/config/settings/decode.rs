@@ -9,7 +9,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "decode.on_error",
         Kind::Choice(&["halt", "quarantine"]),
         Some("halt"),
-        "Events of a transaction that can't be decoded: halt, or keep them in the quarantine file and go on; other rows of the transaction are published",
+        "Events of a transaction that can't be decoded: halt, or keep them in the quarantine file and continue; other rows of the transaction are published",
     ),
     setting(
         "decode.expanded_event_max",

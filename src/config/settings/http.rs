@@ -15,13 +15,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "http.token",
         Kind::Secret,
         None,
-        "Token to be shown for all but /healthz and /readyz, at least 16 characters: as bearer token or as password",
+        "Token required for everything except /healthz and /readyz, at least 16 characters: as bearer token or as password",
     ),
     setting(
         "http.open",
         Kind::Bool,
         Some("false"),
-        "Answer everybody without a token, also on an address other than loopback",
+        "Answer every client without a token, also on an address other than loopback",
     ),
     setting(
         "http.tls_certificate",

@@ -8,12 +8,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "log.level",
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Some("info"),
-        "Least level that is logged",
+        "Lowest level that is logged",
     ),
     setting(
         "log.format",
         Kind::Choice(&["auto", "text", "json"]),
         Some("auto"),
-        "Form of the log; auto: text on a terminal, JSON lines elsewhere",
+        "Format of the log; auto: text on a terminal, JSON lines elsewhere",
     ),
 ];

@@ -34,7 +34,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "message.linger_max",
         Kind::Duration(0, 10 * SECOND),
         Some("200ms"),
-        "Longest time that a change waits for company",
+        "Longest time that a row waits so that more rows fit into its message",
     ),
     setting(
         "message.lanes",

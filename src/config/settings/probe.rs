@@ -10,19 +10,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         "probe.queue",
         URL,
         None,
-        "Queue that the command probe reads canaries from: its own, it deletes whatever it reads",
+        "Queue that `binpulse probe` reads canaries from; its own, because it deletes whatever it reads",
     ),
     setting(
         "probe.streams",
         Kind::List,
         None,
-        "Streams whose canaries the probe awaits; when not set, each that has sent one",
+        "Streams whose canaries the probe expects; when not set, each that has sent one",
     ),
     setting(
         "probe.deadline",
         Kind::Duration(SECOND, 24 * HOUR),
         Some("1m"),
-        "Longest age of a stream's newest canary before the probe's /healthz answers 503; what is missing for so long is lost",
+        "Longest age of a stream's newest canary before the probe's /healthz answers 503; a canary missing for that long counts as lost",
     ),
     setting(
         "probe.listen",

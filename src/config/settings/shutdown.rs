@@ -9,12 +9,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "shutdown.grace",
         Kind::Duration(0, 10 * MINUTE),
         Some("20s"),
-        "Time to deliver what is under way after SIGTERM",
+        "Time after SIGTERM to deliver what is in flight",
     ),
     setting(
         "shutdown.on_halt",
         Kind::Choice(&["stay", "exit"]),
         Some("stay"),
-        "When delivery can't go on: stay up and explain, or exit with code 75",
+        "When delivery can't continue: stay up and give the reason in /status, or exit with code 75",
     ),
 ];

@@ -24,6 +24,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sns.requests_in_flight",
         Kind::Integer(1, 1_024),
         Some("32"),
-        "Publish requests under way at once",
+        "Publish requests in flight at once",
     ),
 ];

@@ -36,7 +36,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "source.get_server_public_key",
         Kind::Bool,
         Some("false"),
-        "Without TLS: ask the server for the RSA key to send the password under; whoever is in between can read it",
+        "Without TLS: ask the server for the RSA key to send the password under; an attacker in between can then read the password",
     ),
     setting(
         "source.server_id",

@@ -90,3 +90,70 @@ proptest! {
         let _: Option<String> = text(CHARSETS[index].name, &bytes);
     }
 }
+
+/// What becomes of every sequence of so many bytes, in one number.
+fn all_sequences(charset: &Charset, starts: &[&[u8]]) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    let mut scratch = Vec::new();
+    for start in starts {
+        for pair in 0..=u16::MAX {
+            let bytes = [start, &pair.to_be_bytes()[..]].concat();
+            scratch.clear();
+            match charset.decode(&bytes, &mut scratch) {
+                Decoded::Borrowed => hash.update(&bytes),
+                Decoded::Scratch => hash.update(&scratch),
+                Decoded::Malformed => hash.update(&[0xff]),
+            }
+            hash.update(&[0xfe]);
+        }
+    }
+    hash.finalize()
+}
+
+/// Each number is that of the decoding as it is: a change of any sequence shows here.
+#[test]
+fn sequences_of_several_bytes_read_as_ever() {
+    let found: Vec<_> = [
+        ("big5", &[&b""[..]][..]),
+        ("sjis", &[b""]),
+        ("cp932", &[b""]),
+        ("euckr", &[b""]),
+        ("gb2312", &[b""]),
+        ("gbk", &[b""]),
+        ("gb18030", &[b"", b"\x81\x30", b"\x84\x31", b"\x90\x30", b"\xfe\x39"]),
+        ("ujis", &[b"", b"\x8f"]),
+        ("eucjpms", &[b"", b"\x8f"]),
+    ]
+    .into_iter()
+    .map(|(name, starts)| {
+        (name, all_sequences(by_name(name).expect("a known character set"), starts))
+    })
+    .collect();
+    let expected = [
+        ("big5", 186_725_775),
+        ("sjis", 2_352_372_634),
+        ("cp932", 1_054_490_063),
+        ("euckr", 570_443_048),
+        ("gb2312", 1_000_086_455),
+        ("gbk", 1_345_846_961),
+        ("gb18030", 3_625_218_403),
+        ("ujis", 1_989_275_027),
+        ("eucjpms", 1_992_767_040),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn text_is_ascii_or_not_at_every_length() {
+    for length in 0..600_usize {
+        let mut bytes = vec![b'a'; length];
+        assert!(is_ascii(&bytes), "{length}");
+        for at in [0, length / 2, length.saturating_sub(1)] {
+            if at < length {
+                bytes[at] = 0x80;
+                assert!(!is_ascii(&bytes) && !is_utf8(&bytes), "{length} {at}");
+                bytes[at] = b'a';
+            }
+        }
+    }
+}

@@ -249,8 +249,11 @@ fn geometry(kind: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// A wire type, its metadata, and declared types with their bytes.
+    type Written = (u8, [u8; 2], &'static [(&'static str, Option<u64>)]);
+
     /// What the log has of a column, and which declared types (with their bytes) are written so.
-    const WRITTEN: [(u8, [u8; 2], &[(&str, Option<u64>)]); 43] = [
+    const WRITTEN: [Written; 43] = [
         (wire::TINY, [0, 0], &[("tinyint", None), ("tinyint(3) unsigned", None)]),
         (wire::SHORT, [0, 0], &[("smallint", None)]),
         (wire::INT24, [0, 0], &[("mediumint", None)]),

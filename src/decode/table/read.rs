@@ -52,21 +52,7 @@ pub(super) fn read(
     let types = bytes.take_long(width, "column types")?;
     let length = bytes.length_encoded("length of the column metadata")?;
     let mut wire = Bytes::new(bytes.take_long(length, "column metadata")?);
-    let columns = types
-        .iter()
-        .enumerate()
-        .map(|(column, wire_type)| {
-            column_type(*wire_type, &mut wire).map_err(|error| match error {
-                Ok(fault) => fault,
-                Err(error) => Fault::Column(Box::new(ColumnFault {
-                    table: format!("{database}.{table}"),
-                    column,
-                    name: format!("@{}", column + 1),
-                    error,
-                })),
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let columns = column_types(types, &mut wire, database, table)?;
     let nullable = bytes.take(types.len().div_ceil(8), "nullable columns")?;
     let mut metadata = Metadata::read(bytes, &columns, maria)?;
     let is_nameless = metadata.names.is_none();
@@ -122,6 +108,27 @@ pub(super) fn read(
         is_nameless: is_nameless && matches!(names, Names::Log),
         body: body.into(),
     })
+}
+
+/// The columns' types, each with its metadata.
+fn column_types(
+    types: &[u8],
+    wire: &mut Bytes<'_>,
+    database: &str,
+    table: &str,
+) -> Result<Vec<ColumnType>, Fault> {
+    let read = |(column, wire_type): (usize, &u8)| {
+        column_type(*wire_type, wire).map_err(|error| match error {
+            Ok(fault) => fault,
+            Err(error) => Fault::Column(Box::new(ColumnFault {
+                table: format!("{database}.{table}"),
+                column,
+                name: format!("@{}", column + 1),
+                error,
+            })),
+        })
+    };
+    types.iter().enumerate().map(read).collect()
 }
 
 /// MariaDB's own TIMESTAMP, TIME and DATETIME (`mysql56_temporal_format=OFF`, or tables of before

@@ -19,7 +19,6 @@
 //! documents should read the Protobuf format, where the two cannot be mistaken for one another.
 
 mod cell;
-mod cells;
 mod document;
 mod line;
 mod pieces;
@@ -36,13 +35,13 @@ mod tests;
 mod time;
 
 pub(crate) use cell::put_omitted;
-pub(crate) use cells::cells;
 pub(crate) use document::{Header, put_notice, put_rows, put_schema};
 pub use line::Lines;
 
 use std::convert::Infallible;
 
 use crate::change::{Cell, Table};
+use crate::encode::options::Candidate;
 
 /// `"name":` of each column of a table, escaped once.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -100,4 +99,45 @@ fn put_object_by<'a, E>(
     }
     out.push(b'}');
     Ok(())
+}
+
+/// Members of an object that [`put_object`] wrote, with their columns' ordinals.
+pub(crate) fn cells(keys: &Keys, object: &[u8]) -> Vec<(usize, Candidate)> {
+    let mut found = Vec::new();
+    // Past the brace or the comma.
+    let mut at = 1;
+    for (ordinal, key) in keys.0.iter().enumerate() {
+        let Some(rest) = object.get(at..) else {
+            break;
+        };
+        let Some(value) = rest.strip_prefix(&**key) else {
+            continue;
+        };
+        let start = at + key.len();
+        let end = start + value_bytes(value);
+        found.push((ordinal, Candidate { element: start..end, value: start..end }));
+        at = end + 1;
+    }
+    found
+}
+
+/// Length of the JSON value at the front of `json`: up to the comma or brace that ends its member.
+fn value_bytes(json: &[u8]) -> usize {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut bytes = json.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if in_string => {
+                bytes.next();
+            }
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b',' | b'}' if depth == 0 => return at,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    json.len()
 }

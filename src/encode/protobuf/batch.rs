@@ -5,8 +5,8 @@ use super::wire::{
     tag, zigzag,
 };
 use crate::change::Op;
-use crate::encode::batch::BeforeImage;
 use crate::encode::lane::Lane;
+use crate::encode::options::BeforeImage;
 use crate::encode::rows::{GtidText, RowMark, Rows};
 
 /// Fields of `Frame.content`.

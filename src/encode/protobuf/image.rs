@@ -1,9 +1,11 @@
 //! A row image, from borrowed cells to bytes: the body of the contract's `Image`.
 
 use super::wire::{
-    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, varint, varint_bytes, zigzag,
+    FIXED32, FIXED64, LENGTH, VARINT, put_field, put_header, tag, take_bytes, take_varint, varint,
+    varint_bytes, zigzag,
 };
 use crate::change::{BytesKind, Cell, Image, Slot};
+use crate::encode::options::Candidate;
 use crate::encode::room::Room;
 
 /// Field of `Image.values`.
@@ -227,4 +229,50 @@ pub(crate) fn put_omitted(out: &mut Vec<u8>, size_bytes: u64, sha256: &[u8; 32])
 #[inline]
 const fn low_byte(value: u64) -> u8 {
     (value & 0xff) as u8
+}
+
+/// Cells with bytes of an image's body, with their ordinals. Only images that were written here are
+/// read; of anything else, what is understood.
+pub(crate) fn cells(image: &[u8]) -> Vec<(usize, Candidate)> {
+    let mut found = Vec::new();
+    let mut rest = image;
+    let mut ordinal = 0;
+    while !rest.is_empty() {
+        let start = image.len() - rest.len();
+        let Some(value) = take_field(&mut rest, VALUES) else {
+            break;
+        };
+        let end = image.len() - rest.len();
+        if let Some(length) = payload_bytes(value) {
+            let candidate = Candidate { element: start..end, value: end - length..end };
+            found.push((ordinal, candidate));
+        }
+        ordinal += 1;
+    }
+    found
+}
+
+/// Length of the bytes that a value ends with; `None` when it carries no bytes or is a marker.
+fn payload_bytes(mut value: &[u8]) -> Option<usize> {
+    let key = take_varint(&mut value)?;
+    let (field, wire_type) = (key >> 3, key & 7);
+    let marker = u64::from(OMITTED);
+    if wire_type != u64::from(LENGTH) || field == marker {
+        return None;
+    }
+    let length = take_varint(&mut value)?;
+    let mut bytes = take_bytes(&mut value, length)?;
+    if field == u64::from(VECTOR) {
+        bytes = take_field(&mut bytes, ELEMENTS)?;
+    }
+    Some(bytes.len())
+}
+
+fn take_field<'a>(rest: &mut &'a [u8], field: u32) -> Option<&'a [u8]> {
+    let key = take_varint(rest)?;
+    if key != tag(field, LENGTH) {
+        return None;
+    }
+    let length = take_varint(rest)?;
+    take_bytes(rest, length)
 }

@@ -2,7 +2,6 @@
 //! what prost writes for the same message, byte for byte.
 
 mod batch;
-mod cells;
 mod image;
 mod schema;
 #[cfg(test)]
@@ -17,6 +16,5 @@ mod tests;
 pub(crate) mod wire;
 
 pub(crate) use batch::{Header, put_rows_frame};
-pub(crate) use cells::cells;
-pub(crate) use image::{put_cell, put_image, put_omitted};
+pub(crate) use image::{cells, put_cell, put_image, put_omitted};
 pub(crate) use schema::put_schema;

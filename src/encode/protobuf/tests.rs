@@ -109,6 +109,7 @@ fn oracle(
             original_committed_at_delta_us: transaction
                 .original_committed_at_us
                 .wrapping_sub(committed_at_us),
+            traceparent: String::new(),
         });
         batch.rows.extend(changes.iter().map(|change| row(index as u32, change)));
     }

@@ -4,19 +4,10 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::batch::Format;
 use super::draft::{Content, Draft};
+use super::options::{Candidate, Format};
 use super::schema::Schema;
 use super::{json, protobuf};
-
-/// A cell that can be left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    /// Bytes to replace, within the images.
-    pub(crate) element: Range<usize>,
-    /// Bytes of the value itself: what is counted and hashed.
-    pub(crate) value: Range<usize>,
-}
 
 /// A marker takes less than this many bytes.
 const MARKER_BYTES_MAX: usize = 128;

@@ -1,10 +1,12 @@
-//! What goes wrong on a connection, before anybody says what follows from it.
+//! What goes wrong on a connection, the server's errors among it, before anybody says what follows.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::{ChannelError, ServerError};
+use super::ChannelError;
+use super::bytes::Bytes;
+use crate::excerpt::excerpt_bytes;
 
 /// What we were at when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,41 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
+    }
+}
+
+/// An ERR packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    pub(crate) code: u16,
+    /// Five characters; before the login there is none.
+    pub(crate) state: String,
+    /// The server's words, or their beginning.
+    pub(crate) message: String,
+}
+
+impl ServerError {
+    /// Reads the packet behind its first byte, 0xff.
+    pub(crate) fn parse(payload: &[u8]) -> Self {
+        let mut input = Bytes(payload);
+        let code = input.array().map_or(0, u16::from_le_bytes);
+        let mut state = String::new();
+        if input.0.first() == Some(&b'#') {
+            state = excerpt_bytes(input.take(6).and_then(|all| all.get(1..)).unwrap_or_default());
+        }
+        Self { code, state, message: excerpt_bytes(input.0) }
+    }
+
+    /// The failure of the step that was refused.
+    pub(crate) fn at(self, step: Step) -> Failure {
+        Failure::Refused { step, error: self }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, state, message } = self;
+        write!(f, "{message} (error {code}, state {state})")
     }
 }
 

@@ -1,9 +1,6 @@
-//! The server's first packet, and its errors.
-
-use std::fmt;
+//! The server's first packet.
 
 use super::bytes::{Bytes, quote};
-use super::failure::{Failure, Step};
 use crate::excerpt::excerpt_bytes;
 
 /// A server's capabilities (`CLIENT_...` in the MySQL Internals Manual).
@@ -33,41 +30,6 @@ pub(crate) struct Greeting {
     pub(super) nonce: Vec<u8>,
     /// Login method that it tries first.
     pub(super) plugin: String,
-}
-
-/// An ERR packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerError {
-    pub(crate) code: u16,
-    /// Five characters; before the login there is none.
-    pub(crate) state: String,
-    /// The server's words, or their beginning.
-    pub(crate) message: String,
-}
-
-impl ServerError {
-    /// Reads the packet behind its first byte, 0xff.
-    pub(crate) fn parse(payload: &[u8]) -> Self {
-        let mut input = Bytes(payload);
-        let code = input.array().map_or(0, u16::from_le_bytes);
-        let mut state = String::new();
-        if input.0.first() == Some(&b'#') {
-            state = excerpt_bytes(input.take(6).and_then(|all| all.get(1..)).unwrap_or_default());
-        }
-        Self { code, state, message: excerpt_bytes(input.0) }
-    }
-
-    /// The failure of the step that was refused.
-    pub(crate) fn at(self, step: Step) -> Failure {
-        Failure::Refused { step, error: self }
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, state, message } = self;
-        write!(f, "{message} (error {code}, state {state})")
-    }
 }
 
 impl Greeting {
@@ -110,7 +72,8 @@ impl Greeting {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Greeting, ServerError};
+    use super::Greeting;
+    use crate::mysql::wire::ServerError;
 
     fn greeting() -> Vec<u8> {
         [

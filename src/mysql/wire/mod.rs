@@ -17,7 +17,7 @@ mod statement;
 
 pub(crate) use channel::{Channel, ChannelError, PACKET_BYTES_MAX};
 pub(crate) use dial::{Dial, Dialled, dial};
-pub(crate) use failure::{Failure, Step, is_close};
-pub(crate) use greeting::{Greeting, ServerError};
+pub(crate) use failure::{Failure, ServerError, Step, is_close};
+pub(crate) use greeting::Greeting;
 pub(crate) use socket::Socket;
 pub(crate) use statement::{Answer, RESULT_BYTES_MAX, interpolate, run};

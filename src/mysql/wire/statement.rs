@@ -7,8 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::bytes::{Bytes, Column, quote};
 use super::channel::Channel;
-use super::failure::{Failure, Step};
-use super::greeting::ServerError;
+use super::failure::{Failure, ServerError, Step};
 use crate::mysql::Row;
 
 const COM_QUERY: u8 = 0x03;

@@ -1,4 +1,5 @@
 //! When a message is full, how long it waits, and what is kept in memory.
+#![allow(clippy::cast_precision_loss, reason = "the sizes are small")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

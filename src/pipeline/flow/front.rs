@@ -1,20 +1,15 @@
 //! What the front of a file tells of the transactions that lie before it.
 
 use super::Flow;
+use crate::binlog::{CHECKSUM_BYTES, Header, kind};
 use crate::change::{GtidSet, MariaGtid};
-use crate::decode::kind;
-
-/// Length of an event's header.
-const HEADER_BYTES: usize = 19;
-/// Length of an event's checksum, where it has one.
-const CHECKSUM_BYTES: usize = 4;
 
 impl Flow {
     /// What the first file of a stream that was begun at its front says lies before it. The lists
     /// of later files hold what has gone by itself, delivered or not.
     #[cold]
     pub(super) fn begin_of_file(&mut self, event_type: u8, event: &[u8]) {
-        let body = event.get(HEADER_BYTES..).unwrap_or_default();
+        let body = event.get(Header::LENGTH..).unwrap_or_default();
         let bare = body.len().checked_sub(CHECKSUM_BYTES).and_then(|end| body.get(..end));
         let mut bodies = [bare, Some(body)].into_iter().flatten();
         match event_type {

@@ -118,18 +118,18 @@ impl Made {
     /// Rows of `d`.`table`: of text columns `a`, the key, and `b`.
     pub(super) fn inserts(&mut self, table: &str, rows: &[Pair<'_>]) {
         self.map("d", table, &[("a", true), ("b", true)]);
-        self.rows(kind::WRITE_ROWS, 2, rows.iter().map(|(a, b)| pair(a, b)).collect());
+        self.rows(kind::WRITE_ROWS, 2, &rows.iter().map(|(a, b)| pair(a, b)).collect::<Vec<_>>());
     }
 
     pub(super) fn deletes(&mut self, table: &str, rows: &[Pair<'_>]) {
         self.map("d", table, &[("a", true), ("b", true)]);
-        self.rows(kind::DELETE_ROWS, 2, rows.iter().map(|(a, b)| pair(a, b)).collect());
+        self.rows(kind::DELETE_ROWS, 2, &rows.iter().map(|(a, b)| pair(a, b)).collect::<Vec<_>>());
     }
 
     pub(super) fn update(&mut self, table: &str, before: Pair<'_>, after: Pair<'_>) {
         self.map("d", table, &[("a", true), ("b", true)]);
         let image = [pair(before.0, before.1), pair(after.0, after.1)].concat();
-        self.rows(kind::UPDATE_ROWS, 2, vec![image]);
+        self.rows(kind::UPDATE_ROWS, 2, &[image]);
     }
 
     /// A heartbeat of this stream, or another.
@@ -148,7 +148,7 @@ impl Made {
         text("instance", &mut row);
         row.extend(5_u64.to_le_bytes());
         text("server", &mut row);
-        self.rows(kind::WRITE_ROWS, 5, vec![row]);
+        self.rows(kind::WRITE_ROWS, 5, &[row]);
     }
 
     /// A canary of this stream.
@@ -167,7 +167,7 @@ impl Made {
         text("instance", &mut row);
         text("insert", &mut row);
         row.extend(6_u64.to_le_bytes());
-        self.rows(kind::WRITE_ROWS, 5, vec![row]);
+        self.rows(kind::WRITE_ROWS, 5, &[row]);
     }
 
     /// Columns by name, and whether each is a text; else it is an unsigned number.
@@ -200,7 +200,7 @@ impl Made {
         self.event(kind::TABLE_MAP, &body);
     }
 
-    fn rows(&mut self, event_type: u8, columns: u8, images: Vec<Vec<u8>>) {
+    fn rows(&mut self, event_type: u8, columns: u8, images: &[Vec<u8>]) {
         let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 2, 0, columns];
         body.push((1 << columns) - 1);
         if event_type == kind::UPDATE_ROWS {

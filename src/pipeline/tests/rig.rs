@@ -15,11 +15,11 @@ use crate::encode::{
 };
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
+use crate::pipeline::Notices;
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::notices::{Judge, Notices, Standing};
 use crate::pipeline::sealing::{Note, number};
-use crate::pulse::Recogniser;
 use crate::pulse::schema::SchemaName;
+use crate::pulse::{Recogniser, Watermark, WatermarkProvider};
 use crate::source::Start;
 
 /// How positions are told.
@@ -121,7 +121,11 @@ fn texts(content: &Content) -> Vec<String> {
         other @ (Content::Payload(_)
         | Content::Heartbeat(_)
         | Content::Canary(_)
-        | Content::ClaimCheck(_)) => panic!("nobody made {other:?}"),
+        | Content::ClaimCheck(_)
+        | Content::SnapshotPart(_)
+        | Content::SnapshotMark(_)
+        | Content::Suppressed(_)
+        | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
     }
 }
 
@@ -157,7 +161,12 @@ impl Process {
             config,
             Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
             Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-            Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
+            Notices::new(
+                Format::Protobuf,
+                "server".to_owned(),
+                1,
+                WatermarkProvider::new(Watermark::default),
+            ),
             Packer::new(pack, Sequences::restored(lanes)),
             Tracker::new(&world.saved),
         );

@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use notes::{Canaries, Failure, Heartbeats, Judged, PathNotes, RoundTrip};
+pub use notes::{Canaries, Failure, Heartbeats, Judged, RoundTrip};
 
 use super::echo::{Acceptance, EchoLedger};
 use super::path::Path;
 use super::recognise::PathRow;
-use super::{CanaryRow, Event, HeartbeatRow, Leg, Phase, Reason, Stage, Stages};
+use super::{CanaryRow, HeartbeatRow, Leg, Observation, Phase, SqlFailure, Stage, Stages};
 
 /// Steps of canaries whose begin is remembered, for each path.
 const STEPS_MAX: usize = 3 * 1024;
@@ -25,8 +25,8 @@ pub struct Book {
     instance: String,
     stages: Stages,
     heartbeats: Heartbeats,
-    canaries: Canaries,
-    paths: Vec<PathNotes>,
+    /// The built-in canary first, then those of paths.
+    canaries: Vec<Canaries>,
     /// Begins of the canaries' steps, oldest first.
     steps: VecDeque<(Leg, Instant)>,
     echoes: Vec<Account>,
@@ -63,8 +63,7 @@ impl Book {
             instance: instance.into(),
             stages: Stages::default(),
             heartbeats: Heartbeats::default(),
-            canaries: Canaries::default(),
-            paths: Vec::new(),
+            canaries: vec![Canaries::new(None, Phase::Delete)],
             steps: VecDeque::new(),
             echoes: consumers.into_iter().map(account).collect(),
         }
@@ -76,15 +75,8 @@ impl Book {
     pub fn with_path(mut self, path: &Path, consumers: &[Arc<str>], deadline: Duration) -> Self {
         let Some(steps) = &path.steps else { return self };
         let phases = steps.phases();
-        self.paths.push(PathNotes {
-            path: Arc::clone(&path.name),
-            walked: 0,
-            failed: 0,
-            committed: None,
-            seen: None,
-            failure: None,
-            last: phases.last().copied().unwrap_or(Phase::Insert),
-        });
+        let last = phases.last().copied().unwrap_or(Phase::Insert);
+        self.canaries.push(Canaries::new(Some(Arc::clone(&path.name)), last));
         self.echoes.extend(consumers.iter().map(|consumer| Account {
             name: path.account(consumer),
             consumer: Arc::clone(consumer),
@@ -95,64 +87,71 @@ impl Book {
         self
     }
 
-    /// Notes what a task reported. The judgement of an echo, if it was one.
-    pub fn observe(&mut self, event: &Event, now: Instant) -> Option<Judged> {
-        match event {
-            Event::HeartbeatStarted { number, at } => {
-                self.stages.started(*number, *at);
-                self.heartbeats.begun = Some((*number, *at));
-            }
-            Event::HeartbeatCommitted { number, .. } => {
+    /// Notes what a task reported at `now`. The judgement of an echo, if it was one.
+    pub fn observe(&mut self, observation: &Observation, now: Instant) -> Option<Judged> {
+        match observation {
+            Observation::HeartbeatStarted { number } => self.stages.started(*number, now),
+            Observation::HeartbeatCommitted { number, .. } => {
                 self.heartbeats.failure = None;
-                self.heartbeats.server_state = None;
                 if let Some(started) = self.stages.passed(Stage::Written, *number) {
                     self.heartbeats.committed = Some((*number, started));
                 }
             }
-            Event::HeartbeatFailed { reason, message, .. } => {
+            Observation::HeartbeatFailed { reason, message, .. } => {
                 self.heartbeats.failure = Some(failure(*reason, message, now));
             }
-            Event::HeartbeatPending { server_state, .. } => {
-                self.heartbeats.server_state.clone_from(server_state);
-            }
-            Event::Facts(facts) => self.heartbeats.facts = Some((facts.clone(), now)),
-            Event::CanaryStarted { number, phase, at } => {
-                self.begin(&Leg { path: None, number: *number, phase: *phase }, *at);
-            }
-            Event::LegStarted { leg, at } => self.begin(leg, *at),
-            Event::LegCommitted { leg, .. } => self.leg_committed(leg),
-            Event::PathFailed { path, reason, message } => {
-                if let Some(notes) = self.notes(Some(path)) {
-                    notes.failed += 1;
-                    notes.failure = Some(failure(*reason, message, now));
+            Observation::CanaryStarted(leg) => self.begin(leg, now),
+            Observation::CanaryCommitted { leg, .. } => self.committed(leg),
+            Observation::CanaryFailed { path, reason, message } => {
+                if let Some(canaries) = self.canaries_mut(path.as_ref()) {
+                    canaries.failed += 1;
+                    canaries.failure = Some(failure(*reason, message, now));
                 }
             }
-            Event::CanaryCommitted { number, phase, .. } => {
-                self.canaries.failure = None;
-                let leg = Leg { path: None, number: *number, phase: *phase };
-                if let Some(started) = self.begun(&leg) {
-                    self.canaries.committed = Some((*number, started));
-                }
-            }
-            Event::CanaryFailed { reason, message, .. } => {
-                self.canaries.failure = Some(failure(*reason, message, now));
-            }
-            Event::Echoed { consumer, leg, is_genuine, .. } => {
+            Observation::Echoed { consumer, leg, is_genuine, .. } => {
                 return self.echoed(consumer, leg, *is_genuine, now);
             }
-            Event::EchoRead { consumer, .. } => {
+            Observation::EchoRead { consumer, .. } => {
                 for account in self.accounts_mut(consumer) {
                     account.ledger.read(now);
                     account.unreadable = None;
                 }
             }
-            Event::EchoFailed { consumer, message } => {
+            Observation::EchoFailed { consumer, message } => {
                 for account in self.accounts_mut(consumer) {
                     account.unreadable = Some(message.clone());
                 }
             }
-            // The ledger of transactions and the judge keep these two; what was ignored is only counted.
-            Event::Executed { .. } | Event::HeartbeatStored { .. } | Event::EchoIgnored { .. } => {}
+            Observation::Maintenance { consumer, until } => {
+                for account in self.accounts_mut(consumer) {
+                    account.ledger.rest(*until);
+                }
+            }
+            // These two follow from what is known here.
+            Observation::CanaryOwed { .. }
+            | Observation::CanaryReturned { .. }
+            // Heartbeats and canaries are not concerned: the judge, the ledger of transactions and the
+            // metrics take these.
+            | Observation::Tick(_)
+            | Observation::RuntimeTick
+            | Observation::Stopping
+            | Observation::Stream(_)
+            | Observation::StreamConnected { .. }
+            | Observation::StreamFailed(_)
+            | Observation::Lag(_)
+            | Observation::HeartbeatArrived(_)
+            | Observation::HeartbeatPending { .. }
+            | Observation::HeartbeatStored { .. }
+            | Observation::Facts(_)
+            | Observation::Executed(_)
+            | Observation::EchoIgnored { .. }
+            | Observation::Probe(_)
+            | Observation::Poll(_)
+            | Observation::Upstream(_)
+            | Observation::Unlogged(_)
+            | Observation::Sink(_)
+            | Observation::CheckpointSaved
+            | Observation::CheckpointFailed { .. } => {}
         }
         None
     }
@@ -182,19 +181,19 @@ impl Book {
 
     /// A canary row was seen on the stream. Its round trip, if it is of this process.
     pub fn canary_seen(&mut self, row: &CanaryRow, now: Instant) -> Option<RoundTrip> {
-        self.canaries.mismatched += u64::from(!row.mismatches.is_empty());
-        let started = self.begun(&Leg { path: None, number: row.number, phase: row.phase })?;
-        let took = now.saturating_duration_since(started);
-        self.canaries.seen = Some(RoundTrip { number: row.number, started, took });
-        self.canaries.seen
+        self.step_seen(&Leg { path: None, number: row.number, phase: row.phase }, now)
     }
 
     /// A row of a path's canary was seen on the stream. Its round trip, if it is of this process.
     pub fn path_seen(&mut self, row: &PathRow, now: Instant) -> Option<RoundTrip> {
-        let started = self.begun(&row.leg)?;
+        self.step_seen(&row.leg, now)
+    }
+
+    fn step_seen(&mut self, leg: &Leg, now: Instant) -> Option<RoundTrip> {
+        let started = self.begun(leg)?;
         let took = now.saturating_duration_since(started);
-        let trip = RoundTrip { number: row.leg.number, started, took };
-        self.notes(row.leg.path.as_ref())?.seen = Some(trip);
+        let trip = RoundTrip { number: leg.number, started, took };
+        self.canaries_mut(leg.path.as_ref())?.seen = Some(trip);
         Some(trip)
     }
 
@@ -211,28 +210,12 @@ impl Book {
 
     /// Whether this is the last step of its canary: with it the whole canary is owed.
     pub fn is_last(&self, leg: &Leg) -> bool {
-        let last = match &leg.path {
-            None => Some(Phase::Delete),
-            Some(path) => self.path(path).map(|notes| notes.last),
-        };
-        last == Some(leg.phase)
-    }
-
-    /// The consumer owes no echo until then; `None`: it does again.
-    pub fn rest(&mut self, consumer: &str, until: Option<Instant>) {
-        for account in self.accounts_mut(consumer) {
-            account.ledger.rest(until);
-        }
+        let canaries = self.canaries.iter().find(|canaries| canaries.path == leg.path);
+        canaries.is_some_and(|canaries| canaries.last == leg.phase)
     }
 
     fn accounts_mut<'a>(&'a mut self, consumer: &'a str) -> impl Iterator<Item = &'a mut Account> {
         self.echoes.iter_mut().filter(move |account| *account.consumer == *consumer)
-    }
-
-    /// The names of the consumer's accounts: its own, and one for each path.
-    pub fn accounts_of<'a>(&'a self, consumer: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
-        let accounts = self.echoes.iter().filter(move |account| *account.consumer == *consumer);
-        accounts.map(|account| &account.name)
     }
 
     /// Counts overdue canaries as lost; accounts and numbers.
@@ -255,19 +238,9 @@ impl Book {
         &self.heartbeats
     }
 
-    /// What is known of the canaries.
-    pub fn canaries(&self) -> &Canaries {
-        &self.canaries
-    }
-
-    /// What is known of the paths that are written.
-    pub fn paths(&self) -> &[PathNotes] {
-        &self.paths
-    }
-
-    /// The same of one of them.
-    pub fn path(&self, name: &str) -> Option<&PathNotes> {
-        self.paths.iter().find(|notes| *notes.path == *name)
+    /// What is known of the canaries of a path, if it is written; `None`: of the built-in canary.
+    pub fn canaries(&self, path: Option<&str>) -> Option<&Canaries> {
+        self.canaries.iter().find(|canaries| canaries.path.as_deref() == path)
     }
 
     /// The consumers' accounts, by name; those of paths are called `consumer/path`.
@@ -288,7 +261,7 @@ impl Book {
     }
 
     fn begin(&mut self, leg: &Leg, at: Instant) {
-        if self.steps.len() >= STEPS_MAX * (1 + self.paths.len()) {
+        if self.steps.len() >= STEPS_MAX * self.canaries.len() {
             self.steps.pop_front();
         }
         // A step that was tried again keeps its last begin.
@@ -304,22 +277,21 @@ impl Book {
         self.steps.iter().rev().find(|(other, _)| other == leg).map(|(_, at)| *at)
     }
 
-    fn notes(&mut self, path: Option<&Arc<str>>) -> Option<&mut PathNotes> {
-        let path = path?;
-        self.paths.iter_mut().find(|notes| notes.path == *path)
+    fn canaries_mut(&mut self, path: Option<&Arc<str>>) -> Option<&mut Canaries> {
+        self.canaries.iter_mut().find(|canaries| canaries.path.as_ref() == path)
     }
 
-    fn leg_committed(&mut self, leg: &Leg) {
+    fn committed(&mut self, leg: &Leg) {
         let started = self.begun(leg);
-        let Some(notes) = self.notes(leg.path.as_ref()) else { return };
+        let Some(canaries) = self.canaries_mut(leg.path.as_ref()) else { return };
         if leg.phase == Phase::Insert
             && let Some(started) = started
         {
-            notes.committed = Some((leg.number, started));
+            canaries.committed = Some((leg.number, started));
         }
-        if leg.phase == notes.last {
-            notes.walked += 1;
-            notes.failure = None;
+        if leg.phase == canaries.last {
+            canaries.walked += 1;
+            canaries.failure = None;
         }
     }
 
@@ -354,6 +326,6 @@ impl Book {
     }
 }
 
-fn failure(reason: Reason, message: &str, at: Instant) -> Failure {
+fn failure(reason: SqlFailure, message: &str, at: Instant) -> Failure {
     Failure { reason, message: message.to_owned(), at }
 }

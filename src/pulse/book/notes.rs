@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pulse::echo::Echo;
-use crate::pulse::{Facts, Phase, Reason};
+use crate::pulse::{Phase, SqlFailure};
 
 /// How the last write went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The family of causes.
-    pub reason: Reason,
+    pub reason: SqlFailure,
     /// The words, for people.
     pub message: String,
     /// When it was reported.
@@ -31,38 +31,19 @@ pub struct RoundTrip {
 /// What is known of the heartbeats.
 #[derive(Debug, Clone, Default)]
 pub struct Heartbeats {
-    /// The last that was begun.
-    pub begun: Option<(u64, Instant)>,
     /// The last that was committed: its number and the begin of its write.
     pub committed: Option<(u64, Instant)>,
     /// The last that was seen on the stream.
     pub seen: Option<RoundTrip>,
-    /// The server's words for what the outstanding write does.
-    pub server_state: Option<String>,
     /// Set while the last attempt had failed.
     pub failure: Option<Failure>,
-    /// What the server said last, and when.
-    pub facts: Option<(Facts, Instant)>,
 }
 
-/// What is known of the canaries, apart from their echoes.
-#[derive(Debug, Clone, Default)]
-pub struct Canaries {
-    /// The last of which the insert was committed.
-    pub committed: Option<(u64, Instant)>,
-    /// The last of which a step was seen on the stream.
-    pub seen: Option<RoundTrip>,
-    /// Set while the last attempt had failed.
-    pub failure: Option<Failure>,
-    /// Rows whose cells were other than written.
-    pub mismatched: u64,
-}
-
-/// What is known of a path's canaries, apart from their echoes.
+/// What is known of the canaries through one table, apart from their echoes.
 #[derive(Debug, Clone)]
-pub struct PathNotes {
-    /// The path.
-    pub path: Arc<str>,
+pub struct Canaries {
+    /// The path through an operator's table; `None`: the built-in canary.
+    pub path: Option<Arc<str>>,
     /// Canaries that went through all steps.
     pub walked: u64,
     /// Canaries that could not be written, or not to their end.
@@ -75,6 +56,13 @@ pub struct PathNotes {
     pub failure: Option<Failure>,
     /// Its last step.
     pub(super) last: Phase,
+}
+
+impl Canaries {
+    /// Nothing is known yet of canaries that end with this step.
+    pub(super) fn new(path: Option<Arc<str>>, last: Phase) -> Self {
+        Self { path, walked: 0, failed: 0, committed: None, seen: None, failure: None, last }
+    }
 }
 
 /// An echo, judged.

@@ -27,7 +27,7 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     let book = Book::new("me", [Arc::clone(&billing)], L);
     let mut book = book.with_path(&path(), std::slice::from_ref(&billing), L);
     let leg = |phase| Leg { path: Some("orders".into()), number: 1, phase };
-    let echo = |leg, is_genuine| Event::Echoed {
+    let echo = |leg, is_genuine| Observation::Echoed {
         consumer: "billing".into(),
         leg,
         written_at_us: 0,
@@ -35,21 +35,22 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     };
     let echoed = |leg: Leg| echo(leg, true);
 
-    let read = || Event::EchoRead { consumer: "billing".into(), messages: 0 };
+    let read = || Observation::EchoRead { consumer: "billing".into(), messages: 0 };
     book.observe(&read(), now);
 
     // Given the first canary of each, accepted by the topic
     for phase in [Phase::Insert, Phase::Delete] {
-        book.observe(&Event::LegStarted { leg: leg(phase), at: now }, now);
-        book.observe(&Event::LegCommitted { leg: leg(phase), took: L }, now);
+        book.observe(&Observation::CanaryStarted(leg(phase)), now);
+        book.observe(&Observation::CanaryCommitted { leg: leg(phase), took: L }, now);
         let accepted = book.canary_accepted(&leg(phase), now);
         assert_eq!(accepted.len(), 1, "{accepted:?}");
         assert_eq!(&*accepted[0].0, "billing/orders");
     }
     assert!(book.is_last(&leg(Phase::Delete)) && !book.is_last(&leg(Phase::Update)));
     for phase in Phase::ALL {
-        book.observe(&Event::CanaryStarted { number: 1, phase, at: now }, now);
-        book.canary_accepted(&Leg { path: None, number: 1, phase }, now);
+        let leg = Leg { path: None, number: 1, phase };
+        book.observe(&Observation::CanaryStarted(leg.clone()), now);
+        book.canary_accepted(&leg, now);
     }
 
     // When somebody forges the echoes of the other, then nothing is settled
@@ -71,19 +72,22 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     assert_eq!(book.expire(late), [(billing, 1)]);
     let counts: Vec<_> = book.echoes().map(|(name, it)| (&**name, it.counts().lost)).collect();
     assert_eq!(counts, [("billing", 1), ("billing/orders", 0)]);
-    assert_eq!(book.path("orders").map(|notes| (notes.walked, notes.failed)), Some((1, 0)));
+    assert_eq!(
+        book.canaries(Some("orders")).map(|notes| (notes.walked, notes.failed)),
+        Some((1, 0))
+    );
 
     // And a failure is the path's alone, until it is walked again
-    let failed = Event::PathFailed {
-        path: "orders".into(),
-        reason: Reason::SchemaMissing,
+    let failed = Observation::CanaryFailed {
+        path: Some("orders".into()),
+        reason: SqlFailure::SchemaMissing,
         message: "no table".into(),
     };
     book.observe(&failed, now);
-    assert!(book.path("orders").is_some_and(|notes| notes.failure.is_some()));
-    assert!(book.canaries().failure.is_none());
-    book.observe(&Event::LegCommitted { leg: leg(Phase::Delete), took: L }, now);
-    assert!(book.path("orders").is_some_and(|notes| notes.failure.is_none()));
+    assert!(book.canaries(Some("orders")).is_some_and(|notes| notes.failure.is_some()));
+    assert!(book.canaries(None).is_some_and(|notes| notes.failure.is_none()));
+    book.observe(&Observation::CanaryCommitted { leg: leg(Phase::Delete), took: L }, now);
+    assert!(book.canaries(Some("orders")).is_some_and(|notes| notes.failure.is_none()));
     let unknown = Leg { path: Some("gone".into()), number: 1, phase: Phase::Insert };
     assert_eq!(book.observe(&echoed(unknown), now), None);
 }

@@ -6,10 +6,10 @@
 
 use crate::change::Cell;
 use crate::pulse::Phase;
-use crate::pulse::schema::{Dialect, hex};
+use crate::pulse::dialect::{Dialect, hex, literal};
 
 /// Which of the optional columns a table has. The others are the same everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
     /// `v_json`.
     pub json: bool,
@@ -161,9 +161,7 @@ impl Value {
             Self::Float(value) => format!("{value:.3}"),
             Self::Double(value) => format!("{value:.3}"),
             Self::Literal(text) => format!("'{text}'"),
-            Self::Text(text) | Self::Labels(text, _) | Self::Json(text) => {
-                crate::pulse::schema::literal(text)
-            }
+            Self::Text(text) | Self::Labels(text, _) | Self::Json(text) => literal(text),
             Self::Bytes(bytes) => blob(bytes),
             Self::Point(x, y) => format!("ST_GeomFromText('POINT({x:.3} {y:.3})')"),
             Self::Vector(values) => {

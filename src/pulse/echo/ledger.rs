@@ -30,6 +30,29 @@ pub enum Echo {
     Forged,
 }
 
+impl Echo {
+    /// Its names in metrics.
+    pub const LABELS: [&'static str; 3] = ["matched", "stale", "forged"];
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        let [matched, stale, forged] = Self::LABELS;
+        match self {
+            Self::InTime { .. } | Self::Late { .. } | Self::Duplicate => matched,
+            Self::Stale => stale,
+            Self::Forged => forged,
+        }
+    }
+
+    /// Whether with it all of its canary is back.
+    pub fn completes(self) -> bool {
+        match self {
+            Self::InTime { completes } | Self::Late { completes } => completes,
+            Self::Duplicate | Self::Stale | Self::Forged => false,
+        }
+    }
+}
+
 /// What the topic's answer for a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acceptance {

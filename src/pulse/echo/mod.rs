@@ -22,7 +22,7 @@ pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};
 pub use reader::{Arrival, Malformed, Open, Reader};
 
-use super::{Event, Leg, Nonces, Observer};
+use super::{Ignored, Leg, Nonces, Observation, Observer};
 
 /// Reads one consumer's queue.
 pub struct EchoReader<Q> {
@@ -45,16 +45,16 @@ impl<Q: Queue> EchoReader<Q> {
     pub async fn run(self, stop: CancellationToken) {
         let Self { consumer, queue, stream, open, nonces, observer } = self;
         let tell =
-            move |arrival| observer(&echoed(Arc::clone(&consumer), &stream, &nonces, arrival));
+            move |arrival| observer(echoed(Arc::clone(&consumer), &stream, &nonces, arrival));
         // The queue may have other uses: what is not understood is not ours to delete.
         Reader { queue, open, malformed: Malformed::Stay, tell }.run(stop).await;
     }
 }
 
 /// An arrival in the words of the service.
-fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -> Event {
+fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -> Observation {
     match arrival {
-        Arrival::Read(messages) => Event::EchoRead { consumer, messages },
+        Arrival::Read(messages) => Observation::EchoRead { consumer, messages },
         Arrival::Canary(canary) if canary.stream == stream => {
             let leg = Leg {
                 path: (!canary.path.is_empty()).then(|| canary.path.as_str().into()),
@@ -62,18 +62,18 @@ fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -
                 phase: canary.phase,
             };
             let is_genuine = canary.nonce == nonces.of(&leg);
-            Event::Echoed { consumer, leg, written_at_us: canary.written_at_us, is_genuine }
+            Observation::Echoed { consumer, leg, written_at_us: canary.written_at_us, is_genuine }
         }
-        Arrival::Canary(_) => Event::EchoIgnored { consumer, kind: "other_stream" },
-        Arrival::Other => Event::EchoIgnored { consumer, kind: "other_kind" },
+        Arrival::Canary(_) => Observation::EchoIgnored { consumer, kind: Ignored::OtherStream },
+        Arrival::Other => Observation::EchoIgnored { consumer, kind: Ignored::OtherKind },
         Arrival::Malformed(error) => {
             tracing::warn!(
                 %consumer,
                 error,
                 "a message of an echo queue can't be opened; it stays for the queue's redrive policy"
             );
-            Event::EchoIgnored { consumer, kind: "malformed" }
+            Observation::EchoIgnored { consumer, kind: Ignored::Malformed }
         }
-        Arrival::Failed(error) => Event::EchoFailed { consumer, message: error.to_string() },
+        Arrival::Failed(error) => Observation::EchoFailed { consumer, message: error.to_string() },
     }
 }

@@ -172,6 +172,7 @@ mod tests {
             }),
             path: "orders".to_owned(),
             nonce: vec![0, 1, 2],
+            ..proto::Canary::default()
         }
     }
 

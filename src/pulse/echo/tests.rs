@@ -9,7 +9,7 @@ use super::{
     Acceptance, Canary, Echo, EchoCounts, EchoLedger, EchoReader, Malformed, Open, Opened, Queue,
     QueueError, Reader, Received,
 };
-use crate::pulse::{Event, Leg, Nonces, Phase};
+use crate::pulse::{Leg, Nonces, Observation, Phase};
 
 const L: Duration = Duration::from_secs(15);
 
@@ -295,7 +295,7 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
             None => Err("not a frame".into()),
         }),
         nonces: Nonces::new([0; 32]),
-        observer: Arc::new(move |event| seen.lock().expect("one thread").push(event.clone())),
+        observer: Arc::new(move |event| seen.lock().expect("one thread").push(event)),
     };
     reader.run(stop).await;
 
@@ -306,14 +306,14 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
     let words: Vec<_> = events
         .iter()
         .map(|event| {
-            if let Event::EchoRead { messages, .. } = event {
+            if let Observation::EchoRead { messages, .. } = event {
                 format!("read {messages}")
-            } else if let Event::Echoed { leg, is_genuine, .. } = event {
+            } else if let Observation::Echoed { leg, is_genuine, .. } = event {
                 assert!(is_genuine);
                 format!("echo {}", leg.number)
-            } else if let Event::EchoIgnored { kind, .. } = event {
-                (*kind).to_owned()
-            } else if let Event::EchoFailed { message, .. } = event {
+            } else if let Observation::EchoIgnored { kind, .. } = event {
+                kind.as_str().to_owned()
+            } else if let Observation::EchoFailed { message, .. } = event {
                 message.clone()
             } else {
                 panic!("{event:?}")

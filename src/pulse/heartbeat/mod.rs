@@ -4,7 +4,7 @@
 
 mod witness;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,8 @@ use tracing::{info, warn};
 use super::pen::{Ended, Pen};
 use super::schema::{HEARTBEAT, literal};
 use super::writer::{Refusal, Writer, wall_us};
-use super::{Event, Observer, Reason, Received, WriterConfig, received};
+use super::{Executed, Observation, Observer, Received, SqlFailure, WriterConfig, received};
+use crate::change::Uuid;
 use witness::Fate;
 
 /// Longest pause between attempts on a server that refuses writes: what is written there by mistake
@@ -39,7 +40,7 @@ pub struct HeartbeatWriter {
     backoff: u32,
     /// Whether the next attempt comes before the interval is over.
     retries_soon: bool,
-    last_reason: Option<Reason>,
+    last_reason: Option<SqlFailure>,
 }
 
 impl HeartbeatWriter {
@@ -98,12 +99,13 @@ impl HeartbeatWriter {
         }
         if let Some(rest) = self.sit_out.checked_sub(1) {
             self.sit_out = rest;
-            return self.fail_untried(Reason::ReadOnly, "waiting before the next attempt".into());
+            return self
+                .fail_untried(SqlFailure::ReadOnly, "waiting before the next attempt".into());
         }
         match self.prepare().await {
             Ok((number, server_uuid)) => self.write(number, &server_uuid).await,
             Err(refusal) => {
-                let looks_again = [Reason::WrongServer, Reason::ExemptAccount, Reason::Diverged];
+                let looks_again = [SqlFailure::ExemptAccount, SqlFailure::Diverged];
                 if looks_again.contains(&refusal.reason) {
                     // A name may point elsewhere, an account be changed: look again from the start.
                     self.pen.drop_session();
@@ -124,7 +126,7 @@ impl HeartbeatWriter {
         info!(%host, "heartbeats move to another server");
         if let (true, Some(number)) = (was_out, self.number) {
             let message = "the stream has left the server that owes the answer".to_owned();
-            self.fail(Some(number), Reason::Connection, message);
+            self.fail(Some(number), SqlFailure::BROKEN, message);
         }
     }
 
@@ -142,15 +144,15 @@ impl HeartbeatWriter {
         };
         let prepared = async {
             let facts = writer.facts().await?;
-            (self.observer)(&Event::Facts(facts.clone()));
-            if let Some(refusal) = facts.refusal(&config.allowed_servers) {
+            (self.observer)(Observation::Facts(facts.clone()));
+            if let Some(refusal) = facts.refusal() {
                 return Err(refusal);
             }
             let mut last = known;
             // A server that was put back has lost rows, which the next write would cover up.
             if !stood || known.is_none() {
-                let (number, server_uuid) = stored(writer, config).await?;
-                (self.observer)(&Event::HeartbeatStored { number, server_uuid });
+                let (number, server) = stored(writer, config).await?;
+                (self.observer)(Observation::HeartbeatStored { number, server });
                 if let Some(newest) = received {
                     holds(writer, config, newest).await?;
                 }
@@ -163,7 +165,7 @@ impl HeartbeatWriter {
         if let Some(refusal) = prepared.as_ref().err().filter(|it| is_of_session(it.reason)) {
             self.pen.drop_session();
             // A session that somebody cut says nothing about the server: ask it anew, once.
-            self.retries_soon |= stood && refusal.reason == Reason::Connection;
+            self.retries_soon |= stood && matches!(refusal.reason, SqlFailure::Connection(_));
         }
         prepared
     }
@@ -171,14 +173,18 @@ impl HeartbeatWriter {
     async fn write(&mut self, number: u64, server_uuid: &str) {
         self.number = Some(number);
         self.overdue = false;
-        (self.observer)(&Event::HeartbeatStarted { number, at: Instant::now() });
+        (self.observer)(Observation::HeartbeatStarted { number });
         let statement = self.statement(number, server_uuid);
         match self.pen.write(vec![statement], self.config.write_deadline).await {
             Some(ended) => self.ended(ended).await,
             None => {
                 self.overdue = true;
                 let after = self.config.write_deadline;
-                self.fail(Some(number), Reason::TimedOut, format!("no answer within {after:?}"));
+                self.fail(
+                    Some(number),
+                    SqlFailure::TimedOut,
+                    format!("no answer within {after:?}"),
+                );
             }
         }
     }
@@ -211,7 +217,8 @@ impl HeartbeatWriter {
         match read.await {
             Ok((sets, facts)) => {
                 let (executed, purged) = sets.unzip();
-                (self.observer)(&Event::Executed { number, facts, executed, purged });
+                let read = Executed { number, facts, executed, purged };
+                (self.observer)(Observation::Executed(Box::new(read)));
             }
             // The session's next use says what is wrong with it.
             Err::<_, crate::mysql::Error>(error) => {
@@ -228,19 +235,20 @@ impl HeartbeatWriter {
             Ok(0) => {
                 self.number = None;
                 let message = "the row in the table is ahead: another process writes it".to_owned();
-                self.fail(Some(number), Reason::Other, message);
+                self.fail(Some(number), SqlFailure::Other(0), message);
             }
             Ok(_) => {
                 if let Some(reason) = self.last_reason.take() {
                     info!(number, was = reason.as_str(), "heartbeats are written again");
                 }
                 self.backoff = 0;
-                (self.observer)(&Event::HeartbeatCommitted { number, took: ended.took, late });
+                (self.observer)(Observation::HeartbeatCommitted { number, took: ended.took, late });
             }
             Err(refusal) => {
                 // One more refusal tells a lock that is held from one that just was.
-                self.retries_soon = matches!(refusal.reason, Reason::Lock | Reason::Deadlock);
-                if matches!(refusal.reason, Reason::ReadOnly | Reason::StorageReadOnly) {
+                self.retries_soon =
+                    matches!(refusal.reason, SqlFailure::Lock | SqlFailure::Deadlock);
+                if refusal.reason.is_read_only() {
                     self.backoff = (self.backoff * 2).clamp(1, BACKOFF_TURNS_MAX);
                     self.sit_out = self.backoff - 1;
                 }
@@ -269,46 +277,45 @@ impl HeartbeatWriter {
             Fate::Gone => {
                 self.pen.drop_session();
                 let message = "the session is gone from the server, its write undone".to_owned();
-                return self.fail(Some(number), Reason::Connection, message);
+                return self.fail(Some(number), SqlFailure::BROKEN, message);
             }
         };
-        (self.observer)(&Event::HeartbeatPending { number, waiting, server_state });
+        (self.observer)(Observation::HeartbeatPending { number, waiting, server_state });
     }
 
-    fn fail_untried(&mut self, reason: Reason, message: String) {
+    fn fail_untried(&mut self, reason: SqlFailure, message: String) {
         self.fail(None, reason, message);
     }
 
-    fn fail(&mut self, number: Option<u64>, reason: Reason, message: String) {
+    fn fail(&mut self, number: Option<u64>, reason: SqlFailure, message: String) {
         if self.last_reason.replace(reason) != Some(reason) {
             warn!(number, reason = reason.as_str(), message, "no heartbeat could be written");
         }
-        (self.observer)(&Event::HeartbeatFailed { number, reason, message });
+        (self.observer)(Observation::HeartbeatFailed { number, reason, message });
     }
 }
 
 /// Whether the session itself is of no more use.
-fn is_of_session(reason: Reason) -> bool {
+fn is_of_session(reason: SqlFailure) -> bool {
     match reason {
-        Reason::TimedOut
-        | Reason::Connection
-        | Reason::Offline
-        | Reason::ShuttingDown
-        | Reason::Interrupted
-        | Reason::Tls => true,
-        Reason::ReadOnly
-        | Reason::StorageReadOnly
-        | Reason::Lock
-        | Reason::Deadlock
-        | Reason::TooManyConnections
-        | Reason::Login
-        | Reason::Denied
-        | Reason::SchemaMissing
-        | Reason::DiskFull
-        | Reason::WrongServer
-        | Reason::ExemptAccount
-        | Reason::Diverged
-        | Reason::Other => false,
+        SqlFailure::TimedOut
+        | SqlFailure::Connection(_)
+        | SqlFailure::Offline
+        | SqlFailure::ShuttingDown
+        | SqlFailure::Interrupted
+        | SqlFailure::Tls => true,
+        SqlFailure::ReadOnly
+        | SqlFailure::StorageReadOnly
+        | SqlFailure::Lock
+        | SqlFailure::Deadlock
+        | SqlFailure::TooManyConnections
+        | SqlFailure::Login
+        | SqlFailure::Denied
+        | SqlFailure::SchemaMissing
+        | SqlFailure::DiskFull
+        | SqlFailure::ExemptAccount
+        | SqlFailure::Diverged
+        | SqlFailure::Other(_) => false,
     }
 }
 
@@ -322,14 +329,18 @@ async fn holds(
     let lacking = received::look(&mut writer.session, &table, &config.stream, newest).await?;
     let Some(lacking) = lacking else { return Ok(()) };
     let message = format!("the server was put back: {}", lacking.words("heartbeat", &table));
-    Err(Refusal { reason: Reason::Diverged, message })
+    Err(Refusal { reason: SqlFailure::Diverged, message })
 }
 
-/// The number in the table, 0 without a row, and the UUID of the server that says so.
-async fn stored(writer: &mut Writer, config: &WriterConfig) -> Result<(u64, String), Refusal> {
+/// The number in the table, 0 without a row, and the UUID of the server that says so, if it has one.
+async fn stored(
+    writer: &mut Writer,
+    config: &WriterConfig,
+) -> Result<(u64, Option<Uuid>), Refusal> {
     let (table, stream) = (config.schema.table(HEARTBEAT), literal(&config.stream));
     let server = if writer.dialect.has_server_uuid() { "@@server_uuid" } else { "''" };
     let sql = format!("SELECT n, {server} FROM {table} WHERE stream = {stream}");
-    let Some(row) = writer.session.query_first(&sql).await? else { return Ok((0, String::new())) };
-    Ok((row.unsigned(0)?.unwrap_or(0), row.text(1).unwrap_or_default()))
+    let Some(row) = writer.session.query_first(&sql).await? else { return Ok((0, None)) };
+    let server = row.text(1).and_then(|name| name.parse().ok());
+    Ok((row.unsigned(0)?.unwrap_or(0), server))
 }

@@ -2,17 +2,15 @@
 //! that table, which the built-in canary does not.
 //!
 //! A *path* is a table, the column that carries a [`Mark`], and the operator's SQL for the steps. A row
-//! whose column begins with the mark's prefix is never a business change, whoever wrote it. Pure but
-//! for the [`PathWalker`].
+//! whose column begins with the mark's prefix is never a business change, whoever wrote it. Pure: its
+//! canaries are written by [`super::canary`].
 
 mod mark;
 mod plan;
 mod sight;
 mod template;
-mod walker;
 
 pub use mark::{Mark, Marked};
 pub use plan::{Path, Steps};
 pub use sight::{MarkedTable, Marks, Sight};
 pub use template::{Template, TemplateError};
-pub use walker::PathWalker;

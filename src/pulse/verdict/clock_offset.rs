@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::ClockSample;
+use crate::pulse::ClockSample;
 
 /// Samples that are kept.
 const SAMPLES_MAX: usize = 8;
@@ -24,6 +24,14 @@ pub struct Offset {
 }
 
 impl Offset {
+    /// Of one question and its answer; `None` where the answer came before the question.
+    pub fn of(sample: &ClockSample) -> Option<Self> {
+        let round_trip = u64::try_from(sample.received_us.saturating_sub(sample.sent_us)).ok()?;
+        let middle = sample.sent_us.saturating_add_unsigned(round_trip / 2);
+        let offset_us = sample.source_us.saturating_sub(middle);
+        Some(Self { offset_us, error_us: round_trip.div_ceil(2) })
+    }
+
     /// The least that the clocks can differ by, microseconds: what an alert may rest on.
     pub fn certain_us(&self) -> u64 {
         self.offset_us.unsigned_abs().saturating_sub(self.error_us)
@@ -45,11 +53,7 @@ pub struct ClockOffset {
 impl ClockOffset {
     /// Takes a sample; one whose answer came before its question is dropped.
     pub fn observe(&mut self, at: Instant, sample: &ClockSample) {
-        let round_trip = sample.received_us.saturating_sub(sample.sent_us);
-        let Ok(round_trip) = u64::try_from(round_trip) else { return };
-        let middle = sample.sent_us.saturating_add_unsigned(round_trip / 2);
-        let offset_us = sample.source_us.saturating_sub(middle);
-        let new = Offset { offset_us, error_us: round_trip.div_ceil(2) };
+        let Some(new) = Offset::of(sample) else { return };
         // Two that can't both be true: one of the clocks was stepped, and what was before is over.
         if self.offset(at).is_some_and(|best| !best.overlaps(&new)) {
             self.samples.clear();

@@ -2,6 +2,8 @@
 //!
 //! All are put positively: `True` is well. `False` takes evidence; no evidence is `Unknown`, which
 //! neither makes an outage nor lets the verdict be live or quiet.
+//!
+//! A new condition is a new row here, and the evidence that sets it, in `evidence/`.
 
 use std::time::Instant;
 
@@ -32,69 +34,137 @@ impl Status {
     }
 }
 
+/// When `live` and `quiet` need a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    Always,
+    /// Where heartbeat rows are written.
+    WithHeartbeats,
+    /// Where canaries are echoed.
+    WithConsumers,
+    /// Where the stream comes from a replica.
+    OnReplica,
+    Never,
+}
+
+impl Needed {
+    fn by(self, parameters: &Parameters) -> bool {
+        match self {
+            Self::Always => true,
+            Self::WithHeartbeats => parameters.heartbeats,
+            Self::WithConsumers => !parameters.consumers.is_empty(),
+            Self::OnReplica => parameters.topology == Topology::Replica,
+            Self::Never => false,
+        }
+    }
+}
+
+/// What is declared of a condition.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    name: &'static str,
+    needed: Needed,
+    /// The station on the way of a row that it speaks for, in `/status`.
+    speaks_for: Option<&'static str>,
+    /// Told among the facts when it is false, needed or not.
+    told: bool,
+    /// A failure that time alone can't mend, so that the start does not wait for it.
+    definite: bool,
+}
+
+/// Not needed, and told where it is.
+const ROW: Row =
+    Row { name: "", needed: Needed::Never, speaks_for: None, told: false, definite: false };
+
+/// Makes the conditions and the table of their rows.
 macro_rules! conditions {
-    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal),+ $(,)?) => {
+    ($($(#[doc = $doc:literal])+ $condition:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
         /// Everything that a verdict depends on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Condition { $($(#[doc = $doc])+ $variant),+ }
+        pub enum Condition { $($(#[doc = $doc])+ $condition),+ }
 
         impl Condition {
             /// Every condition, from us through the source to the consumers.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// Its name in metrics and the API.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
+            pub const ALL: &'static [Self] = &[$(Self::$condition),+];
         }
+
+        #[allow(clippy::needless_update, reason = "a row may have something of everything")]
+        static ROWS: [Row; Condition::ALL.len()] = [$(Row { $($field: $value,)+ ..ROW }),+];
     };
 }
 
 conditions! {
     /// We were not frozen lately.
-    SelfRunning => "self_running",
+    SelfRunning { name: "self_running", needed: Needed::Always }
     /// A first round trip was made, or the time for it is over.
-    Begun => "begun",
+    Begun { name: "begun", speaks_for: Some("stream"), needed: Needed::Always }
     /// No failure that time alone can't mend is known; asked only while starting.
-    NoDefiniteError => "no_definite_error",
+    NoDefiniteError { name: "no_definite_error" }
     /// The source holds what comes after our position, and all that we have.
-    PositionHeld => "position_held",
+    PositionHeld { name: "position_held", speaks_for: Some("stream"), needed: Needed::Always, definite: true }
     /// New SQL connections are admitted.
-    SqlAdmits => "sql_admits",
+    SqlAdmits { name: "sql_admits", speaks_for: Some("source"), told: true, definite: true }
     /// The server answers SQL, be it with an error.
-    SqlAnswers => "sql_answers",
+    SqlAnswers { name: "sql_answers", speaks_for: Some("source"), told: true }
     /// The replication connection stands.
-    StreamConnected => "stream_connected",
+    StreamConnected { name: "stream_connected", speaks_for: Some("stream"), needed: Needed::Always }
     /// Bytes come on it whenever we wait for them.
-    StreamBytes => "stream_bytes",
+    StreamBytes { name: "stream_bytes", speaks_for: Some("stream"), needed: Needed::Always }
     /// Writer and stream are on the same, allowed server.
-    SourceMatches => "source_matches",
+    SourceMatches { name: "source_matches", speaks_for: Some("source"), needed: Needed::WithHeartbeats }
     /// The source is not read-only.
-    SourceWritable => "source_writable",
+    SourceWritable { name: "source_writable", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
     /// Heartbeat rows commit.
-    WritesCommit => "writes_commit",
+    WritesCommit { name: "writes_commit", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
     /// The source's own replication runs, if it has any.
-    UpstreamRuns => "upstream_runs",
+    UpstreamRuns { name: "upstream_runs", speaks_for: Some("source"), needed: Needed::OnReplica, told: true, definite: true }
     /// SNS acknowledges.
-    SinkMoves => "sink_moves",
+    SinkMoves { name: "sink_moves", speaks_for: Some("publish"), needed: Needed::Always }
     /// Committed heartbeat rows arrive.
-    HeartbeatSeen => "heartbeat_seen",
+    HeartbeatSeen { name: "heartbeat_seen", speaks_for: Some("stream"), needed: Needed::WithHeartbeats }
     /// We are not late.
-    LagSmall => "lag_small",
+    LagSmall { name: "lag_small", speaks_for: Some("stream"), needed: Needed::Always }
     /// We are not late, or less and less so.
-    LagShrinks => "lag_shrinks",
+    LagShrinks { name: "lag_shrinks" }
     /// Canaries reach every consumer.
-    CanariesArrive => "canaries_arrive",
+    CanariesArrive { name: "canaries_arrive", speaks_for: Some("delivery"), needed: Needed::WithConsumers }
     /// The checkpoint is saved as delivery goes on.
-    CheckpointAdvances => "checkpoint_advances",
+    CheckpointAdvances { name: "checkpoint_advances", speaks_for: Some("checkpoint"), needed: Needed::Always }
     /// Every transaction between the last heartbeats is accounted for.
-    Accounted => "accounted",
+    /// Asked for on its own: `live` does without.
+    Accounted { name: "accounted", speaks_for: Some("stream") }
     /// Configuration lets us write heartbeat rows.
-    HeartbeatsAllowed => "heartbeats_allowed",
+    HeartbeatsAllowed { name: "heartbeats_allowed" }
     /// Users' rows were published lately. Never `False`: that none came is no fault.
-    UserRows => "user_rows",
+    UserRows { name: "user_rows" }
     /// The source's clock agrees with ours. No verdict depends on it.
-    ClockAgrees => "clock_agrees",
+    ClockAgrees { name: "clock_agrees", told: true }
+}
+
+impl Condition {
+    fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Its name in metrics and the API.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The station on the way of a row that it speaks for, if any.
+    pub fn speaks_for(self) -> Option<&'static str> {
+        self.row().speaks_for
+    }
+
+    /// Whether its being false is a fault or a warning, needed or not.
+    pub(super) fn is_told(self) -> bool {
+        self.row().told
+    }
+
+    /// Whether time alone can't mend it, so that the start does not wait for it.
+    pub(super) fn is_definite(self) -> bool {
+        self.row().definite
+    }
 }
 
 /// What is known about one condition.
@@ -122,7 +192,10 @@ impl Conditions {
             Known { status: Status::Unknown, since: now, because: "nothing observed yet".into() };
         Self {
             known: vec![unknown; Condition::ALL.len()],
-            needed: Condition::ALL.iter().map(|condition| condition.needed(parameters)).collect(),
+            needed: Condition::ALL
+                .iter()
+                .map(|condition| condition.row().needed.by(parameters))
+                .collect(),
         }
     }
 
@@ -170,36 +243,5 @@ impl Conditions {
             known.since = now;
         }
         known.because = because.into();
-    }
-}
-
-impl Condition {
-    /// Whether `live` and `quiet` need it. [`Condition::Accounted`] is asked for on its own: `live`
-    /// does without.
-    fn needed(self, parameters: &Parameters) -> bool {
-        match self {
-            Self::SelfRunning
-            | Self::Begun
-            | Self::PositionHeld
-            | Self::StreamConnected
-            | Self::StreamBytes
-            | Self::SinkMoves
-            | Self::LagSmall
-            | Self::CheckpointAdvances => true,
-            Self::SourceMatches
-            | Self::SourceWritable
-            | Self::WritesCommit
-            | Self::HeartbeatSeen => parameters.heartbeats,
-            Self::UpstreamRuns => parameters.topology == Topology::Replica,
-            Self::CanariesArrive => !parameters.consumers.is_empty(),
-            Self::NoDefiniteError
-            | Self::SqlAdmits
-            | Self::SqlAnswers
-            | Self::LagShrinks
-            | Self::Accounted
-            | Self::HeartbeatsAllowed
-            | Self::UserRows
-            | Self::ClockAgrees => false,
-        }
     }
 }

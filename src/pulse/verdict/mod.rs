@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Pure: no clock, no runtime, no I/O; time comes in as an argument, observations come in as
-//! values. A loop on its own thread drives a [`Judge`]: it feeds [`Observation::Tick`] first, then
+//! values. A loop on its own thread drives a [`Judge`]: it feeds [`Tick`](super::Observation::Tick) first, then
 //! what arrived, then asks for the verdict and for the plan of second looks. This part does not know
 //! how anything is measured, nor what is done with the verdict.
 //!
@@ -20,11 +20,11 @@ mod evidence;
 mod judge;
 pub mod ledger;
 pub mod obligation;
-mod observation;
 mod parameters;
 pub mod pause;
 pub mod plan;
-mod state;
+mod reason;
+mod rule;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -35,11 +35,9 @@ pub mod words;
 pub use condition::{Condition, Conditions, Known, Status};
 pub use judge::Judge;
 pub use ledger::Certificate;
-pub use observation::{
-    ClockSample, Clocks, Committed, Connection, LagSample, Observation, Poll, Probe, ProbeFailure,
-    SinkFailure, SinkSample, StreamFailure, StreamSample, Upstream, WriteFailure, WriteOutcome,
-};
-pub use parameters::{Parameters, Topology};
+pub use parameters::{Parameters, PathAccount, Topology};
 pub use plan::Plan;
-pub use state::{Grade, Hop, Reason, State};
+pub use reason::Reason;
+pub use rule::{Grade, Hop};
+pub use table::State;
 pub use verdict::Verdict;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::Uuid;
 use crate::pulse::{Conflict, Periods};
 
 /// Which server the stream comes from, next to the one that heartbeats are written to.
@@ -16,27 +15,24 @@ pub enum Topology {
     Replica,
 }
 
+/// What a consumer owes of the canaries through an operator's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathAccount {
+    /// `consumer/path`.
+    pub name: Arc<str>,
+    /// Who owes it.
+    pub consumer: Arc<str>,
+    /// The path.
+    pub path: Arc<str>,
+}
+
 /// Every interval and limit that a verdict depends on. The letters are those of the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
-    /// P: idle time after which the source sends a replication heartbeat.
-    pub protocol_heartbeat: Duration,
-    /// H: time between heartbeat rows.
-    pub heartbeat_interval: Duration,
-    /// C: time between canaries.
-    pub canary_interval: Duration,
-    /// W: time after which a write counts as late.
-    pub write_deadline: Duration,
+    /// The periods and deadlines that tasks go by as well.
+    pub periods: Periods,
     /// `T_rx`: longest silence of the stream while we wait for its bytes.
     pub receive_deadline: Duration,
-    /// `T_hb`: from a heartbeat's commit to its arrival on the stream.
-    pub seen_deadline: Duration,
-    /// `T_sink`: from a message's hand-over to its acknowledgement.
-    pub publish_deadline: Duration,
-    /// L: from a canary's acknowledgement to its echo.
-    pub canary_deadline: Duration,
-    /// B: deadline of a probe.
-    pub probe_timeout: Duration,
     /// V: time between two judgements.
     pub tick: Duration,
     /// Time between two probes when nothing is suspected.
@@ -68,25 +64,16 @@ pub struct Parameters {
     pub topology: Topology,
     /// Consumers that echo canaries; none when canaries are off.
     pub consumers: Vec<Arc<str>>,
-    /// Their accounts of paths through operators' tables: the account's name, and the path's.
-    pub path_accounts: Vec<(Arc<str>, Arc<str>)>,
-    /// Servers that may be the source; empty for any.
-    pub allowed_servers: Vec<Uuid>,
+    /// Their accounts of paths through operators' tables.
+    pub path_accounts: Vec<PathAccount>,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
+        let (seconds, periods) = (Duration::from_secs, Periods::default());
         Self {
-            protocol_heartbeat: seconds(1),
-            heartbeat_interval: seconds(5),
-            canary_interval: seconds(10),
-            write_deadline: seconds(2),
-            receive_deadline: seconds(4),
-            seen_deadline: seconds(5),
-            publish_deadline: seconds(10),
-            canary_deadline: seconds(15),
-            probe_timeout: seconds(2),
+            periods,
+            receive_deadline: periods.stream_silence(),
             tick: seconds(1),
             probe_interval: seconds(15),
             identity_grace: seconds(15),
@@ -103,39 +90,27 @@ impl Default for Parameters {
             topology: Topology::Primary,
             consumers: Vec::new(),
             path_accounts: Vec::new(),
-            allowed_servers: Vec::new(),
         }
     }
 }
 
 impl Parameters {
     /// The given periods, and defaults for the rest.
-    pub fn of(periods: &Periods) -> Self {
-        Self {
-            protocol_heartbeat: periods.protocol_heartbeat,
-            heartbeat_interval: periods.heartbeat_interval,
-            canary_interval: periods.canary_interval,
-            write_deadline: periods.write_deadline,
-            receive_deadline: periods.stream_silence(),
-            seen_deadline: periods.heartbeat_deadline,
-            publish_deadline: periods.publish_deadline,
-            canary_deadline: periods.canary_deadline,
-            probe_timeout: periods.probe_timeout,
-            ..Self::default()
-        }
+    pub fn of(periods: Periods) -> Self {
+        Self { periods, receive_deadline: periods.stream_silence(), ..Self::default() }
     }
 
     /// Checks the rules between the parameters; the first one broken is the error. Raises
     /// `indeterminate_after` to `2H + T_hb` where it is less.
     pub fn checked(mut self) -> Result<Self, Conflict> {
-        if let Some(conflict) = self.periods().conflicts().into_iter().next() {
+        if let Some(conflict) = self.periods.conflicts().into_iter().next() {
             return Err(conflict);
         }
         let rules = [
             (
-                self.receive_deadline >= self.protocol_heartbeat * 2,
+                self.receive_deadline >= self.periods.protocol_heartbeat * 2,
                 ("receive_deadline", self.receive_deadline),
-                ("protocol_heartbeat", self.protocol_heartbeat),
+                ("protocol_heartbeat", self.periods.protocol_heartbeat),
                 "the deadline must be at least twice the period, or one late heartbeat is a fault",
             ),
             (
@@ -150,22 +125,9 @@ impl Parameters {
         {
             return Err(Conflict::Pair { left, left_value, right, right_value, rule });
         }
-        let certificate = self.heartbeat_interval * 2 + self.seen_deadline;
+        let certificate = self.periods.heartbeat_interval * 2 + self.periods.heartbeat_deadline;
         self.indeterminate_after = self.indeterminate_after.max(certificate);
         Ok(self)
-    }
-
-    fn periods(&self) -> Periods {
-        Periods {
-            protocol_heartbeat: self.protocol_heartbeat,
-            heartbeat_interval: self.heartbeat_interval,
-            canary_interval: self.canary_interval,
-            write_deadline: self.write_deadline,
-            heartbeat_deadline: self.seen_deadline,
-            publish_deadline: self.publish_deadline,
-            canary_deadline: self.canary_deadline,
-            probe_timeout: self.probe_timeout,
-        }
     }
 
     /// Longest gap between two of our own ticks that is not a freeze.
@@ -175,17 +137,20 @@ impl Parameters {
 
     /// How long a round trip is believed: the next one is due within `H + W + T_hb`.
     pub(super) fn round_trip_validity(&self) -> Duration {
-        self.heartbeat_interval + self.write_deadline + self.seen_deadline + self.evidence_grace
+        self.periods.heartbeat_interval
+            + self.periods.write_deadline
+            + self.periods.heartbeat_deadline
+            + self.evidence_grace
     }
 
     /// How long a certificate is believed: each is judged one heartbeat late.
     pub(super) fn certificate_validity(&self) -> Duration {
-        self.heartbeat_interval + self.round_trip_validity()
+        self.periods.heartbeat_interval + self.round_trip_validity()
     }
 
     /// How long a canary's echo is believed.
     pub(super) fn echo_validity(&self) -> Duration {
-        self.canary_interval + self.canary_deadline + self.evidence_grace
+        self.periods.canary_interval + self.periods.canary_deadline + self.evidence_grace
     }
 
     /// How long a probe's result is believed.

@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Clocks, Parameters};
+use super::Parameters;
+use crate::pulse::Clocks;
 
 /// Difference between clocks that is no drift: NTP slews at most 0.5 ms per second.
 const STEP_LIMIT: Duration = Duration::from_secs(1);

@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::table::{Enter, Exit, Row, TABLE, classify};
-use super::words::deciding;
-use super::{
-    Certificate, Condition, Conditions, Grade, Hop, Known, Parameters, Reason, State, Status,
-};
+use super::rule::{Enter, Exit};
+use super::table::{Row, classify};
+use super::{Certificate, Condition, Conditions, Grade, Hop, Known, Parameters, Reason, State};
 
 /// What freshness concludes, for people and for machines.
 #[derive(Debug, Clone)]
@@ -38,7 +36,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// What it means for those who wait for data.
-    pub const fn grade(&self) -> Grade {
+    pub fn grade(&self) -> Grade {
         if self.is_recovering { Grade::Recovering } else { self.state.grade() }
     }
 }
@@ -83,9 +81,8 @@ pub(super) struct Hysteresis {
 impl Hysteresis {
     /// Begins as `starting`.
     pub(super) fn new(now: Instant) -> Self {
-        let starting = TABLE.iter().find(|row| row.state == State::Starting);
         Self {
-            row: starting.unwrap_or(&TABLE[0]),
+            row: State::Starting.row(),
             since: now,
             held_at: Progress::default(),
             missing_since: None,
@@ -108,8 +105,7 @@ impl Hysteresis {
     /// Whether the state only waits for its exit: its predicate no longer holds, and what it rests on
     /// is known to be well. Evidence that is merely missing ends nothing.
     pub(super) fn is_recovering(&self, conditions: &Conditions) -> bool {
-        let is_well = deciding(self.row.state)
-            .is_some_and(|condition| conditions.status(condition) == Status::True);
+        let is_well = self.row.rests_on.is_some_and(|condition| conditions.is_true(condition));
         self.row.state.grade() <= Grade::Late && is_well && !self.holds(conditions)
     }
 

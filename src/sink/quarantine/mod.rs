@@ -1,9 +1,8 @@
 //! Messages that were refused for good, and row events that could not be decoded, kept on the local
 //! disk until somebody looks at them.
 //!
-//! One file, one record a line: 8 hexadecimal digits of the CRC-32C (Castagnoli) of the JSON text,
-//! a space, the JSON text, a line feed. The JSON document has everything of the message and why and
-//! when it was refused; see [`Entry`]. The service only ever appends; a record counts when
+//! One file, one record a line as [`journal`] has them. The text is a JSON document
+//! that has everything of the message and why and when it was refused; see [`Entry`]. The service only ever appends; a record counts when
 //! [`Quarantine::put`] has returned, which is after `fsync`. A last line without its line feed is
 //! what a crash left of a record that never counted: opening removes it. Anything else that does
 //! not match its checksum is an error.
@@ -16,7 +15,7 @@
 mod entry;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -25,10 +24,7 @@ pub use entry::{Entry, Record, Undecoded};
 
 use super::Refusal;
 use crate::encode::Message;
-use crate::trial;
-
-/// Bytes of a line before its JSON text.
-const PREFIX_BYTES: usize = 9;
+use crate::journal::{self, Line, Lines};
 
 /// Why the quarantine can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,10 +101,10 @@ impl Quarantine {
             record?;
             records += 1;
         }
-        let bytes = reader.offset;
+        let bytes = reader.offset();
         file.set_len(bytes).map_err(io("cut the torn end off"))?;
         file.sync_all().map_err(io("sync"))?;
-        sync_folder(path)?;
+        journal::sync_folder(path).map_err(io("sync the folder of"))?;
         Ok(Self { path: path.to_owned(), file, bytes, records, limit, is_broken: false })
     }
 
@@ -118,7 +114,7 @@ impl Quarantine {
         let file = match OpenOptions::new().read(true).append(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let written = trial::write_beside(path, 0);
+                let written = journal::write_beside(path, 0);
                 return written.map_err(|failed| io("create")(failed.source));
             }
             Err(error) => return Err(io("open")(error)),
@@ -154,8 +150,8 @@ impl Quarantine {
             return Err(Error::Full { path, bytes, limit });
         }
         self.is_broken = true;
-        self.file.write_all(line.as_bytes()).map_err(io_error(&self.path, "write"))?;
-        self.file.sync_data().map_err(io_error(&self.path, "sync"))?;
+        let written = journal::append(&mut self.file, self.bytes, line.as_bytes());
+        written.map_err(io_error(&self.path, "write"))?;
         self.is_broken = false;
         self.bytes += length;
         self.records += 1;
@@ -165,26 +161,24 @@ impl Quarantine {
     /// Leaves only the entries for whose number, counted from 0 in the file's order, `is_kept` holds.
     /// When this returns the others are gone for good; a crash before leaves all of them.
     pub fn retain(&mut self, mut is_kept: impl FnMut(u64) -> bool) -> Result<(), Error> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        let io = |action| io_error(&new, action);
-        let mut options = private();
-        let mut file = options.write(true).truncate(true).open(&new).map_err(io("open"))?;
         let (mut bytes, mut records) = (0, 0);
-        for (number, entry) in (0..).zip(Reader::new(&self.path)?) {
-            let entry = entry?;
-            if is_kept(number) {
-                let line = line(&entry).map_err(io("write"))?;
-                file.write_all(line.as_bytes()).map_err(io("write"))?;
-                bytes += line.len() as u64;
-                records += 1;
+        let failed = |action| {
+            let path = self.path.clone();
+            move |source| Error::Io { path: path.clone(), action, source }
+        };
+        let file = journal::replace(&self.path, failed("replace"), |file| {
+            for (number, entry) in (0..).zip(Reader::new(&self.path)?) {
+                let entry = entry?;
+                if is_kept(number) {
+                    let line = line(&entry).map_err(failed("write"))?;
+                    file.write_all(line.as_bytes()).map_err(failed("write"))?;
+                    bytes += line.len() as u64;
+                    records += 1;
+                }
             }
-        }
-        file.sync_all().map_err(io("sync"))?;
-        file.try_lock().map_err(io::Error::from).map_err(io("lock"))?;
-        std::fs::rename(&new, &self.path).map_err(io("rename"))?;
-        sync_folder(&self.path)?;
+            // Before it has the name: nobody else is to find it free.
+            file.try_lock().map_err(io::Error::from).map_err(failed("lock"))
+        })?;
         (self.file, self.bytes, self.records) = (file, bytes, records);
         Ok(())
     }
@@ -236,8 +230,7 @@ fn private() -> OpenOptions {
 }
 
 fn line(entry: &Entry) -> io::Result<String> {
-    let json = serde_json::to_string(entry)?;
-    Ok(format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes())))
+    Ok(journal::line(&serde_json::to_string(entry)?))
 }
 
 /// The entries of a quarantine file, in the order in which they came. Does not lock: it may read
@@ -245,39 +238,34 @@ fn line(entry: &Entry) -> io::Result<String> {
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    lines: BufReader<File>,
-    offset: u64,
+    lines: Lines<BufReader<File>>,
     has_failed: bool,
 }
 
 impl Reader {
     /// Reads from the beginning.
     pub fn new(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(io_error(path, "open"))?;
-        file.seek(SeekFrom::Start(0)).map_err(io_error(path, "read"))?;
-        let lines = BufReader::new(file);
-        Ok(Self { path: path.to_owned(), lines, offset: 0, has_failed: false })
+        let file = File::open(path).map_err(io_error(path, "open"))?;
+        let lines = Lines::new(BufReader::new(file));
+        Ok(Self { path: path.to_owned(), lines, has_failed: false })
     }
 
     /// Bytes of whole records read so far.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.lines.offset()
     }
 
     fn read(&mut self) -> Result<Option<Entry>, Error> {
-        let mut line = Vec::new();
-        let length = self.lines.read_until(b'\n', &mut line);
-        let length = length.map_err(io_error(&self.path, "read"))?;
-        if line.pop() != Some(b'\n') {
-            return Ok(None);
-        }
-        let record = check(&line).map_err(|why| Error::Damaged {
-            path: self.path.clone(),
-            offset: self.offset,
-            why,
-        })?;
-        self.offset += length as u64;
-        Ok(Some(record))
+        let offset = self.lines.offset();
+        let why = match self.lines.read().map_err(io_error(&self.path, "read"))? {
+            None | Some(Line::Torn) => return Ok(None),
+            Some(Line::Good(text)) => match serde_json::from_slice(text) {
+                Ok(entry) => return Ok(Some(entry)),
+                Err(error) => error.to_string(),
+            },
+            Some(Line::Bad { why, .. }) => why,
+        };
+        Err(Error::Damaged { path: self.path.clone(), offset, why })
     }
 }
 
@@ -292,24 +280,6 @@ impl Iterator for Reader {
         self.has_failed = record.is_err();
         record.transpose()
     }
-}
-
-fn check(line: &[u8]) -> Result<Entry, String> {
-    let (prefix, json) = line.split_at_checked(PREFIX_BYTES).ok_or("too short")?;
-    let digits = std::str::from_utf8(prefix).ok().and_then(|text| text.strip_suffix(' '));
-    let written = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let found = crc32c::crc32c(json);
-    if written != Some(found) {
-        return Err(format!("checksum is {found:08x}"));
-    }
-    serde_json::from_slice(json).map_err(|error| error.to_string())
-}
-
-/// Makes a new file's name durable.
-fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = trial::folder_of(path);
-    let opened = File::open(folder).and_then(|folder| folder.sync_all());
-    opened.map_err(io_error(folder, "sync the folder"))
 }
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Error {

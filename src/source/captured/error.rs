@@ -2,8 +2,7 @@
 
 use std::io;
 
-use super::EVENT_BYTES_MAX;
-use crate::source::checksum::{EventError, FORMAT_DESCRIPTION, HEADER_BYTES};
+use crate::binlog::{BYTES_MAX, EventError, Header, kind};
 
 /// A file that is no binlog, or not a whole one.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +53,8 @@ pub enum Error {
     },
     /// An event says that it has an impossible length.
     #[error(
-        "{file}: at offset {offset}: found an event of {found} bytes, expected {HEADER_BYTES} to \
-         {EVENT_BYTES_MAX}"
+        "{file}: at offset {offset}: found an event of {found} bytes, expected {} to {BYTES_MAX}",
+        Header::LENGTH
     )]
     Length {
         /// Name as given.
@@ -68,7 +67,8 @@ pub enum Error {
     /// It does not start with a description of its format.
     #[error(
         "{file}: at offset {offset}: found an event of type {found}, expected a format description \
-         (type {FORMAT_DESCRIPTION}) at the front of the file"
+         (type {}) at the front of the file",
+        kind::FORMAT_DESCRIPTION
     )]
     NoDescription {
         /// Name as given.

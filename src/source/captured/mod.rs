@@ -11,18 +11,14 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use super::checksum::{Algorithm, Checksum, FORMAT_DESCRIPTION, HEADER_BYTES};
-
 pub use error::Error;
+
+use crate::binlog::{Algorithm, BYTES_MAX, Checksum, Header, kind};
 
 /// First bytes of a binlog file.
 const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 /// First bytes of a file that MySQL encrypted (`binlog_encryption=ON`).
 const MAGIC_ENCRYPTED: [u8; 4] = [0xfd, b'b', b'i', b'n'];
-/// MariaDB's event that says that what follows is encrypted.
-const START_ENCRYPTION: u8 = 164;
-/// Largest event: 1 GiB of `max_allowed_packet` and headers.
-const EVENT_BYTES_MAX: usize = (1 << 30) + (1 << 20);
 /// Read buffer, and the step in which it grows.
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -119,20 +115,17 @@ impl<R: Read> Captured<R> {
             self.skip_magic();
         }
         self.offset = self.next_offset;
-        self.fill(HEADER_BYTES)?;
+        // As much of it as there is was read by the look for another file.
         let header = self.rest();
         if header.is_empty() {
             return Ok(None);
         }
-        let Some(&[_, _, _, _, event_type, _, _, _, _, a, b, c, d, ..]) =
-            header.first_chunk::<HEADER_BYTES>()
-        else {
-            return Err(self.truncated(HEADER_BYTES));
+        let Some(Header { event_type, length: stated, .. }) = Header::parse(header) else {
+            return Err(self.truncated(Header::LENGTH));
         };
-        let stated = u32::from_le_bytes([a, b, c, d]);
-        let length = match usize::try_from(stated) {
-            Ok(length) if (HEADER_BYTES..=EVENT_BYTES_MAX).contains(&length) => length,
-            Ok(_) | Err(_) => return Err(self.bad_length(stated)),
+        let is_possible = (Header::LENGTH as u64..=BYTES_MAX).contains(&u64::from(stated));
+        let Some(length) = usize::try_from(stated).ok().filter(|_| is_possible) else {
+            return Err(self.bad_length(stated));
         };
         self.fill(length)?;
         let Some(event) = self.rest().get(..length) else { return Err(self.truncated(length)) };
@@ -145,7 +138,7 @@ impl<R: Read> Captured<R> {
             return Err(Error::NoDescription { file, offset, found: event_type });
         }
         self.checksum = checksum;
-        if event_type == START_ENCRYPTION {
+        if event_type == kind::START_ENCRYPTION {
             return Err(Error::Encrypted { file: self.file.clone(), offset: self.offset });
         }
         let range = self.start..self.start + length;
@@ -157,9 +150,9 @@ impl<R: Read> Captured<R> {
     /// Whether another file starts here, as in `cat binlog.000001 binlog.000002`. The magic could
     /// be an event's time in 2028, but a format description does not follow then.
     fn at_another_file(&mut self) -> Result<bool, Error> {
-        self.fill(MAGIC.len() + HEADER_BYTES)?;
+        self.fill(MAGIC.len() + Header::LENGTH)?;
         let rest = self.rest();
-        Ok(rest.starts_with(&MAGIC) && rest.get(8) == Some(&FORMAT_DESCRIPTION))
+        Ok(rest.starts_with(&MAGIC) && rest.get(8) == Some(&kind::FORMAT_DESCRIPTION))
     }
 
     fn skip_magic(&mut self) {

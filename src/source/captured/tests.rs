@@ -3,7 +3,7 @@ use std::io::Read;
 use proptest::prelude::*;
 
 use super::{Captured, Error, MAGIC};
-use crate::source::checksum::tests::{description, event};
+use crate::binlog::tests::{description, event};
 
 fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = [&MAGIC[..], &description("8.0.31", 1, 0)].concat();
@@ -16,8 +16,10 @@ fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
 fn read(bytes: impl Read) -> Result<Vec<(u64, usize)>, Error> {
     let mut captured = Captured::open(bytes, "test.000001")?;
     let mut events = Vec::new();
+    assert_eq!((captured.file(), captured.next_offset()), ("test.000001", 4));
     while let Some(event) = captured.next()? {
         let length = event.len();
+        assert_eq!(captured.next_offset(), captured.offset() + length as u64);
         events.push((captured.offset(), length));
     }
     Ok(events)
@@ -118,5 +120,54 @@ proptest! {
     ) {
         let head: &[u8] = if magic { &MAGIC } else { &[] };
         let _unjudged = read([head, &bytes].concat().as_slice());
+    }
+}
+
+/// Fails with this kind of error where `true` stands, else gives a few bytes.
+struct Faulty<'a>(&'a [u8], Vec<(usize, std::io::ErrorKind)>);
+
+impl Read for Faulty<'_> {
+    fn read(&mut self, space: &mut [u8]) -> std::io::Result<usize> {
+        match self.1.first() {
+            Some((0, kind)) => {
+                let kind = *kind;
+                self.1.remove(0);
+                Err(kind.into())
+            }
+            first => {
+                let room = first.map_or(usize::MAX, |(bytes, _)| *bytes).min(space.len());
+                let count = self.0.read(&mut space[..room])?;
+                for (bytes, _) in &mut self.1 {
+                    *bytes -= count;
+                }
+                Ok(count)
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interruption_is_none_and_a_failure_is_told_with_its_place() {
+    let bytes = file(&[vec![1; 10], vec![2; 300_000], vec![3; 20]]);
+    let whole = read(bytes.as_slice()).expect("a whole file");
+    for at in [0, 2, 4, 50, 200, 1000, bytes.len() - 1] {
+        let interrupted = Faulty(&bytes, vec![(at, std::io::ErrorKind::Interrupted)]);
+        assert_eq!(read(interrupted).expect("a whole file"), whole, "{at}");
+        let failed = Faulty(&bytes, vec![(at, std::io::ErrorKind::BrokenPipe)]);
+        let error = read(failed).expect_err("a failure");
+        let Error::Io { offset, .. } = error else { panic!("{error}") };
+        assert_eq!(offset, at as u64, "{at}");
+    }
+}
+
+#[test]
+fn each_file_on_one_input_has_its_own_checksums() {
+    let plain = [&MAGIC[..], &description("8.0.31", 0, 0), &event(30, &[1; 9], 0, false)].concat();
+    let summed = file(&[vec![1; 10]]);
+    for files in [[&plain, &summed], [&summed, &plain]] {
+        let both = files.map(Vec::as_slice).concat();
+        let events = read(both.as_slice()).expect("both are whole");
+        assert_eq!(events.len(), 4);
+        assert_eq!((events[0].0, events[2].0), (4, 4));
     }
 }

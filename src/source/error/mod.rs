@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Refusal;
-use super::checksum::EventError;
+use crate::binlog::EventError;
 use crate::change::{GtidSet, Position};
 use crate::mysql::{self, HostPort, LOGIN_METHODS, TlsError};
 

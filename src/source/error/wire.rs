@@ -67,6 +67,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_closed_connection_is_told_from_a_broken_one() {
+        use std::io::ErrorKind;
+        for (kind, is_closed) in [
+            (ErrorKind::ConnectionReset, true),
+            (ErrorKind::UnexpectedEof, true),
+            (ErrorKind::BrokenPipe, false),
+            (ErrorKind::Other, false),
+        ] {
+            let error = Error::of_channel(ChannelError::Io(kind.into()), Step::Stream);
+            let found = matches!(error, Error::Closed { step: Step::Stream });
+            assert_eq!(found, is_closed, "{kind:?}: {error}");
+            let broken = matches!(error, Error::Broken { step: Step::Stream, .. });
+            assert_eq!(broken, !is_closed, "{kind:?}: {error}");
+        }
+    }
+
+    #[test]
     fn access_denied_behind_the_login_is_a_missing_privilege() {
         let refusal = |step| {
             let error = ServerError::parse(b"\x15\x04#28000Access denied");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Grants;
-use crate::change::{GtidSet, MariaGtidSet, NameCase, Uuid};
+use crate::change::{GtidSet, MariaGtidSet, NameCase, ServerVersion, Uuid};
 use crate::mysql::{Error, Row, Session};
 use crate::source::Flavor;
 use crate::source::retention::rds_hours;
@@ -124,13 +124,8 @@ impl Facts {
     }
 
     /// Major, minor and patch of the version.
-    pub fn version_numbers(&self) -> [u32; 3] {
-        let mut numbers = [0; 3];
-        let text = self.version.strip_prefix("5.5.5-").unwrap_or(&self.version);
-        for (slot, part) in numbers.iter_mut().zip(text.split(['.', '-'])) {
-            *slot = part.parse().unwrap_or(0);
-        }
-        numbers
+    pub fn version_numbers(&self) -> [u16; 3] {
+        ServerVersion::read(&self.version).numbers
     }
 }
 
@@ -187,8 +182,7 @@ pub async fn collect(session: &mut Session) -> Result<Facts, Error> {
         gtid_purged,
         maria_position,
     };
-    let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    let [major, minor, patch] = facts.version_numbers().map(number);
+    let [major, minor, patch] = facts.version_numbers();
     let (version, takes_writes) = ((major, minor, patch), facts.is_on("read_only") != Some(true));
     let replicates = replicates(session, flavor, version, takes_writes).await;
     Ok(Facts { replicates: known(replicates)?.unwrap_or_default(), ..facts })

@@ -326,3 +326,40 @@ fn other_errors_are_told_apart_by_their_numbers_alone() {
         assert_eq!(Refusal::of(code, "purged"), refusal, "{code}");
     }
 }
+
+#[test]
+fn each_number_has_its_meaning_and_no_other_has_one() {
+    let known = [
+        (1373, Refusal::FileUnknown),
+        (1045, Refusal::AccessDenied),
+        (1698, Refusal::AccessDenied),
+        (1227, Refusal::PrivilegeMissing),
+        (1142, Refusal::PrivilegeMissing),
+        (1044, Refusal::PrivilegeMissing),
+        (1370, Refusal::PrivilegeMissing),
+        (3118, Refusal::AccountLocked),
+        (4151, Refusal::AccountLocked),
+        (1862, Refusal::PasswordExpired),
+        (1820, Refusal::PasswordExpired),
+        (3159, Refusal::TlsDemanded),
+        (1251, Refusal::LoginMethod),
+        (1524, Refusal::LoginMethod),
+        (1130, Refusal::HostNotAllowed),
+        (1129, Refusal::HostBlocked),
+        (1040, Refusal::TooManyConnections),
+        (1203, Refusal::TooManyConnections),
+        (1226, Refusal::TooManyConnections),
+        (3032, Refusal::Offline),
+        (1053, Refusal::ShuttingDown),
+        (1317, Refusal::Killed),
+        (1927, Refusal::Killed),
+        (3169, Refusal::Killed),
+        (4031, Refusal::Killed),
+        (1236, Refusal::DumpFailed),
+    ];
+    for code in 0..=u16::MAX {
+        let meant = known.iter().find(|(known, _)| *known == code);
+        let expected = meant.map_or(Refusal::Other, |(_, refusal)| *refusal);
+        assert_eq!(Refusal::of(code, "of words that nobody knows"), expected, "{code}");
+    }
+}

@@ -7,14 +7,20 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use self::request::{Skip, request};
-use super::checksum::{self, Checksum, FORMAT_DESCRIPTION, ROTATE};
 use super::{Config, Error, Identity, Liveness, Start, Step};
+use crate::binlog::{Checksum, Header, kind};
 use crate::mysql::wire::{Channel, PACKET_BYTES_MAX, ServerError, Socket};
 
 /// Types of events that come before any that shows where the stream is: the server sends them
-/// before it searches its files. Format description, rotate, previous GTIDs, MariaDB's list of
-/// GTIDs, start of encryption, binlog checkpoint.
-const PREAMBLE: [u8; 6] = [FORMAT_DESCRIPTION, ROTATE, 35, 163, 164, 161];
+/// before it searches its files.
+const PREAMBLE: [u8; 6] = [
+    kind::FORMAT_DESCRIPTION,
+    kind::ROTATE,
+    kind::PREVIOUS_GTIDS,
+    kind::GTID_LIST,
+    kind::START_ENCRYPTION,
+    kind::BINLOG_CHECKPOINT,
+];
 
 /// A replica connection with its stream open.
 ///
@@ -168,11 +174,11 @@ impl Replica {
             self.liveness.set_connected(true);
         }
         let Some(skip) = &mut self.skip else { return Ok(Some(range)) };
-        if checksum::is_artificial(event) {
+        if Header::parse(event).is_some_and(|header| header.is_artificial()) {
             return Ok(Some(range));
         }
         if skip.passes_over(event) {
-            return Ok((event_type == FORMAT_DESCRIPTION).then_some(range));
+            return Ok((event_type == kind::FORMAT_DESCRIPTION).then_some(range));
         }
         self.skip = None;
         Ok(Some(range))

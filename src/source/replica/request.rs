@@ -1,9 +1,9 @@
 //! The request for the stream.
 
-use crate::change::Position;
-use crate::source::checksum::version_numbers;
+use crate::binlog::Header;
+use crate::change::{Position, ServerVersion};
 use crate::source::command::{self, Annotations};
-use crate::source::{Error, Flavor, Identity, Start, checksum};
+use crate::source::{Error, Flavor, Identity, Start};
 
 /// Passing over the front of a file, for offsets that a request cannot hold.
 #[derive(Debug, PartialEq)]
@@ -17,7 +17,7 @@ impl Skip {
     /// Whether an event lies before the place. Lengths alone do not tell, as senders leave events
     /// out; the headers have the low 32 bits of each event's end, and no two events are 4 GiB apart.
     pub(super) fn passes_over(&mut self, event: &[u8]) -> bool {
-        let low = u64::from(checksum::next_position(event));
+        let low = Header::parse(event).map_or(0, |header| u64::from(header.end));
         let ahead = match low {
             // It does not say where it ends.
             0 => event.len() as u64,
@@ -64,8 +64,8 @@ pub(super) fn request(
 /// MariaDB 11.4 and newer leave positions out inside transactions. Lengths then tell where an event
 /// is, if all events come; older ones need not send the statements' text for that.
 fn annotations(identity: &Identity) -> Annotations {
-    let omits_positions =
-        identity.flavor == Flavor::Maria && version_numbers(&identity.version) >= [11, 4, 0];
+    let omits_positions = identity.flavor == Flavor::Maria
+        && ServerVersion::read(&identity.version).numbers >= [11, 4, 0];
     if omits_positions { Annotations::Send } else { Annotations::Omit }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::{Skip, request};
     use crate::change::{GtidSet, MariaGtidSet, Position, Uuid};
     use crate::mysql::HostPort;
-    use crate::source::{Error, Flavor, Identity, Start, checksum};
+    use crate::source::{Error, Flavor, Identity, Start};
 
     fn identity(flavor: Flavor, gtid_mode: Option<&str>) -> Identity {
         Identity {
@@ -164,7 +164,7 @@ mod tests {
         let mut passed = 0;
         loop {
             // An event of 100 bytes, then a gap as of events that are not sent
-            let mut event = checksum::tests::event(30, &[0; 81], 0, false);
+            let mut event = crate::binlog::tests::event(30, &[0; 81], 0, false);
             let low = u32::try_from((start + 100) & u64::from(u32::MAX)).expect("32 bits");
             event[13..17].copy_from_slice(&low.to_le_bytes());
             if !skip.passes_over(&event) {
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn the_place_is_found_where_events_do_not_say_their_end() {
         let mut skip = Skip { end: 4, until: 4 + 3 * 100 };
-        let mut event = checksum::tests::event(30, &[0; 81], 0, false);
+        let mut event = crate::binlog::tests::event(30, &[0; 81], 0, false);
         event[13..17].copy_from_slice(&[0; 4]);
         let passed = (0..10).take_while(|_| skip.passes_over(&event)).count();
         assert_eq!(passed, 3);

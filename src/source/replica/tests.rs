@@ -7,9 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{Liveness, Replica};
+use crate::binlog::tests::{description, event};
 use crate::change::Position;
 use crate::mysql::{HostPort, Secret, TlsConfig};
-use crate::source::checksum::tests::{description, event};
 use crate::source::{Config, Deadlines, Error, Recovery, Refusal, Start, Step};
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -174,6 +174,19 @@ async fn a_damaged_event_is_never_handed_out() {
         script.push(events(&[&described, &bad]));
         let error = stream(script, false).await.expect_err("damage");
         assert!(matches!(error, Error::Damaged(_)), "{at}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_short_packet_of_the_end_is_the_end() {
+    for (bytes, is_end) in [(1, true), (5, true), (8, true), (9, false), (30, false)] {
+        let mut end = vec![0; bytes];
+        end[0] = 0xfe;
+        let mut script = accepting();
+        script.push(packet(1, &end));
+        let found = stream(script, true).await;
+        assert_eq!(found.is_ok(), is_end, "{bytes}: {found:?}");
+        assert!(is_end || matches!(found, Err(Error::Protocol { .. })), "{found:?}");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::source::{Error, Start};
 /// Offset of a file's first event.
 const FIRST: u64 = 4;
 /// From this version on every file lists the GTIDs before it, and events without GTIDs say so.
-const LISTS_GTIDS: [u32; 3] = [5, 7, 6];
+const LISTS_GTIDS: [u16; 3] = [5, 7, 6];
 
 /// Where to go on behind `set`, which fits the server. `saved`: the checkpoint that it is of.
 pub(super) async fn locate(

@@ -9,10 +9,10 @@ mod locate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checksum::{self, FORMAT_DESCRIPTION};
 use super::error::quote_set;
 use super::preflight::{self, BinlogFile, Facts};
 use super::{Config, Error, Flavor, Liveness, Replica, Start, Step};
+use crate::binlog::{Header, kind};
 use crate::change::{GtidSet, MariaGtidSet, Position};
 use crate::mysql::{self, Session};
 
@@ -360,8 +360,9 @@ async fn started_at(config: &Config, host: usize, file: &str) -> Result<i64, Err
     let start = Start::Position(Position::new(file, 4));
     let mut replica = Replica::connect(config, host, &start, &Liveness::new()).await?;
     while let Some(event) = replica.next().await? {
-        if event.get(4) == Some(&FORMAT_DESCRIPTION) {
-            return Ok(i64::from(checksum::timestamp(event)) * 1_000_000);
+        let header = Header::parse(event);
+        if let Some(begun) = header.filter(|it| it.event_type == kind::FORMAT_DESCRIPTION) {
+            return Ok(i64::from(begun.timestamp) * 1_000_000);
         }
     }
     Err(Error::Closed { step: Step::FirstEvent })

@@ -160,5 +160,17 @@ fn a_mariadb_goes_on_by_its_own_positions() {
     assert_eq!(resolved.start, Start::Maria(position("0-2-90")));
     assert_eq!(resolved.server, "mariadb-1");
     assert_eq!(halt(decide(&wanted("0-2-101"), &facts)), Halt::Diverged);
+    // Without a position of its own: from the front, or where its file and offset say
+    let none = Wanted::Saved(Saved::default());
+    let start = |wanted| decide(&wanted, &facts).expect("usable").start;
+    assert_eq!(start(none), Start::Maria(MariaGtidSet::new()));
+    let by_file = saved("", "mariadb-1", "b.000008", 300);
+    assert_eq!(start(by_file), Start::Position(Position::new("b.000008", 300)));
+    let both = Wanted::Saved(Saved {
+        maria: position("0-2-90"),
+        position: Position::new("b.000008", 300),
+        ..Saved::default()
+    });
+    assert_eq!(start(both), Start::Maria(position("0-2-90")));
     assert_eq!(halt(decide(&Wanted::Gtid(GtidSet::new()), &facts)), Halt::Misconfigured);
 }

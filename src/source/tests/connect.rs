@@ -1,8 +1,8 @@
 //! What a stream's server is told before it is asked for the stream.
 
 use super::server::{Answer, Server, rows};
+use crate::binlog::tests::event;
 use crate::change::{MariaGtidSet, Position};
-use crate::source::checksum::tests::event;
 use crate::source::{
     Error, Flavor, Liveness, Replica, Start, derive_replica_uuid, derive_server_id,
 };
@@ -126,4 +126,43 @@ async fn answers_that_are_none_are_named() {
         let error = error.expect_err("no answer");
         assert!(matches!(error, Error::Protocol { .. }), "{answer:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn what_lies_before_a_wide_offset_is_passed_over_but_for_descriptions() {
+    let server = server("11.4.2-MariaDB").await;
+    let start = Start::Position(Position::new("b.000001", 5 << 32));
+    let config = server.config();
+    let replica = Replica::connect(&config, 0, &start, &Liveness::new()).await;
+    let mut replica = replica.expect("it answers");
+    let mut types = Vec::new();
+    while let Some(event) = replica.next().await.expect("undamaged") {
+        types.push(event[4]);
+    }
+    assert_eq!(types, [15]);
+}
+
+#[tokio::test]
+async fn a_set_is_asked_for_in_its_binary_form() {
+    let server = Server::start(
+        "8.0.40",
+        |sql| match sql {
+            "SELECT @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode" => rows(&[[UUID, "ON"]]),
+            _ => answers("8.0.40")(sql),
+        },
+        |_| 0,
+        Vec::new(),
+    );
+    let server = server.await;
+    let set: crate::change::GtidSet = format!("{UUID}:1-5").parse().expect("a set");
+    let (config, start) = (server.config(), Start::Gtid(set.clone()));
+    let replica = Replica::connect(&config, 0, &start, &Liveness::new()).await;
+    let mut replica = replica.expect("it answers");
+    replica.next().await.expect("undamaged").expect("a description");
+    let set = set.encode();
+    let id = derive_server_id("orders", UUID, 0).to_le_bytes();
+    let length = u32::try_from(set.len()).expect("short").to_le_bytes();
+    let front = [&[0x1e, 4, 0][..], &id, &[0; 4], &4_u64.to_le_bytes(), &length].concat();
+    let expected = format!("DUMP  {:?}", [front, set].concat());
+    assert_eq!(server.heard().last(), Some(&expected));
 }

@@ -189,6 +189,15 @@ async fn purged_files_may_have_held_what_has_no_gtid_unless_the_mode_was_on_all_
             assert!(error.to_string().contains("before b.000003"), "{error}");
         }
     }
+    // Old servers do not know the mode's age, and a lost session is no answer
+    for (answer, is_lost) in [(Answer::Refused, false), (Answer::Gone, true)] {
+        let server = Server::answering("9.7.4", move |sql| {
+            if sql.contains("variables_info") { answer.clone() } else { TODAY.answer(sql) }
+        });
+        let wanted = saved("1-15", A, "b.000001", 300, 0);
+        let error = resolve(&server.await.config(), 0, &wanted).await.expect_err("unknown");
+        assert_eq!(matches!(error, Error::Purged { .. }), !is_lost, "{error}");
+    }
     let mut wanted = saved("1-15", A, "b.000001", 300, 0);
     if let Wanted::Saved(saved) = &mut wanted {
         saved.age = None;
@@ -294,13 +303,20 @@ async fn the_first_file_that_there_ever_was_has_every_time() {
         let server = Server::start(
             "9.7.4",
             move |sql| {
-                if sql == "SHOW BINARY LOGS" { rows(&[[file, "500"]]) } else { TODAY.answer(sql) }
+                if sql == "SHOW BINARY LOGS" {
+                    rows(&[[file, "500"], ["b.000009", "500"]])
+                } else {
+                    TODAY.answer(sql)
+                }
             },
             |_| 1000,
             Vec::new(),
         );
         let found = resolve(&server.await.config(), 0, &Wanted::Time(5)).await;
         assert_eq!(found.is_ok(), is_there, "{file}: {found:?}");
+        if let Ok(found) = found {
+            assert_eq!(found.start, Start::Position(Position::new(file, 4)));
+        }
     }
 }
 
@@ -332,6 +348,10 @@ async fn the_first_host_that_can_serve_is_taken_round_the_list() {
     let order: Vec<_> = failures.iter().map(|(host, _)| host.clone()).collect();
     let expected: Vec<_> = [1, 2, 3, 0].map(|at| config.hosts[at].clone()).to_vec();
     assert_eq!(order, expected);
+    let shown = Error::NoHost { failures }.to_string();
+    for port in &ports {
+        assert!(shown.contains(&format!("127.0.0.1:{port}: diverged")), "{shown}");
+    }
     // Of a single host the error is its own
     let alone = super::server::config(&ports[..1]);
     let error = resolve_any(&alone, 0, &Wanted::Gtid(set("1-99"))).await.expect_err("it can't");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::binlog::tests::description;
 use crate::mysql::{HostPort, Secret, Session, TlsConfig};
-use crate::source::checksum::tests::description;
 use crate::source::{Config, Deadlines};
 
 /// What it says to a statement.
@@ -90,7 +90,7 @@ impl Server {
 
 /// To servers at these ports. None of the waits is ever to be waited out.
 pub(super) fn config(ports: &[u16]) -> Config {
-    let wait = Duration::from_secs(60);
+    let wait = Duration::from_mins(1);
     Config {
         hosts: ports.iter().map(|port| HostPort::new("127.0.0.1", *port)).collect(),
         user: "binpulse".to_owned(),

@@ -5,6 +5,8 @@
 
 mod reader;
 
+pub use reader::Unread;
+
 use reader::{Reader, TABLES_MAX, checked};
 
 use super::{Mode, Name, Token, Tokens, behind_settings};
@@ -18,20 +20,6 @@ pub struct Written {
     pub tables: Vec<Name>,
     /// What stands in front of a dot behind them: databases that it reads, and names of tables.
     pub named: Vec<String>,
-}
-
-/// Why a statement's tables can't be told.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// It is none of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, CREATE TABLE ... SELECT.
-    #[error("it is of another kind than INSERT, REPLACE, UPDATE, DELETE and LOAD DATA")]
-    Verb,
-    /// It calls what may change other tables.
-    #[error("it calls {0}, which may change other tables")]
-    Call(String),
-    /// Its text is not understood.
-    #[error("its text is not understood at {0}")]
-    Text(&'static str),
 }
 
 /// Reads which tables' rows a statement changes, written under `mode`.
@@ -126,7 +114,7 @@ impl Reader<'_> {
                 self.words(&["LOW_PRIORITY", "IGNORE"]);
                 self.references()?;
                 if !self.word(&["SET"]) {
-                    return Err(Unread::Text("what stands behind the tables of an UPDATE"));
+                    return Err(Unread::Text("what follows the tables of an UPDATE"));
                 }
             }
             "DELETE" => self.delete()?,
@@ -225,7 +213,7 @@ impl Reader<'_> {
                 return Err(Unread::Text("the tables of a DELETE"));
             };
             if !from_first {
-                return Err(Unread::Text("what stands behind DELETE"));
+                return Err(Unread::Text("what follows DELETE"));
             }
             self.add(name.clone())?;
             self.partitions()?;
@@ -270,7 +258,7 @@ impl Reader<'_> {
     /// `LOAD DATA [LOCAL] INFILE 'file' [REPLACE | IGNORE] INTO TABLE t`.
     fn load(&mut self) -> Result<(), Unread> {
         if !self.word(&["DATA", "XML"]) {
-            return Err(Unread::Text("what stands behind LOAD"));
+            return Err(Unread::Text("what follows LOAD"));
         }
         self.words(&["LOW_PRIORITY", "CONCURRENT", "LOCAL"]);
         let is_file = self.word(&["INFILE"]) && matches!(self.tokens.next(), Some(Token::Text(_)));

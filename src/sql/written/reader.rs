@@ -1,8 +1,21 @@
 //! Table references and expressions, passed piece by piece.
 
-use super::Unread;
 use crate::sql::functions::{is_keyword, is_native};
 use crate::sql::{Name, Token, Tokens};
+
+/// Why a statement's tables can't be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is none of INSERT, REPLACE, UPDATE, DELETE, LOAD DATA, CREATE TABLE ... SELECT.
+    #[error("it is of another kind than INSERT, REPLACE, UPDATE, DELETE and LOAD DATA")]
+    Verb,
+    /// It calls what may change other tables.
+    #[error("it calls {0}, which may change other tables")]
+    Call(String),
+    /// Its text is not understood.
+    #[error("its text is not understood at {0}")]
+    Text(&'static str),
+}
 
 /// Tables that one statement may name.
 pub(super) const TABLES_MAX: usize = 1000;
@@ -127,7 +140,7 @@ impl Reader<'_> {
                 continue;
             }
             if !is_condition {
-                return Err(Unread::Text("what stands behind a table"));
+                return Err(Unread::Text("what follows a table"));
             }
             self.expression()?;
         }

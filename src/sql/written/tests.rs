@@ -95,8 +95,8 @@ fn what_could_change_another_table_or_is_not_understood_is_no_answer() {
         ("INSERT INTO t VALUES ('a", "not closed"),
         ("INSERT INTO t VALUES (1) /* a", "differently"),
         ("/*M! INSERT INTO */ t VALUES (1)", "differently"),
-        ("UPDATE t SOMETHING NEW SET x = 1", "behind a table"),
-        ("DELETE t", "behind DELETE"),
+        ("UPDATE t SOMETHING NEW SET x = 1", "follows a table"),
+        ("DELETE t", "follows DELETE"),
         ("DELETE t, u", "tables of a DELETE"),
         ("LOAD DATA INTO TABLE t", "front of a LOAD DATA"),
     ] {

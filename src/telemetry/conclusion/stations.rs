@@ -18,37 +18,15 @@ pub struct Station {
     pub word: &'static str,
 }
 
-/// The stations in the order in which a row passes them, with the conditions that speak for each.
-const STATIONS: [(&str, &str, &[&str]); 6] = [
-    (
-        "source",
-        "Source",
-        &[
-            "sql_admits",
-            "sql_answers",
-            "source_matches",
-            "source_writable",
-            "writes_commit",
-            "upstream_runs",
-        ],
-    ),
-    (
-        "stream",
-        "Stream",
-        &[
-            "begun",
-            "position_held",
-            "stream_connected",
-            "stream_bytes",
-            "heartbeat_seen",
-            "accounted",
-            "lag_small",
-        ],
-    ),
-    ("publish", "Publish", &["sink_moves"]),
-    ("delivery", "Delivery", &["canaries_arrive"]),
-    ("consumers", "Consumers", &["canaries_arrive"]),
-    ("checkpoint", "Checkpoint", &["checkpoint_advances"]),
+/// The stations in the order in which a row passes them: key, name, and the key that the conditions
+/// which speak for it have. What is delivered to the queues is all that is known of the consumers.
+const STATIONS: [(&str, &str, &str); 6] = [
+    ("source", "Source", "source"),
+    ("stream", "Stream", "stream"),
+    ("publish", "Publish", "publish"),
+    ("delivery", "Delivery", "delivery"),
+    ("consumers", "Consumers", "delivery"),
+    ("checkpoint", "Checkpoint", "checkpoint"),
 ];
 const CHECKPOINT: usize = 5;
 
@@ -65,37 +43,36 @@ pub(super) fn of(status: &Status, look: &str, is_frozen: bool) -> Vec<Station> {
     let halt = status.halted.as_ref().map(|halted| halted.reason.as_str());
     let is_unsaved = verdict.state == "checkpoint_stuck"
         || halt.is_some_and(|reason| AT_CHECKPOINT.contains(&reason));
-    let station =
-        |(at, &(key, name, conditions)): (usize, &(&'static str, &'static str, &[&str]))| {
-            let broken = match look {
-                "late" if verdict.grade == "recovering" => ("late", "recovering here"),
-                "late" => ("late", "late here"),
-                _ => ("broken", "broken here"),
-            };
-            let is_far = matches!(key, "delivery" | "consumers");
-            let (look, word) = match first {
-                _ if is_frozen => ("unknown", "not known"),
-                _ if at == CHECKPOINT && is_unsaved => ("broken", "broken here"),
-                _ if at == CHECKPOINT => by_conditions(status, conditions),
-                Some(_) if is_at(key) => broken,
-                _ if is_far && !is_watched => ("unwatched", "not watched"),
-                Some(first) if at > first => ("waits", "not judged"),
-                Some(_) => ("works", "works"),
-                None => by_conditions(status, conditions),
-            };
-            Station { key, name, look, word }
+    let station = |(at, &(key, name, told_by)): (usize, &(&'static str, &'static str, &str))| {
+        let broken = match look {
+            "late" if verdict.grade == "recovering" => ("late", "recovering here"),
+            "late" => ("late", "late here"),
+            _ => ("broken", "broken here"),
         };
+        let is_far = matches!(key, "delivery" | "consumers");
+        let (look, word) = match first {
+            _ if is_frozen => ("unknown", "not known"),
+            _ if at == CHECKPOINT && is_unsaved => ("broken", "broken here"),
+            _ if at == CHECKPOINT => by_conditions(status, told_by),
+            Some(_) if is_at(key) => broken,
+            _ if is_far && !is_watched => ("unwatched", "not watched"),
+            Some(first) if at > first => ("waits", "not judged"),
+            Some(_) => ("works", "works"),
+            None => by_conditions(status, told_by),
+        };
+        Station { key, name, look, word }
+    };
     STATIONS.iter().enumerate().map(station).collect()
 }
 
 /// Without a broken hop: what the conditions of the station say.
-fn by_conditions(status: &Status, names: &[&str]) -> (&'static str, &'static str) {
+fn by_conditions(status: &Status, station: &str) -> (&'static str, &'static str) {
     let verdict = &status.verdict;
     if matches!(verdict.state.as_str(), "starting" | "self_stalled") {
         return ("unknown", "not known");
     }
     let asked = verdict.conditions.iter();
-    let mut asked = asked.filter(|one| one.needed && names.contains(&one.name.as_str())).peekable();
+    let mut asked = asked.filter(|one| one.needed && one.speaks_for == Some(station)).peekable();
     if asked.peek().is_none() {
         return ("unknown", "not known");
     }

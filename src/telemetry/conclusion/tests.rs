@@ -3,8 +3,14 @@ use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Path, Probe
 
 /// A status with this verdict, and every condition well.
 fn status(state: &str, grade: &str, hop: &str) -> Status {
-    let names = ["sql_admits", "stream_connected", "sink_moves", "canaries_arrive"];
-    let well = |name: &&str| Condition {
+    let names = [
+        ("sql_admits", "source"),
+        ("stream_connected", "stream"),
+        ("sink_moves", "publish"),
+        ("canaries_arrive", "delivery"),
+    ];
+    let well = |(name, station): &(&str, &'static str)| Condition {
+        speaks_for: Some(station),
         name: (*name).to_owned(),
         status: "true".to_owned(),
         needed: true,

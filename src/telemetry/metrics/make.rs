@@ -3,7 +3,7 @@
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{
-    CLASSES, ECHOES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+    CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
 };
 
 const FAST: &[f64] =
@@ -38,7 +38,7 @@ impl Make<'_> {
             )?,
             heartbeat_roundtrip_seconds: self.histogram(
                 "heartbeat_roundtrip_seconds",
-                "From the begin of a heartbeat's write to its row on the stream.",
+                "From the start of a heartbeat's write to its row on the stream.",
                 FAST,
             )?,
             source_clock_offset_seconds: self.gauge(
@@ -57,17 +57,17 @@ impl Make<'_> {
             )?,
             canary_mismatched_total: self.counter(
                 "canary_mismatched_total",
-                "Canary rows whose cells came back on the stream other than written.",
+                "Canary rows that came back on the stream with other values than written.",
             )?,
             canary_roundtrip_seconds: self.histograms(
                 "canary_roundtrip_seconds",
-                "From the begin of a canary's write to its echo by the consumer.",
+                "From the start of a canary's write to its echo from the consumer.",
                 "consumer",
                 &consumers,
             )?,
             canary_sent_total: of_consumers(
                 "canary_sent_total",
-                "Canaries accepted by the topic, whose echo the consumer owes.",
+                "Canaries accepted by the topic, whose echo the consumer is expected to return.",
             )?,
             canary_resolved_total: of_consumers(
                 "canary_resolved_total",
@@ -75,11 +75,11 @@ impl Make<'_> {
             )?,
             canary_lost_total: of_consumers(
                 "canary_lost_total",
-                "Canaries whose echo was not complete in time.",
+                "Canaries whose echo was not complete in time: lost.",
             )?,
             canary_late_total: of_consumers(
                 "canary_late_total",
-                "Lost canaries whose echo was completed after all.",
+                "Lost canaries whose echo was complete later.",
             )?,
             canary_duplicate_total: of_consumers(
                 "canary_duplicate_total",
@@ -93,11 +93,11 @@ impl Make<'_> {
                 "echo_messages_total",
                 "Messages read from echo queues, by what they were.",
                 "kind",
-                &ECHOES,
+                &words.echo_kinds,
             )?,
             echo_failures_total: self.counters(
                 "echo_failures_total",
-                "Times that an echo queue could not be read, or messages in it not be deleted.",
+                "Times that an echo queue could not be read, or its messages could not be deleted.",
                 "consumer",
                 &queues,
             )?,
@@ -121,13 +121,13 @@ impl Make<'_> {
             )?,
             dial_failures_total: self.counters(
                 "dial_failures_total",
-                "Attempts to establish the replica connection that failed, by reason.",
+                "Failed attempts to open the replica connection, by reason.",
                 "reason",
                 &words.reconnect_reasons,
             )?,
             task_restarts_total: self.counters(
                 "task_restarts_total",
-                "Times that a task beside the stream ended and was begun again.",
+                "Times that a task other than the stream ended and was started again.",
                 "task",
                 &words.tasks,
             )?,
@@ -151,13 +151,13 @@ impl Make<'_> {
             )?,
             oversize_total: self.counters(
                 "oversize_total",
-                "Values or rows too large for a message, by what became of them.",
+                "Values or rows too large for a message, by what was done with them.",
                 "action",
                 &OVERSIZE,
             )?,
             filter_pattern_events_total: self.patterns(
                 "filter_pattern_events_total",
-                "Events of rows whose table, or a column of it, the pattern of a filter matches.",
+                "Row events whose table, or a column of it, matches a filter's pattern.",
             )?,
             schema_lookups_total: self.counters(
                 "schema_lookups_total",
@@ -168,15 +168,15 @@ impl Make<'_> {
             )?,
             quarantined_messages_total: self.counter(
                 "quarantined_messages_total",
-                "Messages that the sink refused for good and that were put aside.",
+                "Messages that the sink refused for good, put into the quarantine file.",
             )?,
             quarantined_events_total: self.counter(
                 "quarantined_events_total",
-                "Row events that could not be decoded and that were put aside.",
+                "Row events that could not be decoded, put into the quarantine file.",
             )?,
             passed_statements_total: self.counter(
                 "passed_statements_total",
-                "Statement-based changes of tables that the filters exclude, passed over.",
+                "Statement-based changes of tables that the filters exclude, which were skipped.",
             )?,
             unordered_updates_total: self.counter(
                 "unordered_updates_total",

@@ -37,6 +37,8 @@ pub struct Vocabulary {
     pub echo_queues: Vec<String>,
     /// How a heartbeat write can end.
     pub heartbeat_results: Vec<&'static str>,
+    /// What a message of an echo queue can be.
+    pub echo_kinds: Vec<&'static str>,
     /// How an attempt to publish can end.
     pub publish_results: Vec<&'static str>,
     /// Why the replica connection was dialled again.
@@ -48,9 +50,6 @@ pub struct Vocabulary {
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }
-
-/// The stages that a heartbeat passes, in their order.
-pub const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
 
 /// Whose a transaction was.
 pub const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
@@ -67,10 +66,6 @@ pub const OVERSIZE: [&str; 3] = ["omitted", "claim_checked", "halted"];
 /// How far `information_schema` agreed with the binlog about a table that the binlog does not name
 /// the columns of.
 pub const SCHEMA_LOOKUPS: [&str; 4] = ["agrees", "changed_since", "lossy", "disagrees"];
-
-/// What became of an echoed message.
-pub const ECHOES: [&str; 6] =
-    ["matched", "stale", "forged", "other_stream", "other_kind", "malformed"];
 
 /// All metrics. The fields' documentation is their help text's longer form.
 pub struct Metrics {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 
+use super::Moment;
 use super::scraped::{Durations, Read, Sample, Scraped, ScrapedDurations, timestamp, wall_seconds};
-use super::{Moment, STAGES};
 
 /// What is known of the server that is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Reading {
 /// Values that other parts keep and a scrape reads.
 pub struct Readings {
     /// When the newest heartbeat that has passed a stage was written; `None` before the first.
-    pub stage: Read<[Option<Instant>; STAGES.len()]>,
+    pub stage: Read<Vec<(&'static str, Option<Instant>)>>,
     /// When the replica connection last received a byte.
     pub stream_last_receive: Read<Option<Instant>>,
     /// Bytes received on the replica connection.
@@ -71,7 +71,7 @@ impl Readings {
     /// Of a process that nobody scrapes.
     pub fn none() -> Self {
         Self {
-            stage: Arc::new(|| [None; STAGES.len()]),
+            stage: Arc::new(Vec::new),
             stream_last_receive: Arc::new(|| None),
             stream_bytes: Arc::new(|| 0),
             reader_armed: Arc::new(|| false),
@@ -157,8 +157,8 @@ pub(super) fn register(
     let never = |moment: &Moment| moment.last().map_or(0.0, timestamp);
     let (gauge, counter) = (MetricType::GAUGE, MetricType::COUNTER);
     let stages = move || {
-        let stages = STAGES.iter().zip(stage());
-        stages.map(|(name, at)| (vec![("stage", (*name).to_owned())], since(at))).collect()
+        let stages = stage().into_iter();
+        stages.map(|(name, at)| (vec![("stage", name.to_owned())], since(at))).collect()
     };
     let labels = move || {
         let source = source();

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
 
+const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
+
 pub(crate) fn metrics() -> Metrics {
     let vocabulary = Vocabulary {
         consumers: vec!["billing".into()],
         echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
+        echo_kinds: vec!["matched"],
         publish_results: vec!["ok", "throttled"],
         reconnect_reasons: vec!["silent"],
         event_types: vec!["WRITE_ROWS"],
@@ -17,7 +20,7 @@ pub(crate) fn metrics() -> Metrics {
     };
     let received = Instant::now();
     let readings = Readings {
-        stage: Arc::new(|| [None; 5]),
+        stage: Arc::new(|| STAGES.map(|stage| (stage, None)).to_vec()),
         stream_last_receive: Arc::new(move || Some(received)),
         stream_bytes: Arc::new(|| 77),
         reader_armed: Arc::new(|| true),

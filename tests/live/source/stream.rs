@@ -80,7 +80,8 @@ async fn captured_files_hold_the_events_that_were_streamed(bed: Bed) -> Outcome 
     let mut streamed = Vec::new();
     while streamed.len() < from_file.len() {
         let event = replica.next().await.expect("an event").expect("goes on").to_vec();
-        let artificial = binpulse::source::checksum::is_artificial(&event);
+        let artificial =
+            binpulse::binlog::Header::parse(&event).is_some_and(|it| it.is_artificial());
         if !artificial && event[4] != ANNOTATE_ROWS {
             streamed.push(event);
         }

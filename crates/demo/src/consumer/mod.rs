@@ -170,8 +170,12 @@ impl Consumer {
             Content::Batch(batch) => self.take_batch(&batch, show)?,
             Content::Canary(canary) => self.take_canary(&canary, show),
             Content::SchemaChange(change) => self.take_statement(&change, show),
-            Content::Heartbeat(_) => {}
-            Content::ClaimCheck(_) | Content::Payload(_) => {
+            // For information.
+            Content::Heartbeat(_) | Content::SnapshotMark(_) | Content::TransactionEnd(_) => {}
+            Content::ClaimCheck(_)
+            | Content::Payload(_)
+            | Content::SnapshotPart(_)
+            | Content::Suppressed(_) => {
                 return Err(Error::Message(
                     "a content that this consumer does not take".to_owned(),
                 ));

@@ -1,4 +1,5 @@
 //! Values as a server writes them, for every width, length and number of digits, and read back.
+#![allow(clippy::cast_possible_truncation, reason = "the values are made to fit")]
 
 use std::io::Write as _;
 
@@ -45,7 +46,9 @@ fn decimal(negative: bool, integer: &str, decimals: &str) -> Vec<u8> {
         bytes.extend(group(&decimals[at..decimals.len().min(at + 9)]));
     }
     if negative {
-        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        for byte in &mut bytes {
+            *byte = !*byte;
+        }
     }
     bytes[0] ^= 0x80;
     bytes

@@ -12,15 +12,12 @@ use crate::encode::{Format, Origin, Oversize, SealOptions};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::notices::{Judge, Standing};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::tests::log::{Log, decoder};
-use crate::pipeline::{
-    Claims, Notices, Progress, Saver, SealingConfig, Topics, Witness, drafts, spawn_sealing,
-};
+use crate::pipeline::{Claims, Notices, Saver, SealingConfig, Topics, drafts, spawn_sealing};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Recogniser, Seen};
+use crate::pulse::{Leg, Progress, Recogniser, Seen, Watermark, WatermarkProvider, Witness};
 use crate::sink::quarantine::Quarantine;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{Intake, Settlement, intake};
@@ -248,7 +245,12 @@ pub(in crate::pipeline::tests) fn flow_of(
         config,
         Filter::new(FilterConfig { tables, ..filter }),
         recogniser,
-        Notices::new(Format::Protobuf, "server".to_owned(), 1, Judge::new(Standing::default)),
+        Notices::new(
+            Format::Protobuf,
+            "server".to_owned(),
+            1,
+            WatermarkProvider::new(Watermark::default),
+        ),
         Packer::new(pack, Sequences::default()),
         Tracker::new(&Checkpoint::default()),
     )

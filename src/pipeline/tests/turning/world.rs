@@ -186,9 +186,13 @@ impl Far {
             }
             Content::Canary(canary) => self.canaries.push(canary.number),
             Content::SchemaChange(_) => self.statements += 1,
-            other @ (Content::Payload(_) | Content::Heartbeat(_) | Content::ClaimCheck(_)) => {
-                panic!("nobody made {other:?}")
-            }
+            other @ (Content::Payload(_)
+            | Content::Heartbeat(_)
+            | Content::ClaimCheck(_)
+            | Content::SnapshotPart(_)
+            | Content::SnapshotMark(_)
+            | Content::Suppressed(_)
+            | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
         }
         let at = Instant::now();
         Some(Settlement::Settled { id: message.id, lane: message.lane, unit: message.unit, at })
@@ -214,6 +218,7 @@ fn rising(numbers: &[u64]) -> bool {
     numbers.windows(2).all(|pair| pair[0] < pair[1])
 }
 
+#[allow(clippy::too_many_lines, reason = "one run, and all that must hold after it")]
 async fn check(
     entries: &[Logged],
     choices: &[Sink],

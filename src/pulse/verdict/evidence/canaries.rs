@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::seconds;
+use crate::pulse::SqlFailure;
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
 use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status};
 
@@ -11,8 +12,10 @@ use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status};
 const MISSES: u32 = 2;
 
 #[derive(Debug)]
-struct Consumer {
+struct Account {
+    /// The consumer's name; of a path `consumer/path`.
     name: Arc<str>,
+    consumer: Arc<str>,
     /// The path through an operator's table; `None`: the built-in canary.
     path: Option<Arc<str>>,
     misses: u32,
@@ -35,17 +38,18 @@ struct Queue {
 
 #[derive(Debug, Default)]
 pub(in super::super) struct CanaryEvidence {
-    consumers: Vec<Consumer>,
+    accounts: Vec<Account>,
     /// Why no canary can be written, while that is so.
-    unwritten: Option<String>,
+    unwritten: Option<(SqlFailure, String)>,
     /// Echoes since start, for the exit rules.
     pub(in super::super) echoes: u64,
 }
 
 impl CanaryEvidence {
     pub(in super::super) fn new(parameters: &Parameters) -> Self {
-        let consumer = |(name, path): (&Arc<str>, Option<&Arc<str>>)| Consumer {
+        let account = |name: &Arc<str>, consumer: &Arc<str>, path: Option<&Arc<str>>| Account {
             name: Arc::clone(name),
+            consumer: Arc::clone(consumer),
             path: path.cloned(),
             misses: 0,
             last_echo: None,
@@ -53,10 +57,11 @@ impl CanaryEvidence {
             maintenance_until: None,
             queue: Queue::default(),
         };
-        let built_in = parameters.consumers.iter().map(|name| (name, None));
-        let of_paths = parameters.path_accounts.iter().map(|(name, path)| (name, Some(path)));
-        let consumers = built_in.chain(of_paths).map(consumer).collect();
-        Self { consumers, unwritten: None, echoes: 0 }
+        let built_in = parameters.consumers.iter().map(|name| account(name, name, None));
+        let of_paths = parameters.path_accounts.iter();
+        let of_paths = of_paths.map(|it| account(&it.name, &it.consumer, Some(&it.path)));
+        let accounts = built_in.chain(of_paths).collect();
+        Self { accounts, unwritten: None, echoes: 0 }
     }
 
     pub(in super::super) fn acknowledged(
@@ -67,11 +72,11 @@ impl CanaryEvidence {
         parameters: &Parameters,
         obligations: &mut Obligations,
     ) {
-        for (index, consumer) in self.consumers.iter_mut().enumerate() {
-            if consumer.path.as_ref() == path && !consumer.in_maintenance(at) {
-                consumer.last_owed = Some(at);
+        for (index, account) in self.accounts.iter_mut().enumerate() {
+            if account.path.as_ref() == path && !account.in_maintenance(at) {
+                account.last_owed = Some(at);
                 let kind = Obligation::CanaryEcho(index);
-                obligations.begin(kind, number, at, parameters.canary_deadline);
+                obligations.begin(kind, number, at, parameters.periods.canary_deadline);
             }
         }
     }
@@ -84,59 +89,66 @@ impl CanaryEvidence {
         number: u64,
         obligations: &mut Obligations,
     ) {
-        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
-        let Some((index, consumer)) = found else { return };
+        let found = self.accounts.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
+        let Some((index, account)) = found else { return };
         obligations.meet_one(Obligation::CanaryEcho(index), number);
-        consumer.misses = 0;
-        consumer.last_echo = Some(at);
+        account.misses = 0;
+        account.last_echo = Some(at);
         self.echoes += 1;
     }
 
     /// A canary was written, or could not be.
-    pub(in super::super) fn written(&mut self, failure: Option<String>) {
+    pub(in super::super) fn written(&mut self, failure: Option<(SqlFailure, String)>) {
         self.unwritten = failure;
     }
 
-    /// A consumer's queue was read, or could not be.
+    /// A consumer's queue was read, or could not be, which is said of all of its accounts.
     pub(in super::super) fn queue(
         &mut self,
         at: Instant,
-        name: &str,
-        failure: Option<String>,
+        consumer: &str,
+        failure: Option<&str>,
         parameters: &Parameters,
         obligations: &mut Obligations,
     ) {
-        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
-        let Some((index, consumer)) = found else { return };
-        let queue = &mut consumer.queue;
-        let Some(message) = failure else {
+        for (index, account) in Self::accounts_of(&mut self.accounts, consumer) {
+            let queue = &mut account.queue;
+            if let Some(message) = failure {
+                let (since, times) =
+                    queue.failing.as_ref().map_or((at, 0), |(since, times, _)| (*since, *times));
+                queue.failing = Some((since, times.saturating_add(1), message.to_owned()));
+                continue;
+            }
             let pause = queue.read.map(|last| at.saturating_duration_since(last));
-            if pause.is_none_or(|pause| pause > parameters.canary_deadline) {
+            if pause.is_none_or(|pause| pause > parameters.periods.canary_deadline) {
                 // What waited in the queue meanwhile comes now, and takes some reads.
-                consumer.misses = 0;
+                account.misses = 0;
                 obligations.rearm_kind(Obligation::CanaryEcho(index), at);
             }
-            *queue = Queue { read: Some(at), failing: None };
-            return;
-        };
-        let (since, times) =
-            queue.failing.as_ref().map_or((at, 0), |(since, times, _)| (*since, *times));
-        queue.failing = Some((since, times.saturating_add(1), message));
+            account.queue = Queue { read: Some(at), failing: None };
+        }
     }
 
     pub(in super::super) fn maintenance(
         &mut self,
-        name: &str,
+        consumer: &str,
         until: Option<Instant>,
         obligations: &mut Obligations,
     ) {
-        let found = self.consumers.iter_mut().enumerate().find(|(_, known)| *known.name == *name);
-        let Some((index, consumer)) = found else { return };
-        consumer.maintenance_until = until;
-        consumer.misses = 0;
-        // An outage that only this consumer made ends here: no echo of it is waited for.
-        self.echoes += u64::from(until.is_some()) * u64::from(MISSES);
-        obligations.clear(Obligation::CanaryEcho(index));
+        for (index, account) in Self::accounts_of(&mut self.accounts, consumer) {
+            account.maintenance_until = until;
+            account.misses = 0;
+            // An outage that only this consumer made ends here: no echo of it is waited for.
+            self.echoes += u64::from(until.is_some()) * u64::from(MISSES);
+            obligations.clear(Obligation::CanaryEcho(index));
+        }
+    }
+
+    fn accounts_of<'a>(
+        accounts: &'a mut [Account],
+        consumer: &'a str,
+    ) -> impl Iterator<Item = (usize, &'a mut Account)> {
+        accounts.iter_mut().enumerate().filter(move |(_, account)| *account.consumer == *consumer)
     }
 
     /// Takes the canaries whose time is over as missed.
@@ -146,32 +158,32 @@ impl CanaryEvidence {
         parameters: &Parameters,
         obligations: &mut Obligations,
     ) {
-        for (index, consumer) in self.consumers.iter_mut().enumerate() {
+        for (index, account) in self.accounts.iter_mut().enumerate() {
             let kind = Obligation::CanaryEcho(index);
-            if consumer.queue.is_unreadable(now, parameters) {
-                consumer.misses = 0;
+            if account.queue.is_unreadable(now, parameters) {
+                account.misses = 0;
                 obligations.clear(kind);
             }
-            let overdue = consumer.queue.known_until(now, parameters);
+            let overdue = account.queue.known_until(now, parameters);
             for number in
                 overdue.map(|until| obligations.overdue_numbers(kind, until)).into_iter().flatten()
             {
                 obligations.meet_one(kind, number);
-                consumer.misses = consumer.misses.saturating_add(1);
+                account.misses = account.misses.saturating_add(1);
             }
             // A path that is not written any more has nothing left that could be echoed, or lost.
             let owed =
                 |at: Instant| now.saturating_duration_since(at) <= parameters.echo_validity();
-            if consumer.path.is_some() && !consumer.last_owed.is_some_and(owed) {
-                consumer.misses = 0;
+            if account.path.is_some() && !account.last_owed.is_some_and(owed) {
+                account.misses = 0;
             }
         }
     }
 
     /// Those that echo nothing.
     pub(in super::super) fn lost(&self) -> Vec<Arc<str>> {
-        let lost = self.consumers.iter().filter(|consumer| consumer.misses >= MISSES);
-        lost.map(|consumer| Arc::clone(&consumer.name)).collect()
+        let lost = self.accounts.iter().filter(|account| account.misses >= MISSES);
+        lost.map(|account| Arc::clone(&account.name)).collect()
     }
 
     /// Why nothing is known, if that is for want of a queue that can be read.
@@ -181,22 +193,22 @@ impl CanaryEvidence {
         parameters: &Parameters,
     ) -> Option<Reason> {
         let names: Vec<_> =
-            self.unreadable(now, parameters).map(|consumer| Arc::clone(&consumer.name)).collect();
+            self.unreadable(now, parameters).map(|account| Arc::clone(&account.name)).collect();
         (!names.is_empty()).then_some(Reason::EchoUnreadable(names))
     }
 
-    fn unreadable(&self, now: Instant, parameters: &Parameters) -> impl Iterator<Item = &Consumer> {
-        let judged = self.consumers.iter().filter(move |consumer| !consumer.in_maintenance(now));
-        judged.filter(move |consumer| consumer.queue.is_unreadable(now, parameters))
+    fn unreadable(&self, now: Instant, parameters: &Parameters) -> impl Iterator<Item = &Account> {
+        let judged = self.accounts.iter().filter(move |account| !account.in_maintenance(now));
+        judged.filter(move |account| account.queue.is_unreadable(now, parameters))
     }
 
     /// Whether every consumer is lost: then the way to them is broken, not they.
     pub(in super::super) fn all_lost(&self) -> bool {
-        self.consumers.iter().all(|consumer| consumer.misses >= MISSES)
+        self.accounts.iter().all(|account| account.misses >= MISSES)
     }
 
     pub(in super::super) fn suspected(&self) -> bool {
-        self.consumers.iter().any(|consumer| consumer.misses > 0)
+        self.accounts.iter().any(|account| account.misses > 0)
     }
 
     pub(in super::super) fn reason(&self) -> Option<Reason> {
@@ -205,8 +217,8 @@ impl CanaryEvidence {
     }
 
     pub(in super::super) fn forgive(&mut self) {
-        for consumer in &mut self.consumers {
-            consumer.misses = 0;
+        for account in &mut self.accounts {
+            account.misses = 0;
         }
     }
 
@@ -219,9 +231,9 @@ impl CanaryEvidence {
         let lost = self.lost();
         // Whether an operator's table can be written to says nothing of the way to the consumers: a
         // path that falls silent is told by its own metrics, only what is lost on it is judged here.
-        let built_in = self.consumers.iter().filter(|consumer| consumer.path.is_none());
-        let judged = built_in.filter(|consumer| !consumer.in_maintenance(now));
-        let oldest = judged.map(|consumer| consumer.last_echo).min();
+        let built_in = self.accounts.iter().filter(|account| account.path.is_none());
+        let judged = built_in.filter(|account| !account.in_maintenance(now));
+        let oldest = judged.map(|account| account.last_echo).min();
         let (status, because) = match oldest {
             _ if !lost.is_empty() => {
                 (Status::False, format!("two canaries in a row did not reach {}", lost.join(", ")))
@@ -233,21 +245,23 @@ impl CanaryEvidence {
                 (status, format!("every consumer echoed a canary, last {} ago", seconds(age)))
             }
             Some(None) => (Status::Unknown, "a consumer has echoed no canary yet".to_owned()),
-            None if self.consumers.is_empty() => {
+            None if self.accounts.is_empty() => {
                 (Status::Unknown, "no consumer echoes canaries".to_owned())
             }
             None => (Status::True, "every consumer is in maintenance".to_owned()),
         };
-        let unreadable = self.unreadable(now, parameters).map(|consumer| consumer.complaint(now));
-        let unwritten = self.unwritten.iter().map(|why| format!("no canary can be written: {why}"));
+        let unreadable = self.unreadable(now, parameters).map(|account| account.complaint(now));
+        let unwritten = self.unwritten.iter().map(|(reason, message)| {
+            format!("no canary can be written: {}: {message}", reason.as_str())
+        });
         let hindered: Vec<_> = unwritten.chain(unreadable).collect();
         let because = match (hindered.is_empty(), status) {
             (true, _) => because,
             (false, Status::Unknown) => hindered.join("; "),
             (false, Status::True | Status::False) => format!("{because}; {}", hindered.join("; ")),
         };
-        let resting = self.consumers.iter().filter(|consumer| consumer.in_maintenance(now));
-        let resting: Vec<_> = resting.map(|consumer| &*consumer.name).collect();
+        let resting = self.accounts.iter().filter(|account| account.in_maintenance(now));
+        let resting: Vec<_> = resting.map(|account| &*account.name).collect();
         let because = match resting.len() {
             0 => because,
             _ => format!("{because}; not judged, in maintenance: {}", resting.join(", ")),
@@ -265,11 +279,11 @@ impl Queue {
 
     /// Until when it is known what came out of it: a read that is under way is waited for.
     fn known_until(&self, now: Instant, parameters: &Parameters) -> Option<Instant> {
-        self.read.map(|read| now.min(read + parameters.canary_deadline / 2))
+        self.read.map(|read| now.min(read + parameters.periods.canary_deadline / 2))
     }
 }
 
-impl Consumer {
+impl Account {
     /// What is wrong with its queue.
     fn complaint(&self, now: Instant) -> String {
         let Some((since, times, message)) = &self.queue.failing else { return String::new() };
@@ -291,13 +305,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::pulse::verdict::PathAccount;
 
     /// A consumer with its built-in account and one of a path, after `number` canaries ten seconds
     /// apart; on the path they are written until `written`, and never echoed.
     fn after(canaries: u64, written: u64) -> (CanaryEvidence, Conditions) {
         let parameters = Parameters {
             consumers: vec!["billing".into()],
-            path_accounts: vec![("billing/orders".into(), "orders".into())],
+            path_accounts: vec![PathAccount {
+                name: "billing/orders".into(),
+                consumer: "billing".into(),
+                path: "orders".into(),
+            }],
             ..Parameters::default()
         };
         let (start, path) = (Instant::now(), Arc::from("orders"));
@@ -311,9 +330,7 @@ mod tests {
             }
             evidence.acknowledged(now, None, number, &parameters, &mut obligations);
             evidence.echoed(now, "billing", number, &mut obligations);
-            for name in ["billing", "billing/orders"] {
-                evidence.queue(now, name, None, &parameters, &mut obligations);
-            }
+            evidence.queue(now, "billing", None, &parameters, &mut obligations);
             now += Duration::from_secs(9);
             evidence.advance(now, &parameters, &mut obligations);
         }

@@ -40,7 +40,12 @@ impl HeartbeatEvidence {
     ) {
         self.committed = self.committed.max(Some(number));
         if self.arrived.is_none_or(|arrived| arrived < number) {
-            obligations.begin(Obligation::HeartbeatSeen, number, at, parameters.seen_deadline);
+            obligations.begin(
+                Obligation::HeartbeatSeen,
+                number,
+                at,
+                parameters.periods.heartbeat_deadline,
+            );
         }
         self.complete(at);
     }
@@ -130,6 +135,7 @@ fn upstream_excluded(
     surroundings: Surroundings,
 ) -> bool {
     let looked = surroundings.upstream_at.is_some_and(|at| at > written);
-    let waited = now.saturating_duration_since(deadline) > parameters.heartbeat_interval * 3;
+    let waited =
+        now.saturating_duration_since(deadline) > parameters.periods.heartbeat_interval * 3;
     parameters.topology == Topology::Primary || looked || waited
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::change::GtidSet;
-use crate::pulse::verdict::{Condition, Conditions, Reason, Status, StreamFailure};
+use crate::pulse::StreamFailure;
+use crate::pulse::verdict::{Condition, Conditions, Reason, Status};
 
 /// How long one sign waits for a second one.
 const CONFIRM_WITHIN: Duration = Duration::from_mins(1);
@@ -85,18 +86,9 @@ impl HistoryEvidence {
             }
             StreamFailure::Ended
             | StreamFailure::Silent
-            | StreamFailure::Timeout
-            | StreamFailure::Refused
-            | StreamFailure::Reset
-            | StreamFailure::Dns
-            | StreamFailure::Tls
-            | StreamFailure::Auth
-            | StreamFailure::Denied
-            | StreamFailure::TooManyConnections
-            | StreamFailure::Offline
+            | StreamFailure::Sql(_)
             | StreamFailure::DuplicateReplica
-            | StreamFailure::Halted
-            | StreamFailure::Other(_) => return,
+            | StreamFailure::Halted => return,
         };
         self.sign(at, reason, what.to_owned());
         self.is_refusal = true;

@@ -58,12 +58,6 @@ impl IdentityEvidence {
 
     fn mismatch(&self, parameters: &Parameters) -> Option<String> {
         let (stream, writer) = (self.stream.uuid(), self.writer.uuid());
-        let allowed = &parameters.allowed_servers;
-        let stranger =
-            [stream, writer].into_iter().flatten().find(|server| !allowed.contains(server));
-        if let Some(stranger) = stranger.filter(|_| !allowed.is_empty()) {
-            return Some(format!("server {stranger} is not among those allowed"));
-        }
         match (stream?, writer?) {
             (stream, writer) if stream != writer && parameters.topology == Topology::Primary => {
                 Some(format!("the stream comes from {stream}, heartbeats go to {writer}"))

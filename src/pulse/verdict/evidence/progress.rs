@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::seconds;
+use crate::pulse::LagSample;
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
-use crate::pulse::verdict::{Condition, Conditions, LagSample, Parameters, Status};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Status};
 
 /// Span over which a trend is judged, at least and at most.
 const TREND_MIN: Duration = Duration::from_secs(5);

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::seconds;
+use crate::pulse::SinkSample;
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
-use crate::pulse::verdict::{
-    Condition, Conditions, Parameters, Reason, SinkFailure, SinkSample, Status,
-};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status};
+use crate::sink::Class;
 
 /// Refusals in a row after which one that time does not mend is believed.
 const REFUSALS: u32 = 3;
@@ -15,7 +15,7 @@ const REFUSALS: u32 = 3;
 pub(in super::super) struct SinkEvidence {
     sample: Option<(Instant, SinkSample)>,
     /// The last failure of a stall, kept for its reason until the sink is well.
-    failure: Option<SinkFailure>,
+    failure: Option<Class>,
 }
 
 impl SinkEvidence {
@@ -34,7 +34,7 @@ impl SinkEvidence {
         }
         if let Some(oldest) = sample.oldest_unacknowledged {
             let began = sample.last_acknowledged.map_or(oldest, |last| oldest.max(last));
-            obligations.begin(Obligation::Publish, 0, began, parameters.publish_deadline);
+            obligations.begin(Obligation::Publish, 0, began, parameters.periods.publish_deadline);
         }
         self.failure = sample.failure;
         self.sample = Some((at, sample));
@@ -58,13 +58,14 @@ impl SinkEvidence {
 
     pub(in super::super) fn reason(&self) -> Reason {
         match self.failure {
-            Some(SinkFailure::Throttled) => Reason::Throttled,
-            Some(SinkFailure::ServerError) => Reason::ServerError,
-            Some(SinkFailure::Denied) => Reason::Denied,
-            Some(SinkFailure::NotFound) => Reason::NotFound,
-            Some(SinkFailure::TooLarge) => Reason::TooLarge,
+            Some(Class::Throttled) => Reason::Throttled,
+            Some(Class::ServerError | Class::Unknown) => Reason::ServerError,
+            Some(Class::Denied | Class::Credentials) => Reason::Denied,
+            Some(Class::NotFound) => Reason::NotFound,
+            Some(Class::Refused) => Reason::MessageRefused,
+            Some(Class::TooLarge) => Reason::TooLarge,
             // Nothing failed and nothing was answered.
-            Some(SinkFailure::Timeout) | None => Reason::Timeout,
+            Some(Class::Timeout | Class::Unreachable) | None => Reason::Timeout,
         }
     }
 
@@ -114,6 +115,22 @@ impl SinkEvidence {
 }
 
 fn refused(sample: &SinkSample) -> bool {
-    let lasting = matches!(sample.failure, Some(SinkFailure::Denied | SinkFailure::NotFound));
+    let lasting =
+        matches!(sample.failure, Some(Class::Denied | Class::Credentials | Class::NotFound));
     lasting && sample.failures_in_a_row >= REFUSALS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_refused_for_what_it_is_is_not_told_as_too_large() {
+        let told =
+            |class| SinkEvidence { failure: Some(class), ..SinkEvidence::default() }.reason();
+        assert_eq!(told(Class::Refused), Reason::MessageRefused);
+        assert_eq!(told(Class::TooLarge), Reason::TooLarge);
+        assert_eq!(told(Class::Unknown), Reason::ServerError);
+        assert_eq!(told(Class::Credentials), Reason::Denied);
+    }
 }

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::{FAILURE_WINDOW, seconds};
-use crate::pulse::verdict::{
-    Condition, Conditions, Connection, Parameters, Probe, ProbeFailure, Reason, Status, Topology,
-};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status, Topology};
+use crate::pulse::{Connection, Probe, SqlFailure};
 
 #[derive(Debug, Default)]
 pub(in super::super) struct SqlEvidence {
@@ -26,7 +25,7 @@ impl SqlEvidence {
                 self.fresh = Some((at, probe));
                 match result {
                     Ok(()) => (self.fresh_failures, self.fresh_timeouts) = (0, 0),
-                    Err(ProbeFailure::Timeout) => {
+                    Err(SqlFailure::TimedOut) => {
                         self.fresh_timeouts = self.fresh_timeouts.saturating_add(1);
                         self.fresh_failures = 0;
                     }
@@ -94,17 +93,7 @@ impl SqlEvidence {
     }
 
     pub(in super::super) fn reason(&self) -> Option<Reason> {
-        match self.fresh.as_ref()?.1.result.err()? {
-            ProbeFailure::Timeout => Some(Reason::Timeout),
-            ProbeFailure::Refused => Some(Reason::Refused),
-            ProbeFailure::Reset => Some(Reason::Reset),
-            ProbeFailure::Dns => Some(Reason::Dns),
-            ProbeFailure::Tls => Some(Reason::Tls),
-            ProbeFailure::Auth => Some(Reason::Auth),
-            ProbeFailure::TooManyConnections => Some(Reason::TooManyConnections),
-            ProbeFailure::Offline => Some(Reason::Offline),
-            ProbeFailure::Other(_) => Some(Reason::Unknown),
-        }
+        Some(self.fresh.as_ref()?.1.result.err()?.reason())
     }
 
     pub(in super::super) fn apply(
@@ -129,19 +118,19 @@ impl SqlEvidence {
         }
         match probe.result {
             Ok(()) => (Status::True, format!("a fresh connection worked {} ago", seconds(age))),
-            Err(ProbeFailure::Timeout) => {
+            Err(SqlFailure::TimedOut) => {
                 (Status::Unknown, "a fresh connection got no answer".to_owned())
             }
             Err(failure) => {
                 let confirmed = self.fresh_failures >= 2 || self.existing_failed_about(*at);
                 let status = if confirmed { Status::False } else { Status::Unknown };
-                (status, format!("a fresh connection failed: {}", words(failure)))
+                (status, format!("a fresh connection failed: {}", failure.words()))
             }
         }
     }
 
     fn answers(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
-        if let Some((at, Probe { result: Err(ProbeFailure::Timeout), started, .. })) = &self.fresh
+        if let Some((at, Probe { result: Err(SqlFailure::TimedOut), started, .. })) = &self.fresh
             && !self.ok_since(*started)
             && now.saturating_duration_since(*at) <= parameters.probe_validity()
         {
@@ -169,7 +158,7 @@ impl SqlEvidence {
     /// prove nothing. Where the stream comes from another server, this one's end is not the source's.
     fn is_closed(&self, now: Instant, parameters: &Parameters) -> bool {
         let Some((at, probe)) = &self.fresh else { return false };
-        let refused = matches!(probe.result, Err(ProbeFailure::Refused | ProbeFailure::Reset));
+        let refused = matches!(probe.result, Err(SqlFailure::REFUSED | SqlFailure::BROKEN));
         let recent = now.saturating_duration_since(*at) <= parameters.probe_validity();
         let gone = self.existing.as_ref().is_none_or(|(_, probe)| probe.result.is_err());
         let confirmed = self.fresh_failures >= 2 || self.existing_failed_about(*at);
@@ -183,19 +172,5 @@ impl SqlEvidence {
             let apart = at.max(*existing).saturating_duration_since(at.min(*existing));
             probe.result.is_err() && apart < FAILURE_WINDOW
         })
-    }
-}
-
-fn words(failure: ProbeFailure) -> String {
-    match failure {
-        ProbeFailure::Timeout => "no answer".to_owned(),
-        ProbeFailure::Refused => "connection refused".to_owned(),
-        ProbeFailure::Reset => "connection broken".to_owned(),
-        ProbeFailure::Dns => "the name does not resolve".to_owned(),
-        ProbeFailure::Tls => "the TLS handshake failed".to_owned(),
-        ProbeFailure::Auth => "the account is not admitted".to_owned(),
-        ProbeFailure::TooManyConnections => "too many connections (1040)".to_owned(),
-        ProbeFailure::Offline => "the server is offline or shutting down".to_owned(),
-        ProbeFailure::Other(code) => format!("error {code}"),
     }
 }

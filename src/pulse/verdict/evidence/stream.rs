@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::{FAILURE_WINDOW, SqlEvidence, seconds};
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
 use crate::pulse::verdict::plan::BURST_SPACING;
-use crate::pulse::verdict::{
-    Condition, Conditions, Parameters, Reason, Status, StreamFailure, StreamSample,
-};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status};
+use crate::pulse::{SqlFailure, StreamFailure, StreamSample};
 
 /// How long a new connection must stand until an outage of the stream is over.
 const STABLE_AFTER: Duration = Duration::from_secs(3);
@@ -33,7 +32,7 @@ pub(in super::super) struct StreamEvidence {
 /// How long a look is waited for before the stream alone is judged: the last one may have been just
 /// before, and its questions time out one after the other.
 fn look_limit(parameters: &Parameters) -> Duration {
-    BURST_SPACING + parameters.probe_timeout * 2 + parameters.tick
+    BURST_SPACING + parameters.periods.probe_timeout * 2 + parameters.tick
 }
 
 impl StreamEvidence {
@@ -144,29 +143,12 @@ impl StreamEvidence {
     /// Whether the latest failure is one that only an operator ends.
     pub(in super::super) fn definite(&self) -> bool {
         self.failures.back().is_some_and(|(_, failure)| {
-            !matches!(failure, StreamFailure::Timeout | StreamFailure::Silent)
+            !matches!(failure, StreamFailure::Sql(SqlFailure::TimedOut) | StreamFailure::Silent)
         })
     }
 
     pub(in super::super) fn reason(&self) -> Option<Reason> {
-        let (_, failure) = self.failures.back()?;
-        match failure {
-            StreamFailure::Ended | StreamFailure::Silent => None,
-            StreamFailure::Timeout => Some(Reason::Timeout),
-            StreamFailure::Refused => Some(Reason::Refused),
-            StreamFailure::Reset => Some(Reason::Reset),
-            StreamFailure::Dns => Some(Reason::Dns),
-            StreamFailure::Tls => Some(Reason::Tls),
-            StreamFailure::Auth => Some(Reason::Auth),
-            StreamFailure::Denied => Some(Reason::Denied),
-            StreamFailure::TooManyConnections => Some(Reason::TooManyConnections),
-            StreamFailure::Offline => Some(Reason::Offline),
-            StreamFailure::DuplicateReplica => Some(Reason::DuplicateReplica),
-            StreamFailure::Purged => Some(Reason::Purged),
-            StreamFailure::Diverged => Some(Reason::Diverged),
-            StreamFailure::Halted => Some(Reason::Halted),
-            StreamFailure::Other(_) => Some(Reason::Unknown),
-        }
+        self.failures.back()?.1.reason()
     }
 
     pub(in super::super) fn apply(
@@ -234,7 +216,7 @@ impl StreamEvidence {
     fn last(&self) -> String {
         self.failures
             .back()
-            .map_or_else(|| "no answer to dialling".to_owned(), |(_, failure)| words(*failure))
+            .map_or_else(|| "no answer to dialling".to_owned(), |(_, failure)| failure.words())
     }
 
     fn judge_bytes(
@@ -246,7 +228,7 @@ impl StreamEvidence {
         conditions: &mut Conditions,
     ) {
         // From then on silence is not what a healthy stream does, and a look tells something.
-        let healthy = parameters.protocol_heartbeat;
+        let healthy = parameters.periods.protocol_heartbeat;
         let silent = self.silent_at.map(|at| {
             let waited = now.saturating_duration_since(at);
             let began = at.checked_sub(parameters.receive_deadline).unwrap_or(at);
@@ -304,26 +286,4 @@ impl StreamEvidence {
             }
         }
     }
-}
-
-fn words(failure: StreamFailure) -> String {
-    let text = match failure {
-        StreamFailure::Ended => "the server ended it",
-        StreamFailure::Silent => "it was silent",
-        StreamFailure::Timeout => "no answer",
-        StreamFailure::Refused => "connection refused",
-        StreamFailure::Reset => "connection broken",
-        StreamFailure::Dns => "the name does not resolve",
-        StreamFailure::Tls => "the TLS handshake failed",
-        StreamFailure::Auth => "the account is not admitted",
-        StreamFailure::Denied => "REPLICATION SLAVE is missing (1227)",
-        StreamFailure::TooManyConnections => "too many connections (1040)",
-        StreamFailure::Offline => "the server is offline or shutting down",
-        StreamFailure::DuplicateReplica => "a replica with our identity took over (1236)",
-        StreamFailure::Purged => "the binary log that comes next was purged (1236)",
-        StreamFailure::Diverged => "the source lacks transactions that we have",
-        StreamFailure::Halted => "delivery has halted",
-        StreamFailure::Other(code) => return format!("error {code}"),
-    };
-    text.to_owned()
 }

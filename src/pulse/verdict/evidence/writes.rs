@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{SqlEvidence, StreamEvidence, seconds};
 use crate::pulse::verdict::obligation::{Obligation, Obligations};
-use crate::pulse::verdict::{
-    Committed, Condition, Conditions, Parameters, Poll, Reason, Status, Topology, Upstream,
-    WriteFailure,
-};
+use crate::pulse::verdict::{Condition, Conditions, Parameters, Reason, Status, Topology};
+use crate::pulse::{Facts, Poll, SqlFailure, Upstream};
 
 /// Writes that do not commit, since the last one that did.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +15,7 @@ struct Blocked {
     /// When it was sent.
     since: Instant,
     /// How it failed: its kind tells locks from stuck commits.
-    first: Option<WriteFailure>,
+    first: Option<SqlFailure>,
     /// Writes that were refused. One alone may have met a lock that is gone; one that is still out
     /// may not.
     refusals: u32,
@@ -25,7 +23,7 @@ struct Blocked {
 
 impl Blocked {
     fn is_lasting(self) -> bool {
-        self.refusals >= 2 || matches!(self.first, None | Some(WriteFailure::TimedOut))
+        self.refusals >= 2 || matches!(self.first, None | Some(SqlFailure::TimedOut))
     }
 }
 
@@ -34,14 +32,13 @@ pub(in super::super) struct WriteEvidence {
     outstanding: Option<(u64, Instant)>,
     blocked: Option<Blocked>,
     last_commit: Option<Instant>,
-    last_failure: Option<WriteFailure>,
+    last_failure: Option<SqlFailure>,
     /// A write was refused as the server is read-only, and none has committed since.
     refused: bool,
     /// A row was seen on the stream while its commit was pending: the largest number.
     arrived: Option<u64>,
     read_only: Option<bool>,
     writer_state: Option<String>,
-    semisync_waits: Option<u64>,
     upstream: Option<(Instant, Upstream)>,
     /// Commits since start, for the exit rules.
     pub(in super::super) commits: u64,
@@ -56,42 +53,43 @@ impl WriteEvidence {
         obligations: &mut Obligations,
     ) {
         self.outstanding = Some((number, at));
-        obligations.begin(Obligation::HeartbeatCommit, number, at, parameters.write_deadline);
+        obligations.begin(
+            Obligation::HeartbeatCommit,
+            number,
+            at,
+            parameters.periods.write_deadline,
+        );
     }
 
-    pub(in super::super) fn committed(
-        &mut self,
-        at: Instant,
-        facts: &Committed,
-        obligations: &mut Obligations,
-    ) {
+    pub(in super::super) fn committed(&mut self, at: Instant, obligations: &mut Obligations) {
         self.outstanding = None;
         self.blocked = None;
         self.last_failure = None;
         self.refused = false;
         self.writer_state = None;
         self.last_commit = Some(at);
-        self.read_only = facts.read_only.or(self.read_only);
         self.commits += 1;
         obligations.clear(Obligation::HeartbeatCommit);
     }
 
+    /// A write failed; without a number none could even be sent: the way to the server, or our account.
     pub(in super::super) fn failed(
         &mut self,
         at: Instant,
-        number: u64,
-        failure: WriteFailure,
+        number: Option<u64>,
+        failure: SqlFailure,
         obligations: &mut Obligations,
     ) {
-        let sent = self.outstanding.take().map_or(at, |(_, sent)| sent);
         self.last_failure = Some(failure);
-        self.refused |= failure == WriteFailure::ReadOnly;
+        self.refused |= failure.is_read_only();
+        let Some(number) = number else { return };
+        let sent = self.outstanding.take().map_or(at, |(_, sent)| sent);
         match failure {
-            WriteFailure::LockWait
-            | WriteFailure::Deadlock
-            | WriteFailure::TimedOut
-            | WriteFailure::DiskFull
-            | WriteFailure::Interrupted => {
+            SqlFailure::Lock
+            | SqlFailure::Deadlock
+            | SqlFailure::TimedOut
+            | SqlFailure::DiskFull
+            | SqlFailure::Interrupted => {
                 let blocked = self.blocked.get_or_insert(Blocked {
                     number,
                     since: sent,
@@ -100,32 +98,31 @@ impl WriteEvidence {
                 });
                 blocked.first.get_or_insert(failure);
                 // The late answer to the write that was overdue: it did not hang in its commit.
-                if number == blocked.number && failure == WriteFailure::LockWait {
+                if number == blocked.number && failure == SqlFailure::Lock {
                     blocked.first = Some(failure);
                 }
                 blocked.refusals = blocked.refusals.saturating_add(1);
             }
             // These say nothing about writes: the way to the server, or our own account, is at fault.
-            WriteFailure::ReadOnly
-            | WriteFailure::Denied
-            | WriteFailure::Missing
-            | WriteFailure::TooManyConnections
-            | WriteFailure::Offline
-            | WriteFailure::Auth
-            | WriteFailure::ConnectionLost
-            | WriteFailure::Other => obligations.clear(Obligation::HeartbeatCommit),
+            SqlFailure::ReadOnly
+            | SqlFailure::StorageReadOnly
+            | SqlFailure::Denied
+            | SqlFailure::ExemptAccount
+            | SqlFailure::Diverged
+            | SqlFailure::SchemaMissing
+            | SqlFailure::TooManyConnections
+            | SqlFailure::Offline
+            | SqlFailure::ShuttingDown
+            | SqlFailure::Login
+            | SqlFailure::Connection(_)
+            | SqlFailure::Tls
+            | SqlFailure::Other(_) => obligations.clear(Obligation::HeartbeatCommit),
         }
     }
 
-    /// No write could be sent: the way to the server, or our account.
-    pub(in super::super) fn untried(&mut self, failure: WriteFailure) {
-        self.last_failure = Some(failure);
-        self.refused |= failure == WriteFailure::ReadOnly;
-    }
-
     /// What the server says of itself.
-    pub(in super::super) fn facts(&mut self, facts: &Committed) {
-        self.read_only = facts.read_only.or(self.read_only);
+    pub(in super::super) fn facts(&mut self, facts: &Facts) {
+        self.read_only = Some(facts.takes_no_writes());
     }
 
     /// Heartbeat `number` is on the stream.
@@ -136,18 +133,14 @@ impl WriteEvidence {
         }
     }
 
-    pub(in super::super) fn polled(&mut self, at: Instant, poll: &Poll) {
+    pub(in super::super) fn polled(&mut self, poll: &Poll) {
         self.read_only = poll.read_only.or(self.read_only);
-        self.semisync_waits = poll.semisync_waits;
         self.writer_seen(poll.writer_state.as_ref());
-        if let Some(upstream) = &poll.upstream {
-            self.upstream_seen(at, upstream.clone());
-        }
     }
 
     /// A blocked writer waits now and rests then: what it was seen waiting for counts until a write
     /// commits, or it is seen waiting for something else.
-    fn writer_seen(&mut self, state: Option<&String>) {
+    pub(in super::super) fn writer_seen(&mut self, state: Option<&String>) {
         let waits = |state: &String| state.contains("Waiting");
         let keeps = self.blocked.is_some()
             && self.writer_state.as_ref().is_some_and(|before| {
@@ -158,12 +151,12 @@ impl WriteEvidence {
         }
     }
 
-    /// A look at the source's own replication.
     /// When the source last told of its own replication.
     pub(in super::super) fn upstream_at(&self) -> Option<Instant> {
         self.upstream.as_ref().map(|(at, _)| *at)
     }
 
+    /// A look at the source's own replication.
     pub(in super::super) fn upstream_seen(&mut self, at: Instant, upstream: Upstream) {
         self.upstream = Some((at, upstream));
     }
@@ -191,8 +184,7 @@ impl WriteEvidence {
         let seen = self
             .blocked
             .is_some_and(|blocked| self.arrived.is_some_and(|arrived| arrived >= blocked.number));
-        let waits_for_replica = self.semisync_waits.is_some_and(|waits| waits > 0);
-        if seen || state.contains("semi-sync ACK") || waits_for_replica {
+        if seen || state.contains("semi-sync ACK") {
             return Reason::Semisync;
         }
         // MariaDB takes its global read lock as a backup lock; MySQL's stops DDL only.
@@ -204,18 +196,16 @@ impl WriteEvidence {
             return Reason::MetadataLock;
         }
         match self.blocked.and_then(|blocked| blocked.first) {
-            Some(WriteFailure::DiskFull) => Reason::DiskFull,
+            Some(SqlFailure::DiskFull) => Reason::DiskFull,
             // Stuck in commit and not in the log: the log can't be written. With the row lock that
             // the stuck statement holds, the later ones fail with 1205.
-            Some(WriteFailure::TimedOut)
+            Some(SqlFailure::TimedOut)
                 if state.contains("handler commit") || state == "updating" =>
             {
                 Reason::DiskFull
             }
             // A row's lock has no words of its own; that of a table or of all of them has.
-            Some(WriteFailure::LockWait | WriteFailure::Deadlock) if !state.is_empty() => {
-                Reason::RowLock
-            }
+            Some(SqlFailure::Lock | SqlFailure::Deadlock) if !state.is_empty() => Reason::RowLock,
             Some(_) | None => Reason::Unknown,
         }
     }
@@ -229,7 +219,7 @@ impl WriteEvidence {
         conditions: &mut Conditions,
     ) {
         if let Some((number, sent)) = self.outstanding
-            && now.saturating_duration_since(sent) > parameters.write_deadline
+            && now.saturating_duration_since(sent) > parameters.periods.write_deadline
         {
             self.blocked.get_or_insert(Blocked { number, since: sent, first: None, refusals: 0 });
         }
@@ -270,9 +260,9 @@ impl WriteEvidence {
                 format!("no heartbeat has committed since one was sent {} ago", seconds(age));
             // Only a server that is alive can block writes; else the hop before is at fault.
             let alive = sql.ok_since(blocked.since)
-                || stream.received_since(blocked.since + parameters.write_deadline);
+                || stream.received_since(blocked.since + parameters.periods.write_deadline);
             let was = conditions.status(Condition::WritesCommit);
-            let status = match age >= parameters.write_deadline * 2 {
+            let status = match age >= parameters.periods.write_deadline * 2 {
                 true if alive && blocked.is_lasting() => Status::False,
                 true if age > Self::validity(parameters) => Status::Unknown,
                 true | false => was,
@@ -286,7 +276,7 @@ impl WriteEvidence {
                 (Status::True, format!("the last heartbeat committed {age} ago"))
             }
             (_, Some(failure)) => {
-                (Status::Unknown, format!("heartbeats can't be written: {}", words(failure)))
+                (Status::Unknown, format!("heartbeats can't be written: {}", failure.words()))
             }
             (Some(at), None) => {
                 let age = seconds(now.saturating_duration_since(at));
@@ -298,7 +288,9 @@ impl WriteEvidence {
 
     /// How long a commit is believed.
     fn validity(parameters: &Parameters) -> Duration {
-        parameters.heartbeat_interval + parameters.write_deadline * 2 + parameters.evidence_grace
+        parameters.periods.heartbeat_interval
+            + parameters.periods.write_deadline * 2
+            + parameters.evidence_grace
     }
 
     fn upstream(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
@@ -319,23 +311,5 @@ impl WriteEvidence {
                 (Status::False, format!("the source's own replication stopped: {error}"))
             }
         }
-    }
-}
-
-const fn words(failure: WriteFailure) -> &'static str {
-    match failure {
-        WriteFailure::ReadOnly => "the server is read-only",
-        WriteFailure::LockWait => "a lock is in the way (1205)",
-        WriteFailure::Deadlock => "deadlock (1213)",
-        WriteFailure::TimedOut => "no answer in time",
-        WriteFailure::DiskFull => "no space is left",
-        WriteFailure::Denied => "a privilege is missing, or the server is not one to write to",
-        WriteFailure::Missing => "the table does not exist: run `binpulse init`",
-        WriteFailure::TooManyConnections => "too many connections (1040)",
-        WriteFailure::Offline => "the server is offline or shutting down",
-        WriteFailure::Auth => "the account is not admitted",
-        WriteFailure::Interrupted => "somebody ended the statement",
-        WriteFailure::ConnectionLost => "the connection broke",
-        WriteFailure::Other => "see the log for the server's error",
     }
 }

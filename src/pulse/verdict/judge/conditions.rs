@@ -134,15 +134,9 @@ impl Judge {
             (Status::False, "no round trip was made yet")
         };
         self.conditions.set(now, Condition::Begun, status, because);
-        let certain = [
-            Condition::PositionHeld,
-            Condition::SqlAdmits,
-            Condition::SourceWritable,
-            Condition::WritesCommit,
-            Condition::UpstreamRuns,
-        ];
         let stream = self.conditions.is_false(Condition::StreamConnected) && self.stream.definite();
-        let definite = certain.iter().find(|condition| self.conditions.is_false(**condition));
+        let mut failed = Condition::ALL.iter().filter(|condition| condition.is_definite());
+        let definite = failed.find(|condition| self.conditions.is_false(**condition));
         let (status, because) = match definite {
             Some(condition) => (Status::False, self.conditions.known(*condition).because.clone()),
             None if stream => {

@@ -17,10 +17,8 @@ use crate::pulse::verdict::obligation::Obligations;
 use crate::pulse::verdict::pause::{Pause, PauseWatch};
 use crate::pulse::verdict::plan::{LookPlan, Plan, Suspicion};
 use crate::pulse::verdict::verdict::Hysteresis;
-use crate::pulse::verdict::{
-    Committed, Conditions, Hop, Observation, Parameters, State, Topology, Verdict, WriteOutcome,
-    words,
-};
+use crate::pulse::verdict::{Conditions, Hop, Parameters, State, Topology, Verdict, words};
+use crate::pulse::{Executed, Observation, Poll};
 
 /// Since we were frozen.
 #[derive(Debug, Clone, Copy)]
@@ -153,41 +151,50 @@ impl Judge {
                     frozen.first.get_or_insert(number);
                 }
             }
-            Observation::HeartbeatEnded { number, outcome } => self.wrote(at, number, outcome),
-            Observation::HeartbeatUntried(failure) => self.writes.untried(failure),
-            Observation::HeartbeatFacts { number, facts } => self.read(at, number, &facts),
+            Observation::HeartbeatCommitted { number, .. } => {
+                self.sql.answered(at);
+                self.writes.committed(at, obligations);
+                self.heartbeat.committed(at, number, parameters, obligations);
+                self.note_round_trip(at);
+            }
+            Observation::HeartbeatFailed { number, reason, .. } => {
+                self.writes.failed(at, number, reason, obligations);
+            }
+            Observation::HeartbeatPending { server_state: Some(state), .. } => {
+                self.sql.answered(at);
+                self.writes.writer_seen(Some(&state));
+            }
+            Observation::Executed(read) => self.read(at, &read),
             Observation::HeartbeatStored { number, server } => {
                 if self.identity.is_of_stream(server) {
                     self.history.stored(number, self.heartbeat.completed());
                 }
             }
             Observation::Probe(probe) => self.sql.probed(at, probe),
-            Observation::Poll(poll) => {
-                self.sql.answered(at);
-                self.writes.polled(at, &poll);
-                let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
-                let sets = Sets { asked: poll.asked.unwrap_or(at), executed, purged };
-                self.history.confirm(sets, self.ledger.received());
-                let is_other = poll.server.is_some() && !self.identity.is_of_stream(poll.server);
-                if !is_other && self.identity.agrees(parameters) {
-                    self.history.read(at, sets, self.ledger.known());
-                }
-            }
+            Observation::Poll(poll) => self.polled(at, &poll),
             Observation::Unlogged(databases) => self.unlogged = databases,
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
-            Observation::SourceClock(sample) => self.clock.observe(at, &sample),
+            Observation::Facts(facts) => self.clock.observe(at, &facts.clock),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),
             Observation::Lag(sample) => self.lag.sampled(at, sample, parameters),
-            Observation::CanaryAcknowledged { path, number } => {
+            Observation::CanaryOwed { path, number } => {
                 self.canaries.acknowledged(at, path.as_ref(), number, parameters, obligations);
             }
-            Observation::CanaryEchoed { consumer, number } => {
-                self.canaries.echoed(at, &consumer, number, obligations);
+            Observation::CanaryReturned { account, number } => {
+                self.canaries.echoed(at, &account, number, obligations);
             }
-            Observation::CanaryMeans { consumer: Some(consumer), failure } => {
-                self.canaries.queue(at, &consumer, failure, parameters, obligations);
+            Observation::CanaryCommitted { leg, .. } if leg.path.is_none() => {
+                self.canaries.written(None);
             }
-            Observation::CanaryMeans { consumer: None, failure } => self.canaries.written(failure),
+            Observation::CanaryFailed { path: None, reason, message } => {
+                self.canaries.written(Some((reason, message)));
+            }
+            Observation::EchoRead { consumer, .. } => {
+                self.canaries.queue(at, &consumer, None, parameters, obligations);
+            }
+            Observation::EchoFailed { consumer, message } => {
+                self.canaries.queue(at, &consumer, Some(&message), parameters, obligations);
+            }
             Observation::Maintenance { consumer, until } => {
                 self.canaries.maintenance(&consumer, until, obligations);
             }
@@ -197,37 +204,46 @@ impl Judge {
                 obligations.expect_nothing();
                 self.writes.stopped();
             }
+            // Without a state nobody could be asked, which is no answer of the server's.
+            Observation::HeartbeatPending { server_state: None, .. }
+            // An echo is owed from the topic's acceptance on, not from here.
+            | Observation::CanaryStarted(_)
+            // The operator's own tables: that one takes no canary says nothing of the stream. The
+            // metrics of the paths and `/status` read the book, which has taken these.
+            | Observation::CanaryCommitted { .. }
+            | Observation::CanaryFailed { path: Some(_), .. }
+            // What it completes comes as a report of its own.
+            | Observation::Echoed { .. }
+            // It is counted, and it is nobody's echo.
+            | Observation::EchoIgnored { .. } => {}
         }
     }
 
-    fn wrote(&mut self, at: Instant, number: u64, outcome: WriteOutcome) {
-        let obligations = &mut self.obligations;
-        match outcome {
-            WriteOutcome::Committed(facts) => {
-                self.sql.answered(at);
-                self.writes.committed(at, &facts, obligations);
-                self.heartbeat.committed(at, number, &self.parameters, obligations);
-                self.read(at, number, &facts);
-                self.note_round_trip(at);
-            }
-            WriteOutcome::Failed(failure) => {
-                self.writes.failed(at, number, failure, obligations);
-            }
+    /// Takes the answers of a state poll.
+    fn polled(&mut self, at: Instant, poll: &Poll) {
+        self.sql.answered(at);
+        self.writes.polled(poll);
+        let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
+        let sets = Sets { asked: poll.asked.unwrap_or(at), executed, purged };
+        self.history.confirm(sets, self.ledger.received());
+        let is_other = poll.server.is_some() && !self.identity.is_of_stream(poll.server);
+        if !is_other && self.identity.agrees(&self.parameters) {
+            self.history.read(at, sets, self.ledger.known());
         }
     }
 
-    /// Takes what was read in the writer's session after heartbeat `number`.
-    fn read(&mut self, at: Instant, number: u64, facts: &Committed) {
-        self.writes.facts(facts);
-        if facts.server.is_some() {
-            self.identity.writer(facts.server);
+    /// Takes what was read in the writer's session after a heartbeat.
+    fn read(&mut self, at: Instant, read: &Executed) {
+        self.writes.facts(&read.facts);
+        if let Some(server) = read.facts.server() {
+            self.identity.writer(Some(server));
         }
-        self.ledger.committed(number, facts);
+        let (executed, purged) = (read.executed.as_ref(), read.purged.as_ref());
+        self.ledger.committed(read.number, executed, purged);
         // On a replica the writer's server is another one: it may have purged what this one has.
         let same = self.parameters.topology == Topology::Primary;
         if same && self.identity.agrees(&self.parameters) {
             // Asked behind the newest round trip: its own heartbeat is committed.
-            let (executed, purged) = (facts.executed.as_ref(), facts.purged.as_ref());
             self.history.read(at, Sets { asked: at, executed, purged }, self.ledger.known());
         }
     }

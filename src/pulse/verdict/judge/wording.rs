@@ -4,39 +4,27 @@ use std::time::Instant;
 
 use super::Judge;
 use crate::pulse::verdict::obligation::Obligation;
+use crate::pulse::verdict::rule::ReasonOf;
 use crate::pulse::verdict::{Condition, Reason, State, Verdict, words};
 
 impl Judge {
     fn reason(&self, state: State, now: Instant) -> Option<Reason> {
-        match state {
-            State::PositionLost => self.history.reason(),
-            State::SourceUnreachable => self.sql.reason().or_else(|| self.stream.reason()),
-            State::SourceHung => Some(Reason::Timeout),
-            State::StreamDown => self.stream.reason(),
-            State::WritesBlocked => Some(self.writes.reason()),
-            State::SinkStalled => Some(self.sink.reason()),
-            State::CanaryLost => self.canaries.reason(),
-            State::Quiet => {
+        match state.row().reason {
+            ReasonOf::Nothing => None,
+            ReasonOf::History => self.history.reason(),
+            ReasonOf::SqlElseStream => self.sql.reason().or_else(|| self.stream.reason()),
+            ReasonOf::Silence => Some(Reason::Timeout),
+            ReasonOf::Stream => self.stream.reason(),
+            ReasonOf::Writes => Some(self.writes.reason()),
+            ReasonOf::Sink => Some(self.sink.reason()),
+            ReasonOf::Canaries => self.canaries.reason(),
+            ReasonOf::EchoQueues if self.conditions.is_true(Condition::CanariesArrive) => None,
+            ReasonOf::EchoQueues => self.canaries.unreadable_reason(now, &self.parameters),
+            ReasonOf::Certificate => {
                 let filtered =
                     self.ledger.certificate().is_some_and(|last| last.counts.filtered > 0);
                 Some(if filtered { Reason::FilteredOnly } else { Reason::Empty })
             }
-            State::Indeterminate if !self.conditions.is_true(Condition::CanariesArrive) => {
-                self.canaries.unreadable_reason(now, &self.parameters)
-            }
-            State::SelfStalled
-            | State::Starting
-            | State::WrongSource
-            | State::StreamSilent
-            | State::SourceReadOnly
-            | State::UpstreamReplicationBroken
-            | State::HeartbeatLost
-            | State::CatchingUp
-            | State::Lagging
-            | State::CheckpointStuck
-            | State::Indeterminate
-            | State::QuietUnproven
-            | State::Live => None,
         }
     }
 

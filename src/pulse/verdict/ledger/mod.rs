@@ -45,7 +45,6 @@ use std::time::Instant;
 
 use crate::change::{GtidSet, Position, TransactionId};
 
-use super::Committed;
 pub use position::Gap;
 pub use recorder::Recorder;
 
@@ -202,9 +201,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// Takes what was read in the writer's session right after heartbeat `number`'s commit.
-    pub fn committed(&mut self, number: u64, facts: &Committed) {
-        let Some(executed) = &facts.executed else { return };
-        let purged = facts.purged.as_ref();
+    pub fn committed(&mut self, number: u64, executed: Option<&GtidSet>, purged: Option<&GtidSet>) {
+        let Some(executed) = executed else { return };
         let sendable = purged.map_or_else(|| executed.clone(), |purged| executed.subtract(purged));
         if self.executed.len() == SPANS_MAX {
             self.executed.pop_front();

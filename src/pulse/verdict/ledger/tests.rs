@@ -13,14 +13,6 @@ fn at(offset: u64) -> Position {
     Position::new("binlog.000001", offset)
 }
 
-fn facts(executed: &GtidSet) -> Committed {
-    Committed {
-        executed: Some(executed.clone()),
-        purged: Some(GtidSet::new()),
-        ..Committed::default()
-    }
-}
-
 /// The source's log as it grows, and a stream that may lose some of it.
 struct Rig {
     ledger: Ledger,
@@ -51,7 +43,7 @@ impl Rig {
 
     fn heartbeat(&mut self, number: u64, gtid: Gtid) {
         self.commit(gtid, Class::Heartbeat(number));
-        self.ledger.committed(number, &facts(&self.executed));
+        self.ledger.committed(number, Some(&self.executed), Some(&GtidSet::new()));
     }
 }
 
@@ -105,8 +97,7 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
     rig.executed.union(&old);
     for number in 1..=3 {
         rig.commit(gtid(1, "", number), Class::Heartbeat(number));
-        let read = Committed { purged: Some(old.clone()), ..facts(&rig.executed) };
-        rig.ledger.committed(number, &read);
+        rig.ledger.committed(number, Some(&rig.executed), Some(&old));
     }
     assert_eq!(rig.ledger.unaccounted_total(), 0);
     assert!(rig.ledger.certificate().is_some_and(|last| last.unaccounted.is_empty()));
@@ -120,8 +111,7 @@ fn what_a_stream_began_after_by_position_is_known_with_the_first_comparison() {
     for number in 1..=2 {
         assert_eq!(rig.ledger.known(), None);
         rig.commit(gtid(1, "", number), Class::Heartbeat(number));
-        let read = Committed { purged: Some(old.clone()), ..facts(&rig.executed) };
-        rig.ledger.committed(number, &read);
+        rig.ledger.committed(number, Some(&rig.executed), Some(&old));
     }
     rig.commit(gtid(1, "", 3), Class::Heartbeat(3));
     assert_eq!(rig.ledger.known(), Some(&rig.executed), "with what was purged before");
@@ -135,7 +125,7 @@ fn what_commits_while_the_writer_reads_is_not_missing_yet() {
     let after = gtid(1, "", 3);
     rig.executed.insert(gtid(1, "", 2));
     rig.executed.insert(after);
-    rig.ledger.committed(2, &facts(&rig.executed));
+    rig.ledger.committed(2, Some(&rig.executed), Some(&GtidSet::new()));
     rig.commit(gtid(1, "", 2), Class::Heartbeat(2));
     assert_eq!(rig.ledger.unaccounted_total(), 0);
     rig.commit(after, Class::User);
@@ -257,7 +247,7 @@ proptest! {
                 } else {
                     rig.deliver(TransactionId::Gtid(gtid), Class::Heartbeat(number));
                 }
-                rig.ledger.committed(number, &facts(&rig.executed));
+                rig.ledger.committed(number, Some(&rig.executed), Some(&GtidSet::new()));
             } else {
                 late.push((index + step.executed_late, gtid));
                 if step.lost {

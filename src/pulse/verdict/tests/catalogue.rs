@@ -1,7 +1,9 @@
 //! The fault catalogue: each fault gets its own verdict within its time, on every load.
 
 use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
-use crate::pulse::verdict::{Hop, ProbeFailure, SinkFailure, State, StreamFailure, WriteFailure};
+use crate::pulse::verdict::{Hop, State};
+use crate::pulse::{SqlFailure, StreamFailure};
+use crate::sink::Class;
 
 /// A fault, and what must be said of it.
 pub(super) struct Case {
@@ -36,15 +38,15 @@ impl Case {
     }
 }
 
-const TIMEOUT: Option<ProbeFailure> = Some(ProbeFailure::Timeout);
+const TIMEOUT: Option<SqlFailure> = Some(SqlFailure::TimedOut);
 
-fn blocked(first: WriteFailure, later: WriteFailure, seen: bool, state: &'static str) -> Faults {
+fn blocked(first: SqlFailure, later: SqlFailure, seen: bool, state: &'static str) -> Faults {
     Faults { writes: Some((first, later, seen)), writer_state: Some(state), ..Faults::default() }
 }
 
-fn unreachable(failure: ProbeFailure, dial: StreamFailure) -> Faults {
+fn unreachable(failure: SqlFailure, dial: StreamFailure) -> Faults {
     Faults {
-        old_sql: Some(ProbeFailure::Reset),
+        old_sql: Some(SqlFailure::BROKEN),
         new_sql: Some(failure),
         dial: Some(dial),
         ..Faults::default()
@@ -57,25 +59,25 @@ fn sink(sns: Sns) -> Faults {
 
 #[rustfmt::skip]
 pub(super) const CASES: &[Case] = &[
-    Case { name: "mysqld killed", cuts: true, faults: || unreachable(ProbeFailure::Refused, StreamFailure::Refused),
+    Case { name: "mysqld killed", cuts: true, faults: || unreachable(SqlFailure::REFUSED, StreamFailure::Sql(SqlFailure::REFUSED)),
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 5.0 },
     Case { name: "mysqld shuts down, and keeps its dump threads", cuts: false,
-        faults: || Faults { old_sql: Some(ProbeFailure::Reset), new_sql: Some(ProbeFailure::Refused), ..Faults::default() },
+        faults: || Faults { old_sql: Some(SqlFailure::BROKEN), new_sql: Some(SqlFailure::REFUSED), ..Faults::default() },
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 8.0 },
-    Case { name: "DNS failure", cuts: true, faults: || unreachable(ProbeFailure::Dns, StreamFailure::Dns),
+    Case { name: "DNS failure", cuts: true, faults: || unreachable(SqlFailure::NO_ADDRESS, StreamFailure::Sql(SqlFailure::NO_ADDRESS)),
         state: State::SourceUnreachable, reason: Some("dns"), hop: Hop::Source, within: 5.0 },
-    Case { name: "TLS failure", cuts: true, faults: || unreachable(ProbeFailure::Tls, StreamFailure::Tls),
+    Case { name: "TLS failure", cuts: true, faults: || unreachable(SqlFailure::Tls, StreamFailure::Sql(SqlFailure::Tls)),
         state: State::SourceUnreachable, reason: Some("tls"), hop: Hop::Source, within: 5.0 },
-    Case { name: "offline_mode", cuts: true, faults: || unreachable(ProbeFailure::Offline, StreamFailure::Offline),
+    Case { name: "offline_mode", cuts: true, faults: || unreachable(SqlFailure::Offline, StreamFailure::Sql(SqlFailure::Offline)),
         state: State::SourceUnreachable, reason: Some("offline"), hop: Hop::Source, within: 15.0 },
-    Case { name: "account locked and connections cut", cuts: true, faults: || unreachable(ProbeFailure::Auth, StreamFailure::Auth),
+    Case { name: "account locked and connections cut", cuts: true, faults: || unreachable(SqlFailure::Login, StreamFailure::Sql(SqlFailure::Login)),
         state: State::SourceUnreachable, reason: Some("auth"), hop: Hop::Source, within: 15.0 },
     Case { name: "mysqld stopped by SIGSTOP, or a black hole", cuts: false,
-        faults: || Faults { old_sql: TIMEOUT, new_sql: TIMEOUT, silent: true, dial: Some(StreamFailure::Timeout), ..Faults::default() },
+        faults: || Faults { old_sql: TIMEOUT, new_sql: TIMEOUT, silent: true, dial: Some(StreamFailure::Sql(SqlFailure::TimedOut)), ..Faults::default() },
         state: State::SourceHung, reason: Some("timeout"), hop: Hop::Source, within: 7.0 },
     Case { name: "only the dump's flow is dropped", cuts: false, faults: || Faults { silent: true, heals: true, ..Faults::default() },
         state: State::StreamSilent, reason: None, hop: Hop::Stream, within: 5.0 },
-    Case { name: "REPLICATION SLAVE revoked, then a reconnect", cuts: true, faults: || Faults { dial: Some(StreamFailure::Denied), ..Faults::default() },
+    Case { name: "REPLICATION SLAVE revoked, then a reconnect", cuts: true, faults: || Faults { dial: Some(StreamFailure::Sql(SqlFailure::Denied)), ..Faults::default() },
         state: State::StreamDown, reason: Some("denied"), hop: Hop::Stream, within: 10.0 },
     Case { name: "a second client with our UUID", cuts: true, faults: || Faults { dial: Some(StreamFailure::DuplicateReplica), ..Faults::default() },
         state: State::StreamDown, reason: Some("duplicate_replica"), hop: Hop::Stream, within: 10.0 },
@@ -83,23 +85,23 @@ pub(super) const CASES: &[Case] = &[
         state: State::PositionLost, reason: Some("purged"), hop: Hop::Stream, within: 3.0 },
     Case { name: "failover to a server that lacks our last GTIDs", cuts: true, faults: || Faults { dial: Some(StreamFailure::Diverged), ..Faults::default() },
         state: State::PositionLost, reason: Some("diverged"), hop: Hop::Stream, within: 5.0 },
-    Case { name: "read_only", cuts: false, faults: || Faults { read_only: true, writes: Some((WriteFailure::ReadOnly, WriteFailure::ReadOnly, false)), ..Faults::default() },
+    Case { name: "read_only", cuts: false, faults: || Faults { read_only: true, writes: Some((SqlFailure::ReadOnly, SqlFailure::ReadOnly, false)), ..Faults::default() },
         state: State::SourceReadOnly, reason: None, hop: Hop::Source, within: 6.0 },
     Case { name: "read_only, and our account writes all the same", cuts: false, faults: || Faults { read_only: true, ..Faults::default() },
         state: State::SourceReadOnly, reason: None, hop: Hop::Source, within: 6.0 },
     Case { name: "FLUSH TABLES WITH READ LOCK", cuts: false,
-        faults: || blocked(WriteFailure::LockWait, WriteFailure::LockWait, false, "Waiting for global read lock"),
+        faults: || blocked(SqlFailure::Lock, SqlFailure::Lock, false, "Waiting for global read lock"),
         state: State::WritesBlocked, reason: Some("ftwrl"), hop: Hop::Source, within: 10.0 },
     Case { name: "LOCK TABLES", cuts: false,
-        faults: || blocked(WriteFailure::LockWait, WriteFailure::LockWait, false, "Waiting for table metadata lock"),
+        faults: || blocked(SqlFailure::Lock, SqlFailure::Lock, false, "Waiting for table metadata lock"),
         state: State::WritesBlocked, reason: Some("mdl"), hop: Hop::Source, within: 10.0 },
-    Case { name: "row lock", cuts: false, faults: || blocked(WriteFailure::LockWait, WriteFailure::LockWait, false, "updating"),
+    Case { name: "row lock", cuts: false, faults: || blocked(SqlFailure::Lock, SqlFailure::Lock, false, "updating"),
         state: State::WritesBlocked, reason: Some("row_lock"), hop: Hop::Source, within: 10.0 },
     Case { name: "binlog volume full", cuts: false,
-        faults: || blocked(WriteFailure::TimedOut, WriteFailure::LockWait, false, "waiting for handler commit"),
+        faults: || blocked(SqlFailure::TimedOut, SqlFailure::Lock, false, "waiting for handler commit"),
         state: State::WritesBlocked, reason: Some("disk_full"), hop: Hop::Source, within: 10.0 },
     Case { name: "semi-sync without a replica", cuts: false,
-        faults: || blocked(WriteFailure::TimedOut, WriteFailure::LockWait, true, "updating"),
+        faults: || blocked(SqlFailure::TimedOut, SqlFailure::Lock, true, "updating"),
         state: State::WritesBlocked, reason: Some("semisync"), hop: Hop::Source, within: 10.0 },
     Case { name: "the source's own replication stops", cuts: false, faults: || Faults { upstream_broken: true, ..Faults::default() },
         state: State::UpstreamReplicationBroken, reason: None, hop: Hop::Source, within: 17.0 },
@@ -107,13 +109,13 @@ pub(super) const CASES: &[Case] = &[
         state: State::WrongSource, reason: None, hop: Hop::Source, within: 21.0 },
     Case { name: "heartbeat schema hidden by binlog-ignore-db", cuts: false, faults: || Faults { hidden: true, ..Faults::default() },
         state: State::HeartbeatLost, reason: None, hop: Hop::Stream, within: 16.0 },
-    Case { name: "SNS answers 500", cuts: false, faults: || sink(Sns::Fails(SinkFailure::ServerError)),
+    Case { name: "SNS answers 500", cuts: false, faults: || sink(Sns::Fails(Class::ServerError)),
         state: State::SinkStalled, reason: Some("server_error"), hop: Hop::Publish, within: 21.0 },
     Case { name: "SNS accepts, then hangs", cuts: false, faults: || sink(Sns::Hangs),
         state: State::SinkStalled, reason: Some("timeout"), hop: Hop::Publish, within: 21.0 },
-    Case { name: "SNS denies", cuts: false, faults: || sink(Sns::Fails(SinkFailure::Denied)),
+    Case { name: "SNS denies", cuts: false, faults: || sink(Sns::Fails(Class::Denied)),
         state: State::SinkStalled, reason: Some("denied"), hop: Hop::Publish, within: 21.0 },
-    Case { name: "topic deleted", cuts: false, faults: || sink(Sns::Fails(SinkFailure::NotFound)),
+    Case { name: "topic deleted", cuts: false, faults: || sink(Sns::Fails(Class::NotFound)),
         state: State::SinkStalled, reason: Some("not_found"), hop: Hop::Publish, within: 21.0 },
     Case { name: "SNS acknowledges and drops", cuts: false, faults: || Faults { lost: vec!["orders", "search"], ..Faults::default() },
         state: State::CanaryLost, reason: Some("orders,search"), hop: Hop::Delivery, within: 36.0 },
@@ -135,7 +137,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "checkpoint store read-only", cuts: false, faults: || Faults { checkpoint_fails: true, ..Faults::default() },
         state: State::CheckpointStuck, reason: None, hop: Hop::None, within: 127.0 },
     Case { name: "source and sink dead", cuts: true,
-        faults: || Faults { sns: Sns::Hangs, ..unreachable(ProbeFailure::Refused, StreamFailure::Refused) },
+        faults: || Faults { sns: Sns::Hangs, ..unreachable(SqlFailure::REFUSED, StreamFailure::Sql(SqlFailure::REFUSED)) },
         state: State::SourceUnreachable, reason: Some("refused"), hop: Hop::Source, within: 5.0 },
     Case { name: "binary logs and GTIDs reset", cuts: false, faults: || Faults { source_lacks: true, ..Faults::default() },
         state: State::PositionLost, reason: Some("diverged"), hop: Hop::Stream, within: 11.0 },

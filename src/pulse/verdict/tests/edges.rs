@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::pulse::Periods;
-use crate::pulse::verdict::{
-    Condition, Grade, Observation, Parameters, Poll, ProbeFailure, SinkFailure, State, Status,
-    StreamFailure, Topology, WriteFailure,
-};
+use crate::pulse::verdict::{Condition, Grade, Parameters, State, Status, Topology};
+use crate::pulse::{Observation, Poll, SqlFailure, StreamFailure};
+use crate::sink::Class;
 
 #[test]
 fn a_quiet_database_is_proven_quiet_within_two_heartbeats_of_the_start() {
@@ -31,9 +30,9 @@ fn a_quiet_database_is_proven_quiet_within_two_heartbeats_of_the_start() {
 fn a_definite_error_ends_the_start_and_silence_alone_waits_a_minute() {
     let mut world = World::new(Load::Quiet);
     world.faults = Faults {
-        old_sql: Some(ProbeFailure::Auth),
-        new_sql: Some(ProbeFailure::Auth),
-        dial: Some(StreamFailure::Auth),
+        old_sql: Some(SqlFailure::Login),
+        new_sql: Some(SqlFailure::Login),
+        dial: Some(StreamFailure::Sql(SqlFailure::Login)),
         ..Faults::default()
     };
     world.run(15.0);
@@ -41,9 +40,9 @@ fn a_definite_error_ends_the_start_and_silence_alone_waits_a_minute() {
 
     let mut world = World::new(Load::Quiet);
     world.faults = Faults {
-        old_sql: Some(ProbeFailure::Timeout),
-        new_sql: Some(ProbeFailure::Timeout),
-        dial: Some(StreamFailure::Timeout),
+        old_sql: Some(SqlFailure::TimedOut),
+        new_sql: Some(SqlFailure::TimedOut),
+        dial: Some(StreamFailure::Sql(SqlFailure::TimedOut)),
         ..Faults::default()
     };
     world.run(58.0);
@@ -57,7 +56,7 @@ fn a_dead_sink_on_a_busy_database_is_never_called_a_silent_stream() {
     let mut world = World::new(Load::Busy);
     world.run(100.0);
     world.fault_at = Some(world.now);
-    world.faults.sns = Sns::Fails(SinkFailure::ServerError);
+    world.faults.sns = Sns::Fails(Class::ServerError);
     // Back-pressure: the reader no longer waits for bytes, and none are taken.
     world.faults.silent = true;
     world.run(3.0);
@@ -88,7 +87,7 @@ fn when_all_tasks_fall_silent_the_verdict_is_not_kept() {
     let mut seen = Vec::new();
     for _ in 0..120 {
         world.now += Duration::from_secs(1);
-        let clocks = crate::pulse::verdict::Clocks {
+        let clocks = crate::pulse::Clocks {
             boot: world.now.saturating_duration_since(world.start),
             real: Duration::from_secs(1_000_000) + world.now.saturating_duration_since(world.start),
         };
@@ -174,7 +173,7 @@ fn a_verdict_names_its_evidence_hop_and_next_step() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.faults = Faults {
-        writes: Some((WriteFailure::LockWait, WriteFailure::LockWait, false)),
+        writes: Some((SqlFailure::Lock, SqlFailure::Lock, false)),
         writer_state: Some("Waiting for global read lock"),
         ..Faults::default()
     };
@@ -195,10 +194,13 @@ fn a_verdict_names_its_evidence_hop_and_next_step() {
 #[test]
 fn parameters_that_contradict_one_another_are_refused_by_name_and_value() {
     let seconds = Duration::from_secs;
-    let base = Parameters::of(&Periods::default());
+    let base = Parameters::of(Periods::default());
     assert_eq!(base, Parameters::default());
     let refused = |parameters: Parameters| parameters.checked().expect_err("refused").to_string();
-    let error = refused(Parameters { protocol_heartbeat: seconds(5), ..base.clone() });
+    let error = refused(Parameters {
+        periods: Periods { protocol_heartbeat: seconds(5), ..base.periods },
+        ..base.clone()
+    });
     assert!(error.starts_with("protocol_heartbeat = 5s and heartbeat_interval = 5s"), "{error}");
     let error = refused(Parameters { receive_deadline: seconds(1), ..base.clone() });
     assert!(error.starts_with("receive_deadline = 1s and protocol_heartbeat = 1s"), "{error}");
@@ -212,7 +214,7 @@ fn one_refused_write_is_no_blocked_source_however_late_the_next_attempt() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.fault_at = Some(world.now);
-    world.faults.writes = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+    world.faults.writes = Some((SqlFailure::Lock, SqlFailure::Lock, false));
     // The writer tries again with the next interval only.
     world.retry_after = Duration::from_secs(5);
     while world.writes_failed == 0 {
@@ -244,16 +246,16 @@ fn a_restarted_source_that_came_back_read_only_is_named_so_at_once() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.faults = Faults {
-        old_sql: Some(ProbeFailure::Reset),
-        new_sql: Some(ProbeFailure::Refused),
-        dial: Some(StreamFailure::Refused),
+        old_sql: Some(SqlFailure::BROKEN),
+        new_sql: Some(SqlFailure::REFUSED),
+        dial: Some(StreamFailure::Sql(SqlFailure::REFUSED)),
         ..Faults::default()
     };
     world.cut_stream();
     world.run(30.0);
     assert_eq!(world.state(), State::SourceUnreachable);
     // No round trip will ever end the outage that was; the new one must show all the same.
-    let refused = (WriteFailure::ReadOnly, WriteFailure::ReadOnly, false);
+    let refused = (SqlFailure::ReadOnly, SqlFailure::ReadOnly, false);
     world.faults = Faults { read_only: true, writes: Some(refused), ..Faults::default() };
     world.run(10.0);
     assert_eq!(world.state(), State::SourceReadOnly);
@@ -269,10 +271,10 @@ fn a_source_that_hangs_is_told_in_time_whenever_the_last_look_was() {
             world.run(100.0 + 0.25 * f64::from(quarter));
             world.fault_at = Some(world.now);
             world.faults = Faults {
-                old_sql: Some(ProbeFailure::Timeout),
-                new_sql: Some(ProbeFailure::Timeout),
+                old_sql: Some(SqlFailure::TimedOut),
+                new_sql: Some(SqlFailure::TimedOut),
                 silent: true,
-                dial: Some(StreamFailure::Timeout),
+                dial: Some(StreamFailure::Sql(SqlFailure::TimedOut)),
                 ..Faults::default()
             };
             world.run(20.0);
@@ -310,11 +312,11 @@ fn a_source_that_was_put_back_is_told_although_its_numbers_were_used_again() {
 #[test]
 fn a_stream_that_flows_excuses_whoever_still_answers_newcomers() {
     let shut_out = [
-        (Topology::Primary, ProbeFailure::TooManyConnections),
-        (Topology::Primary, ProbeFailure::Auth),
-        (Topology::Primary, ProbeFailure::Dns),
+        (Topology::Primary, SqlFailure::TooManyConnections),
+        (Topology::Primary, SqlFailure::Login),
+        (Topology::Primary, SqlFailure::NO_ADDRESS),
         // The stream comes from a replica, which is well.
-        (Topology::Replica, ProbeFailure::Refused),
+        (Topology::Replica, SqlFailure::REFUSED),
     ];
     for (topology, failure) in shut_out {
         let parameters = Parameters { topology, ..World::new(Load::Quiet).parameters };
@@ -322,7 +324,7 @@ fn a_stream_that_flows_excuses_whoever_still_answers_newcomers() {
         world.run(100.0);
         assert_eq!(world.state(), State::Quiet);
         world.fault_at = Some(world.now);
-        world.faults.old_sql = Some(ProbeFailure::Reset);
+        world.faults.old_sql = Some(SqlFailure::BROKEN);
         world.faults.new_sql = Some(failure);
         world.run(60.0);
         let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
@@ -336,9 +338,9 @@ fn a_server_that_took_over_without_our_last_rows_is_told_once_it_refuses_us() {
         let mut world = World::new(Load::Quiet);
         world.run(100.0);
         world.faults = Faults {
-            old_sql: Some(ProbeFailure::Reset),
-            new_sql: Some(ProbeFailure::Refused),
-            dial: Some(StreamFailure::Refused),
+            old_sql: Some(SqlFailure::BROKEN),
+            new_sql: Some(SqlFailure::REFUSED),
+            dial: Some(StreamFailure::Sql(SqlFailure::REFUSED)),
             ..Faults::default()
         };
         world.cut_stream();
@@ -359,7 +361,7 @@ fn a_failing_own_account_makes_no_outage_and_no_health() {
     let mut world = World::new(Load::Busy);
     world.run(100.0);
     world.fault_at = Some(world.now);
-    world.faults.writes = Some((WriteFailure::Denied, WriteFailure::Denied, false));
+    world.faults.writes = Some((SqlFailure::Denied, SqlFailure::Denied, false));
     world.run(90.0);
     let states: Vec<_> = world.since_fault().iter().map(|(_, state, _)| *state).collect();
     assert_eq!(states, [State::Indeterminate]);
@@ -375,7 +377,7 @@ fn a_failing_own_account_makes_no_outage_and_no_health() {
 #[test]
 fn arrivals_of_abandoned_writes_out_of_order_make_no_round_trip_twice() {
     let mut world = World::new(Load::Quiet);
-    world.faults.writes = Some((WriteFailure::TimedOut, WriteFailure::LockWait, true));
+    world.faults.writes = Some((SqlFailure::TimedOut, SqlFailure::Lock, true));
     world.run(50.0);
     // Seen on the stream, never answered: uncertain, so no round trip and no end of the start.
     assert_eq!(world.state(), State::WritesBlocked);
@@ -394,4 +396,15 @@ fn a_heartbeat_that_is_merely_behind_is_not_lost() {
     world.run(25.0);
     let lost = |(_, state, _): &(f64, State, Option<String>)| *state == State::HeartbeatLost;
     assert!(!world.since_fault().iter().any(lost), "{:?}", world.since_fault());
+}
+
+#[test]
+fn a_checkpoint_that_is_not_saved_says_why() {
+    let mut world = World::new(Load::Busy);
+    world.run(100.0);
+    world.faults.checkpoint_fails = true;
+    world.run(140.0);
+    assert_eq!(world.state(), State::CheckpointStuck);
+    let sentence = &world.judge.verdict().sentence;
+    assert!(sentence.contains("without a checkpoint: No space left on device"), "{sentence}");
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use super::catalogue::CASES;
 use super::world::{Faults, LOADS, Load, World};
-use crate::pulse::verdict::words::{deciding, headline};
-use crate::pulse::verdict::{
-    Condition, Grade, LagSample, Observation, State, Status, WriteFailure,
-};
+use crate::pulse::verdict::words::headline;
+use crate::pulse::verdict::{Condition, Grade, State, Status};
+use crate::pulse::{LagSample, Observation, SqlFailure};
 
 /// The value that the judge has shown for a condition.
 fn shown(world: &World, wanted: Condition) -> Status {
@@ -18,7 +17,8 @@ fn shown(world: &World, wanted: Condition) -> Status {
 /// What is wrong with what is said now: an outage, and evidence that there is none.
 fn contradiction(world: &World) -> Option<String> {
     let verdict = world.judge.verdict();
-    let is_refuted = deciding(verdict.state).is_some_and(|it| shown(world, it) == Status::True);
+    let rests_on = verdict.state.row().rests_on;
+    let is_refuted = rests_on.is_some_and(|it| shown(world, it) == Status::True);
     let is_outage = verdict.grade() == Grade::Outage
         || verdict.sentence.starts_with(&*headline(verdict.state, verdict.reason.as_ref(), false));
     let is_fault = verdict.state.grade() <= Grade::Late;
@@ -65,7 +65,7 @@ fn no_outage_is_told_with_evidence_that_it_is_over() {
 
 #[test]
 fn what_comes_back_while_it_recovers_is_an_outage_again_at_once() {
-    let lock = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+    let lock = Some((SqlFailure::Lock, SqlFailure::Lock, false));
     let mut world = World::new(Load::Quiet);
     world.run(100.0);
     world.faults = Faults { writes: lock, writer_state: Some("updating"), ..Faults::default() };

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use super::world::{Faults, LOADS, Load, Sns, World};
-use crate::pulse::verdict::{
-    Grade, Observation, Parameters, ProbeFailure, Reason, SinkFailure, State, Status,
-    StreamFailure, WriteFailure,
-};
+use crate::pulse::verdict::{Grade, Parameters, Reason, State, Status};
+use crate::pulse::{Observation, SqlFailure, StreamFailure};
+use crate::sink::Class;
 
 fn healthy(load: Load) -> State {
     if load == Load::Busy { State::Live } else { State::Quiet }
@@ -69,8 +68,8 @@ fn a_dump_thread_killed_once_changes_nothing() {
 fn a_source_stopped_for_three_seconds_changes_nothing() {
     undisturbed("SIGSTOP 3 s", |world| {
         world.faults = Faults {
-            old_sql: Some(ProbeFailure::Timeout),
-            new_sql: Some(ProbeFailure::Timeout),
+            old_sql: Some(SqlFailure::TimedOut),
+            new_sql: Some(SqlFailure::TimedOut),
             silent: true,
             ..Faults::default()
         };
@@ -82,7 +81,7 @@ fn a_source_stopped_for_three_seconds_changes_nothing() {
 #[test]
 fn a_killed_heartbeat_connection_changes_nothing() {
     undisturbed("KILL writer", |world| {
-        world.faults.old_sql = Some(ProbeFailure::Reset);
+        world.faults.old_sql = Some(SqlFailure::BROKEN);
         world.run(1.0);
         world.faults.old_sql = None;
     });
@@ -91,15 +90,15 @@ fn a_killed_heartbeat_connection_changes_nothing() {
 #[test]
 fn exhausted_connections_are_a_condition_and_no_verdict() {
     undisturbed("1040", |world| {
-        world.faults.new_sql = Some(ProbeFailure::TooManyConnections);
+        world.faults.new_sql = Some(SqlFailure::TooManyConnections);
         world.run(1.0);
         let now = world.now;
         for offset in 0..2 {
             let started = now + Duration::from_millis(offset);
-            world.tell(Observation::Probe(crate::pulse::verdict::Probe {
-                connection: crate::pulse::verdict::Connection::Fresh,
+            world.tell(Observation::Probe(crate::pulse::Probe {
+                connection: crate::pulse::Connection::Fresh,
                 started,
-                result: Err(ProbeFailure::TooManyConnections),
+                result: Err(SqlFailure::TooManyConnections),
             }));
         }
         world.run(20.0);
@@ -116,17 +115,17 @@ fn exhausted_connections_are_a_condition_and_no_verdict() {
 #[test]
 fn slow_commits_and_single_failures_change_nothing() {
     undisturbed("one 1205", |world| {
-        world.faults.writes = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+        world.faults.writes = Some((SqlFailure::Lock, SqlFailure::Lock, false));
         world.run(2.0);
         world.faults.writes = None;
     });
     undisturbed("a deadlock", |world| {
-        world.faults.writes = Some((WriteFailure::Deadlock, WriteFailure::Deadlock, false));
+        world.faults.writes = Some((SqlFailure::Deadlock, SqlFailure::Deadlock, false));
         world.run(0.5);
         world.faults.writes = None;
     });
     undisturbed("single 503s", |world| {
-        world.faults.sns = Sns::Fails(SinkFailure::ServerError);
+        world.faults.sns = Sns::Fails(Class::ServerError);
         world.run(2.0);
         world.faults.sns = Sns::Well;
     });
@@ -158,7 +157,7 @@ fn being_frozen_blames_nobody_else() {
             world.fault_at = Some(world.now);
             world.freeze(seconds);
             // What our own deadlines made of it, told before anything else works again.
-            world.tell(Observation::Tick(crate::pulse::verdict::Clocks {
+            world.tell(Observation::Tick(crate::pulse::Clocks {
                 boot: world.now.saturating_duration_since(world.start),
                 real: Duration::from_secs(1_000_000),
             }));
@@ -194,9 +193,9 @@ fn a_failover_of_less_than_fifteen_seconds_is_a_blip() {
     world.run(100.0);
     world.fault_at = Some(world.now);
     world.faults = Faults {
-        old_sql: Some(ProbeFailure::Reset),
-        new_sql: Some(ProbeFailure::Refused),
-        dial: Some(StreamFailure::Refused),
+        old_sql: Some(SqlFailure::BROKEN),
+        new_sql: Some(SqlFailure::REFUSED),
+        dial: Some(StreamFailure::Sql(SqlFailure::REFUSED)),
         ..Faults::default()
     };
     world.cut_stream();
@@ -221,7 +220,7 @@ fn looks_are_rare_on_a_healthy_source_and_bounded_on_a_sick_one() {
     let mut world = World::new(Load::Busy);
     world.run(600.0);
     assert!((35..=50).contains(&world.look_count), "{} looks in 600 s", world.look_count);
-    world.faults.writes = Some((WriteFailure::LockWait, WriteFailure::LockWait, false));
+    world.faults.writes = Some((SqlFailure::Lock, SqlFailure::Lock, false));
     let before = world.look_count;
     world.run(600.0);
     assert!(world.look_count - before <= 121, "{} looks in 600 s", world.look_count - before);

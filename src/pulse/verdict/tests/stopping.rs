@@ -1,7 +1,8 @@
 //! What is said while what is on its way is delivered, after a request to stop.
 
 use super::world::{Faults, LOADS, Load, Sns, World};
-use crate::pulse::verdict::{Observation, State};
+use crate::pulse::Observation;
+use crate::pulse::verdict::State;
 
 #[test]
 fn a_stop_under_a_stalled_sink_changes_nothing_about_the_verdict() {

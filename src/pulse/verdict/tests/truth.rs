@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
-use crate::pulse::verdict::{ProbeFailure, SinkFailure, StreamFailure, WriteFailure};
+use crate::pulse::{SqlFailure, StreamFailure};
+use crate::sink::Class;
 
 /// What keeps rows from where they belong, and the longest time in seconds for which it may look
 /// healthy: what the catalogue allows.
@@ -48,36 +49,36 @@ enum Trouble {
 
 impl Trouble {
     fn add_to(self, faults: &mut Faults) {
-        let lock = WriteFailure::LockWait;
+        let lock = SqlFailure::Lock;
         match self {
             Self::Hangs => {
-                let timeout = Some(ProbeFailure::Timeout);
+                let timeout = Some(SqlFailure::TimedOut);
                 (faults.old_sql, faults.new_sql, faults.silent) = (timeout, timeout, true);
-                faults.dial = Some(StreamFailure::Timeout);
+                faults.dial = Some(StreamFailure::Sql(SqlFailure::TimedOut));
             }
             Self::Refuses => {
-                faults.old_sql = Some(ProbeFailure::Reset);
-                faults.new_sql = Some(ProbeFailure::Refused);
-                faults.dial = Some(StreamFailure::Refused);
+                faults.old_sql = Some(SqlFailure::BROKEN);
+                faults.new_sql = Some(SqlFailure::REFUSED);
+                faults.dial = Some(StreamFailure::Sql(SqlFailure::REFUSED));
             }
             Self::ShutsDown => {
-                faults.old_sql = Some(ProbeFailure::Reset);
-                faults.new_sql = Some(ProbeFailure::Refused);
+                faults.old_sql = Some(SqlFailure::BROKEN);
+                faults.new_sql = Some(SqlFailure::REFUSED);
             }
             Self::DumpSilent => faults.silent = true,
-            Self::DumpDenied => faults.dial = Some(StreamFailure::Denied),
+            Self::DumpDenied => faults.dial = Some(StreamFailure::Sql(SqlFailure::Denied)),
             Self::ReadOnly => {
                 faults.read_only = true;
-                faults.writes = Some((WriteFailure::ReadOnly, WriteFailure::ReadOnly, false));
+                faults.writes = Some((SqlFailure::ReadOnly, SqlFailure::ReadOnly, false));
             }
             Self::WritesLocked => faults.writes = Some((lock, lock, false)),
-            Self::CommitsStuck => faults.writes = Some((WriteFailure::TimedOut, lock, true)),
+            Self::CommitsStuck => faults.writes = Some((SqlFailure::TimedOut, lock, true)),
             Self::HeartbeatsHidden => faults.hidden = true,
             Self::OtherServer => {
                 faults.writer_server = OTHER;
                 faults.hidden = true;
             }
-            Self::SnsFails => faults.sns = Sns::Fails(SinkFailure::ServerError),
+            Self::SnsFails => faults.sns = Sns::Fails(Class::ServerError),
             Self::CanariesLost => faults.lost = vec!["orders", "search"],
         }
     }

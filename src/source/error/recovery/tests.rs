@@ -2,10 +2,10 @@ use std::io;
 use std::time::Duration;
 
 use super::{Error, Halt, Recovery, Step};
+use crate::binlog::EventError;
 use crate::change::Position;
 use crate::mysql::{self, HostPort, TlsError};
 use crate::source::Refusal;
-use crate::source::checksum::EventError;
 
 const STEPS: [Step; 8] = [
     Step::Connect,

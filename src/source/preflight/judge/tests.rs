@@ -215,3 +215,55 @@ fn every_finding_is_among_the_subjects() {
     let all: Vec<_> = found.iter().filter(|name| !is_what(name)).collect();
     assert!(all.is_empty(), "{all:?}");
 }
+
+#[test]
+fn versions_are_known_from_the_first_supported_on() {
+    for (flavor, version, is_old) in [
+        (Flavor::Mysql, "5.6.51", true),
+        (Flavor::Mysql, "5.7.0", false),
+        (Flavor::Mysql, "8.0.40", false),
+        (Flavor::Maria, "10.5.29-MariaDB", true),
+        (Flavor::Maria, "10.6.0-MariaDB", false),
+        (Flavor::Maria, "5.5.5-10.11.8-MariaDB", false),
+    ] {
+        let facts = Facts { flavor, version: version.to_owned(), ..good() };
+        let found = judge(&facts, &Demands::default());
+        assert_eq!(found.iter().any(|finding| finding.what == "version"), is_old, "{version}");
+    }
+}
+
+#[test]
+fn an_id_that_is_the_servers_own_is_refused_and_never_chosen() {
+    let demands = Demands { server_id: Some(1), ..Demands::default() };
+    assert_eq!(found(&good(), &demands), [("our server id", Severity::Refuse)]);
+    assert_eq!(found(&good(), &Demands { server_id: Some(2), ..Demands::default() }), []);
+    let mut facts = good();
+    let derived = derive_server_id("orders", &facts.server_name(), 0);
+    facts.variables.insert("server_id".to_owned(), derived.to_string());
+    let chosen = choose_server_id("orders", &facts, Uuid::default());
+    assert_eq!(chosen, derive_server_id("orders", &facts.server_name(), 1));
+    // Where all that are drawn are taken, the first it is
+    let taken = (0..16).map(|attempt| derive_server_id("orders", &facts.server_name(), attempt));
+    let fellow = |server_id| Fellow { server_id, host: String::new(), port: 1, uuid: None };
+    facts.replicas = Ok(taken.map(fellow).collect());
+    assert_eq!(choose_server_id("orders", &facts, Uuid::default()), derived);
+}
+
+#[test]
+fn what_is_kept_for_less_than_three_days_is_found_whoever_says_so() {
+    for (name, value, is_short) in [
+        ("binlog_expire_logs_seconds", "259199", true),
+        ("binlog_expire_logs_seconds", "259200", false),
+        ("expire_logs_days", "2.999", true),
+        ("expire_logs_days", "3", false),
+        ("expire_logs_days", "0", false),
+        ("binlog_expire_logs_seconds", "0", false),
+    ] {
+        let mut facts = good();
+        facts.variables.remove("binlog_expire_logs_seconds");
+        facts.variables.insert(name.to_owned(), value.to_owned());
+        let found = found(&facts, &Demands::default());
+        let is_found = found.iter().any(|(what, _)| *what == "binlog_expire_logs_seconds");
+        assert_eq!(is_found, is_short, "{name} {value}");
+    }
+}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::change::Uuid;
-use crate::pulse::verdict::{ProbeFailure, SinkFailure, StreamFailure, WriteFailure};
+use crate::pulse::{SqlFailure, StreamFailure};
+use crate::sink::Class;
 
 pub(in super::super) const STEP: Duration = Duration::from_millis(250);
 pub(in super::super) const SERVER: Uuid = Uuid([1; 16]);
@@ -23,7 +24,7 @@ pub(in super::super) const LOADS: [Load; 3] = [Load::Quiet, Load::Busy, Load::Fi
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Sns {
     Well,
-    Fails(SinkFailure),
+    Fails(Class),
     Hangs,
 }
 
@@ -32,8 +33,8 @@ pub(in super::super) enum Sns {
 #[allow(clippy::struct_excessive_bools, reason = "faults are independent switches")]
 pub(in super::super) struct Faults {
     /// SQL connections, old ones and new ones.
-    pub(in super::super) old_sql: Option<ProbeFailure>,
-    pub(in super::super) new_sql: Option<ProbeFailure>,
+    pub(in super::super) old_sql: Option<SqlFailure>,
+    pub(in super::super) new_sql: Option<SqlFailure>,
     /// The dump socket is silent.
     pub(in super::super) silent: bool,
     /// A silent dump heals with the next dial.
@@ -41,7 +42,7 @@ pub(in super::super) struct Faults {
     /// Dialling a dump fails.
     pub(in super::super) dial: Option<StreamFailure>,
     /// How writes fail: the first, the later ones, after how long, whether the row is seen.
-    pub(in super::super) writes: Option<(WriteFailure, WriteFailure, bool)>,
+    pub(in super::super) writes: Option<(SqlFailure, SqlFailure, bool)>,
     pub(in super::super) writer_state: Option<&'static str>,
     pub(in super::super) writer_server: Uuid,
     pub(in super::super) read_only: bool,

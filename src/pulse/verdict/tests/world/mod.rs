@@ -11,10 +11,8 @@ pub(super) use faults::{Faults, LOADS, Load, OTHER, SERVER, STEP, Sns};
 
 use crate::change::{Gtid, GtidSet};
 use crate::pulse::verdict::ledger::{Class, Recorder};
-use crate::pulse::verdict::{
-    Clocks, Judge, LagSample, Observation, Parameters, Probe, Reason, SinkSample, State,
-    StreamSample,
-};
+use crate::pulse::verdict::{Judge, Parameters, Reason, State};
+use crate::pulse::{Clocks, LagSample, Observation, Probe, SinkSample, StreamSample};
 
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "a model of independent switches")]

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Load, SERVER, STEP, Sns, World};
 use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
 use crate::pulse::verdict::ledger::Class;
-use crate::pulse::verdict::{
-    Committed, Connection, Observation, Poll, Probe, ProbeFailure, StreamFailure, Upstream,
-    WriteFailure, WriteOutcome,
+use crate::pulse::{
+    Connection, Executed, Facts, Observation, Poll, Probe, SqlFailure, StreamFailure, Upstream,
 };
 
 /// How long a dial waits for an answer.
@@ -24,8 +23,8 @@ impl World {
         for (connection, failure) in
             [(Connection::Existing, self.faults.old_sql), (Connection::Fresh, self.faults.new_sql)]
         {
-            let wait = if failure == Some(ProbeFailure::Timeout) {
-                self.parameters.probe_timeout
+            let wait = if failure == Some(SqlFailure::TimedOut) {
+                self.parameters.periods.probe_timeout
             } else {
                 STEP
             };
@@ -64,14 +63,14 @@ impl World {
             executed: Some(self.executed_shown()),
             purged: Some(GtidSet::new()),
             writer_state: self.faults.writer_state.map(str::to_owned),
-            upstream: Some(if self.faults.upstream_broken {
-                Upstream::Broken("error 1062".to_owned())
-            } else {
-                Upstream::None
-            }),
             ..Poll::default()
         };
         self.tell(Observation::Poll(Box::new(poll)));
+        self.tell(Observation::Upstream(if self.faults.upstream_broken {
+            Upstream::Broken("error 1062".to_owned())
+        } else {
+            Upstream::None
+        }));
     }
 
     fn executed_shown(&self) -> GtidSet {
@@ -84,7 +83,7 @@ impl World {
         }
         let limit = self.parameters.receive_deadline;
         let takes = match self.faults.dial {
-            Some(StreamFailure::Timeout) => DIAL_TIMEOUT,
+            Some(StreamFailure::Sql(SqlFailure::TimedOut)) => DIAL_TIMEOUT,
             _ => Duration::ZERO,
         };
         if !self.connected && self.now >= self.dial_at + takes {
@@ -104,7 +103,8 @@ impl World {
             }
         } else if self.connected && !self.faults.silent {
             let idle = self.last_receive.is_none_or(|last| {
-                self.now.saturating_duration_since(last) >= self.parameters.protocol_heartbeat
+                self.now.saturating_duration_since(last)
+                    >= self.parameters.periods.protocol_heartbeat
             });
             if idle {
                 self.receive(60);
@@ -211,14 +211,14 @@ impl World {
             self.outcome(sent);
         }
         if self.write_sent.is_none() && self.now >= self.next_write {
-            if self.faults.old_sql.is_some() && self.faults.old_sql != Some(ProbeFailure::Timeout) {
+            if self.faults.old_sql.is_some() && self.faults.old_sql != Some(SqlFailure::TimedOut) {
                 self.next_write = self.now + Duration::from_secs(1);
-                self.tell(Observation::HeartbeatUntried(WriteFailure::ConnectionLost));
+                self.tell(failed(None, SqlFailure::BROKEN));
                 return;
             }
             self.heartbeat += 1;
             self.write_sent = Some(self.now);
-            self.next_write = self.now + self.parameters.heartbeat_interval;
+            self.next_write = self.now + self.parameters.periods.heartbeat_interval;
             self.tell(Observation::HeartbeatStarted { number: self.heartbeat });
             let seen = self.faults.writes.is_some_and(|(.., seen)| seen && !self.failed_once);
             self.logged = seen;
@@ -231,13 +231,9 @@ impl World {
     fn outcome(&mut self, sent: Instant) {
         let waited = self.now.saturating_duration_since(sent);
         let number = self.heartbeat;
-        let ended = |failure| Observation::HeartbeatEnded {
-            number,
-            outcome: WriteOutcome::Failed(failure),
-        };
         let failure = match (self.faults.old_sql, self.faults.writes) {
-            (Some(ProbeFailure::Timeout), _) => Some(WriteFailure::TimedOut),
-            (Some(_), _) => Some(WriteFailure::ConnectionLost),
+            (Some(SqlFailure::TimedOut), _) => Some(SqlFailure::TimedOut),
+            (Some(_), _) => Some(SqlFailure::BROKEN),
             (None, Some((first, later, _))) => Some(if self.failed_once { later } else { first }),
             (None, None) => None,
         };
@@ -248,9 +244,9 @@ impl World {
         }
         match failure {
             Some(failure) => {
-                let takes = if failure == WriteFailure::TimedOut {
-                    self.parameters.write_deadline
-                } else if failure == WriteFailure::LockWait {
+                let takes = if failure == SqlFailure::TimedOut {
+                    self.parameters.periods.write_deadline
+                } else if failure == SqlFailure::Lock {
                     Duration::from_secs(1)
                 } else {
                     Duration::ZERO
@@ -260,24 +256,28 @@ impl World {
                     self.writes_failed += 1;
                     self.write_sent = None;
                     self.next_write = self.now + self.retry_after;
-                    self.tell(ended(failure));
+                    self.tell(failed(Some(number), failure));
                 }
             }
             None => {
                 self.failed_once = false;
                 self.write_sent = None;
                 self.commit(Class::Heartbeat(number));
-                let facts = Committed {
-                    server: Some(self.faults.writer_server),
-                    read_only: Some(self.faults.read_only),
-                    executed: Some(self.executed_shown()),
-                    purged: Some(GtidSet::new()),
+                let took = waited;
+                self.tell(Observation::HeartbeatCommitted { number, took, late: false });
+                let facts = Facts {
+                    server_uuid: self.faults.writer_server.to_string(),
+                    read_only: self.faults.read_only,
+                    ..Facts::default()
                 };
-                let outcome = WriteOutcome::Committed(Box::new(facts));
-                self.tell(Observation::HeartbeatEnded { number, outcome });
-                if !self.faults.checkpoint_fails {
-                    self.tell(Observation::CheckpointSaved);
-                }
+                let (executed, purged) = (Some(self.executed_shown()), Some(GtidSet::new()));
+                let read = Executed { number, facts, executed, purged };
+                self.tell(Observation::Executed(Box::new(read)));
+                self.tell(if self.faults.checkpoint_fails {
+                    Observation::CheckpointFailed { error: "No space left on device".to_owned() }
+                } else {
+                    Observation::CheckpointSaved
+                });
             }
         }
     }
@@ -285,13 +285,13 @@ impl World {
     pub(super) fn canaries(&mut self) {
         let works = self.faults.old_sql.is_none() && self.faults.writes.is_none();
         if works && self.now >= self.next_canary && !self.parameters.consumers.is_empty() {
-            self.next_canary = self.now + self.parameters.canary_interval;
+            self.next_canary = self.now + self.parameters.periods.canary_interval;
             self.canary += 1;
             let number = self.canary;
             self.commit(Class::Canary);
             self.publish();
             if self.faults.sns == Sns::Well {
-                self.tell(Observation::CanaryAcknowledged { path: None, number });
+                self.tell(Observation::CanaryOwed { path: None, number });
                 for consumer in self.parameters.consumers.clone() {
                     if !self.faults.lost.contains(&&*consumer) {
                         self.unread.push((consumer, number));
@@ -316,11 +316,20 @@ impl World {
             }
             let pause = Duration::from_secs(if is_hung { 8 } else { 5 });
             self.read_at.insert(Arc::clone(&consumer), self.now + pause);
-            for (consumer, number) in here {
-                self.tell(Observation::CanaryEchoed { consumer, number });
+            let messages = here.len();
+            for (account, number) in here {
+                self.tell(Observation::CanaryReturned { account, number });
             }
-            let failure = fails.then(|| "HTTP 403: AccessDenied: no".to_owned());
-            self.tell(Observation::CanaryMeans { consumer: Some(consumer), failure });
+            self.tell(if fails {
+                let message = "HTTP 403: AccessDenied: no".to_owned();
+                Observation::EchoFailed { consumer, message }
+            } else {
+                Observation::EchoRead { consumer, messages }
+            });
         }
     }
+}
+
+fn failed(number: Option<u64>, reason: SqlFailure) -> Observation {
+    Observation::HeartbeatFailed { number, reason, message: reason.words() }
 }

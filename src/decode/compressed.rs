@@ -117,6 +117,7 @@ fn inflate(packed: &[u8], bytes_max: u64, into: &mut Vec<u8>) -> Result<(), Faul
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "the sizes are small")]
 mod tests {
     use std::io::Write;
 

@@ -59,6 +59,10 @@ impl Saving {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unchecked_time_subtraction,
+    reason = "the times are chosen so that it can't underflow"
+)]
 mod tests {
     use super::*;
 

@@ -300,6 +300,10 @@ impl Health {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unchecked_time_subtraction,
+    reason = "the times are chosen so that it can't underflow"
+)]
 mod tests {
     use proptest::prelude::*;
 
@@ -388,7 +392,7 @@ mod tests {
             let mut expected = health.snapshot(now);
             let mut runs = std::collections::VecDeque::new();
             let (mut acknowledged_at, mut oldest_at) = (None, None);
-            let mut called = [Latency::default(), Latency::default()];
+            let called = [Latency::default(), Latency::default()];
             for event in events {
                 now += second;
                 match event {

@@ -68,12 +68,16 @@ fn texts(drafts: &[Draft]) -> Vec<String> {
                 format!("{op} {}", values.collect::<Vec<_>>().join(" "))
             })),
             Content::Canary(canary) => {
-                texts.push(format!("canary {} {} of {}", canary.path, canary.number, canary.phase))
+                texts.push(format!("canary {} {} of {}", canary.path, canary.number, canary.phase));
             }
             Content::SchemaChange(change) => texts.push(change.statement),
-            other @ (Content::Payload(_) | Content::Heartbeat(_) | Content::ClaimCheck(_)) => {
-                panic!("nobody made {other:?}")
-            }
+            other @ (Content::Payload(_)
+            | Content::Heartbeat(_)
+            | Content::ClaimCheck(_)
+            | Content::SnapshotPart(_)
+            | Content::SnapshotMark(_)
+            | Content::Suppressed(_)
+            | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
         }
     }
     texts

@@ -42,6 +42,10 @@ impl Pauses {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unchecked_time_subtraction,
+    reason = "the times are chosen so that it can't underflow"
+)]
 mod tests {
     use super::*;
 

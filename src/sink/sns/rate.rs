@@ -139,6 +139,10 @@ fn count(messages: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unchecked_time_subtraction,
+    reason = "the times are chosen so that it can't underflow"
+)]
 mod tests {
     use super::*;
 

@@ -76,6 +76,6 @@ pub(super) fn has_lost_no_canary(stage: &Stage) -> Result<(), Error> {
     let consumers = consumers.as_array().cloned().unwrap_or_default();
     match consumers.iter().find(|consumer| consumer["lost"] != 0) {
         None if !consumers.is_empty() => Ok(()),
-        lost => Err(Error::Message(format!("canaries were lost, or none awaited: {lost:?}"))),
+        other => Err(Error::Message(format!("canaries were lost, or none awaited: {other:?}"))),
     }
 }

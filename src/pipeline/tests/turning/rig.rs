@@ -227,7 +227,7 @@ pub(super) fn flow(
     exclude: Vec<Pattern>,
 ) -> Flow {
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
-    let filter = FilterConfig { drop_columns, exclude, ..FilterConfig::default() };
+    let filter = FilterConfig { exclude, drop_columns, ..FilterConfig::default() };
     let schema = SchemaName::new("binpulse").expect("a name");
     flow_of(config, filter, Recogniser::new(schema, "s"))
 }

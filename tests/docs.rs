@@ -171,11 +171,19 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
         let body = rest.split("\n}").next().expect("an end");
         let mut rows = String::new();
         let mut about = String::new();
+        let mut is_left_out = false;
         for line in body.lines().map(str::trim) {
             if let Some(more) = line.strip_prefix("///") {
                 about += more;
-            } else if let Some((field, kind)) =
+                continue;
+            }
+            if line.starts_with('#') {
+                is_left_out |= line == "#[serde(skip)]";
+                continue;
+            }
+            if let Some((field, kind)) =
                 line.strip_prefix("pub ").and_then(|field| field.split_once(": "))
+                && !is_left_out
             {
                 let kind = kind.trim_end_matches(',');
                 let (kind, optional) = match kind.strip_prefix("Option<") {
@@ -198,9 +206,8 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
                     .expect("it fits");
                 members += 1;
             }
-            if !line.starts_with("///") {
-                about.clear();
-            }
+            about.clear();
+            is_left_out = false;
         }
         if !rows.is_empty() {
             let head = "| member | type | meaning |\n| --- | --- | --- |";

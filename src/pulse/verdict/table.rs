@@ -103,7 +103,7 @@ states! {
         // Left when a round trip was made or the amnesty is over: the condition knows both.
         when: When::False(Condition::SelfRunning),
         rests_on: Some(Condition::SelfRunning),
-        headline: Plain("binpulse itself stood still and judges nobody until it has looked anew"),
+        headline: Plain("binpulse itself was suspended, and gives no verdict until it has looked again"),
         next: Plain(
             "Look at this machine: CPU throttling, memory pressure, a suspended virtual machine.",
         ),
@@ -118,7 +118,7 @@ states! {
         rests_on: Some(Condition::PositionHeld),
         reason: ReasonOf::History,
         at: At::Hop(Hop::Stream),
-        headline: Plain("The stream can't go on from where it was"),
+        headline: Plain("The stream cannot continue from its position"),
         next: ByReason(|reason| match reason {
             Some(Reason::Purged) => {
                 "Put a server that still has the logs first in source.hosts. If none has: rows are \
@@ -327,7 +327,7 @@ states! {
         rests_on: Some(Condition::SinkMoves),
         reason: ReasonOf::Sink,
         at: At::Hop(Hop::Publish),
-        headline: Plain("SNS takes no messages"),
+        headline: Plain("SNS accepts no messages"),
         over: Some(Plain("SNS takes messages again")),
         next: ByReason(|reason| match reason {
             Some(Reason::Denied) => "Check the IAM policy, the key, credentials.",
@@ -373,7 +373,7 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Late, and catching up"),
+        headline: Plain("Changes are late, and the gap shrinks"),
         over: Some(Plain("Caught up")),
         next: Plain("Wait; look at the rate if it takes long."),
         wait: UNTIL_PUNCTUAL,
@@ -389,7 +389,7 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Late, and not catching up"),
+        headline: Plain("Changes are late, and the gap does not shrink"),
         over: Some(Plain("Caught up")),
         next: Plain("Compare the rate of commits with that of publishing; see quotas."),
         wait: UNTIL_PUNCTUAL,
@@ -405,8 +405,8 @@ states! {
         reason: ReasonOf::Canaries,
         at: At::DeliveryOrConsumers,
         headline: Naming(
-            |names| format!("SNS takes messages that do not reach {names}"),
-            "SNS takes messages that do not arrive",
+            |names| format!("SNS accepts messages that do not reach {names}"),
+            "SNS accepts messages that do not arrive",
         ),
         over: Some(Naming(
             |names| format!("SNS delivers messages to {names} again"),
@@ -457,7 +457,7 @@ states! {
         ]),
         enter: Enter::Missing,
         reason: ReasonOf::EchoQueues,
-        headline: Plain("It can't be said whether the database is quiet or out"),
+        headline: Plain("It is not known whether the database is quiet or out"),
         next: ByReason(|reason| match reason {
             Some(Reason::EchoUnreadable(_)) => {
                 "Check the queue's URL in canary.echo, the network to SQS, and that \

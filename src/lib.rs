@@ -16,7 +16,6 @@
 )]
 
 pub mod app;
-pub mod ask;
 pub mod aws;
 pub mod backoff;
 pub mod binlog;
@@ -29,6 +28,7 @@ pub mod encode;
 pub mod excerpt;
 pub mod filter;
 pub mod journal;
+pub mod local_http;
 pub mod mysql;
 pub mod pack;
 pub mod pipeline;

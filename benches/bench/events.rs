@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use binpulse::source::Captured;
+use binpulse::source::FileReader;
 
 use crate::Outcome;
 use crate::data::Binlogs;
@@ -22,7 +22,7 @@ impl Events {
     pub(crate) fn load(binlogs: &Binlogs) -> Outcome<Self> {
         let mut events = Self::default();
         for file in &binlogs.files {
-            let mut captured = Captured::open_path(file)?;
+            let mut captured = FileReader::open_path(file)?;
             while let Some(event) = captured.next()? {
                 let start = events.bytes.len();
                 if start + event.len() > BYTES_MAX {

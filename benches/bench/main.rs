@@ -2,7 +2,7 @@
 //! data, and ratios that were taken in one run, beside the command that repeats it.
 //!
 //! ```text
-//! cargo bench --bench bench -- memory [WORKLOAD...]     decode, encode and seal from memory, on one core
+//! cargo bench --bench bench -- memory [WORKLOAD...]     decode, encode and finalize from memory, on one core
 //! cargo bench --bench bench -- live [WORKLOAD...]       MySQL to nowhere, beside a reader that only counts
 //! cargo bench --bench bench -- delivery [WORKLOAD...]   MySQL to an SNS endpoint on loopback
 //! cargo bench --bench bench -- backlog                  catching up, a large transaction, memory, start

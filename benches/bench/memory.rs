@@ -1,4 +1,4 @@
-//! Decode, encode and seal from memory, on one core: what each stage costs by itself.
+//! Decode, encode and finalize from memory, on one core: what each stage costs by itself.
 
 use std::time::Duration;
 

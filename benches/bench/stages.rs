@@ -7,10 +7,12 @@ use std::time::Instant;
 use binpulse::binlog::Checksum;
 use binpulse::checkpoint::{Checkpoint, Tracker};
 use binpulse::decode::{Config, Decoder, Step};
-use binpulse::encode::{Destination, Draft, Format, Origin, Oversize, SealOptions, Sealed, Sealer};
+use binpulse::encode::{
+    Destination, EncodedBatch, FinalizeOptions, Finalized, Finalizer, Format, Origin, Oversize,
+};
 use binpulse::filter::{self, Filter, Pattern};
 use binpulse::pack::{self, Packer, Sequences};
-use binpulse::pipeline::{Flow, FlowConfig, Notices};
+use binpulse::pipeline::{ControlMessages, Flow, FlowConfig};
 use binpulse::pulse::schema::SchemaName;
 use binpulse::pulse::{Recogniser, Watermark, WatermarkProvider};
 
@@ -54,7 +56,7 @@ pub(crate) struct Line {
     decoder: Decoder,
     packer: Packer,
     flow: Flow,
-    drafts: Vec<Draft>,
+    batches: Vec<EncodedBatch>,
     messages: Messages,
     now: Instant,
     rows: u64,
@@ -69,7 +71,7 @@ impl Line {
             decoder: Decoder::new(Config { verify_checksum: false, ..Config::default() }),
             packer: Packer::new(pack::Config::default(), Sequences::default()),
             flow: flow()?,
-            drafts: Vec::new(),
+            batches: Vec::new(),
             messages: Messages::new(stage)?,
             now: Instant::now(),
             rows: 0,
@@ -85,7 +87,7 @@ impl Line {
         if self.stage == Stage::Loop {
             return self.turn(event);
         }
-        let Self { stage, decoder, packer, drafts, messages, now, rows, .. } = self;
+        let Self { stage, decoder, packer, batches, messages, now, rows, .. } = self;
         let mut steps = decoder.feed(event)?;
         while let Some(step) = steps.next()? {
             let Step::Rows(mut changes) = step else { continue };
@@ -93,13 +95,13 @@ impl Line {
             while let Some(change) = changes.next()? {
                 *rows += 1;
                 if *stage != Stage::Walk {
-                    packer.push(*now, 0, transaction, table, &change, drafts);
+                    packer.push(*now, 0, transaction, table, &change, batches);
                 } else if let Some(image) = change.after.or(change.before) {
                     std::hint::black_box(image.slots());
                 }
             }
-            if !drafts.is_empty() {
-                messages.take(drafts, packer);
+            if !batches.is_empty() {
+                messages.take(batches, packer);
             }
         }
         Ok(())
@@ -113,22 +115,22 @@ impl Line {
         while let Some(step) = steps.next()? {
             flow.step(step, *now)?;
         }
-        for draft in flow.take_drafts() {
-            *rows += u64::from(draft.rows());
-            flow.tracker_mut().settled(draft.unit())?;
+        for batch in flow.take_batches() {
+            *rows += u64::from(batch.rows());
+            flow.tracker_mut().settled(batch.ack_group())?;
         }
         Ok(())
     }
 
     /// Nothing more comes; the rows that did.
     pub(crate) fn end(mut self) -> u64 {
-        self.packer.flush_all(&mut self.drafts);
-        self.messages.take(&mut self.drafts, &mut self.packer);
+        self.packer.flush_all(&mut self.batches);
+        self.messages.take(&mut self.batches, &mut self.packer);
         self.rows
     }
 }
 
-/// What stands between decoder and sealing, for a stream of every table.
+/// What stands between decoder and finalizing, for a stream of every table.
 fn flow() -> Outcome<Flow> {
     Ok(Flow::new(
         FlowConfig::default(),
@@ -137,7 +139,7 @@ fn flow() -> Outcome<Flow> {
             ..filter::Config::default()
         }),
         Recogniser::new(SchemaName::new("binpulse")?, "bench"),
-        Notices::new(
+        ControlMessages::new(
             Format::Protobuf,
             SERVER_UUID.to_owned(),
             1,
@@ -148,21 +150,21 @@ fn flow() -> Outcome<Flow> {
     ))
 }
 
-/// What becomes of drafts.
+/// What becomes of encoded batches.
 struct Messages {
-    sealer: Option<Sealer>,
+    finalizer: Option<Finalizer>,
     origin: Origin,
     destination: Destination,
-    sealed: Vec<Sealed>,
+    finalized: Vec<Finalized>,
 }
 
 impl Messages {
     fn new(stage: Stage) -> Outcome<Self> {
-        let sealer = |zstd_level| Sealer::new(SealOptions { zstd_level });
+        let finalizer = |zstd_level| Finalizer::new(FinalizeOptions { zstd_level });
         Ok(Self {
-            sealer: match stage {
-                Stage::Plain => Some(sealer(0)?),
-                Stage::Seal => Some(sealer(1)?),
+            finalizer: match stage {
+                Stage::Plain => Some(finalizer(0)?),
+                Stage::Seal => Some(finalizer(1)?),
                 Stage::Check | Stage::Walk | Stage::Pack | Stage::Loop => None,
             },
             origin: Origin {
@@ -179,17 +181,23 @@ impl Messages {
                 fifo: false,
                 message_bytes_max: MESSAGE_BYTES_MAX,
             },
-            sealed: Vec::new(),
+            finalized: Vec::new(),
         })
     }
 
-    fn take(&mut self, drafts: &mut Vec<Draft>, packer: &mut Packer) {
-        let Some(sealer) = &mut self.sealer else { return drafts.clear() };
-        for draft in drafts.drain(..) {
-            let (lane, oversize) = (draft.lane().id, Oversize::Omit);
-            sealer.seal_within(draft, &self.origin, &self.destination, oversize, &mut self.sealed);
-            for sealed in self.sealed.drain(..) {
-                let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
+    fn take(&mut self, batches: &mut Vec<EncodedBatch>, packer: &mut Packer) {
+        let Some(finalizer) = &mut self.finalizer else { return batches.clear() };
+        for batch in batches.drain(..) {
+            let (lane, oversize) = (batch.lane().id, Oversize::Omit);
+            finalizer.finalize_within(
+                batch,
+                &self.origin,
+                &self.destination,
+                oversize,
+                &mut self.finalized,
+            );
+            for finalized in self.finalized.drain(..) {
+                let (Finalized::Message(message) | Finalized::TooLarge(message)) = finalized;
                 let content = message.uncompressed_bytes as usize;
                 packer.observe_sealed(lane, content, message.body.len());
             }

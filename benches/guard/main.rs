@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode, Stdio};
 #[path = "../bench/stages.rs"]
 mod stages;
 
-use binpulse::source::Captured;
+use binpulse::source::FileReader;
 use stages::{Line, Stage};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -82,7 +82,7 @@ fn measured(line: &mut Line, events: &[Vec<u8>], times: u64) -> Outcome {
 fn events(shape: &str) -> Outcome<(Vec<u8>, Vec<Vec<u8>>)> {
     let path = folder().join(format!("{shape}.binlog.zst"));
     let log = zstd::bulk::decompress(&std::fs::read(&path)?, LOG_BYTES_MAX)?;
-    let mut captured = Captured::open(log.as_slice(), shape)?;
+    let mut captured = FileReader::open(log.as_slice(), shape)?;
     let mut events = Vec::new();
     while let Some(event) = captured.next()? {
         events.push(event.to_vec());

@@ -118,7 +118,7 @@ fn message(id: u64, destination: &Arc<str>) -> Message {
         rows: 1,
         sequence_first: id,
         uncompressed_bytes: 1,
-        unit: id,
+        ack_group: id,
         committed_at_us: 0,
         omitted_cells: 0,
     }

@@ -2,7 +2,7 @@
 
 use binpulse::change::Position;
 use binpulse::decode::{Config, Decoder, Error, Step};
-use binpulse::source::captured::Captured;
+use binpulse::source::file::FileReader;
 
 use super::cells;
 use super::log;
@@ -66,7 +66,7 @@ pub fn events(input: &[u8]) -> u64 {
 
 /// A file as it is.
 pub fn file(input: &[u8]) -> u64 {
-    let Ok(mut file) = Captured::open(input, "fuzzed") else { return 0 };
+    let Ok(mut file) = FileReader::open(input, "fuzzed") else { return 0 };
     let mut rows = 0;
     let mut decoder = Decoder::new(Config { contiguous: true, ..config() });
     decoder.start_at(Position::new("fuzzed", 4));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::before::{Before, begins_anew};
 use super::plan::Plan;
+use super::previous_run::{PreviousRun, begins_anew};
 use super::source::Opened;
 use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
@@ -46,7 +46,7 @@ pub(super) async fn begin(
     plan: &Plan,
     store: &mut AnyStore,
     saved: Option<Checkpoint>,
-    before: Option<&Before>,
+    before: Option<&PreviousRun>,
     opened: &Opened,
 ) -> Result<Checkpoint, checkpoint::Error> {
     let layout: Arc<str> = Lane::notice_key_of("lanes").into();
@@ -68,7 +68,7 @@ pub(super) async fn begin(
     let mut checkpoint = Checkpoint {
         stream: plan.stream.clone(),
         server_uuid: opened.resolved.server.clone(),
-        epoch: new_epoch().max(before.map_or(0, Before::epoch) + 1),
+        epoch: new_epoch().max(before.map_or(0, PreviousRun::epoch) + 1),
         lanes: [(layout, lanes)].into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         saved_at_us: chrono::Utc::now().timestamp_micros(),

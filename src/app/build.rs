@@ -6,26 +6,28 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::before;
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
+use super::previous_run;
 use super::primary;
 use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
-use super::stream::{Around, Stream};
+use super::stream::{Stream, StreamContext};
 use super::supervise::{Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::encode::Origin;
 use crate::mysql::SharedHost;
-use crate::pipeline::{Claims, Parts, Pipeline, Saver, SealingConfig, drafts, spawn_sealing};
+use crate::pipeline::{
+    Claims, FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
+};
 use crate::pulse::Vital;
 use crate::pulse::watch::Watch;
 use crate::shutdown::{Drained, Stage, drain};
@@ -99,27 +101,27 @@ impl App {
         front.hosts.stream_is_at(source.source.host(source.host)?);
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
         let origin = Arc::new(RwLock::new(origin(&plan, &checkpoint, &source)));
-        let (drafts, to_seal) = drafts();
-        let (noted, sealing_notes) = mpsc::unbounded_channel();
+        let (batches, to_seal) = encoded_queue();
+        let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let sealing = SealingConfig {
-            seal: plan.seal,
+        let finalizing = FinalizingConfig {
+            finalize: plan.finalize,
             oversize: plan.oversize,
             claims: claims(&plan, &shared)?,
             origin: Arc::clone(&origin),
         };
-        spawn_sealing(sealing, topics, to_seal, feed, noted)?;
+        spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (watermark, nonces) = (front.watch.view.watermark(), front.vital.nonces().clone());
         let pipeline = Pipeline::new(Parts {
             flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
-            drafts,
-            notes: sealing_notes,
+            batches,
+            notes: finalizing_notes,
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),
-            witness: Arc::clone(&front.vital) as _,
+            observer: Arc::clone(&front.vital) as _,
             gauge,
             beat: front.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
@@ -132,7 +134,7 @@ impl App {
             verdict: front.watch.view.clone(),
             leads_to: lead,
         });
-        let around = Around {
+        let context = StreamContext {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
@@ -141,7 +143,7 @@ impl App {
             findings: front.findings,
             leads_to,
         };
-        let stream = Stream::new(pipeline, decoder(&plan), source, origin, around);
+        let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {
             plan,
             state,
@@ -185,11 +187,11 @@ impl App {
         );
 
         if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
-            let (config, table) = before::kept_in(&self.plan, &self.host, &self.instance);
+            let (config, table) = previous_run::kept_in(&self.plan, &self.host, &self.instance);
             let (state, vital) = (self.state.clone(), Arc::clone(&self.vital));
             let begin = move |stop| {
                 let (config, table) = (config.clone(), table.clone());
-                before::keep(config, table, state.clone(), Arc::clone(&vital), stop)
+                previous_run::keep(config, table, state.clone(), Arc::clone(&vital), stop)
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }

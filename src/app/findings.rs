@@ -181,7 +181,7 @@ fn log(finding: &Finding) {
 mod tests {
     use super::*;
     use crate::source::derive_replica_uuid;
-    use crate::source::preflight::Fellow;
+    use crate::source::preflight::OtherReplica;
     use crate::source::preflight::tests::good;
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let uuid = derive_replica_uuid("orders");
         findings.lock().demands.replica_uuid = uuid;
         let mut facts = good();
-        let ours = Fellow { server_id: 7, host: "h".to_owned(), port: 1, uuid: Some(uuid) };
+        let ours = OtherReplica { server_id: 7, host: "h".to_owned(), port: 1, uuid: Some(uuid) };
         facts.replicas = Ok(vec![ours]);
         findings.looked(&facts, findings.asks());
         assert_eq!(findings.shown(), []);

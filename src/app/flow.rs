@@ -1,4 +1,4 @@
-//! The parts between the source and the sealing thread, from the plan.
+//! The parts between the source and the finalizing thread, from the plan.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::pack::{Packer, Sequences};
-use crate::pipeline::{Flow, FlowConfig, Notices, OwnRows, Window};
+use crate::pipeline::{ControlMessages, Flow, FlowConfig, OwnRows, Window};
 use crate::pulse::path::Marks;
 use crate::pulse::{Nonces, Recogniser, WatermarkProvider};
 
@@ -48,13 +48,17 @@ pub(super) fn configured(
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
     let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone())
         .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
-    let notices =
-        Notices::new(pack.format, checkpoint.server_uuid.clone(), checkpoint.epoch, watermark);
+    let control_messages = ControlMessages::new(
+        pack.format,
+        checkpoint.server_uuid.clone(),
+        checkpoint.epoch,
+        watermark,
+    );
     let mut flow = Flow::new(
         config,
         Filter::new(plan.filter.clone()),
         recogniser,
-        notices,
+        control_messages,
         Packer::new(pack, sequences),
         Tracker::new(checkpoint),
     );

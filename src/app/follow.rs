@@ -39,12 +39,12 @@ impl Follow {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.turn(spacing) => {}
+                () = self.poll_once(spacing) => {}
             }
         }
     }
 
-    async fn turn(&self, spacing: Duration) {
+    async fn poll_once(&self, spacing: Duration) {
         tokio::time::sleep(spacing).await;
         if !self.is_read_only() {
             return;

@@ -17,7 +17,7 @@ use super::primary;
 use super::pulse::{book, parameters};
 use super::readings::{readings, vocabulary};
 use super::state::State;
-use super::status::Desk;
+use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
 use crate::mysql::{HostPort, SharedHost};
 use crate::pulse::verdict::Topology;
@@ -130,7 +130,7 @@ impl Front {
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         vital.count_in(Arc::clone(&metrics));
 
-        let desk = Desk {
+        let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
             vital: Arc::clone(&vital),
@@ -236,7 +236,7 @@ fn more_families(
 /// Takes the address of the pages.
 async fn bind(
     plan: &Plan,
-    desk: Desk,
+    desk: StatusBuilder,
     loops: Loops,
     readiness: Readiness,
 ) -> Result<Http, Unavailable> {

@@ -82,7 +82,7 @@ impl Switch for Maintenance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse::{Book, Leg, Phase, Witness, watch};
+    use crate::pulse::{Book, Leg, Phase, ProgressObserver, watch};
 
     #[test]
     fn maintenance_is_bounded_ends_by_itself_and_can_be_ended() {

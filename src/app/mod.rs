@@ -10,7 +10,6 @@
 //!
 //! What a failure means is decided by the part that it is of; here it is only carried out.
 
-mod before;
 mod begin;
 mod build;
 mod catalog;
@@ -27,6 +26,7 @@ mod maintenance;
 mod paths;
 mod patience;
 pub mod plan;
+mod previous_run;
 mod primary;
 mod probe;
 mod pulse;
@@ -46,7 +46,9 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
-pub use replay::{Error as ReplayError, Report as ReplayReport, Wish as ReplayWish, replay};
+pub use replay::{
+    Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
+};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

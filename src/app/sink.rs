@@ -38,10 +38,12 @@ impl AnySink {
     ) -> Result<(Self, Topics), sink::Error> {
         let health = Arc::clone(health);
         match &plan.sink {
-            SinkPlan::Sns { template, notices, .. } => {
+            SinkPlan::Sns { template, control_messages, .. } => {
                 let config = sns_config(plan);
-                let mut topics = vec![Arc::clone(notices)];
-                topics.extend(template.fixed().filter(|arn| **arn != **notices).map(Arc::from));
+                let mut topics = vec![Arc::clone(control_messages)];
+                topics.extend(
+                    template.fixed().filter(|arn| **arn != **control_messages).map(Arc::from),
+                );
                 let sns = Sns::open_with(config, shared, &topics, health).await?;
                 let known = sns.topics().iter().map(|(arn, facts)| {
                     let destination = Destination {
@@ -53,7 +55,7 @@ impl AnySink {
                 });
                 let topics = Topics {
                     tables: Destinations::new(template.clone()),
-                    notices: Arc::clone(notices),
+                    control_messages: Arc::clone(control_messages),
                     known: known.collect(),
                     message_bytes_max: sns::MESSAGE_BYTES_DEFAULT,
                 };
@@ -101,9 +103,9 @@ pub(super) fn sns_config(plan: &Plan) -> sns::Config {
 /// set: nobody has to be asked for it, which takes long where there is no instance metadata.
 pub(super) fn aws_config(plan: &Plan) -> aws::Config {
     let region = match &plan.sink {
-        SinkPlan::Sns { region, notices, .. } => {
-            region.clone().or_else(|| Some(TopicArn::parse(notices).ok()?.region.to_owned()))
-        }
+        SinkPlan::Sns { region, control_messages, .. } => region
+            .clone()
+            .or_else(|| Some(TopicArn::parse(control_messages).ok()?.region.to_owned())),
         // Of queues that echo canaries their address tells it; without any, nothing asks AWS.
         SinkPlan::Stdout | SinkPlan::Null => {
             plan.pulse.echoes.is_empty().then(|| "none".to_owned())
@@ -117,10 +119,10 @@ pub(super) fn claim_check(
     plan: &Plan,
     shared: &aws::Shared,
 ) -> Result<Option<ClaimCheck>, Box<dyn std::error::Error + Send + Sync>> {
-    let (Some(claims), SinkPlan::Sns { notices, .. }) = (&plan.claims, &plan.sink) else {
+    let (Some(claims), SinkPlan::Sns { control_messages, .. }) = (&plan.claims, &plan.sink) else {
         return Ok(None);
     };
-    let region = TopicArn::parse(notices)?.region;
+    let region = TopicArn::parse(control_messages)?.region;
     let config = claim_check::Config {
         bucket: claims.bucket.clone(),
         prefix: claims.prefix.clone(),
@@ -134,7 +136,7 @@ pub(super) fn no_topics() -> Topics {
     let template = Template::parse(NO_TOPIC).unwrap_or_else(|_| unreachable!("a constant ARN"));
     Topics {
         tables: Destinations::new(template),
-        notices: NO_TOPIC.into(),
+        control_messages: NO_TOPIC.into(),
         known: HashMap::new(),
         message_bytes_max: usize::MAX,
     }

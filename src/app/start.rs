@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::before::{Before, RanBefore, ask};
 use super::begin::{begin, open_store};
 use super::echo;
 use super::front::Front;
 use super::history::History;
 use super::patience::Patience;
 use super::plan::Plan;
+use super::previous_run::{PreviousRun, RanBefore, ask};
 use super::sink::{AnySink, aws_config};
 use super::source::{Opened, StartError, open_source, reach};
 use super::store::AnyStore;
@@ -125,7 +125,7 @@ async fn stored(
 }
 
 /// What the source knows of a run before, where beginning anew is permitted.
-async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Unavailable> {
+async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousRun>, Unavailable> {
     if !plan.pulse.heartbeats && plan.checkpoint.file.is_some() {
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
@@ -143,7 +143,7 @@ async fn begun(
     plan: &Plan,
     store: &mut AnyStore,
     saved: Option<Checkpoint>,
-    before: Option<&Before>,
+    before: Option<&PreviousRun>,
     source: &Opened,
 ) -> Result<Checkpoint, checkpoint::Error> {
     let patience = Patience::new(plan.start_patience, "the checkpoint can't be written yet");

@@ -25,7 +25,7 @@ use crate::telemetry::{Conclusion, Metrics, StatusSource};
 const RECENT_MAX: usize = 6;
 
 /// Everything that the document is made from.
-pub(super) struct Desk {
+pub(super) struct StatusBuilder {
     pub(super) plan: Arc<Plan>,
     pub(super) state: State,
     pub(super) vital: Arc<Vital>,
@@ -39,7 +39,7 @@ pub(super) struct Desk {
     pub(super) started: Instant,
 }
 
-impl StatusSource for Desk {
+impl StatusSource for StatusBuilder {
     fn status(&self) -> Status {
         let now = Instant::now();
         let state = self.state.read();
@@ -87,7 +87,7 @@ impl StatusSource for Desk {
     }
 }
 
-impl Desk {
+impl StatusBuilder {
     fn progress(&self) -> status::Progress {
         let progress = self.vital.progress();
         let ops = ["insert", "update", "delete"];

@@ -67,7 +67,7 @@ pub(super) struct Stream {
 }
 
 /// Whom the stream tells what it does.
-pub(super) struct Around {
+pub(super) struct StreamContext {
     pub(super) state: State,
     pub(super) liveness: Liveness,
     pub(super) reporter: Reporter,
@@ -86,9 +86,10 @@ impl Stream {
         decoder: Decoder,
         opened: Opened,
         origin: Arc<RwLock<Origin>>,
-        around: Around,
+        context: StreamContext,
     ) -> Self {
-        let Around { state, liveness, reporter, history, followed_by, findings, leads_to } = around;
+        let StreamContext { state, liveness, reporter, history, followed_by, findings, leads_to } =
+            context;
         let streamed_at = match &opened.wanted {
             Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
             Wanted::Now

@@ -13,7 +13,7 @@ use crate::change::{NameCase, Position};
 use crate::config::{Kind, Value};
 use crate::decode::{Answer, Config, Decoder, Fault};
 use crate::filter::{self, Filter, Pattern};
-use crate::source::captured::{self, Captured};
+use crate::source::file::{self, FileReader};
 
 const LONG_ABOUT: &str = "\
 Prints one JSON document a line for each change and each statement in binary log files of
@@ -82,7 +82,7 @@ enum Error {
     #[error("{file}: {error}")]
     Open { file: String, error: io::Error },
     #[error(transparent)]
-    Captured(#[from] captured::Error),
+    FileReader(#[from] file::Error),
     #[error("{file}: {error}")]
     Lines { file: String, error: lines::Error },
 }
@@ -173,7 +173,9 @@ impl Error {
         match self {
             Self::Open { .. } => Exit::Usage,
             Self::Lines { error: lines::Error::Output(_), .. } => Exit::Unavailable,
-            Self::Captured(_) | Self::Lines { error: lines::Error::Decode(_), .. } => Exit::BadData,
+            Self::FileReader(_) | Self::Lines { error: lines::Error::Decode(_), .. } => {
+                Exit::BadData
+            }
         }
     }
 }
@@ -203,18 +205,18 @@ const COLUMNS_MAX: usize = 4096;
 impl<W: io::Write> Decoding<W> {
     fn file(&mut self, file: &str) -> Result<(), Error> {
         if file == "-" {
-            self.events(Captured::open(io::stdin().lock(), "standard input")?)
+            self.events(FileReader::open(io::stdin().lock(), "standard input")?)
         } else {
             let wrong = |error| Error::Open { file: file.to_owned(), error };
             let opened = File::open(file).map_err(wrong)?;
             if opened.metadata().map_err(wrong)?.is_dir() {
                 return Err(wrong(io::ErrorKind::IsADirectory.into()));
             }
-            self.events(Captured::open(opened, file)?)
+            self.events(FileReader::open(opened, file)?)
         }
     }
 
-    fn events<R: Read>(&mut self, mut captured: Captured<R>) -> Result<(), Error> {
+    fn events<R: Read>(&mut self, mut captured: FileReader<R>) -> Result<(), Error> {
         let file = captured.file().to_owned();
         let name = Path::new(&file)
             .file_name()

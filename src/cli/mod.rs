@@ -10,13 +10,13 @@ mod init;
 mod limits;
 mod lines;
 mod maintenance;
-mod picture;
 mod probe;
 mod redrive;
 mod replay;
 mod run;
 mod service;
 mod tail;
+mod terminal;
 mod verdict;
 
 pub use exit::Exit;

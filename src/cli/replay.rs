@@ -98,22 +98,22 @@ pub(super) fn command() -> Command {
 /// Publishes once more, or counts.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((values, plan)) = run::plan(matches, run::Runs::Sink) else { return Exit::Usage };
-    let wish = match wish(matches, Utc::now()) {
-        Ok(wish) => wish,
+    let request = match request(matches, Utc::now()) {
+        Ok(request) => request,
         Err(wrong) => {
             eprintln!("binpulse: {wrong}");
             return Exit::Usage;
         }
     };
-    if wish.topic.is_some() && plan.sink.kind() != "sns" {
+    if request.topic.is_some() && plan.sink.kind() != "sns" {
         eprintln!("binpulse: --topic needs sink.kind = \"sns\"");
         return Exit::Usage;
     }
     if let Err(exit) = logs(&values) {
         return exit;
     }
-    let dry_run = wish.dry_run;
-    run::to_the_end(async |stop| match Box::pin(replay(plan, wish, &stop)).await {
+    let dry_run = request.dry_run;
+    run::to_the_end(async |stop| match Box::pin(replay(plan, request, &stop)).await {
         Ok(report) => tell(&report, dry_run),
         Err(error) => {
             eprintln!("binpulse: {error}");
@@ -122,7 +122,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     })
 }
 
-fn wish(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, String> {
+fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, String> {
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let time = |name: &str| {
         text(name).map(|text| moment(text, now).map_err(|wrong| format!("--{name} {wrong}")))
@@ -214,12 +214,12 @@ mod tests {
 
     fn wish_of(arguments: &[&str]) -> Result<ReplayWish, String> {
         let all = ["replay", "--dry-run"].iter().chain(arguments);
-        wish(&command().try_get_matches_from(all).expect("flags that exist"), now())
+        request(&command().try_get_matches_from(all).expect("flags that exist"), now())
     }
 
     #[test]
     fn times_are_how_long_ago_or_of_the_calendar() {
-        let since = |text: &str| wish_of(&["--since", text]).map(|wish| wish.since_us);
+        let since = |text: &str| wish_of(&["--since", text]).map(|request| request.since_us);
         assert_eq!(since("5m"), Ok(1_799_999_700_000_000));
         assert_eq!(since("2027-01-15T08:00:00+01:00"), Ok(1_799_996_400_000_000));
         for wrong in ["yesterday", "-5m", "2027-01-15", "2100-01-01T00:00:00Z"] {
@@ -230,8 +230,9 @@ mod tests {
 
     #[test]
     fn the_end_lies_behind_the_begin() {
-        let until =
-            |text: &str| wish_of(&["--since", "5m", "--until", text]).map(|wish| wish.until_us);
+        let until = |text: &str| {
+            wish_of(&["--since", "5m", "--until", text]).map(|request| request.until_us)
+        };
         assert_eq!(until("4m"), Ok(Some(1_799_999_760_000_000)));
         assert!(until("5m").is_err() && until("6m").is_err());
     }

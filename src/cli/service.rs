@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::runtime;
-use crate::ask::{self, Answer, exchange_over};
 use crate::config::Values;
+use crate::local_http::{self, Answer, exchange_over};
 use crate::telemetry::http::chain;
 
 /// Whom to ask, and how.
@@ -72,7 +72,7 @@ impl Service {
         let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
         let exchange = self.exchange(method, path, headers);
         let answer = runtime
-            .block_on(ask::within_deadline(&self.address, path, exchange))
+            .block_on(local_http::within_deadline(&self.address, path, exchange))
             .map_err(|error| error.to_string())?;
         if answer.code == 401 {
             let why = "the service wants another token: set http.token as it has it";

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::Service;
-use super::{Exit, flags, picture};
+use super::{Exit, flags, terminal};
 
 const LONG_ABOUT: &str = "\
 Asks the running service whether the database is quiet or something is broken, and prints
@@ -62,8 +62,8 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         Err(exit) => return exit,
     };
     let verdict = &status["verdict"];
-    let terminal = io::stdout().is_terminal();
-    print(&if terminal { picture::verdict(&status) } else { format!("{verdict}\n") });
+    let is_terminal = io::stdout().is_terminal();
+    print(&if is_terminal { terminal::verdict(&status) } else { format!("{verdict}\n") });
     // What was concluded once and is no longer looked at is no conclusion.
     match status["conclusion"]["grade"].as_str() {
         Some("healthy") => Exit::Done,
@@ -82,7 +82,7 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
         return watch(&service);
     }
     match ask(&service) {
-        Ok(status) if io::stdout().is_terminal() => print(&picture::status(&status)),
+        Ok(status) if io::stdout().is_terminal() => print(&terminal::status(&status)),
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),
     }
@@ -90,29 +90,30 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
 
 /// Goes on also while nobody answers, and says so: an old picture is never left to stand.
 fn watch(service: &Service) -> Exit {
-    let terminal = io::stdout().is_terminal();
+    let is_terminal = io::stdout().is_terminal();
     let mut last: Option<(Value, Instant)> = None;
-    if terminal {
+    if is_terminal {
         print("\u{1b}[2J");
     }
     loop {
         let asked = Instant::now();
         let text = match ask(service) {
             Ok(status) => {
-                let text = if terminal { picture::status(&status) } else { format!("{status}\n") };
+                let text =
+                    if is_terminal { terminal::status(&status) } else { format!("{status}\n") };
                 last = Some((status, asked));
                 text
             }
-            Err(error) if terminal => {
+            Err(error) if is_terminal => {
                 let last = last.as_ref().map(|(said, at)| (said, at.elapsed().as_secs_f64()));
-                picture::silence(&error, last)
+                terminal::silence(&error, last)
             }
             Err(error) => {
                 complain(error);
                 String::new()
             }
         };
-        let written = if terminal { print(&over(&text)) } else { print(&text) };
+        let written = if is_terminal { print(&over(&text)) } else { print(&text) };
         if written != Exit::Done {
             return Exit::Done;
         }

@@ -101,7 +101,7 @@ pub struct Rows<'a> {
 }
 
 /// What a cursor needs besides the event.
-pub(super) struct Around<'a> {
+pub(super) struct RowsContext<'a> {
     pub(super) mapped: &'a Mapped,
     pub(super) transaction: &'a Transaction,
     pub(super) position: &'a Position,
@@ -111,8 +111,12 @@ pub(super) struct Around<'a> {
 
 impl<'a> Rows<'a> {
     /// A cursor before the first row of `event` (header included, checksum not).
-    pub(super) fn new(shape: Shape, event: &'a [u8], around: Around<'a>) -> Result<Self, Error> {
-        let Around { mapped, transaction, position, buffer, count } = around;
+    pub(super) fn new(
+        shape: Shape,
+        event: &'a [u8],
+        context: RowsContext<'a>,
+    ) -> Result<Self, Error> {
+        let RowsContext { mapped, transaction, position, buffer, count } = context;
         let width = mapped.table.columns.len();
         let error =
             |fault| Error { position: position.clone(), event_type: shape.event_type, fault };

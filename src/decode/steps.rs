@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::charset::{self, Decoded};
 use super::query::{self, Query, Session};
-use super::rows::{Around, Shape};
+use super::rows::{RowsContext, Shape};
 use super::{Decoder, Error, Fault, Rows};
 use crate::binlog::{Header, kind};
 use crate::change::{Description, Position, Table, Transaction, TransactionId};
@@ -320,14 +320,14 @@ impl<'d, 'e> Steps<'d, 'e> {
                 let Some(mapped) = decoder.rows_of.as_deref() else {
                     return Err(decoder.error(Fault::Misuse));
                 };
-                let around = Around {
+                let context = RowsContext {
                     mapped,
                     transaction: &decoder.current.transaction,
                     position: &decoder.rows_at,
                     buffer: &mut decoder.rows,
                     count: &mut decoder.current.rows,
                 };
-                Step::Rows(Rows::new(shape, event, around)?)
+                Step::Rows(Rows::new(shape, event, context)?)
             }
             Emit::Schema(parts) => Step::Schema(statement(decoder, event, &parts, "")?),
             Emit::Changed(parts, words) => Step::Changed(statement(decoder, event, &parts, words)?),

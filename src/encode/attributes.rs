@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::draft::{Content, Draft};
+use super::encoded_batch::{Content, EncodedBatch};
 use super::lane::percent_encode_but;
 use super::message::{Attribute, DataType};
 use super::open::FORMAT_VERSION;
@@ -15,20 +15,20 @@ pub const NONE: &str = "(none)";
 /// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each, and
 /// `replay` where it is published once more. Names have all but ASCII letters, digits and `_-$.`
 /// percent-encoded.
-pub(crate) fn attributes(draft: &Draft, origin: &Origin) -> Vec<Attribute> {
-    let (database, table) = match draft.content() {
+pub(crate) fn attributes(batch: &EncodedBatch, origin: &Origin) -> Vec<Attribute> {
+    let (database, table) = match batch.content() {
         Content::Rows { schema, .. } => (&*schema.table().database, &*schema.table().name),
-        Content::Notice { notice, .. } => (notice.database(), ""),
+        Content::ControlMessage { control, .. } => (control.database(), ""),
     };
     let mut attributes = Vec::with_capacity(8);
-    attributes.push(text("kind", draft.kind().as_str().to_owned()));
+    attributes.push(text("kind", batch.kind().as_str().to_owned()));
     attributes.push(text("stream", name(&origin.stream)));
     attributes.push(text("database", name(database)));
     attributes.push(text("table", name(table)));
     attributes.push(Attribute {
         name: Cow::Borrowed("op"),
         data_type: DataType::StringArray,
-        value: operations(draft),
+        value: operations(batch),
     });
     attributes.push(text("v", FORMAT_VERSION.to_string()));
     attributes.extend(origin.replay.as_ref().map(|replay| text("replay", name(&replay.audience))));
@@ -48,9 +48,9 @@ fn name(name: &str) -> String {
     encoded
 }
 
-fn operations(draft: &Draft) -> String {
+fn operations(batch: &EncodedBatch) -> String {
     let mut list = String::from("[");
-    for op in draft.ops().iter() {
+    for op in batch.ops().iter() {
         if list.len() > 1 {
             list.push(',');
         }

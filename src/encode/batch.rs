@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::draft::{Content, Draft};
+use super::encoded_batch::{Content, EncodedBatch};
+use super::image_buffer::ImageBuffer;
 use super::json;
 use super::lane::Lane;
 use super::options::{BeforeImage, Format, RowOptions, span_bytes};
 use super::protobuf;
-use super::room::Room;
 use super::rows::{OpSet, RowMark, Rows};
 use super::schema::Schema;
 use crate::change::{Cell, Change, Image, Op, Table, Transaction};
@@ -31,7 +31,7 @@ pub struct Batch {
     schema: Arc<Schema>,
     options: RowOptions,
     /// Bodies of the images: [`Rows::images`] of what is gathered.
-    images: Room,
+    images: ImageBuffer,
     /// All but the images.
     rows: Rows,
     /// Sizes of the last message: what the next one reserves.
@@ -47,7 +47,7 @@ impl Batch {
         Self {
             schema,
             options,
-            images: Room::default(),
+            images: ImageBuffer::default(),
             rows: Rows::default(),
             images_bytes: 0,
             marks: 0,
@@ -55,10 +55,10 @@ impl Batch {
         }
     }
 
-    /// Adds a row. `unit` is the unit of delivery that its transaction belongs to.
-    pub fn push(&mut self, unit: u64, transaction: &Transaction, change: &Change<'_>) {
+    /// Adds a row. `ack_group` is the ack group of delivery that its transaction belongs to.
+    pub fn push(&mut self, ack_group: u64, transaction: &Transaction, change: &Change<'_>) {
         self.reserve();
-        let transaction = self.rows.transaction(unit, transaction);
+        let transaction = self.rows.transaction(ack_group, transaction);
         let before_bytes = change.before.map(|before| self.put_before(change, &before));
         let after_bytes = change.after.map(|after| self.put_whole(&after));
         self.rows.ops.insert(change.op);
@@ -191,7 +191,7 @@ impl Batch {
 
     /// Takes what was gathered; `None` when that is nothing. `sequence_first` is the first row's
     /// number in `lane`.
-    pub fn take(&mut self, lane: Lane, sequence_first: u64) -> Option<Draft> {
+    pub fn take(&mut self, lane: Lane, sequence_first: u64) -> Option<EncodedBatch> {
         if self.is_empty() {
             return None;
         }
@@ -206,6 +206,6 @@ impl Batch {
             rows,
             canary: None,
         };
-        Some(Draft::new(lane, sequence_first, content))
+        Some(EncodedBatch::new(lane, sequence_first, content))
     }
 }

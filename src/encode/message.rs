@@ -73,7 +73,7 @@ impl Attribute {
     }
 }
 
-/// A message, ready to be published. It is never changed once sealed: a retry sends the same bytes.
+/// A message, ready to be published. It is never changed once finalized: a retry sends the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The pipeline's number for it, unique within the process; 0 until the pipeline sets it.
@@ -96,12 +96,12 @@ pub struct Message {
     pub destination: Arc<str>,
     /// Rows inside; 0 for heartbeats and statements.
     pub rows: u32,
-    /// Number of the first row in its lane; the notice's own number where there are no rows.
+    /// Number of the first row in its lane; the control message's own number where there are no rows.
     pub sequence_first: u64,
     /// Size of the content before compression and base64, bytes.
     pub uncompressed_bytes: u32,
     /// Unit of delivery that its first row belongs to; see the checkpoint's tracker.
-    pub unit: u64,
+    pub ack_group: u64,
     /// Commit time of its first transaction, microseconds since 1970 UTC: its oldest change.
     pub committed_at_us: i64,
     /// Cells that the oversize ladder left out.

@@ -1,11 +1,11 @@
 //! Rows to bytes, and bytes to messages that a topic accepts.
 //!
 //! ```text
-//! Change --Batch::push--> Draft (rows, uncompressed) --Sealer::seal--> Message (body, attributes)
+//! Change --Batch::push--> Draft (rows, uncompressed) --Sealer::finalize--> Message (body, attributes)
 //! ```
 //!
-//! The contract is `proto/binpulse/v1`. [`Batch`] and [`Draft`] work on the reader's thread and
-//! copy each cell once, with no allocation per row; [`Sealer`] does what costs CPU time (headers,
+//! The contract is `proto/binpulse/v1`. [`Batch`] and [`EncodedBatch`] work on the reader's thread and
+//! copy each cell once, with no allocation per row; [`Finalizer`] does what costs CPU time (headers,
 //! checksum, compression, base64) and may run on any thread. [`open`] is the way back.
 //!
 //! This part knows nothing of lanes' sizes and linger (`pack`), nor of how messages are sent
@@ -13,12 +13,12 @@
 
 mod attributes;
 mod batch;
-mod draft;
+pub mod control_message;
+mod encoded_batch;
 mod frame;
 pub mod json;
 mod lane;
 mod message;
-pub mod notice;
 pub mod open;
 mod options;
 mod origin;
@@ -30,11 +30,11 @@ mod origin;
 )]
 #[rustfmt::skip]
 pub mod proto;
+mod finalize;
+mod image_buffer;
 mod protobuf;
-mod room;
 mod rows;
 mod schema;
-mod seal;
 mod shrink;
 #[cfg(test)]
 #[allow(
@@ -48,10 +48,12 @@ pub(crate) mod testing;
 
 pub use attributes::NONE;
 pub use batch::Batch;
-pub use draft::{Canary, Draft};
+pub use encoded_batch::{Canary, EncodedBatch};
+pub use finalize::{
+    CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,
+};
 pub use lane::{Lane, LaneId};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use options::{BeforeImage, Format, RowOptions};
 pub use origin::{Origin, Replay};
 pub use rows::OpSet;
-pub use seal::{CONTENT_BYTES_MAX, Destination, Oversize, SealOptions, Sealed, Sealer};

@@ -64,23 +64,23 @@ pub(crate) struct Entry {
     pub(crate) original_committed_at_us: i64,
     pub(crate) server_id: u32,
     /// Unit of delivery of the transaction.
-    pub(crate) unit: u64,
+    pub(crate) ack_group: u64,
 }
 
 impl Entry {
-    fn of(unit: u64, transaction: &Transaction) -> Self {
+    fn of(ack_group: u64, transaction: &Transaction) -> Self {
         Self {
             id: transaction.id,
             start: transaction.start.clone(),
             committed_at_us: transaction.committed_at_us,
             original_committed_at_us: transaction.original_committed_at_us,
             server_id: transaction.server_id,
-            unit,
+            ack_group,
         }
     }
 
-    fn is(&self, unit: u64, transaction: &Transaction) -> bool {
-        self.unit == unit && self.start == transaction.start && self.id == transaction.id
+    fn is(&self, ack_group: u64, transaction: &Transaction) -> bool {
+        self.ack_group == ack_group && self.start == transaction.start && self.id == transaction.id
     }
 }
 
@@ -148,9 +148,9 @@ pub(crate) struct Rows {
 impl Rows {
     /// The index of the transaction, which is that of the last row or a new one.
     #[inline]
-    pub(crate) fn transaction(&mut self, unit: u64, transaction: &Transaction) -> u32 {
-        if !self.transactions.last().is_some_and(|last| last.is(unit, transaction)) {
-            self.transactions.push(Entry::of(unit, transaction));
+    pub(crate) fn transaction(&mut self, ack_group: u64, transaction: &Transaction) -> u32 {
+        if !self.transactions.last().is_some_and(|last| last.is(ack_group, transaction)) {
+            self.transactions.push(Entry::of(ack_group, transaction));
         }
         // One entry is 120 bytes: memory ends long before the index does.
         u32::try_from(self.transactions.len() - 1).unwrap_or(u32::MAX)

@@ -3,7 +3,7 @@
 //! A *lane* is what is published in order; on FIFO topics it is a message group. By default each
 //! table is one lane; with `lanes = N` a row's primary key chooses one of N ([`choice`]).
 //!
-//! A lane's rows are gathered in one open batch, which becomes a draft when
+//! A lane's rows are gathered in one open batch, which becomes a encoded batch when
 //! - its message is estimated to be full (64 KiB of body by default: SNS bills by that step; up to
 //!   the topic's limit while publishing is backed up),
 //! - it has waited for the linger, which is nothing while changes are few and publishing keeps up
@@ -11,7 +11,7 @@
 //! - the table's schema changes, or
 //! - all open batches together hold too many bytes: then the oldest goes.
 //!
-//! Pure: time comes in as an argument, drafts go out through a vector. Numbers of rows are
+//! Pure: time comes in as an argument, encoded batches go out through a vector. Numbers of rows are
 //! [`Sequences`]'s; what a number means for recovery is `checkpoint`'s.
 
 pub mod choice;

@@ -9,7 +9,7 @@ use super::choice::{Route, route};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
-use crate::encode::{Batch, Draft, Format, Lane, LaneId};
+use crate::encode::{Batch, EncodedBatch, Format, Lane, LaneId};
 
 /// Empty batches that are kept for their table's next row; each holds its encoded schema.
 const EMPTY_BATCHES_MAX: usize = 1024;
@@ -18,7 +18,7 @@ const ATTRIBUTES_BYTES: usize = 512;
 /// Messages with less content than this say nothing of how well a table compresses, bytes.
 const TELLING_BYTES_MIN: usize = 4 << 10;
 
-/// Gathers rows into drafts.
+/// Gathers rows into encoded batches.
 #[derive(Debug)]
 pub struct Packer {
     config: Config,
@@ -62,7 +62,7 @@ struct Slot {
 #[derive(Clone, Copy)]
 struct Row<'a> {
     now: Instant,
-    unit: u64,
+    ack_group: u64,
     transaction: &'a Transaction,
     table: &'a Arc<Table>,
     change: &'a Change<'a>,
@@ -95,23 +95,23 @@ impl Packer {
         }
     }
 
-    /// Takes a row. `unit` is the unit of delivery of its transaction. Drafts that became ready are
+    /// Takes a row. `ack_group` is the ack group of delivery of its transaction. Drafts that became ready are
     /// appended to `out`, those of one lane in order.
     pub fn push(
         &mut self,
         now: Instant,
-        unit: u64,
+        ack_group: u64,
         transaction: &Transaction,
         table: &Arc<Table>,
         change: &Change<'_>,
-        out: &mut Vec<Draft>,
+        out: &mut Vec<EncodedBatch>,
     ) {
         if self.last_transaction != transaction.start {
             self.last_transaction.clone_from(&transaction.start);
             self.linger.observe_transaction(now);
         }
         let first = self.first_slot(table, now);
-        let row = Row { now, unit, transaction, table, change };
+        let row = Row { now, ack_group, transaction, table, change };
         match route(table, change, self.config.lanes) {
             Route::Lane(lane) => self.put(first + lane as usize, &row, out),
             Route::Moves { from, to } => {
@@ -132,7 +132,7 @@ impl Packer {
     }
 
     /// Nothing more is at hand: what waits leaves at once, unless the load makes waiting worth it.
-    pub fn flush_idle(&mut self, now: Instant, out: &mut Vec<Draft>) {
+    pub fn flush_idle(&mut self, now: Instant, out: &mut Vec<EncodedBatch>) {
         self.linger.roll(now);
         if self.linger.current().is_zero() {
             self.flush_all(out);
@@ -147,8 +147,8 @@ impl Packer {
         self.slots.get(oldest).map(|slot| slot.opened_at + self.linger.current())
     }
 
-    /// Appends the drafts that have waited long enough.
-    pub fn flush_due(&mut self, now: Instant, out: &mut Vec<Draft>) {
+    /// Appends the encoded batches that have waited long enough.
+    pub fn flush_due(&mut self, now: Instant, out: &mut Vec<EncodedBatch>) {
         self.linger.roll(now);
         while let Some(oldest) = self.oldest() {
             let linger = self.linger.current();
@@ -159,8 +159,8 @@ impl Packer {
         }
     }
 
-    /// Appends all drafts, oldest first.
-    pub fn flush_all(&mut self, out: &mut Vec<Draft>) {
+    /// Appends all encoded batches, oldest first.
+    pub fn flush_all(&mut self, out: &mut Vec<EncodedBatch>) {
         while let Some(oldest) = self.oldest() {
             self.flush(oldest, out);
         }
@@ -202,7 +202,7 @@ impl Packer {
         self.open_bytes
     }
 
-    /// Batches that are open: each will become one draft.
+    /// Batches that are open: each will become one encoded batch.
     pub fn open_batches(&self) -> usize {
         self.open
     }
@@ -222,7 +222,7 @@ impl Packer {
         self.opened.len()
     }
 
-    fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<Draft>) {
+    fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<EncodedBatch>) {
         self.hold_batch(at, row.table, out);
         self.note_opening(at, row.now);
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -231,7 +231,7 @@ impl Packer {
         if batch.is_empty() {
             slot.sequence_first = number;
         }
-        batch.push(row.unit, row.transaction, row.change);
+        batch.push(row.ack_group, row.transaction, row.change);
         let bytes = batch.len_bytes();
         self.open_bytes += bytes - slot.bytes;
         slot.bytes = bytes;
@@ -263,7 +263,7 @@ impl Packer {
     }
 
     /// Sees to it that the slot has a batch for this schema.
-    fn hold_batch(&mut self, at: usize, table: &Arc<Table>, out: &mut Vec<Draft>) {
+    fn hold_batch(&mut self, at: usize, table: &Arc<Table>, out: &mut Vec<EncodedBatch>) {
         let Some(slot) = self.slots.get(at) else { return };
         if let Some(batch) = &slot.batch {
             if Arc::ptr_eq(batch.table(), table) || batch.table() == table {
@@ -295,11 +295,11 @@ impl Packer {
         }
     }
 
-    fn flush(&mut self, at: usize, out: &mut Vec<Draft>) {
+    fn flush(&mut self, at: usize, out: &mut Vec<EncodedBatch>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(batch) = slot.batch.as_mut() else { return };
-        if let Some(draft) = batch.take(slot.lane.clone(), slot.sequence_first) {
-            out.push(draft);
+        if let Some(encoded) = batch.take(slot.lane.clone(), slot.sequence_first) {
+            out.push(encoded);
             self.open -= 1;
             self.open_bytes -= slot.bytes;
             slot.bytes = 0;

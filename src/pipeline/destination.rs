@@ -1,10 +1,10 @@
-//! Which topic a draft goes to, and what that topic takes.
+//! Which topic a encoded batch goes to, and what that topic takes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aws;
-use crate::encode::{Destination, Draft, Kind};
+use crate::encode::{Destination, EncodedBatch, Kind};
 use crate::sink::topic::Destinations;
 
 /// Topics by table and kind.
@@ -13,7 +13,7 @@ pub(crate) struct Topics {
     /// ARN by table.
     pub(crate) tables: Destinations,
     /// Where canaries and statements go.
-    pub(crate) notices: Arc<str>,
+    pub(crate) control_messages: Arc<str>,
     /// What is known of topics; others are judged by their name.
     pub(crate) known: HashMap<Arc<str>, Destination>,
     /// Largest message of a topic that was not asked, bytes.
@@ -27,15 +27,15 @@ impl Topics {
         known.min().unwrap_or(self.message_bytes_max)
     }
 
-    /// The topic of a draft.
-    pub(crate) fn of(&mut self, draft: &Draft) -> Destination {
-        let arn = match (draft.kind(), draft.table()) {
-            (Kind::Canary, Some(table)) if draft.is_of_path() => {
+    /// The topic of a encoded batch.
+    pub(crate) fn of(&mut self, batch: &EncodedBatch) -> Destination {
+        let arn = match (batch.kind(), batch.table()) {
+            (Kind::Canary, Some(table)) if batch.is_of_path() => {
                 self.tables.of(&table.database, &table.name)
             }
             (Kind::Change, Some(table)) => self.tables.of(&table.database, &table.name),
             (Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema, _) => {
-                Arc::clone(&self.notices)
+                Arc::clone(&self.control_messages)
             }
         };
         let known = self.known.entry(arn).or_insert_with_key(|arn| Destination {

@@ -1,4 +1,4 @@
-//! One event to drafts.
+//! One event to encoded batches.
 
 use std::time::Instant;
 
@@ -11,14 +11,14 @@ use crate::decode::{self, Decoder, Steps};
 /// How far an event's steps were taken.
 enum Stepped {
     ToTheEnd,
-    /// There are drafts to hand on first.
+    /// There are encoded batches to hand on first.
     Drafts,
     /// The log does not tell enough.
     Stuck(Box<decode::Error>),
 }
 
 impl Pipeline {
-    /// One event to drafts, and those to the sealing thread.
+    /// One event to encoded batches, and those to the finalizing thread.
     pub(super) async fn take(
         &mut self,
         decoder: &mut Decoder,
@@ -33,7 +33,7 @@ impl Pipeline {
                 Stepped::ToTheEnd => return Ok(()),
                 Stepped::Drafts => self.ship(stop).await?,
                 Stepped::Stuck(error) => {
-                    self.stumbled(&mut steps, *error, stop).await?;
+                    self.on_decode_error(&mut steps, *error, stop).await?;
                     self.keep_undecoded()?;
                 }
             }
@@ -50,7 +50,7 @@ impl Pipeline {
                 Err(error) => return Ok(Stepped::Stuck(Box::new(error))),
             }
             self.keep_undecoded()?;
-            if self.parts.flow.has_drafts() {
+            if self.parts.flow.has_batches() {
                 return Ok(Stepped::Drafts);
             }
         }
@@ -60,7 +60,7 @@ impl Pipeline {
     #[inline]
     fn keep_undecoded(&mut self) -> Result<(), Error> {
         for undecoded in self.parts.flow.take_undecoded() {
-            if let Err(error) = self.put_aside(undecoded) {
+            if let Err(error) = self.quarantine(undecoded) {
                 self.parts.flow.not_put_aside();
                 return Err(error);
             }

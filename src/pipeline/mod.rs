@@ -1,7 +1,7 @@
 //! The loop: events -> rows -> messages -> sink -> settled position.
 //!
 //! ```text
-//! Replica -> Decoder -> Flow (filter, recognise, pack, count) -> seal thread -> Feed -> sink
+//! Replica -> Decoder -> Flow (filter, recognise, pack, count) -> finalize thread -> Feed -> sink
 //!                        ^                                                              |
 //!                        +--- Tracker <- settlements <----------------------------------+
 //!                                |
@@ -13,32 +13,32 @@
 //! goes on taking settlements, so that nobody waits for each other.
 
 mod claims;
+mod control_messages;
 mod counts;
 mod destination;
-mod drafts;
+mod duplicate_skipper;
+mod encoded_queue;
 mod event;
+mod finalizing;
 mod flow;
-mod notices;
 mod outcomes;
 mod progress;
-mod reread;
 mod run;
 mod saver;
 mod schema;
-mod sealing;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use claims::Claims;
+pub use control_messages::ControlMessages;
 pub(crate) use destination::Topics;
-pub(crate) use drafts::drafts;
+pub(crate) use encoded_queue::encoded_queue;
+pub(crate) use finalizing::{Config as FinalizingConfig, spawn as spawn_finalizing};
 pub use flow::{Excess, Flow, FlowConfig, OwnRows, Window};
-pub use notices::Notices;
 pub use progress::Lost;
 pub(crate) use run::Parts;
 pub use run::{Ended, Pipeline};
 pub(crate) use saver::Saver;
-pub(crate) use sealing::{Config as SealingConfig, spawn as spawn_sealing};
 
 use crate::{checkpoint, decode, sink, source};
 

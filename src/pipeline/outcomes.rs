@@ -3,9 +3,9 @@
 use std::time::{Instant, SystemTime};
 
 use super::Error;
+use super::finalizing::Note;
 use super::run::Pipeline;
 use super::saver::{Outcome, Saved};
-use super::sealing::Note;
 use crate::encode::Message;
 use crate::pulse::Leg;
 use crate::sink::quarantine::Undecoded;
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::OPS;
 /// What a message stands for.
 pub(super) struct OnItsWay {
     canary: Option<Leg>,
-    /// Rows by operation: of the whole draft, with its last message.
+    /// Rows by operation: of the whole encoded batch, with its last message.
     rows: [u32; 3],
 }
 
@@ -28,10 +28,10 @@ impl Pipeline {
         }
         match settlement {
             None => return Err(Error::SinkEnded),
-            Some(Settlement::Settled { id, unit, at, .. }) => {
+            Some(Settlement::Settled { id, ack_group, at, .. }) => {
                 self.unsettled = self.unsettled.saturating_sub(1);
                 self.count_settled(id, at);
-                self.parts.flow.tracker_mut().settled(unit)?;
+                self.parts.flow.tracker_mut().settled(ack_group)?;
             }
             Some(Settlement::Failed { message, error }) => {
                 self.unsettled = self.unsettled.saturating_sub(1);
@@ -48,7 +48,7 @@ impl Pipeline {
         metrics.messages_published_total.inc();
         let Some(message) = self.on_their_way.remove(&id) else { return };
         if let Some(leg) = &message.canary {
-            self.parts.witness.canary_accepted(leg, at);
+            self.parts.observer.canary_accepted(leg, at);
             return;
         }
         for (op, rows) in OPS.iter().zip(message.rows) {
@@ -80,12 +80,12 @@ impl Pipeline {
             "a message was put into quarantine"
         );
         self.on_their_way.remove(&message.id);
-        self.parts.flow.tracker_mut().settled(message.unit)?;
+        self.parts.flow.tracker_mut().settled(message.ack_group)?;
         Ok(())
     }
 
     /// Puts a row event aside that can't be decoded, for good.
-    pub(super) fn put_aside(&mut self, event: Undecoded) -> Result<(), Error> {
+    pub(super) fn quarantine(&mut self, event: Undecoded) -> Result<(), Error> {
         tracing::error!(
             error = event.error,
             transaction = event.gtid.as_deref().unwrap_or(&event.transaction),
@@ -105,15 +105,15 @@ impl Pipeline {
         if newest > self.published_heartbeat {
             self.published_heartbeat = newest;
             if let Some(number) = newest {
-                self.parts.witness.published(number);
+                self.parts.observer.published(number);
             }
         }
     }
 
     pub(super) fn note(&mut self, note: Note) -> Result<(), Error> {
-        self.sealing = self.sealing.saturating_sub(1);
+        self.finalizing = self.finalizing.saturating_sub(1);
         self.unsettled += note.messages;
-        let canary = self.parts.flow.sealed(&note)?;
+        let canary = self.parts.flow.finalized(&note)?;
         if let Some(id) = note.last_id {
             self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
         }
@@ -142,13 +142,13 @@ impl Pipeline {
                 metrics.checkpoint_saves_total.of("ok").inc();
                 metrics.checkpoint_saved.note(now);
                 if let Some(number) = heartbeat {
-                    self.parts.witness.checkpointed(number);
+                    self.parts.observer.checkpointed(number);
                 }
             }
             Outcome::Failed(error) => {
                 metrics.checkpoint_saves_total.of("error").inc();
                 tracing::warn!(%error, "the checkpoint can't be saved; delivery goes on meanwhile");
-                self.parts.witness.checkpoint_failed(&error.to_string());
+                self.parts.observer.checkpoint_failed(&error.to_string());
             }
         }
         Ok(())

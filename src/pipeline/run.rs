@@ -9,17 +9,17 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::drafts::{DraftFeed, Room};
+use super::encoded_queue::{EncodedFeed, QueueSlot};
+use super::finalizing::Note;
 use super::flow::Flow;
 use super::outcomes::OnItsWay;
 use super::saver::Saver;
 use super::schema::Schemas;
-use super::sealing::Note;
 use crate::change::NameCase;
 use crate::checkpoint::Tracker;
 use crate::decode::{self, Decoder};
-use crate::encode::Draft;
-use crate::pulse::Witness;
+use crate::encode::EncodedBatch;
+use crate::pulse::ProgressObserver;
 use crate::sink::Settlement;
 use crate::sink::intake::Gauge;
 use crate::sink::quarantine::Quarantine;
@@ -71,12 +71,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// What the loop needs besides the stream.
 pub(crate) struct Parts {
     pub(crate) flow: Flow,
-    pub(crate) drafts: DraftFeed,
+    pub(crate) batches: EncodedFeed,
     pub(crate) notes: mpsc::UnboundedReceiver<Note>,
     pub(crate) settlements: mpsc::Receiver<Settlement>,
     pub(crate) saver: Saver,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) witness: Arc<dyn Witness>,
+    pub(crate) observer: Arc<dyn ProgressObserver>,
     pub(crate) gauge: Gauge,
     /// Ticks while the loop turns.
     pub(crate) beat: Beat,
@@ -91,14 +91,14 @@ pub struct Pipeline {
     pub(super) parts: Parts,
     /// Who names columns that the log does not name.
     pub(super) schemas: Schemas,
-    /// Drafts that wait for room on the way to the sealing thread, in order. While there are any, no
+    /// Drafts that wait for room on the way to the finalizing thread, in order. While there are any, no
     /// event is taken.
-    waiting: VecDeque<Draft>,
+    waiting: VecDeque<EncodedBatch>,
     /// What is to be counted when a message settles, by its number.
     pub(super) on_their_way: HashMap<u64, OnItsWay>,
     /// Drafts handed on of which no note has come.
-    pub(super) sealing: u64,
-    /// Messages sealed and not settled.
+    pub(super) finalizing: u64,
+    /// Messages finalized and not settled.
     pub(super) unsettled: u64,
     pub(super) published_heartbeat: Option<u64>,
     /// When the loop last looked at its own duties.
@@ -112,7 +112,7 @@ impl Pipeline {
             schemas: Schemas::default(),
             waiting: VecDeque::new(),
             on_their_way: HashMap::new(),
-            sealing: 0,
+            finalizing: 0,
             unsettled: 0,
             published_heartbeat: None,
             looked_at: Instant::now(),
@@ -165,7 +165,7 @@ impl Pipeline {
                 // 1. A request to stop outranks everything, or a busy source would starve it.
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 // 2. What is under way makes room for what comes.
-                turned = self.turn() => turned.map_err(Interrupt::Failed),
+                turned = self.poll_once() => turned.map_err(Interrupt::Failed),
                 // 3. New events.
                 event = replica.next(), if self.waiting.is_empty() => match event {
                     Ok(Some(event)) => match self.take(decoder, event, Instant::now(), stop).await {
@@ -192,7 +192,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = &mut until => return Ok(()),
-                turned = self.turn() => turned?,
+                turned = self.poll_once() => turned?,
             }
         }
     }
@@ -228,11 +228,11 @@ impl Pipeline {
         self.parts.flow.flush_all();
         self.gather();
         let delivered = async {
-            while self.tracker().units_on_their_way() > 0 {
+            while self.tracker().ack_groups_in_flight() > 0 {
                 if self.is_stuck() {
                     return Ok(false);
                 }
-                self.turn().await?;
+                self.poll_once().await?;
             }
             Ok(true)
         };
@@ -250,13 +250,13 @@ impl Pipeline {
     /// Nothing is on its way any more, though not everything was delivered: it was given up when the
     /// stream halted.
     fn is_stuck(&self) -> bool {
-        self.waiting.is_empty() && self.sealing == 0 && self.unsettled == 0
+        self.waiting.is_empty() && self.finalizing == 0 && self.unsettled == 0
     }
 
     /// Whatever comes first of all that is no event. Cancel safe.
-    async fn turn(&mut self) -> Result<(), Error> {
+    async fn poll_once(&mut self) -> Result<(), Error> {
         let due = self.due_at(Instant::now());
-        let next_bytes = self.waiting.front().map(Draft::len_bytes);
+        let next_bytes = self.waiting.front().map(EncodedBatch::len_bytes);
         let parts = &mut self.parts;
         tokio::select! {
             biased;
@@ -266,7 +266,7 @@ impl Pipeline {
             note = parts.notes.recv() => self.note(note.ok_or(Error::SinkEnded)?),
             saved = parts.saver.result() => self.saved(saved?),
             // 3. What was gathered leaves before more is gathered.
-            room = parts.drafts.room(next_bytes.unwrap_or(0)), if next_bytes.is_some() => {
+            room = parts.batches.room(next_bytes.unwrap_or(0)), if next_bytes.is_some() => {
                 self.hand_on(room.ok_or(Error::SinkEnded)?);
                 Ok(())
             }
@@ -305,7 +305,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Hands the drafts on. While there is no room everything else goes on, also the request to
+    /// Hands the encoded batches on. While there is no room everything else goes on, also the request to
     /// stop: a sink may be away for days.
     pub(super) async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
         self.gather();
@@ -313,20 +313,20 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Interrupt::Stopped),
-                turned = self.turn() => turned?,
+                turned = self.poll_once() => turned?,
             }
         }
         Ok(())
     }
 
     fn gather(&mut self) {
-        self.waiting.extend(self.parts.flow.take_drafts());
+        self.waiting.extend(self.parts.flow.take_batches());
     }
 
-    fn hand_on(&mut self, room: Room) {
-        if let Some(draft) = self.waiting.pop_front() {
-            self.sealing += 1;
-            room.fill(draft);
+    fn hand_on(&mut self, room: QueueSlot) {
+        if let Some(batch) = self.waiting.pop_front() {
+            self.finalizing += 1;
+            room.fill(batch);
         }
     }
 
@@ -354,17 +354,17 @@ impl Pipeline {
         self.parts.flow.packer_mut().observe_backlog(queued, capacity);
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
         self.tell();
-        self.parts.witness.progress(self.parts.flow.progress());
+        self.parts.observer.progress(self.parts.flow.progress());
     }
 
-    /// Tells the metrics and the witness what went by.
+    /// Tells the metrics and the observer what went by.
     fn tell(&mut self) {
         let at = Instant::now();
         for span in self.parts.flow.take_spans() {
-            self.parts.witness.heartbeat_arrived(span, at);
+            self.parts.observer.heartbeat_arrived(span, at);
         }
         for seen in self.parts.flow.take_seen() {
-            self.parts.witness.seen(&seen, at);
+            self.parts.observer.seen(&seen, at);
         }
         self.parts.flow.tell(&self.parts.metrics);
         // Where nothing is on its way no settlement will bring it up.

@@ -177,7 +177,7 @@ mod tests {
         let (id, class) = (TransactionId::Gtid(gtid), Class::Heartbeat(sequence));
         tracker.numbered(0, &Arc::from("d.t#0"), sequence + 1);
         tracker.commit(&Commit { id, class, end: &end, resolves: &[], open_xa: None });
-        tracker.seal_unit();
+        tracker.close_ack_group();
     }
 
     /// What is saved at the end, and the heartbeats that were said to be within a save.

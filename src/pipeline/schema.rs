@@ -28,7 +28,7 @@ impl Pipeline {
 
     /// The decoder can't go on by itself: it waits for an answer, or an event is to be put aside, or
     /// the error is the end.
-    pub(super) async fn stumbled(
+    pub(super) async fn on_decode_error(
         &mut self,
         steps: &mut Steps<'_, '_>,
         error: decode::Error,
@@ -37,7 +37,7 @@ impl Pipeline {
         if matches!(error.fault, Fault::SchemaNeeded { .. }) {
             return self.describe(steps, error, stop).await;
         }
-        Ok(self.parts.flow.stumbled(steps, error)?)
+        Ok(self.parts.flow.on_decode_error(steps, error)?)
     }
 
     /// Answers the decoder. Meanwhile messages that are on their way settle.

@@ -43,7 +43,7 @@ pub use observation::{
     ClockSample, Clocks, Connection, Executed, Facts, Ignored, LagSample, Leg, Observation,
     Observer, Phase, Poll, Probe, SinkSample, StreamSample, Upstream,
 };
-pub use progress::{Progress, Witness};
+pub use progress::{Progress, ProgressObserver};
 pub use received::Received;
 pub use recognise::{CanaryRow, HeartbeatRow, PathRow, Recogniser, Seen};
 pub(crate) use sampler::Sampler;

@@ -8,7 +8,7 @@ use super::{Leg, Seen};
 use crate::change::Position;
 
 /// Who is told what proves life. Called from the loop: it must return at once.
-pub trait Witness: Send + Sync {
+pub trait ProgressObserver: Send + Sync {
     /// A heartbeat or canary row went by.
     fn seen(&self, seen: &Seen, at: Instant);
     /// Everything up to this heartbeat is delivered.

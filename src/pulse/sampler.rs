@@ -43,12 +43,12 @@ impl Sampler {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => before = self.turn(&before),
+                _ = ticks.tick() => before = self.poll_once(&before),
             }
         }
     }
 
-    fn turn(&mut self, before: &Snapshot) -> Snapshot {
+    fn poll_once(&mut self, before: &Snapshot) -> Snapshot {
         let now = Instant::now();
         if self.pulse.is_cancelled() && !self.is_stopping {
             self.is_stopping = true;

@@ -11,7 +11,9 @@ use super::verdict::clock_offset::Offset;
 use super::verdict::ledger::Span;
 use super::watch::{PurgeMargin, Reporter};
 use super::writer::wall_us;
-use super::{Book, Leg, Nonces, Observation, Observer, Phase, Progress, Received, Seen, Witness};
+use super::{
+    Book, Leg, Nonces, Observation, Observer, Phase, Progress, ProgressObserver, Received, Seen,
+};
 use crate::telemetry::Metrics;
 
 /// Who else is told how far the loop has got.
@@ -140,7 +142,7 @@ impl Vital {
     }
 }
 
-impl Witness for Vital {
+impl ProgressObserver for Vital {
     fn heartbeat_arrived(&self, span: Span, at: Instant) {
         self.received.note_now(span.to.number);
         self.reporter.report_at(at, Observation::HeartbeatArrived(Box::new(span)));

@@ -60,7 +60,7 @@ pub enum Settlement {
         /// Its lane.
         lane: LaneId,
         /// Its delivery unit.
-        unit: u64,
+        ack_group: u64,
         /// When the acknowledgement came.
         at: Instant,
     },

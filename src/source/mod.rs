@@ -15,7 +15,7 @@
 //! paced by [`crate::backoff`]. It never acknowledges semi-synchronously: a source must not wait
 //! for us.
 
-pub mod captured;
+pub mod file;
 pub mod preflight;
 pub mod resume;
 pub mod retention;
@@ -30,10 +30,10 @@ mod refusal;
 mod replica;
 mod upstream;
 
-pub use captured::Captured;
 pub use columns::Columns;
 pub use config::{Config, Deadlines, Start};
 pub use error::{Error, Halt, Recovery, Step, time_text};
+pub use file::FileReader;
 pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
 pub use liveness::Liveness;
 pub use refusal::Refusal;

@@ -15,8 +15,8 @@ use binpulse::change::{
     Transaction, TransactionId, Uuid,
 };
 use binpulse::encode::{
-    Batch, Canary, Destination, Format, Lane, LaneId, Origin, RowOptions, SealOptions, Sealer,
-    notice, proto,
+    Batch, Canary, Destination, FinalizeOptions, Finalizer, Format, Lane, LaneId, Origin,
+    RowOptions, control_message, proto,
 };
 use binpulse_demo::{Installed, Standin};
 use serde_json::{Value, json};
@@ -163,10 +163,10 @@ fn the_consumer_reads_every_value_that_was_encoded() {
     batch.push(1, &transaction(""), &insert);
     batch.push(1, &transaction(""), &update);
     batch.push(2, &transaction("batch"), &delete);
-    let draft = batch.take(lane(), 1 << 40).expect("three rows");
+    let encoded = batch.take(lane(), 1 << 40).expect("three rows");
     let bodies = [0, 1, 19].map(|zstd_level| {
-        let mut sealer = Sealer::new(SealOptions { zstd_level }).expect("zstd starts");
-        sealer.seal(&draft, &origin(), &topic()).body
+        let mut finalizer = Finalizer::new(FinalizeOptions { zstd_level }).expect("zstd starts");
+        finalizer.finalize(&encoded, &origin(), &topic()).body
     });
     let seen = consume(&bodies);
     assert_eq!(seen.len(), 9);
@@ -191,7 +191,7 @@ fn the_consumer_reads_every_value_that_was_encoded() {
 
 #[test]
 fn the_consumer_tells_canaries_heartbeats_and_statements_apart_also_in_an_envelope_of_sns() {
-    let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
+    let mut finalizer = Finalizer::new(FinalizeOptions::default()).expect("zstd starts");
     let mut batch = Batch::new(Format::Protobuf, RowOptions::default(), table(1));
     let slots = [Slot::Int(1)];
     let after = Some(Image::new(&slots, &[], &[]));
@@ -206,12 +206,19 @@ fn the_consumer_tells_canaries_heartbeats_and_statements_apart_also_in_an_envelo
         nonce: vec![7; 16],
     });
     let (format, transaction) = (Format::Protobuf, transaction(""));
-    let heartbeat = notice::heartbeat(format, lane(), 1, 5, 6, &transaction, None);
-    let statement =
-        notice::schema_change(format, lane(), 1, 7, "shop", "DROP TABLE all", &transaction);
+    let heartbeat = control_message::heartbeat(format, lane(), 1, 5, 6, &transaction, None);
+    let statement = control_message::schema_change(
+        format,
+        lane(),
+        1,
+        7,
+        "shop",
+        "DROP TABLE all",
+        &transaction,
+    );
     let mut bodies: Vec<String> = [canary, heartbeat, statement]
         .iter()
-        .map(|draft| sealer.seal(draft, &origin(), &topic()).body)
+        .map(|encoded| finalizer.finalize(encoded, &origin(), &topic()).body)
         .collect();
     let wrapped = json!({"Type": "Notification", "TopicArn": "arn", "Message": bodies[1]});
     bodies.push(wrapped.to_string());

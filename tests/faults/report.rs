@@ -177,7 +177,7 @@ fn expected(kind: Kind) -> String {
         Expect::Unaccounted(_) => "counted as unaccounted".to_owned(),
         Expect::Page(alert) => format!("page {alert}"),
         Expect::Warning(condition, _) => format!("condition `{condition}` false"),
-        Expect::Notice(kind, _) => format!("notice of a {kind}"),
+        Expect::ControlMessage(kind, _) => format!("notice of a {kind}"),
         Expect::Calm => "nothing".to_owned(),
         Expect::NoPage => "no page".to_owned(),
     }

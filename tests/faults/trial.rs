@@ -73,7 +73,7 @@ impl Trial {
         match self.fault.expect {
             Expect::Verdict(..)
             | Expect::Warning(..)
-            | Expect::Notice(..)
+            | Expect::ControlMessage(..)
             | Expect::Unaccounted(_) => self.detected.is_some(),
             Expect::Calm | Expect::NoPage | Expect::Page(_) => true,
         }
@@ -91,7 +91,7 @@ impl Trial {
             Expect::NoPage => return BTreeSet::new(),
             Expect::Calm
             | Expect::Warning(..)
-            | Expect::Notice(..)
+            | Expect::ControlMessage(..)
             | Expect::Page(_)
             | Expect::Unaccounted(_) => &[],
         };
@@ -225,9 +225,9 @@ async fn wait_for_verdict(
 ) -> (Option<Duration>, Option<Duration>) {
     let (busy, other) = match fault.expect {
         Expect::Verdict(_, busy, other) => (busy, other),
-        Expect::Warning(_, budget) | Expect::Notice(_, budget) | Expect::Unaccounted(budget) => {
-            (budget, budget)
-        }
+        Expect::Warning(_, budget)
+        | Expect::ControlMessage(_, budget)
+        | Expect::Unaccounted(budget) => (budget, budget),
         Expect::Calm | Expect::NoPage | Expect::Page(_) => return (None, None),
     };
     let budget = if stage.load == Load::Busy { busy } else { other }.time(&stage.pace);
@@ -251,10 +251,10 @@ async fn wait_for_verdict(
             };
             stage.watch.until_status(injected, until, holds).await
         }
-        Expect::Notice(kind, _) => {
+        Expect::ControlMessage(kind, _) => {
             let holds = |status: &serde_json::Value| {
-                let notices = status["conclusion"]["notices"].as_array();
-                notices.into_iter().flatten().any(|notice| notice["kind"] == kind)
+                let control_messages = status["conclusion"]["notices"].as_array();
+                control_messages.into_iter().flatten().any(|control| control["kind"] == kind)
             };
             stage.watch.until_status(injected, until, holds).await
         }

@@ -112,7 +112,7 @@ fn marked(event: &[u8]) -> Vec<u8> {
 }
 
 /// The checksum made right again, so that the damage gets past it.
-fn seal(event: &mut [u8]) {
+fn finalize(event: &mut [u8]) {
     let Some(end) = event.len().checked_sub(CHECKSUM_BYTES) else { return };
     let sum = crc32fast::hash(&event[..end]).to_le_bytes();
     event[end..].copy_from_slice(&sum);
@@ -132,12 +132,12 @@ fn damaged(events: &[Vec<u8>], dice: &mut Dice) -> Vec<Vec<u8>> {
             0..=3 if length > HEADER_BYTES => {
                 let byte = HEADER_BYTES + below(dice, length - HEADER_BYTES);
                 event[byte] = *dice.pick(&[0, 1, 0x7f, 0x80, 0xfb, 0xfc, 0xff, event[byte] ^ 1]);
-                seal(event);
+                finalize(event);
             }
             4 => {
                 event[below(dice, length)] ^= 1 << dice.below(8);
                 if dice.one_in(2) {
-                    seal(event);
+                    finalize(event);
                 }
             }
             5 => {
@@ -146,7 +146,7 @@ fn damaged(events: &[Vec<u8>], dice: &mut Dice) -> Vec<Vec<u8>> {
                     && place.len() == 4
                 {
                     event[9..13].copy_from_slice(&bytes.to_le_bytes());
-                    seal(event);
+                    finalize(event);
                 }
             }
             6 => {

@@ -2,7 +2,7 @@
 
 use binpulse::change::{Gtid, GtidSet, Position, TransactionId};
 use binpulse::decode::{Config, Decoder, Step};
-use binpulse::source::{Captured, Replica, Start};
+use binpulse::source::{FileReader, Replica, Start};
 
 use crate::bed::Bed;
 use crate::source::server::{Server, gtid_options};
@@ -106,7 +106,7 @@ async fn a_stream_from_any_commit_on_says_what_the_files_say(bed: Bed) -> Outcom
     let mut expected = Log::default();
     for file in &files {
         decoder.follow_at(Position::new(file.as_str(), 4));
-        let mut captured = Captured::open_path(&server.data.join(file)).expect("a file");
+        let mut captured = FileReader::open_path(&server.data.join(file)).expect("a file");
         while let Some(event) = captured.next().expect("an event") {
             expected.feed(&mut decoder, event);
         }

@@ -2,7 +2,7 @@
 
 use binpulse::change::{Cell, Op, Position};
 use binpulse::decode::{Agreement, Answer, Config, Decoder, Error, Fault, Misfit, Step, Steps};
-use binpulse::source::{Captured, Columns};
+use binpulse::source::{Columns, FileReader};
 use binpulse_demo::Options;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
@@ -78,7 +78,7 @@ struct Told {
 async fn told(server: &Server, columns: &mut Columns) -> Told {
     server.run(&["FLUSH LOGS"]).await;
     let mut captured =
-        Captured::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
+        FileReader::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
     let config = Config { asks_for_schemas: true, ..Config::default() };
     let mut decoder = Decoder::new(config);
     decoder.start_at(Position::new("binlog.000001", 4));

@@ -209,7 +209,7 @@ async fn rows_since_a_time_come_again_as_they_were(bed: Bed) -> Outcome {
     assert_eq!((&counted["rows"], &counted["lanes"]), (&report["rows"], &report["lanes"]));
     assert_eq!((&counted["published"], &counted["messages"]), (&false.into(), &Value::Null));
 
-    // And the service does not notice
+    // And the service does not control message
     story.rig.streamer.must_run()?;
     assert_eq!(story.rig.streamer.stop().await?, Some(0), "{}", story.rig.streamer.log_tail());
     Ok(())

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use binpulse::ask::exchange_over;
 use binpulse::encode::open;
+use binpulse::local_http::exchange_over;
 use binpulse_demo::{
     Aws, Command, Folder, Mysqld, Options, Standin, Streamer, prepare, settings_for,
 };

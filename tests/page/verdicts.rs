@@ -257,8 +257,8 @@ fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
     browser.wait("document.querySelectorAll('#notices [data-kind=finding]').length === 1");
     assert_eq!(browser.text("document.body.dataset.look"), "late");
     assert_eq!(browser.text_of("next"), "Remove <b>it</b> from my.cnf.");
-    let notice = browser.text("document.querySelector('#notices [data-kind=finding]').innerText");
-    assert!(notice.contains("binlog-do-db: found binlog-do-db as it is"), "{notice}");
+    let control = browser.text("document.querySelector('#notices [data-kind=finding]').innerText");
+    assert!(control.contains("binlog-do-db: found binlog-do-db as it is"), "{control}");
     let link = browser.text("document.getElementById('runbook').getAttribute('href')");
     assert_eq!(link, "/runbooks/BinpulseSourceFinding");
     picture(browser, "finding");

@@ -9,7 +9,7 @@ use super::Report;
 use crate::app::history::History;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, judged, wanted};
-use crate::app::{before, echo};
+use crate::app::{echo, previous_run};
 use crate::aws;
 use crate::checkpoint::Checkpoint;
 use crate::pulse::Received;
@@ -54,7 +54,7 @@ pub(super) async fn look(
     let asks = saved.is_none() && (plan.pulse.heartbeats || plan.checkpoint.file.is_none());
     if let Some(streamed) = plan.source.hosts.get(opened.host).filter(|_| asks) {
         // That the source can't be asked is told by what asks it first.
-        let before = before::ask(plan, streamed).await.ok().flatten();
+        let before = previous_run::ask(plan, streamed).await.ok().flatten();
         if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
             const NEEDED: &str = "the checkpoint of a stream that has run before";
             let mend = "bring it back, or start once with --start-anew as said";

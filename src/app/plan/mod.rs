@@ -20,7 +20,7 @@ pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
-use crate::encode::{self, SealOptions};
+use crate::encode::{self, FinalizeOptions};
 use crate::pack;
 use crate::source::resume::Wanted;
 
@@ -46,7 +46,7 @@ pub struct Plan {
     /// How rows are packed.
     pub pack: pack::Config,
     /// How messages are sealed.
-    pub seal: SealOptions,
+    pub finalize: FinalizeOptions,
     /// A row too large for its topic.
     pub oversize: encode::Oversize,
     /// Whether statements are published.
@@ -135,7 +135,7 @@ impl Plan {
             start_patience: rest.start_patience,
             filter: filter?,
             pack: pack?,
-            seal: rest.seal,
+            finalize: rest.finalize,
             oversize: rest.oversize,
             schema_changes: rest.schema_changes,
             sink: sink?,
@@ -157,7 +157,7 @@ struct Rest {
     schema_fallback: bool,
     expanded_event_max: u64,
     start_patience: Duration,
-    seal: SealOptions,
+    finalize: FinalizeOptions,
     oversize: encode::Oversize,
     schema_changes: bool,
     queue_bytes: usize,
@@ -173,7 +173,7 @@ impl Rest {
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,
-            seal: SealOptions { zstd_level: if compressed { level } else { 0 } },
+            finalize: FinalizeOptions { zstd_level: if compressed { level } else { 0 } },
             oversize: match values.text("sink.oversize")? {
                 "omit" => encode::Oversize::Omit,
                 _ => encode::Oversize::Keep,

@@ -18,7 +18,7 @@ pub enum SinkPlan {
         /// Topic by table.
         template: Template,
         /// Topic of canaries and statements.
-        notices: Arc<str>,
+        control_messages: Arc<str>,
         /// Region, if not the topic's.
         region: Option<String>,
         /// Endpoint of a stand-in.
@@ -107,7 +107,7 @@ pub(super) fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
     }
     let template = Template::parse(values.text("sns.topic")?)
         .map_err(|error| Error::Rule(format!("sns.topic: {error}")))?;
-    let notices = match (values.text_opt("canary.topic"), template.fixed()) {
+    let control_messages = match (values.text_opt("canary.topic"), template.fixed()) {
         (Some(topic), _) | (None, Some(topic)) => Arc::from(topic),
         (None, None) => {
             return Err(values.conflict(
@@ -119,7 +119,7 @@ pub(super) fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
     };
     Ok(SinkPlan::Sns {
         template,
-        notices,
+        control_messages,
         region: values.text_opt("sns.region").map(str::to_owned),
         endpoint_url: values.text_opt("sns.endpoint_url").map(str::to_owned),
         request_timeout: values.duration("sns.request_timeout")?,

@@ -35,7 +35,7 @@ use pass::{Pass, Passed, Way};
 
 /// What is to be published once more.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct ReplayRequest {
     /// From the first transaction on that committed then or later, microseconds since 1970 UTC.
     pub since_us: i64,
     /// Up to the first that committed then or later, microseconds since 1970 UTC; `None`: as far as
@@ -145,10 +145,14 @@ impl From<super::Unavailable> for Error {
 }
 
 /// Publishes once more, or counts.
-pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<Report, Error> {
+pub async fn replay(
+    plan: Plan,
+    request: ReplayRequest,
+    stop: &CancellationToken,
+) -> Result<Report, Error> {
     let saved = peek(&plan).await?;
-    let mut plan = narrowed(plan, &wish)?;
-    let (host, resolved) = resolve(&plan, &saved, wish.since_us).await?;
+    let mut plan = narrowed(plan, &request)?;
+    let (host, resolved) = resolve(&plan, &saved, request.since_us).await?;
     plan.compare_names(resolved.facts.name_case());
     let stretch = Stretch { plan: &plan, host, resolved: &resolved, saved: &saved };
 
@@ -164,13 +168,13 @@ pub async fn replay(plan: Plan, wish: Wish, stop: &CancellationToken) -> Result<
             return Err(Error::Beyond { beyond, earliest_us });
         }
     };
-    if wish.dry_run && wish.until_us.is_none() {
+    if request.dry_run && request.until_us.is_none() {
         // A second reading would end where the first did.
         return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
     }
-    let way = if wish.dry_run { Way::nowhere() } else { Way::open(&plan, &wish).await? };
+    let way = if request.dry_run { Way::nowhere() } else { Way::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
-    let passed = stretch.pass(firsts.clone(), wish.until_us).run(way, stop).await?;
+    let passed = stretch.pass(firsts.clone(), request.until_us).run(way, stop).await?;
     Ok(report(&saved, &firsts, passed))
 }
 
@@ -195,19 +199,21 @@ async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
 }
 
 /// The service's plan, made to do this and nothing else.
-fn narrowed(mut plan: Plan, wish: &Wish) -> Result<Plan, Error> {
+fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
     plan.name_apart("replay");
     // Nothing may be put aside a second time.
     plan.quarantine.file = None;
     plan.quarantine.refused = false;
     plan.quarantine.undecoded = false;
-    if !wish.tables.is_empty() {
-        plan.filter.only.clone_from(&wish.tables);
+    if !request.tables.is_empty() {
+        plan.filter.only.clone_from(&request.tables);
         plan.schema_changes = false;
     }
-    if let (Some(topic), SinkPlan::Sns { template, notices, .. }) = (&wish.topic, &mut plan.sink) {
+    if let (Some(topic), SinkPlan::Sns { template, control_messages, .. }) =
+        (&request.topic, &mut plan.sink)
+    {
         *template = Template::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
-        *notices = topic.as_str().into();
+        *control_messages = topic.as_str().into();
     }
     Ok(plan)
 }

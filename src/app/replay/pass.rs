@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
-use super::{Error, Wish};
+use super::{Error, ReplayRequest};
 use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
@@ -19,13 +19,13 @@ use crate::app::sink::{AnySink, aws_config, no_topics};
 use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
-use crate::encode::{Origin, Oversize, Replay, SealOptions};
+use crate::encode::{FinalizeOptions, Origin, Oversize, Replay};
 use crate::pipeline::{
-    self, Claims, Ended, Excess, FlowConfig, OwnRows, Parts, Pipeline, Saver, SealingConfig,
-    Topics, Window, drafts, spawn_sealing,
+    self, Claims, Ended, Excess, FinalizingConfig, FlowConfig, OwnRows, Parts, Pipeline, Saver,
+    Topics, Window, encoded_queue, spawn_finalizing,
 };
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Progress, Seen, Watermark, WatermarkProvider, Witness};
+use crate::pulse::{Leg, Progress, ProgressObserver, Seen, Watermark, WatermarkProvider};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start, time_text};
@@ -54,10 +54,10 @@ impl Way {
     }
 
     /// As the plan has it.
-    pub(super) async fn open(plan: &Plan, wish: &Wish) -> Result<Self, Error> {
+    pub(super) async fn open(plan: &Plan, request: &ReplayRequest) -> Result<Self, Error> {
         let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
-        let replay = Replay { audience: wish.audience.as_str().into(), run: random() };
+        let replay = Replay { audience: request.audience.as_str().into(), run: random() };
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
     }
 }
@@ -150,8 +150,8 @@ impl Pass<'_> {
             snapshot: false,
             replay: way.replay,
         };
-        let sealing = SealingConfig {
-            seal: if is_published { plan.seal } else { SealOptions { zstd_level: 0 } },
+        let finalizing = FinalizingConfig {
+            finalize: if is_published { plan.finalize } else { FinalizeOptions { zstd_level: 0 } },
             oversize: if is_published { plan.oversize } else { Oversize::Omit },
             claims: way.claims,
             origin: Arc::new(RwLock::new(origin)),
@@ -170,21 +170,21 @@ impl Pass<'_> {
 
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let (drafts, to_seal) = drafts();
+        let (batches, to_seal) = encoded_queue();
         let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        spawn_sealing(sealing, way.topics, to_seal, feed, told).map_err(unavailable)?;
+        spawn_finalizing(finalizing, way.topics, to_seal, feed, told).map_err(unavailable)?;
         let metrics = Metrics::new(&Vocabulary::default(), Readings::none());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
             flow: configured(plan, begin, config, body_bytes_max, watermark),
-            drafts,
+            batches,
             notes,
             settlements,
             saver,
             metrics: Arc::clone(&metrics),
-            witness: Arc::new(Teller::new(is_published)),
+            observer: Arc::new(Teller::new(is_published)),
             gauge,
             beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
@@ -226,7 +226,7 @@ impl Teller {
     }
 }
 
-impl Witness for Teller {
+impl ProgressObserver for Teller {
     fn seen(&self, _: &Seen, _: Instant) {}
 
     fn published(&self, _: u64) {}

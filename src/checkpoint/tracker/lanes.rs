@@ -21,7 +21,7 @@ struct Lane {
     key: Arc<str>,
     /// Number of the next row that goes by.
     next: u64,
-    /// The unit in which it last moved, for a look without a search.
+    /// The ack group in which it last moved, for a look without a search.
     touched_in: Option<u64>,
     /// Number of the next row that is not known to be delivered.
     delivered: u64,
@@ -34,7 +34,7 @@ pub(super) struct Lanes {
     /// Lanes of the checkpoint that were not named yet in this process.
     restored: BTreeMap<Arc<str>, u64>,
     known: Vec<Option<Lane>>,
-    /// Lanes that moved in the open unit, each once.
+    /// Lanes that moved in the open ack group, each once.
     touched: Vec<u32>,
     unsaved: Vec<u32>,
     moved: Vec<u32>,
@@ -51,9 +51,9 @@ impl Lanes {
         }
     }
 
-    /// Sets the number of the lane's next row, as of this unit. A lane that is new here begins with
+    /// Sets the number of the lane's next row, as of this ack group. A lane that is new here begins with
     /// the number that the checkpoint holds.
-    pub(super) fn reach(&mut self, lane: u32, key: &Arc<str>, next: u64, unit: u64) {
+    pub(super) fn reach(&mut self, lane: u32, key: &Arc<str>, next: u64, ack_group: u64) {
         let index = lane as usize;
         if self.known.len() <= index {
             self.known.resize_with(index + 1, || None);
@@ -68,8 +68,8 @@ impl Lanes {
             is_moved: false,
         });
         found.next = next;
-        if found.touched_in != Some(unit) {
-            found.touched_in = Some(unit);
+        if found.touched_in != Some(ack_group) {
+            found.touched_in = Some(ack_group);
             self.touched.push(lane);
         }
     }

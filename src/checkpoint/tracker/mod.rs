@@ -1,11 +1,11 @@
 //! Decides how far it is safe to resume. Pure: no clock, no I/O, no async.
 //!
-//! Delivery is tracked by *units*: runs of whole transactions. A message belongs to the unit of its
-//! first row, so a unit's rows are delivered once the messages of this unit and of all earlier ones
-//! are. It does not know messages one by one, only how many of each unit are still on their way.
+//! Delivery is tracked by *ack groups*: runs of whole transactions. A message belongs to the ack group of its
+//! first row, so a ack group's rows are delivered once the messages of this ack group and of all earlier ones
+//! are. It does not know messages one by one, only how many of each ack group are still on their way.
 
+mod ack_group;
 mod lanes;
-mod unit;
 
 #[cfg(test)]
 mod model;
@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use super::{Checkpoint, Delta, Place};
 use crate::change::{GtidSet, MariaGtid, Position, TransactionId};
+use ack_group::AckGroup;
 use lanes::Lanes;
 pub use lanes::MovedLanes;
-use unit::Unit;
 
 /// Whose transaction it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,23 +57,23 @@ pub struct Commit<'a> {
 /// The tracker was told what cannot be: a bug of the caller, on which nothing safe can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
-    /// A message was reported of a unit that has none on its way.
-    #[error("a message of unit {unit} was reported, but none of that unit is on its way")]
+    /// A message was reported of a ack group that has none on its way.
+    #[error("a message of unit {ack_group} was reported, but none of that unit is on its way")]
     NotOutstanding {
-        /// The unit that was named.
-        unit: u64,
+        /// The ack group that was named.
+        ack_group: u64,
     },
 }
 
 /// Transactions and messages on their way, and how far everything is delivered.
 ///
-/// Invariant: `units` is never empty, its last unit is open and all others are sealed; no sealed
-/// unit at the front is without messages on their way. Hence everything in `settled` has been
+/// Invariant: `ack groups` is never empty, its last ack group is open and all others are closed; no closed
+/// ack group at the front is without messages on their way. Hence everything in `settled` has been
 /// delivered, however settlements were ordered.
 #[derive(Debug)]
 pub struct Tracker {
-    units: VecDeque<Unit>,
-    /// Number of the unit at the front.
+    ack_groups: VecDeque<AckGroup>,
+    /// Number of the ack group at the front.
     first: u64,
     lanes: Lanes,
     /// End of the last transaction.
@@ -94,7 +94,7 @@ impl Tracker {
     pub fn new(checkpoint: &Checkpoint) -> Self {
         let held = checkpoint.rereads().then(|| checkpoint.resume.clone());
         Self {
-            units: VecDeque::from([Unit::default()]),
+            ack_groups: VecDeque::from([AckGroup::default()]),
             first: 0,
             lanes: Lanes::new(&checkpoint.lanes),
             committed: checkpoint.settled.clone(),
@@ -111,43 +111,43 @@ impl Tracker {
         }
     }
 
-    /// Number of the open unit: the one that a message belongs to whose first row comes now.
-    pub fn unit(&self) -> u64 {
-        self.first + self.units.len() as u64 - 1
+    /// Number of the open ack group: the one that a message belongs to whose first row comes now.
+    pub fn ack_group(&self) -> u64 {
+        self.first + self.ack_groups.len() as u64 - 1
     }
 
-    /// Transactions in the open unit, for the caller who decides when to seal it.
+    /// Transactions in the open ack group, for the caller who decides when to close it.
     pub fn open_transactions(&self) -> u64 {
-        self.units.back().map_or(0, |unit| unit.transactions_all)
+        self.ack_groups.back().map_or(0, |ack_group| ack_group.transactions_all)
     }
 
-    /// Sealed units that are not yet delivered.
-    pub fn units_on_their_way(&self) -> usize {
-        self.units.len() - 1
+    /// Closed ack groups that are not yet delivered.
+    pub fn ack_groups_in_flight(&self) -> usize {
+        self.ack_groups.len() - 1
     }
 
     /// The next row of a lane will have the number `next`. `lane` is the lane's number in this process
     /// (dense, from 0), `key` its permanent name. To be called between two transactions, before the
-    /// unit is sealed.
+    /// ack group is closed.
     pub fn numbered(&mut self, lane: u32, key: &Arc<str>, next: u64) {
-        let unit = self.unit();
-        self.lanes.reach(lane, key, next, unit);
-        self.open_unit().is_changed = true;
+        let ack_group = self.ack_group();
+        self.lanes.reach(lane, key, next, ack_group);
+        self.open_ack_group().is_changed = true;
     }
 
-    /// A message was begun whose first row is of `unit`, or one of that unit was split in two.
-    pub fn opened(&mut self, unit: u64) -> Result<(), Misuse> {
-        let found = self.find(unit)?;
+    /// A message was begun whose first row is of `ack_group`, or one of that ack group was split in two.
+    pub fn opened(&mut self, ack_group: u64) -> Result<(), Misuse> {
+        let found = self.find(ack_group)?;
         found.outstanding += 1;
         Ok(())
     }
 
-    /// A message of `unit` was delivered, or put into quarantine for good. Whether the delivered
+    /// A message of `ack_group` was delivered, or put into quarantine for good. Whether the delivered
     /// prefix grew.
-    pub fn settled(&mut self, unit: u64) -> Result<bool, Misuse> {
-        let found = self.find(unit)?;
+    pub fn settled(&mut self, ack_group: u64) -> Result<bool, Misuse> {
+        let found = self.find(ack_group)?;
         found.outstanding =
-            found.outstanding.checked_sub(1).ok_or(Misuse::NotOutstanding { unit })?;
+            found.outstanding.checked_sub(1).ok_or(Misuse::NotOutstanding { ack_group })?;
         Ok(self.advance())
     }
 
@@ -165,9 +165,9 @@ impl Tracker {
     /// anything has gone by.
     pub fn assume_maria(&mut self, gtid: MariaGtid) {
         self.committed.maria.advance(gtid);
-        let unit = self.open_unit();
-        unit.is_changed = true;
-        unit.is_worth_saving = true;
+        let ack_group = self.open_ack_group();
+        ack_group.is_changed = true;
+        ack_group.is_worth_saving = true;
     }
 
     /// A transaction ended.
@@ -175,24 +175,24 @@ impl Tracker {
         self.hold(commit.open_xa);
         for id in commit.resolves.iter().chain([&commit.id]) {
             match id {
-                TransactionId::Gtid(gtid) => self.open_unit().gtids.insert(*gtid),
+                TransactionId::Gtid(gtid) => self.open_ack_group().gtids.insert(*gtid),
                 TransactionId::Maria(gtid) => self.committed.maria.advance(*gtid),
                 TransactionId::Anonymous => {}
             }
         }
         self.committed.position.clone_from(commit.end);
-        let unit = self.open_unit();
-        unit.transactions_all += 1;
-        unit.is_changed = true;
+        let ack_group = self.open_ack_group();
+        ack_group.transactions_all += 1;
+        ack_group.is_changed = true;
         match commit.class {
             Class::Heartbeat(number) => {
-                unit.heartbeat = unit.heartbeat.max(Some(number));
-                unit.transactions += 1;
+                ack_group.heartbeat = ack_group.heartbeat.max(Some(number));
+                ack_group.transactions += 1;
             }
-            Class::User | Class::Filtered | Class::Canary => unit.transactions += 1,
+            Class::User | Class::Filtered | Class::Canary => ack_group.transactions += 1,
             Class::Checkpoint => return,
         }
-        unit.is_worth_saving = true;
+        ack_group.is_worth_saving = true;
     }
 
     /// The stream stands at `position`, between two transactions: a protocol heartbeat, a rotation,
@@ -201,9 +201,9 @@ impl Tracker {
         self.hold(open_xa);
         if self.committed.position != *position {
             self.committed.position.clone_from(position);
-            let unit = self.open_unit();
-            unit.is_changed = true;
-            unit.is_worth_saving = true;
+            let ack_group = self.open_ack_group();
+            ack_group.is_changed = true;
+            ack_group.is_worth_saving = true;
         }
     }
 
@@ -214,26 +214,26 @@ impl Tracker {
             for place in [Some(&mut self.committed), self.held.as_mut()].into_iter().flatten() {
                 place.position = Position::default();
             }
-            let unit = self.open_unit();
-            unit.server_uuid = Some(server_uuid.to_owned());
-            unit.is_changed = true;
-            unit.is_worth_saving = true;
+            let ack_group = self.open_ack_group();
+            ack_group.server_uuid = Some(server_uuid.to_owned());
+            ack_group.is_changed = true;
+            ack_group.is_worth_saving = true;
         }
     }
 
-    /// Closes the open unit and begins another, so that it can become delivered while later
-    /// transactions go by. To be called between two transactions. Has no effect on a unit in which
-    /// nothing happened. Returns whether a new unit began.
-    pub fn seal_unit(&mut self) -> bool {
-        let unit = self.open_unit();
-        if !unit.is_changed && unit.outstanding == 0 {
+    /// Closes the open ack group and begins another, so that it can become delivered while later
+    /// transactions go by. To be called between two transactions. Has no effect on a ack group in which
+    /// nothing happened. Returns whether a new ack group began.
+    pub fn close_ack_group(&mut self) -> bool {
+        let ack_group = self.open_ack_group();
+        if !ack_group.is_changed && ack_group.outstanding == 0 {
             return false;
         }
         let settled = self.committed.clone();
         let resume = self.redial_place().clone();
         let lanes = self.lanes.take_touched();
-        self.open_unit().seal(settled, resume, lanes);
-        self.units.push_back(Unit::default());
+        self.open_ack_group().close(settled, resume, lanes);
+        self.ack_groups.push_back(AckGroup::default());
         self.advance();
         true
     }
@@ -284,9 +284,9 @@ impl Tracker {
         &self.server_uuid
     }
 
-    /// Whether this unit and all before it are delivered.
-    pub fn is_settled(&self, unit: u64) -> bool {
-        unit < self.first
+    /// Whether this ack group and all before it are delivered.
+    pub fn is_settled(&self, ack_group: u64) -> bool {
+        ack_group < self.first
     }
 
     /// Newest heartbeat before which everything is delivered.
@@ -310,25 +310,26 @@ impl Tracker {
     /// goes on from, by GTID.
     pub fn committed_gtids(&self) -> GtidSet {
         let mut set = self.settled_gtids.clone();
-        for unit in &self.units {
-            unit.gtids.add_to(&mut set);
+        for ack_group in &self.ack_groups {
+            ack_group.gtids.add_to(&mut set);
         }
         set
     }
 
-    fn open_unit(&mut self) -> &mut Unit {
-        if self.units.is_empty() {
-            self.units.push_back(Unit::default());
+    fn open_ack_group(&mut self) -> &mut AckGroup {
+        if self.ack_groups.is_empty() {
+            self.ack_groups.push_back(AckGroup::default());
         }
-        let last = self.units.len() - 1;
-        &mut self.units[last]
+        let last = self.ack_groups.len() - 1;
+        &mut self.ack_groups[last]
     }
 
-    fn find(&mut self, unit: u64) -> Result<&mut Unit, Misuse> {
-        unit.checked_sub(self.first)
+    fn find(&mut self, ack_group: u64) -> Result<&mut AckGroup, Misuse> {
+        ack_group
+            .checked_sub(self.first)
             .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| self.units.get_mut(index))
-            .ok_or(Misuse::NotOutstanding { unit })
+            .and_then(|index| self.ack_groups.get_mut(index))
+            .ok_or(Misuse::NotOutstanding { ack_group })
     }
 
     /// Notes where a resume must begin. MariaDB's GTID position has no holes, so it stays where it
@@ -344,30 +345,31 @@ impl Tracker {
         }
     }
 
-    /// Takes the delivered units off the front; whether there were any.
+    /// Takes the delivered ack groups off the front; whether there were any.
     fn advance(&mut self) -> bool {
         let mut advanced = false;
-        while self.units.len() > 1
-            && let Some(unit) = self.units.pop_front_if(|unit| unit.is_delivered())
+        while self.ack_groups.len() > 1
+            && let Some(ack_group) =
+                self.ack_groups.pop_front_if(|ack_group| ack_group.is_delivered())
         {
             self.first += 1;
             advanced = true;
-            self.settle(unit);
+            self.settle(ack_group);
         }
         advanced
     }
 
-    fn settle(&mut self, unit: Unit) {
-        unit.gtids.add_to(&mut self.settled_gtids);
-        unit.gtids.add_to(&mut self.pending.gtids);
-        self.lanes.settle(&unit.lanes);
-        self.settled_heartbeat = self.settled_heartbeat.max(unit.heartbeat);
-        self.pending_is_worth_saving |= unit.is_worth_saving;
+    fn settle(&mut self, ack_group: AckGroup) {
+        ack_group.gtids.add_to(&mut self.settled_gtids);
+        ack_group.gtids.add_to(&mut self.pending.gtids);
+        self.lanes.settle(&ack_group.lanes);
+        self.settled_heartbeat = self.settled_heartbeat.max(ack_group.heartbeat);
+        self.pending_is_worth_saving |= ack_group.is_worth_saving;
         let pending = &mut self.pending;
-        pending.heartbeat = pending.heartbeat.max(unit.heartbeat);
-        pending.transactions += unit.transactions;
-        pending.server_uuid = unit.server_uuid.or(pending.server_uuid.take());
-        pending.settled = unit.settled;
-        pending.resume = unit.resume;
+        pending.heartbeat = pending.heartbeat.max(ack_group.heartbeat);
+        pending.transactions += ack_group.transactions;
+        pending.server_uuid = ack_group.server_uuid.or(pending.server_uuid.take());
+        pending.settled = ack_group.settled;
+        pending.resume = ack_group.resume;
     }
 }

@@ -35,7 +35,7 @@ struct Run<'a> {
     saved: Checkpoint,
     /// The number of each lane's next row, and whether rows were numbered since the tracker was told.
     next: BTreeMap<u32, (u64, bool)>,
-    /// Batches that are open, by lane: the unit of the first row, and the rows.
+    /// Batches that are open, by lane: the ack group of the first row, and the rows.
     open: BTreeMap<u32, (u64, Vec<Row>)>,
     flying: Vec<(u64, Vec<Row>)>,
     published: Vec<Row>,
@@ -116,10 +116,10 @@ impl<'a> Run<'a> {
             let (next, moved) = self.next.get_mut(lane).expect("a lane");
             let number = *next;
             (*next, *moved) = (number + 1, true);
-            let unit = self.tracker.unit();
+            let ack_group = self.tracker.ack_group();
             let (_, rows) = self.open.entry(*lane).or_insert_with(|| {
-                self.tracker.opened(unit).expect("the open unit");
-                (unit, Vec::new())
+                self.tracker.opened(ack_group).expect("the open unit");
+                (ack_group, Vec::new())
             });
             rows.push(((index, row), (*lane, number)));
             if self.choose(3) == 0 {
@@ -140,27 +140,27 @@ impl<'a> Run<'a> {
     }
 
     /// As the loop does it: between two transactions, after telling which lanes moved.
-    fn seal(&mut self) {
+    fn close(&mut self) {
         for (lane, (next, moved)) in &mut self.next {
             if std::mem::take(moved) {
                 numbered(&mut self.tracker, *lane, *next);
             }
         }
-        self.tracker.seal_unit();
+        self.tracker.close_ack_group();
     }
 
     fn deliver_some(&mut self) {
         if self.choose(2) == 0 {
-            self.seal();
+            self.close();
         }
         if self.choose(3) == 0 {
             self.flying.extend(std::mem::take(&mut self.open).into_values());
         }
         while !self.flying.is_empty() && self.choose(3) > 0 {
             let at = self.choose(self.flying.len());
-            let (unit, rows) = self.flying.swap_remove(at);
+            let (ack_group, rows) = self.flying.swap_remove(at);
             self.published.extend(rows);
-            self.tracker.settled(unit).expect("it was on its way");
+            self.tracker.settled(ack_group).expect("it was on its way");
         }
         if self.choose(2) == 0 {
             self.save();
@@ -174,11 +174,11 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self) {
-        self.seal();
+        self.close();
         self.flying.extend(std::mem::take(&mut self.open).into_values());
-        for (unit, rows) in std::mem::take(&mut self.flying) {
+        for (ack_group, rows) in std::mem::take(&mut self.flying) {
             self.published.extend(rows);
-            self.tracker.settled(unit).expect("it was on its way");
+            self.tracker.settled(ack_group).expect("it was on its way");
         }
         self.save();
     }

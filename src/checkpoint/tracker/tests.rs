@@ -25,17 +25,17 @@ pub(super) fn numbered(tracker: &mut Tracker, lane: u32, next: u64) {
 
 #[test]
 fn a_unit_waits_for_its_messages_and_for_all_earlier_units() {
-    // Given two units with a message each, the second with a filtered transaction as well
+    // Given two ack groups with a message each, the second with a filtered transaction as well
     let mut tracker = Tracker::new(&Checkpoint::default());
     numbered(&mut tracker, 0, 4);
     tracker.opened(0).expect("the open unit");
     commit(&mut tracker, 1, Class::User);
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
     numbered(&mut tracker, 0, 6);
     tracker.opened(1).expect("the open unit");
     commit(&mut tracker, 2, Class::User);
     commit(&mut tracker, 3, Class::Filtered);
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
 
     // When the second settles first, then nothing is delivered yet
     assert_eq!(tracker.settled(1), Ok(false));
@@ -75,28 +75,28 @@ fn filtered_transactions_heartbeats_and_idle_positions_advance_the_checkpoint() 
     let mut tracker = Tracker::new(&Checkpoint::default());
     commit(&mut tracker, 1, Class::Filtered);
     commit(&mut tracker, 2, Class::Heartbeat(41));
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
     let delta = tracker.take_delta(0).expect("a filtered-only stream advances");
     assert_eq!((delta.settled.position, delta.heartbeat), (place(200), Some(41)));
     assert_eq!(tracker.settled_heartbeat(), Some(41));
 
     tracker.reached(&place(250), None);
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
     assert_eq!(tracker.take_delta(0).map(|delta| delta.settled.position), Some(place(250)));
 
     tracker.reached(&place(250), None);
-    assert!(!tracker.seal_unit(), "standing still is no news");
+    assert!(!tracker.close_ack_group(), "standing still is no news");
 }
 
 #[test]
 fn saves_in_the_source_database_do_not_cause_further_saves() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     commit(&mut tracker, 1, Class::Checkpoint);
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
     assert_eq!(tracker.take_delta(0), None);
 
     commit(&mut tracker, 2, Class::Filtered);
-    assert!(tracker.seal_unit());
+    assert!(tracker.close_ack_group());
     let delta = tracker.take_delta(0).expect("now there is a reason");
     assert!(delta.gtids.to_string().ends_with(":1-2"), "and the save before comes along");
 }
@@ -104,11 +104,15 @@ fn saves_in_the_source_database_do_not_cause_further_saves() {
 #[test]
 fn reports_that_cannot_be_are_refused() {
     let mut tracker = Tracker::new(&Checkpoint::default());
-    assert_eq!(tracker.settled(0), Err(Misuse::NotOutstanding { unit: 0 }));
-    assert_eq!(tracker.settled(5), Err(Misuse::NotOutstanding { unit: 5 }));
+    assert_eq!(tracker.settled(0), Err(Misuse::NotOutstanding { ack_group: 0 }));
+    assert_eq!(tracker.settled(5), Err(Misuse::NotOutstanding { ack_group: 5 }));
     commit(&mut tracker, 1, Class::User);
-    tracker.seal_unit();
-    assert_eq!(tracker.opened(0), Err(Misuse::NotOutstanding { unit: 0 }), "delivered already");
+    tracker.close_ack_group();
+    assert_eq!(
+        tracker.opened(0),
+        Err(Misuse::NotOutstanding { ack_group: 0 }),
+        "delivered already"
+    );
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
         numbered(&mut tracker, number, 5);
     }
     commit(&mut tracker, 1, Class::User);
-    tracker.seal_unit();
+    tracker.close_ack_group();
     let first = tracker.take_moved_lanes(2);
     assert_eq!(first.lanes, [("d.t#0".into(), 5), ("d.t#1".into(), 5)]);
     assert!(first.truncated);
@@ -130,7 +134,7 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
     for next in [6, 7] {
         numbered(&mut tracker, 1, next);
         commit(&mut tracker, next, Class::User);
-        tracker.seal_unit();
+        tracker.close_ack_group();
         assert_eq!(tracker.take_moved_lanes(2).lanes, [("d.t#1".into(), next)]);
         let delta = tracker.take_delta(0).expect("a transaction");
         assert_eq!(delta.lanes, BTreeMap::from([("d.t#1".into(), next)]));
@@ -141,12 +145,12 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
 fn a_failover_is_saved_with_the_first_place_on_the_new_server() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     commit(&mut tracker, 1, Class::User);
-    tracker.seal_unit();
+    tracker.close_ack_group();
     tracker.moved_to("another");
     // A place of the server before would be taken for one of this
     assert_eq!(tracker.redial_place().position, Position::default());
     commit(&mut tracker, 2, Class::User);
-    tracker.seal_unit();
+    tracker.close_ack_group();
     let mut saved = Checkpoint { server_uuid: "first".into(), ..Checkpoint::default() };
     saved.apply(&tracker.take_delta(0).expect("two transactions"));
     assert_eq!(saved.server_uuid, "another");
@@ -160,7 +164,7 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
         let (end, open_xa) = (place(sequence * 100), open_xa.map(place));
         let open_xa = open_xa.as_ref();
         tracker.commit(&Commit { id, class: Class::User, end: &end, resolves: &[], open_xa });
-        tracker.seal_unit();
+        tracker.close_ack_group();
         tracker.take_delta(0).expect("a transaction")
     };
     assert_eq!(commit(1, None).resume.maria.to_string(), "0-1-1");
@@ -185,7 +189,7 @@ fn merged_deltas_say_what_they_say_one_after_the_other() {
     for sequence in 1..=5 {
         numbered(&mut tracker, 0, 1 + (1..=sequence).sum::<u64>());
         commit(&mut tracker, sequence, Class::Heartbeat(sequence));
-        tracker.seal_unit();
+        tracker.close_ack_group();
         let delta = tracker.take_delta(7).expect("a transaction");
         one_by_one.apply(&delta);
         merged.merge(delta);

@@ -40,9 +40,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// One unit, as it was told.
+/// One ack group, as it was told.
 #[derive(Debug, Clone, Default)]
-struct Unit {
+struct AckGroup {
     outstanding: u64,
     gtids: BTreeSet<u64>,
     /// In the order in which they moved.
@@ -54,13 +54,13 @@ struct Unit {
     is_changed: bool,
     is_worth_saving: bool,
     server: Option<String>,
-    /// Where all of it ends, and where a resume would begin, once it is sealed.
+    /// Where all of it ends, and where a resume would begin, once it is closed.
     ends: Option<(Place, Place)>,
 }
 
 #[derive(Debug)]
 struct Record {
-    units: Vec<Unit>,
+    ack_groups: Vec<AckGroup>,
     committed: Place,
     held: Option<Place>,
     assumed: BTreeSet<u64>,
@@ -85,8 +85,8 @@ fn set<'a>(numbers: impl IntoIterator<Item = &'a u64>) -> GtidSet {
 }
 
 impl Record {
-    fn open(&mut self) -> &mut Unit {
-        self.units.last_mut().expect("one is open")
+    fn open(&mut self) -> &mut AckGroup {
+        self.ack_groups.last_mut().expect("one is open")
     }
 
     fn redial(&self) -> Place {
@@ -97,25 +97,27 @@ impl Record {
         self.held = open_xa.map(|start| Place { position: start.clone(), ..self.redial() });
     }
 
-    fn seal(&mut self) -> bool {
+    fn close(&mut self) -> bool {
         let ends = (self.committed.clone(), self.redial());
-        let unit = self.open();
-        if !unit.is_changed && unit.outstanding == 0 {
+        let ack_group = self.open();
+        if !ack_group.is_changed && ack_group.outstanding == 0 {
             return false;
         }
-        unit.ends = Some(ends);
-        self.units.push(Unit::default());
+        ack_group.ends = Some(ends);
+        self.ack_groups.push(AckGroup::default());
         self.advance();
         true
     }
 
-    /// Units in front that are sealed and of which nothing is on its way.
+    /// Units in front that are closed and of which nothing is on its way.
     fn advance(&mut self) -> bool {
         let before = self.settled;
-        while self.units[self.settled].ends.is_some() && self.units[self.settled].outstanding == 0 {
-            let unit = &self.units[self.settled];
-            for lane in &unit.moved {
-                self.lanes.insert(*lane, unit.lanes[lane]);
+        while self.ack_groups[self.settled].ends.is_some()
+            && self.ack_groups[self.settled].outstanding == 0
+        {
+            let ack_group = &self.ack_groups[self.settled];
+            for lane in &ack_group.moved {
+                self.lanes.insert(*lane, ack_group.lanes[lane]);
                 if !self.untold.contains(lane) {
                     self.untold.push(*lane);
                 }
@@ -125,21 +127,21 @@ impl Record {
         self.settled > before
     }
 
-    fn delivered(&self) -> &[Unit] {
-        &self.units[..self.settled]
+    fn delivered(&self) -> &[AckGroup] {
+        &self.ack_groups[..self.settled]
     }
 
     fn is_worth_saving(&self) -> bool {
-        let new = &self.units[self.saved_units..self.settled];
-        !self.unsaved_assumed.is_empty() || new.iter().any(|unit| unit.is_worth_saving)
+        let new = &self.ack_groups[self.saved_units..self.settled];
+        !self.unsaved_assumed.is_empty() || new.iter().any(|ack_group| ack_group.is_worth_saving)
     }
 
     fn settled_gtids(&self) -> GtidSet {
-        set(self.delivered().iter().flat_map(|unit| &unit.gtids).chain(&self.assumed))
+        set(self.delivered().iter().flat_map(|ack_group| &ack_group.gtids).chain(&self.assumed))
     }
 
     fn ends(&self, begin: &Checkpoint) -> (Place, Place) {
-        let ends = self.delivered().last().and_then(|unit| unit.ends.clone());
+        let ends = self.delivered().last().and_then(|ack_group| ack_group.ends.clone());
         ends.unwrap_or_else(|| (begin.settled.clone(), begin.resume.clone()))
     }
 }
@@ -171,19 +173,19 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
             tracker.commit(&Commit { id, class, end: &end, resolves, open_xa });
             record.hold(open_xa);
             record.committed.position = end;
-            let unit = record.open();
-            unit.gtids.insert(number);
+            let ack_group = record.open();
+            ack_group.gtids.insert(number);
             if *holds {
-                unit.gtids.insert(number + 1_000);
+                ack_group.gtids.insert(number + 1_000);
             }
-            unit.transactions.0 += 1;
-            unit.is_changed = true;
+            ack_group.transactions.0 += 1;
+            ack_group.is_changed = true;
             if class != Class::Checkpoint {
-                unit.transactions.1 += 1;
-                unit.is_worth_saving = true;
+                ack_group.transactions.1 += 1;
+                ack_group.is_worth_saving = true;
             }
             if let Class::Heartbeat(number) = class {
-                unit.heartbeat = unit.heartbeat.max(Some(number));
+                ack_group.heartbeat = ack_group.heartbeat.max(Some(number));
             }
         }
         Step::Idle { moves, holds } => {
@@ -194,41 +196,48 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
             record.hold(open_xa.as_ref());
             if record.committed.position != at {
                 record.committed.position = at;
-                let unit = record.open();
-                (unit.is_changed, unit.is_worth_saving) = (true, true);
+                let ack_group = record.open();
+                (ack_group.is_changed, ack_group.is_worth_saving) = (true, true);
             }
         }
         Step::Opened(back) => {
-            let unit = tracker.unit().saturating_sub(*back);
-            let is_there = usize::try_from(unit).expect("small") >= record.settled;
-            prop_assert_eq!(tracker.opened(unit).is_ok(), is_there);
+            let ack_group = tracker.ack_group().saturating_sub(*back);
+            let is_there = usize::try_from(ack_group).expect("small") >= record.settled;
+            prop_assert_eq!(tracker.opened(ack_group).is_ok(), is_there);
             if is_there {
-                record.units[usize::try_from(unit).expect("small")].outstanding += 1;
+                record.ack_groups[usize::try_from(ack_group).expect("small")].outstanding += 1;
             }
         }
         Step::Settled(from) => {
-            let unit = record.settled as u64 + from;
-            let found = record.units.get_mut(usize::try_from(unit).expect("small"));
-            match found.filter(|unit| unit.outstanding > 0) {
+            let ack_group = record.settled as u64 + from;
+            let found = record.ack_groups.get_mut(usize::try_from(ack_group).expect("small"));
+            match found.filter(|ack_group| ack_group.outstanding > 0) {
                 Some(found) => {
                     found.outstanding -= 1;
                     let grows = record.advance();
-                    prop_assert_eq!(tracker.settled(unit), Ok(grows));
+                    prop_assert_eq!(tracker.settled(ack_group), Ok(grows));
                 }
                 None => {
-                    prop_assert_eq!(tracker.settled(unit), Err(Misuse::NotOutstanding { unit }));
+                    prop_assert_eq!(
+                        tracker.settled(ack_group),
+                        Err(Misuse::NotOutstanding { ack_group })
+                    );
                 }
             }
         }
         Step::Numbered(lane) => {
-            let next =
-                1 + record.units.iter().filter_map(|it| it.lanes.get(lane)).max().unwrap_or(&9);
+            let next = 1 + record
+                .ack_groups
+                .iter()
+                .filter_map(|it| it.lanes.get(lane))
+                .max()
+                .unwrap_or(&9);
             numbered(tracker, *lane, next);
-            let unit = record.open();
-            if unit.lanes.insert(*lane, next).is_none() {
-                unit.moved.push(*lane);
+            let ack_group = record.open();
+            if ack_group.lanes.insert(*lane, next).is_none() {
+                ack_group.moved.push(*lane);
             }
-            unit.is_changed = true;
+            ack_group.is_changed = true;
         }
         Step::Moved(server) => {
             let server = format!("server {server}");
@@ -239,12 +248,12 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
                     held.position = Position::default();
                 }
                 record.server.clone_from(&server);
-                let unit = record.open();
-                unit.server = Some(server);
-                (unit.is_changed, unit.is_worth_saving) = (true, true);
+                let ack_group = record.open();
+                ack_group.server = Some(server);
+                (ack_group.is_changed, ack_group.is_worth_saving) = (true, true);
             }
         }
-        Step::Seal => prop_assert_eq!(tracker.seal_unit(), record.seal()),
+        Step::Seal => prop_assert_eq!(tracker.close_ack_group(), record.close()),
         Step::Save => save(tracker, record)?,
         Step::Lanes(limit) => {
             let truncated = record.untold.len() > *limit;
@@ -270,15 +279,24 @@ fn save(tracker: &mut Tracker, record: &mut Record) -> Result<(), TestCaseError>
         return Ok(());
     };
     prop_assert!(record.is_worth_saving());
-    let new = &record.units[record.saved_units..record.settled];
+    let new = &record.ack_groups[record.saved_units..record.settled];
     let assumed = &record.unsaved_assumed;
-    prop_assert_eq!(delta.gtids, set(new.iter().flat_map(|unit| &unit.gtids).chain(assumed)));
-    let lanes: BTreeSet<_> = new.iter().flat_map(|unit| unit.lanes.keys()).collect();
+    prop_assert_eq!(
+        delta.gtids,
+        set(new.iter().flat_map(|ack_group| &ack_group.gtids).chain(assumed))
+    );
+    let lanes: BTreeSet<_> = new.iter().flat_map(|ack_group| ack_group.lanes.keys()).collect();
     let lanes = lanes.into_iter().map(|lane| (format!("d.t#{lane}").into(), record.lanes[lane]));
     prop_assert_eq!(delta.lanes, lanes.collect::<BTreeMap<_, _>>());
-    prop_assert_eq!(delta.heartbeat, new.iter().filter_map(|unit| unit.heartbeat).max());
-    prop_assert_eq!(delta.transactions, new.iter().map(|unit| unit.transactions.1).sum::<u64>());
-    prop_assert_eq!(delta.server_uuid, new.iter().rev().find_map(|unit| unit.server.clone()));
+    prop_assert_eq!(delta.heartbeat, new.iter().filter_map(|ack_group| ack_group.heartbeat).max());
+    prop_assert_eq!(
+        delta.transactions,
+        new.iter().map(|ack_group| ack_group.transactions.1).sum::<u64>()
+    );
+    prop_assert_eq!(
+        delta.server_uuid,
+        new.iter().rev().find_map(|ack_group| ack_group.server.clone())
+    );
     prop_assert_eq!(delta.taken_at_us, 77);
     prop_assert_eq!(&delta.settled, tracker.settled_place());
     prop_assert_eq!(&delta.resume, tracker.resume_place());
@@ -288,22 +306,23 @@ fn save(tracker: &mut Tracker, record: &mut Record) -> Result<(), TestCaseError>
 }
 
 fn compare(tracker: &Tracker, record: &Record, begin: &Checkpoint) -> Result<(), TestCaseError> {
-    prop_assert_eq!(tracker.unit(), record.units.len() as u64 - 1);
-    prop_assert_eq!(tracker.units_on_their_way(), record.units.len() - 1 - record.settled);
-    let open = record.units.last().expect("one is open");
+    prop_assert_eq!(tracker.ack_group(), record.ack_groups.len() as u64 - 1);
+    prop_assert_eq!(tracker.ack_groups_in_flight(), record.ack_groups.len() - 1 - record.settled);
+    let open = record.ack_groups.last().expect("one is open");
     prop_assert_eq!(tracker.open_transactions(), open.transactions.0);
     prop_assert_eq!(tracker.settled_gtids(), &record.settled_gtids());
-    let all = record.units.iter().flat_map(|unit| &unit.gtids).chain(&record.assumed);
+    let all =
+        record.ack_groups.iter().flat_map(|ack_group| &ack_group.gtids).chain(&record.assumed);
     prop_assert_eq!(tracker.committed_gtids(), set(all));
     prop_assert_eq!(tracker.committed_place(), &record.committed);
     prop_assert_eq!(tracker.redial_place(), &record.redial());
     let (settled, resume) = record.ends(begin);
     prop_assert_eq!((tracker.settled_place(), tracker.resume_place()), (&settled, &resume));
-    let heartbeat = record.delivered().iter().filter_map(|unit| unit.heartbeat).max();
+    let heartbeat = record.delivered().iter().filter_map(|ack_group| ack_group.heartbeat).max();
     prop_assert_eq!(tracker.settled_heartbeat(), heartbeat);
     prop_assert_eq!(tracker.server(), record.server.as_str());
-    for unit in 0..record.units.len() {
-        prop_assert_eq!(tracker.is_settled(unit as u64), unit < record.settled);
+    for ack_group in 0..record.ack_groups.len() {
+        prop_assert_eq!(tracker.is_settled(ack_group as u64), ack_group < record.settled);
     }
     Ok(())
 }
@@ -323,7 +342,7 @@ proptest! {
         };
         let mut tracker = Tracker::new(&begin);
         let mut record = Record {
-            units: vec![Unit::default()],
+            ack_groups: vec![AckGroup::default()],
             committed: at(50),
             held: is_held.then(|| at(20)),
             assumed: BTreeSet::new(),

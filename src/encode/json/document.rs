@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::string::put_string;
 use super::time::put_time;
 use crate::change::{LogicalType, Table};
-use crate::encode::draft::{Canary, Notice};
+use crate::encode::encoded_batch::{Canary, ControlMessage};
 use crate::encode::lane::Lane;
 use crate::encode::options::BeforeImage;
 use crate::encode::origin::Origin;
@@ -119,9 +119,9 @@ fn put_row_list(out: &mut Vec<u8>, rows: &Rows) {
 }
 
 /// Appends a document with a heartbeat or a statement.
-pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, notice: &Notice) {
-    match notice {
-        Notice::Heartbeat(heartbeat) => {
+pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, control: &ControlMessage) {
+    match control {
+        ControlMessage::Heartbeat(heartbeat) => {
             out.extend_from_slice(b"{\"kind\":\"heartbeat\"");
             put_place(out, origin, &heartbeat.gtid, heartbeat.position.as_ref());
             put_member(out, "committed_at", |out| put_time(out, heartbeat.committed_at_us));
@@ -130,7 +130,7 @@ pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, notice: &Notice) {
             let watermark = watermark(heartbeat.watermark.as_ref());
             put_member(out, "watermark", |out| put_value(out, &watermark));
         }
-        Notice::Schema(change) => {
+        ControlMessage::Schema(change) => {
             out.extend_from_slice(b"{\"kind\":\"schema\"");
             put_place(out, origin, &change.gtid, change.position.as_ref());
             put_member(out, "committed_at", |out| put_time(out, change.committed_at_us));

@@ -9,8 +9,8 @@ use crate::encode::testing::{
     Owned, OwnedChange, absent, any_change, any_transaction, int, null, table, text, transaction,
 };
 use crate::encode::{
-    Batch, Canary, Destination, Draft, Format, Lane, LaneId, Origin, RowOptions, SealOptions,
-    Sealer, notice, proto,
+    Batch, Canary, Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Lane, LaneId,
+    Origin, RowOptions, control_message, proto,
 };
 
 fn parsed(line: &[u8]) -> Value {
@@ -85,7 +85,7 @@ fn what_waits_to_be_written_does_not_grow_with_a_value() {
     }
 }
 
-fn sealed(draft: &Draft) -> crate::encode::Message {
+fn finalized(encoded: &EncodedBatch) -> crate::encode::Message {
     let origin = Origin {
         stream: "prod".into(),
         server_uuid: String::from("u-u"),
@@ -96,7 +96,9 @@ fn sealed(draft: &Draft) -> crate::encode::Message {
         replay: None,
     };
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
-    Sealer::new(SealOptions::default()).expect("zstd starts").seal(draft, &origin, &topic)
+    Finalizer::new(FinalizeOptions::default())
+        .expect("zstd starts")
+        .finalize(encoded, &origin, &topic)
 }
 
 fn lane(key: &str) -> Lane {
@@ -179,8 +181,8 @@ fn a_document_holds_what_a_frame_does() {
         let change = OwnedChange::insert(number % 2, &[int(number as i64), text("x")]);
         batch.push(1, &transaction(number / 2), &change.change());
     }
-    let draft = batch.take(lane("shop.orders#0"), 41).expect("rows");
-    let message = sealed(&draft);
+    let encoded = batch.take(lane("shop.orders#0"), 41).expect("rows");
+    let message = finalized(&encoded);
     let document: Value = serde_json::from_str(&message.body).expect("a document");
     assert_eq!(document["kind"], "change");
     assert_eq!(document["v"], 1);
@@ -217,7 +219,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             watermark: Some(watermark.clone()),
             nonce: vec![7; 16],
         });
-        let heartbeat = notice::heartbeat(
+        let heartbeat = control_message::heartbeat(
             format,
             lane(&Lane::notice_key_of("heartbeat")),
             4,
@@ -226,7 +228,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             &transaction(2),
             Some(watermark.clone()),
         );
-        let schema = notice::schema_change(
+        let schema = control_message::schema_change(
             format,
             lane(&Lane::notice_key_of("schema")),
             4,
@@ -235,23 +237,23 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             "ALTER TABLE t",
             &transaction(3),
         );
-        for draft in [canary, heartbeat, schema] {
-            let message = sealed(&draft);
-            assert_eq!(message.unit, 4);
+        for encoded in [canary, heartbeat, schema] {
+            let message = finalized(&encoded);
+            assert_eq!(message.ack_group, 4);
             let attribute = |name| {
                 message.attributes.iter().find(|attribute| attribute.name == name).map(|a| &a.value)
             };
-            assert_eq!(attribute("kind").map(String::as_str), Some(draft.kind().as_str()));
+            assert_eq!(attribute("kind").map(String::as_str), Some(encoded.kind().as_str()));
             assert!(message.attributes.iter().all(|attribute| !attribute.value.is_empty()));
             assert_eq!(message.attributes.len(), 6);
             match format {
                 Format::Json => {
                     let document: Value = serde_json::from_str(&message.body).expect("JSON");
-                    assert_eq!(document["kind"], draft.kind().as_str());
-                    if draft.kind() == crate::encode::Kind::Canary {
+                    assert_eq!(document["kind"], encoded.kind().as_str());
+                    if encoded.kind() == crate::encode::Kind::Canary {
                         assert_eq!(document["path"], "orders");
                     }
-                    if draft.kind() != crate::encode::Kind::Schema {
+                    if encoded.kind() != crate::encode::Kind::Schema {
                         assert_eq!(document["watermark"]["lanes"][0]["sequence_next"], 9);
                         assert_eq!(document["watermark"]["certificate"]["heartbeat_last"], 8);
                     }

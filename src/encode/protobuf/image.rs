@@ -5,8 +5,8 @@ use super::wire::{
     varint_bytes, zigzag,
 };
 use crate::change::{BytesKind, Cell, Image, Slot};
+use crate::encode::image_buffer::ImageBuffer;
 use crate::encode::options::Candidate;
-use crate::encode::room::Room;
 
 /// Field of `Image.values`.
 pub(crate) const VALUES: u32 = 1;
@@ -36,7 +36,7 @@ const NULL_ELEMENT: [u8; 4] = [VALUE_TAG, 2, low_byte(tag(NULL, VARINT)), 1];
 
 /// Appends all cells of an image: into the room that is there, or if that is not enough cell by cell.
 #[inline]
-pub(crate) fn put_image(out: &mut Room, image: &Image<'_>) {
+pub(crate) fn put_image(out: &mut ImageBuffer, image: &Image<'_>) {
     match write_image(out.free(), image) {
         Some(left) => out.fill_but(left),
         None => out.grow(|bytes| image.cells().for_each(|cell| put_cell(bytes, cell))),

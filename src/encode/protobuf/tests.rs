@@ -7,8 +7,8 @@ use super::image::{put_cell, write_image};
 use crate::change::{Cell, Image, Op, Table, Transaction};
 use crate::encode::testing::{OwnedChange, any_cell, any_change, any_transaction, table};
 use crate::encode::{
-    Batch, BeforeImage, Destination, Format, Lane, LaneId, Origin, Replay, RowOptions, SealOptions,
-    Sealer, open, proto,
+    Batch, BeforeImage, Destination, FinalizeOptions, Finalizer, Format, Lane, LaneId, Origin,
+    Replay, RowOptions, open, proto,
 };
 use proto::frame::Content;
 use proto::value::Kind;
@@ -131,18 +131,18 @@ proptest! {
         let key = Lane::key_of("shop", "orders", number);
         let lane = Lane { id: LaneId(1), key: key.into(), number, count: 3 };
         let mut batch = Batch::new(Format::Protobuf, RowOptions::default(), Arc::clone(&table));
-        for (unit, (transaction, changes)) in input.iter().enumerate() {
+        for (ack_group, (transaction, changes)) in input.iter().enumerate() {
             for change in changes {
-                batch.push(unit as u64, transaction, &change.change());
+                batch.push(ack_group as u64, transaction, &change.change());
             }
         }
         let rows = batch.rows();
-        let draft = batch.take(lane.clone(), sequence_first).expect("there are rows");
+        let encoded = batch.take(lane.clone(), sequence_first).expect("there are rows");
         let wanted = oracle(&table, &lane, sequence_first, &input);
 
-        let mut sealer = Sealer::new(SealOptions { zstd_level }).expect("zstd starts");
+        let mut finalizer = Finalizer::new(FinalizeOptions { zstd_level }).expect("zstd starts");
         let topic = Destination { arn: "arn".into(), fifo: true, message_bytes_max: 262_144 };
-        let message = sealer.seal(&draft, &origin(), &topic);
+        let message = finalizer.finalize(&encoded, &origin(), &topic);
         let frame = proto::Frame {
             content: Some(Content::Batch(wanted)), ..proto::Frame::default()
         };
@@ -158,7 +158,7 @@ proptest! {
 
         // Published once more it is another message for SNS, and says so to subscribers.
         let replay = Replay { audience: "billing".into(), run: u64::MAX };
-        let again = sealer.seal(&draft, &Origin { replay: Some(replay), ..origin() }, &topic);
+        let again = finalizer.finalize(&encoded, &Origin { replay: Some(replay), ..origin() }, &topic);
         prop_assert_eq!(again.body, message.body);
         let identity_again = again.deduplication_id.expect("the topic is FIFO");
         prop_assert!(identity_again != identity && identity_again.len() <= 128);
@@ -199,10 +199,10 @@ proptest! {
             batch.push(1, &crate::encode::testing::transaction(1), &change.change());
         }
         let lane = Lane { id: LaneId(0), key: "a.t#0".into(), number: 0, count: 1 };
-        let draft = batch.take(lane, 1).expect("there are rows");
+        let encoded = batch.take(lane, 1).expect("there are rows");
         let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
-        let mut sealer = Sealer::new(SealOptions { zstd_level }).expect("zstd starts");
-        let body = sealer.seal(&draft, &origin(), &topic).body;
+        let mut finalizer = Finalizer::new(FinalizeOptions { zstd_level }).expect("zstd starts");
+        let body = finalizer.finalize(&encoded, &origin(), &topic).body;
         let whole = open::content(&body).expect("undamaged, it opens");
         let mut bytes = STANDARD.decode(body).expect("base64");
         let cut = bytes[..at.index(bytes.len())].to_vec();
@@ -245,10 +245,10 @@ fn before_images_carry_what_the_operator_chose() {
         batch.push(1, &transaction(1), &update.change());
         batch.push(1, &transaction(1), &delete.change());
         let lane = Lane { id: LaneId(0), key: "a.t#0".into(), number: 0, count: 1 };
-        let draft = batch.take(lane, 1).expect("there are rows");
-        let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
+        let encoded = batch.take(lane, 1).expect("there are rows");
+        let mut finalizer = Finalizer::new(FinalizeOptions::default()).expect("zstd starts");
         let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
-        let message = sealer.seal(&draft, &origin(), &topic);
+        let message = finalizer.finalize(&encoded, &origin(), &topic);
         let Ok(Content::Batch(batch)) = open::content(&message.body) else {
             panic!("not a batch");
         };

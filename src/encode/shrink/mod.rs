@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::draft::{Content, Draft};
+use super::encoded_batch::{Content, EncodedBatch};
 use super::options::{Candidate, Format};
 use super::schema::Schema;
 use super::{json, protobuf};
@@ -12,9 +12,9 @@ use super::{json, protobuf};
 /// A marker takes less than this many bytes.
 const MARKER_BYTES_MAX: usize = 128;
 
-impl Draft {
+impl EncodedBatch {
     /// Leaves out cells, largest first and never those of the primary key, until the encoded rows
-    /// have at most `images_bytes_max` bytes. The draft itself, unchanged, when that is not enough.
+    /// have at most `images_bytes_max` bytes. The encoded batch itself, unchanged, when that is not enough.
     pub fn shrink_to(mut self, images_bytes_max: usize) -> Result<Self, Box<Self>> {
         let Content::Rows { schema, rows, .. } = self.content_mut() else {
             return Err(Box::new(self));

@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use crate::change::{Area, BytesKind, Change, Image, Op, Slot};
 use crate::encode::testing::{Owned, OwnedChange, any_change, int, table, text, transaction};
 use crate::encode::{
-    Batch, Destination, Draft, Format, Lane, LaneId, Origin, Oversize, RowOptions, SealOptions,
-    Sealed, Sealer, open, proto,
+    Batch, Destination, EncodedBatch, FinalizeOptions, Finalized, Finalizer, Format, Lane, LaneId,
+    Origin, Oversize, RowOptions, open, proto,
 };
 
 fn lane() -> Lane {
     Lane { id: LaneId(0), key: "shop.t#0".into(), number: 0, count: 1 }
 }
 
-fn draft(format: Format, columns: usize, changes: &[OwnedChange]) -> Draft {
+fn encoded(format: Format, columns: usize, changes: &[OwnedChange]) -> EncodedBatch {
     let mut batch = Batch::new(format, RowOptions::default(), table("t", columns));
     for (number, change) in changes.iter().enumerate() {
         batch.push(number as u64 / 2, &transaction(number as u64 / 2), &change.change());
@@ -33,16 +33,16 @@ fn origin() -> Origin {
     }
 }
 
-fn seal_within(draft: Draft, limit: usize, oversize: Oversize) -> Vec<Sealed> {
+fn finalize_within(encoded: EncodedBatch, limit: usize, oversize: Oversize) -> Vec<Finalized> {
     let topic = Destination { arn: "arn".into(), fifo: true, message_bytes_max: limit };
     let mut out = Vec::new();
-    let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
-    sealer.seal_within(draft, &origin(), &topic, oversize, &mut out);
+    let mut finalizer = Finalizer::new(FinalizeOptions::default()).expect("zstd starts");
+    finalizer.finalize_within(encoded, &origin(), &topic, oversize, &mut out);
     out
 }
 
-fn batch_of(sealed: &Sealed) -> proto::ChangeBatch {
-    let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
+fn batch_of(finalized: &Finalized) -> proto::ChangeBatch {
+    let (Finalized::Message(message) | Finalized::TooLarge(message)) = finalized;
     match open::content(&message.body).expect("our own message opens") {
         proto::frame::Content::Batch(batch) => batch,
         other => panic!("not a batch: {other:?}"),
@@ -71,9 +71,9 @@ fn a_row_too_large_for_its_topic_loses_its_largest_cells_and_keeps_its_key() {
         let key = "k".repeat(3_000);
         let cells = [text(&key), noise(90_000, 1), text("small \"} one"), noise(400_000, 2)];
         let change = OwnedChange::insert(0, &cells);
-        let sealed = seal_within(draft(format, 4, &[change]), 262_144, Oversize::Omit);
-        let [Sealed::Message(message)] = sealed.as_slice() else {
-            panic!("one message that fits: {sealed:?}");
+        let finalized = finalize_within(encoded(format, 4, &[change]), 262_144, Oversize::Omit);
+        let [Finalized::Message(message)] = finalized.as_slice() else {
+            panic!("one message that fits: {finalized:?}");
         };
         assert!(message.billed_bytes() <= 262_144);
         assert_eq!(message.omitted_cells, 1);
@@ -91,7 +91,7 @@ fn a_row_too_large_for_its_topic_loses_its_largest_cells_and_keeps_its_key() {
                 (marker["size_bytes"].as_u64(), marker["sha256"].as_str().map(str::len))
             }
             Format::Protobuf => {
-                let batch = batch_of(&sealed[0]);
+                let batch = batch_of(&finalized[0]);
                 let after = batch.rows[0].after.as_ref().expect("an insert");
                 let kind = |at: usize| after.values[at].kind.clone().expect("not absent");
                 assert_eq!(kind(0), proto::value::Kind::Text(key));
@@ -110,8 +110,9 @@ fn a_row_too_large_for_its_topic_loses_its_largest_cells_and_keeps_its_key() {
 #[test]
 fn a_row_whose_key_alone_is_too_large_is_handed_over_whole() {
     let change = OwnedChange::insert(0, &[noise(50_000, 3), noise(50_000, 4)]);
-    let sealed = seal_within(draft(Format::Protobuf, 2, &[change]), 20_000, Oversize::Omit);
-    let [Sealed::TooLarge(message)] = sealed.as_slice() else {
+    let finalized =
+        finalize_within(encoded(Format::Protobuf, 2, &[change]), 20_000, Oversize::Omit);
+    let [Finalized::TooLarge(message)] = finalized.as_slice() else {
         panic!("it cannot fit");
     };
     assert_eq!(message.omitted_cells, 0, "nothing was left out in vain");
@@ -120,8 +121,11 @@ fn a_row_whose_key_alone_is_too_large_is_handed_over_whole() {
 #[test]
 fn a_row_too_large_is_kept_whole_when_the_operator_wants_that() {
     let change = OwnedChange::insert(0, &[int(1), noise(50_000, 4)]);
-    let sealed = seal_within(draft(Format::Protobuf, 2, &[change]), 20_000, Oversize::Keep);
-    assert!(matches!(sealed.as_slice(), [Sealed::TooLarge(message)] if message.omitted_cells == 0));
+    let finalized =
+        finalize_within(encoded(Format::Protobuf, 2, &[change]), 20_000, Oversize::Keep);
+    assert!(
+        matches!(finalized.as_slice(), [Finalized::TooLarge(message)] if message.omitted_cells == 0)
+    );
 }
 
 #[test]
@@ -137,9 +141,9 @@ fn a_huge_cell_is_left_out_before_it_is_copied_unless_it_is_key() {
     let mut batch = Batch::new(Format::Protobuf, options, table("t", 2));
     let after = Some(Image::new(&slots, &bytes, &[]));
     batch.push(1, &transaction(1), &Change { op: Op::Insert, row: 0, before: None, after });
-    let draft = batch.take(lane(), 1).expect("a row");
-    assert_eq!(draft.omitted_cells(), 1);
-    let batch = batch_of(&seal_within(draft, 262_144, Oversize::Keep)[0]);
+    let encoded = batch.take(lane(), 1).expect("a row");
+    assert_eq!(encoded.omitted_cells(), 1);
+    let batch = batch_of(&finalize_within(encoded, 262_144, Oversize::Keep)[0]);
     let values = &batch.rows[0].after.as_ref().expect("an insert").values;
     assert!(matches!(values[0].kind, Some(proto::value::Kind::Text(_))));
     assert!(matches!(values[1].kind, Some(proto::value::Kind::Omitted(_))));
@@ -162,8 +166,8 @@ fn of_an_image_too_large_the_largest_cells_are_left_out_and_no_more_than_needed(
         let mut batch = Batch::new(Format::Protobuf, options, table("t", 6));
         let after = Some(Image::new(&slots, &bytes, &[]));
         batch.push(1, &transaction(1), &Change { op: Op::Insert, row: 0, before: None, after });
-        let draft = batch.take(lane(), 1).expect("a row");
-        let batch = batch_of(&seal_within(draft, 262_144, Oversize::Keep)[0]);
+        let encoded = batch.take(lane(), 1).expect("a row");
+        let batch = batch_of(&finalize_within(encoded, 262_144, Oversize::Keep)[0]);
         let values = &batch.rows[0].after.as_ref().expect("an insert").values;
         let is_kept =
             |value: &proto::Value| matches!(value.kind, Some(proto::value::Kind::Text(_)));
@@ -184,19 +188,19 @@ proptest! {
         changes in prop::collection::vec(any_change(3), 1..24),
         limit in 1_500_usize..60_000,
     ) {
-        let whole = draft(Format::Protobuf, 3, &changes);
-        let wanted = batch_of(&seal_within(whole.clone(), usize::MAX, Oversize::Keep)[0]);
-        let sealed = seal_within(whole, limit, Oversize::Keep);
+        let whole = encoded(Format::Protobuf, 3, &changes);
+        let wanted = batch_of(&finalize_within(whole.clone(), usize::MAX, Oversize::Keep)[0]);
+        let finalized = finalize_within(whole, limit, Oversize::Keep);
         let mut next = 100;
         let mut rows = Vec::new();
-        for sealed in &sealed {
-            let batch = batch_of(sealed);
-            let (Sealed::Message(message) | Sealed::TooLarge(message)) = sealed;
+        for finalized in &finalized {
+            let batch = batch_of(finalized);
+            let (Finalized::Message(message) | Finalized::TooLarge(message)) = finalized;
             let fits = message.billed_bytes() <= limit;
-            prop_assert_eq!(fits, matches!(sealed, Sealed::Message(_)));
+            prop_assert_eq!(fits, matches!(finalized, Finalized::Message(_)));
             prop_assert!(fits || batch.rows.len() == 1);
             prop_assert_eq!(batch.sequence_first, next);
-            prop_assert_eq!(message.unit, (next - 100) / 2);
+            prop_assert_eq!(message.ack_group, (next - 100) / 2);
             next += batch.rows.len() as u64;
             let counted: u32 = batch.transactions.iter().map(|entry| entry.rows).sum();
             prop_assert_eq!(counted as usize, batch.rows.len());
@@ -221,14 +225,14 @@ proptest! {
         limit in 0_usize..40_000,
         format in prop::sample::select(vec![Format::Protobuf, Format::Json]),
     ) {
-        let whole = draft(format, 4, &changes);
+        let whole = encoded(format, 4, &changes);
         match whole.clone().shrink_to(limit) {
             Ok(smaller) => {
                 prop_assert!(smaller.len_bytes() <= limit);
-                let sealed = seal_within(smaller, usize::MAX, Oversize::Keep);
-                let (Sealed::Message(message) | Sealed::TooLarge(message)) = &sealed[0];
+                let finalized = finalize_within(smaller, usize::MAX, Oversize::Keep);
+                let (Finalized::Message(message) | Finalized::TooLarge(message)) = &finalized[0];
                 match format {
-                    Format::Protobuf => drop(batch_of(&sealed[0])),
+                    Format::Protobuf => drop(batch_of(&finalized[0])),
                     Format::Json => {
                         let parsed = serde_json::from_str::<serde_json::Value>(&message.body);
                         prop_assert!(parsed.is_ok(), "{:?}", parsed);
@@ -247,8 +251,8 @@ fn the_schema_is_encoded_once_for_all_messages_of_a_batch() {
     for number in 0..2 {
         let change = OwnedChange::insert(number, &[int(1)]);
         batch.push(number, &transaction(number), &change.change());
-        let draft = batch.take(lane(), number).expect("a row");
-        tables.push(Arc::as_ptr(draft.table().expect("rows have a table")));
+        let encoded = batch.take(lane(), number).expect("a row");
+        tables.push(Arc::as_ptr(encoded.table().expect("rows have a table")));
         assert!(batch.is_empty() && batch.take(lane(), 0).is_none());
     }
     assert_eq!(tables[0], tables[1]);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::push;
 use crate::change::Table;
 use crate::encode::testing::{OwnedChange, absent, int, table, text, transaction};
-use crate::encode::{Draft, Format, LaneId};
+use crate::encode::{EncodedBatch, Format, LaneId};
 use crate::pack::{Config, Packer, Sequences};
 
 const MS: Duration = Duration::from_millis(1);
@@ -37,7 +37,13 @@ fn bytes_by_rows(config: &Config, table: &Arc<Table>, cell: &str, rows: usize) -
     bytes
 }
 
-fn row(packer: &mut Packer, now: Instant, table: &Arc<Table>, cell: &str, out: &mut Vec<Draft>) {
+fn row(
+    packer: &mut Packer,
+    now: Instant,
+    table: &Arc<Table>,
+    cell: &str,
+    out: &mut Vec<EncodedBatch>,
+) {
     let change = OwnedChange::insert(0, &[int(7), text(cell)]);
     packer.push(now, 1, &transaction(1), table, &change.change(), out);
 }
@@ -47,8 +53,8 @@ fn rows_until_full(packer: &mut Packer, table: &Arc<Table>, cell: &str) -> usize
     let (now, mut out) = (Instant::now(), Vec::new());
     for rows in 1..100_000 {
         row(packer, now, table, cell, &mut out);
-        if let Some(draft) = out.first() {
-            assert_eq!(draft.rows() as usize, rows, "all that was gathered");
+        if let Some(batch) = out.first() {
+            assert_eq!(batch.rows() as usize, rows, "all that was gathered");
             return rows;
         }
     }
@@ -67,8 +73,8 @@ proptest! {
         content_max in 200_usize..9_000,
         is_json: bool,
         is_backed_up: bool,
-        // What sealing found, bytes of content and of body: hundreds each.
-        sealed in prop::collection::vec((1_usize..200, 1_usize..400), 0..4),
+        // What finalizing found, bytes of content and of body: hundreds each.
+        finalized in prop::collection::vec((1_usize..200, 1_usize..400), 0..4),
     ) {
         let config = Config {
             format: if is_json { Format::Json } else { Format::Protobuf },
@@ -85,7 +91,7 @@ proptest! {
         packer.flush_all(&mut out);
         prop_assert_eq!(out.len(), 1);
         let mut ratio = if is_json { 1.0 } else { 4.0 / 3.0 };
-        for (content, body) in sealed {
+        for (content, body) in finalized {
             let (content, body) = (content * 100, body * 100);
             packer.observe_sealed(out[0].lane().id, content, body);
             packer.observe_sealed(LaneId(9), 1 << 20, 1);
@@ -140,7 +146,7 @@ fn together_batches_hold_what_they_may_and_then_the_oldest_leaves() {
     }
     assert_eq!((out.len(), packer.open_batches(), packer.open_bytes()), (0, 3, 3 * one));
     push(&mut packer, now, &tables[3], 1, &mut out);
-    let left: Vec<_> = out.iter().map(|draft| draft.lane().key.to_string()).collect();
+    let left: Vec<_> = out.iter().map(|batch| batch.lane().key.to_string()).collect();
     assert_eq!(left, ["shop.t0#0"]);
     assert_eq!((packer.open_batches(), packer.open_bytes(), packer.lanes()), (3, 3 * one, 4));
     // One row that is more than all may hold takes everything along.
@@ -212,8 +218,8 @@ fn updates_that_change_lanes_without_whole_images_are_counted() {
     assert!((50..64).contains(&moved), "{moved} of 64");
     assert_eq!(packer.lanes(), 16);
     packer.flush_all(&mut out);
-    let rows: u32 = out.iter().map(Draft::rows).sum();
-    let lanes_of_one = out.iter().filter(|draft| draft.lane().number >= 16);
+    let rows: u32 = out.iter().map(EncodedBatch::rows).sum();
+    let lanes_of_one = out.iter().filter(|batch| batch.lane().number >= 16);
     assert_eq!(lanes_of_one.count(), 0);
     // Whole ones that moved are two rows each, all others one.
     assert_eq!(u64::from(rows), 64 + moved + 64);

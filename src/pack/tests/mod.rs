@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use crate::change::{Op, Table, Transaction};
 use crate::encode::testing::{Owned, OwnedChange, int, table, text, transaction};
 use crate::encode::{
-    BeforeImage, Destination, Draft, Format, Origin, Oversize, RowOptions, SealOptions, Sealed,
-    Sealer, open, proto,
+    BeforeImage, Destination, EncodedBatch, FinalizeOptions, Finalized, Finalizer, Format, Origin,
+    Oversize, RowOptions, open, proto,
 };
 use crate::pack::{Config, Packer, Sequences};
 
@@ -27,16 +27,17 @@ fn origin() -> Origin {
     }
 }
 
-fn batch_of(draft: &Draft) -> proto::ChangeBatch {
+fn batch_of(encoded: &EncodedBatch) -> proto::ChangeBatch {
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: usize::MAX };
-    let mut sealer = Sealer::new(SealOptions { zstd_level: 0 }).expect("no compressor is needed");
-    match open::content(&sealer.seal(draft, &origin(), &topic).body) {
+    let mut finalizer =
+        Finalizer::new(FinalizeOptions { zstd_level: 0 }).expect("no compressor is needed");
+    match open::content(&finalizer.finalize(encoded, &origin(), &topic).body) {
         Ok(proto::frame::Content::Batch(batch)) => batch,
         other => panic!("not a batch: {other:?}"),
     }
 }
 
-fn ids(draft: &Draft) -> Vec<i64> {
+fn ids(encoded: &EncodedBatch) -> Vec<i64> {
     let id = |row: &proto::Row| {
         let image = row.after.as_ref().or(row.before.as_ref()).expect("an image");
         match image.values[1].kind {
@@ -44,10 +45,16 @@ fn ids(draft: &Draft) -> Vec<i64> {
             ref other => panic!("not an id: {other:?}"),
         }
     };
-    batch_of(draft).rows.iter().map(id).collect()
+    batch_of(encoded).rows.iter().map(id).collect()
 }
 
-fn push(packer: &mut Packer, now: Instant, table: &Arc<Table>, id: i64, out: &mut Vec<Draft>) {
+fn push(
+    packer: &mut Packer,
+    now: Instant,
+    table: &Arc<Table>,
+    id: i64,
+    out: &mut Vec<EncodedBatch>,
+) {
     let change = OwnedChange::insert(0, &[int(id), int(id)]);
     packer.push(now, 1, &transaction(id as u64), table, &change.change(), out);
 }
@@ -72,7 +79,7 @@ fn under_load_changes_wait_for_company_until_the_linger_ends() {
         push(&mut packer, now, &table, id, &mut out);
         packer.flush_idle(now, &mut out);
     }
-    let alone = out.iter().filter(|draft| draft.rows() == 1).count();
+    let alone = out.iter().filter(|encoded| encoded.rows() == 1).count();
     assert!(alone < 1_000, "{alone} of {} drafts have one row", out.len());
     assert!(packer.linger() > Duration::from_millis(15), "{:?}", packer.linger());
     let due = packer.due().expect("the last rows wait");
@@ -97,14 +104,14 @@ fn a_changed_schema_begins_a_new_message_and_keeps_the_order() {
     packer.flush_all(&mut out);
     let rows: Vec<_> = out.iter().map(ids).collect();
     assert_eq!(rows, [vec![1, 2], vec![3], vec![4]]);
-    let firsts: Vec<_> = out.iter().map(Draft::sequence_first).collect();
+    let firsts: Vec<_> = out.iter().map(EncodedBatch::sequence_first).collect();
     assert_eq!(firsts, [1, 3, 4]);
 }
 
 #[test]
 fn messages_fill_to_the_step_that_is_billed_once_their_ratio_is_known() {
     let mut packer = Packer::new(Config::default(), Sequences::default());
-    let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
+    let mut finalizer = Finalizer::new(FinalizeOptions::default()).expect("zstd starts");
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: 262_144 };
     let (table, now, mut sizes) = (table("orders", 4), Instant::now(), Vec::new());
     for id in 0..200_000_i64 {
@@ -113,8 +120,8 @@ fn messages_fill_to_the_step_that_is_billed_once_their_ratio_is_known() {
         let mut out = Vec::new();
         let change = OwnedChange::insert(0, &cells);
         packer.push(now, 1, &transaction(id as u64 / 100), &table, &change.change(), &mut out);
-        for draft in out {
-            let message = sealer.seal(&draft, &origin(), &topic);
+        for encoded in out {
+            let message = finalizer.finalize(&encoded, &origin(), &topic);
             let content = message.uncompressed_bytes as usize;
             packer.observe_sealed(message.lane, content, message.body.len());
             sizes.push(message.billed_bytes());
@@ -184,7 +191,7 @@ enum Step {
     Wait(u64),
     Idle,
     Backlog(usize),
-    Sealed,
+    Finalized,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -196,7 +203,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => (0..50_000_u64).prop_map(Step::Wait),
         2 => Just(Step::Idle),
         1 => (0..120_usize).prop_map(Step::Backlog),
-        1 => Just(Step::Sealed),
+        1 => Just(Step::Finalized),
     ]
 }
 
@@ -221,7 +228,7 @@ proptest! {
         let tables: Vec<_> = (0..4).map(|number| table(&format!("t{number}"), 3)).collect();
         let mut packer = Packer::new(config.clone(), Sequences::default());
         let mut now = Instant::now();
-        // By lane: id and time of each row pushed; the drafts that came out.
+        // By lane: id and time of each row pushed; the encoded batches that came out.
         let mut wanted: HashMap<u32, Vec<i64>> = HashMap::new();
         let mut pushed_at: HashMap<i64, Instant> = HashMap::new();
         let mut found: HashMap<(Arc<str>, Arc<str>), Vec<i64>> = HashMap::new();
@@ -231,7 +238,7 @@ proptest! {
         let mut finish = steps.clone();
         finish.push(Step::Wait(1_000_000));
         for step in finish {
-            let mut out: Vec<Draft> = Vec::new();
+            let mut out: Vec<EncodedBatch> = Vec::new();
             match step {
                 Step::Row { table, key, bytes, op } => {
                     number += 1;
@@ -244,8 +251,8 @@ proptest! {
                     let transaction: Transaction = transaction(number as u64 / 3);
                     wanted.entry(table as u32).or_default().push(number);
                     pushed_at.insert(number, now);
-                    let unit = number as u64 / 3;
-                    packer.push(now, unit, &transaction, &tables[table], &change.change(), &mut out);
+                    let ack_group = number as u64 / 3;
+                    packer.push(now, ack_group, &transaction, &tables[table], &change.change(), &mut out);
                     prop_assert!(packer.open_bytes() <= config.open_bytes_max);
                 }
                 Step::Wait(us) => {
@@ -256,8 +263,8 @@ proptest! {
                         let before = out.len();
                         packer.flush_due(now, &mut out);
                         prop_assert!(out.len() > before || packer.due() > Some(now));
-                        for draft in &out[before..] {
-                            for id in ids(draft) {
+                        for encoded in &out[before..] {
+                            for id in ids(encoded) {
                                 prop_assert!(now <= pushed_at[&id] + config.linger_max);
                             }
                         }
@@ -266,22 +273,22 @@ proptest! {
                 }
                 Step::Idle => packer.flush_idle(now, &mut out),
                 Step::Backlog(queued) => packer.observe_backlog(queued, 100),
-                Step::Sealed => if let Some((lane, bytes)) = last_sealed {
+                Step::Finalized => if let Some((lane, bytes)) = last_sealed {
                     packer.observe_sealed(lane, bytes, bytes / 2);
                 }
             }
-            for draft in out {
-                let batch = batch_of(&draft);
-                let next = next.entry(Arc::clone(&draft.lane().key)).or_insert(1);
-                prop_assert_eq!(draft.sequence_first(), *next, "of {}", draft.lane().key);
-                *next += u64::from(draft.rows());
-                let rows = ids(&draft);
-                prop_assert!(draft.rows() == 1 || draft.len_bytes() <= 40_000 + 2 * 50_100);
-                prop_assert_eq!(draft.unit(), rows[0] as u64 / 3);
+            for encoded in out {
+                let batch = batch_of(&encoded);
+                let next = next.entry(Arc::clone(&encoded.lane().key)).or_insert(1);
+                prop_assert_eq!(encoded.sequence_first(), *next, "of {}", encoded.lane().key);
+                *next += u64::from(encoded.rows());
+                let rows = ids(&encoded);
+                prop_assert!(encoded.rows() == 1 || encoded.len_bytes() <= 40_000 + 2 * 50_100);
+                prop_assert_eq!(encoded.ack_group(), rows[0] as u64 / 3);
                 let schema = batch.table.expect("always inline");
-                let key = (Arc::clone(&draft.lane().key), Arc::from(schema.table.as_str()));
+                let key = (Arc::clone(&encoded.lane().key), Arc::from(schema.table.as_str()));
                 found.entry(key).or_default().extend(rows);
-                last_sealed = Some((draft.lane().id, draft.len_bytes()));
+                last_sealed = Some((encoded.lane().id, encoded.len_bytes()));
             }
         }
         prop_assert_eq!((packer.open_batches(), packer.open_bytes()), (0, 0));
@@ -315,8 +322,8 @@ fn a_restart_numbers_the_same_rows_the_same_however_they_are_packed() {
             if id % every == 0 || id == 39 {
                 packer.flush_all(&mut out);
             }
-            for draft in out {
-                let rows = ids(&draft).into_iter().zip(draft.sequence_first()..);
+            for encoded in out {
+                let rows = ids(&encoded).into_iter().zip(encoded.sequence_first()..);
                 numbered.extend(rows);
             }
         }
@@ -332,10 +339,10 @@ fn a_restart_numbers_the_same_rows_the_same_however_they_are_packed() {
 }
 
 #[test]
-fn drafts_of_a_full_lane_still_fit_their_topic_after_sealing() {
+fn batches_of_a_full_lane_still_fit_their_topic_after_sealing() {
     let mut packer = Packer::new(Config::default(), Sequences::default());
     let topic = Destination { arn: "arn".into(), fifo: true, message_bytes_max: 262_144 };
-    let mut sealer = Sealer::new(SealOptions::default()).expect("zstd starts");
+    let mut finalizer = Finalizer::new(FinalizeOptions::default()).expect("zstd starts");
     let (table, now, mut messages) = (table("t", 3), Instant::now(), Vec::new());
     packer.observe_backlog(100, 100);
     let mut rows = 0;
@@ -349,11 +356,11 @@ fn drafts_of_a_full_lane_still_fit_their_topic_after_sealing() {
         if id == 2_999 {
             packer.flush_all(&mut out);
         }
-        for draft in out {
+        for encoded in out {
             let start = messages.len();
-            sealer.seal_within(draft, &origin(), &topic, Oversize::Omit, &mut messages);
-            for sealed in &messages[start..] {
-                let Sealed::Message(message) = sealed else { panic!("rows are small") };
+            finalizer.finalize_within(encoded, &origin(), &topic, Oversize::Omit, &mut messages);
+            for finalized in &messages[start..] {
+                let Finalized::Message(message) = finalized else { panic!("rows are small") };
                 assert!(message.billed_bytes() <= 262_144);
                 assert_eq!(message.omitted_cells, 0);
                 assert_eq!(message.sequence_first, rows + 1);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use crate::change::{Op, Table};
-use crate::encode::Draft;
+use crate::encode::EncodedBatch;
 use crate::encode::testing::{OwnedChange, int, table, transaction};
 use crate::pack::{Config, Packer, Sequences};
 
@@ -27,7 +27,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         .prop_map(|(table, op, keys, is_flushed)| Step { table, op, keys, is_flushed })
 }
 
-/// By lane: number of the first row, and rows, of each draft; joined.
+/// By lane: number of the first row, and rows, of each encoded batch; joined.
 type Lanes = BTreeMap<String, Vec<(u64, Op)>>;
 
 /// A stream from step `from` on.
@@ -69,11 +69,11 @@ impl Stream {
         self.keep(out);
     }
 
-    fn keep(&mut self, drafts: Vec<Draft>) {
-        for draft in drafts {
-            let lane = self.lanes.entry(draft.lane().key.to_string()).or_default();
-            let ops = [Op::Insert, Op::Update, Op::Delete].into_iter().zip(draft.rows_by_op());
-            let mut number = draft.sequence_first();
+    fn keep(&mut self, batches: Vec<EncodedBatch>) {
+        for batch in batches {
+            let lane = self.lanes.entry(batch.lane().key.to_string()).or_default();
+            let ops = [Op::Insert, Op::Update, Op::Delete].into_iter().zip(batch.rows_by_op());
+            let mut number = batch.sequence_first();
             for (op, rows) in ops {
                 for _ in 0..rows {
                     lane.push((number, op));

@@ -61,7 +61,7 @@ impl Flow {
         let table = table.as_deref().and_then(|table| table.split_once('.')).unwrap_or_default();
         // Nobody can tell which columns its values are of.
         let event: &[u8] = if self.filter.redacts() { &[] } else { statement.event };
-        self.put_aside(&error, table, statement.transaction, statement.position, event);
+        self.quarantine(&error, table, statement.transaction, statement.position, event);
         Ok(())
     }
 

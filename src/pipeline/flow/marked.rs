@@ -10,7 +10,7 @@ use crate::decode::Rows;
 use crate::encode::Lane;
 use crate::filter::Route;
 use crate::pipeline::Error;
-use crate::pipeline::notices::{Notices, Row};
+use crate::pipeline::control_messages::{ControlMessages, Row};
 use crate::pulse::path::{MarkedTable, Sight};
 use crate::pulse::{Leg, PathRow, Seen};
 
@@ -105,8 +105,8 @@ impl Flow {
         }
         let mut prefix = Lane::key_of(&table.database, &table.name, 0);
         prefix.pop();
-        let lanes = self.tracker.lanes_of(&prefix, Notices::LANES_MAX);
-        let row = Row { unit: self.tracker.unit(), transaction, table, change };
+        let lanes = self.tracker.lanes_of(&prefix, ControlMessages::LANES_MAX);
+        let row = Row { ack_group: self.tracker.ack_group(), transaction, table, change };
         let written_at_us = transaction.original_committed_at_us;
         self.seen.push(Seen::Path(PathRow { leg: leg.clone(), written_at_us }));
         self.canary(leg, written_at_us, &row, lanes)

@@ -1,10 +1,10 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
-mod aside;
 mod changed;
 mod excess;
 mod front;
 mod marked;
+mod quarantine;
 mod rows;
 mod transaction;
 mod window;
@@ -14,15 +14,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Error;
+use super::control_messages::ControlMessages;
 use super::counts::Counts;
-use super::notices::Notices;
+use super::duplicate_skipper::DuplicateSkipper;
+use super::finalizing::Note;
 use super::progress::Progress;
-use super::reread::Reread;
-use super::sealing::Note;
 use crate::change::{NameCase, Position};
 use crate::checkpoint::{Class, Misuse, Tracker};
 use crate::decode::Step;
-use crate::encode::{Draft, Kind};
+use crate::encode::{EncodedBatch, Kind};
 use crate::filter::{Filter, Space};
 use crate::pack::Packer;
 use crate::pulse::Progress as Reached;
@@ -65,21 +65,21 @@ pub enum OwnRows {
     LeftOut,
 }
 
-/// Everything between the decoder and the sealing thread.
+/// Everything between the decoder and the finalizing thread.
 ///
-/// Invariant: for each draft in `drafts`, and for each open batch of the packer, the tracker counts
+/// Invariant: for each encoded batch in `encoded batches`, and for each open batch of the packer, the tracker counts
 /// one message on its way.
 pub struct Flow {
     config: FlowConfig,
     filter: Filter,
     recogniser: Recogniser,
-    notices: Notices,
+    control_messages: ControlMessages,
     packer: Packer,
     tracker: Tracker,
     progress: Progress,
     space: Space,
-    /// Ready to be sealed, in order.
-    drafts: Vec<Draft>,
+    /// Ready to be finalized, in order.
+    batches: Vec<EncodedBatch>,
     /// Heartbeats and canaries that went by.
     seen: Vec<Seen>,
     /// What stands between two heartbeats.
@@ -92,7 +92,7 @@ pub struct Flow {
     idle_at: Option<Instant>,
     /// Bytes read of the transaction that is going by.
     transaction_bytes: u64,
-    /// Canaries whose drafts were made, in order.
+    /// Canaries whose encoded batches were made, in order.
     canaries: VecDeque<Leg>,
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
@@ -100,10 +100,10 @@ pub struct Flow {
     /// The open transaction is outside of the window.
     is_passed_over: bool,
     /// What comes again although it was passed on.
-    reread: Option<Reread>,
+    duplicates: Option<DuplicateSkipper>,
     /// Offsets known so far are those of a server before this one.
     is_other_server: bool,
-    /// The unit of the first place on this server, if there was one before.
+    /// The ack group of the first place on this server, if there was one before.
     first_here: Option<u64>,
     /// The first table of those whose columns the log does not name, of late, and whose rows were
     /// published all the same.
@@ -124,7 +124,7 @@ impl Flow {
         config: FlowConfig,
         filter: Filter,
         recogniser: Recogniser,
-        notices: Notices,
+        control_messages: ControlMessages,
         packer: Packer,
         tracker: Tracker,
     ) -> Self {
@@ -132,12 +132,12 @@ impl Flow {
             config,
             filter,
             recogniser,
-            notices,
+            control_messages,
             packer,
             tracker,
             progress: Progress::default(),
             space: Space::default(),
-            drafts: Vec::new(),
+            batches: Vec::new(),
             seen: Vec::new(),
             recorder: Recorder::new(),
             spans: Vec::new(),
@@ -148,7 +148,7 @@ impl Flow {
             counts: Counts::default(),
             class: Class::Filtered,
             is_passed_over: false,
-            reread: None,
+            duplicates: None,
             is_other_server: false,
             first_here: None,
             unnamed: None,
@@ -166,11 +166,11 @@ impl Flow {
 
     /// Takes one step of the decoder.
     pub fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
-        if let Some(reread) = &mut self.reread {
-            if reread.takes(&step) {
+        if let Some(duplicates) = &mut self.duplicates {
+            if duplicates.takes(&step) {
                 return Ok(());
             }
-            self.reread = None;
+            self.duplicates = None;
         }
         match step {
             Step::Begin(transaction) => self.begin(transaction),
@@ -198,13 +198,13 @@ impl Flow {
     /// A place on the server that is streamed from is known.
     fn arrived(&mut self) {
         if std::mem::take(&mut self.is_other_server) {
-            self.first_here = Some(self.tracker.unit());
+            self.first_here = Some(self.tracker.ack_group());
         }
     }
 
     /// Where a restart would go on, if that is a place on the server that is streamed from.
     fn needed(&self) -> Position {
-        let is_settled = |unit| self.tracker.is_settled(unit);
+        let is_settled = |ack_group| self.tracker.is_settled(ack_group);
         if self.is_other_server || !self.first_here.is_none_or(is_settled) {
             return Position::default();
         }
@@ -255,8 +255,8 @@ impl Flow {
 
     /// Nothing more is at hand.
     pub(super) fn idle(&mut self, now: Instant) {
-        self.packer.flush_idle(now, &mut self.drafts);
-        self.seal_unit();
+        self.packer.flush_idle(now, &mut self.batches);
+        self.close_ack_group();
     }
 
     /// When [`Flow::flush_due`] must be called; `None` while nothing waits.
@@ -264,40 +264,40 @@ impl Flow {
         self.packer.due()
     }
 
-    /// Rows that have waited long enough become drafts.
+    /// Rows that have waited long enough become encoded batches.
     pub(super) fn flush_due(&mut self, now: Instant) {
-        self.packer.flush_due(now, &mut self.drafts);
-        self.seal_unit();
+        self.packer.flush_due(now, &mut self.batches);
+        self.close_ack_group();
     }
 
-    /// All rows become drafts.
+    /// All rows become encoded batches.
     pub(super) fn flush_all(&mut self) {
-        self.packer.flush_all(&mut self.drafts);
-        self.seal_unit();
+        self.packer.flush_all(&mut self.batches);
+        self.close_ack_group();
     }
 
     /// Between two transactions: what went by so far can become delivered by itself. Not so while
     /// something of it waits to be put aside: it would count as delivered, and be nowhere.
-    fn seal_unit(&mut self) {
+    fn close_ack_group(&mut self) {
         if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
             return;
         }
         for (lane, key, next) in self.packer.sequences().take_moved() {
             self.tracker.numbered(lane.0, &key, next);
         }
-        self.tracker.seal_unit();
+        self.tracker.close_ack_group();
     }
 
     /// A dump begins there.
     pub(super) fn stream_began(&mut self, start: &Start) {
-        self.reread = Reread::new(start, &self.tracker, self.is_other_server);
-        match (start, &self.reread) {
+        self.duplicates = DuplicateSkipper::new(start, &self.tracker, self.is_other_server);
+        match (start, &self.duplicates) {
             (Start::Gtid(set) | Start::GtidFrom { set, .. }, _) => {
                 self.recorder.started(Some(set), None);
             }
             (Start::Maria(_), _) => self.recorder.sought(),
-            (Start::Position(_), Some(reread)) => {
-                self.recorder.started(None, Some(reread.until()));
+            (Start::Position(_), Some(duplicates)) => {
+                self.recorder.started(None, Some(duplicates.until()));
             }
             (Start::Position(position), None) => self.recorder.started(None, Some(position)),
         }
@@ -317,7 +317,7 @@ impl Flow {
     pub(super) fn moved_to(&mut self, server: &str) {
         self.is_other_server |= self.tracker.server() != server;
         self.tracker.moved_to(server);
-        self.notices.moved_to(server);
+        self.control_messages.moved_to(server);
     }
 
     /// From here on names are compared as this server does.
@@ -326,13 +326,13 @@ impl Flow {
         self.recogniser.compare_names(case);
     }
 
-    pub(super) fn has_drafts(&self) -> bool {
-        !self.drafts.is_empty()
+    pub(super) fn has_batches(&self) -> bool {
+        !self.batches.is_empty()
     }
 
-    /// Rows and notices that are ready to be sealed, in order.
-    pub fn take_drafts(&mut self) -> Vec<Draft> {
-        std::mem::take(&mut self.drafts)
+    /// Rows and control messages that are ready to be finalized, in order.
+    pub fn take_batches(&mut self) -> Vec<EncodedBatch> {
+        std::mem::take(&mut self.batches)
     }
 
     /// Row events that could not be decoded, since the last call: to be put aside durably before
@@ -352,10 +352,10 @@ impl Flow {
         std::mem::take(&mut self.seen)
     }
 
-    /// A draft became messages: each of them is on its way. The canary that it carries.
-    pub(super) fn sealed(&mut self, note: &Note) -> Result<Option<Leg>, Misuse> {
-        for unit in &note.extra_units {
-            self.tracker.opened(*unit)?;
+    /// A encoded batch became messages: each of them is on its way. The canary that it carries.
+    pub(super) fn finalized(&mut self, note: &Note) -> Result<Option<Leg>, Misuse> {
+        for ack_group in &note.extra_units {
+            self.tracker.opened(*ack_group)?;
         }
         self.packer.observe_sealed(note.lane, note.content_bytes, note.body_bytes);
         Ok(if note.kind == Kind::Canary { self.canaries.pop_front() } else { None })
@@ -384,7 +384,7 @@ impl Flow {
             newest_commit_us: self.newest_commit_us,
             idle_at: self.idle_at,
             transaction_bytes: self.transaction_bytes,
-            is_idle: self.idle_since.is_some() && self.tracker.units_on_their_way() == 0,
+            is_idle: self.idle_since.is_some() && self.tracker.ack_groups_in_flight() == 0,
             lanes: self.packer.lanes(),
             unnamed: self.unnamed.clone(),
         }

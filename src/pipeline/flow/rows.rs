@@ -1,4 +1,4 @@
-//! Rows, statements and canaries on their way to drafts.
+//! Rows, statements and canaries on their way to encoded batches.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::checkpoint::{Class, MovedLanes};
 use crate::decode::{Misfit, Rows, Statement};
 use crate::filter::{Redaction, Route};
 use crate::pipeline::Error;
-use crate::pipeline::notices::{Delivered, Notices, Row};
+use crate::pipeline::control_messages::{ControlMessages, Delivered, Row};
 use crate::pulse::{Leg, Seen};
 
 impl Flow {
@@ -100,13 +100,13 @@ impl Flow {
         change: &Change<'_>,
     ) -> Result<(), Error> {
         self.class = Class::User;
-        let unit = self.tracker.unit();
-        let before = self.packer.open_batches() + self.drafts.len();
-        self.packer.push(now, unit, transaction, table, change, &mut self.drafts);
-        // A batch that was opened and a draft that was made of it are one message: whatever their
+        let ack_group = self.tracker.ack_group();
+        let before = self.packer.open_batches() + self.batches.len();
+        self.packer.push(now, ack_group, transaction, table, change, &mut self.batches);
+        // A batch that was opened and a encoded batch that was made of it are one message: whatever their
         // sum grew by are batches that begin with this row.
-        for _ in before..self.packer.open_batches() + self.drafts.len() {
-            self.tracker.opened(unit)?;
+        for _ in before..self.packer.open_batches() + self.batches.len() {
+            self.tracker.opened(ack_group)?;
         }
         Ok(())
     }
@@ -140,10 +140,10 @@ impl Flow {
             Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
             Seen::Canary(canary) => {
                 self.class = Class::Canary;
-                let unit = self.tracker.unit();
-                let row = Row { unit, transaction, table, change };
+                let ack_group = self.tracker.ack_group();
+                let row = Row { ack_group, transaction, table, change };
                 let leg = Leg { path: None, number: canary.number, phase: canary.phase };
-                let lanes = self.tracker.take_moved_lanes(Notices::LANES_MAX);
+                let lanes = self.tracker.take_moved_lanes(ControlMessages::LANES_MAX);
                 self.canary(leg, canary.written_at_us, &row, lanes)?;
             }
             // Not in a table of our own.
@@ -171,11 +171,12 @@ impl Flow {
         };
         let sequences = self.packer.sequences();
         let nonces = self.config.nonces.as_ref();
-        let draft = self.notices.canary(&leg, written_at_us, row, delivered, sequences, nonces);
-        if let Some(draft) = draft {
-            self.drafts.push(draft);
+        let batch =
+            self.control_messages.canary(&leg, written_at_us, row, delivered, sequences, nonces);
+        if let Some(batch) = batch {
+            self.batches.push(batch);
             self.canaries.push_back(leg);
-            self.tracker.opened(row.unit)?;
+            self.tracker.opened(row.ack_group)?;
         }
         Ok(())
     }
@@ -189,10 +190,14 @@ impl Flow {
             return Ok(());
         }
         // Rows before it leave before it.
-        self.packer.flush_all(&mut self.drafts);
-        let unit = self.tracker.unit();
-        self.drafts.push(self.notices.statement(statement, unit, self.packer.sequences()));
-        self.tracker.opened(unit)?;
+        self.packer.flush_all(&mut self.batches);
+        let ack_group = self.tracker.ack_group();
+        self.batches.push(self.control_messages.statement(
+            statement,
+            ack_group,
+            self.packer.sequences(),
+        ));
+        self.tracker.opened(ack_group)?;
         self.class = Class::User;
         Ok(())
     }

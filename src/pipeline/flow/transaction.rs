@@ -7,21 +7,21 @@ use crate::decode;
 use crate::pipeline::Error;
 use crate::pulse::verdict::ledger;
 
-/// Transactions after which a unit of delivery is closed, whatever comes: bounds what a restart
+/// Transactions after which a ack group of delivery is closed, whatever comes: bounds what a restart
 /// repeats beyond the messages that were on their way.
 const UNIT_TRANSACTIONS_MAX: u64 = 256;
-/// Transactions that announce more bytes begin a unit: what came before does not wait for them.
+/// Transactions that announce more bytes begin a ack group: what came before does not wait for them.
 const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
 
 impl Flow {
     pub(super) fn begin(&mut self, transaction: &Transaction) -> Result<(), Error> {
         if transaction.length_bytes.is_some_and(|bytes| bytes > LARGE_TRANSACTION_BYTES) {
-            self.seal_unit();
+            self.close_ack_group();
         }
         let is_before = self.config.window.is_before(transaction);
         if !is_before && self.config.window.is_behind(transaction) {
             // What came before is whole without it.
-            self.seal_unit();
+            self.close_ack_group();
         }
         let comes_again = self.progress.begin(transaction)?;
         if !comes_again {
@@ -60,7 +60,7 @@ impl Flow {
         // A heartbeat does not wait for what comes behind it.
         let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
         if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
-            self.seal_unit();
+            self.close_ack_group();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The stretch of the log whose transactions count. Pure.
 
 use crate::change::{Position, Transaction};
-use crate::pipeline::reread::is_reached;
+use crate::pipeline::duplicate_skipper::is_reached;
 
 /// From where, and to where; without limits everything counts. Each limit is found once: clocks that
 /// step afterwards neither take a transaction out of the middle nor put one in behind the end.

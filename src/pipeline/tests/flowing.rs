@@ -1,18 +1,18 @@
-//! What follows from transactions made by hand: units, windows, marks, statements.
+//! What follows from transactions made by hand: ack groups, windows, marks, statements.
 
 use std::time::{Duration, Instant};
 
 use super::log::decoder;
 use super::made::{Made, SOURCE};
-use super::turning::rig::flow_of;
+use super::poll_once::rig::flow_of;
 use crate::change::{GtidSet, Position, Tag, Uuid};
 use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
-use crate::encode::{Destination, Draft, Kind, Origin, SealOptions, Sealer};
+use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind, Origin};
 use crate::filter::{Config as FilterConfig, Pattern};
 use crate::pipeline::counts::Counts;
 use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, Window};
-use crate::pipeline::{Error, Topics, drafts};
+use crate::pipeline::{Error, Topics, encoded_queue};
 use crate::pulse::path::{Mark, Marks, Path};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::{Leg, Phase, Recogniser, Seen};
@@ -27,8 +27,8 @@ fn flow(config: FlowConfig) -> Flow {
     flow_of(config, FilterConfig::default(), recogniser())
 }
 
-/// Takes all events; the drafts that came out, those that wait at the end among them.
-fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<Draft>, Error> {
+/// Takes all events; the encoded batches that came out, those that wait at the end among them.
+fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<EncodedBatch>, Error> {
     let mut decoder = decoder();
     decoder.start_at(Position::new("log.000001", 4));
     for event in &made.events {
@@ -39,11 +39,11 @@ fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<Draft>, Error> {
         }
     }
     flow.flush_all();
-    Ok(flow.take_drafts())
+    Ok(flow.take_batches())
 }
 
 /// What rows say, by what happened to them; canaries and statements in their words.
-fn texts(drafts: &[Draft]) -> Vec<String> {
+fn texts(batches: &[EncodedBatch]) -> Vec<String> {
     let origin = Origin {
         stream: "s".into(),
         server_uuid: "server".to_owned(),
@@ -54,10 +54,11 @@ fn texts(drafts: &[Draft]) -> Vec<String> {
         replay: None,
     };
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: usize::MAX };
-    let mut sealer = Sealer::new(SealOptions { zstd_level: 0 }).expect("no compressor is needed");
+    let mut finalizer =
+        Finalizer::new(FinalizeOptions { zstd_level: 0 }).expect("no compressor is needed");
     let mut texts = Vec::new();
-    for draft in drafts {
-        match content(&sealer.seal(draft, &origin, &topic).body).expect("our own") {
+    for encoded in batches {
+        match content(&finalizer.finalize(encoded, &origin, &topic).body).expect("our own") {
             Content::Batch(batch) => texts.extend(batch.rows.iter().map(|row| {
                 let op = ["insert", "update", "delete"][usize::try_from(row.op - 1).expect("one")];
                 let image = row.after.as_ref().or(row.before.as_ref()).expect("an image");
@@ -85,15 +86,15 @@ fn texts(drafts: &[Draft]) -> Vec<String> {
 
 #[test]
 fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
-    // In KiB: what says that it is more than a mebibyte begins a unit.
-    for (length, units) in [(1024, 0), (1025, 1)] {
+    // In KiB: what says that it is more than a mebibyte begins a ack group.
+    for (length, ack_groups) in [(1024, 0), (1025, 1)] {
         let (mut made, mut flow) = (Made::new(), flow(FlowConfig::default()));
         made.begin();
         made.commit();
         made.gtid(length);
         made.query("BEGIN");
         walk_open(&mut flow, &made);
-        assert_eq!(flow.tracker().unit(), units, "{length}");
+        assert_eq!(flow.tracker().ack_group(), ack_groups, "{length}");
     }
     let (mut made, mut flow) = (Made::new(), self::flow(FlowConfig::default()));
     for _ in 0..255 {
@@ -101,18 +102,18 @@ fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
         made.commit();
     }
     walk_open(&mut flow, &made);
-    assert_eq!((flow.tracker().unit(), flow.tracker().open_transactions()), (0, 255));
+    assert_eq!((flow.tracker().ack_group(), flow.tracker().open_transactions()), (0, 255));
     let mut next = Made::new();
     next.begin();
     next.commit();
     walk_open(&mut flow, &next);
-    assert_eq!((flow.tracker().unit(), flow.tracker().open_transactions()), (1, 0));
+    assert_eq!((flow.tracker().ack_group(), flow.tracker().open_transactions()), (1, 0));
     let mut next = Made::new();
     next.begin();
     next.heartbeat("s", 7);
     next.commit();
     walk_open(&mut flow, &next);
-    assert_eq!((flow.tracker().unit(), flow.tracker().settled_heartbeat()), (2, Some(7)));
+    assert_eq!((flow.tracker().ack_group(), flow.tracker().settled_heartbeat()), (2, Some(7)));
 }
 
 /// Takes all events and leaves what waits.
@@ -175,7 +176,7 @@ fn a_window_takes_what_lies_in_it_and_what_came_before_its_end_is_whole() {
     // Behind the end nothing holds up what came before.
     let mut flow = flow(FlowConfig { window: until(at(3)), ..FlowConfig::default() });
     walk_open(&mut flow, &four());
-    assert!(flow.tracker().unit() > 0);
+    assert!(flow.tracker().ack_group() > 0);
     let metrics = metrics();
     flow.tell(&metrics);
     assert_eq!(metrics.transactions_total.of("user").get(), 2);
@@ -210,8 +211,8 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
     made.commit();
     let marked = || recogniser().with_marks(marks());
     let mut flow = flow_of(FlowConfig::default(), FilterConfig::default(), marked());
-    let drafts = walk(&mut flow, &made).expect("nothing is lost");
-    let mut found = texts(&drafts);
+    let batches = walk(&mut flow, &made).expect("nothing is lost");
+    let mut found = texts(&batches);
     found.sort();
     let expected = [
         "canary orders 7 of 1",
@@ -240,9 +241,9 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
     made.heartbeat("s", 3);
     made.canary(4);
     made.commit();
-    let drafts = walk(&mut flow, &made).expect("nothing is lost");
-    assert!(drafts.iter().all(|draft| draft.kind() == Kind::Change));
-    assert_eq!(drafts.len(), 3);
+    let batches = walk(&mut flow, &made).expect("nothing is lost");
+    assert!(batches.iter().all(|encoded| encoded.kind() == Kind::Change));
+    assert_eq!(batches.len(), 3);
     assert!(flow.take_seen().is_empty() && flow.take_spans().is_empty());
 }
 
@@ -263,7 +264,7 @@ fn statements_leave_behind_the_rows_before_them_where_they_are_wanted() {
         let mut flow = flow(FlowConfig { schema_changes, ..FlowConfig::default() });
         let found = walk(&mut flow, &made).expect("nothing is lost");
         assert_eq!(texts(&found), expected);
-        assert_eq!(flow.tracker().units_on_their_way(), 1);
+        assert_eq!(flow.tracker().ack_groups_in_flight(), 1);
     }
 }
 
@@ -351,7 +352,7 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
         |bytes| Destination { arn: arn("known").into(), fifo: true, message_bytes_max: bytes };
     let mut topics = Topics {
         tables: Destinations::new(Template::parse(&arn("{database}-{table}")).expect("an ARN")),
-        notices: arn("notices.fifo").into(),
+        control_messages: arn("notices.fifo").into(),
         known: std::collections::HashMap::new(),
         message_bytes_max: 1234,
     };
@@ -377,13 +378,13 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
     made.statement("CREATE TABLE n (a INT)");
     let config = FlowConfig { schema_changes: true, ..FlowConfig::default() };
     let mut flow = flow_of(config, FilterConfig::default(), marked);
-    let drafts = walk(&mut flow, &made).expect("nothing is lost");
-    let mut found: Vec<_> = drafts
+    let batches = walk(&mut flow, &made).expect("nothing is lost");
+    let mut found: Vec<_> = batches
         .iter()
-        .map(|draft| {
-            let to = topics.of(draft);
+        .map(|encoded| {
+            let to = topics.of(encoded);
             (
-                draft.kind().as_str(),
+                encoded.kind().as_str(),
                 to.arn.rsplit(':').next().expect("a name").to_owned(),
                 to.fifo,
                 to.message_bytes_max,
@@ -405,10 +406,10 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
 #[tokio::test]
 async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
     const MIB: usize = 1 << 20;
-    let waits = async |feed: &crate::pipeline::drafts::DraftFeed, bytes| {
+    let waits = async |feed: &crate::pipeline::encoded_queue::EncodedFeed, bytes| {
         tokio::time::timeout(Duration::from_millis(20), feed.room(bytes)).await.is_err()
     };
-    let (feed, intake) = drafts();
+    let (feed, intake) = encoded_queue();
     let half = feed.room(8 * MIB).await.expect("there is room");
     let other = feed.room(8 * MIB).await.expect("there is room");
     assert!(waits(&feed, 1).await, "16 MiB are on the way");
@@ -427,7 +428,7 @@ async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
     assert!(!intake.is_closed());
     drop(intake);
     assert!(feed.room(1).await.is_none(), "the thread has ended");
-    let (feed, intake) = drafts();
+    let (feed, intake) = encoded_queue();
     drop(feed);
     assert!(intake.is_closed());
 }

@@ -5,8 +5,8 @@ mod aws;
 mod flowing;
 mod log;
 mod made;
+mod poll_once;
 mod rig;
-mod turning;
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A streamer without its surroundings: what the loop, the sealing thread, the sink and the store do
+//! A streamer without its surroundings: what the loop, the finalizing thread, the sink and the store do
 //! is done here, one step at a time, in an order that dice decide.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use crate::checkpoint::{Checkpoint, Place, Tracker};
 use crate::decode::Decoder;
 use crate::encode::proto::frame::Content;
 use crate::encode::{
-    Destination, Draft, Format, Message, Origin, Oversize, SealOptions, Sealer, open,
+    Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Message, Origin, Oversize, open,
 };
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
-use crate::pipeline::Notices;
+use crate::pipeline::ControlMessages;
+use crate::pipeline::finalizing::{Note, number};
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pipeline::sealing::{Note, number};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::{Recogniser, Watermark, WatermarkProvider};
 use crate::source::Start;
@@ -133,7 +133,7 @@ fn texts(content: &Content) -> Vec<String> {
 pub(super) struct Process {
     pub(super) flow: Flow,
     decoder: Decoder,
-    sealer: Sealer,
+    finalizer: Finalizer,
     in_flight: Vec<Message>,
     next_id: u64,
     events: std::vec::IntoIter<(Option<Position>, Vec<u8>)>,
@@ -161,7 +161,7 @@ impl Process {
             config,
             Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
             Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
-            Notices::new(
+            ControlMessages::new(
                 Format::Protobuf,
                 "server".to_owned(),
                 1,
@@ -173,7 +173,7 @@ impl Process {
         let mut process = Self {
             flow,
             decoder: decoder(),
-            sealer: Sealer::new(SealOptions { zstd_level: 1 }).expect("memory"),
+            finalizer: Finalizer::new(FinalizeOptions { zstd_level: 1 }).expect("memory"),
             in_flight: Vec::new(),
             next_id: 1,
             events: Vec::new().into_iter(),
@@ -209,15 +209,15 @@ impl Process {
         }
         let mut left = if breaks { dice.below(4) } else { u64::MAX };
         self.flow.event(&event);
-        let mut drafts = Vec::new();
+        let mut batches = Vec::new();
         let mut steps = self.decoder.feed(&event).expect("whole");
         while left > 0 {
             let Some(step) = steps.next().expect("whole") else { break };
             self.flow.step(step, self.now).expect("nothing is lost");
-            drafts.extend(self.flow.take_drafts());
+            batches.extend(self.flow.take_batches());
             left -= 1;
         }
-        self.seal(drafts);
+        self.finalize(batches);
         if breaks {
             self.flow.stream_broke();
             self.dial(world);
@@ -233,11 +233,11 @@ impl Process {
         } else {
             self.flow.flush_due(self.now);
         }
-        let drafts = self.flow.take_drafts();
-        self.seal(drafts);
+        let batches = self.flow.take_batches();
+        self.finalize(batches);
     }
 
-    fn seal(&mut self, drafts: Vec<Draft>) {
+    fn finalize(&mut self, batches: Vec<EncodedBatch>) {
         let origin = Origin {
             stream: "s".into(),
             server_uuid: "server".to_owned(),
@@ -252,17 +252,23 @@ impl Process {
             fifo: false,
             message_bytes_max: self.message_bytes_max,
         };
-        let mut sealed = Vec::new();
-        for draft in drafts {
-            let mut note = Note::new(draft.lane().id, draft.kind(), draft.rows_by_op());
-            self.sealer.seal_within(draft, &origin, &destination, Oversize::Keep, &mut sealed);
-            let claims = vec![false; sealed.len()];
-            let messages = number(&mut note, claims, &mut sealed, &mut self.next_id);
+        let mut finalized = Vec::new();
+        for encoded in batches {
+            let mut note = Note::new(encoded.lane().id, encoded.kind(), encoded.rows_by_op());
+            self.finalizer.finalize_within(
+                encoded,
+                &origin,
+                &destination,
+                Oversize::Keep,
+                &mut finalized,
+            );
+            let claims = vec![false; finalized.len()];
+            let messages = number(&mut note, claims, &mut finalized, &mut self.next_id);
             assert!(note.too_large.is_none(), "each row of the fixtures fits alone");
             assert_eq!(note.messages, messages.len() as u64);
             assert_eq!(note.last_id, messages.last().map(|message| message.id));
             assert!(messages.iter().is_sorted_by(|one, next| one.id < next.id));
-            self.flow.sealed(&note).expect("nothing of it is settled yet");
+            self.flow.finalized(&note).expect("nothing of it is settled yet");
             self.in_flight.extend(messages);
         }
     }
@@ -273,7 +279,7 @@ impl Process {
         let index = usize::try_from(dice.below(last + 1)).expect("small");
         let message = self.in_flight.swap_remove(index);
         world.deliver(&message);
-        self.flow.tracker_mut().settled(message.unit).expect("it was on its way");
+        self.flow.tracker_mut().settled(message.ack_group).expect("it was on its way");
     }
 
     /// The checkpoint is saved.
@@ -287,12 +293,12 @@ impl Process {
     /// Everything that was read is delivered, and saved.
     pub(super) fn finish(&mut self, world: &mut World, dice: &mut Dice) {
         self.flow.flush_all();
-        let drafts = self.flow.take_drafts();
-        self.seal(drafts);
+        let batches = self.flow.take_batches();
+        self.finalize(batches);
         while !self.in_flight.is_empty() {
             self.settle(world, dice);
         }
-        assert_eq!(self.flow.tracker().units_on_their_way(), 0, "all is delivered");
+        assert_eq!(self.flow.tracker().ack_groups_in_flight(), 0, "all is delivered");
         self.save(world);
     }
 }

@@ -88,12 +88,12 @@ impl CanaryWriter {
                 // 2. The end of a step that was overdue. The canary is not continued.
                 ended = self.pen.fate() => drop(ended),
                 // 3. The next canary. Bounded by deadlines.
-                _ = ticks.tick() => self.turn().await,
+                _ = ticks.tick() => self.poll_once().await,
             }
         }
     }
 
-    async fn turn(&mut self) {
+    async fn poll_once(&mut self) {
         let host = self.config.host.now();
         if self.pen.leave_unless(&host) {
             info!(path = self.target.path_name(), %host, "canaries move to another server");

@@ -82,7 +82,7 @@ impl HeartbeatWriter {
                 ended = self.pen.fate() => self.ended(ended).await,
                 // 3. The next write, or the next look at the overdue one. Bounded by deadlines.
                 _ = ticks.tick() => {
-                    self.turn().await;
+                    self.poll_once().await;
                     if std::mem::take(&mut self.retries_soon) {
                         ticks.reset_after(RETRY_PAUSE.min(self.interval));
                     }
@@ -91,7 +91,7 @@ impl HeartbeatWriter {
         }
     }
 
-    async fn turn(&mut self) {
+    async fn poll_once(&mut self) {
         self.follow();
         if self.pen.outstanding().is_some() {
             self.look_at_outstanding().await;

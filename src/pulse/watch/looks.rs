@@ -157,7 +157,7 @@ async fn text(session: &mut Session, sql: &str) -> Result<Option<String>, Error>
 
 /// STATE of the blocked statement of our own account: it needs no privilege. The statement's lock
 /// time-out is short, so it may have run for less than a second. What only reads is no writer: another
-/// look at the same time, a witness, a question for the source's logs.
+/// look at the same time, a observer, a question for the source's logs.
 async fn blocked_writer(session: &mut Session) -> Result<Option<String>, Error> {
     let sql = "SELECT STATE FROM information_schema.PROCESSLIST \
                WHERE COMMAND = 'Query' AND ID <> CONNECTION_ID() \

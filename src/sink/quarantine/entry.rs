@@ -120,7 +120,7 @@ impl Record {
             rows: self.rows,
             sequence_first: self.sequence_first,
             uncompressed_bytes: self.uncompressed_bytes,
-            unit: 0,
+            ack_group: 0,
             committed_at_us: self.committed_at_us,
             omitted_cells: self.omitted_cells,
         })

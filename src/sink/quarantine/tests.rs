@@ -37,7 +37,7 @@ fn what_was_put_in_comes_out_the_same_also_after_a_restart() {
     let records = read(&path).expect("whole");
     assert_eq!(records.len(), 4);
     let mut expected = message(2, 1, 20);
-    (expected.id, expected.unit) = (7, 0);
+    (expected.id, expected.ack_group) = (7, 0);
     assert_eq!(records[2].clone().into_message(7, LaneId(1)), Some(expected));
     assert!(records[2].error.contains("over the limit"), "{}", records[2].error);
 }

@@ -5,14 +5,14 @@ pub(super) const ENTRIES_MAX: usize = 10;
 
 /// Room of one call as it fills.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct BatchCapacity {
     limit_bytes: usize,
     bytes: usize,
     entries: usize,
     entries_max: usize,
 }
 
-impl Room {
+impl BatchCapacity {
     /// An empty call to a topic that takes `limit_bytes`, which counts for the whole batch.
     pub(super) fn new(limit_bytes: usize) -> Self {
         Self { limit_bytes, bytes: 0, entries: 0, entries_max: ENTRIES_MAX }
@@ -46,30 +46,30 @@ mod tests {
 
     #[test]
     fn ten_entries_fit_and_the_eleventh_does_not() {
-        let mut room = Room::new(1000);
-        assert!((0..ENTRIES_MAX).all(|_| room.admit(1, ENTRIES_MAX)));
-        assert!(room.is_full());
-        assert!(!room.admit(1, ENTRIES_MAX));
+        let mut capacity = BatchCapacity::new(1000);
+        assert!((0..ENTRIES_MAX).all(|_| capacity.admit(1, ENTRIES_MAX)));
+        assert!(capacity.is_full());
+        assert!(!capacity.admit(1, ENTRIES_MAX));
     }
 
     #[test]
     fn the_limit_counts_for_the_sum() {
-        let mut room = Room::new(100);
-        assert!(room.admit(60, ENTRIES_MAX));
-        assert!(!room.admit(41, ENTRIES_MAX));
-        assert!(room.admit(40, ENTRIES_MAX));
+        let mut capacity = BatchCapacity::new(100);
+        assert!(capacity.admit(60, ENTRIES_MAX));
+        assert!(!capacity.admit(41, ENTRIES_MAX));
+        assert!(capacity.admit(40, ENTRIES_MAX));
     }
 
     #[test]
     fn an_entry_that_must_travel_in_small_company_limits_the_call() {
-        let mut room = Room::new(1000);
-        assert!(room.admit(1, 2));
-        assert!(room.admit(1, ENTRIES_MAX));
-        assert!(!room.admit(1, ENTRIES_MAX));
+        let mut capacity = BatchCapacity::new(1000);
+        assert!(capacity.admit(1, 2));
+        assert!(capacity.admit(1, ENTRIES_MAX));
+        assert!(!capacity.admit(1, ENTRIES_MAX));
 
-        let mut room = Room::new(1000);
-        assert!(room.admit(1, ENTRIES_MAX));
-        assert!(!room.admit(1, 1));
+        let mut capacity = BatchCapacity::new(1000);
+        assert!(capacity.admit(1, ENTRIES_MAX));
+        assert!(!capacity.admit(1, 1));
     }
 
     proptest! {
@@ -77,10 +77,10 @@ mod tests {
         fn no_call_of_more_than_one_entry_exceeds_a_limit(
             sizes in prop::collection::vec((0_usize..400, 1_usize..=10), 1..40)
         ) {
-            let mut room = Room::new(1000);
+            let mut capacity = BatchCapacity::new(1000);
             let mut taken = Vec::new();
             for (bytes, most) in sizes {
-                if room.admit(bytes, most) {
+                if capacity.admit(bytes, most) {
                     taken.push((bytes, most));
                 }
             }

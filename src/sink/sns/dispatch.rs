@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use super::door::{Door, Fate, TopicFacts};
-use super::ledger::{At, Ledger};
+use super::client::{Fate, SnsClient, TopicFacts};
+use super::delivery_state::{At, DeliveryState};
 use super::policy::Failure;
 use super::queue::Pending;
 use super::topic::Next;
@@ -34,21 +34,21 @@ enum Call {
 /// A running sink.
 pub(super) struct Dispatcher {
     config: Config,
-    door: Door,
+    client: SnsClient,
     health: Arc<Health>,
-    ledger: Ledger,
+    delivery_state: DeliveryState,
     calls: JoinSet<Ended>,
 }
 
 impl Dispatcher {
     pub(super) fn new(
         config: Config,
-        door: Door,
+        client: SnsClient,
         known: Vec<(Arc<str>, TopicFacts)>,
         health: Arc<Health>,
     ) -> Self {
-        let ledger = Ledger::new(&config, Arc::clone(&health), known, now());
-        Self { config, door, health, ledger, calls: JoinSet::new() }
+        let delivery_state = DeliveryState::new(&config, Arc::clone(&health), known, now());
+        Self { config, client, health, delivery_state, calls: JoinSet::new() }
     }
 
     pub(super) async fn run(
@@ -61,15 +61,15 @@ impl Dispatcher {
         let mut deadline = None;
         loop {
             let wake = self.start_calls(now());
-            if self.calls.is_empty() && self.ledger.is_finished(is_open) {
-                return self.ledger.verdict();
+            if self.calls.is_empty() && self.delivery_state.is_finished(is_open) {
+                return self.delivery_state.verdict();
             }
             tokio::select! {
                 biased;
 
                 // 1. The end of the grace outranks everything: somebody waits for us to be gone.
                 () = sleep_until(deadline), if deadline.is_some() => {
-                    return Err(self.ledger.unfinished());
+                    return Err(self.delivery_state.unfinished());
                 }
                 // 2. A request to stop, or a busy intake would starve it.
                 () = stop.cancelled(), if deadline.is_none() => {
@@ -77,7 +77,7 @@ impl Dispatcher {
                     intake.close();
                 }
                 // 3. Outcomes go out before new messages come in.
-                permit = settlements.reserve(), if self.ledger.has_settlements() => {
+                permit = settlements.reserve(), if self.delivery_state.has_settlements() => {
                     self.hand_over(permit.map_err(|_| Error::Abandoned)?, &settlements);
                 }
                 // 4. Ended calls free their slots.
@@ -94,18 +94,18 @@ impl Dispatcher {
     }
 
     fn take_in(&mut self, ticket: Ticket, intake: &mut Intake) {
-        self.ledger.accept(ticket);
+        self.delivery_state.accept(ticket);
         for _ in 1..INTAKE_BURST {
             let Some(ticket) = intake.try_recv() else { break };
-            self.ledger.accept(ticket);
+            self.delivery_state.accept(ticket);
         }
-        self.ledger.publish_health();
+        self.delivery_state.publish_health();
     }
 
     /// Starts as many calls as may be; when to look again, as far as time alone decides.
     fn start_calls(&mut self, now: Instant) -> Option<Instant> {
         while self.calls.len() < self.config.in_flight_max.max(1) {
-            match self.ledger.next_call(now) {
+            match self.delivery_state.next_call(now) {
                 Ok((topic, next)) => self.start(topic, next, now),
                 Err(wake) => return wake,
             }
@@ -114,18 +114,18 @@ impl Dispatcher {
     }
 
     fn start(&mut self, topic: usize, next: Next, started: Instant) {
-        let Some(arn) = self.ledger.arn(topic) else { return };
-        let door = self.door.clone();
+        let Some(arn) = self.delivery_state.arn(topic) else { return };
+        let client = self.client.clone();
         let ended = move |call| Ended { topic, started, call };
         match next {
             Next::Ask => {
                 self.health.started(0);
-                self.calls.spawn(async move { ended(Call::Asked(door.facts(&arn).await)) });
+                self.calls.spawn(async move { ended(Call::Asked(client.facts(&arn).await)) });
             }
             Next::Publish(batch) => {
                 self.health.started(bytes_of(&batch));
                 self.calls.spawn(async move {
-                    let result = door.publish(&arn, &batch).await;
+                    let result = client.publish(&arn, &batch).await;
                     ended(Call::Published(batch, result))
                 });
             }
@@ -138,14 +138,14 @@ impl Dispatcher {
         match call {
             Call::Asked(result) => {
                 self.health.ended(0);
-                self.ledger.learn(at, result);
+                self.delivery_state.learn(at, result);
             }
             Call::Published(batch, result) => {
                 self.health.ended(bytes_of(&batch));
-                self.ledger.conclude(at, batch, result);
+                self.delivery_state.conclude(at, batch, result);
             }
         }
-        self.ledger.publish_health();
+        self.delivery_state.publish_health();
     }
 
     /// Hands over as many settlements as there is room for.
@@ -156,7 +156,7 @@ impl Dispatcher {
     ) {
         let mut permit = Some(permit);
         while let Some(free) = permit.take() {
-            let Some(settlement) = self.ledger.next_settlement() else { return };
+            let Some(settlement) = self.delivery_state.next_settlement() else { return };
             free.send(settlement);
             permit = settlements.try_reserve().ok();
         }

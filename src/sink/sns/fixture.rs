@@ -21,7 +21,7 @@ pub(crate) fn message(id: u64, lane: u32, bytes: usize) -> Message {
         rows: 1,
         sequence_first: id,
         uncompressed_bytes: 1,
-        unit: id,
+        ack_group: id,
         committed_at_us: 0,
         omitted_cells: 0,
     }

@@ -1,4 +1,4 @@
-//! Amazon SNS: the only door to its SDK.
+//! Amazon SNS: the only client to its SDK.
 //!
 //! ```text
 //! Intake -> Topic (queue per topic; per lane with FIFO) -> batch -> Door (one PublishBatch) -> policy
@@ -7,17 +7,17 @@
 //! ```
 //!
 //! One loop ([`dispatch`]) runs calls as tasks, which come back with their messages; one
-//! [`ledger`] holds all state and decides.
+//! [`delivery_state`] holds all state and decides.
 //! What goes into a call ([`batch`], [`queue`]), how long to wait ([`pause`]), how fast to be
 //! ([`rate`]) and what a failure means ([`policy`]) are pure. The SDK's own retries are off.
 
 mod arn;
 mod batch;
+mod client;
+mod delivery_state;
 mod dispatch;
-mod door;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod ledger;
 mod pause;
 pub(super) mod policy;
 mod queue;
@@ -34,10 +34,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use arn::TopicArn;
-pub use door::{MESSAGE_BYTES_DEFAULT, TopicFacts};
+pub use client::{MESSAGE_BYTES_DEFAULT, TopicFacts};
 
+use self::client::SnsClient;
 use self::dispatch::Dispatcher;
-use self::door::Door;
 use self::policy::{Action, Failure};
 use super::{Class, Error, Health, Intake, OnRefusal, Settlement};
 use crate::aws;
@@ -85,7 +85,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Sns {
     config: Config,
-    door: Door,
+    client: SnsClient,
     topics: Vec<(Arc<str>, TopicFacts)>,
     health: Arc<Health>,
 }
@@ -122,12 +122,12 @@ impl Sns {
         let region = region_of(topics, shared.region())?;
         let sdk =
             shared.service(config.endpoint_url.as_deref(), region.as_deref(), config.deadlines);
-        let door = Door::new(&sdk);
+        let client = SnsClient::new(&sdk);
         let mut known = Vec::with_capacity(topics.len());
         for arn in topics {
-            known.push((Arc::clone(arn), facts_at_start(&door, arn, &config, &health).await?));
+            known.push((Arc::clone(arn), facts_at_start(&client, arn, &config, &health).await?));
         }
-        Ok(Self { config, door, topics: known, health })
+        Ok(Self { config, client, topics: known, health })
     }
 
     /// What the topics that were named at start say of themselves.
@@ -148,7 +148,7 @@ impl Sns {
         settlements: mpsc::Sender<Settlement>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let dispatcher = Dispatcher::new(self.config, self.door, self.topics, self.health);
+        let dispatcher = Dispatcher::new(self.config, self.client, self.topics, self.health);
         Box::pin(dispatcher.run(intake, settlements, stop)).await
     }
 }
@@ -157,14 +157,14 @@ impl Sns {
 const ASK_ATTEMPTS: u32 = 3;
 
 async fn facts_at_start(
-    door: &Door,
+    client: &SnsClient,
     arn: &str,
     config: &Config,
     health: &Health,
 ) -> Result<TopicFacts, Error> {
     let mut attempt = 1;
     loop {
-        match door.facts(arn).await {
+        match client.facts(arn).await {
             Ok(facts) => return Ok(facts),
             Err(failure) if failure.action() == Action::Retry && attempt < ASK_ATTEMPTS => {
                 tracing::warn!(topic = arn, code = failure.code, "cannot read the topic yet");

@@ -22,16 +22,16 @@ impl Pauses {
     pub(super) fn after(&mut self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         let ceiling = self.first.saturating_mul(1 << doublings).min(self.max);
-        ceiling.mul_f64(self.unit())
+        ceiling.mul_f64(self.fraction())
     }
 
     /// A pause between `low` and `high`, uniform.
     pub(super) fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        low + high.saturating_sub(low).mul_f64(self.unit())
+        low + high.saturating_sub(low).mul_f64(self.fraction())
     }
 
     /// A number from 0 to 1 (SplitMix64).
-    fn unit(&mut self) -> f64 {
+    fn fraction(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::batch::{ENTRIES_MAX, Room};
+use super::batch::{BatchCapacity, ENTRIES_MAX};
 use crate::encode::LaneId;
 use crate::sink::intake::Ticket;
 
@@ -24,13 +24,13 @@ pub(super) struct Pending {
     /// Failed attempts so far.
     pub(super) attempts: u32,
     /// Most entries of a call that it may be part of; shrinks while a fault is being located.
-    pub(super) company: usize,
+    pub(super) entries_max: usize,
 }
 
 impl Pending {
     pub(super) fn new(ticket: Ticket, number: u64) -> Self {
         let bytes = ticket.message.billed_bytes();
-        Self { ticket, number, bytes, attempts: 0, company: ENTRIES_MAX }
+        Self { ticket, number, bytes, attempts: 0, entries_max: ENTRIES_MAX }
     }
 }
 
@@ -58,10 +58,10 @@ impl Queue {
 
     /// The next call's messages, of `limit_bytes` in sum at most; empty when none is ready.
     pub(super) fn take(&mut self, now: Instant, limit_bytes: usize) -> Vec<Pending> {
-        let room = Room::new(limit_bytes);
+        let capacity = BatchCapacity::new(limit_bytes);
         match self {
-            Self::Standard(queue) => queue.take(now, room),
-            Self::Fifo(queue) => queue.take(now, room),
+            Self::Standard(queue) => queue.take(now, capacity),
+            Self::Fifo(queue) => queue.take(now, capacity),
         }
     }
 
@@ -117,12 +117,12 @@ pub(super) struct Standard {
 }
 
 impl Standard {
-    fn take(&mut self, now: Instant, mut room: Room) -> Vec<Pending> {
+    fn take(&mut self, now: Instant, mut capacity: BatchCapacity) -> Vec<Pending> {
         self.wake(now);
         let mut batch = Vec::new();
-        while let Some(pending) =
-            self.ready.pop_front_if(|next| !room.is_full() && room.admit(next.bytes, next.company))
-        {
+        while let Some(pending) = self.ready.pop_front_if(|next| {
+            !capacity.is_full() && capacity.admit(next.bytes, next.entries_max)
+        }) {
             batch.push(pending);
         }
         batch
@@ -170,14 +170,14 @@ impl Fifo {
         lane.queue.push_back(pending);
     }
 
-    fn take(&mut self, now: Instant, mut room: Room) -> Vec<Pending> {
+    fn take(&mut self, now: Instant, mut capacity: BatchCapacity) -> Vec<Pending> {
         self.wake(now);
         let mut batch = Vec::new();
-        while !room.is_full() {
+        while !capacity.is_full() {
             let Some(head) = self.ready.front().and_then(|id| self.lanes.get_mut(id)) else {
                 break;
             };
-            let fits = head.queue.pop_front_if(|next| room.admit(next.bytes, next.company));
+            let fits = head.queue.pop_front_if(|next| capacity.admit(next.bytes, next.entries_max));
             let Some(pending) = fits else { break };
             self.ready.pop_front();
             batch.push(pending);
@@ -288,11 +288,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = Fifo::default();
         queue.push(pending(0, 1, 10));
-        assert_eq!(queue.take(now, Room::new(LIMIT)).len(), 1);
+        assert_eq!(queue.take(now, BatchCapacity::new(LIMIT)).len(), 1);
         queue.settled(LaneId(1));
         assert!(queue.lanes.is_empty());
         queue.push(pending(1, 1, 10));
-        assert_eq!(queue.take(now, Room::new(LIMIT)).len(), 1);
+        assert_eq!(queue.take(now, BatchCapacity::new(LIMIT)).len(), 1);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The ledger against a service that fails in every way, in virtual time: each message is settled once,
+//! The delivery state against a service that fails in every way, in virtual time: each message is settled once,
 //! in the order of its lane, and refused only if it is itself at fault.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::door::{Fate, TopicFacts};
+use super::client::{Fate, TopicFacts};
+use super::delivery_state::{At, DeliveryState};
 use super::fixture::message;
-use super::ledger::{At, Ledger};
 use super::policy::{Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use super::topic::Next;
@@ -110,7 +110,7 @@ fn serve(
 }
 
 struct World {
-    ledger: Ledger,
+    delivery_state: DeliveryState,
     health: Arc<Health>,
     now: Instant,
     delivered: Vec<u64>,
@@ -136,9 +136,9 @@ impl World {
         // The second topic's attributes have to be asked for.
         let known = vec![(Arc::from(TOPICS[0]), facts(true))];
         let config = Config { on_refusal, ..Config::default() };
-        let ledger = Ledger::new(&config, Arc::clone(&health), known, now);
+        let delivery_state = DeliveryState::new(&config, Arc::clone(&health), known, now);
         Self {
-            ledger,
+            delivery_state,
             health,
             now,
             delivered: Vec::new(),
@@ -172,7 +172,7 @@ impl World {
         assert_eq!(health.attempts_failed, self.failed);
         assert_eq!(health.attempts_ok, self.delivered.len() as u64);
         assert_eq!(self.health.request_latency.counts().iter().sum::<u64>(), self.calls);
-        let Error::Unfinished { messages, bytes } = self.ledger.unfinished() else {
+        let Error::Unfinished { messages, bytes } = self.delivery_state.unfinished() else {
             panic!("it says what is held")
         };
         assert_eq!((messages, bytes), self.held);
@@ -186,13 +186,13 @@ impl World {
             message.destination = Arc::from(TOPICS[sent.topic]);
             self.held = (self.held.0 + 1, self.held.1 + message.billed_bytes());
             assert!(feed.try_send(message).is_ok(), "there is room");
-            self.ledger.accept(intake.try_recv().expect("it was just sent"));
+            self.delivery_state.accept(intake.try_recv().expect("it was just sent"));
         }
     }
 
     /// Settles what came out; the ids that were delivered or refused.
     fn collect(&mut self) {
-        while let Some(settlement) = self.ledger.next_settlement() {
+        while let Some(settlement) = self.delivery_state.next_settlement() {
             let id = match settlement {
                 Settlement::Settled { id, .. } => {
                     self.delivered.push(id);
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// Publishes until nothing is left, or the ledger halts. Messages come `portion` at a time, the
+    /// Publishes until nothing is left, or the delivery state halts. Messages come `portion` at a time, the
     /// next when those before are done.
     fn run(&mut self, sent: &[Sent], portion: usize, answers: &[(Answer, bool)]) {
         let mut first = 0;
@@ -224,9 +224,9 @@ impl World {
         let poison = (end - sent.len() as u64..end).zip(sent);
         let poison = poison.filter(|(_, sent)| sent.poison).map(|(id, _)| id).collect();
         let mut calls = 0;
-        while !self.ledger.is_finished(false) {
+        while !self.delivery_state.is_finished(false) {
             assert!(calls < 20_000, "it makes progress");
-            let (topic, next) = match self.ledger.next_call(self.now) {
+            let (topic, next) = match self.delivery_state.next_call(self.now) {
                 Ok(call) => call,
                 Err(Some(at)) => {
                     assert!(at > self.now, "it waits for something");
@@ -257,7 +257,7 @@ impl World {
                     if let Err(failure) = &learnt {
                         self.failed[failure.class as usize] += 1;
                     }
-                    self.ledger.learn(at, learnt);
+                    self.delivery_state.learn(at, learnt);
                 }
                 Next::Publish(batch) => {
                     let bytes: usize = batch.iter().map(|pending| pending.bytes).sum();
@@ -270,10 +270,10 @@ impl World {
                         .map(|pending| (pending.ticket.message.id, pending.bytes))
                         .collect();
                     self.in_calls.extend(sent);
-                    self.ledger.conclude(at, batch, fates);
+                    self.delivery_state.conclude(at, batch, fates);
                 }
             }
-            self.ledger.publish_health();
+            self.delivery_state.publish_health();
             self.collect();
             self.check_numbers();
         }
@@ -334,7 +334,7 @@ proptest! {
             });
             prop_assert!(!passed, "a message behind {refused} was delivered");
         }
-        let ended = world.ledger.verdict();
+        let ended = world.delivery_state.verdict();
         prop_assert_eq!(ended.is_err(), !world.refused.is_empty());
     }
 }
@@ -344,13 +344,13 @@ fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it
     let sent = [Sent { lane: 0, bytes: LIMIT + 1, topic: 0, poison: true }];
     let mut world = World::new(OnRefusal::GoOn);
     world.accept(0, &sent);
-    let Ok((topic, Next::Publish(batch))) = world.ledger.next_call(world.now) else {
+    let Ok((topic, Next::Publish(batch))) = world.delivery_state.next_call(world.now) else {
         panic!("it is tried: SNS decides")
     };
     let at = At { topic, started: world.now, now: world.now };
     let error = failure(classify_call("InvalidParameter", Some(400)), "InvalidParameter");
-    world.ledger.conclude(at, batch, Err(error));
-    let Some(Settlement::Failed { error, .. }) = world.ledger.next_settlement() else {
+    world.delivery_state.conclude(at, batch, Err(error));
+    let Some(Settlement::Failed { error, .. }) = world.delivery_state.next_settlement() else {
         panic!("it is refused")
     };
     assert!(matches!(error, Refusal::TooLarge { limit: LIMIT, .. }), "{error}");
@@ -382,7 +382,7 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
     let start = world.now;
     for attempt in 0..12 {
         let call = loop {
-            match world.ledger.next_call(world.now) {
+            match world.delivery_state.next_call(world.now) {
                 Ok(call) => break call,
                 Err(wake) => world.now = wake.expect("time alone decides"),
             }
@@ -391,7 +391,7 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
         assert_eq!(batch[0].attempts, attempt);
         let at = At { topic, started: world.now, now: world.now };
         let error = failure(classify_call("InternalError", Some(500)), "InternalError");
-        world.ledger.conclude(at, batch, Err(error));
+        world.delivery_state.conclude(at, batch, Err(error));
     }
     // On average 27 seconds; without growth half a second.
     assert!(world.now - start > Duration::from_secs(4), "{:?}", world.now - start);
@@ -401,23 +401,24 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
     world.accept(0, &sent(0));
     world.accept(1, &sent(1));
     for (code, status) in [("InternalError", 500), ("AuthorizationError", 403)] {
-        let (topic, next) = world.ledger.next_call(world.now).expect("both are ready");
+        let (topic, next) = world.delivery_state.next_call(world.now).expect("both are ready");
         let at = At { topic, started: world.now, now: world.now };
         let error = failure(classify_call(code, Some(status)), code);
         match next {
-            Next::Publish(batch) => world.ledger.conclude(at, batch, Err(error)),
-            Next::Ask => world.ledger.learn(at, Err(error)),
+            Next::Publish(batch) => world.delivery_state.conclude(at, batch, Err(error)),
+            Next::Ask => world.delivery_state.learn(at, Err(error)),
         }
     }
     assert_eq!(world.health.snapshot(world.now).blocked_topics, 1);
-    let wake = world.ledger.next_call(world.now).expect_err("both wait").expect("for a time");
+    let wake =
+        world.delivery_state.next_call(world.now).expect_err("both wait").expect("for a time");
     assert!(wake <= world.now + Config::default().retry_first, "{:?}", wake - world.now);
     // That somebody has mended it shows with the first answer, before anything is published.
     let mut world = World::new(OnRefusal::GoOn);
     world.accept(0, &sent(1));
     for is_mended in [false, true] {
         let call = loop {
-            match world.ledger.next_call(world.now) {
+            match world.delivery_state.next_call(world.now) {
                 Ok(call) => break call,
                 Err(wake) => world.now = wake.expect("time alone decides"),
             }
@@ -431,7 +432,7 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
             content_based_deduplication: false,
             throughput_per_group: false,
         };
-        world.ledger.learn(at, if is_mended { Ok(facts) } else { Err(error) });
+        world.delivery_state.learn(at, if is_mended { Ok(facts) } else { Err(error) });
         let blocked = world.health.snapshot(world.now).blocked_topics;
         assert_eq!(blocked, usize::from(!is_mended));
     }
@@ -450,14 +451,14 @@ fn halves_find_the_one_at_fault_and_its_size_is_only_named_where_it_is_over_the_
     for bytes in [LIMIT, LIMIT + 1] {
         let mut world = World::new(OnRefusal::GoOn);
         world.accept(0, &[Sent { lane: 0, bytes, topic: 0, poison: true }]);
-        let Ok((topic, Next::Publish(batch))) = world.ledger.next_call(world.now) else {
+        let Ok((topic, Next::Publish(batch))) = world.delivery_state.next_call(world.now) else {
             panic!("it is tried")
         };
         assert_eq!(batch[0].bytes, bytes);
         let at = At { topic, started: world.now, now: world.now };
         let error = failure(classify_entry("InvalidParameter", true), "InvalidParameter");
-        world.ledger.conclude(at, batch, Ok(vec![Fate::Failed(error)]));
-        let Some(Settlement::Failed { error, .. }) = world.ledger.next_settlement() else {
+        world.delivery_state.conclude(at, batch, Ok(vec![Fate::Failed(error)]));
+        let Some(Settlement::Failed { error, .. }) = world.delivery_state.next_settlement() else {
             panic!("it is refused")
         };
         assert_eq!(matches!(error, Refusal::TooLarge { .. }), bytes > LIMIT, "{error}");

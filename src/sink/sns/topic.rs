@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::door::TopicFacts;
+use super::client::TopicFacts;
 use super::queue::{Pending, Queue};
 use crate::aws;
 
@@ -18,19 +18,19 @@ pub(super) struct Topic {
     /// Whether its attributes are being read.
     pub(super) is_asking: bool,
     pub(super) queue: Queue,
-    /// Whether the ledger has it among the active.
+    /// Whether the delivery state has it among the active.
     pub(super) is_active: bool,
-    gate: Gate,
+    breaker: CircuitBreaker,
     requests: usize,
 }
 
 /// Whether calls may start.
 #[derive(Debug)]
-enum Gate {
-    Open,
+enum CircuitBreaker {
+    Closed,
     /// Somebody has to mend something: one call at a time finds out whether it was mended, not
     /// before `until`.
-    Shut {
+    Open {
         until: Instant,
     },
 }
@@ -54,7 +54,7 @@ impl Topic {
             is_asking: false,
             queue,
             is_active: false,
-            gate: Gate::Open,
+            breaker: CircuitBreaker::Closed,
             requests: 0,
         }
     }
@@ -86,9 +86,9 @@ impl Topic {
     /// decides.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let queued = if self.queue.is_ready(now) { Some(now) } else { self.queue.due() };
-        match self.gate {
-            Gate::Open => queued.filter(|at| *at > now),
-            Gate::Shut { until } => queued.map(|at| at.max(until)).filter(|at| *at > now),
+        match self.breaker {
+            CircuitBreaker::Closed => queued.filter(|at| *at > now),
+            CircuitBreaker::Open { until } => queued.map(|at| at.max(until)).filter(|at| *at > now),
         }
     }
 
@@ -99,21 +99,27 @@ impl Topic {
 
     /// A call succeeded: whatever was wrong was mended. Whether something was.
     pub(super) fn open(&mut self) -> bool {
-        matches!(std::mem::replace(&mut self.gate, Gate::Open), Gate::Shut { .. })
+        matches!(
+            std::mem::replace(&mut self.breaker, CircuitBreaker::Closed),
+            CircuitBreaker::Open { .. }
+        )
     }
 
     /// A call failed in a way that only somebody can mend. Whether that is news.
     pub(super) fn shut(&mut self, until: Instant) -> bool {
-        matches!(std::mem::replace(&mut self.gate, Gate::Shut { until }), Gate::Open)
+        matches!(
+            std::mem::replace(&mut self.breaker, CircuitBreaker::Open { until }),
+            CircuitBreaker::Closed
+        )
     }
 
     fn may_start(&self, now: Instant) -> bool {
         if self.is_asking {
             return false;
         }
-        match self.gate {
-            Gate::Open => true,
-            Gate::Shut { until } => until <= now && self.requests == 0,
+        match self.breaker {
+            CircuitBreaker::Closed => true,
+            CircuitBreaker::Open { until } => until <= now && self.requests == 0,
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Facts {
     /// What the account may.
     pub grants: Result<Grants, Unknown>,
     /// Replicas that are registered now.
-    pub replicas: Result<Vec<Fellow>, Unknown>,
+    pub replicas: Result<Vec<OtherReplica>, Unknown>,
     /// Binlog files, oldest first.
     pub binlogs: Result<Vec<BinlogFile>, Unknown>,
     /// Which databases are written to the binary log.
@@ -58,7 +58,7 @@ pub struct Logged {
 
 /// A registered replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fellow {
+pub struct OtherReplica {
     /// Its `server_id`.
     pub server_id: u32,
     /// The name that it gave.
@@ -232,7 +232,7 @@ async fn grants(session: &mut Session) -> Result<Result<Grants, Unknown>, Error>
     }))
 }
 
-async fn replicas(session: &mut Session) -> Result<Result<Vec<Fellow>, Unknown>, Error> {
+async fn replicas(session: &mut Session) -> Result<Result<Vec<OtherReplica>, Unknown>, Error> {
     // The first is MySQL's from 8.0.22 and MariaDB's from 10.5 on, the second that of the others.
     let mut answer = Err(Unknown::new());
     for sql in ["SHOW REPLICAS", "SHOW SLAVE HOSTS"] {
@@ -241,14 +241,14 @@ async fn replicas(session: &mut Session) -> Result<Result<Vec<Fellow>, Unknown>,
             break;
         }
     }
-    Ok(answer.map(|rows| rows.iter().filter_map(fellow).collect()))
+    Ok(answer.map(|rows| rows.iter().filter_map(other_replica).collect()))
 }
 
 /// Columns: server id, host, port, source id, UUID. With `show-slave-auth-info` user and password
 /// stand behind the host.
-fn fellow(row: &Row) -> Option<Fellow> {
+fn other_replica(row: &Row) -> Option<OtherReplica> {
     let port_at = if row.len() >= 7 { 4 } else { 2 };
-    Some(Fellow {
+    Some(OtherReplica {
         server_id: row.text(0)?.parse().ok()?,
         host: row.text(1).unwrap_or_default(),
         port: row.text(port_at).and_then(|port| port.parse().ok()).unwrap_or(0),

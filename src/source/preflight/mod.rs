@@ -8,7 +8,7 @@ mod judge;
 
 pub use super::upstream::Replicates;
 
-pub use facts::{BinlogFile, Facts, Fellow, Logged, Unknown, collect};
+pub use facts::{BinlogFile, Facts, Logged, OtherReplica, Unknown, collect};
 pub use grants::Grants;
 #[cfg(test)]
 pub(crate) use judge::tests;

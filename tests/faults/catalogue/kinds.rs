@@ -110,8 +110,8 @@ kinds! {
     StreamerFrozen: "calm: streamer stopped for 40 s", Expect::Calm, loads(BOTH);
     WritesFreed: "calm: writes blocked for 20 s, then free", Expect::NoPage, loads(BOTH), lasts(60);
     StatementOutside: "calm: STATEMENT format, on a filtered table", Expect::Calm, loads(BOTH);
-    PathFails: "calm: a canary path that cannot be written", Expect::Notice("path", B::Path), on(Variant::Paths), loads(QUIET), lasts(30);
-    NamesMissing: "calm: binlog_row_metadata = MINIMAL, nothing masked", Expect::Notice("finding", B::Ledger), loads(QUIET), spends();
+    PathFails: "calm: a canary path that cannot be written", Expect::ControlMessage("path", B::Path), on(Variant::Paths), loads(QUIET), lasts(30);
+    NamesMissing: "calm: binlog_row_metadata = MINIMAL, nothing masked", Expect::ControlMessage("finding", B::Ledger), loads(QUIET), spends();
     FailoverPlanned: "calm: failover to a server that has all", Expect::NoPage, on(Variant::Pair), loads(BOTH), spends();
     ConnectionsExhausted: "calm: max_connections reached", Expect::Warning("sql_admits", B::Admission), loads(BOTH);
     SourceClockAhead: "calm: source's clock 1 h ahead", Expect::Warning("clock_agrees", B::Ledger), on(Variant::Shimmed), loads(BOTH), spends();

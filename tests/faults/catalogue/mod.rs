@@ -29,8 +29,8 @@ pub(crate) enum Expect {
     Calm,
     /// The same, and this condition is no longer true, as a warning.
     Warning(&'static str, Budget),
-    /// The same, and a notice of this kind stands on the page.
-    Notice(&'static str, Budget),
+    /// The same, and a control message of this kind stands on the page.
+    ControlMessage(&'static str, Budget),
     /// A verdict may be shown for a moment, and nobody is paged.
     NoPage,
     /// Nothing is shown, for the service itself is struck: this alert pages.
@@ -101,7 +101,9 @@ impl Fault {
     pub(crate) fn is_fault(&self) -> bool {
         match self.expect {
             Expect::Verdict(..) | Expect::Page(_) | Expect::Unaccounted(_) => true,
-            Expect::Calm | Expect::Warning(..) | Expect::Notice(..) | Expect::NoPage => false,
+            Expect::Calm | Expect::Warning(..) | Expect::ControlMessage(..) | Expect::NoPage => {
+                false
+            }
         }
     }
 
@@ -114,7 +116,7 @@ impl Fault {
             Expect::Verdict(..)
             | Expect::Calm
             | Expect::Warning(..)
-            | Expect::Notice(..)
+            | Expect::ControlMessage(..)
             | Expect::NoPage => None,
         }
     }

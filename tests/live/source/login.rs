@@ -213,7 +213,7 @@ async fn a_session_is_of_no_use_after_a_statement_passed_its_deadline(bed: Bed) 
     assert_eq!(refused.code(), Some(1054), "{refused}");
     let row = session.exec("SELECT ?, ?", vec![7.into(), Value::NULL]).await.expect("a row");
     assert_eq!((row[0].signed(0).expect("a number"), row[0].text(1)), (Some(7), None));
-    // The server notices the closed socket by itself
+    // The server control messages the closed socket by itself
     let deadline = Instant::now() + Duration::from_secs(30);
     let listed = format!("SELECT 1 FROM information_schema.processlist WHERE id = {id}");
     while !session.query(&listed).await.expect("rows").is_empty() {

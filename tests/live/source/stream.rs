@@ -6,7 +6,7 @@ use binpulse::change::{GtidSet, Position};
 use binpulse::mysql::Session;
 use binpulse::source::preflight::collect;
 use binpulse::source::resume::{Wanted, resolve};
-use binpulse::source::{Captured, Error, Halt, Liveness, Recovery, Refusal, Replica, Start};
+use binpulse::source::{Error, FileReader, Halt, Liveness, Recovery, Refusal, Replica, Start};
 
 use super::server::{Server, gtid_options};
 use super::{
@@ -66,7 +66,7 @@ async fn captured_files_hold_the_events_that_were_streamed(bed: Bed) -> Outcome 
     server.run(TABLE).await;
     server.run(&["FLUSH LOGS"]).await;
     let mut captured =
-        Captured::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
+        FileReader::open_path(&server.data.join("binlog.000001")).expect("a binlog file");
     let mut from_file = Vec::new();
     while let Some(event) = captured.next().expect("an event") {
         // The statement's text is asked for only where positions need it.
@@ -117,7 +117,7 @@ async fn tagged_transactions_that_we_have_are_not_sent_again(bed: Bed) -> Outcom
 
     // And the server's own list in the file is the same set in binary form
     server.run(&["FLUSH LOGS"]).await;
-    let mut captured = Captured::open_path(&server.data.join("binlog.000002")).expect("a file");
+    let mut captured = FileReader::open_path(&server.data.join("binlog.000002")).expect("a file");
     captured.next().expect("the description");
     let previous = captured.next().expect("an event").expect("the previous GTIDs");
     assert_eq!(previous[4], 35);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use binpulse::change::{Cell, Image, Op, Position};
 use binpulse::decode::{Config, Decoder, Step};
-use binpulse::source::{Captured, Columns};
+use binpulse::source::{Columns, FileReader};
 
 use crate::bed::Bed;
 use crate::source::server::Server;
@@ -39,7 +39,7 @@ async fn stream(server: &Server) -> Rows {
 pub(crate) async fn stream_with(server: &Server, mut columns: Option<Columns>) -> Rows {
     server.run(&["FLUSH LOGS"]).await;
     let file = server.data.join("binlog.000001");
-    let mut captured = Captured::open_path(&file).expect("a binlog file");
+    let mut captured = FileReader::open_path(&file).expect("a binlog file");
     let asks_for_schemas = columns.is_some();
     let mut decoder = Decoder::new(Config {
         contiguous: columns.is_none(),

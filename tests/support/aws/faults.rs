@@ -162,7 +162,7 @@ impl Faults {
             When::Nth(n) => seen == *n,
             When::First(n) => seen <= *n,
             When::Every(n) => seen.is_multiple_of(*n),
-            When::Probability(p) => self.unit() < *p,
+            When::Probability(p) => self.fraction() < *p,
             When::BodyContains(text) => entries.iter().any(|entry| entry.body.contains(text)),
         }
     }
@@ -214,12 +214,12 @@ impl Faults {
             Pick::All => true,
             Pick::Index(n) => *n == index,
             Pick::BodyContains(text) => entry.body.contains(text),
-            Pick::Probability(p) => self.unit() < *p,
+            Pick::Probability(p) => self.fraction() < *p,
         }
     }
 
     /// From 0 to 1 (SplitMix64).
-    fn unit(&mut self) -> f64 {
+    fn fraction(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

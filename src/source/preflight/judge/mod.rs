@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Facts, Fellow};
+use super::{Facts, OtherReplica};
 use crate::change::Uuid;
 use crate::source::Flavor;
 use crate::source::identity::derive_server_id;
@@ -128,7 +128,7 @@ pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
     judge.retention();
     judge.state();
     judge.grants();
-    judge.fellows();
+    judge.other_replicas();
     judge.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     judge.findings
 }
@@ -137,10 +137,14 @@ pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
 pub fn choose_server_id(stream: &str, facts: &Facts, replica_uuid: Uuid) -> u32 {
     const ATTEMPTS: u32 = 16;
     let name = facts.server_name();
-    let fellows = facts.replicas.as_deref().unwrap_or_default();
+    let other_replicas = facts.replicas.as_deref().unwrap_or_default();
     let is_taken = |id: u32| {
-        let other = |fellow: &&Fellow| fellow.uuid != Some(replica_uuid);
-        id == facts.server_id() || fellows.iter().filter(other).any(|fellow| fellow.server_id == id)
+        let other = |other_replica: &&OtherReplica| other_replica.uuid != Some(replica_uuid);
+        id == facts.server_id()
+            || other_replicas
+                .iter()
+                .filter(other)
+                .any(|other_replica| other_replica.server_id == id)
     };
     (0..ATTEMPTS)
         .map(|attempt| derive_server_id(stream, &name, attempt))
@@ -359,8 +363,8 @@ impl Judge<'_> {
         }
     }
 
-    fn fellows(&mut self) {
-        let fellows = self.facts.replicas.as_deref().unwrap_or_default().to_vec();
+    fn other_replicas(&mut self) {
+        let other_replicas = self.facts.replicas.as_deref().unwrap_or_default().to_vec();
         let ours = Some(self.demands.replica_uuid);
         let server_id = self.demands.server_id;
         if server_id == Some(self.facts.server_id()) {
@@ -368,15 +372,18 @@ impl Judge<'_> {
             let mend = "leave the key out, or choose another number";
             self.find(Severity::Refuse, "our server id", found, "one of its own", mend);
         }
-        for fellow in fellows {
-            let who = format!("{}:{} (server id {})", fellow.host, fellow.port, fellow.server_id);
-            if fellow.uuid == ours {
+        for other_replica in other_replicas {
+            let who = format!(
+                "{}:{} (server id {})",
+                other_replica.host, other_replica.port, other_replica.server_id
+            );
+            if other_replica.uuid == ours {
                 let mend =
                     "stop the other process; if it is gone, the server will notice by itself";
                 let needed = "one process per stream: the newer throws out the older";
                 let found = format!("already registered by {who}");
                 self.find(Severity::Note, OUR_REPLICA_UUID, found, needed, mend);
-            } else if Some(fellow.server_id) == server_id {
+            } else if Some(other_replica.server_id) == server_id {
                 let mend = "leave the key out: the id is then derived from the stream's name";
                 let found = format!("already used by {who}");
                 self.find(Severity::Refuse, "our server id", found, "one of its own", mend);

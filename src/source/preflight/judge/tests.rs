@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{Demands, SUBJECTS, Severity, choose_server_id, judge};
 use crate::change::{GtidSet, MariaGtidSet, Uuid};
-use crate::source::preflight::{Facts, Fellow, Grants, Logged};
+use crate::source::preflight::{Facts, Grants, Logged, OtherReplica};
 use crate::source::{Flavor, derive_replica_uuid, derive_server_id};
 
 /// A MySQL 9.7 that is set up as it should be.
@@ -153,16 +153,17 @@ fn a_taken_server_id_is_seen_before_it_hurts() {
     let uuid = derive_replica_uuid("orders");
     let mut facts = good();
     let derived = derive_server_id("orders", &facts.server_name(), 0);
-    let fellow = |uuid| Fellow { server_id: derived, host: "h".to_owned(), port: 1, uuid };
+    let other_replica =
+        |uuid| OtherReplica { server_id: derived, host: "h".to_owned(), port: 1, uuid };
 
     // Given a stranger with our id, when it is fixed, then we refuse; when derived, we take another
-    facts.replicas = Ok(vec![fellow(Some(Uuid([7; 16])))]);
+    facts.replicas = Ok(vec![other_replica(Some(Uuid([7; 16])))]);
     let demands = Demands { replica_uuid: uuid, server_id: Some(derived), ..Demands::default() };
     assert_eq!(found(&facts, &demands), [("our server id", Severity::Refuse)]);
     assert_ne!(choose_server_id("orders", &facts, uuid), derived);
 
     // Given ourselves of before, then the id stays, with a warning
-    facts.replicas = Ok(vec![fellow(Some(uuid))]);
+    facts.replicas = Ok(vec![other_replica(Some(uuid))]);
     assert_eq!(choose_server_id("orders", &facts, uuid), derived);
     assert_eq!(found(&facts, &demands), [("our replica UUID", Severity::Note)]);
 }
@@ -244,8 +245,9 @@ fn an_id_that_is_the_servers_own_is_refused_and_never_chosen() {
     assert_eq!(chosen, derive_server_id("orders", &facts.server_name(), 1));
     // Where all that are drawn are taken, the first it is
     let taken = (0..16).map(|attempt| derive_server_id("orders", &facts.server_name(), attempt));
-    let fellow = |server_id| Fellow { server_id, host: String::new(), port: 1, uuid: None };
-    facts.replicas = Ok(taken.map(fellow).collect());
+    let other_replica =
+        |server_id| OtherReplica { server_id, host: String::new(), port: 1, uuid: None };
+    facts.replicas = Ok(taken.map(other_replica).collect());
     assert_eq!(choose_server_id("orders", &facts, Uuid::default()), derived);
 }
 

@@ -195,14 +195,19 @@ impl Far {
             | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
         }
         let at = Instant::now();
-        Some(Settlement::Settled { id: message.id, lane: message.lane, unit: message.unit, at })
+        Some(Settlement::Settled {
+            id: message.id,
+            lane: message.lane,
+            ack_group: message.ack_group,
+            at,
+        })
     }
 }
 
 /// Turns the loop and plays the far side until everything is delivered.
 async fn deliver(rig: &mut Rig, far: &mut Far, choices: &[Sink]) {
     let mut choices = choices.iter().copied().cycle();
-    while rig.pipeline.tracker().units_on_their_way() > 0 {
+    while rig.pipeline.tracker().ack_groups_in_flight() > 0 {
         while let Some(ticket) = rig.sink.try_recv() {
             far.waiting.push(ticket);
         }

@@ -1,6 +1,6 @@
 //! Messages of our own: heartbeats and statements.
 
-use super::draft::{Content, Draft, Notice};
+use super::encoded_batch::{Content, ControlMessage, EncodedBatch};
 use super::lane::Lane;
 use super::options::Format;
 use super::proto;
@@ -10,12 +10,12 @@ use crate::change::{Position, Transaction};
 pub fn heartbeat(
     format: Format,
     lane: Lane,
-    unit: u64,
+    ack_group: u64,
     number: u64,
     written_at_us: i64,
     transaction: &Transaction,
     watermark: Option<proto::Watermark>,
-) -> Draft {
+) -> EncodedBatch {
     let heartbeat = proto::Heartbeat {
         source: None,
         number,
@@ -25,19 +25,19 @@ pub fn heartbeat(
         committed_at_us: transaction.committed_at_us,
         watermark,
     };
-    draft(format, lane, number, unit, Notice::Heartbeat(heartbeat))
+    batch(format, lane, number, ack_group, ControlMessage::Heartbeat(heartbeat))
 }
 
 /// A message with a statement that was replicated as text. `sequence` is its number in `lane`.
 pub fn schema_change(
     format: Format,
     lane: Lane,
-    unit: u64,
+    ack_group: u64,
     sequence: u64,
     database: &str,
     statement: &str,
     transaction: &Transaction,
-) -> Draft {
+) -> EncodedBatch {
     let change = proto::SchemaChange {
         source: None,
         database: database.to_owned(),
@@ -48,7 +48,7 @@ pub fn schema_change(
         sequence,
         lane: lane.key.to_string(),
     };
-    draft(format, lane, sequence, unit, Notice::Schema(change))
+    batch(format, lane, sequence, ack_group, ControlMessage::Schema(change))
 }
 
 /// The contract's form of a position.
@@ -56,6 +56,16 @@ pub fn position(position: &Position) -> proto::Position {
     proto::Position { file: position.file.to_string(), offset: position.offset }
 }
 
-fn draft(format: Format, lane: Lane, sequence: u64, unit: u64, notice: Notice) -> Draft {
-    Draft::new(lane, sequence, Content::Notice { notice: Box::new(notice), format, unit })
+fn batch(
+    format: Format,
+    lane: Lane,
+    sequence: u64,
+    ack_group: u64,
+    control: ControlMessage,
+) -> EncodedBatch {
+    EncodedBatch::new(
+        lane,
+        sequence,
+        Content::ControlMessage { control: Box::new(control), format, ack_group },
+    )
 }

@@ -2,7 +2,7 @@ use std::io::Read;
 
 use proptest::prelude::*;
 
-use super::{Captured, Error, MAGIC};
+use super::{Error, FileReader, MAGIC};
 use crate::binlog::tests::{description, event};
 
 fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
@@ -14,7 +14,7 @@ fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn read(bytes: impl Read) -> Result<Vec<(u64, usize)>, Error> {
-    let mut captured = Captured::open(bytes, "test.000001")?;
+    let mut captured = FileReader::open(bytes, "test.000001")?;
     let mut events = Vec::new();
     assert_eq!((captured.file(), captured.next_offset()), ("test.000001", 4));
     while let Some(event) = captured.next()? {
@@ -107,7 +107,7 @@ fn a_claimed_length_does_not_take_memory() {
     let mut lying = event(30, &[], 0, false);
     lying[9..13].copy_from_slice(&(1_u32 << 30).to_le_bytes());
     bytes.extend(&lying);
-    let mut captured = Captured::open(bytes.as_slice(), "test").expect("a file");
+    let mut captured = FileReader::open(bytes.as_slice(), "test").expect("a file");
     captured.next().expect("the description");
     assert!(matches!(captured.next(), Err(Error::Truncated { found: 19, .. })));
     assert!(captured.buffer.len() <= 2 * super::BUFFER_BYTES);

@@ -8,16 +8,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
-use crate::encode::{Format, Origin, Oversize, SealOptions};
+use crate::encode::{FinalizeOptions, Format, Origin, Oversize};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::tests::log::{Log, decoder};
-use crate::pipeline::{Claims, Notices, Saver, SealingConfig, Topics, drafts, spawn_sealing};
+use crate::pipeline::{
+    Claims, ControlMessages, FinalizingConfig, Saver, Topics, encoded_queue, spawn_finalizing,
+};
 use crate::pulse::schema::SchemaName;
 use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Progress, Recogniser, Seen, Watermark, WatermarkProvider, Witness};
+use crate::pulse::{
+    Leg, Progress, ProgressObserver, Recogniser, Seen, Watermark, WatermarkProvider,
+};
 use crate::sink::quarantine::Quarantine;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{Intake, Settlement, intake};
@@ -32,7 +36,7 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Default)]
 pub(super) struct Watcher(pub(super) tokio::sync::Notify, Mutex<Told>);
 
-/// What a witness was told.
+/// What a observer was told.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     pub(super) seen: Vec<Seen>,
@@ -56,7 +60,7 @@ impl Watcher {
     }
 }
 
-impl Witness for Watcher {
+impl ProgressObserver for Watcher {
     fn seen(&self, seen: &Seen, _: Instant) {
         self.lock().seen.push(seen.clone());
     }
@@ -157,7 +161,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(setup: Setup) -> Self {
-        let (drafts, to_seal) = drafts();
+        let (batches, to_seal) = encoded_queue();
         let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(64);
         let (feed, sink) = intake(setup.queue_bytes);
@@ -165,7 +169,7 @@ impl Rig {
         let arn = "arn:aws:sns:eu-west-1:000000000000:t";
         let topics = Topics {
             tables: Destinations::new(Template::parse(arn).expect("an ARN")),
-            notices: arn.into(),
+            control_messages: arn.into(),
             known: std::collections::HashMap::new(),
             message_bytes_max: setup.message_bytes_max,
         };
@@ -178,25 +182,25 @@ impl Rig {
             snapshot: false,
             replay: None,
         };
-        let sealing = SealingConfig {
-            seal: SealOptions::default(),
+        let finalizing = FinalizingConfig {
+            finalize: FinalizeOptions::default(),
             oversize: setup.oversize,
             claims: setup.claims,
             origin: Arc::new(RwLock::new(origin)),
         };
-        spawn_sealing(sealing, topics, to_seal, feed, told).expect("a thread");
+        spawn_finalizing(finalizing, topics, to_seal, feed, told).expect("a thread");
         let saved = MemoryStore::new(Checkpoint::default());
         let (checkpointing, _) =
             Saver::spawn(Flaky { store: saved.clone(), fails: setup.failing_saves }, setup.saving);
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
             flow: flow(setup.puts_undecoded_aside, setup.drop_columns, setup.exclude),
-            drafts,
+            batches,
             notes,
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),
-            witness: Arc::clone(&watcher) as _,
+            observer: Arc::clone(&watcher) as _,
             gauge,
             beat: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
@@ -245,7 +249,7 @@ pub(in crate::pipeline::tests) fn flow_of(
         config,
         Filter::new(FilterConfig { tables, ..filter }),
         recogniser,
-        Notices::new(
+        ControlMessages::new(
             Format::Protobuf,
             "server".to_owned(),
             1,

@@ -13,7 +13,7 @@ use crate::source::Start;
 
 /// A stretch of the log that comes again.
 #[derive(Debug, Clone)]
-pub(super) struct Reread {
+pub(super) struct DuplicateSkipper {
     /// Where it ends: everything before was passed on.
     until: Place,
     /// Whether the dump was begun by a MariaDB position, so that the transactions' own names count.
@@ -24,7 +24,7 @@ pub(super) struct Reread {
     is_inside: bool,
 }
 
-impl Reread {
+impl DuplicateSkipper {
     /// What a dump that begins at `start` will bring again; `None`: nothing. `is_other_server`:
     /// offsets known so far are those of a server before this one.
     pub(super) fn new(start: &Start, tracker: &Tracker, is_other_server: bool) -> Option<Self> {
@@ -122,28 +122,31 @@ mod tests {
     #[test]
     fn by_offset_it_holds_what_starts_before_its_end_in_the_order_of_files() {
         let start = Start::Position(Position::new("binlog.000010", 100));
-        let reread = Reread::new(&start, &tracker(), false).expect("an XA transaction is open");
-        assert!(reread.holds(&transaction("binlog.000010", 899, 50)));
-        assert!(reread.holds(&transaction("binlog.000009", 5000, 50)));
-        assert!(!reread.holds(&transaction("binlog.000010", 900, 1)));
-        assert!(!reread.holds(&transaction("binlog.000011", 4, 1)));
-        assert!(!reread.is_over_at(&Position::new("binlog.000010", 899)));
-        assert!(reread.is_over_at(&Position::new("binlog.000010", 900)));
+        let duplicates =
+            DuplicateSkipper::new(&start, &tracker(), false).expect("an XA transaction is open");
+        assert!(duplicates.holds(&transaction("binlog.000010", 899, 50)));
+        assert!(duplicates.holds(&transaction("binlog.000009", 5000, 50)));
+        assert!(!duplicates.holds(&transaction("binlog.000010", 900, 1)));
+        assert!(!duplicates.holds(&transaction("binlog.000011", 4, 1)));
+        assert!(!duplicates.is_over_at(&Position::new("binlog.000010", 899)));
+        assert!(duplicates.is_over_at(&Position::new("binlog.000010", 900)));
     }
 
     #[test]
     fn by_a_mariadb_position_names_count_and_offsets_only_on_the_same_server() {
         let start = Start::Maria(MariaGtidSet::new());
-        let reread = Reread::new(&start, &tracker(), true).expect("an XA transaction is open");
-        assert!(reread.holds(&transaction("other.000001", 4, 9)));
-        assert!(!reread.holds(&transaction("other.000001", 4, 10)));
-        assert!(!reread.is_over_at(&Position::new("binlog.000099", 4)));
+        let duplicates =
+            DuplicateSkipper::new(&start, &tracker(), true).expect("an XA transaction is open");
+        assert!(duplicates.holds(&transaction("other.000001", 4, 9)));
+        assert!(!duplicates.holds(&transaction("other.000001", 4, 10)));
+        assert!(!duplicates.is_over_at(&Position::new("binlog.000099", 4)));
     }
 
     #[test]
     fn a_dump_by_gtids_brings_nothing_twice() {
         assert!(
-            Reread::new(&Start::Gtid(crate::change::GtidSet::new()), &tracker(), false).is_none()
+            DuplicateSkipper::new(&Start::Gtid(crate::change::GtidSet::new()), &tracker(), false)
+                .is_none()
         );
     }
 }

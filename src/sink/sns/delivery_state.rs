@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::door::{Fate, TopicFacts};
+use super::client::{Fate, TopicFacts};
 use super::pause::Pauses;
 use super::policy::{Action, Failure};
 use super::queue::Pending;
@@ -28,7 +28,7 @@ pub(super) struct At {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct DeliveryState {
     on_refusal: OnRefusal,
     mend: (Duration, Duration),
     health: Arc<Health>,
@@ -47,14 +47,14 @@ pub(super) struct Ledger {
     halted: Option<Refusal>,
 }
 
-impl Ledger {
+impl DeliveryState {
     pub(super) fn new(
         config: &Config,
         health: Arc<Health>,
         known: Vec<(Arc<str>, TopicFacts)>,
         now: Instant,
     ) -> Self {
-        let mut ledger = Self {
+        let mut delivery_state = Self {
             on_refusal: config.on_refusal,
             mend: (config.mend_min, config.mend_max),
             health,
@@ -70,9 +70,9 @@ impl Ledger {
             halted: None,
         };
         for (arn, facts) in known {
-            ledger.add_topic(arn, Some(facts));
+            delivery_state.add_topic(arn, Some(facts));
         }
-        ledger
+        delivery_state
     }
 
     /// Takes a message in.
@@ -237,11 +237,12 @@ impl Ledger {
 
     fn settle(&mut self, at: At, pending: Pending) {
         let Pending { ticket, number, bytes, .. } = pending;
-        let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
+        let (id, lane, ack_group) =
+            (ticket.message.id, ticket.message.lane, ticket.message.ack_group);
         self.health.acknowledged(ticket.entered, at.now, bytes);
         self.leave(number, bytes);
         self.enqueue(at.topic, |topic| topic.queue.settled(lane));
-        self.outbox.push_back(Settlement::Settled { id, lane, unit, at: at.now });
+        self.outbox.push_back(Settlement::Settled { id, lane, ack_group, at: at.now });
     }
 
     /// One entry of an answered call failed: the others are none of its business.
@@ -288,7 +289,7 @@ impl Ledger {
             if entries == 1 {
                 self.refuse_taken(at, pending, failure);
             } else {
-                pending.company = entries / 2;
+                pending.entries_max = entries / 2;
                 self.put_back(at, pending, at.now);
             }
         }

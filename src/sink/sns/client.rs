@@ -42,11 +42,11 @@ pub(super) enum Fate {
 
 /// A client and nothing else.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(super) struct SnsClient {
     client: Client,
 }
 
-impl Door {
+impl SnsClient {
     pub(super) fn new(config: &SdkConfig) -> Self {
         Self { client: Client::new(config) }
     }

@@ -6,7 +6,7 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use super::attributes::attributes;
-use super::draft::{Canary, Content, Draft, Notice};
+use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch};
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
 use super::message::{Attribute, Message};
@@ -16,18 +16,18 @@ use super::rows::Rows;
 use super::schema::Schema;
 use super::{json, proto, protobuf};
 
-/// Largest content that is made of one draft before it is split or made smaller, bytes. Consumers
+/// Largest content that is made of one encoded batch before it is split or made smaller, bytes. Consumers
 /// need this much memory to open a message.
 pub const CONTENT_BYTES_MAX: usize = 64 << 20;
 
-/// How messages are sealed.
+/// How messages are finalized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SealOptions {
+pub struct FinalizeOptions {
     /// zstd's level, 1 to 22; 0 switches compression off.
     pub zstd_level: i32,
 }
 
-impl Default for SealOptions {
+impl Default for FinalizeOptions {
     fn default() -> Self {
         Self { zstd_level: 1 }
     }
@@ -49,43 +49,48 @@ pub struct Destination {
 pub enum Oversize {
     /// Leave out its largest cells, never those of the primary key.
     Omit,
-    /// Nothing: hand it over as [`Sealed::TooLarge`].
+    /// Nothing: hand it over as [`Finalized::TooLarge`].
     Keep,
 }
 
-/// What sealing made.
+/// What finalizing made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sealed {
+pub enum Finalized {
     /// A message that the topic accepts.
     Message(Message),
-    /// A message of one row, or a notice, that is too large for its topic.
+    /// A message of one row, or a control message, that is too large for its topic.
     TooLarge(Message),
 }
 
-/// Seals drafts. Keeps its compressor and buffers: one for each thread.
+/// Seals encoded batches. Keeps its compressor and buffers: one for each thread.
 #[derive(Debug)]
-pub struct Sealer {
+pub struct Finalizer {
     framer: Framer,
     content: Vec<u8>,
 }
 
-impl Sealer {
+impl Finalizer {
     /// Fails only when zstd gets no memory.
-    pub fn new(options: SealOptions) -> std::io::Result<Self> {
+    pub fn new(options: FinalizeOptions) -> std::io::Result<Self> {
         Ok(Self { framer: Framer::new(options.zstd_level)?, content: Vec::new() })
     }
 
-    /// Seals a draft, however large the message becomes.
-    pub fn seal(&mut self, draft: &Draft, origin: &Origin, destination: &Destination) -> Message {
+    /// Seals a encoded batch, however large the message becomes.
+    pub fn finalize(
+        &mut self,
+        batch: &EncodedBatch,
+        origin: &Origin,
+        destination: &Destination,
+    ) -> Message {
         self.content.clear();
         self.content.resize(FRONT_BYTES, 0);
-        let format = match draft.content() {
+        let format = match batch.content() {
             Content::Rows { schema, .. } => schema.format(),
-            Content::Notice { format, .. } => *format,
+            Content::ControlMessage { format, .. } => *format,
         };
         match format {
-            Format::Protobuf => put_frame(&mut self.content, draft, origin),
-            Format::Json => put_document(&mut self.content, draft, origin),
+            Format::Protobuf => put_frame(&mut self.content, batch, origin),
+            Format::Json => put_document(&mut self.content, batch, origin),
         }
         let content = self.content.get(FRONT_BYTES..).unwrap_or_default();
         let uncompressed_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
@@ -97,91 +102,91 @@ impl Sealer {
         };
         self.keep_buffer_small();
         let (group_id, deduplication_id) = if destination.fifo {
-            let identity = deduplication_id(draft, origin, checksum);
-            (Some(draft.lane().group_id(&origin.stream)), Some(identity))
+            let identity = deduplication_id(batch, origin, checksum);
+            (Some(batch.lane().group_id(&origin.stream)), Some(identity))
         } else {
             (None, None)
         };
         Message {
             id: 0,
-            lane: draft.lane().id,
-            lane_key: Arc::clone(&draft.lane().key),
-            kind: draft.kind(),
+            lane: batch.lane().id,
+            lane_key: Arc::clone(&batch.lane().key),
+            kind: batch.kind(),
             body,
-            attributes: attributes(draft, origin),
+            attributes: attributes(batch, origin),
             group_id,
             deduplication_id,
             destination: Arc::clone(&destination.arn),
-            rows: draft.rows(),
-            sequence_first: draft.sequence_first(),
+            rows: batch.rows(),
+            sequence_first: batch.sequence_first(),
             uncompressed_bytes,
-            unit: draft.unit(),
-            committed_at_us: draft.committed_at_us(),
-            omitted_cells: draft.omitted_cells(),
+            ack_group: batch.ack_group(),
+            committed_at_us: batch.committed_at_us(),
+            omitted_cells: batch.omitted_cells(),
         }
     }
 
-    /// Seals a draft into messages that the topic accepts, in order: splits it while it is too
+    /// Seals a encoded batch into messages that the topic accepts, in order: splits it while it is too
     /// large, then makes its rows smaller as `oversize` says. `out` gets at least one entry, and
     /// exactly one for each message that is to be published.
-    pub fn seal_within(
+    pub fn finalize_within(
         &mut self,
-        draft: Draft,
+        batch: EncodedBatch,
         origin: &Origin,
         destination: &Destination,
         oversize: Oversize,
-        out: &mut Vec<Sealed>,
+        out: &mut Vec<Finalized>,
     ) {
-        let mut pending = vec![draft];
-        while let Some(draft) = pending.pop() {
-            let sealed = (draft.len_bytes() <= CONTENT_BYTES_MAX)
-                .then(|| self.seal(&draft, origin, destination));
-            if let Some(message) = sealed
+        let mut pending = vec![batch];
+        while let Some(batch) = pending.pop() {
+            let finalized = (batch.len_bytes() <= CONTENT_BYTES_MAX)
+                .then(|| self.finalize(&batch, origin, destination));
+            if let Some(message) = finalized
                 && message.billed_bytes() <= destination.message_bytes_max
             {
-                out.push(Sealed::Message(message));
+                out.push(Finalized::Message(message));
                 continue;
             }
-            match draft.split() {
+            match batch.split() {
                 Ok((first, second)) => pending.extend([second, first]),
                 Err(row) => {
-                    out.push(self.seal_large_row(*row, origin, destination, oversize));
+                    out.push(self.finalize_large_row(*row, origin, destination, oversize));
                 }
             }
         }
     }
 
-    fn seal_large_row(
+    fn finalize_large_row(
         &mut self,
-        mut row: Draft,
+        mut row: EncodedBatch,
         origin: &Origin,
         destination: &Destination,
         oversize: Oversize,
-    ) -> Sealed {
+    ) -> Finalized {
         if oversize == Oversize::Omit && row.len_bytes() > CONTENT_BYTES_MAX {
             row = row.shrink_to(CONTENT_BYTES_MAX / 2).unwrap_or_else(|row| *row);
         }
-        let mut message = self.seal(&row, origin, destination);
+        let mut message = self.finalize(&row, origin, destination);
         if oversize == Oversize::Keep {
-            return Sealed::TooLarge(message);
+            return Finalized::TooLarge(message);
         }
         // First as many cells as the compression seen so far makes likely; then as many as it
         // takes even if nothing of the rest can be compressed.
         for target in [Target::Likely, Target::Certain] {
             if message.billed_bytes() <= destination.message_bytes_max {
-                return Sealed::Message(message);
+                return Finalized::Message(message);
             }
             let limit = target.images_bytes(&message, &row, destination.message_bytes_max);
             row = match limit.map(|limit| row.clone().shrink_to(limit)) {
                 Some(Ok(smaller)) => smaller,
                 Some(Err(_)) | None => continue,
             };
-            message = self.seal(&row, origin, destination);
+            message = self.finalize(&row, origin, destination);
         }
         if message.billed_bytes() <= destination.message_bytes_max {
-            Sealed::Message(message)
+            Finalized::Message(message)
         } else {
-            Sealed::TooLarge(message)
+            Finalized::TooLarge(message)
         }
     }
 
@@ -204,7 +209,7 @@ enum Target {
 
 impl Target {
     /// Bytes of images that make the message fit into `limit`; `None` when its header alone does not.
-    fn images_bytes(self, message: &Message, row: &Draft, limit: usize) -> Option<usize> {
+    fn images_bytes(self, message: &Message, row: &EncodedBatch, limit: usize) -> Option<usize> {
         let attributes: usize = message.attributes.iter().map(Attribute::billed_bytes).sum();
         let body_max = limit.checked_sub(attributes)?;
         let content = (message.uncompressed_bytes as usize).max(1);
@@ -221,27 +226,27 @@ impl Target {
     }
 }
 
-fn put_frame(out: &mut Vec<u8>, draft: &Draft, origin: &Origin) {
-    match draft.content() {
+fn put_frame(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
+    match batch.content() {
         Content::Rows { schema, before_image, rows, canary } => {
             let header = protobuf::Header {
                 source: &origin.source().encode_to_vec(),
                 schema: schema.encoded(),
-                lane: draft.lane(),
-                sequence_first: draft.sequence_first(),
+                lane: batch.lane(),
+                sequence_first: batch.sequence_first(),
                 before_image: *before_image,
             };
             let around = canary.as_deref().map(around_batch);
             let around = around.as_ref().map(|(before, after)| (&before[..], &after[..]));
             protobuf::put_rows_frame(out, &header, rows, around);
         }
-        Content::Notice { notice, .. } => {
-            let content = match (**notice).clone() {
-                Notice::Heartbeat(mut heartbeat) => {
+        Content::ControlMessage { control, .. } => {
+            let content = match (**control).clone() {
+                ControlMessage::Heartbeat(mut heartbeat) => {
                     heartbeat.source = Some(origin.source());
                     proto::frame::Content::Heartbeat(heartbeat)
                 }
-                Notice::Schema(mut change) => {
+                ControlMessage::Schema(mut change) => {
                     change.source = Some(origin.source());
                     proto::frame::Content::SchemaChange(change)
                 }
@@ -269,21 +274,21 @@ fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
     (before.encode_to_vec(), after.encode_to_vec())
 }
 
-fn put_document(out: &mut Vec<u8>, draft: &Draft, origin: &Origin) {
-    match draft.content() {
+fn put_document(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
+    match batch.content() {
         Content::Rows { schema, before_image, rows, canary } => {
             let header = json::Header {
                 origin,
                 table: schema.table(),
                 schema: schema.encoded(),
-                lane: draft.lane(),
-                sequence_first: draft.sequence_first(),
+                lane: batch.lane(),
+                sequence_first: batch.sequence_first(),
                 before_image: *before_image,
                 canary: canary.as_deref(),
             };
             put_json_rows(out, &header, schema, rows);
         }
-        Content::Notice { notice, .. } => json::put_notice(out, origin, notice),
+        Content::ControlMessage { control, .. } => json::put_notice(out, origin, control),
     }
 }
 
@@ -294,14 +299,14 @@ fn put_json_rows(out: &mut Vec<u8>, header: &json::Header<'_>, schema: &Schema, 
 
 /// Names the message's content for SNS: the same rows packed in the same way have the same id, in
 /// this run and in any other.
-fn deduplication_id(draft: &Draft, origin: &Origin, checksum: u32) -> String {
+fn deduplication_id(batch: &EncodedBatch, origin: &Origin, checksum: u32) -> String {
     let mut lane = Sha256::new();
     lane.update(origin.stream.as_bytes());
     lane.update([0]);
-    lane.update(draft.lane().key.as_bytes());
+    lane.update(batch.lane().key.as_bytes());
     let digest = lane.finalize();
     let lane = hex(digest.get(..16).unwrap_or(&digest));
-    let (epoch, first, rows) = (origin.epoch, draft.sequence_first(), draft.rows());
+    let (epoch, first, rows) = (origin.epoch, batch.sequence_first(), batch.rows());
     let identity = format!("{lane}:{epoch}:{first}:{rows}:{checksum:08x}");
     match &origin.replay {
         // SNS would take it for the first one within five minutes, and drop it.

@@ -8,17 +8,19 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::claims::Claims;
-use super::drafts::DraftIntake;
-use crate::encode::{Kind, LaneId, Message, Origin, Oversize, SealOptions, Sealed, Sealer};
+use super::encoded_queue::EncodedIntake;
+use crate::encode::{
+    FinalizeOptions, Finalized, Finalizer, Kind, LaneId, Message, Origin, Oversize,
+};
 use crate::sink::Feed;
 
 use super::destination::Topics;
 
-/// What became of one draft. Sent before its messages are, so that whoever counts messages knows of
+/// What became of one encoded batch. Sent before its messages are, so that whoever counts messages knows of
 /// all of them before the first can be settled.
 #[derive(Debug)]
 pub(crate) struct Note {
-    /// Lane of the draft.
+    /// Lane of the encoded batch.
     pub(crate) lane: LaneId,
     /// What it is about.
     pub(crate) kind: Kind,
@@ -28,7 +30,7 @@ pub(crate) struct Note {
     pub(crate) messages: u64,
     /// Number of the last of them.
     pub(crate) last_id: Option<u64>,
-    /// Units of the messages beyond the first that the draft was split into.
+    /// Units of the messages beyond the first that the encoded batch was split into.
     pub(crate) extra_units: Vec<u64>,
     /// Content before compression, all messages together, bytes.
     pub(crate) content_bytes: usize,
@@ -43,7 +45,7 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// Of a draft of which nothing is sent.
+    /// Of a encoded batch of which nothing is sent.
     pub(super) fn new(lane: LaneId, kind: Kind, rows: [u32; 3]) -> Self {
         Self {
             lane,
@@ -61,10 +63,10 @@ impl Note {
     }
 }
 
-/// How drafts are sealed.
+/// How encoded batches are finalized.
 #[derive(Debug)]
 pub(crate) struct Config {
-    pub(crate) seal: SealOptions,
+    pub(crate) finalize: FinalizeOptions,
     pub(crate) oversize: Oversize,
     /// Where bodies go that are too large for their topic.
     pub(crate) claims: Option<Claims>,
@@ -72,42 +74,42 @@ pub(crate) struct Config {
     pub(crate) origin: Arc<RwLock<Origin>>,
 }
 
-/// Starts the thread. It ends when the sender of drafts is gone, or the sink takes no more.
+/// Starts the thread. It ends when the sender of encoded batches is gone, or the sink takes no more.
 pub(crate) fn spawn(
     config: Config,
     destinations: Topics,
-    drafts: DraftIntake,
+    batches: EncodedIntake,
     feed: Feed,
     notes: UnboundedSender<Note>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let sealer = Sealer::new(config.seal)?;
+    let finalizer = Finalizer::new(config.finalize)?;
     let runtime = Handle::current();
-    let sealing = Sealing { config, destinations, feed, notes, sealer, next_id: 1 };
-    thread::Builder::new().name("seal".to_owned()).spawn(move || sealing.run(drafts, &runtime))
+    let finalizing = Finalizing { config, destinations, feed, notes, finalizer, next_id: 1 };
+    thread::Builder::new().name("seal".to_owned()).spawn(move || finalizing.run(batches, &runtime))
 }
 
-struct Sealing {
+struct Finalizing {
     config: Config,
     destinations: Topics,
     feed: Feed,
     notes: UnboundedSender<Note>,
-    sealer: Sealer,
+    finalizer: Finalizer,
     next_id: u64,
 }
 
-impl Sealing {
-    fn run(mut self, mut drafts: DraftIntake, runtime: &Handle) {
-        let mut sealed = Vec::new();
-        while let Some((draft, room)) = drafts.blocking_recv() {
-            let (lane, kind, rows) = (draft.lane().id, draft.kind(), draft.rows_by_op());
-            let destination = self.destinations.of(&draft);
+impl Finalizing {
+    fn run(mut self, mut batches: EncodedIntake, runtime: &Handle) {
+        let mut finalized = Vec::new();
+        while let Some((batch, room)) = batches.blocking_recv() {
+            let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
+            let destination = self.destinations.of(&batch);
             let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
             let oversize = self.config.oversize;
-            self.sealer.seal_within(draft, &origin, &destination, oversize, &mut sealed);
+            self.finalizer.finalize_within(batch, &origin, &destination, oversize, &mut finalized);
             drop(origin);
-            let Some(claims) = self.check_in(&mut sealed, &drafts, runtime) else { return };
+            let Some(claims) = self.check_in(&mut finalized, &batches, runtime) else { return };
             let mut note = Note::new(lane, kind, rows);
-            let messages = number(&mut note, claims, &mut sealed, &mut self.next_id);
+            let messages = number(&mut note, claims, &mut finalized, &mut self.next_id);
             let halts = note.too_large.is_some();
             // The receiver is gone only when the pipeline has ended.
             drop(self.notes.send(note));
@@ -121,8 +123,8 @@ impl Sealing {
             if halts {
                 // The loop halts when it comes to the note. Until then nothing may overtake the row:
                 // what is still under way is not sent, not settled, and comes again.
-                while let Some((draft, _room)) = drafts.blocking_recv() {
-                    let (lane, kind, rows) = (draft.lane().id, draft.kind(), draft.rows_by_op());
+                while let Some((batch, _room)) = batches.blocking_recv() {
+                    let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
                     drop(self.notes.send(Note::new(lane, kind, rows)));
                 }
                 return;
@@ -135,17 +137,17 @@ impl Sealing {
     /// has ended meanwhile.
     fn check_in(
         &self,
-        sealed: &mut [Sealed],
-        drafts: &DraftIntake,
+        finalized: &mut [Finalized],
+        batches: &EncodedIntake,
         runtime: &Handle,
     ) -> Option<Vec<bool>> {
-        let mut claims = vec![false; sealed.len()];
+        let mut claims = vec![false; finalized.len()];
         let Some(bucket) = &self.config.claims else { return Some(claims) };
-        for (sealed, is_claim) in sealed.iter_mut().zip(&mut claims) {
-            let Sealed::TooLarge(message) = sealed else { continue };
-            let checked = bucket.check_in(message.clone(), || drafts.is_closed());
+        for (finalized, is_claim) in finalized.iter_mut().zip(&mut claims) {
+            let Finalized::TooLarge(message) = finalized else { continue };
+            let checked = bucket.check_in(message.clone(), || batches.is_closed());
             if let Some(claim) = runtime.block_on(checked)? {
-                *sealed = Sealed::Message(claim);
+                *finalized = Finalized::Message(claim);
                 *is_claim = true;
             }
         }
@@ -153,25 +155,25 @@ impl Sealing {
     }
 }
 
-/// Numbers the messages that are about to be sent, and completes what is told of their draft. Behind
+/// Numbers the messages that are about to be sent, and completes what is told of their encoded batch. Behind
 /// a row that is too large for its topic nothing is sent: nothing may pass it.
 pub(super) fn number(
     note: &mut Note,
     claims: Vec<bool>,
-    sealed: &mut Vec<Sealed>,
+    finalized: &mut Vec<Finalized>,
     next_id: &mut u64,
 ) -> Vec<Message> {
-    let mut messages = Vec::with_capacity(sealed.len());
-    for (index, (sealed, is_claim)) in sealed.drain(..).zip(claims).enumerate() {
-        let (mut message, fits) = match sealed {
-            Sealed::Message(message) => (message, true),
-            Sealed::TooLarge(message) => (message, false),
+    let mut messages = Vec::with_capacity(finalized.len());
+    for (index, (finalized, is_claim)) in finalized.drain(..).zip(claims).enumerate() {
+        let (mut message, fits) = match finalized {
+            Finalized::Message(message) => (message, true),
+            Finalized::TooLarge(message) => (message, false),
         };
         if note.too_large.is_some() {
             continue;
         }
         if index > 0 {
-            note.extra_units.push(message.unit);
+            note.extra_units.push(message.ack_group);
         }
         if is_claim {
             note.claims += 1;

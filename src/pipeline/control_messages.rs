@@ -5,14 +5,16 @@ use std::sync::Arc;
 use crate::change::{Change, GtidSet, Position, Table, Transaction};
 use crate::checkpoint::MovedLanes;
 use crate::decode::Statement;
-use crate::encode::{Batch, Canary, Draft, Format, Lane, RowOptions, notice, proto};
+use crate::encode::{
+    Batch, Canary, EncodedBatch, Format, Lane, RowOptions, control_message, proto,
+};
 use crate::pack::Sequences;
 use crate::pulse::verdict::Certificate;
 use crate::pulse::{Leg, Nonces, Phase, Watermark, WatermarkProvider};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
-pub struct Notices {
+pub struct ControlMessages {
     format: Format,
     server_uuid: String,
     epoch: u64,
@@ -21,7 +23,7 @@ pub struct Notices {
 
 /// A row with everything that a message needs to know of it.
 pub(super) struct Row<'a> {
-    pub(super) unit: u64,
+    pub(super) ack_group: u64,
     pub(super) transaction: &'a Transaction,
     pub(super) table: &'a Arc<Table>,
     pub(super) change: &'a Change<'a>,
@@ -40,7 +42,7 @@ const GTID_SET_BYTES_MAX: usize = 4 * 1024;
 const CANARY_LANE: &str = "canary";
 const SCHEMA_LANE: &str = "schema";
 
-impl Notices {
+impl ControlMessages {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
     pub(super) const LANES_MAX: usize = 100;
 
@@ -69,16 +71,16 @@ impl Notices {
         delivered: Delivered,
         sequences: &mut Sequences,
         nonces: Option<&Nonces>,
-    ) -> Option<Draft> {
+    ) -> Option<EncodedBatch> {
         let lane = match &leg.path {
             None => own_lane(CANARY_LANE, sequences),
             Some(path) => own_lane(&format!("{CANARY_LANE}-{path}"), sequences),
         };
         let number = sequences.number(lane.id);
         let mut batch = Batch::new(self.format, RowOptions::default(), Arc::clone(row.table));
-        batch.push(row.unit, row.transaction, row.change);
-        let draft = batch.take(lane, number)?;
-        Some(draft.into_canary(Canary {
+        batch.push(row.ack_group, row.transaction, row.change);
+        let encoded = batch.take(lane, number)?;
+        Some(encoded.into_canary(Canary {
             path: leg.path.clone(),
             number: leg.number,
             phase: match leg.phase {
@@ -103,7 +105,7 @@ impl Notices {
             verdict: verdict.map(|state| state.name().to_owned()).unwrap_or_default(),
             server_uuid: self.server_uuid.clone(),
             gtid_set: delivered.gtid_set,
-            position: Some(notice::position(&delivered.position)),
+            position: Some(control_message::position(&delivered.position)),
             lanes: lanes.collect(),
             lanes_truncated: delivered.lanes.truncated,
             certificate: certificate.and_then(|(proof, at_us)| proven(&proof, at_us)),
@@ -115,15 +117,15 @@ impl Notices {
     pub(super) fn statement(
         &self,
         statement: &Statement<'_>,
-        unit: u64,
+        ack_group: u64,
         sequences: &mut Sequences,
-    ) -> Draft {
+    ) -> EncodedBatch {
         let lane = own_lane(SCHEMA_LANE, sequences);
         let number = sequences.number(lane.id);
-        notice::schema_change(
+        control_message::schema_change(
             self.format,
             lane,
-            unit,
+            ack_group,
             number,
             statement.database,
             &statement.text(),
@@ -185,8 +187,9 @@ mod tests {
 
     fn watermark(told: Watermark) -> proto::Watermark {
         let provider = WatermarkProvider::new(move || told.clone());
-        let notices = Notices::new(Format::Protobuf, "server".to_owned(), 1, provider);
-        notices.watermark(Delivered {
+        let control_messages =
+            ControlMessages::new(Format::Protobuf, "server".to_owned(), 1, provider);
+        control_messages.watermark(Delivered {
             gtid_set: String::new(),
             position: Position::default(),
             lanes: MovedLanes::default(),

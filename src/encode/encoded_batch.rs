@@ -1,4 +1,4 @@
-//! A message that is encoded but not yet sealed: it can still be split or made smaller.
+//! A message that is encoded but not yet finalized: it can still be split or made smaller.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::rows::{OpSet, Rows};
 use super::schema::Schema;
 use crate::change::{Op, Table};
 
-/// What a draft holds.
+/// What a encoded batch holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
     /// Rows of a table.
@@ -22,7 +22,7 @@ pub(crate) enum Content {
         canary: Option<Box<Canary>>,
     },
     /// A heartbeat or a statement.
-    Notice { notice: Box<Notice>, format: Format, unit: u64 },
+    ControlMessage { control: Box<ControlMessage>, format: Format, ack_group: u64 },
 }
 
 /// What makes rows a canary.
@@ -42,14 +42,14 @@ pub struct Canary {
     pub nonce: Vec<u8>,
 }
 
-/// What a message holds that is not rows. Its `source` is set when it is sealed.
+/// What a message holds that is not rows. Its `source` is set when it is finalized.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Notice {
+pub(crate) enum ControlMessage {
     Heartbeat(proto::Heartbeat),
     Schema(proto::SchemaChange),
 }
 
-impl Notice {
+impl ControlMessage {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Heartbeat(_) => Kind::Heartbeat,
@@ -73,15 +73,15 @@ impl Notice {
     }
 }
 
-/// An encoded but uncompressed message. Cheap to make; [`Sealer`](super::Sealer) does the rest.
+/// An encoded but uncompressed message. Cheap to make; [`Finalizer`](super::Finalizer) does the rest.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
+pub struct EncodedBatch {
     lane: Lane,
     sequence_first: u64,
     content: Content,
 }
 
-impl Draft {
+impl EncodedBatch {
     pub(crate) fn new(lane: Lane, sequence_first: u64, content: Content) -> Self {
         Self { lane, sequence_first, content }
     }
@@ -104,11 +104,11 @@ impl Draft {
         match &self.content {
             Content::Rows { canary: None, .. } => Kind::Change,
             Content::Rows { canary: Some(_), .. } => Kind::Canary,
-            Content::Notice { notice, .. } => notice.kind(),
+            Content::ControlMessage { control, .. } => control.kind(),
         }
     }
 
-    /// Number of the first row; the others follow without a gap. Of a notice: its own number.
+    /// Number of the first row; the others follow without a gap. Of a control message: its own number.
     pub fn sequence_first(&self) -> u64 {
         self.sequence_first
     }
@@ -145,15 +145,17 @@ impl Draft {
     pub fn table(&self) -> Option<&Arc<Table>> {
         match &self.content {
             Content::Rows { schema, .. } => Some(schema.table()),
-            Content::Notice { .. } => None,
+            Content::ControlMessage { .. } => None,
         }
     }
 
     /// Unit of delivery of its first row.
-    pub fn unit(&self) -> u64 {
+    pub fn ack_group(&self) -> u64 {
         match &self.content {
-            Content::Rows { rows, .. } => rows.transactions.first().map_or(0, |first| first.unit),
-            Content::Notice { unit, .. } => *unit,
+            Content::Rows { rows, .. } => {
+                rows.transactions.first().map_or(0, |first| first.ack_group)
+            }
+            Content::ControlMessage { ack_group, .. } => *ack_group,
         }
     }
 
@@ -163,7 +165,7 @@ impl Draft {
             Content::Rows { rows, .. } => {
                 rows.transactions.first().map_or(0, |first| first.committed_at_us)
             }
-            Content::Notice { notice, .. } => notice.committed_at_us(),
+            Content::ControlMessage { control, .. } => control.committed_at_us(),
         }
     }
 
@@ -186,8 +188,8 @@ impl Draft {
         self
     }
 
-    /// Two drafts of about half the bytes each, in order; the draft itself when it cannot be split:
-    /// a single row or a notice.
+    /// Two encoded batches of about half the bytes each, in order; the encoded batch itself when it cannot be split:
+    /// a single row or a control message.
     pub fn split(mut self) -> Result<(Self, Self), Box<Self>> {
         let Content::Rows { rows, schema, before_image, canary } = &mut self.content else {
             return Err(Box::new(self));
@@ -208,7 +210,7 @@ impl Draft {
     fn gathered(&self) -> Option<&Rows> {
         match &self.content {
             Content::Rows { rows, .. } => Some(rows),
-            Content::Notice { .. } => None,
+            Content::ControlMessage { .. } => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The loop itself, with a sealing thread and a store, and a sink that the test plays.
+//! The loop itself, with a finalizing thread and a store, and a sink that the test plays.
 
 pub(super) mod rig;
 mod world;
@@ -38,15 +38,15 @@ fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_ar
     assert_eq!(needed(&mut flow), "b.7");
 
     // A message is on its way when another server takes over, whose logs have other names.
-    let unit = flow.tracker().unit();
-    flow.tracker_mut().opened(unit).expect("it is open");
+    let ack_group = flow.tracker().ack_group();
+    flow.tracker_mut().opened(ack_group).expect("it is open");
     reach(&mut flow, "b.8");
     assert_eq!(needed(&mut flow), "b.7");
     flow.moved_to("second");
     assert_eq!(needed(&mut flow), "");
     reach(&mut flow, "c.2");
     assert_eq!(needed(&mut flow), "", "a restart would still go on from b.7");
-    flow.tracker_mut().settled(unit).expect("it was on its way");
+    flow.tracker_mut().settled(ack_group).expect("it was on its way");
     assert_eq!(needed(&mut flow), "c.2");
 
     // The same server again is no failover.
@@ -146,9 +146,10 @@ async fn everything_delivered_is_saved_when_it_drains() {
     let settling = tokio::spawn(async move {
         let mut count = 0;
         while let Some(ticket) = sink.recv().await {
-            let (id, lane, unit) = (ticket.message.id, ticket.message.lane, ticket.message.unit);
+            let (id, lane, ack_group) =
+                (ticket.message.id, ticket.message.lane, ticket.message.ack_group);
             let at = Instant::now();
-            if settled.send(Settlement::Settled { id, lane, unit, at }).await.is_err() {
+            if settled.send(Settlement::Settled { id, lane, ack_group, at }).await.is_err() {
                 break;
             }
             count += 1;
@@ -253,9 +254,9 @@ async fn what_cannot_be_put_aside_is_not_passed_by_the_checkpoint() {
         let mut rig = Rig::new(setup);
         let taken = within("taken", rig.take(&log, &stop)).await;
         assert_eq!(taken.is_ok(), expected, "{taken:?}");
-        // Nobody settles anything here: what is sealed is what could come to be saved.
+        // Nobody settles anything here: what is finalized is what could come to be saved.
         rig.pipeline.drain(Instant::now()).await.expect("nothing fails");
-        assert_eq!(rig.pipeline.tracker().units_on_their_way() > 0, expected);
+        assert_eq!(rig.pipeline.tracker().ack_groups_in_flight() > 0, expected);
     }
 }
 

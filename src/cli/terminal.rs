@@ -36,13 +36,13 @@ pub(super) fn verdict(status: &Value) -> String {
 /// Everything at once.
 pub(super) fn status(status: &Value) -> String {
     let mut text = String::new();
-    for notice in status["conclusion"]["notices"].as_array().into_iter().flatten() {
-        let kind = show(&notice["kind"]).to_uppercase();
-        let red = if notice["kind"] == "loss" { RED } else { YELLOW };
-        text += &bold(red, &format!("{kind}  {}", show(&notice["headline"])));
-        let (what, next) = (show(&notice["text"]), show(&notice["next_step"]));
+    for control in status["conclusion"]["notices"].as_array().into_iter().flatten() {
+        let kind = show(&control["kind"]).to_uppercase();
+        let red = if control["kind"] == "loss" { RED } else { YELLOW };
+        text += &bold(red, &format!("{kind}  {}", show(&control["headline"])));
+        let (what, next) = (show(&control["text"]), show(&control["next_step"]));
         text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
-        text += &[&show(&notice["runbook"]), " at http.listen\n\n"].concat();
+        text += &[&show(&control["runbook"]), " at http.listen\n\n"].concat();
     }
     text + &verdict(status) + "\n" + &line(&status["conclusion"]) + "\n\n" + &figures(status)
 }

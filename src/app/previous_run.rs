@@ -21,7 +21,7 @@ const KEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// What the source knows of a stream that has run before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Before {
+pub(super) struct PreviousRun {
     /// Epoch and place, where a version wrote them down that does.
     known: Known,
     /// The newest heartbeat; `None` without a row.
@@ -42,7 +42,7 @@ pub(super) struct RanBefore {
     epoch: u64,
 }
 
-impl Before {
+impl PreviousRun {
     /// In words, for people.
     fn words(&self) -> String {
         let Known { epoch, server_uuid, position, at_us } = &self.known;
@@ -82,7 +82,7 @@ impl Before {
 
 /// Asks the server that is streamed from: what was written for the stream has come by its log. `None`:
 /// the stream has not run there, or nothing is known.
-pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Before>, Error> {
+pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousRun>, Error> {
     let looked = async {
         let mut session = Session::connect(&asking(plan, streamed)).await?;
         let stream = literal(&plan.stream);
@@ -94,7 +94,9 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Befor
         let known = known::read(&mut session, &table, &plan.stream).await?;
         session.close().await;
         let is_known = heartbeat.is_some() || known.is_some();
-        Ok::<_, Error>(is_known.then(|| Before { known: known.unwrap_or_default(), heartbeat }))
+        Ok::<_, Error>(
+            is_known.then(|| PreviousRun { known: known.unwrap_or_default(), heartbeat }),
+        )
     };
     match looked.await {
         // Without our tables, or an account for them, no stream has left anything.

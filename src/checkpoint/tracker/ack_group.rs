@@ -4,10 +4,10 @@ use crate::change::{Gtid, GtidSet};
 use crate::checkpoint::Place;
 
 #[derive(Debug, Default)]
-pub(super) struct Unit {
-    /// Messages begun in this unit and not yet delivered.
+pub(super) struct AckGroup {
+    /// Messages begun in this ack group and not yet delivered.
     pub(super) outstanding: u64,
-    is_sealed: bool,
+    is_closed: bool,
     /// Whether anything at all happened in it.
     pub(super) is_changed: bool,
     pub(super) is_worth_saving: bool,
@@ -23,16 +23,16 @@ pub(super) struct Unit {
     pub(super) server_uuid: Option<String>,
 }
 
-impl Unit {
-    pub(super) fn seal(&mut self, settled: Place, resume: Place, lanes: Vec<(u32, u64)>) {
-        self.is_sealed = true;
+impl AckGroup {
+    pub(super) fn close(&mut self, settled: Place, resume: Place, lanes: Vec<(u32, u64)>) {
+        self.is_closed = true;
         self.settled = settled;
         self.resume = resume;
         self.lanes = lanes;
     }
 
     pub(super) fn is_delivered(&self) -> bool {
-        self.is_sealed && self.outstanding == 0
+        self.is_closed && self.outstanding == 0
     }
 }
 

@@ -3,7 +3,7 @@
 /// Bytes that grow by one image after the other. What lies behind those that count is initialised
 /// ahead, in strides: an image is written into it as into any slice, and counted when it is whole.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct ImageBuffer {
     /// Invariant: `filled <= bytes.len()`; what lies behind `filled` means nothing.
     bytes: Vec<u8>,
     filled: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Room {
 const STRIDE_BYTES_MIN: usize = 256;
 const STRIDE_BYTES_MAX: usize = 16 << 10;
 
-impl Room {
+impl ImageBuffer {
     /// Bytes that count.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -39,7 +39,7 @@ impl Room {
         self.bytes.get_mut(self.filled..).unwrap_or_default()
     }
 
-    /// All of [`Room::free`] but its last `left` bytes count from now on.
+    /// All of [`ImageBuffer::free`] but its last `left` bytes count from now on.
     #[inline]
     pub(crate) fn fill_but(&mut self, left: usize) {
         self.filled = self.bytes.len().saturating_sub(left).max(self.filled);
@@ -74,11 +74,11 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::Room;
+    use super::ImageBuffer;
 
     #[test]
     fn what_is_appended_and_what_is_written_in_place_follow_each_other() {
-        let mut room = Room::default();
+        let mut room = ImageBuffer::default();
         assert!(room.free().is_empty());
         room.grow(|bytes| bytes.extend_from_slice(b"one "));
         room.reserve_to(64);

@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// One binlog file, or several on one input one behind the other.
 #[derive(Debug)]
-pub struct Captured<R> {
+pub struct FileReader<R> {
     input: R,
     file: String,
     /// Invariant: `start <= end <= buffer.len()`; the bytes between are read and not handed out.
@@ -37,7 +37,7 @@ pub struct Captured<R> {
     checksum: Checksum,
 }
 
-impl Captured<File> {
+impl FileReader<File> {
     /// Opens a file by its path.
     pub fn open_path(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
@@ -51,11 +51,11 @@ impl Captured<File> {
 /// Opens each path in turn; what went wrong with one does not end the iteration.
 pub fn open_paths<P: AsRef<Path>>(
     paths: impl IntoIterator<Item = P>,
-) -> impl Iterator<Item = Result<Captured<File>, Error>> {
-    paths.into_iter().map(|path| Captured::open_path(path.as_ref()))
+) -> impl Iterator<Item = Result<FileReader<File>, Error>> {
+    paths.into_iter().map(|path| FileReader::open_path(path.as_ref()))
 }
 
-impl<R: Read> Captured<R> {
+impl<R: Read> FileReader<R> {
     /// Reads and checks the magic. `file` names the input in errors.
     pub fn open(input: R, file: &str) -> Result<Self, Error> {
         let mut captured = Self {

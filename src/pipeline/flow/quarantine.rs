@@ -8,7 +8,7 @@ use crate::change::{Position, Transaction};
 use crate::decode::{self, Fault, Rows, Steps, XaFault, kind};
 use crate::filter::Route;
 use crate::pipeline::Error;
-use crate::pipeline::reread::Reread;
+use crate::pipeline::duplicate_skipper::DuplicateSkipper;
 use crate::sink::quarantine::Undecoded;
 
 impl Flow {
@@ -20,19 +20,19 @@ impl Flow {
         let is_withheld = matches!(self.filter.route(table), Route::Redact(_) | Route::Unnamed);
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
-        self.put_aside(error, table, rows.transaction(), rows.position(), bytes);
+        self.quarantine(error, table, rows.transaction(), rows.position(), bytes);
     }
 
     /// An event failed before rows of it came out, or as something else than rows. It is kept if the
     /// policy is that, and the transaction stands without it; else the error is returned.
     #[cold]
-    pub(in crate::pipeline) fn stumbled(
+    pub(in crate::pipeline) fn on_decode_error(
         &mut self,
         steps: &mut Steps<'_, '_>,
         error: decode::Error,
     ) -> Result<(), Error> {
         // What is read again behind an open XA transaction was dealt with the first time.
-        let comes_again = self.reread.as_ref().is_some_and(Reread::is_inside);
+        let comes_again = self.duplicates.as_ref().is_some_and(DuplicateSkipper::is_inside);
         if !self.config.puts_undecoded_aside && !comes_again {
             return Err(error.into());
         }
@@ -42,7 +42,7 @@ impl Flow {
             let (transaction, position) = (passed.transaction, passed.position);
             // Nobody can tell which columns it holds, or even of which tables.
             let bytes: &[u8] = if self.filter.redacts() { &[] } else { passed.event };
-            self.put_aside(&error, table, transaction, position, bytes);
+            self.quarantine(&error, table, transaction, position, bytes);
         }
         Ok(())
     }
@@ -56,11 +56,11 @@ impl Flow {
             return Err(error.into());
         }
         let transaction = commit.transaction;
-        self.put_aside(&error, ("", ""), transaction, &transaction.start, &[]);
+        self.quarantine(&error, ("", ""), transaction, &transaction.start, &[]);
         Ok(())
     }
 
-    pub(super) fn put_aside(
+    pub(super) fn quarantine(
         &mut self,
         error: &decode::Error,
         (database, table): (&str, &str),

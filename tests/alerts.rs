@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use binpulse::app::{Plan, exported, exported_by_probe};
 use binpulse::config::{Environment, load};
-use binpulse::pulse::verdict::{State, words};
+use binpulse::freshness::verdict::{State, words};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("excerpt", &[]),
     ("mysql", &["change", "excerpt"]),
     ("aws", &["excerpt"]),
-    ("ask", &[]),
+    ("local_http", &[]),
     ("binlog", &["change"]),
     ("source", &["change", "binlog", "mysql", "backoff"]),
     ("sql", &[]),
@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pack", &["change", "encode"]),
     ("sink", &["change", "encode", "backoff", "aws", "excerpt", "journal"]),
     ("checkpoint", &["change", "mysql", "journal"]),
-    ("pulse", &["change", "encode", "mysql", "aws", "backoff", "source", "sink", "telemetry"]),
+    ("freshness", &["change", "encode", "mysql", "aws", "backoff", "source", "sink", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),
@@ -35,7 +35,7 @@ const JOINTS: &[&str] = &["app", "pipeline", "cli", "lib", "main"];
 const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("aws_sdk_sns", &["sink"]),
-    ("aws_sdk_sqs", &["pulse"]),
+    ("aws_sdk_sqs", &["freshness"]),
     ("prost", &["encode"]),
     ("prometheus", &["telemetry"]),
     // Of the demo and of tests.
@@ -56,9 +56,9 @@ const TEST_LINES_MAX: usize = 100;
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("telemetry/metrics/make.rs: all", "one list of all that is counted"),
     ("telemetry/metrics/readings.rs: register", "one list of all that is read at a scrape"),
-    ("verdict/judge/mod.rs: observe", "one arm for each event"),
+    ("verdict/evaluator/mod.rs: observe", "one arm for each event"),
     ("faults/catalogue/inject.rs: begin", "one arm for each fault"),
-    ("tests/turning/world.rs: check", "one run, and all that must hold after it"),
+    ("tests/poll_once/world.rs: check", "one run, and all that must hold after it"),
     ("tracker/world.rs: tell", "one arm for each call of the model"),
 ];
 
@@ -70,8 +70,8 @@ const LARGE_STRUCTS: &[(&str, &str)] = &[
     ("telemetry/status.rs: Status", "one field for each key of the document"),
     ("app/plan/mod.rs: Plan", "one field for each part that is set up"),
     ("app/stream.rs: Stream", "what one stream shares between its tasks"),
-    ("pulse/verdict/parameters.rs: Parameters", "one field for each deadline"),
-    ("pulse/verdict/judge/mod.rs: Judge", "one field for each piece of evidence"),
+    ("freshness/verdict/parameters.rs: Parameters", "one field for each deadline"),
+    ("freshness/verdict/evaluator/mod.rs: Evaluator", "one field for each piece of evidence"),
     ("pipeline/flow/mod.rs: Flow", "what the one loop over the events owns"),
     ("decode/mod.rs: Decoder", "what is kept from one event to the next"),
 ];

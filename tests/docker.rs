@@ -198,7 +198,11 @@ fn the_compose_file_starts_a_streamer_and_a_probe_that_are_configured() {
     let streamer = settings(&compose, "binpulse");
     let plan = Plan::new(&streamer).expect("a plan");
     let echo = format!("/{}", roles::ECHO);
-    assert!(plan.pulse.echoes.iter().any(|(_, url)| url.ends_with(&echo)), "{:?}", plan.pulse);
+    assert!(
+        plan.freshness.echoes.iter().any(|(_, url)| url.ends_with(&echo)),
+        "{:?}",
+        plan.freshness
+    );
     assert!(streamer.text("sns.topic").expect("a topic").ends_with(roles::TOPIC));
 
     let probe = ProbePlan::new(&settings(&compose, "probe")).expect("a plan");

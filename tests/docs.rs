@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use binpulse::app::{Plan, exported, exported_by_probe};
 use binpulse::config::{Environment, load};
 use binpulse::filter::Filter;
-use binpulse::pulse::verdict::State;
+use binpulse::freshness::verdict::State;
 
 /// Compares a page with what the code says. `BINPULSE_TEST_REGENERATE=1 cargo test --test docs`
 /// writes it.

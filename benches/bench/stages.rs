@@ -11,10 +11,10 @@ use binpulse::encode::{
     Destination, EncodedBatch, FinalizeOptions, Finalized, Finalizer, Format, Origin, Oversize,
 };
 use binpulse::filter::{self, Filter, Pattern};
+use binpulse::freshness::schema::SchemaName;
+use binpulse::freshness::{Recogniser, Watermark, WatermarkProvider};
 use binpulse::pack::{self, Packer, Sequences};
 use binpulse::pipeline::{ControlMessages, Flow, FlowConfig};
-use binpulse::pulse::schema::SchemaName;
-use binpulse::pulse::{Recogniser, Watermark, WatermarkProvider};
 
 use crate::Outcome;
 
@@ -32,7 +32,7 @@ pub(crate) enum Stage {
     /// Rows as packed Protobuf.
     Pack,
     /// The same with all that the loop does beside: filter, recogniser, tracker, ledger, counts.
-    /// Drafts count as delivered at once. Left out are the futures around it.
+    /// Encoded batches count as delivered at once. Left out are the futures around it.
     Loop,
     /// Messages without compression.
     Plain,

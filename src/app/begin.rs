@@ -9,8 +9,8 @@ use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
 use crate::encode::Lane;
+use crate::freshness::schema;
 use crate::mysql::SharedHost;
-use crate::pulse::schema;
 use crate::source::Start;
 
 /// Opens the store that the plan names; one in a table is on `host`, wherever that moves.
@@ -30,18 +30,18 @@ pub(super) async fn open_store(
 /// The tables that the plan names, on this host, for a process of this name.
 pub(super) fn table_config(plan: &Plan, host: &SharedHost, owner_name: String) -> TableConfig {
     TableConfig {
-        connect: plan.pulse.connect.clone(),
+        connect: plan.freshness.connect.clone(),
         host: host.clone(),
-        table: plan.pulse.schema.table(schema::CHECKPOINT),
-        lane_table: plan.pulse.schema.table(schema::CHECKPOINT_LANE),
+        table: plan.freshness.schema.table(schema::CHECKPOINT),
+        lane_table: plan.freshness.schema.table(schema::CHECKPOINT_LANE),
         stream: plan.stream.clone(),
         owner_name,
     }
 }
 
-/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved, in an epoch
-/// behind that of the run `before`. Another
-/// number of lanes begins a new epoch: rows of one key would otherwise have numbers in two lanes.
+/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved, in an
+/// epoch behind that of the run `before`. Another number of lanes begins a new epoch: rows of one key
+/// would otherwise have numbers in two lanes.
 pub(super) async fn begin(
     plan: &Plan,
     store: &mut AnyStore,
@@ -94,7 +94,7 @@ pub(super) async fn begin(
     if before.is_some() && plan.checkpoint.file.is_some() {
         let failed = |error: crate::mysql::Error| checkpoint::Error::Database {
             action: "write down the new epoch",
-            table: plan.pulse.schema.table(schema::CHECKPOINT),
+            table: plan.freshness.schema.table(schema::CHECKPOINT),
             code: error.code().unwrap_or(0),
             message: error.to_string(),
             passes: error.passes(),

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
+use super::freshness::spawn_freshness;
 use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
 use super::previous_run;
 use super::primary;
-use super::pulse::spawn_pulse;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
@@ -24,12 +24,12 @@ use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::encode::Origin;
+use crate::freshness::FreshnessState;
+use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
 use crate::pipeline::{
     Claims, FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
 };
-use crate::pulse::Vital;
-use crate::pulse::watch::Watch;
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
@@ -73,7 +73,7 @@ fn refused(error: &Unavailable) -> Outcome {
 struct App {
     plan: Arc<Plan>,
     state: State,
-    vital: Arc<Vital>,
+    freshness_state: Arc<FreshnessState>,
     metrics: Arc<Metrics>,
     shared: aws::Shared,
     sink: AnySink,
@@ -85,7 +85,7 @@ struct App {
     /// What leads the stream to the primary, where that may be another host.
     lead: Option<Follow>,
     host: SharedHost,
-    pulse: Stage,
+    freshness: Stage,
     supervisor: Supervisor,
     http: Stage,
 }
@@ -113,7 +113,8 @@ impl App {
         };
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let (watermark, nonces) = (front.watch.view.watermark(), front.vital.nonces().clone());
+        let (watermark, nonces) =
+            (front.watch.view.watermark(), front.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
             flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
             batches,
@@ -121,7 +122,7 @@ impl App {
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),
-            observer: Arc::clone(&front.vital) as _,
+            observer: Arc::clone(&front.freshness_state) as _,
             gauge,
             beat: front.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
@@ -138,7 +139,7 @@ impl App {
             state: state.clone(),
             liveness: front.liveness,
             reporter: front.reporter,
-            history: History::new(&plan, front.vital.received().clone(), None),
+            history: History::new(&plan, front.freshness_state.received().clone(), None),
             followed_by: front.hosts.followed_by,
             findings: front.findings,
             leads_to,
@@ -147,7 +148,7 @@ impl App {
         Ok(Self {
             plan,
             state,
-            vital: front.vital,
+            freshness_state: front.freshness_state,
             metrics,
             shared,
             sink,
@@ -158,14 +159,14 @@ impl App {
             watch: front.watch,
             lead,
             host: front.hosts.written_to,
-            pulse: front.pulse,
+            freshness: front.freshness,
             supervisor: front.supervisor,
             http: front.http,
         })
     }
 
     async fn run(mut self, stop: CancellationToken) -> Outcome {
-        let (pulse, http) = (self.pulse, self.http);
+        let (freshness, http) = (self.freshness, self.http);
         let sink = Stage::new("sink");
         let sink_run = self.sink.run(self.intake, self.settled, sink.stop.clone());
         let sink_state = self.state.clone();
@@ -175,29 +176,29 @@ impl App {
                 sink_state.update(|inner| inner.sink_error = Some(error.to_string()));
             }
         });
-        let ours = pulse.stop.child_token();
-        spawn_pulse(
+        let ours = freshness.stop.child_token();
+        spawn_freshness(
             &self.plan,
             &self.host,
             &self.instance,
-            &self.vital,
+            &self.freshness_state,
             &self.shared,
             &self.supervisor,
             &ours,
         );
 
-        if self.plan.pulse.heartbeats && self.plan.checkpoint.file.is_some() {
+        if self.plan.freshness.heartbeats && self.plan.checkpoint.file.is_some() {
             let (config, table) = previous_run::kept_in(&self.plan, &self.host, &self.instance);
-            let (state, vital) = (self.state.clone(), Arc::clone(&self.vital));
+            let (state, freshness_state) = (self.state.clone(), Arc::clone(&self.freshness_state));
             let begin = move |stop| {
                 let (config, table) = (config.clone(), table.clone());
-                previous_run::keep(config, table, state.clone(), Arc::clone(&vital), stop)
+                previous_run::keep(config, table, state.clone(), Arc::clone(&freshness_state), stop)
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
         if let Some(lead) = self.lead {
             let begin = move |stop| lead.clone().run(stop);
-            self.supervisor.keep(Task::Follow, &pulse.stop, begin);
+            self.supervisor.keep(Task::Follow, &freshness.stop, begin);
         }
         let count = |reason, stood: bool| {
             if stood {
@@ -210,11 +211,11 @@ impl App {
         let outcome = self.stream.run(&stop, &count, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
-        pulse.stop.cancel();
+        freshness.stop.cancel();
         let delivered = self.stream.drain(Instant::now() + self.plan.grace).await;
         // The pipeline's end closes the way into the sink, which then ends by itself.
         drop(self.stream);
-        if drain(&[pulse, sink, http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[freshness, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
         self.watch.stop();

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::plan::Plan;
 use crate::filter::Pattern;
+use crate::freshness::schema::literal;
 use crate::mysql::{Error, Session};
-use crate::pulse::schema::literal;
 use crate::source::Flavor;
 use crate::source::preflight::{Facts, Finding, Severity};
 

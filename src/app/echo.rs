@@ -7,27 +7,27 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::sink::sns_config;
 use crate::aws;
-use crate::pulse::Vital;
-use crate::pulse::echo::{EchoReader, Keeping, Kept, Open, Sqs, canary_in, open};
-use crate::pulse::received::Newest;
+use crate::freshness::FreshnessState;
+use crate::freshness::echo::{EchoReader, Keeping, Kept, Open, Sqs, canary_in, open};
+use crate::freshness::received::Newest;
 use crate::telemetry::metrics::{Kind, Reading};
 
 /// A consumer's queue.
 pub(super) fn queue(plan: &Plan, shared: &aws::Shared, url: &str) -> Sqs {
     let endpoint = sns_config(plan).endpoint_url;
-    Sqs::judging(shared, endpoint.as_deref(), url, plan.pulse.periods.canary_deadline)
+    Sqs::judging(shared, endpoint.as_deref(), url, plan.freshness.periods.canary_deadline)
 }
 
 /// Whether something outside the source keeps its newest canary: in a queue that is not FIFO, where a
 /// message that stays holds up those behind it.
 pub(super) fn keeps_newest(plan: &Plan, url: &str) -> bool {
-    plan.checkpoint.file.is_none() && plan.pulse.canaries && !aws::is_fifo(url)
+    plan.checkpoint.file.is_none() && plan.freshness.canaries && !aws::is_fifo(url)
 }
 
 /// The newest canary of this epoch that is in an echo queue.
 pub(super) async fn newest(plan: &Plan, shared: &aws::Shared, epoch: u64) -> Option<Newest> {
     let (mut newest, opens): (Option<Newest>, Open) = (None, Arc::new(open));
-    for (consumer, url) in &plan.pulse.echoes {
+    for (consumer, url) in &plan.freshness.echoes {
         if !keeps_newest(plan, url) {
             continue;
         }
@@ -54,11 +54,11 @@ pub(super) async fn read(
     stream: String,
     consumer: Arc<str>,
     queue: Sqs,
-    vital: Arc<Vital>,
+    freshness_state: Arc<FreshnessState>,
     keeps: bool,
     stop: CancellationToken,
 ) {
-    let (observer, nonces) = (vital.observer(), vital.nonces().clone());
+    let (observer, nonces) = (freshness_state.observer(), freshness_state.nonces().clone());
     let opens: Open = Arc::new(open);
     if !keeps {
         let reader = EchoReader { consumer, queue, stream, open: opens, nonces, observer };
@@ -75,11 +75,12 @@ pub(super) async fn read(
 }
 
 /// Whether the queues can be read.
-pub(super) fn family(plan: &Plan, vital: &Arc<Vital>) -> Reading {
-    let (consumers, vital) = (plan.pulse.consumers(), Arc::clone(vital));
+pub(super) fn family(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Reading {
+    let (consumers, freshness_state) = (plan.freshness.consumers(), Arc::clone(freshness_state));
     let read = move || {
         let sample = |consumer: &Arc<str>| {
-            let fails = vital.read(|book| book.unreadable(consumer).is_some());
+            let fails =
+                freshness_state.read(|round_trips| round_trips.unreadable(consumer).is_some());
             (vec![("consumer", consumer.to_string())], f64::from(u8::from(fails)))
         };
         consumers.iter().map(sample).collect()

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use super::echo;
 use super::findings::Findings;
+use super::freshness::round_trips;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
-use super::pulse::book;
 use super::readings::{readings, vocabulary};
 use super::state::State;
-use crate::pulse::Vital;
-use crate::pulse::verdict::{Judge, Parameters};
-use crate::pulse::watch::{self, Shared};
+use crate::freshness::FreshnessState;
+use crate::freshness::verdict::{Evaluator, Parameters};
+use crate::freshness::watch::{self, Shared};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
@@ -21,20 +21,20 @@ use crate::telemetry::{Metrics, metrics};
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
     let (feed, _) = intake(plan.queue_bytes);
-    let book = book(plan, "");
+    let round_trips = round_trips(plan, "");
     let state = State::new();
     let findings = Findings::default();
-    let vital = Vital::new(book, reporter, |_| ());
+    let freshness_state = FreshnessState::new(round_trips, reporter, |_| ());
     let now = Instant::now();
-    let judge = Judge::new(Parameters::of(plan.pulse.periods), now);
-    let view = Shared::new(&judge, now);
+    let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
+    let view = Shared::new(&evaluator, now);
     let mut readings =
-        readings(plan, &state, &vital, &Liveness::new(), feed.gauge(), &Health::new());
+        readings(plan, &state, &freshness_state, &Liveness::new(), feed.gauge(), &Health::new());
     readings.more.extend(watch::families(&view));
-    readings.more.extend(watch::purge_families(vital.purge()));
-    readings.more.extend(paths::families(plan, &vital));
+    readings.more.extend(watch::purge_families(freshness_state.purge()));
+    readings.more.extend(paths::families(plan, &freshness_state));
     readings.more.push(findings.family());
-    readings.more.push(echo::family(plan, &vital));
-    readings.more.push(Maintenance::new(plan.pulse.consumers(), vital).family());
+    readings.more.push(echo::family(plan, &freshness_state));
+    readings.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
     Metrics::new(&vocabulary(plan), readings)?.text()
 }

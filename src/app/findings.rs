@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::source::demands;
 use super::unlogged::unlogged;
 use crate::filter;
-use crate::pulse::watch::Review;
+use crate::freshness::watch::Review;
 use crate::source::preflight::{
     self, Demands, Facts, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity,
 };
@@ -47,7 +47,7 @@ impl Findings {
         let inner = Inner {
             demands: demands(plan),
             filter: plan.filter.clone(),
-            own: plan.pulse.schema.as_str().to_owned(),
+            own: plan.freshness.schema.as_str().to_owned(),
             ..Inner::default()
         };
         Self { inner: Arc::new(Mutex::new(inner)), asked: Arc::default() }
@@ -62,9 +62,9 @@ impl Findings {
         self.lock().catalog.clone_from(&catalog.findings);
     }
 
-    /// Takes the facts of a look that began when so many had been asked for. What was not found before is
-    /// logged. Returned are databases that are
-    /// published and are not written to the binary log.
+    /// Takes the facts of a look that began when so many had been asked for. What was not found
+    /// before is logged. Returned are databases that are published and are not written to the binary
+    /// log.
     pub(super) fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
         let mut inner = self.lock();
         let mut found = preflight::judge(facts, &inner.demands);

@@ -7,10 +7,10 @@ use super::source::Opened;
 use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
+use crate::freshness::path::Marks;
+use crate::freshness::{Nonces, Recogniser, WatermarkProvider};
 use crate::pack::{Packer, Sequences};
 use crate::pipeline::{ControlMessages, Flow, FlowConfig, OwnRows, Window};
-use crate::pulse::path::Marks;
-use crate::pulse::{Nonces, Recogniser, WatermarkProvider};
 
 /// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
 /// and canaries carry the `watermark`, and their nonce.
@@ -46,8 +46,8 @@ pub(super) fn configured(
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
-    let recogniser = Recogniser::new(plan.pulse.schema.clone(), plan.stream.clone())
-        .with_marks(Marks::new(plan.pulse.mark.clone(), plan.pulse.paths()));
+    let recogniser = Recogniser::new(plan.freshness.schema.clone(), plan.stream.clone())
+        .with_marks(Marks::new(plan.freshness.mark.clone(), plan.freshness.paths()));
     let control_messages = ControlMessages::new(
         pack.format,
         checkpoint.server_uuid.clone(),

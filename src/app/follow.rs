@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::primary::{Found, find};
 use super::state::State;
-use crate::pulse::verdict::{Condition, Status};
-use crate::pulse::watch::Shared;
+use crate::freshness::verdict::{Condition, Status};
+use crate::freshness::watch::Shared;
 
 /// Heartbeats between two looks for another primary.
 const HEARTBEATS: u32 = 3;
@@ -34,7 +34,7 @@ pub(super) fn way(host: usize) -> (Sender<usize>, Receiver<usize>) {
 impl Follow {
     /// Looks until told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let spacing = self.plan.pulse.periods.heartbeat_interval.saturating_mul(HEARTBEATS);
+        let spacing = self.plan.freshness.periods.heartbeat_interval.saturating_mul(HEARTBEATS);
         loop {
             tokio::select! {
                 biased;

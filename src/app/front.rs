@@ -10,19 +10,19 @@ use super::Unavailable;
 use super::begin::new_instance;
 use super::echo;
 use super::findings::Findings;
+use super::freshness::{parameters, round_trips};
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
-use super::pulse::{book, parameters};
 use super::readings::{readings, vocabulary};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
+use crate::freshness::verdict::Topology;
+use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
+use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
-use crate::pulse::verdict::Topology;
-use crate::pulse::watch::{self, Looks, Reporter, SlowLooks, Spacing, Watch};
-use crate::pulse::{Sampler, Vital};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::source::Liveness;
@@ -33,13 +33,14 @@ use crate::telemetry::{Loops, Metrics, Readiness};
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
 
-/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large event.
+/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large
+/// event.
 pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What answers and judges, from the first moment to the last.
 pub(super) struct Front {
     pub(super) state: State,
-    pub(super) vital: Arc<Vital>,
+    pub(super) freshness_state: Arc<FreshnessState>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
     pub(super) liveness: Liveness,
@@ -53,7 +54,7 @@ pub(super) struct Front {
     /// Both ends of the way to the sink.
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
-    pub(super) pulse: Stage,
+    pub(super) freshness: Stage,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
     pub(super) http: Stage,
@@ -78,11 +79,11 @@ impl Hosts {
             probed,
             followed_by,
         };
-        if plan.pulse.follows_stream {
+        if plan.freshness.follows_stream {
             return of(at_stream.clone(), at_stream.clone(), Some(at_stream));
         }
-        let named = SharedHost::new(plan.pulse.connect.host.clone());
-        match plan.pulse.topology {
+        let named = SharedHost::new(plan.freshness.connect.host.clone());
+        match plan.freshness.topology {
             Topology::Primary => of(named.clone(), named, None),
             Topology::Replica => of(named, at_stream.clone(), Some(at_stream)),
         }
@@ -114,26 +115,28 @@ impl Front {
         let (reporter, observations) = watch::queue();
         let findings = Findings::new(plan);
         let told = findings.clone();
-        let vital = Vital::new(book(plan, &instance), reporter.clone(), move |progress| {
-            told.streamed(progress.unnamed.as_deref());
-        });
+        let freshness_state =
+            FreshnessState::new(round_trips(plan, &instance), reporter.clone(), move |progress| {
+                told.streamed(progress.unnamed.as_deref());
+            });
         let (loops, readiness) = (Loops::default(), Readiness::default());
         let beat = loops.register("verdict", LOOP_PAUSE_MAX);
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let maintenance = Maintenance::new(plan.pulse.consumers(), Arc::clone(&vital));
-        let mut readings = readings(plan, &state, &vital, &liveness, &gauge, &health);
-        readings.more.extend(more_families(&watch, &vital, &findings, &maintenance));
-        readings.more.extend(paths::families(plan, &vital));
-        readings.more.push(echo::family(plan, &vital));
+        let maintenance =
+            Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
+        let mut readings = readings(plan, &state, &freshness_state, &liveness, &gauge, &health);
+        readings.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
+        readings.more.extend(paths::families(plan, &freshness_state));
+        readings.more.push(echo::family(plan, &freshness_state));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
-        vital.count_in(Arc::clone(&metrics));
+        freshness_state.count_in(Arc::clone(&metrics));
 
         let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
-            vital: Arc::clone(&vital),
+            freshness_state: Arc::clone(&freshness_state),
             health: Arc::clone(&health),
             gauge,
             liveness: liveness.clone(),
@@ -147,11 +150,11 @@ impl Front {
         let http = Stage::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
-        let pulse = Stage::new("pulse");
-        let supervisor = Supervisor::new(&pulse.tasks, &loops, &metrics);
+        let freshness = Stage::new("pulse");
+        let supervisor = Supervisor::new(&freshness.tasks, &loops, &metrics);
         let front = Self {
             state,
-            vital,
+            freshness_state,
             metrics,
             health,
             liveness,
@@ -162,7 +165,7 @@ impl Front {
             hosts,
             instance,
             to_sink: (feed, intake),
-            pulse,
+            freshness,
             supervisor,
             http,
         };
@@ -173,47 +176,47 @@ impl Front {
     /// Starts what looks at the source, and what samples ourselves.
     fn look(&self, plan: &Plan, readiness: Readiness) -> Result<(), Unavailable> {
         let sampler = Sampler {
-            vital: Arc::clone(&self.vital),
+            freshness_state: Arc::clone(&self.freshness_state),
             metrics: Arc::clone(&self.metrics),
             readiness,
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
             reporter: self.reporter.clone(),
-            pulse: self.pulse.stop.clone(),
+            freshness: self.freshness.stop.clone(),
             is_stopping: false,
             saved: None,
         };
         let state = self.state.clone();
         // With the stream's account, on whatever server it then streams from.
-        let slow = SlowLooks {
+        let slow = BackgroundProbe {
             connect: plan.source.session(0)?,
-            spacing: Spacing::of(&plan.pulse.periods),
-            topology: plan.pulse.topology,
+            spacing: Spacing::of(&plan.freshness.periods),
+            topology: plan.freshness.topology,
             streamed: Arc::new(move || state.read().identity),
             verdict: self.watch.view.clone(),
             reporter: self.reporter.clone(),
-            margin: self.vital.purge().clone(),
+            margin: self.freshness_state.purge().clone(),
             review: Arc::new(self.findings.clone()),
             asked: self.watch.looks.clone(),
         };
-        let (connect, probed) = (plan.pulse.connect.clone(), self.hosts.probed.clone());
-        let deadline = plan.pulse.periods.probe_timeout;
+        let (connect, probed) = (plan.freshness.connect.clone(), self.hosts.probed.clone());
+        let deadline = plan.freshness.periods.probe_timeout;
         let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
-        let (supervisor, stop) = (&self.supervisor, &self.pulse.stop);
+        let (supervisor, stop) = (&self.supervisor, &self.freshness.stop);
         // To the very end: who does not tick counts as frozen.
         let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
         last.keep(Task::Samples, &self.http.stop, move |stop| sampler.clone().run(stop));
-        supervisor.keep(Task::Looks, stop, move |stop| {
+        supervisor.keep(Task::ActiveProbe, stop, move |stop| {
             let (connect, probed) = (connect.clone(), probed.clone());
-            Looks::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
+            ActiveProbe::new(connect, probed, deadline, reporter.clone(), asked.clone()).run(stop)
         });
-        supervisor.keep(Task::SlowLooks, stop, move |stop| slow.clone().run(stop));
+        supervisor.keep(Task::BackgroundProbe, stop, move |stop| slow.clone().run(stop));
         Ok(())
     }
 
     /// Ends it after a start that came to nothing: there is nothing to deliver.
     pub(super) async fn close(self) {
-        if drain(&[self.pulse, self.http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[self.freshness, self.http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
     }
@@ -222,12 +225,12 @@ impl Front {
 /// Families of metrics that the parts of the verdict make.
 fn more_families(
     watch: &Watch,
-    vital: &Vital,
+    freshness_state: &FreshnessState,
     findings: &Findings,
     rest: &Arc<Maintenance>,
 ) -> Vec<Reading> {
     let mut all = watch::families(&watch.view);
-    all.extend(watch::purge_families(vital.purge()));
+    all.extend(watch::purge_families(freshness_state.purge()));
     all.push(findings.family());
     all.push(rest.family());
     all

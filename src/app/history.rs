@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::plan::Plan;
 use crate::checkpoint::Checkpoint;
+use crate::freshness::schema::{CANARY_COUNTER, HEARTBEAT};
+use crate::freshness::{Received, SqlFailure, received};
 use crate::mysql::{ConnectOptions, HostPort, Session};
-use crate::pulse::schema::{CANARY_COUNTER, HEARTBEAT};
-use crate::pulse::{Received, SqlFailure, received};
 use crate::source::{self, Error};
 
 /// Looks for the newest heartbeat that was received, with the account that writes heartbeats.
@@ -26,20 +26,20 @@ impl History {
         if let Some((saved, number)) = saved.and_then(|saved| Some((saved, saved.heartbeat?))) {
             received.note(number, saved.saved_at_us);
         }
-        let timeout = plan.pulse.periods.probe_timeout;
+        let timeout = plan.freshness.periods.probe_timeout;
         let connect = ConnectOptions {
             connect_timeout: timeout,
             // A wait for a lock is shorter, and ends first.
             query_timeout: timeout + Duration::from_secs(2),
-            ..plan.pulse.connect.clone()
+            ..plan.freshness.connect.clone()
         };
-        let table = plan.pulse.schema.table(HEARTBEAT);
+        let table = plan.freshness.schema.table(HEARTBEAT);
         Self { connect, table, stream: plan.stream.clone(), received, canary: None }
     }
 
     /// Also looks for this canary, which had left the source.
     pub(super) fn with_canary(self, plan: &Plan, canary: Option<received::Newest>) -> Self {
-        let counter = plan.pulse.schema.table(CANARY_COUNTER);
+        let counter = plan.freshness.schema.table(CANARY_COUNTER);
         Self { canary: canary.map(|canary| (canary, counter)), ..self }
     }
 

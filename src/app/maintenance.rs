@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::pulse::{Observation, Vital};
+use crate::freshness::{FreshnessState, Observation};
 use crate::telemetry::http::{MAINTENANCE_MAX, Switch};
 use crate::telemetry::metrics::{Kind, Reading};
 
@@ -13,13 +13,13 @@ use crate::telemetry::metrics::{Kind, Reading};
 pub(super) struct Maintenance {
     consumers: Vec<Arc<str>>,
     until: Mutex<BTreeMap<Arc<str>, Instant>>,
-    vital: Arc<Vital>,
+    freshness_state: Arc<FreshnessState>,
 }
 
 impl Maintenance {
     /// Nobody is.
-    pub(super) fn new(consumers: Vec<Arc<str>>, vital: Arc<Vital>) -> Arc<Self> {
-        Arc::new(Self { consumers, until: Mutex::default(), vital })
+    pub(super) fn new(consumers: Vec<Arc<str>>, freshness_state: Arc<FreshnessState>) -> Arc<Self> {
+        Arc::new(Self { consumers, until: Mutex::default(), freshness_state })
     }
 
     /// How long it still lasts.
@@ -66,7 +66,7 @@ impl Switch for Maintenance {
         };
         drop(all);
         let consumer = Arc::clone(known);
-        self.vital.observe(
+        self.freshness_state.observe(
             Observation::Maintenance { consumer: Arc::clone(&consumer), until },
             Instant::now(),
         );
@@ -82,40 +82,41 @@ impl Switch for Maintenance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse::{Book, Leg, Phase, ProgressObserver, watch};
+    use crate::freshness::{CanaryStep, Phase, ProgressObserver, RoundTrips, watch};
 
     #[test]
     fn maintenance_is_bounded_ends_by_itself_and_can_be_ended() {
         let (reporter, reports) = watch::queue();
         let names: [Arc<str>; 2] = ["billing".into(), "search".into()];
         let day = Duration::from_hours(24);
-        let mut book = Book::new("", names.clone(), Duration::from_secs(15));
+        let mut round_trips = RoundTrips::new("", names.clone(), Duration::from_secs(15));
         let (start, began) = (Instant::now(), Phase::Insert);
-        let leg = |number| Leg { path: None, number, phase: began };
-        book.observe(&Observation::CanaryStarted(leg(1)), start);
-        book.observe(&Observation::CanaryStarted(leg(2)), start);
-        book.canary_accepted(&leg(1), start);
-        let vital = Vital::new(book, reporter, |_| ());
-        let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&vital));
+        let step = |number| CanaryStep { path: None, number, phase: began };
+        round_trips.observe(&Observation::CanaryStarted(step(1)), start);
+        round_trips.observe(&Observation::CanaryStarted(step(2)), start);
+        round_trips.canary_accepted(&step(1), start);
+        let freshness_state = FreshnessState::new(round_trips, reporter, |_| ());
+        let maintenance = Maintenance::new(names.to_vec(), Arc::clone(&freshness_state));
         maintenance.maintenance("billing", day * 30).expect("it is known");
         let now = Instant::now();
         let left = maintenance.left("billing", now).expect("it lasts");
         assert!(left <= day && left > Duration::from_hours(23), "{left:?}");
         assert_eq!(maintenance.left("billing", now + day), None, "by itself");
         assert_eq!(maintenance.left("search", now), None);
-        // Neither what is awaited nor what is accepted meanwhile is held against it; the other owes both.
-        vital.canary_accepted(&leg(2), now);
+        // Neither what is awaited nor what is accepted meanwhile is held against it; the other owes
+        // both.
+        freshness_state.canary_accepted(&step(2), now);
         let later = now + Duration::from_secs(20);
         for at in [now, now + Duration::from_secs(10), later] {
             for consumer in &names {
                 let consumer = Arc::clone(consumer);
-                vital.observe(Observation::EchoRead { consumer, messages: 0 }, at);
+                freshness_state.observe(Observation::EchoRead { consumer, messages: 0 }, at);
             }
         }
-        vital.expire(later);
+        freshness_state.expire(later);
         let lost = |name: &str| {
-            vital.read(|book| {
-                let found = book.echoes().find(|(known, _)| ***known == *name);
+            freshness_state.read(|round_trips| {
+                let found = round_trips.echoes().find(|(known, _)| ***known == *name);
                 found.map_or(0, |(_, ledger)| ledger.counts().lost)
             })
         };

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::plan::{PathRoute, Plan};
-use crate::pulse::book::Canaries;
-use crate::pulse::{Book, Vital};
+use crate::freshness::round_trips::Canaries;
+use crate::freshness::{FreshnessState, RoundTrips};
 use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
 
 type Of = fn(&PathRoute, Option<&Canaries>) -> Vec<(&'static str, f64)>;
 
 /// Families about the paths that the plan has SQL for.
-pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
-    let routes = plan.pulse.routes.iter().filter(|route| route.path.steps.is_some());
+pub(super) fn families(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Vec<Reading> {
+    let routes = plan.freshness.routes.iter().filter(|route| route.path.steps.is_some());
     let routes: Arc<[PathRoute]> = routes.cloned().collect();
     let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
-        let (routes, vital) = (Arc::clone(&routes), Arc::clone(vital));
-        let read = move || vital.read(|book| samples(&routes, book, of));
+        let (routes, freshness_state) = (Arc::clone(&routes), Arc::clone(freshness_state));
+        let read = move || freshness_state.read(|round_trips| samples(&routes, round_trips, of));
         Reading { name, help, kind, labels, read: Arc::new(read) }
     };
     vec![
@@ -24,9 +24,9 @@ pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
             "Canaries through a path of canary.paths, by whether all of their steps were written.",
             Kind::Counter,
             &["path", "result"],
-            |_, notes| {
-                let count = |of: fn(&Canaries) -> u64| number(notes.map_or(0, of));
-                vec![("ok", count(|notes| notes.walked)), ("failed", count(|notes| notes.failed))]
+            |_, state| {
+                let count = |of: fn(&Canaries) -> u64| number(state.map_or(0, of));
+                vec![("ok", count(|state| state.walked)), ("failed", count(|state| state.failed))]
             },
         ),
         family(
@@ -34,25 +34,25 @@ pub(super) fn families(plan: &Plan, vital: &Arc<Vital>) -> Vec<Reading> {
             "1 while the last canary could not be written through the path, or filters keep its table out.",
             Kind::Gauge,
             &["path"],
-            |route, notes| vec![("", f64::from(u8::from(fails(route, notes))))],
+            |route, state| vec![("", f64::from(u8::from(fails(route, state))))],
         ),
         family(
             "binpulse_canary_path_seen_timestamp_seconds",
             "When the path's newest canary that was seen on the stream was written; NaN before the first.",
             Kind::Gauge,
             &["path"],
-            |_, notes| {
-                let seen = notes.and_then(|notes| notes.seen);
+            |_, state| {
+                let seen = state.and_then(|state| state.seen);
                 vec![("", seen.map_or(f64::NAN, |trip| timestamp(trip.started)))]
             },
         ),
     ]
 }
 
-fn samples(routes: &[PathRoute], book: &Book, of: Of) -> Vec<Sample> {
+fn samples(routes: &[PathRoute], round_trips: &RoundTrips, of: Of) -> Vec<Sample> {
     let of_route = |route: &PathRoute| {
         let name = route.path.name.to_string();
-        let values = of(route, book.canaries(Some(&*route.path.name))).into_iter();
+        let values = of(route, round_trips.canaries(Some(&*route.path.name))).into_iter();
         values
             .map(move |(result, value)| {
                 let mut labels = vec![("path", name.clone())];
@@ -72,7 +72,7 @@ fn number(count: u64) -> f64 {
 }
 
 /// Whether the canary that is to be written through it is not.
-pub(super) fn fails(route: &PathRoute, notes: Option<&Canaries>) -> bool {
-    let is_refused = notes.is_some_and(|notes| notes.failure.is_some());
+pub(super) fn fails(route: &PathRoute, state: Option<&Canaries>) -> bool {
+    let is_refused = state.is_some_and(|state| state.failure.is_some());
     route.path.steps.is_some() && (route.is_filtered_out || is_refused)
 }

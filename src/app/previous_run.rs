@@ -1,5 +1,5 @@
-//! Whether this stream has run before: a start without its checkpoint would give its rows other numbers,
-//! and leave out or repeat what lies between. The source's tables know.
+//! Whether this stream has run before: a start without its checkpoint would give its rows other
+//! numbers, and leave out or repeat what lies between. The source's tables know.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::freshness::writer_config;
 use super::plan::Plan;
-use super::pulse::writer_config;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::known::{self, Known};
+use crate::freshness::schema::{CHECKPOINT, HEARTBEAT, literal};
+use crate::freshness::{FreshnessState, SqlFailure, Writer, WriterConfig};
 use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
-use crate::pulse::schema::{CHECKPOINT, HEARTBEAT, literal};
-use crate::pulse::{SqlFailure, Vital, Writer, WriterConfig};
 
 /// How often epoch and place are written down.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
@@ -73,7 +73,7 @@ impl PreviousRun {
         }
         let place = match &plan.checkpoint.file {
             Some(path) => path.display().to_string(),
-            None => plan.pulse.schema.table(CHECKPOINT),
+            None => plan.freshness.schema.table(CHECKPOINT),
         };
         let (stream, before) = (plan.stream.clone(), self.words());
         Err(RanBefore { stream, place, before, epoch })
@@ -86,11 +86,11 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Previ
     let looked = async {
         let mut session = Session::connect(&asking(plan, streamed)).await?;
         let stream = literal(&plan.stream);
-        let table = plan.pulse.schema.table(HEARTBEAT);
+        let table = plan.freshness.schema.table(HEARTBEAT);
         let sql = format!("SELECT n FROM {table} WHERE stream = {stream} AND n > 0");
         let row = session.query_first(&sql).await?;
         let heartbeat = row.map(|row| row.unsigned(0)).transpose()?.flatten();
-        let table = plan.pulse.schema.table(CHECKPOINT);
+        let table = plan.freshness.schema.table(CHECKPOINT);
         let known = known::read(&mut session, &table, &plan.stream).await?;
         session.close().await;
         let is_known = heartbeat.is_some() || known.is_some();
@@ -120,8 +120,8 @@ pub(super) async fn begins_anew(
     streamed: &HostPort,
     checkpoint: &Checkpoint,
 ) -> Result<(), Error> {
-    let named = &plan.pulse.connect.host;
-    let host = if plan.pulse.follows_stream { streamed } else { named };
+    let named = &plan.freshness.connect.host;
+    let host = if plan.freshness.follows_stream { streamed } else { named };
     let mut session = Session::connect(&asking(plan, host)).await?;
     let known = Known {
         epoch: checkpoint.epoch,
@@ -129,18 +129,19 @@ pub(super) async fn begins_anew(
         position: checkpoint.resume.position.clone(),
         at_us: checkpoint.saved_at_us,
     };
-    known::write(&mut session, &plan.pulse.schema.table(CHECKPOINT), &plan.stream, &known).await?;
+    known::write(&mut session, &plan.freshness.schema.table(CHECKPOINT), &plan.stream, &known)
+        .await?;
     session.close().await;
     Ok(())
 }
 
 fn asking(plan: &Plan, host: &HostPort) -> ConnectOptions {
-    let timeout = plan.pulse.periods.probe_timeout;
+    let timeout = plan.freshness.periods.probe_timeout;
     ConnectOptions {
         host: host.clone(),
         connect_timeout: timeout,
         query_timeout: timeout,
-        ..plan.pulse.connect.clone()
+        ..plan.freshness.connect.clone()
     }
 }
 
@@ -149,7 +150,7 @@ pub(super) async fn keep(
     config: WriterConfig,
     table: String,
     state: State,
-    vital: Arc<Vital>,
+    freshness_state: Arc<FreshnessState>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
@@ -168,7 +169,7 @@ pub(super) async fn keep(
         let known = Known {
             epoch: now.epoch,
             server_uuid: identity.name(),
-            position: vital.progress().needed,
+            position: freshness_state.progress().needed,
             at_us: chrono::Utc::now().timestamp_micros(),
         };
         if (known.epoch, &known.position) == (written.epoch, &written.position) {
@@ -200,6 +201,6 @@ async fn write(config: &WriterConfig, table: &str, known: &Known) -> Result<(), 
 
 /// What [`keep`] needs: where to write.
 pub(super) fn kept_in(plan: &Plan, host: &SharedHost, instance: &str) -> (WriterConfig, String) {
-    let table = plan.pulse.schema.table(CHECKPOINT);
+    let table = plan.freshness.schema.table(CHECKPOINT);
     (writer_config(plan, host, instance.to_owned()), table)
 }

@@ -2,8 +2,8 @@
 //! checkpoint in. A server that was the primary and is back as a replica is passed over.
 
 use super::plan::Plan;
+use crate::freshness::verdict::Topology;
 use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
-use crate::pulse::verdict::Topology;
 
 /// What the hosts say, looked at in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,10 @@ impl Found {
 
 /// Whether it matters: the primary is one of several, no setting names it, and something is written.
 pub(super) fn is_sought(plan: &Plan) -> bool {
-    let writes = plan.pulse.heartbeats || plan.pulse.canaries || plan.checkpoint.file.is_none();
-    let is_primary = plan.pulse.topology == Topology::Primary;
-    plan.pulse.follows_stream && plan.source.hosts.len() > 1 && is_primary && writes
+    let writes =
+        plan.freshness.heartbeats || plan.freshness.canaries || plan.checkpoint.file.is_none();
+    let is_primary = plan.freshness.topology == Topology::Primary;
+    plan.freshness.follows_stream && plan.source.hosts.len() > 1 && is_primary && writes
 }
 
 /// Asks the hosts, one after the other. Where it does not matter the first is as good as any.
@@ -40,7 +41,7 @@ pub(super) async fn find(plan: &Plan) -> Found {
     }
     let mut found = Found::Nobody;
     for (index, host) in plan.source.hosts.iter().enumerate() {
-        match takes_writes(&plan.pulse.connect, host).await {
+        match takes_writes(&plan.freshness.connect, host).await {
             Ok(true) => return Found::Primary(index),
             Ok(false) if found == Found::Nobody => found = Found::ReadOnly(index),
             Ok(false) => {}
@@ -54,9 +55,9 @@ pub(super) async fn find(plan: &Plan) -> Found {
 
 /// The host that is written to, by whoever only looks.
 pub(super) async fn written_to(plan: &Plan) -> SharedHost {
-    let named = plan.pulse.connect.host.clone();
+    let named = plan.freshness.connect.host.clone();
     let found = plan.source.hosts.get(find(plan).await.first()).cloned();
-    SharedHost::new(found.filter(|_| plan.pulse.follows_stream).unwrap_or(named))
+    SharedHost::new(found.filter(|_| plan.freshness.follows_stream).unwrap_or(named))
 }
 
 async fn takes_writes(connect: &ConnectOptions, host: &HostPort) -> Result<bool, Error> {

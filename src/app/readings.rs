@@ -8,8 +8,8 @@ use super::state::{Phase, State};
 use super::stream::MOVED;
 use super::supervise::Task;
 use crate::decode::kind;
-use crate::pulse::echo::Echo;
-use crate::pulse::{Ignored, SqlFailure, Stage, Vital};
+use crate::freshness::echo::Echo;
+use crate::freshness::{FreshnessState, Ignored, SqlFailure, Stage};
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::Gauge;
 use crate::sink::{Class, Health};
@@ -51,8 +51,8 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results =
         || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
     Vocabulary {
-        consumers: plan.pulse.accounts().iter().map(ToString::to_string).collect(),
-        echo_queues: plan.pulse.consumers().iter().map(ToString::to_string).collect(),
+        consumers: plan.freshness.accounts().iter().map(ToString::to_string).collect(),
+        echo_queues: plan.freshness.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),
         echo_kinds: (Echo::LABELS.into_iter()).chain(Ignored::ALL.map(Ignored::as_str)).collect(),
         publish_results: std::iter::once("ok")
@@ -72,19 +72,19 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
 pub(super) fn readings(
     plan: &Plan,
     state: &State,
-    vital: &Arc<Vital>,
+    freshness_state: &Arc<FreshnessState>,
     liveness: &Liveness,
     gauge: &Gauge,
     health: &Arc<Health>,
 ) -> Readings {
     let health = Arc::clone(health);
     let halts = state.clone();
-    let (stages, stream, state) = (Arc::clone(vital), plan.stream.clone(), state.clone());
+    let (stages, stream, state) = (Arc::clone(freshness_state), plan.stream.clone(), state.clone());
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
     Readings {
         stage: Arc::new(move || {
-            let moments = stages.read(|book| book.stages().moments());
+            let moments = stages.read(|round_trips| round_trips.stages().moments());
             Stage::ALL.map(Stage::as_str).into_iter().zip(moments).collect()
         }),
         stream_last_receive: Arc::new(move || received.last_byte()),

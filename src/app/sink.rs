@@ -108,7 +108,7 @@ pub(super) fn aws_config(plan: &Plan) -> aws::Config {
             .or_else(|| Some(TopicArn::parse(control_messages).ok()?.region.to_owned())),
         // Of queues that echo canaries their address tells it; without any, nothing asks AWS.
         SinkPlan::Stdout | SinkPlan::Null => {
-            plan.pulse.echoes.is_empty().then(|| "none".to_owned())
+            plan.freshness.echoes.is_empty().then(|| "none".to_owned())
         }
     };
     aws::Config { region, profile: None }

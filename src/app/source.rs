@@ -10,9 +10,9 @@ use super::patience::Patience;
 use super::plan::Plan;
 use super::primary::find;
 use crate::checkpoint::Checkpoint;
+use crate::freshness::watch::Reporter;
+use crate::freshness::{Observation, StreamFailure};
 use crate::mysql::Session;
-use crate::pulse::watch::Reporter;
-use crate::pulse::{Observation, StreamFailure};
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
@@ -154,7 +154,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
         server_id: plan.source.server_id,
         several_hosts: plan.source.hosts.len() > 1,
         schema_fallback: plan.schema_fallback,
-        full_images: !plan.pulse.routes.is_empty(),
+        full_images: !plan.freshness.routes.is_empty(),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavaila
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
     };
-    let history = History::new(plan, front.vital.received().clone(), saved.as_ref());
+    let history = History::new(plan, front.freshness_state.received().clone(), saved.as_ref());
     let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
     let streamed = source.source.host(source.host)?;
@@ -126,7 +126,7 @@ async fn stored(
 
 /// What the source knows of a run before, where beginning anew is permitted.
 async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousRun>, Unavailable> {
-    if !plan.pulse.heartbeats && plan.checkpoint.file.is_some() {
+    if !plan.freshness.heartbeats && plan.checkpoint.file.is_some() {
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }

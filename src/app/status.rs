@@ -8,11 +8,11 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
 use super::state::{Phase, State};
-use crate::pulse::book::{Canaries, Failure, RoundTrip};
-use crate::pulse::echo::Fate;
-use crate::pulse::verdict::{Condition, Known, Reason, words};
-use crate::pulse::watch::{Shared, View};
-use crate::pulse::{Book, Vital};
+use crate::freshness::echo::Fate;
+use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
+use crate::freshness::verdict::{Condition, Known, Reason, words};
+use crate::freshness::watch::{Shared, View};
+use crate::freshness::{FreshnessState, RoundTrips};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
 use crate::source::Liveness;
@@ -28,7 +28,7 @@ const RECENT_MAX: usize = 6;
 pub(super) struct StatusBuilder {
     pub(super) plan: Arc<Plan>,
     pub(super) state: State,
-    pub(super) vital: Arc<Vital>,
+    pub(super) freshness_state: Arc<FreshnessState>,
     pub(super) health: Arc<Health>,
     pub(super) gauge: Gauge,
     pub(super) liveness: Liveness,
@@ -55,12 +55,12 @@ impl StatusSource for StatusBuilder {
             flavor: identity.flavor.to_string().to_ascii_lowercase(),
             connected: self.liveness.is_connected(),
         });
-        let (heartbeat, canary, paths, consumers) = self.vital.read(|book| {
+        let (heartbeat, canary, paths, consumers) = self.freshness_state.read(|round_trips| {
             (
-                heartbeat(book, now),
-                canary(book, now),
-                paths(&self.plan, book, now),
-                consumers(book, now, &self.metrics, &self.maintenance),
+                heartbeat(round_trips, now),
+                canary(round_trips, now),
+                paths(&self.plan, round_trips, now),
+                consumers(round_trips, now, &self.metrics, &self.maintenance),
             )
         });
         Status {
@@ -89,13 +89,14 @@ impl StatusSource for StatusBuilder {
 
 impl StatusBuilder {
     fn progress(&self) -> status::Progress {
-        let progress = self.vital.progress();
+        let progress = self.freshness_state.progress();
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
-        let since = || self.vital.since_commit_us(progress.newest_commit_us, Instant::now());
+        let since =
+            || self.freshness_state.since_commit_us(progress.newest_commit_us, Instant::now());
         #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
         let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
-        let (margin, expiry) = self.vital.purge().told(Instant::now()).unzip();
+        let (margin, expiry) = self.freshness_state.purge().told(Instant::now()).unzip();
         status::Progress {
             purge_margin_seconds: seconds(margin),
             log_expiry_seconds: seconds(expiry),
@@ -125,7 +126,7 @@ impl StatusBuilder {
     fn checkpoint(&self, now: Instant, epoch: u64) -> Checkpoint {
         let place = match &self.plan.checkpoint.file {
             Some(path) => path.display().to_string(),
-            None => format!("{}.checkpoint", self.plan.pulse.schema.as_str()),
+            None => format!("{}.checkpoint", self.plan.freshness.schema.as_str()),
         };
         let saved = self.metrics.checkpoint_saved.last();
         Checkpoint {
@@ -184,13 +185,13 @@ fn conditions(view: &View, now: Instant) -> Vec<status::Condition> {
     view.verdict.conditions.iter().map(condition).collect()
 }
 
-fn heartbeat(book: &Book, now: Instant) -> Probe {
-    let heartbeats = book.heartbeats();
+fn heartbeat(round_trips: &RoundTrips, now: Instant) -> Probe {
+    let heartbeats = round_trips.heartbeats();
     probe(heartbeats.committed, heartbeats.seen, heartbeats.failure.as_ref(), now)
 }
 
-fn canary(book: &Book, now: Instant) -> Probe {
-    canaries(book.canaries(None), now)
+fn canary(round_trips: &RoundTrips, now: Instant) -> Probe {
+    canaries(round_trips.canaries(None), now)
 }
 
 /// What is told of canaries through one table.
@@ -221,9 +222,9 @@ fn probe(
 }
 
 /// The paths in `/status`.
-fn paths(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
+fn paths(plan: &Plan, round_trips: &RoundTrips, now: Instant) -> Vec<Path> {
     let shown = |route: &PathRoute| {
-        let notes = book.canaries(Some(&*route.path.name));
+        let notes = round_trips.canaries(Some(&*route.path.name));
         let mut canary = canaries(notes, now);
         if route.path.steps.is_none() {
             "not written: no canary.insert".clone_into(&mut canary.last_result);
@@ -238,16 +239,17 @@ fn paths(plan: &Plan, book: &Book, now: Instant) -> Vec<Path> {
             failing: paths::fails(route, notes),
         }
     };
-    plan.pulse.routes.iter().map(shown).collect()
+    plan.freshness.routes.iter().map(shown).collect()
 }
 
 fn consumers(
-    book: &Book,
+    round_trips: &RoundTrips,
     now: Instant,
     metrics: &Metrics,
     maintenance: &Maintenance,
 ) -> Vec<Consumer> {
-    book.echoes()
+    round_trips
+        .echoes()
         .map(|(name, ledger)| {
             let last = ledger.last_resolved();
             let trips = metrics.canary_roundtrip_seconds.of(name);
@@ -260,9 +262,9 @@ fn consumers(
                     .map(|(_, at)| now.saturating_duration_since(at).as_secs_f64()),
                 roundtrip_seconds: Some(mean).filter(|mean| mean.is_finite()),
                 lost: ledger.counts().lost,
-                unreadable: book.unreadable(name).map(str::to_owned),
+                unreadable: round_trips.unreadable(name).map(str::to_owned),
                 maintenance_seconds_left: seconds(
-                    maintenance.left(book.consumer_of(name).unwrap_or(name), now),
+                    maintenance.left(round_trips.consumer_of(name).unwrap_or(name), now),
                 ),
                 recent: ledger
                     .newest_first()

@@ -35,9 +35,9 @@ pub(super) enum Task {
     /// Reads a consumer's echo queue.
     EchoReader,
     /// Asks the source when something is suspected.
-    Looks,
+    ActiveProbe,
     /// Asks the source about its replication and its logs.
-    SlowLooks,
+    BackgroundProbe,
     /// Samples what is only counted.
     Samples,
     /// Leads the stream to the primary.
@@ -52,8 +52,8 @@ impl Task {
         Self::CanaryWalker,
         Self::PathWalker,
         Self::EchoReader,
-        Self::Looks,
-        Self::SlowLooks,
+        Self::ActiveProbe,
+        Self::BackgroundProbe,
         Self::Samples,
         Self::Follow,
         Self::Place,
@@ -66,8 +66,8 @@ impl Task {
             Self::CanaryWalker => "canary_walker",
             Self::PathWalker => "path_walker",
             Self::EchoReader => "echo_reader",
-            Self::Looks => "looks",
-            Self::SlowLooks => "slow_looks",
+            Self::ActiveProbe => "looks",
+            Self::BackgroundProbe => "slow_looks",
             Self::Samples => "samples",
             Self::Follow => "follow",
             Self::Place => "place",

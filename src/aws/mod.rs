@@ -2,7 +2,7 @@
 //!
 //! Credentials come from the default chain of `aws-config`: environment, shared files and profile,
 //! SSO, web identity, ECS and EKS, instance metadata. There is one HTTP client, on rustls with ring.
-//! The clients themselves are built by the parts that use them (`sink::sns`, the echo of `pulse`),
+//! The clients themselves are built by the parts that use them (`sink::sns`, the echo of `freshness`),
 //! from the [`SdkConfig`] that [`Shared::service`] hands out. This file sends nothing but what the
 //! credential chain needs.
 

@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 
 use super::{Exit, flags, run, runtime};
 use crate::app::plan::Plan;
+use crate::freshness::schema::{Accounts, Dialect, create, script};
 use crate::mysql::{HostPort, Session};
-use crate::pulse::schema::{Accounts, Dialect, create, script};
 
 const LONG_ABOUT: &str = "\
 Creates the schema with the heartbeat, canary and checkpoint tables in the source database.
@@ -54,7 +54,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             eprintln!(
                 "binpulse: {}: {error}; if the account may not create it, give the output of \
                  `binpulse init --print` to a DBA",
-                plan.pulse.connect.host
+                plan.freshness.connect.host
             );
             Exit::Unavailable
         }
@@ -62,20 +62,20 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
 }
 
 async fn apply(plan: &Plan) -> Result<(), crate::mysql::Error> {
-    let mut session = Session::connect(&plan.pulse.connect).await?;
+    let mut session = Session::connect(&plan.freshness.connect).await?;
     let dialect = dialect(&mut session).await?;
-    for statement in create(&plan.pulse.schema, dialect) {
+    for statement in create(&plan.freshness.schema, dialect) {
         session.query(&statement).await?;
     }
     session.close().await;
-    println!("schema `{}` is there", plan.pulse.schema.as_str());
+    println!("schema `{}` is there", plan.freshness.schema.as_str());
     Ok(())
 }
 
 /// Prints for the server's version, or for a recent MySQL when the server can't be asked. Its
 /// greeting tells the version to anybody: the accounts that are printed may not be there yet.
 async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
-    let connect = &plan.pulse.connect;
+    let connect = &plan.freshness.connect;
     let asked = tokio::time::timeout(connect.connect_timeout, greeted_version(&connect.host));
     let dialect = match asked.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(version) => Dialect::of_version(&version),
@@ -90,9 +90,9 @@ async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
     let account = |user: &str| (user.to_owned(), "%".to_owned());
     let accounts = Accounts {
         replication: account(&plan.source.user),
-        writer: account(&plan.pulse.connect.user),
+        writer: account(&plan.freshness.connect.user),
     };
-    print!("{}", script(&plan.pulse.schema, &accounts, &plan.pulse.paths(), dialect));
+    print!("{}", script(&plan.freshness.schema, &accounts, &plan.freshness.paths(), dialect));
     Ok(())
 }
 

@@ -8,9 +8,9 @@ use crate::decode::Statement;
 use crate::encode::{
     Batch, Canary, EncodedBatch, Format, Lane, RowOptions, control_message, proto,
 };
+use crate::freshness::verdict::Certificate;
+use crate::freshness::{CanaryStep, Nonces, Phase, Watermark, WatermarkProvider};
 use crate::pack::Sequences;
-use crate::pulse::verdict::Certificate;
-use crate::pulse::{Leg, Nonces, Phase, Watermark, WatermarkProvider};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
@@ -65,14 +65,14 @@ impl ControlMessages {
     /// got. Each path has a lane of its own.
     pub(super) fn canary(
         &self,
-        leg: &Leg,
+        step: &CanaryStep,
         written_at_us: i64,
         row: &Row<'_>,
         delivered: Delivered,
         sequences: &mut Sequences,
         nonces: Option<&Nonces>,
     ) -> Option<EncodedBatch> {
-        let lane = match &leg.path {
+        let lane = match &step.path {
             None => own_lane(CANARY_LANE, sequences),
             Some(path) => own_lane(&format!("{CANARY_LANE}-{path}"), sequences),
         };
@@ -81,16 +81,16 @@ impl ControlMessages {
         batch.push(row.ack_group, row.transaction, row.change);
         let encoded = batch.take(lane, number)?;
         Some(encoded.into_canary(Canary {
-            path: leg.path.clone(),
-            number: leg.number,
-            phase: match leg.phase {
+            path: step.path.clone(),
+            number: step.number,
+            phase: match step.phase {
                 Phase::Insert => proto::CanaryPhase::Insert,
                 Phase::Update => proto::CanaryPhase::Update,
                 Phase::Delete => proto::CanaryPhase::Delete,
             },
             written_at_us,
             watermark: Some(self.watermark(delivered)),
-            nonce: nonces.map(|nonces| nonces.of(leg)).unwrap_or_default(),
+            nonce: nonces.map(|nonces| nonces.of(step)).unwrap_or_default(),
         }))
     }
 
@@ -166,8 +166,8 @@ mod tests {
 
     use super::*;
     use crate::change::{Gtid, Tag, TransactionId, Uuid};
-    use crate::pulse::verdict::State;
-    use crate::pulse::verdict::ledger::{Counts, Gap, Mark, Unaccounted};
+    use crate::freshness::verdict::State;
+    use crate::freshness::verdict::accounting::{Counts, Gap, Mark, Unaccounted};
 
     fn certificate(unaccounted: Unaccounted, executed: GtidSet) -> Certificate {
         let mark = |number| Mark {

@@ -7,14 +7,14 @@ use super::finalizing::Note;
 use super::run::Pipeline;
 use super::saver::{Outcome, Saved};
 use crate::encode::Message;
-use crate::pulse::Leg;
+use crate::freshness::CanaryStep;
 use crate::sink::quarantine::Undecoded;
 use crate::sink::{Refusal, Settlement};
 use crate::telemetry::metrics::OPS;
 
 /// What a message stands for.
 pub(super) struct OnItsWay {
-    canary: Option<Leg>,
+    canary: Option<CanaryStep>,
     /// Rows by operation: of the whole encoded batch, with its last message.
     rows: [u32; 3],
 }
@@ -47,8 +47,8 @@ impl Pipeline {
         let metrics = &self.parts.metrics;
         metrics.messages_published_total.inc();
         let Some(message) = self.on_their_way.remove(&id) else { return };
-        if let Some(leg) = &message.canary {
-            self.parts.observer.canary_accepted(leg, at);
+        if let Some(step) = &message.canary {
+            self.parts.observer.canary_accepted(step, at);
             return;
         }
         for (op, rows) in OPS.iter().zip(message.rows) {

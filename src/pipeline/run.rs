@@ -19,7 +19,7 @@ use crate::change::NameCase;
 use crate::checkpoint::Tracker;
 use crate::decode::{self, Decoder};
 use crate::encode::EncodedBatch;
-use crate::pulse::ProgressObserver;
+use crate::freshness::ProgressObserver;
 use crate::sink::Settlement;
 use crate::sink::intake::Gauge;
 use crate::sink::quarantine::Quarantine;
@@ -91,12 +91,12 @@ pub struct Pipeline {
     pub(super) parts: Parts,
     /// Who names columns that the log does not name.
     pub(super) schemas: Schemas,
-    /// Drafts that wait for room on the way to the finalizing thread, in order. While there are any, no
-    /// event is taken.
+    /// Encoded batches that wait for room on the way to the finalizing thread, in order. While there
+    /// are any, no event is taken.
     waiting: VecDeque<EncodedBatch>,
     /// What is to be counted when a message settles, by its number.
     pub(super) on_their_way: HashMap<u64, OnItsWay>,
-    /// Drafts handed on of which no note has come.
+    /// Encoded batches handed on of which no note has come.
     pub(super) finalizing: u64,
     /// Messages finalized and not settled.
     pub(super) unsettled: u64,
@@ -305,8 +305,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Hands the encoded batches on. While there is no room everything else goes on, also the request to
-    /// stop: a sink may be away for days.
+    /// Hands the encoded batches on. While there is no room everything else goes on, also the request
+    /// to stop: a sink may be away for days.
     pub(super) async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
         self.gather();
         while !self.waiting.is_empty() {

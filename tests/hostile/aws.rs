@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use binpulse::aws::Shared;
-use binpulse::pulse::echo::{Queue, Sqs};
+use binpulse::freshness::echo::{Queue, Sqs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

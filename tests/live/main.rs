@@ -21,13 +21,13 @@ mod failover;
 mod fallback;
 mod faults;
 mod filters;
+mod freshness;
 mod history;
 mod kubernetes;
 mod mixed;
 mod paths;
 mod probe;
 mod processes;
-mod pulse;
 mod quickstart;
 mod rebuild;
 mod receiving;
@@ -60,7 +60,7 @@ fn main() -> std::process::ExitCode {
         failover::tests(),
         fallback::tests(),
         decode::tests(),
-        pulse::tests(),
+        freshness::tests(),
         receiving::tests(),
         kubernetes::tests(),
         paths::tests(),

@@ -1,6 +1,6 @@
 //! For everybody: keyboard, screen reader, small screens, dark rooms, hostile names.
 
-use binpulse::pulse::verdict::State;
+use binpulse::freshness::verdict::State;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;

@@ -1,6 +1,6 @@
 //! What is shown when answers fail to come: never the last one as if it were the present.
 
-use binpulse::pulse::verdict::State;
+use binpulse::freshness::verdict::State;
 use binpulse::telemetry::Status;
 
 use crate::browser::Browser;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use binpulse::change::{Position, TransactionId};
-use binpulse::pulse::verdict::Condition as C;
-use binpulse::pulse::verdict::Status::{False, True, Unknown};
-use binpulse::pulse::verdict::{Conditions, Parameters, Reason, State, Status as Value};
-use binpulse::pulse::verdict::{ledger, table, words};
+use binpulse::freshness::verdict::Condition as C;
+use binpulse::freshness::verdict::Status::{False, True, Unknown};
+use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status as Value};
+use binpulse::freshness::verdict::{accounting, table, words};
 use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
@@ -102,17 +102,17 @@ fn verdict(state: State) -> Verdict {
 }
 
 /// The same, as the judge keeps it.
-fn proof(now: Instant) -> ledger::Certificate {
-    let mark = |number| ledger::Mark {
+fn proof(now: Instant) -> accounting::Certificate {
+    let mark = |number| accounting::Mark {
         number,
         id: TransactionId::Anonymous,
         end: Position::new("binlog.000042", number),
     };
-    ledger::Certificate {
+    accounting::Certificate {
         from: mark(810),
         to: mark(811),
-        counts: ledger::Counts { heartbeat: 1, canary: 3, ..ledger::Counts::default() },
-        unaccounted: ledger::Unaccounted::default(),
+        counts: accounting::Counts { heartbeat: 1, canary: 3, ..accounting::Counts::default() },
+        unaccounted: accounting::Unaccounted::default(),
         judged_at: now,
         executed: [None, None],
     }

@@ -1,6 +1,6 @@
 //! What is shown for each verdict.
 
-use binpulse::pulse::verdict::{Grade, State};
+use binpulse::freshness::verdict::{Grade, State};
 use binpulse::telemetry::Status;
 use binpulse::telemetry::status::{Finding, Path};
 

@@ -29,7 +29,7 @@ FOLDERS = {
     "source": "src/source",
     "decode": "src/decode",
     "filter": "src/filter",
-    "verdict": "src/pulse/verdict",
+    "verdict": "src/freshness/verdict",
 }
 KILLED_MIN = 0.9
 # Mutants that change nothing that anybody could see: (what cargo-mutants calls it, why).

@@ -11,7 +11,7 @@ pub(super) async fn look(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Re
                           known of delivery to this consumer";
     const MEND: &str = "check the URL in canary.echo, and allow sqs:ReceiveMessage and \
                         sqs:DeleteMessage on the queue (and kms:Decrypt on its key, if it has one)";
-    for (consumer, url) in &plan.pulse.echoes {
+    for (consumer, url) in &plan.freshness.echoes {
         let what = format!("echo queue of {consumer}");
         reports.push(match echo::queue(plan, shared, url).try_out().await {
             Ok(()) => Report::fine(&what, url.as_str()),

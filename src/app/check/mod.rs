@@ -1,6 +1,6 @@
 //! What `run` would meet: every finding about address, server, account, checkpoint, position, files,
-//! schema and topic, none of them fatal for the look at the others. Whether `run` would start is the same
-//! question as whether a report refuses: a test compares the two.
+//! schema and topic, none of them fatal for the look at the others. Whether `run` would start is the
+//! same question as whether a report refuses: a test compares the two.
 
 mod echo;
 mod files;
@@ -17,9 +17,9 @@ use super::unlogged;
 use crate::aws;
 use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
+use crate::freshness::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
+use crate::freshness::{SqlFailure, Writer};
 use crate::mysql::{ConnectOptions, Session};
-use crate::pulse::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
-use crate::pulse::{SqlFailure, Writer};
 use crate::sink;
 use crate::source::preflight::{self, Severity};
 
@@ -102,8 +102,8 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         place::look(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
-    if plan.pulse.heartbeats || plan.pulse.canaries {
-        pulse(plan, &mut reports).await;
+    if plan.freshness.heartbeats || plan.freshness.canaries {
+        freshness(plan, &mut reports).await;
     }
     match shared {
         Ok(shared) => {
@@ -158,7 +158,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
     if let Some(unseen) = catalog.unseen {
         reports.push(Report::fine(&format!("{what}: SELECT"), unseen));
     }
-    let own = plan.pulse.schema.as_str();
+    let own = plan.freshness.schema.as_str();
     let unlogged = unlogged::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
     let judged = preflight::judge(&facts, &demands(plan)).into_iter();
     for finding in judged.chain(catalog.findings).chain(unlogged) {
@@ -175,11 +175,11 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
 }
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
-async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
+async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
     const WRITER: &str = "an account that may write to the schema, and no more; without it the stream \
                           runs, and nothing proves that it lives";
     let host = written_to(plan).await;
-    let config = super::pulse::writer_config(plan, &host, String::new());
+    let config = super::freshness::writer_config(plan, &host, String::new());
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {
@@ -193,7 +193,7 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
     for table in [HEARTBEAT, CANARY, CANARY_COUNTER] {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
-    for route in &plan.pulse.routes {
+    for route in &plan.freshness.routes {
         paths::look(plan, route, &mut writer, reports).await;
     }
 }
@@ -201,7 +201,7 @@ async fn pulse(plan: &Plan, reports: &mut Vec<Report>) {
 /// The tables that the checkpoint is kept in, and what they say. Without them nothing starts: `None`.
 async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Checkpoint>> {
     let host = written_to(plan).await;
-    let connect = ConnectOptions { host: host.now(), ..plan.pulse.connect.clone() };
+    let connect = ConnectOptions { host: host.now(), ..plan.freshness.connect.clone() };
     let mut session = match Session::connect(&connect).await {
         Ok(session) => session,
         Err(error) => {
@@ -244,7 +244,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
 /// A checkpoint in the source is put back together with it: what left the source has to tell.
 fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
     const NEEDED: &str = "an echo queue, not FIFO, and canaries: its newest canary then tells";
-    let mut queues = plan.pulse.echoes.iter();
+    let mut queues = plan.freshness.echoes.iter();
     if queues.any(|(_, url)| crate::app::echo::keeps_newest(plan, url)) {
         return;
     }
@@ -259,7 +259,7 @@ fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
 const TABLE_NEEDED: &str = "the table, and SELECT, INSERT, UPDATE, DELETE on it";
 
 async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports: &mut Vec<Report>) {
-    let name = plan.pulse.schema.table(table);
+    let name = plan.freshness.schema.table(table);
     reports.push(match session.query(&format!("SELECT 1 FROM {name} LIMIT 1")).await {
         Ok(_) => Report::fine("table", name),
         Err(error) => {
@@ -275,8 +275,8 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
 
 /// What mends a writer's account or tables.
 fn mend(plan: &Plan, reason: SqlFailure) -> String {
-    let user = plan.pulse.connect.user.replace('\'', "''");
-    let schema = plan.pulse.schema.as_str();
+    let user = plan.freshness.connect.user.replace('\'', "''");
+    let schema = plan.freshness.schema.as_str();
     match reason {
         SqlFailure::Denied => format!(
             "GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'%'; (and if the schema \

@@ -3,9 +3,9 @@
 
 use super::Report;
 use crate::app::plan::{PathRoute, Plan};
-use crate::pulse::path::{Mark, Path};
-use crate::pulse::schema::{literal, path_grant};
-use crate::pulse::{Phase, SqlFailure, Writer};
+use crate::freshness::path::{CanaryPath, Mark};
+use crate::freshness::schema::{literal, path_grant};
+use crate::freshness::{Phase, SqlFailure, Writer};
 
 /// Types of columns that can carry a mark.
 const TEXTS: [&str; 8] =
@@ -39,7 +39,7 @@ pub(super) async fn look(
     for phase in Phase::ALL {
         let Some(template) = steps.of(phase) else { continue };
         // A server tells what is wrong with a statement without running it.
-        let sql = format!("EXPLAIN {}", template.fill(&plan.pulse.mark.of(0), 0));
+        let sql = format!("EXPLAIN {}", template.fill(&plan.freshness.mark.of(0), 0));
         if let Err(error) = writer.session.query(&sql).await {
             let mend = mend(plan, path, phase, &error);
             let needed = format!("a canary.{} that the server takes", phase.as_str());
@@ -47,7 +47,7 @@ pub(super) async fn look(
         }
     }
     if reports.len() == before
-        && let Err((found, mend)) = column(path, &plan.pulse.mark, writer).await
+        && let Err((found, mend)) = column(path, &plan.freshness.mark, writer).await
     {
         reports.push(wrong(found, "a text column with room for the mark", &mend));
     }
@@ -67,8 +67,12 @@ pub(super) async fn look(
 }
 
 /// Whether the column can hold the mark; what it is and what mends it, if not.
-async fn column(path: &Path, mark: &Mark, writer: &mut Writer) -> Result<(), (String, String)> {
-    let Path { database, table, column, .. } = path;
+async fn column(
+    path: &CanaryPath,
+    mark: &Mark,
+    writer: &mut Writer,
+) -> Result<(), (String, String)> {
+    let CanaryPath { database, table, column, .. } = path;
     let sql = format!(
         "SELECT LOWER(data_type), character_maximum_length FROM information_schema.columns \
          WHERE table_schema = {} AND table_name = {} AND column_name = {}",
@@ -99,15 +103,15 @@ async fn column(path: &Path, mark: &Mark, writer: &mut Writer) -> Result<(), (St
     Ok(())
 }
 
-fn mend(plan: &Plan, path: &Path, phase: Phase, error: &crate::mysql::Error) -> String {
-    let writer = (plan.pulse.connect.user.clone(), "%".to_owned());
+fn mend(plan: &Plan, path: &CanaryPath, phase: Phase, error: &crate::mysql::Error) -> String {
+    let writer = (plan.freshness.connect.user.clone(), "%".to_owned());
     let is_about_table = error.to_string().contains(&format!("'{}'", path.table));
     match path_grant(path, &writer) {
         Some(grant) if is_about_table && SqlFailure::of(error) == SqlFailure::Denied => {
             format!("{grant};")
         }
         _ => {
-            let (step, name, user) = (phase.as_str(), &path.name, &plan.pulse.connect.user);
+            let (step, name, user) = (phase.as_str(), &path.name, &plan.freshness.connect.user);
             format!("mend canary.{step} of path {name}, or grant what it needs to {user}")
         }
     }

@@ -12,7 +12,7 @@ use crate::app::source::{Opened, StartError, judged, wanted};
 use crate::app::{echo, previous_run};
 use crate::aws;
 use crate::checkpoint::Checkpoint;
-use crate::pulse::Received;
+use crate::freshness::Received;
 use crate::source::{self, Liveness, Recovery, Replica};
 
 /// How long the first event is waited for: a server that seeks in its logs has refused nothing.
@@ -20,8 +20,8 @@ const FIRST_EVENT_MAX: Duration = Duration::from_secs(5);
 /// Events that begin each log, and say nothing of what comes: rotate, format, GTIDs before.
 const PREAMBLE: [u8; 4] = [4, 15, 35, 163];
 
-/// Looks, and makes of the reports about servers what `run` makes of them: one that can be streamed from
-/// is enough.
+/// Looks, and makes of the reports about servers what `run` makes of them: one that can be streamed
+/// from is enough.
 pub(super) async fn look(
     plan: &Plan,
     shared: Option<&aws::Shared>,
@@ -51,7 +51,7 @@ pub(super) async fn look(
     for report in reports.iter_mut() {
         report.refuses &= !report.what.starts_with(super::SERVER);
     }
-    let asks = saved.is_none() && (plan.pulse.heartbeats || plan.checkpoint.file.is_none());
+    let asks = saved.is_none() && (plan.freshness.heartbeats || plan.checkpoint.file.is_none());
     if let Some(streamed) = plan.source.hosts.get(opened.host).filter(|_| asks) {
         // That the source can't be asked is told by what asks it first.
         let before = previous_run::ask(plan, streamed).await.ok().flatten();

@@ -2,20 +2,20 @@
 //! file for each section of settings; every mistake is told, not only the first.
 
 mod filter;
+mod freshness;
 mod http;
 mod paths;
-mod pulse;
 mod sink;
 mod source;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use freshness::FreshnessPlan;
+pub(super) use freshness::in_settings;
 pub use http::HttpPlan;
 pub(super) use http::http_plan;
 pub use paths::PathRoute;
-pub use pulse::PulsePlan;
-pub(super) use pulse::in_settings;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 
 use crate::change::NameCase;
@@ -62,7 +62,7 @@ pub struct Plan {
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
-    pub pulse: PulsePlan,
+    pub freshness: FreshnessPlan,
     /// Address of the HTTP server, and who may ask it.
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
@@ -96,7 +96,7 @@ impl Plan {
     /// From here on names are compared as this server does.
     pub fn compare_names(&mut self, case: NameCase) {
         self.filter.names = case;
-        for route in &mut self.pulse.routes {
+        for route in &mut self.freshness.routes {
             let path = &route.path;
             route.is_filtered_out = !self.filter.wants(&path.database, &path.table);
         }
@@ -111,7 +111,7 @@ impl Plan {
     /// Looks at every section before it gives up on one.
     fn read(values: &Values, errors: &mut Errors) -> Option<Self> {
         let source = source::config(values, errors);
-        let pulse = pulse::plan(values, source.as_ref(), errors);
+        let freshness = freshness::plan(values, source.as_ref(), errors);
         let start = errors.take(source::start(values));
         let filter = filter::config(values, errors);
         let pack = errors.take(sink::pack_config(values));
@@ -120,8 +120,9 @@ impl Plan {
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
         let http = errors.take(http_plan(values, "http.listen"));
-        let pulse = pulse.zip(filter.as_ref());
-        let pulse = pulse.map(|(pulse, filter)| paths::add(values, pulse, filter, errors));
+        let freshness = freshness.zip(filter.as_ref());
+        let freshness =
+            freshness.map(|(freshness, filter)| paths::add(values, freshness, filter, errors));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
         let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));
@@ -143,7 +144,7 @@ impl Plan {
             queue_bytes: rest.queue_bytes,
             quarantine: quarantine?,
             checkpoint: checkpoint?,
-            pulse: pulse?,
+            freshness: freshness?,
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Errors, PulsePlan};
+use super::{Errors, FreshnessPlan};
 use crate::change::NameCase;
 use crate::config::Values;
 use crate::filter;
-use crate::pulse::Phase;
-use crate::pulse::path::{Path, Steps, Template};
+use crate::freshness::Phase;
+use crate::freshness::path::{CanaryPath, Steps, Template};
 
 const PATHS: &str = "canary.paths";
 const ECHO: &str = "canary.path_echo";
@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 32;
 #[derive(Debug, Clone)]
 pub struct PathRoute {
     /// The path.
-    pub path: Path,
+    pub path: CanaryPath,
     /// Consumers that owe its echo.
     pub consumers: Vec<Arc<str>>,
     /// Whether the filters keep its table out, so that nothing could come back.
@@ -38,12 +38,12 @@ impl PathRoute {
 /// Adds the paths to the plan. Every mistake is told.
 pub(super) fn add(
     values: &Values,
-    mut pulse: PulsePlan,
+    mut freshness: FreshnessPlan,
     filter: &filter::Config,
     errors: &mut Errors,
-) -> PulsePlan {
+) -> FreshnessPlan {
     let mut templates = Templates::read(values, errors);
-    let consumers = Consumers::read(values, &pulse, errors);
+    let consumers = Consumers::read(values, &freshness, errors);
     let mut tables: Vec<(String, Arc<str>)> = Vec::new();
     for text in values.list(PATHS) {
         let Some((name, [database, table, column])) = read_path(text) else {
@@ -67,36 +67,36 @@ pub(super) fn add(
         }
         let name: Arc<str> = name.into();
         tables.push((full, Arc::clone(&name)));
-        let path = Path { steps: templates.take(&name), name, database, table, column };
+        let path = CanaryPath { steps: templates.take(&name), name, database, table, column };
         refuse_hidden_column(values, &path, filter, errors);
         // How the server compares names is not known yet.
         let folded = filter::Config { names: NameCase::Insensitive, ..filter.clone() };
         let wants = |filter: &filter::Config| filter.wants(&path.database, &path.table);
         let is_filtered_out = !wants(filter) && !wants(&folded);
-        let consumers = consumers.of(&path, &pulse);
-        pulse.routes.push(PathRoute { path, consumers, is_filtered_out });
+        let consumers = consumers.of(&path, &freshness);
+        freshness.routes.push(PathRoute { path, consumers, is_filtered_out });
     }
-    if pulse.routes.len() > PATHS_MAX {
+    if freshness.routes.len() > PATHS_MAX {
         errors.push(values.invalid(PATHS, format!("at most {PATHS_MAX} paths")));
     }
-    let is_written = pulse.routes.iter().any(|route| route.path.steps.is_some());
-    if is_written && !pulse.canaries {
+    let is_written = freshness.routes.iter().any(|route| route.path.steps.is_some());
+    if is_written && !freshness.canaries {
         errors.push(values.conflict(
             "canary.insert",
             "canary.enabled",
             "paths are walked beside the built-in canary",
         ));
     }
-    let with_slash = pulse.echoes.iter().find(|(name, _)| name.contains('/'));
-    if let (Some((name, _)), false) = (with_slash, pulse.routes.is_empty()) {
+    let with_slash = freshness.echoes.iter().find(|(name, _)| name.contains('/'));
+    if let (Some((name, _)), false) = (with_slash, freshness.routes.is_empty()) {
         errors.push(values.invalid(
             "canary.echo",
             format!("consumers without a slash where there are paths, not `{name}`: `consumer/path` names an account"),
         ));
     }
     templates.refuse_rest(values, errors);
-    consumers.refuse_rest(values, &pulse, errors);
-    pulse
+    consumers.refuse_rest(values, &freshness, errors);
+    freshness
 }
 
 /// Reads `name=database.table.column`.
@@ -115,7 +115,7 @@ fn read_path(text: &str) -> Option<(&str, [String; 3])> {
 /// messages. How the server compares names is not known yet: both ways count.
 fn refuse_hidden_column(
     values: &Values,
-    path: &Path,
+    path: &CanaryPath,
     filter: &filter::Config,
     errors: &mut Errors,
 ) {
@@ -188,12 +188,12 @@ impl Templates {
 struct Consumers(Vec<(String, Arc<str>)>);
 
 impl Consumers {
-    fn read(values: &Values, pulse: &PulsePlan, errors: &mut Errors) -> Self {
+    fn read(values: &Values, freshness: &FreshnessPlan, errors: &mut Errors) -> Self {
         let mut found = Vec::new();
         for text in values.list(ECHO) {
             let split = text.split_once('=').map(|(path, name)| (path.trim(), name.trim()));
             let known = split.and_then(|(path, name)| {
-                let (known, _) = pulse.echoes.iter().find(|(known, _)| **known == *name)?;
+                let (known, _) = freshness.echoes.iter().find(|(known, _)| **known == *name)?;
                 Some((path.to_owned(), Arc::clone(known)))
             });
             match known {
@@ -207,15 +207,15 @@ impl Consumers {
         Self(found)
     }
 
-    fn of(&self, path: &Path, pulse: &PulsePlan) -> Vec<Arc<str>> {
+    fn of(&self, path: &CanaryPath, freshness: &FreshnessPlan) -> Vec<Arc<str>> {
         let named = self.0.iter().filter(|(name, _)| **name == *path.name);
         let named: Vec<_> = named.map(|(_, consumer)| Arc::clone(consumer)).collect();
-        if named.is_empty() { pulse.consumers() } else { named }
+        if named.is_empty() { freshness.consumers() } else { named }
     }
 
-    fn refuse_rest(&self, values: &Values, pulse: &PulsePlan, errors: &mut Errors) {
+    fn refuse_rest(&self, values: &Values, freshness: &FreshnessPlan, errors: &mut Errors) {
         for (name, _) in &self.0 {
-            if !pulse.routes.iter().any(|route| *route.path.name == **name) {
+            if !freshness.routes.iter().any(|route| *route.path.name == **name) {
                 errors.push(values.invalid(ECHO, format!("a path of {PATHS}, not `{name}`")));
             }
         }
@@ -233,7 +233,7 @@ mod tests {
         ("canary.insert", "orders=INSERT INTO billing.orders VALUES ('{mark}', {n})");
     const ECHO: (&str, &str) = ("canary.echo", "billing=http://q/b,search=http://q/s");
 
-    fn plan(settings: &[(&'static str, &str)]) -> Result<PulsePlan, String> {
+    fn plan(settings: &[(&'static str, &str)]) -> Result<FreshnessPlan, String> {
         let mut flags: Vec<_> =
             settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         flags.push(("sink.kind", "null".to_owned()));
@@ -242,7 +242,7 @@ mod tests {
         let told = |errors: Vec<crate::config::Error>| {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
-        plan.map(|plan| plan.pulse).map_err(told)
+        plan.map(|plan| plan.freshness).map_err(told)
     }
 
     fn names(accounts: &[Arc<str>]) -> Vec<&str> {

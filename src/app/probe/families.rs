@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Shared, read};
-use crate::pulse::probe::{Account, Counts, Kind as Message, Probe};
+use crate::freshness::probe::{Account, Counts, Kind as Message, Probe};
 use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
 
 const STREAM: &[&str] = &["stream"];

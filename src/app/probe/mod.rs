@@ -13,8 +13,8 @@ pub use plan::ProbePlan;
 
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
-use crate::pulse::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
-use crate::pulse::probe::{Coming, Kind, Probe, account_name};
+use crate::freshness::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
+use crate::freshness::probe::{Coming, Kind, Probe, account_name};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::telemetry::Http;
 use crate::telemetry::http::{Answer, Site};

@@ -20,12 +20,14 @@ use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::encode::{FinalizeOptions, Origin, Oversize, Replay};
+use crate::freshness::verdict::accounting::Span;
+use crate::freshness::{
+    CanaryStep, Progress, ProgressObserver, Seen, Watermark, WatermarkProvider,
+};
 use crate::pipeline::{
     self, Claims, Ended, Excess, FinalizingConfig, FlowConfig, OwnRows, Parts, Pipeline, Saver,
     Topics, Window, encoded_queue, spawn_finalizing,
 };
-use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{Leg, Progress, ProgressObserver, Seen, Watermark, WatermarkProvider};
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start, time_text};
@@ -184,7 +186,7 @@ impl Pass<'_> {
             settlements,
             saver,
             metrics: Arc::clone(&metrics),
-            observer: Arc::new(Teller::new(is_published)),
+            observer: Arc::new(ReplayObserver::new(is_published)),
             gauge,
             beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
@@ -215,18 +217,18 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 /// Says now and then how far it is.
-struct Teller {
+struct ReplayObserver {
     is_published: bool,
     told: Mutex<Instant>,
 }
 
-impl Teller {
+impl ReplayObserver {
     fn new(is_published: bool) -> Self {
         Self { is_published, told: Mutex::new(Instant::now()) }
     }
 }
 
-impl ProgressObserver for Teller {
+impl ProgressObserver for ReplayObserver {
     fn seen(&self, _: &Seen, _: Instant) {}
 
     fn published(&self, _: u64) {}
@@ -237,7 +239,7 @@ impl ProgressObserver for Teller {
 
     fn heartbeat_arrived(&self, _: Span, _: Instant) {}
 
-    fn canary_accepted(&self, _: &Leg, _: Instant) {}
+    fn canary_accepted(&self, _: &CanaryStep, _: Instant) {}
 
     fn progress(&self, progress: Progress) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,10 +9,10 @@ use crate::checkpoint::Class;
 use crate::decode::Rows;
 use crate::encode::Lane;
 use crate::filter::Route;
+use crate::freshness::path::{MarkedTable, RowOrigin};
+use crate::freshness::{CanaryStep, PathRow, Seen};
 use crate::pipeline::Error;
 use crate::pipeline::control_messages::{ControlMessages, Row};
-use crate::pulse::path::{MarkedTable, Sight};
-use crate::pulse::{Leg, PathRow, Seen};
 
 impl Flow {
     /// What the business gets of such a table is the table without its marked rows, whatever updates
@@ -30,18 +30,18 @@ impl Flow {
                 continue;
             }
             match marked.judge(&change) {
-                Sight::Business => self.routed(now, transaction, table, route, &change)?,
+                RowOrigin::Business => self.routed(now, transaction, table, route, &change)?,
                 // Another stream's canary, which that stream publishes.
-                Sight::Foreign => {}
-                Sight::Canary { number, phase } => {
-                    let leg = Leg { path: Some(Arc::clone(&marked.path)), number, phase };
-                    self.marked_row(transaction, table, route, &change, leg)?;
+                RowOrigin::Foreign => {}
+                RowOrigin::Canary { number, phase } => {
+                    let step = CanaryStep { path: Some(Arc::clone(&marked.path)), number, phase };
+                    self.marked_row(transaction, table, route, &change, step)?;
                 }
-                Sight::Leaves => {
+                RowOrigin::Leaves => {
                     let gone = Change { op: Op::Delete, after: None, ..change };
                     self.routed(now, transaction, table, route, &gone)?;
                 }
-                Sight::Enters => {
+                RowOrigin::Enters => {
                     tell_of_lost_mark(marked, transaction);
                     let new = Change { op: Op::Insert, before: None, ..change };
                     self.routed(now, transaction, table, route, &new)?;
@@ -77,17 +77,17 @@ impl Flow {
         table: &Arc<Table>,
         route: &Route,
         change: &Change<'_>,
-        leg: Leg,
+        step: CanaryStep,
     ) -> Result<(), Error> {
         if self.config.own_rows == OwnRows::LeftOut {
             return Ok(());
         }
         let Route::Redact(redaction) = route else {
-            return self.path_canary(transaction, table, change, leg);
+            return self.path_canary(transaction, table, change, step);
         };
         let mut space = std::mem::take(&mut self.space);
         let seen = redaction.apply(change, &mut space);
-        let published = self.path_canary(transaction, &redaction.table, &seen, leg);
+        let published = self.path_canary(transaction, &redaction.table, &seen, step);
         self.space = space;
         published
     }
@@ -97,7 +97,7 @@ impl Flow {
         transaction: &Transaction,
         table: &Arc<Table>,
         change: &Change<'_>,
-        leg: Leg,
+        step: CanaryStep,
     ) -> Result<(), Error> {
         // A transaction with rows of the business is the business's.
         if self.class != Class::User {
@@ -108,8 +108,8 @@ impl Flow {
         let lanes = self.tracker.lanes_of(&prefix, ControlMessages::LANES_MAX);
         let row = Row { ack_group: self.tracker.ack_group(), transaction, table, change };
         let written_at_us = transaction.original_committed_at_us;
-        self.seen.push(Seen::Path(PathRow { leg: leg.clone(), written_at_us }));
-        self.canary(leg, written_at_us, &row, lanes)
+        self.seen.push(Seen::CanaryPath(PathRow { step: step.clone(), written_at_us }));
+        self.canary(step, written_at_us, &row, lanes)
     }
 }
 

@@ -24,10 +24,10 @@ use crate::checkpoint::{Class, Misuse, Tracker};
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
 use crate::filter::{Filter, Space};
+use crate::freshness::Progress as Reached;
+use crate::freshness::verdict::accounting::{Recorder, Span};
+use crate::freshness::{CanaryStep, Nonces, Recogniser, Seen};
 use crate::pack::Packer;
-use crate::pulse::Progress as Reached;
-use crate::pulse::verdict::ledger::{Recorder, Span};
-use crate::pulse::{Leg, Nonces, Recogniser, Seen};
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
@@ -67,8 +67,8 @@ pub enum OwnRows {
 
 /// Everything between the decoder and the finalizing thread.
 ///
-/// Invariant: for each encoded batch in `encoded batches`, and for each open batch of the packer, the tracker counts
-/// one message on its way.
+/// Invariant: for each encoded batch in `batches`, and for each open batch of the packer, the tracker
+/// counts one message on its way.
 pub struct Flow {
     config: FlowConfig,
     filter: Filter,
@@ -93,7 +93,7 @@ pub struct Flow {
     /// Bytes read of the transaction that is going by.
     transaction_bytes: u64,
     /// Canaries whose encoded batches were made, in order.
-    canaries: VecDeque<Leg>,
+    canaries: VecDeque<CanaryStep>,
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
@@ -352,8 +352,8 @@ impl Flow {
         std::mem::take(&mut self.seen)
     }
 
-    /// A encoded batch became messages: each of them is on its way. The canary that it carries.
-    pub(super) fn finalized(&mut self, note: &Note) -> Result<Option<Leg>, Misuse> {
+    /// An encoded batch became messages: each of them is on its way. The canary that it carries.
+    pub(super) fn finalized(&mut self, note: &Note) -> Result<Option<CanaryStep>, Misuse> {
         for ack_group in &note.extra_units {
             self.tracker.opened(*ack_group)?;
         }

@@ -8,9 +8,9 @@ use crate::change::{Change, Table, Transaction};
 use crate::checkpoint::{Class, MovedLanes};
 use crate::decode::{Misfit, Rows, Statement};
 use crate::filter::{Redaction, Route};
+use crate::freshness::{CanaryStep, Seen};
 use crate::pipeline::Error;
 use crate::pipeline::control_messages::{ControlMessages, Delivered, Row};
-use crate::pulse::{Leg, Seen};
 
 impl Flow {
     /// Whether settings speak of the columns of a table by name: another column's name would let out
@@ -103,8 +103,8 @@ impl Flow {
         let ack_group = self.tracker.ack_group();
         let before = self.packer.open_batches() + self.batches.len();
         self.packer.push(now, ack_group, transaction, table, change, &mut self.batches);
-        // A batch that was opened and a encoded batch that was made of it are one message: whatever their
-        // sum grew by are batches that begin with this row.
+        // A batch that was opened and an encoded batch that was made of it are one message: whatever
+        // their sum grew by are batches that begin with this row.
         for _ in before..self.packer.open_batches() + self.batches.len() {
             self.tracker.opened(ack_group)?;
         }
@@ -142,12 +142,12 @@ impl Flow {
                 self.class = Class::Canary;
                 let ack_group = self.tracker.ack_group();
                 let row = Row { ack_group, transaction, table, change };
-                let leg = Leg { path: None, number: canary.number, phase: canary.phase };
+                let step = CanaryStep { path: None, number: canary.number, phase: canary.phase };
                 let lanes = self.tracker.take_moved_lanes(ControlMessages::LANES_MAX);
-                self.canary(leg, canary.written_at_us, &row, lanes)?;
+                self.canary(step, canary.written_at_us, &row, lanes)?;
             }
             // Not in a table of our own.
-            Seen::Path(_) => return Ok(()),
+            Seen::CanaryPath(_) => return Ok(()),
             Seen::Own => {
                 self.class = Class::Checkpoint;
                 return Ok(());
@@ -159,7 +159,7 @@ impl Flow {
 
     pub(super) fn canary(
         &mut self,
-        leg: Leg,
+        step: CanaryStep,
         written_at_us: i64,
         row: &Row<'_>,
         lanes: MovedLanes,
@@ -172,10 +172,10 @@ impl Flow {
         let sequences = self.packer.sequences();
         let nonces = self.config.nonces.as_ref();
         let batch =
-            self.control_messages.canary(&leg, written_at_us, row, delivered, sequences, nonces);
+            self.control_messages.canary(&step, written_at_us, row, delivered, sequences, nonces);
         if let Some(batch) = batch {
             self.batches.push(batch);
-            self.canaries.push_back(leg);
+            self.canaries.push_back(step);
             self.tracker.opened(row.ack_group)?;
         }
         Ok(())

@@ -4,13 +4,13 @@ use super::Flow;
 use crate::change::Transaction;
 use crate::checkpoint::{self, Class};
 use crate::decode;
+use crate::freshness::verdict::accounting;
 use crate::pipeline::Error;
-use crate::pulse::verdict::ledger;
 
-/// Transactions after which a ack group of delivery is closed, whatever comes: bounds what a restart
+/// Transactions after which an ack group of delivery is closed, whatever comes: bounds what a restart
 /// repeats beyond the messages that were on their way.
 const UNIT_TRANSACTIONS_MAX: u64 = 256;
-/// Transactions that announce more bytes begin a ack group: what came before does not wait for them.
+/// Transactions that announce more bytes begin an ack group: what came before does not wait for them.
 const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
 
 impl Flow {
@@ -47,7 +47,7 @@ impl Flow {
         }
         self.arrived();
         self.counts.transaction(self.class);
-        let (transaction, class) = (commit.transaction, ledger_class(self.class));
+        let (transaction, class) = (commit.transaction, accounting_class(self.class));
         let span = self.recorder.transaction(transaction.id, &transaction.start, commit.end, class);
         self.spans.extend(span);
         self.tracker.commit(&checkpoint::Commit {
@@ -67,11 +67,11 @@ impl Flow {
 }
 
 /// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
-fn ledger_class(class: Class) -> ledger::Class {
+fn accounting_class(class: Class) -> accounting::Class {
     match class {
-        Class::User => ledger::Class::User,
-        Class::Filtered | Class::Checkpoint => ledger::Class::Filtered,
-        Class::Heartbeat(number) => ledger::Class::Heartbeat(number),
-        Class::Canary => ledger::Class::Canary,
+        Class::User => accounting::Class::User,
+        Class::Filtered | Class::Checkpoint => accounting::Class::Filtered,
+        Class::Heartbeat(number) => accounting::Class::Heartbeat(number),
+        Class::Canary => accounting::Class::Canary,
     }
 }

@@ -10,12 +10,12 @@ use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
 use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind, Origin};
 use crate::filter::{Config as FilterConfig, Pattern};
+use crate::freshness::path::{CanaryPath, Mark, Marks};
+use crate::freshness::schema::SchemaName;
+use crate::freshness::{CanaryStep, Phase, Recogniser, Seen};
 use crate::pipeline::counts::Counts;
 use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, Window};
 use crate::pipeline::{Error, Topics, encoded_queue};
-use crate::pulse::path::{Mark, Marks, Path};
-use crate::pulse::schema::SchemaName;
-use crate::pulse::{Leg, Phase, Recogniser, Seen};
 use crate::sink::topic::{Destinations, Template};
 use crate::telemetry::metrics::tests::metrics;
 
@@ -86,7 +86,7 @@ fn texts(batches: &[EncodedBatch]) -> Vec<String> {
 
 #[test]
 fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
-    // In KiB: what says that it is more than a mebibyte begins a ack group.
+    // In KiB: what says that it is more than a mebibyte begins an ack group.
     for (length, ack_groups) in [(1024, 0), (1025, 1)] {
         let (mut made, mut flow) = (Made::new(), flow(FlowConfig::default()));
         made.begin();
@@ -185,7 +185,7 @@ fn a_window_takes_what_lies_in_it_and_what_came_before_its_end_is_whole() {
 
 #[test]
 fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
-    let path = Path {
+    let path = CanaryPath {
         name: "orders".into(),
         database: "d".to_owned(),
         table: "t".to_owned(),
@@ -222,12 +222,12 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
         "insert 5 plain",
     ];
     assert_eq!(found, expected);
-    let legs = flow.take_seen().into_iter().map(|seen| match seen {
-        Seen::Path(row) => row.leg,
+    let steps = flow.take_seen().into_iter().map(|seen| match seen {
+        Seen::CanaryPath(row) => row.step,
         other @ (Seen::Heartbeat(_) | Seen::Canary(_) | Seen::Own) => panic!("{other:?}"),
     });
-    let leg = |phase| Leg { path: Some("orders".into()), number: 7, phase };
-    assert_eq!(legs.collect::<Vec<_>>(), [leg(Phase::Insert), leg(Phase::Delete)]);
+    let step = |phase| CanaryStep { path: Some("orders".into()), number: 7, phase };
+    assert_eq!(steps.collect::<Vec<_>>(), [step(Phase::Insert), step(Phase::Delete)]);
     let told = metrics();
     flow.tell(&told);
     let classes =
@@ -361,7 +361,7 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
     topics.known.insert(arn("other").into(), known(55));
     assert_eq!(topics.common_bytes_max(), 55);
 
-    let path = Path {
+    let path = CanaryPath {
         name: "orders".into(),
         database: "d".to_owned(),
         table: "u".to_owned(),

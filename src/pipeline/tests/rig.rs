@@ -14,12 +14,12 @@ use crate::encode::{
     Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Message, Origin, Oversize, open,
 };
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::freshness::schema::SchemaName;
+use crate::freshness::{Recogniser, Watermark, WatermarkProvider};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::ControlMessages;
 use crate::pipeline::finalizing::{Note, number};
 use crate::pipeline::flow::{Flow, FlowConfig};
-use crate::pulse::schema::SchemaName;
-use crate::pulse::{Recogniser, Watermark, WatermarkProvider};
 use crate::source::Start;
 
 /// How positions are told.

@@ -10,17 +10,17 @@ use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
 use crate::encode::{FinalizeOptions, Format, Origin, Oversize};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::freshness::schema::SchemaName;
+use crate::freshness::verdict::accounting::Span;
+use crate::freshness::{
+    CanaryStep, Progress, ProgressObserver, Recogniser, Seen, Watermark, WatermarkProvider,
+};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::flow::{Flow, FlowConfig};
 use crate::pipeline::run::{Interrupt, Parts, Pipeline};
 use crate::pipeline::tests::log::{Log, decoder};
 use crate::pipeline::{
     Claims, ControlMessages, FinalizingConfig, Saver, Topics, encoded_queue, spawn_finalizing,
-};
-use crate::pulse::schema::SchemaName;
-use crate::pulse::verdict::ledger::Span;
-use crate::pulse::{
-    Leg, Progress, ProgressObserver, Recogniser, Seen, Watermark, WatermarkProvider,
 };
 use crate::sink::quarantine::Quarantine;
 use crate::sink::topic::{Destinations, Template};
@@ -79,8 +79,8 @@ impl ProgressObserver for Watcher {
     fn progress(&self, _: Progress) {
         self.0.notify_one();
     }
-    fn canary_accepted(&self, leg: &Leg, _: Instant) {
-        self.lock().accepted.push(format!("{leg:?}"));
+    fn canary_accepted(&self, step: &CanaryStep, _: Instant) {
+        self.lock().accepted.push(format!("{step:?}"));
     }
 }
 

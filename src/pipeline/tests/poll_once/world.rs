@@ -11,9 +11,9 @@ use crate::checkpoint::Saving;
 use crate::encode::open;
 use crate::encode::proto::frame::Content;
 use crate::filter::Pattern;
+use crate::freshness::{CanaryStep, Phase, Seen};
 use crate::pipeline::Error;
 use crate::pipeline::tests::made::Made;
-use crate::pulse::{Leg, Phase, Seen};
 use crate::sink::intake::Ticket;
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
 use crate::sink::{Refusal, Settlement};
@@ -289,24 +289,27 @@ async fn check(
     let Told { seen, published, checkpointed, accepted, spans, failures } = rig.watcher.told();
     let heartbeats = seen.iter().filter_map(|seen| match seen {
         Seen::Heartbeat(row) => Some(row.number),
-        Seen::Canary(_) | Seen::Path(_) | Seen::Own => None,
+        Seen::Canary(_) | Seen::CanaryPath(_) | Seen::Own => None,
     });
     prop_assert_eq!(heartbeats.collect::<Vec<_>>(), expected.heartbeats.clone());
     let canaries = seen.iter().filter_map(|seen| match seen {
         Seen::Canary(row) => Some(row.number),
-        Seen::Heartbeat(_) | Seen::Path(_) | Seen::Own => None,
+        Seen::Heartbeat(_) | Seen::CanaryPath(_) | Seen::Own => None,
     });
     prop_assert_eq!(canaries.collect::<Vec<_>>(), expected.canaries.clone());
     prop_assert!(rising(&published) && rising(&checkpointed), "{published:?} {checkpointed:?}");
     prop_assert_eq!(published.last(), expected.heartbeats.last());
     prop_assert!(checkpointed.iter().all(|number| expected.heartbeats.contains(number)));
     let accepted: BTreeSet<_> = accepted.into_iter().collect();
-    let legs =
-        far.canaries.iter().map(|number| Leg { path: None, number: *number, phase: Phase::Insert });
+    let steps = far.canaries.iter().map(|number| CanaryStep {
+        path: None,
+        number: *number,
+        phase: Phase::Insert,
+    });
     prop_assert_eq!(accepted.len(), far.canaries.len());
-    for leg in legs {
-        let leg = format!("{leg:?}");
-        prop_assert!(accepted.contains(&leg), "{}", leg);
+    for step in steps {
+        let text = format!("{step:?}");
+        prop_assert!(accepted.contains(&text), "{}", text);
     }
     prop_assert_eq!(spans, expected.heartbeats.clone());
 

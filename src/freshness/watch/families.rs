@@ -1,0 +1,139 @@
+//! The verdict as metrics, read at the scrape.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shared;
+use crate::freshness::verdict::obligation::Obligation;
+use crate::freshness::verdict::{Condition, State, Status};
+use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+
+/// Families that follow from the verdict.
+pub(crate) fn families(view: &Shared) -> Vec<Reading> {
+    let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
+        let view = view.clone();
+        Reading { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
+    };
+    vec![
+        family(
+            "binpulse_verdict",
+            "What freshness concludes: 1 for the state that holds, 0 for all others.",
+            Kind::Gauge,
+            &["state"],
+            verdicts,
+        ),
+        family(
+            "binpulse_verdict_recovering",
+            "1 while what the verdict names is over, and the state only waits for that to last.",
+            Kind::Gauge,
+            &[],
+            |view| one(f64::from(u8::from(view.verdict.is_recovering))),
+        ),
+        family(
+            "binpulse_verdict_evaluated_timestamp_seconds",
+            "When the verdict was last judged; its age grows when the verdict's loop stands still.",
+            Kind::Gauge,
+            &[],
+            |view| one(timestamp(view.verdict.judged_at)),
+        ),
+        family(
+            "binpulse_verdict_transitions_total",
+            "How often one state followed another.",
+            Kind::Counter,
+            &["from", "to"],
+            transitions,
+        ),
+        family(
+            "binpulse_condition",
+            "The conditions that the verdict follows from: 1 for the status that each has.",
+            Kind::Gauge,
+            &["condition", "status"],
+            conditions,
+        ),
+        family(
+            "binpulse_obligation_oldest_age_seconds",
+            "Age of the oldest obligation that is not met yet, while its clock runs; 0 for none.",
+            Kind::Gauge,
+            &["obligation"],
+            obligations,
+        ),
+        family(
+            "binpulse_unaccounted_transactions_total",
+            "Transactions that the source has and the stream did not bring: loss.",
+            Kind::Counter,
+            &[],
+            |view| one(number(view.unaccounted)),
+        ),
+        family(
+            "binpulse_self_pauses_total",
+            "How often this process was frozen: suspended, stopped, or starved.",
+            Kind::Counter,
+            &[],
+            |view| one(number(view.self_pauses)),
+        ),
+    ]
+}
+
+type Of = fn(&super::View) -> Vec<Sample>;
+
+fn one(value: f64) -> Vec<Sample> {
+    vec![(Vec::new(), value)]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn verdicts(view: &super::View) -> Vec<Sample> {
+    let holds = |state: State| f64::from(u8::from(state == view.verdict.state));
+    State::ALL
+        .into_iter()
+        .map(|state| (vec![("state", state.name().to_owned())], holds(state)))
+        .collect()
+}
+
+fn transitions(view: &super::View) -> Vec<Sample> {
+    let count = |from, to| {
+        let found = view.transitions.iter().find(|(a, b, _)| (*a, *b) == (from, to));
+        found.map_or(0.0, |(_, _, count)| number(*count))
+    };
+    let pairs = State::ALL
+        .into_iter()
+        .flat_map(|from| State::ALL.into_iter().map(move |to| (from, to)))
+        .filter(|(from, to)| from != to);
+    pairs
+        .map(|(from, to)| {
+            let labels = vec![("from", from.name().to_owned()), ("to", to.name().to_owned())];
+            (labels, count(from, to))
+        })
+        .collect()
+}
+
+fn conditions(view: &super::View) -> Vec<Sample> {
+    let pairs = Condition::ALL
+        .iter()
+        .flat_map(|condition| Status::ALL.into_iter().map(move |status| (*condition, status)));
+    pairs
+        .map(|(condition, status)| {
+            let labels = vec![
+                ("condition", condition.name().to_owned()),
+                ("status", status.name().to_owned()),
+            ];
+            (labels, f64::from(u8::from(view.status(condition) == status)))
+        })
+        .collect()
+}
+
+fn obligations(view: &super::View) -> Vec<Sample> {
+    // Ages are as of the last judgement, and grow from there.
+    let since = Instant::now().saturating_duration_since(view.verdict.judged_at);
+    let age_of = |name: &str| {
+        let age = view.obligation_ages.iter().find(|(known, _)| *known == name);
+        age.map_or(0.0, |(_, age)| if age.is_zero() { 0.0 } else { (*age + since).as_secs_f64() })
+    };
+    Obligation::NAMES
+        .into_iter()
+        .map(|name| (vec![("obligation", name.to_owned())], age_of(name)))
+        .collect()
+}

@@ -1,4 +1,4 @@
-//! Who watches the demo decides how long it goes on.
+//! Who watches the demo decides how long it continues.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const BULK_AFTER: Duration = Duration::from_secs(10);
 /// Who watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Somebody at a terminal: it goes on until Ctrl-C.
+    /// Somebody at a terminal: it continues until Ctrl-C.
     Terminal,
     /// A script: it ends by itself after this time.
     Script(Duration),

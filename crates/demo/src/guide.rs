@@ -13,7 +13,7 @@ use super::{Audience, Error, Mysqld, Standin, Streamer};
 pub(super) const OUTAGE_AFTER: Duration = Duration::from_secs(20);
 /// Longest wait for the verdict to change. Longer than any deadline of the demo's settings.
 const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
-/// Time to read what is said before it goes on.
+/// Time to read what is said before it continues.
 const PAUSE: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 

@@ -163,7 +163,7 @@ impl Mysqld {
         self.process.signal(Signal::Stop)
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Lets it continue after [`Self::freeze`].
     pub fn thaw(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::Cont)
     }

@@ -52,7 +52,7 @@ pub enum Signal {
     Kill,
     /// Freeze.
     Stop,
-    /// Go on.
+    /// Continue.
     Cont,
 }
 

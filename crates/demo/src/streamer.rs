@@ -141,7 +141,7 @@ impl Streamer {
         self.process.signal(Signal::Stop)
     }
 
-    /// Lets it go on after [`Self::freeze`].
+    /// Lets it continue after [`Self::freeze`].
     pub fn thaw(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::Cont)
     }

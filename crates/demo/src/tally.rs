@@ -56,6 +56,14 @@ impl Tally {
         self.rows.get(&(table.to_owned(), op.as_str())).copied().unwrap_or_default()
     }
 
+    /// Only the tables that `other` has counted too.
+    #[must_use]
+    pub fn of_tables_in(&self, other: &Self) -> Self {
+        let has = |table: &str| other.rows.keys().any(|(known, _)| known == table);
+        let rows = self.rows.iter().filter(|((table, _), _)| has(table));
+        Self { rows: rows.map(|(key, rows)| (key.clone(), *rows)).collect() }
+    }
+
     /// Where it differs from `expected`, in words; nothing if it does not.
     pub fn differences(&self, expected: &Self) -> Vec<String> {
         let keys: std::collections::BTreeSet<_> =
@@ -108,5 +116,7 @@ mod tests {
         assert_eq!(found.differences(&expected), ["a.b, insert: 2 of 3", "a.c, delete: 0 of 1"]);
         found.add("x.y", Op::Update, 1);
         assert_eq!(found.differences(&expected).len(), 3);
+        // Rows of tables of which nothing was expected are somebody else's.
+        assert_eq!(found.of_tables_in(&expected).differences(&expected).len(), 2);
     }
 }

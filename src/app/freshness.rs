@@ -43,7 +43,7 @@ pub(super) fn writer_config(plan: &Plan, host: &SharedHost, instance: String) ->
     }
 }
 
-/// Starts the writer, the walker and the readers that the plan asks for. They write to `host`, and end
+/// Starts the heartbeat writer, the canary writers and the readers that the plan asks for. They write to `host`, and end
 /// with `stop`: with the process, or when another one has taken the stream over.
 pub(super) fn spawn_freshness(
     plan: &Plan,
@@ -72,7 +72,7 @@ pub(super) fn spawn_freshness(
             let (config, mark, observer) =
                 (config.clone(), freshness.mark.clone(), freshness_state.observer());
             let path = path.clone();
-            let walker = move || {
+            let canary_writer = move || {
                 CanaryWriter::through(
                     config.clone(),
                     &path,
@@ -81,20 +81,20 @@ pub(super) fn spawn_freshness(
                     observer.clone(),
                 )
             };
-            if walker().is_none() {
+            if canary_writer().is_none() {
                 continue;
             }
-            supervisor.keep(Task::PathWalker, stop, move |stop| {
-                let walker = walker();
+            supervisor.keep(Task::CanaryPathWriter, stop, move |stop| {
+                let canary_writer = canary_writer();
                 async move {
-                    if let Some(walker) = walker {
-                        walker.run(stop).await;
+                    if let Some(canary_writer) = canary_writer {
+                        canary_writer.run(stop).await;
                     }
                 }
             });
         }
         let observer = freshness_state.observer();
-        supervisor.keep(Task::CanaryWalker, stop, move |stop| {
+        supervisor.keep(Task::CanaryWriter, stop, move |stop| {
             CanaryWriter::built_in(config.clone(), interval, observer.clone()).run(stop)
         });
     }

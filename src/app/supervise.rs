@@ -18,9 +18,9 @@ use crate::telemetry::{Loops, Metrics};
 
 /// Pause before a task is begun again, at most: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// A task that has run for so long is well, and each time that it does so again.
+/// A task that has run for so long is well.
 const STANDS: Duration = Duration::from_secs(10);
-/// Time without a task that is well after which `/healthz` fails: begun again it has been, and often.
+/// How long a task may keep ending, and being started again, before `/healthz` fails.
 const FALLEN_MAX: Duration = Duration::from_mins(2);
 
 /// The tasks beside the stream.
@@ -29,9 +29,9 @@ pub(super) enum Task {
     /// Writes heartbeats.
     HeartbeatWriter,
     /// Writes canaries.
-    CanaryWalker,
+    CanaryWriter,
     /// Writes canaries into the operator's tables.
-    PathWalker,
+    CanaryPathWriter,
     /// Reads a consumer's echo queue.
     EchoReader,
     /// Asks the source when something is suspected.
@@ -49,8 +49,8 @@ pub(super) enum Task {
 impl Task {
     pub(super) const ALL: [Self; 9] = [
         Self::HeartbeatWriter,
-        Self::CanaryWalker,
-        Self::PathWalker,
+        Self::CanaryWriter,
+        Self::CanaryPathWriter,
         Self::EchoReader,
         Self::ActiveProbe,
         Self::BackgroundProbe,
@@ -63,11 +63,11 @@ impl Task {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::HeartbeatWriter => "heartbeat_writer",
-            Self::CanaryWalker => "canary_walker",
-            Self::PathWalker => "path_walker",
+            Self::CanaryWriter => "canary_writer",
+            Self::CanaryPathWriter => "canary_path_writer",
             Self::EchoReader => "echo_reader",
-            Self::ActiveProbe => "looks",
-            Self::BackgroundProbe => "slow_looks",
+            Self::ActiveProbe => "active_probe",
+            Self::BackgroundProbe => "background_probe",
             Self::Samples => "samples",
             Self::Follow => "follow",
             Self::Place => "place",

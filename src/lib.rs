@@ -5,7 +5,7 @@
 //! ```text
 //! source -> decode -> filter -> pack -> encode -> sink -> checkpoint
 //!                \                              /
-//!                 +----------- pulse ----------+
+//!                 +--------- freshness --------+
 //! ```
 //!
 //! Start reading at [`change`], which holds the words that the parts share.

@@ -358,7 +358,7 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
         (&["Lagging", "EndToEndStale"], &["Lagging"]),
         (&["PositionLost", "EndToEndStale", "CheckpointStuck"], &["PositionLost"]),
         (&["StreamerDown", "SinkStalled", "EndToEndStale", "FreshnessUnknown"], &["StreamerDown"]),
-        // An inhibited alert goes on inhibiting: one page is left here too.
+        // An inhibited alert continues inhibiting: one page is left here too.
         (&["VerdictFrozen", "SourceDown", "EndToEndStale"], &["VerdictFrozen"]),
         (&["VerdictFrozen", "EndToEndStale"], &["VerdictFrozen", "EndToEndStale"]),
         (

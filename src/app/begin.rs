@@ -1,4 +1,4 @@
-//! The checkpoint that the stream goes on from: the saved one, or a new one.
+//! The checkpoint that the stream continues from: the saved one, or a new one.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) fn table_config(plan: &Plan, host: &SharedHost, owner_name: String) -
     }
 }
 
-/// The checkpoint to go on from: the saved one, or a new one at the start that was resolved, in an
+/// The checkpoint to continue from: the saved one, or a new one at the start that was resolved, in an
 /// epoch behind that of the run `before`. Another number of lanes begins a new epoch: rows of one key
 /// would otherwise have numbers in two lanes.
 pub(super) async fn begin(

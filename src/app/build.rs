@@ -37,7 +37,7 @@ use crate::telemetry::Metrics;
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
 
-/// Runs the stream until `stop` is cancelled or it can't go on.
+/// Runs the stream until `stop` is cancelled or it can't continue.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
     let plan = Arc::new(plan);
     let front = match Front::start(&plan).await {

@@ -12,7 +12,7 @@ use crate::freshness::{Nonces, Recogniser, WatermarkProvider};
 use crate::pack::{Packer, Sequences};
 use crate::pipeline::{ControlMessages, Flow, FlowConfig, OwnRows, Window};
 
-/// Goes on from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
+/// Continues from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
 /// and canaries carry the `watermark`, and their nonce.
 pub(super) fn flow(
     plan: &Plan,

@@ -3,7 +3,7 @@
 //! ```text
 //! front     HTTP, the verdict and its looks
 //! start     topic, quarantine, checkpoint store, source (preflight, resume): each waited for
-//! build     sink, sealing thread, heartbeat writer, canary walker, echo readers
+//! build     sink, finalizing thread, heartbeat writer, canary writer, echo readers
 //! stream    dial -> pipeline -> what ended it -> pause, next host, or halt
 //! stop      intake first, then what is under way within the grace, HTTP last
 //! ```
@@ -59,7 +59,7 @@ pub enum Outcome {
     StoppedInHaste,
     /// Source or sink could not be used at start.
     Unavailable,
-    /// It can't go on, or not even begin, without an operator: the place to go on from is lost, say.
+    /// It can't continue, or not even begin, without an operator: the place to continue from is lost, say.
     NeedsOperator,
     /// A bug of ours.
     Bug,

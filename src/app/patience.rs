@@ -54,7 +54,7 @@ impl Patience {
     }
 }
 
-/// 64 random bits. Each hasher of the standard library is keyed anew from the system's randomness.
+/// 64 random bits. Each hasher of the standard library is keyed again from the system's randomness.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -64,7 +64,7 @@ impl PreviousRun {
         self.known.epoch
     }
 
-    /// Refuses to begin anew, unless it is permitted for this very epoch.
+    /// Refuses to begin again, unless it is permitted for this very epoch.
     pub(super) fn permitted(&self, plan: &Plan) -> Result<(), RanBefore> {
         let epoch = self.epoch();
         if plan.start_anew == Some(epoch) {
@@ -113,7 +113,7 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Previ
     }
 }
 
-/// Writes down that the stream begins anew, before anything of it is published: what permitted that
+/// Writes down that the stream begins again, before anything of it is published: what permitted that
 /// permits it no more.
 pub(super) async fn begins_anew(
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! The sink that the plan names, and the topics that sealing needs to know.
+//! The sink that the plan names, and the topics that finalizing needs to know.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +18,7 @@ use crate::sink::stdout::Stdout;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
 
-/// Where standard output and nowhere are, as a topic: sealing needs one.
+/// Where standard output and nowhere are, as a topic: finalizing needs one.
 const NO_TOPIC: &str = "arn:aws:sns:local:000000000000:none";
 
 /// A sink chosen by the configuration.

@@ -53,7 +53,7 @@ impl Opened {
 ///
 /// # Errors
 ///
-/// What waiting does not mend, and a source that stays away for longer than the plan's patience.
+/// What waiting does not fix, and a source that stays away for longer than the plan's patience.
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
@@ -127,7 +127,7 @@ pub(super) fn wanted(plan: &Plan, saved: Option<&Checkpoint>) -> Wanted {
     saved.map_or_else(|| plan.start.clone(), |saved| Wanted::Saved(saved_place(saved)))
 }
 
-/// Where a checkpoint says to go on.
+/// Where a checkpoint says to continue.
 pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
     Saved {
         server: checkpoint.server_uuid.clone(),

@@ -91,7 +91,7 @@ async fn topic(
     Ok(opened)
 }
 
-/// Where what is put aside goes, if the plan names a file.
+/// Where what is quarantined goes, if the plan names a file.
 async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
     let Some(path) = plan.quarantine.file.clone() else { return Ok(None) };
     let open = |path: PathBuf| Quarantine::open(&path, QUARANTINE_BYTES_MAX);
@@ -124,7 +124,7 @@ async fn stored(
     }
 }
 
-/// What the source knows of a run before, where beginning anew is permitted.
+/// What the source knows of a run before, where beginning again is permitted.
 async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousRun>, Unavailable> {
     if !plan.freshness.heartbeats && plan.checkpoint.file.is_some() {
         // Nothing is written to the source, and nothing read from what is not.
@@ -138,7 +138,7 @@ async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousR
     Ok(before)
 }
 
-/// The checkpoint to go on from, written down where it is a new one.
+/// The checkpoint to continue from, written down where it is a new one.
 async fn begun(
     plan: &Plan,
     store: &mut AnyStore,

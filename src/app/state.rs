@@ -17,7 +17,7 @@ pub(super) enum Phase {
     Reconnecting(String),
     /// Delivering what is under way.
     Stopping,
-    /// It can't go on.
+    /// It can't continue.
     Halted(Halted),
 }
 

@@ -123,7 +123,7 @@ impl Stream {
         }
     }
 
-    /// Streams until `stop` is cancelled or it can't go on. When another process has taken the stream
+    /// Streams until `stop` is cancelled or it can't continue. When another process has taken the stream
     /// over, `ours` is cancelled: what only one may do ends with it.
     pub(super) async fn run(
         &mut self,
@@ -207,7 +207,7 @@ impl Stream {
         let denied = matches!(error, Error::Source(error)
             if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
         if denied && self.has_streamed {
-            // An account that was good is mended at the server, and that is to be enough.
+            // An account that was good is fixed at the server, and that is to be enough.
             return Decision::NextHost;
         }
         self.tries.decide(error, &self.pipeline.tracker().committed_place().position)
@@ -272,7 +272,7 @@ impl Stream {
         }
     }
 
-    /// Where the next connection goes on.
+    /// Where the next connection continues.
     fn place(&self) -> Wanted {
         let tracker = self.pipeline.tracker();
         let (gtids, place) = (tracker.committed_gtids(), tracker.redial_place());
@@ -338,7 +338,7 @@ impl Stream {
             tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
             ours.cancel();
         }
-        // What is wrong with the position was reported, and is judged by what the source says of it.
+        // What is wrong with the position was reported, and is evaluated by what the source says of it.
         let of_position = [source::Halt::PositionLost, source::Halt::Diverged];
         if !of_position.iter().any(|halt| halt.as_str() == halted.reason) {
             self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Recovery {
     /// Save again later; deliver on meanwhile.
     Retry,
-    /// Stop: somebody has to look.
+    /// Stop: an operator has to look.
     Halt,
 }
 
@@ -125,7 +125,7 @@ impl Error {
     /// The single place where failures become decisions.
     pub fn recovery(&self) -> Recovery {
         match self {
-            // A full disk, a read-only mount or a database that is down gets mended while the
+            // A full disk, a read-only mount or a database that is down gets fixed while the
             // stream runs: nothing is lost by going on.
             Self::Io { .. } | Self::Database { .. } => Recovery::Retry,
             Self::Corrupt { .. }

@@ -1,7 +1,7 @@
 //! What the source's tables know of a stream whose checkpoint is elsewhere: its epoch, and about where
 //! it stands. So a start without the checkpoint is told from the first.
 //!
-//! It stands in the checkpoints' table, in a row that is no checkpoint: nobody can go on from it.
+//! It stands in the checkpoints' table, in a row that is no checkpoint: nobody can continue from it.
 
 use crate::change::Position;
 use crate::mysql::{Error, Session, Value};
@@ -13,7 +13,7 @@ pub struct Known {
     pub epoch: u64,
     /// Server that the place speaks of.
     pub server_uuid: String,
-    /// Where a restart would go on, when it was written.
+    /// Where a restart would continue, when it was written.
     pub position: Position,
     /// When it was written, microseconds since 1970 UTC.
     pub at_us: i64,

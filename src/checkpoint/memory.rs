@@ -1,4 +1,4 @@
-//! A checkpoint that nobody will go on from.
+//! A checkpoint that nobody will continue from.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Goes on from `checkpoint`.
+    /// Continues from `checkpoint`.
     pub fn new(checkpoint: Checkpoint) -> Self {
         Self { checkpoint: Arc::new(Mutex::new(checkpoint)) }
     }

@@ -40,7 +40,7 @@ pub use tracker::{Class, Commit, Misuse, MovedLanes, Tracker};
 ///   later [`load`](Store::load) sees all of it or nothing.
 /// * After an error that [`Error::recovery`] calls retryable, the call may or may not have taken
 ///   effect. Deltas hold absolute values and sets, so saving one again, alone or merged with newer
-///   ones, is right in both cases. Delivery goes on meanwhile; only the cost of a restart grows.
+///   ones, is right in both cases. Delivery continues meanwhile; only the cost of a restart grows.
 /// * Deltas are saved in the order in which they were taken from the tracker.
 /// * A save costs in proportion to its delta, not to the number of lanes that the stream has
 ///   (compaction of a file excepted, whose cost is spread over the saves that led to it).
@@ -49,7 +49,7 @@ pub trait Store: Send {
     /// The checkpoint as last saved; `None` when the stream never began here.
     fn load(&mut self) -> impl Future<Output = Result<Option<Checkpoint>, Error>> + Send;
 
-    /// Starts anew: replaces whatever is there by `checkpoint`.
+    /// Starts again: replaces whatever is there by `checkpoint`.
     fn begin(&mut self, checkpoint: &Checkpoint) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Applies `delta` to what is there. Only after `load` gave a checkpoint, or after `begin`.

@@ -14,7 +14,7 @@ pub struct Place {
     pub maria: MariaGtidSet,
 }
 
-/// Everything that a restart needs to go on as if nothing had happened.
+/// Everything that a restart needs to continue as if nothing had happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint {
     /// Name of the stream.

@@ -1,4 +1,4 @@
-//! `replay`: rows that were published, published once more.
+//! `replay`: rows that were published, published again.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ pub(super) fn command() -> Command {
     )
 }
 
-/// Publishes once more, or counts.
+/// Publishes again, or counts.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((values, plan)) = run::plan(matches, run::Runs::Sink) else { return Exit::Usage };
     let request = match request(matches, Utc::now()) {

@@ -88,7 +88,7 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
     }
 }
 
-/// Goes on also while nobody answers, and says so: an old picture is never left to stand.
+/// Continues also while nobody answers, and says so: an old picture is never left to stand.
 fn watch(service: &Service) -> Exit {
     let is_terminal = io::stdout().is_terminal();
     let mut last: Option<(Value, Instant)> = None;

@@ -69,7 +69,7 @@ pub enum Error {
         second: &'static str,
         /// Its value.
         second_value: String,
-        /// The rule that they break, and how to mend it.
+        /// The rule that they break, and how to fix it.
         rule: String,
     },
     /// A rule of a part, checked when its share of the configuration was read.

@@ -138,7 +138,7 @@ pub enum Fault {
         /// Encryption scheme's number.
         scheme: u8,
     },
-    /// A transaction goes on where something else should be, or the reverse.
+    /// A transaction continues where something else should be, or the reverse.
     #[error("found {found}, expected {expected}")]
     Order {
         /// State in which the event came.
@@ -170,7 +170,7 @@ pub enum Fault {
     Row(Box<RowFault>),
     /// Not yet an error: rows of a table whose columns the log does not name, while
     /// [`Config::asks_for_schemas`](super::Config::asks_for_schemas) is set. No row of the event came
-    /// out; [`Steps::describe`](super::Steps::describe) is to be called, then the steps go on.
+    /// out; [`Steps::describe`](super::Steps::describe) is to be called, then the steps continue.
     #[error("the log does not name the columns of table {database}.{table}")]
     SchemaNeeded {
         /// Its database.

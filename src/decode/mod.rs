@@ -195,7 +195,7 @@ impl Decoder {
         self.busy = false;
     }
 
-    /// Goes on with the next file of the same log: only the place changes. Prepared XA transactions
+    /// Continues with the next file of the same log: only the place changes. Prepared XA transactions
     /// stay; a transaction that has not ended is an error at the file's first event.
     pub fn follow_at(&mut self, position: Position) {
         self.place.set(position);
@@ -249,7 +249,7 @@ impl Decoder {
     /// steps out of the returned cursor until `None`, before feeding the next event.
     ///
     /// After an error, from here or from the cursor, nothing can be fed before
-    /// [`start_at`](Self::start_at); but for [`Fault::SchemaNeeded`], after which the cursor goes on,
+    /// [`start_at`](Self::start_at); but for [`Fault::SchemaNeeded`], after which the cursor continues,
     /// and for what [`Steps::pass_over`] takes.
     pub fn feed<'d, 'e>(&'d mut self, event: &'e [u8]) -> Result<Steps<'d, 'e>, Error> {
         if self.busy {
@@ -286,7 +286,7 @@ impl Decoder {
             self.format = Some(format);
             self.tables.end_statement();
             if self.config.asks_for_schemas {
-                // The server may have been restarted: table ids begin anew.
+                // The server may have been restarted: table ids begin again.
                 self.tables.forget();
             }
             self.emits.push_back(Emit::Passed(header.event_type));

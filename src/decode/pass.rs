@@ -23,7 +23,7 @@ pub struct PassedOver<'a> {
 }
 
 impl Steps<'_, '_> {
-    /// Goes on behind what `error`, the last one that came from here, is of. `None` if that can't be:
+    /// Continues behind what `error`, the last one that came from here, is of. `None` if that can't be:
     /// then the error is the end.
     ///
     /// Where a compressed transaction can't be decompressed, or not to its end, it is passed over as a

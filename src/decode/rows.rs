@@ -193,7 +193,7 @@ impl<'a> Rows<'a> {
     /// The next row; `None` behind the last. Not calling it skips the rows at no cost, and leaves them
     /// out of [`Change::row`]'s count.
     ///
-    /// An error is of this event's rows alone: the decoder can go on with the next step.
+    /// An error is of this event's rows alone: the decoder can continue with the next step.
     #[allow(clippy::should_implement_trait, reason = "lends its items, and can fail")]
     pub fn next(&mut self) -> Result<Option<Change<'_>>, Error> {
         // A row of which the log carries no column has no bytes: with row image MINIMAL, an INSERT of

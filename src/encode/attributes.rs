@@ -13,7 +13,7 @@ use super::origin::Origin;
 pub const NONE: &str = "(none)";
 
 /// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each, and
-/// `replay` where it is published once more. Names have all but ASCII letters, digits and `_-$.`
+/// `replay` where it is published again. Names have all but ASCII letters, digits and `_-$.`
 /// percent-encoded.
 pub(crate) fn attributes(batch: &EncodedBatch, origin: &Origin) -> Vec<Attribute> {
     let (database, table) = match batch.content() {

@@ -19,11 +19,11 @@ pub struct Origin {
     pub connector_version: &'static str,
     /// Whether rows are read from tables and not from the binlog.
     pub snapshot: bool,
-    /// Set when rows are published once more.
+    /// Set when rows are published again.
     pub replay: Option<Replay>,
 }
 
-/// Rows published once more.
+/// Rows published again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// For whom: the value of the attribute `replay`.

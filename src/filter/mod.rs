@@ -1,6 +1,6 @@
 //! Which rows leave, and with which columns: nothing that is filtered or masked gets further.
 //!
-//! Pure. A table is judged once, when it is first seen in a given shape; after that a row costs a
+//! Pure. A table is evaluated once, when it is first seen in a given shape; after that a row costs a
 //! comparison of two numbers, and only rows of masked tables are rewritten. It does not know where
 //! the rows go.
 

@@ -210,7 +210,7 @@ pub enum StreamFailure {
     Purged,
     /// 1236: we have transactions that the source lacks; or another server without GTIDs.
     Diverged,
-    /// We dial no more: delivery can't go on without an operator.
+    /// We dial no more: delivery can't continue without an operator.
     Halted,
 }
 

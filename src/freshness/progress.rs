@@ -32,7 +32,7 @@ pub struct Progress {
     pub read: Position,
     /// Everything before it is delivered.
     pub delivered: Position,
-    /// Where a restart would go on; without a file while that is known of another server only, or not
+    /// Where a restart would continue; without a file while that is known of another server only, or not
     /// at all.
     pub needed: Position,
     /// GTIDs that are delivered, as text; empty without GTIDs.

@@ -25,7 +25,7 @@ pub(crate) struct Sampler {
     pub(crate) health: Arc<Health>,
     pub(crate) liveness: Liveness,
     pub(crate) reporter: Reporter,
-    /// Cancelled when heartbeats, canaries and looks end: the rest goes on while what is on its way is
+    /// Cancelled when heartbeats, canaries and looks end: the rest continues while what is on its way is
     /// delivered.
     pub(crate) freshness: CancellationToken,
     /// That was told.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::verdict::{Certificate, State};
 
-/// A verdict that was judged longer ago is not in force: its loop stands still.
+/// A verdict that was judged longer ago is not in force: its loop does not move.
 const IN_FORCE_FOR: Duration = Duration::from_secs(15);
 
 /// What freshness concludes, for the watermark.

@@ -9,7 +9,7 @@ use super::grants::exempt_privileges;
 use super::schema::{Dialect, SchemaName};
 use super::{ClockSample, Facts, SqlFailure};
 
-/// What the heartbeat writer and the canary walker have in common.
+/// What the heartbeat writer and the canary writer have in common.
 #[derive(Debug, Clone)]
 pub struct WriterConfig {
     /// How to log in. Its host and deadlines are not used; `host` and `probe_timeout` are.

@@ -75,7 +75,7 @@ impl Slot {
 }
 
 impl Packer {
-    /// A packer whose rows go on from these numbers.
+    /// A packer whose rows continue from these numbers.
     pub fn new(mut config: Config, sequences: Sequences) -> Self {
         config.lanes = config.lanes.max(1);
         Self {

@@ -25,7 +25,7 @@ impl Claims {
     }
 
     /// The message with its body in S3 and a pointer in its place; within, `None` when S3 will never
-    /// take it. What may pass, and what somebody may mend, is waited out, as it is for a topic.
+    /// take it. What may pass, and what somebody may fix, is waited out, as it is for a topic.
     /// `None`: `is_over` said so meanwhile.
     pub(crate) async fn check_in(
         &self,

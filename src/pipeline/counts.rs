@@ -64,7 +64,7 @@ impl Counts {
         self.unordered = since_start;
     }
 
-    /// Tells the metrics, and begins anew.
+    /// Tells the metrics, and begins again.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         for (code, count) in (0..=u8::MAX).zip(&mut self.events.0) {
             if *count > 0 {

@@ -14,7 +14,7 @@ pub(crate) struct Topics {
     pub(crate) tables: Destinations,
     /// Where canaries and statements go.
     pub(crate) control_messages: Arc<str>,
-    /// What is known of topics; others are judged by their name.
+    /// What is known of topics; others are evaluated by their name.
     pub(crate) known: HashMap<Arc<str>, Destination>,
     /// Largest message of a topic that was not asked, bytes.
     pub(crate) message_bytes_max: usize,

@@ -10,7 +10,7 @@
 //!
 //! The only place besides `app` that names several stages. It decides nothing that a stage could:
 //! it carries values from one to the next, and waits where the next has no room. While it waits it
-//! goes on taking settlements, so that nobody waits for each other.
+//! continues taking settlements, so that nobody waits for each other.
 
 mod claims;
 mod control_messages;
@@ -85,7 +85,7 @@ pub enum Error {
     /// The checkpoint can't be saved, now or ever again.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
-    /// A refused message can't be put aside.
+    /// A refused message can't be quarantined.
     #[error(transparent)]
     Quarantine(#[from] sink::quarantine::Error),
     /// The tracker was told what can't be: a bug.

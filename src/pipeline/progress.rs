@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, Copy, Default)]
 struct Passed {
     rows: u64,
-    /// Everything but rows: statements, and events that were put aside.
+    /// Everything but rows: statements, and events that were quarantined.
     others: u64,
 }
 

@@ -86,7 +86,7 @@ pub(crate) struct Parts {
     pub(crate) puts_refused_aside: bool,
 }
 
-/// The loop. Survives the end of a stream: the next one goes on where it ended.
+/// The loop. Survives the end of a stream: the next one continues where it ended.
 pub struct Pipeline {
     pub(super) parts: Parts,
     /// Who names columns that the log does not name.
@@ -184,7 +184,7 @@ impl Pipeline {
         }
     }
 
-    /// Goes on while the stream stands: settlements and saves, until told to stop. For the time
+    /// Continues while the stream stands: settlements and saves, until told to stop. For the time
     /// between two streams.
     pub async fn idle(&mut self, until: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::pin!(until);
@@ -197,7 +197,7 @@ impl Pipeline {
         }
     }
 
-    /// Goes on while the stream stands for good, whatever happens: what is on its way may still be
+    /// Continues while the stream stands for good, whatever happens: what is on its way may still be
     /// delivered and saved, and the loop shows that it lives.
     pub async fn stand(&mut self, until: impl Future<Output = ()>) {
         tokio::pin!(until);
@@ -305,7 +305,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Hands the encoded batches on. While there is no room everything else goes on, also the request
+    /// Hands the encoded batches on. While there is no room everything else continues, also the request
     /// to stop: a sink may be away for days.
     pub(super) async fn ship(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
         self.gather();

@@ -75,7 +75,7 @@ impl Saver {
         })
     }
 
-    /// Takes note of a save's end. An error is one that no later save can mend.
+    /// Takes note of a save's end. An error is one that no later save can fix.
     pub(crate) fn observe(&mut self, saved: Saved, now: Instant) -> Result<Outcome, Error> {
         self.is_under_way = false;
         match saved.result {

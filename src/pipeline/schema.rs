@@ -26,7 +26,7 @@ impl Pipeline {
         self.schemas.columns = columns;
     }
 
-    /// The decoder can't go on by itself: it waits for an answer, or an event is to be put aside, or
+    /// The decoder can't continue by itself: it waits for an answer, or an event is to be quarantined, or
     /// the error is the end.
     pub(super) async fn on_decode_error(
         &mut self,

@@ -146,7 +146,7 @@ pub struct Snapshot {
     /// What hinders publishing since the last acknowledgement; `None`: nothing known. While a topic
     /// is blocked, the acknowledgements of others do not clear it.
     pub impediment: Option<Class>,
-    /// Topics that wait for somebody to mend something.
+    /// Topics that wait for somebody to fix something.
     pub blocked_topics: usize,
     /// Requests on their way.
     pub in_flight_requests: usize,
@@ -254,7 +254,7 @@ impl Health {
         }
     }
 
-    /// How many topics wait for somebody to mend something.
+    /// How many topics wait for somebody to fix something.
     pub(super) fn blocks(&self, topics: usize) {
         self.blocked_topics.store(topics, Ordering::Relaxed);
     }

@@ -19,7 +19,7 @@
 //!   in: one in flight per lane, and nothing newer before its predecessor has settled. With a
 //!   standard topic the order within a lane is best effort. Lanes are independent of one another.
 //! * **Refused for good.** [`Settlement::Failed`] gives the message back: the far side will never
-//!   take it as it is. With [`OnRefusal::GoOn`] the lane goes on with its next message and the owner
+//!   take it as it is. With [`OnRefusal::GoOn`] the lane continues with its next message and the owner
 //!   puts the refused one into quarantine *before* it lets the checkpoint pass; with
 //!   [`OnRefusal::Halt`] nothing more is started and `run` returns [`Error::Halted`].
 //! * **Back-pressure.** The intake is bounded in bytes, counted until a message is settled. Whoever
@@ -30,7 +30,7 @@
 //! * **Cancellation.** Dropping the future of `run` abandons what is unsettled and corrupts nothing.
 //!
 //! A sink does not know what a checkpoint or a binlog is, and decides nothing about a refused
-//! message but whether to go on.
+//! message but whether to continue.
 
 pub mod claim_check;
 pub mod health;
@@ -104,7 +104,7 @@ pub enum OnRefusal {
     /// Start nothing more; `run` returns an error.
     #[default]
     Halt,
-    /// Go on with the next message: the owner quarantines the refused one.
+    /// Continue with the next message: the owner quarantines the refused one.
     GoOn,
 }
 

@@ -11,7 +11,7 @@ use super::sns::Sns;
 use super::{Error as SinkError, Settlement, intake, quarantine};
 use crate::encode::{LaneId, Message};
 
-/// Bodies that are published before the file is written anew, bytes.
+/// Bodies that are published before the file is written again, bytes.
 const ROUND_BYTES: usize = 32 << 20;
 /// Room of the sink's queue: more than a round and its last message, so that a round fits.
 const ROOM_BYTES: usize = 2 * ROUND_BYTES;
@@ -31,7 +31,7 @@ pub struct Report {
     pub interrupted: bool,
 }
 
-/// Why a redrive could not go on. What was accepted before is gone from the file.
+/// Why a redrive could not continue. What was accepted before is gone from the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file.
@@ -55,7 +55,7 @@ pub fn topics(path: &Path) -> Result<Vec<String>, quarantine::Error> {
 
 /// Publishes the messages of the quarantine at `path` again, in the file's order, with the bodies,
 /// attributes, groups and deduplication ids that they had, and removes those that are accepted. Its
-/// sink must go on after a refusal. Blocks while it writes the file.
+/// sink must continue after a refusal. Blocks while it writes the file.
 ///
 /// A crash may leave accepted messages in the file: they are sent again the next time, and consumers
 /// know them by their numbers.

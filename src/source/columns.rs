@@ -66,7 +66,7 @@ impl Columns {
         let mut session = Session::connect(&self.config.session(self.host)?).await?;
         let found = server_name(&mut session).await?;
         if found != self.server {
-            // Behind the address stands another server than a moment ago: dial anew.
+            // Behind the address stands another server than a moment ago: dial again.
             return Err(Error::Closed { step: Step::SetUp });
         }
         session.query("SET time_zone = '+00:00'").await?;

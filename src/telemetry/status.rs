@@ -132,7 +132,7 @@ pub struct Finding {
     pub found: String,
     /// What it should be.
     pub needed: String,
-    /// What mends it.
+    /// What fixes it.
     pub mend: String,
     /// Whether `run` would refuse to start with it.
     pub refuses: bool,
@@ -145,7 +145,7 @@ pub struct Halted {
     pub reason: String,
     /// What happened, for people.
     pub message: String,
-    /// What mends it.
+    /// What fixes it.
     pub mend: String,
 }
 

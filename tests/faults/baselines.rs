@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::pace::Pace;
 
-/// A usual way to judge.
+/// A usual way to evaluate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Baseline {
     /// Time since the last transaction of users.
@@ -95,7 +95,7 @@ impl Metrics {
     }
 }
 
-/// What there was to judge by at an instant.
+/// What there was to evaluate by at an instant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sight {
     pub(crate) at: Instant,

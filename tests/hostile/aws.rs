@@ -16,7 +16,7 @@ const TAKEN_MAX: u64 = (64 << 20) + (16 << 20);
 
 #[derive(Debug, Clone, Copy)]
 enum Say {
-    /// A body that goes on, its length announced or not.
+    /// A body that continues, its length announced or not.
     WithoutEnd { announced: bool },
     /// A refusal with a text of so many bytes.
     Refusal(usize),

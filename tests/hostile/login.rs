@@ -151,7 +151,7 @@ async fn every_command_refuses_such_a_login_by_name_and_ends_in_order() {
         let fake = asking(ask.clone()).await;
         for (name, codes) in [("check", &[1][..]), ("init", &[69]), ("tail", &[69]), ("run", &[69])]
         {
-            // What a retry may mend is waited for.
+            // What a retry may fix is waited for.
             if name == "run" && matches!(ask, Ask::Switch(b"client_ed25519", _)) {
                 continue;
             }

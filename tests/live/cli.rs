@@ -367,7 +367,7 @@ async fn what_is_wrong_at_start_has_its_exit_code(bed: Bed) -> Outcome {
     Ok(())
 }
 
-/// What `check` says of servers, accounts and certificates that do not fit names what mends it.
+/// What `check` says of servers, accounts and certificates that do not fit names what fixes it.
 async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
     mysqld.execute(&printed(&two_accounts(&mysqld)).await).await?;

@@ -124,7 +124,7 @@ async fn a_stream_from_any_commit_on_says_what_the_files_say(bed: Bed) -> Outcom
         assert_eq!(found.lines, expected.lines[skipped..], "{name} from {position}");
     }
 
-    // By a GTID set that has holes: the server leaves out what is in it, and we see where it goes on.
+    // By a GTID set that has holes: the server leaves out what is in it, and we see where it continues.
     let own: Vec<Gtid> = expected
         .ids
         .iter()

@@ -94,7 +94,7 @@ async fn a_checkpoint_in_a_table_goes_with_the_stream_and_a_restart_finds_the_pr
     until_saved(&replica, before + 2).await?;
     assert!(saved(&replica).await?.1 >= lanes, "{lanes} lanes before");
 
-    // And a restart goes on from it while the other host is dead
+    // And a restart continues from it while the other host is dead
     work(&replica, 11, &mut written).await?;
     rig.receive_all(&written).await?;
     rig.streamer.start_again().await?;

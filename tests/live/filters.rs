@@ -69,7 +69,7 @@ async fn masks_hold_when_the_binlog_stops_naming_columns(bed: Bed) -> Outcome {
     rig.mysqld.execute(&[format!("{insert}'Paris')")]).await?;
     let mut lines = lines_until(&mut rig, &["Paris"]).await?;
 
-    // Tables without masks go on without names; the first row of one with masks is the end.
+    // Tables without masks continue without names; the first row of one with masks is the end.
     let minimal = format!("SET GLOBAL binlog_row_metadata = {}", nameless(&bed));
     let city = "INSERT INTO shop.cities VALUES (1, 'Lyon')".to_owned();
     rig.mysqld.execute(&[minimal, city, format!("{insert}'Nice')")]).await?;

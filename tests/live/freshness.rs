@@ -343,7 +343,7 @@ async fn a_checkpoint_in_the_source_is_durable_and_fenced(bed: Bed) -> Outcome {
         ..Checkpoint::default()
     };
 
-    // Given a stream that began and went on
+    // Given a stream that began and continued
     let mut first = TableStore::open(table_config(&server, "first")).await.expect("a table");
     assert_eq!(first.load().await.expect("read"), None, "{name}");
     first.begin(&expected).await.expect("written");

@@ -195,7 +195,7 @@ async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Be
     assert_eq!(told, Some(0.0), "what stays in the queue is no duplicate");
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
-    // A restart without anything wrong goes on
+    // A restart without anything wrong continues
     rig.streamer.start_again().await?;
     rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
     assert_eq!(rig.streamer.stop().await?, Some(0));
@@ -279,7 +279,7 @@ async fn a_start_without_its_checkpoint_is_refused_and_permitted_once(bed: Bed) 
     std::fs::remove_file(&checkpoint)?;
     refused(&mut rig, first).await?;
 
-    // When another epoch is permitted to begin anew, then nothing begins
+    // When another epoch is permitted to begin again, then nothing begins
     rig.streamer.command_mut().arguments = vec![format!("--start-anew={}", first + 1)];
     refused(&mut rig, first).await?;
 
@@ -293,7 +293,7 @@ async fn a_start_without_its_checkpoint_is_refused_and_permitted_once(bed: Bed) 
     assert_eq!(rig.streamer.status().await?["checkpoint"]["epoch"], second);
     assert_eq!(rig.streamer.stop().await?, Some(0));
 
-    // With its checkpoint it goes on, whatever the flag says; without it, it is refused again
+    // With its checkpoint it continues, whatever the flag says; without it, it is refused again
     rig.streamer.start_again().await?;
     rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
     assert_eq!(rig.streamer.status().await?["checkpoint"]["epoch"], second);

@@ -63,7 +63,7 @@ async fn the_example_starts_while_its_database_is_down_and_goes_on_when_its_pod_
     streamer.until_ready(SOON).await?;
     assert!(Path::new(&place("quarantine")).exists(), "what is refused has a place");
 
-    // And a pod that is replaced goes on: checkpoint and quarantine are not in it
+    // And a pod that is replaced continues: checkpoint and quarantine are not in it
     assert_eq!(streamer.stop().await?, Some(0));
     streamer.start_again().await?;
     streamer.until_ready(SOON).await?;

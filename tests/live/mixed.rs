@@ -69,7 +69,7 @@ async fn gtids_off_and_on_again_while_away_halt_by_name_and_lose_nothing(bed: Be
     assert!(log.contains("\"gtid_mode\"") && log.contains("ON_PERMISSIVE"), "{log}");
     assert_eq!(rig.consumer.received(), &received);
 
-    // And once the server sends them, everything comes, and it goes on with GTIDs
+    // And once the server sends them, everything comes, and it continues with GTIDs
     modes(&rig.mysqld, &["ON_PERMISSIVE"]).await?;
     rig.streamer.start_again().await?;
     rig.receive_all(&written).await?;
@@ -95,7 +95,7 @@ async fn gtids_off_and_on_again_while_running_lose_nothing(bed: Bed) -> Outcome 
         insert(&rig.mysqld, &mut written, &[key]).await?;
         rig.receive_all(&written).await?;
     }
-    // And a restart goes on from there
+    // And a restart continues from there
     rig.streamer.kill().await?;
     insert(&rig.mysqld, &mut written, &[key + 1]).await?;
     rig.streamer.start_again().await?;
@@ -213,7 +213,7 @@ async fn the_next_server_takes_over_when_gtids_were_just_switched_on(bed: Bed) -
     replica.execute(&["STOP REPLICA", "RESET REPLICA ALL"]).await?;
     insert(&replica, &mut written, &[5]).await?;
 
-    // Then the stream goes on from the replica: its set is whole
+    // Then the stream continues from the replica: its set is whole
     rig.receive_all(&written).await?;
     assert!(rig.consumer.gaps().is_empty(), "{:?}", rig.consumer.gaps());
     Ok(())

@@ -328,7 +328,7 @@ async fn a_consumer_that_loses_only_a_path_is_named_and_a_table_that_is_gone_bla
 }
 
 async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Outcome {
-    // Given a path, and all that can be wrong with it: `check` names each, and what mends it
+    // Given a path, and all that can be wrong with it: `check` names each, and what fixes it
     let mysqld = server(&bed).await?;
     let good = checked(&mysqld, &[]).await?;
     assert!(good.len() == 1 && good[0]["ok"] == true, "{good:?}");

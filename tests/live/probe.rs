@@ -209,7 +209,7 @@ async fn a_stream_that_stops_is_named_until_it_comes_back(bed: Bed) -> Outcome {
     let mut probe = start(standin, &queue, &settings)?;
     until_health(&mut probe, 200, &["canaries arrive"]).await?;
 
-    // When the streamer is frozen, then it is missed by name, and no longer once it goes on
+    // When the streamer is frozen, then it is missed by name, and no longer once it continues
     rig.streamer.freeze()?;
     let missed = until_health(&mut probe, 503, &["stream test: canary ", "has not come"]).await?;
     assert!(missed.contains("allowed 4.0 s; the last was canary "), "{missed}");

@@ -1,4 +1,4 @@
-//! What was published is published once more, and is the same.
+//! What was published is published again, and is the same.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -197,7 +197,7 @@ async fn rows_since_a_time_come_again_as_they_were(bed: Bed) -> Outcome {
     let topic = story.rig.aws.create_topic(&format!("{}-again", bed.topic_name())).await?;
     let mut again = Shelf::new(another_consumer(&bed, &story.rig, &topic, "again").await?);
 
-    // When those since a time are published once more, to a topic of their own
+    // When those since a time are published again, to a topic of their own
     let since = story.since.clone();
     let counted = story.replayed(&["--since", &since, "--dry-run"]).await?;
     let report = story.replayed(&["--since", &since, "--topic", &topic]).await?;

@@ -41,7 +41,7 @@ async fn killed(bed: &Bed, topic: Topic, options: Options) -> Outcome {
     shop.stock().await?;
 
     for round in 1..=4 {
-        // When the streamer is killed in the middle of its work, and the shop goes on
+        // When the streamer is killed in the middle of its work, and the shop continues
         steps(&mut shop, 50).await?;
         shop.take_stock(3_000).await?;
         rig.receive_some(shop.written().total() - 2_500).await?;
@@ -119,7 +119,7 @@ async fn the_stream_goes_on_from_the_next_server_by_gtid(bed: Bed) -> Outcome {
     steps(&mut shop, 60).await?;
     written.merge(shop.written());
 
-    // Then the stream goes on from there: no row is missing, none has come under a new number
+    // Then the stream continues from there: no row is missing, none has come under a new number
     rig.receive_all(&written).await?;
     assert!(rig.consumer.gaps().is_empty(), "{:?}", rig.consumer.gaps());
     Ok(())

@@ -63,7 +63,7 @@ async fn passwords_in_files_are_read_again_with_each_connection(bed: Bed) -> Out
         let seen = streamer.status().await?["heartbeat"]["seen"].as_u64();
         throw_out(&mysqld, user).await?;
 
-        // Then it goes on with the new one
+        // Then it continues with the new one
         let goes_on = |status: &serde_json::Value| {
             let rises = status["heartbeat"]["seen"].as_u64() > seen.map(|seen| seen + 3);
             is_healthy(status) && rises && status["source"]["connected"] == true

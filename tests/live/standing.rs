@@ -311,7 +311,7 @@ async fn a_database_of_which_nothing_is_published_is_saved_and_healthy(bed: Bed)
     let saves = rig.streamer.metric("binpulse_checkpoint_saves_total", &["result=\"ok\""]).await?;
     assert!(saves > Some(2.0), "{saves:?}");
 
-    // A dump that is dialled anew leaves no hole behind
+    // A dump that is dialled again leaves no hole behind
     let mut session = rig.mysqld.connect().await?;
     let query = "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
     let dump: Option<u64> = session.query_first(query).await?;

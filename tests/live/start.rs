@@ -85,7 +85,7 @@ async fn a_source_that_is_down_at_start_is_told_as_the_source_and_waited_for(bed
         let once = streamer.metric("binpulse_verdict_transitions_total", &labels).await?;
         assert_eq!(once, Some(1.0), "{store}");
 
-        // And it goes on by itself when the source is back
+        // And it continues by itself when the source is back
         mysqld.start_again().await?;
         streamer.until_ready(SOON).await?;
         streamer.until("a healthy verdict", SOON, is_healthy).await?;

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 use crate::bed::Bed;
 
-/// A test that hangs fails, and the suite goes on. Far above what any takes on a slow machine.
+/// A test that hangs fails, and the suite continues. Far above what any takes on a slow machine.
 const TEST_DEADLINE: Duration = Duration::from_mins(5);
 
 /// How many tests ran on each version.

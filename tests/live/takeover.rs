@@ -61,7 +61,7 @@ async fn heartbeats_and_canaries_follow_the_stream_to_the_next_server(bed: Bed) 
         ])
         .await?;
 
-    // Then both are written there, under numbers that go on, and the verdict is healthy again
+    // Then both are written there, under numbers that continue, and the verdict is healthy again
     let status = rig
         .streamer
         .until("a healthy verdict after the failover", SOON, |status| {

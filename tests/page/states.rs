@@ -247,7 +247,7 @@ fn dress(status: &mut Status, state: State) {
     }
 }
 
-/// A stream that can't go on.
+/// A stream that can't continue.
 pub(crate) fn halted() -> Status {
     let mut status = status(State::HeartbeatLost);
     status.state = "halted".to_owned();

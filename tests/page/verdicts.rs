@@ -311,7 +311,7 @@ fn ages_tick_and_rates_follow_from_two_answers(browser: &mut Browser) {
     let site = Site::start(says.clone());
     browser.load(&site.url());
     shows(browser, State::Live);
-    // Between two answers the age goes on: each answer says 7.0 s.
+    // Between two answers the age continues: each answer says 7.0 s.
     browser.wait("/7\\.[3-9] s ago/.test(document.getElementById('sink').textContent)");
     browser.wait("/0\\.0 changes\\/s/.test(document.getElementById('line').textContent)");
     says.progress.changes_published += 500;

@@ -121,7 +121,7 @@ impl Stage {
         if self.archive().exists() {
             files.extend(binlogs_in(&self.archive())?);
         }
-        // Nothing that was put aside is there still.
+        // Nothing that was quarantined is there still.
         files.sort_by(|one, two| one.file_name().cmp(&two.file_name()));
         Ok(files)
     }

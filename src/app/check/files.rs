@@ -39,7 +39,7 @@ pub(super) fn found(saved: Option<&Checkpoint>) -> String {
     }
 }
 
-/// What is needed, and what mends it.
+/// What is needed, and what fixes it.
 pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'static str) {
     use checkpoint::Error;
     match error {
@@ -64,7 +64,7 @@ pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'stati
     }
 }
 
-/// The file of what is put aside, if the plan names one.
+/// The file of what is quarantined, if the plan names one.
 pub(super) async fn quarantine(plan: &Plan, reports: &mut Vec<Report>) {
     let Some(path) = plan.quarantine.file.clone() else { return };
     let what = format!("quarantine {}", path.display());

@@ -32,7 +32,7 @@ pub struct Report {
     pub found: String,
     /// What it should be; empty when it is fine.
     pub needed: String,
-    /// What mends it; empty when it is fine.
+    /// What fixes it; empty when it is fine.
     pub mend: String,
     /// Whether it is fine.
     pub ok: bool,
@@ -273,7 +273,7 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
     });
 }
 
-/// What mends a writer's account or tables.
+/// What fixes a writer's account or tables.
 fn mend(plan: &Plan, reason: SqlFailure) -> String {
     let user = plan.freshness.connect.user.replace('\'', "''");
     let schema = plan.freshness.schema.as_str();

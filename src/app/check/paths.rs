@@ -66,7 +66,7 @@ pub(super) async fn look(
     }
 }
 
-/// Whether the column can hold the mark; what it is and what mends it, if not.
+/// Whether the column can hold the mark; what it is and what fixes it, if not.
 async fn column(
     path: &CanaryPath,
     mark: &Mark,

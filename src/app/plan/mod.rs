@@ -33,7 +33,7 @@ pub struct Plan {
     pub source: crate::source::Config,
     /// Where to begin without a checkpoint.
     pub start: Wanted,
-    /// Epoch of a run before after which the stream may begin anew.
+    /// Epoch of a run before after which the stream may begin again.
     pub start_anew: Option<u64>,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
@@ -45,7 +45,7 @@ pub struct Plan {
     pub filter: crate::filter::Config,
     /// How rows are packed.
     pub pack: pack::Config,
-    /// How messages are sealed.
+    /// How messages are finalized.
     pub finalize: FinalizeOptions,
     /// A row too large for its topic.
     pub oversize: encode::Oversize,
@@ -57,7 +57,7 @@ pub struct Plan {
     pub queue_bytes: usize,
     /// Where bodies too large for their topic go, if that is the policy.
     pub claims: Option<ClaimsPlan>,
-    /// What is put aside instead of halting the stream.
+    /// What is quarantined instead of halting the stream.
     pub quarantine: QuarantinePlan,
     /// Where the checkpoint is kept.
     pub checkpoint: CheckpointPlan,
@@ -67,7 +67,7 @@ pub struct Plan {
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
     pub grace: Duration,
-    /// Whether to stay up and explain when delivery can't go on.
+    /// Whether to stay up and explain when delivery can't continue.
     pub stays_when_halted: bool,
     /// The settings, for `/status`.
     pub shown: serde_json::Value,

@@ -1,4 +1,4 @@
-//! Settings of messages: how rows are packed, where they go, and what is put aside.
+//! Settings of messages: how rows are packed, where they go, and what is quarantined.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,14 +56,14 @@ pub struct ClaimsPlan {
     pub endpoint_url: Option<String>,
 }
 
-/// What is put aside instead of halting the stream.
+/// What is quarantined instead of halting the stream.
 #[derive(Debug, Clone)]
 pub struct QuarantinePlan {
-    /// Where it goes; there if anything is put aside.
+    /// Where it goes; there if anything is quarantined.
     pub file: Option<PathBuf>,
-    /// Whether messages that their topic refuses are put aside.
+    /// Whether messages that their topic refuses are quarantined.
     pub refused: bool,
-    /// Whether row events that can't be decoded are put aside.
+    /// Whether row events that can't be decoded are quarantined.
     pub undecoded: bool,
 }
 
@@ -127,7 +127,7 @@ pub(super) fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
     })
 }
 
-/// What is put aside. Both settings of it are looked at, so that each learns of a missing file.
+/// What is quarantined. Both settings of it are looked at, so that each learns of a missing file.
 pub(super) fn quarantine(values: &Values, errors: &mut Errors) -> Option<QuarantinePlan> {
     let path = values.path_opt("sink.quarantine");
     let mut puts_aside = |key: &'static str, why: &str| {

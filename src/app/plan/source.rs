@@ -37,7 +37,7 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<source::Con
     })
 }
 
-/// A password, and the file that it is read from anew with each connection.
+/// A password, and the file that it is read from again with each connection.
 pub(super) fn secret(values: &Values, key: &str) -> Option<Secret> {
     let text = values.text_opt(key)?;
     let file = values.file_of(key).map(Path::to_owned);

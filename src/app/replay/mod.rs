@@ -1,4 +1,4 @@
-//! Rows of a stretch of the log, published once more under the numbers that they had.
+//! Rows of a stretch of the log, published again under the numbers that they had.
 //!
 //! ```text
 //! peek      the service's checkpoint: a place, and each lane's next number there
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! So nothing has to be kept for it: wherever the source still has its log, and whichever store the
-//! checkpoint is in. The service goes on meanwhile, and what it does is not touched.
+//! checkpoint is in. The service continues meanwhile, and what it does is not touched.
 
 mod numbers;
 mod pass;
@@ -33,7 +33,7 @@ pub(super) use numbers::Beyond;
 use numbers::Numbers;
 use pass::{Pass, Passed, Way};
 
-/// What is to be published once more.
+/// What is to be published again.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
     /// From the first transaction on that committed then or later, microseconds since 1970 UTC.
@@ -68,7 +68,7 @@ pub struct Report {
     pub is_interrupted: bool,
 }
 
-/// Why nothing, or not all, was published once more.
+/// Why nothing, or not all, was published again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no checkpoint, or it can't be read.
@@ -144,7 +144,7 @@ impl From<super::Unavailable> for Error {
     }
 }
 
-/// Publishes once more, or counts.
+/// Publishes again, or counts.
 pub async fn replay(
     plan: Plan,
     request: ReplayRequest,
@@ -201,7 +201,7 @@ async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
 /// The service's plan, made to do this and nothing else.
 fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
     plan.name_apart("replay");
-    // Nothing may be put aside a second time.
+    // Nothing may be quarantined a second time.
     plan.quarantine.file = None;
     plan.quarantine.refused = false;
     plan.quarantine.undecoded = false;

@@ -1,4 +1,4 @@
-//! The file itself: reading it, appending to it, writing it anew.
+//! The file itself: reading it, appending to it, writing it again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,7 +12,7 @@ use super::record;
 use super::{Checkpoint, Delta, Error};
 use crate::journal::{self, Line, Lines};
 
-/// The file is written anew when its deltas have more bytes than this ...
+/// The file is written again when its deltas have more bytes than this ...
 const DELTA_BYTES_MIN: u64 = 256 * 1024;
 
 /// ... and more than this many times the bytes of its first line, so that the cost of writing all
@@ -27,7 +27,7 @@ pub(super) struct Log {
     path: PathBuf,
     stream: String,
     checkpoint: Option<Checkpoint>,
-    /// Open for writing; `None` before there is a file, or when it must be written anew.
+    /// Open for writing; `None` before there is a file, or when it must be written again.
     file: Option<File>,
     /// Bytes of the first line.
     base_bytes: u64,
@@ -101,7 +101,7 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the file anew when it has grown too long. What was saved is saved, so a failure is
+    /// Writes the file again when it has grown too long. What was saved is saved, so a failure is
     /// only put off: a disk too full for a second copy may have room for many more lines.
     fn compact(&mut self) {
         if self.good_bytes <= self.compact_at_bytes {
@@ -197,7 +197,7 @@ impl Log {
         Ok(())
     }
 
-    /// Adds a line and syncs it. `false`: the file is gone or another, and must be written anew.
+    /// Adds a line and syncs it. `false`: the file is gone or another, and must be written again.
     fn append(&mut self, delta: &Delta) -> Result<bool, Error> {
         if !self.is_in_place() {
             return Ok(false);

@@ -4,7 +4,7 @@
 //! checkpoint, each further one a delta; the text of each is one JSON document.
 //!
 //! Saving appends a line and syncs it. When the deltas outgrow the first line, the file is written
-//! anew beside the old one and renamed over it. A line that was cut short by a crash is the last
+//! again beside the old one and renamed over it. A line that was cut short by a crash is the last
 //! one, was never acknowledged, and is dropped. Damage anywhere else is an error.
 //!
 //! The lock is on a second file, `<name>.lock`, since renaming gives the first another inode. It is

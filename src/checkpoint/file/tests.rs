@@ -228,7 +228,7 @@ fn a_file_that_vanished_or_was_replaced_is_written_anew() {
     assert_eq!(loaded(&path).expect("a good file"), Some(expected));
 }
 
-/// Whether a file was written anew since its number was taken.
+/// Whether a file was written again since its number was taken.
 fn number(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).expect("a file").ino()
@@ -286,7 +286,7 @@ fn deltas_outgrow_the_base_by_a_quarter_of_a_mebibyte_or_four_times_its_size() {
             let mut size = begun;
             let mut times = 0;
             for sequence in 1..=400 {
-                // Opened again, it goes on as before.
+                // Opened again, it continues as before.
                 if sequence == 150 {
                     drop(store);
                     store = open(&path).await.expect("a good file");

@@ -545,7 +545,7 @@ fn a_place_that_is_told_beside_is_read_again_and_is_no_checkpoint() {
             known::write(&mut session, TABLE, "shop", &told).await.expect("it writes");
             assert_eq!(known::read(&mut session, TABLE, "shop").await.expect("read"), Some(told));
             assert_eq!(known::read(&mut session, TABLE, "bank").await.expect("read"), None);
-            // Nobody goes on from what stood there before.
+            // Nobody continues from what stood there before.
             assert_eq!(peeked(&server).await, None);
         }
     });

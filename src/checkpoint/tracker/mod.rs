@@ -90,7 +90,7 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Goes on from `checkpoint`.
+    /// Continues from `checkpoint`.
     pub fn new(checkpoint: &Checkpoint) -> Self {
         let held = checkpoint.rereads().then(|| checkpoint.resume.clone());
         Self {
@@ -274,7 +274,7 @@ impl Tracker {
         &self.pending.settled
     }
 
-    /// Where a restart would go on: before the oldest prepared, undecided XA transaction.
+    /// Where a restart would continue: before the oldest prepared, undecided XA transaction.
     pub fn resume_place(&self) -> &Place {
         &self.pending.resume
     }
@@ -295,7 +295,7 @@ impl Tracker {
     }
 
     /// End of the last transaction that went by, delivered or not: what a redial within this
-    /// process goes on from, by position.
+    /// process continues from, by position.
     pub fn committed_place(&self) -> &Place {
         &self.committed
     }
@@ -307,7 +307,7 @@ impl Tracker {
     }
 
     /// All MySQL transactions that went by, delivered or not: what a redial within this process
-    /// goes on from, by GTID.
+    /// continues from, by GTID.
     pub fn committed_gtids(&self) -> GtidSet {
         let mut set = self.settled_gtids.clone();
         for ack_group in &self.ack_groups {

@@ -69,7 +69,7 @@ impl<'a> Run<'a> {
         usize::from(*self.choices.next().expect("a cycle")) % among
     }
 
-    /// Goes on from what was saved, up to entry `stop`, by GTID or by position.
+    /// Continues from what was saved, up to entry `stop`, by GTID or by position.
     fn read(&mut self, by_gtid: bool, stop: usize) {
         let resume = self.saved.resume.position.offset;
         let settled = self.saved.settled.position.offset;

@@ -97,7 +97,7 @@ fn read_diffs(
 }
 
 /// The binary document of a JSON column in the before image; `None` if it is absent or NULL there. Walks
-/// that image once more: it was decoded to text, and partial updates are rare.
+/// that image again: it was decoded to text, and partial updates are rare.
 fn document<'e>(
     plans: &[ColumnPlan],
     before: Before<'_>,

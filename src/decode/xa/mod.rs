@@ -23,7 +23,7 @@ pub enum Unseen {
     /// Stop with [`XaFault::Unseen`]: rows would be missing.
     #[default]
     Halt,
-    /// Go on; the commit's [`unseen_xa`](super::Commit::unseen_xa) says so.
+    /// Continue; the commit's [`unseen_xa`](super::Commit::unseen_xa) says so.
     Pass,
 }
 

@@ -156,7 +156,7 @@ proptest! {
         prop_assert!(identity.ends_with(&checksum));
         prop_assert_eq!(message.rows, rows);
 
-        // Published once more it is another message for SNS, and says so to subscribers.
+        // Published again it is another message for SNS, and says so to subscribers.
         let replay = Replay { audience: "billing".into(), run: u64::MAX };
         let again = finalizer.finalize(&encoded, &Origin { replay: Some(replay), ..origin() }, &topic);
         prop_assert_eq!(again.body, message.body);

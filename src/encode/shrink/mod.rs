@@ -72,7 +72,7 @@ fn candidates_of(schema: &Schema, image: &[u8]) -> Vec<Candidate> {
         .collect()
 }
 
-/// Writes the images anew, with a marker in place of each candidate; these are in their order.
+/// Writes the images again, with a marker in place of each candidate; these are in their order.
 fn replace(format: Format, rows: &mut super::rows::Rows, candidates: &[Candidate]) {
     let mut images = Vec::new();
     let mut candidates = candidates.iter().peekable();

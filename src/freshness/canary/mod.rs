@@ -5,7 +5,7 @@
 //! go through the operator's tables, with the operator's SQL. One task each, with a session of its
 //! own: what a table does to its canaries holds up neither heartbeats nor the canaries of others.
 //!
-//! Invariant: the number of the last row is committed together with it, so that it goes on rising
+//! Invariant: the number of the last row is committed together with it, so that it continues rising
 //! over restarts. Before the next row is written, the last must be gone, also after a crash: there is
 //! at most one row of ours in a table, but for a path without a delete.
 

@@ -18,10 +18,10 @@ const LOOK_SECONDS: i32 = 5;
 
 /// Longest time that an empty queue waits with its answer: SQS's limit, and the cheapest.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// Longest wait where delivery is judged by what does not come, so that a queue which no longer answers
+/// Longest wait where delivery is evaluated by what does not come, so that a queue which no longer answers
 /// is known for that before anything counts as missing.
 const WAIT_JUDGING: Duration = Duration::from_secs(5);
-/// Time for an answer beyond the wait, where delivery is judged.
+/// Time for an answer beyond the wait, where delivery is evaluated.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// A message as received.
@@ -85,7 +85,7 @@ impl Sqs {
         Self::with(shared, endpoint_url, url, WAIT_MAX, deadlines)
     }
 
-    /// The same where echoes are due within `deadline`, with answers that are soon enough to judge by.
+    /// The same where echoes are due within `deadline`, with answers that are soon enough to evaluate by.
     pub fn judging(
         shared: &aws::Shared,
         endpoint_url: Option<&str>,

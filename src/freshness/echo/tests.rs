@@ -187,7 +187,7 @@ proptest! {
             prop_assert_eq!(counts.sent, newest);
             prop_assert_eq!(counts.duplicate, messages.values().map(|count| count - 1).sum::<u64>());
         }
-        // Where the queue was not read for long, the first read begins the wait anew.
+        // Where the queue was not read for long, the first read begins the wait again.
         for _ in 0..2 {
             now += L;
             tracker.read(now);

@@ -156,7 +156,7 @@ impl HeartbeatWriter {
                 if let Some(newest) = received {
                     holds(writer, config, newest).await?;
                 }
-                // Where the row is gone the numbers go on all the same.
+                // Where the row is gone the numbers continue all the same.
                 last = known.or(Some(number)).max(received.map(|newest| newest.number));
             }
             Ok((last.unwrap_or_default().saturating_add(1), facts.server_uuid))
@@ -164,7 +164,7 @@ impl HeartbeatWriter {
         .await;
         if let Some(refusal) = prepared.as_ref().err().filter(|it| is_of_session(it.reason)) {
             self.pending.drop_session();
-            // A session that somebody cut says nothing about the server: ask it anew, once.
+            // A session that somebody cut says nothing about the server: ask it again, once.
             self.retries_soon |= stood && matches!(refusal.reason, SqlFailure::Connection(_));
         }
         prepared

@@ -49,7 +49,7 @@ impl Mark {
         let Some(number) = value.strip_prefix(self.own.as_bytes()) else {
             return Some(Marked::Foreign);
         };
-        // Another stream's name may go on where ours ends: `main` and `main.eu`.
+        // Another stream's name may continue where ours ends: `main` and `main.eu`.
         if number.contains(&b'.') {
             return Some(Marked::Foreign);
         }

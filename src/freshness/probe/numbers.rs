@@ -132,7 +132,7 @@ impl Numbers {
         coming
     }
 
-    /// Notes a message behind the newest; whether the lane goes on there, and the newest was forged.
+    /// Notes a message behind the newest; whether the lane continues there, and the newest was forged.
     fn is_left_behind(&mut self, place: Place, now: Instant) -> bool {
         let follows = |last: Place| {
             let step = place.number.wrapping_sub(last.number);

@@ -68,7 +68,7 @@ struct Row {
     speaks_for: Option<&'static str>,
     /// Told among the facts when it is false, needed or not.
     told: bool,
-    /// A failure that time alone can't mend, so that the start does not wait for it.
+    /// A failure that time alone can't fix, so that the start does not wait for it.
     definite: bool,
 }
 
@@ -98,7 +98,7 @@ conditions! {
     SelfRunning { name: "self_running", needed: Needed::Always }
     /// A first round trip was made, or the time for it is over.
     Begun { name: "begun", speaks_for: Some("stream"), needed: Needed::Always }
-    /// No failure that time alone can't mend is known; asked only while starting.
+    /// No failure that time alone can't fix is known; asked only while starting.
     NoDefiniteError { name: "no_definite_error" }
     /// The source holds what comes after our position, and all that we have.
     PositionHeld { name: "position_held", speaks_for: Some("stream"), needed: Needed::Always, definite: true }
@@ -128,7 +128,7 @@ conditions! {
     LagShrinks { name: "lag_shrinks" }
     /// Canaries reach every consumer.
     CanariesArrive { name: "canaries_arrive", speaks_for: Some("delivery"), needed: Needed::WithConsumers }
-    /// The checkpoint is saved as delivery goes on.
+    /// The checkpoint is saved as delivery continues.
     CheckpointAdvances { name: "checkpoint_advances", speaks_for: Some("checkpoint"), needed: Needed::Always }
     /// Every transaction between the last heartbeats is accounted for.
     /// Asked for on its own: `live` does without.
@@ -161,7 +161,7 @@ impl Condition {
         self.row().told
     }
 
-    /// Whether time alone can't mend it, so that the start does not wait for it.
+    /// Whether time alone can't fix it, so that the start does not wait for it.
     pub(super) fn is_definite(self) -> bool {
         self.row().definite
     }

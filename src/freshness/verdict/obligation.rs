@@ -136,7 +136,7 @@ impl Obligations {
         }
     }
 
-    /// Starts all clocks anew: after we were frozen, nobody is blamed for time that we missed.
+    /// Starts all clocks again: after we were frozen, nobody is blamed for time that we missed.
     pub fn rearm(&mut self, at: Instant) {
         self.reset_at = Some(at);
         for timer in self.open.values_mut() {
@@ -145,7 +145,7 @@ impl Obligations {
         }
     }
 
-    /// Starts the clocks of one kind anew.
+    /// Starts the clocks of one kind again.
     pub fn rearm_kind(&mut self, kind: Obligation, at: Instant) {
         for (_, timer) in self.open.iter_mut().filter(|((open, _), _)| *open == kind) {
             timer.ran = Duration::ZERO;

@@ -143,7 +143,7 @@ impl Parameters {
             + self.evidence_grace
     }
 
-    /// How long a certificate is believed: each is judged one heartbeat late.
+    /// How long a certificate is believed: each is evaluated one heartbeat late.
     pub(super) fn certificate_validity(&self) -> Duration {
         self.periods.heartbeat_interval + self.round_trip_validity()
     }

@@ -1,4 +1,4 @@
-//! Whether we ourselves were frozen: then nobody else is judged until we have looked anew.
+//! Whether we ourselves were frozen: then nobody else is evaluated until we have looked again.
 //!
 //! A stopped process shows as a gap between ticks of the monotonic clock, a suspended machine as
 //! the boot clock running ahead of the monotonic one, a virtual machine that was paused without
@@ -65,7 +65,7 @@ impl PauseWatch {
         }
     }
 
-    /// Whether the tasks' runtime stands still now. Never, if it does not report.
+    /// Whether the tasks' runtime does not move now. Never, if it does not report.
     pub fn runtime_stands(&self, now: Instant, parameters: &Parameters) -> Option<Duration> {
         let stands = now.saturating_duration_since(self.runtime?);
         (stands > parameters.pause_limit()).then_some(stands)

@@ -45,7 +45,7 @@ pub enum Reason {
     TooManyConnections,
     /// `offline_mode`, or a shutdown in progress.
     Offline,
-    /// Delivery can't go on without an operator.
+    /// Delivery can't continue without an operator.
     Halted,
     /// Another replica uses our identity.
     DuplicateReplica,

@@ -425,7 +425,7 @@ states! {
         alert: |_| Some("BinpulseCanaryLost"),
     }
 
-    /// The checkpoint is not saved while delivery goes on.
+    /// The checkpoint is not saved while delivery continues.
     CheckpointStuck {
         name: "checkpoint_stuck",
         when: When::False(Condition::CheckpointAdvances),

@@ -25,7 +25,7 @@ pub(crate) struct PurgeMargin(Arc<Mutex<Inner>>);
 struct Inner {
     /// Logs and the commit time of the newest transaction of each, microseconds since 1970 UTC.
     commits: VecDeque<(Arc<str>, i64)>,
-    /// The log that holds the place which a restart goes on from.
+    /// The log that holds the place which a restart continues from.
     needed: Arc<str>,
     known: Option<Known>,
 }

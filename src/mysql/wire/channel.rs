@@ -1,6 +1,6 @@
 //! Packets: three bytes of length, one of sequence number, then the payload.
 //!
-//! A payload of 2^24 - 1 bytes goes on in the next packet (MySQL Internals Manual, "MySQL
+//! A payload of 2^24 - 1 bytes continues in the next packet (MySQL Internals Manual, "MySQL
 //! Packets"). Payloads are handed out as ranges of the one read buffer; only one that spans a
 //! refill moves, and one that spans packets is pushed together in place.
 

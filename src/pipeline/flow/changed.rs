@@ -1,5 +1,5 @@
 //! Statements that changed rows, where the log has no rows: passed over if no row of theirs would have
-//! been published, an error or put aside else.
+//! been published, an error or quarantined else.
 
 use std::collections::HashSet;
 

@@ -47,7 +47,7 @@ pub struct FlowConfig {
     /// The stream begins at the front of a file: which transactions with GTIDs lie before is told
     /// there.
     pub begins_by_position: bool,
-    /// Events of a transaction that can't be decoded are put aside; else they end the stream.
+    /// Events of a transaction that can't be decoded are quarantined; else they end the stream.
     pub puts_undecoded_aside: bool,
     /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
     pub nonces: Option<Nonces>,
@@ -112,14 +112,14 @@ pub struct Flow {
     objects: Objects,
     /// Row events that could not be decoded.
     undecoded: Vec<Undecoded>,
-    /// Some of them could not be put aside.
+    /// Some of them could not be quarantined.
     is_unkept: bool,
     /// Commit time of the newest transaction, microseconds since 1970 UTC.
     newest_commit_us: i64,
 }
 
 impl Flow {
-    /// Goes on from where `tracker` stands.
+    /// Continues from where `tracker` stands.
     pub fn new(
         config: FlowConfig,
         filter: Filter,
@@ -182,7 +182,7 @@ impl Flow {
             | Step::Rotate { position, resume }
             | Step::Passed { position, resume, .. } => {
                 self.note_passed(&step, now);
-                // Inside a transaction there is no place to go on from.
+                // Inside a transaction there is no place to continue from.
                 if self.progress.is_inside() {
                     return Ok(());
                 }
@@ -202,7 +202,7 @@ impl Flow {
         }
     }
 
-    /// Where a restart would go on, if that is a place on the server that is streamed from.
+    /// Where a restart would continue, if that is a place on the server that is streamed from.
     fn needed(&self) -> Position {
         let is_settled = |ack_group| self.tracker.is_settled(ack_group);
         if self.is_other_server || !self.first_here.is_none_or(is_settled) {
@@ -277,7 +277,7 @@ impl Flow {
     }
 
     /// Between two transactions: what went by so far can become delivered by itself. Not so while
-    /// something of it waits to be put aside: it would count as delivered, and be nowhere.
+    /// something of it waits to be quarantined: it would count as delivered, and be nowhere.
     fn close_ack_group(&mut self) {
         if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
             return;
@@ -335,13 +335,13 @@ impl Flow {
         std::mem::take(&mut self.batches)
     }
 
-    /// Row events that could not be decoded, since the last call: to be put aside durably before
+    /// Row events that could not be decoded, since the last call: to be quarantined durably before
     /// anything else is told of.
     pub(super) fn take_undecoded(&mut self) -> Vec<Undecoded> {
         std::mem::take(&mut self.undecoded)
     }
 
-    /// What was taken by [`Flow::take_undecoded`] could not be put aside: nothing that went by since
+    /// What was taken by [`Flow::take_undecoded`] could not be quarantined: nothing that went by since
     /// may ever count as delivered.
     pub(super) fn not_put_aside(&mut self) {
         self.is_unkept = true;

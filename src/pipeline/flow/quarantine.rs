@@ -12,7 +12,7 @@ use crate::pipeline::duplicate_skipper::DuplicateSkipper;
 use crate::sink::quarantine::Undecoded;
 
 impl Flow {
-    /// The rest of an event of rows is kept as it is; the transaction goes on behind it.
+    /// The rest of an event of rows is kept as it is; the transaction continues behind it.
     #[cold]
     pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
         let table = rows.table();

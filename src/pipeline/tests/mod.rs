@@ -82,7 +82,7 @@ fn disturbed(case: (&str, Way), lanes: u32, seed: u64) -> Delivered {
         breaks += u32::from(is_break);
         if !process.take(&world, &mut dice, is_break) {
             process.finish(&mut world, &mut dice);
-            // Once more from the end: nothing new may come.
+            // Again from the end: nothing new may come.
             let mut again = Process::start(&world, &mut dice);
             while again.take(&world, &mut dice, false) {}
             again.finish(&mut world, &mut dice);

@@ -37,7 +37,7 @@ pub(super) struct DeliveryState {
     /// Topics with something queued, in turn, so that none starves another. The many that a
     /// template may give cost nothing while they are silent.
     active: VecDeque<usize>,
-    /// Topics that wait for somebody to mend something.
+    /// Topics that wait for somebody to fix something.
     blocked: usize,
     outbox: VecDeque<Settlement>,
     window: Window,
@@ -315,7 +315,7 @@ impl DeliveryState {
         }
     }
 
-    /// Somebody has to mend something first; when the next call may go.
+    /// An operator has to fix something first; when the next call may go.
     fn shut(&mut self, at: At) -> Instant {
         let until = at.now + self.pauses.between(self.mend.0, self.mend.1);
         if self.topics.get_mut(at.topic).is_some_and(|topic| topic.shut(until)) {

@@ -57,11 +57,11 @@ pub struct Config {
     pub retry_first: Duration,
     /// Largest ceiling of such a pause.
     pub retry_max: Duration,
-    /// Shortest pause while somebody has to mend something.
+    /// Shortest pause while an operator has to fix something.
     pub mend_min: Duration,
     /// Longest such pause.
     pub mend_max: Duration,
-    /// How long `run` may go on delivering after it was asked to stop.
+    /// How long `run` may continue delivering after it was asked to stop.
     pub grace: Duration,
 }
 

@@ -10,7 +10,7 @@ use crate::sink::Class;
 pub(super) enum Action {
     /// Send it again after a jittered pause; the shared rate is cut first if it was too fast.
     Retry,
-    /// Keep everything, try with one call now and then: somebody has to mend something.
+    /// Keep everything, try with one call now and then: an operator has to fix something.
     Wait,
     /// Send the entries again in smaller calls; one that fails alone is refused for good.
     Split,

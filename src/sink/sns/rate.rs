@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const CUT: f64 = 0.7;
 /// Least time between two cuts: the effect of one has to be seen before the next.
 const CUT_SPACING: Duration = Duration::from_millis(250);
-/// Lowest rate, messages a second: a full call a second must go on, or nobody would see the
+/// Lowest rate, messages a second: a full call a second must continue, or nobody would see the
 /// throttling end.
 const RATE_MIN: f64 = 10.0;
 /// Highest limit worth keeping, messages a second: above the largest quota (30,000).

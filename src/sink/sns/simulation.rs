@@ -413,7 +413,7 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
     let wake =
         world.delivery_state.next_call(world.now).expect_err("both wait").expect("for a time");
     assert!(wake <= world.now + Config::default().retry_first, "{:?}", wake - world.now);
-    // That somebody has mended it shows with the first answer, before anything is published.
+    // That somebody has fixed it shows with the first answer, before anything is published.
     let mut world = World::new(OnRefusal::GoOn);
     world.accept(0, &sent(1));
     for is_mended in [false, true] {

@@ -28,7 +28,7 @@ pub(super) struct Topic {
 #[derive(Debug)]
 enum CircuitBreaker {
     Closed,
-    /// Somebody has to mend something: one call at a time finds out whether it was mended, not
+    /// An operator has to fix something: one call at a time finds out whether it was fixed, not
     /// before `until`.
     Open {
         until: Instant,
@@ -97,7 +97,7 @@ impl Topic {
         self.requests = self.requests.saturating_sub(1);
     }
 
-    /// A call succeeded: whatever was wrong was mended. Whether something was.
+    /// A call succeeded: whatever was wrong was fixed. Whether something was.
     pub(super) fn open(&mut self) -> bool {
         matches!(
             std::mem::replace(&mut self.breaker, CircuitBreaker::Closed),
@@ -105,7 +105,7 @@ impl Topic {
         )
     }
 
-    /// A call failed in a way that only somebody can mend. Whether that is news.
+    /// A call failed in a way that only somebody can fix. Whether that is news.
     pub(super) fn shut(&mut self, until: Instant) -> bool {
         matches!(
             std::mem::replace(&mut self.breaker, CircuitBreaker::Open { until }),

@@ -7,7 +7,7 @@
 
 use super::Refusal;
 
-/// What both servers say to a stream that another one throws out; versions go on differently.
+/// What both servers say to a stream that another one throws out; versions continue differently.
 pub(super) const SAME_ID: &str = "with the same server_";
 
 /// Words of a text, lower case, all of which must occur; first match wins.

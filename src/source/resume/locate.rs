@@ -1,4 +1,4 @@
-//! Where in a server's files a set of GTIDs goes on.
+//! Where in a server's files a set of GTIDs continues.
 //!
 //! A server that is asked by a set alone begins in the newest file before which nothing is lacking.
 //! It passes by what earlier files hold without GTIDs, and nobody is told: `gtid_mode` was switched
@@ -18,7 +18,7 @@ const FIRST: u64 = 4;
 /// From this version on every file lists the GTIDs before it, and events without GTIDs say so.
 const LISTS_GTIDS: [u16; 3] = [5, 7, 6];
 
-/// Where to go on behind `set`, which fits the server. `saved`: the checkpoint that it is of.
+/// Where to continue behind `set`, which fits the server. `saved`: the checkpoint that it is of.
 pub(super) async fn locate(
     session: &mut Session,
     facts: &Facts,

@@ -169,7 +169,7 @@ fn resolved(facts: &Facts, start: Start) -> Resolved {
 }
 
 /// Where transactions have GTIDs, or had, the file is read from its front: only there it is said
-/// which of them lie before, and a later connection goes on by all of them.
+/// which of them lie before, and a later connection continues by all of them.
 fn at_position(facts: &Facts, position: Position) -> Resolved {
     let has_had_gtids = facts.has_gtids() || !facts.gtid_executed.is_empty();
     if !has_had_gtids && facts.flavor == Flavor::Mysql {

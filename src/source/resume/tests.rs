@@ -75,7 +75,7 @@ fn transactions_that_the_server_lacks_are_a_divergence() {
     let text = outcome.as_ref().expect_err("diverged").to_string();
     assert!(text.contains(&format!("{A}:41-50")), "{text}");
     assert_eq!(halt(outcome), Halt::Diverged);
-    // Divergence wins over a purge: nothing that the server could send would mend it.
+    // Divergence wins over a purge: nothing that the server could send would fix it.
     let facts = server("ON", &format!("{A}:1-40"), &format!("{A}:1-40"));
     assert_eq!(halt(decide(&Wanted::Gtid(set(&format!("{B}:1"))), &facts)), Halt::Diverged);
 }

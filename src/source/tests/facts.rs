@@ -122,7 +122,7 @@ async fn every_fact_of_a_mariadb_is_asked_for() {
     assert!(facts.gtid_executed.is_empty() && !facts.has_gtids());
 }
 
-/// Questions that are asked once more in other words, where the first are refused.
+/// Questions that are asked again in other words, where the first are refused.
 const TWICE: [&str; 3] = ["SHOW REPLICAS", "SHOW BINARY LOG STATUS", "SHOW GRANTS FOR"];
 
 #[tokio::test]

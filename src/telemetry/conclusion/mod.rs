@@ -15,7 +15,7 @@ pub use text::duration;
 use super::status::{Status, Verdict};
 use text::{beyond, ended};
 
-/// The verdict is judged each second; older than this, seconds, its loop stands still.
+/// The verdict is evaluated each second; older than this, seconds, its loop does not move.
 const FROZEN_AFTER: f64 = 6.0;
 
 /// What a status says at a glance, ready to be shown.
@@ -42,7 +42,7 @@ pub struct Conclusion {
     pub runbook: Option<String>,
     /// The hop that the label names: `source`, `stream`, `publish`, `delivery`, `consumers`, or `none`.
     pub hop: String,
-    /// The verdict's loop stands still: what it said last is not the present.
+    /// The verdict's loop does not move: what it said last is not the present.
     pub is_frozen: bool,
     /// How each station on the way of a row does, and the checkpoint beside them.
     pub stations: Vec<Station>,

@@ -205,7 +205,7 @@ async fn greet(
     }
 }
 
-/// The address by which a peer is judged, given the one that it called: whoever comes from that same
+/// The address by which a peer is evaluated, given the one that it called: whoever comes from that same
 /// address is on this machine, as with a loopback address.
 fn judged(peer: IpAddr, called: Option<IpAddr>) -> IpAddr {
     if called == Some(peer) { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer }

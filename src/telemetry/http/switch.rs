@@ -1,4 +1,4 @@
-//! The one thing that a request may change: which consumers are judged.
+//! The one thing that a request may change: which consumers are evaluated.
 //!
 //! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
 //! may have made its own name lead to this machine.

@@ -180,7 +180,7 @@ async fn hostile_requests_end_in_an_error_and_the_server_lives_on() {
     assert_eq!(code(&server.ask("GET", "/healthz").await), "200");
 }
 
-/// Peers that hold connections without a word, and open each anew that is closed.
+/// Peers that hold connections without a word, and open each again that is closed.
 fn crowd(address: std::net::SocketAddr, peers: usize) -> tokio::task::JoinSet<()> {
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..peers {

@@ -124,9 +124,9 @@ pub struct Metrics {
     pub filter_pattern_events_total: Vec<IntCounter>,
     /// Tables that were looked up in `information_schema`.
     pub schema_lookups_total: Family<IntCounter>,
-    /// Messages that the sink refused for good, put aside.
+    /// Messages that the sink refused for good, quarantined.
     pub quarantined_messages_total: IntCounter,
-    /// Row events that could not be decoded, put aside.
+    /// Row events that could not be decoded, quarantined.
     pub quarantined_events_total: IntCounter,
     /// Statement-based changes of tables that the filters exclude.
     pub passed_statements_total: IntCounter,

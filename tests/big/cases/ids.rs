@@ -8,7 +8,7 @@ use crate::stage::{Figures, Setup, Stage};
 
 const TABLES: usize = 12;
 
-/// A server counts its table ids anew when it is restarted, and gives a table another one whenever
+/// A server counts its table ids again when it is restarted, and gives a table another one whenever
 /// it is opened again.
 pub(super) async fn a_table_id_that_comes_again_is_another_table(
     _whole: bool,

@@ -74,7 +74,7 @@ pub(super) async fn a_row_over_the_limit_is_cut_put_elsewhere_or_halts_by_policy
         return wrong(format!("ended with {code:?}, expected {EXIT_HALTED}: {log}"));
     }
     stage.mysqld.execute(&["DELETE FROM big.t WHERE id = 2"]).await?;
-    // The operator chose to go on.
+    // The operator chose to continue.
     restart(&mut stage.streamer, policy("omit")).await?;
     stage.catch_up().await?;
     let left = "SELECT * FROM big.t";
@@ -122,7 +122,7 @@ pub(super) async fn a_lane_whose_head_is_refused_goes_on_or_halts_by_policy(
         (from..from + 20).map(row).collect::<Vec<_>>()
     };
 
-    // Into quarantine; the lane goes on.
+    // Into quarantine; the lane continues.
     let folder = binpulse_demo::Folder::create()?;
     let quarantine = folder.path().join("quarantine");
     let settings = vec![

@@ -116,7 +116,7 @@ pub(super) async fn the_service_works_under_every_sql_mode_and_time_zone_of_the_
             .mysqld
             .execute(&[format!("SET GLOBAL sql_mode = '{mode}', GLOBAL time_zone = '{zone}'")])
             .await?;
-        // All sessions anew.
+        // All sessions again.
         stage.streamer.stop().await?;
         stage.streamer.start_again().await?;
         stage.streamer.until_ready(SOON).await?;

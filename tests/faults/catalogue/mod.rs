@@ -49,7 +49,7 @@ pub(crate) struct Fault {
     pub(crate) loads: &'static [Load],
     /// The stage can't be used after it.
     pub(crate) spends: bool,
-    /// It mends itself, so that nobody is to be paged.
+    /// It fixes itself, so that nobody is to be paged.
     pub(crate) heals: bool,
     /// How long it lasts at least.
     pub(crate) lasts: Duration,

@@ -64,7 +64,7 @@ pub(super) async fn purge(stage: &Stage) -> Result<Instant, Error> {
 }
 
 /// Writes transactions without GTIDs and switches GTIDs on again, `away` without a network. The server
-/// sends them to nobody then, so nothing may go on behind them.
+/// sends them to nobody then, so nothing may continue behind them.
 pub(super) async fn gtids_off_and_on(stage: &Stage, away: bool) -> Result<Instant, Error> {
     if away {
         stage.proxy.refuse();

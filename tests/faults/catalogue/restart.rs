@@ -9,7 +9,7 @@ use crate::aws::faults::Effect;
 use crate::service::SOON;
 use crate::stage::Stage;
 
-/// Somebody has to choose how to go on.
+/// An operator has to choose how to continue.
 const EXIT_CHOOSE: i32 = 75;
 
 /// Starts it where it must refuse; the instant at which it did.
@@ -52,7 +52,7 @@ pub(super) async fn before_the_source(stage: &mut Stage) -> Result<Instant, Erro
     Ok(at)
 }
 
-/// SNS does not answer, before and after; while it stops it has to say so, and not that it stands still
+/// SNS does not answer, before and after; while it stops it has to say so, and not that it does not move
 /// itself.
 pub(super) async fn under_a_stalled_sink(stage: &mut Stage) -> Result<Instant, Error> {
     let at = topic::fails(stage, &Effect::Hang);

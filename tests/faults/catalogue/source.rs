@@ -81,7 +81,7 @@ pub(super) async fn queue_ddl(stage: &mut Stage) -> Result<Instant, Error> {
     Ok(Instant::now())
 }
 
-/// The account is no longer admitted, and has to come anew.
+/// The account is no longer admitted, and has to come again.
 pub(super) async fn shut_out(stage: &Stage, how: &str) -> Result<Instant, Error> {
     root(stage, &[&format!("ALTER USER 'binpulse'@'%' {how}")]).await?;
     stage.proxy.reset(Which::All);

@@ -141,7 +141,7 @@ async fn check_and_run_agree_on_files_and_addresses(bed: Bed) -> Outcome {
         println!("NOT RUN: full and read-only volumes, which only root may mount");
     }
 
-    // What is put aside
+    // What is quarantined
     let aside = |name, exit, path: &str| {
         case(name, exit, &[("decode.on_error", "quarantine"), ("sink.quarantine", path)])
     };

@@ -33,7 +33,7 @@ const AT_ONCE: usize = 4;
 const USAGE: Option<i32> = Some(64);
 /// Source or sink can't be used.
 const UNAVAILABLE: Option<i32> = Some(69);
-/// Somebody has to choose.
+/// An operator has to choose.
 const OPERATOR: Option<i32> = Some(75);
 /// It starts.
 const STARTS: Option<i32> = None;

@@ -50,7 +50,7 @@ async fn each_tls_mode_asks_for_what_it_says(bed: Bed) -> Outcome {
         }
     }
 
-    // Given a server without TLS, preferred goes on in the clear, and required refuses
+    // Given a server without TLS, preferred continues in the clear, and required refuses
     for (mode, works) in [(TlsMode::Preferred, true), (TlsMode::Required, false)] {
         let mut config = config(&bare, "rep");
         config.tls = tls(mode, None);

@@ -48,7 +48,7 @@ async fn every_version_streams_checked_events_from_the_earliest_to_its_heartbeat
     assert!(descriptions >= 2, "{name}: {types:?}");
     assert!(liveness.bytes() > bytes && liveness.is_connected(), "{name}");
 
-    // And goes on from now
+    // And continues from now
     let now = resolve(&config, 0, &Wanted::Now).await.expect(name);
     drop(replica);
     let mut replica = open(&config, &now.start).await;

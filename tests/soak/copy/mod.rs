@@ -74,7 +74,7 @@ fn steps<'a>(received: &'a Received, truth: &Truth) -> Vec<((u32, u64, bool), St
 async fn statement(writer: &mut Writer, change: &SchemaChange) -> Result<(), Error> {
     let text = &change.statement;
     let upper = text.trim_start().to_ascii_uppercase();
-    // What triggers do is among the rows; here they would do it once more.
+    // What triggers do is among the rows; here they would do it again.
     if upper.starts_with("CREATE DATABASE") || upper.contains(" TRIGGER ") {
         return Ok(());
     }

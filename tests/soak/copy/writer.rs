@@ -26,7 +26,7 @@ pub(super) struct Writer {
     waiting: Option<(Arc<TableSchema>, String, String)>,
     rows_waiting: u64,
     statements: u32,
-    /// Columns that the server computes, by table and name; read anew after each statement.
+    /// Columns that the server computes, by table and name; read again after each statement.
     generated: Option<HashSet<(String, String)>>,
     wrong: Vec<String>,
 }

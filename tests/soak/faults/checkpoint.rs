@@ -64,8 +64,8 @@ pub(super) async fn until_a_save_failed(stage: &mut Stage) -> Result<Option<Stri
     Ok(Some("no save failed, although none was possible".to_owned()))
 }
 
-/// Started without its file, the streamer must not begin anew by itself: it says what the source knows of
-/// the stream, and how to begin anew. What was wrong.
+/// Started without its file, the streamer must not begin again by itself: it says what the source knows of
+/// the stream, and how to begin again. What was wrong.
 pub(super) async fn without(stage: &Stage) -> Result<Option<String>, Error> {
     let path = stage.checkpoint();
     let away = path.with_extension("away");

@@ -1,4 +1,4 @@
-//! Binary logs that the source purges behind us. They are put aside first: the comparison reads them.
+//! Binary logs that the source purges behind us. They are quarantined first: the comparison reads them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(700);
 struct Saved {
     /// All GTIDs, as a set that MySQL reads.
     gtids: String,
-    /// File in which the stream would go on.
+    /// File in which the stream would continue.
     file: String,
 }
 

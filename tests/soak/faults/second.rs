@@ -21,7 +21,7 @@ pub(super) async fn with_the_same_file(stage: &Stage) -> Result<Option<String>, 
     Ok((!is_right).then(|| format!("a second streamer ended with {code:?}:\n{log}")))
 }
 
-/// With a copy of the checkpoint, as on another machine: the newer goes on, the older ends and says
+/// With a copy of the checkpoint, as on another machine: the newer continues, the older ends and says
 /// `fenced`. What was wrong.
 pub(super) async fn with_a_copy(stage: &mut Stage) -> Result<Option<String>, Error> {
     let copy = stage.folder().join("checkpoint.copy");

@@ -58,7 +58,7 @@ fn kind(dice: &mut Dice) -> &'static str {
     KINDS[usize::try_from(dice.below(KINDS.len() as u64)).expect("below a length")]
 }
 
-/// Tables that change their names, or are made anew.
+/// Tables that change their names, or are made again.
 fn swap(number: u64, dice: &mut Dice) -> Vec<String> {
     let table = format!("evolving_{number}");
     let other = format!("evolving_{}", (number + 1) % EVOLVING);

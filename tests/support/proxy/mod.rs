@@ -286,7 +286,7 @@ impl Connection {
                 self.dumps.fetch_add(1, Ordering::Relaxed);
             }
             match &mut surgeon {
-                // It goes on when the fault is over: the packets' numbers have a gap.
+                // It continues when the fault is over: the packets' numbers have a gap.
                 Some(surgeon) => {
                     let mut piece = surgeon.pass(piece);
                     self.pass(way, &mut piece, to, dump).await?;

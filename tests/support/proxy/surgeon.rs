@@ -27,7 +27,7 @@ impl Surgeon {
         Self { text: text.as_bytes(), rest: Vec::new(), held: Vec::new(), taken: 0, is_done: false }
     }
 
-    /// What goes on to the replica when this has come from the source. Pieces may be cut anywhere,
+    /// What continues to the replica when this has come from the source. Pieces may be cut anywhere,
     /// but the first one must begin with a packet.
     pub(super) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         self.rest.extend_from_slice(piece);

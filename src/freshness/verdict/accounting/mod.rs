@@ -16,7 +16,7 @@
 //! whatever connection it committed and however commits were ordered (also with
 //! `binlog_order_commits=OFF`). What is in `E(n)` and not in `R(m)` was lost: never a false alarm.
 //! GTIDs in `@@gtid_purged` are left out: they are in no log that could be sent (a server that
-//! purges what we lack is a lost position, which is judged elsewhere).
+//! purges what we lack is a lost position, which is evaluated elsewhere).
 //!
 //! Nothing lost is overlooked either: what stands before heartbeat n in the log was committed, in
 //! log order, when heartbeat n's commit was answered, so it is in `E(n)`; with

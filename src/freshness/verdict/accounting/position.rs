@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::change::Position;
 
-/// A hole: the log goes on elsewhere than where we stopped reading it.
+/// A hole: the log continues elsewhere than where we stopped reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Where the next event group should have started.

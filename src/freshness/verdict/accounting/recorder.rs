@@ -48,7 +48,7 @@ impl Recorder {
         self.contiguity.seek();
     }
 
-    /// The stream goes on in another file. Only after a ROTATE event of the file before.
+    /// The stream continues in another file. Only after a ROTATE event of the file before.
     pub fn rotated(&mut self, start: &Position) {
         self.contiguity.take_up(start);
     }

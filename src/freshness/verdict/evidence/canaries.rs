@@ -231,7 +231,7 @@ impl CanaryEvidence {
     ) {
         let lost = self.lost();
         // Whether an operator's table can be written to says nothing of the way to the consumers: a
-        // path that falls silent is told by its own metrics, only what is lost on it is judged here.
+        // path that falls silent is told by its own metrics, only what is lost on it is evaluated here.
         let built_in = self.accounts.iter().filter(|account| account.path.is_none());
         let judged = built_in.filter(|account| !account.in_maintenance(now));
         let oldest = judged.map(|account| account.last_echo).min();

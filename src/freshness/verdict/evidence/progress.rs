@@ -8,7 +8,7 @@ use crate::freshness::LagSample;
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Status};
 
-/// Span over which a trend is judged, at least and at most.
+/// Span over which a trend is evaluated, at least and at most.
 const TREND_MIN: Duration = Duration::from_secs(5);
 const TREND_MAX: Duration = Duration::from_secs(10);
 /// Rise beyond that of the time that passed which is no noise.

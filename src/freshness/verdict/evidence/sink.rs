@@ -8,7 +8,7 @@ use crate::freshness::verdict::obligation::{Obligation, Obligations};
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status};
 use crate::sink::Class;
 
-/// Refusals in a row after which one that time does not mend is believed.
+/// Refusals in a row after which one that time does not fix is believed.
 const REFUSALS: u32 = 3;
 
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use crate::freshness::{SqlFailure, StreamFailure, StreamSample};
 
 /// How long a new connection must stand until an outage of the stream is over.
 const STABLE_AFTER: Duration = Duration::from_secs(3);
-/// Failures kept; two suffice to judge.
+/// Failures kept; two suffice to evaluate.
 const FAILURES_MAX: usize = 16;
 
 #[derive(Debug, Default)]
@@ -24,12 +24,12 @@ pub(in super::super) struct StreamEvidence {
     down: bool,
     /// When our own deadline on bytes ended a connection; until bytes come.
     silent_at: Option<Instant>,
-    /// Bytes came since; the silence is judged once all the same, however short the redial was.
+    /// Bytes came since; the silence is evaluated once all the same, however short the redial was.
     healed: bool,
     sample: Option<(Instant, StreamSample)>,
 }
 
-/// How long a look is waited for before the stream alone is judged: the last one may have been just
+/// How long a look is waited for before the stream alone is evaluated: the last one may have been just
 /// before, and its questions time out one after the other.
 fn look_limit(parameters: &Parameters) -> Duration {
     BURST_SPACING + parameters.periods.probe_timeout * 2 + parameters.tick
@@ -62,7 +62,7 @@ impl StreamEvidence {
         }
         self.suspected_at.get_or_insert(at);
         if matches!(failure, StreamFailure::Purged | StreamFailure::Diverged) {
-            // The connection is fine, the position is not: that is judged elsewhere.
+            // The connection is fine, the position is not: that is evaluated elsewhere.
             return;
         }
         if self.failures.len() == FAILURES_MAX {

@@ -95,7 +95,7 @@ fn when_all_tasks_fall_silent_the_verdict_is_not_kept() {
         let now = world.now;
         seen.push(world.evaluator.judge(now).state);
     }
-    // The tasks' runtime stands still, which is our own fault and nobody else's.
+    // The tasks' runtime does not move, which is our own fault and nobody else's.
     assert_eq!(seen.last(), Some(&State::SelfStalled));
     assert!(
         seen.iter().all(|state| state.grade() > Grade::Late || *state == State::Quiet),

@@ -77,8 +77,8 @@ impl Halt {
         }
     }
 
-    /// Whether somebody has to choose where to go on, or which process does: setting up the server or
-    /// an account right does not mend it, and neither does waiting.
+    /// Whether an operator has to choose where to continue, or which process does: setting up the server or
+    /// an account right does not fix it, and neither does waiting.
     pub fn needs_operator(self) -> bool {
         match self {
             Self::PositionLost
@@ -113,7 +113,7 @@ impl Error {
                 after_interruption(*step)
             }
             Self::Silent { .. } | Self::ModeChanged { .. } => Recovery::Retry,
-            // A damaged event is asked for once more: if the server's file is damaged, the server
+            // A damaged event is asked for again: if the server's file is damaged, the server
             // itself says so then, or it comes damaged again.
             Self::Damaged(_) | Self::Protocol { .. } => Recovery::RetryThenHalt(Halt::Damaged),
             Self::TlsUnavailable { .. }
@@ -236,7 +236,7 @@ const KEY_REMEDY: &str = "set source.tls = \"required\" or stricter; on a networ
 const PUBLIC_KEY_REMEDY: &str = "look who answers at this address, and at the server's \
      caching_sha2_password_public_key_path; or set source.tls = \"required\" or stricter";
 
-/// What mends a failed handshake, by the words of the TLS library (rustls).
+/// What fixes a failed handshake, by the words of the TLS library (rustls).
 fn tls_remedy(reason: &str) -> &'static str {
     let says = |words: &str| reason.contains(words);
     if says("UnknownIssuer") {

@@ -56,7 +56,7 @@ pub struct Finding {
     pub found: String,
     /// What it should be.
     pub needed: &'static str,
-    /// The statement (or, where none helps, the action) that mends it.
+    /// The statement (or, where none helps, the action) that fixes it.
     pub mend: String,
     /// How bad it is.
     pub severity: Severity,

@@ -16,12 +16,11 @@ pub(super) fn verify(event: &[u8]) -> Result<&[u8], Fault> {
 }
 
 fn split(event: &[u8]) -> Result<(&[u8], u32), Fault> {
-    split_checksum(event).ok_or(Fault::Short {
-        what: "checksum",
-        at: 0,
-        needed: CHECKSUM_BYTES,
-        left: event.len().saturating_sub(Header::LENGTH),
-    })
+    let Some(parts) = split_checksum(event) else {
+        let left = event.len().saturating_sub(Header::LENGTH);
+        return Err(Fault::Short { what: "checksum", at: 0, needed: CHECKSUM_BYTES, left });
+    };
+    Ok(parts)
 }
 
 #[cfg(test)]

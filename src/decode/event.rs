@@ -4,13 +4,13 @@ use super::Fault;
 use crate::binlog::Header;
 
 /// Reads the header in front of `event`.
+#[inline]
 pub(super) fn header(event: &[u8]) -> Result<Header, Fault> {
-    Header::parse(event).ok_or(Fault::Short {
-        what: "event header",
-        at: 0,
-        needed: Header::LENGTH,
-        left: event.len(),
-    })
+    let Some(header) = Header::parse(event) else {
+        let (needed, left) = (Header::LENGTH, event.len());
+        return Err(Fault::Short { what: "event header", at: 0, needed, left });
+    };
+    Ok(header)
 }
 
 /// An event without its checksum.

@@ -55,11 +55,13 @@ impl Front {
         if version == 2 {
             // The length counts itself; partition ids and NDB's notes follow.
             let length = bytes.u16("length of the extra data")?;
-            let extra = length.checked_sub(2).ok_or(Fault::Unexpected {
-                what: "length of the extra data",
-                found: u64::from(length),
-                expected: "at least 2",
-            })?;
+            let Some(extra) = length.checked_sub(2) else {
+                return Err(Fault::Unexpected {
+                    what: "length of the extra data",
+                    found: u64::from(length),
+                    expected: "at least 2",
+                });
+            };
             bytes.take(usize::from(extra), "extra data")?;
         }
         let width = bytes.length_encoded("number of columns")?;

@@ -7,6 +7,8 @@ mod error;
 mod host;
 mod row;
 mod secret;
+#[cfg(test)]
+pub(crate) mod server_side;
 mod session;
 #[cfg(test)]
 pub(crate) mod stand_in;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::server_side::{OK, greeting, packets, read, result_set};
 use super::{ConnectOptions, HostPort, Secret, TlsConfig};
 
 /// A value of a row.
@@ -17,6 +18,17 @@ pub(crate) enum Cell {
     Null,
     Number(i128),
     Text(Vec<u8>),
+}
+
+impl Cell {
+    /// As a server sends it; `None` is NULL.
+    fn text(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Null => None,
+            Self::Number(number) => Some(number.to_string().into_bytes()),
+            Self::Text(bytes) => Some(bytes.clone()),
+        }
+    }
 }
 
 /// A table, its rows in the order of its key.
@@ -161,28 +173,26 @@ enum Answer {
 
 impl Session {
     async fn serve(mut self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut greeting = b"\x0a8.4.3\0\x07\0\0\0abcdefgh\0".to_vec();
-        greeting.extend([0xff, 0xf7, 0xff, 2, 0, 0xff, 0xdf, 21]);
-        greeting.extend([0; 10]);
-        greeting.extend(b"ijklmnopqrst\0mysql_native_password\0");
-        write(&mut stream, 0, &[greeting]).await?;
+        stream.write_all(&packets(0, [greeting("8.4.3")])).await?;
         read(&mut stream).await?;
-        write(&mut stream, 2, &[done(0)]).await?;
+        stream.write_all(&packets(2, [OK])).await?;
         self.state.lock().unwrap_or_else(PoisonError::into_inner).sessions += 1;
         loop {
             let command = read(&mut stream).await?;
             let Some((3, sql)) = command.split_first() else { return Ok(()) };
             let sql = String::from_utf8_lossy(sql).into_owned();
             let Some(answer) = self.run(&sql) else { return Ok(()) };
-            let packets = match answer {
+            let payloads = match answer {
                 Ok(Answer::Done(affected)) => vec![done(affected)],
-                Ok(Answer::Rows(names, rows)) => result_set(&names, &rows),
+                Ok(Answer::Rows(names, rows)) => {
+                    result_set(&names, rows.iter().map(|row| row.iter().map(Cell::text)))
+                }
                 Err(code) => {
                     let text = format!("#HY000error {code} at {sql:.60}");
                     vec![[&[0xff][..], &code.to_le_bytes(), text.as_bytes()].concat()]
                 }
             };
-            write(&mut stream, 1, &packets).await?;
+            stream.write_all(&packets(1, payloads)).await?;
         }
     }
 
@@ -564,64 +574,7 @@ impl Input<'_> {
 }
 
 fn done(affected: u64) -> Vec<u8> {
-    let affected = u8::try_from(affected).expect("few rows");
-    vec![0, affected, 0, 2, 0, 0, 0]
-}
-
-fn result_set(names: &[String], rows: &[Vec<Cell>]) -> Vec<Vec<u8>> {
-    const END: [u8; 5] = [0xfe, 0, 0, 2, 0];
-    let mut packets = vec![vec![u8::try_from(names.len()).expect("few columns")]];
-    for name in names {
-        let mut definition = b"\x03def\0\0\0".to_vec();
-        text(name.as_bytes(), &mut definition);
-        packets.push(definition);
-    }
-    packets.push(END.to_vec());
-    for row in rows {
-        let mut packet = Vec::new();
-        for cell in row {
-            match cell {
-                Cell::Null => packet.push(0xfb),
-                Cell::Number(number) => text(number.to_string().as_bytes(), &mut packet),
-                Cell::Text(bytes) => text(bytes, &mut packet),
-            }
-        }
-        packets.push(packet);
-    }
-    packets.push(END.to_vec());
-    packets
-}
-
-/// A text with its length in front.
-fn text(bytes: &[u8], into: &mut Vec<u8>) {
-    match u8::try_from(bytes.len()) {
-        Ok(short @ 0..=250) => into.push(short),
-        _ => {
-            into.push(0xfd);
-            let length = u32::try_from(bytes.len()).expect("not that long").to_le_bytes();
-            into.extend(&length[..3]);
-        }
-    }
-    into.extend(bytes);
-}
-
-async fn read(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut header = [0; 4];
-    stream.read_exact(&mut header).await?;
-    let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
-    let mut payload = vec![0; usize::try_from(length).expect("32 bits")];
-    stream.read_exact(&mut payload).await?;
-    Ok(payload)
-}
-
-async fn write(stream: &mut TcpStream, first: u8, packets: &[Vec<u8>]) -> std::io::Result<()> {
-    let (mut bytes, mut sequence) = (Vec::new(), first);
-    for packet in packets {
-        let length = u32::try_from(packet.len()).expect("small").to_le_bytes();
-        bytes.extend(&length[..3]);
-        bytes.push(sequence);
-        bytes.extend(packet);
-        sequence = sequence.wrapping_add(1);
-    }
-    stream.write_all(&bytes).await
+    let mut ok = OK;
+    ok[1] = u8::try_from(affected).expect("few rows");
+    ok.to_vec()
 }

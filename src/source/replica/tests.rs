@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::{Liveness, Replica};
 use crate::binlog::tests::{description, event};
 use crate::change::Position;
+use crate::mysql::server_side::{OK, greeting, packets, result_set};
 use crate::mysql::{HostPort, Secret, TlsConfig};
 use crate::source::{Config, Deadlines, Error, Recovery, Refusal, Start, Step};
 
@@ -38,47 +39,21 @@ fn config(port: u16) -> Config {
 }
 
 fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("small").to_le_bytes();
-    [&length[..3], &[sequence], payload].concat()
+    packets(sequence, [payload])
 }
 
-fn greeting(version: &str) -> Vec<u8> {
-    let mut payload = vec![10];
-    payload.extend_from_slice(version.as_bytes());
-    payload.extend_from_slice(b"\0\x07\0\0\0abcdefgh\0");
-    payload.extend_from_slice(&[0xff, 0xf7, 0xff, 2, 0, 0xff, 0xdf, 21]);
-    payload.extend_from_slice(&[0; 10]);
-    payload.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
-    packet(0, &payload)
-}
-
-/// An answer of one row with one-byte lengths.
+/// An answer of one row.
 fn row(columns: &[&str]) -> Vec<u8> {
-    let count = u8::try_from(columns.len()).expect("few");
-    let mut texts = Vec::new();
-    for text in columns {
-        texts.push(u8::try_from(text.len()).expect("short"));
-        texts.extend_from_slice(text.as_bytes());
-    }
-    let mut answer = packet(1, &[count]);
-    for at in 0..count {
-        answer.extend(packet(2 + at, b"\x03def\0\0\0\x01c\0"));
-    }
-    answer.extend(packet(2 + count, &[0xfe, 0, 0, 2, 0]));
-    answer.extend(packet(3 + count, &texts));
-    answer.extend(packet(4 + count, &[0xfe, 0, 0, 2, 0]));
-    answer
+    let names = columns.iter().map(|_| "c");
+    packets(1, result_set(names, [columns.iter().map(Some)]))
 }
 
 /// Everything that a MariaDB answers up to the request for the stream.
 fn accepting() -> Vec<Vec<u8>> {
-    let mut script = vec![
-        greeting("11.4.2-MariaDB"),
-        packet(2, &[0, 0, 0, 2, 0, 0, 0]),
-        row(&["1", "11.4.2-MariaDB"]),
-    ];
+    let mut script =
+        vec![packet(0, &greeting("11.4.2-MariaDB")), packet(2, &OK), row(&["1", "11.4.2-MariaDB"])];
     // Five settings and the registration.
-    script.extend(vec![packet(1, &[0, 0, 0, 2, 0, 0, 0]); 6]);
+    script.extend(vec![packet(1, &OK); 6]);
     script
 }
 

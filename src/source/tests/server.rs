@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::binlog::tests::description;
+use crate::mysql::server_side::{END, OK, greeting, packets, read, result_set};
 use crate::mysql::{HostPort, Secret, Session, TlsConfig};
 use crate::source::{Config, Deadlines};
 
@@ -122,20 +123,11 @@ struct Guest {
     events: Vec<Vec<u8>>,
 }
 
-const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
-const END: &[u8] = &[0xfe, 0, 0, 2, 0];
-
 impl Guest {
     async fn serve(mut self) -> Option<()> {
-        let mut greeting = vec![10];
-        greeting.extend_from_slice(self.version.as_bytes());
-        greeting.extend_from_slice(b"\0\x07\0\0\0abcdefgh\0");
-        greeting.extend_from_slice(&[0xff, 0xf7, 0xff, 2, 0, 0xff, 0xdf, 21]);
-        greeting.extend_from_slice(&[0; 10]);
-        greeting.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
-        self.say(0, &[&greeting]).await?;
+        self.say(0, [greeting(self.version)]).await?;
         self.hear().await?;
-        self.say(2, &[OK]).await?;
+        self.say(2, [OK]).await?;
         loop {
             let command = self.hear().await?;
             let (first, rest) = command.split_first()?;
@@ -148,7 +140,7 @@ impl Guest {
                 }
                 0x15 => {
                     self.heard.lock().ok()?.push(format!("REGISTER {rest:?}"));
-                    self.say(1, &[OK]).await?;
+                    self.say(1, [OK]).await?;
                 }
                 0x12 | 0x1e => return self.dump(&command).await,
                 _ => return None,
@@ -161,32 +153,11 @@ impl Guest {
             Answer::Rows(rows) => (vec!["c"; rows.first().map_or(1, Vec::len)], rows),
             Answer::Named(names, rows) => (names, rows),
             Answer::Refused => {
-                return self.say(1, &[b"\xff\xcb\x04#42000You may not"]).await;
+                return self.say(1, [b"\xff\xcb\x04#42000You may not"]).await;
             }
             Answer::Gone => return None,
         };
-        let mut packets = vec![vec![u8::try_from(names.len()).ok()?]];
-        for name in names {
-            let length = u8::try_from(name.len()).ok()?;
-            packets.push([b"\x03def\0\0\0", &[length][..], name.as_bytes(), b"\0"].concat());
-        }
-        packets.push(END.to_vec());
-        for row in rows {
-            let mut packet = Vec::new();
-            for text in row {
-                let Some(text) = text else {
-                    packet.push(0xfb);
-                    continue;
-                };
-                packet.push(0xfc);
-                packet.extend_from_slice(&u16::try_from(text.len()).ok()?.to_le_bytes());
-                packet.extend_from_slice(text.as_bytes());
-            }
-            packets.push(packet);
-        }
-        packets.push(END.to_vec());
-        let packets: Vec<_> = packets.iter().map(Vec::as_slice).collect();
-        self.say(1, &packets).await
+        self.say(1, result_set(names, rows)).await
     }
 
     async fn dump(mut self, request: &[u8]) -> Option<()> {
@@ -204,31 +175,22 @@ impl Guest {
         let sum = crc32fast::hash(&described[..length - 4]);
         described[length - 4..].copy_from_slice(&sum.to_le_bytes());
         let events = std::iter::once(&described).chain(&self.events);
-        let mut packets: Vec<_> = events.map(|event| [&[0], event.as_slice()].concat()).collect();
-        packets.push(END.to_vec());
-        let packets: Vec<_> = packets.iter().map(Vec::as_slice).collect();
-        self.say(1, &packets).await?;
+        let mut payloads: Vec<_> = events.map(|event| [&[0], event.as_slice()].concat()).collect();
+        payloads.push(END.to_vec());
+        self.say(1, payloads).await?;
         while self.hear().await.is_some() {}
         None
     }
 
-    async fn say(&mut self, first: u8, packets: &[&[u8]]) -> Option<()> {
-        let mut bytes = Vec::new();
-        let mut sequence = first;
-        for packet in packets {
-            let length = u32::try_from(packet.len()).ok()?.to_le_bytes();
-            bytes.extend_from_slice(&[length[0], length[1], length[2], sequence]);
-            bytes.extend_from_slice(packet);
-            sequence = sequence.wrapping_add(1);
-        }
-        self.stream.write_all(&bytes).await.ok()
+    async fn say(
+        &mut self,
+        first: u8,
+        payloads: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Option<()> {
+        self.stream.write_all(&packets(first, payloads)).await.ok()
     }
 
     async fn hear(&mut self) -> Option<Vec<u8>> {
-        let mut head = [0; 4];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let mut packet = vec![0; usize::from(head[0]) | usize::from(head[1]) << 8];
-        self.stream.read_exact(&mut packet).await.ok()?;
-        Some(packet)
+        read(&mut self.stream).await.ok()
     }
 }

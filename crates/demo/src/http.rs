@@ -1,73 +1,19 @@
 //! As much HTTP as it takes to ask a program on this machine how it is.
 
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-/// Deadline of one question.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Longest answer, bytes.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+// The service asks in the same way, and the demo does not use its library.
+#[allow(unreachable_pub, reason = "it is a public part of the service's library")]
+#[path = "../../../src/local_http.rs"]
+mod local_http;
 
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Status code.
-    pub code: u16,
-    /// Body.
-    pub body: String,
-}
-
-/// No answer, or one that is none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{address}{path}: {reason}")]
-pub struct HttpError {
-    /// Host and port.
-    pub address: String,
-    /// What was asked for.
-    pub path: String,
-    /// What is wrong with the answer.
-    pub reason: String,
-}
+pub use local_http::{Answer, Error as HttpError};
 
 /// Asks `address` (host and port) for `path`. The answer's body ends with the connection: HTTP/1.0.
 pub async fn get(address: &str, path: &str) -> Result<Answer, HttpError> {
-    let failed =
-        |reason: String| HttpError { address: address.to_owned(), path: path.to_owned(), reason };
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut bytes = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await?;
-        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let stream = TcpStream::connect(address).await?;
+        local_http::exchange_over(stream, "GET", address, path, "").await
     };
-    let text = timeout(DEADLINE, exchange)
-        .await
-        .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
-        .map_err(|error| failed(error.to_string()))?;
-    parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))
-}
-
-/// Code and body of an answer; nothing if it is none.
-fn parse(text: &str) -> Option<Answer> {
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { code, body: body.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_a_code_and_a_body() {
-        let answer = parse("HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno\r\n\r\nmore");
-        assert_eq!(answer, Some(Answer { code: 503, body: "no\r\n\r\nmore".to_owned() }));
-        assert_eq!(parse("SSH-2.0-x\r\n\r\n"), None);
-        assert_eq!(parse("HTTP/1.1 200"), None);
-    }
+    local_http::within_deadline(address, path, exchange).await
 }

@@ -8,7 +8,7 @@ use super::poll_once::rig::flow_of;
 use crate::change::{GtidSet, Position, Tag, Uuid};
 use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
-use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind, Origin};
+use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind};
 use crate::filter::{Config as FilterConfig, Pattern};
 use crate::freshness::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
@@ -29,6 +29,13 @@ fn flow(config: FlowConfig) -> Flow {
 
 /// Takes all events; the encoded batches that came out, those that wait at the end among them.
 fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<EncodedBatch>, Error> {
+    walk_open(flow, made)?;
+    flow.flush_all();
+    Ok(flow.take_batches())
+}
+
+/// Takes all events and leaves what waits.
+fn walk_open(flow: &mut Flow, made: &Made) -> Result<(), Error> {
     let mut decoder = decoder();
     decoder.start_at(Position::new("log.000001", 4));
     for event in &made.events {
@@ -38,21 +45,12 @@ fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<EncodedBatch>, Error> {
             flow.step(step, Instant::now())?;
         }
     }
-    flow.flush_all();
-    Ok(flow.take_batches())
+    Ok(())
 }
 
 /// What rows say, by what happened to them; canaries and statements in their words.
 fn texts(batches: &[EncodedBatch]) -> Vec<String> {
-    let origin = Origin {
-        stream: "s".into(),
-        server_uuid: "server".to_owned(),
-        server_id: 1,
-        epoch: 1,
-        connector_version: "test",
-        snapshot: false,
-        replay: None,
-    };
+    let origin = super::origin();
     let topic = Destination { arn: "arn".into(), fifo: false, message_bytes_max: usize::MAX };
     let mut finalizer =
         Finalizer::new(FinalizeOptions { zstd_level: 0 }).expect("no compressor is needed");
@@ -93,7 +91,7 @@ fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
         made.commit();
         made.gtid(length);
         made.query("BEGIN");
-        walk_open(&mut flow, &made);
+        walk_open(&mut flow, &made).expect("nothing is lost");
         assert_eq!(flow.tracker().ack_group(), ack_groups, "{length}");
     }
     let (mut made, mut flow) = (Made::new(), self::flow(FlowConfig::default()));
@@ -101,32 +99,19 @@ fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
         made.begin();
         made.commit();
     }
-    walk_open(&mut flow, &made);
+    walk_open(&mut flow, &made).expect("nothing is lost");
     assert_eq!((flow.tracker().ack_group(), flow.tracker().open_transactions()), (0, 255));
     let mut next = Made::new();
     next.begin();
     next.commit();
-    walk_open(&mut flow, &next);
+    walk_open(&mut flow, &next).expect("nothing is lost");
     assert_eq!((flow.tracker().ack_group(), flow.tracker().open_transactions()), (1, 0));
     let mut next = Made::new();
     next.begin();
     next.heartbeat("s", 7);
     next.commit();
-    walk_open(&mut flow, &next);
+    walk_open(&mut flow, &next).expect("nothing is lost");
     assert_eq!((flow.tracker().ack_group(), flow.tracker().settled_heartbeat()), (2, Some(7)));
-}
-
-/// Takes all events and leaves what waits.
-fn walk_open(flow: &mut Flow, made: &Made) {
-    let mut decoder = decoder();
-    decoder.start_at(Position::new("log.000001", 4));
-    for event in &made.events {
-        flow.event(event);
-        let mut steps = decoder.feed(event).expect("whole");
-        while let Some(step) = steps.next().expect("whole") {
-            flow.step(step, Instant::now()).expect("nothing is lost");
-        }
-    }
 }
 
 /// Four transactions of a row each, and what else a transaction may have.
@@ -175,7 +160,7 @@ fn a_window_takes_what_lies_in_it_and_what_came_before_its_end_is_whole() {
     }
     // Behind the end nothing holds up what came before.
     let mut flow = flow(FlowConfig { window: until(at(3)), ..FlowConfig::default() });
-    walk_open(&mut flow, &four());
+    walk_open(&mut flow, &four()).expect("nothing is lost");
     assert!(flow.tracker().ack_group() > 0);
     let metrics = metrics();
     flow.tell(&metrics);
@@ -318,7 +303,7 @@ fn what_lies_before_the_front_of_a_file_counts_as_delivered() {
         let mut flow = flow(FlowConfig { begins_by_position, ..FlowConfig::default() });
         let mut made = Made::new();
         made.previous_gtids(&before);
-        walk_open(&mut flow, &made);
+        walk_open(&mut flow, &made).expect("nothing is lost");
         assert_eq!(flow.tracker().settled_gtids().count(), expected);
         // That of a later file holds what went by itself.
         let mut later = Made::new();
@@ -327,7 +312,7 @@ fn what_lies_before_the_front_of_a_file_counts_as_delivered() {
         let mut all = GtidSet::new();
         all.insert_range(Uuid([9; 16]), Tag::default(), 1..100);
         later.previous_gtids(&all);
-        walk_open(&mut flow, &later);
+        walk_open(&mut flow, &later).expect("nothing is lost");
         assert!(flow.tracker().committed_gtids().count() <= expected + 1);
     }
 }

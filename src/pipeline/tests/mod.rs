@@ -10,8 +10,23 @@ mod rig;
 
 use proptest::prelude::*;
 
+use crate::encode::Origin;
+
 use log::Log;
 use rig::{Delivered, Dice, Process, Way, World};
+
+/// Where the rows of these tests come from.
+fn origin() -> Origin {
+    Origin {
+        stream: "s".into(),
+        server_uuid: "server".to_owned(),
+        server_id: 1,
+        epoch: 1,
+        connector_version: "test",
+        snapshot: false,
+        replay: None,
+    }
+}
 
 /// Logs, and the ways in which a streamer can take them up.
 const CASES: &[(&str, Way)] = &[

@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, Place, Tracker};
 use crate::decode::Decoder;
 use crate::encode::proto::frame::Content;
 use crate::encode::{
-    Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Message, Origin, Oversize, open,
+    Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Message, Oversize, open,
 };
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::freshness::schema::SchemaName;
@@ -238,15 +238,7 @@ impl Process {
     }
 
     fn finalize(&mut self, batches: Vec<EncodedBatch>) {
-        let origin = Origin {
-            stream: "s".into(),
-            server_uuid: "server".to_owned(),
-            server_id: 1,
-            epoch: 1,
-            connector_version: "test",
-            snapshot: false,
-            replay: None,
-        };
+        let origin = super::origin();
         let destination = Destination {
             arn: "arn:aws:sns:eu-west-1:000000000000:t".into(),
             fifo: false,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
-use crate::encode::{FinalizeOptions, Format, Origin, Oversize};
+use crate::encode::{FinalizeOptions, Format, Oversize};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::verdict::accounting::Span;
@@ -173,15 +173,7 @@ impl Rig {
             known: std::collections::HashMap::new(),
             message_bytes_max: setup.message_bytes_max,
         };
-        let origin = Origin {
-            stream: "s".into(),
-            server_uuid: "server".to_owned(),
-            server_id: 1,
-            epoch: 1,
-            connector_version: "test",
-            snapshot: false,
-            replay: None,
-        };
+        let origin = super::super::origin();
         let finalizing = FinalizingConfig {
             finalize: FinalizeOptions::default(),
             oversize: setup.oversize,

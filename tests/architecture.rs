@@ -23,6 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sink", &["change", "encode", "backoff", "aws", "excerpt", "journal"]),
     ("checkpoint", &["change", "mysql", "journal"]),
     ("freshness", &["change", "encode", "mysql", "aws", "backoff", "source", "sink", "telemetry"]),
+    (
+        "snapshot",
+        &["change", "backoff", "decode", "encode", "excerpt", "filter", "mysql", "source", "telemetry"],
+    ),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),

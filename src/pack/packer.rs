@@ -223,6 +223,16 @@ impl Packer {
         self.linger.current()
     }
 
+    /// Format of messages.
+    pub fn format(&self) -> Format {
+        self.config.format
+    }
+
+    /// Lanes that each table has.
+    pub fn lanes_of_table(&self) -> u32 {
+        self.config.lanes
+    }
+
     /// Lanes that have carried a row.
     pub fn lanes(&self) -> usize {
         self.slots.len()

@@ -14,6 +14,13 @@
 //!
 //! Needs no locks, no writes and no assumption about the order of commits or replication lag.
 
+mod ask;
 mod control;
+mod progress;
+mod window;
+mod worker;
 
+pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 pub use control::{Command, Control, Request};
+pub use progress::{Progress, TableProgress};
+pub use window::{Discard, Target, Window, Windows};

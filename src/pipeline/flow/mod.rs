@@ -6,6 +6,7 @@ mod front;
 mod marked;
 mod quarantine;
 mod rows;
+mod snapshot;
 mod transaction;
 mod window;
 
@@ -33,6 +34,7 @@ use crate::source::Start;
 use crate::telemetry::Metrics;
 use changed::Objects;
 pub use excess::Excess;
+use snapshot::Snapshots;
 pub use window::Window;
 
 /// What decides how rows are treated.
@@ -53,6 +55,8 @@ pub struct FlowConfig {
     pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
     pub excess: Option<Arc<Excess>>,
+    /// Keys that are kept while chunks of a snapshot are read.
+    pub snapshot_keys_max: usize,
 }
 
 /// What becomes of heartbeats and canaries.
@@ -116,6 +120,7 @@ pub struct Flow {
     is_unkept: bool,
     /// Commit time of the newest transaction, microseconds since 1970 UTC.
     newest_commit_us: i64,
+    snapshots: Snapshots,
 }
 
 impl Flow {
@@ -128,7 +133,10 @@ impl Flow {
         packer: Packer,
         tracker: Tracker,
     ) -> Self {
+        let snapshots =
+            Snapshots::new(config.snapshot_keys_max, packer.format(), packer.lanes_of_table());
         Self {
+            snapshots,
             config,
             filter,
             recogniser,
@@ -166,6 +174,11 @@ impl Flow {
 
     /// Takes one step of the decoder.
     pub fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
+        self.take_step(step, now)?;
+        if self.snapshots.waits() { self.serve_snapshot(now) } else { Ok(()) }
+    }
+
+    fn take_step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
         if let Some(duplicates) = &mut self.duplicates {
             if duplicates.takes(&step) {
                 return Ok(());

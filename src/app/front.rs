@@ -19,12 +19,14 @@ use super::readings::{readings, vocabulary};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
+use super::switches::Switches;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Feed, Health, Intake, intake};
+use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
 use crate::telemetry::metrics::Reading;
@@ -57,6 +59,9 @@ pub(super) struct Front {
     pub(super) freshness_tasks: Stage,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
+    /// Where commands for snapshots arrive and their status is shown.
+    #[expect(dead_code, reason = "for the worker, which comes next")]
+    pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) http: Stage,
 }
 
@@ -133,6 +138,7 @@ impl Front {
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
+        let snapshot = Arc::new(snapshot::Control::default());
         let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
@@ -144,6 +150,7 @@ impl Front {
             findings: findings.clone(),
             view: watch.view.clone(),
             maintenance,
+            snapshot: Arc::clone(&snapshot),
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
@@ -167,6 +174,7 @@ impl Front {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
+            snapshot,
             http,
         };
         front.look(plan, readiness)?;
@@ -244,7 +252,10 @@ async fn bind(
     readiness: Readiness,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
-    let switch = Arc::clone(&desk.maintenance) as _;
+    let switch = Arc::new(Switches {
+        maintenance: Arc::clone(&desk.maintenance),
+        snapshot: Arc::clone(&desk.snapshot),
+    });
     let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();
     let bound = Http::bind(address, pages, access).await;

@@ -56,7 +56,7 @@ pub(super) struct Front {
     /// Both ends of the way to the sink.
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
-    pub(super) freshness: Stage,
+    pub(super) freshness_tasks: Stage,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
     /// Where commands for snapshots arrive and their status is shown.
@@ -158,8 +158,8 @@ impl Front {
         let http = Stage::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
-        let freshness = Stage::new("pulse");
-        let supervisor = Supervisor::new(&freshness.tasks, &loops, &metrics);
+        let freshness_tasks = Stage::new("freshness");
+        let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let front = Self {
             state,
             freshness_state,
@@ -173,7 +173,7 @@ impl Front {
             hosts,
             instance,
             to_sink: (feed, intake),
-            freshness,
+            freshness_tasks,
             supervisor,
             snapshot,
             http,
@@ -191,7 +191,7 @@ impl Front {
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
             reporter: self.reporter.clone(),
-            freshness: self.freshness.stop.clone(),
+            freshness_stop: self.freshness_tasks.stop.clone(),
             is_stopping: false,
             saved: None,
         };
@@ -211,7 +211,7 @@ impl Front {
         let (connect, probed) = (plan.freshness.connect.clone(), self.hosts.probed.clone());
         let deadline = plan.freshness.periods.probe_timeout;
         let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
-        let (supervisor, stop) = (&self.supervisor, &self.freshness.stop);
+        let (supervisor, stop) = (&self.supervisor, &self.freshness_tasks.stop);
         // To the very end: who does not tick counts as frozen.
         let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
         last.keep(Task::Samples, &self.http.stop, move |stop| sampler.clone().run(stop));
@@ -225,7 +225,7 @@ impl Front {
 
     /// Ends it after a start that came to nothing: there is nothing to deliver.
     pub(super) async fn close(self) {
-        if drain(&[self.freshness, self.http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[self.freshness_tasks, self.http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
     }

@@ -136,7 +136,7 @@ pub struct Finding {
     /// What it should be.
     pub needed: String,
     /// What fixes it.
-    pub mend: String,
+    pub remedy: String,
     /// Whether `run` would refuse to start with it.
     pub refuses: bool,
 }
@@ -149,7 +149,7 @@ pub struct Halted {
     /// What happened, for people.
     pub message: String,
     /// What fixes it.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// The server that is read.

@@ -15,7 +15,7 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
-use super::readings::{readings, vocabulary};
+use super::readings::{self, readings, vocabulary};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
@@ -134,11 +134,12 @@ impl Front {
         let mut readings = readings(plan, &state, &freshness_state, &liveness, &gauge, &health);
         readings.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
         readings.more.extend(paths::families(plan, &freshness_state));
+        let snapshot = Arc::new(snapshot::Control::default());
+        readings.more.extend(readings::snapshot(&snapshot));
         readings.more.push(echo::family(plan, &freshness_state));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let snapshot = Arc::new(snapshot::Control::default());
         let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),

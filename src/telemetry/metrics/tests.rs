@@ -57,6 +57,9 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_filter_pattern_events_total{pattern=\"shop.audit\",setting=\"filter.exclude\"}",
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",
+        "binpulse_snapshot_rows_total",
+        "binpulse_snapshot_discarded_chunks_total{reason=\"touched_keys\"}",
+        "binpulse_snapshot_chunk_seconds_count",
         "binpulse_user_row_last_timestamp_seconds",
     ] {
         assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");

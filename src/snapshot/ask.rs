@@ -5,8 +5,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot::Sender;
 
 use super::progress::Progress;
-use super::reader::{Armed, ChunkRows};
-use super::window::{Discard, Target};
+use super::reader::Armed;
+use super::values::ChunkRows;
+use super::window::Target;
+use crate::change::Position;
+use crate::telemetry::snapshot::ChunkDiscard;
 
 /// A question or an order. The loop comes to it between two transactions.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub enum Ask {
         /// It.
         chunk: Box<Chunk>,
         /// What became of it, once the loop has come to its place.
-        reply: Sender<Result<Taken, Discard>>,
+        reply: Sender<Result<Taken, ChunkDiscard>>,
     },
     /// Waits until everything up to an ack group was accepted by its topic.
     Settled {
@@ -108,7 +111,7 @@ pub struct Chunk {
     /// The server whose log ends at `upto`.
     pub server: String,
     /// Where the log ended after the view was opened: everything that the chunk contains lies before.
-    pub upto: crate::change::Position,
+    pub upto: Position,
     /// When it was read, microseconds since 1970 UTC.
     pub read_at_us: i64,
 }

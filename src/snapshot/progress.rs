@@ -93,7 +93,7 @@ pub struct TableProgress {
 /// Saved texts that are not those of a snapshot.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the checkpoint's entry `{entry}` about a snapshot can't be read: {what}")]
-pub struct Unreadable {
+pub struct UnreadableEntry {
     /// Name of the entry.
     pub entry: String,
     /// What is wrong.
@@ -118,13 +118,13 @@ impl Progress {
     }
 
     /// From the checkpoint's entries; `None`: there never was a snapshot.
-    pub fn saved(entries: &BTreeMap<Arc<str>, Arc<str>>) -> Result<Option<Self>, Unreadable> {
+    pub fn saved(entries: &BTreeMap<Arc<str>, Arc<str>>) -> Result<Option<Self>, UnreadableEntry> {
         let Some(text) = entries.get(HEAD) else { return Ok(None) };
         let head: Head = parsed(HEAD, text)?;
         let mut tables = Vec::new();
         for number in 0..head.tables {
             let name = number.to_string();
-            let text = entries.get(name.as_str()).ok_or_else(|| Unreadable {
+            let text = entries.get(name.as_str()).ok_or_else(|| UnreadableEntry {
                 entry: name.clone(),
                 what: "it is missing".to_owned(),
             })?;
@@ -288,9 +288,9 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
-fn parsed<'a, T: Deserialize<'a>>(entry: &str, text: &'a str) -> Result<T, Unreadable> {
+fn parsed<'a, T: Deserialize<'a>>(entry: &str, text: &'a str) -> Result<T, UnreadableEntry> {
     serde_json::from_str(text)
-        .map_err(|error| Unreadable { entry: entry.to_owned(), what: error.to_string() })
+        .map_err(|error| UnreadableEntry { entry: entry.to_owned(), what: error.to_string() })
 }
 
 fn text(value: &impl Serialize) -> Arc<str> {

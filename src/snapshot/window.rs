@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::change::{Cell, Change, Image, Op, Table};
 use crate::encode::{Format, KeyWriter};
 use crate::pack::choice::{self, Route};
+use crate::telemetry::snapshot::ChunkDiscard as Discard;
 
 /// A table that is read, as its chunks have it.
 #[derive(Debug)]
@@ -44,48 +45,6 @@ impl Target {
         self.table.columns.len() == table.columns.len()
             && columns.clone().all(|(ours, theirs)| ours.logical_type == theirs.logical_type)
             && (!table.named || columns.clone().all(|(ours, theirs)| ours.name == theirs.name))
-    }
-}
-
-/// Why a chunk can't be taken: it is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Discard {
-    /// A statement changed the table, or its rows have other columns now.
-    SchemaChanged,
-    /// The stream comes from another server since.
-    ServerChanged,
-    /// More keys went by than are kept.
-    TooManyKeys,
-    /// Rows of the table went by whose keys are not known.
-    UnknownKeys,
-    /// A row moved to another key, and its image was not complete: the table is read from its
-    /// beginning.
-    KeyMoved,
-    /// The window is not open: the loop began anew.
-    Closed,
-}
-
-impl Discard {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::SchemaChanged,
-        Self::ServerChanged,
-        Self::TooManyKeys,
-        Self::UnknownKeys,
-        Self::KeyMoved,
-        Self::Closed,
-    ];
-
-    /// The metric's label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SchemaChanged => "schema_changed",
-            Self::ServerChanged => "server_changed",
-            Self::TooManyKeys => "too_many_keys",
-            Self::UnknownKeys => "unknown_keys",
-            Self::KeyMoved => "key_moved",
-            Self::Closed => "closed",
-        }
     }
 }
 
@@ -131,7 +90,7 @@ impl Windows {
     /// Closes one; what went by.
     pub fn close(&mut self, number: u64) -> Result<Window, Discard> {
         let at = self.open.iter().position(|(known, _)| *known == number);
-        let (_, window) = self.open.swap_remove(at.ok_or(Discard::Closed)?);
+        let (_, window) = self.open.swap_remove(at.ok_or(Discard::OutOfOrder)?);
         window.spoiled.map_or(Ok(window), Err)
     }
 

@@ -11,17 +11,20 @@ use super::ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 use super::begin::{self, Refused};
 use super::pace::Pace;
 use super::progress::{Progress, TableProgress};
-use super::reader::{Range, Read, ReadError, Reader};
+use super::query::Range;
+use super::reader::{Read, ReadError, Reader};
 use super::show::Shown;
 use super::throttle::{Limits, Throttle};
-use super::window::{Discard, Target};
+use super::window::Target;
 use super::{Command, Control, Layout, Request};
 use crate::backoff::Backoff;
+use crate::change::Position;
 use crate::encode::Format;
 use crate::filter;
 use crate::mysql::HostPort;
 use crate::source;
-use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
+use crate::telemetry::Metrics;
+use crate::telemetry::snapshot::{ChunkDiscard as Discard, SnapshotState, SnapshotWait};
 
 /// Chunks on their way from the reader into the loop.
 const UNDER_WAY_MAX: usize = 3;
@@ -65,16 +68,6 @@ pub struct Config {
     pub random: fn() -> u64,
 }
 
-/// What a snapshot counts.
-pub trait Counts: Send + Sync {
-    /// A chunk was published.
-    fn taken(&self, taken: &Taken, took: Duration);
-    /// A chunk was read in vain.
-    fn discarded(&self, why: Discard);
-    /// What was processed became visible after so long.
-    fn visible(&self, after: Duration);
-}
-
 /// Why the reading of a table came to a halt.
 enum Halt {
     /// The loop has ended.
@@ -105,17 +98,14 @@ struct Reading {
 }
 
 /// A chunk that the loop has.
-struct UnderWay {
-    outcome: oneshot::Receiver<Result<Taken, Discard>>,
-    read_at: Instant,
-}
+type UnderWay = oneshot::Receiver<Result<Taken, Discard>>;
 
 /// The worker.
 pub struct Worker {
     config: Config,
     control: Arc<Control>,
     asks: mpsc::Sender<Ask>,
-    counts: Arc<dyn Counts>,
+    metrics: Arc<Metrics>,
     reader: Option<Reader>,
     /// Tells where the source's log ends, when chunks are read elsewhere.
     source: Option<Reader>,
@@ -136,7 +126,7 @@ impl Worker {
         config: Config,
         control: Arc<Control>,
         asks: mpsc::Sender<Ask>,
-        counts: Arc<dyn Counts>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, source::Error> {
         let options = config.source.session(0)?;
         Ok(Self {
@@ -146,7 +136,7 @@ impl Worker {
             config,
             control,
             asks,
-            counts,
+            metrics,
             reader: None,
             source: None,
             reading: None,
@@ -225,7 +215,7 @@ impl Worker {
     }
 
     async fn discarded(&mut self, number: usize, why: Discard) -> Result<(), Halt> {
-        self.counts.discarded(why);
+        self.metrics.snapshot.discarded_chunks_total.of(why.as_str()).inc();
         tracing::debug!(reason = why.as_str(), "a chunk of a snapshot is read again");
         match why {
             Discard::SchemaChanged => {
@@ -242,7 +232,7 @@ impl Worker {
             Discard::ServerChanged => {
                 (self.reader, self.source, self.reading) = (None, None, None);
             }
-            Discard::TooManyKeys => self.pace.halve(),
+            Discard::TooManyKeys | Discard::TooSlow => self.pace.halve(),
             Discard::KeyMoved => {
                 self.restarts += 1;
                 if self.restarts > RESTARTS_MAX {
@@ -253,7 +243,9 @@ impl Worker {
                 }
                 self.ask(Ask::Restart { table: number }).await?;
             }
-            Discard::UnknownKeys | Discard::Closed => self.rest(PAUSE).await,
+            Discard::UnknownKeys | Discard::OutOfOrder | Discard::NotVisible => {
+                self.rest(PAUSE).await;
+            }
         }
         Ok(())
     }
@@ -493,7 +485,7 @@ impl Worker {
         target: &Arc<Target>,
         opened: &Opened,
         part: &ChunkPart,
-    ) -> Result<(super::ChunkRows, crate::change::Position), Halt> {
+    ) -> Result<(super::ChunkRows, Position), Halt> {
         let layout = self.reading.as_ref().map(|reading| Arc::clone(&reading.layout));
         let layout = layout.filter(|layout| Arc::ptr_eq(&layout.table, &target.table));
         let layout = layout.ok_or(Halt::Discarded(Discard::SchemaChanged))?;
@@ -514,15 +506,16 @@ impl Worker {
             Read::Rows(rows) => rows,
             Read::NotVisible => {
                 self.shown.waits(SnapshotWait::Visibility, None);
-                return Err(Halt::Discarded(Discard::Closed));
+                return Err(Halt::Discarded(Discard::NotVisible));
             }
             Read::SchemaChanged => return Err(Halt::Discarded(Discard::SchemaChanged)),
             Read::TooSlow => {
-                self.pace.halve();
-                return Err(Halt::Discarded(Discard::Closed));
+                return Err(Halt::Discarded(Discard::TooSlow));
             }
         };
-        self.pace.read(rows.len() as u64, rows.bytes(), began.elapsed());
+        let took = began.elapsed();
+        self.metrics.snapshot.chunk_seconds.observe(took.as_secs_f64());
+        self.pace.read(rows.len() as u64, rows.bytes(), took);
         self.backoff.succeeded(Duration::MAX);
         Ok((rows, self.log_end(opened).await?))
     }
@@ -532,7 +525,8 @@ impl Worker {
         loop {
             let reader = self.reader().await?;
             if reader.wait_until_visible(&opened.armed, VISIBLE_WITHIN).await? {
-                self.counts.visible(began.elapsed());
+                let took = began.elapsed().as_secs_f64();
+                self.metrics.snapshot.barrier_wait_seconds.observe(took);
                 return Ok(());
             }
             self.shown.waits(SnapshotWait::Visibility, None);
@@ -543,7 +537,7 @@ impl Worker {
     }
 
     /// Where the log of the stream's source ends, if that is still the one that the window is of.
-    async fn log_end(&mut self, opened: &Opened) -> Result<crate::change::Position, Halt> {
+    async fn log_end(&mut self, opened: &Opened) -> Result<Position, Halt> {
         if self.config.read_from.is_some() && self.source.is_none() {
             let host = (self.config.stream_at)();
             let host = host.ok_or(Halt::Discarded(Discard::ServerChanged))?;
@@ -560,13 +554,16 @@ impl Worker {
     async fn hand_over(&mut self, chunk: Chunk) -> Result<UnderWay, Halt> {
         let (reply, outcome) = oneshot::channel();
         self.ask(Ask::Take { chunk: Box::new(chunk), reply }).await?;
-        Ok(UnderWay { outcome, read_at: Instant::now() })
+        Ok(outcome)
     }
 
     /// Waits until the loop has come to the place of a chunk.
     async fn taken(&mut self, chunk: UnderWay) -> Result<(), Halt> {
-        let taken = self.answer(chunk.outcome).await?.map_err(Halt::Discarded)?;
-        self.counts.taken(&taken, chunk.read_at.elapsed());
+        let taken = self.answer(chunk).await?.map_err(Halt::Discarded)?;
+        let metrics = &self.metrics.snapshot;
+        metrics.rows_total.inc_by(taken.rows);
+        metrics.superseded_rows_total.inc_by(taken.superseded);
+        metrics.chunks_total.inc();
         self.unsettled.push_back(taken.ack_group);
         self.shown.taken(&taken, wall_us());
         let progress = self.look().await?;
@@ -602,7 +599,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => return answer.map_err(|_| Halt::Discarded(Discard::Closed)),
+                answer = &mut answer => return answer.map_err(|_| Halt::Discarded(Discard::OutOfOrder)),
                 () = control.arrived() => return Err(Halt::Command),
                 () = &mut late, if !is_late => {
                     is_late = true;

@@ -130,47 +130,52 @@ impl SnapshotWait {
     }
 }
 
-/// Why a chunk was discarded; it is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a chunk was not published: it is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChunkDiscard {
-    /// The stream changed more keys meanwhile than `snapshot.touched_keys`.
-    TouchedKeys,
-    /// The table's schema changed while it was read.
-    Schema,
-    /// The server that was read, or the stream's, is another one now.
+    /// A statement changed the table while it was read, or its rows have other columns now.
+    SchemaChanged,
+    /// The stream comes from another server since.
     ServerChanged,
-    /// The stream broke off while it was read: what it brought meanwhile is not known.
-    StreamBroken,
-    /// It took longer than `snapshot.chunk_time`.
+    /// The stream changed more keys meanwhile than `snapshot.touched_keys`.
+    TooManyKeys,
+    /// Rows of the table went by whose keys are not known.
+    UnknownKeys,
+    /// A row moved to another key, and its image was not complete: the table is read from its
+    /// beginning.
+    KeyMoved,
+    /// A chunk before it was discarded, or the snapshot was stopped.
+    OutOfOrder,
+    /// It took longer than `snapshot.chunk_time`, or met a lock.
     TooSlow,
-    /// The server did not answer, or answered with an error.
-    SourceFailed,
-    /// An operator stopped the snapshot.
-    Stopped,
+    /// The view did not show everything that the stream had processed.
+    NotVisible,
 }
 
 impl ChunkDiscard {
     /// Each.
-    pub const ALL: [Self; 7] = [
-        Self::TouchedKeys,
-        Self::Schema,
+    pub const ALL: [Self; 8] = [
+        Self::SchemaChanged,
         Self::ServerChanged,
-        Self::StreamBroken,
+        Self::TooManyKeys,
+        Self::UnknownKeys,
+        Self::KeyMoved,
+        Self::OutOfOrder,
         Self::TooSlow,
-        Self::SourceFailed,
-        Self::Stopped,
+        Self::NotVisible,
     ];
 
     /// As a label's value.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::TouchedKeys => "touched_keys",
-            Self::Schema => "schema",
+            Self::SchemaChanged => "schema_changed",
             Self::ServerChanged => "server_changed",
-            Self::StreamBroken => "stream_broken",
+            Self::TooManyKeys => "too_many_keys",
+            Self::UnknownKeys => "unknown_keys",
+            Self::KeyMoved => "key_moved",
+            Self::OutOfOrder => "out_of_order",
             Self::TooSlow => "too_slow",
-            Self::SourceFailed => "source_failed",
-            Self::Stopped => "stopped",
+            Self::NotVisible => "not_visible",
         }
     }
 }

@@ -15,15 +15,15 @@ use crate::pack;
 use crate::pipeline::Error;
 use crate::pipeline::duplicate_skipper::is_reached;
 use crate::snapshot::{
-    Armed, Ask, Chunk, ChunkPart, Discard, Opened, Order, Progress, Taken, Window, Windows,
+    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, Taken, Window, Windows,
 };
-use crate::telemetry::snapshot::SnapshotTableState;
+use crate::telemetry::snapshot::{ChunkDiscard, SnapshotTableState};
 
 /// Chunks that wait for their place: the reader has few under way.
 const WAITING_MAX: usize = 64;
 
 /// A chunk, and who is told what became of it.
-type Take = (Box<Chunk>, Sender<Result<Taken, Discard>>);
+type Take = (Box<Chunk>, Sender<Result<Taken, ChunkDiscard>>);
 
 /// The snapshot that goes on beside the stream.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Flow {
             }
             Ask::Take { chunk, reply } => {
                 drop(self.snapshots.windows.close(chunk.window));
-                let _nobody = reply.send(Err(Discard::Closed));
+                let _nobody = reply.send(Err(ChunkDiscard::OutOfOrder));
             }
             Ask::Settled { ack_group, reply } => {
                 self.snapshots.settling.push((ack_group, reply));
@@ -276,24 +276,24 @@ impl Flow {
         &mut self,
         chunk: Chunk,
         now: Instant,
-    ) -> Result<Result<Taken, Discard>, Error> {
+    ) -> Result<Result<Taken, ChunkDiscard>, Error> {
         let window = match self.snapshots.windows.close(chunk.window) {
             Ok(window) => window,
             Err(why) => return Ok(Err(why)),
         };
         if chunk.server != self.tracker.server() {
-            return Ok(Err(Discard::ServerChanged));
+            return Ok(Err(ChunkDiscard::ServerChanged));
         }
-        let Some(progress) = &self.snapshots.progress else { return Ok(Err(Discard::Closed)) };
+        let Some(progress) = &self.snapshots.progress else { return Ok(Err(ChunkDiscard::OutOfOrder)) };
         let Some(table) = progress.tables.get(chunk.table) else {
-            return Ok(Err(Discard::Closed));
+            return Ok(Err(ChunkDiscard::OutOfOrder));
         };
         let continues = match &chunk.part {
             ChunkPart::After(key) => *key == table.cursor && !table.is_read,
             ChunkPart::Again(_) => true,
         };
         if table.state != SnapshotTableState::Reading || !continues {
-            return Ok(Err(Discard::Closed));
+            return Ok(Err(ChunkDiscard::OutOfOrder));
         }
         let is_range = matches!(chunk.part, ChunkPart::After(_));
         let part = SnapshotPart {
@@ -315,11 +315,11 @@ impl Flow {
         window: Window,
         mut part: SnapshotPart,
         now: Instant,
-    ) -> Result<Result<Taken, Discard>, Error> {
+    ) -> Result<Result<Taken, ChunkDiscard>, Error> {
         let table = &chunk.target.table;
         let route = self.filter.route(table);
         let published = match &route {
-            Route::Skip | Route::Unnamed => return Ok(Err(Discard::SchemaChanged)),
+            Route::Skip | Route::Unnamed => return Ok(Err(ChunkDiscard::SchemaChanged)),
             Route::Publish => Arc::clone(table),
             Route::Redact(redaction) => Arc::clone(&redaction.table),
         };

@@ -58,7 +58,7 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",
         "binpulse_snapshot_rows_total",
-        "binpulse_snapshot_discarded_chunks_total{reason=\"touched_keys\"}",
+        "binpulse_snapshot_discarded_chunks_total{reason=\"too_many_keys\"}",
         "binpulse_snapshot_chunk_seconds_count",
         "binpulse_user_row_last_timestamp_seconds",
     ] {

@@ -25,7 +25,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("freshness", &["change", "encode", "mysql", "aws", "backoff", "source", "sink", "telemetry"]),
     (
         "snapshot",
-        &["change", "backoff", "decode", "encode", "excerpt", "filter", "mysql", "source", "telemetry"],
+        &[
+            "change",
+            "backoff",
+            "decode",
+            "encode",
+            "excerpt",
+            "filter",
+            "mysql",
+            "source",
+            "telemetry",
+        ],
     ),
     ("shutdown", &[]),
     ("journal", &[]),

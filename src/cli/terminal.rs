@@ -162,7 +162,7 @@ fn figures(status: &Value) -> String {
         let (what, found, needed) = (of("what"), of("found"), of("needed"));
         rows.push((
             "finding",
-            format!("{what}: {found}, needed {needed}; to fix it: {}", of("mend")),
+            format!("{what}: {found}, needed {needed}; to fix it: {}", of("remedy")),
         ));
     }
     for consumer in status["consumers"].as_array().into_iter().flatten() {
@@ -277,7 +277,7 @@ mod tests {
         halted.halted = Some(Halted {
             reason: "undecodable".to_owned(),
             message: "m".to_owned(),
-            mend: "look; then restart".to_owned(),
+            remedy: "look; then restart".to_owned(),
         });
         let text = shown(&halted);
         assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
@@ -310,7 +310,7 @@ mod tests {
             what: what.to_owned(),
             found: "it is so".to_owned(),
             needed: "otherwise".to_owned(),
-            mend: "turn it".to_owned(),
+            remedy: "turn it".to_owned(),
             refuses: false,
         };
         said.findings = vec![finding("note", "foreign keys")];

@@ -103,17 +103,17 @@ impl Control {
     }
 
     /// Shows how far it has got.
-    pub(super) fn show(&self, status: SnapshotStatus) {
+    pub fn show(&self, status: SnapshotStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// The next command that has arrived, if one has.
-    pub(super) fn take(&self) -> Option<Command> {
+    pub fn take(&self) -> Option<Command> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Waits until a command has arrived. Cancel safe.
-    pub(super) async fn arrived(&self) {
+    pub async fn arrived(&self) {
         loop {
             let notified = self.arrived.notified();
             if !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {

@@ -17,6 +17,7 @@ use super::primary;
 use super::sink::{AnySink, claim_check};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
+use super::snapshot::{self, Snapshots};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
 use super::supervise::{Supervisor, Task};
@@ -85,6 +86,7 @@ struct App {
     /// What leads the stream to the primary, where that may be another host.
     lead: Option<Follow>,
     host: SharedHost,
+    snapshots: Snapshots,
     freshness_tasks: Stage,
     supervisor: Supervisor,
     http: Stage,
@@ -92,7 +94,7 @@ struct App {
 
 impl App {
     fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
-        let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
+        let Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new } = opening;
         let plan = source.plan(plan);
         front.findings.cataloged(&source.catalog);
         let (feed, intake) = front.to_sink;
@@ -113,6 +115,13 @@ impl App {
         };
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
+        let between = snapshot::Shared {
+            control: Arc::clone(&front.snapshot),
+            metrics: Arc::clone(&metrics),
+            state: state.clone(),
+            gauge: gauge.clone(),
+        };
+        let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, is_new, between)?;
         let (watermark, nonces) =
             (front.watch.view.watermark(), front.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
@@ -127,6 +136,7 @@ impl App {
             beat: front.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
+            snapshot: Some(asked),
         });
         let (lead, leads_to) = follow::way(source.host);
         let lead = primary::is_sought(&plan).then(|| Follow {
@@ -159,6 +169,7 @@ impl App {
             watch: front.watch,
             lead,
             host: front.hosts.written_to,
+            snapshots,
             freshness_tasks: front.freshness_tasks,
             supervisor: front.supervisor,
             http: front.http,
@@ -196,6 +207,16 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
+        let mut snapshots = self.snapshots;
+        self.supervisor.keep(Task::Snapshot, &ours, move |stop| {
+            let begun = snapshots.worker();
+            async move {
+                match begun {
+                    Ok((worker, saved, on_start)) => worker.run(saved, on_start, stop).await,
+                    Err(error) => tracing::error!(%error, "no snapshot can be read"),
+                }
+            }
+        });
         if let Some(lead) = self.lead {
             let begin = move |stop| lead.clone().run(stop);
             self.supervisor.keep(Task::Follow, &freshness_tasks.stop, begin);

@@ -30,6 +30,7 @@ pub(super) fn flow(
         puts_undecoded_aside: plan.quarantine.undecoded,
         nonces: Some(nonces),
         excess: None,
+        snapshot_keys_max: plan.snapshot.touched_keys,
     };
     configured(plan, checkpoint, config, body_bytes_max, watermark)
 }

@@ -33,6 +33,7 @@ mod probe;
 mod readings;
 mod replay;
 mod sink;
+mod snapshot;
 mod source;
 mod start;
 mod state;

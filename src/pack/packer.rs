@@ -223,11 +223,6 @@ impl Packer {
         self.linger.current()
     }
 
-    /// Format of messages.
-    pub fn format(&self) -> Format {
-        self.config.format
-    }
-
     /// Lanes that each table has.
     pub fn lanes_of_table(&self) -> u32 {
         self.config.lanes

@@ -6,7 +6,7 @@ use super::layout::Layout;
 use super::progress::{Progress, TableProgress};
 use super::reader::{ReadError, Reader};
 use super::worker::Config;
-use super::{Request, query};
+use super::Request;
 use crate::filter::{Filter, Pattern, Route};
 use crate::telemetry::snapshot::SnapshotTableState;
 
@@ -22,6 +22,9 @@ impl From<ReadError> for Refused {
 
 /// Most tables of a snapshot.
 const TABLES_MAX: usize = 100_000;
+
+/// Most keys that are given one by one.
+const KEYS_MAX: usize = 1_000;
 
 /// Looks at everything that is asked for. Nothing is sent or saved before.
 pub(super) async fn check(
@@ -104,6 +107,12 @@ async fn chosen(
             chosen.len()
         )));
     }
+    if request.keys.len() > KEYS_MAX {
+        return Err(Refused(format!(
+            "{} keys are given; the most is {KEYS_MAX}: give a condition",
+            request.keys.len()
+        )));
+    }
     if chosen.len() > 1 && (request.condition.is_some() || !request.keys.is_empty()) {
         return Err(Refused(format!(
             "{} tables match; a condition or keys can be given for one table only",
@@ -128,28 +137,20 @@ async fn look(
     if let Err(Refused(why)) = key_is_seen(config, &layout) {
         return Ok(Err(why));
     }
-    let mut progress = TableProgress::new(database, table, layout.rows_estimated());
-    progress.condition = condition(request, &layout);
+    let mut progress = TableProgress::new(database, table, layout.estimated_rows);
+    progress.condition.clone_from(&request.condition);
+    for key in &request.keys {
+        match layout.key_value(key) {
+            Ok(literal) => progress.keys.push(literal),
+            Err(error) => return Ok(Err(format!("key `{key}`: {error}"))),
+        }
+    }
     if let Some(condition) = &progress.condition
         && let Err(words) = reader.check_condition(&layout, condition).await?
     {
         return Ok(Err(format!("the server does not take the condition `{condition}`: {words}")));
     }
     Ok(Ok(progress))
-}
-
-/// The condition that rows must meet, with the keys that were asked for.
-fn condition(request: &Request, layout: &Layout) -> Option<String> {
-    let first = layout.key.first().and_then(|ordinal| layout.table.columns.get(*ordinal));
-    let keys = first.filter(|_| !request.keys.is_empty()).map(|column| {
-        let values: Vec<_> = request.keys.iter().map(|key| query::text_literal(key)).collect();
-        format!("{} IN ({})", query::identifier(&column.name), values.join(", "))
-    });
-    match (&request.condition, keys) {
-        (Some(condition), Some(keys)) => Some(format!("({condition}) AND {keys}")),
-        (Some(condition), None) => Some(condition.clone()),
-        (None, keys) => keys,
-    }
 }
 
 /// Consumers find rows by their key: it must reach them as it is.

@@ -62,6 +62,9 @@ pub struct TableProgress {
     /// Rows must meet it; SQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// Only rows with these keys, SQL; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
     /// Where it stands.
     pub state: SnapshotTableState,
     /// Key of the last row that was read, SQL; `None` before the first.
@@ -231,6 +234,7 @@ impl TableProgress {
             database: database.into(),
             table: table.into(),
             condition: None,
+            keys: Vec::new(),
             state: SnapshotTableState::Waiting,
             cursor: None,
             cursor_image: None,
@@ -247,7 +251,7 @@ impl TableProgress {
     /// Whether the chunks tell of all rows of their ranges, so that a row that is in none of them is
     /// gone.
     pub fn is_whole(&self) -> bool {
-        self.condition.is_none()
+        self.condition.is_none() && self.keys.is_empty()
     }
 
     /// The last row's key as consumers see it.
@@ -256,10 +260,11 @@ impl TableProgress {
         STANDARD.decode(image).ok().map(Arc::from)
     }
 
-    /// A chunk was published up to this key, given in SQL and as consumers see it.
-    pub fn reached(&mut self, cursor: String, image: &[u8]) {
+    /// A chunk was published up to this key, given in SQL and as consumers see it; without the latter
+    /// where no row has the key.
+    pub fn reached(&mut self, cursor: String, image: Option<&[u8]>) {
         self.cursor = Some(cursor);
-        self.cursor_image = Some(STANDARD.encode(image));
+        self.cursor_image = image.map(|image| STANDARD.encode(image));
     }
 
     /// It is read from its beginning once more.
@@ -315,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_read_again_and_an_older_snapshot_leaves_nothing() {
         let (before, mut now) = (progress(3), progress(2));
-        now.tables[0].reached("5, _utf8mb4 0x61".to_owned(), &[1, 2, 255]);
+        now.tables[0].reached("5, _utf8mb4 0x61".to_owned(), Some(&[1, 2, 255]));
         now.tables[0].again.push("3".to_owned());
         now.tables[1].state = SnapshotTableState::Abandoned;
         now.tables[1].reason = Some("it has no key".to_owned());
@@ -347,7 +352,7 @@ mod tests {
         progress.continued(100, Format::Protobuf);
         assert_eq!(progress.head.attempt, 100);
         progress.tables[0].state = SnapshotTableState::Reading;
-        progress.tables[0].reached("5".to_owned(), &[1]);
+        progress.tables[0].reached("5".to_owned(), Some(&[1]));
         progress.continued(7, Format::Protobuf);
         assert_eq!(progress.head.attempt, 101, "a clock that went back");
         assert_eq!(progress.tables[0].cursor.as_deref(), Some("5"));

@@ -158,11 +158,6 @@ impl Window {
             return self.spoil(Discard::SchemaChanged);
         }
         let columns = self.target.key.columns();
-        // An image that carries only what changed leaves out a key that did not.
-        let after_cell = |after: Image<'_>, ordinal: usize| match after.cell(ordinal) {
-            Cell::Absent => change.before.map_or(Cell::Absent, |before| before.cell(ordinal)),
-            cell => cell,
-        };
         let is_untold = |image: &Image<'_>| {
             columns.iter().any(|ordinal| matches!(image.cell(*ordinal), Cell::Absent))
         };
@@ -175,7 +170,7 @@ impl Window {
             });
         if let (Some(before), Some(after), true) = (change.before, change.after, is_partial) {
             let moves =
-                columns.iter().any(|at| after_cell(after, *at) != before.cell(*at));
+                columns.iter().any(|at| after_cell(change, after, *at) != before.cell(*at));
             if moves {
                 return self.spoil(Discard::KeyMoved);
             }
@@ -191,7 +186,7 @@ impl Window {
             } else {
                 self.lane(Change { op: Op::Insert, before: None, ..*change })
             };
-            keys[1] = Some((self.key(|at| after_cell(after, at)), lane, is_partial));
+            keys[1] = Some((self.key(|at| after_cell(change, after, at)), lane, is_partial));
         }
         for (key, lane, is_partial) in keys.into_iter().flatten() {
             let touched = Touched { lane, is_partial };
@@ -215,6 +210,15 @@ impl Window {
         match choice::route(&self.target.table, &image, self.target.lanes) {
             Route::Lane(lane) | Route::Unordered(lane) | Route::Moves { to: lane, .. } => lane,
         }
+    }
+}
+
+/// A cell of the row as it is now: an image that carries only what changed leaves out a key that did
+/// not.
+fn after_cell<'a>(change: &Change<'a>, after: Image<'a>, ordinal: usize) -> Cell<'a> {
+    match after.cell(ordinal) {
+        Cell::Absent => change.before.map_or(Cell::Absent, |before| before.cell(ordinal)),
+        cell => cell,
     }
 }
 

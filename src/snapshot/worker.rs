@@ -36,6 +36,8 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
 const SCHEMA_CHANGES_MAX: u32 = 10;
 /// Times that a table is begun again for rows that moved to another key.
 const RESTARTS_MAX: u32 = 3;
+/// Times that a server may refuse a SELECT before its table is given up.
+const REFUSALS_MAX: u32 = 5;
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
 /// Pause between two looks at what is waited for.
@@ -118,6 +120,8 @@ pub struct Worker {
     unsettled: VecDeque<u64>,
     schema_changes: u32,
     restarts: u32,
+    /// Answers with an error, one after the other.
+    refusals: u32,
 }
 
 impl Worker {
@@ -144,6 +148,7 @@ impl Worker {
             unsettled: VecDeque::new(),
             schema_changes: 0,
             restarts: 0,
+            refusals: 0,
         })
     }
 
@@ -200,6 +205,11 @@ impl Worker {
                 self.reading = None;
                 self.ask(Ask::End { table: number, reason: Some(reason) }).await?;
             }
+            Halt::Read(error) if self.is_final(&error) => {
+                (self.reader, self.reading) = (None, None);
+                let reason = Some(error.to_string());
+                self.ask(Ask::End { table: number, reason }).await?;
+            }
             Halt::Read(error) => {
                 (self.reader, self.source, self.reading) = (None, None, None);
                 let pause = self.backoff.pause((self.config.random)());
@@ -212,6 +222,18 @@ impl Worker {
             Halt::Discarded(why) => self.discarded(number, why).await?,
         }
         Ok(())
+    }
+
+    /// Whether trying again does not help.
+    fn is_final(&mut self, error: &ReadError) -> bool {
+        match error {
+            ReadError::Value { .. } | ReadError::Key { .. } | ReadError::OtherServer { .. } => true,
+            ReadError::NoPlace | ReadError::Select { .. } => {
+                self.refusals += 1;
+                self.refusals > REFUSALS_MAX
+            }
+            ReadError::Source(_) | ReadError::Statement(_) => false,
+        }
     }
 
     async fn discarded(&mut self, number: usize, why: Discard) -> Result<(), Halt> {
@@ -493,10 +515,12 @@ impl Worker {
         let condition = table.condition.as_deref();
         let range = match part {
             ChunkPart::After(key) => {
-                Range { after: key.as_deref(), keys: &[], condition, rows_max, bytes_max }
+                let (after, keys) = (key.as_deref(), table.keys.as_slice());
+                Range { after, upto: None, condition, keys, rows_max, bytes_max }
             }
             ChunkPart::Again(keys) => {
-                Range { after: None, keys, condition, rows_max: keys.len() as u64, bytes_max }
+                let rows_max = keys.len() as u64 + 1;
+                Range { after: None, upto: None, condition, keys, rows_max, bytes_max }
             }
         };
         self.wait_until_visible(opened).await?;
@@ -513,6 +537,7 @@ impl Worker {
                 return Err(Halt::Discarded(Discard::TooSlow));
             }
         };
+        self.refusals = 0;
         let took = began.elapsed();
         self.metrics.snapshot.chunk_seconds.observe(took.as_secs_f64());
         self.pace.read(rows.len() as u64, rows.bytes(), took);

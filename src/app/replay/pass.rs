@@ -166,6 +166,7 @@ impl Pass<'_> {
             puts_undecoded_aside: false,
             nonces: None,
             excess: self.excess.clone(),
+            snapshot_keys_max: 0,
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let watermark = WatermarkProvider::new(Watermark::default);
@@ -191,6 +192,7 @@ impl Pass<'_> {
             beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
             puts_refused_aside: false,
+            snapshot: None,
         });
         let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
         Ok((pipeline, metrics, sending))

@@ -133,8 +133,7 @@ impl Flow {
         packer: Packer,
         tracker: Tracker,
     ) -> Self {
-        let snapshots =
-            Snapshots::new(config.snapshot_keys_max, packer.format(), packer.lanes_of_table());
+        let snapshots = Snapshots::new(config.snapshot_keys_max, packer.lanes_of_table());
         Self {
             snapshots,
             config,

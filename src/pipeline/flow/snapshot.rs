@@ -8,7 +8,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::Flow;
 use crate::change::{Change, Op, Position, Table, Transaction, TransactionId};
-use crate::encode::{Format, SnapshotPart, proto};
+use crate::encode::{SnapshotPart, proto};
 use crate::filter::Route;
 use crate::freshness::path::RowOrigin;
 use crate::pack;
@@ -38,14 +38,12 @@ pub(super) struct Snapshots {
     settling: Vec<(u64, Sender<()>)>,
     /// Statements that went by.
     statements: u64,
-    format: Format,
     lanes: u32,
 }
 
 impl Snapshots {
-    /// None goes on. Windows hold at most `keys_max` keys; messages have this format, tables so many
-    /// lanes.
-    pub(super) fn new(keys_max: usize, format: Format, lanes: u32) -> Self {
+    /// None goes on. Windows hold at most `keys_max` keys; each table has so many lanes.
+    pub(super) fn new(keys_max: usize, lanes: u32) -> Self {
         Self {
             windows: Windows::new(keys_max),
             progress: None,
@@ -53,7 +51,6 @@ impl Snapshots {
             takes: VecDeque::new(),
             settling: Vec::new(),
             statements: 0,
-            format,
             lanes,
         }
     }
@@ -303,7 +300,7 @@ impl Flow {
             attempt: progress.head.attempt,
             // Who deletes what is missing may do so only where nothing was left out.
             is_last: is_range && table.is_whole(),
-            key_after: if is_range { table.cursor_image() } else { None },
+            key_after: if is_range && table.is_whole() { table.cursor_image() } else { None },
             ..SnapshotPart::default()
         };
         self.publish_chunk(&chunk, window, part, now)
@@ -333,7 +330,7 @@ impl Flow {
         part.rows_in_chunk = chunk.rows.len() as u64;
         part.rows_superseded = taken.superseded;
         let upto = last_key(chunk);
-        if let (ChunkPart::After(_), false) = (&chunk.part, chunk.rows.is_end()) {
+        if part.is_last && !chunk.rows.is_end() {
             part.key_upto = upto.as_deref().map(Arc::from);
         }
         if part.is_last {
@@ -403,8 +400,8 @@ impl Flow {
             match &chunk.part {
                 ChunkPart::After(_) => {
                     table.is_read = chunk.rows.is_end();
-                    if let (Some(cursor), Some(image)) = (chunk.rows.last_key(), upto) {
-                        table.reached(cursor, &image);
+                    if let Some(cursor) = chunk.rows.last_key() {
+                        table.reached(cursor, upto.as_deref());
                     }
                 }
                 ChunkPart::Again(keys) => table.again.retain(|key| !keys.contains(key)),

@@ -197,6 +197,7 @@ impl Rig {
             beat: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
+            snapshot: None,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }

@@ -130,51 +130,6 @@ impl SnapshotWait {
     }
 }
 
-/// Why a chunk was discarded; it is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkDiscard {
-    /// The stream changed more keys meanwhile than `snapshot.touched_keys`.
-    TouchedKeys,
-    /// The table's schema changed while it was read.
-    Schema,
-    /// The server that was read, or the stream's, is another one now.
-    ServerChanged,
-    /// The stream broke off while it was read: what it brought meanwhile is not known.
-    StreamBroken,
-    /// It took longer than `snapshot.chunk_time`.
-    TooSlow,
-    /// The server did not answer, or answered with an error.
-    SourceFailed,
-    /// An operator stopped the snapshot.
-    Stopped,
-}
-
-impl ChunkDiscard {
-    /// Each.
-    pub const ALL: [Self; 7] = [
-        Self::TouchedKeys,
-        Self::Schema,
-        Self::ServerChanged,
-        Self::StreamBroken,
-        Self::TooSlow,
-        Self::SourceFailed,
-        Self::Stopped,
-    ];
-
-    /// As a label's value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TouchedKeys => "touched_keys",
-            Self::Schema => "schema",
-            Self::ServerChanged => "server_changed",
-            Self::StreamBroken => "stream_broken",
-            Self::TooSlow => "too_slow",
-            Self::SourceFailed => "source_failed",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 /// One table of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotTable {

@@ -49,6 +49,8 @@ pub struct Vocabulary {
     pub event_types: Vec<&'static str>,
     /// Patterns of the filters: the setting, and the pattern.
     pub filter_patterns: Vec<(&'static str, String)>,
+    /// Why a chunk of a snapshot is read again.
+    pub snapshot_discards: Vec<&'static str>,
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }

@@ -4,7 +4,6 @@ use prometheus::{Histogram, IntCounter};
 
 use super::Family;
 use super::make::{FAST, Make};
-use crate::telemetry::snapshot::ChunkDiscard;
 
 /// What is counted of snapshots.
 pub struct SnapshotMetrics {
@@ -14,7 +13,7 @@ pub struct SnapshotMetrics {
     pub superseded_rows_total: IntCounter,
     /// Chunks accepted by the sink.
     pub chunks_total: IntCounter,
-    /// Chunks that were read and are read again, by [`ChunkDiscard`].
+    /// Chunks that were read and are read again, by the reason.
     pub discarded_chunks_total: Family<IntCounter>,
     /// How long the transaction of a chunk was open.
     pub chunk_seconds: Histogram,
@@ -39,7 +38,7 @@ impl Make<'_> {
                 "snapshot_discarded_chunks_total",
                 "Chunks of snapshots that were discarded, to be read again, by the reason.",
                 "reason",
-                &ChunkDiscard::ALL.map(ChunkDiscard::as_str),
+                &self.vocabulary.snapshot_discards,
             )?,
             chunk_seconds: self.histogram(
                 "snapshot_chunk_seconds",

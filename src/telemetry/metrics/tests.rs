@@ -16,6 +16,7 @@ pub(crate) fn metrics() -> Metrics {
         reconnect_reasons: vec!["silent"],
         event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
+        snapshot_discards: vec!["too_many_keys"],
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();

@@ -15,9 +15,9 @@ use super::plan::Plan;
 use super::previous_run;
 use super::primary;
 use super::sink::{AnySink, claim_check};
+use super::snapshot::{self, Snapshots};
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
-use super::snapshot::{self, Snapshots};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
 use super::supervise::{Supervisor, Task};
@@ -94,7 +94,8 @@ struct App {
 
 impl App {
     fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
-        let Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new } = opening;
+        let Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new } =
+            opening;
         let plan = source.plan(plan);
         front.findings.cataloged(&source.catalog);
         let (feed, intake) = front.to_sink;

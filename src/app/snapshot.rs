@@ -8,9 +8,9 @@ use super::patience::random;
 use super::plan::Plan;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
+use crate::sink::intake::Gauge;
 use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, UnreadableEntry, Worker};
 use crate::source;
-use crate::sink::intake::Gauge;
 use crate::telemetry::Metrics;
 
 /// Asks of the reader that wait for the loop.
@@ -85,9 +85,7 @@ fn config(plan: &Plan, state: State, gauge: Gauge) -> Config {
     let snapshot = &plan.snapshot;
     Config {
         source: plan.source.clone(),
-        stream_at: Arc::new(move || {
-            state.read().identity.map(|identity| identity.host)
-        }),
+        stream_at: Arc::new(move || state.read().identity.map(|identity| identity.host)),
         read_from: snapshot.host.clone(),
         filter: plan.filter.clone(),
         own_database: plan.freshness.schema.as_str().to_owned(),

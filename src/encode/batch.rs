@@ -197,12 +197,7 @@ impl Batch {
 
     /// What was gathered, even if that is nothing: a part of a snapshot may have no rows, though it has
     /// an ack group. Its number is given later.
-    pub fn take_part(
-        &mut self,
-        ack_group: u64,
-        read_at: &Transaction,
-        lane: Lane,
-    ) -> EncodedBatch {
+    pub fn take_part(&mut self, ack_group: u64, read_at: &Transaction, lane: Lane) -> EncodedBatch {
         if self.is_empty() {
             self.rows.transaction(ack_group, read_at);
         }

@@ -14,12 +14,7 @@ use crate::change::{Op, Table};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
     /// Rows of a table.
-    Rows {
-        schema: Arc<Schema>,
-        before_image: BeforeImage,
-        rows: Rows,
-        purpose: Purpose,
-    },
+    Rows { schema: Arc<Schema>, before_image: BeforeImage, rows: Rows, purpose: Purpose },
     /// A heartbeat or a statement.
     ControlMessage { control: Box<ControlMessage>, format: Format, ack_group: u64 },
 }

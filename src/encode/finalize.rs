@@ -6,9 +6,7 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use super::attributes::attributes;
-use super::encoded_batch::{
-    Canary, Content, ControlMessage, EncodedBatch, Purpose, SnapshotPart,
-};
+use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch, Purpose, SnapshotPart};
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
 use super::message::{Attribute, Kind, Message};
@@ -277,12 +275,7 @@ fn put_rows_frame(
         }
         Purpose::Canary(canary) => {
             let (before, after) = around_canary(canary);
-            protobuf::put_rows_frame(
-                out,
-                &header,
-                rows,
-                protobuf::Around::Canary(&before, &after),
-            );
+            protobuf::put_rows_frame(out, &header, rows, protobuf::Around::Canary(&before, &after));
         }
         Purpose::Snapshot(part) => {
             let source = of_tables(origin.source()).encode_to_vec();

@@ -21,7 +21,9 @@ impl OpSet {
 
     /// Those inside: insert, update, delete, read.
     pub fn iter(self) -> impl Iterator<Item = Op> {
-        [Op::Insert, Op::Update, Op::Delete, Op::Read].into_iter().filter(move |op| self.contains(*op))
+        [Op::Insert, Op::Update, Op::Delete, Op::Read]
+            .into_iter()
+            .filter(move |op| self.contains(*op))
     }
 
     fn bit(op: Op) -> u8 {

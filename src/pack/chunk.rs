@@ -113,16 +113,19 @@ impl Gathered {
         let count = full.len().max(touched.len()).max(1);
         let mut touched = touched.into_iter();
         for index in 1..=count {
-            let batch = full.next().unwrap_or_else(|| {
-                self.batch.take_part(ack_group, read_at, self.to.lane.clone())
-            });
+            let batch = full
+                .next()
+                .unwrap_or_else(|| self.batch.take_part(ack_group, read_at, self.to.lane.clone()));
             let number = sequences.numbers(self.to.parts, SnapshotPart::numbers(batch.rows()));
-            out.push(batch.into_snapshot_part(number, SnapshotPart {
-                anchor: self.to.anchor,
-                is_last: index == count,
-                touched: touched.next().unwrap_or_default(),
-                ..part.clone()
-            }));
+            out.push(batch.into_snapshot_part(
+                number,
+                SnapshotPart {
+                    anchor: self.to.anchor,
+                    is_last: index == count,
+                    touched: touched.next().unwrap_or_default(),
+                    ..part.clone()
+                },
+            ));
         }
     }
 }

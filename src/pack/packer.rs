@@ -182,9 +182,8 @@ impl Packer {
         slots.clone().for_each(|at| self.flush(at, out));
         let mut lanes = Vec::with_capacity(slots.len());
         for slot in self.slots.get_mut(slots).unwrap_or_default() {
-            let parts = *slot.parts.get_or_insert_with(|| {
-                self.sequences.lane(&slot.lane.snapshot_key())
-            });
+            let parts =
+                *slot.parts.get_or_insert_with(|| self.sequences.lane(&slot.lane.snapshot_key()));
             let bytes = to_f64(self.config.body_bytes_max.max(self.config.body_bytes_target));
             lanes.push(ChunkLane {
                 lane: slot.lane.clone(),

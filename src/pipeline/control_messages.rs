@@ -128,11 +128,7 @@ impl ControlMessages {
         let places = (0..lanes).map(|number| {
             let key = Lane::key_of(&table.database, &table.table, number);
             let lane = sequences.lane(&key);
-            proto::LaneMark {
-                lane: key,
-                sequence_next: sequences.next(lane),
-                epoch: self.epoch,
-            }
+            proto::LaneMark { lane: key, sequence_next: sequences.next(lane), epoch: self.epoch }
         });
         let mark = proto::SnapshotMark {
             source: None,

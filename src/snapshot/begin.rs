@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Request;
 use super::layout::Layout;
 use super::progress::{Progress, TableProgress};
 use super::reader::{ReadError, Reader};
 use super::worker::Config;
-use super::Request;
 use crate::filter::{Filter, Pattern, Route};
 use crate::telemetry::snapshot::SnapshotTableState;
 
@@ -73,7 +73,9 @@ async fn chosen(
     let mut chosen = Vec::new();
     for text in &request.tables {
         let pattern = Pattern::parse(text, 2).ok_or_else(|| {
-            Refused(format!("`{text}` is no pattern of a table: expected database.table, as in shop.*"))
+            Refused(format!(
+                "`{text}` is no pattern of a table: expected database.table, as in shop.*"
+            ))
         })?;
         let matched: Vec<_> = all
             .iter()

@@ -326,7 +326,11 @@ mod tests {
         now.tables[1].reason = Some("it has no key".to_owned());
         let mut entries = saved(before.entries(None));
         for (name, text) in now.entries(Some(&before)) {
-            if text.is_empty() { entries.remove(&name) } else { entries.insert(name, text) };
+            if text.is_empty() {
+                entries.remove(&name)
+            } else {
+                entries.insert(name, text)
+            };
         }
         let again = Progress::saved(&entries).expect("texts of a snapshot").expect("one");
         assert_eq!(again, now);

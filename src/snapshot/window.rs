@@ -169,8 +169,7 @@ impl Window {
                 after.cells().any(|cell| matches!(cell, Cell::Absent | Cell::JsonDiff(_)))
             });
         if let (Some(before), Some(after), true) = (change.before, change.after, is_partial) {
-            let moves =
-                columns.iter().any(|at| after_cell(change, after, *at) != before.cell(*at));
+            let moves = columns.iter().any(|at| after_cell(change, after, *at) != before.cell(*at));
             if moves {
                 return self.spoil(Discard::KeyMoved);
             }

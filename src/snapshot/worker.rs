@@ -244,9 +244,10 @@ impl Worker {
                 (self.reading, self.schema_changes) = (None, self.schema_changes + 1);
                 self.shown.waits(SnapshotWait::Schema, None);
                 if self.schema_changes > SCHEMA_CHANGES_MAX {
-                    let reason = "schema_unsettled: its schema changed again and again while it was \
+                    let reason =
+                        "schema_unsettled: its schema changed again and again while it was \
                                   read; begin it again when it is at rest"
-                        .to_owned();
+                            .to_owned();
                     return self.ask(Ask::End { table: number, reason: Some(reason) }).await;
                 }
                 self.rest(Duration::from_millis(200)).await;
@@ -258,9 +259,10 @@ impl Worker {
             Discard::KeyMoved => {
                 self.restarts += 1;
                 if self.restarts > RESTARTS_MAX {
-                    let reason = "rows moved to other keys while it was read, and their images are \
+                    let reason =
+                        "rows moved to other keys while it was read, and their images are \
                                   not complete: set binlog_row_image = FULL"
-                        .to_owned();
+                            .to_owned();
                     return self.ask(Ask::End { table: number, reason: Some(reason) }).await;
                 }
                 self.ask(Ask::Restart { table: number }).await?;
@@ -309,7 +311,8 @@ impl Worker {
                 Err(Refused(reason)) => {
                     let pause = self.backoff.pause((self.config.random)());
                     tracing::error!(
-                        reason, pause_seconds = pause.as_secs_f64(),
+                        reason,
+                        pause_seconds = pause.as_secs_f64(),
                         "the first snapshot can't begin; trying again"
                     );
                     self.shown.refused(reason);

@@ -140,10 +140,7 @@ impl TableStore {
         Ok(Some(checkpoint))
     }
 
-    fn read_snapshot(
-        &self,
-        text: Option<&str>,
-    ) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
+    fn read_snapshot(&self, text: Option<&str>) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(BTreeMap::new()) };
         serde_json::from_str(text).map_err(|error| self.malformed("snapshot", &error.to_string()))
     }

@@ -119,9 +119,9 @@ fn put_mark(out: &mut Vec<u8>, origin: &Origin, mark: &proto::SnapshotMark) {
     put_member(out, "phase", |out| put_string(out, phase.as_bytes()));
     put_member(out, "rows_published", |out| put_number(out, mark.rows));
     put_member(out, "chunks", |out| put_number(out, mark.chunks));
-    let lanes = mark.lanes.iter().map(|lane| {
-        json!({"lane": lane.lane, "sequence_next": lane.sequence_next, "epoch": lane.epoch})
-    });
+    let lanes = mark.lanes.iter().map(
+        |lane| json!({"lane": lane.lane, "sequence_next": lane.sequence_next, "epoch": lane.epoch}),
+    );
     put_member(out, "lanes", |out| put_value(out, &Value::Array(lanes.collect())));
     let reason = Some(mark.reason.as_str()).filter(|reason| !reason.is_empty());
     put_member(out, "reason", |out| put_value(out, &json!(reason)));

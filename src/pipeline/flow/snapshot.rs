@@ -240,11 +240,8 @@ impl Flow {
         if was_over != Some(false) {
             return Ok(());
         }
-        let phase = if is_done {
-            proto::SnapshotPhase::Done
-        } else {
-            proto::SnapshotPhase::Abandoned
-        };
+        let phase =
+            if is_done { proto::SnapshotPhase::Done } else { proto::SnapshotPhase::Abandoned };
         self.mark(number, phase)
     }
 
@@ -281,7 +278,9 @@ impl Flow {
         if chunk.server != self.tracker.server() {
             return Ok(Err(ChunkDiscard::ServerChanged));
         }
-        let Some(progress) = &self.snapshots.progress else { return Ok(Err(ChunkDiscard::OutOfOrder)) };
+        let Some(progress) = &self.snapshots.progress else {
+            return Ok(Err(ChunkDiscard::OutOfOrder));
+        };
         let Some(table) = progress.tables.get(chunk.table) else {
             return Ok(Err(ChunkDiscard::OutOfOrder));
         };

@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::previous_run;
 use super::primary;
 use super::sink::{AnySink, claim_check};
-use super::snapshot::{self, Snapshots};
+use super::snapshot::Snapshots;
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
@@ -83,13 +83,28 @@ struct App {
     instance: String,
     settled: mpsc::Sender<Settlement>,
     watch: Watch,
-    /// What leads the stream to the primary, where that may be another host.
-    lead: Option<Follow>,
+    beside: Beside,
     host: SharedHost,
-    snapshots: Snapshots,
     freshness_tasks: Stage,
     supervisor: Supervisor,
     http: Stage,
+}
+
+/// Tasks beside the stream that have a hand in it.
+struct Beside {
+    /// What leads the stream to the primary, where that may be another host.
+    lead: Option<Follow>,
+    snapshots: Snapshots,
+}
+
+impl Beside {
+    fn spawn(self, supervisor: &Supervisor, stop: &CancellationToken, ours: &CancellationToken) {
+        let mut snapshots = self.snapshots;
+        supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
+        if let Some(lead) = self.lead {
+            supervisor.keep(Task::Follow, stop, move |stop| lead.clone().run(stop));
+        }
+    }
 }
 
 impl App {
@@ -116,17 +131,21 @@ impl App {
         };
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let between = snapshot::Shared {
-            control: Arc::clone(&front.snapshot),
-            metrics: Arc::clone(&metrics),
-            state: state.clone(),
-            gauge: gauge.clone(),
-        };
-        let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, is_new, between)?;
+        let shown = (Arc::clone(&front.snapshot), Arc::clone(&metrics));
+        let (snapshots, asked) =
+            Snapshots::new(&plan, (&checkpoint, is_new), shown, state.clone(), gauge.clone())?;
         let (watermark, nonces) =
             (front.watch.view.watermark(), front.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
+            flow: flow(
+                &plan,
+                &checkpoint,
+                &source,
+                body_bytes_max,
+                watermark,
+                nonces,
+                snapshots.attempt(),
+            ),
             batches,
             notes: finalizing_notes,
             settlements,
@@ -168,9 +187,8 @@ impl App {
             instance: front.instance,
             settled,
             watch: front.watch,
-            lead,
+            beside: Beside { lead, snapshots },
             host: front.hosts.written_to,
-            snapshots,
             freshness_tasks: front.freshness_tasks,
             supervisor: front.supervisor,
             http: front.http,
@@ -208,20 +226,7 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
-        let mut snapshots = self.snapshots;
-        self.supervisor.keep(Task::Snapshot, &ours, move |stop| {
-            let begun = snapshots.worker();
-            async move {
-                match begun {
-                    Ok((worker, saved, on_start)) => worker.run(saved, on_start, stop).await,
-                    Err(error) => tracing::error!(%error, "no snapshot can be read"),
-                }
-            }
-        });
-        if let Some(lead) = self.lead {
-            let begin = move |stop| lead.clone().run(stop);
-            self.supervisor.keep(Task::Follow, &freshness_tasks.stop, begin);
-        }
+        self.beside.spawn(&self.supervisor, &freshness_tasks.stop, &ours);
         let count = |reason, stood: bool| {
             if stood {
                 self.metrics.reconnects_total.of(reason).inc();

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::patience::random;
 use super::plan::Plan;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::sink::intake::Gauge;
-use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, UnreadableEntry, Worker};
-use crate::source;
+use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, Worker};
 use crate::telemetry::Metrics;
 
 /// Asks of the reader that wait for the loop.
@@ -28,24 +28,29 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    /// The reader of a stream that continues from `checkpoint`, and what the loop gets its questions
-    /// from. `is_new`: the checkpoint was made by this start.
+    /// The reader of a stream that continues from a checkpoint, which was made by this start or not,
+    /// and what the loop gets its questions from.
     pub(super) fn new(
         plan: &Plan,
-        checkpoint: &Checkpoint,
-        is_new: bool,
-        shared: Shared,
+        (checkpoint, is_new): (&Checkpoint, bool),
+        (control, metrics): (Arc<Control>, Arc<Metrics>),
+        state: State,
+        gauge: Gauge,
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
-        let Shared { control, metrics, state, gauge } = shared;
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let saved = saved(plan, checkpoint)?;
+        let mut saved = Progress::saved(&checkpoint.snapshot)?;
+        let now_s = u32::try_from(chrono::Utc::now().timestamp()).unwrap_or(u32::MAX);
+        let attempt = saved.as_ref().map_or(now_s, |progress| progress.next_attempt(now_s));
+        if let Some(progress) = &mut saved {
+            progress.continued(attempt, plan.pack.format);
+        }
         if let Some(progress) = &saved {
             control.show(progress.status());
         }
         let on_start = plan.snapshot.on_start && is_new;
         let everything = || Request { tables: vec!["*.*".to_owned()], ..Request::default() };
         let snapshots = Self {
-            config: config(plan, state, gauge),
+            config: config(plan, attempt, state, gauge),
             control,
             metrics,
             asks,
@@ -55,33 +60,27 @@ impl Snapshots {
         Ok((snapshots, asked))
     }
 
-    /// The reader, which is begun again when it ends by itself.
-    pub(super) fn worker(&mut self) -> Result<BegunWorker, source::Error> {
+    /// Number of this process among those that publish parts.
+    pub(super) fn attempt(&self) -> u32 {
+        self.config.attempt
+    }
+
+    /// Reads until told to stop. Called again when it ended by itself: then the loop knows what is to be
+    /// continued.
+    pub(super) fn run(&mut self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
         let (control, metrics) = (Arc::clone(&self.control), Arc::clone(&self.metrics));
-        let worker = Worker::new(self.config.clone(), control, self.asks.clone(), metrics)?;
-        Ok((worker, self.saved.take(), self.on_start.take()))
+        let worker = Worker::new(self.config.clone(), control, self.asks.clone(), metrics);
+        let (saved, on_start) = (self.saved.take(), self.on_start.take());
+        async move {
+            match worker {
+                Ok(worker) => worker.run(saved, on_start, stop).await,
+                Err(error) => tracing::error!(%error, "no snapshot can be read"),
+            }
+        }
     }
 }
 
-/// A reader, what it continues, and what it begins.
-type BegunWorker = (Worker, Option<Progress>, Option<Request>);
-
-/// What the reader shares with others.
-pub(super) struct Shared {
-    pub(super) control: Arc<Control>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) state: State,
-    pub(super) gauge: Gauge,
-}
-
-fn saved(plan: &Plan, checkpoint: &Checkpoint) -> Result<Option<Progress>, UnreadableEntry> {
-    let Some(mut progress) = Progress::saved(&checkpoint.snapshot)? else { return Ok(None) };
-    let now_s = chrono::Utc::now().timestamp();
-    progress.continued(u32::try_from(now_s).unwrap_or(u32::MAX), plan.pack.format);
-    Ok(Some(progress))
-}
-
-fn config(plan: &Plan, state: State, gauge: Gauge) -> Config {
+fn config(plan: &Plan, attempt: u32, state: State, gauge: Gauge) -> Config {
     let snapshot = &plan.snapshot;
     Config {
         source: plan.source.clone(),
@@ -89,6 +88,7 @@ fn config(plan: &Plan, state: State, gauge: Gauge) -> Config {
         read_from: snapshot.host.clone(),
         filter: plan.filter.clone(),
         own_database: plan.freshness.schema.as_str().to_owned(),
+        attempt,
         format: plan.pack.format,
         lanes: plan.pack.lanes,
         chunk_bytes: snapshot.chunk_bytes,

@@ -214,7 +214,7 @@ impl Batch {
             schema: Arc::clone(&self.schema),
             before_image: self.options.before_image,
             rows,
-            purpose: Purpose::Changes { snapshot_next: 0 },
+            purpose: Purpose::Changes { snapshot_next: 0, snapshot_attempt: 0 },
         };
         EncodedBatch::new(lane, sequence_first, content)
     }

@@ -22,8 +22,9 @@ pub(crate) enum Content {
 /// What rows are published as.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Purpose {
-    /// Changes. The number that the lane's next snapshot part has; 0: there never was one.
-    Changes { snapshot_next: u64 },
+    /// Changes. The number that the lane's next snapshot part has, and the attempt of the newest; 0:
+    /// there never was one.
+    Changes { snapshot_next: u64, snapshot_attempt: u32 },
     /// A canary.
     Canary(Box<Canary>),
     /// A part of a snapshot: the number of the batch is that of the part.
@@ -41,8 +42,10 @@ pub struct SnapshotPart {
     pub anchor: u64,
     /// Number of the chunk of this snapshot and table.
     pub chunk: u64,
-    /// Rises when a chunk is read again.
+    /// Rises with each process that publishes parts.
     pub attempt: u32,
+    /// Number of the lane's first part of this attempt.
+    pub attempt_part: u64,
     /// Whether it is the chunk's last part in this lane.
     pub is_last: bool,
     /// Bodies of the images of the chunk's range of keys, exclusive and inclusive; `None`: open.
@@ -294,12 +297,12 @@ impl EncodedBatch {
         self
     }
 
-    /// Tells the number that the lane's next snapshot part has.
+    /// Tells the number that the lane's next snapshot part has, and the attempt of the newest.
     #[must_use]
-    pub fn before_snapshot_part(mut self, number: u64) -> Self {
-        if let Content::Rows { purpose: Purpose::Changes { snapshot_next }, .. } = &mut self.content
+    pub fn before_snapshot_part(mut self, number: u64, attempt: u32) -> Self {
+        if let Content::Rows { purpose: purpose @ Purpose::Changes { .. }, .. } = &mut self.content
         {
-            *snapshot_next = number;
+            *purpose = Purpose::Changes { snapshot_next: number, snapshot_attempt: attempt };
         }
         self
     }

@@ -265,12 +265,12 @@ fn put_rows_frame(
         lane: batch.lane(),
         sequence_first: batch.sequence_first(),
         before_image,
-        snapshot_next: 0,
+        snapshot: (0, 0),
         has_transactions: true,
     };
     match purpose {
-        Purpose::Changes { snapshot_next } => {
-            header.snapshot_next = *snapshot_next;
+        Purpose::Changes { snapshot_next, snapshot_attempt } => {
+            header.snapshot = (*snapshot_next, *snapshot_attempt);
             protobuf::put_rows_frame(out, &header, rows, protobuf::Around::Nothing);
         }
         Purpose::Canary(canary) => {
@@ -320,6 +320,7 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
     let counts = proto::SnapshotPart {
         rows_in_chunk: part.rows_in_chunk,
         rows_superseded: part.rows_superseded,
+        attempt_part: part.attempt_part,
         ..proto::SnapshotPart::default()
     };
     after.extend_from_slice(&counts.encode_to_vec());

@@ -98,7 +98,7 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
          settled_file VARCHAR(255) NOT NULL,\n  settled_offset BIGINT UNSIGNED NOT NULL,\n  \
          settled_maria TEXT NOT NULL,\n  \
          saved_at_us BIGINT NOT NULL,\n  version VARCHAR(64) NOT NULL,\n  \
-         snapshot LONGTEXT NULL COMMENT 'how far a snapshot has got, JSON',\n  \
+         snapshot LONGTEXT NOT NULL COMMENT 'how far a snapshot has got, JSON',\n  \
          PRIMARY KEY (stream)"
     );
     let lane = format!(

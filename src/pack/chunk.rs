@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Config;
 use super::choice::{Route, route};
 use super::sequences::Sequences;
 use crate::change::{Change, Table, Transaction};
-use crate::encode::{Batch, EncodedBatch, Format, Lane, LaneId, RowOptions, SnapshotPart};
+use crate::encode::{Batch, EncodedBatch, Lane, LaneId, SnapshotPart};
 
 /// Bytes of touched keys that one part carries, about.
 const TOUCHED_BYTES_MAX: usize = 64 << 10;
@@ -15,6 +16,7 @@ const TOUCHED_BYTES_MAX: usize = 64 << 10;
 pub struct Chunk {
     lanes: Vec<Gathered>,
     count: u32,
+    attempt: u32,
 }
 
 /// A lane of the chunk's table.
@@ -23,6 +25,8 @@ pub(super) struct ChunkLane {
     pub(super) lane: Lane,
     /// The lane in which parts are numbered.
     pub(super) parts: LaneId,
+    /// Number of the first part of this process.
+    pub(super) attempt_part: u64,
     /// Number of the lane's next row.
     pub(super) anchor: u64,
     /// Content of a part, bytes.
@@ -39,20 +43,15 @@ struct Gathered {
 }
 
 impl Chunk {
-    pub(super) fn new(
-        format: Format,
-        options: RowOptions,
-        table: &Arc<Table>,
-        lanes: Vec<ChunkLane>,
-    ) -> Self {
+    pub(super) fn new(config: &Config, table: &Arc<Table>, lanes: Vec<ChunkLane>) -> Self {
         let count = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
         let gathered = |to| Gathered {
             to,
-            batch: Batch::new(format, options, Arc::clone(table)),
+            batch: Batch::new(config.format, config.rows, Arc::clone(table)),
             full: Vec::new(),
             touched: Vec::new(),
         };
-        Self { lanes: lanes.into_iter().map(gathered).collect(), count }
+        Self { lanes: lanes.into_iter().map(gathered).collect(), count, attempt: config.attempt }
     }
 
     /// Takes a row. `read_at` stands where a change has its transaction.
@@ -87,8 +86,9 @@ impl Chunk {
         sequences: &mut Sequences,
         out: &mut Vec<EncodedBatch>,
     ) {
+        let part = SnapshotPart { attempt: self.attempt, ..part.clone() };
         for lane in self.lanes {
-            lane.finish(ack_group, read_at, part, sequences, out);
+            lane.finish(ack_group, read_at, &part, sequences, out);
         }
     }
 }
@@ -121,6 +121,7 @@ impl Gathered {
                 number,
                 SnapshotPart {
                     anchor: self.to.anchor,
+                    attempt_part: self.to.attempt_part,
                     is_last: index == count,
                     touched: touched.next().unwrap_or_default(),
                     ..part.clone()

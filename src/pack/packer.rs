@@ -57,8 +57,17 @@ struct Slot {
     bytes: usize,
     /// Bytes of body for each byte of content, as seen.
     ratio: f64,
-    /// The lane in which its snapshot parts are numbered, if there ever was one.
-    parts: Option<LaneId>,
+    /// Where its snapshot parts are numbered, if there ever was one.
+    parts: Option<Parts>,
+}
+
+/// How a lane's snapshot parts are numbered.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    /// The lane of these numbers.
+    lane: LaneId,
+    /// Number of the first part of this process.
+    first: u64,
 }
 
 /// A row, and what comes with it.
@@ -182,18 +191,21 @@ impl Packer {
         slots.clone().for_each(|at| self.flush(at, out));
         let mut lanes = Vec::with_capacity(slots.len());
         for slot in self.slots.get_mut(slots).unwrap_or_default() {
-            let parts =
-                *slot.parts.get_or_insert_with(|| self.sequences.lane(&slot.lane.snapshot_key()));
+            let parts = *slot.parts.get_or_insert_with(|| {
+                let lane = self.sequences.lane(&slot.lane.snapshot_key());
+                Parts { lane, first: self.sequences.next(lane) }
+            });
             let bytes = to_f64(self.config.body_bytes_max.max(self.config.body_bytes_target));
             lanes.push(ChunkLane {
                 lane: slot.lane.clone(),
-                parts,
+                parts: parts.lane,
+                attempt_part: parts.first,
                 anchor: self.sequences.next(slot.lane.id),
                 content_bytes_max: content_bytes(bytes - to_f64(ATTRIBUTES_BYTES), slot.ratio)
                     .min(self.config.content_bytes_max),
             });
         }
-        Chunk::new(self.config.format, self.config.rows, table, lanes)
+        Chunk::new(&self.config, table, lanes)
     }
 
     /// Learns how well a lane's rows compress: a message of `content_bytes` before compression had a
@@ -334,8 +346,10 @@ impl Packer {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(batch) = slot.batch.as_mut() else { return };
         if let Some(mut encoded) = batch.take(slot.lane.clone(), slot.sequence_first) {
-            if let Some(parts) = slot.parts {
-                encoded = encoded.before_snapshot_part(self.sequences.next(parts));
+            if let Some(parts) = slot.parts.filter(|_| self.config.attempt > 0) {
+                let next = self.sequences.next(parts.lane);
+                let attempt = if next > parts.first { self.config.attempt } else { 0 };
+                encoded = encoded.before_snapshot_part(next, attempt);
             }
             out.push(encoded);
             self.open -= 1;
@@ -385,6 +399,7 @@ impl Packer {
             let key = self.sequences.key(id).map_or_else(|| key.into(), Arc::clone);
             let lane = Lane { id, key, number, count: self.config.lanes };
             let parts = self.sequences.find(&lane.snapshot_key());
+            let parts = parts.map(|lane| Parts { lane, first: self.sequences.next(lane) });
             self.slot_of_lane.insert(id, self.slots.len());
             self.slots.push(Slot {
                 lane,

@@ -136,10 +136,15 @@ impl Progress {
         Ok(Some(Self { head, tables }))
     }
 
+    /// Number of a process that begins now, seconds since 1970 UTC.
+    pub fn next_attempt(&self, now_s: u32) -> u32 {
+        now_s.max(self.head.attempt.saturating_add(1))
+    }
+
     /// A process continues it: its parts get a number of their own, and keys that were written in
     /// another format mean nothing any more, so that their tables begin again.
     pub fn continued(&mut self, attempt: u32, format: Format) {
-        self.head.attempt = attempt.max(self.head.attempt.saturating_add(1));
+        self.head.attempt = attempt;
         let format = format_name(format);
         if self.head.format != format {
             for table in &mut self.tables {
@@ -357,10 +362,10 @@ mod tests {
         assert_eq!(progress.head.attempt, 100);
         progress.tables[0].state = SnapshotTableState::Reading;
         progress.tables[0].reached("5".to_owned(), Some(&[1]));
-        progress.continued(7, Format::Protobuf);
+        progress.continued(progress.next_attempt(7), Format::Protobuf);
         assert_eq!(progress.head.attempt, 101, "a clock that went back");
         assert_eq!(progress.tables[0].cursor.as_deref(), Some("5"));
-        progress.continued(200, Format::Json);
+        progress.continued(progress.next_attempt(200), Format::Json);
         assert_eq!((progress.tables[0].cursor.as_ref(), progress.head.attempt), (None, 200));
     }
 

@@ -56,6 +56,8 @@ pub struct Config {
     pub filter: filter::Config,
     /// binpulse's own database, which is in no snapshot.
     pub own_database: String,
+    /// Number of this process among those that publish parts.
+    pub attempt: u32,
     /// Format of messages.
     pub format: Format,
     /// Lanes of each table.
@@ -341,8 +343,7 @@ impl Worker {
 
     async fn begin(&mut self, mut progress: Progress) -> Result<(), Halt> {
         self.backoff.succeeded(Duration::MAX);
-        let attempt = u32::try_from(wall_us() / 1_000_000).unwrap_or(u32::MAX);
-        progress.continued(attempt, self.config.format);
+        progress.continued(self.config.attempt, self.config.format);
         tracing::info!(
             snapshot = %progress.head.id, tables = progress.tables.len(), "a snapshot begins"
         );

@@ -181,7 +181,7 @@ impl Pass<'_> {
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
-            flow: configured(plan, begin, config, body_bytes_max, watermark),
+            flow: configured(plan, plan.pack.clone(), begin, config, body_bytes_max, watermark),
             batches,
             notes,
             settlements,

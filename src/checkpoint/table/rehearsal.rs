@@ -14,7 +14,7 @@ impl TableStore {
         for sql in [
             format!("EXPLAIN INSERT INTO {table} SELECT * FROM {table} WHERE stream = ''"),
             format!(
-                "EXPLAIN UPDATE {table} SET saves = saves + 1, snapshot = NULL WHERE stream = ''"
+                "EXPLAIN UPDATE {table} SET saves = saves + 1, snapshot = '' WHERE stream = ''"
             ),
             format!(
                 "EXPLAIN INSERT INTO {lane_table} SELECT * FROM {lane_table} WHERE stream = ''"

@@ -71,8 +71,9 @@ fn put_numbers_of_changes(out: &mut Vec<u8>, header: &Header<'_>, rows: &Rows) {
     };
     put_member(out, "before_image", |out| put_string(out, before_image.as_bytes()));
     put_member(out, "schema", |out| out.extend_from_slice(header.schema));
-    if let Purpose::Changes { snapshot_next: next @ 1.. } = header.purpose {
+    if let Purpose::Changes { snapshot_next: next @ 1.., snapshot_attempt } = header.purpose {
         put_member(out, "snapshot_next", |out| put_number(out, *next));
+        put_member(out, "snapshot_attempt", |out| put_number(out, (*snapshot_attempt).into()));
     }
     put_member(out, "transactions", |out| put_transactions(out, rows));
 }
@@ -84,6 +85,7 @@ fn put_part(out: &mut Vec<u8>, part: &SnapshotPart, header: &Header<'_>) {
     put_member(out, "anchor", |out| put_number(out, part.anchor));
     put_member(out, "chunk", |out| put_number(out, part.chunk));
     put_member(out, "attempt", |out| put_number(out, part.attempt.into()));
+    put_member(out, "attempt_part", |out| put_number(out, part.attempt_part));
     put_member(out, "last_part", |out| put_value(out, &part.is_last.into()));
     for (name, key) in [("key_after", &part.key_after), ("key_upto", &part.key_upto)] {
         if let Some(key) = key {

@@ -28,6 +28,7 @@ const TRANSACTIONS: u32 = 9;
 const BEFORE_IMAGE: u32 = 10;
 const ROWS: u32 = 11;
 const SNAPSHOT_NEXT: u32 = 12;
+const SNAPSHOT_ATTEMPT: u32 = 13;
 /// Fields of `Transaction`.
 const GTID: u32 = 1;
 const COMMITTED_AT_DELTA: u32 = 2;
@@ -53,8 +54,9 @@ pub(crate) struct Header<'a> {
     pub(crate) lane: &'a Lane,
     pub(crate) sequence_first: u64,
     pub(crate) before_image: BeforeImage,
-    /// Number that the lane's next snapshot part has; 0: there never was one.
-    pub(crate) snapshot_next: u64,
+    /// Number that the lane's next snapshot part has, and the attempt of the newest; 0: there never was
+    /// one.
+    pub(crate) snapshot: (u64, u32),
     /// Whether the rows are of transactions, and not of a snapshot.
     pub(crate) has_transactions: bool,
 }
@@ -75,14 +77,14 @@ pub(crate) fn put_rows_frame(
     rows: &Rows,
     around: Around<'_>,
 ) {
-    let head = head(header, rows);
+    let (head, tail) = (head(header, rows), tail(header));
     let rows_bytes: usize = rows.marks.iter().map(|mark| field_bytes(ROWS, row_bytes(mark))).sum();
-    let batch_bytes = head.len() + rows_bytes;
+    let batch_bytes = head.len() + rows_bytes + tail.len();
     let (field, before, after) = match around {
         Around::Nothing => {
             out.reserve(batch_bytes + 32);
             put_header(out, FRAME_BATCH, batch_bytes);
-            put_batch(out, &head, rows);
+            put_batch(out, &head, rows, &tail);
             return;
         }
         Around::Canary(before, after) => (FRAME_CANARY, before, after),
@@ -93,11 +95,11 @@ pub(crate) fn put_rows_frame(
     put_header(out, field, bytes);
     out.extend_from_slice(before);
     put_header(out, INNER_BATCH, batch_bytes);
-    put_batch(out, &head, rows);
+    put_batch(out, &head, rows, &tail);
     out.extend_from_slice(after);
 }
 
-fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows) {
+fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows, tail: &[u8]) {
     out.extend_from_slice(head);
     for (mark, before, after) in rows.iter() {
         put_header(out, ROWS, row_bytes(mark));
@@ -112,6 +114,16 @@ fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows) {
             put_field(out, AFTER, after);
         }
     }
+    out.extend_from_slice(tail);
+}
+
+/// What stands behind the rows.
+fn tail(header: &Header<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (next, attempt) = header.snapshot;
+    put_number(&mut out, SNAPSHOT_NEXT, next);
+    put_number(&mut out, SNAPSHOT_ATTEMPT, attempt.into());
+    out
 }
 
 fn row_bytes(mark: &RowMark) -> usize {
@@ -142,7 +154,6 @@ fn head(header: &Header<'_>, rows: &Rows) -> Vec<u8> {
         }
         put_transactions(&mut out, base_us, &files, rows);
         put_number(&mut out, BEFORE_IMAGE, before_image(header.before_image));
-        put_number(&mut out, SNAPSHOT_NEXT, header.snapshot_next);
     }
     out
 }

@@ -244,7 +244,7 @@ proptest! {
                     number += 1;
                     let cells = [int(key), int(number), text(&"x".repeat(bytes))];
                     let change = match op {
-                        Op::Insert => OwnedChange::insert(0, &cells),
+                        Op::Insert | Op::Read => OwnedChange::insert(0, &cells),
                         Op::Update => OwnedChange::update(0, &cells, &cells),
                         Op::Delete => OwnedChange::delete(0, &cells),
                     };

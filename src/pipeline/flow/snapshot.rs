@@ -296,7 +296,6 @@ impl Flow {
             snapshot: Arc::clone(&progress.head.id),
             audience: progress.head.audience.clone(),
             chunk: table.chunks + 1,
-            attempt: progress.head.attempt,
             // Who deletes what is missing may do so only where nothing was left out.
             is_last: is_range && table.is_whole(),
             key_after: if is_range && table.is_whole() { table.cursor_image() } else { None },

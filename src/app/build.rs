@@ -13,7 +13,6 @@ use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
 use super::plan::Plan;
 use super::previous_run;
-use super::primary;
 use super::sink::{AnySink, claim_check};
 use super::snapshot::Snapshots;
 use super::source::Opened;
@@ -131,9 +130,8 @@ impl App {
         };
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let shown = (Arc::clone(&front.snapshot), Arc::clone(&metrics));
-        let (snapshots, asked) =
-            Snapshots::new(&plan, (&checkpoint, is_new), shown, state.clone(), gauge.clone())?;
+        let (shown, of) = ((front.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+        let (snapshots, asked) = Snapshots::new(&plan, (&checkpoint, is_new), shown, of)?;
         let (watermark, nonces) =
             (front.watch.view.watermark(), front.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
@@ -159,12 +157,7 @@ impl App {
             snapshot: Some(asked),
         });
         let (lead, leads_to) = follow::way(source.host);
-        let lead = primary::is_sought(&plan).then(|| Follow {
-            plan: Arc::clone(&plan),
-            stream: state.clone(),
-            verdict: front.watch.view.clone(),
-            leads_to: lead,
-        });
+        let lead = Follow::if_sought(&plan, &state, &front.watch.view, lead);
         let context = StreamContext {
             state: state.clone(),
             liveness: front.liveness,

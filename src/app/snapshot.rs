@@ -34,8 +34,7 @@ impl Snapshots {
         plan: &Plan,
         (checkpoint, is_new): (&Checkpoint, bool),
         (control, metrics): (Arc<Control>, Arc<Metrics>),
-        state: State,
-        gauge: Gauge,
+        (state, gauge): (State, Gauge),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let mut saved = Progress::saved(&checkpoint.snapshot)?;

@@ -224,6 +224,7 @@ proptest! {
             content_bytes_max: 40_000,
             linger_max: Duration::from_millis(20),
             open_bytes_max: 60_000,
+            attempt: 1,
         };
         let tables: Vec<_> = (0..4).map(|number| table(&format!("t{number}"), 3)).collect();
         let mut packer = Packer::new(config.clone(), Sequences::default());

@@ -93,7 +93,7 @@ pub(super) async fn begin(
     }
     if before.is_some() && plan.checkpoint.file.is_some() {
         let failed = |error: crate::mysql::Error| checkpoint::Error::Database {
-            action: "write down the new epoch",
+            action: "save the new epoch",
             table: plan.freshness.schema.table(schema::CHECKPOINT),
             code: error.code().unwrap_or(0),
             message: error.to_string(),

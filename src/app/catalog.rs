@@ -49,7 +49,7 @@ pub(super) async fn look(session: &mut Session, facts: &Facts, plan: &Plan) -> C
         findings.push(unproven(&unseen, failed.as_ref()));
     }
     let unseen = match failed {
-        Some(error) => Some(format!("the source's tables could not be looked at: {error}")),
+        Some(error) => Some(format!("the source's tables could not be read: {error}")),
         None if sees_all => None,
         None => Some(not_granted(&unseen)),
     };
@@ -74,22 +74,22 @@ fn not_granted(patterns: &[String]) -> String {
         format!(", and whether {} match anything", patterns.join(", "))
     };
     format!(
-        "not granted on *.*: which tables have foreign keys that change rows without a trace in the \
-         binary log{which} is not known; GRANT SELECT (on MariaDB, SELECT and REFERENCES) to the \
-         account on the databases that are published, if that is to be checked"
+        "not granted on *.*: it is not known which tables have foreign keys whose changes are not \
+         in the binary log{which}; to check it, GRANT SELECT (on MariaDB, SELECT and REFERENCES) \
+         to the account on the published databases"
     )
 }
 
 /// `filter.strict` asks for proof.
 fn unproven(patterns: &[String], failed: Option<&Error>) -> Finding {
     let found = match failed {
-        Some(error) => format!("the tables could not be looked at: {error}"),
-        None => format!("no table that the account can see tells whether {}", patterns.join(", ")),
+        Some(error) => format!("the tables could not be read: {error}"),
+        None => format!("no table that the account can see shows whether {}", patterns.join(", ")),
     };
     Finding {
         what: "filter.strict",
         found,
-        needed: "a server that shows for each pattern of the filters what it matches",
+        needed: "a server that shows what each pattern of the filters matches",
         remedy: "GRANT SELECT to the account on the databases that the patterns name, or set \
                filter.strict = false"
             .to_owned(),
@@ -233,8 +233,8 @@ fn unmatched(key: &'static str, pattern: &Pattern, is_strict: bool) -> Finding {
     Finding {
         what: key,
         found: format!("`{}` matches no {what}", pattern.as_str()),
-        needed: "patterns that match: what a misspelt one is to keep back is published",
-        remedy: format!("correct the pattern, or remove it if the {what} is not there yet"),
+        needed: "patterns that match: what a misspelt pattern should exclude is published",
+        remedy: format!("correct the pattern, or remove it if the {what} does not exist yet"),
         severity: if is_strict { Severity::Refuse } else { Severity::Warn },
     }
 }
@@ -243,10 +243,10 @@ fn cascade(found: String) -> Finding {
     Finding {
         what: "foreign keys",
         found,
-        needed: "no CASCADE and SET NULL: what they change in a child table is not in the binary log \
-                 (before MySQL 9.6, and on MariaDB), so it is not published",
-        remedy: "delete and update the child's rows by statements of the application, or let the \
-               consumers do what the key does"
+        needed: "no CASCADE or SET NULL: what they change in a child table is not in the binary \
+                 log (before MySQL 9.6, and on MariaDB), so it is not published",
+        remedy: "delete and update the child rows with statements of the application, or let the \
+                 consumers apply the key's action"
             .to_owned(),
         severity: Severity::Note,
     }

@@ -34,7 +34,10 @@ pub(super) async fn newest(plan: &Plan, shared: &aws::Shared, epoch: u64) -> Opt
         let messages = match queue(plan, shared, url).look().await {
             Ok(messages) => messages,
             Err(error) => {
-                tracing::warn!(%consumer, %error, "a source that was put back would not be noticed");
+                tracing::warn!(
+                    %consumer, %error,
+                    "a source restored from an older backup would not be detected"
+                );
                 continue;
             }
         };
@@ -70,7 +73,10 @@ pub(super) async fn read(
     if let Some(receipt) = kept.take()
         && let Err(error) = queue.show_again(receipt).await
     {
-        tracing::info!(%error, "the newest canary is shown again only when its queue does so by itself");
+        tracing::info!(
+            %error,
+            "the newest canary becomes visible again only after the queue's visibility timeout"
+        );
     }
 }
 
@@ -87,7 +93,8 @@ pub(super) fn family(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Read
     };
     Reading {
         name: "binpulse_echo_unreadable",
-        help: "1 while the consumer's echo queue can't be read, or messages in it not be deleted, else 0.",
+        help: "1 while the consumer's echo queue can't be read or its messages can't be deleted, \
+               else 0.",
         kind: Kind::Gauge,
         labels: &["consumer"],
         read: Arc::new(read),

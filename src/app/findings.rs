@@ -87,7 +87,7 @@ impl Findings {
             return;
         }
         let Some(table) = unnamed else {
-            tracing::info!("the binlog names the columns of the rows again");
+            tracing::info!("the binary log names the columns of the rows again");
             inner.stream = None;
             inner.asks += 1;
             return self.asked.notify_one();
@@ -139,7 +139,9 @@ impl Findings {
         };
         Reading {
             name: "binpulse_source_finding",
-            help: "1 for what is not as it should be at the source, a setting or a privilege, or in the filters; level: note (worth knowing), warning (somebody must act), refusal (`run` would not start with it). /status says what fixes it.",
+            help: "1 for each finding about the source (a setting or a privilege) or the filters; \
+                   level: note (worth knowing), warning (someone must act), refusal (`run` does \
+                   not start with it). /status has the remedy.",
             kind: Kind::Gauge,
             labels: &["what", "level"],
             read: Arc::new(read),

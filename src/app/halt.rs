@@ -58,16 +58,16 @@ pub(super) fn decide(error: &Error) -> Decision {
             "undecodable",
             error,
             "its rows are not in the log: compare the table with what the consumers have; SET \
-             binlog_format = ROW for the session or server that wrote it; to go on, exclude the table \
-             by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", which keeps \
-             the statement; then restart",
+             binlog_format = ROW for the session or server that wrote it; to continue, exclude the \
+             table by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", \
+             which keeps the statement; then restart",
         ),
         Error::Decode(_) => halted(
             "undecodable",
             error,
-            "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-             filter.exclude; to keep such events in the quarantine file and go on behind them, set \
-             decode.on_error = \"quarantine\"; then restart",
+            "examine the named event with mysqlbinlog; if the table is not needed, exclude it by \
+             filter.exclude; to keep such events in the quarantine file and continue after them, \
+             set decode.on_error = \"quarantine\"; then restart",
         ),
         Error::Lost(_) => halted(
             "transaction_lost",
@@ -86,7 +86,7 @@ pub(super) fn decide(error: &Error) -> Decision {
             "fix the topic, or set sink.rejected = \"quarantine\", then restart: the message is \
              sent again",
         ),
-        Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last words"),
+        Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last error"),
         Error::Checkpoint(checkpoint::Error::Fenced { .. }) => {
             halted(FENCED, error, "another process has taken over this stream: stop one of the two")
         }
@@ -94,9 +94,11 @@ pub(super) fn decide(error: &Error) -> Decision {
         Error::Quarantine(_) => halted(
             "quarantine",
             error,
-            "make room for the quarantine file, or redrive it, then restart",
+            "free space for the quarantine file, or redrive it, then restart",
         ),
-        Error::Misuse(_) => halted("bug", error, "report it with the log; a restart goes on"),
+        Error::Misuse(_) => {
+            halted("bug", error, "report it with the log; a restart continues from the checkpoint")
+        }
     }
 }
 

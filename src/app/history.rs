@@ -57,7 +57,8 @@ impl History {
                 }
                 Err(error) if not_ours(SqlFailure::of(&error)) => tracing::warn!(
                     %host, %error,
-                    "{table} can't be read there: a source that was put back would not be noticed"
+                    "{table} can't be read there: a source restored from an older backup would not \
+                     be detected"
                 ),
                 Err(error) => return Err(source::Error::from(error)),
             }

@@ -61,7 +61,7 @@ pub(super) async fn open_source(
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
     let wanted = wanted(plan, saved);
-    let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
+    let mut patience = Patience::new(plan.start_patience, "the source is not available yet");
     loop {
         let error = match judged(plan, &wanted, history).await {
             Ok(opened) => return Ok(opened),

@@ -130,7 +130,7 @@ async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousR
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }
-    let patience = Patience::new(plan.start_patience, "the source can't be asked yet");
+    let patience = Patience::new(plan.start_patience, "the source can't be queried yet");
     let before = patience.until(async || ask(plan, streamed).await, mysql::Error::passes).await?;
     if let Some(before) = &before {
         before.permitted(plan)?;

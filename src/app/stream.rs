@@ -140,7 +140,7 @@ impl Stream {
                     self.host = host;
                     self.stands = false;
                     count(MOVED, true);
-                    let why = "moving to the host that takes writes".to_owned();
+                    let why = "moving to the host that accepts writes".to_owned();
                     self.state.enter(Phase::Reconnecting(why));
                     continue;
                 }
@@ -161,7 +161,8 @@ impl Stream {
             count(reason, stood);
             let pause = self.redial.broke(Instant::now(), random());
             tracing::warn!(
-                reason, %error, stood, pause_seconds = pause.as_secs_f64(), "no stream; dialling again"
+                reason, %error, stood, pause_seconds = pause.as_secs_f64(),
+                "no replication connection; reconnecting"
             );
             self.state.enter(Phase::Reconnecting(error.to_string()));
             if let Err(error) = self.wait(pause, stop).await {
@@ -196,7 +197,10 @@ impl Stream {
         match self.pipeline.drain(deadline).await {
             Ok(delivered) => delivered,
             Err(error) => {
-                tracing::error!(%error, "not everything could be delivered; it will be sent again");
+                tracing::error!(
+                    %error,
+                    "not everything could be delivered; the rest is sent again after a restart"
+                );
                 false
             }
         }
@@ -340,7 +344,9 @@ impl Stream {
         );
         let is_bug = halted.reason == "bug";
         if halted.reason == FENCED {
-            tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
+            tracing::warn!(
+                "heartbeats, canaries and echo readers stop: another process runs this stream"
+            );
             ours.cancel();
         }
         // What is wrong with the position was reported, and is evaluated by what the source says of it.

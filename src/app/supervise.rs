@@ -124,7 +124,7 @@ impl Supervisor {
             tracing::error!(
                 task = task.as_str(),
                 pause_seconds = pause.as_secs_f64(),
-                "a task has ended and is begun again: {ended}"
+                "a task has ended and is restarted: {ended}"
             );
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -168,14 +168,14 @@ fn figures(status: &Value) -> String {
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {
-                format!("canary {number} back {} ago", seconds(&consumer["last_age_seconds"]))
+                format!("canary {number} returned {} ago", seconds(&consumer["last_age_seconds"]))
             }
-            None => "no canary back yet".to_owned(),
+            None => "no canary returned yet".to_owned(),
         };
         let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
         let rests =
             consumer["maintenance_seconds_left"].as_f64().map_or_else(String::new, |left| {
-                format!(", in maintenance for {}: not judged", duration(left))
+                format!(", in maintenance for {}: not evaluated", duration(left))
             });
         rows.push(("consumer", format!("{name}: {back}, {lost} lost{rests}")));
     }
@@ -262,7 +262,7 @@ mod tests {
         assert!(text.contains("OUTAGE AT PUBLISH  sink_stalled"), "{text}");
         assert!(text.contains("next: Do that.") && text.contains("stream ok"), "{text}");
         assert!(text.contains("publish X BROKEN HERE"), "{text}");
-        assert!(text.contains("delivery (not judged)") && !text.contains("consumers ok"));
+        assert!(text.contains("delivery (not evaluated)") && !text.contains("consumers ok"));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
         });
         let text = shown(&halted);
         assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
-        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not judged)"));
+        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not evaluated)"));
         assert!(text.contains("next: Look; then restart."), "{text}");
         let text = silence("refused", Some((&json!(halted.concluded()), 7.2)));
         assert!(text.contains("NO ANSWER for 7 s") && text.contains("the last answer said quiet"));

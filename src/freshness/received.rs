@@ -62,9 +62,11 @@ impl Lacking {
         let received = self.received;
         match self.found {
             Some(found) => {
-                format!("{what} {received} had come from it, and the newest in {table} is {found}")
+                format!(
+                    "{what} {received} was received from it, but the newest in {table} is {found}"
+                )
             }
-            None => format!("{what} {received} had come from it, and {table} has none"),
+            None => format!("{what} {received} was received from it, but {table} has none"),
         }
     }
 }

@@ -128,8 +128,8 @@ impl FreshnessState {
             if judged.echo == Echo::Forged {
                 tracing::warn!(
                     %consumer,
-                    "a canary in an echo queue does not carry what this process gave it: somebody \
-                     else sends to the queue or the topic"
+                    "a canary in an echo queue does not carry this process's nonce: another sender \
+                     writes to the queue or the topic"
                 );
             }
             let account = Arc::clone(&judged.account);
@@ -167,7 +167,7 @@ impl ProgressObserver for FreshnessState {
                         number = row.number,
                         phase = row.phase.as_str(),
                         columns = row.mismatches.join(","),
-                        "a canary came back on the stream with other values than written"
+                        "a canary arrived on the stream with values other than those written"
                     );
                     self.count(|metrics| metrics.canary_mismatched_total.inc());
                 }

@@ -43,7 +43,7 @@ pub struct Stuck {
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, silent_for, allowed } = self;
-        write!(f, "loop `{name}` has not turned for {silent_for:.1?}, allowed {allowed:.1?}")
+        write!(f, "loop `{name}` has not run for {silent_for:.1?}, allowed {allowed:.1?}")
     }
 }
 

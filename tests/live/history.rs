@@ -150,7 +150,7 @@ async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) ->
 
     lose(&mut rig).await?;
     for _ in 0..2 {
-        is_refused(&mut rig, "diverged: the server was put back").await?;
+        is_refused(&mut rig, "diverged: the server was restored").await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Be
     // When the source is put back, and with it the checkpoint, then the queue tells
     lose(&mut rig).await?;
     for _ in 0..2 {
-        is_refused(&mut rig, "diverged: the server was put back to an older state: canary").await?;
+        is_refused(&mut rig, "diverged: the server was restored to an older state: canary").await?;
     }
     let (code, said) = checked(&mut rig).await?;
     assert_eq!(code, Some(1), "{said}");
@@ -260,7 +260,7 @@ async fn refused(rig: &mut Rig, epoch: u64) -> Outcome {
     rig.streamer.start_again().await?;
     assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
     let log = rig.streamer.log_tail();
-    for words in [format!("--start-anew={epoch}"), format!("epoch {epoch}, it stood at ")] {
+    for words in [format!("--start-anew={epoch}"), format!("epoch {epoch}, it was at ")] {
         assert!(log.contains(&words), "{words}: {log}");
     }
     let (code, said) = checked(rig).await?;

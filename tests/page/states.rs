@@ -21,7 +21,8 @@ type Found = (C, Value, &'static str);
 #[rustfmt::skip]
 fn found(state: State) -> (Option<Reason>, &'static [Found]) {
     match state {
-        State::SelfStalled => (None, &[(C::SelfRunning, False, "we stood still for 61 s, until 2.0 s ago")]),
+        State::SelfStalled => (None, &[(C::SelfRunning, False, "binpulse was suspended for 61 s, \
+                                                                until 2.0 s ago")]),
         State::PositionLost => (Some(Reason::Purged), &[(C::PositionHeld, False, "server error 1236: the first GTID that we lack was purged")]),
         State::Starting => (None, &[(C::Begun, False, "no round trip since the start 4.0 s ago")]),
         State::SourceUnreachable => (Some(Reason::Refused), &[
@@ -257,8 +258,8 @@ pub(crate) fn halted() -> Status {
             "shop.orders, column 7 (JSON), at binlog.000042:73115021: opaque value of type 245"
                 .to_owned(),
         remedy:
-            "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-               filter.exclude and restart"
+            "examine the named event with mysqlbinlog; if the table is not needed, exclude it by \
+             filter.exclude and restart"
                 .to_owned(),
     });
     status.concluded()

@@ -28,7 +28,7 @@ pub(super) async fn look(
     saved: Option<&Checkpoint>,
     reports: &mut Vec<Report>,
 ) {
-    const NEEDED: &str = "a server that has what comes next";
+    const NEEDED: &str = "a server that has the binary log that comes next";
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
@@ -57,13 +57,13 @@ pub(super) async fn look(
         let before = previous_run::ask(plan, streamed).await.ok().flatten();
         if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
             const NEEDED: &str = "the checkpoint of a stream that has run before";
-            let remedy = "bring it back, or start once with --start-anew as said";
+            let remedy = "restore it, or start once with --start-anew as described";
             reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, remedy));
         }
     }
     let host = plan.source.hosts.get(opened.host).map(ToString::to_string).unwrap_or_default();
     reports.push(match serves(plan, &opened).await {
-        Ok(()) => Report::fine(what, format!("{host} has what comes next")),
+        Ok(()) => Report::fine(what, format!("{host} has the binary log that comes next")),
         Err(error) => {
             let refuses = matches!(error.recovery(), Recovery::Halt(_));
             Report { refuses, ..wrong(&error) }

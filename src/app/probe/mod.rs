@@ -25,9 +25,8 @@ type Shared = Arc<Mutex<Probe>>;
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
 
-const CONTENTS: &str = "not found; there is\n\n\
-    /metrics  Prometheus metrics\n\
-    /healthz  whether canaries arrive: 200, or 503 and what was missed\n";
+const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
+                        canaries arrive: 200, or 503 and what was missed\n";
 
 /// Reads canaries until `stop` is cancelled.
 pub async fn probe(plan: ProbePlan, stop: CancellationToken) -> Outcome {
@@ -100,7 +99,7 @@ fn look(account: &Shared, was_well: bool, now: Instant) -> bool {
         (account.expire(now), account.complaints(now))
     };
     for (stream, messages) in lost {
-        tracing::warn!(stream, messages, "canary messages did not come in time");
+        tracing::warn!(stream, messages, "canary messages did not arrive in time");
     }
     match (was_well, complaints.is_empty()) {
         (true, false) => complaints.iter().for_each(|complaint| tracing::warn!("{complaint}")),

@@ -75,7 +75,9 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     /// The service has not delivered anything yet.
-    #[error("the stream `{stream}` has no checkpoint with a place yet: there is nothing to repeat")]
+    #[error(
+        "the stream `{stream}` has no checkpoint with a position yet: there is nothing to repeat"
+    )]
     NotBegun {
         /// The stream.
         stream: String,
@@ -93,7 +95,7 @@ pub enum Error {
     },
     /// Only on the server that the checkpoint speaks of rows have the order that they had.
     #[error(
-        "no host of source.hosts is the server {wanted} that the checkpoint speaks of (found: {}); \
+        "no host of source.hosts is the server {wanted} that the checkpoint names (found: {}); \
          another server's log may have another order",
         .found.join(", ")
     )]
@@ -125,7 +127,7 @@ pub enum Error {
     #[error("{0}")]
     Topic(String),
     /// What broke on the way. What was published before stays published.
-    #[error("{0}; begun again, it repeats the same numbers")]
+    #[error("{0}; run it again: it repeats the same numbers")]
     Broken(pipeline::Error),
     /// A part could not be started.
     #[error("{0}")]

@@ -10,7 +10,7 @@ pub(super) type Numbers = BTreeMap<Arc<str>, u64>;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "since then the log has {found} rows of lane {lane}, of which {published} were published in \
-     this epoch: the stream or its epoch began later, or the filters let less pass then"
+     this epoch: the stream or its epoch began later, or the filters excluded more then"
 )]
 pub struct Beyond {
     /// The lane.

@@ -118,7 +118,7 @@ impl Log {
     fn read_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-                let found = format!("{} bytes, which is no checkpoint", metadata.len());
+                let found = format!("{} bytes that are not a checkpoint", metadata.len());
                 return Err(self.corrupt(0, found));
             }
             Ok(metadata) if !metadata.is_file() => {
@@ -157,7 +157,7 @@ impl Log {
             if self.lock.is_some() {
                 warn!(
                     path = %self.path.display(), offset, found,
-                    "the checkpoint's last record was cut short by a crash and is left out"
+                    "the checkpoint's last record was cut short by a crash and is ignored"
                 );
             }
             break;
@@ -177,7 +177,7 @@ impl Log {
             return Ok(());
         }
         let format: record::FormatOnly = serde_json::from_slice(text)
-            .map_err(|error| self.corrupt(offset, format!("no checkpoint: {error}")))?;
+            .map_err(|error| self.corrupt(offset, format!("not a checkpoint: {error}")))?;
         if format.binpulse_checkpoint > record::FORMAT {
             return Err(Error::Format {
                 place: self.path.display().to_string(),
@@ -220,7 +220,10 @@ impl Log {
         let named = fs::metadata(&self.path);
         let same = named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
         if !same {
-            warn!(path = %self.path.display(), "the checkpoint file was removed or replaced, writing it anew");
+            warn!(
+                path = %self.path.display(),
+                "the checkpoint file was removed or replaced; writing it again"
+            );
         }
         same
     }

@@ -95,7 +95,7 @@ impl Marks {
                 path = %path.name,
                 table = path.table_name(),
                 column = path.column,
-                "the table has no such column: its marked rows can't be told from the business's"
+                "the table has no such column: its marked rows can't be recognised"
             );
             return None;
         };

@@ -144,7 +144,7 @@ impl Account {
         let (allowed, seconds) = (seconds(self.deadline), seconds(age));
         let Some(newest) = &self.newest else {
             return Some(format!(
-                "stream {stream}: no canary has come in {seconds} since the probe began to wait, \
+                "stream {stream}: no canary has arrived in the {seconds} since the probe started, \
                  allowed {allowed}"
             ));
         };
@@ -170,8 +170,8 @@ impl Account {
             };
             let silence = self::seconds(silence);
             return Some(format!(
-                "stream {stream}: {missed} has not come: silence for {silence}, allowed {allowed}; \
-                 {last}{verdict}"
+                "stream {stream}: {missed} has not arrived: silence for {silence}, allowed \
+                 {allowed}; {last}{verdict}"
             ));
         }
         Some(format!(

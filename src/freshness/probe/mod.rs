@@ -174,7 +174,7 @@ impl Probe {
         let has_streams = self.accounts.keys().any(|name| !is_path(name));
         if self.learns && !has_streams && waited > self.deadline {
             found.push(format!(
-                "no canary of any stream has come in {} since the probe began to wait, allowed {}",
+                "no canary of any stream has arrived in the {} since the probe started, allowed {}",
                 seconds(waited),
                 seconds(self.deadline)
             ));

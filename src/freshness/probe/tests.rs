@@ -75,16 +75,14 @@ fn silence_beyond_the_deadline_names_the_canary_that_was_missed_and_ends_with_th
     let complaints = bench.complaints(75);
     assert_eq!(
         complaints,
-        [
-            "stream shop: canary 2 (update) has not come: silence for 71 s, allowed 60 s; the last was \
-          canary 2 (insert), number 4 of its lane in epoch 1; the streamer's verdict was then \
-          `live`"
-        ]
+        ["stream shop: canary 2 (update) has not arrived: silence for 71 s, allowed 60 s; the \
+             last was canary 2 (insert), number 4 of its lane in epoch 1; the streamer's verdict \
+             was then `live`"]
     );
     bench.arrive(80, "shop", 6, 1);
     assert_eq!(bench.complaints(81), [""; 0]);
     let last = bench.complaints(200);
-    assert!(last[0].contains("canary 3 (insert) has not come"), "{last:?}");
+    assert!(last[0].contains("canary 3 (insert) has not arrived"), "{last:?}");
     assert_eq!(bench.probe.expire(bench.at(200)), [("shop".to_owned(), 1)], "number 5");
 }
 
@@ -120,7 +118,7 @@ fn without_names_each_stream_that_comes_is_taken_up_and_one_is_awaited() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.complaints(60), [""; 0]);
     let complaints = bench.complaints(61);
-    assert!(complaints[0].starts_with("no canary of any stream has come"), "{complaints:?}");
+    assert!(complaints[0].starts_with("no canary of any stream has arrived"), "{complaints:?}");
     for number in 0..STREAMS_MAX as u64 + 5 {
         bench.arrive(62, &format!("s{number}"), 1, 0);
     }

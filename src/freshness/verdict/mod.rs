@@ -1,4 +1,4 @@
-//! The verdict: is a silent database quiet or out, which hop broke, and how do we know?
+//! The verdict: is a silent database quiet or down, which hop broke, and how do we know?
 //!
 //! ```text
 //! observations -> evidence of each hop -> conditions -> table -> hysteresis -> verdict

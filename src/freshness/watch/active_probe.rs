@@ -126,7 +126,7 @@ impl ActiveProbe {
         let mut poll = Poll { asked: Some(Instant::now()), read_only, ..Poll::default() };
         // What is slow to say for the server tells nothing about its admission.
         if let Err(error) = fill(&mut session, &mut poll).await {
-            tracing::debug!(%error, "the server's state was not read to its end");
+            tracing::debug!(%error, "the server's state could not be read completely");
         }
         Ok((session, poll))
     }

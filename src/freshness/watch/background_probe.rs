@@ -126,7 +126,7 @@ impl Logs {
         self.unanswered = self.unanswered.saturating_add(timed_out);
         let text = error.to_string();
         if self.refusal.as_ref() != Some(&text) {
-            tracing::info!(%error, "the source's binary logs can't be looked at");
+            tracing::info!(%error, "the source's binary logs can't be listed");
             self.refusal = Some(text);
         }
         !error.is_fatal()
@@ -182,7 +182,7 @@ impl BackgroundProbe {
     fn unseen(&self, error: &Error, memory: &mut Memory) {
         let text = error.to_string();
         if memory.refusal.as_ref() != Some(&text) {
-            tracing::info!(%error, "the source's own replication can't be looked at");
+            tracing::info!(%error, "the status of the source's own replication can't be read");
             memory.refusal = Some(text.clone());
         }
         self.reporter.report(Observation::Upstream(Upstream::Unseen(text)));

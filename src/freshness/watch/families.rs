@@ -24,14 +24,14 @@ pub(crate) fn families(view: &Shared) -> Vec<Reading> {
         ),
         family(
             "binpulse_verdict_recovering",
-            "1 while what the verdict names is over, and the state only waits for that to last.",
+            "1 while the fault is over and its state is kept until the recovery has lasted.",
             Kind::Gauge,
             &[],
             |view| one(f64::from(u8::from(view.verdict.is_recovering))),
         ),
         family(
             "binpulse_verdict_evaluated_timestamp_seconds",
-            "When the verdict was last judged; its age grows when the verdict's loop stands still.",
+            "When the verdict was last evaluated; its age grows when the verdict's loop is stuck.",
             Kind::Gauge,
             &[],
             |view| one(timestamp(view.verdict.judged_at)),
@@ -52,14 +52,15 @@ pub(crate) fn families(view: &Shared) -> Vec<Reading> {
         ),
         family(
             "binpulse_obligation_oldest_age_seconds",
-            "Age of the oldest obligation that is not met yet, while its clock runs; 0 for none.",
+            "How long the oldest event that has a deadline has been awaited, while its clock runs; \
+             0 for none.",
             Kind::Gauge,
             &["obligation"],
             obligations,
         ),
         family(
             "binpulse_unaccounted_transactions_total",
-            "Transactions that the source has and the stream did not bring: loss.",
+            "Transactions that the source has and the stream did not deliver: loss.",
             Kind::Counter,
             &[],
             |view| one(number(view.unaccounted)),

@@ -48,8 +48,8 @@ pub enum Error {
     /// Another process has it open.
     #[error(
         "quarantine {path} is in use by another process, most likely `binpulse run`: stop that \
-         first (it goes on from its checkpoint when it is started again), or look without changing \
-         anything by `binpulse redrive --dry-run`"
+         first (it continues from its checkpoint when it is started again), or list the messages \
+         with `binpulse redrive --dry-run`"
     )]
     InUse {
         /// The file.
@@ -102,7 +102,7 @@ impl Quarantine {
             records += 1;
         }
         let bytes = reader.offset();
-        file.set_len(bytes).map_err(io("cut the torn end off"))?;
+        file.set_len(bytes).map_err(io("truncate the incomplete last record"))?;
         file.sync_all().map_err(io("sync"))?;
         journal::sync_folder(path).map_err(io("sync the folder of"))?;
         Ok(Self { path: path.to_owned(), file, bytes, records, limit, is_broken: false })

@@ -94,8 +94,8 @@ impl Certificate {
                 Err(error) => {
                     warn!(
                         %error,
-                        "the certificate for HTTPS was changed and can't be used: the one before is \
-                         served on"
+                        "the changed certificate for HTTPS can't be used: the previous one is \
+                         still served"
                     );
                 }
             }

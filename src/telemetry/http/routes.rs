@@ -17,10 +17,10 @@ use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
 /// What a path that does not exist is answered with: what there is.
-const NOT_FOUND: &str = "not found; there is\n\n\
+const NOT_FOUND: &str = "not found; available:\n\n\
     /         the status page, for people\n\
     /metrics  Prometheus metrics\n\
-    /healthz  whether the program's own loops turn (never the database's state)\n\
+    /healthz  whether the program's own loops run (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
@@ -87,7 +87,7 @@ pub(super) fn answer<B>(
 
 /// Asks for the token, in both forms in which it is taken.
 fn unknown() -> Response<Full<Bytes>> {
-    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
+    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is required (http.token)\n");
     let headers = answer.headers_mut();
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"binpulse\""));

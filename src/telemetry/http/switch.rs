@@ -70,8 +70,8 @@ fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refus
     let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());
     let (Some(consumer), Some(seconds)) = (consumer, seconds) else {
-        let needed = "headers binpulse-consumer and binpulse-seconds are needed; \
-                      `binpulse maintenance` sends them";
+        let needed = "the headers binpulse-consumer and binpulse-seconds are required; `binpulse \
+                      maintenance` sends them";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     let done = switch.maintenance(consumer, Duration::from_secs(seconds));

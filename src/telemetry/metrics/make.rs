@@ -57,7 +57,7 @@ impl Make<'_> {
             )?,
             canary_mismatched_total: self.counter(
                 "canary_mismatched_total",
-                "Canary rows that came back on the stream with other values than written.",
+                "Canary rows that arrived on the stream with values other than those written.",
             )?,
             canary_roundtrip_seconds: self.histograms(
                 "canary_roundtrip_seconds",
@@ -83,11 +83,11 @@ impl Make<'_> {
             )?,
             canary_duplicate_total: of_consumers(
                 "canary_duplicate_total",
-                "Canary messages that came more than once.",
+                "Canary messages received more than once.",
             )?,
             canary_reordered_total: of_consumers(
                 "canary_reordered_total",
-                "Canary messages that came after a later one.",
+                "Canary messages received after a later one.",
             )?,
             echo_messages_total: self.counters(
                 "echo_messages_total",
@@ -103,7 +103,7 @@ impl Make<'_> {
             )?,
             transactions_total: self.counters(
                 "transactions_total",
-                "Transactions read, by whose they were.",
+                "Transactions read, by origin.",
                 "class",
                 &CLASSES,
             )?,

@@ -92,21 +92,21 @@ pub struct Metrics {
     pub canary_lost_total: Family<IntCounter>,
     /// Lost canaries whose echo was completed later.
     pub canary_late_total: Family<IntCounter>,
-    /// Canary messages that came more than once.
+    /// Canary messages received more than once.
     pub canary_duplicate_total: Family<IntCounter>,
-    /// Canary messages that came after a later one.
+    /// Canary messages received after a later one.
     pub canary_reordered_total: Family<IntCounter>,
     /// Messages read from echo queues, by what they were.
     pub echo_messages_total: Family<IntCounter>,
     /// Failed reads of echo queues.
     pub echo_failures_total: Family<IntCounter>,
-    /// Transactions read, by whose they were.
+    /// Transactions read, by origin.
     pub transactions_total: Family<IntCounter>,
     /// Binlog events read, by type.
     pub events_total: Family<IntCounter>,
     /// Times that the replica connection broke, by reason.
     pub reconnects_total: Family<IntCounter>,
-    /// Times that a task beside the stream ended and was begun again.
+    /// Times that a task beside the stream ended and was started again.
     pub task_restarts_total: Family<IntCounter>,
     /// Attempts to establish it that failed, by reason.
     pub dial_failures_total: Family<IntCounter>,

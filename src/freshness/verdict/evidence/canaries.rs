@@ -265,7 +265,7 @@ impl CanaryEvidence {
         let resting: Vec<_> = resting.map(|account| &*account.name).collect();
         let because = match resting.len() {
             0 => because,
-            _ => format!("{because}; not judged, in maintenance: {}", resting.join(", ")),
+            _ => format!("{because}; not evaluated, in maintenance: {}", resting.join(", ")),
         };
         conditions.set(now, Condition::CanariesArrive, status, because);
     }
@@ -290,8 +290,8 @@ impl Account {
         let Some((since, times, message)) = &self.queue.failing else { return String::new() };
         let lasting = seconds(now.saturating_duration_since(*since));
         format!(
-            "what reaches {} is not known, its echo queue can't be read ({times} times in {lasting}): \
-             {message}",
+            "whether messages reach {} is not known: its echo queue can't be read ({times} times \
+             in {lasting}): {message}",
             self.name
         )
     }

@@ -116,9 +116,14 @@ impl HeartbeatEvidence {
                     let age = now.saturating_duration_since(at);
                     let valid = age <= parameters.round_trip_validity();
                     let status = if valid { Status::True } else { Status::Unknown };
-                    (status, format!("heartbeat {number} made its round trip {} ago", seconds(age)))
+                    (
+                        status,
+                        format!("heartbeat {number} completed its round trip {} ago", seconds(age)),
+                    )
                 }
-                None => (Status::Unknown, "no heartbeat has made its round trip yet".to_owned()),
+                None => {
+                    (Status::Unknown, "no heartbeat has completed its round trip yet".to_owned())
+                }
             },
         };
         conditions.set(now, Condition::HeartbeatSeen, status, because);

@@ -299,13 +299,13 @@ impl WriteEvidence {
             .as_ref()
             .filter(|(at, _)| now.saturating_duration_since(*at) <= parameters.probe_validity());
         match recent.map(|(_, upstream)| upstream) {
-            None => (Status::Unknown, "the source's own replication can't be seen".to_owned()),
-            Some(Upstream::None) => (Status::True, "the source replicates from nobody".to_owned()),
+            None => (Status::Unknown, "the source's own replication can't be checked".to_owned()),
+            Some(Upstream::None) => (Status::True, "the source is not a replica".to_owned()),
             Some(Upstream::Running) => {
                 (Status::True, "the source's own replication runs".to_owned())
             }
             Some(Upstream::Unseen(why)) => {
-                (Status::Unknown, format!("the source's own replication can't be seen: {why}"))
+                (Status::Unknown, format!("the source's own replication can't be checked: {why}"))
             }
             Some(Upstream::Broken(error)) => {
                 (Status::False, format!("the source's own replication stopped: {error}"))

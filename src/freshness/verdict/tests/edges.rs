@@ -301,7 +301,10 @@ fn a_source_that_was_put_back_is_told_although_its_numbers_were_used_again() {
     };
     let (state, sentence) = after(3, Some(SERVER));
     assert_eq!(state, State::PositionLost);
-    assert!(sentence.contains("was put back: its last heartbeat is"), "{sentence}");
+    assert!(
+        sentence.contains("was restored to an older state: its last heartbeat is"),
+        "{sentence}"
+    );
     // As it was; the table was cleared; a proxy asked another server; one that has no name.
     for (back, server) in [(0, Some(SERVER)), (u64::MAX, Some(SERVER)), (3, Some(OTHER)), (3, None)]
     {

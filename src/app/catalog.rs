@@ -19,7 +19,7 @@ pub(super) struct Catalog {
     pub(super) unseen: Option<String>,
 }
 
-/// Most tables that are read; patterns are not judged where there are more.
+/// Most tables that are read; patterns are not evaluated where there are more.
 const TABLES_MAX: usize = 100_000;
 /// Most tables whose columns are read for one pattern.
 const COLUMNS_OF_MAX: usize = 200;
@@ -30,21 +30,22 @@ const KEYS_MAX: usize = 50;
 
 /// Looks. What the account may not see, or the server does not answer, is told; nothing of it keeps the
 /// stream from running unless `filter.strict` says so. The session is of no further use.
-pub(super) async fn look(session: &mut Session, facts: &Facts, plan: &Plan) -> Catalog {
-    let mut look = Look { session, facts, plan, columns: HashMap::new(), unseen: Vec::new() };
+pub(super) async fn read(session: &mut Session, facts: &Facts, plan: &Plan) -> Catalog {
+    let mut reader =
+        CatalogReader { session, facts, plan, columns: HashMap::new(), unseen: Vec::new() };
     let mut findings = Vec::new();
     let mut failed = None;
-    match look.patterns().await {
+    match reader.patterns().await {
         Ok(found) => findings.extend(found),
         Err(error) => failed = Some(error),
     }
     if failed.as_ref().is_none_or(|error| !error.is_fatal()) {
-        match look.foreign_keys().await {
+        match reader.foreign_keys().await {
             Ok(found) => findings.extend(found),
             Err(error) => failed = Some(error),
         }
     }
-    let (unseen, sees_all) = (look.unseen, sees_keys(facts));
+    let (unseen, sees_all) = (reader.unseen, sees_keys(facts));
     if plan.filter.must_match && (failed.is_some() || !unseen.is_empty()) {
         findings.push(unproven(&unseen, failed.as_ref()));
     }
@@ -97,7 +98,7 @@ fn unproven(patterns: &[String], failed: Option<&Error>) -> Finding {
     }
 }
 
-struct Look<'a> {
+struct CatalogReader<'a> {
     session: &'a mut Session,
     facts: &'a Facts,
     plan: &'a Plan,
@@ -107,7 +108,7 @@ struct Look<'a> {
     unseen: Vec<String>,
 }
 
-impl Look<'_> {
+impl CatalogReader<'_> {
     /// Patterns that match nothing.
     async fn patterns(&mut self) -> Result<Vec<Finding>, Error> {
         let plan = self.plan;

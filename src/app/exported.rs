@@ -8,7 +8,7 @@ use super::freshness::round_trips;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
-use super::readings::{readings, vocabulary};
+use super::scrape_sources::{label_values, scrape_sources};
 use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
@@ -28,13 +28,21 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let now = Instant::now();
     let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
     let view = Shared::new(&evaluator, now);
-    let mut readings =
-        readings(plan, &state, &freshness_state, &Liveness::new(), feed.gauge(), &Health::new());
-    readings.more.extend(watch::families(&view));
-    readings.more.extend(watch::purge_families(freshness_state.purge()));
-    readings.more.extend(paths::families(plan, &freshness_state));
-    readings.more.push(findings.family());
-    readings.more.push(echo::family(plan, &freshness_state));
-    readings.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
-    Metrics::new(&vocabulary(plan), readings)?.text()
+    let mut scrape_sources = scrape_sources(
+        plan,
+        &state,
+        &freshness_state,
+        &Liveness::new(),
+        feed.gauge(),
+        &Health::new(),
+    );
+    scrape_sources.more.extend(watch::families(&view));
+    scrape_sources.more.extend(watch::purge_families(freshness_state.purge()));
+    scrape_sources.more.extend(paths::families(plan, &freshness_state));
+    scrape_sources.more.push(findings.family());
+    scrape_sources.more.push(echo::family(plan, &freshness_state));
+    scrape_sources
+        .more
+        .push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
+    Metrics::new(&label_values(plan), scrape_sources)?.text()
 }

@@ -37,7 +37,7 @@ pub(super) const REASONS: [&str; 19] = [
 #[derive(Debug)]
 pub(super) enum Decision {
     /// Dial again.
-    Redial,
+    Reconnect,
     /// Dial the next host.
     NextHost,
     /// Stand, and explain.
@@ -49,11 +49,11 @@ pub(super) fn decide(error: &Error) -> Decision {
     match error {
         Error::Source(source) => match source.recovery() {
             // How often is the caller's to know.
-            Recovery::Retry | Recovery::RetryThenHalt(_) => Decision::Redial,
+            Recovery::Retry | Recovery::RetryThenHalt(_) => Decision::Reconnect,
             Recovery::NextHost => Decision::NextHost,
             Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
         },
-        Error::StreamEnded => Decision::Redial,
+        Error::StreamEnded => Decision::Reconnect,
         Error::Decode(decode::Error { fault: Fault::StatementBased { .. }, .. }) => halted(
             "undecodable",
             error,
@@ -104,12 +104,12 @@ pub(super) fn decide(error: &Error) -> Decision {
 
 /// Failures at one place that end the stream when there are too many of them in a row.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct ConsecutiveFailures {
     of: Option<(Halt, Position)>,
     count: u32,
 }
 
-impl Tries {
+impl ConsecutiveFailures {
     /// Decides, with the failures before this one in mind. `place`: how far the stream has got.
     pub(super) fn decide(&mut self, error: &Error, place: &Position) -> Decision {
         if let Error::Source(source) = error
@@ -167,13 +167,13 @@ mod tests {
             (Refusal::DumpFailed, "source_refused", 5),
         ] {
             let error = refused(refusal);
-            let mut counted = Tries::default();
+            let mut counted = ConsecutiveFailures::default();
             // What gets on between two failures does not count.
             for place in [&here, &there, &here, &there] {
-                assert!(matches!(counted.decide(&error, place), Decision::Redial), "{refusal}");
+                assert!(matches!(counted.decide(&error, place), Decision::Reconnect), "{refusal}");
             }
             for _ in 2..tries {
-                assert!(matches!(counted.decide(&error, &there), Decision::Redial), "{refusal}");
+                assert!(matches!(counted.decide(&error, &there), Decision::Reconnect), "{refusal}");
                 // Other failures between them say nothing about it.
                 counted.decide(&Error::StreamEnded, &there);
             }

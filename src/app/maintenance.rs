@@ -1,4 +1,4 @@
-//! Consumers that are out of judgement for a while, because an operator said so. It ends by itself, and
+//! Consumers that are out of evaluation for a while, because an operator said so. It ends by itself, and
 //! with the process.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::freshness::{FreshnessState, Observation};
 use crate::telemetry::http::MAINTENANCE_MAX;
-use crate::telemetry::metrics::{Kind, Reading};
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
 /// Until when each consumer is in maintenance.
 pub(super) struct Maintenance {
@@ -62,7 +62,7 @@ impl Maintenance {
     }
 
     /// The metric about it.
-    pub(super) fn family(self: &Arc<Self>) -> Reading {
+    pub(super) fn family(self: &Arc<Self>) -> ScrapedFamily {
         let shared = Arc::clone(self);
         let read = move || {
             let now = Instant::now();
@@ -72,7 +72,7 @@ impl Maintenance {
             };
             shared.consumers.iter().map(sample).collect()
         };
-        Reading {
+        ScrapedFamily {
             name: "binpulse_maintenance",
             help: "1 while the consumer is in maintenance and its canaries are not evaluated, else \
                    0.",

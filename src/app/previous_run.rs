@@ -33,7 +33,7 @@ pub(super) struct PreviousRun {
 #[error(
     "stream `{stream}` has run before, and its checkpoint is not in {place}. The source has a \
      record of it: {before}. Restore the checkpoint; or, to begin with new row numbers at \
-     source.start, tell the consumers and start once with --start-anew={epoch}"
+     source.start, tell the consumers and start once with --new-epoch={epoch}"
 )]
 pub(super) struct RanBefore {
     stream: String,
@@ -67,8 +67,8 @@ impl PreviousRun {
     /// Refuses to begin again, unless it is permitted for this very epoch.
     pub(super) fn permitted(&self, plan: &Plan) -> Result<(), RanBefore> {
         let epoch = self.epoch();
-        if plan.start_anew == Some(epoch) {
-            tracing::warn!(epoch, "the stream begins a new epoch, as --start-anew permits");
+        if plan.new_epoch == Some(epoch) {
+            tracing::warn!(epoch, "the stream begins a new epoch, as --new-epoch permits");
             return Ok(());
         }
         let place = match &plan.checkpoint.file {
@@ -115,7 +115,7 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Previ
 
 /// Writes down that the stream begins again, before anything of it is published: what permitted that
 /// permits it no more.
-pub(super) async fn begins_anew(
+pub(super) async fn begins_new_epoch(
     plan: &Plan,
     streamed: &HostPort,
     checkpoint: &Checkpoint,

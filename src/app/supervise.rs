@@ -109,12 +109,12 @@ impl Supervisor {
     ) where
         T: Future<Output = ()> + Send + 'static,
     {
-        let beat = self.loops.register(task.as_str(), FALLEN_MAX);
+        let ticker = self.loops.register(task.as_str(), FALLEN_MAX);
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         while !stop.is_cancelled() {
             let since = tokio::time::Instant::now();
             let running = tokio::spawn(begin(stop.clone()));
-            let ended = watch(running, || beat.tick()).await;
+            let ended = watch(running, || ticker.tick()).await;
             if stop.is_cancelled() {
                 return;
             }

@@ -239,7 +239,7 @@ mod tests {
                 grade: grade.to_owned(),
                 hop: hop.to_owned(),
                 since_seconds: 12.5,
-                judged_age_seconds: 0.4,
+                evaluated_age_seconds: 0.4,
                 headline: "It is so".to_owned(),
                 sentence: "It is so: seen.".to_owned(),
                 facts: vec!["a fact".to_owned()],
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn nothing_is_ok_that_is_not_known_to_be() {
         let mut frozen = document("quiet", "healthy", "none");
-        frozen.verdict.judged_age_seconds = 40.0;
+        frozen.verdict.evaluated_age_seconds = 40.0;
         for said in [frozen, document("starting", "unknown", "none")] {
             let text = shown(&said);
             assert!(text.contains("NOT KNOWN") && !text.contains(" ok"), "{text}");

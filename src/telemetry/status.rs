@@ -60,7 +60,7 @@ pub struct Verdict {
     /// Seconds in this state.
     pub since_seconds: f64,
     /// Seconds since it was evaluated. It is evaluated each second, so more means that its loop is stuck.
-    pub judged_age_seconds: f64,
+    pub evaluated_age_seconds: f64,
     /// What is so, in a few words.
     pub headline: String,
     /// One sentence with its evidence, which begins with the headline.

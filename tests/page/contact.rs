@@ -69,7 +69,7 @@ fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
 
 fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
     let mut says = status(State::Quiet);
-    says.verdict.judged_age_seconds = 40.0;
+    says.verdict.evaluated_age_seconds = 40.0;
     let site = Site::start(says.concluded());
     browser.load(&site.url());
     browser.wait(LOST);

@@ -89,7 +89,7 @@ fn verdict(state: State) -> Verdict {
         grade: state.grade().name().to_owned(),
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
-        judged_age_seconds: 0.3,
+        evaluated_age_seconds: 0.3,
         headline: words::headline(state, reason.as_ref(), false).into_owned(),
         sentence: words::sentence(state, reason.as_ref(), false, &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
@@ -114,7 +114,7 @@ fn proof(now: Instant) -> accounting::Certificate {
         to: mark(811),
         counts: accounting::Counts { heartbeat: 1, canary: 3, ..accounting::Counts::default() },
         unaccounted: accounting::Unaccounted::default(),
-        judged_at: now,
+        evaluated_at: now,
         executed: [None, None],
     }
 }

@@ -6,7 +6,7 @@ use crate::app::plan::Plan;
 use crate::aws;
 
 /// Looks at each. Nothing here keeps `run` from starting: the stream does not need them.
-pub(super) async fn look(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
+pub(super) async fn check(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     const NEEDED: &str = "a queue whose messages can be received and deleted; without it delivery \
                           to this consumer is not monitored";
     const REMEDY: &str = "check the URL in canary.echo, and allow sqs:ReceiveMessage and \

@@ -99,7 +99,7 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         None => checkpoint(plan, &mut reports).await,
     };
     if let Some(saved) = saved {
-        place::look(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
+        place::check(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
     if plan.freshness.heartbeats || plan.freshness.canaries {
@@ -108,7 +108,7 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     match shared {
         Ok(shared) => {
             sink(plan, &shared, &mut reports).await;
-            echo::look(plan, &shared, &mut reports).await;
+            echo::check(plan, &shared, &mut reports).await;
         }
         Err(error) => {
             let (needed, remedy) = ("valid settings for AWS", "correct it where it is set");
@@ -128,7 +128,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
         let depends_on_cache = session.depends_on_cache();
         let mut plan = plan.clone();
         plan.compare_names(facts.name_case());
-        let catalog = catalog::look(&mut session, &facts, &plan).await;
+        let catalog = catalog::read(&mut session, &facts, &plan).await;
         session.close().await;
         Ok::<_, crate::mysql::Error>((facts, catalog, depends_on_cache))
     };
@@ -160,8 +160,8 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
     }
     let own = plan.freshness.schema.as_str();
     let unlogged = unlogged::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
-    let judged = preflight::judge(&facts, &demands(plan)).into_iter();
-    for finding in judged.chain(catalog.findings).chain(unlogged) {
+    let evaluated = preflight::evaluate(&facts, &demands(plan)).into_iter();
+    for finding in evaluated.chain(catalog.findings).chain(unlogged) {
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
             found: finding.found,
@@ -194,7 +194,7 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
     for route in &plan.freshness.routes {
-        paths::look(plan, route, &mut writer, reports).await;
+        paths::check(plan, route, &mut writer, reports).await;
     }
 }
 

@@ -12,7 +12,7 @@ const TEXTS: [&str; 8] =
     ["char", "varchar", "tinytext", "text", "mediumtext", "longtext", "binary", "varbinary"];
 
 /// Looks at one path. Nothing here keeps `run` from starting: the stream does not need it.
-pub(super) async fn look(
+pub(super) async fn check(
     plan: &Plan,
     route: &PathRoute,
     writer: &mut Writer,

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{Shared, read};
 use crate::freshness::probe::{Account, Counts, Kind as Message, Probe};
-use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
 
 const STREAM: &[&str] = &["stream"];
 
 /// All families that follow from the account.
-pub(super) fn families(probe: &Shared) -> Vec<Reading> {
+pub(super) fn families(probe: &Shared) -> Vec<ScrapedFamily> {
     let mut families = counters(probe);
     families.extend(gauges(probe));
     families.extend(of_the_queue(probe));
@@ -23,9 +23,9 @@ fn family(
     (name, help, kind): (&'static str, &'static str, Kind),
     labels: &'static [&'static str],
     samples: impl Fn(&Probe) -> Vec<Sample> + Send + Sync + 'static,
-) -> Reading {
+) -> ScrapedFamily {
     let probe = Arc::clone(probe);
-    Reading { name, help, kind, labels, read: Arc::new(move || samples(&read(&probe))) }
+    ScrapedFamily { name, help, kind, labels, read: Arc::new(move || samples(&read(&probe))) }
 }
 
 /// A sample for each stream.
@@ -43,7 +43,7 @@ fn number(count: u64) -> f64 {
 
 type Count = fn(&Counts) -> u64;
 
-fn counters(probe: &Shared) -> Vec<Reading> {
+fn counters(probe: &Shared) -> Vec<ScrapedFamily> {
     let counts: [(&str, &str, Count); 7] = [
         (
             "binpulse_probe_received_total",
@@ -98,7 +98,7 @@ fn counters(probe: &Shared) -> Vec<Reading> {
     families
 }
 
-fn gauges(probe: &Shared) -> Vec<Reading> {
+fn gauges(probe: &Shared) -> Vec<ScrapedFamily> {
     let gauge = |name, help| (name, help, Kind::Gauge);
     let ago = |age: Duration| timestamp(Instant::now()) - age.as_secs_f64();
     let never = |value: Option<f64>| value.unwrap_or(f64::NAN);
@@ -179,7 +179,7 @@ fn gauges(probe: &Shared) -> Vec<Reading> {
     ]
 }
 
-fn of_the_queue(probe: &Shared) -> Vec<Reading> {
+fn of_the_queue(probe: &Shared) -> Vec<ScrapedFamily> {
     vec![
         family(
             probe,

@@ -79,7 +79,7 @@ impl Log {
     }
 
     pub(super) fn begin(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
-        self.write_anew(&checkpoint)?;
+        self.rewrite(&checkpoint)?;
         self.checkpoint = Some(checkpoint);
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Log {
             return;
         }
         let Some(checkpoint) = self.checkpoint.take() else { return };
-        if let Err(error) = self.write_anew(&checkpoint) {
+        if let Err(error) = self.rewrite(&checkpoint) {
             warn!(%error, "the checkpoint file could not be compacted, trying again later");
             self.compact_at_bytes = self.good_bytes.saturating_mul(2);
         }
@@ -228,7 +228,7 @@ impl Log {
         same
     }
 
-    fn write_anew(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    fn rewrite(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let line =
             record::write_base(checkpoint).map_err(|error| self.io("encode", error.into()))?;
         let failed = |source| self.io("write", source);

@@ -328,7 +328,7 @@ async fn holds(
     newest: received::Newest,
 ) -> Result<(), Refusal> {
     let table = config.schema.table(HEARTBEAT);
-    let lacking = received::look(&mut writer.session, &table, &config.stream, newest).await?;
+    let lacking = received::check(&mut writer.session, &table, &config.stream, newest).await?;
     let Some(lacking) = lacking else { return Ok(()) };
     let message = format!(
         "the server was restored to an older state: {}",

@@ -36,7 +36,7 @@ pub use accounting::Certificate;
 pub use condition::{Condition, Conditions, Known, Status};
 pub use evaluator::Evaluator;
 pub use parameters::{Parameters, PathAccount, Topology};
-pub use plan::Plan;
+pub use plan::DueProbe;
 pub use reason::Reason;
 pub use rule::{Grade, Hop};
 pub use table::State;

@@ -77,7 +77,7 @@ const UNTIL_COMMITS: &str =
 const UNTIL_PUNCTUAL: &str =
     "Wait: delivery counts as on time when it has been less than 15 s late for 10 s.";
 
-/// Makes the states and the table of their rows, in the order of judgement.
+/// Makes the states and the table of their rows, in the order of evaluation.
 macro_rules! states {
     ($($(#[doc = $doc:literal])+ $state:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
         /// What freshness concludes. Exactly one holds at any time; their order is that of the table.
@@ -89,7 +89,7 @@ macro_rules! states {
             pub const ALL: [Self; [$(stringify!($state)),+].len()] = [$(Self::$state),+];
         }
 
-        /// The table, in the order of judgement.
+        /// The table, in the order of evaluation.
         pub static TABLE: [Row; State::ALL.len()] =
             [$(Row { state: State::$state, $($field: $value,)+ ..ROW }),+];
     };

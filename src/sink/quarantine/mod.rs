@@ -196,7 +196,7 @@ impl Quarantine {
 
 /// Locks the file until it is closed.
 fn take(path: &Path, file: &File) -> Result<(), Error> {
-    let metadata = file.metadata().map_err(io_error(path, "look at"))?;
+    let metadata = file.metadata().map_err(io_error(path, "read the metadata of"))?;
     // Reading a pipe would never end.
     if !metadata.is_file() {
         let found = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
@@ -214,8 +214,8 @@ fn lock(path: &Path) -> Result<File, Error> {
     loop {
         let file = private().read(true).append(true).open(path).map_err(io("open"))?;
         take(path, &file)?;
-        let locked = file.metadata().map_err(io("look at"))?;
-        let named = std::fs::metadata(path).map_err(io("look at"))?;
+        let locked = file.metadata().map_err(io("read the metadata of"))?;
+        let named = std::fs::metadata(path).map_err(io("read the metadata of"))?;
         if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) {
             return Ok(file);
         }

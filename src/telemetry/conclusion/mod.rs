@@ -66,7 +66,7 @@ impl Status {
 
 fn conclude(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
-    let is_frozen = verdict.judged_age_seconds > FROZEN_AFTER;
+    let is_frozen = verdict.evaluated_age_seconds > FROZEN_AFTER;
     let notices = notices::of(status);
     let mut said = said(status);
     if let (Some(notice), "healthy") = (notices.first(), said.grade) {

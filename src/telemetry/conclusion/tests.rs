@@ -101,7 +101,7 @@ fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
 #[test]
 fn a_verdict_that_is_no_longer_judged_says_nothing() {
     let mut frozen = status("quiet", "healthy", "none");
-    frozen.verdict.judged_age_seconds = 40.0;
+    frozen.verdict.evaluated_age_seconds = 40.0;
     let frozen = frozen.concluded();
     assert!(looks(&frozen).iter().all(|look| *look == "unknown"));
     let said = &frozen.conclusion;

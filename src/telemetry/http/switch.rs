@@ -14,7 +14,7 @@ pub const MAINTENANCE_PATH: &str = "/maintenance";
 pub const CONSUMER_HEADER: &str = "binpulse-consumer";
 /// Header with the seconds that it lasts, 0 to [`MAINTENANCE_MAX`]; 0 ends it.
 pub const SECONDS_HEADER: &str = "binpulse-seconds";
-/// Longest time that a consumer is taken out of judgement for.
+/// Longest time that a consumer is taken out of evaluation for.
 pub const MAINTENANCE_MAX: Duration = Duration::from_hours(24);
 
 /// Where commands of snapshots are sent to, by POST.

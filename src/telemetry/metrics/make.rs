@@ -3,7 +3,7 @@
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{
-    CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+    CLASSES, LabelValues, LabeledMetric, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS,
 };
 
 const FAST: &[f64] =
@@ -14,7 +14,7 @@ pub(super) const SLOW: &[f64] =
 /// Makes and registers in one step, so that none is forgotten.
 pub(super) struct Make<'a> {
     pub(super) registry: &'a Registry,
-    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) label_values: &'a LabelValues,
 }
 
 impl Make<'_> {
@@ -24,7 +24,7 @@ impl Make<'_> {
         user_row_last: Moment,
         checkpoint_saved: Moment,
     ) -> Result<Metrics, prometheus::Error> {
-        let words = self.vocabulary;
+        let words = self.label_values;
         let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
         let queues: Vec<&str> = words.echo_queues.iter().map(String::as_str).collect();
         let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
@@ -236,10 +236,10 @@ impl Make<'_> {
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<IntCounter>, prometheus::Error> {
+    ) -> Result<LabeledMetric<IntCounter>, prometheus::Error> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 
     /// One for each pattern of the filters, in their order.
@@ -247,7 +247,7 @@ impl Make<'_> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = prometheus::IntCounterVec::new(options, &["setting", "pattern"])?;
         let vector = self.add(vector)?;
-        let patterns = self.vocabulary.filter_patterns.iter();
+        let patterns = self.label_values.filter_patterns.iter();
         let counter = |(setting, pattern): &(&'static str, String)| {
             vector.get_metric_with_label_values(&[*setting, pattern.as_str()])
         };
@@ -260,10 +260,10 @@ impl Make<'_> {
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<Histogram>, prometheus::Error> {
+    ) -> Result<LabeledMetric<Histogram>, prometheus::Error> {
         let options = HistogramOpts::new(full(name), help).buckets(SLOW.to_vec());
         let vector = self.add(prometheus::HistogramVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 }
 

@@ -69,7 +69,7 @@ function own(path) {
   return /^\/runbooks\/[A-Za-z]+$/.test(path || '') ? path : null;
 }
 
-/** Who echoes, who does not, and who is not judged. */
+/** Who echoes, who does not, and who is not evaluated. */
 function echoes(status) {
   const { consumers, verdict } = status;
   const silent = verdict.state === 'canary_lost' && verdict.reason ? verdict.reason.split(',') : [];

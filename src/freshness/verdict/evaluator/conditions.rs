@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Evaluator, Frozen};
-use crate::freshness::verdict::evidence::Surroundings;
+use crate::freshness::verdict::evidence::HeartbeatContext;
 use crate::freshness::verdict::verdict::Progress;
 use crate::freshness::verdict::{Condition, Status};
 
@@ -37,7 +37,7 @@ impl Evaluator {
         self.identity.apply(now, parameters, conditions);
         self.history.apply(now, conditions);
         self.writes.apply(now, parameters, &self.sql, &self.stream, conditions);
-        let surroundings = Surroundings {
+        let context = HeartbeatContext {
             stream_flows: self.stream.flows(),
             same_server: self.identity.agrees(parameters),
             idle_at: self.stream.idle_at(),
@@ -45,7 +45,7 @@ impl Evaluator {
             delivered_until: self.lag.delivered_until().min(self.stream.last_receive()),
             upstream_at: self.writes.upstream_at(),
         };
-        self.heartbeat.apply(now, parameters, surroundings, &mut self.obligations, conditions);
+        self.heartbeat.apply(now, parameters, context, &mut self.obligations, conditions);
         self.sink.apply(now, parameters, &self.obligations, conditions);
         self.lag.apply(now, parameters, conditions);
         self.canaries.apply(now, parameters, conditions);
@@ -80,7 +80,7 @@ impl Evaluator {
 
     fn set_proof(&mut self, now: Instant) {
         let certificate = self.accounting.certificate().filter(|certificate| {
-            let age = now.saturating_duration_since(certificate.judged_at);
+            let age = now.saturating_duration_since(certificate.evaluated_at);
             age <= self.parameters.certificate_validity()
         });
         let (status, because) = match certificate {

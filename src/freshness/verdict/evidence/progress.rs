@@ -102,9 +102,9 @@ impl LagEvidence {
         }
         // Twice in a row, and with enough behind us to say whether it shrinks.
         let before = self.samples.iter().rev().nth(1).and_then(|(_, before)| before.lag);
-        let judged = self.span() >= TREND_MIN;
+        let is_known = self.span() >= TREND_MIN;
         let twice = before.is_some_and(|before| before > parameters.lag_limit);
-        self.late |= judged && twice && lag > parameters.lag_limit;
+        self.late |= is_known && twice && lag > parameters.lag_limit;
     }
 
     pub(in super::super) fn reset(&mut self) {

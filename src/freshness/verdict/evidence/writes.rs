@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{SqlEvidence, StreamEvidence, seconds};
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status, Topology};
-use crate::freshness::{Facts, Poll, SqlFailure, Upstream};
+use crate::freshness::{Facts, SqlFailure, StatePoll, Upstream};
 
 /// Writes that do not commit, since the last one that did.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +133,7 @@ impl WriteEvidence {
         }
     }
 
-    pub(in super::super) fn polled(&mut self, poll: &Poll) {
+    pub(in super::super) fn polled(&mut self, poll: &StatePoll) {
         self.read_only = poll.read_only.or(self.read_only);
         self.writer_seen(poll.writer_state.as_ref());
     }

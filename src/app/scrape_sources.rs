@@ -11,10 +11,12 @@ use crate::decode::kind;
 use crate::freshness::echo::Echo;
 use crate::freshness::{FreshnessState, Ignored, SqlFailure, Stage};
 use crate::sink::health::LATENCY_BOUNDS_US;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::sink::{Class, Health};
 use crate::source::Liveness;
-use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
+use crate::telemetry::metrics::{
+    Durations, Kind, LabelValues, ScrapeSources, ScrapedFamily, SourceLabels,
+};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
 const RECONNECT_REASONS: [&str; 26] = [
@@ -47,10 +49,10 @@ const RECONNECT_REASONS: [&str; 26] = [
 ];
 
 /// Label values, all known before the first scrape.
-pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
+pub(super) fn label_values(plan: &Plan) -> LabelValues {
     let results =
         || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
-    Vocabulary {
+    LabelValues {
         consumers: plan.freshness.accounts().iter().map(ToString::to_string).collect(),
         echo_queues: plan.freshness.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),
@@ -69,20 +71,20 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
 }
 
 /// Values that the parts keep and a scrape reads.
-pub(super) fn readings(
+pub(super) fn scrape_sources(
     plan: &Plan,
     state: &State,
     freshness_state: &Arc<FreshnessState>,
     liveness: &Liveness,
-    gauge: &Gauge,
+    gauge: &QueueGauge,
     health: &Arc<Health>,
-) -> Readings {
+) -> ScrapeSources {
     let health = Arc::clone(health);
     let halts = state.clone();
     let (stages, stream, state) = (Arc::clone(freshness_state), plan.stream.clone(), state.clone());
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
-    Readings {
+    ScrapeSources {
         stage: Arc::new(move || {
             let moments = stages.read(|round_trips| round_trips.stages().moments());
             Stage::ALL.map(Stage::as_str).into_iter().zip(moments).collect()
@@ -108,7 +110,7 @@ pub(super) fn readings(
 }
 
 /// Whether delivery has halted, and why.
-fn halted(state: &State) -> Reading {
+fn halted(state: &State) -> ScrapedFamily {
     let state = state.clone();
     let read = move || {
         let reason = match state.read().phase {
@@ -123,7 +125,7 @@ fn halted(state: &State) -> Reading {
         };
         halt::REASONS.into_iter().map(sample).collect()
     };
-    Reading {
+    ScrapedFamily {
         name: "binpulse_halted",
         help: "1 for the reason for which delivery has halted until an operator acts, 0 for all others.",
         kind: Kind::Gauge,

@@ -119,18 +119,18 @@ pub fn unnamed(table: &str) -> Finding {
 }
 
 /// Everything that is not as it should be, worst first.
-pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
-    let mut judge = Judge { facts, demands, findings: Vec::new() };
-    judge.version();
-    judge.binlog();
-    judge.rows();
-    judge.gtids();
-    judge.retention();
-    judge.state();
-    judge.grants();
-    judge.other_replicas();
-    judge.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    judge.findings
+pub fn evaluate(facts: &Facts, demands: &Demands) -> Vec<Finding> {
+    let mut evaluation = Evaluation { facts, demands, findings: Vec::new() };
+    evaluation.version();
+    evaluation.binlog();
+    evaluation.rows();
+    evaluation.gtids();
+    evaluation.retention();
+    evaluation.state();
+    evaluation.grants();
+    evaluation.other_replicas();
+    evaluation.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    evaluation.findings
 }
 
 /// A `server_id` for the stream that no registered replica has, unless it is ourselves.
@@ -152,13 +152,13 @@ pub fn choose_server_id(stream: &str, facts: &Facts, replica_uuid: Uuid) -> u32 
         .unwrap_or_else(|| derive_server_id(stream, &name, 0))
 }
 
-struct Judge<'a> {
+struct Evaluation<'a> {
     facts: &'a Facts,
     demands: &'a Demands,
     findings: Vec<Finding>,
 }
 
-impl Judge<'_> {
+impl Evaluation<'_> {
     fn find(
         &mut self,
         severity: Severity,

@@ -60,6 +60,6 @@ mod tests {
             assert_eq!(policy.to_string().parse(), Ok(policy));
         }
         let error = "drop".parse::<Oversize>().expect_err("nothing is ever dropped");
-        assert!(error.to_string().contains("claim-check, halt"), "{error}");
+        assert!(error.to_string().contains("omit, claim-check or halt"), "{error}");
     }
 }

@@ -103,7 +103,7 @@ mod tests {
 
         let stuck = loops.stuck(now + Duration::from_secs(10));
         assert_eq!(stuck.len(), 1);
-        assert!(stuck[0].to_string().starts_with("loop `reader` has not turned for 10."));
+        assert!(stuck[0].to_string().starts_with("loop `reader` has not run for 10."));
 
         drop(reader);
         assert_eq!(loops.stuck(now + Duration::from_secs(10)), [], "it ended, it is not stuck");

@@ -259,7 +259,7 @@ fn rows_of_xa_transactions_that_the_files_do_not_show_are_told_of() {
         let alone = typed(&["decode", text(&second)]);
         assert_eq!((alone.code, ids(&alone)), (Some(0), vec![3]), "{server}: {alone:?}");
         assert!(
-            alone.error.contains("XA COMMIT X'6f6e65',X'',1: its rows are not here"),
+            alone.error.contains("XA COMMIT X'6f6e65',X'',1: its rows are missing"),
             "{alone:?}"
         );
         assert!(alone.error.contains("binlog.000002:"), "{alone:?}");

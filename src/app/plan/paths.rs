@@ -283,7 +283,7 @@ mod tests {
             (&[("canary.paths", "o/o=b.o.r")], "name=database.table.column"),
             (&[("canary.paths", "a=b.t.c,a=b.u.c")], "each name and each table once"),
             (&[("canary.paths", "a=b.t.c,x=B.T.d")], "each name and each table once"),
-            (&[PATH, INSERT, ("canary.enabled", "false")], "beside the built-in canary"),
+            (&[PATH, INSERT, ("canary.enabled", "false")], "while the built-in canary is enabled"),
             (&[INSERT], "`orders`"),
             (&[PATH, ("canary.delete", "orders=DELETE FROM t WHERE r='{mark}'")], "canary.insert"),
             (&[PATH, ("canary.insert", "orders=INSERT INTO t VALUES (1)")], "'{mark}'"),

@@ -191,7 +191,7 @@ fn files_that_are_not_ours_are_refused_by_name() {
     let record = |text: &str| format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes()));
     for (content, wanted) in [
         (record(r#"{"binpulse_checkpoint":2,"new":true}"#), "has format 2"),
-        (record(r#"{"settled":{}}"#), "no checkpoint"),
+        (record(r#"{"settled":{}}"#), "not a checkpoint"),
         (String::new(), "is empty"),
         ("hello\n".into(), "at byte 0"),
     ] {

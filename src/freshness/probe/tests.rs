@@ -114,7 +114,10 @@ fn a_stream_that_was_named_is_missed_also_if_it_never_sent_anything() {
     assert_eq!(bench.complaints(60), [""; 0]);
     let complaints = bench.complaints(61);
     assert_eq!(complaints.len(), 1);
-    assert!(complaints[0].starts_with("stream bank: no canary has come in 61 s"), "{complaints:?}");
+    assert!(
+        complaints[0].starts_with("stream bank: no canary has arrived in the 61 s"),
+        "{complaints:?}"
+    );
     assert_eq!(bench.arrive(62, "other", 1, 0), None, "it was not named");
     assert_eq!(bench.probe.kind(Kind::OtherStream), 1);
 }

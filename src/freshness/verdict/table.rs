@@ -168,7 +168,7 @@ states! {
                 "Check the account: password, lock, expiry. `binpulse check` names the statement."
             }
             Some(Reason::TooManyConnections) => {
-                "Raise max_connections, or find out what uses the connections."
+                "Raise max_connections, or find out what uses them."
             }
             Some(Reason::Dns | Reason::Tls) => "Check the host name, DNS and certificates.",
             Some(_) | None => "Check that mysqld runs and that its port can be reached.",

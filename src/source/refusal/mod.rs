@@ -214,16 +214,12 @@ impl Refusal {
                  account; else ALTER USER ... IDENTIFIED WITH caching_sha2_password BY ... (MariaDB, \
                  MySQL 5.7 and older: mysql_native_password)"
             }
-            Self::HostNotAllowed => {
-                "create the account for the address that binpulse connects from"
-            }
+            Self::HostNotAllowed => "create the account for binpulse's address",
             Self::HostBlocked => {
                 "TRUNCATE TABLE performance_schema.host_cache, then look for what keeps failing to \
                  connect"
             }
-            Self::TooManyConnections => {
-                "raise max_connections, or find out what uses the connections"
-            }
+            Self::TooManyConnections => "raise max_connections, or find out what uses them",
             Self::Offline => "SET GLOBAL offline_mode = OFF once maintenance is over",
             Self::ShuttingDown => "wait for the server to come back",
             Self::Killed => "none: binpulse reconnects by itself",

@@ -162,7 +162,7 @@ async fn health_is_about_loops_and_readiness_about_stream_and_sink() {
         // The registry counts whole milliseconds.
         health = server.ask("GET", "/healthz").await;
     }
-    assert!(body(&health).starts_with("loop `reader` has not turned"), "{health}");
+    assert!(body(&health).starts_with("loop `reader` has not run"), "{health}");
 }
 
 #[tokio::test]

@@ -202,7 +202,7 @@ impl World {
             self.trace.push((self.now, shown.0, shown.1));
         }
         let plan = self.evaluator.plan(self.now);
-        if plan.look {
+        if plan.probe {
             self.look_count += 1;
             self.look();
         }

@@ -15,7 +15,7 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
-use super::scrape_sources::{label_values, scrape_sources};
+use super::scrape_sources::{self, label_values, scrape_sources};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
@@ -131,20 +131,16 @@ impl Monitoring {
         let gauge = feed.gauge().clone();
         let maintenance =
             Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut scrape_sources =
+        let mut sources =
             scrape_sources(plan, &state, &freshness_state, &liveness, &gauge, &health);
-        scrape_sources.more.extend(more_families(
-            &watch,
-            &freshness_state,
-            &findings,
-            &maintenance,
-        ));
-        scrape_sources.more.extend(paths::families(plan, &freshness_state));
-        scrape_sources.more.push(echo::family(plan, &freshness_state));
-        let metrics = Arc::new(Metrics::new(&label_values(plan), scrape_sources)?);
+        sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
+        sources.more.extend(paths::families(plan, &freshness_state));
+        let snapshot = Arc::new(snapshot::Control::default());
+        sources.more.extend(scrape_sources::snapshot(&snapshot));
+        sources.more.push(echo::family(plan, &freshness_state));
+        let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let snapshot = Arc::new(snapshot::Control::default());
         let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),

@@ -15,5 +15,13 @@
 //! Needs no locks, no writes and no assumption about the order of commits or replication lag.
 
 mod control;
+mod layout;
+mod query;
+mod reader;
+mod values;
 
 pub use control::{Command, Control, Request};
+pub use layout::{Layout, RejectedKey, Unreadable};
+pub use query::{BadKey, Range};
+pub use reader::{Armed, Read, ReadError, Reader, log_end};
+pub use values::ChunkRows;

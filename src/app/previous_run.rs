@@ -183,7 +183,7 @@ pub(super) async fn keep(
             Ok(()) => written = known,
             // What keeps it from being written keeps heartbeats too, and is told by these.
             Err(error) => {
-                tracing::debug!(error, "the epoch and position could not be saved in the source")
+                tracing::debug!(error, "the epoch and position could not be saved in the source");
             }
         }
     }

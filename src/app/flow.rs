@@ -30,7 +30,7 @@ pub(super) fn flow(
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
         nonces: Some(nonces),
-        excess: None,
+        surplus_rows: None,
         snapshot_keys_max: plan.snapshot.touched_keys,
     };
     let mut pack = plan.pack.clone();

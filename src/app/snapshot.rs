@@ -9,7 +9,7 @@ use super::patience::random;
 use super::plan::Plan;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, Worker};
 use crate::telemetry::Metrics;
 
@@ -34,7 +34,7 @@ impl Snapshots {
         plan: &Plan,
         (checkpoint, is_new): (&Checkpoint, bool),
         (control, metrics): (Arc<Control>, Arc<Metrics>),
-        (state, gauge): (State, Gauge),
+        (state, gauge): (State, QueueGauge),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let mut saved = Progress::saved(&checkpoint.snapshot)?;
@@ -79,7 +79,7 @@ impl Snapshots {
     }
 }
 
-fn config(plan: &Plan, attempt: u32, state: State, gauge: Gauge) -> Config {
+fn config(plan: &Plan, attempt: u32, state: State, gauge: QueueGauge) -> Config {
     let snapshot = &plan.snapshot;
     Config {
         source: plan.source.clone(),

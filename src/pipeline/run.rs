@@ -21,11 +21,11 @@ use crate::decode::{self, Decoder};
 use crate::encode::EncodedBatch;
 use crate::freshness::ProgressObserver;
 use crate::sink::Settlement;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::sink::quarantine::Quarantine;
 use crate::snapshot::Ask;
 use crate::source::{self, Replica, Start};
-use crate::telemetry::{Beat, Metrics};
+use crate::telemetry::{LoopTicker, Metrics};
 
 /// Why the loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +78,9 @@ pub(crate) struct Parts {
     pub(crate) saver: Saver,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observer: Arc<dyn ProgressObserver>,
-    pub(crate) gauge: Gauge,
+    pub(crate) gauge: QueueGauge,
     /// Ticks while the loop turns.
-    pub(crate) beat: Beat,
+    pub(crate) ticker: LoopTicker,
     /// Where refused messages and events that can't be decoded go.
     pub(crate) quarantine: Option<Quarantine>,
     /// Whether refused messages go there; else they halt the stream.
@@ -216,7 +216,7 @@ impl Pipeline {
             }
         }
         loop {
-            self.parts.beat.tick();
+            self.parts.ticker.tick();
             tokio::select! {
                 biased;
                 () = &mut until => return,
@@ -353,7 +353,7 @@ impl Pipeline {
     fn due(&mut self) {
         let now = Instant::now();
         self.looked_at = now;
-        self.parts.beat.tick();
+        self.parts.ticker.tick();
         self.parts.flow.tell_settled();
         if self.waiting.is_empty() {
             self.parts.flow.flush_due(now);

@@ -215,10 +215,11 @@ impl Window {
 /// A cell of the row as it is now: an image that carries only what changed leaves out a key that did
 /// not.
 fn after_cell<'a>(change: &Change<'a>, after: Image<'a>, ordinal: usize) -> Cell<'a> {
-    match after.cell(ordinal) {
-        Cell::Absent => change.before.map_or(Cell::Absent, |before| before.cell(ordinal)),
-        cell => cell,
+    let cell = after.cell(ordinal);
+    if matches!(cell, Cell::Absent) {
+        return change.before.map_or(cell, |before| before.cell(ordinal));
     }
+    cell
 }
 
 /// Whether a statement may be about the table: it holds its name, or that of its database in a

@@ -1,12 +1,12 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod changed;
-mod excess;
 mod front;
 mod marked;
 mod quarantine;
 mod rows;
 mod snapshot;
+mod surplus_rows;
 mod transaction;
 mod window;
 
@@ -33,8 +33,8 @@ use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
 use changed::Objects;
-pub use excess::Excess;
 use snapshot::Snapshots;
+pub use surplus_rows::SurplusRows;
 pub use window::Window;
 
 /// What decides how rows are treated.
@@ -54,7 +54,7 @@ pub struct FlowConfig {
     /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
     pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
-    pub excess: Option<Arc<Excess>>,
+    pub surplus_rows: Option<Arc<SurplusRows>>,
     /// Keys that are kept while chunks of a snapshot are read.
     pub snapshot_keys_max: usize,
 }

@@ -15,7 +15,7 @@ use crate::pack;
 use crate::pipeline::Error;
 use crate::pipeline::duplicate_skipper::is_reached;
 use crate::snapshot::{
-    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, Taken, Window, Windows,
+    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, TableProgress, Taken, Window, Windows,
 };
 use crate::telemetry::snapshot::{ChunkDiscard, SnapshotTableState};
 
@@ -107,7 +107,7 @@ impl Flow {
                 break;
             }
             let Some((chunk, reply)) = self.snapshots.takes.pop_front() else { break };
-            let taken = self.take_chunk(*chunk, now)?;
+            let taken = self.take_chunk(&chunk, now)?;
             // Who asked has ended: what was taken is on its way all the same.
             let _nobody = reply.send(taken);
         }
@@ -160,7 +160,7 @@ impl Flow {
             }
             Ask::End { table, reason } => self.end_table(table, reason)?,
             Ask::Restart { table } => {
-                self.update_table(table, |table| table.restart());
+                self.update_table(table, TableProgress::restart);
             }
             Ask::Look { reply } => {
                 let _nobody = reply.send(self.snapshots.progress.clone().map(Box::new));
@@ -204,7 +204,7 @@ impl Flow {
     fn update_table<T>(
         &mut self,
         number: usize,
-        update: impl FnOnce(&mut crate::snapshot::TableProgress) -> T,
+        update: impl FnOnce(&mut TableProgress) -> T,
     ) -> Option<T> {
         let progress = self.snapshots.progress.as_mut()?;
         let updated = update(progress.tables.get_mut(number)?);
@@ -268,7 +268,7 @@ impl Flow {
     /// Publishes the rows of a chunk that the stream has not overtaken.
     fn take_chunk(
         &mut self,
-        chunk: Chunk,
+        chunk: &Chunk,
         now: Instant,
     ) -> Result<Result<Taken, ChunkDiscard>, Error> {
         let window = match self.snapshots.windows.close(chunk.window) {
@@ -301,7 +301,7 @@ impl Flow {
             key_after: if is_range && table.is_whole() { table.cursor_image() } else { None },
             ..SnapshotPart::default()
         };
-        self.publish_chunk(&chunk, window, part, now)
+        self.publish_chunk(chunk, window, part, now)
     }
 
     fn publish_chunk(
@@ -341,7 +341,7 @@ impl Flow {
         for _ in messages..self.batches.len() {
             self.tracker.opened(ack_group)?;
         }
-        self.note_taken(chunk, &taken, upto);
+        self.note_taken(chunk, &taken, upto.as_deref());
         Ok(Ok(taken))
     }
 
@@ -362,7 +362,7 @@ impl Flow {
             let image = chunk.rows.image(number);
             let row = Change { op: Op::Read, row: number as u64, before: None, after: Some(image) };
             if let Some(marked) = &marked
-                && marked.judge(&row) != RowOrigin::Business
+                && marked.origin_of(&row) != RowOrigin::Business
             {
                 continue;
             }
@@ -390,7 +390,7 @@ impl Flow {
     }
 
     /// The chunk is on its way: from where its messages are delivered, the table is read so far.
-    fn note_taken(&mut self, chunk: &Chunk, taken: &Taken, upto: Option<Vec<u8>>) {
+    fn note_taken(&mut self, chunk: &Chunk, taken: &Taken, upto: Option<&[u8]>) {
         self.update_table(chunk.table, |table| {
             table.chunks += 1;
             table.rows += taken.rows;
@@ -399,7 +399,7 @@ impl Flow {
                 ChunkPart::After(_) => {
                     table.is_read = chunk.rows.is_end();
                     if let Some(cursor) = chunk.rows.last_key() {
-                        table.reached(cursor, upto.as_deref());
+                        table.reached(cursor, upto);
                     }
                 }
                 ChunkPart::Again(keys) => table.again.retain(|key| !keys.contains(key)),

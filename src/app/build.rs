@@ -137,7 +137,7 @@ impl App {
         let (shown, of) =
             ((monitoring.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
         let (snapshots, asked) = Snapshots::new(&plan, (&checkpoint, is_new), shown, of)?;
-        let (watermark, nonces) =
+        let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
             flow: flow(
@@ -145,8 +145,7 @@ impl App {
                 &checkpoint,
                 &source,
                 body_bytes_max,
-                watermark,
-                nonces,
+                in_canaries,
                 snapshots.attempt(),
             ),
             batches,

@@ -19,8 +19,7 @@ pub(super) fn flow(
     checkpoint: &Checkpoint,
     opened: &Opened,
     body_bytes_max: usize,
-    watermark: WatermarkProvider,
-    nonces: Nonces,
+    (watermark, nonces): (WatermarkProvider, Nonces),
     attempt: u32,
 ) -> Flow {
     let config = FlowConfig {

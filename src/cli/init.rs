@@ -155,7 +155,7 @@ async fn greeted_version(host: &HostPort) -> std::io::Result<String> {
     stream.read_exact(&mut head).await?;
     let [low, middle, high, _, protocol] = head;
     if protocol != PROTOCOL {
-        return Err(wrong("its greeting is not that of a MySQL server that takes us in"));
+        return Err(wrong("its greeting is not that of a MySQL server that accepts this client"));
     }
     let length = u64::from(u32::from_le_bytes([low, middle, high, 0]));
     let mut version = Vec::new();
@@ -163,7 +163,7 @@ async fn greeted_version(host: &HostPort) -> std::io::Result<String> {
     if version.pop() != Some(0) {
         return Err(wrong("its greeting has no version"));
     }
-    String::from_utf8(version).map_err(|_| wrong("its version is no text"))
+    String::from_utf8(version).map_err(|_| wrong("its version is not UTF-8"))
 }
 
 async fn dialect(session: &mut Session) -> Result<Dialect, crate::mysql::Error> {

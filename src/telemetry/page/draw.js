@@ -133,13 +133,13 @@ function drawCertificate(verdict) {
   const one = verdict.certificate;
   const lost = verdict.unaccounted_transactions;
   if (!one) {
-    write(byId('certificate-words'), 'None yet: it takes two heartbeats that both came back, and the transactions between them accounted for.');
+    write(byId('certificate-words'), 'None yet: it needs two heartbeats that came back, and an account of all transactions between them.');
     drawList(byId('certificate'), []);
     return;
   }
   write(byId('certificate-words'), one.complete
     ? `Proven: between heartbeats ${one.from_heartbeat} and ${one.to_heartbeat} every transaction of the source is accounted for.`
-    : `NOT proven: between heartbeats ${one.from_heartbeat} and ${one.to_heartbeat} the source has transactions that the stream did not bring.`);
+    : `NOT proven: between heartbeats ${one.from_heartbeat} and ${one.to_heartbeat} the source has transactions that the stream did not deliver.`);
   drawList(byId('certificate'), [
     ['From', one.from], ['To', one.to],
     ['Users\u2019 transactions', number(one.user)], ['Filtered', number(one.filtered)],
@@ -212,7 +212,7 @@ function drawCards(status, drift, rate) {
     ['Read up to', progress.read], ['Delivered up to', progress.delivered],
     ['Newest commit read', isNumber(progress.lag_seconds) ? ago(progress.lag_seconds, drift) : '-'],
     ['GTIDs delivered', progress.gtid_set],
-    ['Logs that are needed stay', isNumber(progress.purge_margin_seconds) ? `${duration(progress.purge_margin_seconds - drift)} of ${duration(progress.log_expiry_seconds)}` : '-'],
+    ['Needed logs are kept for', isNumber(progress.purge_margin_seconds) ? `${duration(progress.purge_margin_seconds - drift)} of ${duration(progress.log_expiry_seconds)}` : '-'],
   ]);
   drawList(byId('sink'), [
     ['To', `${sink.kind}, ${sink.up ? 'accepting' : 'NOT accepting'}`],

@@ -56,8 +56,8 @@ function rates(older, newer) {
 function conclude(status, age) {
   const said = status.conclusion;
   if (age > STALE_AFTER) {
-    return { ...said, cause: 'contact', look: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or out: not known',
-      state: `was ${said.state}`, evidence: `The last that was said: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
+    return { ...said, cause: 'contact', look: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or down: not known',
+      state: `was ${said.state}`, evidence: `The last verdict was: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
       next_step: 'Check that the binpulse process runs and that this address reaches it; then look at its log.',
       stations: said.stations.map((one) => ({ ...one, look: 'unknown', word: 'not known' })) };
   }
@@ -69,7 +69,7 @@ function own(path) {
   return /^\/runbooks\/[A-Za-z]+$/.test(path || '') ? path : null;
 }
 
-/** Who echoes, who does not, and who is not judged. */
+/** Who echoes, who does not, and who is not evaluated. */
 function echoes(status) {
   const { consumers, verdict } = status;
   const silent = verdict.state === 'canary_lost' && verdict.reason ? verdict.reason.split(',') : [];
@@ -133,7 +133,7 @@ function report(status, conclusion, at, age) {
   const lost = conclusion.cause === 'contact';
   const lines = [
     `binpulse ${status.stream}, ${conclusion.label}: ${conclusion.headline} [${conclusion.state}] at ${at}`,
-    ...(lost ? [`No answer for ${duration(age)}: what follows is what was said then.`] : []),
+    ...(lost ? [`No answer for ${duration(age)}: what follows is from the last answer.`] : []),
     conclusion.evidence,
     ...status.verdict.facts.map((fact) => `- ${fact}`),
     ...conclusion.notices.map((one) => `- ${one.text} ${one.next_step}`),

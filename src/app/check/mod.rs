@@ -105,7 +105,7 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     };
     // It acts only without a checkpoint.
     if matches!(saved, Some(None)) {
-        snapshot::look(plan, &mut reports).await;
+        snapshot::check(plan, &mut reports).await;
     }
     if let Some(saved) = saved {
         place::check(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;

@@ -17,7 +17,7 @@ const NEEDED: &str =
 
 /// Looks at each table that is published, if a stream begins with a snapshot. Nothing here keeps `run`
 /// from starting.
-pub(super) async fn look(plan: &Plan, reports: &mut Vec<Report>) {
+pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
     if !plan.snapshot.on_start {
         return;
     }

@@ -126,12 +126,7 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = FinalizingConfig {
-            finalize: plan.finalize,
-            oversize: plan.oversize,
-            claims: claims(&plan, &shared)?,
-            origin: Arc::clone(&origin),
-        };
+        let finalizing = finalizing(&plan, &shared, &origin)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
@@ -261,6 +256,20 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
         snapshot: false,
         replay: None,
     }
+}
+
+/// How messages are made.
+fn finalizing(
+    plan: &Plan,
+    shared: &aws::Shared,
+    origin: &Arc<RwLock<Origin>>,
+) -> Result<FinalizingConfig, Unavailable> {
+    Ok(FinalizingConfig {
+        finalize: plan.finalize,
+        oversize: plan.oversize,
+        claims: claims(plan, shared)?,
+        origin: Arc::clone(origin),
+    })
 }
 
 /// Where rows too large for their topic go, if the plan names a bucket.

@@ -146,6 +146,35 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
 }
 
 #[test]
+fn what_a_stream_was_started_after_is_not_missing() {
+    let old: GtidSet = [gtid(1, "", 1), gtid(9, "", 2)].into_iter().collect();
+    let mut recorder = Recorder::new();
+    recorder.started(Some(&old), None);
+    let mut rig = Rig { recorder, executed: old, ..Rig::new() };
+    for number in 1..=3 {
+        rig.heartbeat(number, gtid(1, "", number + 1));
+    }
+    assert_eq!(rig.accounting.unaccounted_total(), 0);
+    assert_eq!(rig.accounting.known(), Some(&rig.executed));
+}
+
+#[test]
+fn a_hole_in_front_of_the_first_transaction_of_a_dump_or_a_file_is_found() {
+    let hole = |take_up: fn(&mut Recorder), start: u64| {
+        let mut recorder = Recorder::new();
+        take_up(&mut recorder);
+        let (id, class) = (TransactionId::Anonymous, Class::Heartbeat(1));
+        let span = recorder.transaction(id, &at(start), &at(start + 100), class);
+        span.expect("a heartbeat ends a span").gaps.len()
+    };
+    assert_eq!(hole(|recorder| recorder.started(None, Some(&at(157))), 157), 0);
+    assert_eq!(hole(|recorder| recorder.started(None, Some(&at(157))), 158), 1);
+    assert_eq!(hole(|recorder| recorder.rotated(&at(4)), 4), 0);
+    assert_eq!(hole(|recorder| recorder.rotated(&at(4)), 5), 1);
+    assert_eq!(hole(|_| (), 5_000), 0, "nobody knows where it began");
+}
+
+#[test]
 fn what_a_stream_began_after_by_position_is_known_with_the_first_comparison() {
     let mut rig = Rig { recorder: Recorder::new(), ..Rig::new() };
     let old: GtidSet = [gtid(9, "", 1), gtid(9, "", 2)].into_iter().collect();

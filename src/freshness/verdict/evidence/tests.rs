@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{CanaryEvidence, FAILURE_WINDOW, SqlEvidence, StreamEvidence, WriteEvidence};
+use super::{
+    CanaryEvidence, FAILURE_WINDOW, HeartbeatEvidence, HistoryEvidence, Sets, SinkEvidence,
+    SqlEvidence, StreamEvidence, Surroundings, WriteEvidence,
+};
+use crate::change::GtidSet;
 use crate::freshness::verdict::obligation::Obligations;
-use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status};
-use crate::freshness::{Connection, Probe, SqlFailure, StreamFailure, StreamSample};
+use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status, Topology};
+use crate::freshness::{
+    Connection, Probe, SinkSample, SqlFailure, StreamFailure, StreamSample, Upstream,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_nanos(1);
@@ -56,6 +62,8 @@ fn a_failed_look_is_confirmed_by_a_second_one_or_by_the_old_connection_at_about_
         looks(&[(SECOND, new, timeout), (SECOND * 5, new, timeout)]),
         (Status::Unknown, true)
     );
+    let between = [(SECOND, new, refused), (SECOND * 2, new, timeout), (SECOND * 3, new, refused)];
+    assert_eq!(looks(&between), (Status::Unknown, false));
     // The old one was well, failed at about that time, or failed long before.
     for ((at, failure), is_confirmed) in [
         ((SECOND, None), false),
@@ -273,7 +281,7 @@ fn what_a_queue_held_while_nobody_read_it_is_not_missed() {
         trial.owed(2);
         trial.pass(pause, false);
         trial.pass(1, true);
-        trial.pass(trial.parameters.periods.canary_deadline.as_secs() - 1, true);
+        trial.pass(trial.parameters.periods.canary_deadline.as_secs() + 1, true);
         trial.evidence.lost().len()
     };
     assert_eq!(after(14), 1);
@@ -332,4 +340,201 @@ fn a_canary_that_can_not_be_written_is_told_beside_what_is_known_of_the_others()
     assert_eq!(because(&trial).0, Status::True);
     trial.now += TICK;
     assert_eq!(because(&trial).0, Status::Unknown);
+}
+
+/// Writes' conditions: whether they commit, and whether the source's own replication runs.
+fn writes(evidence: &mut WriteEvidence, now: Instant, sql: &SqlEvidence) -> (Status, Status) {
+    let (parameters, stream) = (Parameters::default(), StreamEvidence::default());
+    let mut conditions = Conditions::new(&parameters, now);
+    evidence.apply(now, &parameters, sql, &stream, &mut conditions);
+    (conditions.status(Condition::WritesCommit), conditions.status(Condition::UpstreamRuns))
+}
+
+#[test]
+fn a_commit_and_a_word_on_replication_are_believed_until_the_next_must_have_come() {
+    let (parameters, start) = (Parameters::default(), Instant::now());
+    let (mut obligations, sql) = (Obligations::default(), SqlEvidence::default());
+    let mut evidence = WriteEvidence::default();
+    assert_eq!(writes(&mut evidence, start, &sql), (Status::Unknown, Status::Unknown));
+    evidence.committed(start, &mut obligations);
+    evidence.upstream_seen(start, Upstream::Running);
+    let periods = parameters.periods;
+    let commit =
+        periods.heartbeat_interval + periods.write_deadline * 2 + parameters.evidence_grace;
+    assert_eq!(writes(&mut evidence, start + commit, &sql).0, Status::True);
+    assert_eq!(writes(&mut evidence, start + commit + TICK, &sql).0, Status::Unknown);
+    let look = parameters.probe_validity();
+    assert_eq!(writes(&mut evidence, start + look, &sql).1, Status::True);
+    assert_eq!(writes(&mut evidence, start + look + TICK, &sql).1, Status::Unknown);
+    evidence.upstream_seen(start + look, Upstream::Broken("error 1062".to_owned()));
+    assert_eq!(writes(&mut evidence, start + look, &sql).1, Status::False);
+    evidence.upstream_seen(start + look, Upstream::Unseen("denied".to_owned()));
+    assert_eq!(writes(&mut evidence, start + look, &sql).1, Status::Unknown);
+}
+
+#[test]
+fn a_write_that_hangs_blocks_after_two_deadlines_and_a_refused_one_with_the_second() {
+    let (parameters, start) = (Parameters::default(), Instant::now());
+    let deadline = parameters.periods.write_deadline;
+    let blocked = |refusals: u64, failure, after: Duration, is_alive: bool| {
+        let (mut obligations, mut sql) = (Obligations::default(), SqlEvidence::default());
+        let mut evidence = WriteEvidence::default();
+        evidence.started(start, 1, &parameters, &mut obligations);
+        for number in 1..=refusals {
+            evidence.failed(start, Some(number), failure, &mut obligations);
+        }
+        if is_alive {
+            probe(&mut sql, start, Connection::Fresh, None);
+        }
+        writes(&mut evidence, start + after, &sql).0
+    };
+    let (lock, hangs) = (SqlFailure::Lock, SqlFailure::TimedOut);
+    let twice = deadline * 2;
+    assert_eq!(blocked(0, lock, twice, true), Status::False, "still out");
+    assert_eq!(blocked(0, lock, twice - TICK, true), Status::Unknown);
+    assert_eq!(blocked(0, lock, twice, false), Status::Unknown, "nobody knows that it lives");
+    assert_eq!(blocked(1, lock, twice, true), Status::Unknown, "that lock may be gone");
+    assert_eq!(blocked(2, lock, twice, true), Status::False);
+    assert_eq!(blocked(1, hangs, twice, true), Status::False);
+    assert_eq!(blocked(2, SqlFailure::Denied, twice, true), Status::Unknown, "our own account");
+}
+
+#[test]
+fn after_we_were_frozen_no_earlier_failure_of_a_write_is_suspicious() {
+    let start = Instant::now();
+    let mut obligations = Obligations::default();
+    let mut evidence = WriteEvidence::default();
+    evidence.failed(start, None, SqlFailure::BROKEN, &mut obligations);
+    assert!(evidence.suspected());
+    evidence.reset(start + SECOND);
+    assert!(!evidence.suspected());
+    // One that is blocked stays so, and its time begins now.
+    evidence.failed(start, Some(1), SqlFailure::TimedOut, &mut obligations);
+    evidence.reset(start + SECOND * 60);
+    assert!(evidence.suspected());
+    let mut sql = SqlEvidence::default();
+    probe(&mut sql, start + SECOND * 60, Connection::Fresh, None);
+    let twice = Parameters::default().periods.write_deadline * 2;
+    assert_eq!(writes(&mut evidence, start + SECOND * 60 + twice - TICK, &sql).0, Status::Unknown);
+    assert_eq!(writes(&mut evidence, start + SECOND * 60 + twice, &sql).0, Status::False);
+}
+
+/// A heartbeat that was committed, and seconds and less after which things happened.
+struct Committed {
+    topology: Topology,
+    has_come: bool,
+    idle: Option<Duration>,
+    upstream: Option<Duration>,
+}
+
+const COMMITTED: Committed =
+    Committed { topology: Topology::Primary, has_come: false, idle: None, upstream: None };
+
+impl Committed {
+    fn seen(&self, after: Duration) -> Status {
+        let start = Instant::now();
+        let parameters = Parameters { topology: self.topology, ..Parameters::default() };
+        let mut obligations = Obligations::default();
+        let mut evidence = HeartbeatEvidence::default();
+        evidence.committed(start, 1, &parameters, &mut obligations);
+        if self.has_come {
+            evidence.arrived(start, 1, &mut obligations);
+        }
+        let surroundings = Surroundings {
+            stream_flows: true,
+            same_server: true,
+            idle_at: self.idle.map(|after| start + after),
+            delivered_until: None,
+            upstream_at: self.upstream.map(|after| start + after),
+        };
+        let (now, mut conditions) = (start + after, Conditions::new(&parameters, start));
+        // Its clock runs from when the stream was seen to flow.
+        evidence.apply(start, &parameters, surroundings, &mut obligations, &mut conditions);
+        evidence.apply(now, &parameters, surroundings, &mut obligations, &mut conditions);
+        conditions.status(Condition::HeartbeatSeen)
+    }
+}
+
+#[test]
+fn a_heartbeat_is_believed_for_its_time_and_missed_once_the_stream_is_past_it() {
+    let parameters = Parameters::default();
+    let valid = parameters.round_trip_validity();
+    let come = Committed { has_come: true, ..COMMITTED };
+    assert_eq!([valid, valid + TICK].map(|age| come.seen(age)), [Status::True, Status::Unknown]);
+    let deadline = parameters.periods.heartbeat_deadline;
+    let late = deadline + SECOND;
+    let idle = |idle| Committed { idle: Some(idle), ..COMMITTED };
+    assert_eq!(idle(late).seen(deadline), Status::Unknown);
+    assert_eq!(idle(late).seen(deadline + TICK), Status::False);
+    assert_eq!(COMMITTED.seen(late), Status::Unknown);
+    assert_eq!(idle(deadline).seen(late), Status::Unknown);
+    assert_eq!(idle(deadline + TICK).seen(late), Status::False);
+}
+
+#[test]
+fn on_a_replica_a_heartbeat_is_missed_once_its_replication_was_looked_at_or_for_long() {
+    let periods = Parameters::default().periods;
+    let late = periods.heartbeat_deadline + SECOND;
+    let looked = |idle, upstream| Committed {
+        topology: Topology::Replica,
+        idle: Some(idle),
+        upstream,
+        ..COMMITTED
+    };
+    assert_eq!(looked(late, None).seen(late), Status::Unknown);
+    assert_eq!(looked(late, Some(Duration::ZERO)).seen(late), Status::Unknown);
+    assert_eq!(looked(late, Some(TICK)).seen(late), Status::False);
+    let long = periods.heartbeat_deadline + periods.heartbeat_interval * 3;
+    assert_eq!(looked(long, None).seen(long), Status::Unknown);
+    assert_eq!(looked(long, None).seen(long + TICK), Status::False);
+}
+
+#[test]
+fn a_report_of_the_sink_is_believed_for_its_grace_and_a_message_owed_until_its_deadline() {
+    let (parameters, start) = (Parameters::default(), Instant::now());
+    let told = |oldest: Option<Instant>, failures_in_a_row: u32, after: Duration| {
+        let (mut obligations, mut evidence) = (Obligations::default(), SinkEvidence::default());
+        let sample = SinkSample {
+            oldest_unacknowledged: oldest,
+            acknowledged: 1,
+            last_acknowledged: Some(start),
+            failure: (failures_in_a_row > 0).then_some(crate::sink::Class::Denied),
+            failures_in_a_row,
+            last_user_row: None,
+        };
+        evidence.sampled(start, sample, &parameters, &mut obligations);
+        let mut conditions = Conditions::new(&parameters, start);
+        evidence.apply(start + after, &parameters, &obligations, &mut conditions);
+        let known = conditions.known(Condition::SinkMoves);
+        (known.status, known.because.clone())
+    };
+    let grace = parameters.evidence_grace;
+    assert_eq!(told(None, 0, grace).0, Status::True);
+    let (status, because) = told(None, 0, grace + TICK);
+    assert_eq!((status, &*because), (Status::Unknown, "no report of the sink for 10.0 s"));
+    let deadline = parameters.periods.publish_deadline;
+    assert!(deadline <= grace, "so that it shows with one sample");
+    let began = start.checked_sub(SECOND);
+    assert_eq!(told(began, 0, deadline).0, Status::True, "it counts from the last acknowledgement");
+    assert_eq!(told(began, 2, Duration::ZERO).0, Status::True);
+    assert_eq!(told(began, 3, Duration::ZERO).0, Status::False);
+}
+
+#[test]
+fn a_sign_of_another_kind_is_cleared_by_its_own_evidence_whatever_came_before() {
+    let set = |text: &str| -> GtidSet {
+        format!("00000000-0000-0000-0000-000000000001:{text}").parse().expect("a set")
+    };
+    let (start, known, less) = (Instant::now(), set("1-7"), set("1-6"));
+    let mut history = HistoryEvidence::default();
+    history.accepted();
+    history.round_trip(start, &known);
+    history.refused(start, StreamFailure::Purged);
+    let mut read = |executed: &GtidSet| {
+        let sets = Sets { asked: start, executed: Some(executed), purged: None };
+        history.read(start, sets, Some(&known));
+        history.suspected_at().is_some()
+    };
+    assert!(read(&less), "it lacks something, which is another sign than the refusal");
+    assert!(!read(&known), "and now it has it");
 }

@@ -7,7 +7,7 @@ use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::freshness::Periods;
 use crate::freshness::verdict::{Condition, Grade, Parameters, Reason, State, Status, Topology};
 use crate::freshness::{
-    CanaryStep, Observation, Phase, Poll, SinkSample, SqlFailure, StreamFailure,
+    CanaryStep, ClockSample, Facts, Observation, Phase, Poll, SinkSample, SqlFailure, StreamFailure,
 };
 use crate::sink::Class;
 
@@ -90,6 +90,49 @@ fn a_source_that_lacks_what_it_sent_is_told_by_its_own_word_alone() {
     assert_eq!(world.state(), State::PositionLost);
     let reason = world.evaluator.verdict().reason.as_ref().map(Reason::name);
     assert_eq!(reason.as_deref(), Some("diverged"));
+}
+
+#[test]
+fn what_the_writers_new_server_lacks_is_not_held_against_the_streams() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults = Faults { writer_server: OTHER, source_lacks: true, ..Faults::default() };
+    // The first answers after the failover may be compared before the servers are known to differ.
+    world.run(40.0);
+    assert_eq!(world.state(), State::WrongSource, "{}", world.evaluator.verdict().sentence);
+}
+
+#[test]
+fn a_clock_that_differs_for_certain_is_told_and_one_that_may_differ_is_not() {
+    let told = |source_us| {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        let clock = ClockSample { sent_us: 0, source_us, received_us: 1_000_000 };
+        world.tell(Observation::Facts(Facts { clock, ..Facts::default() }));
+        world.run(1.0);
+        assert_eq!(world.state(), State::Quiet);
+        let conditions = &world.evaluator.verdict().conditions;
+        let found = conditions.iter().find(|(name, _)| *name == Condition::ClockAgrees);
+        let offset = world.evaluator.clock_offset(world.now);
+        (found.map(|(_, known)| known.status), offset.map(|offset| offset.offset_us))
+    };
+    let (same, differs) = (Some(Status::True), Some(Status::False));
+    // Half a second of the question's way may be the difference.
+    assert_eq!(told(500_000), (same, Some(0)));
+    assert_eq!(told(6_000_000), (same, Some(5_500_000)));
+    assert_eq!(told(6_001_000), (differs, Some(5_501_000)));
+    assert_eq!(told(-5_001_000), (differs, Some(-5_501_000)));
+}
+
+#[test]
+fn how_often_we_were_frozen_is_counted() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    assert_eq!(world.evaluator.self_pauses(), 0);
+    world.freeze(60);
+    world.run(30.0);
+    // Our own ticks stood still, and those of the tasks.
+    assert_eq!(world.evaluator.self_pauses(), 2);
 }
 
 #[test]

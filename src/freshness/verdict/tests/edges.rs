@@ -93,6 +93,22 @@ fn a_source_that_lacks_what_it_sent_is_told_by_its_own_word_alone() {
 }
 
 #[test]
+fn a_source_that_lacks_only_the_newest_that_it_sent_is_told_too() {
+    for (lacking, state) in [(0, State::Quiet), (5, State::PositionLost)] {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        for _ in 0..2 {
+            let text = format!("{SERVER}:1-{}", world.executed.count() - lacking);
+            let executed = Some(text.parse().expect("a set"));
+            let server = Some(SERVER);
+            world.tell(Observation::Poll(Box::new(Poll { server, executed, ..Poll::default() })));
+            world.run(1.0);
+        }
+        assert_eq!(world.state(), state, "{lacking}");
+    }
+}
+
+#[test]
 fn what_the_writers_new_server_lacks_is_not_held_against_the_streams() {
     let mut world = World::new(Load::Quiet);
     world.run(100.0);

@@ -35,6 +35,7 @@ pub mod pack;
 pub mod pipeline;
 pub mod shutdown;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
 pub mod sql;
 pub mod telemetry;

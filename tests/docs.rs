@@ -158,7 +158,8 @@ fn the_reference_of_metrics_is_what_is_exported() {
 /// The documentation of the members of `/status` is the comment of each field.
 #[test]
 fn the_reference_of_the_status_document_is_what_the_code_says() {
-    let files = ["status", "conclusion/mod", "conclusion/stations", "conclusion/notices"];
+    let files =
+        ["status", "snapshot", "conclusion/mod", "conclusion/stations", "conclusion/notices"];
     let code: String = files.map(|file| read(&format!("src/telemetry/{file}.rs"))).concat();
     let mut text = "# The status document\n\n`GET /status` answers with one JSON document; `binpulse \
                     status` prints the same for people. Members that are not known are `null` or absent. \
@@ -197,7 +198,7 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
                 let kind = match kind {
                     "String" | "&'static str" => "text".to_owned(),
                     "bool" => "true or false".to_owned(),
-                    "f64" | "u64" | "u32" => "number".to_owned(),
+                    "f64" | "u64" | "u32" | "i64" => "number".to_owned(),
                     "serde_json::Value" => "object".to_owned(),
                     other => format!("[{other}](#{})", other.to_lowercase()),
                 };
@@ -214,8 +215,36 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
             write!(text, "\n## {name}\n\n{head}\n{rows}").expect("it fits");
         }
     }
+    // Words of one kind: the comment of each variant.
+    for part in code.split("pub enum ").skip(1) {
+        let (name, rest) = part.split_once(" {\n").expect("variants");
+        write!(text, "\n## {name}\n\n| word | meaning |\n| --- | --- |\n").expect("it fits");
+        let mut about = String::new();
+        for line in rest.split("\n}").next().expect("an end").lines().map(str::trim) {
+            match line.strip_prefix("///") {
+                Some(more) => about += more,
+                None => {
+                    let word = snake(line.trim_end_matches(','));
+                    writeln!(text, "| `{word}` | {} |", about.trim()).expect("it fits");
+                    about.clear();
+                }
+            }
+        }
+    }
     assert!(members > 60, "{members}");
     assert_generated("status-json.md", &text);
+}
+
+/// A variant's name as serde writes it.
+fn snake(name: &str) -> String {
+    let mut word = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
 }
 
 /// All Rust code below a folder.

@@ -24,7 +24,7 @@ locals {
       period      = 60
       of          = 1
       missing     = "notBreaching"
-      description = "SNS put messages of this topic into a subscription's dead letter queue. Mend the subscription, then replay that queue."
+      description = "SNS put messages of this topic into a subscription's dead letter queue. Fix the subscription, then replay that queue."
     }
     redrive_failed = {
       metric      = "NumberOfNotificationsFailedToRedriveToDlq"

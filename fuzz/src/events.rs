@@ -55,7 +55,7 @@ fn take(decoder: &mut Decoder, event: &[u8], count: &mut u64) -> Result<(), Erro
 
 /// A log file's events with their lengths and checksums put right: damage that no checksum shows.
 pub fn events(input: &[u8]) -> u64 {
-    let mut events: Vec<_> = log::split(input).into_iter().map(log::mended).collect();
+    let mut events: Vec<_> = log::split(input).into_iter().map(log::repaired).collect();
     if events.first().is_none_or(|event| log::kind_of(event) != log::kind::FORMAT_DESCRIPTION) {
         let is_maria = input.first().is_some_and(|byte| byte & 1 == 1);
         let log = if is_maria { log::MARIADB } else { log::MYSQL };

@@ -51,15 +51,15 @@ pub(crate) fn body(event: &[u8]) -> &[u8] {
 }
 
 /// The event with its length and checksum put right; too short ones are filled up.
-pub(crate) fn mended(event: &[u8]) -> Vec<u8> {
-    let mut mended = event.to_vec();
-    mended.resize(mended.len().max(HEADER + CHECKSUM), 0);
-    let length = u32::try_from(mended.len()).unwrap_or(u32::MAX);
-    mended[9..13].copy_from_slice(&length.to_le_bytes());
-    let end = mended.len() - CHECKSUM;
-    let checksum = crc32fast::hash(&mended[..end]);
-    mended[end..].copy_from_slice(&checksum.to_le_bytes());
-    mended
+pub(crate) fn repaired(event: &[u8]) -> Vec<u8> {
+    let mut repaired = event.to_vec();
+    repaired.resize(repaired.len().max(HEADER + CHECKSUM), 0);
+    let length = u32::try_from(repaired.len()).unwrap_or(u32::MAX);
+    repaired[9..13].copy_from_slice(&length.to_le_bytes());
+    let end = repaired.len() - CHECKSUM;
+    let checksum = crc32fast::hash(&repaired[..end]);
+    repaired[end..].copy_from_slice(&checksum.to_le_bytes());
+    repaired
 }
 
 /// A whole event of this type.
@@ -67,7 +67,7 @@ pub(crate) fn event(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut event = vec![0x80, 0xd0, 0xb1, 0x6a, kind, 7, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0];
     event.extend_from_slice(body);
     event.extend_from_slice(&[0; CHECKSUM]);
-    mended(&event)
+    repaired(&event)
 }
 
 /// The same as it stands inside a payload: without a checksum.

@@ -85,7 +85,7 @@ struct App {
     /// What leads the stream to the primary, where that may be another host.
     lead: Option<Follow>,
     host: SharedHost,
-    freshness: Stage,
+    freshness_tasks: Stage,
     supervisor: Supervisor,
     http: Stage,
 }
@@ -159,14 +159,14 @@ impl App {
             watch: front.watch,
             lead,
             host: front.hosts.written_to,
-            freshness: front.freshness,
+            freshness_tasks: front.freshness_tasks,
             supervisor: front.supervisor,
             http: front.http,
         })
     }
 
     async fn run(mut self, stop: CancellationToken) -> Outcome {
-        let (freshness, http) = (self.freshness, self.http);
+        let (freshness_tasks, http) = (self.freshness_tasks, self.http);
         let sink = Stage::new("sink");
         let sink_run = self.sink.run(self.intake, self.settled, sink.stop.clone());
         let sink_state = self.state.clone();
@@ -176,7 +176,7 @@ impl App {
                 sink_state.update(|inner| inner.sink_error = Some(error.to_string()));
             }
         });
-        let ours = freshness.stop.child_token();
+        let ours = freshness_tasks.stop.child_token();
         spawn_freshness(
             &self.plan,
             &self.host,
@@ -198,7 +198,7 @@ impl App {
         }
         if let Some(lead) = self.lead {
             let begin = move |stop| lead.clone().run(stop);
-            self.supervisor.keep(Task::Follow, &freshness.stop, begin);
+            self.supervisor.keep(Task::Follow, &freshness_tasks.stop, begin);
         }
         let count = |reason, stood: bool| {
             if stood {
@@ -211,11 +211,11 @@ impl App {
         let outcome = self.stream.run(&stop, &count, stays, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
-        freshness.stop.cancel();
+        freshness_tasks.stop.cancel();
         let delivered = self.stream.drain(Instant::now() + self.plan.grace).await;
         // The pipeline's end closes the way into the sink, which then ends by itself.
         drop(self.stream);
-        if drain(&[freshness, sink, http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[freshness_tasks, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
         self.watch.stop();

@@ -90,7 +90,7 @@ fn unproven(patterns: &[String], failed: Option<&Error>) -> Finding {
         what: "filter.strict",
         found,
         needed: "a server that shows for each pattern of the filters what it matches",
-        mend: "GRANT SELECT to the account on the databases that the patterns name, or set \
+        remedy: "GRANT SELECT to the account on the databases that the patterns name, or set \
                filter.strict = false"
             .to_owned(),
         severity: Severity::Refuse,
@@ -234,7 +234,7 @@ fn unmatched(key: &'static str, pattern: &Pattern, is_strict: bool) -> Finding {
         what: key,
         found: format!("`{}` matches no {what}", pattern.as_str()),
         needed: "patterns that match: what a misspelt one is to keep back is published",
-        mend: format!("correct the pattern, or remove it if the {what} is not there yet"),
+        remedy: format!("correct the pattern, or remove it if the {what} is not there yet"),
         severity: if is_strict { Severity::Refuse } else { Severity::Warn },
     }
 }
@@ -245,7 +245,7 @@ fn cascade(found: String) -> Finding {
         found,
         needed: "no CASCADE and SET NULL: what they change in a child table is not in the binary log \
                  (before MySQL 9.6, and on MariaDB), so it is not published",
-        mend: "delete and update the child's rows by statements of the application, or let the \
+        remedy: "delete and update the child's rows by statements of the application, or let the \
                consumers do what the key does"
             .to_owned(),
         severity: Severity::Note,

@@ -1,5 +1,6 @@
 //! The page of `/metrics` of a service that has just started: for whoever must know the names.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::echo;
@@ -8,7 +9,7 @@ use super::freshness::round_trips;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
-use super::readings::{readings, vocabulary};
+use super::readings::{self, readings, vocabulary};
 use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
@@ -34,6 +35,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     readings.more.extend(watch::purge_families(freshness_state.purge()));
     readings.more.extend(paths::families(plan, &freshness_state));
     readings.more.push(findings.family());
+    readings.more.extend(readings::snapshot(&Arc::default()));
     readings.more.push(echo::family(plan, &freshness_state));
     readings.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
     Metrics::new(&vocabulary(plan), readings)?.text()

@@ -117,7 +117,7 @@ impl Findings {
             what: finding.what.to_owned(),
             found: finding.found.clone(),
             needed: finding.needed.to_owned(),
-            mend: finding.mend.clone(),
+            remedy: finding.remedy.clone(),
             refuses: finding.severity == Severity::Refuse,
         });
         shown.collect()
@@ -139,7 +139,7 @@ impl Findings {
         };
         Reading {
             name: "binpulse_source_finding",
-            help: "1 for what is not as it should be at the source, a setting or a privilege, or in the filters; level: note (worth knowing), warning (somebody must act), refusal (`run` would not start with it). /status says what mends it.",
+            help: "1 for what is not as it should be at the source, a setting or a privilege, or in the filters; level: note (worth knowing), warning (somebody must act), refusal (`run` would not start with it). /status says what fixes it.",
             kind: Kind::Gauge,
             labels: &["what", "level"],
             read: Arc::new(read),

@@ -15,16 +15,18 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
-use super::readings::{readings, vocabulary};
+use super::readings::{self, readings, vocabulary};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
+use super::switches::Switches;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
 use crate::shutdown::{Drained, Stage, drain};
 use crate::sink::{Feed, Health, Intake, intake};
+use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::http::{Http, Pages};
 use crate::telemetry::metrics::Reading;
@@ -54,9 +56,12 @@ pub(super) struct Front {
     /// Both ends of the way to the sink.
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
-    pub(super) freshness: Stage,
+    pub(super) freshness_tasks: Stage,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
+    /// Where commands for snapshots arrive and their status is shown.
+    #[expect(dead_code, reason = "for the worker, which comes next")]
+    pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) http: Stage,
 }
 
@@ -129,6 +134,8 @@ impl Front {
         let mut readings = readings(plan, &state, &freshness_state, &liveness, &gauge, &health);
         readings.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
         readings.more.extend(paths::families(plan, &freshness_state));
+        let snapshot = Arc::new(snapshot::Control::default());
+        readings.more.extend(readings::snapshot(&snapshot));
         readings.more.push(echo::family(plan, &freshness_state));
         let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
         freshness_state.count_in(Arc::clone(&metrics));
@@ -144,14 +151,15 @@ impl Front {
             findings: findings.clone(),
             view: watch.view.clone(),
             maintenance,
+            snapshot: Arc::clone(&snapshot),
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
         let http = Stage::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
-        let freshness = Stage::new("pulse");
-        let supervisor = Supervisor::new(&freshness.tasks, &loops, &metrics);
+        let freshness_tasks = Stage::new("freshness");
+        let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let front = Self {
             state,
             freshness_state,
@@ -165,8 +173,9 @@ impl Front {
             hosts,
             instance,
             to_sink: (feed, intake),
-            freshness,
+            freshness_tasks,
             supervisor,
+            snapshot,
             http,
         };
         front.look(plan, readiness)?;
@@ -182,7 +191,7 @@ impl Front {
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
             reporter: self.reporter.clone(),
-            freshness: self.freshness.stop.clone(),
+            freshness_stop: self.freshness_tasks.stop.clone(),
             is_stopping: false,
             saved: None,
         };
@@ -202,7 +211,7 @@ impl Front {
         let (connect, probed) = (plan.freshness.connect.clone(), self.hosts.probed.clone());
         let deadline = plan.freshness.periods.probe_timeout;
         let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
-        let (supervisor, stop) = (&self.supervisor, &self.freshness.stop);
+        let (supervisor, stop) = (&self.supervisor, &self.freshness_tasks.stop);
         // To the very end: who does not tick counts as frozen.
         let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
         last.keep(Task::Samples, &self.http.stop, move |stop| sampler.clone().run(stop));
@@ -216,7 +225,7 @@ impl Front {
 
     /// Ends it after a start that came to nothing: there is nothing to deliver.
     pub(super) async fn close(self) {
-        if drain(&[self.freshness, self.http], SIDE_GRACE).await != Drained::Fully {
+        if drain(&[self.freshness_tasks, self.http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
     }
@@ -244,7 +253,10 @@ async fn bind(
     readiness: Readiness,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
-    let switch = Arc::clone(&desk.maintenance) as _;
+    let switch = Arc::new(Switches {
+        maintenance: Arc::clone(&desk.maintenance),
+        snapshot: Arc::clone(&desk.snapshot),
+    });
     let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();
     let bound = Http::bind(address, pages, access).await;

@@ -83,14 +83,14 @@ pub(super) fn decide(error: &Error) -> Decision {
         Error::Refused { .. } => halted(
             "refused",
             error,
-            "mend the topic, or set sink.rejected = \"quarantine\", then restart: the message is \
+            "fix the topic, or set sink.rejected = \"quarantine\", then restart: the message is \
              sent again",
         ),
         Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last words"),
         Error::Checkpoint(checkpoint::Error::Fenced { .. }) => {
             halted(FENCED, error, "another process has taken over this stream: stop one of the two")
         }
-        Error::Checkpoint(_) => halted("checkpoint", error, "mend what the message names"),
+        Error::Checkpoint(_) => halted("checkpoint", error, "fix what the message names"),
         Error::Quarantine(_) => halted(
             "quarantine",
             error,
@@ -121,7 +121,7 @@ impl Tries {
                 return Decision::Halt(Halted {
                     reason: halt.as_str().to_owned(),
                     message,
-                    mend: source.remedy().to_owned(),
+                    remedy: source.remedy().to_owned(),
                 });
             }
         }
@@ -129,20 +129,20 @@ impl Tries {
     }
 }
 
-fn halted(reason: &str, error: &Error, mend: &str) -> Decision {
+fn halted(reason: &str, error: &Error, remedy: &str) -> Decision {
     Decision::Halt(Halted {
         reason: reason.to_owned(),
         message: error.to_string(),
-        mend: with_restart(mend),
+        remedy: with_restart(remedy),
     })
 }
 
 /// Whatever ends a halt, it ends with a restart: delivery does not begin again by itself.
-pub(super) fn with_restart(mend: &str) -> String {
-    if mend.contains("restart") {
-        mend.to_owned()
+pub(super) fn with_restart(remedy: &str) -> String {
+    if remedy.contains("restart") {
+        remedy.to_owned()
     } else {
-        format!("{mend}; then restart binpulse")
+        format!("{remedy}; then restart binpulse")
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
             };
             assert_eq!(halted.reason, reason);
             assert!(halted.message.contains("the server's words"), "{}", halted.message);
-            assert!(!halted.mend.is_empty());
+            assert!(!halted.remedy.is_empty());
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
         };
         for error in [too_large, Error::SinkEnded] {
             let Decision::Halt(halted) = decide(&error) else { panic!("{error}") };
-            assert!(halted.mend.contains("restart"), "{}", halted.mend);
+            assert!(halted.remedy.contains("restart"), "{}", halted.remedy);
         }
     }
 

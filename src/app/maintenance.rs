@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::freshness::{FreshnessState, Observation};
-use crate::telemetry::http::{MAINTENANCE_MAX, Switch};
+use crate::telemetry::http::MAINTENANCE_MAX;
 use crate::telemetry::metrics::{Kind, Reading};
 
 /// Until when each consumer is in maintenance.
@@ -29,29 +29,9 @@ impl Maintenance {
         (!left.is_zero()).then_some(left)
     }
 
-    /// The metric about it.
-    pub(super) fn family(self: &Arc<Self>) -> Reading {
-        let shared = Arc::clone(self);
-        let read = move || {
-            let now = Instant::now();
-            let sample = |consumer: &Arc<str>| {
-                let value = f64::from(u8::from(shared.left(consumer, now).is_some()));
-                (vec![("consumer", consumer.to_string())], value)
-            };
-            shared.consumers.iter().map(sample).collect()
-        };
-        Reading {
-            name: "binpulse_maintenance",
-            help: "1 while an operator has taken the consumer out of judgement, else 0.",
-            kind: Kind::Gauge,
-            labels: &["consumer"],
-            read: Arc::new(read),
-        }
-    }
-}
-
-impl Switch for Maintenance {
-    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+    /// Takes `consumer` out for that long, or back in for zero. What was done, or why nothing was, in
+    /// words.
+    pub(super) fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
         let known = self.consumers.iter().find(|known| ***known == *consumer);
         let Some(known) = known else {
             let names = self.consumers.join(", ");
@@ -76,6 +56,26 @@ impl Switch for Maintenance {
             Some(_) => format!("{consumer} is in maintenance for {seconds} s; it ends by itself"),
             None => format!("maintenance of {consumer} has ended"),
         })
+    }
+
+    /// The metric about it.
+    pub(super) fn family(self: &Arc<Self>) -> Reading {
+        let shared = Arc::clone(self);
+        let read = move || {
+            let now = Instant::now();
+            let sample = |consumer: &Arc<str>| {
+                let value = f64::from(u8::from(shared.left(consumer, now).is_some()));
+                (vec![("consumer", consumer.to_string())], value)
+            };
+            shared.consumers.iter().map(sample).collect()
+        };
+        Reading {
+            name: "binpulse_maintenance",
+            help: "1 while an operator has taken the consumer out of judgement, else 0.",
+            kind: Kind::Gauge,
+            labels: &["consumer"],
+            read: Arc::new(read),
+        }
     }
 }
 

@@ -40,6 +40,7 @@ mod status;
 mod store;
 mod stream;
 mod supervise;
+mod switches;
 mod unlogged;
 
 pub use build::run;

@@ -13,8 +13,10 @@ use crate::freshness::{FreshnessState, Ignored, SqlFailure, Stage};
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::Gauge;
 use crate::sink::{Class, Health};
+use crate::snapshot::Control;
 use crate::source::Liveness;
 use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
+use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
 const RECONNECT_REASONS: [&str; 26] = [
@@ -46,6 +48,10 @@ const RECONNECT_REASONS: [&str; 26] = [
     "refused",
 ];
 
+/// Why a chunk of a snapshot is read again.
+const SNAPSHOT_DISCARDS: [&str; 6] =
+    ["schema_changed", "server_changed", "too_many_keys", "unknown_keys", "key_moved", "closed"];
+
 /// Label values, all known before the first scrape.
 pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
     let results =
@@ -63,6 +69,7 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
             let patterns = plan.filter.patterns();
             patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
         },
+        snapshot_discards: SNAPSHOT_DISCARDS.to_vec(),
         tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }
@@ -130,6 +137,36 @@ fn halted(state: &State) -> Reading {
         labels: &["reason"],
         read: Arc::new(read),
     }
+}
+
+/// Whether a snapshot is read, and what keeps it from the next chunk.
+pub(super) fn snapshot(control: &Arc<Control>) -> [Reading; 2] {
+    let (running, waiting) = (Arc::clone(control), Arc::clone(control));
+    let one = |is_so: bool| f64::from(u8::from(is_so));
+    let waits = move || {
+        let running = waiting.status().filter(|status| status.state == SnapshotState::Running);
+        let waits_for = running.and_then(|status| status.waits_for);
+        let sample = |wait: SnapshotWait| {
+            (vec![("reason", wait.as_str().to_owned())], one(waits_for == Some(wait)))
+        };
+        SnapshotWait::ALL.map(sample).to_vec()
+    };
+    [
+        Reading {
+            name: "binpulse_snapshot_running",
+            help: "1 while a snapshot is read: it began, is not paused and not over; else 0.",
+            kind: Kind::Gauge,
+            labels: &[],
+            read: Arc::new(move || vec![(Vec::new(), one(running.is_running()))]),
+        },
+        Reading {
+            name: "binpulse_snapshot_waiting",
+            help: "1 for what a snapshot waits for before its next chunk, 0 for all others.",
+            kind: Kind::Gauge,
+            labels: &["reason"],
+            read: Arc::new(waits),
+        },
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]

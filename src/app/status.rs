@@ -15,6 +15,7 @@ use crate::freshness::watch::{Shared, View};
 use crate::freshness::{FreshnessState, RoundTrips};
 use crate::sink::Health;
 use crate::sink::intake::Gauge;
+use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::status::{
     self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
@@ -36,6 +37,7 @@ pub(super) struct StatusBuilder {
     pub(super) findings: Findings,
     pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
+    pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) started: Instant,
 }
 
@@ -80,6 +82,7 @@ impl StatusSource for StatusBuilder {
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
+            snapshot: self.snapshot.status(),
             config: self.plan.shown.clone(),
             conclusion: Conclusion::default(),
         }

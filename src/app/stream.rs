@@ -332,7 +332,12 @@ impl Stream {
         stays: bool,
         ours: &CancellationToken,
     ) -> Outcome {
-        tracing::error!(reason = halted.reason, mend = halted.mend, "halted: {}", halted.message);
+        tracing::error!(
+            reason = halted.reason,
+            remedy = halted.remedy,
+            "halted: {}",
+            halted.message
+        );
         let is_bug = halted.reason == "bug";
         if halted.reason == FENCED {
             tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");

@@ -41,7 +41,7 @@ fn not_logged(what: &'static str, name: &str) -> Finding {
         found: format!("{name} is not written to the binary log"),
         needed: "a binary log of every database that is published: what is not in it never arrives, \
                  and that nothing was written can't be proven",
-        mend: format!(
+        remedy: format!(
             "remove {what} from my.cnf and restart the server, or leave the database out by \
              filter.tables and filter.exclude"
         ),
@@ -105,7 +105,7 @@ fn updates_off() -> Finding {
         what: "log_replica_updates",
         found: "OFF, on a server that replicates from another".to_owned(),
         needed: "ON, or changes that this server replicates are not in its binlog",
-        mend: "restart with log_replica_updates (log_slave_updates) under [mysqld], or read the \
+        remedy: "restart with log_replica_updates (log_slave_updates) under [mysqld], or read the \
                server that it replicates from"
             .to_owned(),
         severity: Severity::Warn,
@@ -118,7 +118,7 @@ fn not_replicated(option: &str, names: &[String], left_out: &str) -> Finding {
         found: format!("{option} = {}: {left_out} may not be replicated", names.join(", ")),
         needed: "a source that replicates all that is published: what it leaves out is neither in its \
                  tables nor in its binary log",
-        mend: format!(
+        remedy: format!(
             "remove {option} from the source, or read the server that it replicates from, or leave \
              this out by filter.tables and filter.exclude"
         ),

@@ -143,8 +143,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_mended_while_the_stream_runs_is_tried_again_and_only_a_database_passes_by_itself()
-     {
+    fn what_may_be_fixed_while_the_stream_runs_is_tried_again_and_only_a_database_passes_by_itself()
+    {
         let text = || "x".to_owned();
         let database = |passes| Error::Database {
             action: "read",

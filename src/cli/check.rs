@@ -70,7 +70,7 @@ fn write_text(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     writeln!(out, "{mark} {}: {}", report.what, report.found)?;
     if !report.ok {
         writeln!(out, "       needed: {}", report.needed)?;
-        writeln!(out, "       fix:    {}", report.mend)?;
+        writeln!(out, "       fix:    {}", report.remedy)?;
     }
     Ok(())
 }

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use super::snapshot;
 use crate::telemetry::duration;
 
-const GREEN: u8 = 32;
-const YELLOW: u8 = 33;
-const RED: u8 = 31;
+pub(super) const GREEN: u8 = 32;
+pub(super) const YELLOW: u8 = 33;
+pub(super) const RED: u8 = 31;
 
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
@@ -33,8 +34,8 @@ pub(super) fn verdict(status: &Value) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Everything at once.
-pub(super) fn status(status: &Value) -> String {
+/// Everything at once, as of `now_us`.
+pub(super) fn status(status: &Value, now_us: i64) -> String {
     let mut text = String::new();
     for control in status["conclusion"]["notices"].as_array().into_iter().flatten() {
         let kind = show(&control["kind"]).to_uppercase();
@@ -44,7 +45,12 @@ pub(super) fn status(status: &Value) -> String {
         text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
         text += &[&show(&control["runbook"]), " at http.listen\n\n"].concat();
     }
-    text + &verdict(status) + "\n" + &line(&status["conclusion"]) + "\n\n" + &figures(status)
+    text += &[&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
+    text += &figures(status);
+    if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
+        text += &["\n", &snapshot::lines(&of, now_us).join("\n"), "\n"].concat();
+    }
+    text
 }
 
 fn colour(look: &Value) -> u8 {
@@ -162,7 +168,7 @@ fn figures(status: &Value) -> String {
         let (what, found, needed) = (of("what"), of("found"), of("needed"));
         rows.push((
             "finding",
-            format!("{what}: {found}, needed {needed}; to fix it: {}", of("mend")),
+            format!("{what}: {found}, needed {needed}; to fix it: {}", of("remedy")),
         ));
     }
     for consumer in status["consumers"].as_array().into_iter().flatten() {
@@ -184,7 +190,7 @@ fn figures(status: &Value) -> String {
     lines.concat()
 }
 
-fn bold(colour: u8, text: &str) -> String {
+pub(super) fn bold(colour: u8, text: &str) -> String {
     format!("\u{1b}[1;{colour}m{text}\u{1b}[0m")
 }
 
@@ -200,7 +206,7 @@ fn show(value: &Value) -> String {
 }
 
 /// Without control characters: names and errors come from outside, and a terminal obeys them.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
@@ -253,7 +259,7 @@ mod tests {
 
     /// As the service's own answer is shown.
     fn shown(says: &Status) -> String {
-        status(&json!(says.clone().concluded()))
+        status(&json!(says.clone().concluded()), 0)
     }
 
     #[test]
@@ -277,7 +283,7 @@ mod tests {
         halted.halted = Some(Halted {
             reason: "undecodable".to_owned(),
             message: "m".to_owned(),
-            mend: "look; then restart".to_owned(),
+            remedy: "look; then restart".to_owned(),
         });
         let text = shown(&halted);
         assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
@@ -310,7 +316,7 @@ mod tests {
             what: what.to_owned(),
             found: "it is so".to_owned(),
             needed: "otherwise".to_owned(),
-            mend: "turn it".to_owned(),
+            remedy: "turn it".to_owned(),
             refuses: false,
         };
         said.findings = vec![finding("note", "foreign keys")];
@@ -321,6 +327,15 @@ mod tests {
         let text = shown(&said);
         assert!(text.contains("FINDING  binlog-do-db is not as it should be"), "{text}");
         assert!(text.contains("next: Turn it.") && text.contains("HEALTHY, WITH A WARNING"));
+    }
+
+    #[test]
+    fn a_snapshot_is_shown_if_there_is_one() {
+        let mut said = document("quiet", "healthy", "none");
+        assert!(!shown(&said).contains("snapshot"));
+        said.snapshot = Some(snapshot::status_of(Vec::new()));
+        let text = shown(&said);
+        assert!(text.contains("snapshot 01JDZ") && text.contains("1,234,567 rows"), "{text}");
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub use pass::PassedOver;
 pub use row::{CellError, ImageError};
 pub use rows::Rows;
 pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};
+pub use table::{NotUnderstood, table_as_described};
 pub use xa::{MemoryOnly, Overflow, OverflowFile, TempFolder, Unseen};
 
 pub use crate::binlog::kind;

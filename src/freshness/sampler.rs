@@ -27,7 +27,7 @@ pub(crate) struct Sampler {
     pub(crate) reporter: Reporter,
     /// Cancelled when heartbeats, canaries and looks end: the rest continues while what is on its way is
     /// delivered.
-    pub(crate) freshness: CancellationToken,
+    pub(crate) freshness_stop: CancellationToken,
     /// That was told.
     pub(crate) is_stopping: bool,
     /// When the checkpoint that was reported last was saved.
@@ -50,7 +50,7 @@ impl Sampler {
 
     fn poll_once(&mut self, before: &Snapshot) -> Snapshot {
         let now = Instant::now();
-        if self.freshness.is_cancelled() && !self.is_stopping {
+        if self.freshness_stop.is_cancelled() && !self.is_stopping {
             self.is_stopping = true;
             self.reporter.report_at(now, Observation::Stopping);
         }

@@ -23,6 +23,7 @@ pub use row::{Row, Table};
 pub use secret::Secret;
 pub use session::{ConnectOptions, Session};
 pub use tls::{Tls, TlsConfig, TlsError, TlsMode};
+pub use wire::{Cells, RowSink};
 
 /// Login methods that connections speak, for messages.
 pub(crate) const LOGIN_METHODS: &str = "caching_sha2_password, sha256_password, \

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use mysql_common::value::Value;
 
-use super::wire::{self, Answer, Channel, Dial, Dialled, RESULT_BYTES_MAX, Socket};
+use super::wire::{
+    self, Answer, Channel, Dial, Dialled, PACKET_BYTES_MAX, RESULT_BYTES_MAX, RowSink, Socket,
+};
 use super::{Error, HostPort, Row, Secret, Table, Tls};
 
 /// Where and how to log in.
@@ -114,6 +116,24 @@ impl Session {
         let statement = wire::interpolate(sql, &values)
             .ok_or_else(|| Error::Places { statement: quote(sql), values: values.len() })?;
         self.query(&statement).await
+    }
+
+    /// Runs one SELECT whose rows go to `sink` as they arrive: the answer may be of any size, and what is
+    /// kept of it is the sink's to say. Within the session's usual deadline.
+    pub async fn stream(&mut self, sql: &str, sink: &mut impl RowSink) -> Result<(), Error> {
+        let after = self.query_timeout;
+        let mut channel = self.channel.take().ok_or(Error::Abandoned)?;
+        channel.allow(PACKET_BYTES_MAX);
+        let ended = tokio::time::timeout(after, wire::stream(&mut channel, sql, sink)).await;
+        channel.allow(RESULT_BYTES_MAX);
+        // The statement may hold values: it is not quoted.
+        let step = || "the answer to a SELECT".to_owned();
+        let ended = ended.map_err(|_| Error::TimedOut { step: step(), after })?;
+        let ended = ended.map_err(|failure| Error::of_wire(&self.host, failure));
+        if !ended.as_ref().is_err_and(Error::is_fatal) {
+            self.channel = Some(channel);
+        }
+        ended
     }
 
     /// Rows that the last statement changed.

@@ -130,7 +130,7 @@ impl StandIn {
     }
 
     /// Takes back what has not happened yet.
-    pub(crate) fn mend(&self) {
+    pub(crate) fn repair(&self) {
         self.state().faults.clear();
     }
 

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_that_no_later_save_can_mend_ends_the_stream() {
+    async fn a_failure_that_no_later_save_can_fix_ends_the_stream() {
         struct Taken;
         impl Store for Taken {
             async fn load(&mut self) -> Result<Option<Checkpoint>, Error> {

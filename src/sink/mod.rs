@@ -120,7 +120,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A topic's attributes could not be read at start.
-    #[error("topic {arn}: {code}: {text}; {mend}")]
+    #[error("topic {arn}: {code}: {text}; {remedy}")]
     Topic {
         /// The topic.
         arn: String,
@@ -131,7 +131,7 @@ pub enum Error {
         /// Its words.
         text: String,
         /// What to do.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// The topic lies in another region than the one that was configured.
     #[error("topic {arn} is in region {found}, but region {configured} is configured")]

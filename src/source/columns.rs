@@ -23,6 +23,12 @@ pub struct Columns {
 #[derive(Debug)]
 struct Opened {
     session: Session,
+    dictionary: Dictionary,
+}
+
+/// What it takes to understand the answers of one server.
+#[derive(Debug)]
+pub struct Dictionary {
     /// Ids of the collations by name.
     collations: HashMap<String, u16>,
 }
@@ -51,14 +57,15 @@ impl Columns {
     ) -> Result<Option<Description>, Error> {
         if let Some(mut opened) = self.session.take() {
             // A session that idled for long may be gone; one that works is kept.
-            if let Ok(found) = opened.describe(database, table).await {
+            let Opened { session, dictionary } = &mut opened;
+            if let Ok(found) = dictionary.describe(session, database, table).await {
                 self.session = Some(opened);
                 return Ok(found);
             }
         }
-        let mut opened = self.open().await?;
-        let found = opened.describe(database, table).await?;
-        self.session = Some(opened);
+        let Opened { mut session, dictionary } = self.open().await?;
+        let found = dictionary.describe(&mut session, database, table).await?;
+        self.session = Some(Opened { session, dictionary });
         Ok(found)
     }
 
@@ -69,17 +76,13 @@ impl Columns {
             // Behind the address stands another server than a moment ago: dial again.
             return Err(Error::Closed { step: Step::SetUp });
         }
-        session.query("SET time_zone = '+00:00'").await?;
-        // Generated keys are columns of the log, shown or not (MySQL 8.0.30 and newer).
-        let show = "SET show_gipk_in_create_table_and_information_schema = ON";
-        unless_refused(session.query(show).await)?;
-        let collations = collations(&mut session).await?;
-        Ok(Opened { session, collations })
+        let dictionary = Dictionary::open(&mut session).await?;
+        Ok(Opened { session, dictionary })
     }
 }
 
 /// What [`Identity::name`](super::Identity::name) is on a connection of SQL.
-async fn server_name(session: &mut Session) -> Result<String, Error> {
+pub async fn server_name(session: &mut Session) -> Result<String, Error> {
     let uuid = unless_refused(session.query("SELECT @@GLOBAL.server_uuid").await)?;
     if let Some(uuid) = uuid.and_then(|rows| rows.first()?.text(0)) {
         return Ok(uuid.to_ascii_lowercase());
@@ -111,48 +114,36 @@ fn unless_refused<T>(answer: Result<T, crate::mysql::Error>) -> Result<Option<T>
     }
 }
 
-impl Opened {
+impl Dictionary {
+    /// Prepares a session, whose time zone is UTC from here on, and learns what it takes.
+    pub async fn open(session: &mut Session) -> Result<Self, Error> {
+        session.query("SET time_zone = '+00:00'").await?;
+        // Generated keys are columns of the log, shown or not (MySQL 8.0.30 and newer).
+        let show = "SET show_gipk_in_create_table_and_information_schema = ON";
+        unless_refused(session.query(show).await)?;
+        Ok(Self { collations: collations(session).await? })
+    }
+
+    /// The table as it is now; `None` when there is none, or none that the account may see.
+    ///
     /// Keys are asked for between two looks at the columns, which must be the same.
-    async fn describe(
-        &mut self,
+    pub async fn describe(
+        &self,
+        session: &mut Session,
         database: &str,
         table: &str,
     ) -> Result<Option<Description>, Error> {
         let mut attempt = 1;
         loop {
-            let before = self.look(database, table).await?;
-            let keys = self.ask(KEYS, database, table).await?;
-            let after = self.look(database, table).await?;
+            let before = look(session, database, table).await?;
+            let keys = ask(session, KEYS, database, table).await?;
+            let after = look(session, database, table).await?;
             if before == after || attempt == ATTEMPTS_MAX {
                 let is_steady = before == after;
                 return Ok(self.describe_from(&after, &keys, is_steady));
             }
             attempt += 1;
         }
-    }
-
-    async fn look(&mut self, database: &str, table: &str) -> Result<Look, Error> {
-        let changed = self.ask(CHANGED, database, table).await?;
-        let columns = self.ask(COLUMNS, database, table).await?;
-        Ok(Look { changed, columns })
-    }
-
-    /// Rows about the table of exactly this name: names are compared without regard to case by some
-    /// servers, on whose disks there may be two all the same.
-    async fn ask(&mut self, sql: &str, database: &str, table: &str) -> Result<Vec<Row>, Error> {
-        let names = vec![Value::from(database), Value::from(table)];
-        let rows = self.session.exec(sql, names).await?;
-        let is = |row: &Row, same: fn(&str, &str) -> bool| {
-            let is_same = |column, name| row.text(column).is_some_and(|text| same(&text, name));
-            is_same(0, database) && is_same(1, table)
-        };
-        let exact: fn(&str, &str) -> bool = |a, b| a == b;
-        if rows.iter().any(|row| is(row, exact)) {
-            return Ok(rows.into_iter().filter(|row| is(row, exact)).collect());
-        }
-        // With lower_case_table_names = 2 the log may have another case than the dictionary.
-        let folded: fn(&str, &str) -> bool = |a, b| a.to_lowercase() == b.to_lowercase();
-        Ok(rows.into_iter().filter(|row| is(row, folded)).collect())
     }
 
     fn describe_from(&self, look: &Look, keys: &[Row], is_steady: bool) -> Option<Description> {
@@ -181,6 +172,35 @@ impl Opened {
             visible: !row.text(7).unwrap_or_default().to_ascii_uppercase().contains("INVISIBLE"),
         })
     }
+}
+
+async fn look(session: &mut Session, database: &str, table: &str) -> Result<Look, Error> {
+    let changed = ask(session, CHANGED, database, table).await?;
+    let columns = ask(session, COLUMNS, database, table).await?;
+    Ok(Look { changed, columns })
+}
+
+/// Rows about the table of exactly this name: names are compared without regard to case by some
+/// servers, on whose disks there may be two all the same.
+async fn ask(
+    session: &mut Session,
+    sql: &str,
+    database: &str,
+    table: &str,
+) -> Result<Vec<Row>, Error> {
+    let names = vec![Value::from(database), Value::from(table)];
+    let rows = session.exec(sql, names).await?;
+    let is = |row: &Row, same: fn(&str, &str) -> bool| {
+        let is_same = |column, name| row.text(column).is_some_and(|text| same(&text, name));
+        is_same(0, database) && is_same(1, table)
+    };
+    let exact: fn(&str, &str) -> bool = |a, b| a == b;
+    if rows.iter().any(|row| is(row, exact)) {
+        return Ok(rows.into_iter().filter(|row| is(row, exact)).collect());
+    }
+    // With lower_case_table_names = 2 the log may have another case than the dictionary.
+    let folded: fn(&str, &str) -> bool = |a, b| a.to_lowercase() == b.to_lowercase();
+    Ok(rows.into_iter().filter(|row| is(row, folded)).collect())
 }
 
 /// One look at a table.

@@ -30,7 +30,7 @@ mod refusal;
 mod replica;
 mod upstream;
 
-pub use columns::Columns;
+pub use columns::{Columns, Dictionary, server_name};
 pub use config::{Config, Deadlines, Start};
 pub use error::{Error, Halt, Recovery, Step, time_text};
 pub use file::FileReader;

@@ -12,6 +12,7 @@ mod page;
 mod readiness;
 mod repeats;
 mod runbooks;
+pub mod snapshot;
 pub mod status;
 
 pub use conclusion::{Conclusion, Notice, Station, duration};

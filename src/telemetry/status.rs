@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Conclusion;
+use super::snapshot::SnapshotStatus;
 
 /// Everything that a person, or `binpulse status`, wants to know at once.
 #[derive(Debug, Clone, Serialize, PartialEq, Default)]
@@ -39,6 +40,8 @@ pub struct Status {
     pub sink: Sink,
     /// The durable place to resume from.
     pub checkpoint: Checkpoint,
+    /// The newest snapshot; `null` if there was none.
+    pub snapshot: Option<SnapshotStatus>,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
@@ -133,7 +136,7 @@ pub struct Finding {
     /// What it should be.
     pub needed: String,
     /// What fixes it.
-    pub mend: String,
+    pub remedy: String,
     /// Whether `run` would refuse to start with it.
     pub refuses: bool,
 }
@@ -146,7 +149,7 @@ pub struct Halted {
     /// What happened, for people.
     pub message: String,
     /// What fixes it.
-    pub mend: String,
+    pub remedy: String,
 }
 
 /// The server that is read.

@@ -147,7 +147,7 @@ class Once:
                 raise
 
     def resume(self, lane, now, skip=False):
-        """An operator has mended a stopped lane. With `skip` the row that is due, and what is missing
+        """An operator has fixed a stopped lane. With `skip` the row that is due, and what is missing
         before the next one, are given up."""
         self.db.execute("BEGIN IMMEDIATE")
         self.update(lane, "stopped = NULL, wait_until = NULL")

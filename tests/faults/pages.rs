@@ -41,7 +41,7 @@ fn prometheus(root: &Path) -> Result<PathBuf, Error> {
     manifest["tools"]["prometheus"]
         .as_str()
         .map(PathBuf::from)
-        .ok_or_else(|| Error::Missing { what: "Prometheus".to_owned(), mend: "run `make deps`" })
+        .ok_or_else(|| Error::Missing { what: "Prometheus".to_owned(), remedy: "run `make deps`" })
 }
 
 fn free_port() -> Result<u16, Error> {

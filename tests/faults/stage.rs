@@ -166,7 +166,7 @@ impl Stage {
 }
 
 fn missing(what: &str) -> Error {
-    Error::Missing { what: what.to_owned(), mend: "name the variant in the catalogue" }
+    Error::Missing { what: what.to_owned(), remedy: "name the variant in the catalogue" }
 }
 
 fn settings(

@@ -73,7 +73,7 @@ impl Bed {
     pub(crate) fn python(&self) -> Result<&Path, Error> {
         self.installed.python.as_deref().ok_or_else(|| Error::Missing {
             what: "the tests' Python".to_owned(),
-            mend: "run `make deps`",
+            remedy: "run `make deps`",
         })
     }
 

@@ -17,11 +17,11 @@ use crate::suite::{Outcome, tests};
 tests! {
     what_init_prints_runs_as_it_is_and_gives_exactly_the_rights_that_check_asks_for on
         [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
-    check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it on
+    check_lists_all_that_is_wrong_at_once_and_its_statements_fix_it on
         [Mysql97, Mysql80, Mariadb1011];
     run_refuses_in_the_words_of_check on [Mysql97, Mariadb1011];
     what_is_wrong_at_start_has_its_exit_code on [Mysql97, Mariadb1011];
-    check_names_what_mends_a_login on [Mysql97];
+    check_names_what_fixes_a_login on [Mysql97];
     no_account_and_no_password_is_ever_printed on
         [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
     tail_prints_a_change_as_it_happens on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
@@ -145,7 +145,7 @@ async fn what_init_prints_runs_as_it_is_and_gives_exactly_the_rights_that_check_
         let (_, reports) = check(&settings).await;
         let named = wrong(&reports)
             .iter()
-            .any(|report| report["mend"].as_str().expect("text").contains(grant));
+            .any(|report| report["remedy"].as_str().expect("text").contains(grant));
         assert!(named, "{revoke}: {reports:#?}");
         mysqld.execute(&statements).await?;
     }
@@ -176,13 +176,13 @@ async fn badly_set_up(bed: &Bed) -> Result<Mysqld, Box<dyn std::error::Error + S
 }
 
 /// The statements in a remedy.
-fn statements(mend: &str) -> Vec<String> {
-    let parts = mend.split(';').map(str::trim);
+fn statements(remedy: &str) -> Vec<String> {
+    let parts = remedy.split(';').map(str::trim);
     let is_one = |part: &&str| part.starts_with("SET ") || part.starts_with("GRANT ");
     parts.filter(is_one).map(str::to_owned).collect()
 }
 
-async fn check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it(bed: Bed) -> Outcome {
+async fn check_lists_all_that_is_wrong_at_once_and_its_statements_fix_it(bed: Bed) -> Outcome {
     let mysqld = badly_set_up(&bed).await?;
     let standin = bed.standin().await?;
     let missing = Standin::topic_arn(&bed.topic_name());
@@ -207,7 +207,7 @@ async fn check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it(bed: B
     for what in expected {
         let found = listed.iter().find(|r| r["what"].as_str().expect("text").contains(what));
         let Some(found) = found else { panic!("{what} is not listed: {listed:#?}") };
-        for part in ["found", "needed", "mend"] {
+        for part in ["found", "needed", "remedy"] {
             assert_ne!(found[part], "", "{found:#?}");
         }
     }
@@ -219,7 +219,7 @@ async fn check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it(bed: B
     assert_eq!((code, wrong(&reports).len()), (Some(1), listed.len()), "{reports:#?}");
 
     for report in listed {
-        mysqld.execute(&statements(report["mend"].as_str().expect("text"))).await?;
+        mysqld.execute(&statements(report["remedy"].as_str().expect("text"))).await?;
     }
     mysqld.execute(&printed(&settings).await).await?;
     let topic = Aws::at(&standin.url()).create_topic(&bed.topic_name()).await?;
@@ -227,8 +227,11 @@ async fn check_lists_all_that_is_wrong_at_once_and_its_statements_mend_it(bed: B
     // The last step to GTIDs waits for a stream that is behind.
     let (_, reports) = check(&settings).await;
     for report in wrong(&reports) {
-        let mend = report["mend"].as_str().expect("text");
-        assert!(report["found"] == "ON_PERMISSIVE" && mend.contains("gtid_mode = ON;"), "{report}");
+        let remedy = report["remedy"].as_str().expect("text");
+        assert!(
+            report["found"] == "ON_PERMISSIVE" && remedy.contains("gtid_mode = ON;"),
+            "{report}"
+        );
         mysqld.execute(&["FLUSH BINARY LOGS", "SET GLOBAL gtid_mode = ON"]).await?;
     }
     let (code, reports) = check(&settings).await;
@@ -253,7 +256,7 @@ async fn run_refuses_in_the_words_of_check(bed: Bed) -> Outcome {
     // Logs are JSON here, so quotes come escaped.
     let said = format!("{out}{error}").replace("\\\"", "\"");
     for report in reports.iter().filter(|report| report["refuses"] == true) {
-        for part in ["found", "mend"] {
+        for part in ["found", "remedy"] {
             let words = report[part].as_str().expect("text");
             assert!(said.contains(words), "{words} is not in\n{said}");
         }
@@ -368,7 +371,7 @@ async fn what_is_wrong_at_start_has_its_exit_code(bed: Bed) -> Outcome {
 }
 
 /// What `check` says of servers, accounts and certificates that do not fit names what fixes it.
-async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
+async fn check_names_what_fixes_a_login(bed: Bed) -> Outcome {
     let mysqld = bed.mysqld(Options::default()).await?;
     mysqld.execute(&printed(&two_accounts(&mysqld)).await).await?;
     let sound = two_accounts(&mysqld);
@@ -391,9 +394,9 @@ async fn check_names_what_mends_a_login(bed: Bed) -> Outcome {
         set(&mut settings, key, value);
         let (_, reports) = check(&settings).await;
         let found = wrong(&reports).iter().any(|report| {
-            let mend = report["mend"].as_str().expect("text");
+            let remedy = report["remedy"].as_str().expect("text");
             report["what"].as_str().expect("text").starts_with(what)
-                && words.iter().any(|words| mend.contains(words))
+                && words.iter().any(|words| remedy.contains(words))
         });
         assert!(found, "{key}={value}: {reports:#?}");
     }

@@ -248,8 +248,8 @@ async fn tail_and_replay_read_what_the_server_sends_and_name_what_it_does_not(be
             let error = String::from_utf8_lossy(&output.stderr);
             assert_eq!((output.status.code(), code), (Some(75), Some(75)), "{error}{replayed}");
             for said in [error.as_ref(), &replayed] {
-                let mend = "SET GLOBAL gtid_mode = ON_PERMISSIVE";
-                assert!(said.contains("anonymous transaction") && said.contains(mend), "{said}");
+                let remedy = "SET GLOBAL gtid_mode = ON_PERMISSIVE";
+                assert!(said.contains("anonymous transaction") && said.contains(remedy), "{said}");
             }
         } else {
             // Then both read all three

@@ -335,7 +335,7 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
     let insert = |sql: &str| ("canary.insert", format!("orders={sql}"));
     let excluded = || ("filter.exclude", "billing.*".to_owned());
     let column = |name: &str| ("canary.paths", format!("orders=billing.orders.{name}"));
-    for (setting, found, mend) in [
+    for (setting, found, remedy) in [
         (excluded(), "keep billing.orders out", "take the table in"),
         (insert("INSERT INTO billing.gone VALUES ('{mark}')"), "'gone'", "canary.insert"),
         (insert("INSERT INTO billing.orders (ref) VALUES ('{mark}')"), "ref", "canary.insert"),
@@ -349,12 +349,12 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
         let [told] = &told[..] else { panic!("{found}: {told:?}") };
         let has = |key: &str, words: &str| told[key].as_str().is_some_and(|it| it.contains(words));
         assert!(told["ok"] == false && told["refuses"] == false, "{told}");
-        assert!(has("found", found) && has("mend", mend), "{told}");
+        assert!(has("found", found) && has("remedy", remedy), "{told}");
     }
     mysqld.execute(&["REVOKE DELETE ON billing.orders FROM 'binpulse'@'%'"]).await?;
     let told = checked(&mysqld, &[]).await?;
     let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON `billing`.`orders` TO 'binpulse'@'%';";
-    assert!(told.iter().any(|it| it["mend"] == grant), "{told:?}");
+    assert!(told.iter().any(|it| it["remedy"] == grant), "{told:?}");
     mysqld.execute(&[grant.trim_end_matches(';')]).await?;
 
     // When a path is filtered out, then nothing is written through it, and that is said

@@ -105,6 +105,10 @@ impl Switch for Nobody {
     fn maintenance(&self, consumer: &str, _: Duration) -> Result<String, String> {
         Err(format!("no consumer {consumer}"))
     }
+
+    fn snapshot(&self, _: &str) -> Result<String, String> {
+        Err("no snapshots here".to_owned())
+    }
 }
 
 fn metrics() -> Metrics {

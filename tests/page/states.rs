@@ -256,7 +256,7 @@ pub(crate) fn halted() -> Status {
         message:
             "shop.orders, column 7 (JSON), at binlog.000042:73115021: opaque value of type 245"
                 .to_owned(),
-        mend:
+        remedy:
             "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
                filter.exclude and restart"
                 .to_owned(),

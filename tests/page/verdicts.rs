@@ -231,7 +231,7 @@ fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
         what: what.to_owned(),
         found: format!("{what} as it is"),
         needed: "something else".to_owned(),
-        mend: "remove <b>it</b> from my.cnf".to_owned(),
+        remedy: "remove <b>it</b> from my.cnf".to_owned(),
         refuses: level == "refusal",
     };
     let mut says = status(State::Quiet);

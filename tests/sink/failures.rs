@@ -40,7 +40,7 @@ async fn passes_by_itself(topic: &'static str, effect: Effect, class: Class) {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_or_is_mended_is_sent_again_until_it_arrives() {
+async fn what_passes_by_itself_or_is_fixed_is_sent_again_until_it_arrives() {
     let cases = [
         (Effect::INTERNAL, Class::ServerError),
         (Effect::THROTTLED, Class::Throttled),
@@ -140,7 +140,7 @@ async fn with_halt_nothing_of_the_lane_passes_a_refused_message() {
 }
 
 #[tokio::test]
-async fn while_somebody_has_to_mend_something_it_is_tried_with_one_call_now_and_then() {
+async fn while_somebody_has_to_fix_something_it_is_tried_with_one_call_now_and_then() {
     let mut rig = Rig::start("changes").await;
     rig.endpoint.fault(CALL, When::Always, Effect::DENIED);
     rig.send(0, 50).await;

@@ -29,8 +29,8 @@ pub(crate) fn config(endpoint: &Endpoint) -> Config {
         },
         retry_first: Duration::from_millis(5),
         retry_max: Duration::from_millis(40),
-        mend_min: Duration::from_millis(20),
-        mend_max: Duration::from_millis(40),
+        blocked_retry_min: Duration::from_millis(20),
+        blocked_retry_max: Duration::from_millis(40),
         grace: Duration::from_secs(10),
         on_refusal: OnRefusal::GoOn,
         ..Config::default()

@@ -101,7 +101,7 @@ impl Soak {
         let streamer = &mut self.stage.streamer;
         let status = streamer.until(&what, HALT, |status| said(status) && judged(status)).await?;
         let mut wrong = Vec::new();
-        for word in ["message", "mend"] {
+        for word in ["message", "remedy"] {
             if status["halted"][word].as_str().unwrap_or_default().is_empty() {
                 wrong.push(format!("{reason}: no {word}: {}", status["halted"]));
             }

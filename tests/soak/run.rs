@@ -261,7 +261,7 @@ impl Soak {
         let mysqlbinlog = self.stage.mysqld.server().mysqlbinlog.clone();
         let mysqlbinlog = mysqlbinlog.ok_or_else(|| Error::Missing {
             what: "mysqlbinlog".to_owned(),
-            mend: "run `make deps`",
+            remedy: "run `make deps`",
         })?;
         Truth::read(&mysqlbinlog, files, self.plan.source).map_err(failed)
     }

@@ -175,7 +175,7 @@ fn server(source: Source) -> Result<Server, Error> {
     let mut servers = installed.servers.into_iter();
     servers
         .find(|server| server.flavor == Flavor::Mariadb)
-        .ok_or_else(|| Error::Missing { what: "a MariaDB".to_owned(), mend: "run `make deps`" })
+        .ok_or_else(|| Error::Missing { what: "a MariaDB".to_owned(), remedy: "run `make deps`" })
 }
 
 /// A killed server must come back with everything that its binary log has told: writes reach the

@@ -95,7 +95,7 @@ async fn show(matches: &ArgMatches) -> Result<bool, Error> {
     if !binary.is_file() {
         return Err(Error::Missing {
             what: format!("the program {}", binary.display()),
-            mend: "build it (`make build`), or name it with --binpulse",
+            remedy: "build it (`make build`), or name it with --binpulse",
         });
     }
     run(&binary, audience).await.map(|summary| summary.complete)

@@ -8,12 +8,12 @@ use super::HttpError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something that has to be fetched or installed first is not there.
-    #[error("{what} not found: {mend}")]
+    #[error("{what} not found: {remedy}")]
     Missing {
         /// What was looked for.
         what: String,
         /// What to do about it.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// The list of fetched servers can't be read.
     #[error("{}: {reason}", path.display())]

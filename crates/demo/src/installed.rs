@@ -120,7 +120,7 @@ impl Installed {
     pub fn server(&self) -> Result<&Server, Error> {
         self.servers.first().ok_or_else(|| Error::Missing {
             what: "a MySQL server".to_owned(),
-            mend: "run `make deps`, or set BINPULSE_TEST_MYSQLD=/path/to/mysqld",
+            remedy: "run `make deps`, or set BINPULSE_TEST_MYSQLD=/path/to/mysqld",
         })
     }
 
@@ -128,7 +128,7 @@ impl Installed {
     pub fn standin(&self) -> Result<&Standin, Error> {
         self.standin.as_ref().ok_or_else(|| Error::Missing {
             what: "the stand-in of SNS and SQS".to_owned(),
-            mend: "run `make deps`",
+            remedy: "run `make deps`",
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::aws;
 pub(super) async fn look(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
     const NEEDED: &str = "a queue whose messages may be received and deleted; without it nothing is \
                           known of delivery to this consumer";
-    const MEND: &str = "check the URL in canary.echo, and allow sqs:ReceiveMessage and \
+    const REMEDY: &str = "check the URL in canary.echo, and allow sqs:ReceiveMessage and \
                         sqs:DeleteMessage on the queue (and kms:Decrypt on its key, if it has one)";
     for (consumer, url) in &plan.freshness.echoes {
         let what = format!("echo queue of {consumer}");
@@ -17,7 +17,7 @@ pub(super) async fn look(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Re
             Ok(()) => Report::fine(&what, url.as_str()),
             Err(error) => {
                 let found = error.to_string();
-                Report { refuses: false, ..Report::wrong(&what, found, NEEDED, MEND) }
+                Report { refuses: false, ..Report::wrong(&what, found, NEEDED, REMEDY) }
             }
         });
     }

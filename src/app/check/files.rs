@@ -22,8 +22,8 @@ pub(super) async fn checkpoint(
             Some(saved)
         }
         Err(error) => {
-            let (needed, mend) = of_checkpoint(&error);
-            reports.push(Report::wrong(&what, error.to_string(), needed, mend));
+            let (needed, remedy) = of_checkpoint(&error);
+            reports.push(Report::wrong(&what, error.to_string(), needed, remedy));
             None
         }
     }
@@ -60,7 +60,7 @@ pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'stati
             "stop the process that runs it; a service that runs is no fault, and needs no second one",
         ),
         Error::NotBegun { .. } => ("a checkpoint", "start `binpulse run`"),
-        Error::Database { .. } => ("a table that may be read and written", "mend what is named"),
+        Error::Database { .. } => ("a table that may be read and written", "fix what is named"),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn quarantine(plan: &Plan, reports: &mut Vec<Report>) {
         Ok(Err(error)) => error,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
-    let (needed, mend) = match &error {
+    let (needed, remedy) = match &error {
         quarantine::Error::Io { .. } | quarantine::Error::Broken { .. } => (
             "a regular file in a folder that is there and may be written to",
             "create the folder, give the right to write, or set sink.quarantine",
@@ -89,7 +89,7 @@ pub(super) async fn quarantine(plan: &Plan, reports: &mut Vec<Report>) {
     // The cause behind the words: what the system said.
     let cause = std::error::Error::source(&error);
     let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-    reports.push(Report::wrong(&what, format!("{error}{cause}"), needed, mend));
+    reports.push(Report::wrong(&what, format!("{error}{cause}"), needed, remedy));
 }
 
 /// The address of the pages.
@@ -100,9 +100,9 @@ pub(super) async fn listen(plan: &Plan, reports: &mut Vec<Report>) {
         Ok(_) => reports.push(Report::fine(&what, "free")),
         Err(error) => {
             let needed = "an address of this machine with a port that is free";
-            let mend =
+            let remedy =
                 "stop what listens there (a service that runs is no fault), or set http.listen";
-            reports.push(Report::wrong(&what, error.to_string(), needed, mend));
+            reports.push(Report::wrong(&what, error.to_string(), needed, remedy));
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Report {
     /// What it should be; empty when it is fine.
     pub needed: String,
     /// What fixes it; empty when it is fine.
-    pub mend: String,
+    pub remedy: String,
     /// Whether it is fine.
     pub ok: bool,
     /// Whether `run` would refuse to start.
@@ -46,18 +46,18 @@ impl Report {
             what: what.to_owned(),
             found: found.into(),
             needed: String::new(),
-            mend: String::new(),
+            remedy: String::new(),
             ok: true,
             refuses: false,
         }
     }
 
-    fn wrong(what: &str, found: String, needed: &str, mend: &str) -> Self {
+    fn wrong(what: &str, found: String, needed: &str, remedy: &str) -> Self {
         Self {
             what: what.to_owned(),
             found,
             needed: needed.to_owned(),
-            mend: mend.to_owned(),
+            remedy: remedy.to_owned(),
             ok: false,
             refuses: true,
         }
@@ -69,7 +69,7 @@ impl Report {
             "what": self.what,
             "found": self.found,
             "needed": self.needed,
-            "mend": self.mend,
+            "remedy": self.remedy,
             "ok": self.ok,
             "refuses": self.refuses,
         })
@@ -111,8 +111,8 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
             echo::look(plan, &shared, &mut reports).await;
         }
         Err(error) => {
-            let (needed, mend) = ("what AWS can be asked with", "correct it where it is set");
-            reports.push(Report::wrong("AWS", error.to_string(), needed, mend));
+            let (needed, remedy) = ("what AWS can be asked with", "correct it where it is set");
+            reports.push(Report::wrong("AWS", error.to_string(), needed, remedy));
         }
     }
     reports
@@ -166,7 +166,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
             what: format!("{what}: {}", finding.what),
             found: finding.found,
             needed: finding.needed.to_owned(),
-            mend: finding.mend,
+            remedy: finding.remedy,
             ok: false,
             refuses: finding.severity == Severity::Refuse,
         });
@@ -183,8 +183,8 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
     let mut writer = match Writer::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {
-            let mend = mend(plan, refusal.reason);
-            let mut report = Report::wrong("heartbeat writer", refusal.message, WRITER, &mend);
+            let remedy = remedy(plan, refusal.reason);
+            let mut report = Report::wrong("heartbeat writer", refusal.message, WRITER, &remedy);
             report.refuses = false;
             reports.push(report);
             return;
@@ -206,8 +206,8 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
         Ok(session) => session,
         Err(error) => {
             let needed = "an account that may write to the schema";
-            let mend = mend(plan, SqlFailure::of(&error));
-            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
+            let remedy = remedy(plan, SqlFailure::of(&error));
+            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &remedy));
             return None;
         }
     };
@@ -229,13 +229,13 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
             Some(saved)
         }
         Err(error) => {
-            let (needed, mend) = if let checkpoint::Error::Database { code, .. } = &error {
-                (TABLE_NEEDED, mend(plan, SqlFailure::of_code(*code)))
+            let (needed, remedy) = if let checkpoint::Error::Database { code, .. } = &error {
+                (TABLE_NEEDED, remedy(plan, SqlFailure::of_code(*code)))
             } else {
-                let (needed, mend) = files::of_checkpoint(&error);
-                (needed, mend.to_owned())
+                let (needed, remedy) = files::of_checkpoint(&error);
+                (needed, remedy.to_owned())
             };
-            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &mend));
+            reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &remedy));
             None
         }
     }
@@ -250,9 +250,9 @@ fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
     }
     let found = "in a table, and nothing outside the source knows what came from it: a start on a \
                  source that was put back to an older backup would not be noticed";
-    let mend = "name a queue in canary.echo and set canary.enabled = true, or set checkpoint.store = \
+    let remedy = "name a queue in canary.echo and set canary.enabled = true, or set checkpoint.store = \
                 \"file\"";
-    let report = Report::wrong("checkpoint.store", found.to_owned(), NEEDED, mend);
+    let report = Report::wrong("checkpoint.store", found.to_owned(), NEEDED, remedy);
     reports.push(Report { refuses: false, ..report });
 }
 
@@ -263,18 +263,18 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
     reports.push(match session.query(&format!("SELECT 1 FROM {name} LIMIT 1")).await {
         Ok(_) => Report::fine("table", name),
         Err(error) => {
-            let mend = mend(plan, SqlFailure::of(&error));
+            let remedy = remedy(plan, SqlFailure::of(&error));
             let what = format!("table {name}");
             Report {
                 refuses: false,
-                ..Report::wrong(&what, error.to_string(), TABLE_NEEDED, &mend)
+                ..Report::wrong(&what, error.to_string(), TABLE_NEEDED, &remedy)
             }
         }
     });
 }
 
 /// What fixes a writer's account or tables.
-fn mend(plan: &Plan, reason: SqlFailure) -> String {
+fn remedy(plan: &Plan, reason: SqlFailure) -> String {
     let user = plan.freshness.connect.user.replace('\'', "''");
     let schema = plan.freshness.schema.as_str();
     match reason {
@@ -283,7 +283,7 @@ fn mend(plan: &Plan, reason: SqlFailure) -> String {
              is not there yet: binpulse init)"
         ),
         SqlFailure::Login => format!(
-            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or mend heartbeat.user and \
+            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or correct heartbeat.user and \
              heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
              WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
              mysql_native_password); `binpulse init --print` prints all statements"
@@ -312,7 +312,7 @@ fn mend(plan: &Plan, reason: SqlFailure) -> String {
         | SqlFailure::DiskFull
         | SqlFailure::Interrupted
         | SqlFailure::Diverged
-        | SqlFailure::Other(_) => "mend what the server names, then check again".to_owned(),
+        | SqlFailure::Other(_) => "fix what the server names, then check again".to_owned(),
     }
 }
 
@@ -336,8 +336,8 @@ async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
 fn topic(error: sink::Error) -> Report {
     const NEEDED: &str = "a topic that exists and may be published to";
     match error {
-        sink::Error::Topic { arn, code, text, mend, .. } => {
-            Report::wrong(&format!("topic {arn}"), format!("{code}: {text}"), NEEDED, mend)
+        sink::Error::Topic { arn, code, text, remedy, .. } => {
+            Report::wrong(&format!("topic {arn}"), format!("{code}: {text}"), NEEDED, remedy)
         }
         sink::Error::OtherRegion { arn, found, configured } => Report::wrong(
             &format!("topic {arn}"),
@@ -351,9 +351,9 @@ fn topic(error: sink::Error) -> Report {
         | sink::Error::Unfinished { .. }
         | sink::Error::Abandoned
         | sink::Error::Task(_)) => {
-            let mend = "name a topic's ARN in sns.topic, such as \
+            let remedy = "name a topic's ARN in sns.topic, such as \
                         arn:aws:sns:eu-central-1:123456789012:shop-changes";
-            Report::wrong("topic", other.to_string(), NEEDED, mend)
+            Report::wrong("topic", other.to_string(), NEEDED, remedy)
         }
     }
 }

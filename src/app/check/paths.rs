@@ -20,9 +20,9 @@ pub(super) async fn look(
 ) {
     let path = &route.path;
     let (what, table) = (format!("canary path {}", path.name), path.table_name());
-    let wrong = |found: String, needed: &str, mend: &str| Report {
+    let wrong = |found: String, needed: &str, remedy: &str| Report {
         refuses: false,
-        ..Report::wrong(&what, found, needed, mend)
+        ..Report::wrong(&what, found, needed, remedy)
     };
     let Some(steps) = &path.steps else {
         let found = format!("marked rows of {table} are kept out of the changes; none are written");
@@ -41,23 +41,23 @@ pub(super) async fn look(
         // A server tells what is wrong with a statement without running it.
         let sql = format!("EXPLAIN {}", template.fill(&plan.freshness.mark.of(0), 0));
         if let Err(error) = writer.session.query(&sql).await {
-            let mend = mend(plan, path, phase, &error);
+            let remedy = remedy(plan, path, phase, &error);
             let needed = format!("a canary.{} that the server takes", phase.as_str());
-            reports.push(wrong(error.to_string(), &needed, &mend));
+            reports.push(wrong(error.to_string(), &needed, &remedy));
         }
     }
     if reports.len() == before
-        && let Err((found, mend)) = column(path, &plan.freshness.mark, writer).await
+        && let Err((found, remedy)) = column(path, &plan.freshness.mark, writer).await
     {
-        reports.push(wrong(found, "a text column with room for the mark", &mend));
+        reports.push(wrong(found, "a text column with room for the mark", &remedy));
     }
     if steps.delete.is_none() {
         let found = format!("no canary.delete: the path's rows pile up in {table}");
-        let mend = format!(
+        let remedy = format!(
             "add \"{}=DELETE FROM {table} WHERE {} = '{{mark}}'\" to canary.delete",
             path.name, path.column
         );
-        reports.push(wrong(found, "SQL that removes the row", &mend));
+        reports.push(wrong(found, "SQL that removes the row", &remedy));
     }
     if reports.len() == before {
         let steps: Vec<_> = steps.phases().into_iter().map(Phase::as_str).collect();
@@ -86,15 +86,15 @@ async fn column(
     };
     let name = format!("{}.{column}", path.table_name());
     let Some(row) = row else {
-        let mend = "name the column that canary.insert writes '{mark}' into".to_owned();
-        return Err((format!("there is no column {name}"), mend));
+        let remedy = "name the column that canary.insert writes '{mark}' into".to_owned();
+        return Err((format!("there is no column {name}"), remedy));
     };
     let data_type = row.text(0).unwrap_or_default();
     let room = row.unsigned(1).ok().flatten().unwrap_or(0);
     let needed = u64::try_from(mark.bytes_max()).unwrap_or(u64::MAX);
     if !TEXTS.contains(&data_type.as_str()) {
-        let mend = "choose a column of type CHAR, VARCHAR or TEXT".to_owned();
-        return Err((format!("{name} is of type {data_type}"), mend));
+        let remedy = "choose a column of type CHAR, VARCHAR or TEXT".to_owned();
+        return Err((format!("{name} is of type {data_type}"), remedy));
     }
     if room < needed {
         let found = format!("{name} has room for {room} characters, a mark has up to {needed}");
@@ -103,7 +103,7 @@ async fn column(
     Ok(())
 }
 
-fn mend(plan: &Plan, path: &CanaryPath, phase: Phase, error: &crate::mysql::Error) -> String {
+fn remedy(plan: &Plan, path: &CanaryPath, phase: Phase, error: &crate::mysql::Error) -> String {
     let writer = (plan.freshness.connect.user.clone(), "%".to_owned());
     let is_about_table = error.to_string().contains(&format!("'{}'", path.table));
     match path_grant(path, &writer) {
@@ -112,7 +112,7 @@ fn mend(plan: &Plan, path: &CanaryPath, phase: Phase, error: &crate::mysql::Erro
         }
         _ => {
             let (step, name, user) = (phase.as_str(), &path.name, &plan.freshness.connect.user);
-            format!("mend canary.{step} of path {name}, or grant what it needs to {user}")
+            format!("correct canary.{step} of path {name}, or grant what it needs to {user}")
         }
     }
 }

@@ -57,8 +57,8 @@ pub(super) async fn look(
         let before = previous_run::ask(plan, streamed).await.ok().flatten();
         if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
             const NEEDED: &str = "the checkpoint of a stream that has run before";
-            let mend = "bring it back, or start once with --start-anew as said";
-            reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, mend));
+            let remedy = "bring it back, or start once with --start-anew as said";
+            reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, remedy));
         }
     }
     let host = plan.source.hosts.get(opened.host).map(ToString::to_string).unwrap_or_default();

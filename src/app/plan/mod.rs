@@ -6,6 +6,7 @@ mod freshness;
 mod http;
 mod paths;
 mod sink;
+mod snapshot;
 mod source;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use http::HttpPlan;
 pub(super) use http::http_plan;
 pub use paths::PathRoute;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
+pub use snapshot::SnapshotPlan;
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
@@ -63,6 +65,8 @@ pub struct Plan {
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
     pub freshness: FreshnessPlan,
+    /// How the rows that are already there are read.
+    pub snapshot: SnapshotPlan,
     /// Address of the HTTP server, and who may ask it.
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
@@ -119,6 +123,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
+        let snapshot = snapshot::plan(values, errors);
         let http = errors.take(http_plan(values, "http.listen"));
         let freshness = freshness.zip(filter.as_ref());
         let freshness =
@@ -145,6 +150,7 @@ impl Plan {
             quarantine: quarantine?,
             checkpoint: checkpoint?,
             freshness: freshness?,
+            snapshot: snapshot?,
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,

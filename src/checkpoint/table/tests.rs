@@ -166,7 +166,7 @@ impl World {
 
     /// After a call that failed in a way that passes: all of it took effect, or nothing.
     async fn is_whole(&self, before: Option<&Checkpoint>, after: Option<&Checkpoint>) {
-        self.primary().mend();
+        self.primary().repair();
         let found = peeked(self.primary()).await;
         assert!(
             found.as_ref() == before || found.as_ref() == after,
@@ -193,7 +193,7 @@ impl World {
                 }
                 Err(error) => assert_eq!(error.recovery(), Recovery::Retry, "{error}"),
             }
-            self.primary().mend();
+            self.primary().repair();
         }
     }
 
@@ -303,7 +303,7 @@ proptest! {
                     Step::FailOver(has_all) => world.fail_over(has_all).await,
                 }
                 for server in &world.servers {
-                    server.mend();
+                    server.repair();
                 }
                 if world.newest.is_some() {
                     assert_eq!(peeked(world.primary()).await, world.saved);

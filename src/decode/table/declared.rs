@@ -14,6 +14,8 @@ pub(super) struct Declared {
     /// Labels of ENUM and SET in UTF-8.
     pub(super) members: Vec<Vec<u8>>,
     pub(super) unsigned: bool,
+    /// MariaDB's COMPRESSED, which its servers write into a comment.
+    pub(super) compressed: bool,
 }
 
 impl Declared {
@@ -26,6 +28,7 @@ impl Declared {
             numbers: Vec::new(),
             members: Vec::new(),
             unsigned: false,
+            compressed: false,
         };
         let rest = match rest.strip_prefix('(') {
             None => rest,
@@ -41,6 +44,7 @@ impl Declared {
                 rest
             }
         };
+        declared.compressed = rest.to_ascii_lowercase().contains("compressed");
         for word in without_comments(rest)?.split_ascii_whitespace() {
             match word.to_ascii_lowercase().as_str() {
                 "unsigned" | "zerofill" => declared.unsigned = true,
@@ -141,6 +145,7 @@ mod tests {
             let declared = Declared::parse(text).expect(text);
             assert_eq!((declared.kind.as_str(), declared.numbers), (kind, numbers), "{text}");
             assert_eq!(declared.unsigned, unsigned, "{text}");
+            assert_eq!(declared.compressed, text.contains("COMPRESSED"), "{text}");
         }
     }
 

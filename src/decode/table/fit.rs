@@ -231,7 +231,7 @@ fn collation(kind: &str, described: Option<u16>) -> Option<u16> {
 }
 
 /// Numbers of `Field::geometry_type` in the server's sources.
-fn geometry(kind: &str) -> Option<u64> {
+pub(super) fn geometry(kind: &str) -> Option<u64> {
     Some(match kind {
         "geometry" => 0,
         "point" => 1,

@@ -98,14 +98,10 @@ pub(super) struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads all that is left of the table map. `maria`: MariaDB wrote it.
-    pub(super) fn read(
-        bytes: &mut Bytes<'a>,
-        columns: &[ColumnType],
-        maria: bool,
-    ) -> Result<Self, Fault> {
+    /// Nothing is told.
+    pub(super) fn none(columns: &[ColumnType]) -> Self {
         let width = columns.len();
-        let mut metadata = Self {
+        Self {
             names: None,
             primary_key: Vec::new(),
             members_in_utf8: false,
@@ -117,7 +113,16 @@ impl<'a> Metadata<'a> {
             geometry: vec![None; width],
             visible: vec![true; width],
             dimensions: vec![None; width],
-        };
+        }
+    }
+
+    /// Reads all that is left of the table map. `maria`: MariaDB wrote it.
+    pub(super) fn read(
+        bytes: &mut Bytes<'a>,
+        columns: &[ColumnType],
+        maria: bool,
+    ) -> Result<Self, Fault> {
+        let mut metadata = Self::none(columns);
         while bytes.left() > 0 {
             let field = bytes.u8("metadata field")?;
             let length = bytes.length_encoded("length of a metadata field")?;

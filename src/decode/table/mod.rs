@@ -1,6 +1,7 @@
 //! TABLE_MAP: what the rows behind it are rows of.
 
 mod declared;
+mod described;
 mod fit;
 mod metadata;
 mod read;
@@ -13,6 +14,8 @@ use super::format_description::Format;
 use super::row::ColumnPlan;
 use super::{Answer, CellError, Fault, Misfit};
 use crate::change::Table;
+
+pub use described::{NotUnderstood, table_as_described};
 
 /// A table map, read: the table, and how to read its rows.
 #[derive(Debug)]

@@ -72,8 +72,40 @@ pub(super) fn read(
         };
         unreadable = misfit.map(Unreadable::Schema);
     }
+    let is_nullable = |ordinal| bit(nullable, ordinal);
+    let Read { table, plans, first_unreadable } =
+        assemble(database, table, &columns, metadata, is_nullable, maria);
+    let unreadable = unreadable
+        .or_else(|| first_unreadable.map(|(ordinal, error)| Unreadable::Column(ordinal, error)));
+    Ok(Mapped {
+        table: Arc::new(table),
+        plans,
+        unreadable,
+        is_nameless: is_nameless && matches!(names, Names::Log),
+        body: body.into(),
+    })
+}
+
+/// A table, and how to read its rows.
+pub(super) struct Read {
+    pub(super) table: Table,
+    pub(super) plans: Vec<ColumnPlan>,
+    /// The first column that can't be read.
+    pub(super) first_unreadable: Option<(usize, CellError)>,
+}
+
+/// Puts together what is told of the columns.
+pub(super) fn assemble(
+    database: &str,
+    table: &str,
+    columns: &[ColumnType],
+    metadata: Metadata<'_>,
+    is_nullable: impl Fn(usize) -> bool,
+    maria: bool,
+) -> Read {
     let mut plans = Vec::with_capacity(columns.len());
     let mut described = Vec::with_capacity(columns.len());
+    let mut first_unreadable = None;
     for (ordinal, column) in columns.iter().enumerate() {
         let told = metadata.column(ordinal);
         let plan = check(*column, maria).and_then(|()| {
@@ -86,10 +118,10 @@ pub(super) fn read(
                 members_in_utf8: metadata.members_in_utf8,
             })
         });
-        described.push(describe(ordinal, &told, plan.as_ref().ok(), bit(nullable, ordinal)));
+        described.push(describe(ordinal, &told, plan.as_ref().ok(), is_nullable(ordinal)));
         match plan {
             Ok(plan) => plans.push(plan),
-            Err(error) => unreadable = unreadable.or(Some(Unreadable::Column(ordinal, error))),
+            Err(error) => first_unreadable = first_unreadable.or(Some((ordinal, error))),
         }
     }
     let mut table = Table {
@@ -101,13 +133,7 @@ pub(super) fn read(
         fingerprint: 0,
     };
     table.fingerprint = fingerprint(&table);
-    Ok(Mapped {
-        table: Arc::new(table),
-        plans,
-        unreadable,
-        is_nameless: is_nameless && matches!(names, Names::Log),
-        body: body.into(),
-    })
+    Read { table, plans, first_unreadable }
 }
 
 /// The columns' types, each with its metadata.

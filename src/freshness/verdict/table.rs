@@ -227,7 +227,7 @@ states! {
                  statement."
             }
             Some(Reason::Halted) => {
-                "Delivery has halted: `halted` in /status names the reason and what mends it; then \
+                "Delivery has halted: `halted` in /status names the reason and what fixes it; then \
                  restart."
             }
             Some(Reason::DuplicateReplica) => {
@@ -313,7 +313,7 @@ states! {
         headline: Plain("The source is a replica that no longer replicates"),
         over: Some(Plain("The source replicates again")),
         next: Plain(
-            "Find the error by SHOW REPLICA STATUS on the source, mend it, and START REPLICA there.",
+            "Find the error by SHOW REPLICA STATUS on the source, fix it, and START REPLICA there.",
         ),
         wait: UNTIL_ROUND_TRIPS,
         alert: |_| Some("BinpulseSourceDown"),

@@ -20,4 +20,5 @@ pub(crate) use dial::{Dial, Dialled, dial};
 pub(crate) use failure::{Failure, ServerError, Step, is_close};
 pub(crate) use greeting::Greeting;
 pub(crate) use socket::Socket;
-pub(crate) use statement::{Answer, RESULT_BYTES_MAX, interpolate, run};
+pub(crate) use statement::{Answer, RESULT_BYTES_MAX, interpolate, run, stream};
+pub use statement::{Cells, RowSink};

@@ -38,9 +38,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     channel: &mut Channel<S>,
     sql: &str,
 ) -> Result<Answer, Failure> {
-    let mut command = vec![COM_QUERY];
-    command.extend_from_slice(sql.as_bytes());
-    channel.command(&command).await.map_err(|error| error.at(Step::Statement))?;
+    channel.command(&command(sql)).await.map_err(|error| error.at(Step::Statement))?;
     let mut reader = Reader { channel, room: RESULT_BYTES_MAX };
     let mut first = None;
     loop {
@@ -50,6 +48,86 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(std::mem::take(answer));
         }
     }
+}
+
+/// Takes a large answer as it comes, without a copy of it in between.
+pub trait RowSink {
+    /// Takes the definition of the next column as the server sent it, before the first row.
+    fn column(&mut self, definition: &[u8]);
+
+    /// Takes a row; `None` if it has not as many cells as it should.
+    fn row(&mut self, cells: Cells<'_>) -> Option<()>;
+}
+
+/// The cells of one row in the text protocol, lent by the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Cells<'a>(Bytes<'a>);
+
+impl<'a> Cells<'a> {
+    /// The cells of a packet.
+    pub(crate) fn new(packet: &'a [u8]) -> Self {
+        Self(Bytes(packet))
+    }
+
+    /// Takes the next cell, the inner `None` for NULL; the outer behind the last, and where the bytes end
+    /// too early.
+    #[inline]
+    pub fn take(&mut self) -> Option<Option<&'a [u8]>> {
+        self.0.column().map(|column| match column {
+            Column::Null => None,
+            Column::Text(text) => Some(text),
+        })
+    }
+
+    /// Whether all cells were taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.0.is_empty()
+    }
+}
+
+/// Runs one statement with a single result set, whose rows go to `sink`. After any failure but a
+/// refusal the channel is of no more use. Messages say nothing of what is in the rows.
+pub(crate) async fn stream<S: AsyncRead + AsyncWrite + Unpin>(
+    channel: &mut Channel<S>,
+    sql: &str,
+    sink: &mut impl RowSink,
+) -> Result<(), Failure> {
+    channel.command(&command(sql)).await.map_err(|error| error.at(Step::Statement))?;
+    let head = packet(channel, Step::Statement).await?;
+    let count = Bytes(&head).number().filter(|count| (1..=COLUMNS_MAX).contains(count));
+    for _ in 0..count.ok_or_else(|| unexpected(&head, "a number of columns up to 4096"))? {
+        sink.column(&packet(channel, Step::Statement).await?);
+    }
+    let end = packet(channel, Step::Statement).await?;
+    end_status(&end).ok_or_else(|| unexpected(&end, "the end of the columns"))?;
+    loop {
+        let Some(range) = channel.buffered().map_err(|error| error.at(Step::Statement))? else {
+            channel.fill().await.map_err(|error| error.at(Step::Statement))?;
+            continue;
+        };
+        let bytes = channel.bytes(range);
+        if let Some((0xff, rest)) = bytes.split_first() {
+            return Err(ServerError::parse(rest).at(Step::Statement));
+        }
+        if let Some(status) = end_status(bytes) {
+            if status & MORE_RESULTS != 0 {
+                return Err(unexpected(bytes, "no further answer"));
+            }
+            return Ok(());
+        }
+        sink.row(Cells::new(bytes)).ok_or_else(|| Failure::Protocol {
+            step: Step::Statement,
+            found: format!("a packet of {} bytes", bytes.len()),
+            expected: "a row with as many cells as there are columns",
+        })?;
+    }
+}
+
+fn command(sql: &str) -> Vec<u8> {
+    let mut command = Vec::with_capacity(1 + sql.len());
+    command.push(COM_QUERY);
+    command.extend_from_slice(sql.as_bytes());
+    command
 }
 
 /// One packet that is no error.
@@ -262,6 +340,13 @@ mod tests {
     }
 
     fn answered(payloads: &[Vec<u8>]) -> Result<Answer, Failure> {
+        with_answer(payloads, async |channel| run(channel, "SELECT 1").await)
+    }
+
+    fn with_answer<T>(
+        payloads: &[Vec<u8>],
+        ask: impl AsyncFnOnce(&mut Channel<Ready>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let mut wire = Vec::new();
         for (number, payload) in payloads.iter().enumerate() {
             let length = u32::try_from(payload.len()).expect("small").to_le_bytes();
@@ -272,7 +357,35 @@ mod tests {
         let mut channel = Channel::new(Ready(wire, 0));
         channel.allow(RESULT_BYTES_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(run(&mut channel, "SELECT 1"))
+        runtime.block_on(ask(&mut channel))
+    }
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Taken {
+        columns: Vec<Vec<u8>>,
+        rows: Vec<Vec<Option<Vec<u8>>>>,
+    }
+
+    impl RowSink for Taken {
+        fn column(&mut self, definition: &[u8]) {
+            self.columns.push(definition.to_vec());
+        }
+
+        fn row(&mut self, mut cells: Cells<'_>) -> Option<()> {
+            let mut row = Vec::new();
+            for _ in &self.columns {
+                row.push(cells.take()?.map(<[u8]>::to_vec));
+            }
+            self.rows.push(row);
+            cells.is_empty().then_some(())
+        }
+    }
+
+    fn streamed(payloads: &[Vec<u8>]) -> (Taken, Result<(), Failure>) {
+        let mut taken = Taken::default();
+        let end =
+            with_answer(payloads, async |channel| stream(channel, "SELECT 1", &mut taken).await);
+        (taken, end)
     }
 
     fn column(name: &[u8]) -> Vec<u8> {
@@ -299,6 +412,47 @@ mod tests {
         assert_eq!(answer.rows, [Row::new(vec![Value::Bytes(b"1".to_vec()), Value::NULL])]);
         let changed = answered(&[b"\0\xfc\x00\x01\0\x02\0\0\0".to_vec()]).expect("an answer");
         assert_eq!(changed.affected_rows, 256);
+    }
+
+    #[test]
+    fn a_sink_is_given_each_row_and_its_definitions() {
+        let (taken, end) = streamed(&[
+            vec![2],
+            column(b"a"),
+            column(b"b"),
+            END.to_vec(),
+            b"\x011\xfb".to_vec(),
+            b"\0\x03abc".to_vec(),
+            END.to_vec(),
+        ]);
+        end.expect("an answer");
+        assert_eq!(taken.columns, [column(b"a"), column(b"b")]);
+        let rows = [vec![Some(b"1".to_vec()), None], vec![Some(vec![]), Some(b"abc".to_vec())]];
+        assert_eq!(taken.rows, rows);
+    }
+
+    #[test]
+    fn what_is_no_answer_for_a_sink_is_refused_without_a_word_of_the_row() {
+        let front = [vec![1], column(b"a"), END.to_vec()];
+        for row in [&b"\x06secr"[..], b"\x06secret\x01x", b""] {
+            let (_, refused) = streamed(&[&front[..], &[row.to_vec(), END.to_vec()]].concat());
+            let refused = refused.expect_err("no row").to_string();
+            assert!(refused.contains("a row with as many cells"), "{refused}");
+            assert!(!refused.contains("secr") && !refused.contains("73"), "{refused}");
+        }
+        let killed = b"\xff\xd0\x0b#HY000maximum time exceeded".to_vec();
+        let (taken, refused) = streamed(&[&front[..], &[b"\x011".to_vec(), killed]].concat());
+        assert_eq!(taken.rows.len(), 1);
+        let Err(Failure::Refused { error, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(error.code, 3024);
+        for answer in [vec![b"\0\0\0\x02\0\0\0".to_vec()], vec![b"\xfb/etc/passwd".to_vec()]] {
+            let (_, refused) = streamed(&answer);
+            assert!(matches!(refused, Err(Failure::Protocol { .. })), "{refused:?}");
+        }
+        let (_, further) = streamed(
+            &[&front[..], &[END_OF_FIRST.to_vec(), b"\0\0\0\x02\0\0\0".to_vec()]].concat(),
+        );
+        assert!(matches!(further, Err(Failure::Protocol { .. })), "{further:?}");
     }
 
     #[test]
@@ -360,6 +514,7 @@ mod tests {
             ),
         ) {
             let _unjudged = answered(&packets);
+            let _unjudged = streamed(&packets);
             for bytes in &packets {
                 let _unjudged = row(bytes, 3);
             }

@@ -40,7 +40,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A write failed before, so that the file may end within a record.
-    #[error("quarantine {path}: a write failed before; mend the disk and start again")]
+    #[error("quarantine {path}: a write failed before; repair the disk and start again")]
     Broken {
         /// The file.
         path: PathBuf,

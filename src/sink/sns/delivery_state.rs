@@ -30,7 +30,7 @@ pub(super) struct At {
 #[derive(Debug)]
 pub(super) struct DeliveryState {
     on_refusal: OnRefusal,
-    mend: (Duration, Duration),
+    blocked_retry: (Duration, Duration),
     health: Arc<Health>,
     topics: Vec<Topic>,
     by_arn: HashMap<Arc<str>, usize>,
@@ -56,7 +56,7 @@ impl DeliveryState {
     ) -> Self {
         let mut delivery_state = Self {
             on_refusal: config.on_refusal,
-            mend: (config.mend_min, config.mend_max),
+            blocked_retry: (config.blocked_retry_min, config.blocked_retry_max),
             health,
             topics: Vec::new(),
             by_arn: HashMap::new(),
@@ -317,7 +317,7 @@ impl DeliveryState {
 
     /// An operator has to fix something first; when the next call may go.
     fn shut(&mut self, at: At) -> Instant {
-        let until = at.now + self.pauses.between(self.mend.0, self.mend.1);
+        let until = at.now + self.pauses.between(self.blocked_retry.0, self.blocked_retry.1);
         if self.topics.get_mut(at.topic).is_some_and(|topic| topic.shut(until)) {
             self.blocked += 1;
             self.health.blocks(self.blocked);

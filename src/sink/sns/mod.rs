@@ -60,9 +60,9 @@ pub struct Config {
     /// Largest ceiling of such a pause.
     pub retry_max: Duration,
     /// Shortest pause while an operator has to fix something.
-    pub mend_min: Duration,
+    pub blocked_retry_min: Duration,
     /// Longest such pause.
-    pub mend_max: Duration,
+    pub blocked_retry_max: Duration,
     /// How long `run` may continue delivering after it was asked to stop.
     pub grace: Duration,
 }
@@ -76,8 +76,8 @@ impl Default for Config {
             on_refusal: OnRefusal::default(),
             retry_first: Duration::from_millis(100),
             retry_max: Duration::from_secs(10),
-            mend_min: Duration::from_secs(5),
-            mend_max: Duration::from_secs(30),
+            blocked_retry_min: Duration::from_secs(5),
+            blocked_retry_max: Duration::from_secs(30),
             grace: Duration::from_secs(20),
         }
     }
@@ -180,7 +180,7 @@ async fn facts_at_start(
                     class,
                     code,
                     text,
-                    mend: mend(class),
+                    remedy: remedy(class),
                 });
             }
         }
@@ -205,7 +205,7 @@ fn region_of(topics: &[Arc<str>], configured: Option<&str>) -> Result<Option<Str
 }
 
 /// What to do about a topic that can't be read.
-fn mend(class: Class) -> &'static str {
+fn remedy(class: Class) -> &'static str {
     match class {
         Class::NotFound => "create the topic, or correct the ARN",
         Class::Denied => {

@@ -425,7 +425,7 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
     // That somebody has fixed it shows with the first answer, before anything is published.
     let mut world = World::new(OnRefusal::GoOn);
     world.accept(0, &sent(1));
-    for is_mended in [false, true] {
+    for is_fixed in [false, true] {
         let call = loop {
             match world.delivery_state.next_call(world.now) {
                 Ok(call) => break call,
@@ -441,9 +441,9 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
             content_based_deduplication: false,
             throughput_per_group: false,
         };
-        world.delivery_state.learn(at, if is_mended { Ok(facts) } else { Err(error) });
+        world.delivery_state.learn(at, if is_fixed { Ok(facts) } else { Err(error) });
         let blocked = world.health.snapshot(world.now).blocked_topics;
-        assert_eq!(blocked, usize::from(!is_mended));
+        assert_eq!(blocked, usize::from(!is_fixed));
     }
 }
 

@@ -18,7 +18,7 @@ impl Verdict {
         if self.state != "position_lost" {
             "Delivery has halted and does not go on by itself".clone_into(&mut self.headline);
             self.runbook = Some("/runbooks/BinpulseHalted".to_owned());
-            self.next_step = sentence(&halted.mend);
+            self.next_step = sentence(&halted.remedy);
         } else if !self.next_step.contains("restart") {
             self.next_step += " Then restart binpulse.";
         }
@@ -48,7 +48,7 @@ mod tests {
         verdict.tell_halt(&Halted {
             reason: halt.to_owned(),
             message: "shop.orders, column 3: of type 245".to_owned(),
-            mend: "look at the event; then restart binpulse".to_owned(),
+            remedy: "look at the event; then restart binpulse".to_owned(),
         });
         verdict
     }

@@ -79,12 +79,12 @@ fn purge(progress: &Progress) -> Option<Notice> {
 /// are in the list of findings.
 fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
     let urgent = all.iter().filter(|finding| finding.level != "note");
-    urgent.take(FINDINGS_MAX).map(|Finding { what, found, needed, mend, .. }| Notice {
+    urgent.take(FINDINGS_MAX).map(|Finding { what, found, needed, remedy, .. }| Notice {
         kind: "finding",
         of: what.clone(),
         headline: format!("{what} is not as it should be"),
         text: format!("{what}: found {found}, needed {needed}."),
-        next_step: sentence(mend.trim_end_matches(';')),
+        next_step: sentence(remedy.trim_end_matches(';')),
         runbook: "/runbooks/BinpulseSourceFinding".to_owned(),
     })
 }

@@ -58,7 +58,7 @@ fn a_halt_marks_its_station_whatever_the_verdict_says() {
         halted.halted = Some(Halted {
             reason: reason.to_owned(),
             message: "shop.orders".to_owned(),
-            mend: "exclude it and restart".to_owned(),
+            remedy: "exclude it and restart".to_owned(),
         });
         let halted = halted.concluded();
         assert_eq!(looks(&halted)[at], "broken", "{reason}, {hop}");
@@ -116,7 +116,7 @@ fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
         what: "binlog_row_image".to_owned(),
         found: "MINIMAL".to_owned(),
         needed: "FULL, or columns are absent".to_owned(),
-        mend: "SET PERSIST binlog_row_image = FULL;".to_owned(),
+        remedy: "SET PERSIST binlog_row_image = FULL;".to_owned(),
         refuses: level == "refusal",
     };
     let mut found = status("live", "healthy", "none");

@@ -2,7 +2,7 @@
 //! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
-//! Read-only but for the maintenance of consumers (`switch`).
+//! Read-only but for the maintenance of consumers and for snapshots (`switch`).
 //! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
@@ -37,7 +37,10 @@ pub use access::{Access, TOKEN_MIN, Token};
 pub use certificate::{Certificate, TlsError, chain};
 use connections::{Admission, Connections};
 pub use routes::Answer;
-pub use switch::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, Switch};
+pub use switch::{
+    CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, SNAPSHOT_BYTES_MAX,
+    SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch,
+};
 
 /// Where it listens unless told otherwise: reachable from this machine only.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
@@ -81,7 +84,7 @@ pub struct Pages {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
-    /// For `/maintenance`.
+    /// For `/maintenance` and `/snapshot`.
     pub switch: Arc<dyn Switch>,
 }
 

@@ -24,6 +24,7 @@ const NOT_FOUND: &str = "not found; there is\n\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
+    /snapshot  by POST: see `binpulse snapshot`\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 /// What a request by a name that may be a stranger's is answered with.
@@ -137,8 +138,7 @@ impl Site for Pages {
     }
 
     fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
-        let done = (path == switch::MAINTENANCE_PATH)
-            .then(|| switch::maintenance(headers, peer, &*self.switch))?;
+        let done = switch::act(path, headers, peer, &*self.switch)?;
         Some(Answer(match done {
             Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
             Err((code, why)) => plain(code, TEXT, why + "\n"),

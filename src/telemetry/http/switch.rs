@@ -1,4 +1,4 @@
-//! The one thing that a request may change: which consumers are evaluated.
+//! What a request may change: which consumers are evaluated, and snapshots.
 //!
 //! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
 //! may have made its own name lead to this machine.
@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, StatusCode};
 
-/// Where to send it to, by POST.
+/// Where maintenance is sent to, by POST.
 pub const MAINTENANCE_PATH: &str = "/maintenance";
 /// Header with the consumer's name.
 pub const CONSUMER_HEADER: &str = "binpulse-consumer";
@@ -17,42 +17,73 @@ pub const SECONDS_HEADER: &str = "binpulse-seconds";
 /// Longest time that a consumer is taken out of judgement for.
 pub const MAINTENANCE_MAX: Duration = Duration::from_hours(24);
 
+/// Where commands of snapshots are sent to, by POST.
+pub const SNAPSHOT_PATH: &str = "/snapshot";
+/// Header with the command: JSON, what is not ASCII in it escaped.
+pub const SNAPSHOT_HEADER: &str = "binpulse-snapshot";
+/// Longest command, bytes: with the other headers it fits into a request's head.
+pub const SNAPSHOT_BYTES_MAX: usize = 6 * 1024;
+
 /// Headers that browsers send with a POST, and nobody else.
 const OF_BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 
-/// Who takes consumers out of judgement.
+/// Who does what requests ask for.
 pub trait Switch: Send + Sync + 'static {
     /// Takes `consumer` out for that long, or back in for zero. What was done, or why nothing was, in
     /// words.
     fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String>;
+    /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
+    fn snapshot(&self, command: &str) -> Result<String, String>;
 }
 
-/// Does what the request asks for; the words to refuse it with.
-pub(super) fn maintenance(
+/// The words to refuse a request with.
+type Refusal = (StatusCode, String);
+
+/// Does what the POST asks for; `None`: nothing can be changed at this path.
+pub(super) fn act(
+    path: &str,
     headers: &HeaderMap,
     peer: IpAddr,
     switch: &dyn Switch,
-) -> Result<String, (hyper::StatusCode, String)> {
-    let refuse = |code, text: &str| Err((code, text.to_owned()));
+) -> Option<Result<String, Refusal>> {
+    let act = match path {
+        MAINTENANCE_PATH => maintenance,
+        SNAPSHOT_PATH => snapshot,
+        _ => return None,
+    };
+    let command = path.trim_start_matches('/');
+    Some(admit(headers, peer, command).and_then(|()| act(headers, switch)))
+}
+
+fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), Refusal> {
+    let refuse = |text: String| Err((StatusCode::FORBIDDEN, text));
     if !peer.to_canonical().is_loopback() {
-        return refuse(hyper::StatusCode::FORBIDDEN, "only from the machine that binpulse runs on");
+        return refuse("only from the machine that binpulse runs on".to_owned());
     }
     if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
-        return refuse(
-            hyper::StatusCode::FORBIDDEN,
-            "not from a browser; use `binpulse maintenance`",
-        );
+        return refuse(format!("not from a browser; use `binpulse {command}`"));
     }
+    Ok(())
+}
+
+fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
     let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());
     let (Some(consumer), Some(seconds)) = (consumer, seconds) else {
-        return refuse(
-            hyper::StatusCode::BAD_REQUEST,
-            "headers binpulse-consumer and binpulse-seconds are needed; `binpulse maintenance` sends them",
-        );
+        let needed = "headers binpulse-consumer and binpulse-seconds are needed; \
+                      `binpulse maintenance` sends them";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     let done = switch.maintenance(consumer, Duration::from_secs(seconds));
-    done.map_err(|why| (hyper::StatusCode::NOT_FOUND, why))
+    done.map_err(|why| (StatusCode::NOT_FOUND, why))
+}
+
+fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let Some(command) = text(headers, SNAPSHOT_HEADER) else {
+        let needed = "header binpulse-snapshot is needed; `binpulse snapshot` sends it";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+    };
+    switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

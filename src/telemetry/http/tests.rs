@@ -19,6 +19,10 @@ impl Switch for Known {
         let is_known = consumer == "billing";
         is_known.then(|| format!("{consumer} {}", lasting.as_secs())).ok_or("who?".to_owned())
     }
+
+    fn snapshot(&self, command: &str) -> Result<String, String> {
+        if command == "{}" { Ok("it begins".to_owned()) } else { Err("not now".to_owned()) }
+    }
 }
 
 struct Server {
@@ -262,23 +266,53 @@ async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
     assert_eq!(code(&server.ask("GET", "/maintenance").await), "404");
 }
 
+#[tokio::test]
+async fn a_snapshot_is_commanded_by_our_own_header_only() {
+    let server = server().await;
+    let post = async |headers: &str| {
+        let request = format!(
+            "POST /snapshot HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"
+        );
+        server.exchange(request.as_bytes()).await
+    };
+    let done = post("Binpulse-Snapshot: {}\r\n").await;
+    assert_eq!((code(&done), body(&done)), ("200", "it begins\n"));
+    let refused = post("Binpulse-Snapshot: []\r\n").await;
+    assert_eq!((code(&refused), body(&refused)), ("409", "not now\n"));
+    assert_eq!(code(&post("").await), "400");
+    assert_eq!(code(&server.ask("GET", "/snapshot").await), "404");
+    let longest = "x".repeat(super::SNAPSHOT_BYTES_MAX);
+    assert_eq!(code(&post(&format!("Binpulse-Snapshot: {longest}\r\n")).await), "409");
+}
+
 #[test]
-fn nobody_else_s_machine_takes_a_consumer_out_of_judgement() {
-    let request = hyper::Request::post("/maintenance")
+fn nobody_else_s_machine_and_no_browser_changes_anything() {
+    let request = hyper::Request::post("/")
         .header(super::CONSUMER_HEADER, "billing")
         .header(super::SECONDS_HEADER, "5")
+        .header(super::SNAPSHOT_HEADER, "{}")
         .body(())
         .expect("a request");
-    let ask = |peer: &str| {
-        super::switch::maintenance(request.headers(), peer.parse().expect("an address"), &Known)
-    };
-    assert!(ask("127.0.0.1").is_ok() && ask("::1").is_ok() && ask("::ffff:127.0.0.1").is_ok());
-    assert!(ask("10.0.0.7").is_err() && ask("::ffff:10.0.0.7").is_err());
-    for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")] {
-        let mut headers = request.headers().clone();
-        headers.insert(name, value.parse().expect("a value"));
-        let peer = "127.0.0.1".parse().expect("an address");
-        assert!(super::switch::maintenance(&headers, peer, &Known).is_err(), "{name}");
+    for path in [super::MAINTENANCE_PATH, super::SNAPSHOT_PATH] {
+        let act = |headers: &hyper::HeaderMap, peer: &str| {
+            let peer = peer.parse().expect("an address");
+            super::switch::act(path, headers, peer, &Known).expect("a path").is_ok()
+        };
+        for (peer, admitted) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.7", false),
+            ("::ffff:10.0.0.7", false),
+        ] {
+            assert_eq!(act(request.headers(), peer), admitted, "{path} {peer}");
+        }
+        for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")]
+        {
+            let mut headers = request.headers().clone();
+            headers.insert(name, value.parse().expect("a value"));
+            assert!(!act(&headers, "127.0.0.1"), "{path} {name}");
+        }
     }
 }
 

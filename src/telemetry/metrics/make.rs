@@ -6,7 +6,7 @@ use super::{
     CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
 };
 
-const FAST: &[f64] =
+pub(super) const FAST: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 pub(super) const SLOW: &[f64] =
     &[0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
@@ -192,6 +192,7 @@ impl Make<'_> {
                 "lanes",
                 "Lanes that have carried a row since the start of the process.",
             )?,
+            snapshot: self.snapshot()?,
             user_row_last,
             checkpoint_saved,
         };
@@ -208,7 +209,7 @@ impl Make<'_> {
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.add(IntCounter::new(full(name), help)?)
     }
 
@@ -220,7 +221,7 @@ impl Make<'_> {
         self.add(IntGauge::new(full(name), help)?)
     }
 
-    fn histogram(
+    pub(super) fn histogram(
         &self,
         name: &str,
         help: &str,
@@ -230,7 +231,7 @@ impl Make<'_> {
         self.add(Histogram::with_opts(options)?)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &self,
         name: &str,
         help: &str,

@@ -13,6 +13,7 @@ mod probe;
 mod process;
 mod readings;
 mod scraped;
+mod snapshot;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,6 +28,7 @@ pub use probe::ProbeMetrics;
 pub use prometheus::Error;
 pub use readings::{Kind, Reading, Readings, SourceLabels};
 pub use scraped::{Durations, Moment, Read, Sample, timestamp};
+pub use snapshot::SnapshotMetrics;
 
 /// Label values, all known before the first scrape.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +49,8 @@ pub struct Vocabulary {
     pub event_types: Vec<&'static str>,
     /// Patterns of the filters: the setting, and the pattern.
     pub filter_patterns: Vec<(&'static str, String)>,
+    /// Why a chunk of a snapshot is read again.
+    pub snapshot_discards: Vec<&'static str>,
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }
@@ -136,6 +140,8 @@ pub struct Metrics {
     pub checkpoint_saves_total: Family<IntCounter>,
     /// Lanes that have carried a row.
     pub lanes: IntGauge,
+    /// What is counted of snapshots.
+    pub snapshot: SnapshotMetrics,
     /// When a user's row was last published.
     pub user_row_last: Moment,
     /// When the checkpoint was last saved.

@@ -16,6 +16,7 @@ pub(crate) fn metrics() -> Metrics {
         reconnect_reasons: vec!["silent"],
         event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
+        snapshot_discards: vec!["too_many_keys"],
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();
@@ -57,6 +58,9 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_filter_pattern_events_total{pattern=\"shop.audit\",setting=\"filter.exclude\"}",
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",
+        "binpulse_snapshot_rows_total",
+        "binpulse_snapshot_discarded_chunks_total{reason=\"too_many_keys\"}",
+        "binpulse_snapshot_chunk_seconds_count",
         "binpulse_user_row_last_timestamp_seconds",
     ] {
         assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");

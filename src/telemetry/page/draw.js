@@ -202,7 +202,7 @@ function drawCards(status, drift, rate) {
     `${one.canary.seen ?? 'none'}, ${ago(one.canary.seen_age_seconds, drift)}`]));
   byId('findings-card').hidden = status.findings.length === 0;
   const levels = { warning: 'late', refusal: 'broken' };
-  drawTable(byId('findings'), status.findings.map((one) => [one.what, [one.level, levels[one.level] || ''], one.found, one.needed, one.mend]));
+  drawTable(byId('findings'), status.findings.map((one) => [one.what, [one.level, levels[one.level] || ''], one.found, one.needed, one.remedy]));
   write(byId('config'), JSON.stringify(status.config, null, 2));
   write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);
 }

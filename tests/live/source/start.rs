@@ -148,8 +148,8 @@ async fn every_version_tells_its_facts_and_what_is_wrong_with_them(bed: Bed) -> 
     let findings = judge(&facts, &Demands::default());
     for privilege in ["REPLICATION SLAVE", "REPLICATION CLIENT"] {
         let finding = findings.iter().find(|finding| finding.what == privilege);
-        let mend = format!("GRANT {privilege} ON *.* TO 'weak'@'%';");
-        assert_eq!(finding.map(|finding| finding.mend.as_str()), Some(mend.as_str()), "{name}");
+        let remedy = format!("GRANT {privilege} ON *.* TO 'weak'@'%';");
+        assert_eq!(finding.map(|finding| finding.remedy.as_str()), Some(remedy.as_str()), "{name}");
     }
     // And the stream is refused with a name
     let start = Start::Position(Position::new("binlog.000001", 4));

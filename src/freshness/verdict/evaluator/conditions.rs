@@ -147,7 +147,7 @@ impl Evaluator {
             None if self.sink.definite() => {
                 (Status::False, self.conditions.known(Condition::SinkMoves).because.clone())
             }
-            None => (Status::True, "no error that time can't mend".to_owned()),
+            None => (Status::True, "no error that time can't fix".to_owned()),
         };
         self.conditions.set(now, Condition::NoDefiniteError, status, because);
     }

@@ -57,15 +57,15 @@ pub struct Finding {
     /// What it should be.
     pub needed: &'static str,
     /// The statement (or, where none helps, the action) that fixes it.
-    pub mend: String,
+    pub remedy: String,
     /// How bad it is.
     pub severity: Severity,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, found, needed, mend, .. } = self;
-        write!(f, "{what}: found {found}, needed {needed}; {mend}")
+        let Self { what, found, needed, remedy, .. } = self;
+        write!(f, "{what}: found {found}, needed {needed}; {remedy}")
     }
 }
 
@@ -112,7 +112,7 @@ pub fn unnamed(table: &str) -> Finding {
             "rows of {table} without the names of their columns, published as @1, @2 .."
         ),
         needed: "FULL, so that rows carry the names and keys of their columns",
-        mend: "SET GLOBAL binlog_row_metadata = FULL; and the same line under [mysqld] in my.cnf"
+        remedy: "SET GLOBAL binlog_row_metadata = FULL; and the same line under [mysqld] in my.cnf"
             .to_owned(),
         severity: Severity::Warn,
     }
@@ -165,10 +165,10 @@ impl Judge<'_> {
         what: &'static str,
         found: impl Into<String>,
         needed: &'static str,
-        mend: impl Into<String>,
+        remedy: impl Into<String>,
     ) {
-        let (found, mend) = (found.into(), mend.into());
-        self.findings.push(Finding { what, found, needed, mend, severity });
+        let (found, remedy) = (found.into(), remedy.into());
+        self.findings.push(Finding { what, found, needed, remedy, severity });
     }
 
     /// The statement that sets a variable for good, as far as the version can.
@@ -191,29 +191,29 @@ impl Judge<'_> {
         };
         if self.facts.version_numbers() < supported {
             let found = format!("{} {}", self.facts.flavor, self.facts.version);
-            let mend = "upgrade; it may work, but it is not tested";
+            let remedy = "upgrade; it may work, but it is not tested";
             self.find(
                 Severity::Note,
                 "version",
                 found,
                 "MySQL 5.7 or MariaDB 10.6, or newer",
-                mend,
+                remedy,
             );
         }
     }
 
     fn binlog(&mut self) {
         if self.facts.is_on("log_bin") == Some(false) {
-            let mend = "restart the server with log_bin = binlog under [mysqld] in my.cnf";
-            self.find(Severity::Refuse, "log_bin", "OFF", "ON", mend);
+            let remedy = "restart the server with log_bin = binlog under [mysqld] in my.cnf";
+            self.find(Severity::Refuse, "log_bin", "OFF", "ON", remedy);
         }
         if self.facts.server_id() == 0 {
-            let mend = self.set("server_id", "1");
-            self.find(Severity::Refuse, "server_id", "0", "any other number", mend);
+            let remedy = self.set("server_id", "1");
+            self.find(Severity::Refuse, "server_id", "0", "any other number", remedy);
         }
         if self.facts.variable("binlog_checksum") == Some("NONE") {
-            let mend = self.set("binlog_checksum", "CRC32");
-            self.find(Severity::Note, "binlog_checksum", "NONE", "CRC32", mend);
+            let remedy = self.set("binlog_checksum", "CRC32");
+            self.find(Severity::Note, "binlog_checksum", "NONE", "CRC32", remedy);
         }
     }
 
@@ -221,13 +221,13 @@ impl Judge<'_> {
         if let Some(format) = self.facts.variable("binlog_format")
             && format != "ROW"
         {
-            let mend =
+            let remedy =
                 self.set("binlog_format", "ROW") + " (sessions keep theirs until they reconnect)";
-            self.find(Severity::Refuse, "binlog_format", format.to_owned(), "ROW", mend);
+            self.find(Severity::Refuse, "binlog_format", format.to_owned(), "ROW", remedy);
         }
         let image = self.facts.variable("binlog_row_image").unwrap_or("FULL").to_owned();
         if image != "FULL" {
-            let mend = self.set("binlog_row_image", "FULL");
+            let remedy = self.set("binlog_row_image", "FULL");
             let (severity, needed) = if self.demands.full_images {
                 let needed = "FULL: rows of canary.paths are told from the business's by a column \
                               that every row must carry";
@@ -235,14 +235,14 @@ impl Judge<'_> {
             } else {
                 (Severity::Warn, "FULL, or before images and unchanged columns are absent")
             };
-            self.find(severity, "binlog_row_image", image.clone(), needed, mend);
+            self.find(severity, "binlog_row_image", image.clone(), needed, remedy);
         }
         let partial = self.facts.variable("binlog_row_value_options").unwrap_or_default();
         if partial.contains("PARTIAL_JSON") && image != "FULL" {
             let found = format!("{partial} with binlog_row_image = {image}");
-            let mend = self.set("binlog_row_value_options", "''");
+            let remedy = self.set("binlog_row_value_options", "''");
             let needed = "full images, or JSON changes can only be passed on as differences";
-            self.find(Severity::Warn, "binlog_row_value_options", found, needed, mend);
+            self.find(Severity::Warn, "binlog_row_value_options", found, needed, remedy);
         }
         self.metadata();
     }
@@ -250,31 +250,31 @@ impl Judge<'_> {
     /// Names, keys and labels: from the log, or asked for if the operator wants that.
     fn metadata(&mut self) {
         let what = "binlog_row_metadata";
-        let (found, mend) = match self.facts.variable(what) {
+        let (found, remedy) = match self.facts.variable(what) {
             Some("FULL") => return,
             Some(other) => (other.to_owned(), Some(self.set(what, "FULL"))),
             None => (format!("unknown to {}", self.facts.version), None),
         };
         if !self.demands.schema_fallback {
             let fallback = "source.schema_fallback = \"information_schema\"";
-            let mend = match mend {
-                Some(mend) => format!("{mend} (or set {fallback})"),
+            let remedy = match remedy {
+                Some(remedy) => format!("{remedy} (or set {fallback})"),
                 None => format!("set {fallback}, or upgrade to MySQL 8.0.1, MariaDB 10.5 or newer"),
             };
             let needed = "FULL, so that rows carry the names and keys of their columns";
-            return self.find(Severity::Refuse, what, found, needed, mend);
+            return self.find(Severity::Refuse, what, found, needed, remedy);
         }
-        let mend =
-            mend.unwrap_or_else(|| "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer".to_owned());
+        let remedy =
+            remedy.unwrap_or_else(|| "upgrade to MySQL 8.0.1, MariaDB 10.5 or newer".to_owned());
         let needed = "FULL; names, keys and labels come from information_schema instead, and an \
                       ALTER TABLE can stop the stream at rows that were written before it";
-        self.find(Severity::Note, what, found, needed, mend);
+        self.find(Severity::Note, what, found, needed, remedy);
         if self.facts.grants.as_ref().is_ok_and(|grants| !grants.has("SELECT")) {
             let account = quote_account(&self.facts.account);
             let needed = "granted on every table that is published, or information_schema does not \
                           show it";
-            let mend = format!("GRANT SELECT ON *.* TO {account}; (or on the databases alone)");
-            self.find(Severity::Note, "SELECT", "not granted on *.*", needed, mend);
+            let remedy = format!("GRANT SELECT ON *.* TO {account}; (or on the databases alone)");
+            self.find(Severity::Note, "SELECT", "not granted on *.*", needed, remedy);
         }
     }
 
@@ -296,10 +296,10 @@ impl Judge<'_> {
                 let found = hours.map_or_else(|| "NULL".to_owned(), |hours| hours.to_string());
                 let needed = "72 or more, so that a stop does not lose the position; with NULL, RDS \
                               removes a log as soon as it needs it no more";
-                let mend = "CALL mysql.rds_set_configuration('binlog retention hours', 168);";
+                let remedy = "CALL mysql.rds_set_configuration('binlog retention hours', 168);";
                 // Without a time even a restart may lose the position.
                 let severity = if hours.is_none() { Severity::Warn } else { Severity::Note };
-                self.find(severity, "binlog retention hours", found, needed, mend);
+                self.find(severity, "binlog retention hours", found, needed, remedy);
             }
             return;
         }
@@ -309,31 +309,31 @@ impl Judge<'_> {
         let Some(kept) = seconds.or(days.map(|days| days * 86_400.0)) else { return };
         #[expect(clippy::cast_precision_loss, reason = "a small constant")]
         if kept < SECONDS_MIN as f64 {
-            let mend = self.set("binlog_expire_logs_seconds", &SECONDS_MIN.to_string());
+            let remedy = self.set("binlog_expire_logs_seconds", &SECONDS_MIN.to_string());
             let needed = "3 days or more, so that a stop does not lose the position";
             let found = format!("{kept} s");
-            self.find(Severity::Note, "binlog_expire_logs_seconds", found, needed, mend);
+            self.find(Severity::Note, "binlog_expire_logs_seconds", found, needed, remedy);
         }
     }
 
     fn state(&mut self) {
         let on = |name| self.facts.is_on(name) == Some(true);
         if on("offline_mode") {
-            let mend = "SET GLOBAL offline_mode = OFF;";
-            self.find(Severity::Refuse, "offline_mode", "ON", "OFF", mend);
+            let remedy = "SET GLOBAL offline_mode = OFF;";
+            self.find(Severity::Refuse, "offline_mode", "ON", "OFF", remedy);
         }
         let read_only = on("read_only") || on("super_read_only") || on("innodb_read_only");
         if !read_only {
             return;
         }
         let needed = "OFF, or heartbeats must be written elsewhere: is it the primary?";
-        let mend = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;";
-        self.find(Severity::Note, "read_only", "ON", needed, mend);
+        let remedy = "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;";
+        self.find(Severity::Note, "read_only", "ON", needed, remedy);
         let updates = self.facts.is_on("log_replica_updates");
         if updates.or(self.facts.is_on("log_slave_updates")) == Some(false) {
             let needed = "ON, or changes that this server replicates are not in its binlog";
-            let mend = "restart with log_replica_updates (log_slave_updates) under [mysqld]";
-            self.find(Severity::Refuse, "log_replica_updates", "OFF", needed, mend);
+            let remedy = "restart with log_replica_updates (log_slave_updates) under [mysqld]";
+            self.find(Severity::Refuse, "log_replica_updates", "OFF", needed, remedy);
         }
     }
 
@@ -342,9 +342,9 @@ impl Judge<'_> {
         let grants = match &self.facts.grants {
             Ok(grants) => grants.clone(),
             Err(reason) => {
-                let mend = format!("run SHOW GRANTS FOR {account}; as an administrator");
+                let remedy = format!("run SHOW GRANTS FOR {account}; as an administrator");
                 let found = format!("unknown: {reason}");
-                return self.find(Severity::Note, "grants", found, "REPLICATION SLAVE", mend);
+                return self.find(Severity::Note, "grants", found, "REPLICATION SLAVE", remedy);
             }
         };
         for (privilege, severity, needed) in [
@@ -357,8 +357,8 @@ impl Judge<'_> {
             ),
         ] {
             if !grants.has(privilege) {
-                let mend = format!("GRANT {privilege} ON *.* TO {account};");
-                self.find(severity, privilege, "not granted", needed, mend);
+                let remedy = format!("GRANT {privilege} ON *.* TO {account};");
+                self.find(severity, privilege, "not granted", needed, remedy);
             }
         }
     }
@@ -369,8 +369,8 @@ impl Judge<'_> {
         let server_id = self.demands.server_id;
         if server_id == Some(self.facts.server_id()) {
             let found = format!("{} is the server's own", self.facts.server_id());
-            let mend = "leave the key out, or choose another number";
-            self.find(Severity::Refuse, "our server id", found, "one of its own", mend);
+            let remedy = "leave the key out, or choose another number";
+            self.find(Severity::Refuse, "our server id", found, "one of its own", remedy);
         }
         for other_replica in other_replicas {
             let who = format!(
@@ -378,15 +378,15 @@ impl Judge<'_> {
                 other_replica.host, other_replica.port, other_replica.server_id
             );
             if other_replica.uuid == ours {
-                let mend =
+                let remedy =
                     "stop the other process; if it is gone, the server will notice by itself";
                 let needed = "one process per stream: the newer throws out the older";
                 let found = format!("already registered by {who}");
-                self.find(Severity::Note, OUR_REPLICA_UUID, found, needed, mend);
+                self.find(Severity::Note, OUR_REPLICA_UUID, found, needed, remedy);
             } else if Some(other_replica.server_id) == server_id {
-                let mend = "leave the key out: the id is then derived from the stream's name";
+                let remedy = "leave the key out: the id is then derived from the stream's name";
                 let found = format!("already used by {who}");
-                self.find(Severity::Refuse, "our server id", found, "one of its own", mend);
+                self.find(Severity::Refuse, "our server id", found, "one of its own", remedy);
             }
         }
     }

@@ -63,13 +63,13 @@ fn each_wrong_variable_is_found_with_its_statement() {
         ("read_only", "ON", Severity::Note, "read_only = OFF"),
         ("offline_mode", "ON", Severity::Refuse, "offline_mode = OFF"),
     ];
-    for (name, value, severity, mend) in cases {
+    for (name, value, severity, remedy) in cases {
         let mut facts = good();
         facts.variables.insert(name.to_owned(), value.to_owned());
         let findings = judge(&facts, &Demands::default());
         let [finding] = findings.as_slice() else { panic!("{name}: {findings:?}") };
         assert_eq!((finding.what, finding.severity), (name, severity));
-        assert!(finding.mend.contains(mend), "{name}: {finding}");
+        assert!(finding.remedy.contains(remedy), "{name}: {finding}");
         assert!(finding.found.contains(value), "{name}: {finding}");
     }
 }
@@ -84,16 +84,16 @@ fn gtids_are_switched_on_step_by_step_and_never_past_a_stream() {
         let mut facts = good();
         facts.variables.insert("gtid_mode".to_owned(), mode.to_owned());
         let findings = judge(&facts, &Demands::default());
-        let mend = &findings.first().expect("a finding").mend;
-        let set: Vec<_> = mend.split("gtid_mode = ").skip(1).collect();
+        let remedy = &findings.first().expect("a finding").remedy;
+        let set: Vec<_> = remedy.split("gtid_mode = ").skip(1).collect();
         let set: Vec<_> = set.iter().filter_map(|rest| rest.split(' ').next()).collect();
         let (last, before) = set.split_last().expect("statements");
-        assert_eq!(before, steps, "{mode}: {mend}");
-        assert_eq!(*last, "ON;", "{mode}: {mend}");
+        assert_eq!(before, steps, "{mode}: {remedy}");
+        assert_eq!(*last, "ON;", "{mode}: {remedy}");
         // Before the last of them the stream has to be past what has no GTIDs
-        let wait = mend.find("binpulse status").expect("a wait");
-        assert!(wait > mend.find("ON_PERMISSIVE;").unwrap_or(0), "{mend}");
-        assert!(wait < mend.find("gtid_mode = ON;").expect("the last step"), "{mend}");
+        let wait = remedy.find("binpulse status").expect("a wait");
+        assert!(wait > remedy.find("ON_PERMISSIVE;").unwrap_or(0), "{remedy}");
+        assert!(wait < remedy.find("gtid_mode = ON;").expect("the last step"), "{remedy}");
     }
 }
 
@@ -121,7 +121,7 @@ fn a_missing_grant_is_named_with_the_grant_statement() {
     facts.grants = Ok(Grants::parse(["GRANT REPLICATION CLIENT ON *.* TO `u`@`%`"]));
     let findings = judge(&facts, &Demands::default());
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
-    assert_eq!(finding.mend, "GRANT REPLICATION SLAVE ON *.* TO 'o''neil'@'10.0.0.%';");
+    assert_eq!(finding.remedy, "GRANT REPLICATION SLAVE ON *.* TO 'o''neil'@'10.0.0.%';");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn old_servers_get_statements_that_they_know() {
     facts.variables.insert("binlog_format".to_owned(), "MIXED".to_owned());
     let demands = Demands { schema_fallback: true, ..Demands::default() };
     let findings = judge(&facts, &demands);
-    assert!(findings.iter().all(|finding| !finding.mend.contains("PERSIST")), "{findings:?}");
+    assert!(findings.iter().all(|finding| !finding.remedy.contains("PERSIST")), "{findings:?}");
     assert!(found(&facts, &demands).contains(&("binlog_row_metadata", Severity::Note)));
     assert!(found(&facts, &demands).contains(&("SELECT", Severity::Note)));
     let refused = found(&facts, &Demands::default());
@@ -180,13 +180,13 @@ fn on_rds_what_it_keeps_counts_and_its_own_statements_are_printed() {
         let kept = findings.iter().find(|finding| finding.what == "binlog retention hours");
         assert_eq!(kept.is_some(), is_found, "{hours:?}");
         if let Some(kept) = kept {
-            assert!(kept.mend.starts_with("CALL mysql.rds_set_configuration("), "{kept}");
+            assert!(kept.remedy.starts_with("CALL mysql.rds_set_configuration("), "{kept}");
             let severity = if hours.is_none() { Severity::Warn } else { Severity::Note };
             assert_eq!(kept.severity, severity, "{hours:?}");
         }
-        assert!(findings.iter().all(|finding| !finding.mend.contains("PERSIST")), "{findings:?}");
+        assert!(findings.iter().all(|finding| !finding.remedy.contains("PERSIST")), "{findings:?}");
         let image = findings.iter().find(|finding| finding.what == "binlog_row_image");
-        assert!(image.expect("it is found").mend.contains("DB parameter group"));
+        assert!(image.expect("it is found").remedy.contains("DB parameter group"));
     }
 }
 

@@ -1,0 +1,26 @@
+//! What HTTP may change, handed to who does it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::maintenance::Maintenance;
+use crate::snapshot;
+use crate::telemetry::http::Switch;
+
+/// Who takes what arrives by POST.
+pub(super) struct Switches {
+    pub(super) maintenance: Arc<Maintenance>,
+    pub(super) snapshot: Arc<snapshot::Control>,
+}
+
+impl Switch for Switches {
+    fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String> {
+        self.maintenance.maintenance(consumer, lasting)
+    }
+
+    fn snapshot(&self, command: &str) -> Result<String, String> {
+        let command = serde_json::from_str(command)
+            .map_err(|error| format!("no command for a snapshot: {error}"))?;
+        self.snapshot.command(command)
+    }
+}

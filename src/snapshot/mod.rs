@@ -1,0 +1,27 @@
+//! Snapshots: the rows that are already in the tables, read in chunks beside the stream.
+//!
+//! A chunk is one SELECT over a range of the primary key, in a consistent view, in a transaction of
+//! less than a second. It is exact at one place of the log, E:
+//!
+//! 1. The loop *arms* the table: from S on it notes the key of each row of the table that goes by.
+//! 2. The reader waits until everything up to S is visible on its server, opens the view, reads, and
+//!    then asks the source where its log ends: that place is E. What a view shows was written to the
+//!    log before it became visible, so everything that the chunk contains lies before E.
+//! 3. When the loop has come to E, it takes the chunk: rows whose key went by between S and E are left
+//!    out (the stream brought something newer), the others are as they stand at E. They leave as
+//!    snapshot parts behind all rows before E and in front of all rows behind it.
+//! 4. How far the snapshot has got is saved with the checkpoint that covers these parts.
+//!
+//! Needs no locks, no writes and no assumption about the order of commits or replication lag.
+
+mod control;
+mod layout;
+mod query;
+mod reader;
+mod values;
+
+pub use control::{Command, Control, Request};
+pub use layout::{Layout, RejectedKey, Unreadable};
+pub use query::{BadKey, Range};
+pub use reader::{Armed, Read, ReadError, Reader, log_end};
+pub use values::ChunkRows;

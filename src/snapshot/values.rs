@@ -1,0 +1,391 @@
+//! Rows as SELECT answers with them in the text protocol, made into the cells that the stream has.
+//!
+//! The stored bytes of text come as they are (`character_set_results` is NULL) and go through the same
+//! character sets as the decoder's. Pure; a row costs no allocation.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
+
+use super::query::KeyKind;
+use crate::change::{Area, BytesKind, Column, Image, LogicalType, Slot};
+use crate::decode::charset::{self, Charset, Decoded};
+use crate::mysql::{Cells, RowSink};
+
+/// How a column's text becomes a cell.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    Signed,
+    Unsigned,
+    /// FLOAT, as the double that it is exactly.
+    Float,
+    Double,
+    Decimal,
+    /// BIT: big-endian bytes.
+    Bit,
+    /// Bytes that are handed on as they are.
+    Raw(BytesKind),
+    /// The same, which have to be UTF-8.
+    Utf8(BytesKind),
+    /// Text that may be malformed.
+    Text(Option<&'static Charset>),
+}
+
+impl Reading {
+    fn of(column: &Column) -> Self {
+        match column.logical_type {
+            LogicalType::Integer if column.unsigned => Self::Unsigned,
+            LogicalType::Integer | LogicalType::Year => Self::Signed,
+            LogicalType::Float => Self::Float,
+            LogicalType::Double => Self::Double,
+            LogicalType::Decimal => Self::Decimal,
+            LogicalType::Bit => Self::Bit,
+            LogicalType::Date
+            | LogicalType::Time
+            | LogicalType::Datetime
+            | LogicalType::Timestamp => Self::Utf8(BytesKind::Text),
+            LogicalType::Text => Self::Text(charset::by_collation(column.collation)),
+            LogicalType::Enum | LogicalType::Set => {
+                // Labels of bytes are text all the same.
+                let charset = charset::by_collation(column.collation);
+                let charset = charset.filter(|charset| !charset.is_binary());
+                Self::Text(charset.or_else(|| charset::by_name("utf8mb4")))
+            }
+            LogicalType::Binary | LogicalType::Geometry => Self::Raw(BytesKind::Bytes),
+            LogicalType::Json => Self::Utf8(BytesKind::Json),
+            LogicalType::Vector => Self::Raw(BytesKind::Vector),
+        }
+    }
+
+    /// Reads a value; bytes go to the arena, and are counted from `row`.
+    fn read(self, value: &[u8], row: usize, arena: &mut Vec<u8>) -> Result<Slot, &'static str> {
+        match self {
+            Self::Signed => signed(value).map(Slot::Int).ok_or("a whole number"),
+            Self::Unsigned => unsigned(value).map(Slot::UInt).ok_or("an unsigned number"),
+            Self::Float => {
+                #[expect(clippy::cast_possible_truncation, reason = "it is a float, exactly")]
+                let float = double(value)? as f32;
+                Ok(Slot::Float(float))
+            }
+            Self::Double => double(value).map(Slot::Double),
+            Self::Bit if value.len() <= 8 => {
+                let number = value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+                Ok(Slot::UInt(number))
+            }
+            Self::Bit => Err("at most 64 bits"),
+            Self::Decimal => decimal(value, row, arena),
+            Self::Raw(kind) => put(kind, value, row, arena),
+            Self::Utf8(kind) if charset::is_utf8(value) => put(kind, value, row, arena),
+            Self::Utf8(_) => Err("UTF-8"),
+            Self::Text(Some(charset)) => {
+                let start = arena.len();
+                match charset.decode(value, arena) {
+                    Decoded::Borrowed => put(BytesKind::Text, value, row, arena),
+                    Decoded::Scratch => span(BytesKind::Text, start, row, arena),
+                    Decoded::Malformed => put(BytesKind::Malformed, value, row, arena),
+                }
+            }
+            Self::Text(None) => put(BytesKind::Malformed, value, row, arena),
+        }
+    }
+}
+
+fn put(
+    kind: BytesKind,
+    value: &[u8],
+    row: usize,
+    arena: &mut Vec<u8>,
+) -> Result<Slot, &'static str> {
+    let start = arena.len();
+    arena.extend_from_slice(value);
+    span(kind, start, row, arena)
+}
+
+/// The bytes from `start` to the arena's end.
+fn span(kind: BytesKind, start: usize, row: usize, arena: &[u8]) -> Result<Slot, &'static str> {
+    let (start, end) = offsets(start, row, arena)?;
+    Ok(Slot::Span { kind, area: Area::Scratch, start, end })
+}
+
+fn offsets(start: usize, row: usize, arena: &[u8]) -> Result<(u32, u32), &'static str> {
+    let offset = |at: usize| u32::try_from(at - row).map_err(|_| "a row of at most 4 GiB");
+    Ok((offset(start)?, offset(arena.len())?))
+}
+
+/// ZEROFILL puts zeros in front.
+fn unsigned(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+fn signed(value: &[u8]) -> Option<i64> {
+    match value.split_first() {
+        Some((b'-', digits)) => 0_i64.checked_sub_unsigned(unsigned(digits)?),
+        _ => unsigned(value)?.try_into().ok(),
+    }
+}
+
+fn double(value: &[u8]) -> Result<f64, &'static str> {
+    str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or("a number")
+}
+
+/// As the stream has it: without the zeros that ZEROFILL puts in front.
+fn decimal(value: &[u8], row: usize, arena: &mut Vec<u8>) -> Result<Slot, &'static str> {
+    let start = arena.len();
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let whole = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    let plain = digits.get(zeros.min(whole.saturating_sub(1))..).unwrap_or_default();
+    if !plain.first().is_some_and(u8::is_ascii_digit) || !plain.is_ascii() {
+        return Err("a decimal number");
+    }
+    if digits.len() < value.len() {
+        arena.push(b'-');
+    }
+    arena.extend_from_slice(plain);
+    span(BytesKind::Text, start, row, arena)
+}
+
+/// How the rows of a table are read: a reading for each column, and the key.
+#[derive(Debug)]
+pub(super) struct Plan {
+    columns: Vec<(Reading, Option<usize>)>,
+    key: Vec<KeyKind>,
+    /// Columns of the key that are selected once more, behind all others, for their literals: places
+    /// in the key, and ordinals.
+    separate: Vec<(usize, usize)>,
+}
+
+impl Plan {
+    /// `key`: ordinals and kinds of the key's columns; `separate`: which of them are selected once more,
+    /// by place in the key and ordinal.
+    pub(super) fn new(
+        columns: &[Column],
+        key: &[(usize, KeyKind)],
+        separate: Vec<(usize, usize)>,
+    ) -> Self {
+        let place = |ordinal| {
+            let place = key.iter().position(|(known, _)| *known == ordinal);
+            place.filter(|place| !separate.iter().any(|(other, _)| other == place))
+        };
+        let columns = columns.iter().enumerate();
+        let columns = columns.map(|(ordinal, column)| (Reading::of(column), place(ordinal)));
+        let columns = columns.collect();
+        Self { columns, key: key.iter().map(|(_, kind)| *kind).collect(), separate }
+    }
+}
+
+/// The rows of a chunk: their slots, and one space for all their bytes.
+#[derive(Debug)]
+pub struct ChunkRows {
+    plan: Arc<Plan>,
+    slots: Vec<Slot>,
+    arena: Vec<u8>,
+    /// Where each row's bytes end in the arena.
+    ends: Vec<usize>,
+    /// Where the bytes of each row's key lie, for its literals; counted as in slots.
+    keys: Vec<(u32, u32)>,
+    is_end: bool,
+    /// Up to where the range was read, if that is not the last row's key.
+    boundary: Option<String>,
+}
+
+impl ChunkRows {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Self {
+            plan,
+            slots: Vec::new(),
+            arena: Vec::new(),
+            ends: Vec::new(),
+            keys: Vec::new(),
+            is_end: true,
+            boundary: None,
+        }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A row, from 0; an image without cells beyond the last.
+    pub fn image(&self, row: usize) -> Image<'_> {
+        let width = self.plan.columns.len();
+        let slots = self.slots.get(row * width..(row + 1) * width).unwrap_or_default();
+        Image::new(slots, &[], self.bytes_of(row))
+    }
+
+    /// Bytes of memory that the rows take.
+    pub fn bytes(&self) -> usize {
+        let keys = self.keys.len() * size_of::<(u32, u32)>();
+        self.arena.len() + self.slots.len() * size_of::<Slot>() + keys
+    }
+
+    /// Whether nothing of the range lies behind these rows.
+    pub fn is_end(&self) -> bool {
+        self.is_end
+    }
+
+    /// Up to which key, itself included, the range was read: where the next chunk goes on. `None`
+    /// when it has no row. With a condition, it may be the key of a row that does not meet it.
+    pub fn last_key(&self) -> Option<String> {
+        let last = || Some(self.key_literals(self.len().checked_sub(1)?));
+        self.boundary.clone().or_else(last)
+    }
+
+    /// The key of a row as SQL literals with commas between them.
+    pub fn key_literals(&self, row: usize) -> String {
+        let width = self.plan.key.len();
+        let spans = self.keys.get(row * width..(row + 1) * width).unwrap_or_default();
+        let bytes = self.bytes_of(row);
+        let mut text = String::new();
+        for (kind, (start, end)) in self.plan.key.iter().zip(spans) {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            let value = bytes.get(*start as usize..*end as usize).unwrap_or_default();
+            kind.write(value, &mut text);
+        }
+        text
+    }
+
+    fn bytes_of(&self, row: usize) -> &[u8] {
+        let start = row.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before));
+        let range = start.zip(self.ends.get(row)).map(|(start, end)| *start..*end);
+        range.and_then(|range| self.arena.get(range)).unwrap_or_default()
+    }
+
+    /// Says how the range goes on behind these rows.
+    pub(super) fn end(&mut self, is_end: bool, boundary: Option<String>) {
+        (self.is_end, self.boundary) = (is_end, boundary);
+    }
+
+    /// Appends a row; the inner `None` if it has another number of cells.
+    fn push(&mut self, cells: &mut Cells<'_>) -> Result<Option<()>, BadValue> {
+        let Self { plan, slots, arena, ends, keys, .. } = self;
+        let (row, first_key) = (arena.len(), keys.len());
+        keys.resize(first_key + plan.key.len(), (0, 0));
+        let mut put_key = |place: usize, value: Option<&[u8]>, span| {
+            let kind = plan.key.get(place).ok_or("a column of the key")?;
+            if !value.is_some_and(|value| kind.accepts(value)) {
+                return Err(kind.expected());
+            }
+            if let Some(slot) = keys.get_mut(first_key + place) {
+                *slot = span;
+            }
+            Ok(())
+        };
+        for (ordinal, (reading, place)) in plan.columns.iter().enumerate() {
+            let bad = |expected| BadValue { ordinal, expected };
+            let Some(cell) = cells.take() else { return Ok(None) };
+            let slot = match cell {
+                Some(value) => reading.read(value, row, arena).map_err(bad)?,
+                None => Slot::Null,
+            };
+            slots.push(slot);
+            if let Some(place) = place {
+                let span = raw(slot, cell.unwrap_or_default(), row, arena).map_err(bad)?;
+                put_key(*place, cell, span).map_err(bad)?;
+            }
+        }
+        for (place, ordinal) in &plan.separate {
+            let bad = |expected| BadValue { ordinal: *ordinal, expected };
+            let Some(cell) = cells.take() else { return Ok(None) };
+            let span = raw(Slot::Null, cell.unwrap_or_default(), row, arena).map_err(bad)?;
+            put_key(*place, cell, span).map_err(bad)?;
+        }
+        ends.push(arena.len());
+        Ok(cells.is_empty().then_some(()))
+    }
+}
+
+/// Where a key column's bytes are as they came: where its cell's are, if these are the same.
+fn raw(
+    slot: Slot,
+    value: &[u8],
+    row: usize,
+    arena: &mut Vec<u8>,
+) -> Result<(u32, u32), &'static str> {
+    if let Slot::Span { start, end, .. } = slot {
+        let bytes = arena.get(row + start as usize..row + end as usize);
+        if bytes == Some(value) {
+            return Ok((start, end));
+        }
+    }
+    let start = arena.len();
+    arena.extend_from_slice(value);
+    offsets(start, row, arena)
+}
+
+/// A value that is none of its column's type. Says nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadValue {
+    pub(super) ordinal: usize,
+    pub(super) expected: &'static str,
+}
+
+/// Takes the answer to a chunk's SELECT.
+#[derive(Debug)]
+pub(super) struct Filling {
+    pub(super) rows: ChunkRows,
+    /// Rows that came, kept or not.
+    pub(super) came: u64,
+    /// From here on rows are dropped.
+    pub(super) is_full: bool,
+    /// The first value that could not be read.
+    pub(super) fault: Option<BadValue>,
+    bytes_max: usize,
+    definitions: DefaultHasher,
+}
+
+/// How far beyond the wanted bytes a chunk grows, in multiples, before the rest of it is dropped.
+const BYTES_FACTOR_MAX: usize = 4;
+
+impl Filling {
+    pub(super) fn new(plan: Arc<Plan>, bytes_max: usize) -> Self {
+        Self {
+            rows: ChunkRows::new(plan),
+            came: 0,
+            is_full: false,
+            fault: None,
+            bytes_max: bytes_max.saturating_mul(BYTES_FACTOR_MAX),
+            definitions: DefaultHasher::new(),
+        }
+    }
+
+    /// A hash of the columns' definitions: the same as long as the columns are.
+    pub(super) fn definitions(&self) -> u64 {
+        self.definitions.finish()
+    }
+}
+
+impl RowSink for Filling {
+    fn column(&mut self, definition: &[u8]) {
+        self.definitions.write_usize(definition.len());
+        self.definitions.write(definition);
+    }
+
+    fn row(&mut self, mut cells: Cells<'_>) -> Option<()> {
+        self.came += 1;
+        self.is_full |= !self.rows.is_empty() && self.rows.bytes() >= self.bytes_max;
+        if self.is_full || self.fault.is_some() {
+            return Some(());
+        }
+        match self.rows.push(&mut cells) {
+            Ok(whole) => whole,
+            Err(fault) => {
+                self.fault = Some(fault);
+                Some(())
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How far a snapshot has got, as `/status`, the page and the commands show it.
+
+use serde::{Deserialize, Serialize};
+
+/// The newest snapshot of this stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// Its id, a ULID.
+    pub id: String,
+    /// Where it stands.
+    pub state: SnapshotState,
+    /// What it waits for right now, if it waits.
+    pub waits_for: Option<SnapshotWait>,
+    /// Why it was refused, stopped or is stalled, in words.
+    pub reason: Option<String>,
+    /// Subscribers that the parts are for (the attribute `replay`); `None`: all.
+    pub audience: Option<String>,
+    /// When it was asked for, microseconds since 1970 UTC.
+    pub started_at_us: i64,
+    /// When its last chunk was published, microseconds since 1970 UTC; `None` before the first.
+    pub newest_chunk_at_us: Option<i64>,
+    /// Rows that were published.
+    pub rows: u64,
+    /// Rows a second, over the last half minute.
+    pub rows_per_second: f64,
+    /// About how long it still takes, seconds; `None` while nobody can tell.
+    pub seconds_left: Option<f64>,
+    /// Its tables, in the order in which they are read.
+    pub tables: Vec<SnapshotTable>,
+}
+
+/// Where a snapshot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotState {
+    /// Its tables are looked at.
+    Checking,
+    /// It could not begin: `reason` says why. Nothing was sent.
+    Refused,
+    /// Tables are read.
+    Running,
+    /// An operator paused it.
+    Paused,
+    /// All tables are done.
+    Done,
+    /// An operator stopped it, or each table that was left was given up.
+    Stopped,
+}
+
+impl SnapshotState {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checking => "checking",
+            Self::Refused => "refused",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether nothing more comes of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Refused | Self::Done | Self::Stopped)
+    }
+}
+
+/// What keeps a snapshot from the next chunk for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotWait {
+    /// The stream is not connected, or has not come to the place of the last chunk.
+    Stream,
+    /// What was processed is not yet visible on the server that chunks are read from.
+    Visibility,
+    /// The sink is behind; changes go first.
+    Sink,
+    /// `snapshot.rows_per_second`.
+    Rate,
+    /// `snapshot.max_threads_running`.
+    ThreadsRunning,
+    /// `snapshot.max_replica_lag`, or the lag can't be read.
+    ReplicaLag,
+    /// The server that chunks are read from does not answer.
+    Source,
+    /// The schema of the table changes.
+    Schema,
+}
+
+impl SnapshotWait {
+    /// Each.
+    pub const ALL: [Self; 8] = [
+        Self::Stream,
+        Self::Visibility,
+        Self::Sink,
+        Self::Rate,
+        Self::ThreadsRunning,
+        Self::ReplicaLag,
+        Self::Source,
+        Self::Schema,
+    ];
+
+    /// As it is written, also as a label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Visibility => "visibility",
+            Self::Sink => "sink",
+            Self::Rate => "rate",
+            Self::ThreadsRunning => "threads_running",
+            Self::ReplicaLag => "replica_lag",
+            Self::Source => "source",
+            Self::Schema => "schema",
+        }
+    }
+
+    /// What it waits for, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Stream => "the stream to come to the chunk's place",
+            Self::Visibility => "the server to show what the stream has processed",
+            Self::Sink => "the sink, which is behind: changes go first",
+            Self::Rate => "its turn by the limit of rows a second",
+            Self::ThreadsRunning => "Threads_running to fall below snapshot.max_threads_running",
+            Self::ReplicaLag => "replicas to come within snapshot.max_replica_lag",
+            Self::Source => "the server that chunks are read from",
+            Self::Schema => "the table's schema to settle",
+        }
+    }
+}
+
+/// One table of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotTable {
+    /// Its database.
+    pub database: String,
+    /// Its name.
+    pub table: String,
+    /// Where it stands.
+    pub state: SnapshotTableState,
+    /// Rows that were published.
+    pub rows: u64,
+    /// About how many rows it has, by the server's statistics; `None` when they do not tell.
+    pub rows_estimated: Option<u64>,
+    /// Chunks that were published.
+    pub chunks: u64,
+    /// Why it was given up.
+    pub reason: Option<String>,
+}
+
+/// Where a table of a snapshot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotTableState {
+    /// Its turn has not come.
+    Waiting,
+    /// It is read.
+    Reading,
+    /// All its rows were accepted by the topic.
+    Done,
+    /// It was given up: `reason` says why.
+    Abandoned,
+}

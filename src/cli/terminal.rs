@@ -174,14 +174,14 @@ fn figures(status: &Value) -> String {
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {
-                format!("canary {number} back {} ago", seconds(&consumer["last_age_seconds"]))
+                format!("canary {number} returned {} ago", seconds(&consumer["last_age_seconds"]))
             }
-            None => "no canary back yet".to_owned(),
+            None => "no canary returned yet".to_owned(),
         };
         let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
         let rests =
             consumer["maintenance_seconds_left"].as_f64().map_or_else(String::new, |left| {
-                format!(", in maintenance for {}: not judged", duration(left))
+                format!(", in maintenance for {}: not evaluated", duration(left))
             });
         rows.push(("consumer", format!("{name}: {back}, {lost} lost{rests}")));
     }
@@ -245,7 +245,7 @@ mod tests {
                 grade: grade.to_owned(),
                 hop: hop.to_owned(),
                 since_seconds: 12.5,
-                judged_age_seconds: 0.4,
+                evaluated_age_seconds: 0.4,
                 headline: "It is so".to_owned(),
                 sentence: "It is so: seen.".to_owned(),
                 facts: vec!["a fact".to_owned()],
@@ -268,13 +268,13 @@ mod tests {
         assert!(text.contains("OUTAGE AT PUBLISH  sink_stalled"), "{text}");
         assert!(text.contains("next: Do that.") && text.contains("stream ok"), "{text}");
         assert!(text.contains("publish X BROKEN HERE"), "{text}");
-        assert!(text.contains("delivery (not judged)") && !text.contains("consumers ok"));
+        assert!(text.contains("delivery (not evaluated)") && !text.contains("consumers ok"));
     }
 
     #[test]
     fn nothing_is_ok_that_is_not_known_to_be() {
         let mut frozen = document("quiet", "healthy", "none");
-        frozen.verdict.judged_age_seconds = 40.0;
+        frozen.verdict.evaluated_age_seconds = 40.0;
         for said in [frozen, document("starting", "unknown", "none")] {
             let text = shown(&said);
             assert!(text.contains("NOT KNOWN") && !text.contains(" ok"), "{text}");
@@ -287,7 +287,7 @@ mod tests {
         });
         let text = shown(&halted);
         assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
-        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not judged)"));
+        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not evaluated)"));
         assert!(text.contains("next: Look; then restart."), "{text}");
         let text = silence("refused", Some((&json!(halted.concluded()), 7.2)));
         assert!(text.contains("NO ANSWER for 7 s") && text.contains("the last answer said quiet"));

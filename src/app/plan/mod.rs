@@ -36,7 +36,7 @@ pub struct Plan {
     /// Where to begin without a checkpoint.
     pub start: Wanted,
     /// Epoch of a run before after which the stream may begin again.
-    pub start_anew: Option<u64>,
+    pub new_epoch: Option<u64>,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
     /// Most bytes of an event out of a compressed one.
@@ -135,7 +135,7 @@ impl Plan {
             stream: source.stream.clone(),
             source,
             start: start?,
-            start_anew: None,
+            new_epoch: None,
             schema_fallback: rest.schema_fallback,
             expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,

@@ -3,7 +3,7 @@
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{
-    CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+    CLASSES, LabelValues, LabeledMetric, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS,
 };
 
 pub(super) const FAST: &[f64] =
@@ -14,7 +14,7 @@ pub(super) const SLOW: &[f64] =
 /// Makes and registers in one step, so that none is forgotten.
 pub(super) struct Make<'a> {
     pub(super) registry: &'a Registry,
-    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) label_values: &'a LabelValues,
 }
 
 impl Make<'_> {
@@ -24,7 +24,7 @@ impl Make<'_> {
         user_row_last: Moment,
         checkpoint_saved: Moment,
     ) -> Result<Metrics, prometheus::Error> {
-        let words = self.vocabulary;
+        let words = self.label_values;
         let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
         let queues: Vec<&str> = words.echo_queues.iter().map(String::as_str).collect();
         let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
@@ -57,7 +57,7 @@ impl Make<'_> {
             )?,
             canary_mismatched_total: self.counter(
                 "canary_mismatched_total",
-                "Canary rows that came back on the stream with other values than written.",
+                "Canary rows that arrived on the stream with values other than those written.",
             )?,
             canary_roundtrip_seconds: self.histograms(
                 "canary_roundtrip_seconds",
@@ -83,11 +83,11 @@ impl Make<'_> {
             )?,
             canary_duplicate_total: of_consumers(
                 "canary_duplicate_total",
-                "Canary messages that came more than once.",
+                "Canary messages received more than once.",
             )?,
             canary_reordered_total: of_consumers(
                 "canary_reordered_total",
-                "Canary messages that came after a later one.",
+                "Canary messages received after a later one.",
             )?,
             echo_messages_total: self.counters(
                 "echo_messages_total",
@@ -103,7 +103,7 @@ impl Make<'_> {
             )?,
             transactions_total: self.counters(
                 "transactions_total",
-                "Transactions read, by whose they were.",
+                "Transactions read, by origin.",
                 "class",
                 &CLASSES,
             )?,
@@ -237,10 +237,10 @@ impl Make<'_> {
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<IntCounter>, prometheus::Error> {
+    ) -> Result<LabeledMetric<IntCounter>, prometheus::Error> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 
     /// One for each pattern of the filters, in their order.
@@ -248,7 +248,7 @@ impl Make<'_> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = prometheus::IntCounterVec::new(options, &["setting", "pattern"])?;
         let vector = self.add(vector)?;
-        let patterns = self.vocabulary.filter_patterns.iter();
+        let patterns = self.label_values.filter_patterns.iter();
         let counter = |(setting, pattern): &(&'static str, String)| {
             vector.get_metric_with_label_values(&[*setting, pattern.as_str()])
         };
@@ -261,10 +261,10 @@ impl Make<'_> {
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<Histogram>, prometheus::Error> {
+    ) -> Result<LabeledMetric<Histogram>, prometheus::Error> {
         let options = HistogramOpts::new(full(name), help).buckets(SLOW.to_vec());
         let vector = self.add(prometheus::HistogramVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, IntCounter};
 
-use super::Family;
+use super::LabeledMetric;
 use super::make::{FAST, Make};
 
 /// What is counted of snapshots.
@@ -14,7 +14,7 @@ pub struct SnapshotMetrics {
     /// Chunks accepted by the sink.
     pub chunks_total: IntCounter,
     /// Chunks that were read and are read again, by the reason.
-    pub discarded_chunks_total: Family<IntCounter>,
+    pub discarded_chunks_total: LabeledMetric<IntCounter>,
     /// How long the transaction of a chunk was open.
     pub chunk_seconds: Histogram,
     /// How long the server took to show what the stream had processed.
@@ -38,7 +38,7 @@ impl Make<'_> {
                 "snapshot_discarded_chunks_total",
                 "Chunks of snapshots that were discarded, to be read again, by the reason.",
                 "reason",
-                &self.vocabulary.snapshot_discards,
+                &self.label_values.snapshot_discards,
             )?,
             chunk_seconds: self.histogram(
                 "snapshot_chunk_seconds",

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
+use super::{Durations, LabelValues, Metrics, Moment, ScrapeSources, SourceLabels};
 
 const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
 
 pub(crate) fn metrics() -> Metrics {
-    let vocabulary = Vocabulary {
+    let label_values = LabelValues {
         consumers: vec!["billing".into()],
         echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
@@ -20,7 +20,7 @@ pub(crate) fn metrics() -> Metrics {
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();
-    let readings = Readings {
+    let scrape_sources = ScrapeSources {
         stage: Arc::new(|| STAGES.map(|stage| (stage, None)).to_vec()),
         stream_last_receive: Arc::new(move || Some(received)),
         stream_bytes: Arc::new(|| 77),
@@ -35,7 +35,7 @@ pub(crate) fn metrics() -> Metrics {
         source: Arc::new(|| SourceLabels { stream: "sh\"op".into(), ..SourceLabels::default() }),
         more: Vec::new(),
     };
-    Metrics::new(&vocabulary, readings).expect("names are valid and differ")
+    Metrics::new(&label_values, scrape_sources).expect("names are valid and differ")
 }
 
 /// Value of the sample, by its line's begin.

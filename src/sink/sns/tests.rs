@@ -173,7 +173,7 @@ fn where_opening_may_work_later_it_is_tried_again_and_nowhere_else() {
             class,
             code: String::new(),
             text: String::new(),
-            mend: mend(class),
+            remedy: remedy(class),
         };
         assert_eq!(topic.passes(), class.passes());
     }

@@ -102,8 +102,8 @@ fn a_source_that_lacks_only_the_newest_that_it_sent_is_told_too() {
             let executed = Some(text.parse().expect("a set"));
             let server = Some(SERVER);
             world.tell(Observation::Poll(Box::new(Poll { server, executed, ..Poll::default() })));
-            world.run(1.0);
         }
+        world.run(1.0);
         assert_eq!(world.state(), state, "{lacking}");
     }
 }

@@ -101,7 +101,7 @@ fn a_source_that_lacks_only_the_newest_that_it_sent_is_told_too() {
             let text = format!("{SERVER}:1-{}", world.executed.count() - lacking);
             let executed = Some(text.parse().expect("a set"));
             let server = Some(SERVER);
-            world.tell(Observation::Poll(Box::new(StatePoll { server, executed, ..StatePoll::default() })));
+            world.tell(Observation::StatePoll(Box::new(StatePoll { server, executed, ..StatePoll::default() })));
         }
         world.run(1.0);
         assert_eq!(world.state(), state, "{lacking}");

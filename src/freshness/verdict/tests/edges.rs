@@ -7,7 +7,8 @@ use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::freshness::Periods;
 use crate::freshness::verdict::{Condition, Grade, Parameters, Reason, State, Status, Topology};
 use crate::freshness::{
-    CanaryStep, ClockSample, Facts, Observation, Phase, SinkSample, SqlFailure, StatePoll, StreamFailure,
+    CanaryStep, ClockSample, Facts, Observation, Phase, SinkSample, SqlFailure, StatePoll,
+    StreamFailure,
 };
 use crate::sink::Class;
 
@@ -101,7 +102,11 @@ fn a_source_that_lacks_only_the_newest_that_it_sent_is_told_too() {
             let text = format!("{SERVER}:1-{}", world.executed.count() - lacking);
             let executed = Some(text.parse().expect("a set"));
             let server = Some(SERVER);
-            world.tell(Observation::StatePoll(Box::new(StatePoll { server, executed, ..StatePoll::default() })));
+            world.tell(Observation::StatePoll(Box::new(StatePoll {
+                server,
+                executed,
+                ..StatePoll::default()
+            })));
         }
         world.run(1.0);
         assert_eq!(world.state(), state, "{lacking}");

@@ -16,7 +16,7 @@ use crate::freshness::schema::SchemaName;
 use crate::freshness::{CanaryStep, Phase, Recogniser, Seen};
 use crate::pack::Config as PackConfig;
 use crate::pipeline::counts::Counts;
-use crate::pipeline::flow::{Excess, Flow, FlowConfig, OwnRows, Window};
+use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, SurplusRows, Window};
 use crate::pipeline::{Error, Topics, encoded_queue};
 use crate::sink::topic::{Destinations, Template};
 use crate::source::Start;
@@ -176,8 +176,8 @@ fn a_hole_right_behind_the_place_where_a_dump_began_is_in_the_span() {
 
 #[test]
 fn a_stretch_ends_with_the_last_row_that_is_too_many() {
-    let excess = Arc::new(Excess::of([(Arc::from("d.t#0"), 2)].into()));
-    let config = FlowConfig { excess: Some(excess), ..FlowConfig::default() };
+    let surplus = Arc::new(SurplusRows::of([(Arc::from("d.t#0"), 2)].into()));
+    let config = FlowConfig { surplus_rows: Some(surplus), ..FlowConfig::default() };
     let mut flow = flow(config);
     let found = walk(&mut flow, &four()).expect("nothing is lost");
     assert_eq!(texts(&found), ["insert 1 row", "insert 2 row"]);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    CanaryEvidence, FAILURE_WINDOW, HeartbeatEvidence, HistoryEvidence, Sets, SinkEvidence,
-    SqlEvidence, StreamEvidence, Surroundings, WriteEvidence,
+    CanaryEvidence, FAILURE_WINDOW, HeartbeatContext, HeartbeatEvidence, HistoryEvidence, Sets,
+    SinkEvidence, SqlEvidence, StreamEvidence, WriteEvidence,
 };
 use crate::change::GtidSet;
 use crate::freshness::verdict::obligation::Obligations;
@@ -440,7 +440,7 @@ impl Committed {
         if self.has_come {
             evidence.arrived(start, 1, &mut obligations);
         }
-        let surroundings = Surroundings {
+        let context = HeartbeatContext {
             stream_flows: true,
             same_server: true,
             idle_at: self.idle.map(|after| start + after),
@@ -449,8 +449,8 @@ impl Committed {
         };
         let (now, mut conditions) = (start + after, Conditions::new(&parameters, start));
         // Its clock runs from when the stream was seen to flow.
-        evidence.apply(start, &parameters, surroundings, &mut obligations, &mut conditions);
-        evidence.apply(now, &parameters, surroundings, &mut obligations, &mut conditions);
+        evidence.apply(start, &parameters, context, &mut obligations, &mut conditions);
+        evidence.apply(now, &parameters, context, &mut obligations, &mut conditions);
         conditions.status(Condition::HeartbeatSeen)
     }
 }

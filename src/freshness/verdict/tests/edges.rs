@@ -171,7 +171,7 @@ fn a_users_row_makes_a_database_live_for_a_minute() {
             last_user_row: now.checked_sub(Duration::from_secs(seconds)),
         };
         world.evaluator.observe(now, Observation::Sink(sample));
-        world.evaluator.judge(now).state
+        world.evaluator.evaluate(now).state
     };
     assert_eq!([0, 60, 61].map(row), [State::Live, State::Live, State::Quiet]);
 }

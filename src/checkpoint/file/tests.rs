@@ -361,7 +361,7 @@ fn what_is_no_file_of_ours_is_not_read() {
     // Without a byte of it on the disk.
     fs::File::create(&path).and_then(|file| file.set_len((4 << 30) + 1)).expect("sparse");
     let refused = loaded(&path).expect_err("too large").to_string();
-    assert!(refused.contains("4294967297 bytes, which is no checkpoint"), "{refused}");
+    assert!(refused.contains("4294967297 bytes that are not a checkpoint"), "{refused}");
     let inside = folder.path().join("folder");
     fs::create_dir(&inside).expect("a folder");
     let refused = loaded(&inside).expect_err("a folder").to_string();

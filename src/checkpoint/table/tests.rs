@@ -208,6 +208,8 @@ impl World {
             assert_eq!(error.recovery(), Recovery::Retry, "{error}");
             self.is_whole(before.as_ref(), Some(&after)).await;
         }
+        let held = store.load().await.expect("it is in memory").expect("it has begun");
+        assert_eq!(held.owner, store.owner());
         self.saved = Some(after);
         self.newest = Some((store, host));
     }
@@ -330,6 +332,19 @@ fn who_opens_takes_over_and_the_number_of_owners_rises() {
         }
         let tables = server.tables();
         assert_eq!(tables[TABLE].cell("shop", "owner"), Some(Cell::Number(3)));
+    });
+}
+
+#[test]
+fn a_stream_that_begins_after_a_failover_begins_on_the_new_server() {
+    run(async {
+        let (first, second) = (server().await, server().await);
+        let host = SharedHost::new(first.host.clone());
+        let mut store = TableStore::open(config(&first, &host, "one")).await.expect("it opens");
+        host.move_to(&second.host);
+        store.begin(&checkpoint(7)).await.expect("it is taken");
+        assert_eq!(peeked(&second).await, Some(checkpoint(7)));
+        assert_eq!(peeked(&first).await, None);
     });
 }
 

@@ -111,7 +111,6 @@ pub struct Reader {
     session: Session,
     dictionary: Dictionary,
     server: String,
-    flavor: Flavor,
 }
 
 /// How the server is told to end a SELECT: what stands in front of it, and behind its first word.
@@ -137,8 +136,6 @@ impl Reader {
     /// Connects to the host with this number of the configuration, and prepares the session.
     pub async fn connect(config: &source::Config, host: usize) -> Result<Self, ReadError> {
         let mut session = Session::connect(&config.session(host)?).await?;
-        let version = session.query_first("SELECT VERSION()").await?;
-        let version = version.and_then(|row| row.text(0)).unwrap_or_default();
         let server = server_name(&mut session).await?;
         let dictionary = Dictionary::open(&mut session).await?;
         for sql in [
@@ -153,12 +150,16 @@ impl Reader {
         ] {
             session.query(sql).await?;
         }
-        Ok(Self { session, dictionary, server, flavor: Flavor::of(&version) })
+        Ok(Self { session, dictionary, server })
     }
 
     /// The server's name, as [`Identity::name`](source::Identity::name) has it.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    fn is_maria(&self) -> bool {
+        self.dictionary.flavor() == Flavor::Maria
     }
 
     /// Tables that the account may see, without those of the server itself.
@@ -195,8 +196,8 @@ impl Reader {
             Ok(rows) => index_parts(&rows),
             Err(error) => return unreadable(error).map(Err),
         };
-        let maria = self.flavor == Flavor::Maria;
-        let mut layout = match Layout::new((database, table), &description, maria, &parts) {
+        let mut layout = match Layout::new((database, table), &description, self.is_maria(), &parts)
+        {
             Ok(layout) => Layout { estimated_rows, ..layout },
             Err(unreadable) => return Ok(Err(unreadable)),
         };
@@ -263,7 +264,7 @@ impl Reader {
         armed: &Armed,
         within: Duration,
     ) -> Result<bool, ReadError> {
-        if self.flavor == Flavor::Maria || armed.gtids.is_empty() {
+        if self.is_maria() || armed.gtids.is_empty() {
             return Ok(true);
         }
         let give_up = tokio::time::Instant::now() + within;
@@ -305,7 +306,7 @@ impl Reader {
         range: &Range<'_>,
         armed: &Armed,
     ) -> Result<Read, ReadError> {
-        if self.flavor == Flavor::Maria && armed.server != self.server {
+        if self.is_maria() && armed.server != self.server {
             let (found, expected) = (self.server.clone(), armed.server.clone());
             return Err(ReadError::OtherServer { found, expected });
         }
@@ -323,10 +324,10 @@ impl Reader {
         range: &Range<'_>,
         armed: &Armed,
     ) -> Result<Read, ReadError> {
-        if self.flavor == Flavor::Maria && !self.shows(&armed.position).await? {
+        if self.is_maria() && !self.shows(&armed.position).await? {
             return Ok(Read::NotVisible);
         }
-        let (front, hint) = if self.flavor == Flavor::Maria { LIMIT_MARIA } else { LIMIT_MYSQL };
+        let (front, hint) = if self.is_maria() { LIMIT_MARIA } else { LIMIT_MYSQL };
         let mut range = *range;
         let mut boundary = None;
         // Rows that do not meet the condition count too, or a chunk could take for ever.
@@ -482,4 +483,38 @@ fn index_parts(rows: &mysql::Table) -> Vec<IndexPart> {
         })
     };
     (0..rows.rows.len()).filter_map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_compared_by_the_number_of_their_file() {
+        let place = Position::new("binlog.000009", 100);
+        for (found, expected) in [
+            (Position::new("binlog.000009", 100), true),
+            (Position::new("binlog.000009", 99), false),
+            (Position::new("binlog.000010", 4), true),
+            (Position::new("binlog.1000000", 4), true),
+            (Position::new("binlog.000008", 1_000), false),
+            (Position::new("binlog", 1_000), false),
+        ] {
+            assert_eq!(is_at_or_behind(&found, &place), expected, "{found}");
+        }
+    }
+
+    #[test]
+    fn refusals_become_what_follows_from_them() {
+        let server = |code| mysql::Error::Server {
+            code,
+            state: "HY000".to_owned(),
+            message: "near 'secret'".to_owned(),
+        };
+        for code in [1142, 1143] {
+            assert_eq!(unreadable(server(code)).expect("a reason"), Unreadable::Denied);
+        }
+        assert_eq!(unreadable(server(1146)).expect("a reason"), Unreadable::Missing);
+        unreadable(server(1064)).expect_err("no reason");
+    }
 }

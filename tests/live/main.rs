@@ -36,6 +36,7 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod snapshot_types;
 mod source;
 mod standing;
 mod start;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         filters::tests(),
         source::tests(),
         types::tests(),
+        snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
         decode::tests(),

@@ -41,7 +41,7 @@ impl Backoff {
 
     /// Notes a success that has held for `healthy`: each sixteenth of the ceiling halves the next
     /// pause. So what breaks now and then is tried again at once, while a connection that is accepted
-    /// and thrown out as soon as it stands forgets nothing, and is not redialled without a pause.
+    /// and thrown out as soon as it connected forgets nothing, and is not redialled without a pause.
     pub fn succeeded(&mut self, healthy: Duration) {
         let step = (self.ceiling / FORGETS_STEPS).max(Duration::from_millis(1));
         let steps = u32::try_from(healthy.as_millis() / step.as_millis()).unwrap_or(u32::MAX);
@@ -58,19 +58,19 @@ impl Backoff {
 
 /// Attempts at one connection after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Redial {
+pub struct ReconnectBackoff {
     backoff: Backoff,
     standing_since: Option<Instant>,
 }
 
-impl Redial {
+impl ReconnectBackoff {
     /// Nothing was attempted yet.
     pub fn new(backoff: Backoff) -> Self {
         Self { backoff, standing_since: None }
     }
 
-    /// A connection stands.
-    pub fn stands(&mut self, at: Instant) {
+    /// A connection connected.
+    pub fn connected(&mut self, at: Instant) {
         self.standing_since = Some(at);
     }
 
@@ -89,7 +89,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Backoff, Redial};
+    use super::{Backoff, ReconnectBackoff};
 
     const FIRST: Duration = Duration::from_millis(100);
     const CEILING: Duration = Duration::from_secs(20);
@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn dials_that_hang_make_the_pauses_longer_and_a_connection_that_stood_makes_them_short() {
-        let (mut redial, mut now) = (Redial::new(Backoff::new(FIRST, CEILING)), Instant::now());
+        let (mut redial, mut now) =
+            (ReconnectBackoff::new(Backoff::new(FIRST, CEILING)), Instant::now());
         let mut longest = Vec::new();
         for _ in 0..5 {
             // Each dial ends with its deadline only, much later than a success would take to be one.
@@ -113,7 +114,7 @@ mod tests {
             longest.push(redial.broke(now, u64::MAX).as_millis().div_ceil(100));
         }
         assert_eq!(longest, [1, 2, 4, 8, 16]);
-        redial.stands(now);
+        redial.connected(now);
         now += CEILING;
         assert!(redial.broke(now, u64::MAX) <= FIRST);
         // That it stood is used up.

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// Tasks that stop together. No task is detached: whoever spawns, spawns into a stage.
+/// Tasks that stop together. No task is detached: whoever spawns, spawns into a group.
 #[derive(Debug)]
-pub struct Stage {
+pub struct TaskGroup {
     /// Its name, for logs.
     pub name: &'static str,
     /// Cancelled when it is asked to stop.
@@ -19,8 +19,8 @@ pub struct Stage {
     pub tasks: TaskTracker,
 }
 
-impl Stage {
-    /// A stage without tasks.
+impl TaskGroup {
+    /// A group without tasks.
     pub fn new(name: &'static str) -> Self {
         Self { name, stop: CancellationToken::new(), tasks: TaskTracker::new() }
     }
@@ -31,19 +31,19 @@ impl Stage {
 pub enum Drained {
     /// Every task ended.
     Fully,
-    /// Time was up while this stage was stopping; it and those behind it are abandoned.
+    /// Time was up while this group was stopping; it and those behind it are abandoned.
     Until(&'static str),
 }
 
-/// Stops `stages` front to back, each one fully before the next is asked.
+/// Stops `groups` front to back, each one fully before the next is asked.
 ///
 /// Order them intake first, so that nothing new arrives, and metrics last, so that the drain can be
 /// watched. Whatever is unfinished after `grace` is abandoned; the checkpoint makes that safe.
-pub async fn drain(stages: &[Stage], grace: Duration) -> Drained {
+pub async fn drain(groups: &[TaskGroup], grace: Duration) -> Drained {
     let mut stopping = "";
     let orderly = async {
-        for Stage { name, stop, tasks } in stages {
-            info!(stage = name, "stopping");
+        for TaskGroup { name, stop, tasks } in groups {
+            info!(group = name, "stopping");
             stopping = name;
             stop.cancel();
             tasks.close();
@@ -53,10 +53,10 @@ pub async fn drain(stages: &[Stage], grace: Duration) -> Drained {
     if tokio::time::timeout(grace, orderly).await.is_ok() {
         return Drained::Fully;
     }
-    warn!(stage = stopping, grace_seconds = grace.as_secs_f64(), "did not stop in time");
+    warn!(group = stopping, grace_seconds = grace.as_secs_f64(), "did not stop in time");
     // Those behind it learn of it, though nobody waits for them.
-    for stage in stages {
-        stage.stop.cancel();
+    for group in groups {
+        group.stop.cancel();
     }
     Drained::Until(stopping)
 }
@@ -103,33 +103,33 @@ mod tests {
 
     use super::*;
 
-    fn stage(name: &'static str, log: &Arc<Mutex<Vec<&'static str>>>, ends: bool) -> Stage {
-        let stage = Stage::new(name);
-        let (stop, log) = (stage.stop.clone(), Arc::clone(log));
-        stage.tasks.spawn(async move {
+    fn group(name: &'static str, log: &Arc<Mutex<Vec<&'static str>>>, ends: bool) -> TaskGroup {
+        let group = TaskGroup::new(name);
+        let (stop, log) = (group.stop.clone(), Arc::clone(log));
+        group.tasks.spawn(async move {
             stop.cancelled().await;
             log.lock().expect("one thread").push(name);
             if !ends {
                 std::future::pending::<()>().await;
             }
         });
-        stage
+        group
     }
 
     #[tokio::test(start_paused = true)]
     async fn stages_stop_front_to_back() {
         let log = Arc::default();
-        let stages = ["reader", "sink", "metrics"].map(|name| stage(name, &log, true));
-        assert_eq!(drain(&stages, Duration::from_secs(10)).await, Drained::Fully);
+        let groups = ["reader", "sink", "metrics"].map(|name| group(name, &log, true));
+        assert_eq!(drain(&groups, Duration::from_secs(10)).await, Drained::Fully);
         assert_eq!(*log.lock().expect("one thread"), ["reader", "sink", "metrics"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stage_that_hangs_is_named_and_abandoned_after_the_grace() {
         let log = Arc::default();
-        let stages =
-            [stage("reader", &log, true), stage("sink", &log, false), stage("metrics", &log, true)];
-        assert_eq!(drain(&stages, Duration::from_secs(10)).await, Drained::Until("sink"));
-        assert!(stages[2].stop.is_cancelled());
+        let groups =
+            [group("reader", &log, true), group("sink", &log, false), group("metrics", &log, true)];
+        assert_eq!(drain(&groups, Duration::from_secs(10)).await, Drained::Until("sink"));
+        assert!(groups[2].stop.is_cancelled());
     }
 }

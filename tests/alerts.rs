@@ -373,7 +373,12 @@ fn of_simultaneous_alerts_one_page_is_left_and_loss_is_never_hidden() {
         (&["EchoUnreadable", "FreshnessUnknown"], &["EchoUnreadable"]),
         // What the source is set up like waits while it is out; what ended here does not.
         (&["SourceDown", "SourceFinding", "TaskRestarted"], &["SourceDown", "TaskRestarted"]),
-        (&["Halted", "SourceFinding"], &["Halted"]),
+        (&["Halted", "SourceFinding", "SnapshotStalled"], &["Halted"]),
+        // A snapshot can't move while its source, its stream or its topic stands.
+        (&["SourceDown", "SnapshotStalled"], &["SourceDown"]),
+        (&["StreamStalled", "SnapshotStalled"], &["StreamStalled"]),
+        (&["SinkStalled", "SnapshotStalled"], &["SinkStalled"]),
+        (&["SnapshotStalled"], &["SnapshotStalled"]),
         (&["StreamerDown", "SourceFinding", "TaskRestarted"], &["StreamerDown"]),
     ];
     let full = |name: &&str| format!("Binpulse{name}");

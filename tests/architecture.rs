@@ -69,7 +69,7 @@ const TEST_LINES_MAX: usize = 100;
 /// Functions that may be longer, and why.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("telemetry/metrics/make.rs: all", "one list of all that is counted"),
-    ("telemetry/metrics/readings.rs: register", "one list of all that is read at a scrape"),
+    ("telemetry/metrics/scrape_sources.rs: register", "one list of all that is read at a scrape"),
     ("verdict/evaluator/mod.rs: observe", "one arm for each event"),
     ("faults/catalogue/inject.rs: begin", "one arm for each fault"),
     ("tests/poll_once/world.rs: check", "one run, and all that must hold after it"),

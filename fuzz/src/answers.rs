@@ -175,7 +175,7 @@ pub fn sqs(input: &[u8]) -> u64 {
             let _opened = frame(message.body.as_bytes());
             receipts.push(message.receipt);
         }
-        let _unjudged = Box::pin(queue.delete(receipts)).await;
+        let _ignored = Box::pin(queue.delete(receipts)).await;
         count
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::plan::Plan;
-use super::previous_run::{PreviousRun, begins_anew};
+use super::previous_run::{PreviousRun, begins_new_epoch};
 use super::source::Opened;
 use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
@@ -57,13 +57,13 @@ pub(super) async fn begin(
             return Ok(saved);
         }
         tracing::warn!(before, lanes, "the number of lanes changed: a new epoch begins");
-        let anew = Checkpoint {
+        let checkpoint = Checkpoint {
             epoch: new_epoch().max(saved.epoch + 1),
             lanes: [(layout, lanes)].into(),
             ..saved
         };
-        store.begin(&anew).await?;
-        return Ok(anew);
+        store.begin(&checkpoint).await?;
+        return Ok(checkpoint);
     }
     let mut checkpoint = Checkpoint {
         stream: plan.stream.clone(),
@@ -93,14 +93,14 @@ pub(super) async fn begin(
     }
     if before.is_some() && plan.checkpoint.file.is_some() {
         let failed = |error: crate::mysql::Error| checkpoint::Error::Database {
-            action: "write down the new epoch",
+            action: "save the new epoch",
             table: plan.freshness.schema.table(schema::CHECKPOINT),
             code: error.code().unwrap_or(0),
             message: error.to_string(),
             passes: error.passes(),
         };
         if let Some(streamed) = plan.source.hosts.get(opened.host) {
-            begins_anew(plan, streamed, &checkpoint).await.map_err(failed)?;
+            begins_new_epoch(plan, streamed, &checkpoint).await.map_err(failed)?;
         }
     }
     store.begin(&checkpoint).await?;

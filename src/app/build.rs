@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
-use super::front::{Front, LOOP_PAUSE_MAX, SIDE_GRACE};
 use super::history::History;
+use super::monitoring::{LOOP_PAUSE_MAX, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
 use super::primary;
@@ -30,7 +30,7 @@ use crate::mysql::SharedHost;
 use crate::pipeline::{
     Claims, FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
 };
-use crate::shutdown::{Drained, Stage, drain};
+use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
 
@@ -40,17 +40,17 @@ pub(super) const SETTLEMENTS_MAX: usize = 4096;
 /// Runs the stream until `stop` is cancelled or it can't continue.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
     let plan = Arc::new(plan);
-    let front = match Front::start(&plan).await {
-        Ok(front) => front,
+    let monitoring = match Monitoring::start(&plan).await {
+        Ok(monitoring) => monitoring,
         Err(error) => return refused(&error),
     };
     let opened = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        opened = Box::pin(open(&plan, &front)) => Some(opened),
+        opened = Box::pin(open(&plan, &monitoring)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(&plan, front, opening) {
+        Some(Ok(opening)) => match App::new(&plan, monitoring, opening) {
             Ok(app) => return Box::pin(app.run(stop)).await,
             Err(error) => return refused(&error),
         },
@@ -58,7 +58,7 @@ pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
         None => None,
     };
     let outcome = error.map_or(Outcome::Stopped, |error| refused(&error));
-    front.close().await;
+    monitoring.close().await;
     outcome
 }
 
@@ -85,20 +85,24 @@ struct App {
     /// What leads the stream to the primary, where that may be another host.
     lead: Option<Follow>,
     host: SharedHost,
-    freshness_tasks: Stage,
+    freshness_tasks: TaskGroup,
     supervisor: Supervisor,
-    http: Stage,
+    http: TaskGroup,
 }
 
 impl App {
-    fn new(plan: &Arc<Plan>, front: Front, opening: Opening) -> Result<Self, Unavailable> {
+    fn new(
+        plan: &Arc<Plan>,
+        monitoring: Monitoring,
+        opening: Opening,
+    ) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
         let plan = source.plan(plan);
-        front.findings.cataloged(&source.catalog);
-        let (feed, intake) = front.to_sink;
-        let (state, metrics) = (front.state, front.metrics);
+        monitoring.findings.cataloged(&source.catalog);
+        let (feed, intake) = monitoring.to_sink;
+        let (state, metrics) = (monitoring.state, monitoring.metrics);
         state.update(|inner| inner.epoch = checkpoint.epoch);
-        front.hosts.stream_is_at(source.source.host(source.host)?);
+        monitoring.hosts.stream_is_at(source.source.host(source.host)?);
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
         let origin = Arc::new(RwLock::new(origin(&plan, &checkpoint, &source)));
         let (batches, to_seal) = encoded_queue();
@@ -114,7 +118,7 @@ impl App {
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (watermark, nonces) =
-            (front.watch.view.watermark(), front.freshness_state.nonces().clone());
+            (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
             flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
             batches,
@@ -122,9 +126,9 @@ impl App {
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),
-            observer: Arc::clone(&front.freshness_state) as _,
+            observer: Arc::clone(&monitoring.freshness_state) as _,
             gauge,
-            beat: front.loops.register("stream", LOOP_PAUSE_MAX),
+            ticker: monitoring.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
         });
@@ -132,42 +136,42 @@ impl App {
         let lead = primary::is_sought(&plan).then(|| Follow {
             plan: Arc::clone(&plan),
             stream: state.clone(),
-            verdict: front.watch.view.clone(),
+            verdict: monitoring.watch.view.clone(),
             leads_to: lead,
         });
         let context = StreamContext {
             state: state.clone(),
-            liveness: front.liveness,
-            reporter: front.reporter,
-            history: History::new(&plan, front.freshness_state.received().clone(), None),
-            followed_by: front.hosts.followed_by,
-            findings: front.findings,
+            liveness: monitoring.liveness,
+            reporter: monitoring.reporter,
+            history: History::new(&plan, monitoring.freshness_state.received().clone(), None),
+            followed_by: monitoring.hosts.followed_by,
+            findings: monitoring.findings,
             leads_to,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {
             plan,
             state,
-            freshness_state: front.freshness_state,
+            freshness_state: monitoring.freshness_state,
             metrics,
             shared,
             sink,
             intake,
             stream,
-            instance: front.instance,
+            instance: monitoring.instance,
             settled,
-            watch: front.watch,
+            watch: monitoring.watch,
             lead,
-            host: front.hosts.written_to,
-            freshness_tasks: front.freshness_tasks,
-            supervisor: front.supervisor,
-            http: front.http,
+            host: monitoring.hosts.written_to,
+            freshness_tasks: monitoring.freshness_tasks,
+            supervisor: monitoring.supervisor,
+            http: monitoring.http,
         })
     }
 
     async fn run(mut self, stop: CancellationToken) -> Outcome {
         let (freshness_tasks, http) = (self.freshness_tasks, self.http);
-        let sink = Stage::new("sink");
+        let sink = TaskGroup::new("sink");
         let sink_run = self.sink.run(self.intake, self.settled, sink.stop.clone());
         let sink_state = self.state.clone();
         sink.tasks.spawn(async move {
@@ -200,8 +204,8 @@ impl App {
             let begin = move |stop| lead.clone().run(stop);
             self.supervisor.keep(Task::Follow, &freshness_tasks.stop, begin);
         }
-        let count = |reason, stood: bool| {
-            if stood {
+        let count = |reason, was_connected: bool| {
+            if was_connected {
                 self.metrics.reconnects_total.of(reason).inc();
             } else {
                 self.metrics.dial_failures_total.of(reason).inc();

@@ -19,7 +19,7 @@ pub(super) struct Catalog {
     pub(super) unseen: Option<String>,
 }
 
-/// Most tables that are read; patterns are not judged where there are more.
+/// Most tables that are read; patterns are not evaluated where there are more.
 const TABLES_MAX: usize = 100_000;
 /// Most tables whose columns are read for one pattern.
 const COLUMNS_OF_MAX: usize = 200;
@@ -30,26 +30,27 @@ const KEYS_MAX: usize = 50;
 
 /// Looks. What the account may not see, or the server does not answer, is told; nothing of it keeps the
 /// stream from running unless `filter.strict` says so. The session is of no further use.
-pub(super) async fn look(session: &mut Session, facts: &Facts, plan: &Plan) -> Catalog {
-    let mut look = Look { session, facts, plan, columns: HashMap::new(), unseen: Vec::new() };
+pub(super) async fn read(session: &mut Session, facts: &Facts, plan: &Plan) -> Catalog {
+    let mut reader =
+        CatalogReader { session, facts, plan, columns: HashMap::new(), unseen: Vec::new() };
     let mut findings = Vec::new();
     let mut failed = None;
-    match look.patterns().await {
+    match reader.patterns().await {
         Ok(found) => findings.extend(found),
         Err(error) => failed = Some(error),
     }
     if failed.as_ref().is_none_or(|error| !error.is_fatal()) {
-        match look.foreign_keys().await {
+        match reader.foreign_keys().await {
             Ok(found) => findings.extend(found),
             Err(error) => failed = Some(error),
         }
     }
-    let (unseen, sees_all) = (look.unseen, sees_keys(facts));
+    let (unseen, sees_all) = (reader.unseen, sees_keys(facts));
     if plan.filter.must_match && (failed.is_some() || !unseen.is_empty()) {
         findings.push(unproven(&unseen, failed.as_ref()));
     }
     let unseen = match failed {
-        Some(error) => Some(format!("the source's tables could not be looked at: {error}")),
+        Some(error) => Some(format!("the source's tables could not be read: {error}")),
         None if sees_all => None,
         None => Some(not_granted(&unseen)),
     };
@@ -74,22 +75,22 @@ fn not_granted(patterns: &[String]) -> String {
         format!(", and whether {} match anything", patterns.join(", "))
     };
     format!(
-        "not granted on *.*: which tables have foreign keys that change rows without a trace in the \
-         binary log{which} is not known; GRANT SELECT (on MariaDB, SELECT and REFERENCES) to the \
-         account on the databases that are published, if that is to be checked"
+        "not granted on *.*: it is not known which tables have foreign keys whose changes are not \
+         in the binary log{which}; to check it, GRANT SELECT (on MariaDB, SELECT and REFERENCES) \
+         to the account on the published databases"
     )
 }
 
 /// `filter.strict` asks for proof.
 fn unproven(patterns: &[String], failed: Option<&Error>) -> Finding {
     let found = match failed {
-        Some(error) => format!("the tables could not be looked at: {error}"),
-        None => format!("no table that the account can see tells whether {}", patterns.join(", ")),
+        Some(error) => format!("the tables could not be read: {error}"),
+        None => format!("no table that the account can see shows whether {}", patterns.join(", ")),
     };
     Finding {
         what: "filter.strict",
         found,
-        needed: "a server that shows for each pattern of the filters what it matches",
+        needed: "a server that shows what each pattern of the filters matches",
         remedy: "GRANT SELECT to the account on the databases that the patterns name, or set \
                filter.strict = false"
             .to_owned(),
@@ -97,7 +98,7 @@ fn unproven(patterns: &[String], failed: Option<&Error>) -> Finding {
     }
 }
 
-struct Look<'a> {
+struct CatalogReader<'a> {
     session: &'a mut Session,
     facts: &'a Facts,
     plan: &'a Plan,
@@ -107,7 +108,7 @@ struct Look<'a> {
     unseen: Vec<String>,
 }
 
-impl Look<'_> {
+impl CatalogReader<'_> {
     /// Patterns that match nothing.
     async fn patterns(&mut self) -> Result<Vec<Finding>, Error> {
         let plan = self.plan;
@@ -233,8 +234,8 @@ fn unmatched(key: &'static str, pattern: &Pattern, is_strict: bool) -> Finding {
     Finding {
         what: key,
         found: format!("`{}` matches no {what}", pattern.as_str()),
-        needed: "patterns that match: what a misspelt one is to keep back is published",
-        remedy: format!("correct the pattern, or remove it if the {what} is not there yet"),
+        needed: "patterns that match: what a misspelt pattern should exclude is published",
+        remedy: format!("correct the pattern, or remove it if the {what} does not exist yet"),
         severity: if is_strict { Severity::Refuse } else { Severity::Warn },
     }
 }
@@ -243,10 +244,10 @@ fn cascade(found: String) -> Finding {
     Finding {
         what: "foreign keys",
         found,
-        needed: "no CASCADE and SET NULL: what they change in a child table is not in the binary log \
-                 (before MySQL 9.6, and on MariaDB), so it is not published",
-        remedy: "delete and update the child's rows by statements of the application, or let the \
-               consumers do what the key does"
+        needed: "no CASCADE or SET NULL: what they change in a child table is not in the binary \
+                 log (before MySQL 9.6, and on MariaDB), so it is not published",
+        remedy: "delete and update the child rows with statements of the application, or let the \
+                 consumers apply the key's action"
             .to_owned(),
         severity: Severity::Note,
     }

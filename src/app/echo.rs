@@ -8,14 +8,14 @@ use super::plan::Plan;
 use super::sink::sns_config;
 use crate::aws;
 use crate::freshness::FreshnessState;
-use crate::freshness::echo::{EchoReader, Keeping, Kept, Open, Sqs, canary_in, open};
+use crate::freshness::echo::{EchoReader, KeepNewest, KeptReceipt, Open, Sqs, canary_in, open};
 use crate::freshness::received::Newest;
-use crate::telemetry::metrics::{Kind, Reading};
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
 /// A consumer's queue.
 pub(super) fn queue(plan: &Plan, shared: &aws::Shared, url: &str) -> Sqs {
     let endpoint = sns_config(plan).endpoint_url;
-    Sqs::judging(shared, endpoint.as_deref(), url, plan.freshness.periods.canary_deadline)
+    Sqs::with_deadline(shared, endpoint.as_deref(), url, plan.freshness.periods.canary_deadline)
 }
 
 /// Whether something outside the source keeps its newest canary: in a queue that is not FIFO, where a
@@ -31,10 +31,13 @@ pub(super) async fn newest(plan: &Plan, shared: &aws::Shared, epoch: u64) -> Opt
         if !keeps_newest(plan, url) {
             continue;
         }
-        let messages = match queue(plan, shared, url).look().await {
+        let messages = match queue(plan, shared, url).peek().await {
             Ok(messages) => messages,
             Err(error) => {
-                tracing::warn!(%consumer, %error, "a source that was put back would not be noticed");
+                tracing::warn!(
+                    %consumer, %error,
+                    "a source restored from an older backup would not be detected"
+                );
                 continue;
             }
         };
@@ -64,18 +67,21 @@ pub(super) async fn read(
         let reader = EchoReader { consumer, queue, stream, open: opens, nonces, observer };
         return reader.run(stop).await;
     }
-    let kept = Kept::default();
-    let keeping = Keeping::new(queue.clone(), Arc::clone(&opens), stream.clone(), kept.clone());
+    let kept = KeptReceipt::default();
+    let keeping = KeepNewest::new(queue.clone(), Arc::clone(&opens), stream.clone(), kept.clone());
     EchoReader { consumer, queue: keeping, stream, open: opens, nonces, observer }.run(stop).await;
     if let Some(receipt) = kept.take()
         && let Err(error) = queue.show_again(receipt).await
     {
-        tracing::info!(%error, "the newest canary is shown again only when its queue does so by itself");
+        tracing::info!(
+            %error,
+            "the newest canary becomes visible again only after the queue's visibility timeout"
+        );
     }
 }
 
 /// Whether the queues can be read.
-pub(super) fn family(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Reading {
+pub(super) fn family(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> ScrapedFamily {
     let (consumers, freshness_state) = (plan.freshness.consumers(), Arc::clone(freshness_state));
     let read = move || {
         let sample = |consumer: &Arc<str>| {
@@ -85,9 +91,10 @@ pub(super) fn family(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Read
         };
         consumers.iter().map(sample).collect()
     };
-    Reading {
+    ScrapedFamily {
         name: "binpulse_echo_unreadable",
-        help: "1 while the consumer's echo queue can't be read, or messages in it not be deleted, else 0.",
+        help: "1 while the consumer's echo queue can't be read or its messages can't be deleted, \
+               else 0.",
         kind: Kind::Gauge,
         labels: &["consumer"],
         read: Arc::new(read),

@@ -1,5 +1,6 @@
 //! The page of `/metrics` of a service that has just started: for whoever must know the names.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::echo;
@@ -8,7 +9,7 @@ use super::freshness::round_trips;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
-use super::readings::{readings, vocabulary};
+use super::scrape_sources::{self, label_values, scrape_sources};
 use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
@@ -28,13 +29,20 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let now = Instant::now();
     let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
     let view = Shared::new(&evaluator, now);
-    let mut readings =
-        readings(plan, &state, &freshness_state, &Liveness::new(), feed.gauge(), &Health::new());
-    readings.more.extend(watch::families(&view));
-    readings.more.extend(watch::purge_families(freshness_state.purge()));
-    readings.more.extend(paths::families(plan, &freshness_state));
-    readings.more.push(findings.family());
-    readings.more.push(echo::family(plan, &freshness_state));
-    readings.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
-    Metrics::new(&vocabulary(plan), readings)?.text()
+    let mut sources = scrape_sources(
+        plan,
+        &state,
+        &freshness_state,
+        &Liveness::new(),
+        feed.gauge(),
+        &Health::new(),
+    );
+    sources.more.extend(watch::families(&view));
+    sources.more.extend(watch::purge_families(freshness_state.purge()));
+    sources.more.extend(paths::families(plan, &freshness_state));
+    sources.more.push(findings.family());
+    sources.more.extend(scrape_sources::snapshot(&Arc::default()));
+    sources.more.push(echo::family(plan, &freshness_state));
+    sources.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
+    Metrics::new(&label_values(plan), sources)?.text()
 }

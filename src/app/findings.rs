@@ -10,11 +10,11 @@ use super::plan::Plan;
 use super::source::demands;
 use super::unlogged::unlogged;
 use crate::filter;
-use crate::freshness::watch::Review;
+use crate::freshness::watch::SettingsReview;
 use crate::source::preflight::{
     self, Demands, Facts, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity,
 };
-use crate::telemetry::metrics::{Kind, Reading};
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status;
 
 /// Shared by the stream, which looks at each connection, the loop, which sees rows, and whoever reads.
@@ -67,7 +67,7 @@ impl Findings {
     /// log.
     pub(super) fn looked(&self, facts: &Facts, asks: u64) -> Vec<String> {
         let mut inner = self.lock();
-        let mut found = preflight::judge(facts, &inner.demands);
+        let mut found = preflight::evaluate(facts, &inner.demands);
         let (unlogged, more): (Vec<_>, Vec<_>) =
             unlogged(facts, &inner.filter, &inner.own).into_iter().unzip();
         found.extend(more);
@@ -87,7 +87,7 @@ impl Findings {
             return;
         }
         let Some(table) = unnamed else {
-            tracing::info!("the binlog names the columns of the rows again");
+            tracing::info!("the binary log names the columns of the rows again");
             inner.stream = None;
             inner.asks += 1;
             return self.asked.notify_one();
@@ -124,7 +124,7 @@ impl Findings {
     }
 
     /// The family of metrics about them.
-    pub(super) fn family(&self) -> Reading {
+    pub(super) fn family(&self) -> ScrapedFamily {
         let findings = self.clone();
         let read = move || {
             let shown = findings.shown();
@@ -137,9 +137,11 @@ impl Findings {
             let of_what = |what: &&'static str| levels.map(|level| of_level(what, level));
             SUBJECTS.iter().flat_map(of_what).collect()
         };
-        Reading {
+        ScrapedFamily {
             name: "binpulse_source_finding",
-            help: "1 for what is not as it should be at the source, a setting or a privilege, or in the filters; level: note (worth knowing), warning (somebody must act), refusal (`run` would not start with it). /status says what fixes it.",
+            help: "1 for each finding about the source (a setting or a privilege) or the filters; \
+                   level: note (worth knowing), warning (someone must act), refusal (`run` does \
+                   not start with it). /status has the remedy.",
             kind: Kind::Gauge,
             labels: &["what", "level"],
             read: Arc::new(read),
@@ -151,7 +153,7 @@ impl Findings {
     }
 }
 
-impl Review for Findings {
+impl SettingsReview for Findings {
     fn asked(&self) -> &Notify {
         &self.asked
     }

@@ -29,7 +29,7 @@ pub(super) fn flow(
         begins_by_position: opened.begins_by_position,
         puts_undecoded_aside: plan.quarantine.undecoded,
         nonces: Some(nonces),
-        excess: None,
+        surplus_rows: None,
     };
     configured(plan, checkpoint, config, body_bytes_max, watermark)
 }

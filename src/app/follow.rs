@@ -53,7 +53,10 @@ impl Follow {
         let Some(primary) = self.plan.source.hosts.get(host) else { return };
         let streamed = self.stream.read().identity.map(|identity| identity.host);
         if streamed.as_ref() != Some(primary) {
-            tracing::warn!(%primary, "the server of the stream takes no writes, and another one does");
+            tracing::warn!(
+                %primary,
+                "the server of the stream is read-only, and another host accepts writes"
+            );
             self.leads_to.send_replace(host);
         }
     }

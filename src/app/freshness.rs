@@ -135,7 +135,7 @@ fn walked(route: &PathRoute) -> Option<&CanaryPath> {
         tracing::warn!(
             path = %path.name,
             table = path.table_name(),
-            "no canary.delete: the path's rows pile up in the table"
+            "no canary.delete: the path's rows accumulate in the table"
         );
     }
     route.is_walked().then_some(path)

@@ -37,7 +37,7 @@ pub(super) const REASONS: [&str; 19] = [
 #[derive(Debug)]
 pub(super) enum Decision {
     /// Dial again.
-    Redial,
+    Reconnect,
     /// Dial the next host.
     NextHost,
     /// Stand, and explain.
@@ -49,25 +49,25 @@ pub(super) fn decide(error: &Error) -> Decision {
     match error {
         Error::Source(source) => match source.recovery() {
             // How often is the caller's to know.
-            Recovery::Retry | Recovery::RetryThenHalt(_) => Decision::Redial,
+            Recovery::Retry | Recovery::RetryThenHalt(_) => Decision::Reconnect,
             Recovery::NextHost => Decision::NextHost,
             Recovery::Halt(halt) => halted(halt.as_str(), error, source.remedy()),
         },
-        Error::StreamEnded => Decision::Redial,
+        Error::StreamEnded => Decision::Reconnect,
         Error::Decode(decode::Error { fault: Fault::StatementBased { .. }, .. }) => halted(
             "undecodable",
             error,
             "its rows are not in the log: compare the table with what the consumers have; SET \
-             binlog_format = ROW for the session or server that wrote it; to go on, exclude the table \
-             by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", which keeps \
-             the statement; then restart",
+             binlog_format = ROW for the session or server that wrote it; to continue, exclude the \
+             table by filter.exclude if it is not needed, or set decode.on_error = \"quarantine\", \
+             which keeps the statement; then restart",
         ),
         Error::Decode(_) => halted(
             "undecodable",
             error,
-            "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-             filter.exclude; to keep such events in the quarantine file and go on behind them, set \
-             decode.on_error = \"quarantine\"; then restart",
+            "examine the named event with mysqlbinlog; if the table is not needed, exclude it by \
+             filter.exclude; to keep such events in the quarantine file and continue after them, \
+             set decode.on_error = \"quarantine\"; then restart",
         ),
         Error::Lost(_) => halted(
             "transaction_lost",
@@ -86,7 +86,7 @@ pub(super) fn decide(error: &Error) -> Decision {
             "fix the topic, or set sink.rejected = \"quarantine\", then restart: the message is \
              sent again",
         ),
-        Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last words"),
+        Error::SinkEnded => halted("sink_ended", error, "see the log for the sink's last error"),
         Error::Checkpoint(checkpoint::Error::Fenced { .. }) => {
             halted(FENCED, error, "another process has taken over this stream: stop one of the two")
         }
@@ -94,20 +94,22 @@ pub(super) fn decide(error: &Error) -> Decision {
         Error::Quarantine(_) => halted(
             "quarantine",
             error,
-            "make room for the quarantine file, or redrive it, then restart",
+            "free space for the quarantine file, or redrive it, then restart",
         ),
-        Error::Misuse(_) => halted("bug", error, "report it with the log; a restart goes on"),
+        Error::Misuse(_) => {
+            halted("bug", error, "report it with the log; a restart continues from the checkpoint")
+        }
     }
 }
 
 /// Failures at one place that end the stream when there are too many of them in a row.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct ConsecutiveFailures {
     of: Option<(Halt, Position)>,
     count: u32,
 }
 
-impl Tries {
+impl ConsecutiveFailures {
     /// Decides, with the failures before this one in mind. `place`: how far the stream has got.
     pub(super) fn decide(&mut self, error: &Error, place: &Position) -> Decision {
         if let Error::Source(source) = error
@@ -165,13 +167,13 @@ mod tests {
             (Refusal::DumpFailed, "source_refused", 5),
         ] {
             let error = refused(refusal);
-            let mut counted = Tries::default();
+            let mut counted = ConsecutiveFailures::default();
             // What gets on between two failures does not count.
             for place in [&here, &there, &here, &there] {
-                assert!(matches!(counted.decide(&error, place), Decision::Redial), "{refusal}");
+                assert!(matches!(counted.decide(&error, place), Decision::Reconnect), "{refusal}");
             }
             for _ in 2..tries {
-                assert!(matches!(counted.decide(&error, &there), Decision::Redial), "{refusal}");
+                assert!(matches!(counted.decide(&error, &there), Decision::Reconnect), "{refusal}");
                 // Other failures between them say nothing about it.
                 counted.decide(&Error::StreamEnded, &there);
             }

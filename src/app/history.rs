@@ -50,14 +50,15 @@ impl History {
         let canary = self.canary.as_ref().map(|(it, table)| ("canary", *it, table));
         let mut session = None;
         for (what, newest, table) in heartbeat.into_iter().chain(canary) {
-            match self.look(&mut session, host, newest, table).await {
+            match self.check(&mut session, host, newest, table).await {
                 Ok(None) => {}
                 Ok(Some(lacking)) => {
                     return Err(Error::PutBack { what: lacking.words(what, table) });
                 }
                 Err(error) if not_ours(SqlFailure::of(&error)) => tracing::warn!(
                     %host, %error,
-                    "{table} can't be read there: a source that was put back would not be noticed"
+                    "{table} can't be read there: a source restored from an older backup would not \
+                     be detected"
                 ),
                 Err(error) => return Err(source::Error::from(error)),
             }
@@ -69,7 +70,7 @@ impl History {
     }
 
     /// Looks on `session`, which is made where there is none.
-    async fn look(
+    async fn check(
         &self,
         session: &mut Option<Session>,
         host: &HostPort,
@@ -87,7 +88,7 @@ impl History {
                 made
             }
         };
-        received::look(session, table, &self.stream, newest).await
+        received::check(session, table, &self.stream, newest).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Consumers that are out of judgement for a while, because an operator said so. It ends by itself, and
+//! Consumers that are out of evaluation for a while, because an operator said so. It ends by itself, and
 //! with the process.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::freshness::{FreshnessState, Observation};
 use crate::telemetry::http::MAINTENANCE_MAX;
-use crate::telemetry::metrics::{Kind, Reading};
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
 /// Until when each consumer is in maintenance.
 pub(super) struct Maintenance {
@@ -35,7 +35,7 @@ impl Maintenance {
         let known = self.consumers.iter().find(|known| ***known == *consumer);
         let Some(known) = known else {
             let names = self.consumers.join(", ");
-            return Err(format!("no consumer {consumer:?} in canary.echo; there is: {names}"));
+            return Err(format!("no consumer {consumer:?} in canary.echo; known: {names}"));
         };
         let lasting = lasting.min(MAINTENANCE_MAX);
         let until = (!lasting.is_zero()).then(|| Instant::now() + lasting);
@@ -51,7 +51,10 @@ impl Maintenance {
             Instant::now(),
         );
         let seconds = lasting.as_secs();
-        tracing::warn!(%consumer, seconds, "maintenance: the consumer is not judged for as long");
+        tracing::warn!(
+            %consumer, seconds,
+            "maintenance: the consumer's canaries are not evaluated for this time"
+        );
         Ok(match until {
             Some(_) => format!("{consumer} is in maintenance for {seconds} s; it ends by itself"),
             None => format!("maintenance of {consumer} has ended"),
@@ -59,7 +62,7 @@ impl Maintenance {
     }
 
     /// The metric about it.
-    pub(super) fn family(self: &Arc<Self>) -> Reading {
+    pub(super) fn family(self: &Arc<Self>) -> ScrapedFamily {
         let shared = Arc::clone(self);
         let read = move || {
             let now = Instant::now();
@@ -69,9 +72,10 @@ impl Maintenance {
             };
             shared.consumers.iter().map(sample).collect()
         };
-        Reading {
+        ScrapedFamily {
             name: "binpulse_maintenance",
-            help: "1 while an operator has taken the consumer out of judgement, else 0.",
+            help: "1 while the consumer is in maintenance and its canaries are not evaluated, else \
+                   0.",
             kind: Kind::Gauge,
             labels: &["consumer"],
             read: Arc::new(read),

@@ -1,7 +1,7 @@
 //! Composition root: builds every part, names each stage, supervises the stream.
 //!
 //! ```text
-//! front     HTTP, the verdict and its looks
+//! monitoring     HTTP, the verdict and its looks
 //! start     topic, quarantine, checkpoint store, source (preflight, resume): each waited for
 //! build     sink, finalizing thread, heartbeat writer, canary writer, echo readers
 //! stream    dial -> pipeline -> what ended it -> pause, next host, or halt
@@ -20,18 +20,18 @@ mod findings;
 mod flow;
 mod follow;
 mod freshness;
-mod front;
 mod halt;
 mod history;
 mod maintenance;
+mod monitoring;
 mod paths;
 mod patience;
 pub mod plan;
 mod previous_run;
 mod primary;
 mod probe;
-mod readings;
 mod replay;
+mod scrape_sources;
 mod sink;
 mod source;
 mod start;

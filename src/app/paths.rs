@@ -5,18 +5,18 @@ use std::sync::Arc;
 use super::plan::{PathRoute, Plan};
 use crate::freshness::round_trips::Canaries;
 use crate::freshness::{FreshnessState, RoundTrips};
-use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
 
 type Of = fn(&PathRoute, Option<&Canaries>) -> Vec<(&'static str, f64)>;
 
 /// Families about the paths that the plan has SQL for.
-pub(super) fn families(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Vec<Reading> {
+pub(super) fn families(plan: &Plan, freshness_state: &Arc<FreshnessState>) -> Vec<ScrapedFamily> {
     let routes = plan.freshness.routes.iter().filter(|route| route.path.steps.is_some());
     let routes: Arc<[PathRoute]> = routes.cloned().collect();
     let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
         let (routes, freshness_state) = (Arc::clone(&routes), Arc::clone(freshness_state));
         let read = move || freshness_state.read(|round_trips| samples(&routes, round_trips, of));
-        Reading { name, help, kind, labels, read: Arc::new(read) }
+        ScrapedFamily { name, help, kind, labels, read: Arc::new(read) }
     };
     vec![
         family(

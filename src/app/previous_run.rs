@@ -31,9 +31,9 @@ pub(super) struct PreviousRun {
 /// The stream has run before, and its checkpoint is not there.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "stream `{stream}` has run before, and its checkpoint is not in {place}. The source knows of it: \
-     {before}. Bring the checkpoint back; or, to begin with new row numbers where source.start says, \
-     tell the consumers and start once with --start-anew={epoch}"
+    "stream `{stream}` has run before, and its checkpoint is not in {place}. The source has a \
+     record of it: {before}. Restore the checkpoint; or, to begin with new row numbers at \
+     source.start, tell the consumers and start once with --new-epoch={epoch}"
 )]
 pub(super) struct RanBefore {
     stream: String,
@@ -53,7 +53,7 @@ impl PreviousRun {
         if !position.file.is_empty() {
             let at = chrono::DateTime::from_timestamp_micros(*at_us).unwrap_or_default();
             let at = at.format("%Y-%m-%dT%H:%M:%SZ");
-            parts.push(format!("it stood at {position} of server {server_uuid} at {at}"));
+            parts.push(format!("it was at {position} of server {server_uuid} at {at}"));
         }
         parts.extend(self.heartbeat.map(|number| format!("its newest heartbeat is {number}")));
         parts.join(", ")
@@ -67,8 +67,8 @@ impl PreviousRun {
     /// Refuses to begin again, unless it is permitted for this very epoch.
     pub(super) fn permitted(&self, plan: &Plan) -> Result<(), RanBefore> {
         let epoch = self.epoch();
-        if plan.start_anew == Some(epoch) {
-            tracing::warn!(epoch, "the stream begins anew, as --start-anew permits for that epoch");
+        if plan.new_epoch == Some(epoch) {
+            tracing::warn!(epoch, "the stream begins a new epoch, as --new-epoch permits");
             return Ok(());
         }
         let place = match &plan.checkpoint.file {
@@ -106,7 +106,7 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Previ
                 SqlFailure::SchemaMissing | SqlFailure::Denied | SqlFailure::Login
             ) =>
         {
-            tracing::warn!(%error, "the source can't be asked whether this stream has run before");
+            tracing::warn!(%error, "cannot query the source for an earlier run of this stream");
             Ok(None)
         }
         other => other,
@@ -115,7 +115,7 @@ pub(super) async fn ask(plan: &Plan, streamed: &HostPort) -> Result<Option<Previ
 
 /// Writes down that the stream begins again, before anything of it is published: what permitted that
 /// permits it no more.
-pub(super) async fn begins_anew(
+pub(super) async fn begins_new_epoch(
     plan: &Plan,
     streamed: &HostPort,
     checkpoint: &Checkpoint,
@@ -182,7 +182,9 @@ pub(super) async fn keep(
         match write(&config, &table, &known).await {
             Ok(()) => written = known,
             // What keeps it from being written keeps heartbeats too, and is told by these.
-            Err(error) => tracing::debug!(error, "epoch and place were not written down"),
+            Err(error) => {
+                tracing::debug!(error, "the epoch and position could not be saved in the source");
+            }
         }
     }
 }

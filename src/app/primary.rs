@@ -46,7 +46,7 @@ pub(super) async fn find(plan: &Plan) -> Found {
             Ok(false) if found == Found::Nobody => found = Found::ReadOnly(index),
             Ok(false) => {}
             Err(error) => {
-                tracing::debug!(%host, %error, "it can't be asked whether it takes writes");
+                tracing::debug!(%host, %error, "cannot query whether it accepts writes");
             }
         }
     }

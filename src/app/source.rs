@@ -1,4 +1,4 @@
-//! The source at start: waited for, judged, and where the stream begins on it.
+//! The source at start: waited for, checked, and where the stream begins on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +61,9 @@ pub(super) async fn open_source(
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
     let wanted = wanted(plan, saved);
-    let mut patience = Patience::new(plan.start_patience, "the source is not there yet");
+    let mut patience = Patience::new(plan.start_patience, "the source is not available yet");
     loop {
-        let error = match judged(plan, &wanted, history).await {
+        let error = match checked(plan, &wanted, history).await {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
@@ -160,7 +160,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
 
 /// Judges the source and resolves where to begin, once: on the primary, or else on the first host that
 /// has what comes next.
-pub(super) async fn judged(
+pub(super) async fn checked(
     plan: &Plan,
     wanted: &Wanted,
     history: &History,
@@ -173,11 +173,11 @@ pub(super) async fn judged(
     let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
     let mut own = plan.clone();
     own.compare_names(facts.name_case());
-    let catalog = catalog::look(&mut session, &facts, &own).await;
+    let catalog = catalog::read(&mut session, &facts, &own).await;
     session.close().await;
     let demands = demands(plan);
     let mut refused = Vec::new();
-    for finding in preflight::judge(&facts, &demands).iter().chain(&catalog.findings) {
+    for finding in preflight::evaluate(&facts, &demands).iter().chain(&catalog.findings) {
         match finding.severity {
             Severity::Refuse => refused.push(format!("  {finding}")),
             // Logged with the first connection.

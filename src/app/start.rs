@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use super::begin::{begin, open_store};
 use super::echo;
-use super::front::Front;
 use super::history::History;
+use super::monitoring::Monitoring;
 use super::patience::Patience;
 use super::plan::Plan;
 use super::previous_run::{PreviousRun, RanBefore, ask};
@@ -41,18 +41,18 @@ pub(super) struct Opening {
 
 /// Opens everything. The store comes behind what may be wrong without it, since opening it takes the
 /// stream from whoever has it.
-pub(super) async fn open(plan: &Plan, front: &Front) -> Result<Opening, Unavailable> {
+pub(super) async fn open(plan: &Plan, monitoring: &Monitoring) -> Result<Opening, Unavailable> {
     let shared = aws::Shared::load(&aws_config(plan)).await?;
-    let (sink, topics) = topic(plan, front, &shared).await?;
+    let (sink, topics) = topic(plan, monitoring, &shared).await?;
     let quarantine = put_aside(plan).await?;
-    let (mut store, saved) = stored(plan, front).await?;
+    let (mut store, saved) = stored(plan, monitoring).await?;
     let canary = match &saved {
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
     };
-    let history = History::new(plan, front.freshness_state.received().clone(), saved.as_ref());
+    let history = History::new(plan, monitoring.freshness_state.received().clone(), saved.as_ref());
     let history = history.with_canary(plan, canary);
-    let source = open_source(plan, saved.as_ref(), &history, &front.reporter).await?;
+    let source = open_source(plan, saved.as_ref(), &history, &monitoring.reporter).await?;
     let streamed = source.source.host(source.host)?;
     let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
     let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
@@ -80,14 +80,14 @@ pub(super) fn outcome(error: &Unavailable) -> Outcome {
 /// The sink. While its topic can't be read, the verdict is told: an answer is owed since the beginning.
 async fn topic(
     plan: &Plan,
-    front: &Front,
+    monitoring: &Monitoring,
     shared: &aws::Shared,
 ) -> Result<(AnySink, Topics), Unavailable> {
     let patience = Patience::new(plan.start_patience, "the topic can't be read yet");
-    front.health.owed_since(Some(Instant::now()));
-    let open = async || AnySink::open(plan, shared, &front.health).await;
+    monitoring.health.owed_since(Some(Instant::now()));
+    let open = async || AnySink::open(plan, shared, &monitoring.health).await;
     let opened = patience.until(open, sink::Error::passes).await?;
-    front.health.owed_since(None);
+    monitoring.health.owed_since(None);
     Ok(opened)
 }
 
@@ -101,13 +101,13 @@ async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
 /// The store, taken over, and what was saved in it. One in the source's database waits for the source.
 async fn stored(
     plan: &Plan,
-    front: &Front,
+    monitoring: &Monitoring,
 ) -> Result<(AnyStore, Option<Checkpoint>), checkpoint::Error> {
     let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be read yet");
     loop {
         let opened = async {
-            front.hosts.begin_at_primary(plan).await;
-            let mut store = open_store(plan, &front.hosts.written_to).await?;
+            monitoring.hosts.begin_at_primary(plan).await;
+            let mut store = open_store(plan, &monitoring.hosts.written_to).await?;
             let saved = store.load().await?;
             Ok::<_, checkpoint::Error>((store, saved))
         };
@@ -116,7 +116,7 @@ async fn stored(
             Err(error) => {
                 let passes = error.passes();
                 if passes && plan.checkpoint.file.is_none() {
-                    reach(plan, &front.reporter).await;
+                    reach(plan, &monitoring.reporter).await;
                 }
                 patience.after(error, passes).await?;
             }
@@ -130,7 +130,7 @@ async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousR
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }
-    let patience = Patience::new(plan.start_patience, "the source can't be asked yet");
+    let patience = Patience::new(plan.start_patience, "the source can't be queried yet");
     let before = patience.until(async || ask(plan, streamed).await, mysql::Error::passes).await?;
     if let Some(before) = &before {
         before.permitted(plan)?;

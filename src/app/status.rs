@@ -14,7 +14,7 @@ use crate::freshness::verdict::{Condition, Known, Reason, words};
 use crate::freshness::watch::{Shared, View};
 use crate::freshness::{FreshnessState, RoundTrips};
 use crate::sink::Health;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::status::{
@@ -31,7 +31,7 @@ pub(super) struct StatusBuilder {
     pub(super) state: State,
     pub(super) freshness_state: Arc<FreshnessState>,
     pub(super) health: Arc<Health>,
-    pub(super) gauge: Gauge,
+    pub(super) gauge: QueueGauge,
     pub(super) liveness: Liveness,
     pub(super) metrics: Arc<Metrics>,
     pub(super) findings: Findings,
@@ -149,7 +149,7 @@ fn verdict(view: &View, now: Instant) -> Verdict {
         state: verdict.state.name().to_owned(),
         reason: verdict.reason.as_ref().map(Reason::name),
         since_seconds: age(verdict.since),
-        judged_age_seconds: age(verdict.judged_at),
+        evaluated_age_seconds: age(verdict.evaluated_at),
         headline: words::headline(verdict.state, verdict.reason.as_ref(), verdict.is_recovering)
             .into_owned(),
         sentence: verdict.sentence.clone(),

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::findings::Findings;
-use super::halt::{Decision, FENCED, Tries, decide};
+use super::halt::{ConsecutiveFailures, Decision, FENCED, decide};
 use super::history::History;
 use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
 use super::state::{Phase, State};
-use crate::backoff::{Backoff, Redial};
+use crate::backoff::{Backoff, ReconnectBackoff};
 use crate::decode::Decoder;
 use crate::encode::Origin;
 use crate::freshness::watch::Reporter;
@@ -56,14 +56,14 @@ pub(super) struct Stream {
     findings: Findings,
     /// The host that takes writes, told when it is not the one that is streamed from.
     leads_to: Receiver<usize>,
-    tries: Tries,
-    /// A connection stood already: the settings are good.
+    tries: ConsecutiveFailures,
+    /// A connection was_connected already: the settings are good.
     has_streamed: bool,
     /// The connection was established: its end is a break, not a failed attempt.
-    stands: bool,
+    is_connected: bool,
     /// When a connection last ended, this process's or the checkpoint's.
     streamed_at: Option<Instant>,
-    redial: Redial,
+    redial: ReconnectBackoff,
 }
 
 /// Whom the stream tells what it does.
@@ -115,11 +115,11 @@ impl Stream {
             followed_by,
             findings,
             leads_to,
-            tries: Tries::default(),
+            tries: ConsecutiveFailures::default(),
             has_streamed: false,
-            stands: false,
+            is_connected: false,
             streamed_at,
-            redial: Redial::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
+            redial: ReconnectBackoff::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
         }
     }
 
@@ -138,9 +138,9 @@ impl Stream {
                 Ok(Turn::LeadsTo(host)) => {
                     self.pipeline.stream_broke();
                     self.host = host;
-                    self.stands = false;
+                    self.is_connected = false;
                     count(MOVED, true);
-                    let why = "moving to the host that takes writes".to_owned();
+                    let why = "moving to the host that accepts writes".to_owned();
                     self.state.enter(Phase::Reconnecting(why));
                     continue;
                 }
@@ -148,20 +148,21 @@ impl Stream {
             };
             self.pipeline.stream_broke();
             self.report(&error);
-            match self.judge(&error) {
+            match self.decide_on(&error) {
                 Decision::Halt(halted) => {
                     return self.halt(halted, stop, stays_when_halted, ours).await;
                 }
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
                 // The same host again, after the pause below.
-                Decision::Redial => {}
+                Decision::Reconnect => {}
             }
             let reason = reason(&error);
-            let stood = std::mem::take(&mut self.stands);
-            count(reason, stood);
+            let was_connected = std::mem::take(&mut self.is_connected);
+            count(reason, was_connected);
             let pause = self.redial.broke(Instant::now(), random());
             tracing::warn!(
-                reason, %error, stood, pause_seconds = pause.as_secs_f64(), "no stream; dialling again"
+                reason, %error, was_connected, pause_seconds = pause.as_secs_f64(),
+                "no replication connection; reconnecting"
             );
             self.state.enter(Phase::Reconnecting(error.to_string()));
             if let Err(error) = self.wait(pause, stop).await {
@@ -196,14 +197,17 @@ impl Stream {
         match self.pipeline.drain(deadline).await {
             Ok(delivered) => delivered,
             Err(error) => {
-                tracing::error!(%error, "not everything could be delivered; it will be sent again");
+                tracing::error!(
+                    %error,
+                    "not everything could be delivered; the rest is sent again after a restart"
+                );
                 false
             }
         }
     }
 
     /// What to do about the end of a connection.
-    fn judge(&mut self, error: &Error) -> Decision {
+    fn decide_on(&mut self, error: &Error) -> Decision {
         let denied = matches!(error, Error::Source(error)
             if error.recovery() == source::Recovery::Halt(source::Halt::Denied));
         if denied && self.has_streamed {
@@ -308,8 +312,8 @@ impl Stream {
         }
         self.reporter.report(Observation::StreamConnected { server: name.parse().ok() });
         self.has_streamed = true;
-        self.stands = true;
-        self.redial.stands(Instant::now());
+        self.is_connected = true;
+        self.redial.connected(Instant::now());
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }
@@ -340,7 +344,9 @@ impl Stream {
         );
         let is_bug = halted.reason == "bug";
         if halted.reason == FENCED {
-            tracing::warn!("no more heartbeats, canaries and echoes: they are the other process's");
+            tracing::warn!(
+                "heartbeats, canaries and echo readers stop: another process runs this stream"
+            );
             ours.cancel();
         }
         // What is wrong with the position was reported, and is evaluated by what the source says of it.

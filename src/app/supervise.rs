@@ -109,12 +109,12 @@ impl Supervisor {
     ) where
         T: Future<Output = ()> + Send + 'static,
     {
-        let beat = self.loops.register(task.as_str(), FALLEN_MAX);
+        let ticker = self.loops.register(task.as_str(), FALLEN_MAX);
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         while !stop.is_cancelled() {
             let since = tokio::time::Instant::now();
             let running = tokio::spawn(begin(stop.clone()));
-            let ended = watch(running, || beat.tick()).await;
+            let ended = watch(running, || ticker.tick()).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -124,7 +124,7 @@ impl Supervisor {
             tracing::error!(
                 task = task.as_str(),
                 pause_seconds = pause.as_secs_f64(),
-                "a task has ended and is begun again: {ended}"
+                "a task has ended and is restarted: {ended}"
             );
             tokio::select! {
                 () = stop.cancelled() => {}

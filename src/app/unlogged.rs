@@ -39,8 +39,8 @@ fn not_logged(what: &'static str, name: &str) -> Finding {
     Finding {
         what,
         found: format!("{name} is not written to the binary log"),
-        needed: "a binary log of every database that is published: what is not in it never arrives, \
-                 and that nothing was written can't be proven",
+        needed: "a binary log of every published database: changes that are not in it never \
+                 arrive, and quiet can't be proven",
         remedy: format!(
             "remove {what} from my.cnf and restart the server, or leave the database out by \
              filter.tables and filter.exclude"
@@ -116,8 +116,8 @@ fn not_replicated(option: &str, names: &[String], left_out: &str) -> Finding {
     Finding {
         what: "replication filters",
         found: format!("{option} = {}: {left_out} may not be replicated", names.join(", ")),
-        needed: "a source that replicates all that is published: what it leaves out is neither in its \
-                 tables nor in its binary log",
+        needed: "a source that replicates all that is published: what it does not replicate is \
+                 neither in its tables nor in its binary log",
         remedy: format!(
             "remove {option} from the source, or read the server that it replicates from, or leave \
              this out by filter.tables and filter.exclude"

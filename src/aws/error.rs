@@ -5,7 +5,8 @@
 pub enum Error {
     /// The proxy for HTTPS can't be one.
     #[error(
-        "{variable}: {found} is no proxy: {why}; expected http://HOST:PORT or https://HOST:PORT"
+        "{variable}: {found} is not a proxy URL: {why}; expected http://HOST:PORT or \
+         https://HOST:PORT"
     )]
     Proxy {
         /// The variable of the environment.
@@ -17,8 +18,8 @@ pub enum Error {
     },
     /// The region can't be one.
     #[error(
-        "the AWS region {found:?}, of sns.region, AWS_REGION or the profile, can't be one: expected \
-         letters, digits and dashes"
+        "the AWS region {found:?}, of sns.region, AWS_REGION or the profile, is not valid: \
+         expected letters, digits and dashes"
     )]
     Region {
         /// The region.

@@ -28,7 +28,7 @@ pub enum Error {
     /// The file holds something that no crash leaves behind.
     #[error(
         "checkpoint: {} is damaged at byte {offset}: {found}. Restore a copy of the file, or start \
-         the stream from a place that you name",
+         the stream from a position of your choice",
         path.display()
     )]
     Corrupt {
@@ -54,8 +54,8 @@ pub enum Error {
     },
     /// The checkpoint is another stream's.
     #[error(
-        "checkpoint: {place} belongs to stream `{found}`, not `{wanted}`. Give each stream a place \
-         of its own"
+        "checkpoint: {place} belongs to stream `{found}`, not `{wanted}`. Give each stream a \
+         checkpoint of its own"
     )]
     OtherStream {
         /// File or table.
@@ -74,7 +74,7 @@ pub enum Error {
         owner: String,
     },
     /// `save` before there was a checkpoint to add to.
-    #[error("checkpoint: {place} has nothing to add to: the stream has not begun")]
+    #[error("checkpoint: {place} holds no checkpoint to update: the stream has not begun")]
     NotBegun {
         /// File or table.
         place: String,

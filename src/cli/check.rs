@@ -24,13 +24,13 @@ pub(super) fn command() -> Command {
     let command = Command::new("check")
         .about("Check everything that `run` needs, and print each problem with its fix")
         .long_about(LONG_ABOUT);
-    flags::with_settings(flags::with_start_anew(command), flags::Reads::All)
+    flags::with_settings(flags::with_new_epoch(command), flags::Reads::All)
 }
 
 /// Looks, and prints.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((_, mut plan)) = run::plan(matches, run::Runs::Service) else { return Exit::Usage };
-    plan.start_anew = flags::start_anew(matches);
+    plan.new_epoch = flags::new_epoch(matches);
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let reports = runtime.block_on(check::run(&plan));
     let people = std::io::stdout().is_terminal();

@@ -146,7 +146,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let passed = decoding.printer.passed_statements();
     if passed > 0 {
         lines::note(&format!(
-            "{passed} statement-based changes of tables that --tables leaves out were passed over"
+            "{passed} statement-based changes of tables that --tables excludes were skipped"
         ));
     }
     match (outcome, flushed) {

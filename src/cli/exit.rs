@@ -56,11 +56,13 @@ impl Exit {
             Self::Done => "done",
             Self::Failed => {
                 "done, and the answer is no: a problem (check), an outage (verdict), not healthy or no \
-                 answer (health), refused or no answer (maintenance), something stays in the file \
+                 answer (health), refused or no answer \
+                 (maintenance, snapshot), a snapshot that was stopped or gave a table up (snapshot status), something stays in the file \
                  (redrive)"
             }
             Self::Unknown => {
-                "not known (verdict), or the service does not answer (verdict, status)"
+                "not known (verdict), or the service does not answer (verdict, status, snapshot \
+                 status)"
             }
             Self::Usage => "wrong invocation or configuration",
             Self::BadData => "bad input data: decode and redrive name file and offset",

@@ -61,11 +61,11 @@ pub(super) fn with_settings(command: Command, reads: Reads) -> Command {
 /// What the headings of settings begin with in the help.
 pub(super) const HEADING: &str = "Settings: ";
 
-/// Adds `--start-anew`.
-pub(super) fn with_start_anew(command: Command) -> Command {
+/// Adds `--new-epoch`.
+pub(super) fn with_new_epoch(command: Command) -> Command {
     command.arg(
-        Arg::new(START_ANEW)
-            .long(START_ANEW)
+        Arg::new(NEW_EPOCH)
+            .long(NEW_EPOCH)
             .value_name("EPOCH")
             .value_parser(clap::value_parser!(u64))
             .help(
@@ -76,11 +76,11 @@ pub(super) fn with_start_anew(command: Command) -> Command {
 }
 
 /// The epoch after which a stream may begin again.
-pub(super) fn start_anew(matches: &ArgMatches) -> Option<u64> {
-    matches.get_one::<u64>(START_ANEW).copied()
+pub(super) fn new_epoch(matches: &ArgMatches) -> Option<u64> {
+    matches.get_one::<u64>(NEW_EPOCH).copied()
 }
 
-const START_ANEW: &str = "start-anew";
+const NEW_EPOCH: &str = "new-epoch";
 
 fn value_name(kind: Kind, secret: bool) -> &'static str {
     match kind {

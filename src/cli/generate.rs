@@ -99,53 +99,61 @@ pub fn commands() -> String {
     );
     for command in super::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
-        let mut command = command.clone().bin_name(format!("binpulse {name}"));
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
-        let usage = command.render_usage().to_string();
-        let usage = usage.trim_start_matches("Usage: ").trim();
-        write!(text, "\n## {name}\n\n{about}.\n\n```text\n{usage}\n\n{}\n```\n", long.trim_end())
-            .expect(FITS);
-        let (settings, own): (Vec<&Arg>, Vec<&Arg>) = command
-            .get_arguments()
-            .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "config"))
-            .partition(|arg| {
-                arg.get_help_heading().is_some_and(|heading| heading.starts_with(flags::HEADING))
-            });
-        let own: Vec<_> = own.into_iter().filter(|arg| !arg.is_hide_set()).collect();
-        if !own.is_empty() {
-            text += "\n| option | meaning |\n| --- | --- |\n";
-        }
-        for arg in own {
-            let value = arg.get_value_names().map(|names| format!(" {}", names.join(" ")));
-            let value = if arg.get_action().takes_values() { value } else { None };
-            let shown = match arg.get_long() {
-                Some(long) => format!("--{long}{}", value.unwrap_or_default()),
-                None => value.unwrap_or_else(|| arg.get_id().to_string()).trim().to_owned(),
-            };
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let default: Vec<_> =
-                arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-            let default = if arg.get_action().takes_values() && !default.is_empty() {
-                format!(" (default: `{}`)", default.join(","))
-            } else {
-                String::new()
-            };
-            writeln!(text, "| `{shown}` | {help}{default} |").expect(FITS);
-        }
-        let listed = settings.iter().filter(|arg| !arg.is_hide_long_help_set());
-        let mut sections: Vec<_> =
-            listed.filter_map(|arg| arg.get_help_heading()?.strip_prefix(flags::HEADING)).collect();
-        sections.dedup();
-        let names: Vec<_> =
-            sections.iter().map(|name| format!("[`{name}`](settings.md#{name})")).collect();
-        match names.len() {
-            0 => {}
-            _ if sections.len() == section_count() => text += "\nReads all settings.\n",
-            _ => writeln!(text, "\nReads settings of {}.", names.join(", ")).expect(FITS),
+        document(&mut text, name, command);
+        for below in command.get_subcommands() {
+            document(&mut text, &format!("{name} {}", below.get_name()), below);
         }
     }
     text
+}
+
+/// Appends the section of one command.
+fn document(text: &mut String, name: &str, command: &Command) {
+    let mut command = command.clone().bin_name(format!("binpulse {name}"));
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let long = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").trim();
+    write!(text, "\n## {name}\n\n{about}.\n\n```text\n{usage}\n\n{}\n```\n", long.trim_end())
+        .expect(FITS);
+    let (settings, own): (Vec<&Arg>, Vec<&Arg>) = command
+        .get_arguments()
+        .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "config"))
+        .partition(|arg| {
+            arg.get_help_heading().is_some_and(|heading| heading.starts_with(flags::HEADING))
+        });
+    let own: Vec<_> = own.into_iter().filter(|arg| !arg.is_hide_set()).collect();
+    if !own.is_empty() {
+        *text += "\n| option | meaning |\n| --- | --- |\n";
+    }
+    for arg in own {
+        let value = arg.get_value_names().map(|names| format!(" {}", names.join(" ")));
+        let value = if arg.get_action().takes_values() { value } else { None };
+        let shown = match arg.get_long() {
+            Some(long) => format!("--{long}{}", value.unwrap_or_default()),
+            None => value.unwrap_or_else(|| arg.get_id().to_string()).trim().to_owned(),
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let default: Vec<_> =
+            arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if arg.get_action().takes_values() && !default.is_empty() {
+            format!(" (default: `{}`)", default.join(","))
+        } else {
+            String::new()
+        };
+        writeln!(text, "| `{shown}` | {help}{default} |").expect(FITS);
+    }
+    let listed = settings.iter().filter(|arg| !arg.is_hide_long_help_set());
+    let mut sections: Vec<_> =
+        listed.filter_map(|arg| arg.get_help_heading()?.strip_prefix(flags::HEADING)).collect();
+    sections.dedup();
+    let names: Vec<_> =
+        sections.iter().map(|name| format!("[`{name}`](settings.md#{name})")).collect();
+    match names.len() {
+        0 => {}
+        _ if sections.len() == section_count() => *text += "\nReads all settings.\n",
+        _ => writeln!(text, "\nReads settings of {}.", names.join(", ")).expect(FITS),
+    }
 }
 
 /// How many sections the settings have.

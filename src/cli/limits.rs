@@ -14,7 +14,7 @@ const OPEN_FILES_MIN: u64 = 64;
 pub(super) fn prepare() -> Result<(), Exit> {
     enough_open_files()?;
     if let Err(error) = take_file_size_signal() {
-        eprintln!("binpulse: can't take the signal of the file-size limit: {error}");
+        eprintln!("binpulse: can't handle the signal of the file-size limit (SIGXFSZ): {error}");
     }
     Ok(())
 }

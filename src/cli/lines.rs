@@ -89,8 +89,8 @@ impl<W: Write> Printer<W> {
             Step::Commit(commit) => {
                 if let Some(xid) = commit.unseen_xa {
                     note(&format!(
-                        "{}: XA COMMIT {xid}: its rows are not here, as they were prepared before \
-                         the place where reading began",
+                        "{}: XA COMMIT {xid}: its rows are missing: they were prepared before the \
+                         position where reading began",
                         commit.transaction.start
                     ));
                 }
@@ -172,15 +172,15 @@ impl<W: Write> Printer<W> {
         let integers = names(Column::has_untold_sign);
         if !integers.is_empty() {
             note(&format!(
-                "{name}: the binlog does not tell the signs of {integers}: printed as signed; \
-                 `decode --unsigned` names the unsigned ones"
+                "{name}: the binary log does not say whether {integers} are unsigned: printed as \
+                 signed; name the unsigned ones with `decode --unsigned`"
             ));
         }
         let texts = names(Column::has_untold_charset);
         if !texts.is_empty() {
             note(&format!(
-                "{name}: the binlog does not tell the character sets of {texts}, nor which of them \
-                 are binary: what is valid UTF-8 is printed as text"
+                "{name}: the binary log does not name the character sets of {texts}, nor which of \
+                 them are binary: what is valid UTF-8 is printed as text"
             ));
         }
     }

@@ -15,6 +15,7 @@ mod redrive;
 mod replay;
 mod run;
 mod service;
+mod snapshot;
 mod tail;
 mod terminal;
 mod verdict;
@@ -70,6 +71,7 @@ pub fn command() -> Command {
         .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
+        .subcommand(snapshot::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -104,6 +106,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
+        Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -194,7 +194,7 @@ fn exit(error: &ReplayError) -> Exit {
         ReplayError::Checkpoint(_)
         | ReplayError::NotBegun { .. }
         | ReplayError::OtherServer { .. }
-        | ReplayError::Beyond { .. } => Exit::Operator,
+        | ReplayError::RowCountMismatch { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
         ReplayError::OtherLanes { .. } | ReplayError::Topic(_) => Exit::Usage,
         ReplayError::Source { .. }

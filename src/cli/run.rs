@@ -24,13 +24,13 @@ stays up by default, shows the reason and the fix in /status, and waits for SIGT
 pub(super) fn command() -> Command {
     let command =
         Command::new("run").about("Stream row changes to the sink").long_about(LONG_ABOUT);
-    flags::with_settings(flags::with_start_anew(command), flags::Reads::All)
+    flags::with_settings(flags::with_new_epoch(command), flags::Reads::All)
 }
 
 /// Runs the service.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((values, mut plan)) = plan(matches, Runs::Service) else { return Exit::Usage };
-    plan.start_anew = flags::start_anew(matches);
+    plan.new_epoch = flags::new_epoch(matches);
     if let Err(exit) = logs(&values) {
         return exit;
     }

@@ -69,13 +69,13 @@ impl Service {
     }
 
     fn send(&self, method: &str, path: &str, headers: &str) -> Result<Answer, String> {
-        let runtime = runtime().map_err(|_| "no runtime to ask with".to_owned())?;
+        let runtime = runtime().map_err(|_| "can't start the runtime".to_owned())?;
         let exchange = self.exchange(method, path, headers);
         let answer = runtime
             .block_on(local_http::within_deadline(&self.address, path, exchange))
             .map_err(|error| error.to_string())?;
         if answer.code == 401 {
-            let why = "the service wants another token: set http.token as it has it";
+            let why = "the service requires another token: set http.token to the service's";
             return Err(format!("{}{path}: {why}", self.address));
         }
         Ok(answer)
@@ -115,8 +115,8 @@ fn told(error: io::Error) -> io::Error {
         return error;
     }
     io::Error::other(
-        "it serves another certificate than is in http.tls_certificate: it is another service, or \
-         could not use a renewal; its log says why",
+        "its certificate is not the one in http.tls_certificate: another service answers there, or \
+         it could not load a renewed certificate (see its log)",
     )
 }
 

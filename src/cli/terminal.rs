@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use super::snapshot;
 use crate::telemetry::duration;
 
-const GREEN: u8 = 32;
-const YELLOW: u8 = 33;
-const RED: u8 = 31;
+pub(super) const GREEN: u8 = 32;
+pub(super) const YELLOW: u8 = 33;
+pub(super) const RED: u8 = 31;
 
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
@@ -33,8 +34,8 @@ pub(super) fn verdict(status: &Value) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Everything at once.
-pub(super) fn status(status: &Value) -> String {
+/// Everything at once, as of `now_us`.
+pub(super) fn status(status: &Value, now_us: i64) -> String {
     let mut text = String::new();
     for control in status["conclusion"]["notices"].as_array().into_iter().flatten() {
         let kind = show(&control["kind"]).to_uppercase();
@@ -44,7 +45,12 @@ pub(super) fn status(status: &Value) -> String {
         text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
         text += &[&show(&control["runbook"]), " at http.listen\n\n"].concat();
     }
-    text + &verdict(status) + "\n" + &line(&status["conclusion"]) + "\n\n" + &figures(status)
+    text += &[&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
+    text += &figures(status);
+    if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
+        text += &["\n", &snapshot::lines(&of, now_us).join("\n"), "\n"].concat();
+    }
+    text
 }
 
 fn colour(look: &Value) -> u8 {
@@ -168,14 +174,14 @@ fn figures(status: &Value) -> String {
     for consumer in status["consumers"].as_array().into_iter().flatten() {
         let back = match consumer["last"].as_u64() {
             Some(number) => {
-                format!("canary {number} back {} ago", seconds(&consumer["last_age_seconds"]))
+                format!("canary {number} returned {} ago", seconds(&consumer["last_age_seconds"]))
             }
-            None => "no canary back yet".to_owned(),
+            None => "no canary returned yet".to_owned(),
         };
         let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
         let rests =
             consumer["maintenance_seconds_left"].as_f64().map_or_else(String::new, |left| {
-                format!(", in maintenance for {}: not judged", duration(left))
+                format!(", in maintenance for {}: not evaluated", duration(left))
             });
         rows.push(("consumer", format!("{name}: {back}, {lost} lost{rests}")));
     }
@@ -184,7 +190,7 @@ fn figures(status: &Value) -> String {
     lines.concat()
 }
 
-fn bold(colour: u8, text: &str) -> String {
+pub(super) fn bold(colour: u8, text: &str) -> String {
     format!("\u{1b}[1;{colour}m{text}\u{1b}[0m")
 }
 
@@ -200,7 +206,7 @@ fn show(value: &Value) -> String {
 }
 
 /// Without control characters: names and errors come from outside, and a terminal obeys them.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
@@ -239,7 +245,7 @@ mod tests {
                 grade: grade.to_owned(),
                 hop: hop.to_owned(),
                 since_seconds: 12.5,
-                judged_age_seconds: 0.4,
+                evaluated_age_seconds: 0.4,
                 headline: "It is so".to_owned(),
                 sentence: "It is so: seen.".to_owned(),
                 facts: vec!["a fact".to_owned()],
@@ -253,7 +259,7 @@ mod tests {
 
     /// As the service's own answer is shown.
     fn shown(says: &Status) -> String {
-        status(&json!(says.clone().concluded()))
+        status(&json!(says.clone().concluded()), 0)
     }
 
     #[test]
@@ -262,13 +268,13 @@ mod tests {
         assert!(text.contains("OUTAGE AT PUBLISH  sink_stalled"), "{text}");
         assert!(text.contains("next: Do that.") && text.contains("stream ok"), "{text}");
         assert!(text.contains("publish X BROKEN HERE"), "{text}");
-        assert!(text.contains("delivery (not judged)") && !text.contains("consumers ok"));
+        assert!(text.contains("delivery (not evaluated)") && !text.contains("consumers ok"));
     }
 
     #[test]
     fn nothing_is_ok_that_is_not_known_to_be() {
         let mut frozen = document("quiet", "healthy", "none");
-        frozen.verdict.judged_age_seconds = 40.0;
+        frozen.verdict.evaluated_age_seconds = 40.0;
         for said in [frozen, document("starting", "unknown", "none")] {
             let text = shown(&said);
             assert!(text.contains("NOT KNOWN") && !text.contains(" ok"), "{text}");
@@ -281,7 +287,7 @@ mod tests {
         });
         let text = shown(&halted);
         assert!(text.contains("HALTED AT STREAM  undecodable") && !text.contains("stream ok"));
-        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not judged)"));
+        assert!(text.contains("stream X BROKEN HERE") && text.contains("publish (not evaluated)"));
         assert!(text.contains("next: Look; then restart."), "{text}");
         let text = silence("refused", Some((&json!(halted.concluded()), 7.2)));
         assert!(text.contains("NO ANSWER for 7 s") && text.contains("the last answer said quiet"));
@@ -321,6 +327,15 @@ mod tests {
         let text = shown(&said);
         assert!(text.contains("FINDING  binlog-do-db is not as it should be"), "{text}");
         assert!(text.contains("next: Turn it.") && text.contains("HEALTHY, WITH A WARNING"));
+    }
+
+    #[test]
+    fn a_snapshot_is_shown_if_there_is_one() {
+        let mut said = document("quiet", "healthy", "none");
+        assert!(!shown(&said).contains("snapshot"));
+        said.snapshot = Some(snapshot::status_of(Vec::new()));
+        let text = shown(&said);
+        assert!(text.contains("snapshot 01JDZ") && text.contains("1,234,567 rows"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::Service;
+use super::snapshot::now_us;
 use super::{Exit, flags, terminal};
 
 const LONG_ABOUT: &str = "\
@@ -82,7 +83,7 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
         return watch(&service);
     }
     match ask(&service) {
-        Ok(status) if io::stdout().is_terminal() => print(&terminal::status(&status)),
+        Ok(status) if io::stdout().is_terminal() => print(&terminal::status(&status, now_us())),
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),
     }
@@ -99,8 +100,11 @@ fn watch(service: &Service) -> Exit {
         let asked = Instant::now();
         let text = match ask(service) {
             Ok(status) => {
-                let text =
-                    if is_terminal { terminal::status(&status) } else { format!("{status}\n") };
+                let text = if is_terminal {
+                    terminal::status(&status, now_us())
+                } else {
+                    format!("{status}\n")
+                };
                 last = Some((status, asked));
                 text
             }
@@ -122,12 +126,12 @@ fn watch(service: &Service) -> Exit {
 }
 
 /// Written over the last picture, line by line, so that nothing flickers.
-fn over(text: &str) -> String {
+pub(super) fn over(text: &str) -> String {
     format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
 }
 
 /// Whom to ask.
-fn question(matches: &ArgMatches) -> Result<Service, Exit> {
+pub(super) fn question(matches: &ArgMatches) -> Result<Service, Exit> {
     let values = flags::load(matches).ok_or(Exit::Usage)?;
     Service::of(&values).map_err(|error| {
         complain(error);
@@ -135,7 +139,7 @@ fn question(matches: &ArgMatches) -> Result<Service, Exit> {
     })
 }
 
-fn ask(service: &Service) -> Result<Value, String> {
+pub(super) fn ask(service: &Service) -> Result<Value, String> {
     let answer = service
         .ask("/status")
         .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
@@ -148,7 +152,7 @@ fn complain(error: impl std::fmt::Display) -> Exit {
     Exit::Unknown
 }
 
-fn print(text: &str) -> Exit {
+pub(super) fn print(text: &str) -> Exit {
     let mut output = io::stdout();
     let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     if written.is_ok() { Exit::Done } else { Exit::Unavailable }

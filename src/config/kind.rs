@@ -47,7 +47,7 @@ impl fmt::Display for Kind {
             }
             Self::Bool => f.write_str("true or false"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Self::List => f.write_str("a list of one or more texts"),
+            Self::List => f.write_str("a list of one or more strings"),
             Self::Statements => f.write_str("a list of one or more name=SQL"),
         }
     }

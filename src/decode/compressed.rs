@@ -111,7 +111,7 @@ fn inflate(packed: &[u8], bytes_max: u64, into: &mut Vec<u8>) -> Result<(), Faul
     }
     let trailing = zlib.into_inner().len();
     if trailing > 0 {
-        return Err(Fault::Payload(format!("{trailing} bytes behind its end, expected none")));
+        return Err(Fault::Payload(format!("{trailing} bytes after its end, expected none")));
     }
     Ok(())
 }

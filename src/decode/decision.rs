@@ -68,7 +68,7 @@ impl Decoder {
     fn nothing_undone(&self) -> Result<(), Fault> {
         if self.current.rows_events > 0 {
             return Err(Fault::Order {
-                found: "ROLLBACK behind rows of a transaction that only has rows by its GTID event",
+                found: "ROLLBACK after rows of a transaction that only has rows by its GTID event",
                 expected: "its commit",
             });
         }

@@ -236,15 +236,15 @@ pub enum Misfit {
     /// There is none.
     #[error(
         "the binlog does not name its columns, and information_schema does not show it: it was \
-         dropped or renamed since, or the account lacks SELECT on it; grant that, exclude the table, \
-         or start behind these rows"
+         dropped or renamed since, or the account lacks SELECT on it; grant that, exclude the \
+         table, or start after these rows"
     )]
     Missing,
     /// Another number of columns.
     #[error(
-        "found {log} columns in the binlog, {dictionary} in information_schema: it was altered since \
-         these rows were written, or the account lacks SELECT on some columns; grant that, exclude \
-         the table, or start behind these rows"
+        "found {log} columns in the binlog, {dictionary} in information_schema: it was altered \
+         since these rows were written, or the account lacks SELECT on some columns; grant that, \
+         exclude the table, or start after these rows"
     )]
     Width {
         /// Columns by the log.
@@ -255,7 +255,7 @@ pub enum Misfit {
     /// A column is another.
     #[error(
         "column {} ({name}): found `{log}` in the binlog, `{dictionary}` in information_schema: it \
-         was altered since these rows were written; exclude the table, or start behind these rows",
+         was altered since these rows were written; exclude the table, or start after these rows",
         column + 1
     )]
     Column {
@@ -270,10 +270,10 @@ pub enum Misfit {
     },
     /// Names are needed, and nobody can give them.
     #[error(
-        "the binlog does not name its columns, and settings speak of its columns by name: columns that \
-         filter.drop_columns or filter.hash_columns keep back, or the mark of canary.paths, can't be \
-         told from the others; SET GLOBAL binlog_row_metadata = FULL, and start after these rows, or \
-         set source.schema_fallback = \"information_schema\""
+        "the binlog does not name its columns, and settings speak of its columns by name: the \
+         columns of filter.drop_columns and filter.hash_columns, and the mark of canary.paths, \
+         can't be found; SET GLOBAL binlog_row_metadata = FULL, and start after these rows, or set \
+         source.schema_fallback = \"information_schema\""
     )]
     Unnamed,
     /// The description may be that of a later table, and names decide what may leave.
@@ -319,8 +319,8 @@ pub enum XaFault {
     /// An XA COMMIT of rows that we never saw: they were prepared before the place where reading
     /// began.
     #[error(
-        "XA COMMIT {xid}, but its XA PREPARE lies before the place where reading began: its rows \
-         are not at hand; start before it, or accept the loss"
+        "XA COMMIT {xid}, but its XA PREPARE is before the position where reading began: its rows \
+         are not available; start before it, or accept the loss"
     )]
     Unseen {
         /// The transaction, as MySQL writes it.

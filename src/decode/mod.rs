@@ -51,7 +51,7 @@ use std::sync::Arc;
 
 pub use error::{ColumnFault, Error, Fault, Misfit, RowFault, SchemaFault, XaFault};
 pub use json::JsonError;
-pub use pass::PassedOver;
+pub use pass::SkippedEvent;
 pub use row::{CellError, ImageError};
 pub use rows::Rows;
 pub use steps::{Agreement, Answer, Commit, Statement, Step, Steps};

@@ -12,7 +12,7 @@ use crate::change::{Position, Transaction};
 
 /// What was passed over, to be kept by somebody.
 #[derive(Debug, Clone, Copy)]
-pub struct PassedOver<'a> {
+pub struct SkippedEvent<'a> {
     /// The transaction that it is in.
     pub transaction: &'a Transaction,
     /// Where the event starts.
@@ -29,7 +29,7 @@ impl Steps<'_, '_> {
     /// Where a compressed transaction can't be decompressed, or not to its end, it is passed over as a
     /// whole: its end comes next, though the log's own was not reached. Steps that came out before
     /// stay.
-    pub fn pass_over(&mut self, error: &Error) -> Option<PassedOver<'_>> {
+    pub fn pass_over(&mut self, error: &Error) -> Option<SkippedEvent<'_>> {
         if !self.decoder.may_be_passed_over(&error.fault) {
             return None;
         }
@@ -41,7 +41,7 @@ impl Steps<'_, '_> {
             self.decoder.tables.end_statement();
         }
         let decoder = &*self.decoder;
-        Some(PassedOver {
+        Some(SkippedEvent {
             transaction: &decoder.current.transaction,
             position: &decoder.rows_at,
             event: if is_whole || !decoder.from_inner { self.event } else { &decoder.inner },

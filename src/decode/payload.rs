@@ -169,7 +169,7 @@ impl Inflater {
         }
         if self.taken != payload.len() {
             let trailing = payload.len().saturating_sub(self.taken);
-            return Err(Fault::Payload(format!("{trailing} bytes behind its end, expected none")));
+            return Err(Fault::Payload(format!("{trailing} bytes after its end, expected none")));
         }
         Ok(())
     }

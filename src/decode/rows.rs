@@ -235,7 +235,7 @@ impl<'a> Rows<'a> {
         }
         if self.at == start && self.at < self.event.len() {
             return Err(self.error(Fault::Order {
-                found: "rows without any column, and bytes behind them",
+                found: "rows without any column, and bytes after them",
                 expected: "the end of the event",
             }));
         }

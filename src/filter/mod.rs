@@ -73,16 +73,16 @@ const SHAPES_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Filter {
     config: Config,
-    routes: HashMap<u64, Judged>,
+    routes: HashMap<u64, TableDecision>,
     /// The table that was asked for last: rows of a table come in runs.
-    last: Option<(Arc<Table>, Judged)>,
+    last: Option<(Arc<Table>, TableDecision)>,
     /// How often each pattern matched, in the order of [`Config::patterns`].
     matches: Vec<u64>,
 }
 
-/// A table that was judged.
+/// What was decided about a table.
 #[derive(Debug, Clone)]
-struct Judged {
+struct TableDecision {
     route: Route,
     /// Numbers of the patterns that match it.
     matched: Arc<[u32]>,
@@ -152,16 +152,16 @@ impl Filter {
     pub fn route(&mut self, table: &Arc<Table>) -> Route {
         let is_last = self.last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, table));
         if !is_last {
-            let judged = self.remembered(table).clone();
-            self.last = Some((Arc::clone(table), judged));
+            let decision = self.remembered(table).clone();
+            self.last = Some((Arc::clone(table), decision));
         }
-        let Some((_, judged)) = &self.last else { return Route::Skip };
-        for number in &*judged.matched {
+        let Some((_, decision)) = &self.last else { return Route::Skip };
+        for number in &*decision.matched {
             if let Some(matches) = self.matches.get_mut(*number as usize) {
                 *matches += 1;
             }
         }
-        judged.route.clone()
+        decision.route.clone()
     }
 
     /// How often each pattern matched the table, or a column of the table, that a route was asked for,
@@ -170,13 +170,13 @@ impl Filter {
         self.matches.iter_mut().map(std::mem::take)
     }
 
-    fn remembered(&mut self, table: &Table) -> &Judged {
+    fn remembered(&mut self, table: &Table) -> &TableDecision {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
             self.routes.clear();
         }
         let config = &self.config;
-        self.routes.entry(table.fingerprint).or_insert_with(|| Judged {
-            route: judge(config, table),
+        self.routes.entry(table.fingerprint).or_insert_with(|| TableDecision {
+            route: decide(config, table),
             matched: config.matched(table),
         })
     }
@@ -230,7 +230,7 @@ fn wants(config: &Config, names: &[&str; 2]) -> bool {
         && (config.only.is_empty() || among(&config.only))
 }
 
-fn judge(config: &Config, table: &Table) -> Route {
+fn decide(config: &Config, table: &Table) -> Route {
     if !wants(config, &[&*table.database, &*table.name]) {
         return Route::Skip;
     }

@@ -79,13 +79,13 @@ impl Periods {
                 ("protocol_heartbeat", self.protocol_heartbeat),
                 ("heartbeat_interval", self.heartbeat_interval),
                 "the protocol heartbeat must be at most half the heartbeat interval, or each row \
-                 puts it off and a dead stream cannot be told from blocked writes",
+                 resets its timer and a dead stream cannot be told from blocked writes",
             ),
             (
                 self.write_deadline < self.heartbeat_interval,
                 ("write_deadline", self.write_deadline),
                 ("heartbeat_interval", self.heartbeat_interval),
-                "a write must be given up before the next is due",
+                "a write must time out before the next is due",
             ),
             (
                 self.canary_deadline >= self.heartbeat_deadline + self.publish_deadline,
@@ -94,14 +94,14 @@ impl Periods {
                     "heartbeat_deadline + publish_deadline",
                     self.heartbeat_deadline + self.publish_deadline,
                 ),
-                "a canary must have the time that its way may take, or a slow sink looks like a \
-                 lost canary",
+                "a canary needs the time that delivery may take, or a slow sink looks like a lost \
+                 canary",
             ),
             (
                 self.canary_interval <= self.canary_deadline * 2,
                 ("canary_interval", self.canary_interval),
                 ("canary_deadline", self.canary_deadline),
-                "the interval must be at most twice the deadline, or a lost path is noticed late",
+                "the interval must be at most twice the deadline, or a lost canary is noticed late",
             ),
         ];
         let broken = rules.into_iter().filter(|(holds, ..)| !holds);

@@ -41,7 +41,7 @@ pub use grants::{exempt_privileges, read_grants};
 pub use nonce::Nonces;
 pub use observation::{
     CanaryStep, ClockSample, Clocks, Connection, Executed, Facts, Ignored, LagSample, Observation,
-    Observer, Phase, Poll, Probe, SinkSample, StreamSample, Upstream,
+    Observer, Phase, Probe, SinkSample, StatePoll, StreamSample, Upstream,
 };
 pub use progress::{Progress, ProgressObserver};
 pub use received::Received;

@@ -61,7 +61,7 @@ pub type Observer = Arc<dyn Fn(Observation) + Send + Sync>;
 /// task reports at least one, so they are also the sign that it turns.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// The verdict loop's own clocks, once per tick, before judging.
+    /// The verdict loop's own clocks, once per tick, before each evaluation.
     Tick(Clocks),
     /// A task on the runtime that all other tasks share is running: once per second.
     RuntimeTick,
@@ -195,7 +195,7 @@ pub enum Observation {
         /// The words, for people.
         message: String,
     },
-    /// A consumer is taken out of judgement until then; `None` takes it back in.
+    /// A consumer is taken out of evaluation until then; `None` takes it back in.
     Maintenance {
         /// Whom.
         consumer: Arc<str>,
@@ -206,7 +206,7 @@ pub enum Observation {
     /// A query on the established connection, or a fresh connection and a query on it.
     Probe(Probe),
     /// Answers of the state poll; what could not be had is `None`.
-    Poll(Box<Poll>),
+    StatePoll(Box<StatePoll>),
     /// A look at the source's own replication.
     Upstream(Upstream),
     /// Databases that are published, and that the source does not write to its binary log.
@@ -351,7 +351,7 @@ pub struct Probe {
 
 /// Answers of the state poll.
 #[derive(Debug, Clone, Default)]
-pub struct Poll {
+pub struct StatePoll {
     /// When the first question was asked: the answers say nothing of what came later.
     pub asked: Option<Instant>,
     /// `@@server_uuid` of the server that answered.
@@ -429,7 +429,7 @@ impl Observation {
             | Self::Echoed { .. }
             | Self::EchoIgnored { .. }
             | Self::Maintenance { .. }
-            | Self::Poll(_)
+            | Self::StatePoll(_)
             | Self::Upstream(_)
             | Self::Unlogged(_)
             | Self::Sink(_)

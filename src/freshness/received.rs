@@ -62,15 +62,17 @@ impl Lacking {
         let received = self.received;
         match self.found {
             Some(found) => {
-                format!("{what} {received} had come from it, and the newest in {table} is {found}")
+                format!(
+                    "{what} {received} was received from it, but the newest in {table} is {found}"
+                )
             }
-            None => format!("{what} {received} had come from it, and {table} has none"),
+            None => format!("{what} {received} was received from it, but {table} has none"),
         }
     }
 }
 
 /// Asks a server for the row in `table`, and judges. The session's wait for a lock is bounded.
-pub async fn look(
+pub async fn check(
     session: &mut Session,
     table: &str,
     stream: &str,
@@ -94,7 +96,7 @@ pub async fn look(
     }
     let uptime = session.query_first("SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
     let uptime = uptime.and_then(|row| row.text(1)).and_then(|text| text.parse().ok());
-    Ok(judge(newest, found, uptime.map(Duration::from_secs), wall_us()))
+    Ok(lacking(newest, found, uptime.map(Duration::from_secs), wall_us()))
 }
 
 /// The number in the answer; none without a row, table or schema.
@@ -109,7 +111,7 @@ fn number(answer: Result<Option<crate::mysql::Row>, Error>) -> Result<Option<u64
 
 /// Whether the source lacks it. Somebody may also have cleared the table: that is excused on a server
 /// that has run since the heartbeat came, which was not put back.
-fn judge(
+fn lacking(
     newest: Newest,
     found: Option<u64>,
     uptime: Option<Duration>,
@@ -132,7 +134,7 @@ mod tests {
     fn a_smaller_number_tells_always_and_no_row_only_of_a_server_that_was_restarted() {
         let newest = Newest { number: 50, at_us: 1_000_000_000 };
         let (now_us, hour) = (1_060_000_000, Duration::from_hours(1));
-        let lacks = |found, uptime| judge(newest, found, uptime, now_us).map(|it| it.found);
+        let lacks = |found, uptime| lacking(newest, found, uptime, now_us).map(|it| it.found);
         for uptime in [None, Some(Duration::from_secs(5)), Some(hour)] {
             assert_eq!(lacks(Some(50), uptime), None);
             assert_eq!(lacks(Some(51), uptime), None);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::echo::Echo;
-use super::round_trips::Judged;
+use super::round_trips::EvaluatedEcho;
 use super::source_clock::SourceClock;
 use super::verdict::accounting::Span;
 use super::verdict::clock_offset::Offset;
@@ -18,7 +18,7 @@ use super::{
 use crate::telemetry::Metrics;
 
 /// Who else is told how far the loop has got.
-type Told = Box<dyn Fn(&Progress) + Send + Sync>;
+type ProgressListener = Box<dyn Fn(&Progress) + Send + Sync>;
 
 /// The shared state.
 pub(crate) struct FreshnessState {
@@ -26,7 +26,7 @@ pub(crate) struct FreshnessState {
     progress: Mutex<Progress>,
     reporter: Reporter,
     purge: PurgeMargin,
-    told: Told,
+    told: ProgressListener,
     received: Received,
     metrics: Mutex<Option<Arc<Metrics>>>,
     source_clock: SourceClock,
@@ -118,25 +118,26 @@ impl FreshnessState {
         {
             self.source_clock.observe(now, wall_us(), offset.offset_us);
         }
-        let judged = lock(&self.round_trips).observe(&observation, now);
+        let evaluated = lock(&self.round_trips).observe(&observation, now);
         if let Observation::EchoFailed { consumer, message } = &observation {
             tracing::warn!(%consumer, error = message, "an echo queue could not be read");
         }
         let mut returned = None;
-        if let (Observation::Echoed { consumer, step, .. }, Some(judged)) = (&observation, &judged)
+        if let (Observation::Echoed { consumer, step, .. }, Some(evaluated)) =
+            (&observation, &evaluated)
         {
-            if judged.echo == Echo::Forged {
+            if evaluated.echo == Echo::Forged {
                 tracing::warn!(
                     %consumer,
-                    "a canary in an echo queue does not carry what this process gave it: somebody \
-                     else sends to the queue or the topic"
+                    "a canary in an echo queue does not carry this process's nonce: another sender \
+                     writes to the queue or the topic"
                 );
             }
-            let account = Arc::clone(&judged.account);
+            let account = Arc::clone(&evaluated.account);
             let whole = Observation::CanaryReturned { account, number: step.number };
-            returned = judged.echo.completes().then_some(whole);
+            returned = evaluated.echo.completes().then_some(whole);
         }
-        self.count(|metrics| count(metrics, &observation, judged.as_ref()));
+        self.count(|metrics| count(metrics, &observation, evaluated.as_ref()));
         self.reporter.report_at(now, observation);
         if let Some(returned) = returned {
             self.reporter.report_at(now, returned);
@@ -167,7 +168,7 @@ impl ProgressObserver for FreshnessState {
                         number = row.number,
                         phase = row.phase.as_str(),
                         columns = row.mismatches.join(","),
-                        "a canary came back on the stream with other values than written"
+                        "a canary arrived on the stream with values other than those written"
                     );
                     self.count(|metrics| metrics.canary_mismatched_total.inc());
                 }
@@ -219,8 +220,8 @@ impl ProgressObserver for FreshnessState {
     }
 }
 
-/// What a report is to the metrics; `judged`: what the book made of it, if it was an echo.
-fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) {
+/// What a report is to the metrics; `evaluated`: what the round trips made of it, if it was an echo.
+fn count(metrics: &Metrics, observation: &Observation, evaluated: Option<&EvaluatedEcho>) {
     match observation {
         Observation::HeartbeatCommitted { .. } => metrics.heartbeat_writes_total.of("ok").inc(),
         Observation::HeartbeatFailed { reason, .. } => {
@@ -242,8 +243,8 @@ fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) 
             metrics.echo_messages_total.of(kind.as_str()).inc();
         }
         Observation::EchoFailed { consumer, .. } => metrics.echo_failures_total.of(consumer).inc(),
-        Observation::Echoed { .. } => match judged {
-            Some(judged) => count_echo(metrics, judged),
+        Observation::Echoed { .. } => match evaluated {
+            Some(evaluated) => count_echo(metrics, evaluated),
             // Of a path that is not walked here, any more or yet.
             None => metrics.echo_messages_total.of(Echo::Stale.label()).inc(),
         },
@@ -272,7 +273,7 @@ fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) 
         | Observation::Executed(_)
         | Observation::Maintenance { .. }
         | Observation::Probe(_)
-        | Observation::Poll(_)
+        | Observation::StatePoll(_)
         | Observation::Upstream(_)
         | Observation::Unlogged(_)
         | Observation::Sink(_)
@@ -281,10 +282,10 @@ fn count(metrics: &Metrics, observation: &Observation, judged: Option<&Judged>) 
     }
 }
 
-fn count_echo(metrics: &Metrics, judged: &Judged) {
-    metrics.echo_messages_total.of(judged.echo.label()).inc();
-    if let (Echo::InTime { completes: true }, Some(took)) = (judged.echo, judged.took) {
-        metrics.canary_roundtrip_seconds.of(&judged.account).observe(took.as_secs_f64());
+fn count_echo(metrics: &Metrics, evaluated: &EvaluatedEcho) {
+    metrics.echo_messages_total.of(evaluated.echo.label()).inc();
+    if let (Echo::InTime { completes: true }, Some(took)) = (evaluated.echo, evaluated.took) {
+        metrics.canary_roundtrip_seconds.of(&evaluated.account).observe(took.as_secs_f64());
     }
 }
 

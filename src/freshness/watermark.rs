@@ -14,7 +14,7 @@ const IN_FORCE_FOR: Duration = Duration::from_secs(15);
 pub struct Watermark {
     /// The verdict in force; `None` while nobody judges.
     pub verdict: Option<State>,
-    /// The newest certificate, and when it was judged, microseconds since 1970 UTC.
+    /// The newest certificate, and when it was evaluated, microseconds since 1970 UTC.
     pub certificate: Option<(Certificate, i64)>,
 }
 
@@ -44,11 +44,11 @@ impl Watermark {
     /// As of `now`, of what was concluded last.
     pub(super) fn of(
         verdict: State,
-        judged_at: Instant,
+        evaluated_at: Instant,
         certificate: Option<Certificate>,
         now: Instant,
     ) -> Self {
-        let is_in_force = now.saturating_duration_since(judged_at) <= IN_FORCE_FOR;
+        let is_in_force = now.saturating_duration_since(evaluated_at) <= IN_FORCE_FOR;
         Self {
             verdict: is_in_force.then_some(verdict),
             certificate: certificate.map(|proof| {
@@ -61,6 +61,6 @@ impl Watermark {
 
 /// By the wall clock of now and the monotonic age.
 fn judged_at_us(certificate: &Certificate, now: Instant) -> i64 {
-    let age = now.saturating_duration_since(certificate.judged_at).as_micros();
+    let age = now.saturating_duration_since(certificate.evaluated_at).as_micros();
     super::writer::wall_us().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
 }

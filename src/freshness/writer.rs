@@ -105,7 +105,7 @@ impl Writer {
         }
         let message = format!(
             "the account holds {}, so it can write on a read-only server and its heartbeats would \
-             certify a demoted primary as alive; use an account without",
+             certify a demoted primary as alive; use an account without that privilege",
             exempt.join(", ")
         );
         Err(Refusal { reason: SqlFailure::ExemptAccount, message })

@@ -38,7 +38,8 @@ impl Secret {
             Err(error) => {
                 tracing::warn!(
                     file = %file.display(), %error,
-                    "the file of a password can't be read: it is used as it was at start"
+                    "the file of a password can't be read: the password that was read at start \
+                     remains in use"
                 );
                 Self::new(&*self.text)
             }

@@ -62,7 +62,7 @@ impl FromStr for TlsMode {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            format!("{text:?} is no TLS mode; expected one of {names}")
+            format!("{text:?} is not a TLS mode; expected one of {names}")
         })
     }
 }

@@ -180,7 +180,7 @@ mod tests {
             to: mark(8),
             counts: Counts { user: 1, filtered: 2, heartbeat: 3, canary: 4 },
             unaccounted,
-            judged_at: Instant::now(),
+            evaluated_at: Instant::now(),
             executed: [None, Some(executed)],
         }
     }

@@ -21,10 +21,10 @@ use crate::decode::{self, Decoder};
 use crate::encode::EncodedBatch;
 use crate::freshness::ProgressObserver;
 use crate::sink::Settlement;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::sink::quarantine::Quarantine;
 use crate::source::{self, Replica, Start};
-use crate::telemetry::{Beat, Metrics};
+use crate::telemetry::{LoopTicker, Metrics};
 
 /// Why the loop ended without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,9 +77,9 @@ pub(crate) struct Parts {
     pub(crate) saver: Saver,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observer: Arc<dyn ProgressObserver>,
-    pub(crate) gauge: Gauge,
+    pub(crate) gauge: QueueGauge,
     /// Ticks while the loop turns.
-    pub(crate) beat: Beat,
+    pub(crate) ticker: LoopTicker,
     /// Where refused messages and events that can't be decoded go.
     pub(crate) quarantine: Option<Quarantine>,
     /// Whether refused messages go there; else they halt the stream.
@@ -213,7 +213,7 @@ impl Pipeline {
             }
         }
         loop {
-            self.parts.beat.tick();
+            self.parts.ticker.tick();
             tokio::select! {
                 biased;
                 () = &mut until => return,
@@ -344,7 +344,7 @@ impl Pipeline {
     fn due(&mut self) {
         let now = Instant::now();
         self.looked_at = now;
-        self.parts.beat.tick();
+        self.parts.ticker.tick();
         if self.waiting.is_empty() {
             self.parts.flow.flush_due(now);
             self.gather();

@@ -24,7 +24,7 @@ pub fn intake(capacity_bytes: usize) -> (Feed, Intake) {
     let room = Arc::new(Semaphore::new(capacity));
     // Unbounded in messages: `room` is the bound.
     let (sender, receiver) = unbounded_channel();
-    let gauge = Gauge { room: Arc::clone(&room), capacity };
+    let gauge = QueueGauge { room: Arc::clone(&room), capacity };
     (Feed { sender, gauge }, Intake { receiver, room })
 }
 
@@ -37,7 +37,7 @@ pub struct Closed(pub Box<Message>);
 #[derive(Debug, Clone)]
 pub struct Feed {
     sender: UnboundedSender<Ticket>,
-    gauge: Gauge,
+    gauge: QueueGauge,
 }
 
 impl Feed {
@@ -65,7 +65,7 @@ impl Feed {
     }
 
     /// How full it is.
-    pub fn gauge(&self) -> &Gauge {
+    pub fn gauge(&self) -> &QueueGauge {
         &self.gauge
     }
 
@@ -84,12 +84,12 @@ impl Feed {
 
 /// How full an intake is; for metrics and for the packer's linger.
 #[derive(Debug, Clone)]
-pub struct Gauge {
+pub struct QueueGauge {
     room: Arc<Semaphore>,
     capacity: usize,
 }
 
-impl Gauge {
+impl QueueGauge {
     /// Bytes queued, in flight or waiting for a retry.
     pub fn queued_bytes(&self) -> usize {
         self.capacity.saturating_sub(self.room.available_permits())

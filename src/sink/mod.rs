@@ -160,7 +160,7 @@ pub enum Error {
         bytes: usize,
     },
     /// The receiver of the settlements is gone.
-    #[error("nobody takes the settlements")]
+    #[error("the receiver of the settlements has ended")]
     Abandoned,
     /// A request's task ended without an answer: a bug of ours.
     #[error("a publishing task failed: {0}")]

@@ -19,7 +19,7 @@ pub enum Oversize {
 
 /// Not a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no policy for oversize rows; it is one of omit, claim-check, halt")]
+#[error("{0:?} is not a policy for oversize rows; expected omit, claim-check or halt")]
 pub struct UnknownOversize(String);
 
 impl Oversize {
@@ -60,6 +60,6 @@ mod tests {
             assert_eq!(policy.to_string().parse(), Ok(policy));
         }
         let error = "drop".parse::<Oversize>().expect_err("nothing is ever dropped");
-        assert!(error.to_string().contains("claim-check, halt"), "{error}");
+        assert!(error.to_string().contains("omit, claim-check or halt"), "{error}");
     }
 }

@@ -26,7 +26,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Patterns of `database.table`, as in `filter.include`. At least one.
+    /// Patterns of `database.table`, as in `filter.tables`. At least one.
     pub tables: Vec<String>,
     /// A condition in SQL that rows must meet; only with one table.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]

@@ -144,9 +144,9 @@ impl Dictionary {
     ) -> Result<Option<Description>, Error> {
         let mut attempt = 1;
         loop {
-            let before = look(session, database, table).await?;
+            let before = dictionary_rows(session, database, table).await?;
             let keys = ask(session, KEYS, database, table).await?;
-            let after = look(session, database, table).await?;
+            let after = dictionary_rows(session, database, table).await?;
             if before == after || attempt == ATTEMPTS_MAX {
                 let is_steady = before == after;
                 return Ok(self.describe_from(&after, &keys, is_steady));
@@ -155,17 +155,22 @@ impl Dictionary {
         }
     }
 
-    fn describe_from(&self, look: &Look, keys: &[Row], is_steady: bool) -> Option<Description> {
+    fn describe_from(
+        &self,
+        rows: &DictionaryRows,
+        keys: &[Row],
+        is_steady: bool,
+    ) -> Option<Description> {
         let columns: Vec<_> =
-            look.columns.iter().map(|row| self.column(row)).collect::<Option<_>>()?;
+            rows.columns.iter().map(|row| self.column(row)).collect::<Option<_>>()?;
         if columns.is_empty() {
             return None;
         }
         let is_marked = |row: &Row| row.text(8).is_some_and(|key| key == "PRI");
-        let marked: Vec<bool> = look.columns.iter().map(is_marked).collect();
+        let marked: Vec<bool> = rows.columns.iter().map(is_marked).collect();
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let primary_key = if is_steady { primary_key(&names, &marked, &parts(keys)) } else { None };
-        let changed_at = look.changed.first().and_then(|row| row.signed(2).ok().flatten());
+        let changed_at = rows.changed.first().and_then(|row| row.signed(2).ok().flatten());
         Some(Description { columns, primary_key, changed_at })
     }
 
@@ -186,10 +191,14 @@ impl Dictionary {
     }
 }
 
-async fn look(session: &mut Session, database: &str, table: &str) -> Result<Look, Error> {
+async fn dictionary_rows(
+    session: &mut Session,
+    database: &str,
+    table: &str,
+) -> Result<DictionaryRows, Error> {
     let changed = ask(session, CHANGED, database, table).await?;
     let columns = ask(session, COLUMNS, database, table).await?;
-    Ok(Look { changed, columns })
+    Ok(DictionaryRows { changed, columns })
 }
 
 /// Rows about the table of exactly this name: names are compared without regard to case by some
@@ -215,9 +224,9 @@ async fn ask(
     Ok(rows.into_iter().filter(|row| is(row, folded)).collect())
 }
 
-/// One look at a table.
+/// One reading of a table.
 #[derive(Debug, PartialEq)]
-struct Look {
+struct DictionaryRows {
     changed: Vec<Row>,
     columns: Vec<Row>,
 }

@@ -34,7 +34,7 @@ const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
     ('binlog_expire_logs_seconds', 'expire_logs_days', 'binlog_expire_logs_auto_purge')";
 
 /// Hours for which RDS keeps a binary log, where the server is one of RDS's and the account may see its
-/// configuration; the inner `None`: RDS removes a log as soon as it needs it no more.
+/// configuration; the inner `None`: RDS removes a log as soon as RDS no longer needs it.
 ///
 /// There the server's own variables say nothing: RDS removes logs itself.
 pub async fn rds_hours(session: &mut Session) -> Result<Option<Option<u64>>, Error> {

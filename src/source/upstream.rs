@@ -35,7 +35,7 @@ pub async fn upstream(
     }
     let row = session.query_first("SELECT @@global.read_only").await?;
     let read_only = row.and_then(|row| row.text(0)).is_some_and(|text| text == "1" || text == "ON");
-    Ok(judged(&channels, !read_only))
+    Ok(classify(&channels, !read_only))
 }
 
 async fn channels(
@@ -79,7 +79,7 @@ pub(super) async fn replicates(
 }
 
 fn filtered(channels: &Table, takes_writes: bool) -> Option<Replicates> {
-    match judged(channels, takes_writes) {
+    match classify(channels, takes_writes) {
         Upstream::None | Upstream::Left => return None,
         Upstream::Running | Upstream::Connecting(_) | Upstream::Stopped(_) => {}
     }
@@ -95,7 +95,7 @@ fn filtered(channels: &Table, takes_writes: bool) -> Option<Replicates> {
     Some(Replicates { filters: filters.collect() })
 }
 
-fn judged(channels: &Table, takes_writes: bool) -> Upstream {
+fn classify(channels: &Table, takes_writes: bool) -> Upstream {
     let all = (0..channels.rows.len()).filter_map(|row| channel(channels, row, takes_writes));
     all.max_by_key(severity).unwrap_or(Upstream::None)
 }
@@ -154,33 +154,33 @@ mod tests {
         "Last_SQL_Error",
     ];
 
-    fn judge(rows: &[[&str; 5]], takes_writes: bool) -> Upstream {
-        judged(&Table::of_texts(&NAMES, rows), takes_writes)
+    fn classified(rows: &[[&str; 5]], takes_writes: bool) -> Upstream {
+        classify(&Table::of_texts(&NAMES, rows), takes_writes)
     }
 
     #[test]
     fn the_worst_channel_counts() {
-        assert_eq!(judge(&[], true), Upstream::None);
+        assert_eq!(classified(&[], true), Upstream::None);
         let running = ["a", "Yes", "Yes", "", ""];
-        assert_eq!(judge(&[running], false), Upstream::Running);
+        assert_eq!(classified(&[running], false), Upstream::Running);
         let failing = ["b", "Connecting", "Yes", "error connecting", ""];
         let connecting = Upstream::Connecting("error connecting".to_owned());
-        assert_eq!(judge(&[failing, running], false), connecting);
+        assert_eq!(classified(&[failing, running], false), connecting);
         let broken = ["c", "Yes", "No", "", "duplicate entry"];
         let text = "the applier thread does not run: duplicate entry".to_owned();
-        assert_eq!(judge(&[broken, failing, running], true), Upstream::Stopped(text));
-        assert_eq!(judge(&[["", "Connecting", "Yes", "", ""]], false), Upstream::Running);
+        assert_eq!(classified(&[broken, failing, running], true), Upstream::Stopped(text));
+        assert_eq!(classified(&[["", "Connecting", "Yes", "", ""]], false), Upstream::Running);
     }
 
     #[test]
     fn a_promoted_server_is_not_a_broken_replica() {
         let stopped = ["", "No", "No", "", ""];
-        assert_eq!(judge(&[stopped], true), Upstream::Left);
-        assert!(matches!(judge(&[stopped], false), Upstream::Stopped(_)));
-        assert!(matches!(judge(&[["", "No", "Yes", "", ""]], true), Upstream::Stopped(_)));
-        assert!(matches!(judge(&[["", "No", "No", "gone", ""]], true), Upstream::Stopped(_)));
+        assert_eq!(classified(&[stopped], true), Upstream::Left);
+        assert!(matches!(classified(&[stopped], false), Upstream::Stopped(_)));
+        assert!(matches!(classified(&[["", "No", "Yes", "", ""]], true), Upstream::Stopped(_)));
+        assert!(matches!(classified(&[["", "No", "No", "gone", ""]], true), Upstream::Stopped(_)));
         let own = ["group_replication_recovery", "No", "No", "gone", ""];
-        assert_eq!(judge(&[own], false), Upstream::None);
+        assert_eq!(classified(&[own], false), Upstream::None);
     }
 
     #[test]

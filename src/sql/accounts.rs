@@ -247,8 +247,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_can_be_asked_about(text in ".{0,200}") {
-            let _unjudged = may_carry_passwords(&text);
-            let _unjudged = may_carry_passwords(&format!("CREATE PROCEDURE p() {text}"));
+            let _ignored = may_carry_passwords(&text);
+            let _ignored = may_carry_passwords(&format!("CREATE PROCEDURE p() {text}"));
         }
 
         /// However it is wrapped and commented.

@@ -251,9 +251,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_can_be_asked_about(text in ".{0,200}") {
-            let _unjudged = subjects(&text);
-            let _unjudged = subjects(&format!("ALTER TABLE {text}"));
-            let _unjudged = subjects(&format!("CREATE {text}"));
+            let _ignored = subjects(&text);
+            let _ignored = subjects(&format!("ALTER TABLE {text}"));
+            let _ignored = subjects(&format!("CREATE {text}"));
         }
     }
 }

@@ -16,8 +16,8 @@ pub mod snapshot;
 pub mod status;
 
 pub use conclusion::{Conclusion, Notice, Station, duration};
-pub use http::{Http, Site, StatusSource};
-pub use loops::{Beat, Loops};
+pub use http::{Handler, Http, StatusSource};
+pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;
 pub use readiness::Readiness;
 pub use status::Status;

@@ -28,6 +28,7 @@ runbooks![
     "BinpulseProbeDown",
     "BinpulseReconnecting",
     "BinpulseSinkStalled",
+    "BinpulseSnapshotStalled",
     "BinpulseSourceClockOffset",
     "BinpulseSourceDown",
     "BinpulseSourceFinding",

@@ -48,6 +48,18 @@ pub enum SnapshotState {
 }
 
 impl SnapshotState {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checking => "checking",
+            Self::Refused => "refused",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// Whether nothing more comes of it.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Refused | Self::Done | Self::Stopped)
@@ -74,6 +86,48 @@ pub enum SnapshotWait {
     Source,
     /// The schema of the table changes.
     Schema,
+}
+
+impl SnapshotWait {
+    /// Each.
+    pub const ALL: [Self; 8] = [
+        Self::Stream,
+        Self::Visibility,
+        Self::Sink,
+        Self::Rate,
+        Self::ThreadsRunning,
+        Self::ReplicaLag,
+        Self::Source,
+        Self::Schema,
+    ];
+
+    /// As it is written, also as a label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Visibility => "visibility",
+            Self::Sink => "sink",
+            Self::Rate => "rate",
+            Self::ThreadsRunning => "threads_running",
+            Self::ReplicaLag => "replica_lag",
+            Self::Source => "source",
+            Self::Schema => "schema",
+        }
+    }
+
+    /// What it waits for, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Stream => "the stream to come to the chunk's place",
+            Self::Visibility => "the server to show what the stream has processed",
+            Self::Sink => "the sink, which is behind: changes go first",
+            Self::Rate => "its turn by the limit of rows a second",
+            Self::ThreadsRunning => "Threads_running to fall below snapshot.max_threads_running",
+            Self::ReplicaLag => "replicas to come within snapshot.max_replica_lag",
+            Self::Source => "the server that chunks are read from",
+            Self::Schema => "the table's schema to settle",
+        }
+    }
 }
 
 /// One table of it.

@@ -59,8 +59,8 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// Seconds in this state.
     pub since_seconds: f64,
-    /// Seconds since it was judged: the loop judges each second, so more means that it stands.
-    pub judged_age_seconds: f64,
+    /// Seconds since it was evaluated. It is evaluated each second, so more means that its loop is stuck.
+    pub evaluated_age_seconds: f64,
     /// What is so, in a few words.
     pub headline: String,
     /// One sentence with its evidence, which begins with the headline.
@@ -240,7 +240,7 @@ pub struct Consumer {
     pub lost: u64,
     /// Why its echo queue can't be read; absent when it can.
     pub unreadable: Option<String>,
-    /// Seconds for which it is not judged, as an operator said; absent when it is.
+    /// Seconds of maintenance left, during which its canaries are not evaluated; absent without maintenance.
     pub maintenance_seconds_left: Option<f64>,
     /// The last canaries, newest first.
     pub recent: Vec<Canary>,

@@ -41,13 +41,15 @@ fn the_help_of_other_commands_lists_only_what_they_read() {
         ("health", "--http-listen", "--source-hosts"),
         ("verdict", "--http-token-file", "--filter-tables"),
         ("maintenance", "--http-listen", "--sns-topic"),
+        ("snapshot status", "--http-listen", "--sns-topic"),
         ("probe", "--probe-queue", "--source-hosts"),
         ("init", "--heartbeat-user", "--sns-topic"),
         ("tail", "--filter-tables", "--canary-echo"),
         ("redrive", "--sink-quarantine", "--source-hosts"),
         ("replay", "--source-hosts", "--probe-queue"),
     ] {
-        let help = typed(&[command, "--help"]).out;
+        let typed_out: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = typed(&typed_out).out;
         assert!(help.contains(reads) && !help.contains(other), "{command}: {help}");
         assert!(help.contains("binpulse run --help"), "{command}: where the others are");
     }
@@ -127,6 +129,9 @@ fn a_wrong_invocation_ends_with_64() {
         &["completions", "tcsh"],
         &["check", "surplus"],
         &["settings", "--message-lanes"],
+        &["snapshot"],
+        &["snapshot", "start"],
+        &["snapshot", "start", "--tables", "a.b", "--rows-per-second", "0"],
     ] {
         let found = typed(arguments);
         assert_eq!(found.code, Some(64), "{arguments:?}: {found:?}");

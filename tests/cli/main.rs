@@ -3,6 +3,7 @@
 mod configuration;
 mod decode;
 mod help;
+mod snapshot;
 mod standing;
 
 use std::io::Write;

@@ -66,7 +66,7 @@ impl Pace {
         self.p * 3 + Duration::from_secs(1)
     }
 
-    /// V: time between two judgements.
+    /// V: time between two evaluations.
     pub(crate) fn tick(&self) -> Duration {
         Duration::from_secs(1).min(self.t_rx() / 2)
     }

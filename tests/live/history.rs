@@ -150,7 +150,7 @@ async fn a_source_put_back_while_nobody_streams_is_refused_at_start(bed: Bed) ->
 
     lose(&mut rig).await?;
     for _ in 0..2 {
-        is_refused(&mut rig, "diverged: the server was put back").await?;
+        is_refused(&mut rig, "diverged: the server was restored").await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ async fn a_source_put_back_with_its_checkpoint_is_told_by_the_echo_queue(bed: Be
     // When the source is put back, and with it the checkpoint, then the queue tells
     lose(&mut rig).await?;
     for _ in 0..2 {
-        is_refused(&mut rig, "diverged: the server was put back to an older state: canary").await?;
+        is_refused(&mut rig, "diverged: the server was restored to an older state: canary").await?;
     }
     let (code, said) = checked(&mut rig).await?;
     assert_eq!(code, Some(1), "{said}");
@@ -260,12 +260,12 @@ async fn refused(rig: &mut Rig, epoch: u64) -> Outcome {
     rig.streamer.start_again().await?;
     assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
     let log = rig.streamer.log_tail();
-    for words in [format!("--start-anew={epoch}"), format!("epoch {epoch}, it stood at ")] {
+    for words in [format!("--new-epoch={epoch}"), format!("epoch {epoch}, it was at ")] {
         assert!(log.contains(&words), "{words}: {log}");
     }
     let (code, said) = checked(rig).await?;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&format!("--start-anew={epoch}")), "{said}");
+    assert!(said.contains(&format!("--new-epoch={epoch}")), "{said}");
     Ok(())
 }
 
@@ -280,11 +280,11 @@ async fn a_start_without_its_checkpoint_is_refused_and_permitted_once(bed: Bed) 
     refused(&mut rig, first).await?;
 
     // When another epoch is permitted to begin again, then nothing begins
-    rig.streamer.command_mut().arguments = vec![format!("--start-anew={}", first + 1)];
+    rig.streamer.command_mut().arguments = vec![format!("--new-epoch={}", first + 1)];
     refused(&mut rig, first).await?;
 
     // When this one is, then it does, and the permit is used up
-    rig.streamer.command_mut().arguments = vec![format!("--start-anew={first}")];
+    rig.streamer.command_mut().arguments = vec![format!("--new-epoch={first}")];
     assert_eq!(checked(&mut rig).await?.0, Some(0));
     rig.streamer.start_again().await?;
     rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
@@ -309,7 +309,7 @@ async fn a_checkpoint_that_left_its_table_is_missed_too(bed: Bed) -> Outcome {
     assert_eq!(rig.streamer.stop().await?, Some(0));
     rig.mysqld.execute(&["UPDATE binpulse.checkpoint SET begun = 0"]).await?;
     refused(&mut rig, first).await?;
-    rig.streamer.command_mut().arguments = vec![format!("--start-anew={first}")];
+    rig.streamer.command_mut().arguments = vec![format!("--new-epoch={first}")];
     for _ in 0..2 {
         rig.streamer.start_again().await?;
         rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
@@ -321,6 +321,6 @@ async fn a_checkpoint_that_left_its_table_is_missed_too(bed: Bed) -> Outcome {
     rig.streamer.command_mut().arguments.clear();
     rig.streamer.start_again().await?;
     assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
-    assert!(rig.streamer.log_tail().contains("--start-anew=0"), "{}", rig.streamer.log_tail());
+    assert!(rig.streamer.log_tail().contains("--new-epoch=0"), "{}", rig.streamer.log_tail());
     Ok(())
 }

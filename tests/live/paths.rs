@@ -336,7 +336,7 @@ async fn a_path_that_cannot_be_walked_says_why_and_harms_nothing(bed: Bed) -> Ou
     let excluded = || ("filter.exclude", "billing.*".to_owned());
     let column = |name: &str| ("canary.paths", format!("orders=billing.orders.{name}"));
     for (setting, found, remedy) in [
-        (excluded(), "keep billing.orders out", "take the table in"),
+        (excluded(), "keep billing.orders out", "include the table"),
         (insert("INSERT INTO billing.gone VALUES ('{mark}')"), "'gone'", "canary.insert"),
         (insert("INSERT INTO billing.orders (ref) VALUES ('{mark}')"), "ref", "canary.insert"),
         (column("missing"), "no column billing.orders.missing", "name the column"),

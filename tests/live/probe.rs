@@ -190,7 +190,7 @@ async fn canaries_of_every_form_are_counted_for_what_they_are(bed: Bed) -> Outco
     assert_eq!(probe.metric("binpulse_probe_reordered_total", &series).await?, Some(0.0));
 
     // And nothing is left in its queue once it has stopped
-    until_health(&mut probe, 503, &["stream shop: canary 3 (update) has not come"]).await?;
+    until_health(&mut probe, 503, &["stream shop: canary 3 (update) has not arrived"]).await?;
     assert_eq!(probe.stop().await?, Some(0), "{}", probe.log_tail());
     let mut rest = Consumer::new(aws, queue);
     assert_eq!(rest.receive(&mut |_, _| {}).await?, 0, "it deletes what it read");
@@ -211,14 +211,15 @@ async fn a_stream_that_stops_is_named_until_it_comes_back(bed: Bed) -> Outcome {
 
     // When the streamer is frozen, then it is missed by name, and no longer once it continues
     rig.streamer.freeze()?;
-    let missed = until_health(&mut probe, 503, &["stream test: canary ", "has not come"]).await?;
+    let missed =
+        until_health(&mut probe, 503, &["stream test: canary ", "has not arrived"]).await?;
     assert!(missed.contains("allowed 4.0 s; the last was canary "), "{missed}");
     rig.streamer.thaw()?;
     until_health(&mut probe, 200, &["canaries arrive"]).await?;
 
     // And so when it is killed, and started again
     rig.streamer.kill().await?;
-    until_health(&mut probe, 503, &["stream test: canary ", "has not come"]).await?;
+    until_health(&mut probe, 503, &["stream test: canary ", "has not arrived"]).await?;
     rig.streamer.start_again().await?;
     until_health(&mut probe, 200, &["canaries arrive"]).await?;
 

@@ -30,8 +30,8 @@ fn a_dead_service_is_said_loudly_with_the_age_of_its_last_answer(browser: &mut B
     site.stop();
     browser.wait(LOST);
     nothing_is_green(browser);
-    assert_eq!(browser.text_of("headline"), "Quiet or out: not known");
-    assert!(browser.text_of("sentence").contains("The last that was said: The database is quiet."));
+    assert_eq!(browser.text_of("headline"), "Quiet or down: not known");
+    assert!(browser.text_of("sentence").contains("The last verdict was: The database is quiet."));
     // Its age is told, and grows.
     browser.wait("/for [4-9]\\.\\d s/.test(document.getElementById('alarm-head').textContent)");
     let told = browser.text_of("announcer");
@@ -69,7 +69,7 @@ fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
 
 fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
     let mut says = status(State::Quiet);
-    says.verdict.judged_age_seconds = 40.0;
+    says.verdict.evaluated_age_seconds = 40.0;
     let site = Site::start(says.concluded());
     browser.load(&site.url());
     browser.wait(LOST);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use binpulse::telemetry::http::{Access, Pages, Switch};
-use binpulse::telemetry::metrics::{Durations, Readings, SourceLabels, Vocabulary};
+use binpulse::telemetry::http::{Access, Endpoints, Switch};
+use binpulse::telemetry::metrics::{Durations, LabelValues, ScrapeSources, SourceLabels};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,7 @@ impl Site {
     /// Listens again where it did.
     pub(crate) fn resume(&mut self) {
         let desk = Arc::clone(&self.desk);
-        let pages = Pages {
+        let pages = Endpoints {
             metrics: Arc::new(metrics()),
             loops: Loops::default(),
             readiness: Readiness::default(),
@@ -112,7 +112,7 @@ impl Switch for Nobody {
 }
 
 fn metrics() -> Metrics {
-    let readings = Readings {
+    let scrape_sources = ScrapeSources {
         stage: Arc::new(Vec::new),
         stream_last_receive: Arc::new(|| Some(Instant::now())),
         stream_bytes: Arc::new(|| 0),
@@ -123,5 +123,5 @@ fn metrics() -> Metrics {
         source: Arc::new(SourceLabels::default),
         more: Vec::new(),
     };
-    Metrics::new(&Vocabulary::default(), readings).expect("valid names")
+    Metrics::new(&LabelValues::default(), scrape_sources).expect("valid names")
 }

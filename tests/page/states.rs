@@ -21,7 +21,8 @@ type Found = (C, Value, &'static str);
 #[rustfmt::skip]
 fn found(state: State) -> (Option<Reason>, &'static [Found]) {
     match state {
-        State::SelfStalled => (None, &[(C::SelfRunning, False, "we stood still for 61 s, until 2.0 s ago")]),
+        State::SelfStalled => (None, &[(C::SelfRunning, False, "binpulse was suspended for 61 s, \
+                                                                until 2.0 s ago")]),
         State::PositionLost => (Some(Reason::Purged), &[(C::PositionHeld, False, "server error 1236: the first GTID that we lack was purged")]),
         State::Starting => (None, &[(C::Begun, False, "no round trip since the start 4.0 s ago")]),
         State::SourceUnreachable => (Some(Reason::Refused), &[
@@ -88,7 +89,7 @@ fn verdict(state: State) -> Verdict {
         grade: state.grade().name().to_owned(),
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
-        judged_age_seconds: 0.3,
+        evaluated_age_seconds: 0.3,
         headline: words::headline(state, reason.as_ref(), false).into_owned(),
         sentence: words::sentence(state, reason.as_ref(), false, &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
@@ -113,7 +114,7 @@ fn proof(now: Instant) -> accounting::Certificate {
         to: mark(811),
         counts: accounting::Counts { heartbeat: 1, canary: 3, ..accounting::Counts::default() },
         unaccounted: accounting::Unaccounted::default(),
-        judged_at: now,
+        evaluated_at: now,
         executed: [None, None],
     }
 }
@@ -143,6 +144,7 @@ pub(crate) fn status(state: State) -> Status {
         state_age_seconds: 9_520.0,
         uptime_seconds: 9_524.0,
         halted: None,
+        snapshot: None,
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {
@@ -257,8 +259,8 @@ pub(crate) fn halted() -> Status {
             "shop.orders, column 7 (JSON), at binlog.000042:73115021: opaque value of type 245"
                 .to_owned(),
         remedy:
-            "look at the named event with mysqlbinlog; if the table is not needed, exclude it by \
-               filter.exclude and restart"
+            "examine the named event with mysqlbinlog; if the table is not needed, exclude it by \
+             filter.exclude and restart"
                 .to_owned(),
     });
     status.concluded()

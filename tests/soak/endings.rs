@@ -51,7 +51,7 @@ impl Soak {
         self.stage.standby = None;
         let mut wrong = self.must_halt("diverged", &["position_lost"]).await?;
         println!("          a failover without our last transactions halts as diverged");
-        wrong.extend(self.start_anew().await?);
+        wrong.extend(self.new_epoch().await?);
         Ok(wrong)
     }
 
@@ -86,7 +86,7 @@ impl Soak {
         self.stage.proxy.heal();
         let mut wrong = self.must_halt("position_lost", &["position_lost"]).await?;
         println!("          binlogs purged past us halt as position_lost");
-        wrong.extend(self.start_anew().await?);
+        wrong.extend(self.new_epoch().await?);
         Ok(wrong)
     }
 
@@ -115,7 +115,7 @@ impl Soak {
 
     /// As `docs/operate/new-epoch.md` says it: the checkpoint is moved away, and the stream begins with the
     /// oldest that there is. A new epoch, and in it everything that the source still has, and no more.
-    async fn start_anew(&mut self) -> Result<Vec<String>, Error> {
+    async fn new_epoch(&mut self) -> Result<Vec<String>, Error> {
         self.collect();
         let epoch = self.epoch();
         self.forget();
@@ -126,7 +126,7 @@ impl Soak {
         let mut refused = self.stage.another(&checkpoint);
         refused.settings.push(("http.listen", "127.0.0.1:0".to_owned()));
         let (code, log) = refused.run_to_end(SOON).await?;
-        let flag = log.rfind("--start-anew=").map(|at| &log[at..]).unwrap_or_default();
+        let flag = log.rfind("--new-epoch=").map(|at| &log[at..]).unwrap_or_default();
         let is_flag =
             |character: char| character.is_ascii_alphanumeric() || "-=".contains(character);
         let flag: String = flag.chars().take_while(|character| is_flag(*character)).collect();

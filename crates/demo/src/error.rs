@@ -50,7 +50,7 @@ pub enum Error {
         log: String,
     },
     /// A deadline passed.
-    #[error("waited {seconds} s in vain for {what}")]
+    #[error("timed out after {seconds} s waiting for {what}")]
     Deadline {
         /// What was waited for, and what was seen last.
         what: String,

@@ -35,14 +35,14 @@ pub(super) fn introduce(
         return;
     }
     tell(&format!(
-        "binpulse is running. Open http://{address}/ in a browser: the page shows live whether the\n\
-         database is quiet or out, and where.\n\n\
-         A small shop writes to MySQL   ({client})\n\
-         binpulse reads the binary log  (http://{address}/status, http://{address}/metrics)\n\
-         and publishes to SNS; a consumer receives from SQS, both a stand-in  ({aws})\n\n\
-         Every {} s a line compares the rows that the shop wrote with those that the consumer\n\
-         received. A canary is a test row that binpulse writes and waits for at the other end. After\n\
-         {} s MySQL is frozen for a moment, to show how an outage looks. Ctrl-C ends the demo.\n",
+        "binpulse is running. Open http://{address}/ in a browser: the page shows live whether \
+         the\ndatabase is quiet or down, and where.\n\nA small shop writes to MySQL   \
+         ({client})\nbinpulse reads the binary log  (http://{address}/status, \
+         http://{address}/metrics)\nand publishes to SNS; a consumer receives from SQS, both a \
+         stand-in  ({aws})\n\nEvery {} s a line compares the rows that the shop wrote with those \
+         that the consumer\nreceived. A canary is a test row that binpulse writes and waits for at \
+         the other end. After\n{} s MySQL is frozen for a moment, to show how an outage looks. \
+         Ctrl-C ends the demo.\n",
         TELL_EVERY.as_secs(),
         OUTAGE_AFTER.as_secs(),
     ));

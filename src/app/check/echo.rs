@@ -6,9 +6,9 @@ use crate::app::plan::Plan;
 use crate::aws;
 
 /// Looks at each. Nothing here keeps `run` from starting: the stream does not need them.
-pub(super) async fn look(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
-    const NEEDED: &str = "a queue whose messages may be received and deleted; without it nothing is \
-                          known of delivery to this consumer";
+pub(super) async fn check(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
+    const NEEDED: &str = "a queue whose messages can be received and deleted; without it delivery \
+                          to this consumer is not monitored";
     const REMEDY: &str = "check the URL in canary.echo, and allow sqs:ReceiveMessage and \
                         sqs:DeleteMessage on the queue (and kms:Decrypt on its key, if it has one)";
     for (consumer, url) in &plan.freshness.echoes {

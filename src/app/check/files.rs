@@ -44,20 +44,22 @@ pub(super) fn of_checkpoint(error: &checkpoint::Error) -> (&'static str, &'stati
     use checkpoint::Error;
     match error {
         Error::Io { .. } => (
-            "a regular file in a folder that is there, with room, and that may be written to",
-            "create the folder, make room, give the right to write, or set checkpoint.path",
+            "a regular file in an existing, writable folder with free space",
+            "create the folder, free space, grant write permission, or set checkpoint.path",
         ),
         Error::Corrupt { .. } | Error::Malformed { .. } => (
-            "a checkpoint that is whole",
-            "restore a copy; or start anew as docs/operate/new-epoch.md says, and tell the consumers",
+            "an undamaged checkpoint",
+            "restore a copy; or begin a new epoch (docs/operate/new-epoch.md) and tell the \
+             consumers",
         ),
         Error::Format { .. } => ("a format that this version reads", "run the newer version"),
-        Error::OtherStream { .. } => {
-            ("a place of its own for each stream", "set checkpoint.path or stream.name as it was")
-        }
+        Error::OtherStream { .. } => (
+            "a checkpoint of its own for each stream",
+            "set checkpoint.path or stream.name back to its former value",
+        ),
         Error::Fenced { .. } => (
-            "a stream that no other process has",
-            "stop the process that runs it; a service that runs is no fault, and needs no second one",
+            "a stream that no other process runs",
+            "stop the process that runs it; if that is the service itself, nothing is wrong",
         ),
         Error::NotBegun { .. } => ("a checkpoint", "start `binpulse run`"),
         Error::Database { .. } => ("a table that may be read and written", "fix what is named"),
@@ -76,14 +78,16 @@ pub(super) async fn quarantine(plan: &Plan, reports: &mut Vec<Report>) {
     };
     let (needed, remedy) = match &error {
         quarantine::Error::Io { .. } | quarantine::Error::Broken { .. } => (
-            "a regular file in a folder that is there and may be written to",
-            "create the folder, give the right to write, or set sink.quarantine",
+            "a regular file in an existing, writable folder",
+            "create the folder, grant write permission, or set sink.quarantine",
         ),
-        quarantine::Error::InUse { .. } => ("a file of its own", "stop the process that has it"),
-        quarantine::Error::Full { .. } => ("room for what is put aside", "redrive it"),
+        quarantine::Error::InUse { .. } => {
+            ("a file that no other process uses", "stop the process that uses it")
+        }
+        quarantine::Error::Full { .. } => ("free space for quarantined messages", "redrive it"),
         quarantine::Error::Damaged { .. } => (
-            "records that are whole",
-            "move the file away and look at it; it is not needed to go on",
+            "undamaged records",
+            "move the file away and examine it; binpulse continues without it",
         ),
     };
     // The cause behind the words: what the system said.
@@ -99,9 +103,9 @@ pub(super) async fn listen(plan: &Plan, reports: &mut Vec<Report>) {
     match TcpListener::bind(address).await {
         Ok(_) => reports.push(Report::fine(&what, "free")),
         Err(error) => {
-            let needed = "an address of this machine with a port that is free";
-            let remedy =
-                "stop what listens there (a service that runs is no fault), or set http.listen";
+            let needed = "a local address with a free port";
+            let remedy = "stop the process that listens there (if it is the service itself, \
+                          nothing is wrong), or set http.listen";
             reports.push(Report::wrong(&what, error.to_string(), needed, remedy));
         }
     }

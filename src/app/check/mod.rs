@@ -6,6 +6,7 @@ mod echo;
 mod files;
 mod paths;
 mod place;
+mod snapshot;
 
 use super::begin::table_config;
 use super::catalog;
@@ -77,6 +78,10 @@ impl Report {
     }
 }
 
+/// Of a server from which a snapshot is to be read.
+const GTIDS_NEEDED: &str = "ON: without it no snapshot begins (snapshot.on_start), and positions hold on \
+                            this one server only";
+
 /// What reports about servers begin with.
 const SERVER: &str = "server ";
 
@@ -98,8 +103,12 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         Some(path) => files::checkpoint(plan, path, &mut reports).await,
         None => checkpoint(plan, &mut reports).await,
     };
+    // It acts only without a checkpoint.
+    if matches!(saved, Some(None)) {
+        snapshot::check(plan, &mut reports).await;
+    }
     if let Some(saved) = saved {
-        place::look(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
+        place::check(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
     files::quarantine(plan, &mut reports).await;
     if plan.freshness.heartbeats || plan.freshness.canaries {
@@ -108,10 +117,10 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
     match shared {
         Ok(shared) => {
             sink(plan, &shared, &mut reports).await;
-            echo::look(plan, &shared, &mut reports).await;
+            echo::check(plan, &shared, &mut reports).await;
         }
         Err(error) => {
-            let (needed, remedy) = ("what AWS can be asked with", "correct it where it is set");
+            let (needed, remedy) = ("valid settings for AWS", "correct it where it is set");
             reports.push(Report::wrong("AWS", error.to_string(), needed, remedy));
         }
     }
@@ -128,7 +137,7 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
         let depends_on_cache = session.depends_on_cache();
         let mut plan = plan.clone();
         plan.compare_names(facts.name_case());
-        let catalog = catalog::look(&mut session, &facts, &plan).await;
+        let catalog = catalog::read(&mut session, &facts, &plan).await;
         session.close().await;
         Ok::<_, crate::mysql::Error>((facts, catalog, depends_on_cache))
     };
@@ -136,20 +145,20 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
         Ok(looked) => looked,
         Err(error) => {
             let error = crate::source::Error::from(error);
-            let needed = "a server that answers and lets the account in";
+            let needed = "a server that answers and accepts the account";
             reports.push(Report::wrong(&what, error.to_string(), needed, error.remedy()));
             return None;
         }
     };
     reports.push(Report::fine(&what, format!("{} {}", facts.flavor, facts.version)));
     if depends_on_cache {
-        let found = "without TLS the login works only while the server has the account in its cache, \
-                     which a restart of it empties";
+        let found = "without TLS the login works only while the server has the account in its \
+                     cache, which is empty after a restart of the server";
         let mut report = Report::wrong(
             &format!("{what}: login"),
             found.to_owned(),
-            "TLS, or leave to ask for the server's public key",
-            "set source.tls = \"required\" or stricter; or, where nobody can stand in between, \
+            "TLS, or permission to request the server's public key",
+            "set source.tls = \"required\" or stricter; or, on a trusted network, \
              source.get_server_public_key = true",
         );
         report.refuses = false;
@@ -160,12 +169,14 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
     }
     let own = plan.freshness.schema.as_str();
     let unlogged = unlogged::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
-    let judged = preflight::judge(&facts, &demands(plan)).into_iter();
-    for finding in judged.chain(catalog.findings).chain(unlogged) {
+    let evaluated = preflight::evaluate(&facts, &demands(plan)).into_iter();
+    for finding in evaluated.chain(catalog.findings).chain(unlogged) {
+        let is_of_snapshot = plan.snapshot.on_start && finding.what == "gtid_mode";
+        let needed = if is_of_snapshot { GTIDS_NEEDED } else { finding.needed };
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
             found: finding.found,
-            needed: finding.needed.to_owned(),
+            needed: needed.to_owned(),
             remedy: finding.remedy,
             ok: false,
             refuses: finding.severity == Severity::Refuse,
@@ -176,8 +187,8 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
 
 /// The writer's account and our tables. Without them the stream runs, but can't be proven alive.
 async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
-    const WRITER: &str = "an account that may write to the schema, and no more; without it the stream \
-                          runs, and nothing proves that it lives";
+    const WRITER: &str = "an account that can write to the schema and has no further privileges; \
+                          without it the stream runs, but quiet can't be proven";
     let host = written_to(plan).await;
     let config = super::freshness::writer_config(plan, &host, String::new());
     let mut writer = match Writer::connect(&config).await {
@@ -194,7 +205,7 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
     for route in &plan.freshness.routes {
-        paths::look(plan, route, &mut writer, reports).await;
+        paths::check(plan, route, &mut writer, reports).await;
     }
 }
 
@@ -205,7 +216,7 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
     let mut session = match Session::connect(&connect).await {
         Ok(session) => session,
         Err(error) => {
-            let needed = "an account that may write to the schema";
+            let needed = "an account that can write to the schema";
             let remedy = remedy(plan, SqlFailure::of(&error));
             reports.push(Report::wrong("checkpoint store", error.to_string(), needed, &remedy));
             return None;
@@ -243,13 +254,13 @@ async fn checkpoint(plan: &Plan, reports: &mut Vec<Report>) -> Option<Option<Che
 
 /// A checkpoint in the source is put back together with it: what left the source has to tell.
 fn nothing_outside(plan: &Plan, reports: &mut Vec<Report>) {
-    const NEEDED: &str = "an echo queue, not FIFO, and canaries: its newest canary then tells";
+    const NEEDED: &str = "canaries and an echo queue that is not FIFO: it keeps the newest canary";
     let mut queues = plan.freshness.echoes.iter();
     if queues.any(|(_, url)| crate::app::echo::keeps_newest(plan, url)) {
         return;
     }
-    let found = "in a table, and nothing outside the source knows what came from it: a start on a \
-                 source that was put back to an older backup would not be noticed";
+    let found = "in a table, and nothing outside the source records what was read from it: a \
+                 source restored from an older backup would not be detected at start";
     let remedy = "name a queue in canary.echo and set canary.enabled = true, or set checkpoint.store = \
                 \"file\"";
     let report = Report::wrong("checkpoint.store", found.to_owned(), NEEDED, remedy);
@@ -289,7 +300,7 @@ fn remedy(plan: &Plan, reason: SqlFailure) -> String {
              mysql_native_password); `binpulse init --print` prints all statements"
         ),
         SqlFailure::ExemptAccount => format!(
-            "name an account of its own in heartbeat.user; `binpulse init --print` prints its \
+            "set heartbeat.user to a separate account; `binpulse init --print` prints its \
              statements; or REVOKE what is named from '{user}'@'%'"
         ),
         SqlFailure::Connection(_) | SqlFailure::TimedOut => {
@@ -300,7 +311,7 @@ fn remedy(plan: &Plan, reason: SqlFailure) -> String {
             "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
         }
         SqlFailure::Tls => {
-            "see source.tls, source.tls_ca and source.get_server_public_key".to_owned()
+            "check source.tls, source.tls_ca and source.get_server_public_key".to_owned()
         }
         SqlFailure::ReadOnly
         | SqlFailure::StorageReadOnly
@@ -312,7 +323,7 @@ fn remedy(plan: &Plan, reason: SqlFailure) -> String {
         | SqlFailure::DiskFull
         | SqlFailure::Interrupted
         | SqlFailure::Diverged
-        | SqlFailure::Other(_) => "fix what the server names, then check again".to_owned(),
+        | SqlFailure::Other(_) => "fix what the server reports, then check again".to_owned(),
     }
 }
 
@@ -334,7 +345,7 @@ async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {
 
 /// What is wrong with the topic.
 fn topic(error: sink::Error) -> Report {
-    const NEEDED: &str = "a topic that exists and may be published to";
+    const NEEDED: &str = "a topic that exists and allows sns:Publish";
     match error {
         sink::Error::Topic { arn, code, text, remedy, .. } => {
             Report::wrong(&format!("topic {arn}"), format!("{code}: {text}"), NEEDED, remedy)

@@ -12,7 +12,7 @@ const TEXTS: [&str; 8] =
     ["char", "varchar", "tinytext", "text", "mediumtext", "longtext", "binary", "varbinary"];
 
 /// Looks at one path. Nothing here keeps `run` from starting: the stream does not need it.
-pub(super) async fn look(
+pub(super) async fn check(
     plan: &Plan,
     route: &PathRoute,
     writer: &mut Writer,
@@ -25,14 +25,19 @@ pub(super) async fn look(
         ..Report::wrong(&what, found, needed, remedy)
     };
     let Some(steps) = &path.steps else {
-        let found = format!("marked rows of {table} are kept out of the changes; none are written");
+        let found =
+            format!("marked rows of {table} are left out of the changes; no canaries are written");
         reports.push(Report::fine(&what, found));
         return;
     };
     if route.is_filtered_out {
         let found = format!("filter.tables and filter.exclude keep {table} out");
-        let needed = "a table that is published: what is filtered out can't come back";
-        reports.push(wrong(found, needed, "take the table in, or the path out of canary.paths"));
+        let needed = "a published table: canaries of an excluded table never reach the consumers";
+        reports.push(wrong(
+            found,
+            needed,
+            "include the table, or remove the path from canary.paths",
+        ));
         return;
     }
     let before = reports.len();
@@ -42,7 +47,7 @@ pub(super) async fn look(
         let sql = format!("EXPLAIN {}", template.fill(&plan.freshness.mark.of(0), 0));
         if let Err(error) = writer.session.query(&sql).await {
             let remedy = remedy(plan, path, phase, &error);
-            let needed = format!("a canary.{} that the server takes", phase.as_str());
+            let needed = format!("a canary.{} that the server accepts", phase.as_str());
             reports.push(wrong(error.to_string(), &needed, &remedy));
         }
     }
@@ -52,7 +57,7 @@ pub(super) async fn look(
         reports.push(wrong(found, "a text column with room for the mark", &remedy));
     }
     if steps.delete.is_none() {
-        let found = format!("no canary.delete: the path's rows pile up in {table}");
+        let found = format!("no canary.delete: the path's rows accumulate in {table}");
         let remedy = format!(
             "add \"{}=DELETE FROM {table} WHERE {} = '{{mark}}'\" to canary.delete",
             path.name, path.column

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::Report;
 use crate::app::history::History;
 use crate::app::plan::Plan;
-use crate::app::source::{Opened, StartError, judged, wanted};
+use crate::app::source::{Opened, StartError, checked, wanted};
 use crate::app::{echo, previous_run};
 use crate::aws;
 use crate::checkpoint::Checkpoint;
@@ -22,13 +22,13 @@ const PREAMBLE: [u8; 4] = [4, 15, 35, 163];
 
 /// Looks, and makes of the reports about servers what `run` makes of them: one that can be streamed
 /// from is enough.
-pub(super) async fn look(
+pub(super) async fn check(
     plan: &Plan,
     shared: Option<&aws::Shared>,
     saved: Option<&Checkpoint>,
     reports: &mut Vec<Report>,
 ) {
-    const NEEDED: &str = "a server that has what comes next";
+    const NEEDED: &str = "a server that has the binary log that comes next";
     let what = if saved.is_some() { "position of the checkpoint" } else { "source.start" };
     let wrong =
         |error: &source::Error| Report::wrong(what, error.to_string(), NEEDED, error.remedy());
@@ -37,7 +37,7 @@ pub(super) async fn look(
         None => None,
     };
     let history = History::new(plan, Received::default(), saved).with_canary(plan, canary);
-    let opened = match judged(plan, &wanted(plan, saved), &history).await {
+    let opened = match checked(plan, &wanted(plan, saved), &history).await {
         Ok(opened) => opened,
         // Told already, server by server.
         Err(StartError::Refused(_)) => return,
@@ -57,13 +57,13 @@ pub(super) async fn look(
         let before = previous_run::ask(plan, streamed).await.ok().flatten();
         if let Some(Err(error)) = before.map(|before| before.permitted(plan)) {
             const NEEDED: &str = "the checkpoint of a stream that has run before";
-            let remedy = "bring it back, or start once with --start-anew as said";
+            let remedy = "restore it, or start once with --new-epoch as described";
             reports.push(Report::wrong("checkpoint", error.to_string(), NEEDED, remedy));
         }
     }
     let host = plan.source.hosts.get(opened.host).map(ToString::to_string).unwrap_or_default();
     reports.push(match serves(plan, &opened).await {
-        Ok(()) => Report::fine(what, format!("{host} has what comes next")),
+        Ok(()) => Report::fine(what, format!("{host} has the binary log that comes next")),
         Err(error) => {
             let refuses = matches!(error.recovery(), Recovery::Halt(_));
             Report { refuses, ..wrong(&error) }

@@ -170,8 +170,8 @@ pub(in crate::app) fn in_settings(conflict: &Conflict) -> Error {
         ("canary_deadline", "canary.deadline"),
         // Not settings: what they are made of.
         ("receive_deadline", "3 x source.heartbeat_period + 1s"),
-        ("tick", "time between two judgements"),
-        ("probe_timeout", "time for one question to the server"),
+        ("tick", "time between two evaluations"),
+        ("probe_timeout", "deadline of one query to the server"),
     ] {
         text = text.replace(period, key);
     }

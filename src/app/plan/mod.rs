@@ -6,6 +6,7 @@ mod freshness;
 mod http;
 mod paths;
 mod sink;
+mod snapshot;
 mod source;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use http::HttpPlan;
 pub(super) use http::http_plan;
 pub use paths::PathRoute;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
+pub use snapshot::SnapshotPlan;
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
@@ -34,7 +36,7 @@ pub struct Plan {
     /// Where to begin without a checkpoint.
     pub start: Wanted,
     /// Epoch of a run before after which the stream may begin again.
-    pub start_anew: Option<u64>,
+    pub new_epoch: Option<u64>,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
     /// Most bytes of an event out of a compressed one.
@@ -63,6 +65,8 @@ pub struct Plan {
     pub checkpoint: CheckpointPlan,
     /// Heartbeats and canaries.
     pub freshness: FreshnessPlan,
+    /// How the rows that are already there are read.
+    pub snapshot: SnapshotPlan,
     /// Address of the HTTP server, and who may ask it.
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
@@ -119,6 +123,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
+        let snapshot = snapshot::plan(values, errors);
         let http = errors.take(http_plan(values, "http.listen"));
         let freshness = freshness.zip(filter.as_ref());
         let freshness =
@@ -130,7 +135,7 @@ impl Plan {
             stream: source.stream.clone(),
             source,
             start: start?,
-            start_anew: None,
+            new_epoch: None,
             schema_fallback: rest.schema_fallback,
             expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
@@ -145,6 +150,7 @@ impl Plan {
             quarantine: quarantine?,
             checkpoint: checkpoint?,
             freshness: freshness?,
+            snapshot: snapshot?,
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,

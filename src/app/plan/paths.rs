@@ -61,7 +61,10 @@ pub(super) fn add(
         if let Some((_, other)) = twice {
             errors.push(values.invalid(
                 PATHS,
-                format!("each name and each table once; `{text}` comes after path {other}"),
+                format!(
+                    "each name and each table once; `{text}` repeats a name or table of path \
+                     {other}"
+                ),
             ));
             continue;
         }
@@ -84,14 +87,17 @@ pub(super) fn add(
         errors.push(values.conflict(
             "canary.insert",
             "canary.enabled",
-            "paths are walked beside the built-in canary",
+            "canaries of paths are written only while the built-in canary is enabled",
         ));
     }
     let with_slash = freshness.echoes.iter().find(|(name, _)| name.contains('/'));
     if let (Some((name, _)), false) = (with_slash, freshness.routes.is_empty()) {
         errors.push(values.invalid(
             "canary.echo",
-            format!("consumers without a slash where there are paths, not `{name}`: `consumer/path` names an account"),
+            format!(
+                "consumers without a slash where there are paths, not `{name}`: `consumer/path` \
+                 names the canaries of a path in status and metrics"
+            ),
         ));
     }
     templates.refuse_rest(values, errors);
@@ -277,7 +283,7 @@ mod tests {
             (&[("canary.paths", "o/o=b.o.r")], "name=database.table.column"),
             (&[("canary.paths", "a=b.t.c,a=b.u.c")], "each name and each table once"),
             (&[("canary.paths", "a=b.t.c,x=B.T.d")], "each name and each table once"),
-            (&[PATH, INSERT, ("canary.enabled", "false")], "beside the built-in canary"),
+            (&[PATH, INSERT, ("canary.enabled", "false")], "while the built-in canary is enabled"),
             (&[INSERT], "`orders`"),
             (&[PATH, ("canary.delete", "orders=DELETE FROM t WHERE r='{mark}'")], "canary.insert"),
             (&[PATH, ("canary.insert", "orders=INSERT INTO t VALUES (1)")], "'{mark}'"),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{Shared, read};
 use crate::freshness::probe::{Account, Counts, Kind as Message, Probe};
-use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
 
 const STREAM: &[&str] = &["stream"];
 
 /// All families that follow from the account.
-pub(super) fn families(probe: &Shared) -> Vec<Reading> {
+pub(super) fn families(probe: &Shared) -> Vec<ScrapedFamily> {
     let mut families = counters(probe);
     families.extend(gauges(probe));
     families.extend(of_the_queue(probe));
@@ -23,9 +23,9 @@ fn family(
     (name, help, kind): (&'static str, &'static str, Kind),
     labels: &'static [&'static str],
     samples: impl Fn(&Probe) -> Vec<Sample> + Send + Sync + 'static,
-) -> Reading {
+) -> ScrapedFamily {
     let probe = Arc::clone(probe);
-    Reading { name, help, kind, labels, read: Arc::new(move || samples(&read(&probe))) }
+    ScrapedFamily { name, help, kind, labels, read: Arc::new(move || samples(&read(&probe))) }
 }
 
 /// A sample for each stream.
@@ -43,37 +43,37 @@ fn number(count: u64) -> f64 {
 
 type Count = fn(&Counts) -> u64;
 
-fn counters(probe: &Shared) -> Vec<Reading> {
+fn counters(probe: &Shared) -> Vec<ScrapedFamily> {
     let counts: [(&str, &str, Count); 7] = [
         (
             "binpulse_probe_received_total",
-            "Canary messages that came, each counted once.",
+            "Canary messages received, each counted once.",
             |counts| counts.received,
         ),
         (
             "binpulse_probe_lost_total",
-            "Canary messages that had not come probe.deadline after a later one.",
+            "Canary messages that had not arrived probe.deadline after a later one.",
             |counts| counts.lost,
         ),
-        ("binpulse_probe_late_total", "Lost canary messages that came after all.", |counts| {
+        ("binpulse_probe_late_total", "Lost canary messages that arrived later.", |counts| {
             counts.late
         }),
-        ("binpulse_probe_duplicate_total", "Canary messages that came more than once.", |counts| {
+        ("binpulse_probe_duplicate_total", "Canary messages received more than once.", |counts| {
             counts.duplicate
         }),
         (
             "binpulse_probe_reordered_total",
-            "Canary messages that came after a later one, in time.",
+            "Canary messages received after a later one, in time.",
             |counts| counts.reordered,
         ),
         (
             "binpulse_probe_stale_total",
-            "Canary messages older than what the probe remembers, or of an epoch that was over.",
+            "Canary messages older than the probe's memory, or of an earlier epoch.",
             |counts| counts.stale,
         ),
         (
             "binpulse_probe_implausible_total",
-            "Canary messages whose number is farther ahead than can be.",
+            "Canary messages with an implausibly high number.",
             |counts| counts.implausible,
         ),
     ];
@@ -89,7 +89,7 @@ fn counters(probe: &Shared) -> Vec<Reading> {
         probe,
         (
             "binpulse_probe_source_changes_total",
-            "How often the newest canary was read from another server than the one before.",
+            "How often the newest canary came from a different server than the one before.",
             Kind::Counter,
         ),
         STREAM,
@@ -98,7 +98,7 @@ fn counters(probe: &Shared) -> Vec<Reading> {
     families
 }
 
-fn gauges(probe: &Shared) -> Vec<Reading> {
+fn gauges(probe: &Shared) -> Vec<ScrapedFamily> {
     let gauge = |name, help| (name, help, Kind::Gauge);
     let ago = |age: Duration| timestamp(Instant::now()) - age.as_secs_f64();
     let never = |value: Option<f64>| value.unwrap_or(f64::NAN);
@@ -107,7 +107,8 @@ fn gauges(probe: &Shared) -> Vec<Reading> {
             probe,
             gauge(
                 "binpulse_probe_newest_canary_timestamp_seconds",
-                "When the newest canary was written, by the probe's clock; before the first, when the probe began to wait.",
+                "When the newest canary was written, by the probe's clock; before the first, when \
+                 the probe started.",
             ),
             STREAM,
             move |probe| by_stream(probe, |account| ago(account.age(Instant::now()))),
@@ -116,7 +117,7 @@ fn gauges(probe: &Shared) -> Vec<Reading> {
             probe,
             gauge(
                 "binpulse_probe_last_arrival_timestamp_seconds",
-                "When a canary newer than all before came last; NaN before the first.",
+                "When a newer canary was last received; NaN before the first.",
             ),
             STREAM,
             move |probe| {
@@ -178,7 +179,7 @@ fn gauges(probe: &Shared) -> Vec<Reading> {
     ]
 }
 
-fn of_the_queue(probe: &Shared) -> Vec<Reading> {
+fn of_the_queue(probe: &Shared) -> Vec<ScrapedFamily> {
     vec![
         family(
             probe,

@@ -14,10 +14,10 @@ pub use plan::ProbePlan;
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::freshness::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
-use crate::freshness::probe::{Coming, Kind, Probe, account_name};
-use crate::shutdown::{Drained, Stage, drain};
+use crate::freshness::probe::{CanaryArrival, Kind, Probe, account_name};
+use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Site};
+use crate::telemetry::http::{Answer, Handler};
 use crate::telemetry::metrics::{Error, ProbeMetrics};
 
 type Shared = Arc<Mutex<Probe>>;
@@ -25,9 +25,8 @@ type Shared = Arc<Mutex<Probe>>;
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
 
-const CONTENTS: &str = "not found; there is\n\n\
-    /metrics  Prometheus metrics\n\
-    /healthz  whether canaries arrive: 200, or 503 and what was missed\n";
+const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
+                        canaries arrive: 200, or 503 and what was missed\n";
 
 /// Reads canaries until `stop` is cancelled.
 pub async fn probe(plan: ProbePlan, stop: CancellationToken) -> Outcome {
@@ -56,13 +55,13 @@ async fn open_and_run(plan: ProbePlan, stop: CancellationToken) -> Result<Outcom
     let account = Arc::new(Mutex::new(account));
     let streams = plan.streams.iter().map(String::as_str);
     let metrics = Arc::new(ProbeMetrics::new(streams, families::families(&account))?);
-    let pages = Pages { account: Arc::clone(&account), metrics: Arc::clone(&metrics) };
+    let pages = Endpoints { account: Arc::clone(&account), metrics: Arc::clone(&metrics) };
     let HttpPlan { address, access } = plan.http;
     let bound = Http::bind(address, pages, access).await;
     let http =
         bound.map_err(|error| format!("probe.listen: can't listen on {address}: {error}"))?;
 
-    let (reading, serving) = (Stage::new("queue"), Stage::new("http"));
+    let (reading, serving) = (TaskGroup::new("queue"), TaskGroup::new("http"));
     serving.tasks.spawn(http.run(serving.stop.clone()));
     let tell = {
         let account = Arc::clone(&account);
@@ -89,18 +88,18 @@ async fn watch(account: Shared, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = ticks.tick() => was_well = look(&account, was_well, Instant::now()),
+            _ = ticks.tick() => was_well = report_health(&account, was_well, Instant::now()),
         }
     }
 }
 
-fn look(account: &Shared, was_well: bool, now: Instant) -> bool {
+fn report_health(account: &Shared, was_well: bool, now: Instant) -> bool {
     let (lost, complaints) = {
         let mut account = read(account);
         (account.expire(now), account.complaints(now))
     };
     for (stream, messages) in lost {
-        tracing::warn!(stream, messages, "canary messages did not come in time");
+        tracing::warn!(stream, messages, "canary messages did not arrive in time");
     }
     match (was_well, complaints.is_empty()) {
         (true, false) => complaints.iter().for_each(|complaint| tracing::warn!("{complaint}")),
@@ -129,13 +128,13 @@ fn take(account: &Shared, metrics: &ProbeMetrics, arrival: Arrival) {
 
 fn take_canary(account: &Shared, metrics: &ProbeMetrics, canary: &Canary, now: Instant) {
     let wall_us = chrono::Utc::now().timestamp_micros();
-    let Some(judged) = read(account).observe(canary, now, wall_us) else { return };
-    match judged.coming {
-        Coming::New | Coming::Reordered | Coming::Late => {
-            metrics.observe_transit(&account_name(canary), judged.transit);
+    let Some(evaluated) = read(account).observe(canary, now, wall_us) else { return };
+    match evaluated.arrival {
+        CanaryArrival::New | CanaryArrival::Reordered | CanaryArrival::Late => {
+            metrics.observe_transit(&account_name(canary), evaluated.transit);
         }
         // The account has counted them; how long they took says nothing of delivery.
-        Coming::Duplicate | Coming::Stale | Coming::Implausible => {}
+        CanaryArrival::Duplicate | CanaryArrival::Stale | CanaryArrival::Implausible => {}
     }
 }
 
@@ -144,12 +143,12 @@ fn read(account: &Shared) -> MutexGuard<'_, Probe> {
     account.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Pages {
+struct Endpoints {
     account: Shared,
     metrics: Arc<ProbeMetrics>,
 }
 
-impl Site for Pages {
+impl Handler for Endpoints {
     fn answer(&self, path: &str) -> Option<Answer> {
         match path {
             "/metrics" => Some(Answer::metrics(self.metrics.text())),

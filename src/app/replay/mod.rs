@@ -23,15 +23,15 @@ use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::encode::Lane;
 use crate::filter::Pattern;
-use crate::pipeline::{self, Excess, Window};
+use crate::pipeline::{self, SurplusRows, Window};
 use crate::sink;
 use crate::sink::topic::Template;
 use crate::source;
 use crate::source::resume::{self, Resolved, Wanted};
 
-pub(super) use numbers::Beyond;
 use numbers::Numbers;
-use pass::{Pass, Passed, Way};
+pub(super) use numbers::RowCountMismatch;
+use pass::{Pass, PassSink, Passed};
 
 /// What is to be published again.
 #[derive(Debug, Clone)]
@@ -75,7 +75,9 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     /// The service has not delivered anything yet.
-    #[error("the stream `{stream}` has no checkpoint with a place yet: there is nothing to repeat")]
+    #[error(
+        "the stream `{stream}` has no checkpoint with a position yet: there is nothing to repeat"
+    )]
     NotBegun {
         /// The stream.
         stream: String,
@@ -93,7 +95,7 @@ pub enum Error {
     },
     /// Only on the server that the checkpoint speaks of rows have the order that they had.
     #[error(
-        "no host of source.hosts is the server {wanted} that the checkpoint speaks of (found: {}); \
+        "no host of source.hosts is the server {wanted} that the checkpoint names (found: {}); \
          another server's log may have another order",
         .found.join(", ")
     )]
@@ -111,9 +113,9 @@ pub enum Error {
     },
     /// More rows than were published.
     #[error("{beyond}; {}", earliest_text(*.earliest_us))]
-    Beyond {
+    RowCountMismatch {
         /// Of which lane, and how many.
-        beyond: Beyond,
+        beyond: RowCountMismatch,
         /// The earliest time since which there are no more, microseconds since 1970 UTC; `None`: it was
         /// not found out.
         earliest_us: Option<i64>,
@@ -125,7 +127,7 @@ pub enum Error {
     #[error("{0}")]
     Topic(String),
     /// What broke on the way. What was published before stays published.
-    #[error("{0}; begun again, it repeats the same numbers")]
+    #[error("{0}; run it again: it repeats the same numbers")]
     Broken(pipeline::Error),
     /// A part could not be started.
     #[error("{0}")]
@@ -154,25 +156,26 @@ pub async fn replay(
     let mut plan = narrowed(plan, &request)?;
     let (host, resolved) = resolve(&plan, &saved, request.since_us).await?;
     plan.compare_names(resolved.facts.name_case());
-    let stretch = Stretch { plan: &plan, host, resolved: &resolved, saved: &saved };
+    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
 
-    let counted = stretch.pass(Numbers::new(), None).run(Way::nowhere(), stop).await?;
+    let counted = stretch.pass(Numbers::new(), None).run(PassSink::nowhere(), stop).await?;
     if counted.is_interrupted {
         return Ok(Report { is_interrupted: true, ..Report::default() });
     }
     let firsts = match numbers::firsts(&saved.lanes, &counted.lanes) {
         Ok(firsts) => firsts,
         Err(beyond) => {
-            let rows = numbers::excess(&saved.lanes, &counted.lanes);
+            let rows = numbers::surplus(&saved.lanes, &counted.lanes);
             let earliest_us = stretch.earliest_us(rows, stop).await?;
-            return Err(Error::Beyond { beyond, earliest_us });
+            return Err(Error::RowCountMismatch { beyond, earliest_us });
         }
     };
     if request.dry_run && request.until_us.is_none() {
         // A second reading would end where the first did.
         return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
     }
-    let way = if request.dry_run { Way::nowhere() } else { Way::open(&plan, &request).await? };
+    let way =
+        if request.dry_run { PassSink::nowhere() } else { PassSink::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
     let passed = stretch.pass(firsts.clone(), request.until_us).run(way, stop).await?;
     Ok(report(&saved, &firsts, passed))
@@ -247,14 +250,14 @@ fn earliest_text(us: Option<i64>) -> String {
 
 /// What both passes have in common.
 #[derive(Clone, Copy)]
-struct Stretch<'a> {
+struct ReplayRange<'a> {
     plan: &'a Plan,
     host: usize,
     resolved: &'a Resolved,
     saved: &'a Checkpoint,
 }
 
-impl<'a> Stretch<'a> {
+impl<'a> ReplayRange<'a> {
     /// From the stretch's begin with these row numbers.
     fn pass(self, lanes: Numbers, until_us: Option<i64>) -> Pass<'a> {
         let Self { plan, host, resolved, saved } = self;
@@ -268,7 +271,7 @@ impl<'a> Stretch<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass { plan, host, start: resolved.start.clone(), begin, window, excess: None }
+        Pass { plan, host, start: resolved.start.clone(), begin, window, surplus_rows: None }
     }
 
     /// From when on the stretch has these rows no more.
@@ -277,10 +280,12 @@ impl<'a> Stretch<'a> {
         rows: Numbers,
         stop: &CancellationToken,
     ) -> Result<Option<i64>, Error> {
-        let excess = Arc::new(Excess::of(rows));
+        let surplus_rows = Arc::new(SurplusRows::of(rows));
         let pass = self.pass(Numbers::new(), None);
-        Pass { excess: Some(Arc::clone(&excess)), ..pass }.run(Way::nowhere(), stop).await?;
-        Ok(excess.earliest_us())
+        Pass { surplus_rows: Some(Arc::clone(&surplus_rows)), ..pass }
+            .run(PassSink::nowhere(), stop)
+            .await?;
+        Ok(surplus_rows.earliest_us())
     }
 }
 

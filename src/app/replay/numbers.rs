@@ -10,9 +10,9 @@ pub(super) type Numbers = BTreeMap<Arc<str>, u64>;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "since then the log has {found} rows of lane {lane}, of which {published} were published in \
-     this epoch: the stream or its epoch began later, or the filters let less pass then"
+     this epoch: the stream or its epoch began later, or the filters excluded more then"
 )]
-pub struct Beyond {
+pub struct RowCountMismatch {
     /// The lane.
     pub lane: Arc<str>,
     /// Rows found.
@@ -23,13 +23,13 @@ pub struct Beyond {
 
 /// The number of each lane's first row in a stretch of the log, from the numbers `next` at its end and
 /// from `counted`, the numbers at its end for who began each lane with 1 at its begin.
-pub(super) fn firsts(next: &Numbers, counted: &Numbers) -> Result<Numbers, Beyond> {
+pub(super) fn firsts(next: &Numbers, counted: &Numbers) -> Result<Numbers, RowCountMismatch> {
     let mut firsts = Numbers::new();
     for (lane, after) in counted {
         let found = after.saturating_sub(1);
         let published = next.get(lane).map_or(0, |next| next.saturating_sub(1));
         if found > published {
-            return Err(Beyond { lane: Arc::clone(lane), found, published });
+            return Err(RowCountMismatch { lane: Arc::clone(lane), found, published });
         }
         firsts.insert(Arc::clone(lane), published - found + 1);
     }
@@ -37,7 +37,7 @@ pub(super) fn firsts(next: &Numbers, counted: &Numbers) -> Result<Numbers, Beyon
 }
 
 /// How many rows of each lane were counted that were never published.
-pub(super) fn excess(next: &Numbers, counted: &Numbers) -> Numbers {
+pub(super) fn surplus(next: &Numbers, counted: &Numbers) -> Numbers {
     let rows = counted.iter().map(|(lane, after)| {
         let published = next.get(lane).map_or(0, |next| next.saturating_sub(1));
         (Arc::clone(lane), after.saturating_sub(1).saturating_sub(published))
@@ -59,12 +59,13 @@ mod tests {
         let next = numbers(&[("a", 10), ("b", 5)]);
         assert_eq!(firsts(&next, &numbers(&[("a", 10)])), Ok(numbers(&[("a", 1)])));
         assert_eq!(firsts(&next, &numbers(&[("b", 1)])), Ok(numbers(&[("b", 5)])));
-        let beyond =
-            |lane, found, published| Err(Beyond { lane: Arc::from(lane), found, published });
+        let beyond = |lane, found, published| {
+            Err(RowCountMismatch { lane: Arc::from(lane), found, published })
+        };
         assert_eq!(firsts(&next, &numbers(&[("a", 2), ("b", 6)])), beyond("b", 5, 4));
         assert_eq!(firsts(&next, &numbers(&[("c", 2)])), beyond("c", 1, 0));
         let counted = numbers(&[("a", 10), ("b", 8), ("c", 2)]);
-        assert_eq!(excess(&next, &counted), numbers(&[("b", 3), ("c", 1)]));
+        assert_eq!(surplus(&next, &counted), numbers(&[("b", 3), ("c", 1)]));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use super::{Error, ReplayRequest};
 use crate::app::Unavailable;
 use crate::app::build::{SETTLEMENTS_MAX, claims};
 use crate::app::flow::{configured, decoder};
-use crate::app::front::LOOP_PAUSE_MAX;
+use crate::app::monitoring::LOOP_PAUSE_MAX;
 use crate::app::patience::random;
 use crate::app::plan::Plan;
 use crate::app::sink::{AnySink, aws_config, no_topics};
@@ -25,13 +25,13 @@ use crate::freshness::{
     CanaryStep, Progress, ProgressObserver, Seen, Watermark, WatermarkProvider,
 };
 use crate::pipeline::{
-    self, Claims, Ended, Excess, FinalizingConfig, FlowConfig, OwnRows, Parts, Pipeline, Saver,
-    Topics, Window, encoded_queue, spawn_finalizing,
+    self, Claims, Ended, FinalizingConfig, FlowConfig, OwnRows, Parts, Pipeline, Saver,
+    SurplusRows, Topics, Window, encoded_queue, spawn_finalizing,
 };
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start, time_text};
-use crate::telemetry::metrics::{Readings, Vocabulary};
+use crate::telemetry::metrics::{LabelValues, ScrapeSources};
 use crate::telemetry::{Loops, Metrics};
 
 /// Time to deliver what was read: the topic may be away, and nobody waits for this.
@@ -40,7 +40,7 @@ const DELIVERY_MAX: Duration = Duration::from_hours(24);
 const WORDS: Duration = Duration::from_secs(5);
 
 /// Where the rows go.
-pub(super) struct Way {
+pub(super) struct PassSink {
     sink: AnySink,
     topics: Topics,
     claims: Option<Claims>,
@@ -48,7 +48,7 @@ pub(super) struct Way {
     replay: Option<Replay>,
 }
 
-impl Way {
+impl PassSink {
     /// Only to be counted.
     pub(super) fn nowhere() -> Self {
         let sink = AnySink::Null(Null::default());
@@ -73,7 +73,7 @@ pub(super) struct Pass<'a> {
     pub(super) begin: Checkpoint,
     pub(super) window: Window,
     /// To find out when these have gone by.
-    pub(super) excess: Option<Arc<Excess>>,
+    pub(super) surplus_rows: Option<Arc<SurplusRows>>,
 }
 
 /// What it came to.
@@ -91,7 +91,11 @@ pub(super) struct Passed {
 
 impl Pass<'_> {
     /// Reads, and waits until everything is accepted.
-    pub(super) async fn run(self, way: Way, stop: &CancellationToken) -> Result<Passed, Error> {
+    pub(super) async fn run(
+        self,
+        way: PassSink,
+        stop: &CancellationToken,
+    ) -> Result<Passed, Error> {
         let mut replica =
             Replica::connect(&self.plan.source, self.host, &self.start, &Liveness::new()).await?;
         let identity = replica.identity();
@@ -140,7 +144,12 @@ impl Pass<'_> {
     }
 
     /// The loop, its metrics, and the sink's task.
-    fn pipeline(&self, way: Way, server_id: u32, store: &MemoryStore) -> Result<Running, Error> {
+    fn pipeline(
+        &self,
+        way: PassSink,
+        server_id: u32,
+        store: &MemoryStore,
+    ) -> Result<Running, Error> {
         let Self { plan, begin, window, .. } = self;
         let is_published = way.replay.is_some();
         let origin = Origin {
@@ -165,7 +174,7 @@ impl Pass<'_> {
             begins_by_position: false,
             puts_undecoded_aside: false,
             nonces: None,
-            excess: self.excess.clone(),
+            surplus_rows: self.surplus_rows.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let watermark = WatermarkProvider::new(Watermark::default);
@@ -176,7 +185,7 @@ impl Pass<'_> {
         let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         spawn_finalizing(finalizing, way.topics, to_seal, feed, told).map_err(unavailable)?;
-        let metrics = Metrics::new(&Vocabulary::default(), Readings::none());
+        let metrics = Metrics::new(&LabelValues::default(), ScrapeSources::none());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
@@ -188,7 +197,7 @@ impl Pass<'_> {
             metrics: Arc::clone(&metrics),
             observer: Arc::new(ReplayObserver::new(is_published)),
             gauge,
-            beat: Loops::default().register("stream", LOOP_PAUSE_MAX),
+            ticker: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
             puts_refused_aside: false,
         });

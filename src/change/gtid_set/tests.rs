@@ -181,6 +181,6 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..80),
         text in "[0-9a-f:,\\- \n_t]{0,60}",
     ) {
-        let _unjudged = (GtidSet::decode(&bytes), text.parse::<GtidSet>());
+        let _ignored = (GtidSet::decode(&bytes), text.parse::<GtidSet>());
     }
 }

@@ -43,7 +43,7 @@ impl Lock {
 
 impl Lock {
     /// Whether there is a lock that could be taken; an error says why it could not be.
-    pub(super) fn look(path: &Path) -> Result<bool, Error> {
+    pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
         let beside = beside(path, ".lock");
         let mut file = match OpenOptions::new().read(true).write(true).open(&beside) {
             Ok(file) => file,

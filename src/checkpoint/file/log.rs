@@ -79,7 +79,7 @@ impl Log {
     }
 
     pub(super) fn begin(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
-        self.write_anew(&checkpoint)?;
+        self.rewrite(&checkpoint)?;
         self.checkpoint = Some(checkpoint);
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Log {
             return;
         }
         let Some(checkpoint) = self.checkpoint.take() else { return };
-        if let Err(error) = self.write_anew(&checkpoint) {
+        if let Err(error) = self.rewrite(&checkpoint) {
             warn!(%error, "the checkpoint file could not be compacted, trying again later");
             self.compact_at_bytes = self.good_bytes.saturating_mul(2);
         }
@@ -118,7 +118,7 @@ impl Log {
     fn read_bytes(&self) -> Result<Option<Vec<u8>>, Error> {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-                let found = format!("{} bytes, which is no checkpoint", metadata.len());
+                let found = format!("{} bytes that are not a checkpoint", metadata.len());
                 return Err(self.corrupt(0, found));
             }
             Ok(metadata) if !metadata.is_file() => {
@@ -157,7 +157,7 @@ impl Log {
             if self.lock.is_some() {
                 warn!(
                     path = %self.path.display(), offset, found,
-                    "the checkpoint's last record was cut short by a crash and is left out"
+                    "the checkpoint's last record was cut short by a crash and is ignored"
                 );
             }
             break;
@@ -177,7 +177,7 @@ impl Log {
             return Ok(());
         }
         let format: record::FormatOnly = serde_json::from_slice(text)
-            .map_err(|error| self.corrupt(offset, format!("no checkpoint: {error}")))?;
+            .map_err(|error| self.corrupt(offset, format!("not a checkpoint: {error}")))?;
         if format.binpulse_checkpoint > record::FORMAT {
             return Err(Error::Format {
                 place: self.path.display().to_string(),
@@ -220,12 +220,15 @@ impl Log {
         let named = fs::metadata(&self.path);
         let same = named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
         if !same {
-            warn!(path = %self.path.display(), "the checkpoint file was removed or replaced, writing it anew");
+            warn!(
+                path = %self.path.display(),
+                "the checkpoint file was removed or replaced; writing it again"
+            );
         }
         same
     }
 
-    fn write_anew(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    fn rewrite(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         let line =
             record::write_base(checkpoint).map_err(|error| self.io("encode", error.into()))?;
         let failed = |source| self.io("write", source);

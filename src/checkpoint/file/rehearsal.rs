@@ -14,7 +14,7 @@ const ROOM_BYTES: usize = 4096;
 
 /// The checkpoint as opening would find it, or why opening would be refused.
 pub(super) fn rehearse(path: &Path, stream: String) -> Result<Option<Checkpoint>, Error> {
-    let was_locked_before = Lock::look(path)?;
+    let was_locked_before = Lock::is_held(path)?;
     let checkpoint = Log::peek(path.to_owned(), stream)?;
     if checkpoint.is_some() {
         let opened = OpenOptions::new().write(true).open(path);

@@ -191,7 +191,7 @@ fn files_that_are_not_ours_are_refused_by_name() {
     let record = |text: &str| format!("{:08x} {text}\n", crc32c::crc32c(text.as_bytes()));
     for (content, wanted) in [
         (record(r#"{"binpulse_checkpoint":2,"new":true}"#), "has format 2"),
-        (record(r#"{"settled":{}}"#), "no checkpoint"),
+        (record(r#"{"settled":{}}"#), "not a checkpoint"),
         (String::new(), "is empty"),
         ("hello\n".into(), "at byte 0"),
     ] {
@@ -216,7 +216,7 @@ fn an_older_copy_of_the_file_is_an_older_checkpoint() {
 }
 
 #[test]
-fn a_file_that_vanished_or_was_replaced_is_written_anew() {
+fn a_file_that_vanished_or_was_replaced_is_written_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, mut expected) = written(folder.path(), 11);
     run(async {
@@ -249,7 +249,7 @@ fn a_copy_put_in_the_file_s_place_is_not_written_on() {
         fs::rename(&copy, &path).expect("put in its place");
         let replaced = number(&path);
         store.save(&delta(14)).await.expect("room");
-        assert_ne!(number(&path), replaced, "written anew");
+        assert_ne!(number(&path), replaced, "written again");
     });
     (12..=14).for_each(|sequence| expected.apply(&delta(sequence)));
     assert_eq!(loaded(&path).expect("a good file"), Some(expected));
@@ -299,10 +299,10 @@ fn deltas_outgrow_the_base_by_a_quarter_of_a_mebibyte_or_four_times_its_size() {
                 expected.apply(&wide);
                 let now = fs::metadata(&path).expect("a file").len();
                 let bound = begun + (4 * begun).max(256 * 1024);
-                let is_anew = number(&path) != before;
-                let line = if is_anew { 5_000 } else { now - size };
-                assert!(line < 5_000 || is_anew, "{line}");
-                if is_anew {
+                let is_rewritten = number(&path) != before;
+                let line = if is_rewritten { 5_000 } else { now - size };
+                assert!(line < 5_000 || is_rewritten, "{line}");
+                if is_rewritten {
                     assert!(size + line > bound, "{size} bytes of {bound}: too early");
                     assert!(now < bound);
                     (begun, times) = (now, times + 1);

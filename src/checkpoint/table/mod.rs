@@ -165,9 +165,9 @@ impl TableStore {
         &mut self,
         checkpoint: &Checkpoint,
         lanes: &BTreeMap<Arc<str>, u64>,
-        anew: bool,
+        is_new: bool,
     ) -> Result<(), Error> {
-        let written = self.write_in_transaction(checkpoint, lanes, anew).await;
+        let written = self.write_in_transaction(checkpoint, lanes, is_new).await;
         match &written {
             Ok(()) => self.place.home.clone_from(&self.place.at),
             // Whatever the session was in the middle of ends with it.
@@ -180,7 +180,7 @@ impl TableStore {
         &mut self,
         checkpoint: &Checkpoint,
         lanes: &BTreeMap<Arc<str>, u64>,
-        anew: bool,
+        is_new: bool,
     ) -> Result<(), Error> {
         let TableConfig { table, lane_table, stream, .. } = self.config.clone();
         self.query("save", "START TRANSACTION").await?;
@@ -217,7 +217,7 @@ impl TableStore {
         if self.session.as_ref().map_or(0, Session::affected_rows) == 0 {
             return Err(self.fenced().await);
         }
-        if anew {
+        if is_new {
             let sql = format!("DELETE FROM {lane_table} WHERE stream = ?");
             self.exec("save", &sql, vec![stream.clone().into()]).await?;
         }

@@ -77,7 +77,10 @@ impl TableStore {
             }
         };
         self.exec("take over", &sql, values).await?;
-        tracing::info!(host = %self.place.at, "the checkpoint goes on in the table of another server");
+        tracing::info!(
+            host = %self.place.at,
+            "the checkpoint continues in the table of another server"
+        );
         Ok(())
     }
 
@@ -89,7 +92,7 @@ impl TableStore {
         let owner = rows.ok().and_then(|rows| rows.first()?.text(0));
         Error::Fenced {
             place: table,
-            owner: owner.unwrap_or_else(|| "nobody: its row is gone".into()),
+            owner: owner.unwrap_or_else(|| "no one: its row is gone".into()),
         }
     }
 }

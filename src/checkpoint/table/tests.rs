@@ -521,7 +521,7 @@ fn an_owner_whose_row_is_gone_is_told_so() {
         store.begin(&checkpoint(3)).await.expect("it begins");
         server.change(|tables| tables.get_mut(TABLE).expect("it is there").rows.clear());
         let refused = store.save(&delta(4)).await.expect_err("there is no row");
-        assert!(refused.to_string().contains("nobody: its row is gone"), "{refused}");
+        assert!(refused.to_string().contains("no one: its row is gone"), "{refused}");
     });
 }
 

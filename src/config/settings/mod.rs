@@ -14,6 +14,7 @@ mod message;
 mod probe;
 mod shutdown;
 mod sink;
+mod snapshot;
 mod sns;
 mod source;
 mod stream;
@@ -50,6 +51,7 @@ const SECTIONS: &[&[Setting]] = &[
     heartbeat::SETTINGS,
     canary::SETTINGS,
     filter::SETTINGS,
+    snapshot::SETTINGS,
     message::SETTINGS,
     sink::SETTINGS,
     sns::SETTINGS,

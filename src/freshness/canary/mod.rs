@@ -101,7 +101,7 @@ impl CanaryWriter {
             self.forget();
         }
         if self.pending.outstanding().is_some() {
-            let message = "the last canary's write is still out".to_owned();
+            let message = "the last canary's write has no answer yet".to_owned();
             return self.fail(Refusal { reason: SqlFailure::TimedOut, message });
         }
         match self.walk().await {

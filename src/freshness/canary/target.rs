@@ -181,7 +181,8 @@ async fn ask_shape(writer: &mut Writer, config: &WriterConfig) -> Result<Shape, 
     shape.ok_or_else(|| Refusal {
         reason: SqlFailure::SchemaMissing,
         message: format!(
-            "table {} has {count} value columns, which is none of its shapes: run `binpulse init`",
+            "table {} has {count} value columns, which fits no version of binpulse: run `binpulse \
+             init`",
             config.schema.table(CANARY)
         ),
     })

@@ -13,7 +13,7 @@ use crate::freshness::Phase;
 
 /// Which canary stays, and the receipt of its message. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(Arc<Mutex<Option<Newest>>>);
+pub struct KeptReceipt(Arc<Mutex<Option<Newest>>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Newest {
@@ -21,7 +21,7 @@ struct Newest {
     receipt: String,
 }
 
-impl Kept {
+impl KeptReceipt {
     /// The receipt of what stays, when the queue is read no more.
     pub fn take(&self) -> Option<String> {
         self.lock().take().map(|newest| newest.receipt)
@@ -41,18 +41,18 @@ pub fn canary_in(message: &Received, open: &Open, stream: &str) -> Option<Canary
 }
 
 /// A queue in which the newest canary of a stream stays.
-pub struct Keeping<Q> {
+pub struct KeepNewest<Q> {
     queue: Q,
     open: Open,
     stream: String,
-    kept: Kept,
+    kept: KeptReceipt,
     /// Receipts of what was superseded, to be deleted with the next.
     superseded: Vec<String>,
 }
 
-impl<Q: Queue> Keeping<Q> {
+impl<Q: Queue> KeepNewest<Q> {
     /// Keeps the newest canary of `stream` in `queue`, and says in `kept` which.
-    pub fn new(queue: Q, open: Open, stream: String, kept: Kept) -> Self {
+    pub fn new(queue: Q, open: Open, stream: String, kept: KeptReceipt) -> Self {
         Self { queue, open, stream, kept, superseded: Vec::new() }
     }
 
@@ -73,7 +73,7 @@ impl<Q: Queue> Keeping<Q> {
     }
 }
 
-impl<Q: Queue> Queue for Keeping<Q> {
+impl<Q: Queue> Queue for KeepNewest<Q> {
     async fn receive(&mut self) -> Result<Vec<Received>, QueueError> {
         let mut received = self.queue.receive().await?;
         received.retain(|message| !self.is_kept(message));
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_canary_stays_and_is_told_once() {
-        let (log, kept) = (Log::default(), Kept::default());
+        let (log, kept) = (Log::default(), KeptReceipt::default());
         let answers = [
             vec![("change", "a"), ("shop 1 insert", "b"), ("shop 1 delete", "c")],
             // What stays comes again when it was hidden for long enough.
@@ -155,7 +155,7 @@ mod tests {
             vec![("shop 1 insert", "g")],
         ];
         let fake = Fake(answers.into(), Arc::clone(&log));
-        let mut queue = Keeping::new(fake, opens(), "shop".to_owned(), kept.clone());
+        let mut queue = KeepNewest::new(fake, opens(), "shop".to_owned(), kept.clone());
         let mut told = Vec::new();
         for _ in 0..4 {
             let received = queue.receive().await.expect("an answer");

@@ -20,7 +20,7 @@ const LOOK_SECONDS: i32 = 5;
 const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Longest wait where delivery is evaluated by what does not come, so that a queue which no longer answers
 /// is known for that before anything counts as missing.
-const WAIT_JUDGING: Duration = Duration::from_secs(5);
+const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Time for an answer beyond the wait, where delivery is evaluated.
 const SLACK: Duration = Duration::from_secs(3);
 
@@ -85,14 +85,14 @@ impl Sqs {
         Self::with(shared, endpoint_url, url, WAIT_MAX, deadlines)
     }
 
-    /// The same where echoes are due within `deadline`, with answers that are soon enough to evaluate by.
-    pub fn judging(
+    /// The same where echoes are due within `deadline`: answers come soon enough to tell whether they do.
+    pub fn with_deadline(
         shared: &aws::Shared,
         endpoint_url: Option<&str>,
         url: &str,
         deadline: Duration,
     ) -> Self {
-        let wait = Duration::from_secs((deadline / 3).min(WAIT_JUDGING).as_secs());
+        let wait = Duration::from_secs((deadline / 3).min(DEADLINE_WAIT_MAX).as_secs());
         let deadlines =
             aws::Deadlines { connect: SLACK, read: wait + SLACK, operation: wait + SLACK };
         // A message that a process received at its end is there again for the next one in time.
@@ -118,7 +118,7 @@ impl Sqs {
 
     /// Looks at what is in the queue, which is there again afterwards: up to a bounded number of
     /// messages, until an answer is empty.
-    pub async fn look(&self) -> Result<Vec<Received>, QueueError> {
+    pub async fn peek(&self) -> Result<Vec<Received>, QueueError> {
         let mut all = Vec::new();
         for _ in 0..LOOKS_MAX {
             let receive = self.client.receive_message().queue_url(&self.url);

@@ -114,7 +114,7 @@ fn what_nobody_looks_for_is_not_lost() {
     send(&mut tracker, 401, again);
     assert_eq!(expire(&mut tracker, again + L), [0; 0]);
     assert_eq!(expire(&mut tracker, again + L + Duration::from_secs(1)), [401]);
-    assert_eq!(tracker.counts().unjudged, 0);
+    assert_eq!(tracker.counts().not_evaluated, 0);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_is_forgotten_unseen_is_counted_as_neither() {
         send(&mut tracker, number, seconds(start, number * 10));
     }
     let counts = tracker.counts();
-    assert_eq!((counts.sent, counts.unjudged), (1_100, 1_100 - 1_024));
+    assert_eq!((counts.sent, counts.not_evaluated), (1_100, 1_100 - 1_024));
     assert_eq!((counts.lost, counts.resolved), (0, 0));
 }
 

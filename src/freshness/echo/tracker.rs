@@ -62,7 +62,7 @@ pub struct Acceptance {
     pub completes: bool,
 }
 
-/// Counts since the start. Every canary accepted is in exactly one of resolved, lost, unjudged, or
+/// Counts since the start. Every canary accepted is in exactly one of resolved, lost, not_evaluated, or
 /// still awaited; late ones are among the lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EchoCounts {
@@ -81,7 +81,7 @@ pub struct EchoCounts {
     /// Messages of canaries of which nothing is known.
     pub stale: u64,
     /// Canaries that were forgotten before it was known whether they came back.
-    pub unjudged: u64,
+    pub not_evaluated: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -212,7 +212,7 @@ impl EchoTracker {
             if canary.echoed & canary.accepted == canary.accepted {
                 self.close(oldest);
             } else if canary.state == State::Awaited {
-                self.counts.unjudged += 1;
+                self.counts.not_evaluated += 1;
             }
             self.canaries.pop_first();
         }

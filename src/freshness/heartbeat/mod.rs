@@ -125,7 +125,7 @@ impl HeartbeatWriter {
         (self.sit_out, self.backoff) = (0, 0);
         info!(%host, "heartbeats move to another server");
         if let (true, Some(number)) = (was_out, self.number) {
-            let message = "the stream has left the server that owes the answer".to_owned();
+            let message = "the stream moved to another server before the answer came".to_owned();
             self.fail(Some(number), SqlFailure::BROKEN, message);
         }
     }
@@ -222,7 +222,7 @@ impl HeartbeatWriter {
             }
             // The session's next use says what is wrong with it.
             Err::<_, crate::mysql::Error>(error) => {
-                info!(number, %error, "executed transactions can't be asked for");
+                info!(number, %error, "the executed transactions can't be queried");
             }
         }
     }
@@ -276,7 +276,9 @@ impl HeartbeatWriter {
             }
             Fate::Gone => {
                 self.pending.drop_session();
-                let message = "the session is gone from the server, its write undone".to_owned();
+                let message = "the session no longer exists on the server; its write was rolled \
+                               back"
+                    .to_owned();
                 return self.fail(Some(number), SqlFailure::BROKEN, message);
             }
         };
@@ -326,9 +328,12 @@ async fn holds(
     newest: received::Newest,
 ) -> Result<(), Refusal> {
     let table = config.schema.table(HEARTBEAT);
-    let lacking = received::look(&mut writer.session, &table, &config.stream, newest).await?;
+    let lacking = received::check(&mut writer.session, &table, &config.stream, newest).await?;
     let Some(lacking) = lacking else { return Ok(()) };
-    let message = format!("the server was put back: {}", lacking.words("heartbeat", &table));
+    let message = format!(
+        "the server was restored to an older state: {}",
+        lacking.words("heartbeat", &table)
+    );
     Err(Refusal { reason: SqlFailure::Diverged, message })
 }
 

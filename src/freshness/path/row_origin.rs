@@ -95,7 +95,7 @@ impl Marks {
                 path = %path.name,
                 table = path.table_name(),
                 column = path.column,
-                "the table has no such column: its marked rows can't be told from the business's"
+                "the table has no such column: its marked rows can't be recognised"
             );
             return None;
         };
@@ -116,7 +116,7 @@ enum MarkState {
 impl MarkedTable {
     /// What a row is.
     #[inline]
-    pub fn judge(&self, change: &Change<'_>) -> RowOrigin {
+    pub fn origin_of(&self, change: &Change<'_>) -> RowOrigin {
         let (before, after) =
             (self.mark_state(change.before.as_ref()), self.mark_state(change.after.as_ref()));
         let phase = match change.op {
@@ -246,7 +246,7 @@ mod tests {
             after: after.map(|_| image(&buffer.after)),
         };
         let orders = table("orders", &["id", "reference"]);
-        marks().of(&orders).expect("it is marked").judge(&change)
+        marks().of(&orders).expect("it is marked").origin_of(&change)
     }
 
     #[test]

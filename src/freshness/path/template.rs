@@ -13,13 +13,13 @@ pub enum TemplateError {
     #[error("it must begin with {0}")]
     Verb(&'static str),
     /// It does not say which row is meant.
-    #[error("it must hold '{{mark}}', or it could meet rows of the business")]
+    #[error("it must contain '{{mark}}', or it could match other rows")]
     NoMark,
     /// It would be more than one statement.
     #[error("it must be one statement, without a semicolon")]
     Several,
     /// A placeholder that there is none of.
-    #[error("it holds {{{0}}}, but there are only {{mark}} and {{n}}")]
+    #[error("it contains {{{0}}}; only {{mark}} and {{n}} are replaced")]
     Placeholder(String),
 }
 

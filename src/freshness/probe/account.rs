@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::numbers::{Coming, Counts, Numbers, Place};
+use super::numbers::{CanaryArrival, Counts, Numbers, Place};
 use crate::freshness::Phase;
 use crate::freshness::echo::Canary;
 
@@ -20,10 +20,10 @@ pub struct Newest {
     pub place: Place,
     /// When it came.
     pub arrived: Instant,
-    /// From its writing, by the writer's clock, to its coming, by ours; zero when that is not known
+    /// From its writing, by the writer's clock, to its arrival, by ours; zero when that is not known
     /// or would be negative.
     pub transit: Duration,
-    /// From its watermark's taking to its coming, by the same two clocks; `None` without one.
+    /// From its watermark's taking to its arrival, by the same two clocks; `None` without one.
     pub watermark_transit: Option<Duration>,
     /// What its watermark says of the source; empty when it says nothing.
     pub verdict: String,
@@ -78,15 +78,20 @@ impl Account {
 
     /// A canary came, at `now`, which is `wall_us` by our wall clock, microseconds since 1970 UTC.
     /// What it was, and how long it took.
-    pub fn observe(&mut self, canary: &Canary, now: Instant, wall_us: i64) -> (Coming, Duration) {
+    pub fn observe(
+        &mut self,
+        canary: &Canary,
+        now: Instant,
+        wall_us: i64,
+    ) -> (CanaryArrival, Duration) {
         let place = Place { epoch: canary.epoch, number: canary.sequence };
-        let coming = if is_future(place.epoch, wall_us) {
+        let arrival = if is_future(place.epoch, wall_us) {
             self.numbers.implausible()
         } else {
             self.numbers.observe(place, now)
         };
         let transit = since(canary.written_at_us, wall_us).unwrap_or_default();
-        if coming == Coming::New {
+        if arrival == CanaryArrival::New {
             if self.server_uuid != canary.server_uuid {
                 self.source_changes += u64::from(!self.server_uuid.is_empty());
                 self.server_uuid.clone_from(&canary.server_uuid);
@@ -101,7 +106,7 @@ impl Account {
                 verdict: canary.verdict.clone(),
             });
         }
-        (coming, transit)
+        (arrival, transit)
     }
 
     /// Counts what is overdue as lost; how many messages that were.
@@ -144,7 +149,7 @@ impl Account {
         let (allowed, seconds) = (seconds(self.deadline), seconds(age));
         let Some(newest) = &self.newest else {
             return Some(format!(
-                "stream {stream}: no canary has come in {seconds} since the probe began to wait, \
+                "stream {stream}: no canary has arrived in the {seconds} since the probe started, \
                  allowed {allowed}"
             ));
         };
@@ -170,8 +175,8 @@ impl Account {
             };
             let silence = self::seconds(silence);
             return Some(format!(
-                "stream {stream}: {missed} has not come: silence for {silence}, allowed {allowed}; \
-                 {last}{verdict}"
+                "stream {stream}: {missed} has not arrived: silence for {silence}, allowed \
+                 {allowed}; {last}{verdict}"
             ));
         }
         Some(format!(

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use account::{Account, Newest};
-pub use numbers::{Coming, Counts, Place};
+pub use numbers::{CanaryArrival, Counts, Place};
 
 use super::echo::Canary;
 use account::seconds;
@@ -56,12 +56,12 @@ impl Kind {
     }
 }
 
-/// A canary, judged.
+/// A canary, evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub struct EvaluatedCanary {
     /// What it was.
-    pub coming: Coming,
-    /// From its writing, by the writer's clock, to its coming, by ours.
+    pub arrival: CanaryArrival,
+    /// From its writing, by the writer's clock, to its arrival, by ours.
     pub transit: Duration,
 }
 
@@ -127,7 +127,12 @@ impl Probe {
 
     /// A canary came, at `now`, which is `wall_us` by our wall clock, microseconds since 1970 UTC.
     /// `None`: of a stream that is not watched.
-    pub fn observe(&mut self, canary: &Canary, now: Instant, wall_us: i64) -> Option<Judged> {
+    pub fn observe(
+        &mut self,
+        canary: &Canary,
+        now: Instant,
+        wall_us: i64,
+    ) -> Option<EvaluatedCanary> {
         let name = account_name(canary);
         if !self.accounts.contains_key(&*name) {
             if !self.learns || self.accounts.len() >= STREAMS_MAX {
@@ -139,8 +144,8 @@ impl Probe {
         }
         self.other(Kind::Canary);
         let account = self.accounts.get_mut(&*name)?;
-        let (coming, transit) = account.observe(canary, now, wall_us);
-        Some(Judged { coming, transit })
+        let (arrival, transit) = account.observe(canary, now, wall_us);
+        Some(EvaluatedCanary { arrival, transit })
     }
 
     /// Counts what is overdue as lost; streams and how many messages of each.
@@ -174,7 +179,7 @@ impl Probe {
         let has_streams = self.accounts.keys().any(|name| !is_path(name));
         if self.learns && !has_streams && waited > self.deadline {
             found.push(format!(
-                "no canary of any stream has come in {} since the probe began to wait, allowed {}",
+                "no canary of any stream has arrived in the {} since the probe started, allowed {}",
                 seconds(waited),
                 seconds(self.deadline)
             ));

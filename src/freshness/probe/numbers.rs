@@ -21,7 +21,7 @@ pub struct Place {
 
 /// What a message was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coming {
+pub enum CanaryArrival {
     /// Newer than all before.
     New,
     /// It fills a gap, in time.
@@ -103,33 +103,35 @@ impl Numbers {
     }
 
     /// A message came.
-    pub(super) fn observe(&mut self, place: Place, now: Instant) -> Coming {
+    pub(super) fn observe(&mut self, place: Place, now: Instant) -> CanaryArrival {
         // What is overdue is lost, also if nobody has looked since.
         self.expire(now);
-        let mut coming = self.judge(place, now);
-        if matches!(coming, Coming::Reordered | Coming::Stale) && self.is_left_behind(place, now) {
+        let mut arrival = self.classify(place, now);
+        if matches!(arrival, CanaryArrival::Reordered | CanaryArrival::Stale)
+            && self.is_left_behind(place, now)
+        {
             self.go_back_to(place);
-            coming = self.judge(place, now);
+            arrival = self.classify(place, now);
         }
-        match coming {
-            Coming::New => {
+        match arrival {
+            CanaryArrival::New => {
                 self.counts.received += 1;
                 self.newest_at = Some(now);
                 self.behind = None;
             }
-            Coming::Reordered => {
+            CanaryArrival::Reordered => {
                 self.counts.received += 1;
                 self.counts.reordered += 1;
             }
-            Coming::Late => {
+            CanaryArrival::Late => {
                 self.counts.received += 1;
                 self.counts.late += 1;
             }
-            Coming::Duplicate => self.counts.duplicate += 1,
-            Coming::Stale => self.counts.stale += 1,
-            Coming::Implausible => self.counts.implausible += 1,
+            CanaryArrival::Duplicate => self.counts.duplicate += 1,
+            CanaryArrival::Stale => self.counts.stale += 1,
+            CanaryArrival::Implausible => self.counts.implausible += 1,
         }
-        coming
+        arrival
     }
 
     /// Notes a message behind the newest; whether the lane continues there, and the newest was forged.
@@ -179,9 +181,9 @@ impl Numbers {
     }
 
     /// A message came with a place that cannot be. It changes nothing.
-    pub(super) fn implausible(&mut self) -> Coming {
+    pub(super) fn implausible(&mut self) -> CanaryArrival {
         self.counts.implausible += 1;
-        Coming::Implausible
+        CanaryArrival::Implausible
     }
 
     /// Counts since the start.
@@ -189,11 +191,11 @@ impl Numbers {
         self.counts
     }
 
-    fn judge(&mut self, place: Place, now: Instant) -> Coming {
+    fn classify(&mut self, place: Place, now: Instant) -> CanaryArrival {
         let Some(newest) = self.newest else {
             self.floor = Some(place);
             self.newest = Some(place);
-            return Coming::New;
+            return CanaryArrival::New;
         };
         if place <= newest {
             return self.judge_old(place, newest);
@@ -202,7 +204,7 @@ impl Numbers {
             if place.epoch == newest.epoch { newest.number.saturating_add(1) } else { 1 };
         let missing = place.number.saturating_sub(first_missing);
         if missing > GAP_MAX {
-            return Coming::Implausible;
+            return CanaryArrival::Implausible;
         }
         if place.epoch != newest.epoch {
             self.before = Some(newest);
@@ -212,10 +214,10 @@ impl Numbers {
             let first = Place { epoch: place.epoch, number: first_missing };
             self.open_gap(first, Gap { last: place.number - 1, noticed: now, is_lost: false });
         }
-        Coming::New
+        CanaryArrival::New
     }
 
-    fn judge_old(&mut self, place: Place, newest: Place) -> Coming {
+    fn judge_old(&mut self, place: Place, newest: Place) -> CanaryArrival {
         let found = self.gaps.range(..=place).next_back();
         let found = found.map(|(first, gap)| (*first, *gap));
         if let Some((first, gap)) = found
@@ -223,12 +225,16 @@ impl Numbers {
             && place.number <= gap.last
         {
             self.fill(first, gap, place);
-            return if gap.is_lost { Coming::Late } else { Coming::Reordered };
+            return if gap.is_lost { CanaryArrival::Late } else { CanaryArrival::Reordered };
         }
         let is_forgotten = self.floor.is_some_and(|floor| place < floor);
         let is_of_old_epoch = place.epoch < newest.epoch
             && self.before.is_none_or(|before| place > before || place.epoch < before.epoch);
-        if is_forgotten || is_of_old_epoch { Coming::Stale } else { Coming::Duplicate }
+        if is_forgotten || is_of_old_epoch {
+            CanaryArrival::Stale
+        } else {
+            CanaryArrival::Duplicate
+        }
     }
 
     /// Takes `place` out of the gap: what is left are up to two gaps of the same age.
@@ -274,17 +280,17 @@ mod tests {
         let start = Instant::now();
         let later = start + DEADLINE + Duration::from_secs(1);
         let mut numbers = Numbers::new(DEADLINE);
-        for (place, now, coming) in [
-            (at(1, 5), start, Coming::New),
-            (at(1, 4), start, Coming::Stale),
-            (at(1, 9), start, Coming::New),
-            (at(1, 7), start, Coming::Reordered),
-            (at(1, 7), start, Coming::Duplicate),
-            (at(1, 9), start, Coming::Duplicate),
-            (at(1, 6), later, Coming::Late),
-            (at(1, 10), later, Coming::New),
+        for (place, now, arrival) in [
+            (at(1, 5), start, CanaryArrival::New),
+            (at(1, 4), start, CanaryArrival::Stale),
+            (at(1, 9), start, CanaryArrival::New),
+            (at(1, 7), start, CanaryArrival::Reordered),
+            (at(1, 7), start, CanaryArrival::Duplicate),
+            (at(1, 9), start, CanaryArrival::Duplicate),
+            (at(1, 6), later, CanaryArrival::Late),
+            (at(1, 10), later, CanaryArrival::New),
         ] {
-            assert_eq!(numbers.observe(place, now), coming, "{place:?}");
+            assert_eq!(numbers.observe(place, now), arrival, "{place:?}");
         }
         let counts = numbers.counts();
         // 6 and 8 were missing for too long.
@@ -308,19 +314,19 @@ mod tests {
     fn a_new_epoch_begins_with_one_and_the_old_one_is_over() {
         let start = Instant::now();
         let mut numbers = Numbers::new(DEADLINE);
-        for (place, coming) in [
-            (at(1, 100), Coming::New),
-            (at(1, 102), Coming::New),
-            (at(2, 3), Coming::New),
-            (at(1, 101), Coming::Reordered),
-            (at(1, 102), Coming::Duplicate),
-            (at(1, 103), Coming::Stale),
-            (at(2, 1), Coming::Reordered),
-            (at(2, 1), Coming::Duplicate),
-            (at(3, 1), Coming::New),
-            (at(1, 100), Coming::Stale),
+        for (place, arrival) in [
+            (at(1, 100), CanaryArrival::New),
+            (at(1, 102), CanaryArrival::New),
+            (at(2, 3), CanaryArrival::New),
+            (at(1, 101), CanaryArrival::Reordered),
+            (at(1, 102), CanaryArrival::Duplicate),
+            (at(1, 103), CanaryArrival::Stale),
+            (at(2, 1), CanaryArrival::Reordered),
+            (at(2, 1), CanaryArrival::Duplicate),
+            (at(3, 1), CanaryArrival::New),
+            (at(1, 100), CanaryArrival::Stale),
         ] {
-            assert_eq!(numbers.observe(place, start), coming, "{place:?}");
+            assert_eq!(numbers.observe(place, start), arrival, "{place:?}");
         }
         assert_eq!(numbers.expire(start + DEADLINE * 2), 1, "2 of epoch 2");
     }
@@ -331,9 +337,9 @@ mod tests {
         let mut numbers = Numbers::new(DEADLINE);
         numbers.observe(at(1, 1), start);
         for place in [at(1, u64::MAX), at(u64::MAX, u64::MAX), at(2, GAP_MAX + 2)] {
-            assert_eq!(numbers.observe(place, start), Coming::Implausible, "{place:?}");
+            assert_eq!(numbers.observe(place, start), CanaryArrival::Implausible, "{place:?}");
         }
-        assert_eq!(numbers.observe(at(1, 2), start), Coming::New);
+        assert_eq!(numbers.observe(at(1, 2), start), CanaryArrival::New);
         assert_eq!(numbers.counts().implausible, 3);
     }
 
@@ -347,7 +353,7 @@ mod tests {
         }
         assert_eq!(numbers.gaps.len(), GAPS_MAX);
         assert_eq!(numbers.counts().lost, count - GAPS_MAX as u64);
-        assert_eq!(numbers.observe(at(1, 2), start), Coming::Stale, "it is forgotten");
+        assert_eq!(numbers.observe(at(1, 2), start), CanaryArrival::Stale, "it is forgotten");
     }
 
     proptest! {
@@ -362,9 +368,9 @@ mod tests {
             account.observe(at(1, 1), start);
             let mut came = BTreeSet::from([1]);
             for number in numbers {
-                let coming = account.observe(at(1, number), start);
-                prop_assert_eq!(coming == Coming::Duplicate, !came.insert(number));
-                prop_assert!(coming != Coming::Late && coming != Coming::Stale);
+                let arrival = account.observe(at(1, number), start);
+                prop_assert_eq!(arrival == CanaryArrival::Duplicate, !came.insert(number));
+                prop_assert!(arrival != CanaryArrival::Late && arrival != CanaryArrival::Stale);
             }
             let counts = account.counts();
             prop_assert_eq!(counts.received, came.len() as u64);
@@ -372,10 +378,10 @@ mod tests {
             let lost = account.expire(start + DEADLINE * 2);
             prop_assert_eq!(lost, newest - came.len() as u64);
             for number in 1..=newest {
-                let coming = account.observe(at(1, number), start + DEADLINE * 2);
+                let arrival = account.observe(at(1, number), start + DEADLINE * 2);
                 let expected =
-                    if came.contains(&number) { Coming::Duplicate } else { Coming::Late };
-                prop_assert_eq!(coming, expected);
+                    if came.contains(&number) { CanaryArrival::Duplicate } else { CanaryArrival::Late };
+                prop_assert_eq!(arrival, expected);
             }
             let counts = account.counts();
             prop_assert_eq!((counts.received, counts.late), (newest, lost));

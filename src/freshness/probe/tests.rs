@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::{Coming, Kind, Probe, STREAMS_MAX};
+use super::{CanaryArrival, Kind, Probe, STREAMS_MAX};
 use crate::freshness::Phase;
 use crate::freshness::echo::Canary;
 
@@ -26,7 +26,13 @@ impl Bench {
     }
 
     /// The message with this number in the lane of canaries comes `took` seconds after its writing.
-    fn arrive(&mut self, second: u64, stream: &str, sequence: u64, took: u64) -> Option<Coming> {
+    fn arrive(
+        &mut self,
+        second: u64,
+        stream: &str,
+        sequence: u64,
+        took: u64,
+    ) -> Option<CanaryArrival> {
         self.arrive_by(second, stream, "", sequence, took)
     }
 
@@ -38,7 +44,7 @@ impl Bench {
         path: &str,
         sequence: u64,
         took: u64,
-    ) -> Option<Coming> {
+    ) -> Option<CanaryArrival> {
         let us = |second: u64| i64::try_from(second).expect("small") * 1_000_000;
         let canary = Canary {
             stream: stream.to_owned(),
@@ -53,9 +59,9 @@ impl Bench {
             verdict: "live".to_owned(),
             nonce: Vec::new(),
         };
-        let judged = self.probe.observe(&canary, self.at(second), BEGIN_US + us(second))?;
-        assert_eq!(judged.transit, Duration::from_secs(took));
-        Some(judged.coming)
+        let evaluated = self.probe.observe(&canary, self.at(second), BEGIN_US + us(second))?;
+        assert_eq!(evaluated.transit, Duration::from_secs(took));
+        Some(evaluated.arrival)
     }
 
     fn complaints(&self, second: u64) -> Vec<String> {
@@ -75,16 +81,14 @@ fn silence_beyond_the_deadline_names_the_canary_that_was_missed_and_ends_with_th
     let complaints = bench.complaints(75);
     assert_eq!(
         complaints,
-        [
-            "stream shop: canary 2 (update) has not come: silence for 71 s, allowed 60 s; the last was \
-          canary 2 (insert), number 4 of its lane in epoch 1; the streamer's verdict was then \
-          `live`"
-        ]
+        ["stream shop: canary 2 (update) has not arrived: silence for 71 s, allowed 60 s; the \
+             last was canary 2 (insert), number 4 of its lane in epoch 1; the streamer's verdict \
+             was then `live`"]
     );
     bench.arrive(80, "shop", 6, 1);
     assert_eq!(bench.complaints(81), [""; 0]);
     let last = bench.complaints(200);
-    assert!(last[0].contains("canary 3 (insert) has not come"), "{last:?}");
+    assert!(last[0].contains("canary 3 (insert) has not arrived"), "{last:?}");
     assert_eq!(bench.probe.expire(bench.at(200)), [("shop".to_owned(), 1)], "number 5");
 }
 
@@ -97,7 +101,7 @@ fn canaries_that_come_in_a_steady_stream_but_late_are_no_freshness() {
     let complaints = bench.complaints(51);
     assert!(complaints[0].contains("301 s after they were written"), "{complaints:?}");
     // Duplicates and old ones prove nothing.
-    assert_eq!(bench.arrive(52, "shop", 50, 0), Some(Coming::Duplicate));
+    assert_eq!(bench.arrive(52, "shop", 50, 0), Some(CanaryArrival::Duplicate));
     assert_eq!(bench.complaints(52).len(), 1);
     bench.arrive(53, "shop", 51, 2);
     assert_eq!(bench.complaints(53), [""; 0], "it has caught up");
@@ -110,7 +114,10 @@ fn a_stream_that_was_named_is_missed_also_if_it_never_sent_anything() {
     assert_eq!(bench.complaints(60), [""; 0]);
     let complaints = bench.complaints(61);
     assert_eq!(complaints.len(), 1);
-    assert!(complaints[0].starts_with("stream bank: no canary has come in 61 s"), "{complaints:?}");
+    assert!(
+        complaints[0].starts_with("stream bank: no canary has arrived in the 61 s"),
+        "{complaints:?}"
+    );
     assert_eq!(bench.arrive(62, "other", 1, 0), None, "it was not named");
     assert_eq!(bench.probe.kind(Kind::OtherStream), 1);
 }
@@ -120,7 +127,7 @@ fn without_names_each_stream_that_comes_is_taken_up_and_one_is_awaited() {
     let mut bench = Bench::new(&[]);
     assert_eq!(bench.complaints(60), [""; 0]);
     let complaints = bench.complaints(61);
-    assert!(complaints[0].starts_with("no canary of any stream has come"), "{complaints:?}");
+    assert!(complaints[0].starts_with("no canary of any stream has arrived"), "{complaints:?}");
     for number in 0..STREAMS_MAX as u64 + 5 {
         bench.arrive(62, &format!("s{number}"), 1, 0);
     }
@@ -146,12 +153,12 @@ fn a_queue_that_cannot_be_read_is_named_beside_what_was_missed() {
 #[test]
 fn a_path_has_an_account_of_its_own_which_is_judged_only_if_it_was_named() {
     // The same numbers on a lane of their own are neither duplicates nor gaps of the others.
-    for (named, judged) in [(&[][..], false), (&["shop", "shop/orders"][..], true)] {
+    for (named, evaluated) in [(&[][..], false), (&["shop", "shop/orders"][..], true)] {
         let mut bench = Bench::new(named);
         for sequence in 1..=3 {
-            assert_eq!(bench.arrive(sequence, "shop", sequence, 0), Some(Coming::New));
+            assert_eq!(bench.arrive(sequence, "shop", sequence, 0), Some(CanaryArrival::New));
             let by_path = bench.arrive_by(sequence, "shop", "orders", sequence, 0);
-            assert_eq!(by_path, Some(Coming::New), "{sequence}");
+            assert_eq!(by_path, Some(CanaryArrival::New), "{sequence}");
         }
         bench.arrive(80, "shop", 4, 0);
         let counts: Vec<_> = bench.probe.accounts().map(|(name, it)| (name, it.counts())).collect();
@@ -159,7 +166,7 @@ fn a_path_has_an_account_of_its_own_which_is_judged_only_if_it_was_named() {
         assert_eq!(received.collect::<Vec<_>>(), [("shop", 4), ("shop/orders", 3)]);
         assert!(counts.iter().all(|(_, it)| it.duplicate + it.lost + it.stale == 0), "{counts:?}");
         let complaints = bench.complaints(100);
-        assert_eq!(complaints.len(), usize::from(judged), "{complaints:?}");
+        assert_eq!(complaints.len(), usize::from(evaluated), "{complaints:?}");
         let names = |text: &String| text.starts_with("stream shop/orders: the next canary has not");
         assert!(complaints.iter().all(names), "{complaints:?}");
     }

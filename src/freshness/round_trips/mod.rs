@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use state::{Canaries, Failure, Heartbeats, Judged, RoundTrip};
+pub use state::{Canaries, EvaluatedEcho, Failure, Heartbeats, RoundTrip};
 
 use super::echo::{Acceptance, EchoTracker};
 use super::path::CanaryPath;
@@ -93,7 +93,7 @@ impl RoundTrips {
     }
 
     /// Notes what a task reported at `now`. The judgement of an echo, if it was one.
-    pub fn observe(&mut self, observation: &Observation, now: Instant) -> Option<Judged> {
+    pub fn observe(&mut self, observation: &Observation, now: Instant) -> Option<EvaluatedEcho> {
         match observation {
             Observation::HeartbeatStarted { number } => self.stages.started(*number, now),
             Observation::HeartbeatCommitted { number, .. } => {
@@ -151,7 +151,7 @@ impl RoundTrips {
             | Observation::Executed(_)
             | Observation::EchoIgnored { .. }
             | Observation::Probe(_)
-            | Observation::Poll(_)
+            | Observation::StatePoll(_)
             | Observation::Upstream(_)
             | Observation::Unlogged(_)
             | Observation::Sink(_)
@@ -310,7 +310,7 @@ impl RoundTrips {
         step: &CanaryStep,
         is_genuine: bool,
         now: Instant,
-    ) -> Option<Judged> {
+    ) -> Option<EvaluatedEcho> {
         let account = self
             .echoes
             .iter_mut()
@@ -332,7 +332,7 @@ impl RoundTrips {
             self.stages.passed_at(Stage::Delivered, started);
         }
         let took = started.map(|started| now.saturating_duration_since(started));
-        Some(Judged { account: name, echo, took })
+        Some(EvaluatedEcho { account: name, echo, took })
     }
 }
 

@@ -65,9 +65,9 @@ impl Canaries {
     }
 }
 
-/// An echo, judged.
+/// An echo, evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
+pub struct EvaluatedEcho {
     /// The account that it is in.
     pub account: Arc<str>,
     /// What it was.

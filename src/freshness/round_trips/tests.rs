@@ -58,14 +58,17 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     // When somebody forges the echoes of the other, then nothing is settled
     for phase in Phase::ALL {
         let forged = echo(CanaryStep { path: None, number: 1, phase }, false);
-        let judged = round_trips.observe(&forged, now).expect("it is known");
-        assert_eq!(judged.echo, Echo::Forged);
+        let evaluated = round_trips.observe(&forged, now).expect("it is known");
+        assert_eq!(evaluated.echo, Echo::Forged);
     }
 
     // When only the path's come back, then only its account is settled
     for (phase, completes) in [(Phase::Insert, false), (Phase::Delete, true)] {
-        let judged = round_trips.observe(&echoed(step(phase)), now).expect("it is known");
-        assert_eq!((&*judged.account, judged.echo), ("billing/orders", Echo::InTime { completes }));
+        let evaluated = round_trips.observe(&echoed(step(phase)), now).expect("it is known");
+        assert_eq!(
+            (&*evaluated.account, evaluated.echo),
+            ("billing/orders", Echo::InTime { completes })
+        );
     }
     let late = now + L + Duration::from_secs(1);
     for at in [now + L, late] {

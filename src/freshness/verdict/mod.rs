@@ -1,4 +1,4 @@
-//! The verdict: is a silent database quiet or out, which hop broke, and how do we know?
+//! The verdict: is a silent database quiet or down, which hop broke, and how do we know?
 //!
 //! ```text
 //! observations -> evidence of each hop -> conditions -> table -> hysteresis -> verdict
@@ -36,7 +36,7 @@ pub use accounting::Certificate;
 pub use condition::{Condition, Conditions, Known, Status};
 pub use evaluator::Evaluator;
 pub use parameters::{Parameters, PathAccount, Topology};
-pub use plan::Plan;
+pub use plan::DueProbe;
 pub use reason::Reason;
 pub use rule::{Grade, Hop};
 pub use table::State;

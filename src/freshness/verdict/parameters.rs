@@ -33,7 +33,7 @@ pub struct Parameters {
     pub periods: Periods,
     /// `T_rx`: longest silence of the stream while we wait for its bytes.
     pub receive_deadline: Duration,
-    /// V: time between two judgements.
+    /// V: time between two evaluations.
     pub tick: Duration,
     /// Time between two probes when nothing is suspected.
     pub probe_interval: Duration,
@@ -117,7 +117,7 @@ impl Parameters {
                 !self.tick.is_zero() && self.tick * 2 <= self.receive_deadline,
                 ("tick", self.tick),
                 ("receive_deadline", self.receive_deadline),
-                "judging must be at least twice as frequent as the shortest deadline",
+                "the verdict must be evaluated at least twice in the shortest deadline",
             ),
         ];
         if let Some((_, (left, left_value), (right, right_value), rule)) =

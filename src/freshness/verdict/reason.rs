@@ -88,31 +88,31 @@ impl Reason {
             Self::RowLock => ("row_lock", Some("by a row lock")),
             Self::DiskFull => ("disk_full", Some("by a full disk")),
             Self::Unknown => ("unknown", None),
-            Self::Throttled => ("throttled", Some("it asks to slow down")),
+            Self::Throttled => ("throttled", Some("it throttles requests")),
             Self::ServerError => ("server_error", Some("it answers with server errors")),
-            Self::Timeout => ("timeout", Some("no answer comes in time")),
+            Self::Timeout => ("timeout", Some("it does not answer in time")),
             Self::Denied => ("denied", Some("permission is denied")),
             Self::NotFound => ("not_found", Some("the topic does not exist")),
             Self::MessageRefused => ("message_refused", Some("it refuses a message")),
             Self::TooLarge => ("too_large", Some("messages are too large for it")),
             Self::Dns => ("dns", Some("its name does not resolve")),
             Self::Tls => ("tls", Some("the TLS handshake fails")),
-            Self::Auth => ("auth", Some("the account is not admitted")),
+            Self::Auth => ("auth", Some("the account is denied access")),
             Self::Refused => ("refused", Some("the connection is refused")),
             Self::Reset => ("reset", Some("connections break")),
             Self::TooManyConnections => {
                 ("too_many_connections", Some("max_connections is reached"))
             }
             Self::Offline => ("offline", Some("the server is offline or shutting down")),
-            Self::Halted => ("halted", Some("since delivery has halted")),
+            Self::Halted => ("halted", Some("because delivery has halted")),
             Self::DuplicateReplica => {
-                ("duplicate_replica", Some("another replica uses our identity"))
+                ("duplicate_replica", Some("another replica uses the same identity"))
             }
             Self::Purged => ("purged", Some("binary logs were purged")),
-            Self::Diverged => ("diverged", Some("its history is another one")),
+            Self::Diverged => ("diverged", Some("its history has diverged")),
             Self::Consumers(_) => ("consumers", None),
             Self::EchoUnreadable(_) => {
-                ("echo_unreadable", Some("since an echo queue can't be read"))
+                ("echo_unreadable", Some("because an echo queue can't be read"))
             }
             Self::Empty => ("empty", None),
             Self::FilteredOnly => ("filtered_only", None),

@@ -73,11 +73,11 @@ const NO_STREAM: When =
 const UNTIL_ROUND_TRIPS: &str =
     "Wait: this counts as over after two heartbeats that commit and come back.";
 const UNTIL_COMMITS: &str =
-    "Wait: the database counts as well after two heartbeats in a row that commit.";
+    "Wait: the database counts as healthy after two heartbeats in a row that commit.";
 const UNTIL_PUNCTUAL: &str =
-    "Wait: delivery counts as punctual when it has been less than 15 s late for 10 s.";
+    "Wait: delivery counts as on time when it has been less than 15 s late for 10 s.";
 
-/// Makes the states and the table of their rows, in the order of judgement.
+/// Makes the states and the table of their rows, in the order of evaluation.
 macro_rules! states {
     ($($(#[doc = $doc:literal])+ $state:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
         /// What freshness concludes. Exactly one holds at any time; their order is that of the table.
@@ -89,7 +89,7 @@ macro_rules! states {
             pub const ALL: [Self; [$(stringify!($state)),+].len()] = [$(Self::$state),+];
         }
 
-        /// The table, in the order of judgement.
+        /// The table, in the order of evaluation.
         pub static TABLE: [Row; State::ALL.len()] =
             [$(Row { state: State::$state, $($field: $value,)+ ..ROW }),+];
     };
@@ -122,11 +122,11 @@ states! {
         next: ByReason(|reason| match reason {
             Some(Reason::Purged) => {
                 "Put a server that still has the logs first in source.hosts. If none has: rows are \
-                 lost, tell the consumers, and start anew as the runbook says."
+                 lost, tell the consumers, and begin a new epoch as the runbook says."
             }
             Some(_) | None => {
-                "Find out whether the source was restored or replaced. Start anew, as the runbook \
-                 says, only when the consumers know that history changed."
+                "Find out whether the source was restored or replaced. Begin a new epoch, as the \
+                 runbook says, only when the consumers know that history changed."
             }
         }),
         alert: |_| Some("BinpulsePositionLost"),
@@ -143,7 +143,7 @@ states! {
         rests_on: Some(Condition::Begun),
         headline: Plain("Starting"),
         next: Plain(
-            "Wait: within a minute a heartbeat has come back, or what is in its way is told here.",
+            "Wait: within a minute a heartbeat comes back, or the cause is named here.",
         ),
         alert: |_| Some("BinpulseFreshnessUnknown"),
     }
@@ -168,7 +168,7 @@ states! {
                 "Check the account: password, lock, expiry. `binpulse check` names the statement."
             }
             Some(Reason::TooManyConnections) => {
-                "Raise max_connections, or find who holds the connections."
+                "Raise max_connections, or find out what uses them."
             }
             Some(Reason::Dns | Reason::Tls) => "Check the host name, DNS and certificates.",
             Some(_) | None => "Check that mysqld runs and that its port can be reached.",
@@ -188,7 +188,8 @@ states! {
         headline: Plain("The database hangs"),
         over: Some(Plain("The database answers again")),
         next: Plain(
-            "Check the database's machine and the network to it: packets vanish, or mysqld stands.",
+            "Check the database's machine and the network to it: packets are dropped, or mysqld is \
+             frozen.",
         ),
         wait: UNTIL_ROUND_TRIPS,
         alert: |_| Some("BinpulseSourceDown"),
@@ -204,7 +205,7 @@ states! {
         headline: Plain("The stream comes from the wrong server"),
         over: Some(Plain("The stream comes from the right server again")),
         next: Plain(
-            "A failover moved the address: let the stream dial again, and fence the old primary.",
+            "A failover moved the address: let the stream reconnect, and fence the old primary.",
         ),
         wait: UNTIL_ROUND_TRIPS,
         alert: |_| Some("BinpulseWrongSource"),
@@ -250,9 +251,10 @@ states! {
         rests_on: Some(Condition::StreamBytes),
         at: At::Hop(Hop::Stream),
         headline: Plain("The database works, but the replication connection is silent"),
-        over: Some(Plain("The replication connection brings data again")),
+        over: Some(Plain("The replication connection receives data again")),
         next: Plain(
-            "It is being dialled again; if that recurs, look for a firewall that drops idle flows.",
+            "It is being opened again; if that recurs, look for a firewall that drops idle \
+             connections.",
         ),
         wait: UNTIL_ROUND_TRIPS,
         alert: |_| Some("BinpulseStreamStalled"),
@@ -266,7 +268,7 @@ states! {
         rests_on: Some(Condition::SourceWritable),
         at: At::Hop(Hop::Source),
         headline: Plain("The database is read-only"),
-        over: Some(Plain("The database takes writes again")),
+        over: Some(Plain("The database accepts writes again")),
         next: Plain("Find out whether a failover is under way; else SET GLOBAL read_only = OFF."),
         wait: UNTIL_COMMITS,
         alert: |_| Some("BinpulseSourceWritesBlocked"),
@@ -313,7 +315,8 @@ states! {
         headline: Plain("The source is a replica that no longer replicates"),
         over: Some(Plain("The source replicates again")),
         next: Plain(
-            "Find the error by SHOW REPLICA STATUS on the source, fix it, and START REPLICA there.",
+            "Find the error with SHOW REPLICA STATUS on the source, fix it, and START REPLICA \
+             there.",
         ),
         wait: UNTIL_ROUND_TRIPS,
         alert: |_| Some("BinpulseSourceDown"),
@@ -328,18 +331,18 @@ states! {
         reason: ReasonOf::Sink,
         at: At::Hop(Hop::Publish),
         headline: Plain("SNS accepts no messages"),
-        over: Some(Plain("SNS takes messages again")),
+        over: Some(Plain("SNS accepts messages again")),
         next: ByReason(|reason| match reason {
-            Some(Reason::Denied) => "Check the IAM policy, the key, credentials.",
+            Some(Reason::Denied) => "Check the IAM policy, the KMS key and the credentials.",
             Some(Reason::NotFound) => "Check the topic's ARN and region.",
             Some(Reason::Throttled) => "Ask for a higher SNS quota, or pack more.",
             Some(Reason::MessageRefused) => "Look in the log for what SNS refuses, and why.",
             Some(Reason::TooLarge) => {
-                "Raise the topic's MaximumMessageSize, or choose another oversize policy."
+                "Raise the topic's MaximumMessageSize, or choose another value of sink.oversize."
             }
             Some(_) | None => "Check the endpoint, the network to it, and AWS's status page.",
         }),
-        wait: "Wait: SNS counts as well after two acknowledgements, or when nothing waits.",
+        wait: "Wait: SNS counts as healthy after two acknowledgements, or when nothing waits.",
         alert: |_| Some("BinpulseSinkStalled"),
     }
 
@@ -373,9 +376,9 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Changes are late, and the gap shrinks"),
+        headline: Plain("Changes are late, and the lag shrinks"),
         over: Some(Plain("Caught up")),
-        next: Plain("Wait; look at the rate if it takes long."),
+        next: Plain("Wait; check the rate if it takes long."),
         wait: UNTIL_PUNCTUAL,
         alert: |_| Some("BinpulseCatchUpTooLong"),
     }
@@ -389,9 +392,9 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Changes are late, and the gap does not shrink"),
+        headline: Plain("Changes are late, and the lag does not shrink"),
         over: Some(Plain("Caught up")),
-        next: Plain("Compare the rate of commits with that of publishing; see quotas."),
+        next: Plain("Compare the rate of commits with that of publishing; check the SNS quotas."),
         wait: UNTIL_PUNCTUAL,
         alert: |_| Some("BinpulseLagging"),
     }
@@ -415,13 +418,14 @@ states! {
         next: Naming(
             |names| {
                 format!(
-                    "Check the subscription of {names}: is it there, its filter policy, the queue's \
-                     policy and its dead letters."
+                    "Check the subscription of {names}: that it exists, its filter policy, the \
+                     queue's policy and its dead-letter queue."
                 )
             },
-            "Check the subscription, its filter policy, the queue's policy and its dead letters.",
+            "Check the subscription, its filter policy, the queue's policy and its dead-letter \
+             queue.",
         ),
-        wait: "Wait: delivery counts as well after two canaries that come back.",
+        wait: "Wait: delivery counts as healthy after two canaries that come back.",
         alert: |_| Some("BinpulseCanaryLost"),
     }
 
@@ -457,7 +461,7 @@ states! {
         ]),
         enter: Enter::Missing,
         reason: ReasonOf::EchoQueues,
-        headline: Plain("It is not known whether the database is quiet or out"),
+        headline: Plain("It is not known whether the database is quiet or down"),
         next: ByReason(|reason| match reason {
             Some(Reason::EchoUnreadable(_)) => {
                 "Check the queue's URL in canary.echo, the network to SQS, and that \

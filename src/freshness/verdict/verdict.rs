@@ -18,8 +18,8 @@ pub struct Verdict {
     pub since: Instant,
     /// What the state names is over by its own evidence; the state stays until that has lasted.
     pub is_recovering: bool,
-    /// When it was judged.
-    pub judged_at: Instant,
+    /// When it was evaluated.
+    pub evaluated_at: Instant,
     /// One sentence with its evidence.
     pub sentence: String,
     /// Further facts, each a sentence: every needed condition that is not well.

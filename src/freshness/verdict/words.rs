@@ -42,7 +42,7 @@ pub fn sentence(
     }
     let has_trend = conditions.status(Condition::LagShrinks) != Status::Unknown;
     let mut text = if state == State::Lagging && !has_trend {
-        "Late, and it is not known yet whether the gap closes".to_owned()
+        "Late, and it is not known yet whether the lag shrinks".to_owned()
     } else {
         headline(state, reason, is_recovering).into_owned()
     };
@@ -68,8 +68,8 @@ fn quiet(certificate: &Certificate) -> String {
     match counts.filtered {
         0 => format!("The database is quiet: nothing was written {between}, and that is proven."),
         count => format!(
-            "The database is quiet for our filters: {between} it wrote {count} transactions, all \
-             left out by them, and that is proven."
+            "The database is quiet for the configured filters: {between} it wrote {count} \
+             transactions, all of which the filters exclude, and that is proven."
         ),
     }
 }

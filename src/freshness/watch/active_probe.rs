@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Reporter;
-use crate::freshness::{Connection, Observation, Poll, Probe, SqlFailure};
+use crate::freshness::{Connection, Observation, Probe, SqlFailure, StatePoll};
 use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
 
 /// Looks for a waiting writer, and the pause between them: together as long as a wait of a second,
@@ -56,12 +56,12 @@ impl ActiveProbe {
                 changed = self.asked.changed() => if changed.is_err() { return },
             }
             let asked = *self.asked.borrow_and_update();
-            self.look(asked).await;
+            self.probe(asked).await;
         }
     }
 
     /// All at the same time, each with its deadline.
-    async fn look(&mut self, asked: Asked) {
+    async fn probe(&mut self, asked: Asked) {
         let started = Instant::now();
         let host = self.host.now();
         let mut existing = self.existing.take().filter(|session| *session.host() == host);
@@ -81,7 +81,7 @@ impl ActiveProbe {
         match fresh {
             Ok((mut session, poll)) => {
                 self.probed(Connection::Fresh, started, Ok(()));
-                self.reporter.report(Observation::Poll(Box::new(poll.clone())));
+                self.reporter.report(Observation::StatePoll(Box::new(poll.clone())));
                 if asked.on_suspicion && poll.writer_state.is_none() {
                     self.await_writer(&mut session).await;
                 }
@@ -104,8 +104,8 @@ impl ActiveProbe {
             let Ok(state) = blocked_writer(session).await else { return };
             if state.is_some() {
                 // The rest was reported: the same answers are no second evidence.
-                let poll = Poll { writer_state: state, ..Poll::default() };
-                self.reporter.report(Observation::Poll(Box::new(poll)));
+                let poll = StatePoll { writer_state: state, ..StatePoll::default() };
+                self.reporter.report(Observation::StatePoll(Box::new(poll)));
                 return;
             }
         }
@@ -116,24 +116,24 @@ impl ActiveProbe {
         self.reporter.report(Observation::Probe(Probe { connection, started, result }));
     }
 
-    async fn fresh(&self) -> Result<(Session, Poll), Error> {
+    async fn fresh(&self) -> Result<(Session, StatePoll), Error> {
         let mut session =
             Session::connect(&ConnectOptions { host: self.host.now(), ..self.connect.clone() })
                 .await?;
         // A connection that falls silent behind its login is no newcomer that was admitted.
         let flag = text(&mut session, "SELECT @@global.read_only").await?;
         let read_only = flag.map(|text| text == "1" || text == "ON");
-        let mut poll = Poll { asked: Some(Instant::now()), read_only, ..Poll::default() };
+        let mut poll = StatePoll { asked: Some(Instant::now()), read_only, ..StatePoll::default() };
         // What is slow to say for the server tells nothing about its admission.
         if let Err(error) = fill(&mut session, &mut poll).await {
-            tracing::debug!(%error, "the server's state was not read to its end");
+            tracing::debug!(%error, "the server's state could not be read completely");
         }
         Ok((session, poll))
     }
 }
 
 /// The rest of the state, up to the first question that is not answered.
-async fn fill(session: &mut Session, poll: &mut Poll) -> Result<(), Error> {
+async fn fill(session: &mut Session, poll: &mut StatePoll) -> Result<(), Error> {
     poll.server = parsed(text(session, "SELECT @@server_uuid").await?);
     poll.executed = parsed(text(session, "SELECT @@global.gtid_executed").await?);
     poll.purged = parsed(text(session, "SELECT @@global.gtid_purged").await?);

@@ -45,7 +45,7 @@ impl Spacing {
 }
 
 /// Who judges the source's settings, asked for now and then.
-pub(crate) trait Review: Send + Sync {
+pub(crate) trait SettingsReview: Send + Sync {
     /// Told when a look is wanted.
     fn asked(&self) -> &Notify;
     /// Whether a look is wanted that was not taken yet.
@@ -69,7 +69,7 @@ pub(crate) struct BackgroundProbe {
     pub(crate) reporter: Reporter,
     pub(crate) margin: PurgeMargin,
     /// Who asks for the source's settings, and is told.
-    pub(crate) review: Arc<dyn Review>,
+    pub(crate) review: Arc<dyn SettingsReview>,
     /// When somebody suspects something.
     pub(crate) asked: watch::Receiver<Asked>,
 }
@@ -126,7 +126,7 @@ impl Logs {
         self.unanswered = self.unanswered.saturating_add(timed_out);
         let text = error.to_string();
         if self.refusal.as_ref() != Some(&text) {
-            tracing::info!(%error, "the source's binary logs can't be looked at");
+            tracing::info!(%error, "the source's binary logs can't be listed");
             self.refusal = Some(text);
         }
         !error.is_fatal()
@@ -147,7 +147,7 @@ impl BackgroundProbe {
                 () = self.until_due(pause, memory.unanswered == 0) => {}
             }
             let Some(identity) = (self.streamed)() else { continue };
-            if let Err(error) = self.look(&identity, &mut memory).await {
+            if let Err(error) = self.probe(&identity, &mut memory).await {
                 memory.session = None;
                 let timed_out = matches!(error, Error::TimedOut { .. });
                 memory.unanswered = memory.unanswered.saturating_add(u32::from(timed_out));
@@ -182,13 +182,13 @@ impl BackgroundProbe {
     fn unseen(&self, error: &Error, memory: &mut Memory) {
         let text = error.to_string();
         if memory.refusal.as_ref() != Some(&text) {
-            tracing::info!(%error, "the source's own replication can't be looked at");
+            tracing::info!(%error, "the status of the source's own replication can't be read");
             memory.refusal = Some(text.clone());
         }
         self.reporter.report(Observation::Upstream(Upstream::Unseen(text)));
     }
 
-    async fn look(&self, identity: &Identity, memory: &mut Memory) -> Result<(), Error> {
+    async fn probe(&self, identity: &Identity, memory: &mut Memory) -> Result<(), Error> {
         let kept = memory.session.take().filter(|session| *session.host() == identity.host);
         let mut session = match kept {
             Some(session) => session,
@@ -201,7 +201,7 @@ impl BackgroundProbe {
         match source::upstream(&mut session, identity.flavor, version).await {
             Ok(upstream) => {
                 memory.refusal = None;
-                self.reporter.report(Observation::Upstream(self.judged(upstream, memory)));
+                self.reporter.report(Observation::Upstream(self.classify(upstream, memory)));
             }
             Err(error) if error.is_fatal() => return Err(error),
             // A privilege may be missing for one and not for the other.
@@ -223,7 +223,7 @@ impl BackgroundProbe {
         Ok(())
     }
 
-    fn judged(&self, upstream: source::Upstream, memory: &mut Memory) -> Upstream {
+    fn classify(&self, upstream: source::Upstream, memory: &mut Memory) -> Upstream {
         let connecting = matches!(upstream, source::Upstream::Connecting(_));
         memory.connecting = if connecting { memory.connecting.saturating_add(1) } else { 0 };
         match upstream {

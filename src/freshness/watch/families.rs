@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::Shared;
 use crate::freshness::verdict::obligation::Obligation;
 use crate::freshness::verdict::{Condition, State, Status};
-use crate::telemetry::metrics::{Kind, Reading, Sample, timestamp};
+use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
 
 /// Families that follow from the verdict.
-pub(crate) fn families(view: &Shared) -> Vec<Reading> {
+pub(crate) fn families(view: &Shared) -> Vec<ScrapedFamily> {
     let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
         let view = view.clone();
-        Reading { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
+        ScrapedFamily { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
     };
     vec![
         family(
@@ -24,17 +24,17 @@ pub(crate) fn families(view: &Shared) -> Vec<Reading> {
         ),
         family(
             "binpulse_verdict_recovering",
-            "1 while what the verdict names is over, and the state only waits for that to last.",
+            "1 while the fault is over and its state is kept until the recovery has lasted.",
             Kind::Gauge,
             &[],
             |view| one(f64::from(u8::from(view.verdict.is_recovering))),
         ),
         family(
             "binpulse_verdict_evaluated_timestamp_seconds",
-            "When the verdict was last judged; its age grows when the verdict's loop stands still.",
+            "When the verdict was last evaluated; its age grows when the verdict's loop is stuck.",
             Kind::Gauge,
             &[],
-            |view| one(timestamp(view.verdict.judged_at)),
+            |view| one(timestamp(view.verdict.evaluated_at)),
         ),
         family(
             "binpulse_verdict_transitions_total",
@@ -52,14 +52,15 @@ pub(crate) fn families(view: &Shared) -> Vec<Reading> {
         ),
         family(
             "binpulse_obligation_oldest_age_seconds",
-            "Age of the oldest obligation that is not met yet, while its clock runs; 0 for none.",
+            "How long the oldest event that has a deadline has been awaited, while its clock runs; \
+             0 for none.",
             Kind::Gauge,
             &["obligation"],
             obligations,
         ),
         family(
             "binpulse_unaccounted_transactions_total",
-            "Transactions that the source has and the stream did not bring: loss.",
+            "Transactions that the source has and the stream did not deliver: loss.",
             Kind::Counter,
             &[],
             |view| one(number(view.unaccounted)),
@@ -127,7 +128,7 @@ fn conditions(view: &super::View) -> Vec<Sample> {
 
 fn obligations(view: &super::View) -> Vec<Sample> {
     // Ages are as of the last judgement, and grow from there.
-    let since = Instant::now().saturating_duration_since(view.verdict.judged_at);
+    let since = Instant::now().saturating_duration_since(view.verdict.evaluated_at);
     let age_of = |name: &str| {
         let age = view.obligation_ages.iter().find(|(known, _)| *known == name);
         age.map_or(0.0, |(_, age)| if age.is_zero() { 0.0 } else { (*age + since).as_secs_f64() })

@@ -4,7 +4,7 @@
 //! ```text
 //! tasks -> Reporter -> (queue) -> thread: tick, drain, judge, plan -> View -> metrics, /status
 //!                                                              |
-//!                                                              +-> looks: probes and polls
+//!                                                              +-> due_probes: probes and polls
 //! ```
 
 mod active_probe;
@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::verdict::{Condition, Evaluator, Parameters, Reason, State, Status, Verdict};
 use super::{Clocks, Observation, Watermark, WatermarkProvider};
-use crate::telemetry::Beat;
+use crate::telemetry::LoopTicker;
 
 pub(crate) use active_probe::{ActiveProbe, Asked};
-pub(crate) use background_probe::{BackgroundProbe, Review, Spacing};
+pub(crate) use background_probe::{BackgroundProbe, SettingsReview, Spacing};
 pub(crate) use families::families;
 pub(crate) use purge::{PurgeMargin, purge_families};
 
@@ -87,7 +87,7 @@ impl Shared {
         WatermarkProvider::new(move || {
             let verdict = view.read().verdict;
             let (state, certificate) = (verdict.state, verdict.certificate);
-            Watermark::of(state, verdict.judged_at, certificate, Instant::now())
+            Watermark::of(state, verdict.evaluated_at, certificate, Instant::now())
         })
     }
 
@@ -100,7 +100,7 @@ impl Shared {
 pub(crate) struct Watch {
     pub(crate) view: Shared,
     /// The last look that was asked for.
-    pub(crate) looks: watch::Receiver<Asked>,
+    pub(crate) due_probes: watch::Receiver<Asked>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -116,18 +116,18 @@ impl Watch {
     pub(crate) fn start(
         parameters: Parameters,
         observations: Receiver<(Instant, Observation)>,
-        beat: Beat,
+        ticker: LoopTicker,
     ) -> std::io::Result<Self> {
         let tick = parameters.tick;
         let evaluator = Evaluator::new(parameters, Instant::now());
         let view = Shared::new(&evaluator, Instant::now());
-        let (asked, looks) = watch::channel(Asked::default());
+        let (asked, due_probes) = watch::channel(Asked::default());
         let stop = CancellationToken::new();
         let (shared, stopped) = (view.clone(), stop.clone());
         let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
-            run(evaluator, tick, &observations, &shared, &asked, &stopped, &beat);
+            run(evaluator, tick, &observations, &shared, &asked, &stopped, &ticker);
         })?;
-        Ok(Self { view, looks, stop, thread: Some(thread) })
+        Ok(Self { view, due_probes, stop, thread: Some(thread) })
     }
 
     /// Ends the thread and waits for it: one tick at most.
@@ -152,9 +152,9 @@ fn run(
     tick: Duration,
     observations: &Receiver<(Instant, Observation)>,
     view: &Shared,
-    looks: &watch::Sender<Asked>,
+    due_probes: &watch::Sender<Asked>,
     stop: &CancellationToken,
-    beat: &Beat,
+    ticker: &LoopTicker,
 ) {
     let mut shown = (evaluator.verdict().state, false);
     while !stop.is_cancelled() {
@@ -164,10 +164,10 @@ fn run(
             evaluator.observe(at, observation);
         }
         let now = Instant::now();
-        evaluator.judge(now);
-        let plan = evaluator.plan(now);
-        if plan.look {
-            looks.send_replace(Asked { on_suspicion: plan.on_suspicion });
+        evaluator.evaluate(now);
+        let due = evaluator.plan(now);
+        if due.probe {
+            due_probes.send_replace(Asked { on_suspicion: due.on_suspicion });
         }
         view.set(view_of(&evaluator, now));
         let verdict = evaluator.verdict();
@@ -176,7 +176,7 @@ fn run(
             announce(shown.0, verdict);
             shown = now_shown;
         }
-        beat.tick();
+        ticker.tick();
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::freshness::Progress;
 use crate::source::retention::{LogPlace, Retention};
-use crate::telemetry::metrics::{Kind, Reading};
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
 /// Logs whose last commit is remembered.
 const LOGS_MAX: usize = 4096;
@@ -110,12 +110,12 @@ impl Inner {
 }
 
 /// The families of metrics about it.
-pub(crate) fn purge_families(margin: &PurgeMargin) -> Vec<Reading> {
+pub(crate) fn purge_families(margin: &PurgeMargin) -> Vec<ScrapedFamily> {
     let gauge = |name, help, of: fn(Known, Instant) -> f64| {
         let margin = margin.clone();
         let read =
             move || vec![(Vec::new(), margin.read(|known| of(known, Instant::now()), f64::NAN))];
-        Reading { name, help, kind: Kind::Gauge, labels: &[], read: Arc::new(read) }
+        ScrapedFamily { name, help, kind: Kind::Gauge, labels: &[], read: Arc::new(read) }
     };
     vec![
         gauge(
@@ -168,7 +168,7 @@ mod tests {
     }
 
     /// Seconds that the gauge would show right at the look, and older logs.
-    fn look(margin: &PurgeMargin, now_us: i64, retention: &Retention) -> Option<(f64, u64)> {
+    fn values(margin: &PurgeMargin, now_us: i64, retention: &Retention) -> Option<(f64, u64)> {
         let now = Instant::now();
         margin.looked(now, now_us, retention);
         let known = margin.lock().known?;
@@ -179,39 +179,43 @@ mod tests {
     #[test]
     fn the_margin_counts_from_the_last_commit_of_the_log_that_is_needed() {
         let (margin, keeps) = (PurgeMargin::default(), retention(Some(24 * HOUR)));
-        assert_eq!(look(&margin, 0, &keeps), None, "nothing is known of what is needed");
+        assert_eq!(values(&margin, 0, &keeps), None, "nothing is known of what is needed");
         let seconds = |hours: u32| f64::from(hours) * 3600.0;
 
         // Delivery stands in the second log while the third goes by.
         margin.progressed(&progress("b.2", "b.2", 10 * HOUR_US));
         margin.progressed(&progress("b.2", "b.3", 12 * HOUR_US));
-        assert_eq!(look(&margin, 20 * HOUR_US, &keeps), Some((seconds(14), 1)));
-        assert_eq!(look(&margin, 40 * HOUR_US, &keeps), Some((0.0, 1)), "it may be gone any time");
+        assert_eq!(values(&margin, 20 * HOUR_US, &keeps), Some((seconds(14), 1)));
+        assert_eq!(
+            values(&margin, 40 * HOUR_US, &keeps),
+            Some((0.0, 1)),
+            "it may be gone any time"
+        );
 
         // Then everything is delivered: what is being written is not purged.
         margin.progressed(&progress("b.4", "b.4", 40 * HOUR_US));
-        assert_eq!(look(&margin, 90 * HOUR_US, &keeps), Some((seconds(24), 3)));
+        assert_eq!(values(&margin, 90 * HOUR_US, &keeps), Some((seconds(24), 3)));
         let never = retention(None);
-        assert_eq!(look(&margin, 90 * HOUR_US, &never), Some((f64::INFINITY, 3)));
+        assert_eq!(values(&margin, 90 * HOUR_US, &never), Some((f64::INFINITY, 3)));
     }
 
     #[test]
     fn a_log_that_is_gone_has_no_margin_and_one_that_was_not_seen_none_that_is_known() {
         let (margin, keeps) = (PurgeMargin::default(), retention(Some(HOUR)));
         margin.progressed(&progress("b.3", "b.4", HOUR_US));
-        assert_eq!(look(&margin, HOUR_US, &keeps), None);
+        assert_eq!(values(&margin, HOUR_US, &keeps), None);
         margin.progressed(&progress("a.9", "a.9", HOUR_US));
-        assert_eq!(look(&margin, HOUR_US, &keeps), Some((0.0, 0)));
+        assert_eq!(values(&margin, HOUR_US, &keeps), Some((0.0, 0)));
 
         // What was known of another log, or before the source fell silent, counts down no more.
         margin.progressed(&progress("b.3", "b.4", HOUR_US));
-        assert_eq!(look(&margin, HOUR_US, &keeps), None);
+        assert_eq!(values(&margin, HOUR_US, &keeps), None);
         margin.progressed(&progress("b.4", "b.4", HOUR_US));
-        assert_eq!(look(&margin, HOUR_US, &keeps), Some((3600.0, 3)));
+        assert_eq!(values(&margin, HOUR_US, &keeps), Some((3600.0, 3)));
         margin.progressed(&progress("", "b.4", HOUR_US));
-        assert_eq!(look(&margin, HOUR_US, &keeps), None, "it is a place on another server");
+        assert_eq!(values(&margin, HOUR_US, &keeps), None, "it is a place on another server");
         margin.progressed(&progress("b.4", "b.4", HOUR_US));
-        assert!(look(&margin, HOUR_US, &keeps).is_some());
+        assert!(values(&margin, HOUR_US, &keeps).is_some());
         margin.unseen();
         assert!(margin.lock().known.is_none());
     }

@@ -113,8 +113,8 @@ mod tests {
             cut in 0_usize..90, bytes in proptest::collection::vec(any::<u8>(), 0..90),
         ) {
             let whole = greeting();
-            let _unjudged = Greeting::parse(&whole[..cut.min(whole.len())]);
-            let _unjudged = (Greeting::parse(&bytes), ServerError::parse(&bytes));
+            let _ignored = Greeting::parse(&whole[..cut.min(whole.len())]);
+            let _ignored = (Greeting::parse(&bytes), ServerError::parse(&bytes));
         }
     }
 }

@@ -75,7 +75,7 @@ impl Login<'_> {
         if channel.holds_bytes() {
             return Err(Failure::Protocol {
                 step: Step::TlsHandshake,
-                found: "bytes in the clear behind the greeting".to_owned(),
+                found: "unencrypted bytes after the greeting".to_owned(),
                 expected: "silence until TLS is up",
             });
         }

@@ -244,7 +244,7 @@ mod tests {
             let password = Secret::new(text);
             let method = Method::ALL[method];
             let proof = Proof { method, password: &password, nonce, secured, may_ask_for_key };
-            let _unjudged = (proof.first().is_ok(), proof.next(&more).is_ok());
+            let _ignored = (proof.first().is_ok(), proof.next(&more).is_ok());
         }
     }
 }

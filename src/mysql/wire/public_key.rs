@@ -124,7 +124,7 @@ XQIDAQAB
             let mut pem = PEM.as_bytes().to_vec();
             let at = at % pem.len();
             pem[at] = byte;
-            let _unjudged = encrypt("secret", b"abcd", &pem);
+            let _ignored = encrypt("secret", b"abcd", &pem);
         }
     }
 }

@@ -513,10 +513,10 @@ mod tests {
                 proptest::collection::vec(any::<u8>(), 0..40), 0..8,
             ),
         ) {
-            let _unjudged = answered(&packets);
-            let _unjudged = streamed(&packets);
+            let _ignored = answered(&packets);
+            let _ignored = streamed(&packets);
             for bytes in &packets {
-                let _unjudged = row(bytes, 3);
+                let _ignored = row(bytes, 3);
             }
         }
     }

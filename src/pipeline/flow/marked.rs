@@ -29,7 +29,7 @@ impl Flow {
             if !self.progress.is_new(change.row) {
                 continue;
             }
-            match marked.judge(&change) {
+            match marked.origin_of(&change) {
                 RowOrigin::Business => self.routed(now, transaction, table, route, &change)?,
                 // Another stream's canary, which that stream publishes.
                 RowOrigin::Foreign => {}

@@ -1,11 +1,11 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod changed;
-mod excess;
 mod front;
 mod marked;
 mod quarantine;
 mod rows;
+mod surplus_rows;
 mod transaction;
 mod window;
 
@@ -32,7 +32,7 @@ use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
 use changed::Objects;
-pub use excess::Excess;
+pub use surplus_rows::SurplusRows;
 pub use window::Window;
 
 /// What decides how rows are treated.
@@ -52,7 +52,7 @@ pub struct FlowConfig {
     /// What canaries carry so that their echo is known; `None`: nothing, nobody awaits them.
     pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
-    pub excess: Option<Arc<Excess>>,
+    pub surplus_rows: Option<Arc<SurplusRows>>,
 }
 
 /// What becomes of heartbeats and canaries.

@@ -40,8 +40,8 @@ impl Flow {
         self.progress.end();
         self.transaction_bytes = 0;
         self.config.window.reached(commit.end);
-        if let Some(excess) = &self.config.excess
-            && excess.committed(self.newest_commit_us, self.packer.sequences())
+        if let Some(surplus_rows) = &self.config.surplus_rows
+            && surplus_rows.committed(self.newest_commit_us, self.packer.sequences())
         {
             self.config.window.end();
         }

@@ -48,8 +48,8 @@ pub enum Error {
     /// Another process has it open.
     #[error(
         "quarantine {path} is in use by another process, most likely `binpulse run`: stop that \
-         first (it goes on from its checkpoint when it is started again), or look without changing \
-         anything by `binpulse redrive --dry-run`"
+         first (it continues from its checkpoint when it is started again), or list the messages \
+         with `binpulse redrive --dry-run`"
     )]
     InUse {
         /// The file.
@@ -102,7 +102,7 @@ impl Quarantine {
             records += 1;
         }
         let bytes = reader.offset();
-        file.set_len(bytes).map_err(io("cut the torn end off"))?;
+        file.set_len(bytes).map_err(io("truncate the incomplete last record"))?;
         file.sync_all().map_err(io("sync"))?;
         journal::sync_folder(path).map_err(io("sync the folder of"))?;
         Ok(Self { path: path.to_owned(), file, bytes, records, limit, is_broken: false })
@@ -196,7 +196,7 @@ impl Quarantine {
 
 /// Locks the file until it is closed.
 fn take(path: &Path, file: &File) -> Result<(), Error> {
-    let metadata = file.metadata().map_err(io_error(path, "look at"))?;
+    let metadata = file.metadata().map_err(io_error(path, "read the metadata of"))?;
     // Reading a pipe would never end.
     if !metadata.is_file() {
         let found = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
@@ -214,8 +214,8 @@ fn lock(path: &Path) -> Result<File, Error> {
     loop {
         let file = private().read(true).append(true).open(path).map_err(io("open"))?;
         take(path, &file)?;
-        let locked = file.metadata().map_err(io("look at"))?;
-        let named = std::fs::metadata(path).map_err(io("look at"))?;
+        let locked = file.metadata().map_err(io("read the metadata of"))?;
+        let named = std::fs::metadata(path).map_err(io("read the metadata of"))?;
         if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) {
             return Ok(file);
         }

@@ -117,7 +117,7 @@ fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
     let lost = Failure {
         class: Class::ServerError,
         code: "MissingEntry".to_owned(),
-        text: "the answer names this entry neither as successful nor as failed".to_owned(),
+        text: "the response lists this entry neither as successful nor as failed".to_owned(),
     };
     let mut fates = vec![Fate::Failed(lost); entries];
     for success in answer.successful() {

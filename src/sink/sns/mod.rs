@@ -211,11 +211,11 @@ fn remedy(class: Class) -> &'static str {
              kms:Decrypt on its key, if it has one)"
         }
         Class::Credentials => {
-            "give credentials by environment, profile, web identity or instance role, and look at \
+            "give credentials by environment, profile, web identity or instance role, and check \
              the clock"
         }
-        Class::Refused | Class::TooLarge | Class::Unknown => "look at the ARN and the endpoint URL",
-        Class::Timeout | Class::Unreachable => "look at the endpoint URL, DNS and the network",
+        Class::Refused | Class::TooLarge | Class::Unknown => "check the ARN and the endpoint URL",
+        Class::Timeout | Class::Unreachable => "check the endpoint URL, DNS and the network",
         Class::Throttled | Class::ServerError => "try again later",
     }
 }

@@ -211,7 +211,7 @@ pub enum Error {
         extra: String,
     },
     /// The server lacks a heartbeat that came from it.
-    #[error("diverged: the server was put back to an older state: {what}")]
+    #[error("diverged: the server was restored to an older state: {what}")]
     PutBack {
         /// The heartbeat, and what the server has.
         what: String,

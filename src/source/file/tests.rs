@@ -119,7 +119,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..200), magic: bool,
     ) {
         let head: &[u8] = if magic { &MAGIC } else { &[] };
-        let _unjudged = read([head, &bytes].concat().as_slice());
+        let _ignored = read([head, &bytes].concat().as_slice());
     }
 }
 

@@ -4,14 +4,14 @@
 
 mod facts;
 mod grants;
-mod judge;
+mod rules;
 
 pub use super::upstream::Replicates;
 
 pub use facts::{BinlogFile, Facts, Logged, OtherReplica, Unknown, collect};
 pub use grants::Grants;
 #[cfg(test)]
-pub(crate) use judge::tests;
-pub use judge::{
-    Demands, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity, choose_server_id, judge, unnamed,
+pub(crate) use rules::tests;
+pub use rules::{
+    Demands, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity, choose_server_id, evaluate, unnamed,
 };

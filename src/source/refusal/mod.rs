@@ -160,8 +160,8 @@ impl Refusal {
             }
             Self::ReplicaAhead => {
                 "the server lost transactions that were already published (restored backup, crash \
-                 without sync_binlog=1, or a wrong server): point to the right server, or reset \
-                 the stream with a new epoch"
+                 without sync_binlog=1, or a wrong server): point to the right server, or start \
+                 with a new epoch"
             }
             Self::Fenced => {
                 "another process reads with the same replica UUID: stop one of the two, or give \
@@ -181,13 +181,14 @@ impl Refusal {
                  permissions of the file"
             }
             Self::GtidModeOff => {
-                "leave gtid_mode as it is until the stream stands again: it goes on by file and \
-                 offset"
+                "leave gtid_mode unchanged until the stream is connected again: it continues by \
+                 file and offset"
             }
             Self::AnonymousTransaction => {
-                "SET GLOBAL gtid_mode = ON_PERMISSIVE on the source and restart: binpulse reads on \
-                 by file and offset; once it has caught up, SET GLOBAL gtid_mode = ON. From another \
-                 server than the checkpoint's this does not help: start with a new epoch there"
+                "SET GLOBAL gtid_mode = ON_PERMISSIVE on the source and restart: binpulse \
+                 continues by file and offset; once it has caught up, SET GLOBAL gtid_mode = ON. \
+                 From another server than the checkpoint's this does not help: start with a new \
+                 epoch there"
             }
             Self::GtidTransaction => {
                 "SET GLOBAL gtid_mode = OFF_PERMISSIVE on the source and restart; once binpulse has \
@@ -196,10 +197,10 @@ impl Refusal {
             Self::ChecksumNotAgreed => {
                 "connect to the server itself: a proxy between loses session variables"
             }
-            Self::SenderFailed => "nothing if it passes; else see the server's error log",
+            Self::SenderFailed => "none if it is transient; otherwise see the server's error log",
             Self::BinlogOff => "start the server with --log-bin",
             Self::ServerIdUnset => "SET PERSIST server_id = 1 (any number but 0)",
-            Self::DumpFailed | Self::Other => "see the server's words and its error log",
+            Self::DumpFailed | Self::Other => "see the server's message and its error log",
             Self::AccessDenied => "check user, password, and the host part of the account",
             Self::PrivilegeMissing => {
                 "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* to the account; `binpulse \
@@ -213,15 +214,15 @@ impl Refusal {
                  account; else ALTER USER ... IDENTIFIED WITH caching_sha2_password BY ... (MariaDB, \
                  MySQL 5.7 and older: mysql_native_password)"
             }
-            Self::HostNotAllowed => "create the account for the address that we connect from",
+            Self::HostNotAllowed => "create the account for binpulse's address",
             Self::HostBlocked => {
                 "TRUNCATE TABLE performance_schema.host_cache, then look for what keeps failing to \
                  connect"
             }
-            Self::TooManyConnections => "raise max_connections, or find who holds them",
+            Self::TooManyConnections => "raise max_connections, or find out what uses them",
             Self::Offline => "SET GLOBAL offline_mode = OFF once maintenance is over",
             Self::ShuttingDown => "wait for the server to come back",
-            Self::Killed => "nothing: the connection is dialled again",
+            Self::Killed => "none: binpulse reconnects by itself",
         }
     }
 }

@@ -196,7 +196,7 @@ proptest! {
             let sequence = match pieces { 0 => 0, 1 => 2, _ => 1 };
             let marked = [&[mark], noise.as_slice()].concat();
             script.push(if framed { packet(sequence, &marked) } else { noise });
-            let _unjudged = stream(script, false).await;
+            let _ignored = stream(script, false).await;
         });
     }
 }

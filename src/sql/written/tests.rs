@@ -159,8 +159,8 @@ proptest! {
     fn any_text_can_be_asked_about(text in ".{0,200}", ansi_quotes: bool, plain_backslash: bool) {
         let mode = Mode { ansi_quotes, plain_backslash };
         for front in ["", "INSERT INTO t ", "UPDATE t ", "DELETE ", "LOAD DATA ", "WITH "] {
-            let _unjudged = written(&format!("{front}{text}"), mode);
-            let _unjudged = creates_with_rows(&format!("CREATE TABLE t {text}"));
+            let _ignored = written(&format!("{front}{text}"), mode);
+            let _ignored = creates_with_rows(&format!("CREATE TABLE t {text}"));
         }
     }
 

@@ -16,7 +16,7 @@ impl Verdict {
     pub(super) fn tell_halt(&mut self, halted: &Halted) {
         // The position's own words say more exactly what is to be done than those of its halt.
         if self.state != "position_lost" {
-            "Delivery has halted and does not go on by itself".clone_into(&mut self.headline);
+            "Delivery has halted and does not continue by itself".clone_into(&mut self.headline);
             self.runbook = Some("/runbooks/BinpulseHalted".to_owned());
             self.next_step = sentence(&halted.remedy);
         } else if !self.next_step.contains("restart") {
@@ -59,7 +59,7 @@ mod tests {
             let verdict = told(state, reason, "none", "undecodable");
             assert_eq!(
                 verdict.sentence,
-                "Delivery has halted and does not go on by itself (undecodable): shop.orders, \
+                "Delivery has halted and does not continue by itself (undecodable): shop.orders, \
                  column 3: of type 245."
             );
             assert_eq!(verdict.next_step, "Look at the event; then restart binpulse.");

@@ -66,7 +66,7 @@ impl Status {
 
 fn conclude(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
-    let is_frozen = verdict.judged_age_seconds > FROZEN_AFTER;
+    let is_frozen = verdict.evaluated_age_seconds > FROZEN_AFTER;
     let notices = notices::of(status);
     let mut said = said(status);
     if let (Some(notice), "healthy") = (notices.first(), said.grade) {
@@ -82,9 +82,10 @@ fn conclude(status: &Status) -> Conclusion {
             look: "unknown",
             label: "not known".to_owned(),
             state: format!("was {}", said.state),
-            evidence: format!("The last that was said: {}. {}", said.headline, said.evidence),
-            headline: "Quiet or out: not known".to_owned(),
-            next_step: "Restart binpulse: it goes on where it was. Keep its log.".to_owned(),
+            evidence: format!("The last verdict was: {}. {}", said.headline, said.evidence),
+            headline: "Quiet or down: not known".to_owned(),
+            next_step: "Restart binpulse: it continues from its checkpoint. Keep its log."
+                .to_owned(),
             hop: "none".to_owned(),
             ..said
         };

@@ -56,7 +56,7 @@ pub(super) fn of(status: &Status, look: &str, is_frozen: bool) -> Vec<Station> {
             _ if at == CHECKPOINT => by_conditions(status, told_by),
             Some(_) if is_at(key) => broken,
             _ if is_far && !is_watched => ("unwatched", "not watched"),
-            Some(first) if at > first => ("waits", "not judged"),
+            Some(first) if at > first => ("waits", "not evaluated"),
             Some(_) => ("works", "works"),
             None => by_conditions(status, told_by),
         };
@@ -94,6 +94,6 @@ pub(super) fn after(stations: &[Station]) -> String {
     let before = waits.and_then(|at| stations.get(at.checked_sub(1)?));
     before.map_or_else(String::new, |station| {
         let name = station.name.to_lowercase();
-        format!("What comes after {name} is not judged until that is fixed.")
+        format!("What comes after {name} is not evaluated until that is fixed.")
     })
 }

@@ -40,7 +40,7 @@ fn what_is_before_the_break_works_and_what_is_after_it_waits() {
     assert_eq!(looks(&broken)[..5], ["works", "works", "broken", "waits", "waits"]);
     assert_eq!(
         broken.conclusion.after,
-        "What comes after publish is not judged until that is fixed."
+        "What comes after publish is not evaluated until that is fixed."
     );
     assert_eq!(broken.conclusion.label, "outage at publish");
     assert_eq!(broken.conclusion.evidence, "By a lock: the last commit is 4 s old.");
@@ -101,12 +101,12 @@ fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
 #[test]
 fn a_verdict_that_is_no_longer_judged_says_nothing() {
     let mut frozen = status("quiet", "healthy", "none");
-    frozen.verdict.judged_age_seconds = 40.0;
+    frozen.verdict.evaluated_age_seconds = 40.0;
     let frozen = frozen.concluded();
     assert!(looks(&frozen).iter().all(|look| *look == "unknown"));
     let said = &frozen.conclusion;
     assert_eq!((said.grade, said.is_frozen), ("unknown", true));
-    assert!(said.evidence.starts_with("The last that was said: It is so."), "{}", said.evidence);
+    assert!(said.evidence.starts_with("The last verdict was: It is so."), "{}", said.evidence);
 }
 
 #[test]

@@ -109,7 +109,10 @@ impl Token {
         match read.await {
             Ok(Ok(text)) => Self { file: self.file.clone(), ..Self::new(&text) },
             Ok(Err((file, error))) => {
-                debug!(file = %file.display(), %error, "the token is as it was at start");
+                debug!(
+                    file = %file.display(), %error,
+                    "the token that was read at start remains in use"
+                );
                 self.clone()
             }
             Err(_) => self.clone(),

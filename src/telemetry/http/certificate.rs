@@ -1,6 +1,6 @@
 //! The certificate that the pages are served with: the one that its files hold, also after a renewal.
 //!
-//! The files are looked at before each handshake, so there is no time in which a renewal is not known.
+//! The files are reloaded at before each handshake, so there is no time in which a renewal is not known.
 //! What they hold now and cannot be used changes nothing: the last good certificate is served on, and
 //! the log says why, once for each change.
 
@@ -44,7 +44,7 @@ struct Files {
 }
 
 /// Invariant: `acceptor` is the last of the files' contents that could be used, and `seen` tells the
-/// files that were looked into last, whether they could be used or not.
+/// files that were reloaded into last, whether they could be used or not.
 struct Held {
     seen: Seen,
     acceptor: TlsAcceptor,
@@ -71,8 +71,8 @@ impl Certificate {
     pub(super) async fn acceptor(&self) -> TlsAcceptor {
         let this = self.clone();
         // A disk may hang; the runtime's threads must not.
-        let looked = tokio::task::spawn_blocking(move || this.look()).await;
-        looked.unwrap_or_else(|_| self.held())
+        let reloaded = tokio::task::spawn_blocking(move || this.reload()).await;
+        reloaded.unwrap_or_else(|_| self.held())
     }
 
     fn held(&self) -> TlsAcceptor {
@@ -80,7 +80,7 @@ impl Certificate {
     }
 
     /// Looks whether the files have changed. Blocks for as long as the disk does.
-    fn look(&self) -> TlsAcceptor {
+    fn reload(&self) -> TlsAcceptor {
         let Files { certificate, key, held } = &*self.0;
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = seen(certificate, key);
@@ -94,8 +94,8 @@ impl Certificate {
                 Err(error) => {
                     warn!(
                         %error,
-                        "the certificate for HTTPS was changed and can't be used: the one before is \
-                         served on"
+                        "the changed certificate for HTTPS can't be used: the previous one is \
+                         still served"
                     );
                 }
             }
@@ -238,13 +238,13 @@ mod tests {
         let (folder, served) = opened();
         let looked_into = || served.0.held.lock().expect("no panic").seen;
         let before = looked_into();
-        served.look();
+        served.reload();
         assert_eq!(looked_into(), before);
         fs::write(folder.path().join("page.crt"), "broken").expect("written");
-        served.look();
+        served.reload();
         let broken = looked_into();
         assert_ne!(broken, before);
-        served.look();
+        served.reload();
         assert_eq!(looked_into(), broken, "it is in the log already");
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server, and the service's site: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
+//! The HTTP server, and the service's handler: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
 //! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
@@ -75,7 +75,7 @@ impl<F: Fn() -> Status + Send + Sync + 'static> StatusSource for F {
 }
 
 /// What the pages are made from.
-pub struct Pages {
+pub struct Endpoints {
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
     /// For `/healthz`.
@@ -91,7 +91,7 @@ pub struct Pages {
 /// What a server serves.
 ///
 /// Called for each request, on a thread of the runtime: it must answer from memory, at once.
-pub trait Site: Send + Sync + 'static {
+pub trait Handler: Send + Sync + 'static {
     /// The answer at this path; `None`: there is no such path.
     fn answer(&self, path: &str) -> Option<Answer>;
     /// Does what a POST from `peer` asks for; `None`: nothing can be changed at this path.
@@ -105,17 +105,21 @@ pub trait Site: Send + Sync + 'static {
 /// A server that listens.
 pub struct Http {
     listener: TcpListener,
-    site: Arc<dyn Site>,
+    handler: Arc<dyn Handler>,
     access: Access,
 }
 
 impl Http {
     /// Takes the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr, site: impl Site, access: Access) -> io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        handler: impl Handler,
+        access: Access,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (tls, token) = (access.tls.is_some(), access.token.is_some());
         info!(address = %listener.local_addr()?, tls, token, "listening for HTTP");
-        Ok(Self { listener, site: Arc::new(site), access })
+        Ok(Self { listener, handler: Arc::new(handler), access })
     }
 
     /// The address it listens on.
@@ -138,11 +142,11 @@ impl Http {
                 accepted = self.accept(&open, &mut fails) => {
                     let Some((stream, admission)) = accepted else { continue };
                     let admission = Arc::new(admission);
-                    let (site, stop) = (Arc::clone(&self.site), stop.clone());
+                    let (handler, stop) = (Arc::clone(&self.handler), stop.clone());
                     let (tls, guard) = (self.access.tls.clone(), guard.clone());
                     connections.spawn(async move {
                         let evicted = admission.evicted();
-                        let served = greet(stream, site, tls, guard, stop, admission);
+                        let served = greet(stream, handler, tls, guard, stop, admission);
                         evicted.run_until_cancelled(served).await;
                     });
                 }
@@ -188,7 +192,7 @@ impl Http {
 /// Shakes hands where there is TLS, then serves.
 async fn greet(
     stream: TcpStream,
-    site: Arc<dyn Site>,
+    handler: Arc<dyn Handler>,
     tls: Option<Certificate>,
     guard: Guard,
     stop: CancellationToken,
@@ -196,39 +200,39 @@ async fn greet(
 ) {
     // Without an address it is gone already.
     let Ok(peer) = stream.peer_addr().map(|peer| peer.ip()) else { return };
-    let peer = judged(peer, stream.local_addr().ok().map(|local| local.ip()));
+    let peer = effective_peer(peer, stream.local_addr().ok().map(|local| local.ip()));
     let Some(tls) = tls else {
-        return serve(stream, peer, site, guard, stop, admission).await;
+        return serve(stream, peer, handler, guard, stop, admission).await;
     };
     let shaken = async { tls.acceptor().await.accept(stream).await };
     match tokio::time::timeout(HEAD_TIMEOUT, shaken).await {
-        Ok(Ok(stream)) => serve(stream, peer, site, guard, stop, admission).await,
+        Ok(Ok(stream)) => serve(stream, peer, handler, guard, stop, admission).await,
         Ok(Err(error)) => debug!(%error, "an HTTP connection without proper TLS"),
         Err(_) => debug!("an HTTP connection that did not end its TLS handshake"),
     }
 }
 
-/// The address by which a peer is evaluated, given the one that it called: whoever comes from that same
+/// The address that counts for a peer, given the one that it called: whoever comes from that same
 /// address is on this machine, as with a loopback address.
-fn judged(peer: IpAddr, called: Option<IpAddr>) -> IpAddr {
+fn effective_peer(peer: IpAddr, called: Option<IpAddr>) -> IpAddr {
     if called == Some(peer) { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer }
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: IpAddr,
-    site: Arc<dyn Site>,
+    handler: Arc<dyn Handler>,
     guard: Guard,
     stop: CancellationToken,
     admission: Arc<Admission>,
 ) {
     let service = service_fn(move |request| {
         admission.asked();
-        let (site, guard) = (Arc::clone(&site), guard.clone());
+        let (handler, guard) = (Arc::clone(&handler), guard.clone());
         async move {
             // Those who probe whether it lives wait for no disk.
             let guard = if routes::is_open(&request) { guard } else { guard.now().await };
-            let answer = routes::answer(&request, peer, site.as_ref(), &guard);
+            let answer = routes::answer(&request, peer, handler.as_ref(), &guard);
             Ok::<_, std::convert::Infallible>(answer)
         }
     });

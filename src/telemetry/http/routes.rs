@@ -12,15 +12,15 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::{Guard, is_own_name};
-use super::{Pages, Site, switch};
+use super::{Endpoints, Handler, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
 /// What a path that does not exist is answered with: what there is.
-const NOT_FOUND: &str = "not found; there is\n\n\
+const NOT_FOUND: &str = "not found; available:\n\n\
     /         the status page, for people\n\
     /metrics  Prometheus metrics\n\
-    /healthz  whether the program's own loops turn (never the database's state)\n\
+    /healthz  whether the program's own loops run (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
@@ -52,7 +52,7 @@ pub(super) fn is_open<B>(request: &Request<B>) -> bool {
 pub(super) fn answer<B>(
     request: &Request<B>,
     peer: IpAddr,
-    site: &dyn Site,
+    handler: &dyn Handler,
     guard: &Guard,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
@@ -68,13 +68,13 @@ pub(super) fn answer<B>(
         }
     }
     if *request.method() == Method::POST
-        && let Some(Answer(done)) = site.act(path, headers, peer)
+        && let Some(Answer(done)) = handler.act(path, headers, peer)
     {
         return done;
     }
     // A path that does not exist is not found by any method.
-    let Some(Answer(answer)) = site.answer(path) else {
-        return plain(StatusCode::NOT_FOUND, TEXT, site.contents());
+    let Some(Answer(answer)) = handler.answer(path) else {
+        return plain(StatusCode::NOT_FOUND, TEXT, handler.contents());
     };
     // hyper itself leaves out the body of an answer to HEAD.
     if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -87,7 +87,7 @@ pub(super) fn answer<B>(
 
 /// Asks for the token, in both forms in which it is taken.
 fn unknown() -> Response<Full<Bytes>> {
-    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is needed (http.token)\n");
+    let mut answer = plain(StatusCode::UNAUTHORIZED, TEXT, "a token is required (http.token)\n");
     let headers = answer.headers_mut();
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"binpulse\""));
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"binpulse\""));
@@ -116,7 +116,7 @@ impl Answer {
     }
 }
 
-impl Site for Pages {
+impl Handler for Endpoints {
     fn answer(&self, path: &str) -> Option<Answer> {
         let well = || "ok\n".to_owned();
         Some(match path {
@@ -158,7 +158,7 @@ fn page() -> Answer {
     Answer(answer)
 }
 
-fn status(pages: &Pages) -> Answer {
+fn status(pages: &Endpoints) -> Answer {
     Answer(match serde_json::to_vec_pretty(&pages.status.status()) {
         Ok(document) => plain(StatusCode::OK, JSON, document),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),

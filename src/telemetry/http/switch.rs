@@ -14,7 +14,7 @@ pub const MAINTENANCE_PATH: &str = "/maintenance";
 pub const CONSUMER_HEADER: &str = "binpulse-consumer";
 /// Header with the seconds that it lasts, 0 to [`MAINTENANCE_MAX`]; 0 ends it.
 pub const SECONDS_HEADER: &str = "binpulse-seconds";
-/// Longest time that a consumer is taken out of judgement for.
+/// Longest time that a consumer is taken out of evaluation for.
 pub const MAINTENANCE_MAX: Duration = Duration::from_hours(24);
 
 /// Where commands of snapshots are sent to, by POST.
@@ -70,8 +70,8 @@ fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refus
     let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());
     let (Some(consumer), Some(seconds)) = (consumer, seconds) else {
-        let needed = "headers binpulse-consumer and binpulse-seconds are needed; \
-                      `binpulse maintenance` sends them";
+        let needed = "the headers binpulse-consumer and binpulse-seconds are required; `binpulse \
+                      maintenance` sends them";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     let done = switch.maintenance(consumer, Duration::from_secs(seconds));

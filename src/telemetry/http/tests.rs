@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Certificate, Http, Pages, Switch, Token, chain};
+use super::{Access, Certificate, Endpoints, Http, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::{Loops, Readiness, Status};
 
@@ -43,7 +43,7 @@ async fn server_for(access: Access) -> Server {
 
 async fn server_at(listen: [u8; 4], access: Access) -> Server {
     let (loops, readiness) = (Loops::default(), Readiness::default());
-    let pages = Pages {
+    let pages = Endpoints {
         metrics: Arc::new(metrics()),
         loops: loops.clone(),
         readiness: readiness.clone(),
@@ -162,7 +162,7 @@ async fn health_is_about_loops_and_readiness_about_stream_and_sink() {
         // The registry counts whole milliseconds.
         health = server.ask("GET", "/healthz").await;
     }
-    assert!(body(&health).starts_with("loop `reader` has not turned"), "{health}");
+    assert!(body(&health).starts_with("loop `reader` has not run"), "{health}");
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ fn nobody_else_s_machine_and_no_browser_changes_anything() {
 fn whoever_comes_from_the_address_that_was_called_is_on_this_machine() {
     let is_here = |peer: &str, called: Option<&str>| {
         let address = |text: &str| text.parse().expect("an address");
-        super::judged(address(peer), called.map(address)).to_canonical().is_loopback()
+        super::effective_peer(address(peer), called.map(address)).to_canonical().is_loopback()
     };
     assert!(is_here("10.0.0.7", Some("10.0.0.7")) && is_here("2001:db8::7", Some("2001:db8::7")));
     assert!(is_here("127.0.0.1", Some("127.0.0.1")) && is_here("::ffff:127.0.0.1", None));

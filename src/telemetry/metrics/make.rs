@@ -3,10 +3,10 @@
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{
-    CLASSES, Family, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS, Vocabulary,
+    CLASSES, LabelValues, LabeledMetric, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS,
 };
 
-const FAST: &[f64] =
+pub(super) const FAST: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 pub(super) const SLOW: &[f64] =
     &[0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
@@ -14,7 +14,7 @@ pub(super) const SLOW: &[f64] =
 /// Makes and registers in one step, so that none is forgotten.
 pub(super) struct Make<'a> {
     pub(super) registry: &'a Registry,
-    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) label_values: &'a LabelValues,
 }
 
 impl Make<'_> {
@@ -24,7 +24,7 @@ impl Make<'_> {
         user_row_last: Moment,
         checkpoint_saved: Moment,
     ) -> Result<Metrics, prometheus::Error> {
-        let words = self.vocabulary;
+        let words = self.label_values;
         let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
         let queues: Vec<&str> = words.echo_queues.iter().map(String::as_str).collect();
         let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
@@ -57,7 +57,7 @@ impl Make<'_> {
             )?,
             canary_mismatched_total: self.counter(
                 "canary_mismatched_total",
-                "Canary rows that came back on the stream with other values than written.",
+                "Canary rows that arrived on the stream with values other than those written.",
             )?,
             canary_roundtrip_seconds: self.histograms(
                 "canary_roundtrip_seconds",
@@ -83,11 +83,11 @@ impl Make<'_> {
             )?,
             canary_duplicate_total: of_consumers(
                 "canary_duplicate_total",
-                "Canary messages that came more than once.",
+                "Canary messages received more than once.",
             )?,
             canary_reordered_total: of_consumers(
                 "canary_reordered_total",
-                "Canary messages that came after a later one.",
+                "Canary messages received after a later one.",
             )?,
             echo_messages_total: self.counters(
                 "echo_messages_total",
@@ -103,7 +103,7 @@ impl Make<'_> {
             )?,
             transactions_total: self.counters(
                 "transactions_total",
-                "Transactions read, by whose they were.",
+                "Transactions read, by origin.",
                 "class",
                 &CLASSES,
             )?,
@@ -192,6 +192,7 @@ impl Make<'_> {
                 "lanes",
                 "Lanes that have carried a row since the start of the process.",
             )?,
+            snapshot: self.snapshot()?,
             user_row_last,
             checkpoint_saved,
         };
@@ -208,7 +209,7 @@ impl Make<'_> {
         Ok(metric)
     }
 
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
         self.add(IntCounter::new(full(name), help)?)
     }
 
@@ -220,7 +221,7 @@ impl Make<'_> {
         self.add(IntGauge::new(full(name), help)?)
     }
 
-    fn histogram(
+    pub(super) fn histogram(
         &self,
         name: &str,
         help: &str,
@@ -230,16 +231,16 @@ impl Make<'_> {
         self.add(Histogram::with_opts(options)?)
     }
 
-    fn counters(
+    pub(super) fn counters(
         &self,
         name: &str,
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<IntCounter>, prometheus::Error> {
+    ) -> Result<LabeledMetric<IntCounter>, prometheus::Error> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 
     /// One for each pattern of the filters, in their order.
@@ -247,7 +248,7 @@ impl Make<'_> {
         let options = prometheus::Opts::new(full(name), help);
         let vector = prometheus::IntCounterVec::new(options, &["setting", "pattern"])?;
         let vector = self.add(vector)?;
-        let patterns = self.vocabulary.filter_patterns.iter();
+        let patterns = self.label_values.filter_patterns.iter();
         let counter = |(setting, pattern): &(&'static str, String)| {
             vector.get_metric_with_label_values(&[*setting, pattern.as_str()])
         };
@@ -260,10 +261,10 @@ impl Make<'_> {
         help: &str,
         label: &'static str,
         values: &[&str],
-    ) -> Result<Family<Histogram>, prometheus::Error> {
+    ) -> Result<LabeledMetric<Histogram>, prometheus::Error> {
         let options = HistogramOpts::new(full(name), help).buckets(SLOW.to_vec());
         let vector = self.add(prometheus::HistogramVec::new(options, &[label])?)?;
-        Family::new(values, |value| vector.get_metric_with_label_values(&[value]))
+        LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 }
 

@@ -7,12 +7,13 @@
 //! Counting is one atomic addition. On the hot path the caller adds up in its own variables and
 //! counts once a batch.
 
-mod family;
+mod labeled_metric;
 mod make;
 mod probe;
 mod process;
-mod readings;
+mod scrape_sources;
 mod scraped;
+mod snapshot;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,16 +22,17 @@ use std::time::{Duration, Instant};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
-pub use family::{Family, OTHER};
+pub use labeled_metric::{LabeledMetric, OTHER};
 use make::Make;
 pub use probe::ProbeMetrics;
 pub use prometheus::Error;
-pub use readings::{Kind, Reading, Readings, SourceLabels};
+pub use scrape_sources::{Kind, ScrapeSources, ScrapedFamily, SourceLabels};
 pub use scraped::{Durations, Moment, Read, Sample, timestamp};
+pub use snapshot::SnapshotMetrics;
 
 /// Label values, all known before the first scrape.
 #[derive(Debug, Clone, Default)]
-pub struct Vocabulary {
+pub struct LabelValues {
     /// Consumers whose echo is read, by name.
     pub consumers: Vec<String>,
     /// Those that have a queue: the same without the accounts of paths.
@@ -47,6 +49,8 @@ pub struct Vocabulary {
     pub event_types: Vec<&'static str>,
     /// Patterns of the filters: the setting, and the pattern.
     pub filter_patterns: Vec<(&'static str, String)>,
+    /// Why a chunk of a snapshot is read again.
+    pub snapshot_discards: Vec<&'static str>,
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }
@@ -71,7 +75,7 @@ pub const SCHEMA_LOOKUPS: [&str; 4] = ["agrees", "changed_since", "lossy", "disa
 pub struct Metrics {
     registry: Registry,
     /// Attempts to write the heartbeat row, by how they ended.
-    pub heartbeat_writes_total: Family<IntCounter>,
+    pub heartbeat_writes_total: LabeledMetric<IntCounter>,
     /// From the begin of a heartbeat's write to its row on the stream.
     pub heartbeat_roundtrip_seconds: Histogram,
     /// Server's clock minus ours.
@@ -79,51 +83,51 @@ pub struct Metrics {
     /// Half-width of the interval that the offset lies in.
     pub source_clock_offset_error_seconds: Gauge,
     /// Canaries written.
-    pub canary_written_total: Family<IntCounter>,
+    pub canary_written_total: LabeledMetric<IntCounter>,
     /// Canaries whose cells came back on the stream other than written.
     pub canary_mismatched_total: IntCounter,
     /// From the begin of a canary's write to its echo.
-    pub canary_roundtrip_seconds: Family<Histogram>,
+    pub canary_roundtrip_seconds: LabeledMetric<Histogram>,
     /// Canaries accepted by the topic, for each consumer that owes an echo.
-    pub canary_sent_total: Family<IntCounter>,
+    pub canary_sent_total: LabeledMetric<IntCounter>,
     /// Canaries whose echo was complete in time.
-    pub canary_resolved_total: Family<IntCounter>,
+    pub canary_resolved_total: LabeledMetric<IntCounter>,
     /// Canaries whose echo was not complete in time.
-    pub canary_lost_total: Family<IntCounter>,
+    pub canary_lost_total: LabeledMetric<IntCounter>,
     /// Lost canaries whose echo was completed later.
-    pub canary_late_total: Family<IntCounter>,
-    /// Canary messages that came more than once.
-    pub canary_duplicate_total: Family<IntCounter>,
-    /// Canary messages that came after a later one.
-    pub canary_reordered_total: Family<IntCounter>,
+    pub canary_late_total: LabeledMetric<IntCounter>,
+    /// Canary messages received more than once.
+    pub canary_duplicate_total: LabeledMetric<IntCounter>,
+    /// Canary messages received after a later one.
+    pub canary_reordered_total: LabeledMetric<IntCounter>,
     /// Messages read from echo queues, by what they were.
-    pub echo_messages_total: Family<IntCounter>,
+    pub echo_messages_total: LabeledMetric<IntCounter>,
     /// Failed reads of echo queues.
-    pub echo_failures_total: Family<IntCounter>,
-    /// Transactions read, by whose they were.
-    pub transactions_total: Family<IntCounter>,
+    pub echo_failures_total: LabeledMetric<IntCounter>,
+    /// Transactions read, by origin.
+    pub transactions_total: LabeledMetric<IntCounter>,
     /// Binlog events read, by type.
-    pub events_total: Family<IntCounter>,
+    pub events_total: LabeledMetric<IntCounter>,
     /// Times that the replica connection broke, by reason.
-    pub reconnects_total: Family<IntCounter>,
-    /// Times that a task beside the stream ended and was begun again.
-    pub task_restarts_total: Family<IntCounter>,
+    pub reconnects_total: LabeledMetric<IntCounter>,
+    /// Times that a task beside the stream ended and was started again.
+    pub task_restarts_total: LabeledMetric<IntCounter>,
     /// Attempts to establish it that failed, by reason.
-    pub dial_failures_total: Family<IntCounter>,
+    pub dial_failures_total: LabeledMetric<IntCounter>,
     /// Calls to the sink, by how they ended.
-    pub publish_attempts_total: Family<IntCounter>,
+    pub publish_attempts_total: LabeledMetric<IntCounter>,
     /// Rows accepted by the sink.
-    pub changes_published_total: Family<IntCounter>,
+    pub changes_published_total: LabeledMetric<IntCounter>,
     /// Messages accepted by the sink.
     pub messages_published_total: IntCounter,
     /// Bytes of those messages as the sink bills them.
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
-    pub oversize_total: Family<IntCounter>,
-    /// Events of rows by the patterns of the filters that match them, in the vocabulary's order.
+    pub oversize_total: LabeledMetric<IntCounter>,
+    /// Events of rows by the patterns of the filters that match them, in the order of the label values.
     pub filter_pattern_events_total: Vec<IntCounter>,
     /// Tables that were looked up in `information_schema`.
-    pub schema_lookups_total: Family<IntCounter>,
+    pub schema_lookups_total: LabeledMetric<IntCounter>,
     /// Messages that the sink refused for good, quarantined.
     pub quarantined_messages_total: IntCounter,
     /// Row events that could not be decoded, quarantined.
@@ -133,9 +137,11 @@ pub struct Metrics {
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
     /// Saves of the checkpoint, by outcome.
-    pub checkpoint_saves_total: Family<IntCounter>,
+    pub checkpoint_saves_total: LabeledMetric<IntCounter>,
     /// Lanes that have carried a row.
     pub lanes: IntGauge,
+    /// What is counted of snapshots.
+    pub snapshot: SnapshotMetrics,
     /// When a user's row was last published.
     pub user_row_last: Moment,
     /// When the checkpoint was last saved.
@@ -144,14 +150,23 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers everything.
-    pub fn new(vocabulary: &Vocabulary, readings: Readings) -> Result<Self, prometheus::Error> {
+    pub fn new(
+        label_values: &LabelValues,
+        scrape_sources: ScrapeSources,
+    ) -> Result<Self, prometheus::Error> {
         let started = Instant::now();
         let registry = Registry::new();
-        let make = Make { registry: &registry, vocabulary };
+        let make = Make { registry: &registry, label_values };
         let user_row_last = Moment::new(started);
         let checkpoint_saved = Moment::new(started);
         let metrics = make.all(user_row_last.clone(), checkpoint_saved.clone())?;
-        readings::register(&registry, readings, started, user_row_last, checkpoint_saved)?;
+        scrape_sources::register(
+            &registry,
+            scrape_sources,
+            started,
+            user_row_last,
+            checkpoint_saved,
+        )?;
         registry.register(Box::new(process::Process::new()?))?;
         Ok(metrics)
     }

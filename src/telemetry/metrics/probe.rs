@@ -6,8 +6,8 @@ use prometheus::{HistogramOpts, HistogramVec, Registry, TextEncoder};
 
 use super::make::SLOW;
 use super::process::Process;
-use super::readings::{own_process, register_each};
-use super::{Error, Reading};
+use super::scrape_sources::{own_process, register_each};
+use super::{Error, ScrapedFamily};
 
 /// What a probe exports: families that are read at the scrape, and how long canaries took.
 pub struct ProbeMetrics {
@@ -20,7 +20,7 @@ impl ProbeMetrics {
     /// first canary.
     pub fn new<'a>(
         streams: impl IntoIterator<Item = &'a str>,
-        readings: Vec<Reading>,
+        scrape_sources: Vec<ScrapedFamily>,
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let options = HistogramOpts::new(
@@ -32,7 +32,7 @@ impl ProbeMetrics {
         for stream in streams {
             transit.get_metric_with_label_values(&[stream])?;
         }
-        register_each(&registry, readings)?;
+        register_each(&registry, scrape_sources)?;
         for family in own_process() {
             registry.register(Box::new(family?))?;
         }

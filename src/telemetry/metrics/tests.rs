@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Durations, Metrics, Moment, Readings, SourceLabels, Vocabulary};
+use super::{Durations, LabelValues, Metrics, Moment, ScrapeSources, SourceLabels};
 
 const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "checkpointed"];
 
 pub(crate) fn metrics() -> Metrics {
-    let vocabulary = Vocabulary {
+    let label_values = LabelValues {
         consumers: vec!["billing".into()],
         echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
@@ -16,10 +16,11 @@ pub(crate) fn metrics() -> Metrics {
         reconnect_reasons: vec!["silent"],
         event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
+        snapshot_discards: vec!["too_many_keys"],
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();
-    let readings = Readings {
+    let scrape_sources = ScrapeSources {
         stage: Arc::new(|| STAGES.map(|stage| (stage, None)).to_vec()),
         stream_last_receive: Arc::new(move || Some(received)),
         stream_bytes: Arc::new(|| 77),
@@ -34,7 +35,7 @@ pub(crate) fn metrics() -> Metrics {
         source: Arc::new(|| SourceLabels { stream: "sh\"op".into(), ..SourceLabels::default() }),
         more: Vec::new(),
     };
-    Metrics::new(&vocabulary, readings).expect("names are valid and differ")
+    Metrics::new(&label_values, scrape_sources).expect("names are valid and differ")
 }
 
 /// Value of the sample, by its line's begin.
@@ -57,6 +58,9 @@ fn every_series_exists_before_anything_has_happened() {
         "binpulse_filter_pattern_events_total{pattern=\"shop.audit\",setting=\"filter.exclude\"}",
         "binpulse_changes_published_total{op=\"delete\"}",
         "binpulse_checkpoint_saves_total{result=\"error\"}",
+        "binpulse_snapshot_rows_total",
+        "binpulse_snapshot_discarded_chunks_total{reason=\"too_many_keys\"}",
+        "binpulse_snapshot_chunk_seconds_count",
         "binpulse_user_row_last_timestamp_seconds",
     ] {
         assert!(sample(&text, series).abs() < f64::EPSILON, "{series}");

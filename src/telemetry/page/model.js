@@ -56,8 +56,8 @@ function rates(older, newer) {
 function conclude(status, age) {
   const said = status.conclusion;
   if (age > STALE_AFTER) {
-    return { ...said, cause: 'contact', look: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or out: not known',
-      state: `was ${said.state}`, evidence: `The last that was said: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
+    return { ...said, cause: 'contact', look: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or down: not known',
+      state: `was ${said.state}`, evidence: `The last verdict was: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
       next_step: 'Check that the binpulse process runs and that this address reaches it; then look at its log.',
       stations: said.stations.map((one) => ({ ...one, look: 'unknown', word: 'not known' })) };
   }
@@ -69,7 +69,7 @@ function own(path) {
   return /^\/runbooks\/[A-Za-z]+$/.test(path || '') ? path : null;
 }
 
-/** Who echoes, who does not, and who is not judged. */
+/** Who echoes, who does not, and who is not evaluated. */
 function echoes(status) {
   const { consumers, verdict } = status;
   const silent = verdict.state === 'canary_lost' && verdict.reason ? verdict.reason.split(',') : [];
@@ -87,6 +87,28 @@ function echoes(status) {
 /** What happened how long ago, or that it has not happened yet. */
 function last(what, age, drift) {
   return isNumber(age) ? `${what} ${ago(age, drift)}` : `not ${what} yet`;
+}
+
+/** Tables of a snapshot that are shown; the others are counted. */
+const SNAPSHOT_TABLES_MAX = 10;
+
+/** Those that are read first, then those given up, then the next ones. */
+function snapshotTables(snapshot) {
+  const order = ['reading', 'abandoned', 'waiting', 'done'];
+  const tables = snapshot.tables.map((one, at) => ({ ...one, at, rank: order.indexOf(one.state) }));
+  return tables.sort((a, b) => a.rank - b.rank || a.at - b.at).slice(0, SNAPSHOT_TABLES_MAX);
+}
+
+/** How much of a table was read, 0 to 1; null when the statistics do not tell. Only `done` is all. */
+function share(table) {
+  if (table.state === 'done') return 1;
+  if (table.state === 'waiting') return 0;
+  return table.rows_estimated > 0 ? Math.min(0.99, table.rows / table.rows_estimated) : null;
+}
+
+/** `threads_running` as people write it. */
+function spaced(word) {
+  return word ? word.replaceAll('_', ' ') : 'nothing';
 }
 
 /** Two lines of figures for each station. */
@@ -111,7 +133,7 @@ function report(status, conclusion, at, age) {
   const lost = conclusion.cause === 'contact';
   const lines = [
     `binpulse ${status.stream}, ${conclusion.label}: ${conclusion.headline} [${conclusion.state}] at ${at}`,
-    ...(lost ? [`No answer for ${duration(age)}: what follows is what was said then.`] : []),
+    ...(lost ? [`No answer for ${duration(age)}: what follows is from the last answer.`] : []),
     conclusion.evidence,
     ...status.verdict.facts.map((fact) => `- ${fact}`),
     ...conclusion.notices.map((one) => `- ${one.text} ${one.next_step}`),

@@ -65,7 +65,7 @@ function draw() {
   const drift = silent ? 0 : age;
   write(byId('stream'), last.status.stream);
   write(byId('contact'), silent ? `last answer ${ago(age, 0)}` : `live: answered ${age < 1 ? 'just now' : ago(age, 0)}`);
-  if (conclusion.cause === 'frozen') alarm(`No verdict for ${duration(last.status.verdict.judged_age_seconds + age)}`, 'binpulse answers, but its judging loop stands still. Figures are live, the verdict is not.');
+  if (conclusion.cause === 'frozen') alarm(`No verdict for ${duration(last.status.verdict.evaluated_age_seconds + age)}`, 'binpulse answers, but the loop of its verdict is stuck. Figures are live, the verdict is not.');
   else if (silent) alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
   else byId('alarm').hidden = true;
   drawVerdict(conclusion, drift);
@@ -87,7 +87,7 @@ function announce(conclusion) {
   const key = [conclusion.headline, conclusion.label, conclusion.state, conclusion.cause].join('\n');
   if (key === announced) return;
   announced = key;
-  const gone = { contact: 'binpulse does not answer. ', frozen: 'binpulse answers, but no longer judges. ' }[conclusion.cause] || '';
+  const gone = { contact: 'binpulse does not answer. ', frozen: 'binpulse answers, but no longer evaluates the verdict. ' }[conclusion.cause] || '';
   write(byId('announcer'), `${gone}${conclusion.label}: ${conclusion.headline}. ${conclusion.evidence} Next: ${conclusion.next_step}`);
   const line = make('li');
   write(line, `${clock(new Date())}: ${gone}${conclusion.label}: ${conclusion.headline} [${conclusion.state}]`);

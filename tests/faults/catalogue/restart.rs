@@ -40,7 +40,7 @@ pub(super) async fn without_checkpoint(stage: &mut Stage) -> Result<Instant, Err
     stage.streamer.stop().await?;
     let path = stage.streamer.folder().path().join("checkpoint");
     std::fs::remove_file(&path).map_err(|source| Error::File { path, source })?;
-    is_refused(stage, "--start-anew").await
+    is_refused(stage, "--new-epoch").await
 }
 
 /// The source is down.

@@ -2,7 +2,7 @@
 
 use binpulse::change::{MariaGtid, MariaGtidSet, Position};
 use binpulse::mysql::{HostPort, Session};
-use binpulse::source::preflight::{Demands, Severity, collect, judge};
+use binpulse::source::preflight::{Demands, Severity, collect, evaluate};
 use binpulse::source::resume::{Saved, Wanted, resolve, resolve_any};
 use binpulse::source::{Error, Flavor, Halt, Liveness, Recovery, Refusal, Replica, Start};
 
@@ -134,7 +134,7 @@ async fn every_version_tells_its_facts_and_what_is_wrong_with_them(bed: Bed) -> 
     assert!(facts.binlogs.as_ref().is_ok_and(|files| !files.is_empty()), "{name}: {facts:?}");
     let grants = facts.grants.as_ref().expect(name);
     assert!(grants.has("REPLICATION SLAVE") && !grants.has("SUPER"), "{name}: {grants:?}");
-    let findings = judge(&facts, &Demands::default());
+    let findings = evaluate(&facts, &Demands::default());
     // MINIMAL is every server's default.
     let metadata = findings.iter().find(|finding| finding.what == "binlog_row_metadata");
     assert_eq!(metadata.map(|finding| finding.severity), Some(Severity::Refuse), "{name}");
@@ -145,7 +145,7 @@ async fn every_version_tells_its_facts_and_what_is_wrong_with_them(bed: Bed) -> 
 
     let mut session = Session::connect(&server.options("weak")).await.expect(name);
     let facts = collect(&mut session).await.expect(name);
-    let findings = judge(&facts, &Demands::default());
+    let findings = evaluate(&facts, &Demands::default());
     for privilege in ["REPLICATION SLAVE", "REPLICATION CLIENT"] {
         let finding = findings.iter().find(|finding| finding.what == privilege);
         let remedy = format!("GRANT {privilege} ON *.* TO 'weak'@'%';");
@@ -216,7 +216,7 @@ async fn privileges_by_role_count_and_open_transactions_are_told_from_executed_o
         .await;
     let mut session = Session::connect(&server.options("member")).await.expect("a session");
     let facts = collect(&mut session).await.expect("facts");
-    assert_eq!(judge(&facts, &Demands::default()), []);
+    assert_eq!(evaluate(&facts, &Demands::default()), []);
 
     let gtid = format!("{}:900", facts.server_name());
     let mut writer = server.session().await;

@@ -74,7 +74,7 @@ pub(super) async fn without(stage: &Stage) -> Result<Option<String>, Error> {
     command.settings.push(("http.listen", "127.0.0.1:0".to_owned()));
     let (code, log) = command.run_to_end(SOON).await?;
     std::fs::rename(&away, &path).map_err(super::file(&path))?;
-    let is_right = code == Some(NEEDS_OPERATOR) && log.contains("--start-anew=");
+    let is_right = code == Some(NEEDS_OPERATOR) && log.contains("--new-epoch=");
     Ok((!is_right).then(|| format!("without its checkpoint it ended with {code:?}:\n{log}")))
 }
 

@@ -158,10 +158,10 @@ pub struct Certificate {
     pub to: Mark,
     /// Transactions after `from`, up to and including `to`.
     pub counts: Counts,
-    /// What is missing. With GTIDs: of all that the source had executed when it was judged.
+    /// What is missing. With GTIDs: of all that the source had executed when it was evaluated.
     pub unaccounted: Unaccounted,
-    /// When it was judged.
-    pub judged_at: Instant,
+    /// When it was evaluated.
+    pub evaluated_at: Instant,
     /// What the source had executed when `from`'s commit was answered, and when `to`'s was; `None`
     /// without GTIDs, and where it was not read.
     pub executed: [Option<GtidSet>; 2],
@@ -265,7 +265,7 @@ impl Accounting {
                 to: span.to,
                 counts: span.counts,
                 unaccounted: Unaccounted { gtids: missing.clone(), gaps: span.gaps },
-                judged_at: at,
+                evaluated_at: at,
             });
         }
     }

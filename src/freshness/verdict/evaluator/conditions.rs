@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Evaluator, Frozen};
-use crate::freshness::verdict::evidence::Surroundings;
+use crate::freshness::verdict::evidence::HeartbeatContext;
 use crate::freshness::verdict::verdict::Progress;
 use crate::freshness::verdict::{Condition, Status};
 
@@ -37,7 +37,7 @@ impl Evaluator {
         self.identity.apply(now, parameters, conditions);
         self.history.apply(now, conditions);
         self.writes.apply(now, parameters, &self.sql, &self.stream, conditions);
-        let surroundings = Surroundings {
+        let context = HeartbeatContext {
             stream_flows: self.stream.flows(),
             same_server: self.identity.agrees(parameters),
             idle_at: self.stream.idle_at(),
@@ -45,7 +45,7 @@ impl Evaluator {
             delivered_until: self.lag.delivered_until().min(self.stream.last_receive()),
             upstream_at: self.writes.upstream_at(),
         };
-        self.heartbeat.apply(now, parameters, surroundings, &mut self.obligations, conditions);
+        self.heartbeat.apply(now, parameters, context, &mut self.obligations, conditions);
         self.sink.apply(now, parameters, &self.obligations, conditions);
         self.lag.apply(now, parameters, conditions);
         self.canaries.apply(now, parameters, conditions);
@@ -71,16 +71,16 @@ impl Evaluator {
         let (status, because) = match self.frozen {
             Some(frozen) => {
                 let lasted = frozen.lasted.as_secs_f64();
-                (Status::False, format!("binpulse stood still for {lasted:.1} s"))
+                (Status::False, format!("binpulse was suspended for {lasted:.1} s"))
             }
-            None => (Status::True, "our own clock ticks evenly".to_owned()),
+            None => (Status::True, "binpulse's own clock runs evenly".to_owned()),
         };
         self.conditions.set(now, Condition::SelfRunning, status, because);
     }
 
     fn set_proof(&mut self, now: Instant) {
         let certificate = self.accounting.certificate().filter(|certificate| {
-            let age = now.saturating_duration_since(certificate.judged_at);
+            let age = now.saturating_duration_since(certificate.evaluated_at);
             age <= self.parameters.certificate_validity()
         });
         let (status, because) = match certificate {
@@ -92,10 +92,15 @@ impl Evaluator {
             None => (Status::Unknown, "there is no recent certificate".to_owned()),
             Some(certificate) if certificate.unaccounted.is_empty() => {
                 let (from, to) = (certificate.from.number, certificate.to.number);
-                (Status::True, format!("all between heartbeats {from} and {to} is accounted for"))
+                (
+                    Status::True,
+                    format!(
+                        "all transactions between heartbeats {from} and {to} are accounted for"
+                    ),
+                )
             }
             Some(certificate) => {
-                (Status::False, format!("the stream did not bring {}", certificate.unaccounted))
+                (Status::False, format!("the stream did not deliver {}", certificate.unaccounted))
             }
         };
         let wrote = certificate.is_some_and(|certificate| certificate.counts.user > 0);
@@ -109,7 +114,7 @@ impl Evaluator {
             }
             _ if wrote => (Status::True, "users wrote between the last two heartbeats".to_owned()),
             // That none came is no evidence against anything.
-            Some(_) | None => (Status::Unknown, "no user's row was published lately".to_owned()),
+            Some(_) | None => (Status::Unknown, "no user's row was published recently".to_owned()),
         };
         self.conditions.set(now, Condition::UserRows, status, because);
         let allowed = if self.parameters.heartbeats { Status::True } else { Status::False };
@@ -128,11 +133,11 @@ impl Evaluator {
     fn set_start(&mut self, now: Instant, progress: &Progress) {
         let age = now.saturating_duration_since(self.started);
         let (status, because) = if progress.round_trips > 0 {
-            (Status::True, "a first round trip was made")
+            (Status::True, "the first round trip is complete")
         } else if age >= self.parameters.start_limit {
-            (Status::True, "the time to start in is over")
+            (Status::True, "the start-up period is over")
         } else {
-            (Status::False, "no round trip was made yet")
+            (Status::False, "no round trip is complete yet")
         };
         self.conditions.set(now, Condition::Begun, status, because);
         let stream = self.conditions.is_false(Condition::StreamConnected) && self.stream.definite();
@@ -147,7 +152,7 @@ impl Evaluator {
             None if self.sink.definite() => {
                 (Status::False, self.conditions.known(Condition::SinkMoves).because.clone())
             }
-            None => (Status::True, "no error that time can't fix".to_owned()),
+            None => (Status::True, "no permanent error".to_owned()),
         };
         self.conditions.set(now, Condition::NoDefiniteError, status, because);
     }

@@ -15,10 +15,10 @@ use crate::freshness::verdict::evidence::{
 };
 use crate::freshness::verdict::obligation::Obligations;
 use crate::freshness::verdict::pause::{Pause, PauseWatch};
-use crate::freshness::verdict::plan::{LookPlan, Plan, Suspicion};
+use crate::freshness::verdict::plan::{DueProbe, ProbeSchedule, Suspicion};
 use crate::freshness::verdict::verdict::Hysteresis;
 use crate::freshness::verdict::{Conditions, Hop, Parameters, State, Topology, Verdict, words};
-use crate::freshness::{Executed, Observation, Poll};
+use crate::freshness::{Executed, Observation, StatePoll};
 
 /// Since we were frozen.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ pub struct Evaluator {
     frozen: Option<Frozen>,
     clock: ClockOffset,
     accounting: Accounting,
-    looks: LookPlan,
+    probes: ProbeSchedule,
     stream: StreamEvidence,
     sql: SqlEvidence,
     identity: IdentityEvidence,
@@ -71,7 +71,7 @@ impl Evaluator {
             reason: None,
             since: now,
             is_recovering: false,
-            judged_at: now,
+            evaluated_at: now,
             sentence: "Starting.".to_owned(),
             facts: Vec::new(),
             hop: Hop::None,
@@ -90,7 +90,7 @@ impl Evaluator {
             frozen: None,
             clock: ClockOffset::default(),
             accounting: Accounting::default(),
-            looks: LookPlan::default(),
+            probes: ProbeSchedule::default(),
             stream: StreamEvidence::default(),
             sql: SqlEvidence::default(),
             identity: IdentityEvidence::default(),
@@ -171,7 +171,7 @@ impl Evaluator {
                 }
             }
             Observation::Probe(probe) => self.sql.probed(at, probe),
-            Observation::Poll(poll) => self.polled(at, &poll),
+            Observation::StatePoll(poll) => self.polled(at, &poll),
             Observation::Unlogged(databases) => self.unlogged = databases,
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
             Observation::Facts(facts) => self.clock.observe(at, &facts.clock),
@@ -220,7 +220,7 @@ impl Evaluator {
     }
 
     /// Takes the answers of a state poll.
-    fn polled(&mut self, at: Instant, poll: &Poll) {
+    fn polled(&mut self, at: Instant, poll: &StatePoll) {
         self.sql.answered(at);
         self.writes.polled(poll);
         let (executed, purged) = (poll.executed.as_ref(), poll.purged.as_ref());
@@ -279,7 +279,7 @@ impl Evaluator {
     }
 
     /// The verdict as of `now`. Call it once per tick.
-    pub fn judge(&mut self, now: Instant) -> &Verdict {
+    pub fn evaluate(&mut self, now: Instant) -> &Verdict {
         self.canaries.advance(now, &self.parameters, &mut self.obligations);
         let progress = self.progress(now);
         let settled = progress.acknowledged.saturating_add(progress.round_trips);
@@ -294,9 +294,9 @@ impl Evaluator {
         &self.verdict
     }
 
-    /// What is to be looked at or done now. Call it after each judgement, and after each
+    /// What is to be looked at or done now. Call it after each evaluation, and after each
     /// observation of a failure.
-    pub fn plan(&mut self, now: Instant) -> Plan {
+    pub fn plan(&mut self, now: Instant) -> DueProbe {
         let doubt = self.obligations.suspicion(now).is_some()
             || self.stream.suspected()
             || self.sql.suspected()
@@ -307,6 +307,6 @@ impl Evaluator {
             None if doubt => Suspicion::Doubt,
             None => Suspicion::None,
         };
-        self.looks.due(now, suspicion, &self.parameters)
+        self.probes.due(now, suspicion, &self.parameters)
     }
 }

@@ -47,7 +47,7 @@ impl Evaluator {
             state,
             since: self.hysteresis.since(),
             is_recovering,
-            judged_at: now,
+            evaluated_at: now,
             sentence: words::sentence(
                 state,
                 reason.as_ref(),

@@ -199,8 +199,8 @@ impl CanaryEvidence {
     }
 
     fn unreadable(&self, now: Instant, parameters: &Parameters) -> impl Iterator<Item = &Account> {
-        let judged = self.accounts.iter().filter(move |account| !account.in_maintenance(now));
-        judged.filter(move |account| account.queue.is_unreadable(now, parameters))
+        let evaluated = self.accounts.iter().filter(move |account| !account.in_maintenance(now));
+        evaluated.filter(move |account| account.queue.is_unreadable(now, parameters))
     }
 
     /// Whether every consumer is lost: then the way to them is broken, not they.
@@ -233,8 +233,8 @@ impl CanaryEvidence {
         // Whether an operator's table can be written to says nothing of the way to the consumers: a
         // path that falls silent is told by its own metrics, only what is lost on it is evaluated here.
         let built_in = self.accounts.iter().filter(|account| account.path.is_none());
-        let judged = built_in.filter(|account| !account.in_maintenance(now));
-        let oldest = judged.map(|account| account.last_echo).min();
+        let evaluated = built_in.filter(|account| !account.in_maintenance(now));
+        let oldest = evaluated.map(|account| account.last_echo).min();
         let (status, because) = match oldest {
             _ if !lost.is_empty() => {
                 (Status::False, format!("two canaries in a row did not reach {}", lost.join(", ")))
@@ -265,7 +265,7 @@ impl CanaryEvidence {
         let resting: Vec<_> = resting.map(|account| &*account.name).collect();
         let because = match resting.len() {
             0 => because,
-            _ => format!("{because}; not judged, in maintenance: {}", resting.join(", ")),
+            _ => format!("{because}; not evaluated, in maintenance: {}", resting.join(", ")),
         };
         conditions.set(now, Condition::CanariesArrive, status, because);
     }
@@ -290,8 +290,8 @@ impl Account {
         let Some((since, times, message)) = &self.queue.failing else { return String::new() };
         let lasting = seconds(now.saturating_duration_since(*since));
         format!(
-            "what reaches {} is not known, its echo queue can't be read ({times} times in {lasting}): \
-             {message}",
+            "whether messages reach {} is not known: its echo queue can't be read ({times} times \
+             in {lasting}): {message}",
             self.name
         )
     }

@@ -8,7 +8,7 @@ use crate::freshness::verdict::{Condition, Conditions, Parameters, Status, Topol
 
 /// What heartbeats on their way depend on.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Surroundings {
+pub(in super::super) struct HeartbeatContext {
     /// The stream stands, and its reader waits for bytes.
     pub(in super::super) stream_flows: bool,
     /// Writer and stream are not known to be on different servers.
@@ -86,19 +86,19 @@ impl HeartbeatEvidence {
         &self,
         now: Instant,
         parameters: &Parameters,
-        surroundings: Surroundings,
+        context: HeartbeatContext,
         obligations: &mut Obligations,
         conditions: &mut Conditions,
     ) {
-        let armed = surroundings.stream_flows && surroundings.same_server;
+        let armed = context.stream_flows && context.same_server;
         obligations.arm(Obligation::HeartbeatSeen, armed, now);
         let (status, because) = match obligations.overdue(Obligation::HeartbeatSeen, now) {
             Some(open) => {
                 // Looked at again: evidence that is younger than the deadline says that the stream
                 // is past the row.
                 let deadline = open.began + open.allowed;
-                let idle = surroundings.idle_at.is_some_and(|idle| idle > deadline);
-                let past = surroundings
+                let idle = context.idle_at.is_some_and(|idle| idle > deadline);
+                let past = context
                     .delivered_until
                     .is_some_and(|until| until > open.began + parameters.tick);
                 let what = format!(
@@ -107,8 +107,7 @@ impl HeartbeatEvidence {
                     seconds(now.saturating_duration_since(open.began))
                 );
                 let was = conditions.status(Condition::HeartbeatSeen);
-                let is_ours =
-                    upstream_excluded(now, deadline, open.began, parameters, surroundings);
+                let is_ours = upstream_excluded(now, deadline, open.began, parameters, context);
                 (if armed && is_ours && (idle || past) { Status::False } else { was }, what)
             }
             None => match self.last_round_trip {
@@ -116,9 +115,14 @@ impl HeartbeatEvidence {
                     let age = now.saturating_duration_since(at);
                     let valid = age <= parameters.round_trip_validity();
                     let status = if valid { Status::True } else { Status::Unknown };
-                    (status, format!("heartbeat {number} made its round trip {} ago", seconds(age)))
+                    (
+                        status,
+                        format!("heartbeat {number} completed its round trip {} ago", seconds(age)),
+                    )
                 }
-                None => (Status::Unknown, "no heartbeat has made its round trip yet".to_owned()),
+                None => {
+                    (Status::Unknown, "no heartbeat has completed its round trip yet".to_owned())
+                }
             },
         };
         conditions.set(now, Condition::HeartbeatSeen, status, because);
@@ -132,9 +136,9 @@ fn upstream_excluded(
     deadline: Instant,
     written: Instant,
     parameters: &Parameters,
-    surroundings: Surroundings,
+    context: HeartbeatContext,
 ) -> bool {
-    let looked = surroundings.upstream_at.is_some_and(|at| at > written);
+    let looked = context.upstream_at.is_some_and(|at| at > written);
     let waited =
         now.saturating_duration_since(deadline) > parameters.periods.heartbeat_interval * 3;
     parameters.topology == Topology::Primary || looked || waited

@@ -71,7 +71,7 @@ impl HistoryEvidence {
         if unseen.gtids.is_empty() {
             self.unseen = None;
         } else if number > unseen.after {
-            let what = format!("the source purged {}, which did not come", unseen.gtids);
+            let what = format!("the source purged {}, which were not read", unseen.gtids);
             self.lost.get_or_insert((Reason::Purged, what));
         }
     }
@@ -82,7 +82,7 @@ impl HistoryEvidence {
                 (Reason::Purged, "the source no longer has the binary log that comes next")
             }
             StreamFailure::Diverged => {
-                (Reason::Diverged, "the source lacks transactions that we have received")
+                (Reason::Diverged, "the source lacks transactions that were received from it")
             }
             StreamFailure::Ended
             | StreamFailure::Silent
@@ -102,7 +102,8 @@ impl HistoryEvidence {
         // Without a row somebody has cleared the table, which is no sign.
         let Some(last) = completed.filter(|last| 0 < number && number < *last) else { return };
         let what = format!(
-            "the source was put back: its last heartbeat is {number}, and {last} had come from it"
+            "the source was restored to an older state: its last heartbeat is {number}, but {last} \
+             was received from it"
         );
         self.lost.get_or_insert((Reason::Diverged, what));
     }
@@ -126,7 +127,7 @@ impl HistoryEvidence {
         let Some((executed, (_, committed))) = sets.executed.zip(committed) else { return };
         let lacking = committed.subtract(executed);
         if !lacking.is_empty() {
-            let what = format!("the source lacks {lacking}, which we have received");
+            let what = format!("the source lacks {lacking}, which were received from it");
             self.sign(at, Reason::Diverged, what);
         } else if !self.is_refusal
             && self.sign.as_ref().is_some_and(|(_, reason, _)| *reason == Reason::Diverged)
@@ -185,10 +186,10 @@ impl HistoryEvidence {
                 (was, format!("{what}; this is being confirmed"))
             }
             (None, None) if self.accepted => {
-                (Status::True, "the source accepted our position".to_owned())
+                (Status::True, "the source accepted the position".to_owned())
             }
             (None, None) => {
-                (Status::Unknown, "the source has not seen our position yet".to_owned())
+                (Status::Unknown, "the position was not sent to the source yet".to_owned())
             }
         };
         conditions.set(now, Condition::PositionHeld, status, because);

@@ -16,7 +16,7 @@ mod stream;
 mod writes;
 
 pub(super) use canaries::CanaryEvidence;
-pub(super) use heartbeat::{HeartbeatEvidence, Surroundings};
+pub(super) use heartbeat::{HeartbeatContext, HeartbeatEvidence};
 pub(super) use history::{HistoryEvidence, Sets};
 pub(super) use identity::IdentityEvidence;
 pub(super) use progress::{CheckpointEvidence, LagEvidence};

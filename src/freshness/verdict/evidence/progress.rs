@@ -102,9 +102,9 @@ impl LagEvidence {
         }
         // Twice in a row, and with enough behind us to say whether it shrinks.
         let before = self.samples.iter().rev().nth(1).and_then(|(_, before)| before.lag);
-        let judged = self.span() >= TREND_MIN;
+        let is_known = self.span() >= TREND_MIN;
         let twice = before.is_some_and(|before| before > parameters.lag_limit);
-        self.late |= judged && twice && lag > parameters.lag_limit;
+        self.late |= is_known && twice && lag > parameters.lag_limit;
     }
 
     pub(in super::super) fn reset(&mut self) {
@@ -158,7 +158,7 @@ impl LagEvidence {
         let last = self.samples.back();
         let (status, because) = match last {
             Some((at, _)) if now.saturating_duration_since(*at) > parameters.evidence_grace => {
-                (Status::Unknown, "no report of the lag lately".to_owned())
+                (Status::Unknown, "no report of the lag recently".to_owned())
             }
             Some((_, LagSample { lag: Some(lag), .. })) => {
                 let status = if self.late { Status::False } else { Status::True };
@@ -174,10 +174,10 @@ impl LagEvidence {
         let shrinks =
             if has_closed || !self.late && last.is_some() { Status::True } else { self.trend.told };
         let words = match shrinks {
-            Status::True if has_closed => "the gap has closed",
-            Status::True if !self.late => "there is no gap",
-            Status::True => "the gap closes, or one large transaction moves",
-            Status::False => "the gap does not close",
+            Status::True if has_closed => "the lag is gone",
+            Status::True if !self.late => "there is no lag",
+            Status::True => "the lag shrinks, or one large transaction is in progress",
+            Status::False => "the lag does not shrink",
             Status::Unknown => "too little was observed for a trend",
         };
         conditions.set(now, Condition::LagShrinks, shrinks, words);

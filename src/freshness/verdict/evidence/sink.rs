@@ -108,8 +108,8 @@ impl SinkEvidence {
                 let age = seconds(now.saturating_duration_since(last));
                 (Status::True, format!("the last acknowledgement came {age} ago"))
             }
-            (None, Some(_)) => (Status::Unknown, "the first message is on its way".to_owned()),
-            (None, None) => (Status::True, "nothing is owed".to_owned()),
+            (None, Some(_)) => (Status::Unknown, "the first message is in flight".to_owned()),
+            (None, None) => (Status::True, "no message is waiting".to_owned()),
         }
     }
 }

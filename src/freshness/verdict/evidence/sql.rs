@@ -110,21 +110,21 @@ impl SqlEvidence {
 
     fn admits(&self, now: Instant, parameters: &Parameters) -> (Status, String) {
         let Some((at, probe)) = &self.fresh else {
-            return (Status::Unknown, "no fresh connection was tried yet".to_owned());
+            return (Status::Unknown, "no new connection was tried yet".to_owned());
         };
         let age = now.saturating_duration_since(*at);
         if age > parameters.probe_validity() {
             return (Status::Unknown, format!("the last one was tried {} ago", seconds(age)));
         }
         match probe.result {
-            Ok(()) => (Status::True, format!("a fresh connection worked {} ago", seconds(age))),
+            Ok(()) => (Status::True, format!("a new connection worked {} ago", seconds(age))),
             Err(SqlFailure::TimedOut) => {
-                (Status::Unknown, "a fresh connection got no answer".to_owned())
+                (Status::Unknown, "a new connection got no answer".to_owned())
             }
             Err(failure) => {
                 let confirmed = self.fresh_failures >= 2 || self.existing_failed_about(*at);
                 let status = if confirmed { Status::False } else { Status::Unknown };
-                (status, format!("a fresh connection failed: {}", failure.words()))
+                (status, format!("a new connection failed: {}", failure.words()))
             }
         }
     }
@@ -136,20 +136,20 @@ impl SqlEvidence {
         {
             let confirmed = self.fresh_timeouts >= 2 || self.existing_failed_about(*at);
             let status = if confirmed { Status::False } else { Status::Unknown };
-            return (status, "neither old nor new connections get an answer".to_owned());
+            return (status, "neither existing nor new connections get an answer".to_owned());
         }
         if self.is_closed(now, parameters) {
             return (
                 Status::False,
-                "old connections are gone, and nobody takes new ones".to_owned(),
+                "existing connections are gone, and new ones are not accepted".to_owned(),
             );
         }
         match self.last_answer() {
             Some(at) if now.saturating_duration_since(at) <= parameters.probe_validity() => {
                 let age = seconds(now.saturating_duration_since(at));
-                (Status::True, format!("SQL was answered {age} ago"))
+                (Status::True, format!("the last query was answered {age} ago"))
             }
-            Some(_) | None => (Status::Unknown, "no SQL was answered lately".to_owned()),
+            Some(_) | None => (Status::Unknown, "no query was answered recently".to_owned()),
         }
     }
 

@@ -190,20 +190,25 @@ impl StreamEvidence {
         let count = self.failures.len();
         let (status, because) = match (self.down, self.connected_since, self.lost_at) {
             (true, ..) if self.is_halted() => {
-                (Status::False, "it has ended, and is not made again before a restart".to_owned())
+                (Status::False, "it has ended, and is not opened again before a restart".to_owned())
             }
             (true, ..) => (
                 Status::False,
                 format!("the replication connection failed {count} times, last: {}", self.last()),
             ),
-            (false, Some(_), _) => (Status::True, "the replication connection stands".to_owned()),
+            (false, Some(_), _) => {
+                (Status::True, "the replication connection is established".to_owned())
+            }
             (false, None, Some(lost)) if count > 0 || self.silent_at.is_some() => {
                 let age = seconds(now.saturating_duration_since(lost));
                 let was = conditions.status(Condition::StreamConnected);
-                (was, format!("the replication connection ended {age} ago and is being made again"))
+                (
+                    was,
+                    format!("the replication connection ended {age} ago and is being opened again"),
+                )
             }
             (false, None, _) => {
-                (Status::Unknown, "the replication connection was not made yet".to_owned())
+                (Status::Unknown, "the replication connection is not established yet".to_owned())
             }
         };
         conditions.set(now, Condition::StreamConnected, status, because);
@@ -214,9 +219,10 @@ impl StreamEvidence {
     }
 
     fn last(&self) -> String {
-        self.failures
-            .back()
-            .map_or_else(|| "no answer to dialling".to_owned(), |(_, failure)| failure.words())
+        self.failures.back().map_or_else(
+            || "no answer to the attempt to connect".to_owned(),
+            |(_, failure)| failure.words(),
+        )
     }
 
     fn judge_bytes(
@@ -241,11 +247,17 @@ impl StreamEvidence {
                 if sql.decided_since(began + healthy, began)
                     || age > parameters.receive_deadline + look_limit(parameters) =>
             {
-                (Status::False, format!("no byte came for {} while we waited", seconds(age)))
+                (
+                    Status::False,
+                    format!("no bytes were received for {} while waiting for them", seconds(age)),
+                )
             }
             Some((age, _)) => {
                 let was = conditions.status(Condition::StreamBytes);
-                (was, format!("no byte for {}; a second look is being taken", seconds(age)))
+                (
+                    was,
+                    format!("no bytes were received for {}; this is being confirmed", seconds(age)),
+                )
             }
             None => self.flow(now, parameters, conditions.is_false(Condition::SqlAnswers)),
         };
@@ -278,11 +290,14 @@ impl StreamEvidence {
                     && now.saturating_duration_since(last) > parameters.receive_deadline =>
             {
                 let quiet = seconds(now.saturating_duration_since(last));
-                (Status::Unknown, format!("nobody reads, and the last bytes came {quiet} ago"))
+                (
+                    Status::Unknown,
+                    format!("reading is paused, and the last bytes were received {quiet} ago"),
+                )
             }
             Some(last) => {
                 let quiet = seconds(now.saturating_duration_since(last));
-                (Status::True, format!("the last bytes came {quiet} ago"))
+                (Status::True, format!("the last bytes were received {quiet} ago"))
             }
         }
     }

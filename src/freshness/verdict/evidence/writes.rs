@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{SqlEvidence, StreamEvidence, seconds};
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status, Topology};
-use crate::freshness::{Facts, Poll, SqlFailure, Upstream};
+use crate::freshness::{Facts, SqlFailure, StatePoll, Upstream};
 
 /// Writes that do not commit, since the last one that did.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +133,7 @@ impl WriteEvidence {
         }
     }
 
-    pub(in super::super) fn polled(&mut self, poll: &Poll) {
+    pub(in super::super) fn polled(&mut self, poll: &StatePoll) {
         self.read_only = poll.read_only.or(self.read_only);
         self.writer_seen(poll.writer_state.as_ref());
     }
@@ -299,13 +299,13 @@ impl WriteEvidence {
             .as_ref()
             .filter(|(at, _)| now.saturating_duration_since(*at) <= parameters.probe_validity());
         match recent.map(|(_, upstream)| upstream) {
-            None => (Status::Unknown, "the source's own replication can't be seen".to_owned()),
-            Some(Upstream::None) => (Status::True, "the source replicates from nobody".to_owned()),
+            None => (Status::Unknown, "the source's own replication can't be checked".to_owned()),
+            Some(Upstream::None) => (Status::True, "the source is not a replica".to_owned()),
             Some(Upstream::Running) => {
                 (Status::True, "the source's own replication runs".to_owned())
             }
             Some(Upstream::Unseen(why)) => {
-                (Status::Unknown, format!("the source's own replication can't be seen: {why}"))
+                (Status::Unknown, format!("the source's own replication can't be checked: {why}"))
             }
             Some(Upstream::Broken(error)) => {
                 (Status::False, format!("the source's own replication stopped: {error}"))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::freshness::Periods;
 use crate::freshness::verdict::{Condition, Grade, Parameters, State, Status, Topology};
-use crate::freshness::{Observation, Poll, SqlFailure, StreamFailure};
+use crate::freshness::{Observation, SqlFailure, StatePoll, StreamFailure};
 use crate::sink::Class;
 
 #[test]
@@ -93,7 +93,7 @@ fn when_all_tasks_fall_silent_the_verdict_is_not_kept() {
         };
         world.tell(Observation::Tick(clocks));
         let now = world.now;
-        seen.push(world.evaluator.judge(now).state);
+        seen.push(world.evaluator.evaluate(now).state);
     }
     // The tasks' runtime does not move, which is our own fault and nobody else's.
     assert_eq!(seen.last(), Some(&State::SelfStalled));
@@ -139,7 +139,11 @@ fn a_purge_of_what_the_stream_has_brought_is_no_loss_and_of_what_it_never_brings
             world.run(0.5);
             // FLUSH and PURGE to the newest log: the set has more than the last heartbeat brought.
             let (server, purged) = (Some(SERVER), Some(world.executed.clone()));
-            world.tell(Observation::Poll(Box::new(Poll { server, purged, ..Poll::default() })));
+            world.tell(Observation::StatePoll(Box::new(StatePoll {
+                server,
+                purged,
+                ..StatePoll::default()
+            })));
         }
         world.run(30.0);
         assert_eq!(world.state(), state, "{}", world.evaluator.verdict().sentence);
@@ -152,7 +156,11 @@ fn what_another_server_says_of_its_history_is_not_held_against_the_source() {
     world.run(100.0);
     for _ in 0..5 {
         let (server, executed) = (Some(OTHER), Some(crate::change::GtidSet::new()));
-        world.tell(Observation::Poll(Box::new(Poll { server, executed, ..Poll::default() })));
+        world.tell(Observation::StatePoll(Box::new(StatePoll {
+            server,
+            executed,
+            ..StatePoll::default()
+        })));
         world.run(1.0);
     }
     assert_eq!(world.state(), State::Live, "{}", world.evaluator.verdict().sentence);
@@ -301,7 +309,10 @@ fn a_source_that_was_put_back_is_told_although_its_numbers_were_used_again() {
     };
     let (state, sentence) = after(3, Some(SERVER));
     assert_eq!(state, State::PositionLost);
-    assert!(sentence.contains("was put back: its last heartbeat is"), "{sentence}");
+    assert!(
+        sentence.contains("was restored to an older state: its last heartbeat is"),
+        "{sentence}"
+    );
     // As it was; the table was cleared; a proxy asked another server; one that has no name.
     for (back, server) in [(0, Some(SERVER)), (u64::MAX, Some(SERVER)), (3, Some(OTHER)), (3, None)]
     {

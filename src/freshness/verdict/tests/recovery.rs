@@ -45,7 +45,7 @@ fn no_outage_is_told_with_evidence_that_it_is_over() {
                     }
                 }
                 // The model's lag is gone with its fault, from the next sample on.
-                if verdict.state == State::Lagging && verdict.judged_at > ended {
+                if verdict.state == State::Lagging && verdict.evaluated_at > ended {
                     wrong.insert(format!("{}: {}", case.name, verdict.sentence));
                 }
             }
@@ -103,5 +103,9 @@ fn a_lag_that_has_closed_is_told_as_closed_and_not_as_lagging() {
     let sample = LagSample { lag: Some(std::time::Duration::from_secs(20)), transaction_bytes: 0 };
     world.tell(Observation::Lag(sample));
     let now = world.now;
-    assert_eq!(world.evaluator.judge(now).grade(), Grade::Outage, "not closed, and not shrinking");
+    assert_eq!(
+        world.evaluator.evaluate(now).grade(),
+        Grade::Outage,
+        "not closed, and not shrinking"
+    );
 }

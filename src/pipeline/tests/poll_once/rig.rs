@@ -194,7 +194,7 @@ impl Rig {
             metrics: Arc::clone(&metrics),
             observer: Arc::clone(&watcher) as _,
             gauge,
-            beat: Loops::default().register("stream", PATIENCE),
+            ticker: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
         });

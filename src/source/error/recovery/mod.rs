@@ -180,10 +180,10 @@ impl Error {
             Self::Resolve { .. } => "check the host name and DNS",
             Self::Connect { .. } => "check that the server runs, its port, and firewalls between",
             Self::TimedOut { .. } | Self::Silent { .. } => {
-                "nothing if it passes: the connection is dialled again; else look whether the \
-                 server hangs or a firewall drops packets"
+                "none if it is transient: binpulse reconnects; otherwise check whether the server \
+                 hangs or a firewall drops packets"
             }
-            Self::Closed { .. } | Self::Broken { .. } => "nothing: the connection is dialled again",
+            Self::Closed { .. } | Self::Broken { .. } => "none: binpulse reconnects by itself",
             Self::TlsHandshake { source, .. } => tls_remedy(&source.to_string()),
             Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
             Self::TlsFiles(_) => "check the named file",
@@ -193,8 +193,8 @@ impl Error {
             Self::Refused { refusal, .. } => refusal.remedy(),
             Self::Protocol { .. } => PROTOCOL_REMEDY,
             Self::Damaged(_) => {
-                "look at the server's file with mysqlbinlog, and at memory and network: if the file \
-                 is damaged, start from a position behind it"
+                "examine the server's file with mysqlbinlog, and check memory and network: if the \
+                 file is damaged, start from a position after it"
             }
             Self::Sql(error) => match error {
                 mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
@@ -210,18 +210,18 @@ impl Error {
                 mysql::Error::TimedOut { .. }
                 | mysql::Error::Abandoned
                 | mysql::Error::Places { .. }
-                | mysql::Error::Unexpected { .. } => "look whether the server can be reached",
+                | mysql::Error::Unexpected { .. } => "check whether the server can be reached",
             },
             Self::StartMisfit { .. } => "start from a position of the kind that the server has",
             Self::ModeChanged { .. } => Refusal::GtidModeOff.remedy(),
             Self::OtherServer { .. } => {
-                "point to the server of the checkpoint, or use GTIDs, or reset with a new epoch"
+                "point to the server of the checkpoint, or use GTIDs, or begin a new epoch"
             }
             Self::Purged { .. } => Refusal::Purged.remedy(),
             Self::Diverged { .. } => Refusal::ReplicaAhead.remedy(),
             Self::PutBack { .. } => {
-                "point to the server that has it, or tell the consumers and start anew; if only the \
-                 heartbeat table was changed, write the number that is named back into it"
+                "point to the server that has it, or tell the consumers and begin a new epoch; if \
+                 only the heartbeat table was changed, restore the named number in it"
             }
             Self::TooOld { .. } => "ask for that time or a later one, or for `earliest`",
             Self::NoHost { .. } => "see each host's reason",
@@ -231,23 +231,24 @@ impl Error {
 }
 
 const PROTOCOL_REMEDY: &str = "check that the port is MySQL's own, not its X protocol's";
-const KEY_REMEDY: &str = "set source.tls = \"required\" or stricter; on a network where nobody can \
-     stand in between, source.get_server_public_key = true asks the server for its key";
-const PUBLIC_KEY_REMEDY: &str = "look who answers at this address, and at the server's \
-     caching_sha2_password_public_key_path; or set source.tls = \"required\" or stricter";
+const KEY_REMEDY: &str = "set source.tls = \"required\" or stricter; on a trusted network, \
+                          source.get_server_public_key = true requests the server's key";
+const PUBLIC_KEY_REMEDY: &str = "check which server answers at this address, and the server's \
+                                 caching_sha2_password_public_key_path; or set source.tls = \
+                                 \"required\" or stricter";
 
 /// What fixes a failed handshake, by the words of the TLS library (rustls).
 fn tls_remedy(reason: &str) -> &'static str {
     let says = |words: &str| reason.contains(words);
     if says("UnknownIssuer") {
-        "name the authority that signed the server's certificate in source.tls_ca (certificates that \
-         MySQL made for itself: ca.pem in its data folder), or set source.tls = \"required\", which \
-         encrypts and verifies nothing"
+        "name the authority that signed the server's certificate in source.tls_ca (certificates \
+         that MySQL made for itself: ca.pem in its data folder), or set source.tls = \"required\", \
+         which encrypts without verifying the certificate"
     } else if says("not valid for") {
         "the certificate is another host's, or names none (as those that MySQL makes for itself): set \
          source.tls = \"verify-ca\", or give the server one with this host's name"
     } else if says("Expired") || says("expired") || says("not valid yet") {
-        "renew the server's certificate, or look at this machine's clock"
+        "renew the server's certificate, or check this machine's clock"
     } else if says("CertificateRequired") || says("certificate required") {
         "the server wants a client certificate: source.tls_certificate and source.tls_key"
     } else {

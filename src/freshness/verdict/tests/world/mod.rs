@@ -196,13 +196,13 @@ impl World {
     }
 
     fn judge_now(&mut self) {
-        let verdict = self.evaluator.judge(self.now);
+        let verdict = self.evaluator.evaluate(self.now);
         let shown = (verdict.state, verdict.reason.clone());
         if self.trace.last().is_none_or(|(_, state, reason)| (*state, reason.clone()) != shown) {
             self.trace.push((self.now, shown.0, shown.1));
         }
         let plan = self.evaluator.plan(self.now);
-        if plan.look {
+        if plan.probe {
             self.look_count += 1;
             self.look();
         }

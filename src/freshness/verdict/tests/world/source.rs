@@ -7,7 +7,7 @@ use super::{Load, SERVER, STEP, Sns, World};
 use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
 use crate::freshness::verdict::accounting::Class;
 use crate::freshness::{
-    Connection, Executed, Facts, Observation, Poll, Probe, SqlFailure, StreamFailure, Upstream,
+    Connection, Executed, Facts, Observation, Probe, SqlFailure, StatePoll, StreamFailure, Upstream,
 };
 
 /// How long a dial waits for an answer.
@@ -58,14 +58,14 @@ impl World {
     }
 
     fn poll(&mut self) {
-        let poll = Poll {
+        let poll = StatePoll {
             read_only: Some(self.faults.read_only),
             executed: Some(self.executed_shown()),
             purged: Some(GtidSet::new()),
             writer_state: self.faults.writer_state.map(str::to_owned),
-            ..Poll::default()
+            ..StatePoll::default()
         };
-        self.tell(Observation::Poll(Box::new(poll)));
+        self.tell(Observation::StatePoll(Box::new(poll)));
         self.tell(Observation::Upstream(if self.faults.upstream_broken {
             Upstream::Broken("error 1062".to_owned())
         } else {

@@ -11,10 +11,14 @@ use crate::decode::kind;
 use crate::freshness::echo::Echo;
 use crate::freshness::{FreshnessState, Ignored, SqlFailure, Stage};
 use crate::sink::health::LATENCY_BOUNDS_US;
-use crate::sink::intake::Gauge;
+use crate::sink::intake::QueueGauge;
 use crate::sink::{Class, Health};
+use crate::snapshot::Control;
 use crate::source::Liveness;
-use crate::telemetry::metrics::{Durations, Kind, Reading, Readings, SourceLabels, Vocabulary};
+use crate::telemetry::metrics::{
+    Durations, Kind, LabelValues, ScrapeSources, ScrapedFamily, SourceLabels,
+};
+use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
 const RECONNECT_REASONS: [&str; 26] = [
@@ -46,11 +50,15 @@ const RECONNECT_REASONS: [&str; 26] = [
     "refused",
 ];
 
+/// Why a chunk of a snapshot is read again.
+const SNAPSHOT_DISCARDS: [&str; 6] =
+    ["schema_changed", "server_changed", "too_many_keys", "unknown_keys", "key_moved", "closed"];
+
 /// Label values, all known before the first scrape.
-pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
+pub(super) fn label_values(plan: &Plan) -> LabelValues {
     let results =
         || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
-    Vocabulary {
+    LabelValues {
         consumers: plan.freshness.accounts().iter().map(ToString::to_string).collect(),
         echo_queues: plan.freshness.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),
@@ -63,26 +71,27 @@ pub(super) fn vocabulary(plan: &Plan) -> Vocabulary {
             let patterns = plan.filter.patterns();
             patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
         },
+        snapshot_discards: SNAPSHOT_DISCARDS.to_vec(),
         tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }
 }
 
 /// Values that the parts keep and a scrape reads.
-pub(super) fn readings(
+pub(super) fn scrape_sources(
     plan: &Plan,
     state: &State,
     freshness_state: &Arc<FreshnessState>,
     liveness: &Liveness,
-    gauge: &Gauge,
+    gauge: &QueueGauge,
     health: &Arc<Health>,
-) -> Readings {
+) -> ScrapeSources {
     let health = Arc::clone(health);
     let halts = state.clone();
     let (stages, stream, state) = (Arc::clone(freshness_state), plan.stream.clone(), state.clone());
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
-    Readings {
+    ScrapeSources {
         stage: Arc::new(move || {
             let moments = stages.read(|round_trips| round_trips.stages().moments());
             Stage::ALL.map(Stage::as_str).into_iter().zip(moments).collect()
@@ -108,7 +117,7 @@ pub(super) fn readings(
 }
 
 /// Whether delivery has halted, and why.
-fn halted(state: &State) -> Reading {
+fn halted(state: &State) -> ScrapedFamily {
     let state = state.clone();
     let read = move || {
         let reason = match state.read().phase {
@@ -123,13 +132,43 @@ fn halted(state: &State) -> Reading {
         };
         halt::REASONS.into_iter().map(sample).collect()
     };
-    Reading {
+    ScrapedFamily {
         name: "binpulse_halted",
         help: "1 for the reason for which delivery has halted until an operator acts, 0 for all others.",
         kind: Kind::Gauge,
         labels: &["reason"],
         read: Arc::new(read),
     }
+}
+
+/// Whether a snapshot is read, and what keeps it from the next chunk.
+pub(super) fn snapshot(control: &Arc<Control>) -> [ScrapedFamily; 2] {
+    let (running, waiting) = (Arc::clone(control), Arc::clone(control));
+    let one = |is_so: bool| f64::from(u8::from(is_so));
+    let waits = move || {
+        let running = waiting.status().filter(|status| status.state == SnapshotState::Running);
+        let waits_for = running.and_then(|status| status.waits_for);
+        let sample = |wait: SnapshotWait| {
+            (vec![("reason", wait.as_str().to_owned())], one(waits_for == Some(wait)))
+        };
+        SnapshotWait::ALL.map(sample).to_vec()
+    };
+    [
+        ScrapedFamily {
+            name: "binpulse_snapshot_running",
+            help: "1 while a snapshot is read: it began, is not paused and not over; else 0.",
+            kind: Kind::Gauge,
+            labels: &[],
+            read: Arc::new(move || vec![(Vec::new(), one(running.is_running()))]),
+        },
+        ScrapedFamily {
+            name: "binpulse_snapshot_waiting",
+            help: "1 for what a snapshot waits for before its next chunk, 0 for all others.",
+            kind: Kind::Gauge,
+            labels: &["reason"],
+            read: Arc::new(waits),
+        },
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]

@@ -15,7 +15,7 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
-use super::readings::{readings, vocabulary};
+use super::scrape_sources::{self, label_values, scrape_sources};
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{Supervisor, Task};
@@ -24,12 +24,12 @@ use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
-use crate::shutdown::{Drained, Stage, drain};
+use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Http, Pages};
-use crate::telemetry::metrics::Reading;
+use crate::telemetry::http::{Endpoints, Http};
+use crate::telemetry::metrics::ScrapedFamily;
 use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Time for tasks that have nothing to deliver.
@@ -39,8 +39,8 @@ pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
 /// event.
 pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// What answers and judges, from the first moment to the last.
-pub(super) struct Front {
+/// What answers and evaluates, from the first moment to the last.
+pub(super) struct Monitoring {
     pub(super) state: State,
     pub(super) freshness_state: Arc<FreshnessState>,
     pub(super) metrics: Arc<Metrics>,
@@ -56,13 +56,13 @@ pub(super) struct Front {
     /// Both ends of the way to the sink.
     pub(super) to_sink: (Feed, Intake),
     /// Looks and samples at first, then heartbeats, canaries and echoes too.
-    pub(super) freshness_tasks: Stage,
+    pub(super) freshness_tasks: TaskGroup,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
     /// Where commands for snapshots arrive and their status is shown.
     #[expect(dead_code, reason = "for the worker, which comes next")]
     pub(super) snapshot: Arc<snapshot::Control>,
-    pub(super) http: Stage,
+    pub(super) http: TaskGroup,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -111,7 +111,7 @@ impl Hosts {
     }
 }
 
-impl Front {
+impl Monitoring {
     /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
     /// nothing is written to it.
     pub(super) async fn start(plan: &Arc<Plan>) -> Result<Self, Unavailable> {
@@ -131,14 +131,16 @@ impl Front {
         let gauge = feed.gauge().clone();
         let maintenance =
             Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut readings = readings(plan, &state, &freshness_state, &liveness, &gauge, &health);
-        readings.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
-        readings.more.extend(paths::families(plan, &freshness_state));
-        readings.more.push(echo::family(plan, &freshness_state));
-        let metrics = Arc::new(Metrics::new(&vocabulary(plan), readings)?);
+        let mut sources =
+            scrape_sources(plan, &state, &freshness_state, &liveness, &gauge, &health);
+        sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
+        sources.more.extend(paths::families(plan, &freshness_state));
+        let snapshot = Arc::new(snapshot::Control::default());
+        sources.more.extend(scrape_sources::snapshot(&snapshot));
+        sources.more.push(echo::family(plan, &freshness_state));
+        let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let snapshot = Arc::new(snapshot::Control::default());
         let desk = StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
@@ -154,12 +156,12 @@ impl Front {
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
-        let http = Stage::new("http");
+        let http = TaskGroup::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
-        let freshness_tasks = Stage::new("freshness");
+        let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
-        let front = Self {
+        let monitoring = Self {
             state,
             freshness_state,
             metrics,
@@ -177,12 +179,12 @@ impl Front {
             snapshot,
             http,
         };
-        front.look(plan, readiness)?;
-        Ok(front)
+        monitoring.start_probes(plan, readiness)?;
+        Ok(monitoring)
     }
 
     /// Starts what looks at the source, and what samples ourselves.
-    fn look(&self, plan: &Plan, readiness: Readiness) -> Result<(), Unavailable> {
+    fn start_probes(&self, plan: &Plan, readiness: Readiness) -> Result<(), Unavailable> {
         let sampler = Sampler {
             freshness_state: Arc::clone(&self.freshness_state),
             metrics: Arc::clone(&self.metrics),
@@ -205,11 +207,11 @@ impl Front {
             reporter: self.reporter.clone(),
             margin: self.freshness_state.purge().clone(),
             review: Arc::new(self.findings.clone()),
-            asked: self.watch.looks.clone(),
+            asked: self.watch.due_probes.clone(),
         };
         let (connect, probed) = (plan.freshness.connect.clone(), self.hosts.probed.clone());
         let deadline = plan.freshness.periods.probe_timeout;
-        let (reporter, asked) = (self.reporter.clone(), self.watch.looks.clone());
+        let (reporter, asked) = (self.reporter.clone(), self.watch.due_probes.clone());
         let (supervisor, stop) = (&self.supervisor, &self.freshness_tasks.stop);
         // To the very end: who does not tick counts as frozen.
         let last = Supervisor::new(&self.http.tasks, &self.loops, &self.metrics);
@@ -236,7 +238,7 @@ fn more_families(
     freshness_state: &FreshnessState,
     findings: &Findings,
     rest: &Arc<Maintenance>,
-) -> Vec<Reading> {
+) -> Vec<ScrapedFamily> {
     let mut all = watch::families(&watch.view);
     all.extend(watch::purge_families(freshness_state.purge()));
     all.push(findings.family());
@@ -256,8 +258,8 @@ async fn bind(
         maintenance: Arc::clone(&desk.maintenance),
         snapshot: Arc::clone(&desk.snapshot),
     });
-    let pages = Pages { metrics, loops, readiness, status: Box::new(desk), switch };
+    let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();
-    let bound = Http::bind(address, pages, access).await;
+    let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

@@ -8,7 +8,7 @@ use crate::pack::Sequences;
 
 /// How many rows of each lane a stretch has too many, and when the last of them was committed.
 #[derive(Debug, Default)]
-pub struct Excess {
+pub struct SurplusRows {
     rows: BTreeMap<Arc<str>, u64>,
     /// The newest commit time so far, until the last of them has gone by.
     newest_us: AtomicI64,
@@ -16,7 +16,7 @@ pub struct Excess {
     passed_us: AtomicI64,
 }
 
-impl Excess {
+impl SurplusRows {
     /// So many rows of each lane.
     pub fn of(rows: BTreeMap<Arc<str>, u64>) -> Self {
         Self { rows, ..Self::default() }
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn the_time_is_after_the_newest_commit_up_to_the_last_row_that_is_too_many() {
         let lane = |name: &str| Arc::from(name);
-        let excess = Excess::of([(lane("a"), 2), (lane("b"), 1)].into());
+        let surplus_rows = SurplusRows::of([(lane("a"), 2), (lane("b"), 1)].into());
         let mut sequences = Sequences::default();
         // Lanes of the rows of each transaction, and its commit time: a clock steps back.
         let log: [(&[&str], i64); 5] =
@@ -62,13 +62,13 @@ mod tests {
                 let id = sequences.lane(row);
                 sequences.number(id);
             }
-            passed.push(excess.committed(time, &mut sequences));
+            passed.push(surplus_rows.committed(time, &mut sequences));
             if passed.last() == Some(&true) {
                 break;
             }
         }
         assert_eq!(passed, [false, false, false, true]);
-        assert_eq!(excess.earliest_us(), Some(41));
-        assert_eq!(Excess::of([(lane("a"), 1)].into()).earliest_us(), None);
+        assert_eq!(surplus_rows.earliest_us(), Some(41));
+        assert_eq!(SurplusRows::of([(lane("a"), 1)].into()).earliest_us(), None);
     }
 }

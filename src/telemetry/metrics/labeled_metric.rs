@@ -5,12 +5,12 @@ pub const OTHER: &str = "other";
 
 /// One metric for each value of a label. All exist from the first scrape.
 #[derive(Debug)]
-pub struct Family<M> {
+pub struct LabeledMetric<M> {
     by_value: Vec<(String, M)>,
     other: M,
 }
 
-impl<M> Family<M> {
+impl<M> LabeledMetric<M> {
     pub(super) fn new<E>(values: &[&str], make: impl Fn(&str) -> Result<M, E>) -> Result<Self, E> {
         let known = values.iter().filter(|value| **value != OTHER);
         let by_value = known.map(|value| Ok(((*value).to_owned(), make(value)?)));

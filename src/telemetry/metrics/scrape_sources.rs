@@ -32,7 +32,7 @@ pub enum Kind {
 }
 
 /// A family that another part makes at each scrape. It must have all its series at the first one.
-pub struct Reading {
+pub struct ScrapedFamily {
     /// Full name.
     pub name: &'static str,
     /// Help text.
@@ -46,7 +46,7 @@ pub struct Reading {
 }
 
 /// Values that other parts keep and a scrape reads.
-pub struct Readings {
+pub struct ScrapeSources {
     /// When the newest heartbeat that has passed a stage was written; `None` before the first.
     pub stage: Read<Vec<(&'static str, Option<Instant>)>>,
     /// When the replica connection last received a byte.
@@ -64,10 +64,10 @@ pub struct Readings {
     /// The server that is read.
     pub source: Read<SourceLabels>,
     /// Families of other parts.
-    pub more: Vec<Reading>,
+    pub more: Vec<ScrapedFamily>,
 }
 
-impl Readings {
+impl ScrapeSources {
     /// Of a process that nobody scrapes.
     pub fn none() -> Self {
         Self {
@@ -87,9 +87,9 @@ impl Readings {
 /// Registers families of other parts.
 pub(super) fn register_each(
     registry: &Registry,
-    readings: Vec<Reading>,
+    scrape_sources: Vec<ScrapedFamily>,
 ) -> Result<(), prometheus::Error> {
-    for Reading { name, help, kind, labels, read } in readings {
+    for ScrapedFamily { name, help, kind, labels, read } in scrape_sources {
         let kind = match kind {
             Kind::Gauge => MetricType::GAUGE,
             Kind::Counter => MetricType::COUNTER,
@@ -125,12 +125,12 @@ pub(super) fn own_process() -> [Result<Scraped, prometheus::Error>; 2] {
 #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
 pub(super) fn register(
     registry: &Registry,
-    readings: Readings,
+    scrape_sources: ScrapeSources,
     started: Instant,
     user_row_last: Moment,
     checkpoint_saved: Moment,
 ) -> Result<(), prometheus::Error> {
-    let Readings {
+    let ScrapeSources {
         stage,
         stream_last_receive,
         stream_bytes,
@@ -140,7 +140,7 @@ pub(super) fn register(
         publish_duration,
         source,
         more,
-    } = readings;
+    } = scrape_sources;
     register_each(registry, more)?;
     for family in own_process() {
         registry.register(Box::new(family?))?;

@@ -119,18 +119,18 @@ pub fn unnamed(table: &str) -> Finding {
 }
 
 /// Everything that is not as it should be, worst first.
-pub fn judge(facts: &Facts, demands: &Demands) -> Vec<Finding> {
-    let mut judge = Judge { facts, demands, findings: Vec::new() };
-    judge.version();
-    judge.binlog();
-    judge.rows();
-    judge.gtids();
-    judge.retention();
-    judge.state();
-    judge.grants();
-    judge.other_replicas();
-    judge.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    judge.findings
+pub fn evaluate(facts: &Facts, demands: &Demands) -> Vec<Finding> {
+    let mut evaluation = Evaluation { facts, demands, findings: Vec::new() };
+    evaluation.version();
+    evaluation.binlog();
+    evaluation.rows();
+    evaluation.gtids();
+    evaluation.retention();
+    evaluation.state();
+    evaluation.grants();
+    evaluation.other_replicas();
+    evaluation.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    evaluation.findings
 }
 
 /// A `server_id` for the stream that no registered replica has, unless it is ourselves.
@@ -152,13 +152,13 @@ pub fn choose_server_id(stream: &str, facts: &Facts, replica_uuid: Uuid) -> u32 
         .unwrap_or_else(|| derive_server_id(stream, &name, 0))
 }
 
-struct Judge<'a> {
+struct Evaluation<'a> {
     facts: &'a Facts,
     demands: &'a Demands,
     findings: Vec<Finding>,
 }
 
-impl Judge<'_> {
+impl Evaluation<'_> {
     fn find(
         &mut self,
         severity: Severity,
@@ -209,7 +209,7 @@ impl Judge<'_> {
         }
         if self.facts.server_id() == 0 {
             let remedy = self.set("server_id", "1");
-            self.find(Severity::Refuse, "server_id", "0", "any other number", remedy);
+            self.find(Severity::Refuse, "server_id", "0", "a number other than 0", remedy);
         }
         if self.facts.variable("binlog_checksum") == Some("NONE") {
             let remedy = self.set("binlog_checksum", "CRC32");
@@ -229,8 +229,8 @@ impl Judge<'_> {
         if image != "FULL" {
             let remedy = self.set("binlog_row_image", "FULL");
             let (severity, needed) = if self.demands.full_images {
-                let needed = "FULL: rows of canary.paths are told from the business's by a column \
-                              that every row must carry";
+                let needed = "FULL: rows of canary.paths are recognised by a column that every row \
+                              image must contain";
                 (Severity::Refuse, needed)
             } else {
                 (Severity::Warn, "FULL, or before images and unchanged columns are absent")
@@ -253,7 +253,7 @@ impl Judge<'_> {
         let (found, remedy) = match self.facts.variable(what) {
             Some("FULL") => return,
             Some(other) => (other.to_owned(), Some(self.set(what, "FULL"))),
-            None => (format!("unknown to {}", self.facts.version), None),
+            None => (format!("not supported by {}", self.facts.version), None),
         };
         if !self.demands.schema_fallback {
             let fallback = "source.schema_fallback = \"information_schema\"";
@@ -284,7 +284,7 @@ impl Judge<'_> {
         }
         let severity = if self.demands.several_hosts { Severity::Refuse } else { Severity::Note };
         let found = self.facts.variable("gtid_mode").unwrap_or("unknown").to_owned();
-        let needed = "ON, or positions hold on this one server only";
+        let needed = "ON; without GTIDs a position is valid on this server only";
         self.find(severity, "gtid_mode", found.clone(), needed, gtids_on(&found));
     }
 
@@ -294,8 +294,8 @@ impl Judge<'_> {
         if let Some(hours) = self.facts.rds_hours {
             if hours.unwrap_or(0) < SECONDS_MIN / 3_600 {
                 let found = hours.map_or_else(|| "NULL".to_owned(), |hours| hours.to_string());
-                let needed = "72 or more, so that a stop does not lose the position; with NULL, RDS \
-                              removes a log as soon as it needs it no more";
+                let needed = "72 or more, so that a stop does not lose the position; with NULL, \
+                              RDS removes a log as soon as RDS no longer needs it";
                 let remedy = "CALL mysql.rds_set_configuration('binlog retention hours', 168);";
                 // Without a time even a restart may lose the position.
                 let severity = if hours.is_none() { Severity::Warn } else { Severity::Note };
@@ -370,7 +370,13 @@ impl Judge<'_> {
         if server_id == Some(self.facts.server_id()) {
             let found = format!("{} is the server's own", self.facts.server_id());
             let remedy = "leave the key out, or choose another number";
-            self.find(Severity::Refuse, "our server id", found, "one of its own", remedy);
+            self.find(
+                Severity::Refuse,
+                "our server id",
+                found,
+                "an id that no other server or replica uses",
+                remedy,
+            );
         }
         for other_replica in other_replicas {
             let who = format!(
@@ -379,14 +385,20 @@ impl Judge<'_> {
             );
             if other_replica.uuid == ours {
                 let remedy =
-                    "stop the other process; if it is gone, the server will notice by itself";
-                let needed = "one process per stream: the newer throws out the older";
+                    "stop the other process; if it has ended, the server notices by itself";
+                let needed = "one process per stream: the server disconnects the older of two";
                 let found = format!("already registered by {who}");
                 self.find(Severity::Note, OUR_REPLICA_UUID, found, needed, remedy);
             } else if Some(other_replica.server_id) == server_id {
                 let remedy = "leave the key out: the id is then derived from the stream's name";
                 let found = format!("already used by {who}");
-                self.find(Severity::Refuse, "our server id", found, "one of its own", remedy);
+                self.find(
+                    Severity::Refuse,
+                    "our server id",
+                    found,
+                    "an id that no other server or replica uses",
+                    remedy,
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Demands, SUBJECTS, Severity, choose_server_id, judge};
+use super::{Demands, SUBJECTS, Severity, choose_server_id, evaluate};
 use crate::change::{GtidSet, MariaGtidSet, Uuid};
 use crate::source::preflight::{Facts, Grants, Logged, OtherReplica};
 use crate::source::{Flavor, derive_replica_uuid, derive_server_id};
@@ -41,12 +41,12 @@ pub(crate) fn good() -> Facts {
 }
 
 fn found(facts: &Facts, demands: &Demands) -> Vec<(&'static str, Severity)> {
-    judge(facts, demands).into_iter().map(|finding| (finding.what, finding.severity)).collect()
+    evaluate(facts, demands).into_iter().map(|finding| (finding.what, finding.severity)).collect()
 }
 
 #[test]
 fn a_server_as_it_should_be_has_no_finding() {
-    assert_eq!(judge(&good(), &Demands::default()), []);
+    assert_eq!(evaluate(&good(), &Demands::default()), []);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn each_wrong_variable_is_found_with_its_statement() {
     for (name, value, severity, remedy) in cases {
         let mut facts = good();
         facts.variables.insert(name.to_owned(), value.to_owned());
-        let findings = judge(&facts, &Demands::default());
+        let findings = evaluate(&facts, &Demands::default());
         let [finding] = findings.as_slice() else { panic!("{name}: {findings:?}") };
         assert_eq!((finding.what, finding.severity), (name, severity));
         assert!(finding.remedy.contains(remedy), "{name}: {finding}");
@@ -83,7 +83,7 @@ fn gtids_are_switched_on_step_by_step_and_never_past_a_stream() {
     ] {
         let mut facts = good();
         facts.variables.insert("gtid_mode".to_owned(), mode.to_owned());
-        let findings = judge(&facts, &Demands::default());
+        let findings = evaluate(&facts, &Demands::default());
         let remedy = &findings.first().expect("a finding").remedy;
         let set: Vec<_> = remedy.split("gtid_mode = ").skip(1).collect();
         let set: Vec<_> = set.iter().filter_map(|rest| rest.split(' ').next()).collect();
@@ -119,7 +119,7 @@ fn a_missing_grant_is_named_with_the_grant_statement() {
     let mut facts = good();
     facts.account = "o'neil@10.0.0.%".to_owned();
     facts.grants = Ok(Grants::parse(["GRANT REPLICATION CLIENT ON *.* TO `u`@`%`"]));
-    let findings = judge(&facts, &Demands::default());
+    let findings = evaluate(&facts, &Demands::default());
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!(finding.remedy, "GRANT REPLICATION SLAVE ON *.* TO 'o''neil'@'10.0.0.%';");
 }
@@ -131,7 +131,7 @@ fn old_servers_get_statements_that_they_know() {
     facts.variables.remove("binlog_row_metadata");
     facts.variables.insert("binlog_format".to_owned(), "MIXED".to_owned());
     let demands = Demands { schema_fallback: true, ..Demands::default() };
-    let findings = judge(&facts, &demands);
+    let findings = evaluate(&facts, &demands);
     assert!(findings.iter().all(|finding| !finding.remedy.contains("PERSIST")), "{findings:?}");
     assert!(found(&facts, &demands).contains(&("binlog_row_metadata", Severity::Note)));
     assert!(found(&facts, &demands).contains(&("SELECT", Severity::Note)));
@@ -176,7 +176,7 @@ fn on_rds_what_it_keeps_counts_and_its_own_statements_are_printed() {
     for (hours, is_found) in [(None, true), (Some(24), true), (Some(72), false), (Some(168), false)]
     {
         facts.rds_hours = Some(hours);
-        let findings = judge(&facts, &Demands::default());
+        let findings = evaluate(&facts, &Demands::default());
         let kept = findings.iter().find(|finding| finding.what == "binlog retention hours");
         assert_eq!(kept.is_some(), is_found, "{hours:?}");
         if let Some(kept) = kept {
@@ -228,7 +228,7 @@ fn versions_are_known_from_the_first_supported_on() {
         (Flavor::Maria, "5.5.5-10.11.8-MariaDB", false),
     ] {
         let facts = Facts { flavor, version: version.to_owned(), ..good() };
-        let found = judge(&facts, &Demands::default());
+        let found = evaluate(&facts, &Demands::default());
         assert_eq!(found.iter().any(|finding| finding.what == "version"), is_old, "{version}");
     }
 }

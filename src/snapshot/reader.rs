@@ -113,10 +113,8 @@ pub struct Reader {
     server: String,
 }
 
-/// How the server is told to end a SELECT: what stands in front of it, and behind its first word.
-/// MySQL before 5.7.8 takes the second for a comment.
-const LIMIT_MARIA: (&str, &str) = ("SET STATEMENT max_statement_time=0.9 FOR ", "");
-const LIMIT_MYSQL: (&str, &str) = ("", "/*+ MAX_EXECUTION_TIME(900) */ ");
+/// Longest time of all SELECTs in one view, milliseconds.
+const SELECTS_MS_MAX: u32 = 900;
 /// Between two looks of servers that know no waiting.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -327,13 +325,13 @@ impl Reader {
         if self.is_maria() && !self.shows(&armed.position).await? {
             return Ok(Read::NotVisible);
         }
-        let (front, hint) = if self.is_maria() { LIMIT_MARIA } else { LIMIT_MYSQL };
         let mut range = *range;
         let mut boundary = None;
         // Rows that do not meet the condition count too, or a chunk could take for ever.
         let is_bounded = range.condition.is_some() && range.keys.is_empty();
+        let (front, hint) = self.limits(if is_bounded { 2 } else { 1 });
         if is_bounded {
-            let sql = layout.query.boundary(hint, &range);
+            let sql = layout.query.boundary(&hint, &range);
             let sql = sql.map_err(|reason| key_error(layout, reason))?;
             match self.session.query(&format!("{front}{sql}")).await {
                 Ok(rows) => boundary = rows.first().and_then(|row| literals(layout, row)),
@@ -341,7 +339,7 @@ impl Reader {
             }
             range.upto = boundary.as_deref().or(range.upto);
         }
-        let sql = layout.query.rows(hint, &range).map_err(|reason| key_error(layout, reason))?;
+        let sql = layout.query.rows(&hint, &range).map_err(|reason| key_error(layout, reason))?;
         let mut filling = Filling::new(Arc::clone(&layout.plan), range.bytes_max);
         if let Err(error) = self.session.stream(&format!("{front}{sql}"), &mut filling).await {
             return refused(layout, error);
@@ -364,6 +362,17 @@ impl Reader {
             (false, false) => rows.end(came < range.rows_max, None),
         }
         Ok(Read::Rows(rows))
+    }
+
+    /// How the server is told to end each of so many SELECTs: what stands in front of it, and behind its
+    /// first word. MySQL before 5.7.8 takes the second for a comment.
+    fn limits(&self, selects: u32) -> (String, String) {
+        let each = SELECTS_MS_MAX / selects;
+        if self.is_maria() {
+            let seconds = f64::from(each) / 1000.0;
+            return (format!("SET STATEMENT max_statement_time={seconds} FOR "), String::new());
+        }
+        (String::new(), format!("/*+ MAX_EXECUTION_TIME({each}) */ "))
     }
 
     /// Whether the view that was just opened shows all that lies in front of a place in the log.

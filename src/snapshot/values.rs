@@ -196,13 +196,16 @@ pub struct ChunkRows {
     boundary: Option<String>,
 }
 
+/// Space that is taken before the first row comes.
+const ARENA_BYTES_AT_FIRST_MAX: usize = 8 << 20;
+
 impl ChunkRows {
-    /// With space for so many bytes of values.
+    /// With space for so many bytes of values, within reason.
     pub(super) fn new(plan: Arc<Plan>, bytes: usize) -> Self {
         Self {
             plan,
             slots: Vec::new(),
-            arena: Vec::with_capacity(bytes),
+            arena: Vec::with_capacity(bytes.min(ARENA_BYTES_AT_FIRST_MAX)),
             ends: Vec::new(),
             keys: Vec::new(),
             is_end: true,
@@ -238,8 +241,9 @@ impl ChunkRows {
         self.is_end
     }
 
-    /// Up to which key, itself included, the range was read: where the next chunk goes on. `None`
-    /// when it has no row. With a condition, it may be the key of a row that does not meet it.
+    /// Up to which key, itself included, the range was read: where the next chunk goes on. With a
+    /// condition, it may be the key of a row that does not meet it, and be there without any row. `None`
+    /// only when nothing was found, at the end.
     pub fn last_key(&self) -> Option<String> {
         let last = || Some(self.key_literals(self.len().checked_sub(1)?));
         self.boundary.clone().or_else(last)

@@ -614,6 +614,7 @@ mod tests {
                     let is_full = found.len() as u64 == rows_max;
                     prop_assert_eq!(boundary.first(), found.last().filter(|_| is_full));
                     seen.extend(found.iter().copied());
+                    prop_assert!(seen.len() <= rows.len(), "rows come again");
                     match found.last() {
                         Some(row) if is_full => after = Some(key_text(row)),
                         _ => break,

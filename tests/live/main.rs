@@ -36,6 +36,7 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod snapshot;
 mod snapshot_types;
 mod source;
 mod standing;
@@ -73,6 +74,7 @@ fn main() -> std::process::ExitCode {
         mixed::tests(),
         rotation::tests(),
         security::tests(),
+        snapshot::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

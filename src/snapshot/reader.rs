@@ -256,6 +256,28 @@ impl Reader {
         Ok(Ok(()))
     }
 
+    /// Where this server's log ends now.
+    pub async fn log_end(&mut self) -> Result<Position, ReadError> {
+        Ok(log_end(&mut self.session).await?)
+    }
+
+    /// Why nobody could tell whether a view shows what was processed, and what helps; `None`: it can
+    /// be told.
+    pub async fn cannot_prove_visibility(&mut self) -> Result<Option<String>, ReadError> {
+        if self.flavor == Flavor::Maria {
+            return Ok(None);
+        }
+        let row = self.session.query_first("SELECT @@GLOBAL.gtid_mode").await?;
+        let mode = row.and_then(|row| row.text(0)).unwrap_or_default();
+        Ok((mode != "ON").then(|| {
+            format!(
+                "a snapshot needs GTIDs, and gtid_mode is {mode} on the server that is read: switch \
+                 them on with `SET PERSIST gtid_mode = ON` in the steps that \
+                 docs/operate/gtid-mode.md gives"
+            )
+        }))
+    }
+
     /// Waits until what was processed is visible here, for at most about `within`; whether it is. On
     /// MariaDB nobody can wait: [`Reader::read`] looks at its view.
     pub async fn wait_until_visible(
@@ -263,7 +285,7 @@ impl Reader {
         armed: &Armed,
         within: Duration,
     ) -> Result<bool, ReadError> {
-        if self.flavor == Flavor::Maria || armed.gtids.is_empty() {
+        if self.flavor == Flavor::Maria {
             return Ok(true);
         }
         let give_up = tokio::time::Instant::now() + within;

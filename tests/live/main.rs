@@ -36,6 +36,7 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod snapshot;
 mod source;
 mod standing;
 mod start;
@@ -71,6 +72,7 @@ fn main() -> std::process::ExitCode {
         mixed::tests(),
         rotation::tests(),
         security::tests(),
+        snapshot::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

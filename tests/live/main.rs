@@ -37,6 +37,7 @@ mod rotation;
 mod security;
 mod servers;
 mod snapshot;
+mod snapshot_types;
 mod source;
 mod standing;
 mod start;
@@ -58,6 +59,7 @@ fn main() -> std::process::ExitCode {
         filters::tests(),
         source::tests(),
         types::tests(),
+        snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
         decode::tests(),

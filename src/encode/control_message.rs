@@ -1,5 +1,7 @@
 //! Messages of our own: heartbeats and statements.
 
+use std::sync::Arc;
+
 use super::encoded_batch::{Content, ControlMessage, EncodedBatch};
 use super::lane::Lane;
 use super::options::Format;
@@ -49,6 +51,18 @@ pub fn schema_change(
         lane: lane.key.to_string(),
     };
     batch(format, lane, sequence, ack_group, ControlMessage::Schema(change))
+}
+
+/// A mark of a snapshot: it began, is complete, or was given up. `sequence` is its number in `lane`.
+pub fn snapshot_mark(
+    format: Format,
+    lane: Lane,
+    ack_group: u64,
+    sequence: u64,
+    mark: proto::SnapshotMark,
+    audience: Option<Arc<str>>,
+) -> EncodedBatch {
+    batch(format, lane, sequence, ack_group, ControlMessage::SnapshotMark(mark, audience))
 }
 
 /// The contract's form of a position.

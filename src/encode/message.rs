@@ -16,11 +16,14 @@ pub enum Kind {
     Heartbeat,
     /// A statement that was replicated as text.
     Schema,
+    /// Rows that a snapshot read from a table, or a mark of it.
+    Snapshot,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema];
+    pub const ALL: [Self; 5] =
+        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Kind {
             Self::Canary => "canary",
             Self::Heartbeat => "heartbeat",
             Self::Schema => "schema",
+            Self::Snapshot => "snapshot",
         }
     }
 }

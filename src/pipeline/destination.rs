@@ -34,6 +34,11 @@ impl Topics {
                 self.tables.of(&table.database, &table.name)
             }
             (Kind::Change, Some(table)) => self.tables.of(&table.database, &table.name),
+            // Where the table's changes go.
+            (Kind::Snapshot, _) => {
+                let (database, table) = batch.subject();
+                self.tables.of(database, table)
+            }
             (Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema, _) => {
                 Arc::clone(&self.control_messages)
             }

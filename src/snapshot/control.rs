@@ -107,6 +107,11 @@ impl Control {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
+    /// Whether a command has arrived.
+    pub(super) fn has_commands(&self) -> bool {
+        !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The next command that has arrived, if one has.
     pub fn take(&self) -> Option<Command> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).pop_front()

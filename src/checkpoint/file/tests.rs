@@ -24,6 +24,10 @@ fn place(offset: u64) -> Place {
     Place { position: Position::new("binlog.000007", offset), ..Place::default() }
 }
 
+fn texts(entries: &[(&str, &str)]) -> BTreeMap<Arc<str>, Arc<str>> {
+    entries.iter().map(|(name, text)| (Arc::from(*name), Arc::from(*text))).collect()
+}
+
 fn base() -> Checkpoint {
     Checkpoint {
         stream: "shop".into(),
@@ -34,6 +38,7 @@ fn base() -> Checkpoint {
         settled: place(400),
         heartbeat: Some(6),
         lanes: BTreeMap::from([("shop.orders#0".into(), 12), ("shop.\"q\"\n#1".into(), 1)]),
+        snapshot: texts(&[("snapshot", "{\"id\":\"01J\"}"), ("0", "a \"text\"\n")]),
         owner: 2,
         saved_at_us: 1_700_000_000_000_000,
         version: "0.1.0".into(),
@@ -48,6 +53,8 @@ fn delta(sequence: u64) -> Delta {
         lanes: BTreeMap::from([(Arc::from("shop.orders#0"), sequence)]),
         taken_at_us: 1_700_000_000_000_000 + i64::try_from(sequence).expect("small"),
         heartbeat: sequence.is_multiple_of(4).then_some(sequence),
+        // A text that changes, and one that goes.
+        snapshot: texts(&[("0", &sequence.to_string()), ("snapshot", "")]),
         ..Delta::default()
     }
 }

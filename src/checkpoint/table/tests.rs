@@ -35,6 +35,7 @@ const COLUMNS: &[&str] = &[
     "settled_maria",
     "saved_at_us",
     "version",
+    "snapshot",
 ];
 const LANE_COLUMNS: &[&str] = &["stream", "lane_hash", "lane", "next"];
 
@@ -81,6 +82,7 @@ fn checkpoint(number: u64) -> Checkpoint {
         resume: place(number * 10),
         settled: place(number * 10 + 5),
         lanes: BTreeMap::from([(lane(1), number), (lane(number), 7)]),
+        snapshot: BTreeMap::from([("snapshot".into(), format!("text {number}").into())]),
         saved_at_us: -i64::try_from(number).expect("small"),
         version: format!("0.{number}"),
         ..Checkpoint::default()
@@ -94,6 +96,7 @@ fn delta(number: u64) -> Delta {
         resume: place(number * 10),
         settled: place(number * 10 + number % 2),
         lanes: BTreeMap::from([(lane(number % 4), number)]),
+        snapshot: BTreeMap::from([((number % 3).to_string().into(), number.to_string().into())]),
         taken_at_us: i64::try_from(number).expect("small"),
         ..Delta::default()
     }

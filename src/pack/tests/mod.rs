@@ -261,6 +261,7 @@ proptest! {
             content_bytes_max: 40_000,
             linger_max: Duration::from_millis(20),
             open_bytes_max: 60_000,
+            attempt: 1,
         };
         let tables: Vec<_> = (0..4).map(|number| table(&format!("t{number}"), 3)).collect();
         let mut packer = Packer::new(config.clone(), Sequences::default());
@@ -281,7 +282,7 @@ proptest! {
                     number += 1;
                     let cells = [int(key), int(number), text(&"x".repeat(bytes))];
                     let change = match op {
-                        Op::Insert => OwnedChange::insert(0, &cells),
+                        Op::Insert | Op::Read => OwnedChange::insert(0, &cells),
                         Op::Update => OwnedChange::update(0, &cells, &cells),
                         Op::Delete => OwnedChange::delete(0, &cells),
                     };

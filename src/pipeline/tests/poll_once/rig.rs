@@ -199,6 +199,7 @@ impl Rig {
             ticker: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
+            snapshot: None,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }

@@ -28,7 +28,7 @@ struct Purpose {
     /// It tells of all rows of its range.
     is_whole: bool,
     /// Digests of its rows leave, and no rows.
-    is_verify: bool,
+    verifies: bool,
 }
 
 /// Where the rows of a chunk go.
@@ -325,7 +325,7 @@ impl Flow {
             key_upto: if is_whole { end() } else { None },
             ..SnapshotPart::default()
         };
-        let purpose = Purpose { is_whole, is_verify: progress.head.is_verify };
+        let purpose = Purpose { is_whole, verifies: progress.head.is_verify };
         self.publish_chunk(chunk, window, part, purpose, now)
     }
 
@@ -349,7 +349,7 @@ impl Flow {
         let before = self.packer.open_batches() + self.batches.len();
         let mut rows = self.packer.begin_chunk(now, &published, &mut self.batches);
         debug_assert_eq!(before, self.packer.open_batches() + self.batches.len());
-        if purpose.is_verify {
+        if purpose.verifies {
             rows.only_digests();
         }
         let out = Out { rows: &mut rows, ack_group, read_at: &read_at, purpose };
@@ -378,7 +378,7 @@ impl Flow {
         let mut space = std::mem::take(&mut self.space);
         let (mut key, mut body) = (Vec::new(), Vec::new());
         let mut put = |row: &Change<'_>| {
-            if purpose.is_verify {
+            if purpose.verifies {
                 rows.digest(row, &mut body);
             } else {
                 rows.push(ack_group, read_at, row);
@@ -396,7 +396,7 @@ impl Flow {
             chunk.target.put_key(&mut key, &image);
             if let Some(touched) = window.touched(&key) {
                 taken.superseded += 1;
-                if touched.is_partial && !purpose.is_verify {
+                if touched.is_partial && !purpose.verifies {
                     taken.again.push(chunk.rows.key_literals(number));
                 }
                 continue;

@@ -22,7 +22,7 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
         return;
     }
     match tables(plan, reports).await {
-        Ok(Looked { readable, looked, unlooked }) => {
+        Ok(Tally { readable, looked, unlooked }) => {
             let more = if unlooked > 0 {
                 format!("; {unlooked} more were not looked at")
             } else {
@@ -45,13 +45,13 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
     }
 }
 
-struct Looked {
+struct Tally {
     readable: usize,
     looked: usize,
     unlooked: usize,
 }
 
-async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadError> {
+async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Tally, ReadError> {
     let mut reader = connect(plan).await?;
     let own = plan.freshness.schema.as_str();
     let mut tables = reader.tables().await?;
@@ -79,7 +79,7 @@ async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadEr
         let found = format!("{untold} more tables can't be read");
         reports.push(wrong(WHAT, found, "fix those that are named, then check again"));
     }
-    Ok(Looked { readable, looked: tables.len(), unlooked })
+    Ok(Tally { readable, looked: tables.len(), unlooked })
 }
 
 /// The server that chunks are read from: the first that lets us in.

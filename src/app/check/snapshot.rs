@@ -6,7 +6,7 @@ use crate::mysql::HostPort;
 use crate::snapshot::{ReadError, Reader, Unreadable};
 use crate::source;
 
-/// Most tables that are tables_seen at.
+/// Most tables that are looked at.
 const TABLES_MAX: usize = 1_000;
 /// Most tables that are told one by one.
 const TOLD_MAX: usize = 50;
@@ -22,14 +22,14 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
         return;
     }
     match tables(plan, reports).await {
-        Ok(Looked { readable, tables_seen, unlooked }) => {
+        Ok(Tally { readable, looked, unlooked }) => {
             let more = if unlooked > 0 {
-                format!("; {unlooked} more were not tables_seen at")
+                format!("; {unlooked} more were not looked at")
             } else {
                 String::new()
             };
-            let found = format!("{readable} of {tables_seen} tables can be read{more}");
-            if tables_seen == 0 {
+            let found = format!("{readable} of {looked} tables can be read{more}");
+            if looked == 0 {
                 let remedy = "GRANT SELECT to the account on the databases that are published: it sees no \
                               table of them";
                 reports.push(wrong(WHAT, found, remedy));
@@ -45,13 +45,13 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
     }
 }
 
-struct Looked {
+struct Tally {
     readable: usize,
-    tables_seen: usize,
+    looked: usize,
     unlooked: usize,
 }
 
-async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadError> {
+async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Tally, ReadError> {
     let mut reader = connect(plan).await?;
     let own = plan.freshness.schema.as_str();
     let mut tables = reader.tables().await?;
@@ -79,7 +79,7 @@ async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadEr
         let found = format!("{untold} more tables can't be read");
         reports.push(wrong(WHAT, found, "fix those that are named, then check again"));
     }
-    Ok(Looked { readable, tables_seen: tables.len(), unlooked })
+    Ok(Tally { readable, looked: tables.len(), unlooked })
 }
 
 /// The server that chunks are read from: the first that lets us in.

@@ -1,6 +1,6 @@
 //! Chunks of a snapshot on their way between the changes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -426,7 +426,15 @@ impl Flow {
                         table.reached(cursor, upto.as_deref());
                     }
                 }
-                ChunkPart::Again(keys) => table.again.retain(|key| !keys.contains(key)),
+                // A chunk that ended early did not come to all of its keys.
+                ChunkPart::Again(keys) if chunk.rows.is_end() => {
+                    table.again.retain(|key| !keys.contains(key));
+                }
+                ChunkPart::Again(_) => {
+                    let rows = 0..chunk.rows.len();
+                    let read: HashSet<_> = rows.map(|row| chunk.rows.key_literals(row)).collect();
+                    table.again.retain(|key| !read.contains(key));
+                }
             }
             table.again.extend(taken.again.iter().cloned());
         });

@@ -9,6 +9,7 @@
 //! cargo bench --bench bench -- scaling [KIND...]        tables, columns, lanes, cores
 //! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
 //! cargo bench --bench bench -- idle                     a minute in which nothing happens
+//! cargo bench --bench bench -- snapshot                 a table to nowhere, beside mysqldump and SELECT *
 //! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
 //! ```
 //!
@@ -34,6 +35,7 @@ mod peers;
 mod process;
 mod replay;
 mod scaling;
+mod snapshot;
 mod stages;
 mod workload;
 
@@ -52,7 +54,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// All but the peers, in the order in which they run.
-const NAMES: [&str; 7] = ["memory", "live", "delivery", "backlog", "scaling", "latency", "idle"];
+const NAMES: [&str; 8] =
+    ["memory", "live", "delivery", "backlog", "scaling", "latency", "idle", "snapshot"];
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -69,6 +72,7 @@ fn main() -> Outcome {
         "scaling" => runtime.block_on(scaling::run(rest)),
         "latency" => runtime.block_on(latency::run(rest)),
         "idle" => runtime.block_on(idle::run(rest)),
+        "snapshot" => runtime.block_on(snapshot::run(rest)),
         "peers" => runtime.block_on(peers::run(rest)),
         "stand-in" => runtime.block_on(delivery::serve(rest)),
         "all" => all(),

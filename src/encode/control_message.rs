@@ -1,32 +1,10 @@
-//! Messages of our own: heartbeats and statements.
+//! Messages of our own: statements.
 
 use super::encoded_batch::{Content, ControlMessage, EncodedBatch};
 use super::lane::Lane;
 use super::options::Format;
 use super::proto;
 use crate::change::{Position, Transaction};
-
-/// A heartbeat message. `written_at_us` is the writer's clock, microseconds since 1970 UTC.
-pub fn heartbeat(
-    format: Format,
-    lane: Lane,
-    ack_group: u64,
-    number: u64,
-    written_at_us: i64,
-    transaction: &Transaction,
-    watermark: Option<proto::Watermark>,
-) -> EncodedBatch {
-    let heartbeat = proto::Heartbeat {
-        source: None,
-        number,
-        written_at_us,
-        gtid: transaction.id.text().unwrap_or_default(),
-        position: Some(position(&transaction.start)),
-        committed_at_us: transaction.committed_at_us,
-        watermark,
-    };
-    batch(format, lane, number, ack_group, ControlMessage::Heartbeat(heartbeat))
-}
 
 /// A message with a statement that was replicated as text. `sequence` is its number in `lane`.
 pub fn schema_change(

@@ -45,21 +45,18 @@ pub struct Canary {
 /// What a message holds that is not rows. Its `source` is set when it is finalized.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ControlMessage {
-    Heartbeat(proto::Heartbeat),
     Schema(proto::SchemaChange),
 }
 
 impl ControlMessage {
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Schema(_) => Kind::Schema,
         }
     }
 
     pub(crate) fn committed_at_us(&self) -> i64 {
         match self {
-            Self::Heartbeat(heartbeat) => heartbeat.committed_at_us,
             Self::Schema(change) => change.committed_at_us,
         }
     }
@@ -67,7 +64,6 @@ impl ControlMessage {
     /// The database that it is about; empty when there is none.
     pub(crate) fn database(&self) -> &str {
         match self {
-            Self::Heartbeat(_) => "",
             Self::Schema(change) => &change.database,
         }
     }

@@ -242,10 +242,6 @@ fn put_frame(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
         }
         Content::ControlMessage { control, .. } => {
             let content = match (**control).clone() {
-                ControlMessage::Heartbeat(mut heartbeat) => {
-                    heartbeat.source = Some(origin.source());
-                    proto::frame::Content::Heartbeat(heartbeat)
-                }
                 ControlMessage::Schema(mut change) => {
                     change.source = Some(origin.source());
                     proto::frame::Content::SchemaChange(change)

@@ -12,22 +12,19 @@ pub enum Kind {
     Change,
     /// A canary row.
     Canary,
-    /// A heartbeat row.
-    Heartbeat,
     /// A statement that was replicated as text.
     Schema,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema];
+    pub const ALL: [Self; 3] = [Self::Change, Self::Canary, Self::Schema];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Change => "change",
             Self::Canary => "canary",
-            Self::Heartbeat => "heartbeat",
             Self::Schema => "schema",
         }
     }

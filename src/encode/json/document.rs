@@ -118,18 +118,9 @@ fn put_row_list(out: &mut Vec<u8>, rows: &Rows) {
     });
 }
 
-/// Appends a document with a heartbeat or a statement.
+/// Appends a document with a statement.
 pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, control: &ControlMessage) {
     match control {
-        ControlMessage::Heartbeat(heartbeat) => {
-            out.extend_from_slice(b"{\"kind\":\"heartbeat\"");
-            put_place(out, origin, &heartbeat.gtid, heartbeat.position.as_ref());
-            put_member(out, "committed_at", |out| put_time(out, heartbeat.committed_at_us));
-            put_member(out, "number", |out| put_number(out, heartbeat.number));
-            put_member(out, "written_at", |out| put_time(out, heartbeat.written_at_us));
-            let watermark = watermark(heartbeat.watermark.as_ref());
-            put_member(out, "watermark", |out| put_value(out, &watermark));
-        }
         ControlMessage::Schema(change) => {
             out.extend_from_slice(b"{\"kind\":\"schema\"");
             put_place(out, origin, &change.gtid, change.position.as_ref());

@@ -33,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "excerpt",
             "filter",
             "mysql",
+            "pack",
             "source",
             "telemetry",
         ],

@@ -6,7 +6,7 @@ use binpulse::change::{Cell, Change, Column, Image, LogicalType, Op, Table};
 pub(crate) fn check(table: &Table, change: &Change<'_>) {
     let images = (change.before.is_some(), change.after.is_some());
     let expected = match change.op {
-        Op::Insert => (false, true),
+        Op::Insert | Op::Read => (false, true),
         Op::Update => (true, true),
         Op::Delete => (true, false),
     };

@@ -13,8 +13,8 @@ use super::history::History;
 use super::monitoring::{LOOP_PAUSE_MAX, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
-use super::primary;
 use super::sink::{AnySink, claim_check};
+use super::snapshot::Snapshots;
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
@@ -82,12 +82,28 @@ struct App {
     instance: String,
     settled: mpsc::Sender<Settlement>,
     watch: Watch,
-    /// What leads the stream to the primary, where that may be another host.
-    lead: Option<Follow>,
+    beside: Beside,
     host: SharedHost,
     freshness_tasks: TaskGroup,
     supervisor: Supervisor,
     http: TaskGroup,
+}
+
+/// Tasks beside the stream that have a hand in it.
+struct Beside {
+    /// What leads the stream to the primary, where that may be another host.
+    lead: Option<Follow>,
+    snapshots: Snapshots,
+}
+
+impl Beside {
+    fn spawn(self, supervisor: &Supervisor, stop: &CancellationToken, ours: &CancellationToken) {
+        let mut snapshots = self.snapshots;
+        supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
+        if let Some(lead) = self.lead {
+            supervisor.keep(Task::Follow, stop, move |stop| lead.clone().run(stop));
+        }
+    }
 }
 
 impl App {
@@ -96,7 +112,8 @@ impl App {
         monitoring: Monitoring,
         opening: Opening,
     ) -> Result<Self, Unavailable> {
-        let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
+        let Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new } =
+            opening;
         let plan = source.plan(plan);
         monitoring.findings.cataloged(&source.catalog);
         let (feed, intake) = monitoring.to_sink;
@@ -109,18 +126,23 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = FinalizingConfig {
-            finalize: plan.finalize,
-            oversize: plan.oversize,
-            claims: claims(&plan, &shared)?,
-            origin: Arc::clone(&origin),
-        };
+        let finalizing = finalizing(&plan, &shared, &origin)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let (watermark, nonces) =
+        let (shown, of) =
+            ((monitoring.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+        let (snapshots, asked) = Snapshots::new(&plan, (&checkpoint, is_new), shown, of)?;
+        let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {
-            flow: flow(&plan, &checkpoint, &source, body_bytes_max, watermark, nonces),
+            flow: flow(
+                &plan,
+                &checkpoint,
+                &source,
+                body_bytes_max,
+                in_canaries,
+                snapshots.attempt(),
+            ),
             batches,
             notes: finalizing_notes,
             settlements,
@@ -131,14 +153,10 @@ impl App {
             ticker: monitoring.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
+            snapshot: Some(asked),
         });
         let (lead, leads_to) = follow::way(source.host);
-        let lead = primary::is_sought(&plan).then(|| Follow {
-            plan: Arc::clone(&plan),
-            stream: state.clone(),
-            verdict: monitoring.watch.view.clone(),
-            leads_to: lead,
-        });
+        let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
         let context = StreamContext {
             state: state.clone(),
             liveness: monitoring.liveness,
@@ -161,7 +179,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            lead,
+            beside: Beside { lead, snapshots },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -200,10 +218,7 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
-        if let Some(lead) = self.lead {
-            let begin = move |stop| lead.clone().run(stop);
-            self.supervisor.keep(Task::Follow, &freshness_tasks.stop, begin);
-        }
+        self.beside.spawn(&self.supervisor, &freshness_tasks.stop, &ours);
         let count = |reason, was_connected: bool| {
             if was_connected {
                 self.metrics.reconnects_total.of(reason).inc();
@@ -241,6 +256,20 @@ fn origin(plan: &Plan, checkpoint: &Checkpoint, opened: &Opened) -> Origin {
         snapshot: false,
         replay: None,
     }
+}
+
+/// How messages are made.
+fn finalizing(
+    plan: &Plan,
+    shared: &aws::Shared,
+    origin: &Arc<RwLock<Origin>>,
+) -> Result<FinalizingConfig, Unavailable> {
+    Ok(FinalizingConfig {
+        finalize: plan.finalize,
+        oversize: plan.oversize,
+        claims: claims(plan, shared)?,
+        origin: Arc::clone(origin),
+    })
 }
 
 /// Where rows too large for their topic go, if the plan names a bucket.

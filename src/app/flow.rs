@@ -9,18 +9,18 @@ use crate::decode::{self, Decoder};
 use crate::filter::Filter;
 use crate::freshness::path::Marks;
 use crate::freshness::{Nonces, Recogniser, WatermarkProvider};
-use crate::pack::{Packer, Sequences};
+use crate::pack::{self, Packer, Sequences};
 use crate::pipeline::{ControlMessages, Flow, FlowConfig, OwnRows, Window};
 
 /// Continues from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
-/// and canaries carry the `watermark`, and their nonce.
+/// and canaries carry the `watermark`, and their nonce. Parts of snapshots are of this `attempt`.
 pub(super) fn flow(
     plan: &Plan,
     checkpoint: &Checkpoint,
     opened: &Opened,
     body_bytes_max: usize,
-    watermark: WatermarkProvider,
-    nonces: Nonces,
+    (watermark, nonces): (WatermarkProvider, Nonces),
+    attempt: u32,
 ) -> Flow {
     let config = FlowConfig {
         schema_changes: plan.schema_changes,
@@ -30,19 +30,22 @@ pub(super) fn flow(
         puts_undecoded_aside: plan.quarantine.undecoded,
         nonces: Some(nonces),
         surplus_rows: None,
+        snapshot_keys_max: plan.snapshot.touched_keys,
     };
-    configured(plan, checkpoint, config, body_bytes_max, watermark)
+    let mut pack = plan.pack.clone();
+    pack.attempt = attempt;
+    configured(plan, pack, checkpoint, config, body_bytes_max, watermark)
 }
 
 /// The same, however rows are to be treated.
 pub(super) fn configured(
     plan: &Plan,
+    mut pack: pack::Config,
     checkpoint: &Checkpoint,
     config: FlowConfig,
     body_bytes_max: usize,
     watermark: WatermarkProvider,
 ) -> Flow {
-    let mut pack = plan.pack.clone();
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));

@@ -8,7 +8,7 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
-use super::primary::{Found, find};
+use super::primary::{Found, find, is_sought};
 use super::state::State;
 use crate::freshness::verdict::{Condition, Status};
 use crate::freshness::watch::Shared;
@@ -19,11 +19,11 @@ const HEARTBEATS: u32 = 3;
 /// Looks for the primary while the server of the stream takes no writes.
 #[derive(Clone)]
 pub(super) struct Follow {
-    pub(super) plan: Arc<Plan>,
-    pub(super) stream: State,
-    pub(super) verdict: Shared,
+    plan: Arc<Plan>,
+    stream: State,
+    verdict: Shared,
     /// The host that the stream is to be at.
-    pub(super) leads_to: Sender<usize>,
+    leads_to: Sender<usize>,
 }
 
 /// Both ends of the way to the stream, which begins at `host`.
@@ -32,6 +32,17 @@ pub(super) fn way(host: usize) -> (Sender<usize>, Receiver<usize>) {
 }
 
 impl Follow {
+    /// One, where the primary may be another host.
+    pub(super) fn if_sought(
+        plan: &Arc<Plan>,
+        stream: &State,
+        verdict: &Shared,
+        leads_to: Sender<usize>,
+    ) -> Option<Self> {
+        let (stream, verdict) = (stream.clone(), verdict.clone());
+        is_sought(plan).then(|| Self { plan: Arc::clone(plan), stream, verdict, leads_to })
+    }
+
     /// Looks until told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
         let spacing = self.plan.freshness.periods.heartbeat_interval.saturating_mul(HEARTBEATS);

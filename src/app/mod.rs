@@ -33,6 +33,7 @@ mod probe;
 mod replay;
 mod scrape_sources;
 mod sink;
+mod snapshot;
 mod source;
 mod start;
 mod state;

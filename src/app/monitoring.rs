@@ -60,7 +60,6 @@ pub(super) struct Monitoring {
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
     /// Where commands for snapshots arrive and their status is shown.
-    #[expect(dead_code, reason = "for the worker, which comes next")]
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) http: TaskGroup,
 }

@@ -18,6 +18,7 @@ use crate::source::Liveness;
 use crate::telemetry::metrics::{
     Durations, Kind, LabelValues, ScrapeSources, ScrapedFamily, SourceLabels,
 };
+use crate::telemetry::snapshot::ChunkDiscard;
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
@@ -50,10 +51,6 @@ const RECONNECT_REASONS: [&str; 26] = [
     "refused",
 ];
 
-/// Why a chunk of a snapshot is read again.
-const SNAPSHOT_DISCARDS: [&str; 6] =
-    ["schema_changed", "server_changed", "too_many_keys", "unknown_keys", "key_moved", "closed"];
-
 /// Label values, all known before the first scrape.
 pub(super) fn label_values(plan: &Plan) -> LabelValues {
     let results =
@@ -71,7 +68,7 @@ pub(super) fn label_values(plan: &Plan) -> LabelValues {
             let patterns = plan.filter.patterns();
             patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
         },
-        snapshot_discards: SNAPSHOT_DISCARDS.to_vec(),
+        snapshot_discards: ChunkDiscard::ALL.map(ChunkDiscard::as_str).to_vec(),
         tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }

@@ -44,10 +44,12 @@ pub(super) enum Task {
     Follow,
     /// Writes epoch and place down in the source.
     Place,
+    /// Reads snapshots.
+    Snapshot,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -57,6 +59,7 @@ impl Task {
         Self::Samples,
         Self::Follow,
         Self::Place,
+        Self::Snapshot,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -71,6 +74,7 @@ impl Task {
             Self::Samples => "samples",
             Self::Follow => "follow",
             Self::Place => "place",
+            Self::Snapshot => "snapshot",
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum Op {
     Update,
     /// A removed row: only a before image.
     Delete,
+    /// A row as it stood in its table, read by a snapshot: only an after image.
+    Read,
 }
 
 impl Op {
@@ -20,6 +22,7 @@ impl Op {
             Self::Insert => "insert",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::Read => "read",
         }
     }
 }
@@ -33,7 +36,7 @@ pub struct Change<'a> {
     pub row: u64,
     /// The row before; present for updates and deletes.
     pub before: Option<Image<'a>>,
-    /// The row after; present for inserts and updates.
+    /// The row after; present for inserts, updates and reads.
     pub after: Option<Image<'a>>,
 }
 

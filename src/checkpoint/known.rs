@@ -50,8 +50,8 @@ pub async fn write(
     let sql = format!(
         "INSERT INTO {table} (stream, owner, owner_name, saves, format, begun, server_uuid, epoch, \
          gtid_set, resume_file, resume_offset, resume_maria, settled_file, settled_offset, \
-         settled_maria, saved_at_us, version) \
-         VALUES (?, 0, '', 0, 1, 0, ?, ?, '', ?, ?, '', '', 0, '', ?, ?) ON DUPLICATE KEY UPDATE \
+         settled_maria, saved_at_us, version, snapshot) \
+         VALUES (?, 0, '', 0, 1, 0, ?, ?, '', ?, ?, '', '', 0, '', ?, ?, '') ON DUPLICATE KEY UPDATE \
          begun = 0, server_uuid = VALUES(server_uuid), epoch = VALUES(epoch), gtid_set = '', \
          resume_file = VALUES(resume_file), resume_offset = VALUES(resume_offset), \
          saved_at_us = VALUES(saved_at_us), version = VALUES(version)"

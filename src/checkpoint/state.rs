@@ -39,6 +39,8 @@ pub struct Checkpoint {
     pub heartbeat: Option<u64>,
     /// Next row number of each lane, by the lane's name.
     pub lanes: BTreeMap<Arc<str>, u64>,
+    /// How far a snapshot has got: texts that this part does not read, by name.
+    pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
     /// How often the checkpoint was taken over: its present owner's number.
     pub owner: u64,
     /// When it was saved, microseconds since 1970 UTC.
@@ -59,6 +61,13 @@ impl Checkpoint {
         self.heartbeat = self.heartbeat.max(delta.heartbeat);
         for (lane, next) in &delta.lanes {
             self.lanes.insert(Arc::clone(lane), *next);
+        }
+        for (name, text) in &delta.snapshot {
+            if text.is_empty() {
+                self.snapshot.remove(name);
+            } else {
+                self.snapshot.insert(Arc::clone(name), Arc::clone(text));
+            }
         }
         self.saved_at_us = delta.taken_at_us;
     }
@@ -83,6 +92,8 @@ pub struct Delta {
     pub settled: Place,
     /// Next row number of each lane that moved, each lane once.
     pub lanes: BTreeMap<Arc<str>, u64>,
+    /// Texts of a snapshot that changed; empty: gone.
+    pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
     /// When it was taken, microseconds since 1970 UTC.
     pub taken_at_us: i64,
     /// Number of the newest heartbeat within.
@@ -99,6 +110,7 @@ impl Delta {
         self.resume = newer.resume;
         self.settled = newer.settled;
         self.lanes.extend(newer.lanes);
+        self.snapshot.extend(newer.snapshot);
         self.taken_at_us = newer.taken_at_us;
         self.heartbeat = newer.heartbeat.max(self.heartbeat);
         self.transactions += newer.transactions;
@@ -130,13 +142,18 @@ mod tests {
         );
         let server = prop::option::of((0..3_u8).prop_map(|n| n.to_string()));
         let numbers = (any::<i64>(), prop::option::of(0..9_u64), 0..9_u64);
-        (server, gtids, place(), place(), lanes, numbers).prop_map(
+        let snapshot = prop::collection::btree_map(
+            (0..3_u8).prop_map(|n| n.to_string().into()),
+            prop_oneof![Just("".into()), Just("a".into()), Just("b".into())],
+            0..3,
+        );
+        (server, gtids, place(), place(), (lanes, snapshot), numbers).prop_map(
             |(
                 server_uuid,
                 gtids,
                 resume,
                 settled,
-                lanes,
+                (lanes, snapshot),
                 (taken_at_us, heartbeat, transactions),
             )| {
                 Delta {
@@ -145,6 +162,7 @@ mod tests {
                     resume,
                     settled,
                     lanes,
+                    snapshot,
                     taken_at_us,
                     heartbeat,
                     transactions,

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{Exit, flags, run, runtime};
 use crate::app::plan::Plan;
+use crate::filter::Pattern;
 use crate::freshness::schema::{Accounts, Dialect, create, script};
 use crate::mysql::{HostPort, Session};
 
@@ -19,7 +20,8 @@ Examples:
 
 The account needs CREATE on the schema. With --print nothing is done: the statements and the
 least-privilege grants are printed for a DBA, with <password> where a password in quotes
-belongs. The server refuses them until it is replaced.";
+belongs. The server refuses them until it is replaced. For snapshots of the tables that
+filter.tables names, --snapshots adds SELECT on them.";
 
 /// Longest version that is read, bytes.
 const VERSION_BYTES_MAX: u64 = 256;
@@ -34,10 +36,24 @@ pub(super) fn command() -> Command {
                 .long("print")
                 .action(ArgAction::SetTrue)
                 .help("Print the SQL and grants instead of running anything"),
+        )
+        .arg(
+            Arg::new("snapshots")
+                .long("snapshots")
+                .action(ArgAction::SetTrue)
+                .requires("print")
+                .help("Print the grants for snapshots too [default: if snapshot.on_start = all]"),
         );
     flags::with_settings(
         command,
-        flags::Reads::Only(&["stream.", "source.", "heartbeat.", "canary."]),
+        flags::Reads::Only(&[
+            "stream.",
+            "source.",
+            "heartbeat.",
+            "canary.",
+            "filter.",
+            "snapshot.",
+        ]),
     )
 }
 
@@ -46,7 +62,12 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((_, plan)) = run::plan(matches, run::Runs::SourceOnly) else { return Exit::Usage };
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let outcome = runtime.block_on(async {
-        if matches.get_flag("print") { print(&plan).await } else { apply(&plan).await }
+        if matches.get_flag("print") {
+            let snapshots = matches.get_flag("snapshots") || plan.snapshot.on_start;
+            print(&plan, snapshots).await
+        } else {
+            apply(&plan).await
+        }
     });
     match outcome {
         Ok(()) => Exit::Done,
@@ -74,7 +95,7 @@ async fn apply(plan: &Plan) -> Result<(), crate::mysql::Error> {
 
 /// Prints for the server's version, or for a recent MySQL when the server can't be asked. Its
 /// greeting tells the version to anybody: the accounts that are printed may not be there yet.
-async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
+async fn print(plan: &Plan, snapshots: bool) -> Result<(), crate::mysql::Error> {
     let connect = &plan.freshness.connect;
     let asked = tokio::time::timeout(connect.connect_timeout, greeted_version(&connect.host));
     let dialect = match asked.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
@@ -93,7 +114,35 @@ async fn print(plan: &Plan) -> Result<(), crate::mysql::Error> {
         writer: account(&plan.freshness.connect.user),
     };
     print!("{}", script(&plan.freshness.schema, &accounts, &plan.freshness.paths(), dialect));
+    if snapshots {
+        println!("\n-- Tables that snapshots read.");
+        for grant in select_grants(&plan.filter.tables, &plan.source.user) {
+            println!("{grant};");
+        }
+    }
     Ok(())
+}
+
+/// What lets the account read the tables that are published, as narrow as the patterns tell.
+fn select_grants(patterns: &[Pattern], user: &str) -> Vec<String> {
+    let name = |text: &str| format!("`{}`", text.replace('`', "``"));
+    let place = |pattern: &Pattern| {
+        let Some(database) = pattern.database() else { return "*.*".to_owned() };
+        let is_exact = !pattern.as_str().contains(['*', '?', '\\']);
+        match pattern.as_str().split_once('.').filter(|_| is_exact) {
+            Some((_, table)) => format!("{}.{}", name(&database), name(table)),
+            // These are wildcards in the name of a database here.
+            None => format!("{}.*", name(&database.replace('_', "\\_").replace('%', "\\%"))),
+        }
+    };
+    let mut places: Vec<_> = patterns.iter().map(place).collect();
+    if places.iter().any(|place| place == "*.*") {
+        places = vec!["*.*".to_owned()];
+    }
+    places.sort();
+    places.dedup();
+    let user = user.replace('\\', "\\\\").replace('\'', "''");
+    places.iter().map(|place| format!("GRANT SELECT ON {place} TO '{user}'@'%'")).collect()
 }
 
 /// The version in the first packet of a server: after a header of four bytes and the protocol's
@@ -120,4 +169,21 @@ async fn greeted_version(host: &HostPort) -> std::io::Result<String> {
 async fn dialect(session: &mut Session) -> Result<Dialect, crate::mysql::Error> {
     let row = session.query_first("SELECT @@version").await?;
     Ok(Dialect::of_version(&row.and_then(|row| row.text(0)).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_read_is_as_narrow_as_the_patterns() {
+        let grants = |patterns: &[&str]| {
+            let patterns = patterns.iter().map(|text| Pattern::parse(text, 2).expect("a pattern"));
+            select_grants(&patterns.collect::<Vec<_>>(), "bin'pulse").join("; ")
+        };
+        let to = "TO 'bin''pulse'@'%'";
+        assert_eq!(grants(&["shop.orders"]), format!("GRANT SELECT ON `shop`.`orders` {to}"));
+        assert_eq!(grants(&["a_b.*", "a_b.x?"]), format!("GRANT SELECT ON `a\\_b`.* {to}"));
+        assert_eq!(grants(&["shop.orders", "*.audit"]), format!("GRANT SELECT ON *.* {to}"));
+    }
 }

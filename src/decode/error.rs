@@ -352,3 +352,27 @@ pub enum XaFault {
     #[error("the spool of rows that wait for their transaction's decision: {0}")]
     Spool(#[from] std::io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::row::CellError;
+
+    #[test]
+    fn a_row_that_can_not_be_read_names_its_column_where_it_is_one_columns_fault() {
+        let told = |column: Option<&str>| {
+            let fault = RowFault {
+                table: "d.t".to_owned(),
+                row: 3,
+                image: "after",
+                column: column.map(str::to_owned),
+                error: ImageError::Frame(CellError::TooLong),
+            };
+            fault.to_string()
+        };
+        let front = "table d.t, row 3 of the event, after image";
+        assert!(told(None).starts_with(&format!("{front}: ")), "{}", told(None));
+        let named = told(Some("a"));
+        assert!(named.starts_with(&format!("{front}, column \"a\": ")), "{named}");
+    }
+}

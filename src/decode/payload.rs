@@ -269,6 +269,25 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_zstds_frame_may_lie_behind_the_last_byte_and_must_be_there() {
+        use std::io::Write;
+        let (first, second) = (event(10), event(20));
+        let whole = [&first[..], &second].concat();
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("zstd");
+        encoder.write_all(&whole).expect("memory");
+        encoder.flush().expect("memory");
+        let flushed = encoder.get_ref().clone();
+        let zipped = encoder.finish().expect("zstd");
+        assert!(zipped.len() > flushed.len());
+        let total = whole.len() as u64;
+        assert_eq!(read(&zipped, total).expect("events"), [first.clone(), second]);
+        let error = read(&flushed, total).expect_err("cut off");
+        assert!(error.to_string().contains("cut off before zstd's end"), "{error}");
+        let error = read(&zipped, first.len() as u64).expect_err("one event too many");
+        assert!(error.to_string().contains("more than the 29 bytes it says"), "{error}");
+    }
+
+    #[test]
     fn an_event_larger_than_any_server_makes_is_refused_before_it_is_inflated() {
         let mut event = event(10);
         for (length, is_refused) in [(BYTES_MAX + 1, true), (BYTES_MAX, false)] {

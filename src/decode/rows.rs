@@ -142,7 +142,8 @@ impl<'a> Rows<'a> {
             })
         };
         let (before, after) = match shape.op {
-            Op::Insert => (None, Some(bitmap("after")?)),
+            // No event is a read: those come from tables.
+            Op::Insert | Op::Read => (None, Some(bitmap("after")?)),
             Op::Update => (Some(bitmap("before")?), Some(bitmap("after")?)),
             Op::Delete => (Some(bitmap("before")?), None),
         };

@@ -189,6 +189,40 @@ pub(super) fn insert(values: &[u8], flags: u8) -> Vec<u8> {
     event(kind::WRITE_ROWS_V1, 0, &body)
 }
 
+/// A compressed payload that holds these events.
+fn payload(events: &[u8]) -> Vec<u8> {
+    let zipped = zstd::encode_all(events, 3).expect("zstd");
+    let size = u8::try_from(zipped.len()).expect("short");
+    let mut body = vec![1, 3, 252, size, 0, 2, 1, 0, 3, 3, 252];
+    body.extend(u16::try_from(events.len()).expect("short").to_le_bytes());
+    body.push(0);
+    body.extend(zipped);
+    event(kind::TRANSACTION_PAYLOAD, 0, &body)
+}
+
+#[test]
+fn a_payload_holds_a_transaction_and_no_other_payload() {
+    let announced = || {
+        let mut decoder = decoder();
+        steps(&mut decoder, &event(kind::ANONYMOUS_GTID, 0, &[0; 25])).expect("a start");
+        decoder
+    };
+    let inside = [query("BEGIN"), event(kind::XID, 0, &[0; 8])].concat();
+    let found = steps(&mut announced(), &payload(&inside)).expect("a transaction");
+    assert_eq!(found, ["begin", "commit"]);
+    let nested = fault(&mut announced(), &payload(&[query("BEGIN"), payload(&inside)].concat()));
+    assert!(nested.to_string().contains("a compressed payload inside another"), "{nested}");
+    // One that can't be read begins the transaction that was announced, so that it can be told of.
+    let mut decoder = announced();
+    let damaged = event(kind::TRANSACTION_PAYLOAD, 0, &[9; 9]);
+    let mut steps = decoder.feed(&damaged).expect("it may be passed over");
+    assert!(matches!(steps.next(), Ok(Some(Step::Begin(_)))));
+    let error = steps.next().expect_err("it can't be read");
+    assert!(steps.pass_over(&error).is_some());
+    assert!(matches!(steps.next(), Ok(Some(Step::Commit(_)))));
+    assert!(matches!(steps.next(), Ok(None)));
+}
+
 #[test]
 fn a_table_id_that_comes_to_mean_another_table_is_noticed() {
     let mut decoder = decoder();

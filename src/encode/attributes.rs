@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::encoded_batch::{Content, EncodedBatch};
+use super::encoded_batch::EncodedBatch;
 use super::lane::percent_encode_but;
 use super::message::{Attribute, DataType};
 use super::open::FORMAT_VERSION;
@@ -13,13 +13,10 @@ use super::origin::Origin;
 pub const NONE: &str = "(none)";
 
 /// The attributes of a message: `kind`, `stream`, `database`, `table`, `op`, `v`, all on each, and
-/// `replay` where it is published again. Names have all but ASCII letters, digits and `_-$.`
+/// `replay` where it is published again or is of a snapshot for somebody. Names have all but ASCII letters, digits and `_-$.`
 /// percent-encoded.
 pub(crate) fn attributes(batch: &EncodedBatch, origin: &Origin) -> Vec<Attribute> {
-    let (database, table) = match batch.content() {
-        Content::Rows { schema, .. } => (&*schema.table().database, &*schema.table().name),
-        Content::ControlMessage { control, .. } => (control.database(), ""),
-    };
+    let (database, table) = batch.subject();
     let mut attributes = Vec::with_capacity(8);
     attributes.push(text("kind", batch.kind().as_str().to_owned()));
     attributes.push(text("stream", name(&origin.stream)));
@@ -31,7 +28,8 @@ pub(crate) fn attributes(batch: &EncodedBatch, origin: &Origin) -> Vec<Attribute
         value: operations(batch),
     });
     attributes.push(text("v", FORMAT_VERSION.to_string()));
-    attributes.extend(origin.replay.as_ref().map(|replay| text("replay", name(&replay.audience))));
+    let audience = origin.replay.as_ref().map(|replay| &replay.audience).or(batch.audience());
+    attributes.extend(audience.map(|audience| text("replay", name(audience))));
     attributes
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::encoded_batch::{Content, EncodedBatch};
+use super::encoded_batch::{Content, EncodedBatch, Purpose};
 use super::image_buffer::ImageBuffer;
 use super::json;
 use super::lane::Lane;
@@ -180,9 +180,19 @@ impl Batch {
     /// Takes what was gathered; `None` when that is nothing. `sequence_first` is the first row's
     /// number in `lane`.
     pub fn take(&mut self, lane: Lane, sequence_first: u64) -> Option<EncodedBatch> {
+        (!self.is_empty()).then(|| self.take_even_empty(lane, sequence_first))
+    }
+
+    /// What was gathered, even if that is nothing: a part of a snapshot may have no rows, though it has
+    /// an ack group. Its number is given later.
+    pub fn take_part(&mut self, ack_group: u64, read_at: &Transaction, lane: Lane) -> EncodedBatch {
         if self.is_empty() {
-            return None;
+            self.rows.transaction(ack_group, read_at);
         }
+        self.take_even_empty(lane, 0)
+    }
+
+    fn take_even_empty(&mut self, lane: Lane, sequence_first: u64) -> EncodedBatch {
         let mut rows = std::mem::take(&mut self.rows);
         rows.images = self.images.take();
         self.images_bytes = rows.images.len();
@@ -192,8 +202,8 @@ impl Batch {
             schema: Arc::clone(&self.schema),
             before_image: self.options.before_image,
             rows,
-            canary: None,
+            purpose: Purpose::Changes { snapshot_next: 0, snapshot_attempt: 0 },
         };
-        Some(EncodedBatch::new(lane, sequence_first, content))
+        EncodedBatch::new(lane, sequence_first, content)
     }
 }

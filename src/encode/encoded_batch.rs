@@ -14,15 +14,65 @@ use crate::change::{Op, Table};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
     /// Rows of a table.
-    Rows {
-        schema: Arc<Schema>,
-        before_image: BeforeImage,
-        rows: Rows,
-        /// Present when the rows are a canary.
-        canary: Option<Box<Canary>>,
-    },
+    Rows { schema: Arc<Schema>, before_image: BeforeImage, rows: Rows, purpose: Purpose },
     /// A heartbeat or a statement.
     ControlMessage { control: Box<ControlMessage>, format: Format, ack_group: u64 },
+}
+
+/// What rows are published as.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Purpose {
+    /// Changes. The number that the lane's next snapshot part has, and the attempt of the newest; 0:
+    /// there never was one.
+    Changes { snapshot_next: u64, snapshot_attempt: u32 },
+    /// A canary.
+    Canary(Box<Canary>),
+    /// A part of a snapshot: the number of the batch is that of the part.
+    Snapshot(Box<SnapshotPart>),
+}
+
+/// What makes rows a part of a snapshot.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SnapshotPart {
+    /// Id of the snapshot.
+    pub snapshot: Arc<str>,
+    /// For whom it is: the value of the attribute `replay`; `None`: for all.
+    pub audience: Option<Arc<str>>,
+    /// Number that the lane's next row has: the part stands before it.
+    pub anchor: u64,
+    /// Number of the chunk of this snapshot and table.
+    pub chunk: u64,
+    /// Rises with each process that publishes parts.
+    pub attempt: u32,
+    /// Number of the lane's first part of this attempt.
+    pub attempt_part: u64,
+    /// Whether it is the chunk's last part in this lane.
+    pub is_last: bool,
+    /// Bodies of the images of the chunk's range of keys, exclusive and inclusive; `None`: open.
+    pub key_after: Option<Arc<[u8]>>,
+    /// See `key_after`.
+    pub key_upto: Option<Arc<[u8]>>,
+    /// Bodies of the images of keys that the stream changed while the chunk was read.
+    pub touched: Vec<Box<[u8]>>,
+    /// Rows of the chunk in all lanes.
+    pub rows_in_chunk: u64,
+    /// Of these, rows that were left out for a newer state.
+    pub rows_superseded: u64,
+}
+
+impl SnapshotPart {
+    /// Numbers that a part of so many rows takes: one without rows has one too.
+    pub fn numbers(rows: u32) -> u64 {
+        u64::from(rows).max(1)
+    }
+
+    /// The rest of a part that became two: it stands behind the first, and has half of the keys.
+    fn split_off(&mut self) -> Self {
+        let touched = self.touched.split_off(self.touched.len() / 2);
+        let rest = Self { touched, ..self.clone() };
+        self.is_last = false;
+        rest
+    }
 }
 
 /// What makes rows a canary.
@@ -45,26 +95,43 @@ pub struct Canary {
 /// What a message holds that is not rows. Its `source` is set when it is finalized.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ControlMessage {
+    Heartbeat(proto::Heartbeat),
     Schema(proto::SchemaChange),
+    /// A mark, and for whom the snapshot is.
+    SnapshotMark(proto::SnapshotMark, Option<Arc<str>>),
 }
 
 impl ControlMessage {
     pub(crate) fn kind(&self) -> Kind {
         match self {
+            Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Schema(_) => Kind::Schema,
+            Self::SnapshotMark(..) => Kind::Snapshot,
         }
     }
 
     pub(crate) fn committed_at_us(&self) -> i64 {
         match self {
+            Self::Heartbeat(heartbeat) => heartbeat.committed_at_us,
             Self::Schema(change) => change.committed_at_us,
+            Self::SnapshotMark(..) => 0,
         }
     }
 
     /// The database that it is about; empty when there is none.
     pub(crate) fn database(&self) -> &str {
         match self {
+            Self::Heartbeat(_) => "",
             Self::Schema(change) => &change.database,
+            Self::SnapshotMark(mark, _) => &mark.database,
+        }
+    }
+
+    /// The table that it is about; empty when there is none.
+    pub(crate) fn table(&self) -> &str {
+        match self {
+            Self::Heartbeat(_) | Self::Schema(_) => "",
+            Self::SnapshotMark(mark, _) => &mark.table,
         }
     }
 }
@@ -75,6 +142,16 @@ pub struct EncodedBatch {
     lane: Lane,
     sequence_first: u64,
     content: Content,
+}
+
+impl Purpose {
+    /// That of the rows behind a split.
+    fn split_off(&mut self) -> Self {
+        match self {
+            Self::Changes { .. } | Self::Canary(_) => self.clone(),
+            Self::Snapshot(part) => Self::Snapshot(Box::new(part.split_off())),
+        }
+    }
 }
 
 impl EncodedBatch {
@@ -98,8 +175,9 @@ impl EncodedBatch {
     /// What it is about.
     pub fn kind(&self) -> Kind {
         match &self.content {
-            Content::Rows { canary: None, .. } => Kind::Change,
-            Content::Rows { canary: Some(_), .. } => Kind::Canary,
+            Content::Rows { purpose: Purpose::Changes { .. }, .. } => Kind::Change,
+            Content::Rows { purpose: Purpose::Canary(_), .. } => Kind::Canary,
+            Content::Rows { purpose: Purpose::Snapshot(_), .. } => Kind::Snapshot,
             Content::ControlMessage { control, .. } => control.kind(),
         }
     }
@@ -111,7 +189,22 @@ impl EncodedBatch {
 
     /// Whether it is a canary through an operator's table: it goes where that table's rows go.
     pub fn is_of_path(&self) -> bool {
-        matches!(&self.content, Content::Rows { canary: Some(canary), .. } if canary.path.is_some())
+        matches!(
+            &self.content,
+            Content::Rows { purpose: Purpose::Canary(canary), .. } if canary.path.is_some()
+        )
+    }
+
+    /// The audience of a snapshot's part or mark, if it has one.
+    pub(crate) fn audience(&self) -> Option<&Arc<str>> {
+        match &self.content {
+            Content::Rows { purpose: Purpose::Snapshot(part), .. } => part.audience.as_ref(),
+            Content::ControlMessage { control, .. } => match &**control {
+                ControlMessage::SnapshotMark(_, audience) => audience.as_ref(),
+                ControlMessage::Heartbeat(_) | ControlMessage::Schema(_) => None,
+            },
+            Content::Rows { .. } => None,
+        }
     }
 
     /// Rows inside.
@@ -127,6 +220,8 @@ impl EncodedBatch {
                 Op::Insert => 0,
                 Op::Update => 1,
                 Op::Delete => 2,
+                // No change: a snapshot counts its rows itself.
+                Op::Read => continue,
             }] += 1;
         }
         counts
@@ -142,6 +237,14 @@ impl EncodedBatch {
         match &self.content {
             Content::Rows { schema, .. } => Some(schema.table()),
             Content::ControlMessage { .. } => None,
+        }
+    }
+
+    /// Database and table that it is about; empty where there is none.
+    pub fn subject(&self) -> (&str, &str) {
+        match &self.content {
+            Content::Rows { schema, .. } => (&schema.table().database, &schema.table().name),
+            Content::ControlMessage { control, .. } => (control.database(), control.table()),
         }
     }
 
@@ -178,8 +281,28 @@ impl EncodedBatch {
     /// Makes the rows a canary: they are published as kind `canary`, never as changes.
     #[must_use]
     pub fn into_canary(mut self, note: Canary) -> Self {
-        if let Content::Rows { canary, .. } = &mut self.content {
-            *canary = Some(Box::new(note));
+        if let Content::Rows { purpose, .. } = &mut self.content {
+            *purpose = Purpose::Canary(Box::new(note));
+        }
+        self
+    }
+
+    /// Makes the rows the part of a snapshot with this number.
+    #[must_use]
+    pub fn into_snapshot_part(mut self, number: u64, part: SnapshotPart) -> Self {
+        self.sequence_first = number;
+        if let Content::Rows { purpose, .. } = &mut self.content {
+            *purpose = Purpose::Snapshot(Box::new(part));
+        }
+        self
+    }
+
+    /// Tells the number that the lane's next snapshot part has, and the attempt of the newest.
+    #[must_use]
+    pub fn before_snapshot_part(mut self, number: u64, attempt: u32) -> Self {
+        if let Content::Rows { purpose: purpose @ Purpose::Changes { .. }, .. } = &mut self.content
+        {
+            *purpose = Purpose::Changes { snapshot_next: number, snapshot_attempt: attempt };
         }
         self
     }
@@ -187,7 +310,7 @@ impl EncodedBatch {
     /// Two encoded batches of about half the bytes each, in order; the encoded batch itself when it cannot be split:
     /// a single row or a control message.
     pub fn split(mut self) -> Result<(Self, Self), Box<Self>> {
-        let Content::Rows { rows, schema, before_image, canary } = &mut self.content else {
+        let Content::Rows { rows, schema, before_image, purpose } = &mut self.content else {
             return Err(Box::new(self));
         };
         let Some(at) = rows.middle() else {
@@ -197,7 +320,7 @@ impl EncodedBatch {
             schema: Arc::clone(schema),
             before_image: *before_image,
             rows: rows.split_off(at),
-            canary: canary.clone(),
+            purpose: purpose.split_off(),
         };
         let second = Self::new(self.lane.clone(), self.sequence_first + at as u64, content);
         Ok((self, second))

@@ -6,11 +6,11 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use super::attributes::attributes;
-use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch};
+use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch, Purpose, SnapshotPart};
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
-use super::message::{Attribute, Message};
-use super::options::Format;
+use super::message::{Attribute, Kind, Message};
+use super::options::{BeforeImage, Format};
 use super::origin::Origin;
 use super::rows::Rows;
 use super::schema::Schema;
@@ -228,23 +228,22 @@ impl Target {
 
 fn put_frame(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
     match batch.content() {
-        Content::Rows { schema, before_image, rows, canary } => {
-            let header = protobuf::Header {
-                source: &origin.source().encode_to_vec(),
-                schema: schema.encoded(),
-                lane: batch.lane(),
-                sequence_first: batch.sequence_first(),
-                before_image: *before_image,
-            };
-            let around = canary.as_deref().map(around_batch);
-            let around = around.as_ref().map(|(before, after)| (&before[..], &after[..]));
-            protobuf::put_rows_frame(out, &header, rows, around);
+        Content::Rows { schema, before_image, rows, purpose } => {
+            put_rows_frame(out, batch, origin, (schema, *before_image, rows), purpose);
         }
         Content::ControlMessage { control, .. } => {
             let content = match (**control).clone() {
+                ControlMessage::Heartbeat(mut heartbeat) => {
+                    heartbeat.source = Some(origin.source());
+                    proto::frame::Content::Heartbeat(heartbeat)
+                }
                 ControlMessage::Schema(mut change) => {
                     change.source = Some(origin.source());
                     proto::frame::Content::SchemaChange(change)
+                }
+                ControlMessage::SnapshotMark(mut mark, _) => {
+                    mark.source = Some(of_tables(origin.source()));
+                    proto::frame::Content::SnapshotMark(mark)
                 }
             };
             let frame = proto::Frame { content: Some(content), ..proto::Frame::default() };
@@ -253,8 +252,83 @@ fn put_frame(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
     }
 }
 
+fn put_rows_frame(
+    out: &mut Vec<u8>,
+    batch: &EncodedBatch,
+    origin: &Origin,
+    (schema, before_image, rows): (&Schema, BeforeImage, &Rows),
+    purpose: &Purpose,
+) {
+    let mut header = protobuf::Header {
+        source: &origin.source().encode_to_vec(),
+        schema: schema.encoded(),
+        lane: batch.lane(),
+        sequence_first: batch.sequence_first(),
+        before_image,
+        snapshot: (0, 0),
+        has_transactions: true,
+    };
+    match purpose {
+        Purpose::Changes { snapshot_next, snapshot_attempt } => {
+            header.snapshot = (*snapshot_next, *snapshot_attempt);
+            protobuf::put_rows_frame(out, &header, rows, protobuf::Around::Nothing);
+        }
+        Purpose::Canary(canary) => {
+            let (before, after) = around_canary(canary);
+            protobuf::put_rows_frame(out, &header, rows, protobuf::Around::Canary(&before, &after));
+        }
+        Purpose::Snapshot(part) => {
+            let source = of_tables(origin.source()).encode_to_vec();
+            header.source = &source;
+            (header.sequence_first, header.has_transactions) = (0, false);
+            let (before, after) = around_part(part, batch, origin.epoch);
+            protobuf::put_rows_frame(
+                out,
+                &header,
+                rows,
+                protobuf::Around::SnapshotPart(&before, &after),
+            );
+        }
+    }
+}
+
+/// The source of what was read from tables.
+fn of_tables(source: proto::Source) -> proto::Source {
+    proto::Source { snapshot: true, ..source }
+}
+
+/// The fields of a snapshot part before and after its batch.
+fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8>, Vec<u8>) {
+    let before = proto::SnapshotPart {
+        snapshot: part.snapshot.to_string(),
+        part: batch.sequence_first(),
+        anchor: Some(proto::LaneMark {
+            lane: batch.lane().key.to_string(),
+            sequence_next: part.anchor,
+            epoch,
+        }),
+        ..proto::SnapshotPart::default()
+    };
+    let mut after = proto::SnapshotPart {
+        chunk: part.chunk,
+        attempt: part.attempt,
+        last_part: part.is_last,
+        ..proto::SnapshotPart::default()
+    }
+    .encode_to_vec();
+    protobuf::put_images(&mut after, part);
+    let counts = proto::SnapshotPart {
+        rows_in_chunk: part.rows_in_chunk,
+        rows_superseded: part.rows_superseded,
+        attempt_part: part.attempt_part,
+        ..proto::SnapshotPart::default()
+    };
+    after.extend_from_slice(&counts.encode_to_vec());
+    (before.encode_to_vec(), after)
+}
+
 /// The fields of a canary before and after its batch.
-fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
+fn around_canary(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
     let before = proto::Canary {
         number: canary.number,
         phase: canary.phase.into(),
@@ -272,7 +346,7 @@ fn around_batch(canary: &Canary) -> (Vec<u8>, Vec<u8>) {
 
 fn put_document(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
     match batch.content() {
-        Content::Rows { schema, before_image, rows, canary } => {
+        Content::Rows { schema, before_image, rows, purpose } => {
             let header = json::Header {
                 origin,
                 table: schema.table(),
@@ -280,7 +354,7 @@ fn put_document(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
                 lane: batch.lane(),
                 sequence_first: batch.sequence_first(),
                 before_image: *before_image,
-                canary: canary.as_deref(),
+                purpose,
             };
             put_json_rows(out, &header, schema, rows);
         }
@@ -303,7 +377,9 @@ fn deduplication_id(batch: &EncodedBatch, origin: &Origin, checksum: u32) -> Str
     let digest = lane.finalize();
     let lane = hex(digest.get(..16).unwrap_or(&digest));
     let (epoch, first, rows) = (origin.epoch, batch.sequence_first(), batch.rows());
-    let identity = format!("{lane}:{epoch}:{first}:{rows}:{checksum:08x}");
+    // Parts of a snapshot have numbers of their own.
+    let of = if batch.kind() == Kind::Snapshot { "s" } else { "" };
+    let identity = format!("{lane}:{epoch}:{of}{first}:{rows}:{checksum:08x}");
     match &origin.replay {
         // SNS would take it for the first one within five minutes, and drop it.
         Some(replay) => format!("{identity}:{:x}", replay.run),

@@ -48,6 +48,11 @@ impl Lane {
         key
     }
 
+    /// The name under which this lane's snapshot parts are numbered.
+    pub fn snapshot_key(&self) -> String {
+        Self::notice_key_of(&format!("snapshot-{}", self.key))
+    }
+
     /// The message group of this lane on a FIFO topic: `stream/key`, or a SHA-256 in hexadecimal
     /// where that is longer than SNS allows. Always 1 to 128 bytes of printable ASCII.
     pub fn group_id(&self, stream: &str) -> String {

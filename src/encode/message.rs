@@ -12,20 +12,27 @@ pub enum Kind {
     Change,
     /// A canary row.
     Canary,
+    /// A heartbeat row.
+    Heartbeat,
     /// A statement that was replicated as text.
     Schema,
+    /// Rows that a snapshot read from a table, or a mark of it.
+    Snapshot,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Change, Self::Canary, Self::Schema];
+    pub const ALL: [Self; 5] =
+        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Change => "change",
             Self::Canary => "canary",
+            Self::Heartbeat => "heartbeat",
             Self::Schema => "schema",
+            Self::Snapshot => "snapshot",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod control_message;
 mod encoded_batch;
 mod frame;
 pub mod json;
+mod key;
 mod lane;
 mod message;
 pub mod open;
@@ -48,10 +49,11 @@ pub(crate) mod testing;
 
 pub use attributes::NONE;
 pub use batch::Batch;
-pub use encoded_batch::{Canary, EncodedBatch};
+pub use encoded_batch::{Canary, EncodedBatch, SnapshotPart};
 pub use finalize::{
     CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,
 };
+pub use key::KeyWriter;
 pub use lane::{Lane, LaneId};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use options::{BeforeImage, Format, RowOptions};

@@ -51,18 +51,29 @@ pub struct ChangeBatch {
     /// this batch. 0 when the lane has had none.
     #[prost(uint64, tag = "12")]
     pub snapshot_next: u64,
+    /// Attempt of the newest of these parts; 0 when all of them are of attempts before the process that
+    /// published this batch, whose numbers go on.
+    #[prost(uint32, tag = "13")]
+    pub snapshot_attempt: u32,
 }
 /// A part of a snapshot: rows of one lane that were read from the table, in a range of its keys.
 ///
 /// A part is placed in its lane by `anchor`: apply it after all rows with a smaller number and before
 /// all others. Then no row that it holds is older than what was applied before, and none replaces
-/// anything newer. Parts come again as rows do: skip those with a smaller number than the next one.
+/// anything newer.
+///
+/// Parts of a lane are numbered by their rows, from 1 in each epoch: the next part has the number
+/// `part` plus its rows, or plus 1 if it has none. After a crash the chunks that were not saved are read
+/// again, with a higher `attempt`, and may then be of other sizes. Keep the attempt and the next number of
+/// each lane. Skip a part with a smaller attempt, and of the same attempt those with a smaller number than
+/// the next one. A higher attempt begins with its part `attempt_part`, as soon as the next number is not
+/// below that: from there on count in the new attempt.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SnapshotPart {
     /// Id of the snapshot: a ULID.
     #[prost(string, tag = "1")]
     pub snapshot: ::prost::alloc::string::String,
-    /// Number of the part among the lane's snapshot parts, contiguous, from 1 in each epoch.
+    /// Number of the part's first row among the rows of snapshot parts of the lane.
     #[prost(uint64, tag = "2")]
     pub part: u64,
     /// Place of the part in its lane.
@@ -76,7 +87,8 @@ pub struct SnapshotPart {
     /// read; it has one part or more in each lane of its table.
     #[prost(uint64, tag = "5")]
     pub chunk: u64,
-    /// Rises when the chunk is read again, after a crash or a change of the table's schema, from 1.
+    /// Rises with each process that publishes the stream: chunks that it reads again are told from those
+    /// that were sent before.
     #[prost(uint32, tag = "6")]
     pub attempt: u32,
     /// Whether this is the chunk's last part in this lane.
@@ -90,7 +102,8 @@ pub struct SnapshotPart {
     #[prost(message, optional, tag = "9")]
     pub key_upto: ::core::option::Option<Image>,
     /// Keys of this range and lane that the stream changed while the chunk was read. Their rows are newer
-    /// than the chunk: the chunk says nothing about them, not even that they are gone.
+    /// than the chunk: the chunk says nothing about them, not even that they are gone. Those of all parts
+    /// of the chunk in this lane belong together. Keys outside of the range may be among them.
     #[prost(message, repeated, tag = "10")]
     pub touched: ::prost::alloc::vec::Vec<Image>,
     /// Rows of the chunk in all lanes, including those that were left out for a newer state.
@@ -102,6 +115,10 @@ pub struct SnapshotPart {
     /// What the rows of the range are, in short. Absent unless asked for.
     #[prost(message, optional, tag = "13")]
     pub digest: ::core::option::Option<ChunkDigest>,
+    /// Number of the first part of this attempt in the lane: parts with a smaller number are of the
+    /// attempts before.
+    #[prost(uint64, tag = "14")]
+    pub attempt_part: u64,
 }
 /// A digest of a chunk's rows in one lane, to compare a copy with. The keys in `touched` are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -19,9 +19,11 @@ impl OpSet {
         self.0 & Self::bit(op) != 0
     }
 
-    /// Those inside: insert, update, delete.
+    /// Those inside: insert, update, delete, read.
     pub fn iter(self) -> impl Iterator<Item = Op> {
-        [Op::Insert, Op::Update, Op::Delete].into_iter().filter(move |op| self.contains(*op))
+        [Op::Insert, Op::Update, Op::Delete, Op::Read]
+            .into_iter()
+            .filter(move |op| self.contains(*op))
     }
 
     fn bit(op: Op) -> u8 {
@@ -29,6 +31,7 @@ impl OpSet {
             Op::Insert => 1,
             Op::Update => 2,
             Op::Delete => 4,
+            Op::Read => 8,
         }
     }
 }

@@ -46,6 +46,11 @@ impl Redaction {
         Some(Self { table: Arc::new(seen_by_consumers(table, &columns)), columns, key })
     }
 
+    /// Whether consumers see the column with this ordinal of the source as it is.
+    pub fn keeps(&self, ordinal: usize) -> bool {
+        self.columns.contains(&(ordinal, false))
+    }
+
     /// Rewrites a change into `space`, which holds the result.
     pub fn apply<'a>(&self, change: &Change<'a>, space: &'a mut Space) -> Change<'a> {
         space.buffer.clear();

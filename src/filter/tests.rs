@@ -321,3 +321,25 @@ fn the_settings_are_shown_without_their_key() {
     assert!(shown.contains("Insensitive") && !shown.contains("s3cret"), "{shown}");
     assert!(!shown.contains(&format!("{:?}", b"s3cret")), "{shown}");
 }
+
+#[test]
+fn shapes_of_tables_are_remembered_within_bounds_and_judged_the_same() {
+    let (published, excluded) = (NAMES[0], NAMES[1]);
+    let pattern = |name: &str| format!("{published}.{name}");
+    let mut filter = filter(&[&pattern("*")], &[&pattern(excluded)]);
+    let shape = |fingerprint: u64, name: usize| {
+        let shape = Table::clone(&table(&(0, name, BTreeSet::new(), true)));
+        Arc::new(Table { fingerprint, ..shape })
+    };
+    for fingerprint in 0..2 * super::SHAPES_MAX as u64 + 10 {
+        let route = filter.route(&shape(fingerprint, usize::from(fingerprint % 2 == 1)));
+        assert_eq!(matches!(route, Route::Publish), fingerprint % 2 == 0);
+        assert!(filter.routes.len() <= super::SHAPES_MAX);
+    }
+    // One that is remembered makes nobody forget the others.
+    let known = filter.routes.len();
+    let fingerprint = 2 * super::SHAPES_MAX as u64;
+    assert!(filter.routes.contains_key(&fingerprint));
+    filter.route(&shape(fingerprint, 0));
+    assert_eq!(filter.routes.len(), known);
+}

@@ -152,7 +152,8 @@ impl Recogniser {
         self.is_ours(&row)?;
         let number = row.unsigned(1)?;
         let phase = match change.op {
-            Op::Insert => Phase::Insert,
+            // Own tables are in no snapshot.
+            Op::Insert | Op::Read => Phase::Insert,
             Op::Update => Phase::Update,
             Op::Delete => Phase::Delete,
         };

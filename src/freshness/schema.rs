@@ -97,7 +97,9 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
          resume_maria TEXT NOT NULL,\n  \
          settled_file VARCHAR(255) NOT NULL,\n  settled_offset BIGINT UNSIGNED NOT NULL,\n  \
          settled_maria TEXT NOT NULL,\n  \
-         saved_at_us BIGINT NOT NULL,\n  version VARCHAR(64) NOT NULL,\n  PRIMARY KEY (stream)"
+         saved_at_us BIGINT NOT NULL,\n  version VARCHAR(64) NOT NULL,\n  \
+         snapshot LONGTEXT NOT NULL COMMENT 'how far a snapshot has got, JSON',\n  \
+         PRIMARY KEY (stream)"
     );
     let lane = format!(
         "  {STREAM},\n  lane_hash BINARY(16) NOT NULL COMMENT 'SHA-256 of lane, first half',\n  \

@@ -24,6 +24,9 @@ pub struct Config {
     pub linger_max: Duration,
     /// Bytes that all open batches together may hold.
     pub open_bytes_max: usize,
+    /// Number of this process among those that publish parts of snapshots: rises with each. 0: it
+    /// publishes none, and tells nothing of them.
+    pub attempt: u32,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             content_bytes_max: 4 << 20,
             linger_max: Duration::from_millis(200),
             open_bytes_max: 32 << 20,
+            attempt: 0,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! [`Sequences`]'s; what a number means for recovery is `checkpoint`'s.
 
 pub mod choice;
+mod chunk;
 mod config;
 mod linger;
 mod packer;
@@ -29,6 +30,7 @@ mod sequences;
 )]
 mod tests;
 
+pub use chunk::Chunk;
 pub use config::Config;
 pub use packer::Packer;
 pub use sequences::Sequences;

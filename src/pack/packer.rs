@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Config;
 use super::choice::{Route, route};
+use super::chunk::{Chunk, ChunkLane};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
@@ -56,6 +57,17 @@ struct Slot {
     bytes: usize,
     /// Bytes of body for each byte of content, as seen.
     ratio: f64,
+    /// Where its snapshot parts are numbered, if there ever was one.
+    parts: Option<Parts>,
+}
+
+/// How a lane's snapshot parts are numbered.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    /// The lane of these numbers.
+    lane: LaneId,
+    /// Number of the first part of this process.
+    first: u64,
 }
 
 /// A row, and what comes with it.
@@ -166,6 +178,36 @@ impl Packer {
         }
     }
 
+    /// Begins a chunk of a snapshot: what waits of the table leaves before it, and nothing of the table
+    /// may be pushed until it is finished.
+    pub fn begin_chunk(
+        &mut self,
+        now: Instant,
+        table: &Arc<Table>,
+        out: &mut Vec<EncodedBatch>,
+    ) -> Chunk {
+        let first = self.first_slot(table, now);
+        let slots = first..first + self.config.lanes as usize;
+        slots.clone().for_each(|at| self.flush(at, out));
+        let mut lanes = Vec::with_capacity(slots.len());
+        for slot in self.slots.get_mut(slots).unwrap_or_default() {
+            let parts = *slot.parts.get_or_insert_with(|| {
+                let lane = self.sequences.lane(&slot.lane.snapshot_key());
+                Parts { lane, first: self.sequences.next(lane) }
+            });
+            let bytes = to_f64(self.config.body_bytes_max.max(self.config.body_bytes_target));
+            lanes.push(ChunkLane {
+                lane: slot.lane.clone(),
+                parts: parts.lane,
+                attempt_part: parts.first,
+                anchor: self.sequences.next(slot.lane.id),
+                content_bytes_max: content_bytes(bytes - to_f64(ATTRIBUTES_BYTES), slot.ratio)
+                    .min(self.config.content_bytes_max),
+            });
+        }
+        Chunk::new(&self.config, table, lanes)
+    }
+
     /// Learns how well a lane's rows compress: a message of `content_bytes` before compression had a
     /// body of `body_bytes`.
     pub fn observe_sealed(&mut self, lane: LaneId, content_bytes: usize, body_bytes: usize) {
@@ -190,6 +232,11 @@ impl Packer {
     /// How long a batch that opens now may wait.
     pub fn linger(&self) -> Duration {
         self.linger.current()
+    }
+
+    /// Lanes that each table has.
+    pub fn lanes_of_table(&self) -> u32 {
+        self.config.lanes
     }
 
     /// Lanes that have carried a row.
@@ -298,7 +345,12 @@ impl Packer {
     fn flush(&mut self, at: usize, out: &mut Vec<EncodedBatch>) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(batch) = slot.batch.as_mut() else { return };
-        if let Some(encoded) = batch.take(slot.lane.clone(), slot.sequence_first) {
+        if let Some(mut encoded) = batch.take(slot.lane.clone(), slot.sequence_first) {
+            if let Some(parts) = slot.parts.filter(|_| self.config.attempt > 0) {
+                let next = self.sequences.next(parts.lane);
+                let attempt = if next > parts.first { self.config.attempt } else { 0 };
+                encoded = encoded.before_snapshot_part(next, attempt);
+            }
             out.push(encoded);
             self.open -= 1;
             self.open_bytes -= slot.bytes;
@@ -346,6 +398,8 @@ impl Packer {
             let id = self.sequences.lane(&key);
             let key = self.sequences.key(id).map_or_else(|| key.into(), Arc::clone);
             let lane = Lane { id, key, number, count: self.config.lanes };
+            let parts = self.sequences.find(&lane.snapshot_key());
+            let parts = parts.map(|lane| Parts { lane, first: self.sequences.next(lane) });
             self.slot_of_lane.insert(id, self.slots.len());
             self.slots.push(Slot {
                 lane,
@@ -355,6 +409,7 @@ impl Packer {
                 generation: 0,
                 bytes: 0,
                 ratio,
+                parts,
             });
         }
         let database = self.tables.entry(Arc::clone(&table.database)).or_default();
@@ -365,6 +420,16 @@ impl Packer {
 
 fn is_current(slots: &[Slot], at: usize, generation: u64) -> bool {
     slots.get(at).is_some_and(|slot| slot.generation == generation)
+}
+
+/// Bytes of content whose body has about so many.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float becomes the nearest usize"
+)]
+fn content_bytes(body_bytes: f64, ratio: f64) -> usize {
+    (body_bytes / ratio.max(f64::MIN_POSITIVE)) as usize
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes in memory stay below 2^53")]

@@ -65,16 +65,26 @@ impl Sequences {
 
     /// Gives the lane's next number to a row, a statement or a heartbeat.
     pub fn number(&mut self, lane: LaneId) -> u64 {
+        self.numbers(lane, 1)
+    }
+
+    /// Gives the lane's next `count` numbers; the first of them.
+    pub fn numbers(&mut self, lane: LaneId, count: u64) -> u64 {
         let Some(numbers) = self.lanes.get_mut(lane.0 as usize) else {
             return FIRST;
         };
-        let number = numbers.next;
-        numbers.next += 1;
+        let first = numbers.next;
+        numbers.next += count;
         if !numbers.moved {
             numbers.moved = true;
             self.moved.push(lane);
         }
-        number
+        first
+    }
+
+    /// The lane with this key, if there is one.
+    pub fn find(&self, key: &str) -> Option<LaneId> {
+        self.ids.get(key).copied()
     }
 
     /// Number, key and next row number of each lane that gave numbers since the last call. Costs in proportion

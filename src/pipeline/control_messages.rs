@@ -11,6 +11,7 @@ use crate::encode::{
 use crate::freshness::verdict::Certificate;
 use crate::freshness::{CanaryStep, Nonces, Phase, Watermark, WatermarkProvider};
 use crate::pack::Sequences;
+use crate::snapshot::{Progress, TableProgress};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ const GTID_SET_BYTES_MAX: usize = 4 * 1024;
 
 const CANARY_LANE: &str = "canary";
 const SCHEMA_LANE: &str = "schema";
+const SNAPSHOT_LANE: &str = "snapshot";
 
 impl ControlMessages {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
@@ -111,6 +113,38 @@ impl ControlMessages {
             certificate: certificate.and_then(|(proof, at_us)| proven(&proof, at_us)),
             taken_at_us: chrono::Utc::now().timestamp_micros(),
         }
+    }
+
+    /// A mark about a table of a snapshot. Its place in the table's lanes is behind all rows so far.
+    pub(super) fn snapshot_mark(
+        &self,
+        snapshot: &Progress,
+        table: &TableProgress,
+        phase: proto::SnapshotPhase,
+        ack_group: u64,
+        lanes: u32,
+        sequences: &mut Sequences,
+    ) -> EncodedBatch {
+        let places = (0..lanes).map(|number| {
+            let key = Lane::key_of(&table.database, &table.table, number);
+            let lane = sequences.lane(&key);
+            proto::LaneMark { lane: key, sequence_next: sequences.next(lane), epoch: self.epoch }
+        });
+        let mark = proto::SnapshotMark {
+            source: None,
+            snapshot: snapshot.head.id.to_string(),
+            database: table.database.to_string(),
+            table: table.table.to_string(),
+            phase: phase.into(),
+            rows: table.rows,
+            chunks: table.chunks,
+            lanes: places.collect(),
+            reason: table.reason.clone().unwrap_or_default(),
+        };
+        let lane = own_lane(SNAPSHOT_LANE, sequences);
+        let number = sequences.number(lane.id);
+        let audience = snapshot.head.audience.clone();
+        control_message::snapshot_mark(self.format, lane, ack_group, number, mark, audience)
     }
 
     /// A statement that was replicated as text.

@@ -34,7 +34,14 @@ impl Topics {
                 self.tables.of(&table.database, &table.name)
             }
             (Kind::Change, Some(table)) => self.tables.of(&table.database, &table.name),
-            (Kind::Change | Kind::Canary | Kind::Schema, _) => Arc::clone(&self.control_messages),
+            // Where the table's changes go.
+            (Kind::Snapshot, _) => {
+                let (database, table) = batch.subject();
+                self.tables.of(database, table)
+            }
+            (Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema, _) => {
+                Arc::clone(&self.control_messages)
+            }
         };
         let known = self.known.entry(arn).or_insert_with_key(|arn| Destination {
             arn: Arc::clone(arn),

@@ -32,6 +32,7 @@ impl Pipeline {
                 self.unsettled = self.unsettled.saturating_sub(1);
                 self.count_settled(id, at);
                 self.parts.flow.tracker_mut().settled(ack_group)?;
+                self.parts.flow.tell_settled();
             }
             Some(Settlement::Failed { message, error }) => {
                 self.unsettled = self.unsettled.saturating_sub(1);

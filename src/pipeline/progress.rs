@@ -190,6 +190,28 @@ mod tests {
     }
 
     #[test]
+    fn without_gtids_a_transaction_is_known_by_its_place_alone() {
+        let anonymous =
+            |sequence| Transaction { id: TransactionId::Anonymous, ..transaction(sequence) };
+        for (again, is_same) in
+            [(anonymous(1), true), (anonymous(2), false), (transaction(1), false)]
+        {
+            let mut progress = Progress::default();
+            progress.begin(&anonymous(1)).expect("nothing is expected");
+            assert!(progress.is_new(0));
+            progress.broke();
+            assert_eq!(progress.begin(&again).is_ok(), is_same, "{again:?}");
+        }
+        // And with one by that alone, wherever it stands.
+        let mut progress = Progress::default();
+        progress.begin(&transaction(1)).expect("nothing is expected");
+        assert!(progress.is_new(0));
+        progress.broke();
+        let start = Position::new("other.000009", 4);
+        progress.begin(&Transaction { start, ..transaction(1) }).expect("the same");
+    }
+
+    #[test]
     fn a_break_before_any_row_left_expects_nothing() {
         let mut progress = Progress::default();
         progress.begin(&transaction(1)).expect("nothing is expected");

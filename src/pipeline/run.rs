@@ -23,6 +23,7 @@ use crate::freshness::ProgressObserver;
 use crate::sink::Settlement;
 use crate::sink::intake::QueueGauge;
 use crate::sink::quarantine::Quarantine;
+use crate::snapshot::Ask;
 use crate::source::{self, Replica, Start};
 use crate::telemetry::{LoopTicker, Metrics};
 
@@ -84,6 +85,8 @@ pub(crate) struct Parts {
     pub(crate) quarantine: Option<Quarantine>,
     /// Whether refused messages go there; else they halt the stream.
     pub(crate) puts_refused_aside: bool,
+    /// What the reader of a snapshot asks; `None`: there is none.
+    pub(crate) snapshot: Option<mpsc::Receiver<Ask>>,
 }
 
 /// The loop. Survives the end of a stream: the next one continues where it ended.
@@ -270,7 +273,13 @@ impl Pipeline {
                 self.hand_on(room.ok_or(Error::SinkEnded)?);
                 Ok(())
             }
-            // 4. What is due, or a steady trickle would delay it for ever.
+            // 4. Chunks of a snapshot, each of them behind what has been gathered.
+            Some(ask) = next_ask(&mut parts.snapshot), if next_bytes.is_none() => {
+                parts.flow.ask(ask, Instant::now())?;
+                self.gather();
+                Ok(())
+            }
+            // 5. What is due, or a steady trickle would delay it for ever.
             () = sleep_until(due.into()) => {
                 self.due();
                 Ok(())
@@ -345,6 +354,7 @@ impl Pipeline {
         let now = Instant::now();
         self.looked_at = now;
         self.parts.ticker.tick();
+        self.parts.flow.tell_settled();
         if self.waiting.is_empty() {
             self.parts.flow.flush_due(now);
             self.gather();
@@ -369,6 +379,14 @@ impl Pipeline {
         self.parts.flow.tell(&self.parts.metrics);
         // Where nothing is on its way no settlement will bring it up.
         self.published();
+    }
+}
+
+/// What is asked next. Cancel safe.
+async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
+    match asks {
+        Some(asks) => asks.recv().await,
+        None => None,
     }
 }
 

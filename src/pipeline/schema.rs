@@ -120,3 +120,36 @@ impl Schemas {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::tests::metrics;
+
+    #[test]
+    fn each_answer_is_counted_and_what_is_doubtful_is_remembered_within_bounds() {
+        let (mut schemas, metrics) = (Schemas::default(), metrics());
+        let answers = [
+            (Agreement::Yes, Some("agrees")),
+            (Agreement::ButChangedSince, Some("changed_since")),
+            (Agreement::ButLossy, Some("lossy")),
+            (Agreement::No, Some("disagrees")),
+            (Agreement::Unasked, None),
+        ];
+        for (agreement, _) in &answers {
+            for _ in 0..2 {
+                schemas.tell("shop.orders", *agreement, &metrics);
+            }
+        }
+        for result in answers.into_iter().filter_map(|(_, result)| result) {
+            assert_eq!(metrics.schema_lookups_total.of(result).get(), 2, "{result}");
+        }
+        assert_eq!(schemas.told.len(), 4, "each once");
+        for number in 0..2 * TOLD_MAX {
+            schemas.tell(&format!("shop.t{number}"), Agreement::Yes, &metrics);
+            assert!(schemas.told.len() <= TOLD_MAX);
+            let told = (format!("shop.t{number}"), Agreement::Yes);
+            assert!(schemas.told.contains(&told));
+        }
+    }
+}

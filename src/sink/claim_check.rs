@@ -277,6 +277,7 @@ mod tests {
         let header = |name| request.headers().get(name).unwrap_or_default();
         assert_eq!(header("x-amz-date"), "20261121T030000Z");
         assert_eq!(header("x-amz-security-token"), "token");
+        assert_eq!(header("content-length"), "5");
         assert_eq!(
             header("x-amz-content-sha256"),
             "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -317,6 +318,16 @@ mod tests {
             let made = ClaimCheck::new(config(&bucket, &prefix), &shared, "eu-west-1");
             assert_eq!(made.is_ok(), is_good, "{bucket} {prefix}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_the_prefix_and_the_bodys_digest() {
+        let shared = aws::Shared::stand_in("eu-west-1").await;
+        let made = ClaimCheck::new(config("bucket", "claims/"), &shared, "eu-west-1");
+        assert_eq!(
+            made.expect("it can work").key_of("hello"),
+            "claims/2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+        );
     }
 
     #[test]

@@ -175,3 +175,192 @@ impl Rounds {
         self.done = self.done.saturating_sub(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::aws;
+    use crate::encode::{Attribute, DataType};
+    use crate::sink::quarantine::Undecoded;
+    use crate::sink::sns::Config;
+    use crate::sink::sns::fixture::message;
+    use crate::sink::sns::stand_in::{Answer, Call, StandIn};
+    use crate::sink::{OnRefusal, Refusal};
+
+    const TOPIC: &str = "arn:aws:sns:eu-west-1:000000000000:changes.fifo";
+    const LIMIT: u64 = 1 << 30;
+
+    struct Trial {
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    fn kept(id: u64, lane: u32, body: &str) -> Message {
+        let mut message = message(id, lane, 1);
+        message.body = body.to_owned();
+        let (name, value) = ("kind".into(), "change".to_owned());
+        message.attributes.push(Attribute { name, data_type: DataType::String, value });
+        message
+    }
+
+    impl Trial {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("quarantine");
+            Self { _folder: folder, path }
+        }
+
+        fn open(&self) -> Quarantine {
+            Quarantine::open(&self.path, LIMIT).expect("it opens")
+        }
+
+        fn put(&self, messages: &[Message]) {
+            let mut quarantine = self.open();
+            let refusal = Refusal::TooLarge { bytes: 9, limit: 5, destination: TOPIC.to_owned() };
+            for message in messages {
+                quarantine.put(message, &refusal, UNIX_EPOCH).expect("there is room");
+            }
+        }
+
+        /// Bodies of the messages in the file, and a word for what is none.
+        fn left(&self) -> Vec<String> {
+            let body = |entry| match entry {
+                Ok(Entry::Message(record)) => record.body,
+                Ok(Entry::Undecoded(_)) => "undecoded".to_owned(),
+                Err(error) => panic!("{error}"),
+            };
+            Reader::new(&self.path).expect("it is there").map(body).collect()
+        }
+
+        async fn redrive(
+            &self,
+            service: &StandIn,
+            on_refusal: OnRefusal,
+            stop: &CancellationToken,
+        ) -> Result<Report, Error> {
+            let shared = aws::Shared::stand_in_over("eu-west-1", service.clone()).await;
+            let retry_first = Duration::from_millis(1);
+            let config = Config { on_refusal, retry_first, ..Config::default() };
+            let sns = Sns::open(config, &shared, &[Arc::from(TOPIC)]).await.expect("it answers");
+            redrive(&self.path, &mut self.open(), sns, stop).await
+        }
+    }
+
+    /// Takes all but those whose body begins with `poison`.
+    fn service() -> StandIn {
+        let fate = |body: &str| body.starts_with("poison").then_some(("Bad", true));
+        StandIn::new(move |_, call: &Call| match call.entries.is_empty() {
+            true => Answer::Takes,
+            false => Answer::Each(call.bodies().map(fate).collect()),
+        })
+    }
+
+    fn undecoded() -> Undecoded {
+        Undecoded {
+            quarantined_at_us: 0,
+            error: "a column too many".to_owned(),
+            gtid: None,
+            transaction: "binlog.000001:4".to_owned(),
+            position: "binlog.000001:99".to_owned(),
+            database: "shop".to_owned(),
+            table: "t".to_owned(),
+            committed_at_us: 0,
+            event: String::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_leaves_the_file_and_the_rest_stays_in_its_order() {
+        let trial = Trial::new();
+        trial.put(&[kept(1, 1, "poison 1"), kept(2, 2, "a")]);
+        trial.open().put_undecoded(undecoded()).expect("there is room");
+        trial.put(&[kept(3, 1, "b"), kept(4, 2, "poison 2"), kept(5, 1, "c")]);
+        // A newer version's.
+        let text = std::fs::read_to_string(&trial.path).expect("text");
+        let first = text.lines().next().expect("a line");
+        let json = &first[first.find('{').expect("an object")..=first.rfind('}').expect("its end")];
+        let newer = json.replace(r#""kind":"change""#, r#""kind":"dream""#);
+        assert_ne!(json, newer);
+        std::fs::write(&trial.path, text + &crate::journal::line(&newer)).expect("written");
+        assert_eq!(topics(&trial.path).expect("whole"), [TOPIC]);
+
+        let service = service();
+        let stop = CancellationToken::new();
+        let report = trial.redrive(&service, OnRefusal::GoOn, &stop).await.expect("it ends");
+        assert_eq!((report.accepted, report.undecoded, report.interrupted), (3, 1, false));
+        assert_eq!(report.refused.len(), 3, "{:?}", report.refused);
+        let told = |of: &str, why: &str| {
+            report.refused.iter().any(|text| text.starts_with(of) && text.contains(why))
+        };
+        assert!(told("shop.t1#0 1: ", "Bad") && told("shop.t2#0 4: ", "Bad"));
+        assert!(told("shop.t1#0 1: ", "written by a newer binpulse"), "{:?}", report.refused);
+        assert_eq!(trial.left(), ["poison 1", "undecoded", "poison 2", "poison 1"]);
+        let mut came = service.bodies();
+        came.sort_unstable();
+        assert_eq!(came, ["a", "b", "c", "poison 1", "poison 2"], "each once");
+        // As they had been, in the order of their lanes.
+        let bodies = service.bodies().into_iter();
+        assert_eq!(bodies.filter(|body| "bc".contains(&**body)).collect::<Vec<_>>(), ["b", "c"]);
+        let mut entries = service.calls().into_iter().flat_map(|call| call.entries);
+        let b = entries.find(|entry| entry["Message"] == "b").expect("it came");
+        assert_eq!((&*b["MessageGroupId"], &*b["MessageDeduplicationId"]), ("lane-1", "1-3"));
+        assert_eq!(b["MessageAttributes.entry.1.Value.StringValue"], "change");
+
+        // Once more, nothing changes.
+        let report = trial.redrive(&service, OnRefusal::GoOn, &stop).await.expect("it ends");
+        assert_eq!((report.accepted, report.refused.len()), (0, 3));
+        assert_eq!(trial.left().len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_to_stop_ends_it_with_what_was_taken_gone_and_the_rest_in_the_file() {
+        let trial = Trial::new();
+        trial.put(&[kept(1, 1, "a"), kept(2, 1, "b")]);
+        let service = StandIn::new(|number, call: &Call| match call.entries.is_empty() {
+            false if number > 0 => Answer::Hangs,
+            _ => Answer::Takes,
+        });
+        let stop = CancellationToken::new();
+        let wait = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.cancel();
+        };
+        let (report, ()) = tokio::join!(trial.redrive(&service, OnRefusal::GoOn, &stop), wait);
+        let report = report.expect("it was asked to");
+        assert_eq!((report.accepted, report.interrupted), (1, true));
+        assert_eq!(trial.left(), ["b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_that_ends_by_itself_is_an_error_with_what_was_taken_gone() {
+        let trial = Trial::new();
+        trial.put(&[kept(1, 1, "a"), kept(2, 1, "poison"), kept(3, 1, "b")]);
+        let stop = CancellationToken::new();
+        let ended = trial.redrive(&service(), OnRefusal::Halt, &stop).await;
+        assert!(matches!(ended, Err(Error::Sink(SinkError::Halted(_)))), "{ended:?}");
+        assert_eq!(trial.left(), ["poison", "b"]);
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_rounds_that_continue_behind_what_stays() {
+        let trial = Trial::new();
+        let body = "x".repeat(ROUND_BYTES / 4);
+        trial.put(&(0..6).map(|id| kept(id, 1, &body)).collect::<Vec<_>>());
+        let (mut rounds, mut report) = (Rounds::default(), Report::default());
+        let mut next = |rounds: &mut Rounds| {
+            let messages = rounds.next(&trial.path, &mut report).expect("whole");
+            messages.iter().map(|message| (message.id, message.sequence_first)).collect::<Vec<_>>()
+        };
+        assert_eq!(next(&mut rounds), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+        // Two of them were taken, and two stay in front.
+        trial.open().retain(|number| number > 1).expect("written");
+        rounds.removed(2);
+        assert_eq!(next(&mut rounds), [(2, 4), (3, 5)]);
+        rounds.removed(0);
+        assert_eq!(next(&mut rounds), []);
+    }
+}

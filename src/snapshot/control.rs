@@ -26,7 +26,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Patterns of `database.table`, as in `filter.include`. At least one.
+    /// Patterns of `database.table`, as in `filter.tables`. At least one.
     pub tables: Vec<String>,
     /// A condition in SQL that rows must meet; only with one table.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
@@ -105,6 +105,11 @@ impl Control {
     /// Shows how far it has got.
     pub fn show(&self, status: SnapshotStatus) {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    /// Whether a command has arrived.
+    pub(super) fn has_commands(&self) -> bool {
+        !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The next command that has arrived, if one has.

@@ -14,14 +14,27 @@
 //!
 //! Needs no locks, no writes and no assumption about the order of commits or replication lag.
 
+mod ask;
+mod begin;
 mod control;
 mod layout;
+mod pace;
+mod progress;
 mod query;
 mod reader;
+mod show;
+mod throttle;
 mod values;
+mod window;
+mod worker;
 
+pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 pub use control::{Command, Control, Request};
 pub use layout::{Layout, RejectedKey, Unreadable};
+pub use progress::{Progress, TableProgress, UnreadableEntry};
 pub use query::{BadKey, Range};
 pub use reader::{Armed, Read, ReadError, Reader, log_end};
+pub use throttle::Limits;
 pub use values::ChunkRows;
+pub use window::{Target, Window, Windows};
+pub use worker::{Config, Worker};

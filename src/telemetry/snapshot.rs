@@ -130,6 +130,56 @@ impl SnapshotWait {
     }
 }
 
+/// Why a chunk was not published: it is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChunkDiscard {
+    /// A statement changed the table while it was read, or its rows have other columns now.
+    SchemaChanged,
+    /// The stream comes from another server since.
+    ServerChanged,
+    /// The stream changed more keys meanwhile than `snapshot.touched_keys`.
+    TooManyKeys,
+    /// Rows of the table went by whose keys are not known.
+    UnknownKeys,
+    /// A row moved to another key, and its image was not complete: the table is read from its
+    /// beginning.
+    KeyMoved,
+    /// A chunk before it was discarded, or the snapshot was stopped.
+    OutOfOrder,
+    /// It took longer than `snapshot.chunk_time`, or met a lock.
+    TooSlow,
+    /// The view did not show everything that the stream had processed.
+    NotVisible,
+}
+
+impl ChunkDiscard {
+    /// Each.
+    pub const ALL: [Self; 8] = [
+        Self::SchemaChanged,
+        Self::ServerChanged,
+        Self::TooManyKeys,
+        Self::UnknownKeys,
+        Self::KeyMoved,
+        Self::OutOfOrder,
+        Self::TooSlow,
+        Self::NotVisible,
+    ];
+
+    /// As a label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SchemaChanged => "schema_changed",
+            Self::ServerChanged => "server_changed",
+            Self::TooManyKeys => "too_many_keys",
+            Self::UnknownKeys => "unknown_keys",
+            Self::KeyMoved => "key_moved",
+            Self::OutOfOrder => "out_of_order",
+            Self::TooSlow => "too_slow",
+            Self::NotVisible => "not_visible",
+        }
+    }
+}
+
 /// One table of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotTable {

@@ -265,6 +265,9 @@ def rows(batch):
             "file": batch.files[transaction.file],
             "offset": transaction.offset,
             "row": row.row,
+            "snapshot_next": batch.snapshot_next,
+            # Fields of a newer contract are 0 in this one.
+            "snapshot_attempt": getattr(batch, "snapshot_attempt", 0),
             "committed_at_us": batch.committed_at_base_us + transaction.committed_at_delta_us,
             "before": image(batch, row, "before"),
             "after": image(batch, row, "after"),
@@ -288,10 +291,91 @@ def document_rows(document):
             "file": transaction["position"]["file"],
             "offset": transaction["position"]["offset"],
             "row": row["row"],
+            "snapshot_next": document.get("snapshot_next", 0),
+            "snapshot_attempt": document.get("snapshot_attempt", 0),
             "committed_at": transaction["committed_at"],
             "before": row["before"],
             "after": row["after"],
         }
+
+
+def key_image(names, part, member):
+    """The values of a key by column name; None where the range is open."""
+    if not part.HasField(member):
+        return None
+    return key_values(names, getattr(part, member))
+
+
+def key_values(names, image):
+    return {name: json_value(value) for name, value in zip(names, image.values)}
+
+
+def snapshot_part(part):
+    """A part of a snapshot: its place in its lane, its rows, and what it tells of its range of keys.
+
+    `key` names the columns of the key; it is empty when the table has no primary key, and then nothing
+    can be deleted by what the part tells.
+    """
+    batch, table = part.batch, part.batch.table
+    ordinals = getattr(part, "key", None) or table.primary_key
+    names = [table.columns[ordinal].name for ordinal in ordinals]
+    where = {
+        "stream": batch.source.stream,
+        "epoch": batch.source.epoch,
+        "lane": batch.lane,
+        "database": table.database,
+        "table": table.table,
+    }
+    return {
+        **where,
+        "snapshot": part.snapshot,
+        "attempt": part.attempt,
+        "attempt_part": getattr(part, "attempt_part", 0),
+        "part": part.part,
+        "anchor": part.anchor.sequence_next,
+        "chunk": part.chunk,
+        "last_part": part.last_part,
+        "key": names,
+        "key_after": key_image(names, part, "key_after"),
+        "key_upto": key_image(names, part, "key_upto"),
+        "touched": [key_values(names, image) for image in part.touched],
+        "rows": [{**where, "op": "read", "before": None, "after": image(batch, row, "after")} for row in batch.rows],
+    }
+
+
+def document_part(document):
+    """The part of a snapshot in a document of the JSON format, as `snapshot_part` gives it."""
+    source = document["source"]
+    where = {
+        "stream": source["stream"],
+        "epoch": source["epoch"],
+        "lane": document["lane"],
+        "database": document["database"],
+        "table": document["table"],
+    }
+    same = ("snapshot", "attempt", "part", "anchor", "chunk", "last_part", "touched")
+    return {
+        **where,
+        **{name: document[name] for name in same},
+        "attempt_part": document.get("attempt_part", 0),
+        "key": document.get("key", document["schema"]["primary_key"]),
+        "key_after": document.get("key_after"),
+        "key_upto": document.get("key_upto"),
+        "rows": [{**where, "op": "read", "before": None, "after": row["after"]} for row in document["rows"]],
+    }
+
+
+def snapshot_mark(mark):
+    """A mark of a snapshot: `started`, `done` or `abandoned`, of one table."""
+    return {
+        "stream": mark.source.stream,
+        "snapshot": mark.snapshot,
+        "database": mark.database,
+        "table": mark.table,
+        "phase": change_pb2.SnapshotPhase.Name(mark.phase).removeprefix("SNAPSHOT_PHASE_").lower(),
+        "rows": mark.rows,
+        "reason": mark.reason,
+    }
 
 
 def main(path):
@@ -302,6 +386,13 @@ def main(path):
             if kind == "batch":
                 for row in rows(frame.batch):
                     print(json.dumps(row, ensure_ascii=False))
+            elif kind == "snapshot_part":
+                part = snapshot_part(frame.snapshot_part)
+                for row in part.pop("rows"):
+                    print(json.dumps({"part": part["part"], **row}, ensure_ascii=False))
+                print(json.dumps({"kind": kind, **part}, ensure_ascii=False))
+            elif kind == "snapshot_mark":
+                print(json.dumps({"kind": kind, **snapshot_mark(frame.snapshot_mark)}, ensure_ascii=False))
             elif kind == "canary":
                 for row in rows(frame.canary.batch):
                     print(json.dumps({"canary": frame.canary.number, **row}, ensure_ascii=False))

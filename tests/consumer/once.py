@@ -9,6 +9,7 @@ import json
 from enum import Enum
 
 import consumer
+from parts import Parts
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS lanes (
@@ -44,15 +45,21 @@ class Once:
     `apply(row)` is your effect, in the transaction of `db`. `alarm(text)` tells somebody. `gap_wait` must
     be longer than a message takes to become a dead letter (receives times visibility timeout): until
     then a row that can't be applied is not missing.
+
+    `read(chunk)` takes parts of snapshots, for who subscribes to kind `snapshot` too. Rows of parts come
+    to `apply` as `op` = `read`: insert or replace the row. After a chunk's last part in the lane `read`
+    gets `database`, `table`, `lane`, `key`, `key_after` (excluded), `key_upto` (included), and `keys`:
+    rows of your copy in this lane and range whose key is not in `keys` are gone.
     """
 
     def __init__(self, db, apply, alarm, *, gaps=Gaps.WAIT, first_wait=60, mark_wait=5, gap_wait=300,
-                 aside_max=100_000):
+                 aside_max=100_000, read=None):
         self.db, self.apply, self.alarm, self.gaps = db, apply, alarm, gaps
         self.first_wait, self.mark_wait, self.gap_wait = first_wait, mark_wait, gap_wait
-        self.aside_max = aside_max
+        self.aside_max, self.read = aside_max, read
         db.isolation_level = None
         db.executescript(TABLES)
+        self.parts = Parts(db)
 
     def take(self, frame, now):
         """Takes a message. Afterwards it may be deleted. Raises what `apply` raises: then the rows
@@ -65,13 +72,14 @@ class Once:
             self.take_marks(frame.canary.batch.source.stream, marks, now)
         elif content == "suppressed":
             self.take_suppressed(frame.suppressed, now)
+        elif content == "snapshot_part" and self.read:
+            self.take_part(consumer.snapshot_part(frame.snapshot_part), now)
         # Statements are for information; what a newer binpulse sends is nothing to us.
 
     def take_rows(self, rows, now):
         """Takes rows of one lane with contiguous numbers."""
         lane = (rows[0]["stream"], rows[0]["epoch"], rows[0]["lane"])
-        if self.count("SELECT COUNT(*) FROM aside") + len(rows) > self.aside_max:
-            raise Full(f"{self.aside_max} rows are set aside")
+        self.make_room(len(rows))
         failure = None
         self.db.execute("BEGIN IMMEDIATE")
         try:
@@ -88,7 +96,7 @@ class Once:
                         break
                     self.released(lane, number)
                     continue
-                if number != due or stopped:
+                if number != due or stopped or self.waits_for_parts(lane, due, row):
                     self.set_aside(lane, number, row)
                     continue
                 failure = self.attempt(row)
@@ -104,6 +112,23 @@ class Once:
             raise
         if failure:
             raise failure
+
+    def take_part(self, part, now):
+        """Takes a part of a snapshot: it is set aside, and applied at its place."""
+        lane = (part["stream"], part["epoch"], part["lane"])
+        self.make_room(len(part["rows"]))
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            due, _ = self.lane(lane, now)
+            if due is None and part["anchor"] == 1:
+                due = 1
+            self.parts.offer(lane, part)
+            self.keep(lane, due)
+            self.advance(lane, now)
+            self.db.execute("COMMIT")
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
 
     def take_suppressed(self, held, now):
         """Takes a range of numbers that were held back: no gap. They may still come, and are applied
@@ -153,8 +178,11 @@ class Once:
         self.update(lane, "stopped = NULL, wait_until = NULL")
         if skip:
             due, _ = self.lane(lane, now)
-            self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?", (*lane, due))
-            self.keep(lane, self.smallest(lane) or due + 1)
+            if part := self.parts.ready(lane, due):
+                self.parts.applied(lane, part)
+            else:
+                self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?", (*lane, due))
+                self.keep(lane, self.smallest(lane) or due + 1)
         self.advance(lane, now)
         self.db.execute("COMMIT")
 
@@ -216,9 +244,9 @@ class Once:
             due, failure = self.drain(lane, due)
             self.keep(lane, due)
             if failure:
-                return self.stop(lane, f"row {due} can't be applied: {failure}")
+                return self.stop(lane, failure)
             smallest = self.smallest(lane)
-            if smallest is None:
+            if smallest is None and not self.parts.waiting(lane):
                 return self.update(lane, "wait_until = NULL")
             if self.gap_wait > 0 and self.gaps is not Gaps.STOP:
                 return self.update(lane, "wait_until = COALESCE(wait_until, ?)", now + self.gap_wait)
@@ -226,40 +254,81 @@ class Once:
                 return
 
     def drain(self, lane, due):
-        """Applies what was set aside, up to the next gap."""
+        """Applies what was set aside, up to the next gap. Why nothing more can be applied, if so."""
         found = "SELECT row FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?"
         failure = None
         while not failure:
+            if part := self.parts.ready(lane, due):
+                failure = self.attempt_part(lane, part)
+                continue
             held = self.db.execute(found, (*lane, due)).fetchone()
-            if held:
-                failure = self.attempt(json.loads(held[0]))
-                due += not failure
-            elif suppressed := self.range_of(lane, due):
+            row = json.loads(held[0]) if held else None
+            if row and not self.waits_for_parts(lane, due, row):
+                error = self.attempt(row)
+                failure = error and f"row {due} can't be applied: {error}"
+                due += not error
+            elif row is None and (suppressed := self.range_of(lane, due)):
                 due = suppressed[1] + 1
             else:
                 break
         self.db.execute("DELETE FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number < ?", (*lane, due))
         return due, failure
 
+    def waits_for_parts(self, lane, due, row):
+        """Whether a part of a snapshot is to be applied before the row that is due."""
+        return bool(self.read) and (self.parts.stand_before(lane, row) or self.parts.ready(lane, due) is not None)
+
+    def attempt_part(self, lane, part):
+        """Applies a part; why it can't be, and then nothing of it is left."""
+        self.db.execute("SAVEPOINT part")
+        try:
+            for row in part["rows"]:
+                self.apply(row)
+            keys = self.parts.applied(lane, part)
+            if keys is not None and part["key"]:
+                self.read({**part, "keys": keys})
+        except Exception as error:
+            self.db.execute("ROLLBACK TO part")
+            return f"part {part['part']} can't be applied: {error}"
+        finally:
+            self.db.execute("RELEASE part")
+        return None
+
     def end_wait(self, lane, now):
         """What was waited for has not come."""
         due, _ = self.lane(lane, now)
-        smallest = self.smallest(lane)
+        smallest, part = self.smallest(lane), self.parts.waiting(lane)
         # A lane that was not known is one that we have joined later: it begins here.
-        if due is None and smallest is not None:
-            self.keep(lane, smallest)
+        if due is None and (smallest is not None or part):
+            self.keep(lane, min(number for number in (smallest, part and part[2]) if number is not None))
         elif due is not None and not self.give_up(lane, due, smallest):
             return
         self.advance(lane, now)
 
     def give_up(self, lane, due, smallest):
-        """Rows are missing for good. Whether to go on without them."""
-        missing = f"rows {due} to {smallest - 1} are missing"
+        """Rows or parts are missing for good. Whether to go on without them."""
+        part, (_, part_due) = self.parts.waiting(lane), self.parts.due(lane)
+        waited = []
+        if part and part[2] <= due:
+            waited.append(part[:2])
+        if smallest == due:
+            row = json.loads(self.db.execute(
+                "SELECT row FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?",
+                (*lane, due)).fetchone()[0])
+            waited.append((row["snapshot_attempt"] or self.parts.due(lane)[0] or 0, row["snapshot_next"]))
+        at = min(waited, default=None)
+        if at is None:
+            end = min(number for number in (smallest, part and part[2]) if number is not None)
+        # Parts of which none was ever seen are of a time before us.
+        if at and part_due is None:
+            self.parts.begin(lane, *at)
+            return True
+        missing = f"parts {part_due} to {at[1] - 1} are missing" if at else f"rows {due} to {end - 1} are missing"
         if self.gaps is not Gaps.SKIP:
             self.stop(lane, missing)
             return False
         self.alarm(f"{lane}: {missing}; going on without them")
-        self.keep(lane, smallest)
+        self.parts.begin(lane, *at) if at else self.keep(lane, end)
         return True
 
     def stop(self, lane, why):
@@ -272,6 +341,10 @@ class Once:
     def smallest(self, lane):
         found = "SELECT MIN(number) FROM aside WHERE stream = ? AND epoch = ? AND lane = ?"
         return self.db.execute(found, lane).fetchone()[0]
+
+    def make_room(self, rows):
+        if self.count("SELECT COUNT(*) FROM aside") + self.parts.rows() + rows > self.aside_max:
+            raise Full(f"{self.aside_max} rows are set aside")
 
     def count(self, sql):
         return self.db.execute(sql).fetchone()[0]

@@ -65,7 +65,9 @@ class Tables:
         self.cursor.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'")
         self.cursor.execute("SET SESSION foreign_key_checks = 0, unique_checks = 1")
         self.schemas = {}
-        self.report = {"inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
+        # Keys that the chunk under way has told of, by table and lane.
+        self.chunks = {}
+        self.report = {"gone": 0, "inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
 
     def commit(self):
         self.connection.commit()
@@ -82,6 +84,62 @@ class Tables:
             self.delete(schema, table, row)
         else:
             raise ValueError(f"operation {row.op}")
+
+    def apply_part(self, part):
+        """Rows of a snapshot: each stands in place of what is there. Behind the last part of a chunk what
+        it does not tell of is gone."""
+        schema = part.batch.table
+        self.prepare(schema)
+        table = f"{quoted(schema.database)}.{quoted(schema.table)}"
+        key = (schema.database, schema.table, part.batch.lane)
+        chunk, told = self.chunks.get(key, (None, []))
+        if chunk != (part.snapshot, part.chunk, part.attempt):
+            chunk, told = (part.snapshot, part.chunk, part.attempt), []
+        for row in part.batch.rows:
+            self.replace(schema, table, row.after)
+            told.append([row.after.values[ordinal] for ordinal in schema.primary_key])
+        told += [list(image.values) for image in part.touched]
+        self.chunks[key] = (chunk, told)
+        if part.last_part:
+            self.delete_others(part, schema, table, told)
+            del self.chunks[key]
+
+    def replace(self, schema, table, after):
+        names, places, values = [], [], []
+        for column, value in self.present(schema, after):
+            place, parameters = parameter(column, value)
+            names.append(quoted(column.name))
+            places.append(place)
+            values += parameters
+        self.cursor.execute(f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})", values)
+
+    def delete_others(self, part, schema, table, told):
+        """Deletes the rows of the part's range whose keys are not among these. Only for tables of one lane:
+        this copy does not know which lane a row belongs to."""
+        if part.batch.lane_count > 1 or not schema.primary_key:
+            return
+        columns = [schema.columns[ordinal] for ordinal in schema.primary_key]
+        where, values = [], []
+        for sign, image in ((">", part.key_after), ("<=", part.key_upto)):
+            if image.values:
+                places = [parameter(column, value) for column, value in zip(columns, image.values)]
+                names = ", ".join(quoted(column.name) for column in columns)
+                where.append(f"({names}) {sign} ({', '.join(place for place, _ in places)})")
+                values += [value for _, parameters in places for value in parameters]
+        names = ", ".join(quoted(column.name) for column in columns)
+        query = f"SELECT {names} FROM {table} WHERE {' AND '.join(where) or 'TRUE'}"
+        self.cursor.execute(query, values)
+        here = set(self.cursor.fetchall())
+        for key in told:
+            places = [parameter(column, value) for column, value in zip(columns, key)]
+            found = " AND ".join(f"{quoted(column.name)} <=> {place}" for column, (place, _) in zip(columns, places))
+            self.cursor.execute(
+                f"SELECT {names} FROM {table} WHERE {found}", [value for _, parameters in places for value in parameters])
+            here.difference_update(self.cursor.fetchall())
+        for key in here:
+            found = " AND ".join(f"{quoted(column.name)} <=> %s" for column in columns)
+            self.cursor.execute(f"DELETE FROM {table} WHERE {found}", key)
+            self.report["gone"] += 1
 
     def insert(self, schema, table, after):
         names, places, values = [], [], []
@@ -112,12 +170,17 @@ class Tables:
             values += parameters
         where, found_by = self.where(schema, row)
         if sets:
-            self.one(f"UPDATE {table} SET {', '.join(sets)} WHERE {where} LIMIT 1", values + found_by)
+            found = self.one(f"UPDATE {table} SET {', '.join(sets)} WHERE {where} LIMIT 1", values + found_by)
+            if not found and len(sets) == len(schema.columns):
+                # A row that no snapshot has brought yet, or will: its newest state is this one.
+                self.replace(schema, table, row.after)
         self.report["updates"] += 1
 
     def one(self, sql, values):
         """Runs what must meet one row; the connection counts rows found, not rows changed."""
-        self.report["not_found"] += self.cursor.execute(sql, values) == 0
+        found = self.cursor.execute(sql, values) > 0
+        self.report["not_found"] += not found
+        return found
 
     def delete(self, schema, table, row):
         where, values = self.where(schema, row)

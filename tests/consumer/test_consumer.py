@@ -373,5 +373,242 @@ class Lambda(unittest.TestCase):
         self.assertEqual(rig.applied, [1, 1, 2, 3])
 
 
+def read_part(number, rows, *, attempt=1, anchor=1, chunk=1, last=False, touched=(), after=None, upto=None):
+    """A frame with a part of a snapshot: rows as (id, value)."""
+    frame = frame_pb2.Frame()
+    part = frame.snapshot_part
+    part.snapshot, part.part, part.chunk, part.attempt, part.last_part = "01J", number, chunk, attempt, last
+    part.anchor.lane, part.anchor.sequence_next, part.anchor.epoch = "shop.t#0", anchor, 1
+    table(part.batch)
+    for key, value in rows:
+        row = part.batch.rows.add(op=change_pb2.OP_READ)
+        row.after.values.add().integer = key
+        row.after.values.add().integer = value
+    for key in touched:
+        part.touched.add().values.add().integer = key
+    for member, key in (("key_after", after), ("key_upto", upto)):
+        if key is not None:
+            getattr(part, member).values.add().integer = key
+    return frame
+
+
+def table(rows):
+    rows.source.stream, rows.source.epoch, rows.lane = "shop", 1, "shop.t#0"
+    rows.table.database, rows.table.table = "shop", "t"
+    for name in ("id", "v"):
+        rows.table.columns.add(name=name)
+    rows.table.primary_key.append(0)
+
+
+def changed(number, op, key, value, snapshot_next=0):
+    """A frame with one row."""
+    frame = frame_pb2.Frame()
+    rows = frame.batch
+    table(rows)
+    rows.sequence_first, rows.snapshot_next = number, snapshot_next
+    rows.files.append("binlog.000001")
+    rows.transactions.add()
+    row = rows.rows.add(op=op)
+    image = row.before if op == change_pb2.OP_DELETE else row.after
+    image.values.add().integer = key
+    image.values.add().integer = value
+    return frame
+
+
+class Copy:
+    """A consumer that keeps a copy of the table."""
+
+    def __init__(self, rows=(), **options):
+        self.db, self.alarms = sqlite3.connect(":memory:"), []
+        self.db.execute("CREATE TABLE copy (id INTEGER PRIMARY KEY, v INTEGER)")
+        self.db.executemany("INSERT INTO copy VALUES (?, ?)", rows)
+        self.once = Once(self.db, self.apply, self.alarms.append, read=self.read, **options)
+
+    def apply(self, row):
+        if row["op"] == "delete":
+            self.db.execute("DELETE FROM copy WHERE id = ?", (row["before"]["id"],))
+        else:
+            self.db.execute("INSERT OR REPLACE INTO copy VALUES (?, ?)", (row["after"]["id"], row["after"]["v"]))
+
+    def read(self, chunk):
+        kept = {key for key, in chunk["keys"]}
+        for key in self.rows:
+            after = chunk["key_after"] is None or key > chunk["key_after"]["id"]
+            upto = chunk["key_upto"] is None or key <= chunk["key_upto"]["id"]
+            if after and upto and key not in kept:
+                self.db.execute("DELETE FROM copy WHERE id = ?", (key,))
+
+    def take(self, *frames, at=0.0):
+        for frame in frames:
+            self.once.take(frame, at)
+
+    @property
+    def waiting(self):
+        """Rows and parts that are set aside."""
+        return self.once.count("SELECT (SELECT COUNT(*) FROM aside) + (SELECT COUNT(*) FROM parts)")
+
+    @property
+    def rows(self):
+        return dict(self.db.execute("SELECT id, v FROM copy"))
+
+
+class Source:
+    """A table that changes, and a snapshot of it, as binpulse publishes both."""
+
+    def __init__(self, dice):
+        self.dice, self.rows, self.sent = dice, {key: 0 for key in dice.sample(range(40), 25)}, []
+        self.number, self.value, self.part, self.attempt, self.chunk, self.cursor = 1, 0, 1, 1, 0, None
+        self.is_done, self.saved = False, None
+        self.log = []
+
+    def change(self):
+        """One row changes; its key."""
+        key, self.value = self.dice.randrange(40), self.value + 1
+        op = change_pb2.OP_INSERT if key not in self.rows else self.dice.choice((change_pb2.OP_UPDATE, change_pb2.OP_DELETE))
+        if op == change_pb2.OP_DELETE:
+            del self.rows[key]
+        else:
+            self.rows[key] = self.value
+        self.log.append((self.number, op, key, self.value))
+        self.sent.append(changed(*self.log[-1], snapshot_next=self.part))
+        self.number += 1
+        return key
+
+    def changes(self):
+        for _ in range(self.dice.randrange(4)):
+            self.change()
+
+    def read(self, limit):
+        """One chunk, with changes before and after its view is opened; in one part or more."""
+        touched = {self.change() for _ in range(self.dice.randrange(4))}
+        behind = sorted(key for key in self.rows if self.cursor is None or key > self.cursor)
+        keys, is_end = behind[:limit], len(behind) <= limit
+        view = {key: self.rows[key] for key in keys}
+        touched |= {self.change() for _ in range(self.dice.randrange(4))}
+        rows = [(key, value) for key, value in view.items() if key not in touched]
+        self.chunk += 1
+        upto = None if is_end else keys[-1]
+        cut = self.dice.randrange(len(rows) + 1)
+        parts = [(rows[:cut], touched, False), (rows[cut:], (), True)] if cut else [(rows, touched, True)]
+        for rows, touched, last in parts:
+            self.sent.append(read_part(self.part, rows, attempt=self.attempt, anchor=self.number, chunk=self.chunk,
+                                       last=last, touched=touched, after=self.cursor, upto=upto))
+            self.part += max(len(rows), 1)
+        self.cursor, self.is_done = upto, is_end
+
+    def save(self):
+        self.saved = self.number, self.part, self.chunk, self.cursor, self.is_done
+
+    def crash(self):
+        """What was not saved is sent again: rows with their numbers, chunks by another reading."""
+        number, self.part, self.chunk, self.cursor, self.is_done = self.saved
+        self.attempt += 1
+        for row in self.log[number - 1:]:
+            self.sent.append(changed(*row, snapshot_next=self.part))
+
+
+class Snapshots(unittest.TestCase):
+    """Parts of snapshots."""
+
+    def test_who_did_not_ask_for_snapshots_waits_for_no_part(self):
+        rig = Rig()
+        rig.once.take(batch(1), 0)
+        frame = batch(2)
+        frame.batch.snapshot_next = 500
+        rig.once.take(frame, 0)
+        rig.once.take(read_part(1, [(9, 9)]), 0)
+        self.assertEqual(rig.applied, [1, 2])
+
+    def test_a_part_waits_for_the_rows_before_it_and_rows_wait_for_the_parts_before_them(self):
+        copy = Copy()
+        copy.take(changed(1, change_pb2.OP_INSERT, 6, 60))
+        copy.take(read_part(1, [(1, 10)], anchor=3), changed(3, change_pb2.OP_UPDATE, 1, 20, snapshot_next=3))
+        self.assertEqual(copy.rows, {6: 60})
+        copy.take(changed(2, change_pb2.OP_INSERT, 5, 50))
+        self.assertEqual(copy.rows, {1: 10, 5: 50, 6: 60}, "part 2 is missing")
+        copy.take(read_part(2, [], anchor=3))
+        self.assertEqual(copy.rows, {1: 20, 5: 50, 6: 60})
+
+    def test_what_is_in_the_range_and_in_no_part_is_gone_unless_the_stream_touched_it(self):
+        copy = Copy([(1, 1), (2, 2), (3, 3), (4, 4), (9, 9)])
+        copy.take(read_part(1, [(1, 11)], last=False, touched=[3], upto=4))
+        self.assertEqual(copy.rows, {1: 11, 2: 2, 3: 3, 4: 4, 9: 9})
+        copy.take(read_part(2, [(4, 44)], last=True, upto=4))
+        self.assertEqual(copy.rows, {1: 11, 3: 3, 4: 44, 9: 9})
+        # A chunk of single rows, which is never complete; then one that does not have them.
+        copy.take(read_part(3, [(3, 33)], chunk=2), read_part(4, [(9, 99)], chunk=3, last=True, after=2))
+        self.assertEqual(copy.rows, {1: 11, 9: 99})
+
+    def test_a_part_is_the_same_in_both_formats(self):
+        frame = read_part(3, [(1, 11)], attempt=5, anchor=9, chunk=2, last=True, touched=[3], after=0, upto=4)
+        document = {
+            "kind": "snapshot", "snapshot": "01J", "part": 3, "anchor": 9, "chunk": 2, "attempt": 5, "last_part": True,
+            "key_after": {"id": 0}, "key_upto": {"id": 4}, "touched": [{"id": 3}], "rows_in_chunk": 2,
+            "rows_superseded": 1, "v": 1, "source": {"stream": "shop", "epoch": 1, "snapshot": True},
+            "database": "shop", "table": "t", "lane": "shop.t#0", "schema": {"primary_key": ["id"]},
+            "rows": [{"op": "read", "before": None, "after": {"id": 1, "v": 11}}],
+        }
+        self.assertEqual(consumer.snapshot_part(frame.snapshot_part), consumer.document_part(document))
+
+    def test_missing_parts_stop_the_lane_or_are_skipped(self):
+        for gaps, expected in ((Gaps.WAIT, {1: 1}), (Gaps.SKIP, {1: 1, 7: 7, 8: 8})):
+            copy = Copy(gaps=gaps)
+            copy.take(read_part(1, [(1, 1)]))
+            copy.take(read_part(3, [(7, 7)]), changed(1, change_pb2.OP_INSERT, 8, 8, snapshot_next=4))
+            copy.once.tick(301)
+            self.assertEqual(copy.rows, expected)
+            self.assertIn("parts 2 to 2 are missing", copy.alarms[0])
+
+    def test_who_joins_in_the_middle_of_a_snapshot_begins_with_what_comes(self):
+        copy = Copy()
+        copy.take(read_part(8, [(2, 2)], anchor=7), read_part(7, [(1, 1)], anchor=7))
+        copy.take(changed(7, change_pb2.OP_UPDATE, 1, 3, snapshot_next=9))
+        copy.once.tick(60)
+        copy.once.tick(361)
+        self.assertEqual((copy.rows, copy.alarms), ({1: 3, 2: 2}, []))
+
+    def test_an_older_reading_is_not_taken_after_a_newer_one(self):
+        copy = Copy()
+        copy.take(read_part(1, [(1, 1)]), read_part(2, [(2, 2)], chunk=2))
+        copy.take(read_part(1, [(1, 10), (2, 20)], attempt=2, anchor=1))
+        copy.take(read_part(2, [(2, 2)], chunk=2), read_part(3, [(3, 3)], chunk=3), read_part(3, [(3, 30)], attempt=2, chunk=2))
+        self.assertEqual(copy.rows, {1: 10, 2: 20, 3: 30})
+
+    def test_whatever_changes_meanwhile_the_copy_is_the_source(self):
+        for seed in range(60):
+            dice = random.Random(seed)
+            source = Source(dice)
+            while not source.is_done:
+                source.read(dice.randrange(1, 9))
+                source.changes()
+            # Standard topics deliver in any order, and again.
+            frames = source.sent + dice.choices(source.sent, k=10)
+            dice.shuffle(frames)
+            copy = Copy([(key, -1) for key in dice.sample(range(40), 20)])
+            copy.take(*frames)
+            self.assertEqual((copy.rows, copy.alarms, copy.waiting), (source.rows, [], 0), seed)
+
+    def test_whatever_is_read_again_after_a_crash_the_copy_is_the_source(self):
+        for seed in range(60):
+            dice = random.Random(seed)
+            source = Source(dice)
+            source.save()
+            while not source.is_done:
+                source.read(dice.randrange(1, 9))
+                source.changes()
+                if dice.random() < 0.4:
+                    source.save()
+                if dice.random() < 0.3:
+                    source.crash()
+            source.changes()
+            # A FIFO topic keeps the order; a consumer may take a message again, also much later.
+            frames = []
+            for frame in source.sent:
+                frames += [frame, *dice.sample(frames, min(len(frames), dice.choice((0, 0, 1))))]
+            copy = Copy([(key, -1) for key in dice.sample(range(40), 20)])
+            copy.take(*frames)
+            self.assertEqual((copy.rows, copy.alarms, copy.waiting), (source.rows, [], 0), seed)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -36,6 +36,8 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod snapshot;
+mod snapshot_types;
 mod source;
 mod standing;
 mod start;
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
         filters::tests(),
         source::tests(),
         types::tests(),
+        snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
         decode::tests(),
@@ -71,6 +74,7 @@ fn main() -> std::process::ExitCode {
         mixed::tests(),
         rotation::tests(),
         security::tests(),
+        snapshot::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

@@ -72,15 +72,29 @@ pub(crate) async fn rebuild(
     copy: &Mysqld,
     rows: u64,
 ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+    rebuild_snapshots(bed, rig, queue_url, copy, rows, 0).await
+}
+
+/// The same, until so many tables have been snapshotted too.
+pub(crate) async fn rebuild_snapshots(
+    bed: &Bed,
+    rig: &Rig,
+    queue_url: &str,
+    copy: &Mysqld,
+    rows: u64,
+    tables: usize,
+) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/consumer/rebuild.py");
     let folder = Folder::create()?;
     let log = folder.path().join("log");
     let (port, rows) = (copy.port().to_string(), rows.to_string());
+    let tables = tables.to_string();
     let arguments = [
         ("--queue-url", queue_url),
         ("--endpoint-url", &rig.endpoint_url),
         ("--mysql-port", &port),
         ("--rows", &rows),
+        ("--snapshots", &tables),
         ("--idle-seconds", "20"),
     ];
     let mut command = vec![bed.python()?.into(), "-B".into(), script.into_os_string()];

@@ -145,6 +145,7 @@ pub(crate) fn status(state: State) -> Status {
         state_age_seconds: 9_520.0,
         uptime_seconds: 9_524.0,
         halted: None,
+        snapshot: None,
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {

@@ -2,6 +2,9 @@
 
 use binpulse::freshness::verdict::{Grade, State};
 use binpulse::telemetry::Status;
+use binpulse::telemetry::snapshot::{
+    SnapshotState, SnapshotStatus, SnapshotTable, SnapshotTableState, SnapshotWait,
+};
 use binpulse::telemetry::status::{Finding, Path};
 use binpulse::telemetry::words::{FindingLevel, Hop};
 
@@ -20,6 +23,7 @@ crate::tests! {
     a_station_names_the_consumers_that_are_silent_or_rest,
     ages_tick_and_rates_follow_from_two_answers,
     without_consumers_the_far_half_is_not_watched_rather_than_well,
+    a_snapshot_shows_its_tables_with_bars_and_only_if_there_is_one,
 }
 
 /// The stations, as `name: how it stands`.
@@ -329,4 +333,71 @@ fn without_consumers_the_far_half_is_not_watched_rather_than_well(browser: &mut 
     let stations = browser.text(STATIONS);
     assert!(stations.ends_with("Publish: works, Delivery: unwatched, Consumers: unwatched"));
     assert!(browser.text("document.querySelector('#line').innerText").contains("not watched"));
+}
+
+fn a_snapshot_shows_its_tables_with_bars_and_only_if_there_is_one(browser: &mut Browser) {
+    let table = |name: &str, state, rows, rows_estimated| SnapshotTable {
+        database: "shop".to_owned(),
+        table: name.to_owned(),
+        state,
+        rows,
+        rows_estimated,
+        chunks: 1,
+        reason: None,
+    };
+    let mut says = status(State::Quiet);
+    let site = Site::start(says.clone());
+    browser.load(&site.url());
+    shows(browser, State::Quiet);
+    let hidden = "document.getElementById('snapshot-card').hidden";
+    assert_eq!(browser.text(hidden), "true");
+
+    let mut tables = vec![
+        table("orders<b>", SnapshotTableState::Reading, 1_500, Some(3_000)),
+        table("audit", SnapshotTableState::Abandoned, 0, None),
+    ];
+    tables[1].reason = Some("it has no key".to_owned());
+    tables.extend((0..20).map(|_| table("later", SnapshotTableState::Waiting, 0, Some(10))));
+    let snapshot = SnapshotStatus {
+        id: "01JDZ".to_owned(),
+        state: SnapshotState::Running,
+        waits_for: Some(SnapshotWait::ThreadsRunning),
+        reason: None,
+        audience: Some("billing".to_owned()),
+        started_at_us: 0,
+        newest_chunk_at_us: None,
+        rows: 1_500,
+        rows_per_second: 12_345.0,
+        seconds_left: Some(200.0),
+        tables,
+    };
+    says.snapshot = Some(snapshot.clone());
+    site.say(says.clone().concluded());
+    browser.wait(&format!("!{hidden}"));
+    let card = browser.text("document.getElementById('snapshot-card').innerText");
+    for part in [
+        "billing",
+        "0 of 22",
+        "12,345 rows/s",
+        "threads running",
+        "shop.orders<b>",
+        "1,500 of about 3,000",
+        "given up",
+        "it has no key",
+        "and 12 more",
+    ] {
+        assert!(card.contains(part), "{part} in {card}");
+    }
+    let bar = |row: u32| {
+        format!("String(document.querySelectorAll('#snapshot-tables progress')[{row}].value)")
+    };
+    assert_eq!(browser.text(&bar(0)), "0.5");
+    assert_eq!(browser.text("document.querySelectorAll('#snapshot-tables tr').length"), "10");
+
+    let over = SnapshotStatus { state: SnapshotState::Done, ..snapshot };
+    says.snapshot = Some(over);
+    site.say(says.concluded());
+    browser.wait("document.querySelector('#snapshot dd').textContent === 'done'");
+    let card = browser.text("document.getElementById('snapshot-card').innerText");
+    assert!(!card.contains("rows/s") && !card.contains("about 3 min"), "{card}");
 }

@@ -6,6 +6,7 @@ mod echo;
 mod files;
 mod paths;
 mod place;
+mod snapshot;
 
 use super::begin::table_config;
 use super::catalog;
@@ -77,6 +78,10 @@ impl Report {
     }
 }
 
+/// Of a server from which a snapshot is to be read.
+const GTIDS_NEEDED: &str = "ON: without it no snapshot begins (snapshot.on_start), and positions hold on \
+                            this one server only";
+
 /// What reports about servers begin with.
 const SERVER: &str = "server ";
 
@@ -98,6 +103,10 @@ pub async fn run(plan: &Plan) -> Vec<Report> {
         Some(path) => files::checkpoint(plan, path, &mut reports).await,
         None => checkpoint(plan, &mut reports).await,
     };
+    // It acts only without a checkpoint.
+    if matches!(saved, Some(None)) {
+        snapshot::check(plan, &mut reports).await;
+    }
     if let Some(saved) = saved {
         place::check(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
     }
@@ -162,10 +171,12 @@ async fn source(plan: &Plan, host: usize, reports: &mut Vec<Report>) -> Option<N
     let unlogged = unlogged::unlogged(&facts, &plan.filter, own).into_iter().map(|(_, it)| it);
     let evaluated = preflight::evaluate(&facts, &demands(plan)).into_iter();
     for finding in evaluated.chain(catalog.findings).chain(unlogged) {
+        let is_of_snapshot = plan.snapshot.on_start && finding.what == "gtid_mode";
+        let needed = if is_of_snapshot { GTIDS_NEEDED } else { finding.needed };
         reports.push(Report {
             what: format!("{what}: {}", finding.what),
             found: finding.found,
-            needed: finding.needed.to_owned(),
+            needed: needed.to_owned(),
             remedy: finding.remedy,
             ok: false,
             refuses: finding.severity == Severity::Refuse,

@@ -175,6 +175,7 @@ impl Pass<'_> {
             puts_undecoded_aside: false,
             nonces: None,
             surplus_rows: self.surplus_rows.clone(),
+            snapshot_keys_max: 0,
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let watermark = WatermarkProvider::new(Watermark::default);
@@ -189,7 +190,7 @@ impl Pass<'_> {
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
         let pipeline = Pipeline::new(Parts {
-            flow: configured(plan, begin, config, body_bytes_max, watermark),
+            flow: configured(plan, plan.pack.clone(), begin, config, body_bytes_max, watermark),
             batches,
             notes,
             settlements,
@@ -200,6 +201,7 @@ impl Pass<'_> {
             ticker: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
             puts_refused_aside: false,
+            snapshot: None,
         });
         let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
         Ok((pipeline, metrics, sending))

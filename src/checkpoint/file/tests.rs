@@ -24,6 +24,10 @@ fn place(offset: u64) -> Place {
     Place { position: Position::new("binlog.000007", offset), ..Place::default() }
 }
 
+fn texts(entries: &[(&str, &str)]) -> BTreeMap<Arc<str>, Arc<str>> {
+    entries.iter().map(|(name, text)| (Arc::from(*name), Arc::from(*text))).collect()
+}
+
 fn base() -> Checkpoint {
     Checkpoint {
         stream: "shop".into(),
@@ -34,6 +38,7 @@ fn base() -> Checkpoint {
         settled: place(400),
         heartbeat: Some(6),
         lanes: BTreeMap::from([("shop.orders#0".into(), 12), ("shop.\"q\"\n#1".into(), 1)]),
+        snapshot: texts(&[("snapshot", "{\"id\":\"01J\"}"), ("0", "a \"text\"\n")]),
         owner: 2,
         saved_at_us: 1_700_000_000_000_000,
         version: "0.1.0".into(),
@@ -48,6 +53,8 @@ fn delta(sequence: u64) -> Delta {
         lanes: BTreeMap::from([(Arc::from("shop.orders#0"), sequence)]),
         taken_at_us: 1_700_000_000_000_000 + i64::try_from(sequence).expect("small"),
         heartbeat: sequence.is_multiple_of(4).then_some(sequence),
+        // A text that changes, and one that goes.
+        snapshot: texts(&[("0", &sequence.to_string()), ("snapshot", "")]),
         ..Delta::default()
     }
 }
@@ -360,11 +367,13 @@ fn what_is_no_file_of_ours_is_not_read() {
     let path = folder.path().join("large");
     // Without a byte of it on the disk.
     fs::File::create(&path).and_then(|file| file.set_len((4 << 30) + 1)).expect("sparse");
-    assert!(matches!(loaded(&path), Err(Error::Corrupt { offset: 0, .. })));
+    let refused = loaded(&path).expect_err("too large").to_string();
+    assert!(refused.contains("4294967297 bytes that are not a checkpoint"), "{refused}");
     let inside = folder.path().join("folder");
     fs::create_dir(&inside).expect("a folder");
     let refused = loaded(&inside).expect_err("a folder").to_string();
     assert!(refused.contains("cannot read"), "{refused}");
+    assert!(refused.contains("it is not a regular file"), "{refused}");
     let beneath_a_file = folder.path().join("large").join("x");
     assert!(matches!(loaded(&beneath_a_file), Err(Error::Io { action: "open", .. })));
     let peeked = run(FileStore::peek(&beneath_a_file, "shop"));
@@ -405,6 +414,9 @@ fn looking_takes_nothing_leaves_nothing_and_sees_what_opening_would() {
         let refused = FileStore::rehearse(&path, "shop").await;
         assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
 
+        let refused = refused.expect_err("held").to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+
         // It was given up; a line that is being written is not seen
         drop(store);
         let whole = fs::read(&path).expect("a file");
@@ -415,6 +427,19 @@ fn looking_takes_nothing_leaves_nothing_and_sees_what_opening_would() {
             assert_eq!(found, Some(expected.clone()));
         }
         assert_eq!(names(folder.path()), before);
+        // Where all is there nothing is written, so that nothing can be in the way
+        let in_the_way = crate::journal::beside(&path, &format!(".check-{}", std::process::id()));
+        fs::create_dir(&in_the_way).expect("room");
+        let found = FileStore::rehearse(&path, "shop").await.expect("it could be opened");
+        assert_eq!(found, Some(expected.clone()));
+        let nothing = folder.path().join("other.checkpoint");
+        let beside = crate::journal::beside(&nothing, &format!(".check-{}", std::process::id()));
+        fs::create_dir(&beside).expect("room");
+        let refused = FileStore::rehearse(&nothing, "shop").await;
+        assert!(matches!(refused, Err(Error::Io { action: "write", .. })), "{refused:?}");
+        fs::remove_dir(&in_the_way)
+            .and_then(|()| fs::remove_dir(&beside))
+            .expect("they were there");
         let other = FileStore::rehearse(&path, "bank").await;
         assert!(matches!(other, Err(Error::OtherStream { .. })), "{other:?}");
         fs::remove_file(folder.path().join("shop.checkpoint.lock")).expect("it was there");

@@ -97,8 +97,8 @@ impl TableStore {
         let TableConfig { table, stream, .. } = self.config.clone();
         let sql = format!(
             "SELECT begun, format, server_uuid, epoch, gtid_set, resume_file, resume_offset, \
-             resume_maria, settled_file, settled_offset, settled_maria, saved_at_us, version \
-             FROM {table} WHERE stream = ?"
+             resume_maria, settled_file, settled_offset, settled_maria, saved_at_us, version, \
+             snapshot FROM {table} WHERE stream = ?"
         );
         let rows = self.exec("read", &sql, vec![stream.clone().into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -131,12 +131,18 @@ impl TableStore {
             settled: place(8, "settled")?,
             heartbeat: None,
             lanes: BTreeMap::new(),
+            snapshot: self.read_snapshot(row.text(13).as_deref())?,
             owner: self.owner,
             saved_at_us: row.signed(11).ok().flatten().unwrap_or(0),
             version: text(12),
         };
         checkpoint.lanes = self.read_lanes().await?;
         Ok(Some(checkpoint))
+    }
+
+    fn read_snapshot(&self, text: Option<&str>) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(BTreeMap::new()) };
+        serde_json::from_str(text).map_err(|error| self.malformed("snapshot", &error.to_string()))
     }
 
     async fn read_lanes(&mut self) -> Result<BTreeMap<Arc<str>, u64>, Error> {
@@ -191,10 +197,12 @@ impl TableStore {
         let sql = format!(
             "UPDATE {table} SET saves = saves + 1, begun = 1, format = {FORMAT}, server_uuid = ?, \
              epoch = ?, gtid_set = ?, resume_file = ?, resume_offset = ?, resume_maria = ?, \
-             settled_file = ?, settled_offset = ?, settled_maria = ?, saved_at_us = ?, version = ? \
-             WHERE stream = ? AND owner = ? AND owner_name = ?"
+             settled_file = ?, settled_offset = ?, settled_maria = ?, saved_at_us = ?, version = ?, \
+             snapshot = ? WHERE stream = ? AND owner = ? AND owner_name = ?"
         );
         let name = owner_name(&self.config);
+        let snapshot = serde_json::to_string(&checkpoint.snapshot)
+            .map_err(|error| self.malformed("snapshot", &error.to_string()))?;
         let Place { position: resume, maria: resume_maria } = &checkpoint.resume;
         let Place { position: settled, maria: settled_maria } = &checkpoint.settled;
         let values: Vec<Value> = vec![
@@ -209,6 +217,7 @@ impl TableStore {
             settled_maria.to_string().into(),
             checkpoint.saved_at_us.into(),
             checkpoint.version.clone().into(),
+            snapshot.into(),
             stream.clone().into(),
             self.owner.into(),
             name.into(),
@@ -316,6 +325,7 @@ impl Store for TableStore {
             epoch: checkpoint.epoch,
             gtid_set: checkpoint.gtid_set.clone(),
             version: checkpoint.version.clone(),
+            snapshot: checkpoint.snapshot.clone(),
             ..Checkpoint::default()
         };
         next.apply(delta);

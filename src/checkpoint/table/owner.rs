@@ -103,8 +103,8 @@ fn new_row(table: &str) -> String {
     format!(
         "INSERT INTO {table} (stream, owner, owner_name, saves, format, begun, server_uuid, epoch, \
          gtid_set, resume_file, resume_offset, resume_maria, settled_file, settled_offset, \
-         settled_maria, saved_at_us, version) \
-         VALUES (?, ?, ?, 0, {FORMAT}, 0, '', 0, '', '', 0, '', '', 0, '', 0, '')"
+         settled_maria, saved_at_us, version, snapshot) \
+         VALUES (?, ?, ?, 0, {FORMAT}, 0, '', 0, '', '', 0, '', '', 0, '', 0, '', '')"
     )
 }
 

@@ -13,7 +13,9 @@ impl TableStore {
         store.query("write", "ROLLBACK").await?;
         for sql in [
             format!("EXPLAIN INSERT INTO {table} SELECT * FROM {table} WHERE stream = ''"),
-            format!("EXPLAIN UPDATE {table} SET saves = saves + 1 WHERE stream = ''"),
+            format!(
+                "EXPLAIN UPDATE {table} SET saves = saves + 1, snapshot = '' WHERE stream = ''"
+            ),
             format!(
                 "EXPLAIN INSERT INTO {lane_table} SELECT * FROM {lane_table} WHERE stream = ''"
             ),

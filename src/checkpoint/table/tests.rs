@@ -35,6 +35,7 @@ const COLUMNS: &[&str] = &[
     "settled_maria",
     "saved_at_us",
     "version",
+    "snapshot",
 ];
 const LANE_COLUMNS: &[&str] = &["stream", "lane_hash", "lane", "next"];
 
@@ -81,6 +82,7 @@ fn checkpoint(number: u64) -> Checkpoint {
         resume: place(number * 10),
         settled: place(number * 10 + 5),
         lanes: BTreeMap::from([(lane(1), number), (lane(number), 7)]),
+        snapshot: BTreeMap::from([("snapshot".into(), format!("text {number}").into())]),
         saved_at_us: -i64::try_from(number).expect("small"),
         version: format!("0.{number}"),
         ..Checkpoint::default()
@@ -94,6 +96,7 @@ fn delta(number: u64) -> Delta {
         resume: place(number * 10),
         settled: place(number * 10 + number % 2),
         lanes: BTreeMap::from([(lane(number % 4), number)]),
+        snapshot: BTreeMap::from([((number % 3).to_string().into(), number.to_string().into())]),
         taken_at_us: i64::try_from(number).expect("small"),
         ..Delta::default()
     }
@@ -205,6 +208,8 @@ impl World {
             assert_eq!(error.recovery(), Recovery::Retry, "{error}");
             self.is_whole(before.as_ref(), Some(&after)).await;
         }
+        let held = store.load().await.expect("it is in memory").expect("it has begun");
+        assert_eq!(held.owner, store.owner());
         self.saved = Some(after);
         self.newest = Some((store, host));
     }
@@ -327,6 +332,19 @@ fn who_opens_takes_over_and_the_number_of_owners_rises() {
         }
         let tables = server.tables();
         assert_eq!(tables[TABLE].cell("shop", "owner"), Some(Cell::Number(3)));
+    });
+}
+
+#[test]
+fn a_stream_that_begins_after_a_failover_begins_on_the_new_server() {
+    run(async {
+        let (first, second) = (server().await, server().await);
+        let host = SharedHost::new(first.host.clone());
+        let mut store = TableStore::open(config(&first, &host, "one")).await.expect("it opens");
+        host.move_to(&second.host);
+        store.begin(&checkpoint(7)).await.expect("it is taken");
+        assert_eq!(peeked(&second).await, Some(checkpoint(7)));
+        assert_eq!(peeked(&first).await, None);
     });
 }
 

@@ -1,5 +1,7 @@
 //! A run of whole transactions.
 
+use std::sync::Arc;
+
 use crate::change::{Gtid, GtidSet};
 use crate::checkpoint::Place;
 
@@ -21,6 +23,8 @@ pub(super) struct AckGroup {
     pub(super) transactions: u64,
     pub(super) transactions_all: u64,
     pub(super) server_uuid: Option<String>,
+    /// Texts of a snapshot, by name; see [`Checkpoint::snapshot`](crate::checkpoint::Checkpoint).
+    pub(super) snapshot: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl AckGroup {

@@ -195,6 +195,15 @@ impl Tracker {
         ack_group.is_worth_saving = true;
     }
 
+    /// From where everything so far is delivered, a snapshot has got as far as `text` says; empty: there
+    /// is none under this `name`. To be told between two transactions.
+    pub fn snapshot(&mut self, name: Arc<str>, text: Arc<str>) {
+        let ack_group = self.open_ack_group();
+        ack_group.snapshot.push((name, text));
+        ack_group.is_changed = true;
+        ack_group.is_worth_saving = true;
+    }
+
     /// The stream stands at `position`, between two transactions: a protocol heartbeat, a rotation,
     /// an event without rows.
     pub fn reached(&mut self, position: &Position, open_xa: Option<&Position>) {
@@ -368,6 +377,7 @@ impl Tracker {
         let pending = &mut self.pending;
         pending.heartbeat = pending.heartbeat.max(ack_group.heartbeat);
         pending.transactions += ack_group.transactions;
+        pending.snapshot.extend(ack_group.snapshot);
         pending.server_uuid = ack_group.server_uuid.or(pending.server_uuid.take());
         pending.settled = ack_group.settled;
         pending.resume = ack_group.resume;

@@ -106,6 +106,20 @@ fn a_document_reads_as_the_server_prints_it() {
 }
 
 #[test]
+fn strings_of_every_length_are_read_whole() {
+    for length in [0, 1, 127, 128, 129, 16_383, 16_384, 16_385, 2_097_151, 2_097_152] {
+        let value = Json::String("x".repeat(length));
+        let read = text(&document(&value, true)).expect("text");
+        assert!(read == value.to_string(), "{length}: {} bytes", read.len());
+    }
+    // Five bytes of length hold 35 bits, and no more follow.
+    let of = |length: &[u8]| text(&[&[12], length].concat()).expect_err("no string has it");
+    assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 0x7f]), JsonError::Length);
+    assert_eq!(of(&[0xff, 0xff, 0xff, 0xff, 0xff, 1]), JsonError::Length);
+    assert!(matches!(of(&[0xff, 0xff]), JsonError::Short { len: 2, .. }));
+}
+
+#[test]
 fn values_that_json_lacks_read_as_the_server_prints_them() {
     // As MySQL 9.7 writes json_array(date'2026-11-20', time'-00:00:00.000001',
     // timestamp'2026-11-20 20:12:00.25', -1.50, x'00ff').

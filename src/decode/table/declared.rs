@@ -130,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_parts_words_as_a_space_does() {
+        for (text, unsigned) in [
+            ("int/* old */unsigned", true),
+            ("int /*M!100301 COMPRESSED*/ unsigned", true),
+            ("int/* unsigned */", false),
+        ] {
+            let declared = Declared::parse(text).expect(text);
+            assert_eq!((&*declared.kind, declared.unsigned), ("int", unsigned), "{text}");
+        }
+        assert!(Declared::parse("int /* never closed").is_none());
+    }
+
+    #[test]
     fn types_of_every_server_are_read() {
         for (text, kind, numbers, unsigned) in [
             ("int", "int", vec![], false),

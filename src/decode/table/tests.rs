@@ -168,6 +168,83 @@ fn what_does_not_fit_is_an_error_as_soon_as_a_row_is_asked_for() {
     assert!(row.contains(&Misfit::Missing.to_string()), "{row}");
 }
 
+/// A table map of one column of `wire_type`, with what the log tells beyond that.
+fn map_of(wire_type: u8, meta: &[u8], optional: &[u8]) -> Vec<u8> {
+    let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, 1, b't', 0, 1, wire_type];
+    body.push(u8::try_from(meta.len()).expect("short"));
+    body.extend(meta);
+    body.push(1);
+    body.extend(optional);
+    event(kind::TABLE_MAP, 0, &body)
+}
+
+/// How an answer agrees with such a table, and what its row looks like, or why there is none.
+fn answered(map: &[u8], answer: &Description) -> (Option<Agreement>, String) {
+    let mut decoder = decoder();
+    begin(&mut decoder);
+    pass(&mut decoder, map);
+    let event = insert(&[200], 1);
+    let mut steps = decoder.feed(&event).expect("rows");
+    assert!(steps.next().is_err(), "it is asked");
+    let agreement = steps.describe(Answer::Described(answer)).expect("it was asked");
+    let Some(Step::Rows(mut rows)) = steps.next().expect("rows") else { panic!("no rows") };
+    let shown = match rows.next() {
+        Ok(row) => format!(
+            "{:?}",
+            row.expect("a row").after.expect("an image").cells().next().expect("a cell")
+        ),
+        Err(error) => error.to_string(),
+    };
+    (Some(agreement), shown)
+}
+
+#[test]
+fn signs_are_the_logs_where_it_tells_them_and_the_answers_where_it_does_not() {
+    // SIGNEDNESS: a bit for each number.
+    let (signed, unsigned) = ([1, 1, 0], [1, 1, 0x80]);
+    for (told, declared, expected) in [
+        (&[][..], "tinyint(4)", Some("Int(-56)")),
+        (&[], "tinyint(3) unsigned", Some("UInt(200)")),
+        (&signed, "tinyint", Some("Int(-56)")),
+        (&unsigned, "tinyint unsigned", Some("UInt(200)")),
+        (&signed, "tinyint unsigned", None),
+        (&unsigned, "tinyint", None),
+    ] {
+        let (agreement, row) = answered(&map_of(1, &[], told), &description("a", declared));
+        let agrees = if expected.is_some() { Agreement::Yes } else { Agreement::No };
+        assert_eq!(agreement, Some(agrees), "{told:?} {declared}: {row}");
+        match expected {
+            Some(cell) => assert!(row.contains(cell), "{row}"),
+            None => assert!(row.contains("information_schema"), "{row}"),
+        }
+    }
+    // A year has no sign, and is told as a number without one.
+    for told in [&[][..], &unsigned] {
+        let (agreement, row) = answered(&map_of(13, &[], told), &description("a", "year"));
+        assert_eq!(agreement, Some(Agreement::Yes), "{row}");
+    }
+}
+
+#[test]
+fn a_text_of_another_collation_does_not_fit_and_both_are_told() {
+    let answer = |collation| {
+        let mut described = description("a", "varchar(9)");
+        (described.columns[0].octets, described.columns[0].collation) = (Some(36), collation);
+        described
+    };
+    // DEFAULT_CHARSET, of a collation's number.
+    let map = map_of(15, &[36, 0], &[2, 1, 46]);
+    let (agreement, row) = answered(&map, &answer(Some(46)));
+    assert_eq!(agreement, Some(Agreement::Yes), "{row}");
+    let (agreement, row) = answered(&map, &answer(Some(45)));
+    assert_eq!(agreement, Some(Agreement::No));
+    assert!(
+        row.contains("varchar or varbinary of 36 bytes in utf8mb4 (collation 46), null"),
+        "{row}"
+    );
+    assert!(row.contains("varchar(9) of 36 bytes in utf8mb4 (collation 45), null"), "{row}");
+}
+
 #[test]
 fn rows_of_a_table_that_does_not_fit_can_be_passed_over() {
     let mut decoder = decoder();

@@ -64,6 +64,33 @@ fn without_a_folder_too_many_held_bytes_are_an_error() {
 }
 
 #[test]
+fn what_was_undone_in_an_xa_transaction_is_not_prepared() {
+    let (mut limits, mut held) = (limits(1 << 20, Box::new(MemoryOnly)), Held::default());
+    let (position, name) = (Position::new("a.1", 4), xid("X'61'"));
+    let collation = Collation::GeneralCi;
+    assert!(held.roll_back_to(b"a", collation).is_err(), "none is open");
+    held.start(name, TransactionId::Anonymous, position.clone()).expect("a start");
+    let mut hold = |held: &mut Held, number: u8| {
+        held.hold(&[number; 9], &position, &mut limits).expect("it fits");
+    };
+    hold(&mut held, 1);
+    held.set_savepoint(b"a", collation);
+    hold(&mut held, 2);
+    held.set_savepoint(b"b", collation);
+    hold(&mut held, 3);
+    held.roll_back_to(b"b", collation).expect("it is known");
+    hold(&mut held, 4);
+    assert!(held.roll_back_to(b"c", collation).is_err());
+    held.roll_back_to(b"a", collation).expect("it is known");
+    hold(&mut held, 5);
+    held.prepare(&name).expect("prepared");
+    let mut branch = held.take(&name).expect("the branch");
+    let kept: Vec<_> =
+        read_all(&mut branch.events.spool).into_iter().map(|(event, _)| event[0]).collect();
+    assert_eq!(kept, [1, 5]);
+}
+
+#[test]
 fn the_oldest_prepared_transaction_is_the_one_that_holds_the_place() {
     let mut held = Held::default();
     for (name, offset) in [("X'61'", 100), ("X'62'", 200)] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::string::put_string;
 use super::time::put_time;
 use crate::change::{LogicalType, Table};
-use crate::encode::encoded_batch::{Canary, ControlMessage};
+use crate::encode::encoded_batch::{Canary, ControlMessage, Purpose, SnapshotPart};
 use crate::encode::lane::Lane;
 use crate::encode::options::BeforeImage;
 use crate::encode::origin::Origin;
@@ -24,22 +24,45 @@ pub(crate) struct Header<'a> {
     pub(crate) lane: &'a Lane,
     pub(crate) sequence_first: u64,
     pub(crate) before_image: BeforeImage,
-    pub(crate) canary: Option<&'a Canary>,
+    pub(crate) purpose: &'a Purpose,
 }
 
 /// Appends a document with rows.
 pub(crate) fn put_rows(out: &mut Vec<u8>, header: &Header<'_>, rows: &Rows) {
-    match header.canary {
-        None => out.extend_from_slice(b"{\"kind\":\"change\""),
-        Some(canary) => put_canary(out, canary),
-    }
+    let part = match header.purpose {
+        Purpose::Changes { .. } => {
+            out.extend_from_slice(b"{\"kind\":\"change\"");
+            None
+        }
+        Purpose::Canary(canary) => {
+            put_canary(out, canary);
+            None
+        }
+        Purpose::Snapshot(part) => {
+            put_part(out, part, header);
+            Some(part)
+        }
+    };
     put_member(out, "v", |out| put_number(out, proto_version()));
-    put_member(out, "source", |out| put_value(out, &source(header.origin)));
+    put_member(out, "source", |out| {
+        let source = source(header.origin);
+        put_value(out, &if part.is_some() { of_tables(source) } else { source });
+    });
     put_member(out, "database", |out| put_string(out, header.table.database.as_bytes()));
     put_member(out, "table", |out| put_string(out, header.table.name.as_bytes()));
     put_member(out, "lane", |out| put_string(out, header.lane.key.as_bytes()));
     put_member(out, "lane_number", |out| put_number(out, header.lane.number.into()));
     put_member(out, "lane_count", |out| put_number(out, header.lane.count.into()));
+    if part.is_some() {
+        put_member(out, "schema", |out| out.extend_from_slice(header.schema));
+    } else {
+        put_numbers_of_changes(out, header, rows);
+    }
+    put_member(out, "rows", |out| put_row_list(out, rows, part.is_none()));
+    out.push(b'}');
+}
+
+fn put_numbers_of_changes(out: &mut Vec<u8>, header: &Header<'_>, rows: &Rows) {
     put_member(out, "sequence_first", |out| put_number(out, header.sequence_first));
     let before_image = match header.before_image {
         BeforeImage::Full => "full",
@@ -48,9 +71,62 @@ pub(crate) fn put_rows(out: &mut Vec<u8>, header: &Header<'_>, rows: &Rows) {
     };
     put_member(out, "before_image", |out| put_string(out, before_image.as_bytes()));
     put_member(out, "schema", |out| out.extend_from_slice(header.schema));
+    if let Purpose::Changes { snapshot_next: next @ 1.., snapshot_attempt } = header.purpose {
+        put_member(out, "snapshot_next", |out| put_number(out, *next));
+        put_member(out, "snapshot_attempt", |out| put_number(out, (*snapshot_attempt).into()));
+    }
     put_member(out, "transactions", |out| put_transactions(out, rows));
-    put_member(out, "rows", |out| put_row_list(out, rows));
-    out.push(b'}');
+}
+
+fn put_part(out: &mut Vec<u8>, part: &SnapshotPart, header: &Header<'_>) {
+    out.extend_from_slice(b"{\"kind\":\"snapshot\"");
+    put_member(out, "snapshot", |out| put_string(out, part.snapshot.as_bytes()));
+    put_member(out, "part", |out| put_number(out, header.sequence_first));
+    put_member(out, "anchor", |out| put_number(out, part.anchor));
+    put_member(out, "chunk", |out| put_number(out, part.chunk));
+    put_member(out, "attempt", |out| put_number(out, part.attempt.into()));
+    put_member(out, "attempt_part", |out| put_number(out, part.attempt_part));
+    put_member(out, "last_part", |out| put_value(out, &part.is_last.into()));
+    for (name, key) in [("key_after", &part.key_after), ("key_upto", &part.key_upto)] {
+        if let Some(key) = key {
+            put_member(out, name, |out| out.extend_from_slice(key));
+        }
+    }
+    put_member(out, "touched", |out| {
+        put_list(out, part.touched.iter(), |out, key| out.extend_from_slice(key));
+    });
+    put_member(out, "rows_in_chunk", |out| put_number(out, part.rows_in_chunk));
+    put_member(out, "rows_superseded", |out| put_number(out, part.rows_superseded));
+}
+
+/// The source of what was read from tables.
+fn of_tables(mut source: Value) -> Value {
+    source["snapshot"] = true.into();
+    source
+}
+
+fn put_mark(out: &mut Vec<u8>, origin: &Origin, mark: &proto::SnapshotMark) {
+    out.extend_from_slice(b"{\"kind\":\"snapshot\"");
+    put_member(out, "v", |out| put_number(out, proto_version()));
+    put_member(out, "source", |out| put_value(out, &of_tables(source(origin))));
+    put_member(out, "snapshot", |out| put_string(out, mark.snapshot.as_bytes()));
+    put_member(out, "database", |out| put_string(out, mark.database.as_bytes()));
+    put_member(out, "table", |out| put_string(out, mark.table.as_bytes()));
+    let phase = match mark.phase() {
+        proto::SnapshotPhase::Unspecified => "unspecified",
+        proto::SnapshotPhase::Started => "started",
+        proto::SnapshotPhase::Done => "done",
+        proto::SnapshotPhase::Abandoned => "abandoned",
+    };
+    put_member(out, "phase", |out| put_string(out, phase.as_bytes()));
+    put_member(out, "rows_published", |out| put_number(out, mark.rows));
+    put_member(out, "chunks", |out| put_number(out, mark.chunks));
+    let lanes = mark.lanes.iter().map(
+        |lane| json!({"lane": lane.lane, "sequence_next": lane.sequence_next, "epoch": lane.epoch}),
+    );
+    put_member(out, "lanes", |out| put_value(out, &Value::Array(lanes.collect())));
+    let reason = Some(mark.reason.as_str()).filter(|reason| !reason.is_empty());
+    put_member(out, "reason", |out| put_value(out, &json!(reason)));
 }
 
 fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
@@ -106,21 +182,32 @@ fn put_transaction(out: &mut Vec<u8>, entry: &Entry, gtid: &str, rows: u32) {
     out.push(b'}');
 }
 
-fn put_row_list(out: &mut Vec<u8>, rows: &Rows) {
+fn put_row_list(out: &mut Vec<u8>, rows: &Rows, has_transactions: bool) {
     put_list(out, rows.iter(), |out, (mark, before, after)| {
         out.extend_from_slice(b"{\"op\":");
         put_string(out, mark.op.as_str().as_bytes());
-        put_member(out, "transaction", |out| put_number(out, mark.transaction.into()));
-        put_member(out, "row", |out| put_number(out, mark.row));
+        if has_transactions {
+            put_member(out, "transaction", |out| put_number(out, mark.transaction.into()));
+            put_member(out, "row", |out| put_number(out, mark.row));
+        }
         put_member(out, "before", |out| out.extend_from_slice(before.unwrap_or(b"null")));
         put_member(out, "after", |out| out.extend_from_slice(after.unwrap_or(b"null")));
         out.push(b'}');
     });
 }
 
-/// Appends a document with a statement.
+/// Appends a document with a heartbeat or a statement.
 pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, control: &ControlMessage) {
     match control {
+        ControlMessage::Heartbeat(heartbeat) => {
+            out.extend_from_slice(b"{\"kind\":\"heartbeat\"");
+            put_place(out, origin, &heartbeat.gtid, heartbeat.position.as_ref());
+            put_member(out, "committed_at", |out| put_time(out, heartbeat.committed_at_us));
+            put_member(out, "number", |out| put_number(out, heartbeat.number));
+            put_member(out, "written_at", |out| put_time(out, heartbeat.written_at_us));
+            let watermark = watermark(heartbeat.watermark.as_ref());
+            put_member(out, "watermark", |out| put_value(out, &watermark));
+        }
         ControlMessage::Schema(change) => {
             out.extend_from_slice(b"{\"kind\":\"schema\"");
             put_place(out, origin, &change.gtid, change.position.as_ref());
@@ -131,6 +218,7 @@ pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, control: &ControlMe
             put_member(out, "sequence", |out| put_number(out, change.sequence));
             put_member(out, "statement", |out| put_string(out, change.statement.as_bytes()));
         }
+        ControlMessage::SnapshotMark(mark, _) => put_mark(out, origin, mark),
     }
     out.push(b'}');
 }

@@ -49,14 +49,21 @@ pub(crate) struct Keys(Vec<Box<[u8]>>);
 
 impl Keys {
     pub(crate) fn new(table: &Table) -> Self {
-        let key = |name: &str| {
-            let mut key = Vec::with_capacity(name.len() + 3);
-            string::put_string(&mut key, name.as_bytes());
-            key.push(b':');
-            key.into_boxed_slice()
-        };
-        Self(table.columns.iter().map(|column| key(&column.name)).collect())
+        Self(table.columns.iter().map(|column| escaped(&column.name)).collect())
     }
+
+    /// Those of some columns, by their ordinals.
+    pub(crate) fn of(table: &Table, columns: &[usize]) -> Self {
+        let columns = columns.iter().filter_map(|ordinal| table.columns.get(*ordinal));
+        Self(columns.map(|column| escaped(&column.name)).collect())
+    }
+}
+
+fn escaped(name: &str) -> Box<[u8]> {
+    let mut key = Vec::with_capacity(name.len() + 3);
+    string::put_string(&mut key, name.as_bytes());
+    key.push(b':');
+    key.into_boxed_slice()
 }
 
 /// Appends a row image as an object: a member for each column that is not absent.

@@ -219,6 +219,15 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             watermark: Some(watermark.clone()),
             nonce: vec![7; 16],
         });
+        let heartbeat = control_message::heartbeat(
+            format,
+            lane(&Lane::notice_key_of("heartbeat")),
+            4,
+            77,
+            5,
+            &transaction(2),
+            Some(watermark.clone()),
+        );
         let schema = control_message::schema_change(
             format,
             lane(&Lane::notice_key_of("schema")),
@@ -228,7 +237,7 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
             "ALTER TABLE t",
             &transaction(3),
         );
-        for encoded in [canary, schema] {
+        for encoded in [canary, heartbeat, schema] {
             let message = finalized(&encoded);
             assert_eq!(message.ack_group, 4);
             let attribute = |name| {
@@ -256,6 +265,10 @@ fn notices_and_canaries_carry_their_watermark_in_both_formats() {
                             assert_eq!((canary.number, &*canary.path), (12, "orders"));
                             assert_eq!(canary.watermark.as_ref(), Some(&watermark));
                             assert_eq!(canary.batch.expect("its row").rows.len(), 1);
+                        }
+                        proto::frame::Content::Heartbeat(heartbeat) => {
+                            assert_eq!(heartbeat.number, 77);
+                            assert_eq!(heartbeat.watermark.as_ref(), Some(&watermark));
                         }
                         proto::frame::Content::SchemaChange(change) => {
                             assert_eq!(change.statement, "ALTER TABLE t");

@@ -12,8 +12,9 @@ use crate::encode::rows::{GtidText, RowMark, Rows};
 /// Fields of `Frame.content`.
 const FRAME_BATCH: u32 = 6;
 const FRAME_CANARY: u32 = 8;
-/// Fields of `Canary`.
-const CANARY_BATCH: u32 = 4;
+const FRAME_SNAPSHOT_PART: u32 = 11;
+/// Field `batch` of `Canary` and of `SnapshotPart`.
+const INNER_BATCH: u32 = 4;
 /// Fields of `ChangeBatch`.
 const SOURCE: u32 = 1;
 const TABLE: u32 = 2;
@@ -26,6 +27,8 @@ const FILES: u32 = 8;
 const TRANSACTIONS: u32 = 9;
 const BEFORE_IMAGE: u32 = 10;
 const ROWS: u32 = 11;
+const SNAPSHOT_NEXT: u32 = 12;
+const SNAPSHOT_ATTEMPT: u32 = 13;
 /// Fields of `Transaction`.
 const GTID: u32 = 1;
 const COMMITTED_AT_DELTA: u32 = 2;
@@ -51,34 +54,52 @@ pub(crate) struct Header<'a> {
     pub(crate) lane: &'a Lane,
     pub(crate) sequence_first: u64,
     pub(crate) before_image: BeforeImage,
+    /// Number that the lane's next snapshot part has, and the attempt of the newest; 0: there never was
+    /// one.
+    pub(crate) snapshot: (u64, u32),
+    /// Whether the rows are of transactions, and not of a snapshot.
+    pub(crate) has_transactions: bool,
+}
+
+/// What holds a batch of rows: the frame itself, or a message with fields before and after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Around<'a> {
+    Nothing,
+    Canary(&'a [u8], &'a [u8]),
+    SnapshotPart(&'a [u8], &'a [u8]),
 }
 
 /// Appends a frame that holds a batch of `rows`: as changes, or with the fields before and after
-/// `batch` of a canary's body.
+/// `batch` of what is around it.
 pub(crate) fn put_rows_frame(
     out: &mut Vec<u8>,
     header: &Header<'_>,
     rows: &Rows,
-    canary: Option<(&[u8], &[u8])>,
+    around: Around<'_>,
 ) {
-    let head = head(header, rows);
+    let (head, tail) = (head(header, rows), tail(header));
     let rows_bytes: usize = rows.marks.iter().map(|mark| field_bytes(ROWS, row_bytes(mark))).sum();
-    let batch_bytes = head.len() + rows_bytes;
-    out.reserve(batch_bytes + 32 + canary.map_or(0, |(before, after)| before.len() + after.len()));
-    if let Some((before, after)) = canary {
-        let bytes = before.len() + field_bytes(CANARY_BATCH, batch_bytes) + after.len();
-        put_header(out, FRAME_CANARY, bytes);
-        out.extend_from_slice(before);
-        put_header(out, CANARY_BATCH, batch_bytes);
-        put_batch(out, &head, rows);
-        out.extend_from_slice(after);
-    } else {
-        put_header(out, FRAME_BATCH, batch_bytes);
-        put_batch(out, &head, rows);
-    }
+    let batch_bytes = head.len() + rows_bytes + tail.len();
+    let (field, before, after) = match around {
+        Around::Nothing => {
+            out.reserve(batch_bytes + 32);
+            put_header(out, FRAME_BATCH, batch_bytes);
+            put_batch(out, &head, rows, &tail);
+            return;
+        }
+        Around::Canary(before, after) => (FRAME_CANARY, before, after),
+        Around::SnapshotPart(before, after) => (FRAME_SNAPSHOT_PART, before, after),
+    };
+    out.reserve(batch_bytes + 32 + before.len() + after.len());
+    let bytes = before.len() + field_bytes(INNER_BATCH, batch_bytes) + after.len();
+    put_header(out, field, bytes);
+    out.extend_from_slice(before);
+    put_header(out, INNER_BATCH, batch_bytes);
+    put_batch(out, &head, rows, &tail);
+    out.extend_from_slice(after);
 }
 
-fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows) {
+fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows, tail: &[u8]) {
     out.extend_from_slice(head);
     for (mark, before, after) in rows.iter() {
         put_header(out, ROWS, row_bytes(mark));
@@ -93,6 +114,16 @@ fn put_batch(out: &mut Vec<u8>, head: &[u8], rows: &Rows) {
             put_field(out, AFTER, after);
         }
     }
+    out.extend_from_slice(tail);
+}
+
+/// What stands behind the rows.
+fn tail(header: &Header<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (next, attempt) = header.snapshot;
+    put_number(&mut out, SNAPSHOT_NEXT, next);
+    put_number(&mut out, SNAPSHOT_ATTEMPT, attempt.into());
+    out
 }
 
 fn row_bytes(mark: &RowMark) -> usize {
@@ -114,14 +145,16 @@ fn head(header: &Header<'_>, rows: &Rows) -> Vec<u8> {
     put_number(&mut out, LANE_NUMBER, header.lane.number.into());
     put_number(&mut out, LANE_COUNT, header.lane.count.into());
     put_number(&mut out, SEQUENCE_FIRST, header.sequence_first);
-    let base_us = rows.transactions.first().map_or(0, |first| first.committed_at_us);
-    put_number(&mut out, COMMITTED_AT_BASE, base_us.cast_unsigned());
-    let files = files(rows);
-    for file in &files {
-        put_field(&mut out, FILES, file.as_bytes());
+    if header.has_transactions {
+        let base_us = rows.transactions.first().map_or(0, |first| first.committed_at_us);
+        put_number(&mut out, COMMITTED_AT_BASE, base_us.cast_unsigned());
+        let files = files(rows);
+        for file in &files {
+            put_field(&mut out, FILES, file.as_bytes());
+        }
+        put_transactions(&mut out, base_us, &files, rows);
+        put_number(&mut out, BEFORE_IMAGE, before_image(header.before_image));
     }
-    put_transactions(&mut out, base_us, &files, rows);
-    put_number(&mut out, BEFORE_IMAGE, before_image(header.before_image));
     out
 }
 
@@ -166,6 +199,7 @@ fn op(op: Op) -> u64 {
         Op::Insert => 1,
         Op::Update => 2,
         Op::Delete => 3,
+        Op::Read => 4,
     }
 }
 

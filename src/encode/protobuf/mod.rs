@@ -3,6 +3,7 @@
 
 mod batch;
 mod image;
+mod part;
 mod schema;
 #[cfg(test)]
 #[allow(
@@ -15,6 +16,7 @@ mod schema;
 mod tests;
 pub(crate) mod wire;
 
-pub(crate) use batch::{Header, put_rows_frame};
+pub(crate) use batch::{Around, Header, put_rows_frame};
 pub(crate) use image::{cells, put_cell, put_image, put_omitted};
+pub(crate) use part::put_images;
 pub(crate) use schema::put_schema;

@@ -48,6 +48,7 @@ fn row(transaction: u32, change: &OwnedChange) -> proto::Row {
         Op::Insert => proto::Op::Insert,
         Op::Update => proto::Op::Update,
         Op::Delete => proto::Op::Delete,
+        Op::Read => proto::Op::Read,
     };
     let change = change.change();
     proto::Row {

@@ -120,7 +120,7 @@ impl MarkedTable {
         let (before, after) =
             (self.mark_state(change.before.as_ref()), self.mark_state(change.after.as_ref()));
         let phase = match change.op {
-            Op::Insert => return self.of_one(after, Phase::Insert),
+            Op::Insert | Op::Read => return self.of_one(after, Phase::Insert),
             Op::Delete => return self.of_one(before, Phase::Delete),
             Op::Update => Phase::Update,
         };

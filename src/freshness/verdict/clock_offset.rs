@@ -110,6 +110,46 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Clocks that drift apart by up to 100 us a second, asked at any times over any network.
+        #[test]
+        fn the_true_offset_is_within_the_error_however_the_clocks_drift(
+            drift_ppm in -100_i64..=100,
+            questions in proptest::collection::vec((0_i64..400, 0_i64..80_000, 0_i64..80_000), 1..40),
+        ) {
+            let (start, mut clock) = (Instant::now(), ClockOffset::default());
+            let mut second = 0;
+            for (pause, there_us, back_us) in questions {
+                second += pause;
+                let (sent_us, offset_us) = (second * 1_000_000, 5_000_000 + second * drift_ppm);
+                let at = start + Duration::from_secs(second.unsigned_abs());
+                let (source_us, received_us) =
+                    (sent_us + there_us + offset_us, sent_us + there_us + back_us);
+                clock.observe(at, &ClockSample { sent_us, source_us, received_us });
+                let found = clock.offset(at).expect("a sample");
+                prop_assert!(found.offset_us.abs_diff(offset_us) <= found.error_us);
+                // And it is no worse than the last answer alone.
+                prop_assert!(found.error_us <= (there_us + back_us).unsigned_abs().div_ceil(2));
+                prop_assert!(clock.samples.len() <= SAMPLES_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stepped_clock_is_noticed_with_the_next_answer_and_an_answer_before_its_question_is_none() {
+        let (mut clock, start) = (ClockOffset::default(), Instant::now());
+        clock.observe(start, &ClockSample { sent_us: 10, source_us: 5, received_us: 9 });
+        assert_eq!(clock.offset(start), None);
+        clock.observe(start, &ClockSample { sent_us: 0, source_us: 100, received_us: 200 });
+        // The worst answer that still agrees, and one that can't be true beside the first.
+        clock.observe(start, &ClockSample { sent_us: 0, source_us: 700, received_us: 1_000 });
+        assert_eq!(clock.offset(start), Some(Offset { offset_us: 0, error_us: 100 }));
+        clock.observe(start, &ClockSample { sent_us: 0, source_us: 1_101, received_us: 1_000 });
+        assert_eq!(clock.offset(start), Some(Offset { offset_us: 601, error_us: 500 }));
+        clock.clear();
+        assert_eq!(clock.offset(start), None);
+    }
+
     #[test]
     fn a_quick_answer_outweighs_a_slow_one_until_it_is_old() {
         let (mut clock, start) = (ClockOffset::default(), Instant::now());

@@ -219,6 +219,8 @@ pub struct Open {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -259,6 +261,151 @@ mod tests {
         let oldest = obligations.oldest(Obligation::HeartbeatSeen, start + SECOND);
         assert_eq!(oldest.map(|open| open.number), Some(3));
         assert!(!obligations.meet(Obligation::HeartbeatSeen, 2));
+    }
+
+    /// The same by brute force: each second adds one to whatever is armed.
+    #[derive(Default)]
+    struct Model {
+        open: BTreeMap<(Obligation, u64), (u64, u64)>,
+        stopped: Vec<Obligation>,
+    }
+
+    impl Model {
+        fn overdue(&self, kind: Obligation) -> Vec<u64> {
+            let of = self.open.iter().filter(|((open, _), _)| *open == kind);
+            of.filter(|(_, (age, allowed))| age > allowed).map(|((_, number), _)| *number).collect()
+        }
+
+        fn oldest(&self, is_of: impl Fn(Obligation) -> bool) -> Option<u64> {
+            let of = self.open.iter().filter(|((open, _), _)| is_of(*open));
+            of.map(|(_, (age, _))| *age).max()
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Pass(u64),
+        Begin(u64, u64),
+        Meet(u64),
+        MeetOne(u64),
+        Clear,
+        ExpectNothing,
+        Arm(bool),
+        Rearm,
+        RearmKind,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (1_u64..6).prop_map(Step::Pass),
+            6 => (0_u64..5, 1_u64..9).prop_map(|(number, allowed)| Step::Begin(number, allowed)),
+            1 => (0_u64..5).prop_map(Step::Meet),
+            1 => (0_u64..5).prop_map(Step::MeetOne),
+            1 => Just(Step::Clear),
+            1 => Just(Step::ExpectNothing),
+            2 => any::<bool>().prop_map(Step::Arm),
+            1 => Just(Step::Rearm),
+            1 => Just(Step::RearmKind),
+        ]
+    }
+
+    const KINDS: [Obligation; 4] = [
+        Obligation::StreamBytes,
+        Obligation::Publish,
+        Obligation::CanaryEcho(0),
+        Obligation::CanaryEcho(1),
+    ];
+
+    proptest! {
+        #[test]
+        fn armed_seconds_are_counted_and_no_others(
+            steps in proptest::collection::vec((0..KINDS.len(), step()), 1..60),
+        ) {
+            let start = Instant::now();
+            let (mut now, mut model, mut obligations) = (0, Model::default(), Obligations::default());
+            for (kind, step) in steps {
+                let (kind, at) = (KINDS[kind], start + SECOND * u32::try_from(now).expect("few"));
+                match step {
+                    Step::Pass(seconds) => {
+                        now += seconds;
+                        for ((open, _), (age, _)) in &mut model.open {
+                            *age += u64::from(!model.stopped.contains(open)) * seconds;
+                        }
+                    }
+                    Step::Begin(number, allowed) => {
+                        obligations.begin(kind, number, at, Duration::from_secs(allowed));
+                        model.open.entry((kind, number)).or_insert((0, allowed));
+                    }
+                    Step::Meet(number) => {
+                        let before = model.open.len();
+                        model.open.retain(|(open, at), _| *open != kind || *at > number);
+                        prop_assert_eq!(obligations.meet(kind, number), model.open.len() < before);
+                    }
+                    Step::MeetOne(number) => {
+                        let was = model.open.remove(&(kind, number)).is_some();
+                        prop_assert_eq!(obligations.meet_one(kind, number), was);
+                    }
+                    Step::Clear => {
+                        obligations.clear(kind);
+                        model.open.retain(|(open, _), _| *open != kind);
+                    }
+                    Step::ExpectNothing => {
+                        obligations.expect_nothing();
+                        model.open.retain(|(open, _), _| *open == Obligation::Publish);
+                    }
+                    Step::Arm(armed) => {
+                        obligations.arm(kind, armed, at);
+                        model.stopped.retain(|stopped| *stopped != kind);
+                        model.stopped.extend((!armed).then_some(kind));
+                    }
+                    Step::Rearm => {
+                        obligations.rearm(at);
+                        model.open.values_mut().for_each(|(age, _)| *age = 0);
+                    }
+                    Step::RearmKind => {
+                        obligations.rearm_kind(kind, at);
+                        let of = model.open.iter_mut().filter(|((open, _), _)| *open == kind);
+                        of.for_each(|(_, (age, _))| *age = 0);
+                    }
+                }
+                let at = start + SECOND * u32::try_from(now).expect("few");
+                for kind in KINDS {
+                    let oldest = obligations.oldest(kind, at).map(|open| open.age.as_secs());
+                    prop_assert_eq!(oldest, model.oldest(|open| open == kind));
+                    prop_assert_eq!(obligations.overdue_numbers(kind, at), model.overdue(kind));
+                }
+                let half = |(age, allowed): &(u64, u64)| age * 2 >= *allowed;
+                let first = model.open.iter().find(|(_, timer)| half(timer)).map(|((kind, _), _)| *kind);
+                prop_assert_eq!(obligations.suspicion(at), first);
+                for (name, age) in obligations.ages(at) {
+                    let oldest = model.oldest(|open| open.name() == name).unwrap_or(0);
+                    prop_assert_eq!(age.as_secs(), oldest, "{}", name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_began_before_we_were_frozen_owes_nothing_for_that_time() {
+        let start = Instant::now();
+        let mut obligations = Obligations::default();
+        obligations.rearm(start + SECOND * 60);
+        obligations.begin(Obligation::Publish, 0, start, SECOND * 10);
+        obligations.begin(Obligation::Publish, 1, start + SECOND * 65, SECOND * 10);
+        let age = |number, second| {
+            let mut one = Obligations::default();
+            one.open.extend(
+                obligations
+                    .open
+                    .get(&(Obligation::Publish, number))
+                    .map(|timer| ((Obligation::Publish, number), *timer)),
+            );
+            one.oldest(Obligation::Publish, start + SECOND * second).map(|open| open.age)
+        };
+        assert_eq!(age(0, 70), Some(SECOND * 10));
+        assert_eq!(age(1, 70), Some(SECOND * 5));
+        assert!(!obligations.suspicion_of(Obligation::Publish, start + SECOND * 64));
+        assert!(obligations.suspicion_of(Obligation::Publish, start + SECOND * 65));
     }
 
     #[test]

@@ -184,6 +184,43 @@ fn tens_of_thousands_of_idle_tables_hold_a_bounded_number_of_batches() {
     assert!(packer.opened_entries() < 100);
 }
 
+#[test]
+fn rows_of_more_tables_than_batches_are_kept_all_leave() {
+    let mut packer = Packer::new(Config::default(), Sequences::default());
+    packer.observe_backlog(100, 100);
+    let (now, mut out) = (Instant::now(), Vec::new());
+    for round in 0..2 {
+        for number in 0..3_000 {
+            push(&mut packer, now, &table(&format!("t{number}"), 2), round, &mut out);
+        }
+    }
+    assert!(out.is_empty() && packer.open_batches() == 3_000, "all of them wait");
+    packer.flush_all(&mut out);
+    assert_eq!(out.len(), 3_000);
+    assert!(out.iter().all(|encoded| ids(encoded) == [0, 1]));
+}
+
+#[test]
+fn the_linger_ends_with_the_load_also_for_rows_that_wait() {
+    let mut packer = Packer::new(Config::default(), Sequences::default());
+    let (table, mut now, mut out) = (table("t", 2), Instant::now(), Vec::new());
+    for id in 0..40_000 {
+        now += Duration::from_micros(20);
+        push(&mut packer, now, &table, id, &mut out);
+        packer.flush_idle(now, &mut out);
+    }
+    // The last row came just now, and after it the load has gone.
+    packer.flush_all(&mut out);
+    out.clear();
+    push(&mut packer, now, &table, 40_000, &mut out);
+    let lingers = packer.linger();
+    assert!(lingers > Duration::from_millis(90), "{lingers:?}");
+    let sooner = now + lingers - Duration::from_millis(20);
+    packer.flush_due(sooner, &mut out);
+    assert_eq!(out.len(), 1, "what waits has waited for longer than the linger of now");
+    assert!(packer.linger() < lingers);
+}
+
 /// What the pipeline may do next.
 #[derive(Debug, Clone)]
 enum Step {
@@ -224,6 +261,7 @@ proptest! {
             content_bytes_max: 40_000,
             linger_max: Duration::from_millis(20),
             open_bytes_max: 60_000,
+            attempt: 1,
         };
         let tables: Vec<_> = (0..4).map(|number| table(&format!("t{number}"), 3)).collect();
         let mut packer = Packer::new(config.clone(), Sequences::default());
@@ -244,7 +282,7 @@ proptest! {
                     number += 1;
                     let cells = [int(key), int(number), text(&"x".repeat(bytes))];
                     let change = match op {
-                        Op::Insert => OwnedChange::insert(0, &cells),
+                        Op::Insert | Op::Read => OwnedChange::insert(0, &cells),
                         Op::Update => OwnedChange::update(0, &cells, &cells),
                         Op::Delete => OwnedChange::delete(0, &cells),
                     };

@@ -48,7 +48,7 @@ impl Stream {
         let cells = |key: i64| [int(key), int(i64::try_from(number).expect("few steps"))];
         let (old, new) = (cells(step.keys.0), cells(step.keys.1));
         let change = match step.op {
-            Op::Insert => OwnedChange::insert(0, &new),
+            Op::Insert | Op::Read => OwnedChange::insert(0, &new),
             Op::Update => OwnedChange::update(0, &old, &new),
             Op::Delete => OwnedChange::delete(0, &old),
         };

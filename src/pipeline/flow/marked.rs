@@ -25,7 +25,11 @@ impl Flow {
         marked: &MarkedTable,
     ) -> Result<(), Error> {
         let (table, transaction) = (rows.table(), rows.transaction());
+        let is_read = self.snapshots.is_open_for(table);
         while let Some(change) = rows.next()? {
+            if is_read {
+                self.snapshots.row(table, &change);
+            }
             if !self.progress.is_new(change.row) {
                 continue;
             }

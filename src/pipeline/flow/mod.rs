@@ -5,6 +5,7 @@ mod front;
 mod marked;
 mod quarantine;
 mod rows;
+mod snapshot;
 mod surplus_rows;
 mod transaction;
 mod window;
@@ -32,6 +33,7 @@ use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
 use changed::Objects;
+use snapshot::Snapshots;
 pub use surplus_rows::SurplusRows;
 pub use window::Window;
 
@@ -53,6 +55,8 @@ pub struct FlowConfig {
     pub nonces: Option<Nonces>,
     /// Rows to be gone by before the stretch ends.
     pub surplus_rows: Option<Arc<SurplusRows>>,
+    /// Keys that are kept while chunks of a snapshot are read.
+    pub snapshot_keys_max: usize,
 }
 
 /// What becomes of heartbeats and canaries.
@@ -116,6 +120,7 @@ pub struct Flow {
     is_unkept: bool,
     /// Commit time of the newest transaction, microseconds since 1970 UTC.
     newest_commit_us: i64,
+    snapshots: Snapshots,
 }
 
 impl Flow {
@@ -128,7 +133,9 @@ impl Flow {
         packer: Packer,
         tracker: Tracker,
     ) -> Self {
+        let snapshots = Snapshots::new(config.snapshot_keys_max, packer.lanes_of_table());
         Self {
+            snapshots,
             config,
             filter,
             recogniser,
@@ -166,6 +173,11 @@ impl Flow {
 
     /// Takes one step of the decoder.
     pub fn step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
+        self.take_step(step, now)?;
+        if self.snapshots.waits() { self.serve_snapshot(now) } else { Ok(()) }
+    }
+
+    fn take_step(&mut self, step: Step<'_>, now: Instant) -> Result<(), Error> {
         if let Some(duplicates) = &mut self.duplicates {
             if duplicates.takes(&step) {
                 return Ok(());

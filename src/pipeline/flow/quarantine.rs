@@ -20,6 +20,7 @@ impl Flow {
         let is_withheld = matches!(self.filter.route(table), Route::Redact(_) | Route::Unnamed);
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
+        self.snapshots.unread(table.0, table.1);
         self.quarantine(error, table, rows.transaction(), rows.position(), bytes);
     }
 
@@ -39,6 +40,7 @@ impl Flow {
         let Some(passed) = steps.pass_over(&error) else { return Err(error.into()) };
         if !self.is_passed_over && !comes_again {
             let table = error.table().and_then(|table| table.split_once('.')).unwrap_or_default();
+            self.snapshots.unread(table.0, table.1);
             let (transaction, position) = (passed.transaction, passed.position);
             // Nobody can tell which columns it holds, or even of which tables.
             let bytes: &[u8] = if self.filter.redacts() { &[] } else { passed.event };

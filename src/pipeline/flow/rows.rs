@@ -34,6 +34,7 @@ impl Flow {
 
     fn all_rows(&mut self, rows: &mut Rows<'_>, now: Instant) -> Result<(), Error> {
         let (table, transaction) = (rows.table(), rows.transaction());
+        let is_read = self.snapshots.is_open_for(table);
         if self.recogniser.is_own(table) {
             while let Some(change) = rows.next()? {
                 if self.progress.is_new(change.row) {
@@ -59,6 +60,9 @@ impl Flow {
             Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
             Route::Publish => {
                 while let Some(change) = rows.next()? {
+                    if is_read {
+                        self.snapshots.row(table, &change);
+                    }
                     if self.progress.is_new(change.row) {
                         self.publish(now, transaction, table, &change)?;
                     }
@@ -66,6 +70,9 @@ impl Flow {
             }
             Route::Redact(redaction) => {
                 while let Some(change) = rows.next()? {
+                    if is_read {
+                        self.snapshots.row(table, &change);
+                    }
                     if self.progress.is_new(change.row) {
                         self.publish_redacted(now, transaction, &redaction, &change)?;
                     }
@@ -183,6 +190,7 @@ impl Flow {
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
         let text = statement.text();
+        self.snapshots.statement(&text);
         self.objects.note(statement.database, &text);
         let stays =
             !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);

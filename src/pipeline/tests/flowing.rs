@@ -1,11 +1,12 @@
 //! What follows from transactions made by hand: ack groups, windows, marks, statements.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::decoder;
 use super::made::{Made, SOURCE};
-use super::poll_once::rig::flow_of;
-use crate::change::{GtidSet, Position, Tag, Uuid};
+use super::poll_once::rig::{each_row, events, flow_of};
+use crate::change::{GtidSet, NameCase, Position, Tag, Uuid};
 use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
 use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind};
@@ -13,10 +14,12 @@ use crate::filter::{Config as FilterConfig, Pattern};
 use crate::freshness::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{CanaryStep, Phase, Recogniser, Seen};
+use crate::pack::Config as PackConfig;
 use crate::pipeline::counts::Counts;
-use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, Window};
+use crate::pipeline::flow::{Flow, FlowConfig, OwnRows, SurplusRows, Window};
 use crate::pipeline::{Error, Topics, encoded_queue};
 use crate::sink::topic::{Destinations, Template};
+use crate::source::Start;
 use crate::telemetry::metrics::tests::metrics;
 
 fn recogniser() -> Recogniser {
@@ -24,7 +27,7 @@ fn recogniser() -> Recogniser {
 }
 
 fn flow(config: FlowConfig) -> Flow {
-    flow_of(config, FilterConfig::default(), recogniser())
+    flow_of(each_row(), config, FilterConfig::default(), recogniser())
 }
 
 /// Takes all events; the encoded batches that came out, those that wait at the end among them.
@@ -36,9 +39,14 @@ fn walk(flow: &mut Flow, made: &Made) -> Result<Vec<EncodedBatch>, Error> {
 
 /// Takes all events and leaves what waits.
 fn walk_open(flow: &mut Flow, made: &Made) -> Result<(), Error> {
+    take(flow, &made.events, 4)
+}
+
+/// Takes events from an offset on.
+fn take(flow: &mut Flow, events: &[Vec<u8>], from: u64) -> Result<(), Error> {
     let mut decoder = decoder();
-    decoder.start_at(Position::new("log.000001", 4));
-    for event in &made.events {
+    decoder.start_at(Position::new("log.000001", from));
+    for event in events {
         flow.event(event);
         let mut steps = decoder.feed(event).expect("whole");
         while let Some(step) = steps.next().expect("whole") {
@@ -112,6 +120,103 @@ fn units_end_before_large_transactions_behind_heartbeats_and_after_many() {
     next.commit();
     walk_open(&mut flow, &next).expect("nothing is lost");
     assert_eq!((flow.tracker().ack_group(), flow.tracker().settled_heartbeat()), (2, Some(7)));
+}
+
+#[test]
+fn rows_wait_for_company_as_long_as_the_load_makes_it_worth_and_leave_as_an_ack_group() {
+    let linger = PackConfig::default().linger_max;
+    for is_backed_up in [false, true] {
+        let (config, filter) = (FlowConfig::default(), FilterConfig::default());
+        let mut flow = flow_of(PackConfig::default(), config, filter, recogniser());
+        walk_open(&mut flow, &four()).expect("nothing is lost");
+        flow.packer_mut().observe_backlog(usize::from(is_backed_up), 1);
+        let opened = flow.due().expect("rows wait") - flow.packer_mut().linger();
+        if is_backed_up {
+            assert_eq!(flow.due(), Some(opened + linger), "waiting costs nothing");
+            flow.flush_due(opened + linger - Duration::from_nanos(1));
+            assert!(flow.take_batches().is_empty(), "not yet");
+            flow.flush_due(opened + linger);
+        } else {
+            // Nothing more is at hand.
+            flow.idle(opened);
+        }
+        assert_eq!(flow.take_batches().len(), 1);
+        assert_eq!(flow.due(), None);
+        assert_eq!(flow.tracker().ack_group(), 1);
+    }
+}
+
+#[test]
+fn a_hole_right_behind_the_place_where_a_dump_began_is_in_the_span() {
+    // Without GTIDs, and a description of the format that is not of this place.
+    let mut made = Made::new();
+    made.events[0][13..17].fill(0);
+    let front = u64::from(made.end);
+    made.query("BEGIN");
+    made.inserts("t", &[("1", "row")]);
+    made.commit();
+    let first = made.events.len();
+    made.query("BEGIN");
+    made.heartbeat("s", 7);
+    made.commit();
+    for is_lost in [false, true] {
+        let events = match is_lost {
+            false => made.events.clone(),
+            true => [&made.events[..1], &made.events[first..]].concat(),
+        };
+        let mut flow = flow(FlowConfig::default());
+        let place = Position::new("log.000001", front);
+        flow.tracker_mut().reached(&place, None);
+        flow.stream_began(&Start::Position(place));
+        take(&mut flow, &events, front).expect("nothing is lost");
+        let [span] = &flow.take_spans()[..] else { panic!("a heartbeat went by") };
+        assert_eq!(span.gaps.len(), usize::from(is_lost), "{:?}", span.gaps);
+    }
+}
+
+#[test]
+fn a_stretch_ends_with_the_last_row_that_is_too_many() {
+    let surplus = Arc::new(SurplusRows::of([(Arc::from("d.t#0"), 2)].into()));
+    let config = FlowConfig { surplus_rows: Some(surplus), ..FlowConfig::default() };
+    let mut flow = flow(config);
+    let found = walk(&mut flow, &four()).expect("nothing is lost");
+    assert_eq!(texts(&found), ["insert 1 row", "insert 2 row"]);
+    assert!(flow.is_over());
+}
+
+#[test]
+fn names_are_compared_as_the_server_does() {
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("Audit", &[("1", "row")]);
+    made.commit();
+    let exclude = || vec![Pattern::parse("d.audit", 2).expect("a pattern")];
+    for (case, rows) in [(NameCase::Sensitive, 1), (NameCase::Insensitive, 0)] {
+        let filter = FilterConfig { exclude: exclude(), ..FilterConfig::default() };
+        let mut flow = flow_of(each_row(), FlowConfig::default(), filter, recogniser());
+        flow.compare_names(case);
+        assert_eq!(walk(&mut flow, &made).expect("nothing is lost").len(), rows, "{case:?}");
+    }
+}
+
+#[test]
+fn rows_without_names_of_a_table_with_marks_do_not_leave() {
+    let path = |table: &str| CanaryPath {
+        name: "orders".into(),
+        database: "d".to_owned(),
+        table: table.to_owned(),
+        column: "b".to_owned(),
+        steps: None,
+    };
+    for (table, leaves) in [("t", false), ("u", true)] {
+        let marks = Marks::new(Mark::new("m", "s"), vec![path(table)]);
+        let (config, filter) = (FlowConfig::default(), FilterConfig::default());
+        let mut flow = flow_of(each_row(), config, filter, recogniser().with_marks(marks));
+        let taken = take(&mut flow, &events("minimal/mysql-9.7"), 4);
+        assert_eq!(taken.is_ok(), leaves, "{taken:?}");
+        flow.flush_all();
+        assert_eq!(flow.take_batches().is_empty(), !leaves, "{table}");
+    }
 }
 
 /// Four transactions of a row each, and what else a transaction may have.
@@ -195,7 +300,7 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
     made.inserts("t", &[("6", "m.other.9")]);
     made.commit();
     let marked = || recogniser().with_marks(marks());
-    let mut flow = flow_of(FlowConfig::default(), FilterConfig::default(), marked());
+    let mut flow = flow_of(each_row(), FlowConfig::default(), FilterConfig::default(), marked());
     let batches = walk(&mut flow, &made).expect("nothing is lost");
     let mut found = texts(&batches);
     found.sort();
@@ -221,7 +326,7 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
 
     // Of another time they tell nothing.
     let config = FlowConfig { own_rows: OwnRows::LeftOut, ..FlowConfig::default() };
-    let mut flow = flow_of(config, FilterConfig::default(), marked());
+    let mut flow = flow_of(each_row(), config, FilterConfig::default(), marked());
     made.begin();
     made.heartbeat("s", 3);
     made.canary(4);
@@ -278,7 +383,7 @@ fn a_statement_that_changed_rows_passes_only_if_none_of_them_is_published() {
         (&["CREATE VIEW v AS SELECT * FROM t"], "DELETE FROM audit", true),
     ] {
         let made = log(before, statement);
-        let mut flow = flow_of(FlowConfig::default(), filter(), recogniser());
+        let mut flow = flow_of(each_row(), FlowConfig::default(), filter(), recogniser());
         let walked = walk(&mut flow, &made);
         assert_eq!(walked.is_ok(), passes, "{statement}: {walked:?}");
         let told = metrics();
@@ -287,7 +392,7 @@ fn a_statement_that_changed_rows_passes_only_if_none_of_them_is_published() {
 
         // Put aside by the operator's policy, it is kept as it was.
         let config = FlowConfig { puts_undecoded_aside: true, ..FlowConfig::default() };
-        let mut flow = flow_of(config, filter(), recogniser());
+        let mut flow = flow_of(each_row(), config, filter(), recogniser());
         walk(&mut flow, &made).expect("it is kept");
         let kept = flow.take_undecoded();
         assert_eq!(kept.len(), usize::from(!passes), "{statement}");
@@ -362,7 +467,7 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
     made.commit();
     made.statement("CREATE TABLE n (a INT)");
     let config = FlowConfig { schema_changes: true, ..FlowConfig::default() };
-    let mut flow = flow_of(config, FilterConfig::default(), marked);
+    let mut flow = flow_of(each_row(), config, FilterConfig::default(), marked);
     let batches = walk(&mut flow, &made).expect("nothing is lost");
     let mut found: Vec<_> = batches
         .iter()

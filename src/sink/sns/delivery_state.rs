@@ -388,6 +388,41 @@ fn seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::intake;
+    use crate::sink::sns::fixture::message;
+
+    #[test]
+    fn a_topic_has_one_turn_however_often_it_fell_silent() {
+        let (health, now) = (Health::new(), Instant::now());
+        let mut state = DeliveryState::new(&Config::default(), health, Vec::new(), now);
+        let (feed, mut intake) = intake(1 << 20);
+        for id in 0..20 {
+            assert!(feed.try_send(message(id, 1, 10)).is_ok(), "there is room");
+            state.accept(intake.try_recv().expect("it was just sent"));
+            for _ in 0..2 {
+                let Ok((topic, next)) = state.next_call(now) else { continue };
+                let at = At { topic, started: now, now };
+                match next {
+                    Next::Ask => state.learn(
+                        at,
+                        Ok(TopicFacts {
+                            message_bytes_max: 1_000,
+                            fifo: true,
+                            content_based_deduplication: false,
+                            throughput_per_group: false,
+                        }),
+                    ),
+                    Next::Publish(batch) => {
+                        let fates = vec![Fate::Accepted; batch.len()];
+                        state.conclude(at, batch, Ok(fates));
+                    }
+                }
+            }
+            assert!(state.next_call(now).is_err_and(|wake| wake.is_none()));
+            assert!(state.active.is_empty(), "it is silent");
+        }
+        assert_eq!(state.outbox.len(), 20);
+    }
 
     #[test]
     fn a_failure_that_passes_is_said_aloud_when_it_lasts_and_ever_more_rarely() {

@@ -24,6 +24,8 @@ mod queue;
 mod rate;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod topic;
 mod window;
 
@@ -221,26 +223,4 @@ fn remedy(class: Class) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn arns(texts: &[&str]) -> Vec<Arc<str>> {
-        texts.iter().map(|text| Arc::from(*text)).collect()
-    }
-
-    #[test]
-    fn the_region_comes_from_the_arn_unless_it_is_configured() {
-        let topics = arns(&["arn:aws:sns:eu-west-1:000000000000:a"]);
-        let region = region_of(&topics, None).expect("one region");
-        assert_eq!(region.as_deref(), Some("eu-west-1"));
-        let error = region_of(&topics, Some("us-east-1")).expect_err("another region");
-        assert!(error.to_string().contains("us-east-1 is configured"), "{error}");
-    }
-
-    #[test]
-    fn topics_of_two_regions_are_refused() {
-        let topics =
-            arns(&["arn:aws:sns:eu-west-1:000000000000:a", "arn:aws:sns:eu-west-2:000000000000:b"]);
-        assert!(matches!(region_of(&topics, None), Err(Error::OtherRegion { .. })));
-    }
-}
+mod tests;

@@ -284,6 +284,23 @@ mod tests {
     }
 
     #[test]
+    fn lanes_take_turns_and_those_that_waited_come_by_when_they_were_due() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut queue = Queue::new(true);
+        for number in 0..4 {
+            queue.push(pending(number, u32::try_from(number).expect("small"), 10));
+        }
+        // Put back in the order of 2, 1, 0 by their times, while 3 is ready all the time.
+        for (pending, second) in queue.take(start, 30).into_iter().zip([3, 2, 1]) {
+            queue.put_back(pending, at(second));
+        }
+        assert_eq!(queue.due(), Some(at(1)));
+        assert_eq!(ids(&queue.take(at(2), LIMIT)), [3, 2, 1]);
+        assert_eq!(ids(&queue.take(at(3), LIMIT)), [0]);
+    }
+
+    #[test]
     fn an_empty_lane_is_forgotten() {
         let now = Instant::now();
         let mut queue = Fifo::default();

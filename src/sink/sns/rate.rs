@@ -324,6 +324,32 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_goes_by_what_came_since_the_one_before_and_since_the_last_second() {
+        let start = Instant::now();
+        let quarter = CUT_SPACING;
+        // Nothing was taken since the cut.
+        let mut rate = cut_to_700(start);
+        rate.throttled(start + quarter, start + quarter);
+        assert_eq!(rate.limit(), Some(10));
+        // In the middle of a second: fifty in a quarter of one since the cut are 200 a second.
+        let mut rate = Rate::new(start);
+        rate.accepted(start, 100);
+        rate.throttled(start + quarter * 2, start + quarter * 2);
+        assert_eq!(rate.limit(), Some(140));
+        rate.accepted(start + quarter * 2, 50);
+        rate.throttled(start + quarter * 3, start + quarter * 3);
+        assert!(rate.limit() >= Some(98), "{:?}", rate.limit());
+        // A minute of little, then a second of much.
+        let mut rate = Rate::new(start);
+        for second in 0..60 {
+            rate.accepted(start + WINDOW * second, 10);
+        }
+        rate.accepted(start + WINDOW * 60, 1_000);
+        rate.throttled(start + WINDOW * 61, start + WINDOW * 61);
+        assert_eq!(rate.limit(), Some(700));
+    }
+
+    #[test]
     fn a_trickle_goes_on_however_often_it_is_throttled() {
         let start = Instant::now();
         let mut rate = Rate::new(start);

@@ -170,6 +170,9 @@ impl World {
         let health = self.health.snapshot(self.now);
         assert_eq!(health.held_messages, self.held.0);
         assert_eq!(health.attempts_failed, self.failed);
+        if self.failed[Class::Throttled as usize] == 0 {
+            assert_eq!(health.rate_limit, None, "nobody asked to slow down");
+        }
         assert_eq!(health.attempts_ok, self.delivered.len() as u64);
         assert_eq!(self.health.request_latency.counts().iter().sum::<u64>(), self.calls);
         let Error::Unfinished { messages, bytes } = self.delivery_state.unfinished() else {
@@ -333,6 +336,12 @@ proptest! {
                 of.topic == 0 && refused_of.topic == 0 && of.lane == refused_of.lane && id > refused
             });
             prop_assert!(!passed, "a message behind {refused} was delivered");
+        }
+        // Whatever is ready in other lanes and topics, nothing more is started.
+        world.now += Duration::from_hours(1);
+        if !world.refused.is_empty() {
+            world.accept(sent.len() as u64, &[Sent { poison: false, ..sent[0].clone() }]);
+            prop_assert!(matches!(world.delivery_state.next_call(world.now), Err(None)));
         }
         let ended = world.delivery_state.verdict();
         prop_assert_eq!(ended.is_err(), !world.refused.is_empty());

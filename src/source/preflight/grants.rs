@@ -64,6 +64,8 @@ mod tests {
         assert!(Grants::parse([line]).has("REPLICATION SLAVE"));
         let line = "GRANT BINLOG MONITOR ON *.* TO `m`@`%` IDENTIFIED BY PASSWORD '*0'";
         assert!(Grants::parse([line]).has("REPLICATION CLIENT"));
+        let line = "  GRANT REPLICATION CLIENT ON *.* TO `m`@`%`\r\n";
+        assert!(Grants::parse([line]).has("REPLICATION CLIENT"));
         assert!(!Grants::parse(["GRANT USAGE ON *.* TO `u`@`%`"]).has("SELECT"));
     }
 }

@@ -112,6 +112,17 @@ async fn each_step_that_stalls_is_named_with_its_deadline() {
 }
 
 #[tokio::test]
+async fn the_first_event_has_a_deadline_of_its_own() {
+    let mut config = config(serve(accepting(), true).await);
+    config.deadlines.silence = Some(LIMIT / 10);
+    let start = Start::Position(Position::new("b.000001", 4));
+    let mut replica = Replica::connect(&config, 0, &start, &Liveness::new()).await.expect("opens");
+    let error = replica.next().await.expect_err("a stall");
+    let Error::TimedOut { step: Step::FirstEvent, after } = error else { panic!("{error}") };
+    assert_eq!(after, LIMIT);
+}
+
+#[tokio::test]
 async fn silence_counts_from_the_last_byte_once_the_stream_flows() {
     let mut script = accepting();
     script.push(events(&[&description("11.4.2-MariaDB", 1, 0), &event(30, b"rows", 0, true)]));

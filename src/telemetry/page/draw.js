@@ -149,6 +149,45 @@ function drawCertificate(verdict) {
   ]);
 }
 
+/** The rows that are already there, if somebody asked for them. */
+function drawSnapshot(snapshot, drift) {
+  byId('snapshot-card').hidden = !snapshot;
+  if (!snapshot) return;
+  const done = snapshot.tables.filter((one) => one.state === 'done').length;
+  const runs = snapshot.state === 'running';
+  drawList(byId('snapshot'), [
+    ['State', snapshot.state], ['For', snapshot.audience || 'all'],
+    ['Tables done', `${number(done)} of ${number(snapshot.tables.length)}`],
+    ['Rows published', number(snapshot.rows)],
+    ['Rate', runs ? `${number(Math.round(snapshot.rows_per_second))} rows/s` : '-'],
+    ['Time left', runs && isNumber(snapshot.seconds_left) ? `about ${duration(snapshot.seconds_left - drift)}` : '-'],
+    ['Waits for', spaced(snapshot.waits_for)], ['Reason', snapshot.reason], ['Id', snapshot.id],
+  ]);
+  const tables = snapshotTables(snapshot);
+  const body = byId('snapshot-tables');
+  sized(body, tables.length, () => {
+    const row = make('tr');
+    row.append(...Array.from({ length: 5 }, () => make('td')));
+    row.children[2].append(make('progress'));
+    return row;
+  });
+  tables.forEach((one, at) => {
+    const [name, state, read, rows, reason] = body.children[at].children;
+    const bar = read.firstChild;
+    const part = share(one);
+    write(name, `${one.database}.${one.table}`);
+    write(state, one.state === 'abandoned' ? 'given up' : one.state);
+    look(state, one.state === 'abandoned' ? 'broken' : '');
+    if (part === null) bar.removeAttribute('value');
+    else bar.value = part;
+    bar.setAttribute('aria-label', part === null ? 'not known' : `${Math.floor(part * 100)} %`);
+    write(rows, isNumber(one.rows_estimated) ? `${number(one.rows)} of about ${number(one.rows_estimated)}` : number(one.rows));
+    write(reason, one.reason);
+  });
+  const more = snapshot.tables.length - tables.length;
+  write(byId('snapshot-more'), more > 0 ? `and ${number(more)} more` : '');
+}
+
 function drawCards(status, drift, rate) {
   const { source, progress, heartbeat, canary, sink, checkpoint, verdict, consumers } = status;
   sized(byId('facts'), Math.max(1, verdict.facts.length), () => make('li'));
@@ -197,6 +236,7 @@ function drawCards(status, drift, rate) {
     isNumber(one.took_seconds) ? duration(one.took_seconds) : '-', ago(one.age_seconds, drift)]));
   drawTable(byId('consumers'), consumers.map((one) => [isNumber(one.maintenance_seconds_left) ? `${one.name}, in maintenance for ${duration(one.maintenance_seconds_left)}` : one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
   byId('no-consumers').hidden = consumers.length > 0;
+  drawSnapshot(status.snapshot, drift);
   byId('paths-card').hidden = status.paths.length === 0;
   drawTable(byId('paths'), status.paths.map((one) => [one.name, `${one.table}.${one.column}`,
     [one.canary.last_result, one.failing ? 'broken' : ''], `${one.canary.written ?? 'none'}, ${ago(one.canary.written_age_seconds, drift)}`,

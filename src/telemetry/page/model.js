@@ -89,6 +89,28 @@ function last(what, age, drift) {
   return isNumber(age) ? `${what} ${ago(age, drift)}` : `not ${what} yet`;
 }
 
+/** Tables of a snapshot that are shown; the others are counted. */
+const SNAPSHOT_TABLES_MAX = 10;
+
+/** Those that are read first, then those given up, then the next ones. */
+function snapshotTables(snapshot) {
+  const order = ['reading', 'abandoned', 'waiting', 'done'];
+  const tables = snapshot.tables.map((one, at) => ({ ...one, at, rank: order.indexOf(one.state) }));
+  return tables.sort((a, b) => a.rank - b.rank || a.at - b.at).slice(0, SNAPSHOT_TABLES_MAX);
+}
+
+/** How much of a table was read, 0 to 1; null when the statistics do not tell. Only `done` is all. */
+function share(table) {
+  if (table.state === 'done') return 1;
+  if (table.state === 'waiting') return 0;
+  return table.rows_estimated > 0 ? Math.min(0.99, table.rows / table.rows_estimated) : null;
+}
+
+/** `threads_running` as people write it. */
+function spaced(word) {
+  return word ? word.replaceAll('_', ' ') : 'nothing';
+}
+
 /** Two lines of figures for each station. */
 function stationTexts(status, drift, rate) {
   const { source, heartbeat, sink, consumers, canary } = status;

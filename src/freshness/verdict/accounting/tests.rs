@@ -91,6 +91,48 @@ fn a_transaction_that_the_stream_dropped_is_named_and_counted_once() {
 }
 
 #[test]
+fn what_is_missing_is_counted_with_and_without_gtids() {
+    let gap = Gap { expected: at(100), found: at(433) };
+    let gtids: GtidSet = [gtid(1, "", 1), gtid(1, "", 2)].into_iter().collect();
+    let counted = |gtids: &GtidSet, gaps: &[Gap]| {
+        let missing = Unaccounted { gtids: gtids.clone(), gaps: gaps.to_vec() };
+        (missing.count(), missing.is_empty(), missing.to_string())
+    };
+    let (none, id) = (GtidSet::new(), "01010101-0101-0101-0101-010101010101:1-2");
+    assert_eq!(counted(&none, &[]), (0, true, "nothing".to_owned()));
+    assert_eq!(counted(&gtids, &[]), (2, false, id.to_owned()));
+    let (hole, elsewhere) =
+        ("333 bytes after binlog.000001:100", Position::new("binlog.000002", 4));
+    assert_eq!(counted(&none, &[gap.clone()]), (1, false, hole.to_owned()));
+    assert_eq!(counted(&gtids, &[gap.clone()]), (3, false, format!("{id}, {hole}")));
+    let other = Gap { found: elsewhere, ..gap };
+    assert_eq!(other.to_string(), "from binlog.000001:100 to binlog.000002:4");
+}
+
+#[test]
+fn what_waits_for_its_judgement_is_bounded_and_the_newest_is_kept() {
+    let mut rig = Rig::new();
+    // Answers without heartbeats on the stream, then heartbeats without answers.
+    for number in 1..=1_000 {
+        rig.executed.insert(gtid(1, "", number));
+        rig.accounting.committed(number, Some(&rig.executed), None);
+    }
+    assert_eq!(rig.accounting.executed.len(), SPANS_MAX);
+    assert_eq!(rig.accounting.executed.back().map(|read| read.number), Some(1_000));
+    for number in 1..=1_000 {
+        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), Class::Heartbeat(number));
+    }
+    // Of all that was read, that of the last heartbeat but one was compared, and nothing is missing.
+    assert!(rig.accounting.certificate().is_some_and(|last| last.to.number == 999));
+    let mut rig = Rig::new();
+    for number in 1..=1_000 {
+        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), Class::Heartbeat(number));
+    }
+    assert_eq!(rig.accounting.waiting.len(), SPANS_MAX);
+    assert_eq!(rig.accounting.waiting.back().map(|span| span.to.number), Some(1_000));
+}
+
+#[test]
 fn what_was_purged_before_the_stream_began_is_not_missing() {
     let mut rig = Rig::new();
     let old: GtidSet = [gtid(9, "", 1), gtid(9, "", 2)].into_iter().collect();
@@ -101,6 +143,35 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
     }
     assert_eq!(rig.accounting.unaccounted_total(), 0);
     assert!(rig.accounting.certificate().is_some_and(|last| last.unaccounted.is_empty()));
+}
+
+#[test]
+fn what_a_stream_was_started_after_is_not_missing() {
+    let old: GtidSet = [gtid(1, "", 1), gtid(9, "", 2)].into_iter().collect();
+    let mut recorder = Recorder::new();
+    recorder.started(Some(&old), None);
+    let mut rig = Rig { recorder, executed: old, ..Rig::new() };
+    for number in 1..=3 {
+        rig.heartbeat(number, gtid(1, "", number + 1));
+    }
+    assert_eq!(rig.accounting.unaccounted_total(), 0);
+    assert_eq!(rig.accounting.known(), Some(&rig.executed));
+}
+
+#[test]
+fn a_hole_in_front_of_the_first_transaction_of_a_dump_or_a_file_is_found() {
+    let hole = |take_up: fn(&mut Recorder), start: u64| {
+        let mut recorder = Recorder::new();
+        take_up(&mut recorder);
+        let (id, class) = (TransactionId::Anonymous, Class::Heartbeat(1));
+        let span = recorder.transaction(id, &at(start), &at(start + 100), class);
+        span.expect("a heartbeat ends a span").gaps.len()
+    };
+    assert_eq!(hole(|recorder| recorder.started(None, Some(&at(157))), 157), 0);
+    assert_eq!(hole(|recorder| recorder.started(None, Some(&at(157))), 158), 1);
+    assert_eq!(hole(|recorder| recorder.rotated(&at(4)), 4), 0);
+    assert_eq!(hole(|recorder| recorder.rotated(&at(4)), 5), 1);
+    assert_eq!(hole(|_| (), 5_000), 0, "nobody knows where it began");
 }
 
 #[test]

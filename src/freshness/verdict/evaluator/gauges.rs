@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Evaluator;
+use crate::freshness::verdict::clock_offset::Offset;
 use crate::freshness::verdict::{Condition, State, Verdict};
 
 impl Evaluator {
@@ -35,6 +36,11 @@ impl Evaluator {
     /// Transactions and holes that were found missing since start.
     pub fn unaccounted_total(&self) -> u64 {
         self.accounting.unaccounted_total()
+    }
+
+    /// The source's clock against ours.
+    pub fn clock_offset(&self, now: Instant) -> Option<Offset> {
+        self.clock.offset(now)
     }
 
     /// How often we were frozen since start.

@@ -13,6 +13,8 @@ mod progress;
 mod sink;
 mod sql;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 pub(super) use canaries::CanaryEvidence;

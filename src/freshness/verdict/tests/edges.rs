@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::freshness::Periods;
-use crate::freshness::verdict::{Condition, Grade, Parameters, State, Status, Topology};
-use crate::freshness::{Observation, SqlFailure, StatePoll, StreamFailure};
+use crate::freshness::verdict::{Condition, Grade, Parameters, Reason, State, Status, Topology};
+use crate::freshness::{
+    CanaryStep, ClockSample, Facts, Observation, Phase, SinkSample, SqlFailure, StatePoll,
+    StreamFailure,
+};
 use crate::sink::Class;
 
 #[test]
@@ -49,6 +52,150 @@ fn a_definite_error_ends_the_start_and_silence_alone_waits_a_minute() {
     assert_eq!(world.state(), State::Starting);
     world.run(5.0);
     assert_eq!(world.state(), State::SourceHung);
+}
+
+#[test]
+fn a_stream_that_only_an_operator_ends_the_trouble_of_is_told_before_the_start_is_over() {
+    let after = |dial| {
+        let mut world = World::new(Load::Quiet);
+        world.faults.dial = Some(dial);
+        world.run(15.0);
+        world.state()
+    };
+    assert_eq!(after(StreamFailure::DuplicateReplica), State::StreamDown);
+    assert_eq!(after(StreamFailure::Sql(SqlFailure::Denied)), State::StreamDown);
+    assert_eq!(after(StreamFailure::Sql(SqlFailure::TimedOut)), State::Starting);
+}
+
+#[test]
+fn a_start_that_lacks_evidence_is_a_start_and_recovers_from_nothing() {
+    let mut world = World::new(Load::Quiet);
+    let first = world.evaluator.verdict().next_step.clone();
+    world.faults.checkpoint_fails = true;
+    for _ in 0..10 {
+        world.run(1.0);
+        let verdict = world.evaluator.verdict();
+        assert_eq!((verdict.state, verdict.is_recovering), (State::Starting, false));
+        assert_eq!(verdict.next_step, first);
+    }
+    world.run(20.0);
+    assert_eq!(world.state(), State::Indeterminate);
+}
+
+#[test]
+fn a_source_that_lacks_what_it_sent_is_told_by_its_own_word_alone() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults.source_lacks = true;
+    world.run(11.0);
+    assert_eq!(world.state(), State::PositionLost);
+    let reason = world.evaluator.verdict().reason.as_ref().map(Reason::name);
+    assert_eq!(reason.as_deref(), Some("diverged"));
+}
+
+#[test]
+fn a_source_that_lacks_only_the_newest_that_it_sent_is_told_too() {
+    for (lacking, state) in [(0, State::Quiet), (5, State::PositionLost)] {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        for _ in 0..2 {
+            let text = format!("{SERVER}:1-{}", world.executed.count() - lacking);
+            let executed = Some(text.parse().expect("a set"));
+            let server = Some(SERVER);
+            world.tell(Observation::StatePoll(Box::new(StatePoll {
+                server,
+                executed,
+                ..StatePoll::default()
+            })));
+        }
+        world.run(1.0);
+        assert_eq!(world.state(), state, "{lacking}");
+    }
+}
+
+#[test]
+fn what_the_writers_new_server_lacks_is_not_held_against_the_streams() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    world.faults = Faults { writer_server: OTHER, source_lacks: true, ..Faults::default() };
+    // The first answers after the failover may be compared before the servers are known to differ.
+    world.run(40.0);
+    assert_eq!(world.state(), State::WrongSource, "{}", world.evaluator.verdict().sentence);
+}
+
+#[test]
+fn a_clock_that_differs_for_certain_is_told_and_one_that_may_differ_is_not() {
+    let told = |source_us| {
+        let mut world = World::new(Load::Quiet);
+        world.run(100.0);
+        let clock = ClockSample { sent_us: 0, source_us, received_us: 1_000_000 };
+        world.tell(Observation::Facts(Facts { clock, ..Facts::default() }));
+        world.run(1.0);
+        assert_eq!(world.state(), State::Quiet);
+        let conditions = &world.evaluator.verdict().conditions;
+        let found = conditions.iter().find(|(name, _)| *name == Condition::ClockAgrees);
+        let offset = world.evaluator.clock_offset(world.now);
+        (found.map(|(_, known)| known.status), offset.map(|offset| offset.offset_us))
+    };
+    let (same, differs) = (Some(Status::True), Some(Status::False));
+    // Half a second of the question's way may be the difference.
+    assert_eq!(told(500_000), (same, Some(0)));
+    assert_eq!(told(6_000_000), (same, Some(5_500_000)));
+    assert_eq!(told(6_001_000), (differs, Some(5_501_000)));
+    assert_eq!(told(-5_001_000), (differs, Some(-5_501_000)));
+}
+
+#[test]
+fn how_often_we_were_frozen_is_counted() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    assert_eq!(world.evaluator.self_pauses(), 0);
+    world.freeze(60);
+    world.run(30.0);
+    // Our own ticks stood still, and those of the tasks.
+    assert_eq!(world.evaluator.self_pauses(), 2);
+}
+
+#[test]
+fn a_users_row_makes_a_database_live_for_a_minute() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    let row = |seconds: u64| {
+        let now = world.now;
+        let sample = SinkSample {
+            oldest_unacknowledged: None,
+            acknowledged: 100,
+            last_acknowledged: Some(now),
+            failure: None,
+            failures_in_a_row: 0,
+            last_user_row: now.checked_sub(Duration::from_secs(seconds)),
+        };
+        world.evaluator.observe(now, Observation::Sink(sample));
+        world.evaluator.evaluate(now).state
+    };
+    assert_eq!([0, 60, 61].map(row), [State::Live, State::Live, State::Quiet]);
+}
+
+#[test]
+fn a_canary_that_can_not_be_written_is_in_the_facts_until_one_is() {
+    let mut world = World::new(Load::Quiet);
+    world.run(100.0);
+    let (path, reason) = (None, SqlFailure::Denied);
+    world.tell(Observation::CanaryFailed { path, reason, message: "no privilege".to_owned() });
+    let told = |world: &World| {
+        let conditions = &world.evaluator.verdict().conditions;
+        conditions.iter().any(|(_, known)| known.because.contains("no canary can be written"))
+    };
+    world.run(1.0);
+    assert!(told(&world));
+    let step = CanaryStep { path: Some("orders".into()), number: 1, phase: Phase::Insert };
+    let took = Duration::ZERO;
+    world.tell(Observation::CanaryCommitted { step: step.clone(), took });
+    world.run(1.0);
+    assert!(told(&world), "one through an operator's table says nothing of ours");
+    world.tell(Observation::CanaryCommitted { step: CanaryStep { path: None, ..step }, took });
+    world.run(1.0);
+    assert!(!told(&world));
 }
 
 #[test]

@@ -85,6 +85,94 @@ fn every_state_is_reached_by_some_evidence() {
     assert_eq!(reached, State::ALL.into_iter().collect());
 }
 
+/// Conditions that are all well but for these.
+fn but(changed: &[(Condition, Status)]) -> Conditions {
+    let mut statuses = vec![Status::True; Condition::ALL.len()];
+    for (condition, status) in changed {
+        statuses[*condition as usize] = *status;
+    }
+    conditions(&Parameters::default(), &statuses)
+}
+
+#[test]
+fn missing_evidence_is_waited_for_from_when_it_went_missing_also_under_an_outage() {
+    let parameters = Parameters::default();
+    let patience = parameters.indeterminate_after;
+    let after = |outage: Duration, missing: Duration| {
+        let start = Instant::now();
+        let mut hysteresis = Hysteresis::new(start);
+        let mut progress = Progress::default();
+        let mut advance = |after: Duration, conditions: &Conditions, moved: u64| {
+            progress.acknowledged += moved;
+            hysteresis.advance(start + after, conditions, progress, &parameters)
+        };
+        assert_eq!(advance(Duration::ZERO, &but(&[]), 0), State::Live);
+        let stalled = but(&[(Condition::SinkMoves, Status::False)]);
+        assert_eq!(advance(Duration::ZERO, &stalled, 0), State::SinkStalled);
+        assert_eq!(advance(outage, &stalled, 0), State::SinkStalled);
+        // It takes messages again, but nobody knows of the rest.
+        advance(outage + missing, &but(&[(Condition::CheckpointAdvances, Status::Unknown)]), 2)
+    };
+    let (none, tick) = (Duration::ZERO, Duration::from_nanos(1));
+    assert_eq!(after(patience - tick, none), State::SinkStalled);
+    assert_eq!(after(patience, none), State::Indeterminate);
+    assert_eq!(after(none, patience - tick), State::SinkStalled);
+    assert_eq!(after(none, patience), State::Indeterminate);
+}
+
+#[test]
+fn an_outage_ends_with_as_much_progress_as_its_state_asks_for_and_not_before() {
+    let parameters = Parameters::default();
+    let cases = [
+        (Condition::SinkMoves, State::SinkStalled, 2),
+        (Condition::StreamConnected, State::StreamDown, 2),
+        (Condition::SourceMatches, State::WrongSource, 1),
+        (Condition::WritesCommit, State::WritesBlocked, 2),
+        (Condition::CanariesArrive, State::CanaryLost, 2),
+    ];
+    for (condition, state, needed) in cases {
+        let now = Instant::now();
+        let mut hysteresis = Hysteresis::new(now);
+        let mut progress = Progress { acknowledged: 7, ..Progress::default() };
+        let mut advance = |progress: Progress, status| {
+            let conditions = but(&[(condition, status)]);
+            let shown = hysteresis.advance(now, &conditions, progress, &parameters);
+            (shown, hysteresis.is_recovering(&conditions))
+        };
+        assert_eq!(advance(progress, Status::True), (State::Live, false));
+        // What moved while the fault held ends nothing.
+        for moved in [0, 9] {
+            progress.round_trips += moved;
+            progress.commits += moved;
+            progress.echoes += moved;
+            progress.acknowledged += moved;
+            assert_eq!(advance(progress, Status::False), (state, false));
+        }
+        for moved in 0..=needed {
+            let progress = Progress {
+                round_trips: progress.round_trips + moved,
+                commits: progress.commits + moved,
+                acknowledged: progress.acknowledged + moved,
+                echoes: progress.echoes + moved,
+                sink_empty: false,
+            };
+            // A sink that has become empty by one acknowledgement has nothing more to show.
+            let emptied = Progress { sink_empty: true, ..progress };
+            let is_over = moved >= needed;
+            let shown = advance(if moved == 0 { emptied } else { progress }, Status::True);
+            assert_eq!(
+                shown,
+                if is_over { (State::Live, false) } else { (state, true) },
+                "{state}"
+            );
+            if state == State::SinkStalled && moved == 1 {
+                assert_eq!(advance(emptied, Status::True), (State::Live, false));
+                break;
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 

@@ -79,7 +79,7 @@ fn what_comes_back_while_it_recovers_is_an_outage_again_at_once() {
     }
     let verdict = world.evaluator.verdict();
     assert_eq!((verdict.state, verdict.grade()), (State::WritesBlocked, Grade::Recovering));
-    assert!(verdict.sentence.starts_with("Writes to the database commit again"));
+    assert!(verdict.sentence.starts_with("Writes to the database commit again: "));
     assert!(verdict.next_step.starts_with("Wait: "), "{}", verdict.next_step);
     world.faults = Faults { read_only: true, ..Faults::default() };
     world.run(6.0);

@@ -10,22 +10,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::aws;
+use super::made::Made;
 use crate::aws::Deadlines;
 use crate::change::Position;
 use crate::decode::Step;
 use crate::encode::Oversize;
 use crate::filter::Pattern;
+use crate::pack::Config as PackConfig;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::run::Interrupt;
 use crate::pipeline::{Claims, Error};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
 use crate::sink::{Refusal, Settlement};
-use rig::{PATIENCE, Rig, Setup, events, flow, within};
+use rig::{PATIENCE, Rig, Setup, each_row, events, flow, within};
 
 #[test]
 fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_are_delivered() {
-    let mut flow = flow(false, Vec::new(), Vec::new());
+    let mut flow = flow(each_row(), false, Vec::new(), Vec::new());
     let needed = |flow: &mut Flow| flow.progress().needed.file.to_string();
     let reach = |flow: &mut Flow, file: &str| {
         let at = Position::new(file, 100);
@@ -56,7 +58,7 @@ fn after_a_failover_what_is_needed_is_unknown_until_the_old_server_s_messages_ar
 
 #[test]
 fn names_of_columns_are_asked_for_where_rows_are_published() {
-    let flow = flow(false, Vec::new(), Vec::new());
+    let flow = flow(each_row(), false, Vec::new(), Vec::new());
     assert!(flow.wants("shop", "orders"));
     assert!(!flow.wants("binpulse", "heartbeat"), "its own tables are known");
 }
@@ -336,4 +338,132 @@ async fn rows_without_names_leave_only_where_no_setting_speaks_of_names() {
     let mut rig = Rig::new(Setup { drop_columns, ..Setup::default() });
     assert!(rig.take(&events("rows/mysql-9.7"), &stop).await.is_ok());
     assert_eq!(rig.pipeline.parts.flow.progress().unnamed, None);
+}
+
+/// A transaction of one row, and a heartbeat.
+fn one_row() -> Made {
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("t", &[("1", "row")]);
+    made.commit();
+    made.begin();
+    made.heartbeat("s", 7);
+    made.commit();
+    made
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_wait_leave_when_they_are_due_and_what_went_by_is_told_by_then() {
+    let mut rig = Rig::new(Setup { pack: PackConfig::default(), ..Setup::default() });
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&one_row().events, &stop)).await.expect("there is room");
+    assert!(rig.sink.try_recv().is_none(), "it waits for company");
+    let Rig { mut sink, watcher, .. } = rig;
+    let message = within("it leaves", async {
+        tokio::select! {
+            ticket = sink.recv() => ticket.expect("the thread runs").message,
+            ended = rig.pipeline.idle(std::future::pending()) => panic!("{ended:?}"),
+        }
+    });
+    assert_eq!(message.await.rows, 1);
+    let told = async {
+        loop {
+            watcher.0.notified().await;
+            if watcher.told().spans == [7] {
+                return;
+            }
+        }
+    };
+    within("told", rig.pipeline.idle(told)).await.expect("nothing halts");
+    assert_eq!(watcher.told().seen.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_not_waited_for() {
+    let mut rig = Rig::new(Setup {
+        message_bytes_max: 10,
+        oversize: Oversize::Keep,
+        pack: PackConfig::default(),
+        ..Setup::default()
+    });
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&one_row().events, &stop)).await.expect("there is room");
+    let deadline = Instant::now() + PATIENCE * 10;
+    let halted = within("it halts", rig.pipeline.drain(deadline)).await;
+    assert!(matches!(halted, Err(Error::TooLarge { .. })), "{halted:?}");
+    let drained = within("before its deadline", rig.pipeline.drain(deadline)).await;
+    assert!(!drained.expect("nothing fails"), "the row was never sent");
+    assert_eq!(rig.saved.checkpoint().gtid_set.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_stands_halted_what_is_on_its_way_is_still_delivered() {
+    let mut rig = Rig::new(Setup::default());
+    let stop = CancellationToken::new();
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("t", &[("1", "row"), ("2", "row"), ("3", "row")]);
+    made.commit();
+    within("taken", rig.take(&made.events, &stop)).await.expect("there is room");
+    let Rig { mut sink, settled, metrics, .. } = rig;
+    let far = async {
+        for number in 0..3 {
+            let message = sink.recv().await.expect("three rows").message;
+            let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
+            let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
+            let settlement = if number < 2 {
+                Settlement::Failed { message: Box::new(message), error }
+            } else {
+                Settlement::Settled { id, lane, ack_group, at: Instant::now() }
+            };
+            settled.send(settlement).await.expect("the loop listens");
+        }
+        while metrics.messages_published_total.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("delivered", rig.pipeline.stand(far)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_move_places_speak_of_the_other_server() {
+    let mut rig = Rig::new(Setup::default());
+    let stop = CancellationToken::new();
+    rig.pipeline.moved_to("first");
+    let mut made = Made::new();
+    made.begin();
+    made.commit();
+    within("taken", rig.take(&made.events, &stop)).await.expect("there is room");
+    rig.pipeline.parts.flow.idle(Instant::now());
+    assert!(rig.pipeline.parts.flow.progress().needed.offset > 0);
+    rig.pipeline.moved_to("second");
+    assert_eq!(rig.pipeline.tracker().server(), "second");
+    assert_eq!(rig.pipeline.parts.flow.progress().needed, Position::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_s3_refuses_for_good_halts_as_a_row_that_fits_nowhere() {
+    let endpoint = aws::Endpoint::start().await;
+    let refusal = aws::faults::Effect::Refuse(400, "InvalidParameter", "no");
+    endpoint.fault("PutObject", aws::faults::When::Always, refusal);
+    let config = claim_check::Config {
+        bucket: "claims".to_owned(),
+        prefix: String::new(),
+        endpoint_url: Some(endpoint.url()),
+        deadlines: Deadlines::default(),
+    };
+    let shared = crate::aws::Shared::stand_in(aws::REGION).await;
+    let bucket = ClaimCheck::new(config, &shared, aws::REGION).expect("it is complete");
+    let mut rig = Rig::new(Setup {
+        message_bytes_max: 10,
+        oversize: Oversize::Keep,
+        claims: Some(Claims::new(bucket, || 0)),
+        pack: PackConfig::default(),
+        ..Setup::default()
+    });
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&one_row().events, &stop)).await.expect("there is room");
+    let halted = within("it halts", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
+    assert!(matches!(halted, Err(Error::TooLarge { .. })), "{halted:?}");
+    assert!(rig.sink.try_recv().is_none());
 }

@@ -121,6 +121,7 @@ pub(super) struct Setup {
     pub(super) puts_refused_aside: bool,
     /// Saves that fail at first.
     pub(super) failing_saves: u32,
+    pub(super) pack: PackConfig,
 }
 
 impl Default for Setup {
@@ -137,6 +138,7 @@ impl Default for Setup {
             exclude: Vec::new(),
             puts_refused_aside: false,
             failing_saves: 0,
+            pack: each_row(),
         }
     }
 }
@@ -186,7 +188,7 @@ impl Rig {
             Saver::spawn(Flaky { store: saved.clone(), fails: setup.failing_saves }, setup.saving);
         let (watcher, metrics) = (Arc::new(Watcher::default()), Arc::new(metrics()));
         let pipeline = Pipeline::new(Parts {
-            flow: flow(setup.puts_undecoded_aside, setup.drop_columns, setup.exclude),
+            flow: flow(setup.pack, setup.puts_undecoded_aside, setup.drop_columns, setup.exclude),
             batches,
             notes,
             settlements,
@@ -197,6 +199,7 @@ impl Rig {
             ticker: Loops::default().register("stream", PATIENCE),
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
+            snapshot: None,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }
@@ -217,7 +220,13 @@ impl Rig {
     }
 }
 
+/// Each row is a message.
+pub(in crate::pipeline::tests) fn each_row() -> PackConfig {
+    PackConfig { body_bytes_target: 1, ..PackConfig::default() }
+}
+
 pub(super) fn flow(
+    pack: PackConfig,
     puts_undecoded_aside: bool,
     drop_columns: Vec<Pattern>,
     exclude: Vec<Pattern>,
@@ -225,18 +234,17 @@ pub(super) fn flow(
     let config = FlowConfig { schema_changes: true, puts_undecoded_aside, ..FlowConfig::default() };
     let filter = FilterConfig { exclude, drop_columns, ..FilterConfig::default() };
     let schema = SchemaName::new("binpulse").expect("a name");
-    flow_of(config, filter, Recogniser::new(schema, "s"))
+    flow_of(pack, config, filter, Recogniser::new(schema, "s"))
 }
 
 /// Of all tables that the filter does not exclude.
 pub(in crate::pipeline::tests) fn flow_of(
+    pack: PackConfig,
     config: FlowConfig,
     filter: FilterConfig,
     recogniser: Recogniser,
 ) -> Flow {
     let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
-    // Each row is a message.
-    let pack = PackConfig { body_bytes_target: 1, ..PackConfig::default() };
     Flow::new(
         config,
         Filter::new(FilterConfig { tables, ..filter }),
@@ -252,7 +260,7 @@ pub(in crate::pipeline::tests) fn flow_of(
     )
 }
 
-pub(super) fn events(fixture: &str) -> Vec<Vec<u8>> {
+pub(in crate::pipeline::tests) fn events(fixture: &str) -> Vec<Vec<u8>> {
     let log = Log::load(fixture, false);
     let start = Start::Gtid(crate::change::GtidSet::new());
     log.dump(&start).into_iter().map(|(_, event)| event).collect()

@@ -232,3 +232,28 @@ fn somebody_must_choose_where_the_position_or_the_log_is_in_question() {
     assert!(refused(Refusal::AnonymousTransaction, Step::Stream).needs_operator());
     assert!(!refused(Refusal::SenderFailed, Step::Stream).needs_operator());
 }
+
+#[test]
+fn what_a_failed_handshake_needs_is_told_by_the_words_of_the_tls_library() {
+    for (reason, remedy) in [
+        ("invalid peer certificate: UnknownIssuer", "source.tls_ca"),
+        ("invalid peer certificate: certificate not valid for name \"db\"", "\"verify-ca\""),
+        ("invalid peer certificate: Expired", "clock"),
+        ("invalid peer certificate: certificate expired: verification time 1", "clock"),
+        ("invalid peer certificate: certificate not valid yet: verification time 1", "clock"),
+        ("received fatal alert: CertificateRequired", "source.tls_certificate"),
+        ("received fatal alert: certificate required", "source.tls_certificate"),
+        ("received fatal alert: HandshakeFailure", "TLS 1.1"),
+    ] {
+        let error = Error::TlsHandshake { host: host(), source: io::Error::other(reason) };
+        assert!(error.remedy().contains(remedy), "{reason}: {}", error.remedy());
+    }
+}
+
+#[test]
+fn commit_times_are_told_as_times() {
+    use crate::source::time_text;
+    assert_eq!(time_text(1_700_000_000_500_000), "2023-11-14T22:13:20.500Z");
+    assert_eq!(time_text(0), "1970-01-01T00:00:00Z");
+    assert_eq!(time_text(i64::MAX), format!("{} us since 1970", i64::MAX));
+}

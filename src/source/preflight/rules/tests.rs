@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{Demands, SUBJECTS, Severity, choose_server_id, evaluate};
-use crate::change::{GtidSet, MariaGtidSet, Uuid};
+use crate::change::{GtidSet, MariaGtidSet, NameCase, Uuid};
 use crate::source::preflight::{Facts, Grants, Logged, OtherReplica};
 use crate::source::{Flavor, derive_replica_uuid, derive_server_id};
 
@@ -42,6 +42,18 @@ pub(crate) fn good() -> Facts {
 
 fn found(facts: &Facts, demands: &Demands) -> Vec<(&'static str, Severity)> {
     evaluate(facts, demands).into_iter().map(|finding| (finding.what, finding.severity)).collect()
+}
+
+#[test]
+fn how_names_are_compared_is_the_servers_to_say() {
+    let mut facts = good();
+    assert_eq!(facts.name_case(), NameCase::Sensitive);
+    for (value, case) in
+        [("0", NameCase::Sensitive), ("1", NameCase::Insensitive), ("2", NameCase::Insensitive)]
+    {
+        facts.variables.insert("lower_case_table_names".to_owned(), value.to_owned());
+        assert_eq!(facts.name_case(), case, "{value}");
+    }
 }
 
 #[test]

@@ -1,0 +1,430 @@
+//! Chunks of a snapshot on their way between the changes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot::Sender;
+
+use super::Flow;
+use crate::change::{Change, Op, Position, Table, Transaction, TransactionId};
+use crate::encode::{SnapshotPart, proto};
+use crate::filter::Route;
+use crate::freshness::path::RowOrigin;
+use crate::pack;
+use crate::pipeline::Error;
+use crate::pipeline::duplicate_skipper::is_reached;
+use crate::snapshot::{
+    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, TableProgress, Taken, Window, Windows,
+};
+use crate::telemetry::snapshot::{ChunkDiscard, SnapshotTableState};
+
+/// Chunks that wait for their place: the reader has few under way.
+const WAITING_MAX: usize = 64;
+
+/// A chunk, and who is told what became of it.
+type Take = (Box<Chunk>, Sender<Result<Taken, ChunkDiscard>>);
+
+/// The snapshot that goes on beside the stream.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    windows: Windows,
+    progress: Option<Progress>,
+    /// What was asked in the middle of a transaction.
+    asks: VecDeque<Ask>,
+    /// Chunks whose place has not come, in order.
+    takes: VecDeque<Take>,
+    /// Who waits until an ack group is delivered.
+    settling: Vec<(u64, Sender<()>)>,
+    /// Statements that went by.
+    statements: u64,
+    lanes: u32,
+}
+
+impl Snapshots {
+    /// None goes on. Windows hold at most `keys_max` keys; each table has so many lanes.
+    pub(super) fn new(keys_max: usize, lanes: u32) -> Self {
+        Self {
+            windows: Windows::new(keys_max),
+            progress: None,
+            asks: VecDeque::new(),
+            takes: VecDeque::new(),
+            settling: Vec::new(),
+            statements: 0,
+            lanes,
+        }
+    }
+
+    /// Whether rows of the table are to be told. To be asked once for each event.
+    #[inline]
+    pub(super) fn is_open_for(&self, table: &Table) -> bool {
+        self.windows.is_open_for(table)
+    }
+
+    /// A row of such a table goes by.
+    #[cold]
+    pub(super) fn row(&mut self, table: &Table, change: &Change<'_>) {
+        self.windows.row(table, change);
+    }
+
+    /// Rows of a table go by that can't be read.
+    pub(super) fn unread(&mut self, database: &str, table: &str) {
+        self.windows.unread(database, table);
+    }
+
+    /// A statement goes by.
+    pub(super) fn statement(&mut self, statement: &str) {
+        self.statements += 1;
+        self.windows.statement(statement);
+    }
+
+    /// Whether something waits for the end of a transaction or for a place.
+    #[inline]
+    pub(super) fn waits(&self) -> bool {
+        !self.asks.is_empty() || !self.takes.is_empty()
+    }
+}
+
+impl Flow {
+    /// Takes a question of the snapshot's reader; answers it as soon as no transaction is under way.
+    pub(in crate::pipeline) fn ask(&mut self, ask: Ask, now: Instant) -> Result<(), Error> {
+        self.snapshots.asks.push_back(ask);
+        self.serve_snapshot(now)
+    }
+
+    /// Answers what can be answered, and takes the chunks whose place has come.
+    pub(in crate::pipeline) fn serve_snapshot(&mut self, now: Instant) -> Result<(), Error> {
+        if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
+            return Ok(());
+        }
+        while let Some(ask) = self.snapshots.asks.pop_front() {
+            self.serve(ask)?;
+        }
+        while let Some((chunk, _)) = self.snapshots.takes.front() {
+            let is_here = chunk.server != self.tracker.server()
+                || is_reached(&chunk.upto, &self.tracker.committed_place().position);
+            if !is_here {
+                break;
+            }
+            let Some((chunk, reply)) = self.snapshots.takes.pop_front() else { break };
+            let taken = self.take_chunk(&chunk, now)?;
+            // Who asked has ended: what was taken is on its way all the same.
+            let _nobody = reply.send(taken);
+        }
+        Ok(())
+    }
+
+    /// Tells those who wait that what they wait for was delivered.
+    pub(in crate::pipeline) fn tell_settled(&mut self) {
+        if self.snapshots.settling.is_empty() {
+            return;
+        }
+        let tracker = &self.tracker;
+        let is_settled = |(ack_group, _): &mut (u64, Sender<()>)| tracker.is_settled(*ack_group);
+        for (_, reply) in self.snapshots.settling.extract_if(.., is_settled) {
+            let _nobody = reply.send(());
+        }
+    }
+
+    fn serve(&mut self, ask: Ask) -> Result<(), Error> {
+        match ask {
+            Ask::Begin { progress, is_new } => self.begin_snapshot(*progress, is_new),
+            Ask::Order(order) => self.order_snapshot(order)?,
+            Ask::Start { table } => self.start_table(table)?,
+            Ask::Open { target, reply } => {
+                let window = self.snapshots.windows.open(target);
+                let opened = Opened {
+                    window,
+                    armed: Armed {
+                        gtids: self.tracker.committed_gtids(),
+                        position: self.tracker.committed_place().position.clone(),
+                        server: self.tracker.server().to_owned(),
+                    },
+                    statements: self.snapshots.statements,
+                };
+                if reply.send(opened).is_err() {
+                    drop(self.snapshots.windows.close(window));
+                }
+            }
+            Ask::Drop { window } => drop(self.snapshots.windows.close(window)),
+            Ask::Take { chunk, reply } if self.snapshots.takes.len() < WAITING_MAX => {
+                self.snapshots.takes.push_back((chunk, reply));
+            }
+            Ask::Take { chunk, reply } => {
+                drop(self.snapshots.windows.close(chunk.window));
+                let _nobody = reply.send(Err(ChunkDiscard::OutOfOrder));
+            }
+            Ask::Settled { ack_group, reply } => {
+                self.snapshots.settling.push((ack_group, reply));
+                self.tell_settled();
+            }
+            Ask::End { table, reason } => self.end_table(table, reason)?,
+            Ask::Restart { table } => {
+                self.update_table(table, TableProgress::restart);
+            }
+            Ask::Look { reply } => {
+                let _nobody = reply.send(self.snapshots.progress.clone().map(Box::new));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self, progress: Progress, is_new: bool) {
+        let before = self.snapshots.progress.take();
+        let entries =
+            if is_new { progress.entries(before.as_ref()) } else { vec![progress.head_entry()] };
+        self.snapshots.progress = Some(progress);
+        self.save_entries(entries);
+    }
+
+    fn save_entries(&mut self, entries: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) {
+        for (name, text) in entries {
+            self.tracker.snapshot(name, text);
+        }
+        self.close_ack_group();
+    }
+
+    fn order_snapshot(&mut self, order: Order) -> Result<(), Error> {
+        let Some(progress) = &mut self.snapshots.progress else { return Ok(()) };
+        match order {
+            Order::Pause => progress.head.is_paused = true,
+            Order::Resume => progress.head.is_paused = false,
+            Order::Stop => progress.head.is_stopped = true,
+        }
+        let head = progress.head_entry();
+        self.save_entries([head]);
+        if order == Order::Stop {
+            while let Some(table) = self.snapshots.progress.as_ref().and_then(Progress::next) {
+                self.end_table(table, Some("an operator stopped the snapshot".to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn update_table<T>(
+        &mut self,
+        number: usize,
+        update: impl FnOnce(&mut TableProgress) -> T,
+    ) -> Option<T> {
+        let progress = self.snapshots.progress.as_mut()?;
+        let updated = update(progress.tables.get_mut(number)?);
+        let entry = progress.table_entry(number);
+        self.save_entries(entry);
+        Some(updated)
+    }
+
+    fn start_table(&mut self, number: usize) -> Result<(), Error> {
+        let started = self.update_table(number, |table| {
+            let is_new = table.state == SnapshotTableState::Waiting;
+            table.state = SnapshotTableState::Reading;
+            is_new
+        });
+        if started == Some(true) {
+            self.mark(number, proto::SnapshotPhase::Started)?;
+        }
+        Ok(())
+    }
+
+    fn end_table(&mut self, number: usize, reason: Option<String>) -> Result<(), Error> {
+        let is_done = reason.is_none();
+        let was_over = self.update_table(number, |table| {
+            let over = [SnapshotTableState::Done, SnapshotTableState::Abandoned];
+            if over.contains(&table.state) {
+                return true;
+            }
+            let [done, abandoned] = over;
+            table.state = if is_done { done } else { abandoned };
+            table.reason = reason;
+            false
+        });
+        if was_over != Some(false) {
+            return Ok(());
+        }
+        let phase =
+            if is_done { proto::SnapshotPhase::Done } else { proto::SnapshotPhase::Abandoned };
+        self.mark(number, phase)
+    }
+
+    /// Publishes a mark about a table, behind all rows of it so far.
+    fn mark(&mut self, number: usize, phase: proto::SnapshotPhase) -> Result<(), Error> {
+        let Some(progress) = &self.snapshots.progress else { return Ok(()) };
+        let Some(table) = progress.tables.get(number) else { return Ok(()) };
+        self.packer.flush_all(&mut self.batches);
+        let ack_group = self.tracker.ack_group();
+        let batch = self.control_messages.snapshot_mark(
+            progress,
+            table,
+            phase,
+            ack_group,
+            self.snapshots.lanes,
+            self.packer.sequences(),
+        );
+        self.batches.push(batch);
+        self.tracker.opened(ack_group)?;
+        self.close_ack_group();
+        Ok(())
+    }
+
+    /// Publishes the rows of a chunk that the stream has not overtaken.
+    fn take_chunk(
+        &mut self,
+        chunk: &Chunk,
+        now: Instant,
+    ) -> Result<Result<Taken, ChunkDiscard>, Error> {
+        let window = match self.snapshots.windows.close(chunk.window) {
+            Ok(window) => window,
+            Err(why) => return Ok(Err(why)),
+        };
+        if chunk.server != self.tracker.server() {
+            return Ok(Err(ChunkDiscard::ServerChanged));
+        }
+        let Some(progress) = &self.snapshots.progress else {
+            return Ok(Err(ChunkDiscard::OutOfOrder));
+        };
+        let Some(table) = progress.tables.get(chunk.table) else {
+            return Ok(Err(ChunkDiscard::OutOfOrder));
+        };
+        let continues = match &chunk.part {
+            ChunkPart::After(key) => *key == table.cursor && !table.is_read,
+            ChunkPart::Again(_) => true,
+        };
+        if table.state != SnapshotTableState::Reading || !continues {
+            return Ok(Err(ChunkDiscard::OutOfOrder));
+        }
+        let is_range = matches!(chunk.part, ChunkPart::After(_));
+        let part = SnapshotPart {
+            snapshot: Arc::clone(&progress.head.id),
+            audience: progress.head.audience.clone(),
+            chunk: table.chunks + 1,
+            // Who deletes what is missing may do so only where nothing was left out.
+            is_last: is_range && table.is_whole(),
+            key_after: if is_range && table.is_whole() { table.cursor_image() } else { None },
+            ..SnapshotPart::default()
+        };
+        self.publish_chunk(chunk, window, part, now)
+    }
+
+    fn publish_chunk(
+        &mut self,
+        chunk: &Chunk,
+        window: Window,
+        mut part: SnapshotPart,
+        now: Instant,
+    ) -> Result<Result<Taken, ChunkDiscard>, Error> {
+        let table = &chunk.target.table;
+        let route = self.filter.route(table);
+        let published = match &route {
+            Route::Skip | Route::Unnamed => return Ok(Err(ChunkDiscard::SchemaChanged)),
+            Route::Publish => Arc::clone(table),
+            Route::Redact(redaction) => Arc::clone(&redaction.table),
+        };
+        let ack_group = self.tracker.ack_group();
+        let read_at = read_at(chunk.read_at_us);
+        let before = self.packer.open_batches() + self.batches.len();
+        let mut rows = self.packer.begin_chunk(now, &published, &mut self.batches);
+        debug_assert_eq!(before, self.packer.open_batches() + self.batches.len());
+        let mut taken = Taken { ack_group, rows: 0, superseded: 0, again: Vec::new() };
+        self.push_rows(chunk, &window, &route, (ack_group, &read_at), &mut rows, &mut taken);
+        part.rows_in_chunk = chunk.rows.len() as u64;
+        part.rows_superseded = taken.superseded;
+        let upto = last_key(chunk);
+        if part.is_last && !chunk.rows.is_end() {
+            part.key_upto = upto.as_deref().map(Arc::from);
+        }
+        if part.is_last {
+            for (key, touched) in window.into_keys() {
+                rows.touched(touched.lane, key);
+            }
+        }
+        let messages = self.batches.len();
+        rows.finish(ack_group, &read_at, &part, self.packer.sequences(), &mut self.batches);
+        for _ in messages..self.batches.len() {
+            self.tracker.opened(ack_group)?;
+        }
+        self.note_taken(chunk, &taken, upto.as_deref());
+        Ok(Ok(taken))
+    }
+
+    fn push_rows(
+        &mut self,
+        chunk: &Chunk,
+        window: &Window,
+        route: &Route,
+        (ack_group, read_at): (u64, &Transaction),
+        rows: &mut pack::Chunk,
+        taken: &mut Taken,
+    ) {
+        let table = &chunk.target.table;
+        let marked = self.recogniser.marked(table).cloned();
+        let mut space = std::mem::take(&mut self.space);
+        let mut key = Vec::new();
+        for number in 0..chunk.rows.len() {
+            let image = chunk.rows.image(number);
+            let row = Change { op: Op::Read, row: number as u64, before: None, after: Some(image) };
+            if let Some(marked) = &marked
+                && marked.origin_of(&row) != RowOrigin::Business
+            {
+                continue;
+            }
+            key.clear();
+            chunk.target.put_key(&mut key, &image);
+            if let Some(touched) = window.touched(&key) {
+                taken.superseded += 1;
+                if touched.is_partial {
+                    taken.again.push(chunk.rows.key_literals(number));
+                }
+                continue;
+            }
+            taken.rows += 1;
+            match route {
+                Route::Redact(redaction) => {
+                    rows.push(ack_group, read_at, &redaction.apply(&row, &mut space));
+                }
+                Route::Publish | Route::Skip | Route::Unnamed => {
+                    rows.push(ack_group, read_at, &row);
+                }
+            }
+        }
+        space.release();
+        self.space = space;
+    }
+
+    /// The chunk is on its way: from where its messages are delivered, the table is read so far.
+    fn note_taken(&mut self, chunk: &Chunk, taken: &Taken, upto: Option<&[u8]>) {
+        self.update_table(chunk.table, |table| {
+            table.chunks += 1;
+            table.rows += taken.rows;
+            table.superseded += taken.superseded;
+            match &chunk.part {
+                ChunkPart::After(_) => {
+                    table.is_read = chunk.rows.is_end();
+                    if let Some(cursor) = chunk.rows.last_key() {
+                        table.reached(cursor, upto);
+                    }
+                }
+                ChunkPart::Again(keys) => table.again.retain(|key| !keys.contains(key)),
+            }
+            table.again.extend(taken.again.iter().cloned());
+        });
+    }
+}
+
+/// The key of the last row, as consumers see it.
+fn last_key(chunk: &Chunk) -> Option<Vec<u8>> {
+    let last = chunk.rows.len().checked_sub(1)?;
+    let mut key = Vec::new();
+    chunk.target.put_key(&mut key, &chunk.rows.image(last));
+    Some(key)
+}
+
+/// Stands where changes have their transaction: rows of a table have none that is known.
+fn read_at(read_at_us: i64) -> Transaction {
+    Transaction {
+        id: TransactionId::Anonymous,
+        start: Position::default(),
+        committed_at_us: read_at_us,
+        original_committed_at_us: read_at_us,
+        server_id: 0,
+        length_bytes: None,
+    }
+}

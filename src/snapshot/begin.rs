@@ -1,0 +1,195 @@
+//! Whether a snapshot that is asked for can begin, and of which tables it is.
+
+use std::sync::Arc;
+
+use super::Request;
+use super::layout::Layout;
+use super::progress::{Progress, TableProgress};
+use super::reader::{ReadError, Reader};
+use super::worker::Config;
+use crate::filter::{Filter, Pattern, Route};
+use crate::telemetry::snapshot::SnapshotTableState;
+
+/// Why it can't begin, and what helps.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) String);
+
+impl From<ReadError> for Refused {
+    fn from(error: ReadError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Most tables of a snapshot.
+const TABLES_MAX: usize = 100_000;
+
+/// Most keys that are given one by one.
+const KEYS_MAX: usize = 1_000;
+
+/// Looks at everything that is asked for. Nothing is sent or saved before.
+pub(super) async fn check(
+    reader: &mut Reader,
+    config: &Config,
+    id: &str,
+    request: &Request,
+    now_us: i64,
+) -> Result<Progress, Refused> {
+    if let Some(why) = reader.cannot_prove_visibility().await? {
+        return Err(Refused(why));
+    }
+    let names = chosen(reader, config, request).await?;
+    let mut tables = Vec::with_capacity(names.len());
+    let mut refused = Vec::new();
+    for (database, table) in &names {
+        match look(reader, config, request, database, table).await? {
+            Ok(progress) => tables.push(progress),
+            Err(why) => {
+                refused.push(format!("{database}.{table}: {why}"));
+                let mut table = TableProgress::new(database, table, None);
+                table.state = SnapshotTableState::Abandoned;
+                table.reason = Some(why);
+                tables.push(table);
+            }
+        }
+    }
+    // A table that was asked for by name is what somebody wants; of a pattern the others are.
+    let by_pattern = request.tables.iter().any(|pattern| pattern.contains('*'));
+    if !refused.is_empty() && (!by_pattern || refused.len() == names.len()) {
+        return Err(Refused(refused.join("; ")));
+    }
+    Ok(Progress::new(id.into(), request, now_us, tables))
+}
+
+/// The tables that the patterns match and the filters publish.
+async fn chosen(
+    reader: &mut Reader,
+    config: &Config,
+    request: &Request,
+) -> Result<Vec<(String, String)>, Refused> {
+    let all = reader.tables().await?;
+    let filter = Filter::new(config.filter.clone());
+    let case = config.filter.names;
+    let is_own = |database: &str| case.same(database, &config.own_database);
+    let mut chosen = Vec::new();
+    for text in &request.tables {
+        let pattern = Pattern::parse(text, 2).ok_or_else(|| {
+            Refused(format!(
+                "`{text}` is no pattern of a table: expected database.table, as in shop.*"
+            ))
+        })?;
+        let matched: Vec<_> = all
+            .iter()
+            .filter(|(database, table)| {
+                pattern.matches(&[database.as_str(), table.as_str()], case) && !is_own(database)
+            })
+            .collect();
+        if matched.is_empty() {
+            return Err(Refused(format!(
+                "`{text}` matches no table that the account may see: check the name, and grant it \
+                 SELECT on the table"
+            )));
+        }
+        let published: Vec<_> =
+            matched.into_iter().filter(|(database, table)| filter.wants(database, table)).collect();
+        if published.is_empty() {
+            return Err(Refused(format!(
+                "`{text}` matches only tables that the filters leave out (filter.include, \
+                 filter.exclude)"
+            )));
+        }
+        for name in published {
+            if !chosen.contains(name) {
+                chosen.push(name.clone());
+            }
+        }
+    }
+    if chosen.len() > TABLES_MAX {
+        return Err(Refused(format!(
+            "{} tables match; a snapshot has at most {TABLES_MAX}: name fewer",
+            chosen.len()
+        )));
+    }
+    if request.keys.len() > KEYS_MAX {
+        return Err(Refused(format!(
+            "{} keys are given; the most is {KEYS_MAX}: give a condition",
+            request.keys.len()
+        )));
+    }
+    if chosen.len() > 1 && (request.condition.is_some() || !request.keys.is_empty()) {
+        return Err(Refused(format!(
+            "{} tables match; a condition or keys can be given for one table only",
+            chosen.len()
+        )));
+    }
+    Ok(chosen)
+}
+
+/// How one table begins, or why it can't be read.
+async fn look(
+    reader: &mut Reader,
+    config: &Config,
+    request: &Request,
+    database: &str,
+    table: &str,
+) -> Result<Result<TableProgress, String>, Refused> {
+    let layout = match reader.layout(database, table).await? {
+        Ok(layout) => layout,
+        Err(unreadable) => return Ok(Err(unreadable.to_string())),
+    };
+    if let Err(Refused(why)) = key_is_seen(config, &layout) {
+        return Ok(Err(why));
+    }
+    let mut progress = TableProgress::new(database, table, layout.estimated_rows);
+    progress.condition.clone_from(&request.condition);
+    for key in &request.keys {
+        match layout.key_value(key) {
+            Ok(literal) => progress.keys.push(literal),
+            Err(error) => return Ok(Err(format!("key `{key}`: {error}"))),
+        }
+    }
+    if let Some(condition) = &progress.condition
+        && let Err(words) = reader.check_condition(&layout, condition).await?
+    {
+        return Ok(Err(format!("the server does not take the condition `{condition}`: {words}")));
+    }
+    Ok(Ok(progress))
+}
+
+/// Consumers find rows by their key: it must reach them as it is.
+pub(super) fn key_is_seen(config: &Config, layout: &Layout) -> Result<(), Refused> {
+    let mut filter = Filter::new(config.filter.clone());
+    let Route::Redact(redaction) = filter.route(&layout.table) else { return Ok(()) };
+    let hidden = layout.key.iter().find(|ordinal| !redaction.keeps(**ordinal));
+    let column = hidden.and_then(|ordinal| layout.table.columns.get(*ordinal));
+    column.map_or(Ok(()), |column| {
+        Err(Refused(format!(
+            "column `{}` of its key is dropped or hashed by the filters, so consumers can't tell its \
+             rows apart",
+            column.name
+        )))
+    })
+}
+
+/// A ULID: milliseconds since 1970 and 80 random bits, in Crockford's base 32.
+pub(super) fn ulid(now_us: i64, random: fn() -> u64) -> Arc<str> {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let time = u128::from((now_us / 1000).cast_unsigned()) & ((1 << 48) - 1);
+    let chance = u128::from(random()) << 16 | u128::from(random() & 0xffff);
+    let value = time << 80 | chance & ((1 << 80) - 1);
+    let digit = |place: u32| char::from(DIGITS[(value >> (5 * place) & 31) as usize]);
+    (0..26).rev().map(digit).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ulid_has_26_digits_and_sorts_by_time() {
+        let (one, other) = (ulid(1_000_000, || 7), ulid(2_000_000, || 0));
+        assert_eq!((one.len(), other.len()), (26, 26));
+        assert!(one < other);
+        // The example of the specification: 1469918176385 ms.
+        assert_eq!(&ulid(1_469_918_176_385_000, || 0)[..10], "01ARYZ6S41");
+    }
+}

@@ -1,0 +1,306 @@
+//! Snapshots beside the stream: a copy made of parts and rows equals the source.
+
+use std::time::Duration;
+
+use binpulse_demo::{Command, Mysqld, Options, Streamer, Workload};
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::bed::{Bed, Rig, SOON, Topic};
+use crate::rebuild::rebuild_snapshots;
+use crate::suite::{Outcome, tests};
+use crate::support::oracle;
+
+tests! {
+    a_copy_made_of_a_snapshot_and_the_stream_equals_the_source on [Mysql97, Mysql80, Mariadb1011, Mariadb118];
+    a_fifo_topic_and_several_lanes_carry_a_snapshot on [Mysql97];
+    kills_in_the_middle_of_a_snapshot_lose_no_row on [Mysql97, Mariadb118];
+    what_is_delivered_and_not_yet_visible_is_not_overwritten on [Mysql97];
+    a_snapshot_that_cannot_be_is_refused_by_name on [Mysql97];
+    a_paused_snapshot_is_still_paused_after_a_restart on [Mysql97];
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Pause between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// A shop with rows that were there before the stream, and a queue for its copy.
+struct Story {
+    rig: Rig,
+    shop: Workload,
+    queue_url: String,
+    /// Rows that were written before the stream began.
+    before: u64,
+}
+
+impl Story {
+    async fn tell(
+        bed: &Bed,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+    ) -> Result<Self, Failure> {
+        let mysqld = bed.mysqld(Options::default()).await?;
+        let mut shop = Workload::open(mysqld.connect().await?, 5).await?;
+        shop.stock().await?;
+        for _ in 0..40 {
+            shop.step().await?;
+        }
+        shop.take_stock(6_000).await?;
+        let mut all =
+            vec![("source.start", "now".to_owned()), ("snapshot.chunk_bytes", "64KiB".to_owned())];
+        all.extend_from_slice(settings);
+        let rig = Rig::start(bed, mysqld, topic, &all).await?;
+        rig.mysqld.execute(&["GRANT SELECT ON shop.* TO 'binpulse'@'%'"]).await?;
+        let suffix = if topic == Topic::Fifo { "-copy.fifo" } else { "-copy" };
+        let name = format!("{}{suffix}", bed.topic_name());
+        let queue_url = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+        let before = shop.written().total();
+        Ok(Self { rig, shop, queue_url, before })
+    }
+
+    async fn steps(&mut self, count: u32) -> Outcome {
+        for _ in 0..count {
+            self.shop.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the copy, and compares it.
+    async fn is_copied(&mut self, bed: &Bed, done: &Value) -> Result<Value, Failure> {
+        let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
+        let rows = self.shop.written().total() - self.before;
+        let tables = done["tables"].as_array().map_or(0, Vec::len);
+        let report =
+            rebuild_snapshots(bed, &self.rig, &self.queue_url, &copy, rows, tables).await?;
+        assert_eq!(report["complete"], true, "{report}");
+        let differences = oracle::differences(&self.rig.mysqld, &copy, "shop").await?;
+        assert!(differences.is_empty(), "{}\n{report}", differences.join("\n"));
+        Ok(report)
+    }
+}
+
+/// Runs a command about snapshots with a service's settings; exit code and output.
+async fn command(
+    streamer: &mut Streamer,
+    arguments: &[&str],
+) -> Result<(Option<i32>, String), Failure> {
+    let address = streamer.address().to_owned();
+    let service = streamer.command_mut();
+    let command = Command {
+        binary: service.binary.clone(),
+        command: "snapshot".to_owned(),
+        settings: Vec::new(),
+        arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+        environment: vec![("BINPULSE_HTTP_LISTEN", address)],
+    };
+    Ok(command.run_to_end(SOON).await?)
+}
+
+async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
+    let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
+    let (code, output) = command(streamer, &all).await?;
+    assert_eq!(code, Some(0), "{output}");
+    Ok(())
+}
+
+/// Waits until the snapshot's status is as it should be.
+async fn until(streamer: &Streamer, is: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+    let give_up = Instant::now() + SOON * 2;
+    loop {
+        let snapshot = match streamer.status().await {
+            Ok(status) => status["snapshot"].clone(),
+            Err(_) => Value::Null,
+        };
+        if is(&snapshot) {
+            return Ok(snapshot);
+        }
+        if Instant::now() > give_up {
+            return Err(format!("still {snapshot}\n{}", streamer.log_tail()).into());
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+fn is_done(snapshot: &Value) -> bool {
+    assert_ne!(snapshot["state"], "refused", "{snapshot}");
+    snapshot["state"] == "done"
+}
+
+async fn a_copy_made_of_a_snapshot_and_the_stream_equals_the_source(bed: Bed) -> Outcome {
+    // Given a shop whose rows are older than the stream
+    let mut story = Story::tell(&bed, Topic::Standard, &[]).await?;
+
+    // When it is snapshotted while it does business, alters a table and writes in bulk
+    story.steps(10).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    for round in 0..20 {
+        story.steps(5).await?;
+        match round {
+            5 => story.shop.alter().await?,
+            10 => story.shop.take_stock(3_000).await?,
+            _ => {}
+        }
+    }
+    let done = until(&story.rig.streamer, is_done).await?;
+
+    // Then each table is done, and the copy equals the source
+    let tables = done["tables"].as_array().ok_or("no tables")?;
+    assert!(tables.iter().all(|table| table["state"] == "done"), "{done}");
+    story.steps(10).await?;
+    let report = story.is_copied(&bed, &done).await?;
+    assert!(report["snapshot_rows"].as_u64() >= Some(6_000), "{report}");
+    assert_eq!(report["marks"]["SNAPSHOT_PHASE_DONE"].as_array().map(Vec::len), Some(tables.len()));
+    Ok(())
+}
+
+async fn a_fifo_topic_and_several_lanes_carry_a_snapshot(bed: Bed) -> Outcome {
+    let lanes = [("message.lanes", "4".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Fifo, &lanes).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    story.steps(60).await?;
+    let done = until(&story.rig.streamer, is_done).await?;
+    story.is_copied(&bed, &done).await?;
+    Ok(())
+}
+
+async fn kills_in_the_middle_of_a_snapshot_lose_no_row(bed: Bed) -> Outcome {
+    // Given a snapshot that takes a while
+    let slow = [("snapshot.rows_per_second", "4000".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Standard, &slow).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+
+    // When the streamer is killed after some of its chunks, again and again
+    for kill in 1..=3_u64 {
+        let chunks = |snapshot: &Value| {
+            let tables = snapshot["tables"].as_array().into_iter().flatten();
+            tables.filter_map(|table| table["chunks"].as_u64()).sum::<u64>()
+        };
+        until(&story.rig.streamer, |snapshot| chunks(snapshot) >= 2 * kill).await?;
+        story.steps(10).await?;
+        story.rig.streamer.start_again().await?;
+        story.rig.streamer.until_ready(SOON).await?;
+    }
+    let done = until(&story.rig.streamer, is_done).await?;
+    story.steps(5).await?;
+
+    // Then nothing is missing in the copy, and nothing is there twice or too old
+    story.is_copied(&bed, &done).await?;
+    Ok(())
+}
+
+/// Semi-synchronous replication without a replica: a commit is sent, and does not become visible.
+async fn hold_commits(mysqld: &Mysqld) -> Outcome {
+    mysqld
+        .execute(&[
+            "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+            "SET GLOBAL rpl_semi_sync_source_timeout = 600000",
+            "SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_SYNC'",
+            "SET GLOBAL rpl_semi_sync_source_enabled = ON",
+        ])
+        .await?;
+    Ok(())
+}
+
+async fn what_is_delivered_and_not_yet_visible_is_not_overwritten(bed: Bed) -> Outcome {
+    // Given a row whose update was delivered, though its commit still waits for a replica
+    let quiet = [("heartbeat.enabled", "false".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Standard, &quiet).await?;
+    let mysqld = &story.rig.mysqld;
+    mysqld.execute(&["CREATE TABLE shop.race (id INT PRIMARY KEY, v VARCHAR(10))"]).await?;
+    mysqld.execute(&["INSERT INTO shop.race VALUES (1, 'old'), (2, 'old')"]).await?;
+    hold_commits(mysqld).await?;
+    let mut session = mysqld.connect().await?;
+    let update = tokio::spawn(async move {
+        session.query_drop("UPDATE shop.race SET v = 'new' WHERE id = 1").await
+    });
+    let (name, labels) = ("binpulse_changes_published_total", ["op=\"update\""]);
+    let give_up = Instant::now() + SOON;
+    while story.rig.streamer.metric(name, &labels).await? != Some(1.0) {
+        assert!(Instant::now() < give_up, "the update was not published");
+        sleep(ASK_EVERY).await;
+    }
+    let mut other = story.rig.mysqld.connect().await?;
+    let seen: Option<String> = other.query_first("SELECT v FROM shop.race WHERE id = 1").await?;
+    assert_eq!(seen.as_deref(), Some("old"), "the commit is not held");
+
+    // When the table is snapshotted
+    start(&mut story.rig.streamer, &["--tables", "shop.race"]).await?;
+
+    // Then its chunk waits until the update is visible, and does not bring the old row back
+    until(&story.rig.streamer, |snapshot| snapshot["waits_for"] == "visibility").await?;
+    story.rig.mysqld.execute(&["SET GLOBAL rpl_semi_sync_source_enabled = OFF"]).await?;
+    update.await??;
+    until(&story.rig.streamer, is_done).await?;
+    let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
+    let report = rebuild_snapshots(&bed, &story.rig, &story.queue_url, &copy, 3, 1).await?;
+    let mut session = copy.connect().await?;
+    let rows: Vec<(u32, String)> = session.query("SELECT id, v FROM shop.race ORDER BY id").await?;
+    assert_eq!(rows, [(1, "new".to_owned()), (2, "old".to_owned())], "{report}");
+    Ok(())
+}
+
+async fn a_snapshot_that_cannot_be_is_refused_by_name(bed: Bed) -> Outcome {
+    // Given tables that can't be read, each in its way
+    let excluded = [("filter.exclude", "shop.secret".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Standard, &excluded).await?;
+    story
+        .rig
+        .mysqld
+        .execute(&[
+            "CREATE TABLE shop.keyless (v INT)",
+            "CREATE TABLE shop.secret (id INT PRIMARY KEY)",
+            "CREATE DATABASE other",
+            "CREATE TABLE other.t (id INT PRIMARY KEY)",
+        ])
+        .await?;
+
+    // When a snapshot of them is asked for, then it is refused, and the stream goes on
+    for (arguments, words) in [
+        (&["--tables", "shop.keyless"][..], "key"),
+        (&["--tables", "shop.nothing"], "matches no table"),
+        (&["--tables", "shop.secret"], "filters leave out"),
+        (&["--tables", "other.t"], "SELECT"),
+        (&["--tables", "nonsense"], "database.table"),
+        (&["--tables", "shop.products", "--where", "no such column"], "condition"),
+        (&["--tables", "shop.*", "--where", "1"], "one table only"),
+        (&["--tables", "shop.products", "--keys", "x"], "key `x`"),
+    ] {
+        let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
+        let (code, output) = command(&mut story.rig.streamer, &all).await?;
+        assert_ne!(code, Some(0), "{arguments:?}: {output}");
+        assert!(output.contains(words), "{arguments:?}: {output}");
+    }
+    story.steps(3).await?;
+    let rows = story.shop.written().total() - story.before;
+    let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
+    let report = rebuild_snapshots(&bed, &story.rig, &story.queue_url, &copy, rows, 0).await?;
+    assert_eq!((&report["rows"], &report["parts"]), (&rows.into(), &0.into()), "{report}");
+    Ok(())
+}
+
+async fn a_paused_snapshot_is_still_paused_after_a_restart(bed: Bed) -> Outcome {
+    let slow = [("snapshot.rows_per_second", "2000".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Standard, &slow).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    until(&story.rig.streamer, |snapshot| snapshot["rows"].as_u64() >= Some(1)).await?;
+    let (code, output) = command(&mut story.rig.streamer, &["pause"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    until(&story.rig.streamer, |snapshot| snapshot["state"] == "paused").await?;
+    let (code, output) = command(&mut story.rig.streamer, &["start", "--tables", "shop.*"]).await?;
+    assert!(code != Some(0) && output.contains("not over"), "{output}");
+    // What was ordered is saved with the next checkpoint.
+    story.steps(5).await?;
+    story.rig.streamer.stop().await?;
+    story.rig.streamer.start_again().await?;
+    story.rig.streamer.until_ready(SOON).await?;
+    let paused = until(&story.rig.streamer, |snapshot| !snapshot.is_null()).await?;
+    assert_eq!(paused["state"], "paused", "{paused}");
+    story.steps(5).await?;
+    let (code, output) = command(&mut story.rig.streamer, &["resume"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    let done = until(&story.rig.streamer, is_done).await?;
+    story.is_copied(&bed, &done).await?;
+    Ok(())
+}

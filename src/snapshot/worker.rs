@@ -520,7 +520,8 @@ impl Worker {
         let range = match part {
             ChunkPart::After(key) => {
                 let (after, keys) = (key.as_deref(), table.keys.as_slice());
-                Range { after, upto: None, condition, keys, rows_max, bytes_max }
+                let upto = table.upto.as_ref().map(|bound| bound.key.as_str());
+                Range { after, upto, condition, keys, rows_max, bytes_max }
             }
             ChunkPart::Again(keys) => {
                 let rows_max = keys.len() as u64 + 1;

@@ -158,8 +158,14 @@ fn the_reference_of_metrics_is_what_is_exported() {
 /// The documentation of the members of `/status` is the comment of each field.
 #[test]
 fn the_reference_of_the_status_document_is_what_the_code_says() {
-    let files =
-        ["status", "snapshot", "conclusion/mod", "conclusion/stations", "conclusion/notices"];
+    let files = [
+        "status",
+        "snapshot",
+        "conclusion/mod",
+        "conclusion/stations",
+        "conclusion/notices",
+        "words",
+    ];
     let code: String = files.map(|file| read(&format!("src/telemetry/{file}.rs"))).concat();
     let mut text = "# The status document\n\n`GET /status` answers with one JSON document; `binpulse \
                     status` prints the same for people. Members that are not known are `null` or absent. \
@@ -215,24 +221,55 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
             write!(text, "\n## {name}\n\n{head}\n{rows}").expect("it fits");
         }
     }
-    // Words of one kind: the comment of each variant.
-    for part in code.split("pub enum ").skip(1) {
-        let (name, rest) = part.split_once(" {\n").expect("variants");
-        write!(text, "\n## {name}\n\n| word | meaning |\n| --- | --- |\n").expect("it fits");
+    text += &words(&code);
+    assert!(members > 60, "{members}");
+    assert_generated("status-json.md", &text);
+}
+
+/// The words of each enum, with the comment of each variant.
+fn words(code: &str) -> String {
+    let mut text = String::new();
+    for part in code.split("enum ").skip(1) {
+        let Some((name, rest)) = part
+            .split_once(
+                " {
+",
+            )
+            .filter(|(name, _)| is_name(name))
+        else {
+            continue;
+        };
+        write!(
+            text,
+            "
+## {name}
+
+| word | meaning |
+| --- | --- |
+"
+        )
+        .expect("it fits");
         let mut about = String::new();
-        for line in rest.split("\n}").next().expect("an end").lines().map(str::trim) {
-            match line.strip_prefix("///") {
-                Some(more) => about += more,
-                None => {
-                    let word = snake(line.trim_end_matches(','));
-                    writeln!(text, "| `{word}` | {} |", about.trim()).expect("it fits");
-                    about.clear();
-                }
+        for line in rest.lines().map(str::trim).take_while(|line| *line != "}") {
+            if let Some(more) = line.strip_prefix("///") {
+                about += more;
+            } else if !line.starts_with('#') {
+                let line = line.trim_end_matches(',');
+                let word = match line.split_once(" = ") {
+                    Some((_, word)) => word.trim_matches('"').to_owned(),
+                    None => snake(line),
+                };
+                writeln!(text, "| `{word}` | {} |", about.trim()).expect("it fits");
+                about.clear();
             }
         }
     }
-    assert!(members > 60, "{members}");
-    assert_generated("status-json.md", &text);
+    text
+}
+
+/// Whether it is an enum's name, and no prose or macro.
+fn is_name(text: &str) -> bool {
+    text.chars().all(char::is_alphanumeric)
 }
 
 /// A variant's name as serde writes it.

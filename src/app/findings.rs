@@ -16,6 +16,7 @@ use crate::source::preflight::{
 };
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status;
+use crate::telemetry::words::FindingLevel;
 
 /// Shared by the stream, which looks at each connection, the loop, which sees rows, and whoever reads.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +114,7 @@ impl Findings {
         let mut all: Vec<_> = of_stream.chain(&inner.source).chain(&inner.catalog).collect();
         all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let shown = all.into_iter().map(|finding| status::Finding {
-            level: finding.severity.name().to_owned(),
+            level: level(finding.severity),
             what: finding.what.to_owned(),
             found: finding.found.clone(),
             needed: finding.needed.to_owned(),
@@ -128,13 +129,13 @@ impl Findings {
         let findings = self.clone();
         let read = move || {
             let shown = findings.shown();
-            let of_level = |what: &'static str, level: &'static str| {
+            let of_level = |what: &'static str, level: FindingLevel| {
                 let is_it = |it: &status::Finding| it.what == what && it.level == level;
-                let labels = vec![("what", what.to_owned()), ("level", level.to_owned())];
+                let labels = vec![("what", what.to_owned()), ("level", level.name().to_owned())];
                 (labels, f64::from(u8::from(shown.iter().any(is_it))))
             };
-            let levels = Severity::ALL.map(Severity::name);
-            let of_what = |what: &&'static str| levels.map(|level| of_level(what, level));
+            let of_what =
+                |what: &&'static str| FindingLevel::ALL.map(|level| of_level(what, level));
             SUBJECTS.iter().flat_map(of_what).collect()
         };
         ScrapedFamily {
@@ -176,6 +177,15 @@ fn log(finding: &Finding) {
     match finding.severity {
         Severity::Note => tracing::info!("{finding}"),
         Severity::Warn | Severity::Refuse => tracing::warn!("{finding}"),
+    }
+}
+
+/// A finding's severity in the words of `/status`.
+fn level(severity: Severity) -> FindingLevel {
+    match severity {
+        Severity::Note => FindingLevel::Note,
+        Severity::Warn => FindingLevel::Warning,
+        Severity::Refuse => FindingLevel::Refusal,
     }
 }
 
@@ -233,7 +243,7 @@ mod tests {
         facts.variables.insert("binlog_format".to_owned(), "STATEMENT".to_owned());
         findings.looked(&facts, findings.asks());
         let shown = findings.shown();
-        let levels: Vec<_> = shown.iter().map(|finding| finding.level.as_str()).collect();
+        let levels: Vec<_> = shown.iter().map(|finding| finding.level.name()).collect();
         assert_eq!(levels, ["refusal", "warning", "note"], "{shown:?}");
     }
 }

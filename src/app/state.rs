@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::source::Identity;
 use crate::telemetry::status::Halted;
+use crate::telemetry::words::StreamState;
 
 /// What the stream is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +23,13 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    pub(super) fn word(&self) -> &'static str {
+    pub(super) fn state(&self) -> StreamState {
         match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Reconnecting(_) => "reconnecting",
-            Self::Stopping => "stopping",
-            Self::Halted(_) => "halted",
+            Self::Starting => StreamState::Starting,
+            Self::Running => StreamState::Running,
+            Self::Reconnecting(_) => StreamState::Reconnecting,
+            Self::Stopping => StreamState::Stopping,
+            Self::Halted(_) => StreamState::Halted,
         }
     }
 }
@@ -61,7 +62,7 @@ impl State {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.update(|inner| {
-            if inner.phase.word() != phase.word() {
+            if inner.phase.state() != phase.state() {
                 inner.since = Instant::now();
             }
             inner.phase = phase;

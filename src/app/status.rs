@@ -68,7 +68,7 @@ impl StatusSource for StatusBuilder {
         Status {
             stream: self.plan.stream.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: state.phase.word().to_owned(),
+            state: state.phase.state(),
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
             uptime_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
             halted,
@@ -97,8 +97,9 @@ impl StatusBuilder {
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
         let since =
             || self.freshness_state.since_commit_us(progress.newest_commit_us, Instant::now());
-        #[expect(clippy::cast_precision_loss, reason = "a lag, not an identity")]
-        let lag = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
+        #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
+        let age = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
+        let lag = self.freshness_state.lag(&progress, Instant::now());
         let (margin, expiry) = self.freshness_state.purge().told(Instant::now()).unzip();
         status::Progress {
             purge_margin_seconds: seconds(margin),
@@ -106,7 +107,8 @@ impl StatusBuilder {
             read: progress.read.to_string(),
             delivered: progress.delivered.to_string(),
             gtid_set: progress.gtid_set,
-            lag_seconds: lag,
+            lag_seconds: seconds(lag),
+            newest_commit_age_seconds: age,
             lanes: progress.lanes as u64,
             changes_published: changes.sum(),
             messages_published: self.metrics.messages_published_total.get(),
@@ -154,11 +156,11 @@ fn verdict(view: &View, now: Instant) -> Verdict {
             .into_owned(),
         sentence: verdict.sentence.clone(),
         facts: verdict.facts.clone(),
-        hop: verdict.hop.name().to_owned(),
+        hop: verdict.hop,
         next_step: verdict.next_step.clone().into_owned(),
         runbook: words::alert(verdict.state, verdict.reason.as_ref())
             .map(|alert| format!("/runbooks/{alert}")),
-        grade: verdict.grade().name().to_owned(),
+        grade: verdict.grade().told(),
         certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
             from_heartbeat: certificate.from.number,
             to_heartbeat: certificate.to.number,
@@ -173,13 +175,14 @@ fn verdict(view: &View, now: Instant) -> Verdict {
         }),
         unaccounted_transactions: view.unaccounted,
         conditions: conditions(view, now),
+        kind: verdict.state.kind(),
     }
 }
 
 fn conditions(view: &View, now: Instant) -> Vec<status::Condition> {
     let condition = |(condition, known): &(Condition, Known)| status::Condition {
         name: condition.name().to_owned(),
-        status: known.status.name().to_owned(),
+        status: known.status,
         since_seconds: now.saturating_duration_since(known.since).as_secs_f64(),
         because: known.because.clone(),
         needed: view.needed.contains(condition),
@@ -283,7 +286,7 @@ fn recent(fate: Fate, now: Instant) -> Canary {
     let Fate { number, state, accepted_at, completed_at } = fate;
     Canary {
         number,
-        state: state.to_owned(),
+        state,
         age_seconds: seconds(Some(now.saturating_duration_since(accepted_at))),
         took_seconds: seconds(completed_at.map(|at| at.saturating_duration_since(accepted_at))),
     }

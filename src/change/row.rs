@@ -54,16 +54,6 @@ impl<'a> Image<'a> {
         Self { slots, event, scratch }
     }
 
-    /// Number of columns.
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether the table has no columns.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// The slots as decoded.
     pub fn slots(&self) -> &'a [Slot] {
         self.slots

@@ -1,9 +1,11 @@
 //! A status as people see it in a terminal: the verdict, the line of stations, the figures. Pure.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::snapshot;
 use crate::telemetry::duration;
+use crate::telemetry::words::{Look, NoticeKind, StationKey};
 
 pub(super) const GREEN: u8 = 32;
 pub(super) const YELLOW: u8 = 33;
@@ -12,7 +14,8 @@ pub(super) const RED: u8 = 31;
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
     let (said, verdict) = (&status["conclusion"], &status["verdict"]);
-    let colour = colour(&said["look"]);
+    let look = word(&said["look"]);
+    let colour = colour(look);
     let label = show(&said["label"]).to_uppercase();
     let since = seconds(&said["since_seconds"]);
     let mut lines = vec![
@@ -24,7 +27,7 @@ pub(super) fn verdict(status: &Value) -> String {
     }
     let facts = verdict["facts"].as_array().into_iter().flatten();
     lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if said["look"] != "works" {
+    if look != Some(Look::Works) {
         lines.push(format!("next: {}", show(&said["next_step"])));
         if let Some(path) = said["runbook"].as_str() {
             lines.push(format!("runbook: {} at http.listen", plain(path)));
@@ -39,7 +42,8 @@ pub(super) fn status(status: &Value, now_us: i64) -> String {
     let mut text = String::new();
     for control in status["conclusion"]["notices"].as_array().into_iter().flatten() {
         let kind = show(&control["kind"]).to_uppercase();
-        let red = if control["kind"] == "loss" { RED } else { YELLOW };
+        let is_loss = word(&control["kind"]) == Some(NoticeKind::Loss);
+        let red = if is_loss { RED } else { YELLOW };
         text += &bold(red, &format!("{kind}  {}", show(&control["headline"])));
         let (what, next) = (show(&control["text"]), show(&control["next_step"]));
         text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
@@ -53,11 +57,16 @@ pub(super) fn status(status: &Value, now_us: i64) -> String {
     text
 }
 
-fn colour(look: &Value) -> u8 {
-    match look.as_str() {
-        Some("works") => GREEN,
-        Some("broken") => RED,
-        Some(_) | None => YELLOW,
+/// A word that this version knows; newer services may say others.
+pub(super) fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn colour(look: Option<Look>) -> u8 {
+    match look {
+        Some(Look::Works) => GREEN,
+        Some(Look::Broken) => RED,
+        Some(Look::Late | Look::Unknown | Look::Waits | Look::Unwatched) | None => YELLOW,
     }
 }
 
@@ -78,19 +87,21 @@ pub(super) fn silence(reason: &str, last: Option<(&Value, f64)>) -> String {
 /// The stations, the broken ones marked.
 fn line(said: &Value) -> String {
     let stations = said["stations"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let way = stations.iter().filter(|station| station["key"] != "checkpoint");
+    let way =
+        stations.iter().filter(|station| word(&station["key"]) != Some(StationKey::Checkpoint));
     let (mut text, mut track) = (String::new(), "");
     for station in way {
-        let (key, word) = (show(&station["key"]), show(&station["word"]));
+        let (key, said) = (show(&station["key"]), show(&station["word"]));
+        let look = word(&station["look"]);
         text += track;
-        let mark = match station["look"].as_str() {
-            Some("works") => bold(GREEN, &format!("{key} ok")),
-            Some("broken") => bold(RED, &format!("{key} X {}", word.to_uppercase())),
-            Some("late") => bold(YELLOW, &format!("{key} ! {}", word.to_uppercase())),
-            Some(_) | None => format!("{key} ({word})"),
+        let mark = match look {
+            Some(Look::Works) => bold(GREEN, &format!("{key} ok")),
+            Some(Look::Broken) => bold(RED, &format!("{key} X {}", said.to_uppercase())),
+            Some(Look::Late) => bold(YELLOW, &format!("{key} ! {}", said.to_uppercase())),
+            Some(Look::Unknown | Look::Waits | Look::Unwatched) | None => format!("{key} ({said})"),
         };
         text += &mark;
-        track = if station["look"] == "works" { " == " } else { " -- " };
+        track = if look == Some(Look::Works) { " == " } else { " -- " };
     }
     text
 }
@@ -133,6 +144,7 @@ fn figures(status: &Value) -> String {
             format!("{}  {} {}", of("/source/host"), of("/source/flavor"), of("/source/version")),
         ),
         ("read", of("/progress/read")),
+        ("lag", age("/progress/lag_seconds")),
         ("delivered", of("/progress/delivered")),
         (
             "published",
@@ -220,20 +232,22 @@ mod tests {
 
     use super::*;
 
+    use crate::telemetry::StateKind;
     use crate::telemetry::Status;
     use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Verdict};
+    use crate::telemetry::words::ConditionStatus;
 
     fn document(state: &str, grade: &str, hop: &str) -> Status {
         let well = [
-            ("sql_admits", "source"),
-            ("stream_connected", "stream"),
-            ("sink_moves", "publish"),
-            ("canaries_arrive", "delivery"),
+            ("sql_admits", StationKey::Source),
+            ("stream_connected", StationKey::Stream),
+            ("sink_moves", StationKey::Publish),
+            ("canaries_arrive", StationKey::Delivery),
         ];
         let well = well.map(|(name, station)| Condition {
             speaks_for: Some(station),
             name: name.to_owned(),
-            status: "true".to_owned(),
+            status: ConditionStatus::True,
             needed: true,
             ..Condition::default()
         });
@@ -242,8 +256,9 @@ mod tests {
             consumers: vec![Consumer { name: "a".to_owned(), ..Consumer::default() }],
             verdict: Verdict {
                 state: state.to_owned(),
-                grade: grade.to_owned(),
-                hop: hop.to_owned(),
+                grade: word(&json!(grade)).expect(grade),
+                hop: word(&json!(hop)).expect(hop),
+                kind: if state == "starting" { StateKind::Blind } else { StateKind::Usual },
                 since_seconds: 12.5,
                 evaluated_age_seconds: 0.4,
                 headline: "It is so".to_owned(),
@@ -263,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_broken_station_is_marked_and_what_follows_is_not_judged() {
+    fn the_first_broken_station_is_marked_and_what_follows_is_not_evaluated() {
         let text = shown(&document("sink_stalled", "outage", "publish"));
         assert!(text.contains("OUTAGE AT PUBLISH  sink_stalled"), "{text}");
         assert!(text.contains("next: Do that.") && text.contains("stream ok"), "{text}");
@@ -312,7 +327,7 @@ mod tests {
     fn findings_are_listed_with_what_to_do_and_the_urgent_ones_stand_above() {
         let mut said = document("quiet", "healthy", "none");
         let finding = |level: &str, what: &str| Finding {
-            level: level.to_owned(),
+            level: word(&json!(level)).expect(level),
             what: what.to_owned(),
             found: "it is so".to_owned(),
             needed: "otherwise".to_owned(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::service::Service;
 use super::snapshot::now_us;
 use super::{Exit, flags, terminal};
+use crate::telemetry::words::Grade;
 
 const LONG_ABOUT: &str = "\
 Asks the running service whether the database is quiet or something is broken, and prints
@@ -66,10 +67,10 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let is_terminal = io::stdout().is_terminal();
     print(&if is_terminal { terminal::verdict(&status) } else { format!("{verdict}\n") });
     // What was concluded once and is no longer looked at is no conclusion.
-    match status["conclusion"]["grade"].as_str() {
-        Some("healthy") => Exit::Done,
-        Some("outage") => Exit::Failed,
-        Some(_) | None => Exit::Unknown,
+    match terminal::word(&status["conclusion"]["grade"]) {
+        Some(Grade::Healthy) => Exit::Done,
+        Some(Grade::Outage) => Exit::Failed,
+        Some(Grade::Recovering | Grade::Late | Grade::Unknown) | None => Exit::Unknown,
     }
 }
 

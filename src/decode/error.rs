@@ -22,15 +22,6 @@ pub struct Error {
 }
 
 impl Error {
-    /// Whether the bytes themselves are damaged: cut off, or not what their checksum says. Worth
-    /// reading them again from the server once; a file stays damaged.
-    pub fn is_damage(&self) -> bool {
-        matches!(
-            self.fault,
-            Fault::Short { .. } | Fault::Size { .. } | Fault::Checksum { .. } | Fault::Payload(_)
-        )
-    }
-
     /// The table that the event is of, as `database.table`, where one is.
     pub fn table(&self) -> Option<&str> {
         if let Fault::Row(row) = &self.fault {

@@ -188,11 +188,6 @@ impl<'a> Rows<'a> {
         self.event
     }
 
-    /// Bytes of the rows that are not yet read: an upper bound on what decoding them costs.
-    pub fn left_bytes(&self) -> usize {
-        self.event.len().saturating_sub(self.at)
-    }
-
     /// The next row; `None` behind the last. Not calling it skips the rows at no cost, and leaves them
     /// out of [`Change::row`]'s count.
     ///

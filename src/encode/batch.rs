@@ -157,21 +157,9 @@ impl Batch {
         rows + transactions + self.schema.len_bytes() + HEADER_BYTES
     }
 
-    /// Bytes of memory that the gathered rows hold, reserves included.
-    pub fn memory_bytes(&self) -> usize {
-        self.images.capacity()
-            + self.rows.marks.capacity() * size_of::<RowMark>()
-            + self.rows.transactions.capacity() * size_of::<super::rows::Entry>()
-    }
-
     /// Rows gathered.
     pub fn rows(&self) -> u32 {
         u32::try_from(self.rows.marks.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Transactions gathered.
-    pub fn transactions(&self) -> usize {
-        self.rows.transactions.len()
     }
 
     /// Whether nothing was gathered.

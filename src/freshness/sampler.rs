@@ -106,13 +106,7 @@ impl Sampler {
                 idle_at: progress.idle_at,
             }),
         );
-        let age_us = self.freshness_state.since_commit_us(progress.newest_commit_us, now);
-        let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
-        let lag = match progress.newest_commit_us {
-            0 => None,
-            _ if progress.is_idle => Some(Duration::ZERO),
-            _ => Some(age),
-        };
+        let lag = self.freshness_state.lag(&progress, now);
         let transaction_bytes = progress.transaction_bytes;
         self.reporter.report_at(now, Observation::Lag(LagSample { lag, transaction_bytes }));
     }

@@ -63,6 +63,19 @@ impl FreshnessState {
         &self.purge
     }
 
+    /// How late the stream is: the age of the newest commit that was read, and zero while the source
+    /// has nothing more to send. `None` before the first commit.
+    pub(crate) fn lag(&self, progress: &Progress, now: Instant) -> Option<Duration> {
+        match progress.newest_commit_us {
+            0 => None,
+            _ if progress.is_idle => Some(Duration::ZERO),
+            committed_us => {
+                let age_us = self.since_commit_us(committed_us, now);
+                Some(Duration::from_micros(u64::try_from(age_us).unwrap_or(0)))
+            }
+        }
+    }
+
     /// How long ago something was committed, by the source's own clock, microseconds; negative when
     /// that clock was read a moment too late.
     pub(crate) fn since_commit_us(&self, committed_us: i64, now: Instant) -> i64 {

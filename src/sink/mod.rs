@@ -36,7 +36,6 @@ pub mod claim_check;
 pub mod health;
 pub mod intake;
 pub mod null;
-pub mod oversize;
 pub mod quarantine;
 pub mod redrive;
 pub mod sns;

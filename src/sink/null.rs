@@ -23,11 +23,6 @@ impl Null {
         Self { health }
     }
 
-    /// Its numbers.
-    pub fn health(&self) -> Arc<Health> {
-        Arc::clone(&self.health)
-    }
-
     /// Settles until the intake has ended; see the contract of [`sink`](super).
     pub async fn run(
         self,

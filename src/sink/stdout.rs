@@ -35,11 +35,6 @@ impl<W: Write + Send + 'static> Stdout<W> {
         Self { writer, health }
     }
 
-    /// Its numbers.
-    pub fn health(&self) -> Arc<Health> {
-        Arc::clone(&self.health)
-    }
-
     /// Writes until the intake has ended; see the contract of [`sink`](super).
     pub async fn run(
         mut self,

@@ -14,8 +14,9 @@ mod repeats;
 mod runbooks;
 pub mod snapshot;
 pub mod status;
+pub mod words;
 
-pub use conclusion::{Conclusion, Notice, Station, duration};
+pub use conclusion::{Conclusion, Notice, StateKind, Station, duration};
 pub use http::{Handler, Http, StatusSource};
 pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;

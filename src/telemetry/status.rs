@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use super::Conclusion;
 use super::snapshot::SnapshotStatus;
+use super::words::{
+    CanaryState, ConditionStatus, FindingLevel, Grade, Hop, StationKey, StreamState,
+};
+use super::{Conclusion, StateKind};
 
 /// Everything that a person, or `binpulse status`, wants to know at once.
 #[derive(Debug, Clone, Serialize, PartialEq, Default)]
@@ -12,8 +15,8 @@ pub struct Status {
     pub stream: String,
     /// Version of binpulse.
     pub version: String,
-    /// One word: `starting`, `running`, `reconnecting`, `stopping`, `halted` and others to come.
-    pub state: String,
+    /// What the stream is doing.
+    pub state: StreamState,
     /// Seconds in this state.
     pub state_age_seconds: f64,
     /// Seconds since the process started.
@@ -53,8 +56,8 @@ pub struct Status {
 pub struct Verdict {
     /// The state, one word.
     pub state: String,
-    /// `healthy`, `recovering`, `late`, `unknown` or `outage`.
-    pub grade: String,
+    /// How good or bad it is.
+    pub grade: Grade,
     /// What it is more exactly, where there is more to say.
     pub reason: Option<String>,
     /// Seconds in this state.
@@ -67,8 +70,8 @@ pub struct Verdict {
     pub sentence: String,
     /// Further facts.
     pub facts: Vec<String>,
-    /// The first broken hop: `source`, `stream`, `publish`, `delivery`, `consumers`, or `none`.
-    pub hop: String,
+    /// The first broken hop.
+    pub hop: Hop,
     /// What to do next.
     pub next_step: String,
     /// Path of the runbook that goes with the state, on this server; absent when there is nothing to do.
@@ -79,6 +82,9 @@ pub struct Verdict {
     pub unaccounted_transactions: u64,
     /// Everything that the verdict depends on.
     pub conditions: Vec<Condition>,
+    /// What more is concluded from its state.
+    #[serde(skip)]
+    pub kind: StateKind,
 }
 
 /// What is known about one thing that the verdict depends on.
@@ -86,8 +92,8 @@ pub struct Verdict {
 pub struct Condition {
     /// Its name, as in the metrics.
     pub name: String,
-    /// `true`, `false` or `unknown`; `true` is well.
-    pub status: String,
+    /// `true` is well.
+    pub status: ConditionStatus,
     /// Seconds since it became that.
     pub since_seconds: f64,
     /// The observation that says so, in words.
@@ -96,7 +102,7 @@ pub struct Condition {
     pub needed: bool,
     /// The key of the station that it speaks for, if any.
     #[serde(skip)]
-    pub speaks_for: Option<&'static str>,
+    pub speaks_for: Option<StationKey>,
 }
 
 /// Proof of what stood between two heartbeats.
@@ -127,8 +133,8 @@ pub struct Certificate {
 /// One thing that is not as it should be at the source.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
 pub struct Finding {
-    /// `note`: worth knowing; `warning`: somebody must act; `refusal`: `run` would not start with it.
-    pub level: String,
+    /// How urgent it is.
+    pub level: FindingLevel,
     /// What was looked at: a setting, a privilege.
     pub what: String,
     /// What it is.
@@ -178,8 +184,12 @@ pub struct Progress {
     pub delivered: String,
     /// GTIDs that are delivered; empty without GTIDs.
     pub gtid_set: String,
-    /// Commit time of the newest transaction read, seconds ago by the source's own clock.
+    /// How late the stream is, seconds: the age of the newest commit that was read, and 0 while the
+    /// source has nothing more to send. The verdict evaluates this one.
     pub lag_seconds: Option<f64>,
+    /// Age of the newest commit that was read, seconds, by the source's own clock. It grows while the
+    /// database is idle.
+    pub newest_commit_age_seconds: Option<f64>,
     /// Seconds until the source may purge a binary log that is still needed, at least; absent when it
     /// purges none by itself, and while nothing is known.
     pub purge_margin_seconds: Option<f64>,
@@ -251,8 +261,8 @@ pub struct Consumer {
 pub struct Canary {
     /// Its number.
     pub number: u64,
-    /// `awaited`, `resolved`, `lost`, or `late`: back after it had been counted as lost.
-    pub state: String,
+    /// What became of it.
+    pub state: CanaryState,
     /// Seconds since the topic accepted its last message.
     pub age_seconds: Option<f64>,
     /// From then until all of it was back, seconds.

@@ -197,7 +197,10 @@ async fn scrape(address: String, seen: Arc<Mutex<Seen>>) {
         ticks.tick().await;
         let Ok(answer) = binpulse_demo::get(&address, "/metrics").await else { continue };
         let mut seen = lock(&seen);
-        let lag = seen.last.as_ref().and_then(|(_, it)| it["progress"]["lag_seconds"].as_f64());
+        let lag = seen
+            .last
+            .as_ref()
+            .and_then(|(_, it)| it["progress"]["newest_commit_age_seconds"].as_f64());
         let metrics = Metrics::read(&answer.body).with_lag(lag);
         let sight = Sight::new(Instant::now(), &metrics, before.as_ref());
         seen.sights.push(sight);

@@ -14,6 +14,7 @@ use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
     Status, Verdict,
 };
+use binpulse::telemetry::words::{CanaryState, StreamState};
 
 type Found = (C, Value, &'static str);
 
@@ -21,8 +22,7 @@ type Found = (C, Value, &'static str);
 #[rustfmt::skip]
 fn found(state: State) -> (Option<Reason>, &'static [Found]) {
     match state {
-        State::SelfStalled => (None, &[(C::SelfRunning, False, "binpulse was suspended for 61 s, \
-                                                                until 2.0 s ago")]),
+        State::SelfStalled => (None, &[(C::SelfRunning, False, "binpulse was suspended for 61 s, until 2.0 s ago")]),
         State::PositionLost => (Some(Reason::Purged), &[(C::PositionHeld, False, "server error 1236: the first GTID that we lack was purged")]),
         State::Starting => (None, &[(C::Begun, False, "no round trip since the start 4.0 s ago")]),
         State::SourceUnreachable => (Some(Reason::Refused), &[
@@ -78,7 +78,7 @@ fn verdict(state: State) -> Verdict {
     let reason = found(state).0;
     let shown = conditions.iter().map(|(condition, known)| Condition {
         name: condition.name().to_owned(),
-        status: known.status.name().to_owned(),
+        status: known.status,
         since_seconds: if known.status == True { 9_512.0 } else { 12.5 },
         because: known.because.clone(),
         needed: conditions.is_needed(condition),
@@ -86,19 +86,20 @@ fn verdict(state: State) -> Verdict {
     });
     Verdict {
         state: state.name().to_owned(),
-        grade: state.grade().name().to_owned(),
+        grade: state.grade().told(),
         reason: reason.as_ref().map(Reason::name),
         since_seconds: if state.is_healthy() { 9_512.0 } else { 12.5 },
         evaluated_age_seconds: 0.3,
         headline: words::headline(state, reason.as_ref(), false).into_owned(),
         sentence: words::sentence(state, reason.as_ref(), false, &conditions, Some(&proof(now))),
         facts: words::missing(&conditions),
-        hop: words::hop(state, false, false).name().to_owned(),
+        hop: words::hop(state, false, false),
         next_step: words::next_step(state, reason.as_ref(), false).into_owned(),
         runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
         conditions: shown.collect(),
+        kind: state.kind(),
     }
 }
 
@@ -140,7 +141,7 @@ pub(crate) fn status(state: State) -> Status {
     let mut status = Status {
         stream: "orders-eu".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        state: "running".to_owned(),
+        state: StreamState::Running,
         state_age_seconds: 9_520.0,
         uptime_seconds: 9_524.0,
         halted: None,
@@ -159,7 +160,8 @@ pub(crate) fn status(state: State) -> Status {
             read: "binlog.000042:73115021".to_owned(),
             delivered: "binlog.000042:73115021".to_owned(),
             gtid_set: "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-48123".to_owned(),
-            lag_seconds: Some(1.2),
+            lag_seconds: Some(0.0),
+            newest_commit_age_seconds: Some(1.2),
             purge_margin_seconds: Some(251_900.0),
             log_expiry_seconds: Some(259_200.0),
             lanes: 12,
@@ -185,6 +187,7 @@ pub(crate) fn status(state: State) -> Status {
             failures: 0,
             epoch: 1,
         },
+        snapshot: None,
         config: serde_json::json!({"stream": "orders-eu", "pulse": {"heartbeat": "5s"}}),
         conclusion: Conclusion::default(),
     };
@@ -196,7 +199,7 @@ pub(crate) fn status(state: State) -> Status {
 fn dress(status: &mut Status, state: State) {
     match state {
         State::SourceUnreachable | State::SourceHung | State::StreamDown => {
-            status.state = "reconnecting".to_owned();
+            status.state = StreamState::Reconnecting;
             status.source.connected = false;
             status.heartbeat = probe(809, 14.2, 0.004);
             if state != State::StreamDown {
@@ -220,12 +223,12 @@ fn dress(status: &mut Status, state: State) {
             let search = &mut status.consumers[1];
             (search.last, search.last_age_seconds, search.lost) = (Some(78), Some(41.0), 2);
             for canary in &mut search.recent[..2] {
-                (canary.state, canary.took_seconds) = ("lost".to_owned(), None);
+                (canary.state, canary.took_seconds) = (CanaryState::Lost, None);
             }
         }
         State::CheckpointStuck => status.checkpoint.age_seconds = Some(134.0),
         State::Starting => {
-            status.state = "starting".to_owned();
+            status.state = StreamState::Starting;
             status.uptime_seconds = 4.0;
             status.state_age_seconds = 4.0;
             status.source = Source::default();
@@ -235,7 +238,10 @@ fn dress(status: &mut Status, state: State) {
             status.progress = Progress::default();
             status.sink.last_accept_age_seconds = None;
         }
-        State::CatchingUp | State::Lagging => status.progress.lag_seconds = Some(48.0),
+        State::CatchingUp | State::Lagging => {
+            status.progress.lag_seconds = Some(48.0);
+            status.progress.newest_commit_age_seconds = Some(48.0);
+        }
         State::SelfStalled
         | State::PositionLost
         | State::WrongSource
@@ -252,7 +258,7 @@ fn dress(status: &mut Status, state: State) {
 /// A stream that can't continue.
 pub(crate) fn halted() -> Status {
     let mut status = status(State::HeartbeatLost);
-    status.state = "halted".to_owned();
+    status.state = StreamState::Halted;
     status.halted = Some(Halted {
         reason: "undecodable".to_owned(),
         message:
@@ -280,7 +286,7 @@ fn probe(number: u64, age: f64, roundtrip: f64) -> Probe {
 fn consumer(name: &str) -> Consumer {
     let canary = |number: u64| Canary {
         number,
-        state: "resolved".to_owned(),
+        state: CanaryState::Resolved,
         age_seconds: Some(4.0 + 10.0 * (81.0 - f64::from(u32::try_from(number).unwrap_or(81)))),
         took_seconds: Some(0.021),
     };

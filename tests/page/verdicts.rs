@@ -6,6 +6,7 @@ use binpulse::telemetry::snapshot::{
     SnapshotState, SnapshotStatus, SnapshotTable, SnapshotTableState, SnapshotWait,
 };
 use binpulse::telemetry::status::{Finding, Path};
+use binpulse::telemetry::words::{FindingLevel, Hop};
 
 use crate::browser::Browser;
 use crate::site::Site;
@@ -82,7 +83,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             Grade::Healthy => ("works", "healthy"),
         };
         assert_eq!(browser.text("document.body.dataset.look"), look, "{state}");
-        let at = match (says.verdict.hop.as_str(), state) {
+        let at = match (says.verdict.hop.name(), state) {
             ("none", State::CheckpointStuck) => " at checkpoint".to_owned(),
             ("none", _) => String::new(),
             (hop, _) => format!(" at {hop}"),
@@ -92,7 +93,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             "[...document.querySelectorAll('[aria-current]')].map((li) => \
              li.querySelector('.label').textContent.toLowerCase()).join() || 'none'",
         );
-        assert_eq!(marked, says.verdict.hop, "{state}");
+        assert_eq!(marked, says.verdict.hop.name(), "{state}");
         stations(browser, state, &says);
         let since = browser.text_of("since");
         assert!(since.starts_with("Since ") && since.contains(", for "), "{state}: {since}");
@@ -106,7 +107,7 @@ fn stations(browser: &mut Browser, state: State, says: &Status) {
     let stations = browser.text(STATIONS);
     let looks: Vec<&str> = stations.split(", ").filter_map(|one| one.split(": ").nth(1)).collect();
     let names = ["source", "stream", "publish", "delivery", "consumers"];
-    match names.iter().position(|name| *name == says.verdict.hop) {
+    match names.iter().position(|name| *name == says.verdict.hop.name()) {
         Some(broken) => {
             let expected = if state.grade() == Grade::Late { "late" } else { "broken" };
             assert!(looks[..broken].iter().all(|look| *look == "works"), "{state}: {stations}");
@@ -122,9 +123,9 @@ fn stations(browser: &mut Browser, state: State, says: &Status) {
     let words = browser.text("document.querySelector('#line').innerText.toLowerCase()");
     let said = words.contains("broken here") || words.contains("late here");
     // A terminal shows the same, from the same document
-    let same: Vec<_> = says.conclusion.stations.iter().map(|one| one.look).take(5).collect();
+    let same: Vec<_> = says.conclusion.stations.iter().map(|one| one.look.name()).take(5).collect();
     assert_eq!(looks, same, "{state}");
-    assert_eq!(said, says.verdict.hop != "none", "in words, not by colour alone: {words}");
+    assert_eq!(said, says.verdict.hop != Hop::None, "in words, not by colour alone: {words}");
     if state == State::Indeterminate {
         assert!(stations.contains("Stream: unknown"), "{stations}");
     }
@@ -230,13 +231,13 @@ fn a_path_that_fails_is_not_green_and_there_is_something_to_do(browser: &mut Bro
 fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
     browser: &mut Browser,
 ) {
-    let finding = |level: &str, what: &str| Finding {
-        level: level.to_owned(),
+    let finding = |level: FindingLevel, what: &str| Finding {
+        level,
         what: what.to_owned(),
         found: format!("{what} as it is"),
         needed: "something else".to_owned(),
         remedy: "remove <b>it</b> from my.cnf".to_owned(),
-        refuses: level == "refusal",
+        refuses: level == FindingLevel::Refusal,
     };
     let mut says = status(State::Quiet);
     let site = Site::start(says.clone());
@@ -246,7 +247,7 @@ fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
     assert_eq!(browser.text(hidden), "true");
 
     // Worth knowing: it stands in its list, and all stays green
-    says.findings = vec![finding("note", "foreign keys")];
+    says.findings = vec![finding(FindingLevel::Note, "foreign keys")];
     site.say(says.clone().concluded());
     browser.wait(&format!("!{hidden}"));
     let row = browser.text("document.getElementById('findings').innerText");
@@ -256,7 +257,7 @@ fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
     assert_eq!(browser.text("document.body.dataset.look"), "works");
 
     // To be acted on: it is told above, and is the next step
-    says.findings.insert(0, finding("warning", "binlog-do-db"));
+    says.findings.insert(0, finding(FindingLevel::Warning, "binlog-do-db"));
     site.say(says.concluded());
     browser.wait("document.querySelectorAll('#notices [data-kind=finding]').length === 1");
     assert_eq!(browser.text("document.body.dataset.look"), "late");

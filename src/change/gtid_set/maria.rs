@@ -44,11 +44,6 @@ impl MariaGtidSet {
     pub fn contains(&self, gtid: &MariaGtid) -> bool {
         self.last(gtid.domain).is_some_and(|last| gtid.sequence <= last.sequence)
     }
-
-    /// Whether `other` is at or past this position in every domain of this one.
-    pub fn is_subset_of(&self, other: &Self) -> bool {
-        self.iter().all(|gtid| other.contains(gtid))
-    }
 }
 
 impl fmt::Display for MariaGtidSet {

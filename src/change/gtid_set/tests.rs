@@ -106,7 +106,10 @@ fn a_mariadb_position_keeps_the_highest_number_of_each_domain() {
     assert_eq!(position.to_string(), "0-1-100,1-2-50");
     position.advance(MariaGtid { domain: 0, server: 2, sequence: 101 });
     assert_eq!(position.to_string(), "0-2-101,1-2-50");
-    assert!(text.parse::<MariaGtidSet>().is_ok_and(|before| before.is_subset_of(&position)));
+    assert!(
+        text.parse::<MariaGtidSet>()
+            .is_ok_and(|before| before.iter().all(|gtid| position.contains(gtid)))
+    );
     for wrong in ["0-1", "0-1-2-3", "a-1-2", "0-+1-2", "-1-1-1", "4294967296-1-1"] {
         assert!(wrong.parse::<MariaGtidSet>().is_err(), "{wrong}");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::freshness::Phase;
+use crate::telemetry::words::CanaryState;
 
 /// Canaries that are remembered, so that late ones and duplicates are known for what they are:
 /// nearly three hours of them at the default interval.
@@ -96,27 +97,7 @@ struct Canary {
     owed_from: Option<Instant>,
     /// When all of it was back.
     completed_at: Option<Instant>,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
-    #[default]
-    Awaited,
-    Resolved,
-    Lost,
-    Late,
-}
-
-impl State {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Awaited => "awaited",
-            Self::Resolved => "resolved",
-            Self::Lost => "lost",
-            Self::Late => "late",
-        }
-    }
+    state: CanaryState,
 }
 
 /// What became of one canary.
@@ -124,8 +105,8 @@ impl State {
 pub struct Fate {
     /// Its number.
     pub number: u64,
-    /// `awaited`, `resolved`, `lost`, or `late`: back after it had been counted as lost.
-    pub state: &'static str,
+    /// What became of it.
+    pub state: CanaryState,
     /// When the topic accepted the last of its messages so far.
     pub accepted_at: Instant,
     /// When all of it was back.
@@ -170,7 +151,8 @@ impl EchoTracker {
     /// The consumer owes nothing until then, nor what is awaited now; `None`: it does again.
     pub fn rest(&mut self, until: Option<Instant>) {
         self.rests_until = until;
-        let awaited = self.canaries.values_mut().filter(|canary| canary.state == State::Awaited);
+        let awaited =
+            self.canaries.values_mut().filter(|canary| canary.state == CanaryState::Awaited);
         awaited.for_each(|canary| canary.accepted = 0);
         self.lost_in_a_row = 0;
     }
@@ -181,7 +163,7 @@ impl EchoTracker {
         if pause.is_none_or(|pause| pause > self.deadline) {
             // What waited in the queue meanwhile comes now, and takes some reads.
             let awaited =
-                self.canaries.values_mut().filter(|canary| canary.state == State::Awaited);
+                self.canaries.values_mut().filter(|canary| canary.state == CanaryState::Awaited);
             awaited.for_each(|canary| canary.owed_from = canary.owed_from.map(|_| now));
         }
         self.read_at = Some(now);
@@ -193,7 +175,7 @@ impl EchoTracker {
     }
 
     fn is_overdue(&self, canary: &Canary, now: Instant) -> bool {
-        canary.state == State::Awaited
+        canary.state == CanaryState::Awaited
             && self
                 .known_until(now)
                 .zip(canary.owed_from)
@@ -211,7 +193,7 @@ impl EchoTracker {
             };
             if canary.echoed & canary.accepted == canary.accepted {
                 self.close(oldest);
-            } else if canary.state == State::Awaited {
+            } else if canary.state == CanaryState::Awaited {
                 self.counts.not_evaluated += 1;
             }
             self.canaries.pop_first();
@@ -253,9 +235,9 @@ impl EchoTracker {
             self.counts.duplicate += 1;
             return Echo::Duplicate;
         }
-        let was_lost = canary.state == State::Lost || self.is_overdue(&canary, now);
+        let was_lost = canary.state == CanaryState::Lost || self.is_overdue(&canary, now);
         let is_news = canary.accepted & !canary.echoed & phase.bit() != 0;
-        if was_lost && canary.state == State::Awaited && is_news {
+        if was_lost && canary.state == CanaryState::Awaited && is_news {
             // It is overdue, only nobody has looked since.
             self.lose(number);
         }
@@ -304,7 +286,7 @@ impl EchoTracker {
         self.canaries.iter().rev().filter_map(|(number, canary)| {
             Some(Fate {
                 number: *number,
-                state: canary.state.name(),
+                state: canary.state,
                 accepted_at: canary.accepted_at?,
                 completed_at: canary.completed_at,
             })
@@ -313,7 +295,7 @@ impl EchoTracker {
 
     /// When the oldest canary that is awaited was accepted.
     pub fn oldest_awaited(&self) -> Option<Instant> {
-        let awaited = self.canaries.values().filter(|canary| canary.state == State::Awaited);
+        let awaited = self.canaries.values().filter(|canary| canary.state == CanaryState::Awaited);
         awaited.filter_map(|canary| canary.accepted_at).min()
     }
 
@@ -326,19 +308,19 @@ impl EchoTracker {
         }
         canary.completed_at = canary.completed_at.or(Some(now));
         match canary.state {
-            State::Awaited => {
-                canary.state = State::Resolved;
+            CanaryState::Awaited => {
+                canary.state = CanaryState::Resolved;
                 self.counts.resolved += 1;
                 self.lost_in_a_row = 0;
                 self.last_resolved = self.last_resolved.max(Some((number, now)));
                 true
             }
-            State::Lost => {
-                canary.state = State::Late;
+            CanaryState::Lost => {
+                canary.state = CanaryState::Late;
                 self.counts.late += 1;
                 true
             }
-            State::Resolved | State::Late => false,
+            CanaryState::Resolved | CanaryState::Late => false,
         }
     }
 
@@ -346,11 +328,11 @@ impl EchoTracker {
     /// when its later steps could not be written. Whether it is lost.
     fn close(&mut self, number: u64) -> bool {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
-        if canary.state != State::Awaited || canary.accepted == 0 {
+        if canary.state != CanaryState::Awaited || canary.accepted == 0 {
             return false;
         }
         if canary.echoed & canary.accepted == canary.accepted {
-            canary.state = State::Resolved;
+            canary.state = CanaryState::Resolved;
             self.counts.resolved += 1;
             self.lost_in_a_row = 0;
             return false;
@@ -360,7 +342,7 @@ impl EchoTracker {
 
     fn lose(&mut self, number: u64) -> bool {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
-        canary.state = State::Lost;
+        canary.state = CanaryState::Lost;
         self.counts.lost += 1;
         self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
         true

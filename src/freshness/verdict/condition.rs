@@ -8,31 +8,8 @@
 use std::time::Instant;
 
 use super::{Parameters, Topology};
-
-/// Value of a condition, worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Status {
-    /// There is evidence against it.
-    False,
-    /// There is no evidence.
-    Unknown,
-    /// There is evidence for it.
-    True,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 3] = [Self::False, Self::Unknown, Self::True];
-
-    /// Its name in metrics and the API.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::False => "false",
-            Self::Unknown => "unknown",
-            Self::True => "true",
-        }
-    }
-}
+pub use crate::telemetry::words::ConditionStatus as Status;
+use crate::telemetry::words::StationKey;
 
 /// When `live` and `quiet` need a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +42,7 @@ struct Row {
     name: &'static str,
     needed: Needed,
     /// The station on the way of a row that it speaks for, in `/status`.
-    speaks_for: Option<&'static str>,
+    speaks_for: Option<StationKey>,
     /// Told among the facts when it is false, needed or not.
     told: bool,
     /// A failure that time alone can't fix, so that the start does not wait for it.
@@ -97,42 +74,42 @@ conditions! {
     /// We were not frozen lately.
     SelfRunning { name: "self_running", needed: Needed::Always }
     /// A first round trip was made, or the time for it is over.
-    Begun { name: "begun", speaks_for: Some("stream"), needed: Needed::Always }
+    Begun { name: "begun", speaks_for: Some(StationKey::Stream), needed: Needed::Always }
     /// No failure that time alone can't fix is known; asked only while starting.
     NoDefiniteError { name: "no_definite_error" }
     /// The source holds what comes after our position, and all that we have.
-    PositionHeld { name: "position_held", speaks_for: Some("stream"), needed: Needed::Always, definite: true }
+    PositionHeld { name: "position_held", speaks_for: Some(StationKey::Stream), needed: Needed::Always, definite: true }
     /// New SQL connections are admitted.
-    SqlAdmits { name: "sql_admits", speaks_for: Some("source"), told: true, definite: true }
+    SqlAdmits { name: "sql_admits", speaks_for: Some(StationKey::Source), told: true, definite: true }
     /// The server answers SQL, be it with an error.
-    SqlAnswers { name: "sql_answers", speaks_for: Some("source"), told: true }
+    SqlAnswers { name: "sql_answers", speaks_for: Some(StationKey::Source), told: true }
     /// The replication connection stands.
-    StreamConnected { name: "stream_connected", speaks_for: Some("stream"), needed: Needed::Always }
+    StreamConnected { name: "stream_connected", speaks_for: Some(StationKey::Stream), needed: Needed::Always }
     /// Bytes come on it whenever we wait for them.
-    StreamBytes { name: "stream_bytes", speaks_for: Some("stream"), needed: Needed::Always }
+    StreamBytes { name: "stream_bytes", speaks_for: Some(StationKey::Stream), needed: Needed::Always }
     /// Writer and stream are on the same, allowed server.
-    SourceMatches { name: "source_matches", speaks_for: Some("source"), needed: Needed::WithHeartbeats }
+    SourceMatches { name: "source_matches", speaks_for: Some(StationKey::Source), needed: Needed::WithHeartbeats }
     /// The source is not read-only.
-    SourceWritable { name: "source_writable", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
+    SourceWritable { name: "source_writable", speaks_for: Some(StationKey::Source), needed: Needed::WithHeartbeats, definite: true }
     /// Heartbeat rows commit.
-    WritesCommit { name: "writes_commit", speaks_for: Some("source"), needed: Needed::WithHeartbeats, definite: true }
+    WritesCommit { name: "writes_commit", speaks_for: Some(StationKey::Source), needed: Needed::WithHeartbeats, definite: true }
     /// The source's own replication runs, if it has any.
-    UpstreamRuns { name: "upstream_runs", speaks_for: Some("source"), needed: Needed::OnReplica, told: true, definite: true }
+    UpstreamRuns { name: "upstream_runs", speaks_for: Some(StationKey::Source), needed: Needed::OnReplica, told: true, definite: true }
     /// SNS acknowledges.
-    SinkMoves { name: "sink_moves", speaks_for: Some("publish"), needed: Needed::Always }
+    SinkMoves { name: "sink_moves", speaks_for: Some(StationKey::Publish), needed: Needed::Always }
     /// Committed heartbeat rows arrive.
-    HeartbeatSeen { name: "heartbeat_seen", speaks_for: Some("stream"), needed: Needed::WithHeartbeats }
+    HeartbeatSeen { name: "heartbeat_seen", speaks_for: Some(StationKey::Stream), needed: Needed::WithHeartbeats }
     /// We are not late.
-    LagSmall { name: "lag_small", speaks_for: Some("stream"), needed: Needed::Always }
+    LagSmall { name: "lag_small", speaks_for: Some(StationKey::Stream), needed: Needed::Always }
     /// We are not late, or less and less so.
     LagShrinks { name: "lag_shrinks" }
     /// Canaries reach every consumer.
-    CanariesArrive { name: "canaries_arrive", speaks_for: Some("delivery"), needed: Needed::WithConsumers }
+    CanariesArrive { name: "canaries_arrive", speaks_for: Some(StationKey::Delivery), needed: Needed::WithConsumers }
     /// The checkpoint is saved as delivery continues.
-    CheckpointAdvances { name: "checkpoint_advances", speaks_for: Some("checkpoint"), needed: Needed::Always }
+    CheckpointAdvances { name: "checkpoint_advances", speaks_for: Some(StationKey::Checkpoint), needed: Needed::Always }
     /// Every transaction between the last heartbeats is accounted for.
     /// Asked for on its own: `live` does without.
-    Accounted { name: "accounted", speaks_for: Some("stream") }
+    Accounted { name: "accounted", speaks_for: Some(StationKey::Stream) }
     /// Configuration lets us write heartbeat rows.
     HeartbeatsAllowed { name: "heartbeats_allowed" }
     /// Users' rows were published lately. Never `False`: that none came is no fault.
@@ -152,7 +129,7 @@ impl Condition {
     }
 
     /// The station on the way of a row that it speaks for, if any.
-    pub fn speaks_for(self) -> Option<&'static str> {
+    pub fn speaks_for(self) -> Option<StationKey> {
         self.row().speaks_for
     }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::{Condition, Conditions, Reason, Status};
+use crate::telemetry::words;
+pub use crate::telemetry::words::Hop;
 
 /// A predicate over conditions.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +77,7 @@ pub enum Exit {
 pub enum Grade {
     /// Something is broken, and there is evidence of it.
     Outage,
-    /// Data comes late and the gap shrinks.
+    /// Data comes late and the lag shrinks.
     Late,
     /// An outage is over by all evidence, but not for long enough to rely on it.
     Recovering,
@@ -88,45 +90,14 @@ pub enum Grade {
 }
 
 impl Grade {
-    /// Its name in the API.
-    pub const fn name(self) -> &'static str {
+    /// As `/status` tells it.
+    pub const fn told(self) -> words::Grade {
         match self {
-            Self::Outage => "outage",
-            Self::Late => "late",
-            Self::Recovering => "recovering",
-            Self::Unknown | Self::Unproven => "unknown",
-            Self::Healthy => "healthy",
-        }
-    }
-}
-
-/// A station on the way from the source to the consumers: the first broken one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Hop {
-    /// The database itself, its reachability and its writability.
-    Source,
-    /// The replication connection.
-    Stream,
-    /// From us to SNS.
-    Publish,
-    /// From SNS to the consumers' queues.
-    Delivery,
-    /// Some consumers.
-    Consumers,
-    /// None, or it can't be said.
-    None,
-}
-
-impl Hop {
-    /// Its name in the API.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Stream => "stream",
-            Self::Publish => "publish",
-            Self::Delivery => "delivery",
-            Self::Consumers => "consumers",
-            Self::None => "none",
+            Self::Outage => words::Grade::Outage,
+            Self::Late => words::Grade::Late,
+            Self::Recovering => words::Grade::Recovering,
+            Self::Unknown | Self::Unproven => words::Grade::Unknown,
+            Self::Healthy => words::Grade::Healthy,
         }
     }
 }

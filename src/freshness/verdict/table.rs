@@ -12,6 +12,7 @@ use std::fmt;
 
 use super::rule::{At, Enter, Exit, Grade, Hop, ReasonOf, Text, When};
 use super::{Condition, Conditions, Reason};
+use crate::telemetry::StateKind;
 use Text::{ByReason, Naming, Plain};
 
 /// A row of the table.
@@ -23,6 +24,8 @@ pub struct Row {
     pub name: &'static str,
     /// What it means for those who wait for data.
     pub grade: Grade,
+    /// What more is concluded from it in `/status`.
+    pub kind: StateKind,
     /// When it matches.
     pub when: When,
     /// How it is entered.
@@ -53,6 +56,7 @@ const ROW: Row = Row {
     state: State::Indeterminate,
     name: "",
     grade: Grade::Outage,
+    kind: StateKind::Usual,
     when: When::Otherwise,
     enter: Enter::AtOnce,
     exit: Exit::AtOnce,
@@ -100,6 +104,7 @@ states! {
     SelfStalled {
         name: "self_stalled",
         grade: Grade::Unknown,
+        kind: StateKind::Blind,
         // Left when a round trip was made or the grace period is over: the condition knows both.
         when: When::False(Condition::SelfRunning),
         rests_on: Some(Condition::SelfRunning),
@@ -113,6 +118,7 @@ states! {
     /// What comes after our position can't be had, or the source lost what we have.
     PositionLost {
         name: "position_lost",
+        kind: StateKind::PositionLost,
         // The condition stays False until an operator resets the position.
         when: When::False(Condition::PositionHeld),
         rests_on: Some(Condition::PositionHeld),
@@ -136,6 +142,7 @@ states! {
     Starting {
         name: "starting",
         grade: Grade::Unknown,
+        kind: StateKind::Blind,
         when: When::All(&[
             When::False(Condition::Begun),
             When::NotFalse(Condition::NoDefiniteError),
@@ -432,6 +439,7 @@ states! {
     /// The checkpoint is not saved while delivery continues.
     CheckpointStuck {
         name: "checkpoint_stuck",
+        kind: StateKind::Unsaved,
         when: When::False(Condition::CheckpointAdvances),
         rests_on: Some(Condition::CheckpointAdvances),
         headline: Plain("Progress is not being saved"),
@@ -520,6 +528,11 @@ impl State {
     /// What it means for those who wait for data. The order is from worst to best.
     pub fn grade(self) -> Grade {
         self.row().grade
+    }
+
+    /// What more is concluded from it in `/status`.
+    pub fn kind(self) -> StateKind {
+        self.row().kind
     }
 
     /// Whether it says that data flows, or that there is none: `live` and `quiet`.

@@ -187,11 +187,6 @@ impl Quarantine {
     pub fn records(&self) -> u64 {
         self.records
     }
-
-    /// Size of the file, bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }
 
 /// Locks the file until it is closed.

@@ -33,7 +33,7 @@ fn what_was_put_in_comes_out_the_same_also_after_a_restart() {
     let path = folder.path().join("quarantine");
     drop(filled(&path, 3));
     let again = filled(&path, 1);
-    assert_eq!((again.records(), again.bytes()), (4, path.metadata().expect("there").len()));
+    assert_eq!((again.records(), again.bytes), (4, path.metadata().expect("there").len()));
     let records = read(&path).expect("whole");
     assert_eq!(records.len(), 4);
     let mut expected = message(2, 1, 20);
@@ -52,7 +52,7 @@ fn a_torn_end_is_cut_off_wherever_the_crash_was() {
     for length in first..whole.len() {
         std::fs::write(&path, &whole[..length]).expect("writable");
         let quarantine = Quarantine::open(&path, LIMIT).expect("it opens");
-        assert_eq!((quarantine.records(), quarantine.bytes()), (1, first as u64));
+        assert_eq!((quarantine.records(), quarantine.bytes), (1, first as u64));
     }
 }
 
@@ -110,7 +110,7 @@ fn what_is_removed_is_gone_and_the_rest_stays_in_order_and_locked() {
     quarantine.put_undecoded(undecoded()).expect("there is room");
     quarantine.retain(|number| number % 2 == 0).expect("it can be written");
     assert_eq!(
-        (quarantine.records(), quarantine.bytes()),
+        (quarantine.records(), quarantine.bytes),
         (3, path.metadata().expect("there").len())
     );
     assert!(matches!(Quarantine::open(&path, LIMIT), Err(Error::InUse { .. })), "still locked");
@@ -174,7 +174,7 @@ fn a_rehearsal_finds_what_opening_would_be_refused_with_and_leaves_nothing() {
 fn the_bound_is_kept_to_the_byte_and_a_reader_ends_with_its_first_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("quarantine");
-    let one = filled(&path, 1).bytes();
+    let one = filled(&path, 1).bytes;
     for (limit, fits) in [(2 * one, true), (2 * one - 1, false)] {
         let path = folder.path().join(format!("{limit}"));
         let mut quarantine = Quarantine::open(&path, limit).expect("it opens");

@@ -48,13 +48,6 @@ impl FileReader<File> {
     }
 }
 
-/// Opens each path in turn; what went wrong with one does not end the iteration.
-pub fn open_paths<P: AsRef<Path>>(
-    paths: impl IntoIterator<Item = P>,
-) -> impl Iterator<Item = Result<FileReader<File>, Error>> {
-    paths.into_iter().map(|path| FileReader::open_path(path.as_ref()))
-}
-
 impl<R: Read> FileReader<R> {
     /// Reads and checks the magic. `file` names the input in errors.
     pub fn open(input: R, file: &str) -> Result<Self, Error> {

@@ -3,16 +3,19 @@
 
 mod halt;
 mod notices;
+mod state_kind;
 mod stations;
 mod text;
 
 use serde::Serialize;
 
 pub use notices::Notice;
+pub use state_kind::StateKind;
 pub use stations::Station;
 pub use text::duration;
 
 use super::status::{Status, Verdict};
+use super::words::{Grade, Hop, Look, StationKey};
 use text::{beyond, ended};
 
 /// The verdict is evaluated each second; older than this, seconds, its loop does not move.
@@ -21,11 +24,10 @@ const FROZEN_AFTER: f64 = 6.0;
 /// What a status says at a glance, ready to be shown.
 #[derive(Debug, Clone, Serialize, PartialEq, Default)]
 pub struct Conclusion {
-    /// `healthy`, `recovering`, `late`, `unknown` or `outage`: the verdict's, or `unknown` when that is
-    /// no longer judged.
-    pub grade: &'static str,
-    /// How it looks: `works`, `late`, `broken` or `unknown`.
-    pub look: &'static str,
+    /// The verdict's, or `unknown` when that is no longer evaluated.
+    pub grade: Grade,
+    /// How it is shown.
+    pub look: Look,
     /// The grade in words, with the place.
     pub label: String,
     /// The state with its reason, or the reason of a halt.
@@ -40,8 +42,8 @@ pub struct Conclusion {
     pub next_step: String,
     /// Path of the runbook on this server, if one goes with it.
     pub runbook: Option<String>,
-    /// The hop that the label names: `source`, `stream`, `publish`, `delivery`, `consumers`, or `none`.
-    pub hop: String,
+    /// The hop that the label names.
+    pub hop: Hop,
     /// The verdict's loop does not move: what it said last is not the present.
     pub is_frozen: bool,
     /// How each station on the way of a row does, and the checkpoint beside them.
@@ -69,8 +71,8 @@ fn conclude(status: &Status) -> Conclusion {
     let is_frozen = verdict.evaluated_age_seconds > FROZEN_AFTER;
     let notices = notices::of(status);
     let mut said = said(status);
-    if let (Some(notice), "healthy") = (notices.first(), said.grade) {
-        said.look = "late";
+    if let (Some(notice), Grade::Healthy) = (notices.first(), said.grade) {
+        said.look = Look::Late;
         "healthy, with a warning".clone_into(&mut said.label);
         said.headline = format!("{}; {}", said.headline, notice.headline);
         said.next_step.clone_from(&notice.next_step);
@@ -78,15 +80,15 @@ fn conclude(status: &Status) -> Conclusion {
     }
     if is_frozen {
         said = Conclusion {
-            grade: "unknown",
-            look: "unknown",
+            grade: Grade::Unknown,
+            look: Look::Unknown,
             label: "not known".to_owned(),
             state: format!("was {}", said.state),
             evidence: format!("The last verdict was: {}. {}", said.headline, said.evidence),
             headline: "Quiet or down: not known".to_owned(),
             next_step: "Restart binpulse: it continues from its checkpoint. Keep its log."
                 .to_owned(),
-            hop: "none".to_owned(),
+            hop: Hop::None,
             ..said
         };
     }
@@ -97,21 +99,18 @@ fn conclude(status: &Status) -> Conclusion {
 /// What the verdict says, or the halt.
 fn said(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
-    let (grade, look, word) = match verdict.grade.as_str() {
-        "healthy" => ("healthy", "works", "healthy"),
-        "recovering" => ("recovering", "late", "recovering"),
-        "late" => ("late", "late", "late"),
-        "outage" => ("outage", "broken", "outage"),
-        _ => ("unknown", "unknown", "not known"),
-    };
-    let at = match (verdict.hop.as_str(), verdict.state.as_str()) {
-        ("none" | "", "checkpoint_stuck") => "checkpoint",
-        (hop, _) => hop,
+    let (look, word) = match verdict.grade {
+        Grade::Healthy => (Look::Works, "healthy"),
+        Grade::Recovering => (Look::Late, "recovering"),
+        Grade::Late => (Look::Late, "late"),
+        Grade::Outage => (Look::Broken, "outage"),
+        Grade::Unknown => (Look::Unknown, "not known"),
     };
     let word = if status.halted.is_some() { "halted" } else { word };
-    let label = match at {
-        "none" | "" => word.to_owned(),
-        at => format!("{word} at {at}"),
+    let checkpoint = (verdict.kind == StateKind::Unsaved).then_some(StationKey::Checkpoint);
+    let label = match verdict.hop.station().or(checkpoint).map(StationKey::name) {
+        None => word.to_owned(),
+        Some(at) => format!("{word} at {at}"),
     };
     let (state, evidence, since_seconds) = match &status.halted {
         Some(halted) => (halted.reason.clone(), ended(&halted.message), status.state_age_seconds),
@@ -120,7 +119,7 @@ fn said(status: &Status) -> Conclusion {
         }
     };
     Conclusion {
-        grade,
+        grade: verdict.grade,
         look,
         label,
         state,
@@ -129,7 +128,7 @@ fn said(status: &Status) -> Conclusion {
         evidence,
         next_step: verdict.next_step.clone(),
         runbook: verdict.runbook.clone(),
-        hop: verdict.hop.clone(),
+        hop: verdict.hop,
         ..Conclusion::default()
     }
 }

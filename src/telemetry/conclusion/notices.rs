@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::text::{duration, sentence};
 use crate::telemetry::status::{Consumer, Finding, Path, Progress, Status};
+use crate::telemetry::words::{FindingLevel, NoticeKind};
 
 /// The part of the source's expiry below which somebody must act, as the alert has it.
 const MARGIN_LEAST: f64 = 0.25;
@@ -14,8 +15,8 @@ const FINDINGS_MAX: usize = 5;
 /// Something that needs attention whatever the verdict is.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// `loss`, `purge`, `finding`, `path` or `echo`.
-    pub kind: &'static str,
+    /// What it is about.
+    pub kind: NoticeKind,
     /// Whose it is: a path, a consumer, what was found; else empty.
     pub of: String,
     /// What is so, in a few words.
@@ -41,7 +42,7 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
 fn loss(missing: u64) -> Option<Notice> {
     let what = if missing == 1 { "transaction" } else { "transactions" };
     (missing > 0).then(|| Notice {
-        kind: "loss",
+        kind: NoticeKind::Loss,
         of: String::new(),
         headline: format!("{missing} {what} did not come through the stream"),
         text: format!(
@@ -60,7 +61,7 @@ fn purge(progress: &Progress) -> Option<Notice> {
     let when =
         if margin > 0.0 { format!("In {}", duration(margin)) } else { "At any time".to_owned() };
     (margin < MARGIN_LEAST * expiry).then(|| Notice {
-        kind: "purge",
+        kind: NoticeKind::Purge,
         of: String::new(),
         headline: "the source will soon purge logs that are still needed".to_owned(),
         text: format!(
@@ -78,9 +79,9 @@ fn purge(progress: &Progress) -> Option<Notice> {
 /// Those that somebody must act on. What many patterns or databases share is told of the first few: all
 /// are in the list of findings.
 fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
-    let urgent = all.iter().filter(|finding| finding.level != "note");
+    let urgent = all.iter().filter(|finding| finding.level != FindingLevel::Note);
     urgent.take(FINDINGS_MAX).map(|Finding { what, found, needed, remedy, .. }| Notice {
-        kind: "finding",
+        kind: NoticeKind::Finding,
         of: what.clone(),
         headline: format!("{what} is not as it should be"),
         text: format!("{what}: found {found}, needed {needed}."),
@@ -92,7 +93,7 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
 fn path(path: &Path) -> Notice {
     let Path { name, table, canary, .. } = path;
     Notice {
-        kind: "path",
+        kind: NoticeKind::Path,
         of: name.clone(),
         headline: format!("canaries of the path {name} are not written"),
         text: format!(
@@ -111,7 +112,7 @@ fn path(path: &Path) -> Notice {
 fn echo(consumer: &Consumer) -> Option<Notice> {
     let Consumer { name, .. } = consumer;
     consumer.unreadable.as_ref().map(|why| Notice {
-        kind: "echo",
+        kind: NoticeKind::Echo,
         of: name.clone(),
         headline: format!("the echo queue of {name} can't be read"),
         text: format!(

@@ -1,25 +1,31 @@
 use super::*;
 use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Path, Probe};
+use crate::telemetry::words::{ConditionStatus, NoticeKind};
+
+/// A word by its text.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(serde_json::json!(text)).expect(text)
+}
 
 /// A status with this verdict, and every condition well.
 fn status(state: &str, grade: &str, hop: &str) -> Status {
     let names = [
-        ("sql_admits", "source"),
-        ("stream_connected", "stream"),
-        ("sink_moves", "publish"),
-        ("canaries_arrive", "delivery"),
+        ("sql_admits", StationKey::Source),
+        ("stream_connected", StationKey::Stream),
+        ("sink_moves", StationKey::Publish),
+        ("canaries_arrive", StationKey::Delivery),
     ];
-    let well = |(name, station): &(&str, &'static str)| Condition {
-        speaks_for: Some(station),
+    let well = |(name, station): &(&str, StationKey)| Condition {
+        speaks_for: Some(*station),
         name: (*name).to_owned(),
-        status: "true".to_owned(),
+        status: ConditionStatus::True,
         needed: true,
         ..Condition::default()
     };
     let verdict = Verdict {
         state: state.to_owned(),
-        grade: grade.to_owned(),
-        hop: hop.to_owned(),
+        grade: word(grade),
+        hop: word(hop),
         headline: "It is so".to_owned(),
         sentence: "It is so, by a lock: the last commit is 4 s old.".to_owned(),
         next_step: "Nothing.".to_owned(),
@@ -31,7 +37,7 @@ fn status(state: &str, grade: &str, hop: &str) -> Status {
 }
 
 fn looks(status: &Status) -> Vec<&'static str> {
-    status.conclusion.stations.iter().map(|station| station.look).collect()
+    status.conclusion.stations.iter().map(|station| station.look.name()).collect()
 }
 
 #[test]
@@ -46,7 +52,7 @@ fn what_is_before_the_break_works_and_what_is_after_it_waits() {
     assert_eq!(broken.conclusion.evidence, "By a lock: the last commit is 4 s old.");
     let back = status("writes_blocked", "recovering", "source").concluded();
     assert_eq!(back.conclusion.stations[0].word, "recovering here");
-    assert_eq!(back.conclusion.look, "late");
+    assert_eq!(back.conclusion.look, Look::Late);
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn a_halt_marks_its_station_whatever_the_verdict_says() {
         let halted = halted.concluded();
         assert_eq!(looks(&halted)[at], "broken", "{reason}, {hop}");
         let conclusion = &halted.conclusion;
-        assert_eq!((conclusion.grade, conclusion.look), ("outage", "broken"));
+        assert_eq!((conclusion.grade, conclusion.look), (Grade::Outage, Look::Broken));
         assert_eq!(conclusion.next_step, "Exclude it and restart.");
         assert!(conclusion.label.starts_with("halted at "), "{}", conclusion.label);
     }
@@ -72,7 +78,7 @@ fn a_halt_marks_its_station_whatever_the_verdict_says() {
 #[test]
 fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
     let mut warned = status("live", "healthy", "none");
-    assert_eq!(warned.clone().concluded().conclusion.look, "works");
+    assert_eq!(warned.clone().concluded().conclusion.look, Look::Works);
     let canary = Probe { last_result: "denied: no INSERT".to_owned(), ..Probe::default() };
     warned.paths = vec![Path {
         name: "orders".to_owned(),
@@ -82,7 +88,7 @@ fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
         ..Path::default()
     }];
     let said = warned.clone().concluded().conclusion;
-    assert_eq!((said.grade, said.look), ("healthy", "late"));
+    assert_eq!((said.grade, said.look), (Grade::Healthy, Look::Late));
     assert!(
         said.next_step.contains("canary of orders out of billing.orders"),
         "{}",
@@ -92,27 +98,30 @@ fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
     // Loss comes first, and an outage keeps its own next step
     warned.verdict.unaccounted_transactions = 2;
     let kinds: Vec<_> = warned.clone().concluded().conclusion.notices;
-    assert_eq!(kinds.iter().map(|notice| notice.kind).collect::<Vec<_>>(), ["loss", "path"]);
-    "outage".clone_into(&mut warned.verdict.grade);
+    assert_eq!(
+        kinds.iter().map(|notice| notice.kind).collect::<Vec<_>>(),
+        [NoticeKind::Loss, NoticeKind::Path]
+    );
+    warned.verdict.grade = Grade::Outage;
     "Fix it.".clone_into(&mut warned.verdict.next_step);
     assert_eq!(warned.concluded().conclusion.next_step, "Fix it.");
 }
 
 #[test]
-fn a_verdict_that_is_no_longer_judged_says_nothing() {
+fn a_verdict_that_is_no_longer_evaluated_says_nothing() {
     let mut frozen = status("quiet", "healthy", "none");
     frozen.verdict.evaluated_age_seconds = 40.0;
     let frozen = frozen.concluded();
     assert!(looks(&frozen).iter().all(|look| *look == "unknown"));
     let said = &frozen.conclusion;
-    assert_eq!((said.grade, said.is_frozen), ("unknown", true));
+    assert_eq!((said.grade, said.is_frozen), (Grade::Unknown, true));
     assert!(said.evidence.starts_with("The last verdict was: It is so."), "{}", said.evidence);
 }
 
 #[test]
 fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
     let finding = |level: &str| Finding {
-        level: level.to_owned(),
+        level: word(level),
         what: "binlog_row_image".to_owned(),
         found: "MINIMAL".to_owned(),
         needed: "FULL, or columns are absent".to_owned(),
@@ -122,10 +131,10 @@ fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
     let mut found = status("live", "healthy", "none");
     found.findings = vec![finding("note")];
     let said = found.clone().concluded().conclusion;
-    assert_eq!((said.look, said.notices), ("works", Vec::new()));
+    assert_eq!((said.look, said.notices), (Look::Works, Vec::new()));
     found.findings = vec![finding("warning"), finding("note")];
     let said = found.concluded().conclusion;
-    assert_eq!((said.look, said.notices.len()), ("late", 1));
+    assert_eq!((said.look, said.notices.len()), (Look::Late, 1));
     assert_eq!(said.headline, "It is so; binlog_row_image is not as it should be");
     assert_eq!(
         said.notices[0].text,

@@ -42,9 +42,6 @@ pub use switch::{
     SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch,
 };
 
-/// Where it listens unless told otherwise: reachable from this machine only.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:9187";
-
 /// Header fields of one request.
 const HEADERS_MAX: usize = 64;
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Access, Certificate, Endpoints, Http, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
+use crate::telemetry::words::StreamState;
 use crate::telemetry::{Loops, Readiness, Status};
 
 /// Knows one consumer.
@@ -48,7 +49,7 @@ async fn server_at(listen: [u8; 4], access: Access) -> Server {
         loops: loops.clone(),
         readiness: readiness.clone(),
         switch: Arc::new(Known),
-        status: Box::new(|| Status { state: "running".into(), ..Status::default() }),
+        status: Box::new(|| Status { state: StreamState::Running, ..Status::default() }),
     };
     let http = Http::bind((listen, 0).into(), pages, access).await.expect("a free port");
     let address = http.local_addr().expect("bound");

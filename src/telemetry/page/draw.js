@@ -210,7 +210,8 @@ function drawCards(status, drift, rate) {
     ['Heartbeat seen', `${heartbeat.seen ?? 'none'}, ${ago(heartbeat.seen_age_seconds, drift)}`],
     ['Its round trip', isNumber(heartbeat.roundtrip_seconds) ? duration(heartbeat.roundtrip_seconds) : '-'],
     ['Read up to', progress.read], ['Delivered up to', progress.delivered],
-    ['Newest commit read', isNumber(progress.lag_seconds) ? ago(progress.lag_seconds, drift) : '-'],
+    ['Lag', isNumber(progress.lag_seconds) ? duration(progress.lag_seconds) : '-'],
+    ['Newest commit read', isNumber(progress.newest_commit_age_seconds) ? ago(progress.newest_commit_age_seconds, drift) : '-'],
     ['GTIDs delivered', progress.gtid_set],
     ['Needed logs are kept for', isNumber(progress.purge_margin_seconds) ? `${duration(progress.purge_margin_seconds - drift)} of ${duration(progress.log_expiry_seconds)}` : '-'],
   ]);

@@ -1,0 +1,173 @@
+//! Words of `/status` that programs compare: each is a variant of an enum, written and read by serde.
+
+use serde::{Deserialize, Serialize};
+
+/// An enum of words, each with its text. Docs take the words from here.
+macro_rules! words {
+    ($($(#[$about:meta])* enum $name:ident { $($(#[$of:meta])* $word:ident = $text:literal,)+ })+) => {$(
+        $(#[$about])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+        )]
+        pub enum $name {
+            $($(#[$of])* #[serde(rename = $text)] $word,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$word),+];
+
+            /// The word.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$word => $text),+ }
+            }
+        }
+    )+};
+}
+
+words! {
+    /// How good or bad a verdict is.
+    enum Grade {
+        /// Proven to be well.
+        Healthy = "healthy",
+        /// An outage is over, but not for long enough to rely on it.
+        Recovering = "recovering",
+        /// Data comes late.
+        Late = "late",
+        /// It is not known.
+        #[default]
+        Unknown = "unknown",
+        /// Something is broken, and there is evidence of it.
+        Outage = "outage",
+    }
+
+    /// A hop on the way from the source to the consumers: the first broken one.
+    enum Hop {
+        /// The database itself, its reachability and its writability.
+        Source = "source",
+        /// The replication connection.
+        Stream = "stream",
+        /// From binpulse to SNS.
+        Publish = "publish",
+        /// From SNS to the consumers' queues.
+        Delivery = "delivery",
+        /// Some consumers.
+        Consumers = "consumers",
+        /// None, or it can't be said.
+        #[default]
+        None = "none",
+    }
+
+    /// Value of a condition, worst first.
+    enum ConditionStatus {
+        /// There is evidence against it.
+        False = "false",
+        /// There is no evidence.
+        #[default]
+        Unknown = "unknown",
+        /// There is evidence for it.
+        True = "true",
+    }
+
+    /// A station that the page draws: a hop, or the checkpoint beside them.
+    enum StationKey {
+        /// The database.
+        #[default]
+        Source = "source",
+        /// The replication connection.
+        Stream = "stream",
+        /// From binpulse to SNS.
+        Publish = "publish",
+        /// From SNS to the consumers' queues.
+        Delivery = "delivery",
+        /// The consumers.
+        Consumers = "consumers",
+        /// The saved position.
+        Checkpoint = "checkpoint",
+    }
+
+    /// How a station, or the whole, is shown.
+    enum Look {
+        /// All is well.
+        Works = "works",
+        /// Late, recovering, or with a warning.
+        Late = "late",
+        /// Here it is broken.
+        Broken = "broken",
+        /// It is not known.
+        #[default]
+        Unknown = "unknown",
+        /// It comes after what is broken, and is not evaluated.
+        Waits = "waits",
+        /// No consumer echoes canaries.
+        Unwatched = "unwatched",
+    }
+
+    /// What a notice is about.
+    enum NoticeKind {
+        /// Transactions did not come through the stream.
+        #[default]
+        Loss = "loss",
+        /// The source will soon purge needed binary logs.
+        Purge = "purge",
+        /// A finding that someone must act on.
+        Finding = "finding",
+        /// A path's canaries are not written.
+        Path = "path",
+        /// An echo queue can't be read.
+        Echo = "echo",
+    }
+
+    /// How urgent a finding is.
+    enum FindingLevel {
+        /// Worth knowing.
+        #[default]
+        Note = "note",
+        /// Someone must act.
+        Warning = "warning",
+        /// `run` does not start with it.
+        Refusal = "refusal",
+    }
+
+    /// What the stream is doing.
+    enum StreamState {
+        /// Not yet streaming for the first time.
+        #[default]
+        Starting = "starting",
+        /// Streaming.
+        Running = "running",
+        /// Between two connections.
+        Reconnecting = "reconnecting",
+        /// Delivering what is in flight.
+        Stopping = "stopping",
+        /// It can't continue: `halted` says why.
+        Halted = "halted",
+    }
+
+    /// What became of a canary on its way to one consumer.
+    enum CanaryState {
+        /// It is not back yet.
+        #[default]
+        Awaited = "awaited",
+        /// It came back in time.
+        Resolved = "resolved",
+        /// It did not come back in time.
+        Lost = "lost",
+        /// It came back after it had been counted as lost.
+        Late = "late",
+    }
+}
+
+impl Hop {
+    /// The station that shows it.
+    pub fn station(self) -> Option<StationKey> {
+        match self {
+            Self::Source => Some(StationKey::Source),
+            Self::Stream => Some(StationKey::Stream),
+            Self::Publish => Some(StationKey::Publish),
+            Self::Delivery => Some(StationKey::Delivery),
+            Self::Consumers => Some(StationKey::Consumers),
+            Self::None => None,
+        }
+    }
+}

@@ -248,7 +248,8 @@ fn the_summary_can_be_copied(browser: &mut Browser) {
     );
     browser.wait("document.getElementById('copied').textContent === 'copied'");
     let text = browser.text("window.copied");
-    for part in ["orders-eu, halted at stream", "[undecodable]", "Next: Look", "db-1.internal:3306"]
+    for part in
+        ["orders-eu, halted at stream", "[undecodable]", "Next: Examine", "db-1.internal:3306"]
     {
         assert!(text.contains(part), "{part} in {text}");
     }

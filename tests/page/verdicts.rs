@@ -161,7 +161,7 @@ fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
     // A table's name keeps its case, also where a sentence begins.
     let message = browser.text_of("sentence");
     assert!(message.starts_with("shop.orders, ") && message.ends_with("type 245."), "{message}");
-    assert!(browser.text_of("next").starts_with("Look at the named event with mysqlbinlog"));
+    assert!(browser.text_of("next").starts_with("Examine the named event with mysqlbinlog"));
     assert!(browser.text(STATIONS).contains("Stream: broken"));
     picture(browser, "halted");
 

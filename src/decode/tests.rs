@@ -110,6 +110,44 @@ fn nothing_but_what_a_dump_makes_up_comes_before_a_format_description() {
 }
 
 #[test]
+fn headers_of_another_length_are_refused() {
+    let mut decoder = Decoder::new(Config::default());
+    decoder.start_at(Position::new("log.000001", 4));
+    let mut long = format();
+    long[Header::LENGTH + 56] = 20;
+    let found = fault(&mut decoder, &long);
+    assert!(found.to_string().contains("length of event headers"), "{found}");
+}
+
+#[test]
+fn checksums_are_verified_unless_somebody_else_does() {
+    use crate::binlog::tests::{description, event};
+    for (verify_checksum, is_noticed) in [(None, true), (Some(true), true), (Some(false), false)] {
+        let config = Config::default();
+        let verify_checksum = verify_checksum.unwrap_or(config.verify_checksum);
+        let mut decoder = Decoder::new(Config { verify_checksum, ..config });
+        decoder.start_at(Position::new("log.000001", 4));
+        steps(&mut decoder, &description("8.0.31", 1, 0)).expect("a format description");
+        let mut damaged = event(kind::IGNORABLE, b"note", 0, true);
+        damaged[20] ^= 1;
+        let found = steps(&mut decoder, &damaged);
+        assert_eq!(found.is_err(), is_noticed, "{found:?}");
+    }
+}
+
+#[test]
+fn a_transaction_whose_length_is_not_told_is_one() {
+    let mut decoder = decoder();
+    // Flags, source, number, clock, and the commit time, as MySQL 8.0.1 wrote it.
+    let mut body = vec![1; 1 + 16 + 8];
+    body.push(2);
+    body.extend([0; 16]);
+    body.extend([1, 0, 0, 0, 0, 0, 0]);
+    steps(&mut decoder, &event(kind::ANONYMOUS_GTID, 0, &body)).expect("a start");
+    assert_eq!(steps(&mut decoder, &query("BEGIN")).expect("a start"), ["begin"]);
+}
+
+#[test]
 fn statements_outside_transactions_commit_themselves() {
     let mut decoder = decoder();
     let found = steps(&mut decoder, &query("CREATE TABLE t (a INT)")).expect("DDL");

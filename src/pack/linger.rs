@@ -134,8 +134,10 @@ mod tests {
         after(45, &mut linger, Instant::now());
         assert_eq!(linger.current(), Duration::ZERO);
         let mut linger = Linger::new(Duration::from_millis(200));
-        for (queued, expected) in [(49, 98), (50, 100)] {
-            linger.observe_backlog(queued, 200_000);
+        for (queued, capacity, expected) in
+            [(49, 200_000, 98), (31, 125_000, 99), (50, 200_000, 100)]
+        {
+            linger.observe_backlog(queued, capacity);
             let expected = Duration::from_micros(if expected < 100 { 0 } else { expected });
             assert_eq!(linger.current(), expected, "{queued}");
         }

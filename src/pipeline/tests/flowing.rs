@@ -423,6 +423,26 @@ fn what_lies_before_the_front_of_a_file_counts_as_delivered() {
 }
 
 #[test]
+fn updates_that_leave_the_order_of_their_lanes_are_counted() {
+    let mut made = Made::new();
+    made.begin();
+    for key in 0..20 {
+        made.moves("t", &key.to_string(), &(key + 100).to_string());
+    }
+    made.commit();
+    for (lanes, are_some) in [(1, false), (16, true)] {
+        let pack = PackConfig { lanes, ..each_row() };
+        let (config, filter) = (FlowConfig::default(), FilterConfig::default());
+        let mut flow = flow_of(pack, config, filter, recogniser());
+        walk(&mut flow, &made).expect("nothing is lost");
+        let told = metrics();
+        flow.tell(&told);
+        assert_eq!(told.unordered_updates_total.get(), flow.packer_mut().unordered());
+        assert_eq!(flow.packer_mut().unordered() > 0, are_some, "{lanes} lanes");
+    }
+}
+
+#[test]
 fn counts_are_told_once_and_updates_by_what_was_not_told() {
     let (mut counts, told) = (Counts::default(), metrics());
     for (since_start, all) in [(3, 3), (3, 3), (10, 10)] {

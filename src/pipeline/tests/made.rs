@@ -136,6 +136,17 @@ impl Made {
         self.rows(kind::UPDATE_ROWS, 2, &[image]);
     }
 
+    /// An update of which the log has nothing but the key.
+    pub(super) fn moves(&mut self, table: &str, from: &str, to: &str) {
+        self.map("d", table, &[("a", true), ("b", true)]);
+        let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 1, 1];
+        for key in [from, to] {
+            body.push(0);
+            text(key, &mut body);
+        }
+        self.event(kind::UPDATE_ROWS, &body);
+    }
+
     /// A heartbeat of this stream, or another.
     pub(super) fn heartbeat(&mut self, stream: &str, number: u64) {
         let columns = [

@@ -622,3 +622,56 @@ async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
         assert_eq!(unnamed.is_some(), told == Some("disagrees"), "{unnamed:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_several_messages_is_delivered_with_the_last_of_them() {
+    // Given rows that fit their topic only one by one
+    let mut rig = Rig::new(Setup {
+        message_bytes_max: 600,
+        oversize: Oversize::Keep,
+        pack: PackConfig::default(),
+        ..Setup::default()
+    });
+    let text = |seed: u64| -> String {
+        let mix = |round: u64| (seed * 31 + round).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (1..10).map(|round| format!("{:016x}", mix(round) ^ mix(round + 7) >> 29)).collect()
+    };
+    let texts: Vec<_> = (0..8).map(text).collect();
+    let pairs: Vec<_> = texts.iter().map(|text| (&text[..20], &**text)).collect();
+    let mut made = Made::new();
+    made.begin();
+    made.inserts("t", &pairs);
+    made.commit();
+    let stop = CancellationToken::new();
+    within("taken", rig.take(&made.events, &stop)).await.expect("there is room");
+    rig.pipeline.parts.flow.flush_all();
+    within("handed on", rig.pipeline.ship(&stop)).await.expect("there is room");
+    let Rig { mut pipeline, mut sink, settled, metrics, .. } = rig;
+    let mut messages = Vec::new();
+    while messages.iter().map(|it: &crate::encode::Message| it.rows).sum::<u32>() < 8 {
+        let ticket = within("a message", async {
+            tokio::select! {
+                ticket = sink.recv() => ticket.expect("the thread runs"),
+                ended = pipeline.idle(std::future::pending()) => panic!("{ended:?}"),
+            }
+        });
+        messages.push(ticket.await.message);
+    }
+    assert!(messages.len() > 1, "one message holds all");
+
+    // When one after the other is settled, then all of it is delivered with the last
+    for (count, message) in (1..).zip(&messages) {
+        let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
+        let settlement = Settlement::Settled { id, lane, ack_group, at: Instant::now() };
+        settled.send(settlement).await.expect("the loop listens");
+        let counted = async {
+            while metrics.messages_published_total.get() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("counted", pipeline.idle(counted)).await.expect("nothing halts");
+        let is_last = count == messages.len() as u64;
+        assert_eq!(pipeline.tracker().ack_groups_in_flight() == 0, is_last, "{count}");
+        assert_eq!(pipeline.tracker().settled_place().position.offset > 0, is_last);
+    }
+}

@@ -46,6 +46,8 @@ pub(super) struct Told {
     pub(super) accepted: Vec<String>,
     /// Heartbeats at the ends of spans.
     pub(super) spans: Vec<u64>,
+    /// Spans within which a dump began.
+    pub(super) begun: u64,
     /// Saves that failed.
     pub(super) failures: u64,
 }
@@ -74,7 +76,9 @@ impl ProgressObserver for Watcher {
         self.lock().failures += 1;
     }
     fn heartbeat_arrived(&self, span: Span, _: Instant) {
-        self.lock().spans.push(span.to.number);
+        let mut told = self.lock();
+        told.spans.push(span.to.number);
+        told.begun += u64::from(span.started_with.is_some());
     }
     fn progress(&self, _: Progress) {
         self.0.notify_one();

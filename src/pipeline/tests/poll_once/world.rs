@@ -269,6 +269,8 @@ async fn check(
     for (op, rows) in ["insert", "update", "delete"].into_iter().zip(far.rows) {
         prop_assert_eq!(metrics.changes_published_total.of(op).get(), rows, "{}", op);
     }
+    let has_published = far.rows.iter().any(|rows| *rows > 0);
+    prop_assert_eq!(metrics.user_row_last.last().is_some(), has_published);
     let kept: BTreeSet<_> = Reader::new(&path)
         .expect("it is there")
         .map(|entry| match entry.expect("whole") {
@@ -286,7 +288,9 @@ async fn check(
         );
     }
 
-    let Told { seen, published, checkpointed, accepted, spans, failures } = rig.watcher.told();
+    let Told { seen, published, checkpointed, accepted, spans, begun, failures } =
+        rig.watcher.told();
+    prop_assert_eq!(begun, u64::from(!spans.is_empty()), "with the first span");
     let heartbeats = seen.iter().filter_map(|seen| match seen {
         Seen::Heartbeat(row) => Some(row.number),
         Seen::Canary(_) | Seen::CanaryPath(_) | Seen::Own => None,
@@ -326,6 +330,8 @@ async fn check(
     if worth_saving {
         prop_assert_eq!(&saved.gtid_set, &delivered);
         prop_assert!(saved.settled.position.offset > 0);
+        // After any time at which this was written.
+        prop_assert!(saved.saved_at_us > 1_700_000_000_000_000);
     }
 
     let progress = rig.pipeline.parts.flow.progress();

@@ -87,6 +87,15 @@ fn each_wrong_variable_is_found_with_its_statement() {
 }
 
 #[test]
+fn each_way_to_be_read_only_is_found() {
+    for name in ["read_only", "super_read_only", "innodb_read_only"] {
+        let mut facts = good();
+        facts.variables.insert(name.to_owned(), "ON".to_owned());
+        assert_eq!(found(&facts, &Demands::default()), [("read_only", Severity::Note)], "{name}");
+    }
+}
+
+#[test]
 fn gtids_are_switched_on_step_by_step_and_never_past_a_stream() {
     for (mode, steps) in [
         ("OFF", &["OFF_PERMISSIVE;", "ON_PERMISSIVE;"][..]),

@@ -122,7 +122,7 @@ impl Gathered {
                 SnapshotPart {
                     anchor: self.to.anchor,
                     attempt_part: self.to.attempt_part,
-                    is_last: index == count,
+                    is_last: part.is_last && index == count,
                     touched: touched.next().unwrap_or_default(),
                     ..part.clone()
                 },

@@ -163,7 +163,7 @@ async fn fill(mysqld: &Mysqld, tables: &[String]) -> Outcome {
 /// `d.t` with its rows: a second column of unique numbers, in the opposite order.
 fn usual() -> Vec<String> {
     vec![
-        "CREATE TABLE d.t (id INT PRIMARY KEY, other INT NOT NULL, v VARCHAR(100), w INT)"
+        "CREATE TABLE d.t (id INT PRIMARY KEY, other INT NOT NULL, v VARCHAR(300), w INT)"
             .to_owned(),
         format!(
             "INSERT INTO d.t SELECT n, 2999 - n, CONCAT('row ', n, REPEAT('.', 50)), 0 \
@@ -198,7 +198,7 @@ async fn a_table_that_is_altered_in_the_middle_of_its_snapshot_is_copied_whole(
     scene.until_the_middle().await?;
     scene
         .execute(&[
-            "ALTER TABLE d.t ADD COLUMN e INT NULL AFTER id, MODIFY v VARCHAR(200), DROP COLUMN w",
+            "ALTER TABLE d.t ADD COLUMN e INT NULL AFTER id, MODIFY v VARCHAR(400), DROP COLUMN w",
             "INSERT INTO d.t VALUES (-1, 5, 11000, 'front'), (99999, 6, 11001, 'behind')",
             "UPDATE d.t SET e = 7 WHERE id IN (1, 2999)",
             "DELETE FROM d.t WHERE id IN (2, 2998)",

@@ -253,7 +253,7 @@ impl Layout {
             key_list.push(for_key.unwrap_or_else(|| selected(column, column_type)));
             kinds.push((ordinal, kind));
             order.push(ordered_by(column, kind, descending));
-            columns.push(KeyColumn { name: quoted(&column.name), kind, descending });
+            columns.push(KeyColumn { name: quoted(&column.name), kind, descending, maria });
         }
         let from =
             format!("{}.{} FORCE INDEX ({})", quoted(database), quoted(name), quoted(&index));
@@ -303,5 +303,110 @@ impl Layout {
     /// Whether a key that was saved or typed is one of this table's.
     pub fn check_key(&self, key: &str) -> Result<(), BadKey> {
         self.query.check(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::ColumnDescription;
+
+    fn description(columns: &[(&str, &str, Option<u16>)]) -> Description {
+        let column = |(name, column_type, collation): &(&str, &str, Option<u16>)| {
+            let is_string = column_type.contains("char") || column_type.contains("binary");
+            ColumnDescription {
+                name: (*name).to_owned(),
+                column_type: (*column_type).to_owned(),
+                octets: is_string.then_some(40),
+                collation: *collation,
+                nullable: false,
+                visible: true,
+            }
+        };
+        let columns = columns.iter().map(column).collect();
+        Description { columns, primary_key: Some(vec![0]), changed_at: None }
+    }
+
+    fn part(index: &str, column: &str) -> IndexPart {
+        IndexPart {
+            index: index.to_owned(),
+            column: Some(column.to_owned()),
+            is_prefix: false,
+            nullable: false,
+            descending: false,
+            unusable: None,
+        }
+    }
+
+    fn layout(
+        columns: &[(&str, &str, Option<u16>)],
+        parts: &[IndexPart],
+    ) -> Result<Layout, Unreadable> {
+        Layout::new(("d", "t`x"), &description(columns), true, parts)
+    }
+
+    #[test]
+    fn what_does_not_come_as_the_stream_has_it_is_selected_otherwise() {
+        let columns = [
+            ("e", "enum('x','y')", Some(45)),
+            ("f", "float unsigned", None),
+            ("u", "uuid", None),
+            ("b`q", "bit(9)", None),
+            ("t", "varchar(10)", Some(28)),
+        ];
+        let parts = ["e", "f", "u", "b`q", "t"].map(|column| part("PRIMARY", column));
+        let layout = layout(&columns, &parts).expect("sound columns");
+        assert_eq!(
+            layout.query.list,
+            "`e`, `f` * 1e0, CAST(`u` AS BINARY(16)), `b``q`, `t`, `e` + 0, CAST(`u` AS CHAR), \
+             `b``q` + 0"
+        );
+        assert_eq!(layout.query.key_list, "`e` + 0, `f` * 1e0, CAST(`u` AS CHAR), `b``q` + 0, `t`");
+        assert_eq!(layout.query.from, "`d`.`t``x` FORCE INDEX (`PRIMARY`)");
+        let kinds: Vec<_> = layout.query.key.iter().map(|column| column.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                KeyKind::Enum(2),
+                KeyKind::Float,
+                KeyKind::Quoted,
+                KeyKind::Number,
+                KeyKind::Text("gbk")
+            ]
+        );
+        assert_eq!(layout.key, [0, 1, 2, 3, 4]);
+        assert_eq!(layout.key_value("y").expect("a label"), "2");
+        layout.key_value("z").expect_err("no label");
+    }
+
+    #[test]
+    fn the_first_key_that_orders_all_rows_is_chosen_and_the_primary_one_before_all() {
+        let columns = [("a", "int", None), ("b", "int", None), ("s", "set('x')", Some(45))];
+        let chosen = |parts: &[IndexPart]| layout(&columns, parts).map(|layout| layout.key);
+        let two = [part("u", "b"), part("u", "a"), part("PRIMARY", "a")];
+        assert_eq!(chosen(&two).expect("a key"), [0]);
+        assert_eq!(chosen(&two[..2]).expect("a key"), [1, 0]);
+        let nullable = IndexPart { nullable: true, ..part("n", "a") };
+        let prefix = IndexPart { is_prefix: true, ..part("p", "a") };
+        let expression = IndexPart { column: None, ..part("e", "") };
+        let hash = IndexPart { unusable: Some("is not a BTREE"), ..part("h", "a") };
+        let unfit = [nullable, prefix, expression, hash, part("s", "s"), part("x", "gone")];
+        let Err(Unreadable::Key(rejected)) = chosen(&unfit) else { panic!("none of them is fit") };
+        let names: Vec<_> = rejected.iter().map(|key| key.index.as_str()).collect();
+        assert_eq!(names, ["n", "p", "e", "h", "s", "x"]);
+        let all = [&unfit[..], &[part("z", "a")]].concat();
+        assert_eq!(chosen(&all).expect("the last"), [0]);
+        let words = Unreadable::Key(rejected).to_string();
+        assert!(words.contains("(n allows NULL; p is of the first characters"), "{words}");
+        let none = chosen(&[]).expect_err("no key").to_string();
+        assert!(none.starts_with("it has no key that its rows can be read by: add"), "{none}");
+    }
+
+    #[test]
+    fn a_type_that_is_not_known_is_named() {
+        let unknown = layout(&[("a", "int", None), ("z", "hologram(3)", None)], &[]);
+        let expected =
+            Unreadable::Column { name: "z".to_owned(), column_type: "hologram(3)".to_owned() };
+        assert_eq!(unknown.expect_err("no such type"), expected);
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct KeyColumn {
     pub(super) kind: KeyKind,
     /// `KEY (a DESC)`: the index has the largest first.
     pub(super) descending: bool,
+    /// On a server of MariaDB.
+    pub(super) maria: bool,
 }
 
 /// How a key column's values are written, and compared.
@@ -163,13 +165,13 @@ pub struct Range<'a> {
     pub after: Option<&'a str>,
     /// Only what comes up to this key, itself included.
     pub upto: Option<&'a str>,
-    /// Only rows that meet this condition. It is the operator's SQL: see
+    /// Only rows that meet this condition. It is the operator's SQL, with times in UTC: see
     /// [`Reader::check_condition`](super::Reader::check_condition).
     pub condition: Option<&'a str>,
     /// Only rows with one of these keys, if there are any: whole keys, or their first columns. At most a
     /// thousand or so, for servers to search them in the index.
     pub keys: &'a [String],
-    /// Most rows.
+    /// Most rows, at least one.
     pub rows_max: u64,
     /// Bytes of rows that are wanted. Up to four times as many are taken before the chunk ends early,
     /// and one row of any size.
@@ -281,10 +283,12 @@ struct Side {
 }
 
 /// What lies on a side of a whole key. The first column alone is compared once more in front: a range
-/// that every server sees.
+/// that every server sees. With the lists of an ENUM they would see less.
 fn side(columns: &[KeyColumn], parts: &[&str], side: Side) -> String {
     let mut text = String::new();
-    if let ([first, _, ..], [part, ..]) = (columns, parts) {
+    if let ([first, _, ..], [part, ..]) = (columns, parts)
+        && !matches!(first.kind, KeyKind::Enum(_))
+    {
         compare(first, part, Side { itself: true, ..side }, &mut text);
         text.push_str(" AND ");
     }
@@ -342,6 +346,332 @@ fn among(name: &str, numbers: std::ops::Range<usize>, into: &mut String) {
     into.push(')');
 }
 
+/// Of an ENUM a list of two: a search for one number would stop there, and read all rows that have it.
+/// MySQL sees through a number that no label has, MariaDB through the same one twice.
 fn equal(column: &KeyColumn, part: &str) -> String {
-    format!("{} = {part}", column.name)
+    let name = &column.name;
+    match column.kind {
+        KeyKind::Enum(_) if column.maria => format!("{name} IN ({part},-1)"),
+        KeyKind::Enum(_) => format!("{name} IN ({part},{part})"),
+        KeyKind::Number | KeyKind::Float | KeyKind::Quoted | KeyKind::Text(_) | KeyKind::Bytes => {
+            format!("{name} = {part}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn query(key: Vec<KeyColumn>) -> Query {
+        let names: Vec<_> = key.iter().map(|column| column.name.clone()).collect();
+        let list = names.join(", ");
+        Query { list: format!("{list}, x"), key_list: list, from: "t".to_owned(), key }
+    }
+
+    fn column(name: &str, kind: KeyKind, descending: bool) -> KeyColumn {
+        KeyColumn { name: name.to_owned(), kind, descending, maria: false }
+    }
+
+    fn literal(kind: KeyKind, value: &[u8]) -> String {
+        assert!(kind.accepts(value), "{kind:?} {value:?}");
+        let mut text = String::new();
+        kind.write(value, &mut text);
+        text
+    }
+
+    #[test]
+    fn a_chunk_is_asked_for_by_whole_keys() {
+        let query = query(vec![
+            column("a", KeyKind::Number, false),
+            column("b", KeyKind::Text("gbk"), true),
+            column("c", KeyKind::Enum(3), false),
+        ]);
+        let range = Range {
+            after: Some("7,_gbk x'b0a1',2"),
+            condition: Some("x > 1"),
+            rows_max: 10,
+            ..Range::default()
+        };
+        assert_eq!(
+            query.rows("/* h */ ", &range).expect("a sound key"),
+            "SELECT /* h */ a, b, c, x FROM t WHERE a >= 7 AND (a > 7 OR (a = 7 AND \
+             (b < _gbk x'b0a1' OR (b = _gbk x'b0a1' AND c IN (3))))) AND (x > 1\n) \
+             ORDER BY a, b DESC, c LIMIT 10"
+        );
+        let range = Range { upto: Some("7,_gbk x'',2"), after: None, ..range };
+        assert_eq!(
+            query.boundary("", &range).expect("a sound key"),
+            "SELECT a, b, c FROM t WHERE a <= 7 AND (a < 7 OR (a = 7 AND \
+             (b > _gbk x'' OR (b = _gbk x'' AND c IN (0,1,2))))) ORDER BY a, b DESC, c LIMIT 9, 1"
+        );
+        let keys = ["1,_gbk x'61',1".to_owned(), "2".to_owned()];
+        let range = Range { keys: &keys, rows_max: 5, ..Range::default() };
+        assert_eq!(
+            query.rows("", &range).expect("sound keys"),
+            "SELECT a, b, c, x FROM t WHERE ((a = 1 AND b = _gbk x'61' AND c IN (1,1)) OR (a = 2)) \
+             ORDER BY a, b DESC, c LIMIT 5"
+        );
+    }
+
+    #[test]
+    fn values_become_literals_of_their_type() {
+        for (kind, value, expected) in [
+            (KeyKind::Number, "-12.50", "-12.50"),
+            (KeyKind::Float, "0.10000000149011612", "0.10000000149011612e0"),
+            (KeyKind::Float, "-1e-45", "-1e-45"),
+            (KeyKind::Quoted, "-838:59:59.000000", "'-838:59:59.000000'"),
+            (KeyKind::Text("utf16"), "\0a", "_utf16 x'0061'"),
+            (KeyKind::Bytes, "", "_binary x''"),
+            (KeyKind::Enum(2), "0", "0"),
+        ] {
+            assert_eq!(literal(kind, value.as_bytes()), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_literal_is_refused_with_its_place() {
+        for (kind, bad) in [
+            (KeyKind::Number, &["", "-", "a", "1 OR 1", "--1", "0x1", "1e5", ".5", "1;"][..]),
+            (KeyKind::Float, &["1", "e5", "1e5 ", "1e--5", "1e5#"]),
+            (KeyKind::Quoted, &["2026", "'", "'a", "'a'b'", "'\\'", "'a' OR 'a"]),
+            (KeyKind::Text("gbk"), &["'a'", "_gbk x'a'", "_gbk x'0g'", "_latin1 x'00'", "x'00'"]),
+            (KeyKind::Bytes, &["x'00'", "_binary x'0'", "_binary x'00' OR 1"]),
+            (KeyKind::Enum(2), &["3", "-1", "", "'a'"]),
+        ] {
+            let query = query(vec![column("a", KeyKind::Number, false), column("b", kind, false)]);
+            for bad in bad {
+                let refused = query.check(&format!("1,{bad}")).expect_err(bad);
+                assert!(matches!(refused, BadKey::Value { column: 1, .. }), "{bad}: {refused}");
+            }
+            for short in ["1", "1,1,1"] {
+                let refused = query.check(short).expect_err(short);
+                assert!(matches!(refused, BadKey::Width { .. }), "{short}: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("a`b"), "`a``b`");
+    }
+
+    /// Evaluates a condition over a row of numbers; columns are `c0`, `c1` ...
+    struct Evaluator<'a> {
+        words: Vec<&'a str>,
+        at: usize,
+        row: &'a [i64],
+    }
+
+    fn holds(condition: &str, row: &[i64]) -> bool {
+        let spaced = condition.replace('(', " ( ").replace(')', " ) ").replace(',', " ");
+        let words = spaced.split_ascii_whitespace().collect();
+        let mut evaluator = Evaluator { words, at: 0, row };
+        let holds = evaluator.any();
+        assert_eq!(evaluator.at, evaluator.words.len(), "{condition}");
+        holds
+    }
+
+    impl<'a> Evaluator<'a> {
+        fn peek(&self) -> &'a str {
+            self.words.get(self.at).copied().unwrap_or_default()
+        }
+
+        fn next(&mut self) -> &'a str {
+            self.at += 1;
+            self.words[self.at - 1]
+        }
+
+        fn number(&mut self) -> i64 {
+            self.next().parse().expect("a number")
+        }
+
+        fn any(&mut self) -> bool {
+            let mut holds = self.all();
+            while self.peek() == "OR" {
+                self.next();
+                holds |= self.all();
+            }
+            holds
+        }
+
+        fn all(&mut self) -> bool {
+            let mut holds = self.one();
+            while self.peek() == "AND" {
+                self.next();
+                holds &= self.one();
+            }
+            holds
+        }
+
+        fn one(&mut self) -> bool {
+            match self.next() {
+                "FALSE" => false,
+                "(" => {
+                    let holds = self.any();
+                    assert_eq!(self.next(), ")");
+                    holds
+                }
+                name => {
+                    let value = self.row[name[1..].parse::<usize>().expect("a column")];
+                    match self.next() {
+                        ">" => value > self.number(),
+                        ">=" => value >= self.number(),
+                        "<" => value < self.number(),
+                        "<=" => value <= self.number(),
+                        "=" => value == self.number(),
+                        _in => {
+                            assert_eq!(self.next(), "(");
+                            let mut holds = false;
+                            while self.peek() != ")" {
+                                holds |= value == self.number();
+                            }
+                            self.next();
+                            holds
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows of a SELECT in the order of the key, as a server answers it.
+    fn answer<'r>(sql: &str, rows: &'r [Vec<i64>]) -> Vec<&'r Vec<i64>> {
+        let (front, limit) = sql.rsplit_once(" LIMIT ").expect("a limit");
+        let (front, _) = front.split_once(" ORDER BY ").expect("an order");
+        let condition = front.split_once(" WHERE ").map(|(_, condition)| condition);
+        let found = rows.iter().filter(|row| condition.is_none_or(|text| holds(text, row)));
+        let (skip, count) = match limit.split_once(", ") {
+            Some((skip, count)) => (skip.parse().expect("a number"), count),
+            None => (0, limit),
+        };
+        found.skip(skip).take(count.parse().expect("a number")).collect()
+    }
+
+    fn key_text(row: &[i64]) -> String {
+        row.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Columns of numbers and of ENUMs with four labels, in either direction.
+    fn keys() -> impl Strategy<Value = Vec<KeyColumn>> {
+        let kinds = proptest::collection::vec((any::<bool>(), any::<bool>()), 1..=7);
+        kinds.prop_map(|kinds| {
+            let all = kinds.into_iter().enumerate().map(|(at, (is_enum, descending))| {
+                let kind = if is_enum { KeyKind::Enum(4) } else { KeyKind::Number };
+                KeyColumn { maria: at % 2 == 0, ..column(&format!("c{at}"), kind, descending) }
+            });
+            all.collect()
+        })
+    }
+
+    fn in_order(key: &[KeyColumn], a: &[i64], b: &[i64]) -> Ordering {
+        let both = key.iter().zip(a.iter().zip(b));
+        both.map(|(column, (a, b))| if column.descending { b.cmp(a) } else { a.cmp(b) })
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+
+    fn table() -> impl Strategy<Value = (Vec<KeyColumn>, Vec<Vec<i64>>)> {
+        keys().prop_flat_map(|key| {
+            let row = proptest::collection::vec(0..=4_i64, key.len());
+            (Just(key), proptest::collection::btree_set(row, 0..40)).prop_map(|(key, rows)| {
+                let mut rows: Vec<_> = rows.into_iter().collect();
+                rows.sort_by(|a, b| in_order(&key, a, b));
+                (key, rows)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_of_any_size_cover_each_row_once_and_in_order(
+            (key, rows) in table(),
+            rows_max in 1..8_u64,
+            last in any::<proptest::sample::Index>(),
+        ) {
+            let query = query(key);
+            // All of the table, and what lies up to one of its keys.
+            let last = (!rows.is_empty()).then(|| last.index(rows.len()));
+            for upto in [None, last] {
+                let expected = rows.iter().take(upto.map_or(rows.len(), |last| last + 1));
+                let upto = upto.map(|last| key_text(&rows[last]));
+                let (mut after, mut seen) = (None::<String>, Vec::new());
+                loop {
+                    let range = Range {
+                        after: after.as_deref(),
+                        upto: upto.as_deref(),
+                        rows_max,
+                        ..Range::default()
+                    };
+                    let found = answer(&query.rows("", &range).expect("sound keys"), &rows);
+                    let boundary = query.boundary("", &range).expect("sound keys");
+                    let boundary = answer(&boundary, &rows);
+                    let is_full = found.len() as u64 == rows_max;
+                    prop_assert_eq!(boundary.first(), found.last().filter(|_| is_full));
+                    seen.extend(found.iter().copied());
+                    prop_assert!(seen.len() <= rows.len(), "rows come again");
+                    match found.last() {
+                        Some(row) if is_full => after = Some(key_text(row)),
+                        _ => break,
+                    }
+                }
+                prop_assert_eq!(seen, expected.collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn keys_are_found_by_themselves((key, rows) in table(), wanted in any::<u64>()) {
+            let query = query(key);
+            let chosen: Vec<_> =
+                rows.iter().enumerate().filter(|(at, _)| wanted >> (at % 64) & 1 == 1).collect();
+            let texts: Vec<_> = chosen.iter().map(|(_, row)| key_text(row)).collect();
+            prop_assume!(!texts.is_empty());
+            let range = Range { keys: &texts, rows_max: 100, ..Range::default() };
+            let found = answer(&query.rows("", &range).expect("sound keys"), &rows);
+            prop_assert_eq!(found, chosen.iter().map(|(_, row)| *row).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn no_value_ends_its_literal_early(value: Vec<u8>, number: f64) {
+            let text = KeyKind::Text("utf8mb4");
+            for kind in [text, KeyKind::Bytes] {
+                let literal = literal(kind, &value);
+                prop_assert!(kind.is_literal(&literal));
+                prop_assert!(!literal.contains(','));
+                let digits = literal.rsplit('\'').nth(1).expect("digits in apostrophes");
+                prop_assert!(digits.chars().all(|digit| digit.is_ascii_hexdigit()));
+            }
+            prop_assume!(number.is_finite());
+            for written in [format!("{number}"), format!("{number:e}")] {
+                let literal = literal(KeyKind::Float, written.as_bytes());
+                prop_assert!(KeyKind::Float.is_literal(&literal));
+                prop_assert_eq!(literal.parse::<f64>().expect("a number"), number);
+            }
+        }
+
+        #[test]
+        fn whatever_is_taken_for_a_key_has_nothing_but_literals(text in "[-0-9a-z'x_ ,.()#;:e]{0,20}") {
+            let kinds = [
+                KeyKind::Number,
+                KeyKind::Float,
+                KeyKind::Quoted,
+                KeyKind::Text("latin1"),
+                KeyKind::Bytes,
+                KeyKind::Enum(9),
+            ];
+            for kind in kinds {
+                if query(vec![column("a", kind, false)]).check(&text).is_ok() {
+                    let outside: BTreeSet<_> = text.split('\'').step_by(2).flat_map(str::chars).collect();
+                    for forbidden in ['(', ')', '#', ';', ','] {
+                        prop_assert!(!outside.contains(&forbidden), "{kind:?} {text}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -117,13 +117,10 @@ pub struct Reader {
     session: Session,
     dictionary: Dictionary,
     server: String,
-    flavor: Flavor,
 }
 
-/// How the server is told to end a SELECT: what stands in front of it, and behind its first word.
-/// MySQL before 5.7.8 takes the second for a comment.
-const LIMIT_MARIA: (&str, &str) = ("SET STATEMENT max_statement_time=0.9 FOR ", "");
-const LIMIT_MYSQL: (&str, &str) = ("", "/*+ MAX_EXECUTION_TIME(900) */ ");
+/// Longest time of all SELECTs in one view, milliseconds.
+const SELECTS_MS_MAX: u32 = 900;
 /// Between two looks of servers that know no waiting.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -145,8 +142,6 @@ impl Reader {
     /// Connects to the host with this number of the configuration, and prepares the session.
     pub async fn connect(config: &source::Config, host: usize) -> Result<Self, ReadError> {
         let mut session = Session::connect(&config.session(host)?).await?;
-        let version = session.query_first("SELECT VERSION()").await?;
-        let version = version.and_then(|row| row.text(0)).unwrap_or_default();
         let server = server_name(&mut session).await?;
         let dictionary = Dictionary::open(&mut session).await?;
         for sql in [
@@ -161,12 +156,16 @@ impl Reader {
         ] {
             session.query(sql).await?;
         }
-        Ok(Self { session, dictionary, server, flavor: Flavor::of(&version) })
+        Ok(Self { session, dictionary, server })
     }
 
     /// The server's name, as [`Identity::name`](source::Identity::name) has it.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    fn is_maria(&self) -> bool {
+        self.dictionary.flavor() == Flavor::Maria
     }
 
     /// Tables that the account may see, without those of the server itself.
@@ -203,8 +202,8 @@ impl Reader {
             Ok(rows) => index_parts(&rows),
             Err(error) => return unreadable(error).map(Err),
         };
-        let maria = self.flavor == Flavor::Maria;
-        let mut layout = match Layout::new((database, table), &description, maria, &parts) {
+        let mut layout = match Layout::new((database, table), &description, self.is_maria(), &parts)
+        {
             Ok(layout) => Layout { estimated_rows, ..layout },
             Err(unreadable) => return Ok(Err(unreadable)),
         };
@@ -272,7 +271,7 @@ impl Reader {
     /// Why nobody could tell whether a view shows what was processed, and what helps; `None`: it can
     /// be told.
     pub async fn cannot_prove_visibility(&mut self) -> Result<Option<String>, ReadError> {
-        if self.flavor == Flavor::Maria {
+        if self.is_maria() {
             return Ok(None);
         }
         let row = self.session.query_first("SELECT @@GLOBAL.gtid_mode").await?;
@@ -293,7 +292,7 @@ impl Reader {
         armed: &Armed,
         within: Duration,
     ) -> Result<bool, ReadError> {
-        if self.flavor == Flavor::Maria {
+        if self.is_maria() {
             return Ok(true);
         }
         let give_up = tokio::time::Instant::now() + within;
@@ -335,7 +334,7 @@ impl Reader {
         range: &Range<'_>,
         armed: &Armed,
     ) -> Result<Read, ReadError> {
-        if self.flavor == Flavor::Maria && armed.server != self.server {
+        if self.is_maria() && armed.server != self.server {
             let (found, expected) = (self.server.clone(), armed.server.clone());
             return Err(ReadError::OtherServer { found, expected });
         }
@@ -353,16 +352,16 @@ impl Reader {
         range: &Range<'_>,
         armed: &Armed,
     ) -> Result<Read, ReadError> {
-        if self.flavor == Flavor::Maria && !self.shows(&armed.position).await? {
+        if self.is_maria() && !self.shows(&armed.position).await? {
             return Ok(Read::NotVisible);
         }
-        let (front, hint) = if self.flavor == Flavor::Maria { LIMIT_MARIA } else { LIMIT_MYSQL };
         let mut range = *range;
         let mut boundary = None;
         // Rows that do not meet the condition count too, or a chunk could take for ever.
         let is_bounded = range.condition.is_some() && range.keys.is_empty();
+        let (front, hint) = self.limits(if is_bounded { 2 } else { 1 });
         if is_bounded {
-            let sql = layout.query.boundary(hint, &range);
+            let sql = layout.query.boundary(&hint, &range);
             let sql = sql.map_err(|reason| key_error(layout, reason))?;
             match self.session.query(&format!("{front}{sql}")).await {
                 Ok(rows) => boundary = rows.first().and_then(|row| literals(layout, row)),
@@ -370,7 +369,7 @@ impl Reader {
             }
             range.upto = boundary.as_deref().or(range.upto);
         }
-        let sql = layout.query.rows(hint, &range).map_err(|reason| key_error(layout, reason))?;
+        let sql = layout.query.rows(&hint, &range).map_err(|reason| key_error(layout, reason))?;
         let mut filling = Filling::new(Arc::clone(&layout.plan), range.bytes_max);
         if let Err(error) = self.session.stream(&format!("{front}{sql}"), &mut filling).await {
             return refused(layout, error);
@@ -393,6 +392,17 @@ impl Reader {
             (false, false) => rows.end(came < range.rows_max, None),
         }
         Ok(Read::Rows(rows))
+    }
+
+    /// How the server is told to end each of so many SELECTs: what stands in front of it, and behind its
+    /// first word. MySQL before 5.7.8 takes the second for a comment.
+    fn limits(&self, selects: u32) -> (String, String) {
+        let each = SELECTS_MS_MAX / selects;
+        if self.is_maria() {
+            let seconds = f64::from(each) / 1000.0;
+            return (format!("SET STATEMENT max_statement_time={seconds} FOR "), String::new());
+        }
+        (String::new(), format!("/*+ MAX_EXECUTION_TIME({each}) */ "))
     }
 
     /// Whether the view that was just opened shows all that lies in front of a place in the log.
@@ -512,4 +522,38 @@ fn index_parts(rows: &mysql::Table) -> Vec<IndexPart> {
         })
     };
     (0..rows.rows.len()).filter_map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_compared_by_the_number_of_their_file() {
+        let place = Position::new("binlog.000009", 100);
+        for (found, expected) in [
+            (Position::new("binlog.000009", 100), true),
+            (Position::new("binlog.000009", 99), false),
+            (Position::new("binlog.000010", 4), true),
+            (Position::new("binlog.1000000", 4), true),
+            (Position::new("binlog.000008", 1_000), false),
+            (Position::new("binlog", 1_000), false),
+        ] {
+            assert_eq!(is_at_or_behind(&found, &place), expected, "{found}");
+        }
+    }
+
+    #[test]
+    fn refusals_become_what_follows_from_them() {
+        let server = |code| mysql::Error::Server {
+            code,
+            state: "HY000".to_owned(),
+            message: "near 'secret'".to_owned(),
+        };
+        for code in [1142, 1143] {
+            assert_eq!(unreadable(server(code)).expect("a reason"), Unreadable::Denied);
+        }
+        assert_eq!(unreadable(server(1146)).expect("a reason"), Unreadable::Missing);
+        unreadable(server(1064)).expect_err("no reason");
+    }
 }

@@ -1,7 +1,9 @@
 //! Rows as SELECT answers with them in the text protocol, made into the cells that the stream has.
 //!
 //! The stored bytes of text come as they are (`character_set_results` is NULL) and go through the same
-//! character sets as the decoder's. Pure; a row costs no allocation.
+//! character sets as the decoder's. JSON is the server's text, which the decoder writes alike but for
+//! MySQL 5.7: there a whole double in a document has no `.0` when it is selected. Pure; a row costs no
+//! allocation.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -194,12 +196,16 @@ pub struct ChunkRows {
     boundary: Option<String>,
 }
 
+/// Space that is taken before the first row comes.
+const ARENA_BYTES_AT_FIRST_MAX: usize = 8 << 20;
+
 impl ChunkRows {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
+    /// With space for so many bytes of values, within reason.
+    pub(super) fn new(plan: Arc<Plan>, bytes: usize) -> Self {
         Self {
             plan,
             slots: Vec::new(),
-            arena: Vec::new(),
+            arena: Vec::with_capacity(bytes.min(ARENA_BYTES_AT_FIRST_MAX)),
             ends: Vec::new(),
             keys: Vec::new(),
             is_end: true,
@@ -235,8 +241,9 @@ impl ChunkRows {
         self.is_end
     }
 
-    /// Up to which key, itself included, the range was read: where the next chunk goes on. `None`
-    /// when it has no row. With a condition, it may be the key of a row that does not meet it.
+    /// Up to which key, itself included, the range was read: where the next chunk goes on. With a
+    /// condition, it may be the key of a row that does not meet it, and be there without any row. `None`
+    /// only when nothing was found, at the end.
     pub fn last_key(&self) -> Option<String> {
         let last = || Some(self.key_literals(self.len().checked_sub(1)?));
         self.boundary.clone().or_else(last)
@@ -353,7 +360,7 @@ const BYTES_FACTOR_MAX: usize = 4;
 impl Filling {
     pub(super) fn new(plan: Arc<Plan>, bytes_max: usize) -> Self {
         Self {
-            rows: ChunkRows::new(plan),
+            rows: ChunkRows::new(plan, bytes_max),
             came: 0,
             is_full: false,
             fault: None,
@@ -385,6 +392,165 @@ impl RowSink for Filling {
             Err(fault) => {
                 self.fault = Some(fault);
                 Some(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::change::{Cell, Description};
+    use crate::decode::table_as_described;
+
+    /// A packet with these cells.
+    fn packet(cells: &[Option<&[u8]>]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        for cell in cells {
+            match cell {
+                Some(value) => {
+                    packet.push(0xfd);
+                    let length = u32::try_from(value.len()).expect("short").to_le_bytes();
+                    packet.extend_from_slice(&length[..3]);
+                    packet.extend_from_slice(value);
+                }
+                None => packet.push(0xfb),
+            }
+        }
+        packet
+    }
+
+    fn plan(column_type: &str, collation: Option<u16>, key: Option<KeyKind>) -> Arc<Plan> {
+        let column = crate::change::ColumnDescription {
+            name: "c".to_owned(),
+            column_type: column_type.to_owned(),
+            octets: Some(40),
+            collation,
+            nullable: true,
+            visible: true,
+        };
+        let description =
+            Description { columns: vec![column], primary_key: Some(vec![]), changed_at: None };
+        let table = table_as_described("d", "t", &description, false).expect("a known type");
+        let key: Vec<_> = key.map(|kind| (0, kind)).into_iter().collect();
+        Arc::new(Plan::new(&table.columns, &key, Vec::new()))
+    }
+
+    fn fill(plan: &Arc<Plan>, values: &[Option<&[u8]>], bytes_max: usize) -> Filling {
+        let mut filling = Filling::new(Arc::clone(plan), bytes_max);
+        for value in values {
+            filling.row(Cells::new(&packet(&[*value]))).expect("one cell");
+        }
+        filling
+    }
+
+    #[test]
+    fn values_of_each_type_become_the_streams_cells() {
+        let expected: [(&str, Option<u16>, &str, Cell<'_>); 16] = [
+            ("bigint", None, "-9223372036854775808", Cell::Int(i64::MIN)),
+            ("bigint unsigned", None, "18446744073709551615", Cell::UInt(u64::MAX)),
+            ("int(9) unsigned zerofill", None, "000000007", Cell::UInt(7)),
+            ("year", None, "0000", Cell::Int(0)),
+            ("float", None, "0.10000000149011612", Cell::Float(0.1)),
+            ("double", None, "-0", Cell::Double(-0.0)),
+            ("decimal(5,2) unsigned zerofill", None, "000.50", Cell::Text(b"0.50")),
+            ("decimal(5,0)", None, "-12345", Cell::Text(b"-12345")),
+            ("decimal(5,0) unsigned zerofill", None, "00000", Cell::Text(b"0")),
+            ("bit(9)", None, "\x01\x02", Cell::UInt(258)),
+            ("time(1)", None, "-838:59:59.0", Cell::Text(b"-838:59:59.0")),
+            ("varchar(10)", Some(45), "é", Cell::Text("é".as_bytes())),
+            ("varchar(10)", Some(63), "é", Cell::Bytes("é".as_bytes())),
+            ("varchar(20)", Some(35), "\0a", Cell::Text(b"a")),
+            ("enum('x')", None, "x", Cell::Text(b"x")),
+            ("json", None, "[1]", Cell::Json(b"[1]")),
+        ];
+        for (column_type, collation, value, cell) in expected {
+            let plan = plan(column_type, collation, None);
+            let filling = fill(&plan, &[Some(value.as_bytes()), None], 100);
+            assert_eq!(filling.fault, None, "{column_type}");
+            assert_eq!(filling.rows.image(0).cell(0), cell, "{column_type}");
+            assert_eq!(filling.rows.image(1).cell(0), Cell::Null, "{column_type}");
+        }
+        let malformed = fill(&plan("varchar(10)", Some(45), None), &[Some(b"\xff")], 100);
+        assert_eq!(malformed.rows.image(0).cell(0), Cell::Malformed(b"\xff"));
+        let unknown = fill(&plan("varchar(10)", Some(u16::MAX), None), &[Some(b"a")], 100);
+        assert_eq!(unknown.rows.image(0).cell(0), Cell::Malformed(b"a"));
+    }
+
+    #[test]
+    fn what_is_none_of_its_type_is_a_fault_of_the_column() {
+        for (column_type, value) in [
+            ("int", "x"),
+            ("int", ""),
+            ("int", "-"),
+            ("int", "9223372036854775808"),
+            ("int unsigned", "-1"),
+            ("double", "1e"),
+            ("decimal(5,2)", ""),
+            ("decimal(5,2)", "-"),
+            ("decimal(5,2)", "é"),
+            ("bit(64)", "123456789"),
+        ] {
+            let filling = fill(&plan(column_type, None, None), &[Some(value.as_bytes())], 100);
+            assert!(filling.fault.is_some(), "{column_type} {value:?}");
+        }
+        let key = plan("int", None, Some(KeyKind::Number));
+        assert!(fill(&key, &[None], 100).fault.is_some(), "a key is not NULL");
+        let json = plan("json", None, None);
+        assert!(fill(&json, &[Some(b"\xff")], 100).fault.is_some());
+    }
+
+    #[test]
+    fn another_number_of_cells_is_no_row() {
+        let mut filling = Filling::new(plan("int", None, None), 100);
+        assert_eq!(filling.row(Cells::new(&packet(&[]))), None);
+        assert_eq!(filling.row(Cells::new(&packet(&[Some(b"1"), Some(b"2")]))), None);
+    }
+
+    #[test]
+    fn rows_beyond_the_bound_are_dropped_and_the_first_is_kept_whatever_its_size() {
+        let plan = plan("longblob", None, Some(KeyKind::Bytes));
+        let large = vec![7; 1_000];
+        let filling = fill(&plan, &[Some(&large), Some(&large), Some(b"x")], 10);
+        assert_eq!((filling.rows.len(), filling.came, filling.is_full), (1, 3, true));
+        assert_eq!(filling.rows.image(0).cell(0), Cell::Bytes(&large));
+        // A gap is never left: what comes behind a dropped row is dropped too.
+        let filling = fill(&plan, &[Some(&large), Some(&large), Some(b"x")], 400);
+        assert_eq!((filling.rows.len(), filling.is_full), (2, true));
+    }
+
+    #[test]
+    fn keys_are_of_the_stored_bytes() {
+        let gbk = plan("varchar(20)", Some(28), Some(KeyKind::Text("gbk")));
+        let filling = fill(&gbk, &[Some(b"a"), Some(b"\xb0\xa1")], 1_000);
+        let rows = filling.rows;
+        assert_eq!(rows.image(1).cell(0), Cell::Text("啊".as_bytes()));
+        assert_eq!(rows.key_literals(0), "_gbk x'61'");
+        assert_eq!(rows.last_key().as_deref(), Some("_gbk x'b0a1'"));
+        assert_eq!(ChunkRows::new(gbk, 0).last_key(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(
+            values in proptest::collection::vec(
+                proptest::option::of(proptest::collection::vec(any::<u8>(), 0..30)), 0..9,
+            ),
+            packet in proptest::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let values: Vec<_> = values.iter().map(Option::as_deref).collect();
+            for column_type in ["int", "bit(3)", "decimal(9,3)", "float", "date", "varchar(9)", "json"] {
+                for kind in [KeyKind::Number, KeyKind::Float, KeyKind::Text("gbk"), KeyKind::Enum(3)] {
+                    let plan = plan(column_type, Some(28), Some(kind));
+                    let mut filling = fill(&plan, &values, 1_000);
+                    let _unjudged = filling.row(Cells::new(&packet));
+                    let rows = filling.rows;
+                    for row in 0..rows.len() + 1 {
+                        let _unjudged = (rows.key_literals(row), rows.image(row).cells().count());
+                    }
+                }
             }
         }
     }

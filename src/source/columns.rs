@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Config, Error, Step};
+use super::{Config, Error, Flavor, Step};
 use crate::change::{ColumnDescription, Description};
 use crate::mysql::{Row, Session, Value};
 
@@ -29,6 +29,7 @@ struct Opened {
 /// What it takes to understand the answers of one server.
 #[derive(Debug)]
 pub struct Dictionary {
+    flavor: Flavor,
     /// Ids of the collations by name.
     collations: HashMap<String, u16>,
 }
@@ -121,7 +122,15 @@ impl Dictionary {
         // Generated keys are columns of the log, shown or not (MySQL 8.0.30 and newer).
         let show = "SET show_gipk_in_create_table_and_information_schema = ON";
         unless_refused(session.query(show).await)?;
-        Ok(Self { collations: collations(session).await? })
+        let version = session.query_first("SELECT VERSION()").await?;
+        let version = version.and_then(|row| row.text(0)).unwrap_or_default();
+        let flavor = Flavor::of(&version);
+        Ok(Self { flavor, collations: collations(session).await? })
+    }
+
+    /// The server's family.
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
     }
 
     /// The table as it is now; `None` when there is none, or none that the account may see.
@@ -168,13 +177,16 @@ impl Dictionary {
     fn column(&self, row: &Row) -> Option<ColumnDescription> {
         let id = |name| self.collations.get(&name).copied().unwrap_or(COLLATION_UNKNOWN);
         let collation = row.text(5).map(id);
+        let is_invisible =
+            row.text(7).unwrap_or_default().to_ascii_uppercase().contains("INVISIBLE");
         Some(ColumnDescription {
             name: row.text(2)?,
             column_type: row.text(3)?,
             octets: row.unsigned(4).ok().flatten(),
             collation,
             nullable: row.text(6)? == "YES",
-            visible: !row.text(7).unwrap_or_default().to_ascii_uppercase().contains("INVISIBLE"),
+            // No log of MariaDB tells: a table is the same whoever describes it.
+            visible: !is_invisible || self.flavor == Flavor::Maria,
         })
     }
 }

@@ -42,4 +42,6 @@ pub use retention::retention;
 pub use upstream::{Upstream, upstream};
 
 #[cfg(test)]
-mod tests;
+pub(crate) use replica::tests::replica_of;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -266,8 +266,7 @@ def rows(batch):
             "offset": transaction.offset,
             "row": row.row,
             "snapshot_next": batch.snapshot_next,
-            # Fields of a newer contract are 0 in this one.
-            "snapshot_attempt": getattr(batch, "snapshot_attempt", 0),
+            "snapshot_attempt": batch.snapshot_attempt,
             "committed_at_us": batch.committed_at_base_us + transaction.committed_at_delta_us,
             "before": image(batch, row, "before"),
             "after": image(batch, row, "after"),
@@ -317,8 +316,7 @@ def snapshot_part(part):
     can be deleted by what the part tells.
     """
     batch, table = part.batch, part.batch.table
-    ordinals = getattr(part, "key", None) or table.primary_key
-    names = [table.columns[ordinal].name for ordinal in ordinals]
+    names = [table.columns[ordinal].name for ordinal in table.primary_key]
     where = {
         "stream": batch.source.stream,
         "epoch": batch.source.epoch,
@@ -330,7 +328,7 @@ def snapshot_part(part):
         **where,
         "snapshot": part.snapshot,
         "attempt": part.attempt,
-        "attempt_part": getattr(part, "attempt_part", 0),
+        "attempt_part": part.attempt_part,
         "part": part.part,
         "anchor": part.anchor.sequence_next,
         "chunk": part.chunk,
@@ -353,12 +351,11 @@ def document_part(document):
         "database": document["database"],
         "table": document["table"],
     }
-    same = ("snapshot", "attempt", "part", "anchor", "chunk", "last_part", "touched")
+    same = ("snapshot", "attempt", "attempt_part", "part", "anchor", "chunk", "last_part", "touched")
     return {
         **where,
         **{name: document[name] for name in same},
-        "attempt_part": document.get("attempt_part", 0),
-        "key": document.get("key", document["schema"]["primary_key"]),
+        "key": document["schema"]["primary_key"],
         "key_after": document.get("key_after"),
         "key_upto": document.get("key_upto"),
         "rows": [{**where, "op": "read", "before": None, "after": row["after"]} for row in document["rows"]],

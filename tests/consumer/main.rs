@@ -182,7 +182,7 @@ fn the_consumer_reads_every_value_that_was_encoded() {
             "stream": "prod", "epoch": 2, "lane": "shop.all#0",
             "sequence": (1_u64 << 40) + at as u64 % 3, "database": "shop", "table": "all", "op": op,
             "gtid": gtid, "file": "binlog.000003", "offset": 1_234_567, "row": row,
-            "committed_at_us": 1_795_000_000_123_456_u64,
+            "committed_at_us": 1_795_000_000_123_456_u64, "snapshot_next": 0, "snapshot_attempt": 0,
             "before": side(*op != "insert"), "after": side(*op != "delete"),
         });
         assert_eq!(found, &wanted);

@@ -301,6 +301,8 @@ class Once:
         # A lane that was not known is one that we have joined later: it begins here.
         if due is None and (smallest is not None or part):
             self.keep(lane, min(number for number in (smallest, part and part[2]) if number is not None))
+            if part and self.parts.due(lane)[0] is None:
+                self.parts.begin(lane, *part[:2])
         elif due is not None and not self.give_up(lane, due, smallest):
             return
         self.advance(lane, now)
@@ -315,7 +317,7 @@ class Once:
             row = json.loads(self.db.execute(
                 "SELECT row FROM aside WHERE stream = ? AND epoch = ? AND lane = ? AND number = ?",
                 (*lane, due)).fetchone()[0])
-            waited.append((row["snapshot_attempt"] or self.parts.due(lane)[0] or 0, row["snapshot_next"]))
+            waited.append((row["snapshot_attempt"] or self.parts.due(lane)[0] or (part[0] if part else 0), row["snapshot_next"]))
         at = min(waited, default=None)
         if at is None:
             end = min(number for number in (smallest, part and part[2]) if number is not None)

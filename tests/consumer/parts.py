@@ -2,7 +2,7 @@
 
 A part stands in its lane before the row with the number `anchor`, behind all smaller ones. Parts of a lane
 have numbers of their own, by which they are applied in their order. After a crash binpulse reads again
-what it had not saved, with a higher `attempt`: the numbers then begin again where that attempt begins.
+what it had not saved, with a higher `attempt`: the numbers then begin again at its `attempt_part`.
 """
 
 import json
@@ -47,9 +47,9 @@ class Parts:
         later = f"SELECT part FROM parts WHERE {LANE} AND attempt > ? ORDER BY attempt, number"
         for text, in self.db.execute(later, (*lane, -1 if attempt is None else attempt)).fetchall():
             part = json.loads(text)
-            # Without `attempt_part` an attempt begins with the part of it that comes first.
-            begin = part["attempt_part"] or (part["part"] if attempt is not None else 1)
-            if attempt is None and part["part"] == begin or attempt is not None and begin <= number:
+            begin = part["attempt_part"]
+            # What is smaller is of an older attempt, and comes first; the first of all is 1.
+            if part["part"] == 1 if attempt is None else begin <= number:
                 self.begin(lane, part["attempt"], begin)
                 return self.ready(lane, row_due)
         found = f"SELECT part FROM parts WHERE {LANE} AND attempt = ? AND number = ? AND anchor <= ?"
@@ -88,9 +88,7 @@ class Parts:
         attempt, number = self.due(lane)
         if row["snapshot_next"] <= 1 or attempt is not None and attempt > row["snapshot_attempt"] > 0:
             return False
-        if attempt is None or row["snapshot_attempt"] > attempt:
-            return True
-        return row["snapshot_next"] > number
+        return attempt is None or row["snapshot_attempt"] > attempt or row["snapshot_next"] > number
 
     def waiting(self, lane):
         """Attempt, number and anchor of the smallest part that waits; None if none does."""

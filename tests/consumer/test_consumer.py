@@ -373,11 +373,12 @@ class Lambda(unittest.TestCase):
         self.assertEqual(rig.applied, [1, 1, 2, 3])
 
 
-def read_part(number, rows, *, attempt=1, anchor=1, chunk=1, last=False, touched=(), after=None, upto=None):
+def read_part(number, rows, *, attempt=1, begin=1, anchor=1, chunk=1, last=False, touched=(), after=None, upto=None):
     """A frame with a part of a snapshot: rows as (id, value)."""
     frame = frame_pb2.Frame()
     part = frame.snapshot_part
     part.snapshot, part.part, part.chunk, part.attempt, part.last_part = "01J", number, chunk, attempt, last
+    part.attempt_part = begin
     part.anchor.lane, part.anchor.sequence_next, part.anchor.epoch = "shop.t#0", anchor, 1
     table(part.batch)
     for key, value in rows:
@@ -400,12 +401,12 @@ def table(rows):
     rows.table.primary_key.append(0)
 
 
-def changed(number, op, key, value, snapshot_next=0):
+def changed(number, op, key, value, snapshot_next=0, snapshot_attempt=0):
     """A frame with one row."""
     frame = frame_pb2.Frame()
     rows = frame.batch
     table(rows)
-    rows.sequence_first, rows.snapshot_next = number, snapshot_next
+    rows.sequence_first, rows.snapshot_next, rows.snapshot_attempt = number, snapshot_next, snapshot_attempt
     rows.files.append("binlog.000001")
     rows.transactions.add()
     row = rows.rows.add(op=op)
@@ -457,7 +458,7 @@ class Source:
 
     def __init__(self, dice):
         self.dice, self.rows, self.sent = dice, {key: 0 for key in dice.sample(range(40), 25)}, []
-        self.number, self.value, self.part, self.attempt, self.chunk, self.cursor = 1, 0, 1, 1, 0, None
+        self.number, self.value, self.part, self.attempt, self.begin, self.chunk, self.cursor = 1, 0, 1, 1, 1, 0, None
         self.is_done, self.saved = False, None
         self.log = []
 
@@ -470,9 +471,14 @@ class Source:
         else:
             self.rows[key] = self.value
         self.log.append((self.number, op, key, self.value))
-        self.sent.append(changed(*self.log[-1], snapshot_next=self.part))
+        self.send(self.log[-1])
         self.number += 1
         return key
+
+    def send(self, row):
+        # A process that has sent no part yet goes on with the numbers of those before.
+        attempt = self.attempt if self.part > self.begin else 0
+        self.sent.append(changed(*row, snapshot_next=self.part, snapshot_attempt=attempt))
 
     def changes(self):
         for _ in range(self.dice.randrange(4)):
@@ -491,7 +497,7 @@ class Source:
         cut = self.dice.randrange(len(rows) + 1)
         parts = [(rows[:cut], touched, False), (rows[cut:], (), True)] if cut else [(rows, touched, True)]
         for rows, touched, last in parts:
-            self.sent.append(read_part(self.part, rows, attempt=self.attempt, anchor=self.number, chunk=self.chunk,
+            self.sent.append(read_part(self.part, rows, attempt=self.attempt, begin=self.begin, anchor=self.number, chunk=self.chunk,
                                        last=last, touched=touched, after=self.cursor, upto=upto))
             self.part += max(len(rows), 1)
         self.cursor, self.is_done = upto, is_end
@@ -502,9 +508,9 @@ class Source:
     def crash(self):
         """What was not saved is sent again: rows with their numbers, chunks by another reading."""
         number, self.part, self.chunk, self.cursor, self.is_done = self.saved
-        self.attempt += 1
+        self.attempt, self.begin = self.attempt + 1, self.part
         for row in self.log[number - 1:]:
-            self.sent.append(changed(*row, snapshot_next=self.part))
+            self.send(row)
 
 
 class Snapshots(unittest.TestCase):
@@ -542,7 +548,8 @@ class Snapshots(unittest.TestCase):
     def test_a_part_is_the_same_in_both_formats(self):
         frame = read_part(3, [(1, 11)], attempt=5, anchor=9, chunk=2, last=True, touched=[3], after=0, upto=4)
         document = {
-            "kind": "snapshot", "snapshot": "01J", "part": 3, "anchor": 9, "chunk": 2, "attempt": 5, "last_part": True,
+            "kind": "snapshot", "snapshot": "01J", "part": 3, "anchor": 9, "chunk": 2, "attempt": 5, "attempt_part": 1,
+            "last_part": True,
             "key_after": {"id": 0}, "key_upto": {"id": 4}, "touched": [{"id": 3}], "rows_in_chunk": 2,
             "rows_superseded": 1, "v": 1, "source": {"stream": "shop", "epoch": 1, "snapshot": True},
             "database": "shop", "table": "t", "lane": "shop.t#0", "schema": {"primary_key": ["id"]},
@@ -564,8 +571,13 @@ class Snapshots(unittest.TestCase):
         copy.take(read_part(8, [(2, 2)], anchor=7), read_part(7, [(1, 1)], anchor=7))
         copy.take(changed(7, change_pb2.OP_UPDATE, 1, 3, snapshot_next=9))
         copy.once.tick(60)
-        copy.once.tick(361)
         self.assertEqual((copy.rows, copy.alarms), ({1: 3, 2: 2}, []))
+        # Parts of before that never come are those of a time before us.
+        copy = Copy()
+        copy.take(changed(7, change_pb2.OP_INSERT, 1, 3, snapshot_next=9))
+        copy.once.tick(60)
+        copy.once.tick(361)
+        self.assertEqual((copy.rows, copy.alarms), ({1: 3}, []))
 
     def test_an_older_reading_is_not_taken_after_a_newer_one(self):
         copy = Copy()
@@ -573,6 +585,14 @@ class Snapshots(unittest.TestCase):
         copy.take(read_part(1, [(1, 10), (2, 20)], attempt=2, anchor=1))
         copy.take(read_part(2, [(2, 2)], chunk=2), read_part(3, [(3, 3)], chunk=3), read_part(3, [(3, 30)], attempt=2, chunk=2))
         self.assertEqual(copy.rows, {1: 10, 2: 20, 3: 30})
+
+    def test_a_row_waits_for_parts_that_were_read_again_before_it(self):
+        copy = Copy()
+        copy.take(read_part(1, [(1, 1), (2, 2)]))
+        copy.take(changed(1, change_pb2.OP_UPDATE, 1, 5, snapshot_next=2, snapshot_attempt=2))
+        self.assertEqual(copy.rows, {1: 1, 2: 2})
+        copy.take(read_part(1, [(1, 4)], attempt=2))
+        self.assertEqual(copy.rows, {1: 5, 2: 2})
 
     def test_whatever_changes_meanwhile_the_copy_is_the_source(self):
         for seed in range(60):
@@ -605,6 +625,8 @@ class Snapshots(unittest.TestCase):
             frames = []
             for frame in source.sent:
                 frames += [frame, *dice.sample(frames, min(len(frames), dice.choice((0, 0, 1))))]
+            if seed % 2:
+                dice.shuffle(frames)
             copy = Copy([(key, -1) for key in dice.sample(range(40), 20)])
             copy.take(*frames)
             self.assertEqual((copy.rows, copy.alarms, copy.waiting), (source.rows, [], 0), seed)

@@ -22,6 +22,7 @@ tests! {
     run_refuses_in_the_words_of_check on [Mysql97, Mariadb1011];
     what_is_wrong_at_start_has_its_exit_code on [Mysql97, Mariadb1011];
     check_names_what_fixes_a_login on [Mysql97];
+    check_names_each_table_that_a_first_snapshot_can_not_read on [Mysql97, Mariadb1011];
     no_account_and_no_password_is_ever_printed on
         [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
     tail_prints_a_change_as_it_happens on [Mysql97, Mysql80, Mysql57, Mysql56, Mariadb1011];
@@ -400,5 +401,55 @@ async fn check_names_what_fixes_a_login(bed: Bed) -> Outcome {
         });
         assert!(found, "{key}={value}: {reports:#?}");
     }
+    Ok(())
+}
+
+async fn check_names_each_table_that_a_first_snapshot_can_not_read(bed: Bed) -> Outcome {
+    let is_mysql = bed.server().is_mysql(8, 0);
+    let off = ["--gtid-mode=OFF".to_owned(), "--enforce-gtid-consistency=OFF".to_owned()];
+    let extra = if is_mysql { off.into() } else { Vec::new() };
+    let mysqld = bed.mysqld(Options { gtid: false, extra, ..Options::default() }).await?;
+    let mut settings = two_accounts(&mysqld);
+    set(&mut settings, "snapshot.on_start", "all");
+    set(&mut settings, "filter.tables", "shop.*");
+    set(&mut settings, "filter.exclude", "shop.hidden");
+    mysqld
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.keyless (a INT)",
+            "CREATE TABLE shop.old (id INT PRIMARY KEY) ENGINE=MyISAM",
+            "CREATE VIEW shop.some AS SELECT * FROM shop.orders",
+            "CREATE TABLE shop.hidden (a INT)",
+        ])
+        .await?;
+    // With the grants that `init --print` says for it
+    mysqld.execute(&printed(&settings).await).await?;
+    let (code, reports) = check(&settings).await;
+    assert_eq!(code, Some(0), "the stream would run: {reports:#?}");
+    let of = |reports: &[Value], what: &str| {
+        let report = reports.iter().find(|report| report["what"] == what).cloned();
+        report.unwrap_or_else(|| panic!("{what}: {reports:#?}"))
+    };
+    for (table, found) in [("keyless", "no key"), ("old", "MyISAM")] {
+        let report = of(&reports, &format!("snapshot of shop.{table}"));
+        assert!(report["ok"] == false && report["found"].as_str().expect("text").contains(found));
+    }
+    assert_eq!(of(&reports, "snapshot.on_start")["found"], "1 of 3 tables can be read");
+    if is_mysql {
+        let named = wrong(&reports).iter().any(|report| {
+            let text = |member: &str| report[member].as_str().expect("text").to_owned();
+            text("what").ends_with("gtid_mode")
+                && text("needed").contains("snapshot.on_start")
+                && text("remedy").contains("gtid_mode = ON")
+        });
+        assert!(named, "{reports:#?}");
+    }
+
+    // And without them
+    mysqld.execute(&["REVOKE SELECT ON shop.* FROM reader"]).await?;
+    let report = of(&check(&settings).await.1, "snapshot.on_start");
+    assert!(report["ok"] == false, "{report}");
+    assert!(report["remedy"].as_str().expect("text").contains("GRANT SELECT"), "{report}");
     Ok(())
 }

@@ -38,6 +38,7 @@ mod security;
 mod servers;
 mod snapshot;
 mod snapshot_faults;
+mod snapshot_types;
 mod source;
 mod standing;
 mod start;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         filters::tests(),
         source::tests(),
         types::tests(),
+        snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
         decode::tests(),

@@ -21,16 +21,15 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
     if !plan.snapshot.on_start {
         return;
     }
-    let before = reports.len();
     match tables(plan, reports).await {
-        Ok(Looked { readable, unlooked }) => {
+        Ok(Tally { readable, looked, unlooked }) => {
             let more = if unlooked > 0 {
                 format!("; {unlooked} more were not looked at")
             } else {
                 String::new()
             };
-            let found = format!("{readable} tables can be read{more}");
-            if reports.len() == before && readable == 0 {
+            let found = format!("{readable} of {looked} tables can be read{more}");
+            if looked == 0 {
                 let remedy = "GRANT SELECT to the account on the databases that are published: it sees no \
                               table of them";
                 reports.push(wrong(WHAT, found, remedy));
@@ -46,12 +45,13 @@ pub(super) async fn check(plan: &Plan, reports: &mut Vec<Report>) {
     }
 }
 
-struct Looked {
+struct Tally {
     readable: usize,
+    looked: usize,
     unlooked: usize,
 }
 
-async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadError> {
+async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Tally, ReadError> {
     let mut reader = connect(plan).await?;
     let own = plan.freshness.schema.as_str();
     let mut tables = reader.tables().await?;
@@ -79,7 +79,7 @@ async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Looked, ReadEr
         let found = format!("{untold} more tables can't be read");
         reports.push(wrong(WHAT, found, "fix those that are named, then check again"));
     }
-    Ok(Looked { readable, unlooked })
+    Ok(Tally { readable, looked: tables.len(), unlooked })
 }
 
 /// The server that chunks are read from: the first that lets us in.
@@ -110,7 +110,7 @@ fn remedy(plan: &Plan, unreadable: &Unreadable, database: &str) -> String {
         Unreadable::Kind(_)
         | Unreadable::Engine(_)
         | Unreadable::Column { .. }
-        | Unreadable::Unsettled => "what is said, or leave it out: filter.exclude".to_owned(),
+        | Unreadable::Unsettled => "fix what is said, or leave it out: filter.exclude".to_owned(),
     }
 }
 

@@ -18,7 +18,8 @@ pub enum NotUnderstood {
     Key,
 }
 
-/// The table that a description tells of. `maria`: a server of MariaDB gave it.
+/// The table that a description tells of. Only labels of ENUM and SET with characters beyond the Basic
+/// Multilingual Plane, which `information_schema` can't show, are not those of the log. `maria`: a server of MariaDB gave it.
 pub fn table_as_described(
     database: &str,
     name: &str,
@@ -59,7 +60,7 @@ pub fn table_as_described(
 fn written(declared: &Declared, column: &ColumnDescription, maria: bool) -> Option<(u8, [u8; 2])> {
     let number = |index: usize| declared.numbers.get(index).copied();
     let small = |number: u32| u8::try_from(number).ok();
-    let digits = small(declared.digits())?;
+    let digits = || small(declared.digits());
     let octets = || u16::try_from(column.octets?).ok();
     let blob = |len_bytes| {
         (if declared.compressed { wire::BLOB_COMPRESSED } else { wire::BLOB }, [len_bytes, 0])
@@ -76,9 +77,9 @@ fn written(declared: &Declared, column: &ColumnDescription, maria: bool) -> Opti
         "bit" => (wire::BIT, [small(number(0)? % 8)?, small(number(0)? / 8)?]),
         "year" => (wire::YEAR, [0, 0]),
         "date" => (wire::DATE, [0, 0]),
-        "time" => (wire::TIME2, [digits, 0]),
-        "datetime" => (wire::DATETIME2, [digits, 0]),
-        "timestamp" => (wire::TIMESTAMP2, [digits, 0]),
+        "time" => (wire::TIME2, [digits()?, 0]),
+        "datetime" => (wire::DATETIME2, [digits()?, 0]),
+        "timestamp" => (wire::TIMESTAMP2, [digits()?, 0]),
         "varchar" | "varbinary" if declared.compressed => {
             (wire::VARCHAR_COMPRESSED, octets()?.checked_add(1)?.to_le_bytes())
         }
@@ -110,4 +111,68 @@ fn written(declared: &Declared, column: &ColumnDescription, maria: bool) -> Opti
 fn string_meta(len: u16) -> [u8; 2] {
     let [low, high] = len.to_le_bytes();
     [wire::STRING ^ (high & 3) << 4, low]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::LogicalType;
+
+    fn description(column_type: &str, octets: Option<u64>, collation: Option<u16>) -> Description {
+        let column = ColumnDescription {
+            name: "c".to_owned(),
+            column_type: column_type.to_owned(),
+            octets,
+            collation,
+            nullable: true,
+            visible: true,
+        };
+        Description { columns: vec![column], primary_key: Some(vec![0]), changed_at: None }
+    }
+
+    #[test]
+    fn types_are_written_as_the_log_has_them() {
+        for (column_type, octets, collation, expected) in [
+            ("int(11)", None, None, "int"),
+            ("varchar(10000)", Some(40_000), Some(45), "varchar(10000)"),
+            ("char(255)", Some(1_020), Some(45), "char(255)"),
+            ("binary(255)", Some(255), None, "binary(255)"),
+            ("varbinary(300)", Some(300), None, "varbinary(300)"),
+            ("varchar(300) /*M!100301 COMPRESSED*/", Some(300), Some(8), "varchar(300) compressed"),
+            ("mediumblob", Some(16_777_215), None, "mediumblob"),
+            ("decimal(65,30) unsigned", None, None, "decimal(65,30) unsigned"),
+            ("datetime(6)", None, None, "datetime(6)"),
+            ("bit(9)", None, None, "bit(9)"),
+            ("float(7,3)", None, None, "float"),
+            ("enum('a','it''s')", Some(4), Some(8), "enum('a','it''s')"),
+            ("multipoint", None, None, "multipoint"),
+            ("vector(3)", Some(12), None, "vector(3)"),
+        ] {
+            let description = description(column_type, octets, collation);
+            let table = table_as_described("d", "t", &description, false).expect(column_type);
+            assert_eq!(table.columns[0].mysql_type, expected, "{column_type}");
+            assert!(table.named);
+            assert_eq!(table.primary_key, [0]);
+        }
+        for (column_type, expected) in
+            [("uuid", "binary(16)"), ("inet4", "binary(4)"), ("vector(3)", "varbinary(12)")]
+        {
+            let octets = column_type.starts_with("vector").then_some(12);
+            let description = description(column_type, octets, None);
+            let table = table_as_described("d", "t", &description, true).expect(column_type);
+            assert_eq!(table.columns[0].mysql_type, expected, "{column_type}");
+            assert_eq!(table.columns[0].logical_type, LogicalType::Binary, "{column_type}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for column_type in ["hologram", "varchar(10)", "enum()", "decimal(5)", "int("] {
+            let found = table_as_described("d", "t", &description(column_type, None, None), false);
+            assert_eq!(found, Err(NotUnderstood::Column(0)), "{column_type}");
+        }
+        let unsettled = Description { primary_key: None, ..description("int", None, None) };
+        let found = table_as_described("d", "t", &unsettled, false);
+        assert_eq!(found, Err(NotUnderstood::Key));
+    }
 }

@@ -30,9 +30,13 @@ impl Made {
         let mut lengths = [0; 41];
         lengths[1] = 13;
         body.extend(lengths);
-        // No checksums, and none of this event.
+        // No checksums.
         body.extend([0, 0, 0, 0, 0]);
         made.event(kind::FORMAT_DESCRIPTION, &body);
+        // It has one itself all the same.
+        if let Some((content, sum)) = made.events[0].split_last_chunk_mut() {
+            *sum = crc32fast::hash(content).to_le_bytes();
+        }
         made
     }
 

@@ -244,4 +244,4 @@ impl Drop for Replica {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -89,11 +89,19 @@ async fn stream(script: Vec<Vec<u8>>, stays: bool) -> Result<Vec<Vec<u8>>, Error
 }
 
 fn events(events: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (at, event) in (1..).zip(events) {
-        bytes.extend(packet(at, &[&[0], *event].concat()));
-    }
-    bytes
+    packets(1, events.iter().map(|event| [&[0], *event].concat()))
+}
+
+/// A stream of these events, from a server that ends it behind them, or has nothing more.
+pub(crate) async fn replica_of(sent: &[Vec<u8>], ends: bool) -> Replica {
+    let end = ends.then(|| vec![0xfe, 0, 0, 2, 0]);
+    let sent = sent.iter().map(|event| [&[0], &event[..]].concat()).chain(end);
+    let script = [accepting(), vec![packets(1, sent)]].concat();
+    let mut config = config(serve(script, true).await);
+    let patient = Duration::from_mins(1);
+    (config.deadlines.first_event, config.deadlines.silence) = (patient, Some(patient));
+    let start = Start::Position(Position::new("log.000001", 4));
+    Replica::connect(&config, 0, &start, &Liveness::new()).await.expect("it opens")
 }
 
 #[tokio::test]

@@ -4,4 +4,4 @@ mod connect;
 mod facts;
 mod resolve;
 mod schema;
-mod server;
+pub(crate) mod server;

@@ -34,6 +34,7 @@ fn orders(sql: &str) -> Answer {
     match sql {
         "SELECT @@GLOBAL.server_uuid" => rows(&[[UUID.to_uppercase().as_str()]]),
         "SET time_zone = '+00:00'" => Answer::Rows(Vec::new()),
+        "SELECT VERSION()" => rows(&[["8.0.40"]]),
         _ if sql.starts_with("SET show_gipk") => Answer::Refused,
         _ if sql.starts_with("SELECT FULL_COLLATION_NAME") => Answer::Refused,
         _ if sql.starts_with("SELECT COLLATION_NAME") => rows(&[["utf8mb4_bin", "46"]]),
@@ -134,6 +135,7 @@ async fn another_server_behind_the_address_is_not_asked() {
     let maria = |sql: &str| match sql {
         "SELECT @@GLOBAL.server_uuid" => Answer::Refused,
         "SELECT @@GLOBAL.server_id" => rows(&[["12"]]),
+        "SELECT VERSION()" => rows(&[["11.4.2-MariaDB"]]),
         _ if sql.starts_with("SELECT FULL_COLLATION_NAME") => rows(&[["odd_ci", "2304"]]),
         _ => orders(sql),
     };
@@ -141,6 +143,8 @@ async fn another_server_behind_the_address_is_not_asked() {
     let mut columns = Columns::new(&server.config(), 0, "mariadb-12");
     let found = columns.describe("shop", "orders").await.expect("answers").expect("a table");
     assert_eq!(found.columns[2].collation, Some(2304));
+    // It is invisible; but no log of MariaDB tells.
+    assert!(found.columns[1].visible);
 }
 
 #[tokio::test]

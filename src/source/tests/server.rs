@@ -13,7 +13,7 @@ use crate::source::{Config, Deadlines};
 
 /// What it says to a statement.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// These rows; `None` is NULL.
     Rows(Vec<Vec<Option<String>>>),
     /// The same, under these names.
@@ -24,14 +24,14 @@ pub(super) enum Answer {
 }
 
 /// Rows of texts.
-pub(super) fn rows<const N: usize>(rows: &[[&str; N]]) -> Answer {
+pub(crate) fn rows<const N: usize>(rows: &[[&str; N]]) -> Answer {
     let texts = |row: &[&str; N]| row.iter().map(|text| Some((*text).to_owned())).collect();
     Answer::Rows(rows.iter().map(texts).collect())
 }
 
 /// A server that runs for as long as the test.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     /// Statements and requests for streams (as text) that it heard.
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -41,7 +41,7 @@ type Answers = Arc<dyn Fn(&str) -> Answer + Send + Sync>;
 impl Server {
     /// Of this version. A stream brings a format description with the time that `begun` tells of the
     /// file, then `events`, then it ends.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         version: &'static str,
         answers: impl Fn(&str) -> Answer + Send + Sync + 'static,
         begun: fn(&str) -> u32,
@@ -68,29 +68,29 @@ impl Server {
     }
 
     /// Of this version, for statements only.
-    pub(super) async fn answering(
+    pub(crate) async fn answering(
         version: &'static str,
         answers: impl Fn(&str) -> Answer + Send + Sync + 'static,
     ) -> Self {
         Self::start(version, answers, |_| 0, Vec::new()).await
     }
 
-    pub(super) fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().expect("no test panics with it").clone()
     }
 
-    pub(super) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         config(&[self.port])
     }
 
-    pub(super) async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         let options = self.config().session(0).expect("a host");
         Session::connect(&options).await.expect("it answers")
     }
 }
 
 /// To servers at these ports. None of the waits is ever to be waited out.
-pub(super) fn config(ports: &[u16]) -> Config {
+pub(crate) fn config(ports: &[u16]) -> Config {
     let wait = Duration::from_mins(1);
     Config {
         hosts: ports.iter().map(|port| HostPort::new("127.0.0.1", *port)).collect(),

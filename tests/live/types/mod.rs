@@ -1,7 +1,7 @@
 //! Every type: what `SELECT` says of a value equals what the stream says.
 
 mod cases;
-mod charsets;
+pub(crate) mod charsets;
 mod mixed;
 mod partial;
 pub(crate) mod values;
@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
 pub(crate) type Rows = BTreeMap<String, BTreeMap<i64, Vec<String>>>;
 
 /// Starts a server whose log names everything that it can name.
-async fn start(bed: &Bed) -> Server {
+pub(crate) async fn start(bed: &Bed) -> Server {
     let told = !matches!(bed.version(), "mysql-5.6" | "mysql-5.7");
     Server::start(bed, if told { &["--binlog-row-metadata=FULL"] } else { &[] }).await
 }

@@ -59,8 +59,14 @@ pub(crate) async fn compare_with_columns(bed: &Bed, server: &Server, columns: Co
     mixed::compare(&cases, &mixed, &streamed, bed.version());
 }
 
+/// Makes the tables of every type on a server that writes what it can into its log.
+pub(crate) async fn fill_all(bed: &Bed, server: &Server) {
+    let cases = cases(bed.version());
+    fill(server, &cases).await;
+}
+
 /// Whether the server's log carries metadata.
-fn has_metadata(server: &str) -> bool {
+pub(crate) fn has_metadata(server: &str) -> bool {
     !matches!(server, "mysql-5.6" | "mysql-5.7")
 }
 
@@ -69,7 +75,7 @@ async fn fill(server: &Server, cases: &[Case]) -> (Vec<Vec<Row>>, Selected) {
     let name = server.name;
     let mut session = server.session().await;
     let mut run: Vec<String> = [
-        "CREATE DATABASE d CHARACTER SET utf8mb4",
+        "CREATE DATABASE IF NOT EXISTS d CHARACTER SET utf8mb4",
         "USE d",
         "SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'",
         "SET NAMES utf8mb4",

@@ -12,17 +12,20 @@ use tokio_util::sync::CancellationToken;
 use super::aws;
 use super::made::Made;
 use crate::aws::Deadlines;
-use crate::change::Position;
-use crate::decode::Step;
+use crate::change::{GtidSet, Position};
+use crate::decode::{Config as DecodeConfig, Decoder, Step};
 use crate::encode::Oversize;
 use crate::filter::Pattern;
 use crate::pack::Config as PackConfig;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::run::Interrupt;
-use crate::pipeline::{Claims, Error};
+use crate::pipeline::tests::log::decoder;
+use crate::pipeline::{Claims, Ended, Error};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
 use crate::sink::{Refusal, Settlement};
+use crate::source::tests::server::{Answer, Server, rows as answers};
+use crate::source::{Columns, Start, replica_of};
 use rig::{PATIENCE, Rig, Setup, each_row, events, flow, within};
 
 #[test]
@@ -466,4 +469,156 @@ async fn a_body_that_s3_refuses_for_good_halts_as_a_row_that_fits_nowhere() {
     let halted = within("it halts", rig.pipeline.drain(Instant::now() + PATIENCE)).await;
     assert!(matches!(halted, Err(Error::TooLarge { .. })), "{halted:?}");
     assert!(rig.sink.try_recv().is_none());
+}
+
+/// So many transactions of a row each.
+fn rows(count: usize) -> Made {
+    let mut made = Made::new();
+    for number in 0..count {
+        made.begin();
+        made.inserts("t", &[(&number.to_string(), "row")]);
+        made.commit();
+    }
+    made
+}
+
+/// Runs the loop over a stream, with a far side that takes everything and has it stop once it has so
+/// many rows; how it ended, and the rows.
+async fn run(setup: Setup, made: &Made, ends: bool, enough: u32) -> (Result<Ended, Error>, u32) {
+    let rig = Rig::new(setup);
+    let Rig { mut pipeline, mut sink, settled, watcher, .. } = rig;
+    let mut replica = replica_of(&made.events, ends).await;
+    let mut decoder = decoder();
+    decoder.start_at(Position::new("log.000001", 4));
+    pipeline.stream_began(&Start::Gtid(GtidSet::new()));
+    let (stop, mut count) = (CancellationToken::new(), 0);
+    let far = async {
+        while count < enough {
+            let message = sink.recv().await.expect("the thread runs").message;
+            count += message.rows;
+            let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
+            let at = Instant::now();
+            settled
+                .send(Settlement::Settled { id, lane, ack_group, at })
+                .await
+                .expect("it listens");
+        }
+        // What went by was told by then.
+        while watcher.told().spans.len() < usize::from(enough > 0) {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (ended, ()) = within("it ends", async {
+        tokio::join!(pipeline.run(&mut replica, &mut decoder, &stop), far)
+    })
+    .await;
+    (ended, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_carries_what_comes_until_it_is_told_to_stop() {
+    let mut made = rows(400);
+    made.begin();
+    made.heartbeat("s", 7);
+    made.commit();
+    let setup = || Setup { pack: PackConfig::default(), ..Setup::default() };
+    let (ended, count) = run(setup(), &made, false, 400).await;
+    assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
+    assert_eq!(count, 400);
+    // A request to stop outranks a busy source.
+    let (ended, count) = run(setup(), &made, false, 0).await;
+    assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
+    assert_eq!(count, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_stream_and_an_error_in_it_end_the_loop_by_name() {
+    for is_damaged in [false, true] {
+        let mut made = rows(3);
+        if is_damaged {
+            let last = made.events.last_mut().expect("a commit");
+            last[4] = 99;
+        }
+        let mut rig = Rig::new(Setup::default());
+        let mut replica = replica_of(&made.events, true).await;
+        let mut decoder = decoder();
+        decoder.start_at(Position::new("log.000001", 4));
+        rig.pipeline.stream_began(&Start::Gtid(GtidSet::new()));
+        let stop = CancellationToken::new();
+        let ended = within("it ends", rig.pipeline.run(&mut replica, &mut decoder, &stop)).await;
+        let is_told = match ended {
+            Err(Error::StreamEnded) => !is_damaged,
+            Err(Error::Decode(_)) => is_damaged,
+            _ => false,
+        };
+        assert!(is_told, "{ended:?}");
+    }
+}
+
+/// A server that has the table of the log without names, or none.
+async fn dictionary(has_table: bool) -> Server {
+    let texts = |row: &[Option<&str>]| -> Vec<Option<String>> {
+        row.iter().map(|text| text.map(str::to_owned)).collect()
+    };
+    let column = move |name, declared, octets, collation, nullable, key| {
+        let about = [Some("d"), Some("t"), Some(name), Some(declared), octets, collation];
+        texts(&[&about[..], &[Some(nullable), Some(""), Some(key)]].concat())
+    };
+    Server::answering("9.7.0", move |sql| match sql {
+        "SELECT @@GLOBAL.server_uuid" => answers(&[["server"]]),
+        _ if sql.starts_with("SELECT COLLATION_NAME") => answers(&[["utf8mb4_0900_ai_ci", "255"]]),
+        _ if sql.starts_with("SET time_zone") => Answer::Rows(Vec::new()),
+        _ if sql.starts_with("SET show_gipk") => Answer::Refused,
+        _ if sql.starts_with("SELECT FULL_COLLATION_NAME") => Answer::Refused,
+        _ if !has_table => Answer::Rows(Vec::new()),
+        _ if sql.contains("information_schema.TABLES") => answers(&[["d", "t", "1"]]),
+        _ if sql.contains("information_schema.STATISTICS") => {
+            answers(&[["d", "t", "PRIMARY", "id"]])
+        }
+        _ => Answer::Rows(vec![
+            column("id", "int unsigned", None, None, "NO", "PRI"),
+            column("a", "varchar(10)", Some("40"), Some("utf8mb4_0900_ai_ci"), "YES", ""),
+            column("b", "blob", Some("65535"), None, "YES", ""),
+            column("c", "int", None, None, "YES", ""),
+        ]),
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
+    let stop = CancellationToken::new();
+    let exclude = |is_excluded: bool| match is_excluded {
+        true => vec![Pattern::parse("d.t", 2).expect("a pattern")],
+        false => Vec::new(),
+    };
+    for (has_table, is_excluded, told) in
+        [(true, false, Some("agrees")), (false, false, Some("disagrees")), (true, true, None)]
+    {
+        let server = dictionary(has_table).await;
+        let mut rig = Rig::new(Setup { exclude: exclude(is_excluded), ..Setup::default() });
+        rig.pipeline.ask_for_schemas(Some(Columns::new(&server.config(), 0, "server")));
+        let config = DecodeConfig { asks_for_schemas: true, ..DecodeConfig::default() };
+        let mut decoder = Decoder::new(config);
+        decoder.start_at(Position::default());
+        rig.pipeline.stream_began(&Start::Gtid(GtidSet::new()));
+        let mut taken = Ok(());
+        for event in events("minimal/mysql-9.7") {
+            let took = rig.pipeline.take(&mut decoder, &event, Instant::now(), &stop);
+            taken = within("taken", took).await;
+            if taken.is_err() {
+                break;
+            }
+        }
+        assert_eq!(taken.is_ok(), has_table, "{taken:?}");
+        let asked = server.heard().iter().any(|sql| sql.contains("information_schema.COLUMNS"));
+        assert_eq!(asked, told.is_some());
+        for result in ["agrees", "changed_since", "lossy", "disagrees"] {
+            let count = rig.metrics.schema_lookups_total.of(result).get();
+            assert_eq!(count > 0, told == Some(result), "{result}: {count}");
+        }
+        let unnamed = rig.pipeline.parts.flow.progress().unnamed;
+        assert_eq!(unnamed.is_some(), told == Some("disagrees"), "{unnamed:?}");
+    }
 }

@@ -236,7 +236,8 @@ impl ChunkRows {
         self.arena.len() + self.slots.len() * size_of::<Slot>() + keys
     }
 
-    /// Whether nothing of the range lies behind these rows.
+    /// Whether nothing of the range lies behind these rows. If something may, nobody has looked at what
+    /// lies behind [`ChunkRows::last_key`]: of a list of keys, too, those that are not here may be there.
     pub fn is_end(&self) -> bool {
         self.is_end
     }

@@ -158,6 +158,14 @@ async fn a_chunk_ends_early_where_its_rows_are_large(bed: Bed) -> Outcome {
         after = rows.last_key();
     }
     assert_eq!(numbers, (0..32).collect::<Vec<_>>());
+    // So does one of chosen keys: those behind its last row were not looked at.
+    let keys = ["31", "30", "12", "11", "10", "9", "77"].map(str::to_owned);
+    let range = Range { keys: &keys, rows_max: 8, bytes_max: 50_000, ..Range::default() };
+    let rows = chunk(&mut reader, &layout, range).await;
+    assert_eq!((rows.len(), rows.is_end(), rows.last_key()), (2, false, Some("10".to_owned())));
+    let rest = Range { after: Some("10"), bytes_max: 50_000_000, ..range };
+    let rows = chunk(&mut reader, &layout, rest).await;
+    assert_eq!((rows.len(), rows.is_end(), rows.last_key()), (4, true, Some("31".to_owned())));
     // Twice the bytes of a chunk fit into four times its size.
     assert!(sizes.len() > 5 && sizes[0] == 10, "{sizes:?}");
     Ok(())

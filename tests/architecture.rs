@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "mysql",
             "pack",
             "source",
+            "sql",
             "telemetry",
         ],
     ),

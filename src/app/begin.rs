@@ -11,6 +11,7 @@ use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
 use crate::encode::Lane;
 use crate::freshness::schema;
 use crate::mysql::SharedHost;
+use crate::snapshot::Progress;
 use crate::source::Start;
 
 /// Opens the store that the plan names; one in a table is on `host`, wherever that moves.
@@ -75,6 +76,7 @@ pub(super) async fn begin(
         ..Checkpoint::default()
     };
     checkpoint.gtid_set.clone_from(&opened.resolved.before);
+    checkpoint.snapshot.extend(plan.snapshot.on_start.then(Progress::owed_entry));
     match &opened.resolved.start {
         Start::Gtid(set) => checkpoint.gtid_set = set.clone(),
         Start::GtidFrom { set, from } => {

@@ -112,8 +112,7 @@ impl App {
         monitoring: Monitoring,
         opening: Opening,
     ) -> Result<Self, Unavailable> {
-        let Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new } =
-            opening;
+        let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
         let plan = source.plan(plan);
         monitoring.findings.cataloged(&source.catalog);
         let (feed, intake) = monitoring.to_sink;
@@ -131,7 +130,7 @@ impl App {
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
             ((monitoring.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
-        let (snapshots, asked) = Snapshots::new(&plan, (&checkpoint, is_new), shown, of)?;
+        let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let pipeline = Pipeline::new(Parts {

@@ -28,11 +28,11 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    /// The reader of a stream that continues from a checkpoint, which was made by this start or not,
-    /// and what the loop gets its questions from.
+    /// The reader of a stream that continues from a checkpoint, and what the loop gets its questions
+    /// from.
     pub(super) fn new(
         plan: &Plan,
-        (checkpoint, is_new): (&Checkpoint, bool),
+        checkpoint: &Checkpoint,
         (control, metrics): (Arc<Control>, Arc<Metrics>),
         (state, gauge): (State, QueueGauge),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
@@ -46,7 +46,7 @@ impl Snapshots {
         if let Some(progress) = &saved {
             control.show(progress.status());
         }
-        let on_start = plan.snapshot.on_start && is_new;
+        let on_start = plan.snapshot.on_start && Progress::is_owed(&checkpoint.snapshot);
         let everything = || Request { tables: vec!["*.*".to_owned()], ..Request::default() };
         let snapshots = Self {
             config: config(plan, attempt, state, gauge),

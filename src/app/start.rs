@@ -37,8 +37,6 @@ pub(super) struct Opening {
     pub(super) store: AnyStore,
     pub(super) source: Opened,
     pub(super) checkpoint: Checkpoint,
-    /// This start made the checkpoint: the stream is new.
-    pub(super) is_new: bool,
 }
 
 /// Opens everything. The store comes behind what may be wrong without it, since opening it takes the
@@ -56,10 +54,9 @@ pub(super) async fn open(plan: &Plan, monitoring: &Monitoring) -> Result<Opening
     let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &monitoring.reporter).await?;
     let streamed = source.source.host(source.host)?;
-    let is_new = saved.is_none();
-    let before = if is_new { ran_before(plan, streamed).await? } else { None };
+    let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
     let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
-    Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint, is_new })
+    Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }
 
 /// What the process ends with if nothing was started.

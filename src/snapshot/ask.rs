@@ -108,6 +108,10 @@ pub struct Chunk {
     pub rows: ChunkRows,
     /// What it is a chunk of.
     pub part: ChunkPart,
+    /// What the rows are ordered by, see [`Layout::order`](super::Layout::order).
+    pub order: Arc<str>,
+    /// Whether keys rise in that order.
+    pub is_ascending: bool,
     /// The server whose log ends at `upto`.
     pub server: String,
     /// Where the log ended after the view was opened: everything that the chunk contains lies before.

@@ -145,6 +145,12 @@ async fn look(
     if let Err(Refused(why)) = key_is_seen(config, &layout) {
         return Ok(Err(why));
     }
+    if request.verify && !layout.is_ascending() {
+        return Ok(Err(
+            "its key has descending columns: who compares can't tell which keys lie in a range"
+                .to_owned(),
+        ));
+    }
     let mut progress = TableProgress::new(database, table, layout.estimated_rows);
     progress.condition.clone_from(&request.condition);
     for key in &request.keys {

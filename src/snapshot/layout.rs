@@ -17,6 +17,9 @@ pub struct Layout {
     /// Ordinals of the columns of the key that it is read by, in the key's order: the primary key, or
     /// else a unique one.
     pub key: Vec<usize>,
+    /// What puts the rows in order, as text: that key, with the types of its columns. With another order
+    /// a key tells nothing about which rows were read.
+    pub order: Arc<str>,
     /// Rows, as the server estimates them.
     pub estimated_rows: Option<u64>,
     pub(super) plan: Arc<Plan>,
@@ -194,7 +197,23 @@ fn key_kind(column: &Column, column_type: &str) -> Result<KeyKind, &'static str>
     })
 }
 
+/// Everything about a key's column that decides about the order of rows, and about literals.
+fn ordered_by(column: &Column, kind: KeyKind, descending: bool) -> String {
+    let direction = if descending { " DESC" } else { "" };
+    let (name, collation) = (quoted(&column.name), column.collation);
+    let members = match kind {
+        KeyKind::Enum(_) => column.members.join(","),
+        _ => String::new(),
+    };
+    format!("{name} {kind:?} {collation}{direction}{members}")
+}
+
 impl Layout {
+    /// Whether keys rise in the order in which rows are read.
+    pub fn is_ascending(&self) -> bool {
+        !self.query.key.iter().any(|column| column.descending)
+    }
+
     /// The layout of a table with these columns and unique indexes; `maria`: on a server of MariaDB.
     pub(super) fn new(
         (database, name): (&str, &str),
@@ -222,7 +241,7 @@ impl Layout {
             .map(|(column, column_type)| selected(column, column_type))
             .collect();
         let (mut key_list, mut kinds, mut separate) = (Vec::new(), Vec::new(), Vec::new());
-        let mut columns = Vec::new();
+        let (mut columns, mut order) = (Vec::new(), Vec::new());
         for (place, (ordinal, descending)) in key.iter().copied().enumerate() {
             let Some((column, column_type)) = described(ordinal) else { continue };
             let kind = key_kind(column, column_type).map_err(|reason| {
@@ -233,12 +252,14 @@ impl Layout {
             list.extend(for_key.clone());
             key_list.push(for_key.unwrap_or_else(|| selected(column, column_type)));
             kinds.push((ordinal, kind));
+            order.push(ordered_by(column, kind, descending));
             columns.push(KeyColumn { name: quoted(&column.name), kind, descending, maria });
         }
         let from =
             format!("{}.{} FORCE INDEX ({})", quoted(database), quoted(name), quoted(&index));
         Ok(Self {
             key: kinds.iter().map(|(ordinal, _)| *ordinal).collect(),
+            order: order.join(", ").into(),
             estimated_rows: None,
             plan: Arc::new(Plan::new(&table.columns, &kinds, separate)),
             query: Query {

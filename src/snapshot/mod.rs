@@ -24,6 +24,7 @@ mod pace;
 mod progress;
 mod query;
 mod reader;
+mod replaced;
 mod show;
 mod throttle;
 mod values;

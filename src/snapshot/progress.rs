@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use super::replaced::replaces_rows;
 use crate::encode::Format;
 use crate::telemetry::snapshot::{
     SnapshotState, SnapshotStatus, SnapshotTable, SnapshotTableState,
@@ -15,6 +16,8 @@ use crate::telemetry::snapshot::{
 
 /// Name of the entry about the snapshot as a whole; those of tables are their numbers.
 const HEAD: &str = "snapshot";
+/// Name of the entry that says that a new stream is to begin with a snapshot, and has not yet.
+const OWED: &str = "owed";
 
 /// A snapshot: what was asked for, and how far it has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct TableProgress {
     /// Where it ends, if that is not at the last row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upto: Option<Bound>,
+    /// What the rows are ordered by: keys that were saved mean nothing in another order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Arc<str>>,
     /// All rows were read once.
     #[serde(default)]
     pub is_read: bool,
@@ -162,6 +168,22 @@ impl Progress {
         Ok(Some(Self { head, tables }))
     }
 
+    /// The entry of a new stream that is to begin with a snapshot: it is owed until one has begun, also
+    /// if this process ends before.
+    pub fn owed_entry() -> (Arc<str>, Arc<str>) {
+        (OWED.into(), "1".into())
+    }
+
+    /// The entry that says that none is owed any more.
+    pub fn not_owed_entry() -> (Arc<str>, Arc<str>) {
+        (OWED.into(), "".into())
+    }
+
+    /// Whether the checkpoint's entries say that one is owed.
+    pub fn is_owed(entries: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+        entries.contains_key(OWED)
+    }
+
     /// Number of a process that begins now, seconds since 1970 UTC.
     pub fn next_attempt(&self, now_s: u32) -> u32 {
         now_s.max(self.head.attempt.saturating_add(1))
@@ -197,7 +219,7 @@ impl Progress {
         let tables = (0..self.tables.len()).filter_map(|number| self.table_entry(number));
         let had = before.map_or(0, |before| before.tables.len());
         let gone = (self.tables.len()..had).map(|number| (number.to_string().into(), "".into()));
-        tables.chain(gone).chain([self.head_entry()]).collect()
+        tables.chain(gone).chain([self.head_entry(), Self::not_owed_entry()]).collect()
     }
 
     /// Whether nothing more comes of it.
@@ -272,6 +294,7 @@ impl TableProgress {
             cursor_image: None,
             after: None,
             upto: None,
+            order: None,
             is_read: false,
             again: Vec::new(),
             chunks: 0,
@@ -312,9 +335,17 @@ impl TableProgress {
         STANDARD.decode(&self.upto.as_ref()?.image).ok().map(Arc::from)
     }
 
+    /// Whether a statement that ran with `selected` as its database has put other rows in place of
+    /// those that were read.
+    pub fn is_replaced_by(&self, statement: &str, selected: &str) -> bool {
+        let is_begun = self.state == SnapshotTableState::Reading
+            && (self.cursor.is_some() || self.is_read || !self.again.is_empty());
+        is_begun && replaces_rows(statement, selected, (&self.database, &self.table))
+    }
+
     /// It is read from its beginning once more.
     pub fn restart(&mut self) {
-        self.is_read = false;
+        (self.order, self.is_read) = (None, false);
         self.cursor = self.after.as_ref().map(|bound| bound.key.clone());
         self.cursor_image = self.after.as_ref().map(|bound| bound.image.clone());
         self.again.clear();

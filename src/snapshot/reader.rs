@@ -91,6 +91,12 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Whether a lock of somebody else kept a statement waiting: nothing is wrong, and it is over when
+    /// that is.
+    pub fn is_of_lock(&self) -> bool {
+        matches!(self, Self::Statement(error) if error.code().is_some_and(|it| code::LOCKED.contains(&it)))
+    }
+
     /// Whether the reader is of no more use: connect another.
     pub fn is_fatal(&self) -> bool {
         match self {
@@ -125,6 +131,8 @@ mod code {
     pub(super) const NO_SUCH_FUNCTION: u16 = 1305;
     /// A definition that changed since the view was opened; then a table, column or index that is gone.
     pub(super) const SCHEMA_CHANGED: [u16; 5] = [1412, 1146, 1049, 1054, 1176];
+    /// A wait for a lock that took too long, or was ended for a deadlock.
+    pub(super) const LOCKED: [u16; 2] = [1205, 1213];
     /// A query that took too long (MySQL, MariaDB), was interrupted, waited for a lock, or was chosen
     /// to end a deadlock.
     pub(super) const TOO_SLOW: [u16; 5] = [3024, 1969, 1317, 1205, 1213];

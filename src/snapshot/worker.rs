@@ -38,6 +38,8 @@ const SCHEMA_CHANGES_MAX: u32 = 10;
 const RESTARTS_MAX: u32 = 3;
 /// Times that a server may refuse a SELECT before its table is given up.
 const REFUSALS_MAX: u32 = 5;
+/// Times that rows are read again without one of them being at rest.
+const RESTLESS_MAX: u32 = 100;
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
 /// Pause between two looks at what is waited for.
@@ -82,13 +84,15 @@ enum Halt {
     Read(ReadError),
     /// The chunk was not taken.
     Discarded(Discard),
+    /// The table's rows are in another order now: what was read of it can't be continued.
+    BeginAgain,
     /// The table can't be read.
     Abandon(String),
 }
 
 impl From<ReadError> for Halt {
     fn from(error: ReadError) -> Self {
-        Self::Read(error)
+        if error.is_of_lock() { Self::Discarded(Discard::TooSlow) } else { Self::Read(error) }
     }
 }
 
@@ -122,6 +126,8 @@ pub struct Worker {
     unsettled: VecDeque<u64>,
     schema_changes: u32,
     restarts: u32,
+    /// Rows that are to be read again.
+    again: usize,
     /// Answers with an error, one after the other.
     refusals: u32,
 }
@@ -150,6 +156,7 @@ impl Worker {
             unsettled: VecDeque::new(),
             schema_changes: 0,
             restarts: 0,
+            again: 0,
             refusals: 0,
         })
     }
@@ -222,6 +229,7 @@ impl Worker {
                 self.rest(pause).await;
             }
             Halt::Discarded(why) => self.discarded(number, why).await?,
+            Halt::BeginAgain => self.ask(Ask::Restart { table: number }).await?,
         }
         Ok(())
     }
@@ -256,8 +264,14 @@ impl Worker {
             }
             Discard::ServerChanged => {
                 (self.reader, self.source, self.reading) = (None, None, None);
+                self.rest(PAUSE).await;
             }
-            Discard::TooManyKeys | Discard::TooSlow => self.pace.halve(),
+            Discard::TooManyKeys => self.pace.halve(),
+            Discard::TooSlow => {
+                self.pace.halve();
+                let why = "a lock on the table, or a SELECT that takes longer than a chunk may";
+                self.shown.waits(SnapshotWait::Source, Some(why.to_owned()));
+            }
             Discard::KeyMoved => {
                 self.restarts += 1;
                 if self.restarts > RESTARTS_MAX {
@@ -319,8 +333,15 @@ impl Worker {
                     );
                     self.shown.refused(reason);
                     self.rest(pause).await;
-                    if self.control.take().is_some_and(|command| command == Command::Stop {}) {
-                        return Ok(());
+                    match self.control.take() {
+                        Some(Command::Stop {}) => return self.ask(Ask::Order(Order::Stop)).await,
+                        Some(Command::Start(other)) => {
+                            self.start(&other).await?;
+                            if self.look().await?.is_some() {
+                                return Ok(());
+                            }
+                        }
+                        Some(Command::Pause {} | Command::Resume {}) | None => {}
                     }
                 }
             }
@@ -358,8 +379,13 @@ impl Worker {
         let mut under_way = VecDeque::new();
         let mut cursor = table.cursor.clone();
         let mut is_read = table.is_read;
+        self.again = table.again.len();
         while !is_read {
             self.may_read(&mut under_way).await?;
+            if self.again >= KEYS_MAX {
+                // They are kept, and saved with each chunk: not too many of them.
+                self.read_again(number).await?;
+            }
             let part = ChunkPart::After(cursor.clone());
             let (chunk, is_end, last) = self.chunk(table, number, part).await?;
             self.throttle.read(chunk.rows.len() as u64, rate, Instant::now());
@@ -380,12 +406,20 @@ impl Worker {
 
     /// Rows of which the stream told only a part are read until it has told nothing more of them.
     async fn read_again(&mut self, number: usize) -> Result<(), Halt> {
+        let mut restless = 0;
         loop {
             let progress = self.look().await?.ok_or(Halt::Gone)?;
             let table = progress.tables.get(number).ok_or(Halt::Gone)?;
+            restless = if table.again.len() < self.again { 0 } else { restless + 1 };
+            self.again = table.again.len();
             let keys: Vec<_> = table.again.iter().take(KEYS_MAX).cloned().collect();
             if keys.is_empty() {
                 return Ok(());
+            }
+            if restless > RESTLESS_MAX {
+                let reason = "rows change all the time, and their images are not complete: set \
+                              binlog_row_image = FULL";
+                return Err(Halt::Abandon(reason.to_owned()));
             }
             self.may_read(&mut VecDeque::new()).await?;
             let (chunk, ..) = self.chunk(table, number, ChunkPart::Again(keys)).await?;
@@ -430,6 +464,7 @@ impl Worker {
     ) -> Result<(Chunk, bool, Option<String>), Halt> {
         self.look_at(table, number).await?;
         let (reading, opened) = self.open(table, number).await?;
+        let layout = self.reading.as_ref().map(|reading| Arc::clone(&reading.layout));
         let read = self.read(table, &reading, &opened, &part).await;
         let (rows, upto) = match read {
             Ok(read) => read,
@@ -445,6 +480,8 @@ impl Worker {
             target: reading,
             rows,
             part,
+            order: layout.as_ref().map_or_else(|| "".into(), |layout| Arc::clone(&layout.order)),
+            is_ascending: layout.is_some_and(|layout| layout.is_ascending()),
             server: opened.armed.server,
             upto,
             read_at_us: wall_us(),
@@ -515,6 +552,9 @@ impl Worker {
         let layout = self.reading.as_ref().map(|reading| Arc::clone(&reading.layout));
         let layout = layout.filter(|layout| Arc::ptr_eq(&layout.table, &target.table));
         let layout = layout.ok_or(Halt::Discarded(Discard::SchemaChanged))?;
+        if table.order.as_ref().is_some_and(|order| *order != layout.order) {
+            return Err(Halt::BeginAgain);
+        }
         let (rows_max, bytes_max) = (self.pace.rows(), self.config.chunk_bytes);
         let condition = table.condition.as_deref();
         let range = match part {
@@ -528,6 +568,7 @@ impl Worker {
                 Range { after: None, upto: None, condition, keys, rows_max, bytes_max }
             }
         };
+        self.follow(opened).await?;
         self.wait_until_visible(opened).await?;
         let began = Instant::now();
         let reader = self.reader().await?;
@@ -548,6 +589,15 @@ impl Worker {
         self.pace.read(rows.len() as u64, rows.bytes(), took);
         self.backoff.succeeded(Duration::MAX);
         Ok((rows, self.log_end(opened).await?))
+    }
+
+    /// Reads where the stream comes from, unless it is told to read elsewhere: a server that the stream
+    /// has left may never show what was processed since.
+    async fn follow(&mut self, opened: &Opened) -> Result<(), Halt> {
+        if self.config.read_from.is_none() && self.reader().await?.server() != opened.armed.server {
+            return Err(Halt::Discarded(Discard::ServerChanged));
+        }
+        Ok(())
     }
 
     async fn wait_until_visible(&mut self, opened: &Opened) -> Result<(), Halt> {
@@ -595,6 +645,7 @@ impl Worker {
         metrics.superseded_rows_total.inc_by(taken.superseded);
         metrics.chunks_total.inc();
         self.unsettled.push_back(taken.ack_group);
+        self.again += taken.again.len();
         self.shown.taken(&taken, wall_us());
         let progress = self.look().await?;
         self.shown.progress(progress.as_ref());

@@ -14,7 +14,7 @@ tests! {
     a_stream_moves_to_the_primary_when_its_server_has_become_a_replica on [Mysql97];
 }
 
-const PROMOTE: [&str; 4] = [
+pub(crate) const PROMOTE: [&str; 4] = [
     "STOP REPLICA",
     "RESET REPLICA ALL",
     "SET GLOBAL super_read_only = 0",

@@ -37,6 +37,7 @@ mod rotation;
 mod security;
 mod servers;
 mod snapshot;
+mod snapshot_faults;
 mod snapshot_types;
 mod source;
 mod standing;
@@ -75,6 +76,7 @@ fn main() -> std::process::ExitCode {
         rotation::tests(),
         security::tests(),
         snapshot::tests(),
+        snapshot_faults::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

@@ -24,10 +24,10 @@ tests! {
     rows_that_were_not_asked_for_are_not_taken_for_gone on [Mysql97];
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Pause between two questions.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// A shop with rows that were there before the stream, and a queue for its copy.
 struct Story {
@@ -85,7 +85,7 @@ impl Story {
 }
 
 /// Runs a command about snapshots with a service's settings; exit code and output.
-async fn command(
+pub(crate) async fn command(
     streamer: &mut Streamer,
     arguments: &[&str],
 ) -> Result<(Option<i32>, String), Failure> {
@@ -101,7 +101,7 @@ async fn command(
     Ok(command.run_to_end(SOON).await?)
 }
 
-async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
+pub(crate) async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
     let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
     let (code, output) = command(streamer, &all).await?;
     assert_eq!(code, Some(0), "{output}");
@@ -109,7 +109,10 @@ async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
 }
 
 /// Waits until the snapshot's status is as it should be.
-async fn until(streamer: &Streamer, is: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+pub(crate) async fn until(
+    streamer: &Streamer,
+    is: impl Fn(&Value) -> bool,
+) -> Result<Value, Failure> {
     let give_up = Instant::now() + SOON * 2;
     loop {
         let snapshot = match streamer.status().await {
@@ -126,7 +129,7 @@ async fn until(streamer: &Streamer, is: impl Fn(&Value) -> bool) -> Result<Value
     }
 }
 
-fn is_done(snapshot: &Value) -> bool {
+pub(crate) fn is_done(snapshot: &Value) -> bool {
     assert_ne!(snapshot["state"], "refused", "{snapshot}");
     snapshot["state"] == "done"
 }

@@ -359,6 +359,7 @@ fn a_snapshot_shows_its_tables_with_bars_and_only_if_there_is_one(browser: &mut 
     tables[1].reason = Some("it has no key".to_owned());
     tables.extend((0..20).map(|_| table("later", SnapshotTableState::Waiting, 0, Some(10))));
     let snapshot = SnapshotStatus {
+        verifies: false,
         id: "01JDZ".to_owned(),
         state: SnapshotState::Running,
         waits_for: Some(SnapshotWait::ThreadsRunning),

@@ -26,6 +26,8 @@ pub(crate) struct Findings {
     pub(crate) gaps: u64,
     /// Tables whose rows were compared value by value.
     pub(crate) tables: usize,
+    /// Parts of snapshots that were compared with what the stream has made of their tables.
+    pub(crate) parts: usize,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -162,6 +164,7 @@ pub(crate) async fn values(
 ) -> Result<(), Error> {
     let (copy, wrong) = copy::make(source.server(), received, truth).await?;
     findings.wrong.extend(wrong);
+    findings.parts = received.parts.len();
     findings.wrong.extend(oracle::differences(source, &copy, DATABASE).await?);
     let mut session = source.connect().await?;
     let query = format!("SHOW TABLES FROM {DATABASE}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use binpulse::encode::open;
 use binpulse::encode::proto::frame::Content;
-use binpulse::encode::proto::{self, ChangeBatch, SchemaChange, TableSchema};
+use binpulse::encode::proto::{self, ChangeBatch, SchemaChange, SnapshotPart, TableSchema};
 use prost::Message;
 
 use crate::aws::store::Accepted;
@@ -71,6 +71,9 @@ pub(crate) struct Lane {
     highest: u64,
 }
 
+/// A part of a snapshot: epoch and lane, number of the process, number of the part.
+pub(crate) type PartKey = (u64, String, u32, u64);
+
 /// Everything that came.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -79,6 +82,8 @@ pub(crate) struct Received {
     pub(crate) lanes: HashMap<(u64, String), Lane>,
     /// Statements by their numbers.
     pub(crate) statements: BTreeMap<u64, SchemaChange>,
+    /// Parts of snapshots of the tables here.
+    pub(crate) parts: BTreeMap<PartKey, SnapshotPart>,
     pub(crate) messages: u64,
     /// Messages that SNS took and did not pass on, for it knew them.
     pub(crate) deduplicated: u64,
@@ -98,6 +103,7 @@ impl Received {
             topic,
             lanes: HashMap::new(),
             statements: BTreeMap::new(),
+            parts: BTreeMap::new(),
             messages: 0,
             deduplicated: 0,
             duplicates: 0,
@@ -127,7 +133,8 @@ impl Received {
         match open::content(&accepted.entry.body) {
             Ok(Content::Batch(batch)) => self.take_batch(&batch),
             Ok(Content::SchemaChange(change)) => self.take_statement(change),
-            Ok(Content::Heartbeat(_) | Content::Canary(_)) => {}
+            Ok(Content::SnapshotPart(part)) => self.take_part(part),
+            Ok(Content::Heartbeat(_) | Content::Canary(_) | Content::SnapshotMark(_)) => {}
             Ok(_) => {
                 self.wrong.push("a content that nobody asked for".to_owned());
             }
@@ -147,6 +154,19 @@ impl Received {
                 let (old, new) = (&known.statement, &change.statement);
                 self.wrong.push(format!("statement {}: {old:?} and {new:?}", change.sequence));
             }
+        }
+    }
+
+    fn take_part(&mut self, part: SnapshotPart) {
+        let Some(anchor) = &part.anchor else {
+            self.wrong.push("a part of a snapshot without anchor".to_owned());
+            return;
+        };
+        let key = (anchor.epoch, anchor.lane.clone(), part.attempt, part.part);
+        match self.parts.get(&key) {
+            None => drop(self.parts.insert(key, part)),
+            Some(known) if *known == part => self.duplicates += 1,
+            Some(_) => self.wrong.push(format!("two parts under one number: {key:?}")),
         }
     }
 

@@ -14,6 +14,7 @@ mod rss;
 mod run;
 mod script;
 mod shrink;
+mod snapshots;
 mod stage;
 mod standby;
 mod truth;

@@ -48,7 +48,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
     let (commits, rollbacks) = truth.xa;
     #[expect(clippy::cast_precision_loss, reason = "a size for people")]
     let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
-    let rows: [(&str, String); 17] = [
+    let rows: [(&str, String); 18] = [
         ("seed", run.plan.seed.to_string()),
         ("source", format!("{:?}", run.plan.source)),
         ("topic", format!("{:?}, {} lanes per table", run.plan.topic, run.plan.lanes)),
@@ -73,6 +73,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
             ),
         ),
         ("tables compared value by value", findings.tables.to_string()),
+        ("parts of snapshots compared", findings.parts.to_string()),
         ("messages", received.messages.to_string()),
         ("peak RSS of the streamer", format!("{peak:.0} MiB")),
     ];

@@ -20,6 +20,7 @@ use crate::report::{self, Run, Tally};
 use crate::rss;
 use crate::script::{Script, Step};
 use crate::service::session;
+use crate::snapshots;
 use crate::stage::{Stage, binlogs_in};
 use crate::truth::Truth;
 use crate::workload::{DATABASE, Workload};
@@ -35,7 +36,7 @@ pub(crate) struct Outcome {
 
 /// Time in which the stream must have caught up after a fault. Generous: machines of tests are slow,
 /// and a stream that does not recover never will.
-const RECOVERY_MAX: Duration = Duration::from_mins(3);
+pub(crate) const RECOVERY_MAX: Duration = Duration::from_mins(3);
 /// The call that is thrown away in a run that is to fail.
 const SWALLOWED: u64 = 20;
 /// Work in a run of which all faults are named, at least.
@@ -51,7 +52,7 @@ fn shelf(shelf: &Shelf) -> MutexGuard<'_, Received> {
 
 pub(crate) struct Soak {
     pub(crate) stage: Stage,
-    plan: Plan,
+    pub(crate) plan: Plan,
     received: Shelf,
     injector: Injector,
     faults: BTreeMap<Kind, Tally>,
@@ -85,9 +86,17 @@ impl Soak {
         let peak = Arc::new(Mutex::new(0));
         let measuring = tokio::spawn(measure(self.stage.checkpoint(), Arc::clone(&peak)));
         let workload = Workload::start(&self.plan, &self.stage.port, dice).await?;
-        self.faults(started).await?;
+        let operator = self.stage.operator();
+        let snapshots =
+            snapshots::are_for(&self.plan).then(|| tokio::spawn(operator.work(self.plan.seed)));
+        let outcome = self.faults(started).await;
+        if let Some(snapshots) = snapshots {
+            snapshots.abort();
+        }
+        outcome?;
         let transactions = workload.stop(&self.stage.mysqld).await?;
         self.catch_up(started, transactions).await?;
+        self.last_snapshot().await?;
         self.stage.streamer.stop().await?;
         self.collect();
         let took = started.elapsed();
@@ -102,6 +111,11 @@ impl Soak {
         collecting.abort();
         measuring.abort();
         Ok(outcome)
+    }
+
+    /// Notes what is wrong whatever comes later.
+    pub(crate) fn wrong(&mut self, what: String) {
+        self.injector.wrong.push(what);
     }
 
     async fn faults(&mut self, started: Instant) -> Result<(), Error> {

@@ -14,7 +14,9 @@ use crate::aws::Endpoint;
 use crate::plan::{Plan, Source, Topic};
 use crate::proxy::Proxy;
 use crate::service::{self, SOON};
+use crate::snapshots::{self, Operator};
 use crate::standby;
+use crate::workload::DATABASE;
 
 /// All of it. Dropping it stops what it started.
 pub(crate) struct Stage {
@@ -51,6 +53,7 @@ impl Stage {
         let server = server(plan.source)?;
         let mysqld = Mysqld::start(&server, source_options(plan.source)).await?;
         prepare(&mysqld, &binary()).await?;
+        mysqld.execute(&[format!("GRANT SELECT ON {DATABASE}.* TO 'binpulse'@'%'")]).await?;
         let standby = if plan.has_standby && plan.source == Source::Gtid {
             Some(standby::start(&mysqld, source_options(plan.source)).await?)
         } else {
@@ -68,6 +71,7 @@ impl Stage {
         let arn = endpoint.topic(name, attributes);
         let mut settings = settings(&mysqld, &proxy, &endpoint, &arn);
         settings.push(("message.lanes", plan.lanes.to_string()));
+        settings.extend(snapshots::settings(plan));
         let port = Arc::new(AtomicU16::new(mysqld.port()));
         let own = Self::command_in(folder.path(), &settings, &folder.path().join(CHECKPOINT));
         let mut streamer = Streamer::start(own)?;
@@ -79,6 +83,11 @@ impl Stage {
     /// The file in which the streamer keeps its checkpoint.
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.folder.path().join(CHECKPOINT)
+    }
+
+    /// Who gives orders about snapshots.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator { binary: binary(), address: self.streamer.address().to_owned() }
     }
 
     /// A folder of the soak's own.

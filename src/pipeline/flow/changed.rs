@@ -44,7 +44,7 @@ impl Flow {
     /// Rows were changed by a statement.
     #[cold]
     pub(super) fn changed(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
-        self.snapshots.statement(&statement.text());
+        self.snapshots.statement(statement.database, &statement.text());
         if self.is_passed_over {
             return Ok(());
         }

@@ -190,7 +190,7 @@ impl Flow {
 
     pub(super) fn statement(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
         let text = statement.text();
-        self.snapshots.statement(&text);
+        self.snapshots.statement(statement.database, &text);
         self.objects.note(statement.database, &text);
         let stays =
             !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);

@@ -89,10 +89,14 @@ impl Snapshots {
         self.windows.unread(database, table);
     }
 
-    /// A statement goes by.
-    pub(super) fn statement(&mut self, statement: &str) {
+    /// A statement goes by, with `database` selected.
+    pub(super) fn statement(&mut self, database: &str, statement: &str) {
         self.statements += 1;
         self.windows.statement(statement);
+        let tables = self.progress.iter().flat_map(|progress| &progress.tables).enumerate();
+        let replaced = tables.filter(|(_, table)| table.is_replaced_by(statement, database));
+        // Behind the statement's transaction, and in front of chunks that wait there.
+        self.asks.extend(replaced.map(|(table, _)| Ask::Restart { table }));
     }
 
     /// Whether something waits for the end of a transaction or for a place.
@@ -187,6 +191,11 @@ impl Flow {
     }
 
     fn begin_snapshot(&mut self, progress: Progress, is_new: bool) {
+        // Chunks of a snapshot before: a table's number means another table now.
+        while let Some((chunk, reply)) = self.snapshots.takes.pop_front() {
+            drop(self.snapshots.windows.close(chunk.window));
+            let _nobody = reply.send(Err(ChunkDiscard::OutOfOrder));
+        }
         let before = self.snapshots.progress.take();
         let entries =
             if is_new { progress.entries(before.as_ref()) } else { vec![progress.head_entry()] };
@@ -202,7 +211,12 @@ impl Flow {
     }
 
     fn order_snapshot(&mut self, order: Order) -> Result<(), Error> {
-        let Some(progress) = &mut self.snapshots.progress else { return Ok(()) };
+        let Some(progress) = &mut self.snapshots.progress else {
+            if order == Order::Stop {
+                self.save_entries([Progress::not_owed_entry()]);
+            }
+            return Ok(());
+        };
         match order {
             Order::Pause => progress.head.is_paused = true,
             Order::Resume => progress.head.is_paused = false,
@@ -246,7 +260,9 @@ impl Flow {
         let is_done = reason.is_none();
         let was_over = self.update_table(number, |table| {
             let over = [SnapshotTableState::Done, SnapshotTableState::Abandoned];
-            if over.contains(&table.state) {
+            // Done in the middle: it was begun again since it was read to its end.
+            let is_begun_again = is_done && !(table.is_read && table.again.is_empty());
+            if over.contains(&table.state) || is_begun_again {
                 return true;
             }
             let [done, abandoned] = over;
@@ -312,8 +328,13 @@ impl Flow {
         if table.state != SnapshotTableState::Reading || !continues {
             return Ok(Err(ChunkDiscard::OutOfOrder));
         }
-        // Who deletes what is missing, or compares, may do so only where nothing was left out.
-        let is_whole = matches!(chunk.part, ChunkPart::After(_)) && table.is_whole();
+        if table.order.as_ref().is_some_and(|order| *order != chunk.order) {
+            return Ok(Err(ChunkDiscard::SchemaChanged));
+        }
+        // Who deletes what is missing, or compares, may do so only where nothing was left out. And of
+        // keys that fall, or some columns of which do, a range by comparison is another one.
+        let is_range = matches!(chunk.part, ChunkPart::After(_));
+        let is_whole = is_range && table.is_whole() && chunk.is_ascending;
         let upto = last_key(chunk);
         let end = || if chunk.rows.is_end() { table.upto_image() } else { upto.clone() };
         let part = SnapshotPart {
@@ -426,16 +447,18 @@ impl Flow {
                         table.reached(cursor, upto.as_deref());
                     }
                 }
-                // A chunk that ended early did not come to all of its keys.
-                ChunkPart::Again(keys) if chunk.rows.is_end() => {
-                    table.again.retain(|key| !keys.contains(key));
-                }
-                ChunkPart::Again(_) => {
+                ChunkPart::Again(keys) => {
+                    // Large rows end a chunk early: then only those that it has were read.
                     let rows = 0..chunk.rows.len();
-                    let read: HashSet<_> = rows.map(|row| chunk.rows.key_literals(row)).collect();
-                    table.again.retain(|key| !read.contains(key));
+                    let came: HashSet<_> = if chunk.rows.is_end() {
+                        keys.iter().cloned().collect()
+                    } else {
+                        rows.map(|row| chunk.rows.key_literals(row)).collect()
+                    };
+                    table.again.retain(|key| !came.contains(key));
                 }
             }
+            table.order = Some(Arc::clone(&chunk.order));
             table.again.extend(taken.again.iter().cloned());
         });
     }

@@ -2,6 +2,7 @@
 //! and rows in the order of their places, so that its tables can be compared with the source's.
 
 mod literal;
+mod parts;
 mod writer;
 
 use binpulse::encode::proto::SchemaChange;
@@ -9,6 +10,7 @@ use binpulse_demo::{Error, Mysqld, Options, Server};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use self::parts::Parts;
 use self::writer::Writer;
 use crate::collect::{Received, Row, number_of};
 use crate::service::session;
@@ -18,7 +20,8 @@ use crate::workload::DATABASE;
 /// One thing to apply.
 enum Step<'a> {
     Statement(&'a SchemaChange),
-    Row(&'a Row),
+    /// In this lane, under this number.
+    Row((u64, &'a str), u64, &'a Row),
 }
 
 /// Makes the copy; what could not be applied is told in words.
@@ -37,15 +40,21 @@ pub(crate) async fn make(
         .await?;
     session.query_drop(format!("CREATE DATABASE IF NOT EXISTS {DATABASE}")).await?;
     let mut writer = Writer::new(session);
+    let mut parts = Parts::new(received);
     for (_, step) in steps(received, truth) {
         match step {
-            Step::Row(row) => writer.row(row).await?,
+            Step::Row(lane, number, row) => {
+                parts.before_row(&mut writer, lane, number).await?;
+                writer.row(row).await?;
+            }
             Step::Statement(change) => {
                 writer.flush().await?;
+                parts.before_statement(&mut writer).await?;
                 statement(&mut writer, change).await?;
             }
         }
     }
+    parts.at_the_end(&mut writer).await?;
     let wrong = writer.finish().await?;
     Ok((mysqld, wrong))
 }
@@ -53,11 +62,14 @@ pub(crate) async fn make(
 /// By transaction and number. What a statement made comes behind it. Of an update that became two rows
 /// the delete comes first.
 fn steps<'a>(received: &'a Received, truth: &Truth) -> Vec<((u32, u64, bool), Step<'a>)> {
-    let rows = received.lanes.values().flat_map(|lane| lane.rows.values());
-    let rows = rows.filter(|row| row.schema.database == DATABASE).map(|row| {
-        let order = truth.order(&truth.name_of_origin(&row.origin));
-        ((order, row.number, row.op == 1), Step::Row(row))
+    let rows = received.lanes.iter().flat_map(|((epoch, name), lane)| {
+        lane.rows.iter().map(move |(number, row)| ((*epoch, name.as_str()), *number, row))
     });
+    let rows =
+        rows.filter(|(.., row)| row.schema.database == DATABASE).map(|(lane, number, row)| {
+            let order = truth.order(&truth.name_of_origin(&row.origin));
+            ((order, row.number, row.op == 1), Step::Row(lane, number, row))
+        });
     let statements = received.statements.values().filter(|change| change.database == DATABASE);
     let statements = statements.map(|change| {
         let position = change.position.clone().unwrap_or_default();

@@ -173,7 +173,7 @@ impl Writer {
     }
 }
 
-fn name(schema: &TableSchema) -> String {
+pub(super) fn name(schema: &TableSchema) -> String {
     format!("{}.{}", quoted(&schema.database), quoted(&schema.table))
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn check(table: &Table, change: &Change<'_>) {
 }
 
 fn check_image(table: &Table, image: &Image<'_>) {
-    assert_eq!(image.len(), table.columns.len(), "an image has a cell for each column");
+    assert_eq!(image.cells().len(), table.columns.len(), "an image has a cell for each column");
     for (column, cell) in table.columns.iter().zip(image.cells()) {
         assert!(
             is_of_type(column, &cell),

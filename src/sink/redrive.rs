@@ -253,9 +253,12 @@ mod tests {
     /// Takes all but those whose body begins with `poison`.
     fn service() -> StandIn {
         let fate = |body: &str| body.starts_with("poison").then_some(("Bad", true));
-        StandIn::new(move |_, call: &Call| match call.entries.is_empty() {
-            true => Answer::Takes,
-            false => Answer::Each(call.bodies().map(fate).collect()),
+        StandIn::new(move |_, call: &Call| {
+            if call.entries.is_empty() {
+                Answer::Takes
+            } else {
+                Answer::Each(call.bodies().map(fate).collect())
+            }
         })
     }
 
@@ -320,9 +323,8 @@ mod tests {
     async fn a_request_to_stop_ends_it_with_what_was_taken_gone_and_the_rest_in_the_file() {
         let trial = Trial::new();
         trial.put(&[kept(1, 1, "a"), kept(2, 1, "b")]);
-        let service = StandIn::new(|number, call: &Call| match call.entries.is_empty() {
-            false if number > 0 => Answer::Hangs,
-            _ => Answer::Takes,
+        let service = StandIn::new(|number, call: &Call| {
+            if !call.entries.is_empty() && number > 0 { Answer::Hangs } else { Answer::Takes }
         });
         let stop = CancellationToken::new();
         let wait = async {

@@ -203,7 +203,9 @@ fn ordered_by(column: &Column, kind: KeyKind, descending: bool) -> String {
     let (name, collation) = (quoted(&column.name), column.collation);
     let members = match kind {
         KeyKind::Enum(_) => column.members.join(","),
-        _ => String::new(),
+        KeyKind::Number | KeyKind::Float | KeyKind::Quoted | KeyKind::Text(_) | KeyKind::Bytes => {
+            String::new()
+        }
     };
     format!("{name} {kind:?} {collation}{direction}{members}")
 }

@@ -548,7 +548,7 @@ mod tests {
                     let mut filling = fill(&plan, &values, 1_000);
                     let _unjudged = filling.row(Cells::new(&packet));
                     let rows = filling.rows;
-                    for row in 0..rows.len() + 1 {
+                    for row in 0..=rows.len() {
                         let _unjudged = (rows.key_literals(row), rows.image(row).cells().count());
                     }
                 }

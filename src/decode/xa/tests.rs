@@ -70,19 +70,19 @@ fn what_was_undone_in_an_xa_transaction_is_not_prepared() {
     let collation = Collation::GeneralCi;
     assert!(held.roll_back_to(b"a", collation).is_err(), "none is open");
     held.start(name, TransactionId::Anonymous, position.clone()).expect("a start");
-    let mut hold = |held: &mut Held, number: u8| {
+    let mut put = |held: &mut Held, number: u8| {
         held.hold(&[number; 9], &position, &mut limits).expect("it fits");
     };
-    hold(&mut held, 1);
+    put(&mut held, 1);
     held.set_savepoint(b"a", collation);
-    hold(&mut held, 2);
+    put(&mut held, 2);
     held.set_savepoint(b"b", collation);
-    hold(&mut held, 3);
+    put(&mut held, 3);
     held.roll_back_to(b"b", collation).expect("it is known");
-    hold(&mut held, 4);
+    put(&mut held, 4);
     assert!(held.roll_back_to(b"c", collation).is_err());
     held.roll_back_to(b"a", collation).expect("it is known");
-    hold(&mut held, 5);
+    put(&mut held, 5);
     held.prepare(&name).expect("prepared");
     let mut branch = held.take(&name).expect("the branch");
     let kept: Vec<_> =

@@ -215,7 +215,8 @@ fn the_linger_ends_with_the_load_also_for_rows_that_wait() {
     push(&mut packer, now, &table, 40_000, &mut out);
     let lingers = packer.linger();
     assert!(lingers > Duration::from_millis(90), "{lingers:?}");
-    let sooner = now + lingers - Duration::from_millis(20);
+    let sooner =
+        (now + lingers).checked_sub(Duration::from_millis(20)).expect("it is later than that");
     packer.flush_due(sooner, &mut out);
     assert_eq!(out.len(), 1, "what waits has waited for longer than the linger of now");
     assert!(packer.linger() < lingers);

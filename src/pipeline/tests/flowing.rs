@@ -130,10 +130,18 @@ fn rows_wait_for_company_as_long_as_the_load_makes_it_worth_and_leave_as_an_ack_
         let mut flow = flow_of(PackConfig::default(), config, filter, recogniser());
         walk_open(&mut flow, &four()).expect("nothing is lost");
         flow.packer_mut().observe_backlog(usize::from(is_backed_up), 1);
-        let opened = flow.due().expect("rows wait") - flow.packer_mut().linger();
+        let opened = flow
+            .due()
+            .expect("rows wait")
+            .checked_sub(flow.packer_mut().linger())
+            .expect("it is later than that");
         if is_backed_up {
             assert_eq!(flow.due(), Some(opened + linger), "waiting costs nothing");
-            flow.flush_due(opened + linger - Duration::from_nanos(1));
+            flow.flush_due(
+                (opened + linger)
+                    .checked_sub(Duration::from_nanos(1))
+                    .expect("it is later than that"),
+            );
             assert!(flow.take_batches().is_empty(), "not yet");
             flow.flush_due(opened + linger);
         } else {
@@ -160,9 +168,10 @@ fn a_hole_right_behind_the_place_where_a_dump_began_is_in_the_span() {
     made.heartbeat("s", 7);
     made.commit();
     for is_lost in [false, true] {
-        let events = match is_lost {
-            false => made.events.clone(),
-            true => [&made.events[..1], &made.events[first..]].concat(),
+        let events = if is_lost {
+            [&made.events[..1], &made.events[first..]].concat()
+        } else {
+            made.events.clone()
         };
         let mut flow = flow(FlowConfig::default());
         let place = Position::new("log.000001", front);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use aws_smithy_runtime_api::client::http::{
@@ -165,12 +166,14 @@ fn fates(each: &[Option<(&str, bool)>]) -> String {
     let (mut taken, mut failed) = (String::new(), String::new());
     for (id, fate) in each.iter().enumerate() {
         match fate {
-            None => taken.push_str(&format!("<member><Id>{id}</Id></member>")),
-            Some((code, fault)) => failed.push_str(&format!(
+            None => write!(taken, "<member><Id>{id}</Id></member>"),
+            Some((code, fault)) => write!(
+                failed,
                 "<member><Id>{id}</Id><Code>{code}</Code><Message>in words</Message>\
                  <SenderFault>{fault}</SenderFault></member>"
-            )),
+            ),
         }
+        .expect("a String takes any text");
     }
     format!(
         "<PublishBatchResponse><PublishBatchResult><Successful>{taken}</Successful>\

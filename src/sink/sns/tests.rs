@@ -357,10 +357,10 @@ async fn what_was_taken_in_before_a_stop_is_delivered_and_the_end_is_a_good_one(
 async fn nobody_who_takes_the_settlements_ends_the_sink_and_so_does_a_refusal_that_halts() {
     let sent = Sent { lane: 0, bytes: 10, is_fifo: false, has_attribute: false };
     let run = |on_refusal, answer: Answer, has_receiver: bool| {
-        let service = StandIn::new(move |_, call| match call.entries.is_empty() {
-            true => Answer::Takes,
-            false => answer.clone(),
-        });
+        let service =
+            StandIn::new(
+                move |_, call| if call.entries.is_empty() { Answer::Takes } else { answer.clone() },
+            );
         let sent = sent.clone();
         async move {
             let config = Config { on_refusal, ..config() };

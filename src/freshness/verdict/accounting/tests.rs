@@ -103,8 +103,8 @@ fn what_is_missing_is_counted_with_and_without_gtids() {
     assert_eq!(counted(&gtids, &[]), (2, false, id.to_owned()));
     let (hole, elsewhere) =
         ("333 bytes after binlog.000001:100", Position::new("binlog.000002", 4));
-    assert_eq!(counted(&none, &[gap.clone()]), (1, false, hole.to_owned()));
-    assert_eq!(counted(&gtids, &[gap.clone()]), (3, false, format!("{id}, {hole}")));
+    assert_eq!(counted(&none, std::slice::from_ref(&gap)), (1, false, hole.to_owned()));
+    assert_eq!(counted(&gtids, std::slice::from_ref(&gap)), (3, false, format!("{id}, {hole}")));
     let other = Gap { found: elsewhere, ..gap };
     assert_eq!(other.to_string(), "from binlog.000001:100 to binlog.000002:4");
 }

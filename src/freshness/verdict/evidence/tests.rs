@@ -68,7 +68,13 @@ fn a_failed_look_is_confirmed_by_a_second_one_or_by_the_old_connection_at_about_
     for ((at, failure), is_confirmed) in [
         ((SECOND, None), false),
         ((SECOND, refused), true),
-        ((SECOND * 2 + FAILURE_WINDOW - TICK, refused), true),
+        (
+            (
+                (SECOND * 2 + FAILURE_WINDOW).checked_sub(TICK).expect("it is later than that"),
+                refused,
+            ),
+            true,
+        ),
         ((SECOND * 2 + FAILURE_WINDOW, refused), false),
     ] {
         let expected = (if is_confirmed { Status::False } else { Status::Unknown }, is_confirmed);
@@ -89,7 +95,10 @@ fn a_look_counts_from_its_begin_and_is_believed_for_two_intervals_and_a_grace() 
     assert_eq!(sql(&evidence, until), (Status::True, Status::True));
     assert_eq!(sql(&evidence, until + TICK), (Status::Unknown, Status::Unknown));
     evidence.answered(until);
-    assert!(evidence.ok_since(until - TICK) && !evidence.ok_since(until));
+    assert!(
+        evidence.ok_since(until.checked_sub(TICK).expect("it is later than that"))
+            && !evidence.ok_since(until)
+    );
     assert_eq!(evidence.last_answer(), Some(until));
     assert_eq!(sql(&evidence, until + TICK), (Status::Unknown, Status::True));
     // A standing connection that has not been asked since leaves the look without its half.
@@ -144,7 +153,11 @@ fn a_stream_is_down_with_its_second_failure_and_a_lost_position_is_no_broken_con
     let denied = StreamFailure::Sql(SqlFailure::Denied);
     assert_eq!(failed(&[denied], SECOND), (Status::True, Some(Reason::Denied)));
     assert_eq!(failed(&[denied, denied], SECOND), (Status::False, Some(Reason::Denied)));
-    assert_eq!(failed(&[denied, denied], FAILURE_WINDOW - TICK).0, Status::False);
+    assert_eq!(
+        failed(&[denied, denied], FAILURE_WINDOW.checked_sub(TICK).expect("it is later than that"))
+            .0,
+        Status::False
+    );
     assert_eq!(failed(&[denied, StreamFailure::Ended], FAILURE_WINDOW).0, Status::True);
     assert_eq!(failed(&[StreamFailure::Halted], SECOND), (Status::False, Some(Reason::Halted)));
     for position in [StreamFailure::Purged, StreamFailure::Diverged] {
@@ -391,7 +404,10 @@ fn a_write_that_hangs_blocks_after_two_deadlines_and_a_refused_one_with_the_seco
     let (lock, hangs) = (SqlFailure::Lock, SqlFailure::TimedOut);
     let twice = deadline * 2;
     assert_eq!(blocked(0, lock, twice, true), Status::False, "still out");
-    assert_eq!(blocked(0, lock, twice - TICK, true), Status::Unknown);
+    assert_eq!(
+        blocked(0, lock, twice.checked_sub(TICK).expect("it is later than that"), true),
+        Status::Unknown
+    );
     assert_eq!(blocked(0, lock, twice, false), Status::Unknown, "nobody knows that it lives");
     assert_eq!(blocked(1, lock, twice, true), Status::Unknown, "that lock may be gone");
     assert_eq!(blocked(2, lock, twice, true), Status::False);
@@ -415,7 +431,15 @@ fn after_we_were_frozen_no_earlier_failure_of_a_write_is_suspicious() {
     let mut sql = SqlEvidence::default();
     probe(&mut sql, start + SECOND * 60, Connection::Fresh, None);
     let twice = Parameters::default().periods.write_deadline * 2;
-    assert_eq!(writes(&mut evidence, start + SECOND * 60 + twice - TICK, &sql).0, Status::Unknown);
+    assert_eq!(
+        writes(
+            &mut evidence,
+            (start + SECOND * 60 + twice).checked_sub(TICK).expect("it is later than that"),
+            &sql
+        )
+        .0,
+        Status::Unknown
+    );
     assert_eq!(writes(&mut evidence, start + SECOND * 60 + twice, &sql).0, Status::False);
 }
 

@@ -114,9 +114,15 @@ fn missing_evidence_is_waited_for_from_when_it_went_missing_also_under_an_outage
         advance(outage + missing, &but(&[(Condition::CheckpointAdvances, Status::Unknown)]), 2)
     };
     let (none, tick) = (Duration::ZERO, Duration::from_nanos(1));
-    assert_eq!(after(patience - tick, none), State::SinkStalled);
+    assert_eq!(
+        after(patience.checked_sub(tick).expect("it is later than that"), none),
+        State::SinkStalled
+    );
     assert_eq!(after(patience, none), State::Indeterminate);
-    assert_eq!(after(none, patience - tick), State::SinkStalled);
+    assert_eq!(
+        after(none, patience.checked_sub(tick).expect("it is later than that")),
+        State::SinkStalled
+    );
     assert_eq!(after(none, patience), State::Indeterminate);
 }
 

@@ -523,11 +523,11 @@ async fn the_loop_carries_what_comes_until_it_is_told_to_stop() {
     made.heartbeat("s", 7);
     made.commit();
     let setup = || Setup { pack: PackConfig::default(), ..Setup::default() };
-    let (ended, count) = run(setup(), &made, false, 400).await;
+    let (ended, count) = Box::pin(run(setup(), &made, false, 400)).await;
     assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
     assert_eq!(count, 400);
     // A request to stop outranks a busy source.
-    let (ended, count) = run(setup(), &made, false, 0).await;
+    let (ended, count) = Box::pin(run(setup(), &made, false, 0)).await;
     assert!(matches!(ended, Ok(Ended::Stopped)), "{ended:?}");
     assert_eq!(count, 0);
 }
@@ -589,9 +589,8 @@ async fn dictionary(has_table: bool) -> Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
     let stop = CancellationToken::new();
-    let exclude = |is_excluded: bool| match is_excluded {
-        true => vec![Pattern::parse("d.t", 2).expect("a pattern")],
-        false => Vec::new(),
+    let exclude = |is_excluded: bool| {
+        if is_excluded { vec![Pattern::parse("d.t", 2).expect("a pattern")] } else { Vec::new() }
     };
     for (has_table, is_excluded, told) in
         [(true, false, Some("agrees")), (false, false, Some("disagrees")), (true, true, None)]
@@ -634,7 +633,9 @@ async fn a_batch_of_several_messages_is_delivered_with_the_last_of_them() {
     });
     let text = |seed: u64| -> String {
         let mix = |round: u64| (seed * 31 + round).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (1..10).map(|round| format!("{:016x}", mix(round) ^ mix(round + 7) >> 29)).collect()
+        let words: Vec<_> =
+            (1..10).map(|round| format!("{:016x}", mix(round) ^ mix(round + 7) >> 29)).collect();
+        words.concat()
     };
     let texts: Vec<_> = (0..8).map(text).collect();
     let pairs: Vec<_> = texts.iter().map(|text| (&text[..20], &**text)).collect();

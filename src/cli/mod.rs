@@ -72,6 +72,7 @@ pub fn command() -> Command {
         .subcommand(health::command())
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
+        .subcommand(snapshot::verify_command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -107,6 +108,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
+        Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::digest::RowsDigest;
 use super::lane::Lane;
 use super::message::Kind;
 use super::options::{BeforeImage, Format};
@@ -58,6 +59,8 @@ pub struct SnapshotPart {
     pub rows_in_chunk: u64,
     /// Of these, rows that were left out for a newer state.
     pub rows_superseded: u64,
+    /// What the rows of the chunk in this lane are, in short; instead of them, on its last part.
+    pub digest: Option<RowsDigest>,
 }
 
 impl SnapshotPart {
@@ -70,7 +73,7 @@ impl SnapshotPart {
     fn split_off(&mut self) -> Self {
         let touched = self.touched.split_off(self.touched.len() / 2);
         let rest = Self { touched, ..self.clone() };
-        self.is_last = false;
+        (self.is_last, self.digest) = (false, None);
         rest
     }
 }

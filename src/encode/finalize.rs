@@ -6,6 +6,7 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use super::attributes::attributes;
+use super::digest::RowsDigest;
 use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch, Purpose, SnapshotPart};
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
@@ -320,6 +321,7 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
     let counts = proto::SnapshotPart {
         rows_in_chunk: part.rows_in_chunk,
         rows_superseded: part.rows_superseded,
+        digest: part.digest.map(RowsDigest::message),
         attempt_part: part.attempt_part,
         ..proto::SnapshotPart::default()
     };

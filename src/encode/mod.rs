@@ -14,6 +14,7 @@
 mod attributes;
 mod batch;
 pub mod control_message;
+mod digest;
 mod encoded_batch;
 mod frame;
 pub mod json;
@@ -49,6 +50,7 @@ pub(crate) mod testing;
 
 pub use attributes::NONE;
 pub use batch::Batch;
+pub use digest::RowsDigest;
 pub use encoded_batch::{Canary, EncodedBatch, SnapshotPart};
 pub use finalize::{
     CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,

@@ -6,7 +6,7 @@ use super::Config;
 use super::choice::{Route, route};
 use super::sequences::Sequences;
 use crate::change::{Change, Table, Transaction};
-use crate::encode::{Batch, EncodedBatch, Lane, LaneId, SnapshotPart};
+use crate::encode::{Batch, EncodedBatch, Lane, LaneId, RowsDigest, SnapshotPart};
 
 /// Bytes of touched keys that one part carries, about.
 const TOUCHED_BYTES_MAX: usize = 64 << 10;
@@ -40,6 +40,7 @@ struct Gathered {
     /// Parts that are full.
     full: Vec<EncodedBatch>,
     touched: Vec<Box<[u8]>>,
+    digest: Option<RowsDigest>,
 }
 
 impl Chunk {
@@ -50,22 +51,41 @@ impl Chunk {
             batch: Batch::new(config.format, config.rows, Arc::clone(table)),
             full: Vec::new(),
             touched: Vec::new(),
+            digest: None,
         };
         Self { lanes: lanes.into_iter().map(gathered).collect(), count, attempt: config.attempt }
     }
 
     /// Takes a row. `read_at` stands where a change has its transaction.
     pub fn push(&mut self, ack_group: u64, read_at: &Transaction, row: &Change<'_>) {
-        let table = self.lanes.first().map(|lane| Arc::clone(lane.batch.table()));
-        let Some(table) = table else { return };
-        let at = match route(&table, row, self.count) {
-            Route::Lane(lane) | Route::Unordered(lane) | Route::Moves { to: lane, .. } => lane,
-        };
-        let Some(lane) = self.lanes.get_mut(at as usize) else { return };
+        let Some(lane) = self.lane_of(row) else { return };
         lane.batch.push(ack_group, read_at, row);
         if lane.batch.len_bytes() >= lane.to.content_bytes_max {
             lane.close_part();
         }
+    }
+
+    /// Takes a row of which only a digest leaves. `space` is used again for each.
+    pub fn digest(&mut self, row: &Change<'_>, space: &mut Vec<u8>) {
+        let Some(lane) = self.lane_of(row) else { return };
+        if let Some(image) = &row.after {
+            lane.digest.get_or_insert_default().add(image, space);
+        }
+    }
+
+    /// Only digests leave, also of no rows.
+    pub fn only_digests(&mut self) {
+        for lane in &mut self.lanes {
+            lane.digest.get_or_insert_default();
+        }
+    }
+
+    fn lane_of(&mut self, row: &Change<'_>) -> Option<&mut Gathered> {
+        let table = Arc::clone(self.lanes.first()?.batch.table());
+        let at = match route(&table, row, self.count) {
+            Route::Lane(lane) | Route::Unordered(lane) | Route::Moves { to: lane, .. } => lane,
+        };
+        self.lanes.get_mut(at as usize)
     }
 
     /// Takes a key that the stream changed, as the lanes' format has it. `lane` is the number of the
@@ -123,6 +143,7 @@ impl Gathered {
                     anchor: self.to.anchor,
                     attempt_part: self.to.attempt_part,
                     is_last: part.is_last && index == count,
+                    digest: self.digest.filter(|_| index == count),
                     touched: touched.next().unwrap_or_default(),
                     ..part.clone()
                 },

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::Request;
 use super::layout::Layout;
-use super::progress::{Progress, TableProgress};
+use super::progress::{Bound, Progress, TableProgress};
 use super::reader::{ReadError, Reader};
 use super::worker::Config;
+use crate::change::{Cell, LogicalType};
+use crate::encode::KeyWriter;
 use crate::filter::{Filter, Pattern, Route};
 use crate::telemetry::snapshot::SnapshotTableState;
 
@@ -115,7 +117,11 @@ async fn chosen(
             request.keys.len()
         )));
     }
-    if chosen.len() > 1 && (request.condition.is_some() || !request.keys.is_empty()) {
+    let is_part = request.condition.is_some()
+        || !request.keys.is_empty()
+        || request.after.is_some()
+        || request.upto.is_some();
+    if chosen.len() > 1 && is_part {
         return Err(Refused(format!(
             "{} tables match; a condition or keys can be given for one table only",
             chosen.len()
@@ -147,12 +153,56 @@ async fn look(
             Err(error) => return Ok(Err(format!("key `{key}`: {error}"))),
         }
     }
+    match bounds(config, request, &layout) {
+        Ok((after, upto)) => progress.within(after, upto),
+        Err(Refused(why)) => return Ok(Err(why)),
+    }
     if let Some(condition) = &progress.condition
         && let Err(words) = reader.check_condition(&layout, condition).await?
     {
         return Ok(Err(format!("the server does not take the condition `{condition}`: {words}")));
     }
     Ok(Ok(progress))
+}
+
+/// Where the table's reading begins and ends, if that was asked for.
+fn bounds(
+    config: &Config,
+    request: &Request,
+    layout: &Layout,
+) -> Result<(Option<Bound>, Option<Bound>), Refused> {
+    let bound = |typed: &Option<String>| {
+        typed.as_ref().map(|typed| bound(config, layout, typed)).transpose()
+    };
+    Ok((bound(&request.after)?, bound(&request.upto)?))
+}
+
+fn bound(config: &Config, layout: &Layout, typed: &str) -> Result<Bound, Refused> {
+    let [ordinal] = layout.key[..] else {
+        return Err(Refused(
+            "its key has several columns: a range can be given by a condition (--where) only"
+                .to_owned(),
+        ));
+    };
+    let literal = layout.key_value(typed);
+    let literal = literal.map_err(|error| Refused(format!("key `{typed}`: {error}")))?;
+    let kind =
+        layout.table.columns.get(ordinal).map(|column| (column.logical_type, column.unsigned));
+    let cell = match kind {
+        Some((LogicalType::Integer, true)) => typed.trim().parse().ok().map(Cell::UInt),
+        Some((LogicalType::Integer, false)) => typed.trim().parse().ok().map(Cell::Int),
+        Some((LogicalType::Text, _)) => Some(Cell::Text(typed.as_bytes())),
+        _ => None,
+    };
+    let cell = cell.ok_or_else(|| {
+        Refused(format!(
+            "key `{typed}`: a range can be given for keys of integers and text; give a condition \
+             (--where)"
+        ))
+    })?;
+    let mut image = Vec::new();
+    KeyWriter::new(config.format, &layout.table, vec![ordinal]).put(&mut image, |_| cell);
+    Ok(Bound::new(literal, &image))
 }
 
 /// Consumers find rows by their key: it must reach them as it is.

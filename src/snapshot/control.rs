@@ -34,6 +34,15 @@ pub struct Request {
     /// Values of the first column of the key; only rows with these, only with one table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+    /// Only rows behind the one with this key; only with one table whose key has one column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Only rows up to the one with this key, itself included; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<String>,
+    /// No rows are published, but digests of them, for whoever has a copy to compare.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify: bool,
     /// Subscribers that it is for: the attribute `replay`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,

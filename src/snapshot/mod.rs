@@ -18,6 +18,8 @@ mod ask;
 mod begin;
 mod control;
 mod layout;
+#[cfg(test)]
+mod model;
 mod pace;
 mod progress;
 mod query;

@@ -36,6 +36,9 @@ pub struct Head {
     /// For whom it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<Arc<str>>,
+    /// Digests are published instead of rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_verify: bool,
     /// Most rows a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_per_second: Option<u64>,
@@ -79,6 +82,12 @@ pub struct TableProgress {
     /// What the rows are ordered by: keys that were saved mean nothing in another order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Arc<str>>,
+    /// Where it begins, if that is not at the first row: the key as `cursor` and as consumers see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Bound>,
+    /// Where it ends, if that is not at the last row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<Bound>,
     /// All rows were read once.
     #[serde(default)]
     pub is_read: bool,
@@ -99,6 +108,22 @@ pub struct TableProgress {
     pub reason: Option<String>,
 }
 
+/// A key at which the reading of a table begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// In SQL.
+    pub key: String,
+    /// As consumers see it, base64.
+    image: String,
+}
+
+impl Bound {
+    /// A key in SQL, and as consumers see it.
+    pub fn new(key: String, image: &[u8]) -> Self {
+        Self { key, image: STANDARD.encode(image) }
+    }
+}
+
 /// Saved texts that are not those of a snapshot.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the checkpoint's entry `{entry}` about a snapshot can't be read: {what}")]
@@ -115,6 +140,7 @@ impl Progress {
         let head = Head {
             id,
             audience: request.audience.as_deref().map(Arc::from),
+            is_verify: request.verify,
             rows_per_second: request.rows_per_second,
             started_at_us: now_us,
             is_paused: false,
@@ -244,6 +270,7 @@ impl Progress {
             waits_for: None,
             reason: None,
             audience: self.head.audience.as_deref().map(str::to_owned),
+            verifies: self.head.is_verify,
             started_at_us: self.head.started_at_us,
             newest_chunk_at_us: None,
             rows: self.rows(),
@@ -266,6 +293,8 @@ impl TableProgress {
             cursor: None,
             cursor_image: None,
             order: None,
+            after: None,
+            upto: None,
             is_read: false,
             again: Vec::new(),
             chunks: 0,
@@ -303,10 +332,22 @@ impl TableProgress {
         is_begun && replaces_rows(statement, selected, (&self.database, &self.table))
     }
 
+    /// Only rows in a range of keys are read.
+    pub fn within(&mut self, after: Option<Bound>, upto: Option<Bound>) {
+        (self.after, self.upto) = (after, upto);
+        self.restart();
+    }
+
+    /// The last key that is read as consumers see it, if there is one.
+    pub fn upto_image(&self) -> Option<Arc<[u8]>> {
+        STANDARD.decode(&self.upto.as_ref()?.image).ok().map(Arc::from)
+    }
+
     /// It is read from its beginning once more.
     pub fn restart(&mut self) {
-        (self.cursor, self.cursor_image, self.order) = (None, None, None);
-        self.is_read = false;
+        (self.order, self.is_read) = (None, false);
+        self.cursor = self.after.as_ref().map(|bound| bound.key.clone());
+        self.cursor_image = self.after.as_ref().map(|bound| bound.image.clone());
         self.again.clear();
     }
 

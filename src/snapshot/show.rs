@@ -34,6 +34,7 @@ impl Shown {
             waits_for: None,
             reason: None,
             audience: request.audience.clone(),
+            verifies: request.verify,
             started_at_us: now_us,
             newest_chunk_at_us: None,
             rows: 0,

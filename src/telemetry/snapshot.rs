@@ -15,6 +15,9 @@ pub struct SnapshotStatus {
     pub reason: Option<String>,
     /// Subscribers that the parts are for (the attribute `replay`); `None`: all.
     pub audience: Option<String>,
+    /// It publishes digests of rows, for whoever has a copy to compare, and no rows.
+    #[serde(default)]
+    pub verifies: bool,
     /// When it was asked for, microseconds since 1970 UTC.
     pub started_at_us: i64,
     /// When its last chunk was published, microseconds since 1970 UTC; `None` before the first.

@@ -1,6 +1,7 @@
 """Applies rows to a MySQL, making its tables from the schemas that come with the rows."""
 
 import array
+import hashlib
 import json
 import sys
 
@@ -55,6 +56,37 @@ def parameter(column, value):
     return "%s", [getattr(value, kind)]
 
 
+def shown(column):
+    """What is selected of a column to compare it: temporal values and decimals as text."""
+    name = quoted(column.name)
+    if column.logical_type in (
+        change_pb2.LOGICAL_TYPE_DECIMAL, change_pb2.LOGICAL_TYPE_DATE, change_pb2.LOGICAL_TYPE_TIME,
+        change_pb2.LOGICAL_TYPE_DATETIME, change_pb2.LOGICAL_TYPE_TIMESTAMP, change_pb2.LOGICAL_TYPE_JSON,
+    ):
+        return f"CAST({name} AS CHAR)"
+    return f"{name} + 0" if column.logical_type == change_pb2.LOGICAL_TYPE_BIT else name
+
+
+def value_of(column, cell):
+    """A value of the copy as the contract has it."""
+    kind = column.logical_type
+    if cell is None:
+        return change_pb2.Value(null=True)
+    if kind == change_pb2.LOGICAL_TYPE_BIT or kind == change_pb2.LOGICAL_TYPE_INTEGER and column.unsigned:
+        return change_pb2.Value(unsigned=cell)
+    if kind in (change_pb2.LOGICAL_TYPE_INTEGER, change_pb2.LOGICAL_TYPE_YEAR):
+        return change_pb2.Value(integer=cell)
+    if kind == change_pb2.LOGICAL_TYPE_DOUBLE:
+        return change_pb2.Value(double=cell)
+    if kind == change_pb2.LOGICAL_TYPE_FLOAT:
+        return change_pb2.Value(float=cell)
+    if kind == change_pb2.LOGICAL_TYPE_JSON:
+        return change_pb2.Value(json=cell)
+    if isinstance(cell, bytes):
+        return change_pb2.Value(bytes=cell)
+    return change_pb2.Value(text=cell)
+
+
 class Tables:
     """The tables, and what was done to them."""
 
@@ -67,7 +99,7 @@ class Tables:
         self.schemas = {}
         # Keys that the chunk under way has told of, by table and lane.
         self.chunks = {}
-        self.report = {"gone": 0, "inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
+        self.report = {"gone": 0, "compared": 0, "differing": [], "inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
 
     def commit(self):
         self.connection.commit()
@@ -100,6 +132,9 @@ class Tables:
             told.append([row.after.values[ordinal] for ordinal in schema.primary_key])
         told += [list(image.values) for image in part.touched]
         self.chunks[key] = (chunk, told)
+        if part.HasField("digest"):
+            self.compare(part, schema, table, told)
+            del self.chunks[key]
         if part.last_part:
             self.delete_others(part, schema, table, told)
             del self.chunks[key]
@@ -113,12 +148,35 @@ class Tables:
             values += parameters
         self.cursor.execute(f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})", values)
 
-    def delete_others(self, part, schema, table, told):
-        """Deletes the rows of the part's range whose keys are not among these. Only for tables of one lane:
-        this copy does not know which lane a row belongs to."""
+    def compare(self, part, schema, table, touched):
+        """Compares the digest of a range with that of the copy's rows at the same place of the lane. Only
+        for tables of one lane."""
         if part.batch.lane_count > 1 or not schema.primary_key:
             return
         columns = [schema.columns[ordinal] for ordinal in schema.primary_key]
+        where, values = self.within(part, columns)
+        names = ", ".join(shown(column) for column in schema.columns)
+        self.cursor.execute(f"SELECT {names} FROM {table} WHERE {where}", values)
+        left_out = {change_pb2.Image(values=key).SerializeToString() for key in touched}
+        rows = total = xor = 0
+        for cells in self.cursor.fetchall():
+            found = [value_of(column, cell) for column, cell in zip(schema.columns, cells)]
+            key = change_pb2.Image(values=[found[ordinal] for ordinal in schema.primary_key])
+            if key.SerializeToString() in left_out:
+                continue
+            body = change_pb2.Image(values=found).SerializeToString()
+            number = int.from_bytes(hashlib.sha256(body).digest()[:8], "little")
+            rows, total, xor = rows + 1, (total + number) % 2**64, xor ^ number
+        self.report["compared"] += 1
+        if (rows, total, xor) != (part.digest.rows, part.digest.sum, part.digest.xor):
+            bounds = [[getattr(value, value.WhichOneof("kind")) for value in image.values]
+                      for image in (part.key_after, part.key_upto)]
+            self.report["differing"].append({
+                "table": f"{schema.database}.{schema.table}", "after": bounds[0], "upto": bounds[1],
+                "rows": part.digest.rows, "rows_here": rows})
+
+    def within(self, part, columns):
+        """A condition for the part's range of keys, and its values."""
         where, values = [], []
         for sign, image in ((">", part.key_after), ("<=", part.key_upto)):
             if image.values:
@@ -126,8 +184,17 @@ class Tables:
                 names = ", ".join(quoted(column.name) for column in columns)
                 where.append(f"({names}) {sign} ({', '.join(place for place, _ in places)})")
                 values += [value for _, parameters in places for value in parameters]
+        return " AND ".join(where) or "TRUE", values
+
+    def delete_others(self, part, schema, table, told):
+        """Deletes the rows of the part's range whose keys are not among these. Only for tables of one lane:
+        this copy does not know which lane a row belongs to."""
+        if part.batch.lane_count > 1 or not schema.primary_key:
+            return
+        columns = [schema.columns[ordinal] for ordinal in schema.primary_key]
+        where, values = self.within(part, columns)
         names = ", ".join(quoted(column.name) for column in columns)
-        query = f"SELECT {names} FROM {table} WHERE {' AND '.join(where) or 'TRUE'}"
+        query = f"SELECT {names} FROM {table} WHERE {where}"
         self.cursor.execute(query, values)
         here = set(self.cursor.fetchall())
         for key in told:

@@ -19,6 +19,9 @@ tests! {
     what_is_delivered_and_not_yet_visible_is_not_overwritten on [Mysql97];
     a_snapshot_that_cannot_be_is_refused_by_name on [Mysql97];
     a_paused_snapshot_is_still_paused_after_a_restart on [Mysql97];
+    digests_equal_those_of_a_true_copy on [Mysql97, Mariadb118];
+    a_cascade_that_no_log_has_is_found_by_verify_and_repaired_by_a_snapshot on [Mysql80];
+    rows_that_were_not_asked_for_are_not_taken_for_gone on [Mysql97];
 }
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -305,5 +308,105 @@ async fn a_paused_snapshot_is_still_paused_after_a_restart(bed: Bed) -> Outcome 
     assert_eq!(code, Some(0), "{output}");
     let done = until(&story.rig.streamer, is_done).await?;
     story.is_copied(&bed, &done).await?;
+    Ok(())
+}
+
+/// Has digests published, and waits for their end.
+async fn verify(streamer: &mut Streamer, tables: &str) -> Result<Value, Failure> {
+    let address = streamer.address().to_owned();
+    let command = Command {
+        binary: streamer.command_mut().binary.clone(),
+        command: "verify".to_owned(),
+        settings: Vec::new(),
+        arguments: vec!["--tables".to_owned(), tables.to_owned()],
+        environment: vec![("BINPULSE_HTTP_LISTEN", address)],
+    };
+    let (code, output) = command.run_to_end(SOON).await?;
+    assert_eq!(code, Some(0), "{output}");
+    until(streamer, is_done).await
+}
+
+async fn digests_equal_those_of_a_true_copy(bed: Bed) -> Outcome {
+    // Given a copy made of a snapshot, and a shop that goes on
+    let mut story = Story::tell(&bed, Topic::Standard, &[]).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    story.steps(20).await?;
+    let done = until(&story.rig.streamer, is_done).await?;
+
+    // When digests of its tables are published in the middle of changes
+    let verifying = verify(&mut story.rig.streamer, "shop.*");
+    let (verified, steps) = tokio::join!(verifying, async {
+        for _ in 0..40 {
+            story.shop.step().await?;
+        }
+        Ok::<_, Failure>(())
+    });
+    (verified?, steps?);
+    story.steps(5).await?;
+
+    // Then each of them is that of the copy's rows
+    let report = story.is_copied(&bed, &done).await?;
+    assert!(report["compared"].as_u64() >= Some(6), "{report}");
+    assert_eq!(report["differing"], serde_json::json!([]), "{report}");
+    Ok(())
+}
+
+async fn a_cascade_that_no_log_has_is_found_by_verify_and_repaired_by_a_snapshot(
+    bed: Bed,
+) -> Outcome {
+    // Given children that a cascade deletes, which the log of this server does not have
+    let mut story = Story::tell(&bed, Topic::Standard, &[]).await?;
+    let statements = [
+        "CREATE TABLE shop.parent (id INT PRIMARY KEY)",
+        "CREATE TABLE shop.child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) \
+         REFERENCES shop.parent (id) ON DELETE CASCADE)",
+        "INSERT INTO shop.parent VALUES (1), (2)",
+        "INSERT INTO shop.child VALUES (10, 1), (11, 2), (12, 1), (13, 2)",
+        "DELETE FROM shop.parent WHERE id = 1",
+    ];
+    story.rig.mysqld.execute(&statements).await?;
+
+    // When digests are compared, and the table that differs is read again
+    verify(&mut story.rig.streamer, "shop.child,shop.parent").await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.child", "--after", "5", "--upto", "20"])
+        .await?;
+    until(&story.rig.streamer, is_done).await?;
+    verify(&mut story.rig.streamer, "shop.child").await?;
+    story.rig.mysqld.execute(&["INSERT INTO shop.parent VALUES (9)"]).await?;
+
+    // Then the range was named, and the copy's rows are gone as the source's are
+    let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
+    let report = rebuild_snapshots(&bed, &story.rig, &story.queue_url, &copy, 8, 1).await?;
+    let expected = serde_json::json!([
+        {"table": "shop.child", "after": [], "upto": [], "rows": 2, "rows_here": 4}
+    ]);
+    assert_eq!((&report["differing"], &report["gone"]), (&expected, &2.into()), "{report}");
+    assert_eq!(report["compared"], 3, "{report}");
+    let mut session = copy.connect().await?;
+    let rows: Vec<u32> = session.query("SELECT id FROM shop.child ORDER BY id").await?;
+    assert_eq!(rows, [11, 13]);
+    Ok(())
+}
+
+async fn rows_that_were_not_asked_for_are_not_taken_for_gone(bed: Bed) -> Outcome {
+    // Given a copy of a table
+    let mut story = Story::tell(&bed, Topic::Standard, &[]).await?;
+    story.rig.mysqld.execute(&["CREATE TABLE shop.some (id INT PRIMARY KEY, v INT)"]).await?;
+    story.rig.mysqld.execute(&["INSERT INTO shop.some VALUES (1, 1), (2, 2), (3, 3)"]).await?;
+
+    // When only some of its rows are read
+    for rows in [["--where", "v = 2"], ["--keys", "3"], ["--upto", "1"]] {
+        start(&mut story.rig.streamer, &["--tables", "shop.some", rows[0], rows[1]]).await?;
+        until(&story.rig.streamer, is_done).await?;
+    }
+    story.rig.mysqld.execute(&["INSERT INTO shop.some VALUES (4, 4)"]).await?;
+
+    // Then the others stay
+    let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
+    let report = rebuild_snapshots(&bed, &story.rig, &story.queue_url, &copy, 4, 3).await?;
+    assert_eq!((&report["gone"], &report["snapshot_rows"]), (&0.into(), &3.into()), "{report}");
+    let mut session = copy.connect().await?;
+    let rows: Vec<u32> = session.query("SELECT id FROM shop.some ORDER BY id").await?;
+    assert_eq!(rows, [1, 2, 3, 4]);
     Ok(())
 }

@@ -41,6 +41,21 @@ Examples:
 Exits 0 if it began (with --wait: if all tables are done), 1 if it was refused or the service
 does not answer (with --wait: also if it was stopped, or a table was given up).";
 
+const VERIFY_LONG_ABOUT: &str = "\
+Publishes digests of the rows of tables, in ranges of their keys, each at its place in the
+stream: whoever keeps a copy compares, at that place, the digest of its own rows. Changes that
+no binary log has are found so: cascades of foreign keys, sessions with sql_log_bin = 0.
+A range that differs is repaired by a snapshot of it.
+
+Examples:
+  binpulse verify --tables 'shop.*'
+  binpulse verify --tables shop.orders --rows-per-second 5000 --wait
+  binpulse snapshot start --tables shop.orders --after 1000 --upto 2000
+
+It runs as a snapshot does: `binpulse snapshot pause`, `resume`, `stop` and `status` are for it
+too. Exits 0 if it began (with --wait: if all tables are done), 1 if it was refused or the
+service does not answer. See docs/operate/verify.md.";
+
 const STATUS_LONG_ABOUT: &str = "\
 Shows how far the newest snapshot has got: its tables, rows a second, the time that is left
 and what it waits for; as JSON when not on a terminal.
@@ -88,25 +103,29 @@ pub(super) fn command() -> Command {
         .subcommand(status_command())
 }
 
-fn start_command() -> Command {
-    let option = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let command = Command::new("start")
-        .about("Begin a snapshot of tables")
-        .long_about(START_LONG_ABOUT)
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// The command `verify`.
+pub(super) fn verify_command() -> Command {
+    let command = Command::new("verify")
+        .about("Publish digests of tables, for copies to be compared with")
+        .long_about(VERIFY_LONG_ABOUT);
+    flags::with_settings(with_range(command), flags::ASKS)
+}
+
+/// What a snapshot and its digests have in common.
+fn with_range(command: Command) -> Command {
+    command
         .arg(
             option("tables", "PATTERNS", "Tables as database.table, patterns as in filter.tables")
                 .required(true)
                 .value_delimiter(',')
                 .action(ArgAction::Append),
         )
-        .arg(option("where", "SQL", "Only rows that meet this condition; with one table"))
-        .arg(
-            option("keys", "A,B,...", "Only rows with these values of the key; with one table")
-                .value_delimiter(',')
-                .action(ArgAction::Append),
-        )
+        .arg(option("after", "KEY", "Only rows behind the one with this key; with one table"))
+        .arg(option("upto", "KEY", "Only rows up to the one with this key; with one table"))
         .arg(option("for", "NAME", "Subscribers that it is for: value of the attribute `replay`"))
         .arg(
             option("rows-per-second", "N", "Most rows a second [default: the setting]")
@@ -116,9 +135,21 @@ fn start_command() -> Command {
             Arg::new("wait")
                 .long("wait")
                 .action(ArgAction::SetTrue)
-                .help("Show it until it is over, as `status --watch` does"),
+                .help("Show it until it is over, as `snapshot status --watch` does"),
+        )
+}
+
+fn start_command() -> Command {
+    let command = Command::new("start")
+        .about("Begin a snapshot of tables")
+        .long_about(START_LONG_ABOUT)
+        .arg(option("where", "SQL", "Only rows that meet this condition; with one table"))
+        .arg(
+            option("keys", "A,B,...", "Only rows with these values of the key; with one table")
+                .value_delimiter(',')
+                .action(ArgAction::Append),
         );
-    flags::with_settings(command, flags::ASKS)
+    flags::with_settings(with_range(command), flags::ASKS)
 }
 
 fn status_command() -> Command {
@@ -139,7 +170,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((name, matches)) = matches.subcommand() else { return Exit::Usage };
     let Ok(service) = question(matches) else { return Exit::Usage };
     match name {
-        "start" => start(matches, &service),
+        "start" => start(request(matches), matches.get_flag("wait"), &service),
         "status" if matches.get_flag("watch") => watch(&service),
         "status" => status(&service),
         "pause" => told(&service, &snapshot::Command::Pause {}),
@@ -150,27 +181,42 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     }
 }
 
+/// Has digests published.
+pub(super) fn run_verify(matches: &ArgMatches) -> Exit {
+    let Ok(service) = question(matches) else { return Exit::Usage };
+    let request = snapshot::Request { verify: true, ..range(matches) };
+    start(request, matches.get_flag("wait"), &service)
+}
+
 fn request(matches: &ArgMatches) -> snapshot::Request {
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    let list = |name: &str| {
-        matches.get_many::<String>(name).into_iter().flatten().cloned().collect::<Vec<_>>()
-    };
+    let keys = matches.get_many::<String>("keys").into_iter().flatten().cloned();
     snapshot::Request {
-        tables: list("tables"),
-        condition: text("where"),
-        keys: list("keys"),
+        condition: matches.get_one::<String>("where").cloned(),
+        keys: keys.collect(),
+        ..range(matches)
+    }
+}
+
+fn range(matches: &ArgMatches) -> snapshot::Request {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let tables = matches.get_many::<String>("tables").into_iter().flatten().cloned();
+    snapshot::Request {
+        tables: tables.collect(),
         audience: text("for"),
         rows_per_second: matches.get_one("rows-per-second").copied(),
+        after: text("after"),
+        upto: text("upto"),
+        ..snapshot::Request::default()
     }
 }
 
 /// Begins one, and waits until its tables were looked at.
-fn start(matches: &ArgMatches, service: &Service) -> Exit {
+fn start(request: snapshot::Request, waits: bool, service: &Service) -> Exit {
     let before = match ask(service) {
         Ok(before) => before.map(|status| status.id),
         Err(error) => return failed(&error),
     };
-    let command = snapshot::Command::Start(request(matches));
+    let command = snapshot::Command::Start(request);
     let asked = Instant::now();
     let exit = told(service, &command);
     if exit != Exit::Done {
@@ -199,7 +245,7 @@ fn start(matches: &ArgMatches, service: &Service) -> Exit {
             _ => {}
         }
     }
-    if matches.get_flag("wait") { watch(service) } else { Exit::Done }
+    if waits { watch(service) } else { Exit::Done }
 }
 
 /// Posts a command, and prints what the service says to it.

@@ -172,6 +172,7 @@ pub(super) mod tests {
             waits_for: None,
             reason: None,
             audience: None,
+            verifies: false,
             started_at_us: 0,
             newest_chunk_at_us: None,
             rows: 1_234_567,

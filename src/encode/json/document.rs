@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::string::put_string;
 use super::time::put_time;
 use crate::change::{LogicalType, Table};
+use crate::encode::digest::RowsDigest;
 use crate::encode::encoded_batch::{Canary, ControlMessage, Purpose, SnapshotPart};
 use crate::encode::lane::Lane;
 use crate::encode::options::BeforeImage;
@@ -97,6 +98,12 @@ fn put_part(out: &mut Vec<u8>, part: &SnapshotPart, header: &Header<'_>) {
     });
     put_member(out, "rows_in_chunk", |out| put_number(out, part.rows_in_chunk));
     put_member(out, "rows_superseded", |out| put_number(out, part.rows_superseded));
+    if let Some(digest) = part.digest.map(RowsDigest::message) {
+        let hex = |number: u64| format!("{number:016x}");
+        let (sum, xor) = (hex(digest.sum), hex(digest.xor));
+        let digest = json!({"rows": digest.rows, "sum": sum, "xor": xor});
+        put_member(out, "digest", |out| put_value(out, &digest));
+    }
 }
 
 /// The source of what was read from tables.

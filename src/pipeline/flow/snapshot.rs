@@ -22,6 +22,23 @@ use crate::telemetry::snapshot::{ChunkDiscard, SnapshotTableState};
 /// Chunks that wait for their place: the reader has few under way.
 const WAITING_MAX: usize = 64;
 
+/// What a chunk is for.
+#[derive(Debug, Clone, Copy)]
+struct Purpose {
+    /// It tells of all rows of its range.
+    is_whole: bool,
+    /// Digests of its rows leave, and no rows.
+    verifies: bool,
+}
+
+/// Where the rows of a chunk go.
+struct Out<'a> {
+    rows: &'a mut pack::Chunk,
+    ack_group: u64,
+    read_at: &'a Transaction,
+    purpose: Purpose,
+}
+
 /// A chunk, and who is told what became of it.
 type Take = (Box<Chunk>, Sender<Result<Taken, ChunkDiscard>>);
 
@@ -265,6 +282,10 @@ impl Flow {
     fn mark(&mut self, number: usize, phase: proto::SnapshotPhase) -> Result<(), Error> {
         let Some(progress) = &self.snapshots.progress else { return Ok(()) };
         let Some(table) = progress.tables.get(number) else { return Ok(()) };
+        // Marks are about rows. Digests say by their ranges where they begin and end.
+        if progress.head.is_verify {
+            return Ok(());
+        }
         self.packer.flush_all(&mut self.batches);
         let ack_group = self.tracker.ack_group();
         let batch = self.control_messages.snapshot_mark(
@@ -310,19 +331,23 @@ impl Flow {
         if table.order.as_ref().is_some_and(|order| *order != chunk.order) {
             return Ok(Err(ChunkDiscard::SchemaChanged));
         }
-        // Who deletes what is missing may do so only where nothing was left out. And of keys that fall,
-        // or some columns of which do, a range by comparison is another one.
+        // Who deletes what is missing, or compares, may do so only where nothing was left out. And of
+        // keys that fall, or some columns of which do, a range by comparison is another one.
         let is_range = matches!(chunk.part, ChunkPart::After(_));
         let is_whole = is_range && table.is_whole() && chunk.is_ascending;
+        let upto = last_key(chunk);
+        let end = || if chunk.rows.is_end() { table.upto_image() } else { upto.clone() };
         let part = SnapshotPart {
             snapshot: Arc::clone(&progress.head.id),
             audience: progress.head.audience.clone(),
             chunk: table.chunks + 1,
-            is_last: is_whole,
+            is_last: is_whole && !progress.head.is_verify,
             key_after: if is_whole { table.cursor_image() } else { None },
+            key_upto: if is_whole { end() } else { None },
             ..SnapshotPart::default()
         };
-        self.publish_chunk(chunk, window, part, now)
+        let purpose = Purpose { is_whole, verifies: progress.head.is_verify };
+        self.publish_chunk(chunk, window, part, purpose, now)
     }
 
     fn publish_chunk(
@@ -330,6 +355,7 @@ impl Flow {
         chunk: &Chunk,
         window: Window,
         mut part: SnapshotPart,
+        purpose: Purpose,
         now: Instant,
     ) -> Result<Result<Taken, ChunkDiscard>, Error> {
         let table = &chunk.target.table;
@@ -344,15 +370,14 @@ impl Flow {
         let before = self.packer.open_batches() + self.batches.len();
         let mut rows = self.packer.begin_chunk(now, &published, &mut self.batches);
         debug_assert_eq!(before, self.packer.open_batches() + self.batches.len());
-        let mut taken = Taken { ack_group, rows: 0, superseded: 0, again: Vec::new() };
-        self.push_rows(chunk, &window, &route, (ack_group, &read_at), &mut rows, &mut taken);
+        if purpose.verifies {
+            rows.only_digests();
+        }
+        let out = Out { rows: &mut rows, ack_group, read_at: &read_at, purpose };
+        let taken = self.push_rows(chunk, &window, &route, out);
         part.rows_in_chunk = chunk.rows.len() as u64;
         part.rows_superseded = taken.superseded;
-        let upto = last_key(chunk);
-        if part.is_last && !chunk.rows.is_end() {
-            part.key_upto = upto.as_deref().map(Arc::from);
-        }
-        if part.is_last {
+        if purpose.is_whole {
             for (key, touched) in window.into_keys() {
                 rows.touched(touched.lane, key);
             }
@@ -362,23 +387,24 @@ impl Flow {
         for _ in messages..self.batches.len() {
             self.tracker.opened(ack_group)?;
         }
-        self.note_taken(chunk, &taken, upto.as_deref());
+        self.note_taken(chunk, &taken);
         Ok(Ok(taken))
     }
 
-    fn push_rows(
-        &mut self,
-        chunk: &Chunk,
-        window: &Window,
-        route: &Route,
-        (ack_group, read_at): (u64, &Transaction),
-        rows: &mut pack::Chunk,
-        taken: &mut Taken,
-    ) {
+    fn push_rows(&mut self, chunk: &Chunk, window: &Window, route: &Route, out: Out<'_>) -> Taken {
+        let Out { rows, ack_group, read_at, purpose } = out;
+        let mut taken = Taken { ack_group, rows: 0, superseded: 0, again: Vec::new() };
         let table = &chunk.target.table;
         let marked = self.recogniser.marked(table).cloned();
         let mut space = std::mem::take(&mut self.space);
-        let mut key = Vec::new();
+        let (mut key, mut body) = (Vec::new(), Vec::new());
+        let mut put = |row: &Change<'_>| {
+            if purpose.verifies {
+                rows.digest(row, &mut body);
+            } else {
+                rows.push(ack_group, read_at, row);
+            }
+        };
         for number in 0..chunk.rows.len() {
             let image = chunk.rows.image(number);
             let row = Change { op: Op::Read, row: number as u64, before: None, after: Some(image) };
@@ -391,27 +417,25 @@ impl Flow {
             chunk.target.put_key(&mut key, &image);
             if let Some(touched) = window.touched(&key) {
                 taken.superseded += 1;
-                if touched.is_partial {
+                if touched.is_partial && !purpose.verifies {
                     taken.again.push(chunk.rows.key_literals(number));
                 }
                 continue;
             }
             taken.rows += 1;
             match route {
-                Route::Redact(redaction) => {
-                    rows.push(ack_group, read_at, &redaction.apply(&row, &mut space));
-                }
-                Route::Publish | Route::Skip | Route::Unnamed => {
-                    rows.push(ack_group, read_at, &row);
-                }
+                Route::Redact(redaction) => put(&redaction.apply(&row, &mut space)),
+                Route::Publish | Route::Skip | Route::Unnamed => put(&row),
             }
         }
         space.release();
         self.space = space;
+        taken
     }
 
     /// The chunk is on its way: from where its messages are delivered, the table is read so far.
-    fn note_taken(&mut self, chunk: &Chunk, taken: &Taken, upto: Option<&[u8]>) {
+    fn note_taken(&mut self, chunk: &Chunk, taken: &Taken) {
+        let upto = last_key(chunk);
         self.update_table(chunk.table, |table| {
             table.chunks += 1;
             table.rows += taken.rows;
@@ -420,7 +444,7 @@ impl Flow {
                 ChunkPart::After(_) => {
                     table.is_read = chunk.rows.is_end();
                     if let Some(cursor) = chunk.rows.last_key() {
-                        table.reached(cursor, upto);
+                        table.reached(cursor, upto.as_deref());
                     }
                 }
                 ChunkPart::Again(keys) => {
@@ -441,11 +465,11 @@ impl Flow {
 }
 
 /// The key of the last row, as consumers see it.
-fn last_key(chunk: &Chunk) -> Option<Vec<u8>> {
+fn last_key(chunk: &Chunk) -> Option<Arc<[u8]>> {
     let last = chunk.rows.len().checked_sub(1)?;
     let mut key = Vec::new();
     chunk.target.put_key(&mut key, &chunk.rows.image(last));
-    Some(key)
+    Some(key.into())
 }
 
 /// Stands where changes have their transaction: rows of a table have none that is known.

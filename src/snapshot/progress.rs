@@ -82,12 +82,9 @@ pub struct TableProgress {
     /// What the rows are ordered by: keys that were saved mean nothing in another order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Arc<str>>,
-    /// Where it begins, if that is not at the first row: the key as `cursor` and as consumers see it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Bound>,
-    /// Where it ends, if that is not at the last row.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upto: Option<Bound>,
+    /// Which part of it is read.
+    #[serde(flatten)]
+    pub bounds: Bounds,
     /// All rows were read once.
     #[serde(default)]
     pub is_read: bool,
@@ -106,6 +103,17 @@ pub struct TableProgress {
     /// Why it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Where the reading of a table begins and ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Behind this key; `None`: at the first row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Bound>,
+    /// With this key; `None`: with the last row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<Bound>,
 }
 
 /// A key at which the reading of a table begins or ends.
@@ -293,8 +301,7 @@ impl TableProgress {
             cursor: None,
             cursor_image: None,
             order: None,
-            after: None,
-            upto: None,
+            bounds: Bounds::default(),
             is_read: false,
             again: Vec::new(),
             chunks: 0,
@@ -334,20 +341,21 @@ impl TableProgress {
 
     /// Only rows in a range of keys are read.
     pub fn within(&mut self, after: Option<Bound>, upto: Option<Bound>) {
-        (self.after, self.upto) = (after, upto);
+        self.bounds = Bounds { after, upto };
         self.restart();
     }
 
     /// The last key that is read as consumers see it, if there is one.
     pub fn upto_image(&self) -> Option<Arc<[u8]>> {
-        STANDARD.decode(&self.upto.as_ref()?.image).ok().map(Arc::from)
+        STANDARD.decode(&self.bounds.upto.as_ref()?.image).ok().map(Arc::from)
     }
 
     /// It is read from its beginning once more.
     pub fn restart(&mut self) {
         (self.order, self.is_read) = (None, false);
-        self.cursor = self.after.as_ref().map(|bound| bound.key.clone());
-        self.cursor_image = self.after.as_ref().map(|bound| bound.image.clone());
+        let after = self.bounds.after.as_ref();
+        self.cursor = after.map(|bound| bound.key.clone());
+        self.cursor_image = after.map(|bound| bound.image.clone());
         self.again.clear();
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 use super::begin::{self, Refused};
 use super::pace::Pace;
-use super::progress::{Progress, TableProgress};
+use super::progress::{Bounds, Progress, TableProgress};
 use super::query::Range;
 use super::reader::{Read, ReadError, Reader};
 use super::show::Shown;
@@ -559,10 +559,11 @@ impl Worker {
         let layout = layout.filter(|layout| Arc::ptr_eq(&layout.table, &target.table));
         let layout = layout.ok_or(Halt::Discarded(Discard::SchemaChanged))?;
         if table.order.as_ref().is_some_and(|order| *order != layout.order) {
-            return Err(if table.after.is_none() && table.upto.is_none() {
+            return Err(if table.bounds == Bounds::default() {
                 Halt::BeginAgain
             } else {
-                let why = "its key changed, and the range that was asked for is one of the key before";
+                let why =
+                    "its key changed, and the range that was asked for is one of the key before";
                 Halt::Abandon(why.to_owned())
             });
         }
@@ -571,7 +572,7 @@ impl Worker {
         let range = match part {
             ChunkPart::After(key) => {
                 let (after, keys) = (key.as_deref(), table.keys.as_slice());
-                let upto = table.upto.as_ref().map(|bound| bound.key.as_str());
+                let upto = table.bounds.upto.as_ref().map(|bound| bound.key.as_str());
                 Range { after, upto, condition, keys, rows_max, bytes_max }
             }
             ChunkPart::Again(keys) => {

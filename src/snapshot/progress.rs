@@ -79,15 +79,12 @@ pub struct TableProgress {
     /// The same key as consumers see it, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cursor_image: Option<String>,
-    /// Where it begins, if that is not at the first row: the key as `cursor` and as consumers see it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Bound>,
-    /// Where it ends, if that is not at the last row.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upto: Option<Bound>,
     /// What the rows are ordered by: keys that were saved mean nothing in another order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Arc<str>>,
+    /// Which part of it is read.
+    #[serde(flatten)]
+    pub bounds: Bounds,
     /// All rows were read once.
     #[serde(default)]
     pub is_read: bool,
@@ -106,6 +103,17 @@ pub struct TableProgress {
     /// Why it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Where the reading of a table begins and ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Behind this key; `None`: at the first row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Bound>,
+    /// With this key; `None`: with the last row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upto: Option<Bound>,
 }
 
 /// A key at which the reading of a table begins or ends.
@@ -292,9 +300,8 @@ impl TableProgress {
             state: SnapshotTableState::Waiting,
             cursor: None,
             cursor_image: None,
-            after: None,
-            upto: None,
             order: None,
+            bounds: Bounds::default(),
             is_read: false,
             again: Vec::new(),
             chunks: 0,
@@ -324,17 +331,6 @@ impl TableProgress {
         self.cursor_image = image.map(|image| STANDARD.encode(image));
     }
 
-    /// Only rows in a range of keys are read.
-    pub fn within(&mut self, after: Option<Bound>, upto: Option<Bound>) {
-        (self.after, self.upto) = (after, upto);
-        self.restart();
-    }
-
-    /// The last key that is read as consumers see it, if there is one.
-    pub fn upto_image(&self) -> Option<Arc<[u8]>> {
-        STANDARD.decode(&self.upto.as_ref()?.image).ok().map(Arc::from)
-    }
-
     /// Whether a statement that ran with `selected` as its database has put other rows in place of
     /// those that were read.
     pub fn is_replaced_by(&self, statement: &str, selected: &str) -> bool {
@@ -343,11 +339,23 @@ impl TableProgress {
         is_begun && replaces_rows(statement, selected, (&self.database, &self.table))
     }
 
+    /// Only rows in a range of keys are read.
+    pub fn within(&mut self, after: Option<Bound>, upto: Option<Bound>) {
+        self.bounds = Bounds { after, upto };
+        self.restart();
+    }
+
+    /// The last key that is read as consumers see it, if there is one.
+    pub fn upto_image(&self) -> Option<Arc<[u8]>> {
+        STANDARD.decode(&self.bounds.upto.as_ref()?.image).ok().map(Arc::from)
+    }
+
     /// It is read from its beginning once more.
     pub fn restart(&mut self) {
         (self.order, self.is_read) = (None, false);
-        self.cursor = self.after.as_ref().map(|bound| bound.key.clone());
-        self.cursor_image = self.after.as_ref().map(|bound| bound.image.clone());
+        let after = self.bounds.after.as_ref();
+        self.cursor = after.map(|bound| bound.key.clone());
+        self.cursor_image = after.map(|bound| bound.image.clone());
         self.again.clear();
     }
 

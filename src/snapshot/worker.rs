@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 use super::begin::{self, Refused};
 use super::pace::Pace;
-use super::progress::{Progress, TableProgress};
+use super::progress::{Bounds, Progress, TableProgress};
 use super::query::Range;
 use super::reader::{Read, ReadError, Reader};
 use super::show::Shown;
@@ -376,6 +376,12 @@ impl Worker {
         let table = progress.tables.get(number).ok_or(Halt::Gone)?;
         let rate = progress.head.rows_per_second;
         self.ask(Ask::Start { table: number }).await?;
+        self.look_at(table, number).await?;
+        let is_ascending = |reading: &Reading| reading.layout.is_ascending();
+        if progress.head.is_verify && !self.reading.as_ref().is_some_and(is_ascending) {
+            let why = "its key has a descending column, so that a range of it can't be told by comparison";
+            return Err(Halt::Abandon(why.to_owned()));
+        }
         let mut under_way = VecDeque::new();
         let mut cursor = table.cursor.clone();
         let mut is_read = table.is_read;
@@ -553,14 +559,20 @@ impl Worker {
         let layout = layout.filter(|layout| Arc::ptr_eq(&layout.table, &target.table));
         let layout = layout.ok_or(Halt::Discarded(Discard::SchemaChanged))?;
         if table.order.as_ref().is_some_and(|order| *order != layout.order) {
-            return Err(Halt::BeginAgain);
+            return Err(if table.bounds == Bounds::default() {
+                Halt::BeginAgain
+            } else {
+                let why =
+                    "its key changed, and the range that was asked for is one of the key before";
+                Halt::Abandon(why.to_owned())
+            });
         }
         let (rows_max, bytes_max) = (self.pace.rows(), self.config.chunk_bytes);
         let condition = table.condition.as_deref();
         let range = match part {
             ChunkPart::After(key) => {
                 let (after, keys) = (key.as_deref(), table.keys.as_slice());
-                let upto = table.upto.as_ref().map(|bound| bound.key.as_str());
+                let upto = table.bounds.upto.as_ref().map(|bound| bound.key.as_str());
                 Range { after, upto, condition, keys, rows_max, bytes_max }
             }
             ChunkPart::Again(keys) => {

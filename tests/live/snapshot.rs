@@ -341,7 +341,8 @@ async fn digests_equal_those_of_a_true_copy(bed: Bed) -> Outcome {
         }
         Ok::<_, Failure>(())
     });
-    (verified?, steps?);
+    verified?;
+    steps?;
     story.steps(5).await?;
 
     // Then each of them is that of the copy's rows

@@ -110,7 +110,8 @@ fn strings_of_every_length_are_read_whole() {
     for length in [0, 1, 127, 128, 129, 16_383, 16_384, 16_385, 2_097_151, 2_097_152] {
         let value = Json::String("x".repeat(length));
         let read = text(&document(&value, true)).expect("text");
-        assert!(read == value, "{length}: {} bytes", read.len());
+        let quoted = value.to_string();
+        assert!(read == quoted, "{length}: {} bytes", read.len());
     }
     // Five bytes of length hold 35 bits, and no more follow.
     let of = |length: &[u8]| text(&[&[12], length].concat()).expect_err("no string has it");

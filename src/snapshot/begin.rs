@@ -95,8 +95,7 @@ async fn chosen(
             matched.into_iter().filter(|(database, table)| filter.wants(database, table)).collect();
         if published.is_empty() {
             return Err(Refused(format!(
-                "`{text}` matches only tables that the filters leave out (filter.include, \
-                 filter.exclude)"
+                "`{text}` matches only tables that the filters leave out (filter.tables)"
             )));
         }
         for name in published {

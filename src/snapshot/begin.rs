@@ -95,7 +95,8 @@ async fn chosen(
             matched.into_iter().filter(|(database, table)| filter.wants(database, table)).collect();
         if published.is_empty() {
             return Err(Refused(format!(
-                "`{text}` matches only tables that the filters leave out (filter.tables)"
+                "`{text}` matches only tables that the filters leave out (filter.tables, \
+                 filter.exclude)"
             )));
         }
         for name in published {

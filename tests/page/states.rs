@@ -187,7 +187,6 @@ pub(crate) fn status(state: State) -> Status {
             failures: 0,
             epoch: 1,
         },
-        snapshot: None,
         config: serde_json::json!({"stream": "orders-eu", "pulse": {"heartbeat": "5s"}}),
         conclusion: Conclusion::default(),
     };

@@ -154,6 +154,10 @@ const ZERO_WHEN_ALL_IS_WELL: [&str; 26] = [
     "binpulse_passed_statements_total",
     "binpulse_source_finding",
     "binpulse_task_restarts_total",
+    "binpulse_snapshot_superseded_rows_total",
+    "binpulse_snapshot_discarded_chunks_total",
+    "binpulse_snapshot_running",
+    "binpulse_snapshot_waiting",
 ];
 
 /// Names and types of all families.
@@ -203,6 +207,8 @@ async fn every_metric_is_fed(bed: Bed) -> Outcome {
     for _ in 0..60 {
         shop.step().await?;
     }
+    rig.mysqld.execute(&["GRANT SELECT ON shop.* TO 'binpulse'@'%'"]).await?;
+    crate::snapshot::start(&mut rig.streamer, &["--tables", "shop.*"]).await?;
     let mut session = rig.mysqld.connect().await?;
     let dump: Option<u64> = session
         .query_first(

@@ -56,9 +56,10 @@ pub(super) fn condition(column: &Column, value: &Value) -> Option<String> {
             ));
         }
         Kind::Json(text) => format!("CAST(_utf8mb4 {} AS JSON)", hex(text.as_bytes())),
+        // Vectors can't be compared, not even with NULL.
+        Kind::Null(_) => return Some(format!("{name} IS NULL")),
         Kind::Vector(_) => return None,
-        Kind::Null(_)
-        | Kind::Integer(_)
+        Kind::Integer(_)
         | Kind::Unsigned(_)
         | Kind::Float(_)
         | Kind::Double(_)

@@ -101,7 +101,7 @@ pub(crate) async fn command(
     Ok(command.run_to_end(SOON).await?)
 }
 
-pub(crate) pub(crate) async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
+pub(crate) async fn start(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
     let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
     let (code, output) = command(streamer, &all).await?;
     assert_eq!(code, Some(0), "{output}");

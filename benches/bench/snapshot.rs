@@ -16,13 +16,15 @@ use crate::{Outcome, data, facts};
 const ROUNDS: usize = 3;
 /// Rows at scale 1.
 const ROWS: f64 = 2_000_000.0;
+/// Rows that one statement makes.
+const AT_ONCE: u64 = 100_000;
 /// Pause between two looks at how far a snapshot is.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("snapshot", names)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few millions")]
-    let rows = (ROWS * data::scale()) as u64;
+    let rows = ((ROWS * data::scale()) as u64).next_multiple_of(AT_ONCE);
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
     make(&mysqld, rows).await?;
     let mut streamer = start(&mysqld).await?;
@@ -34,7 +36,7 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
         dumps.extend(tool(&mysqld, "mysqldump", &dump)?);
         snapshots.push(snapshot(&mut streamer, rows).await?);
     }
-    let pid = Pid::with_argument(&format!("--http-listen={}", streamer.address()));
+    let pid = Pid::with_argument(streamer.address());
     let peak_kib = pid.map_or(0, |pid| pid.resident_kib().0);
     report(rows, &selects, &dumps, &snapshots, peak_kib);
     Ok(())
@@ -56,14 +58,13 @@ async fn make(mysqld: &Mysqld, rows: u64) -> Outcome {
          note VARCHAR(120), created DATETIME(6) DEFAULT NOW(6), flags INT)"
             .to_owned(),
     ];
-    for _ in 0..rows.div_ceil(100_000) {
+    for _ in 0..rows / AT_ONCE {
         statements.push(format!(
             "INSERT INTO bench.rows_of_190 (customer, status, amount, note, flags) SELECT n * 7, \
              ELT(1 + n % 4, 'new', 'paid', 'shipped', 'returned'), n / 3, \
              CONCAT('a note about this order ', SHA2(n, 256)), n % 100 FROM ({numbers}) numbers"
         ));
     }
-    statements.push(format!("DELETE FROM bench.rows_of_190 WHERE id > {rows}"));
     statements.push("ANALYZE TABLE bench.rows_of_190".to_owned());
     mysqld.execute(&statements).await?;
     Ok(())

@@ -140,13 +140,18 @@ class Tables:
             del self.chunks[key]
 
     def replace(self, schema, table, after):
+        body, values = self.row(schema, table, after)
+        self.cursor.execute(f"REPLACE {body}", values)
+
+    def row(self, schema, table, after):
+        """What stands behind INSERT or REPLACE, and its values."""
         names, places, values = [], [], []
         for column, value in self.present(schema, after):
             place, parameters = parameter(column, value)
             names.append(quoted(column.name))
             places.append(place)
             values += parameters
-        self.cursor.execute(f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})", values)
+        return f"INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})", values
 
     def compare(self, part, schema, table, touched):
         """Compares the digest of a range with that of the copy's rows at the same place of the lane. Only
@@ -209,13 +214,7 @@ class Tables:
             self.report["gone"] += 1
 
     def insert(self, schema, table, after):
-        names, places, values = [], [], []
-        for column, value in self.present(schema, after):
-            place, parameters = parameter(column, value)
-            names.append(quoted(column.name))
-            places.append(place)
-            values += parameters
-        body = f"INTO {table} ({', '.join(names)}) VALUES ({', '.join(places)})"
+        body, values = self.row(schema, table, after)
         try:
             self.cursor.execute(f"INSERT {body}", values)
         except pymysql.err.IntegrityError as error:

@@ -15,17 +15,15 @@
     reason = "the parts are read with `cargo doc --document-private-items`"
 )]
 
+pub use binpulse_core::{backoff, change, encode, excerpt};
+
 pub mod app;
 pub mod aws;
-pub mod backoff;
 pub mod binlog;
-pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod decode;
-pub mod encode;
-pub mod excerpt;
 pub mod filter;
 pub mod freshness;
 pub mod journal;

@@ -58,7 +58,11 @@ fn the_generated_code_is_what_the_contract_says() {
     let code = prost_build::Config::new().generate(requests).expect("code can be generated");
     let header = "// Generated from proto/binpulse/v1 by tests/proto.rs. Do not edit.\n";
     let wanted = format!("{header}{}", code[&module]);
-    compare_or_write(&root().join("src/encode/proto.rs"), wanted.as_bytes(), "BINPULSE_REGENERATE");
+    compare_or_write(
+        &root().join("clients/rust/src/proto.rs"),
+        wanted.as_bytes(),
+        "BINPULSE_REGENERATE",
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! Its parts also start the servers of the live tests and benchmarks, so that there is one way to do
 //! it. Nothing that is started here outlives its owner, see [`Process`]. This crate does not use
-//! binpulse's: it starts the program, and its consumer knows the wire contract alone.
+//! the service's code: it starts the program, and its consumer knows the wire contract alone.
 
 mod audience;
 pub mod cli;
@@ -16,15 +16,6 @@ mod http;
 mod installed;
 mod mysqld;
 mod process;
-#[allow(
-    missing_docs,
-    clippy::pedantic,
-    clippy::large_enum_variant,
-    reason = "generated from the contract, and compared with it by tests/proto.rs"
-)]
-#[rustfmt::skip]
-#[path = "../../../src/encode/proto.rs"]
-pub mod proto;
 pub mod roles;
 mod sample;
 mod source;
@@ -35,6 +26,7 @@ mod tally;
 mod workload;
 
 pub use audience::Audience;
+pub use binpulse_client::proto;
 pub use consumer::{Aws, Consumer};
 pub use error::Error;
 pub use folder::Folder;

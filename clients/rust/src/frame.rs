@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 
-use super::proto::{self, Codec, frame::Content};
+use crate::proto::{self, Codec, frame::Content};
 
 /// Version of the wire contract that this code writes and reads.
 pub const FORMAT_VERSION: u32 = 1;

@@ -11,20 +11,20 @@ use crate::change::{
 
 /// A cell that owns its bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Owned {
+pub enum Owned {
     Plain(Slot),
     Bytes(BytesKind, Vec<u8>),
 }
 
 /// An image that owns its cells.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OwnedImage {
+pub struct OwnedImage {
     slots: Vec<Slot>,
     bytes: Vec<u8>,
 }
 
 impl OwnedImage {
-    pub(crate) fn new(cells: &[Owned]) -> Self {
+    pub fn new(cells: &[Owned]) -> Self {
         let mut image = Self { slots: Vec::new(), bytes: Vec::new() };
         for cell in cells {
             let slot = match cell {
@@ -41,35 +41,35 @@ impl OwnedImage {
         image
     }
 
-    pub(crate) fn image(&self) -> Image<'_> {
+    pub fn image(&self) -> Image<'_> {
         Image::new(&self.slots, &self.bytes, &[])
     }
 }
 
 /// A change that owns its images.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OwnedChange {
-    pub(crate) op: Op,
-    pub(crate) row: u64,
-    pub(crate) before: Option<OwnedImage>,
-    pub(crate) after: Option<OwnedImage>,
+pub struct OwnedChange {
+    pub op: Op,
+    pub row: u64,
+    pub before: Option<OwnedImage>,
+    pub after: Option<OwnedImage>,
 }
 
 impl OwnedChange {
-    pub(crate) fn insert(row: u64, cells: &[Owned]) -> Self {
+    pub fn insert(row: u64, cells: &[Owned]) -> Self {
         Self { op: Op::Insert, row, before: None, after: Some(OwnedImage::new(cells)) }
     }
 
-    pub(crate) fn update(row: u64, before: &[Owned], after: &[Owned]) -> Self {
+    pub fn update(row: u64, before: &[Owned], after: &[Owned]) -> Self {
         let (before, after) = (Some(OwnedImage::new(before)), Some(OwnedImage::new(after)));
         Self { op: Op::Update, row, before, after }
     }
 
-    pub(crate) fn delete(row: u64, cells: &[Owned]) -> Self {
+    pub fn delete(row: u64, cells: &[Owned]) -> Self {
         Self { op: Op::Delete, row, before: Some(OwnedImage::new(cells)), after: None }
     }
 
-    pub(crate) fn change(&self) -> Change<'_> {
+    pub fn change(&self) -> Change<'_> {
         Change {
             op: self.op,
             row: self.row,
@@ -79,23 +79,23 @@ impl OwnedChange {
     }
 }
 
-pub(crate) fn int(value: i64) -> Owned {
+pub fn int(value: i64) -> Owned {
     Owned::Plain(Slot::Int(value))
 }
 
-pub(crate) fn text(text: &str) -> Owned {
+pub fn text(text: &str) -> Owned {
     Owned::Bytes(BytesKind::Text, text.as_bytes().to_vec())
 }
 
-pub(crate) fn absent() -> Owned {
+pub fn absent() -> Owned {
     Owned::Plain(Slot::Absent)
 }
 
-pub(crate) fn null() -> Owned {
+pub fn null() -> Owned {
     Owned::Plain(Slot::Null)
 }
 
-pub(crate) fn column(name: &str, logical_type: LogicalType) -> Column {
+pub fn column(name: &str, logical_type: LogicalType) -> Column {
     Column {
         name: name.to_owned(),
         logical_type,
@@ -110,7 +110,7 @@ pub(crate) fn column(name: &str, logical_type: LogicalType) -> Column {
 }
 
 /// A table of text columns, `c0` its primary key.
-pub(crate) fn table(name: &str, columns: usize) -> Arc<Table> {
+pub fn table(name: &str, columns: usize) -> Arc<Table> {
     Arc::new(Table {
         database: "shop".into(),
         name: name.into(),
@@ -121,11 +121,11 @@ pub(crate) fn table(name: &str, columns: usize) -> Arc<Table> {
     })
 }
 
-pub(crate) fn gtid(sequence: u64) -> TransactionId {
+pub fn gtid(sequence: u64) -> TransactionId {
     TransactionId::Gtid(Gtid { source: Uuid([0xab; 16]), tag: Tag::default(), sequence })
 }
 
-pub(crate) fn transaction(number: u64) -> Transaction {
+pub fn transaction(number: u64) -> Transaction {
     Transaction {
         id: gtid(number),
         start: Position::new("binlog.000007", 4 + number * 300),
@@ -136,7 +136,7 @@ pub(crate) fn transaction(number: u64) -> Transaction {
     }
 }
 
-pub(crate) fn any_transaction() -> impl Strategy<Value = Transaction> {
+pub fn any_transaction() -> impl Strategy<Value = Transaction> {
     let id = prop_oneof![
         (any::<[u8; 16]>(), "([a-z][a-z0-9_]{0,31})?", 1..u64::MAX / 2).prop_map(
             |(uuid, tag, n)| {
@@ -161,7 +161,7 @@ pub(crate) fn any_transaction() -> impl Strategy<Value = Transaction> {
     )
 }
 
-pub(crate) fn any_cell() -> impl Strategy<Value = Owned> {
+pub fn any_cell() -> impl Strategy<Value = Owned> {
     let bytes = || {
         prop_oneof![
             4 => prop::collection::vec(any::<u8>(), 0..40),
@@ -199,7 +199,7 @@ fn any_json() -> impl Strategy<Value = String> {
     ]
 }
 
-pub(crate) fn any_change(columns: usize) -> impl Strategy<Value = OwnedChange> {
+pub fn any_change(columns: usize) -> impl Strategy<Value = OwnedChange> {
     let image = move || prop::collection::vec(any_cell(), columns);
     let row = || prop_oneof![0..300_u64, any::<u64>()];
     prop_oneof![

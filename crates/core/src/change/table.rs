@@ -102,7 +102,7 @@ pub struct Table {
 }
 
 /// What `information_schema` says of a table: as it was when it was asked, which is later than the
-/// events that it is needed for. [`Decoder`](crate::decode::Decoder) holds it against the log.
+/// events that it is needed for. The decoder holds it against the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// Columns in the table's order.

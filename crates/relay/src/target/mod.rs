@@ -1,0 +1,60 @@
+//! Where rows go.
+//!
+//! Two kinds. A *receiver* (webhook, queue, topic, output) is given requests, and may see one again
+//! after a crash, under the same id. A *copy* (MySQL, PostgreSQL) writes rows and the lane's numbers
+//! in one transaction, and so applies each row once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::lane::LaneKey;
+
+/// What a receiver is given: one or more rows of one lane, already in its format.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The same for the same rows, whoever sends them and however often:
+    /// `bp_` and 32 characters of base32 of a SHA-256 over stream, epoch, lane, first and last number.
+    pub id: String,
+    /// Lane of the rows.
+    pub lane: LaneKey,
+    /// Number of the first row.
+    pub first: u64,
+    /// Number of the last row.
+    pub last: u64,
+    /// Key of the rows, where order is kept by key; the lane where it is kept by lane.
+    pub group: String,
+    /// The body.
+    pub body: Bytes,
+    /// Media type of the body.
+    pub content_type: &'static str,
+    /// `change`, `canary` ...
+    pub kind: &'static str,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it.
+    Delivered,
+    /// Not delivered; an attempt may succeed later.
+    Failed {
+        /// The status and the beginning of the answer, or the error; no body of ours, no secret.
+        answer: String,
+        /// The receiver asks not to be tried again before.
+        retry_after: Option<Duration>,
+        /// Whether this says that the receiver as a whole is in trouble (no connection, time-out,
+        /// 429, 5xx), not that it dislikes this request: such failures open the breaker.
+        is_outage: bool,
+    },
+    /// The receiver says that it is gone for good (410): an operator is needed.
+    Gone {
+        /// The answer.
+        answer: String,
+    },
+    /// This request can't be sent at all, ever: it is parked.
+    Refused {
+        /// Why.
+        answer: String,
+    },
+}

@@ -23,6 +23,7 @@ pub mod json;
 mod key;
 mod lane;
 mod message;
+pub mod opened;
 mod options;
 mod origin;
 mod protobuf;

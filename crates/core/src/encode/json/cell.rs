@@ -11,7 +11,7 @@ use crate::encode::lane::hex;
 
 /// Appends a cell as JSON. [`Cell::Absent`] has no JSON: callers leave the key out; here it is null.
 #[inline]
-pub(crate) fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
+pub fn put_cell(out: &mut Vec<u8>, cell: Cell<'_>) {
     match cell {
         Cell::Absent | Cell::Null => out.extend_from_slice(b"null"),
         Cell::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),

@@ -34,6 +34,7 @@ mod string;
 mod tests;
 mod time;
 
+pub use cell::put_cell;
 pub(crate) use cell::put_omitted;
 pub(crate) use document::{Header, put_notice, put_rows, put_schema};
 pub use line::Lines;
@@ -74,7 +75,7 @@ pub(crate) fn put_object<'a>(
     cells: impl Iterator<Item = Cell<'a>>,
 ) {
     let put = |out: &mut Vec<u8>, cell: Cell<'_>| {
-        cell::put_cell(out, cell);
+        put_cell(out, cell);
         Ok::<(), Infallible>(())
     };
     match put_object_by(out, keys, cells, put) {

@@ -139,6 +139,15 @@ impl<T> LaneOrder<T> {
         }
     }
 
+    /// Gives a message up that waits: the one that is furthest behind.
+    pub(crate) fn drop_one(&mut self) -> Option<T> {
+        if let Some(content) = self.void.pop() {
+            return Some(content);
+        }
+        let rows = self.held.pop_last();
+        rows.map(|(_, rows)| rows.content).or_else(|| self.parts.drop_one())
+    }
+
     /// Messages that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.held.len() + self.parts.len()

@@ -109,6 +109,11 @@ impl<T> Parts<T> {
         }
     }
 
+    /// Gives up the part that is furthest behind.
+    pub(crate) fn drop_one(&mut self) -> Option<T> {
+        self.waiting.pop_last().map(|(_, part)| part.content)
+    }
+
     /// Parts that wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()

@@ -118,6 +118,11 @@ impl<R> Requests<R> {
         std::mem::take(&mut self.is_changed).then(|| self.record())
     }
 
+    /// What was to be saved was not.
+    pub(crate) fn save_again(&mut self) {
+        self.is_changed = true;
+    }
+
     /// What is to be saved.
     pub(crate) fn record(&self) -> LaneRecord {
         let sending = self.begun.iter();

@@ -1,0 +1,865 @@
+//! One route for a receiver: from the queue to requests, and from answers to deletions.
+//!
+//! One task owns all lanes. What it does in each turn has an order that a crash can't harm:
+//! take what arrived and what was answered; make requests; save; only then send them; delete messages
+//! of which all rows are saved as dealt with.
+
+mod config;
+mod delivery;
+mod lane;
+mod poll;
+mod status;
+mod store;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use binpulse_client::ledger::Gap;
+use binpulse_client::proto;
+use binpulse_core::backoff::Backoff;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::delivery::{Deliveries, Finished, Task, Verdict};
+use self::lane::{Content, GapState, LaneState, lane_of};
+use self::poll::{Arrived, Content as Opened, Poller, Room, Tables};
+use crate::body::{self, Bodies};
+use crate::lane::LaneKey;
+use crate::lanes::Order;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::state::{Acquired, Parked, Reason, Save, StateError};
+use crate::target::receiver::Receive;
+
+pub(crate) use delivery::What;
+pub use config::{Config, Filter, GapPolicy};
+pub use poll::Fetch;
+pub use status::{LaneStatus, Status};
+pub use store::{LaneStore, MemoryStore};
+
+/// How long a lease of a lane holds without being renewed.
+const LEASE: Duration = Duration::from_secs(10);
+/// Time between two looks at leases, visibility, gaps and status.
+const TICK: Duration = Duration::from_secs(1);
+/// When a message whose lane another process holds is shown again.
+const HELD_PAUSE: Duration = Duration::from_secs(2);
+/// When a message is shown again that was given back to make room, or whose object is away.
+const BACK_PAUSE: Duration = Duration::from_secs(10);
+/// Requests that are begun and not answered, at most.
+const BEGUN_MAX: usize = 10_000;
+/// Lanes at once: beyond it, messages of further lanes are given back.
+const LANES_MAX: usize = 100_000;
+/// Replays of one gap before its lane halts, and the time for each.
+const HEALS_MAX: u32 = 3;
+const HEAL_WAIT: Duration = Duration::from_mins(1);
+/// Messages taken in one turn.
+const TURN_MAX: usize = 256;
+
+/// Asks the streamer to publish rows again.
+pub trait Heal: Send + Sync + 'static {
+    /// Rows `first` to `last` of a lane. Returns when the request was accepted, or why not.
+    fn heal(
+        &self,
+        lane: LaneKey,
+        first: u64,
+        last: u64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+}
+
+/// Why a route ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The state refuses.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a route works with.
+pub struct Parts<R, S> {
+    /// What it is told to do.
+    pub config: Config,
+    /// Where messages come from.
+    pub queue: Queue,
+    /// Where requests go.
+    pub receiver: Arc<R>,
+    /// What it must not forget.
+    pub store: S,
+    /// Who fetches objects.
+    pub fetch: Arc<dyn Fetch>,
+    /// Who publishes rows again; `None`: nobody can.
+    pub heal: Option<Arc<dyn Heal>>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where others see how it stands.
+    pub status: Arc<Status>,
+}
+
+/// A message that is held.
+#[derive(Debug)]
+struct Message {
+    receipt: String,
+    bytes: usize,
+    /// Until when it is hidden from others.
+    hidden_until: Instant,
+    sent_at_us: Option<i64>,
+}
+
+/// A running route.
+struct Route<R, S> {
+    parts: Parts<R, S>,
+    started: Instant,
+    room: Arc<Room>,
+    messages: HashMap<u64, Message>,
+    next_message: u64,
+    lanes: BTreeMap<LaneKey, LaneState>,
+    /// Lanes that have changed since the last turn.
+    touched: HashSet<LaneKey>,
+    deliveries: Deliveries<R>,
+    bodies: Arc<Bodies>,
+    /// Requests that are made and not yet saved.
+    unsaved: Vec<Task>,
+    /// Parked with the next save.
+    to_park: HashMap<LaneKey, Vec<Parked>>,
+    to_delete: Vec<u64>,
+    heals: JoinSet<(LaneKey, (u64, u64), Result<(), String>)>,
+    /// The newest watermarks of canaries.
+    accepted: HashMap<LaneKey, u64>,
+    save_backoff: Backoff,
+    save_not_before: Instant,
+    state_failure: Option<String>,
+    retention: Option<Duration>,
+    parked: u64,
+    ticks: u64,
+}
+
+/// Runs a route until it is stopped or can't continue.
+pub async fn run<R: Receive, S: LaneStore>(
+    parts: Parts<R, S>,
+    stop: CancellationToken,
+) -> Result<(), Halt> {
+    let (arrived, mut arrivals) = mpsc::channel(64);
+    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let tables = Arc::new(Tables::default());
+    let polling = stop.child_token();
+    let mut pollers = JoinSet::new();
+    for _ in 0..parts.config.pollers {
+        let poller = Poller {
+            queue: parts.queue.clone(),
+            room: Arc::clone(&room),
+            limits: parts.config.open,
+            fetch: Arc::clone(&parts.fetch),
+            tables: Arc::clone(&tables),
+            metrics: Arc::clone(&parts.metrics),
+            arrived: arrived.clone(),
+        };
+        pollers.spawn(poller.run(polling.clone()));
+    }
+    drop(arrived);
+    let mut route = Route::new(parts, room);
+    let outcome = route.turns(&mut arrivals, &stop).await;
+    polling.cancel();
+    arrivals.close();
+    pollers.shutdown().await;
+    route.end().await;
+    outcome
+}
+
+impl<R: Receive, S: LaneStore> Route<R, S> {
+    fn new(parts: Parts<R, S>, room: Arc<Room>) -> Self {
+        let started = Instant::now();
+        let config = &parts.config;
+        let bodies = Arc::new(Bodies::new(config.format.clone(), config.rows_max));
+        let mut retry = config.retry.clone();
+        if config.order == Order::Lane {
+            // The lane waits for as long as it takes.
+            retry.max_attempts = u32::MAX;
+        }
+        let deliveries = Deliveries::new(
+            Arc::clone(&parts.receiver),
+            Arc::clone(&bodies),
+            Arc::clone(&parts.metrics),
+            retry,
+            config.concurrency,
+        );
+        Self {
+            parts,
+            started,
+            room,
+            messages: HashMap::new(),
+            next_message: 0,
+            lanes: BTreeMap::new(),
+            touched: HashSet::new(),
+            deliveries,
+            bodies,
+            unsaved: Vec::new(),
+            to_park: HashMap::new(),
+            to_delete: Vec::new(),
+            heals: JoinSet::new(),
+            accepted: HashMap::new(),
+            save_backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(10)),
+            save_not_before: started,
+            state_failure: None,
+            retention: None,
+            parked: 0,
+            ticks: 0,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn turns(
+        &mut self,
+        arrivals: &mut mpsc::Receiver<Arrived>,
+        stop: &CancellationToken,
+    ) -> Result<(), Halt> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut wake = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => self.tick().await?,
+                finished = self.deliveries.finished() => self.finished(finished),
+                Some(healed) = self.heals.join_next() => self.asked(healed),
+                arrived = arrivals.recv() => {
+                    let Some(arrived) = arrived else { return Ok(()) };
+                    self.arrived(arrived).await?;
+                    for _ in 1..TURN_MAX {
+                        let Ok(arrived) = arrivals.try_recv() else { break };
+                        self.arrived(arrived).await?;
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(finished) = self.deliveries.finished_now() {
+                self.finished(finished);
+            }
+            wake = self.turn().await?;
+        }
+    }
+
+    /// A message has come.
+    async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
+        let Arrived { received, bytes, content } = arrived;
+        let number = self.next_message;
+        self.next_message += 1;
+        let hidden_until = Instant::now() + self.parts.config.visibility;
+        let message = Message {
+            receipt: received.receipt,
+            bytes,
+            hidden_until,
+            sent_at_us: received.sent_at_us,
+        };
+        let sent_at_us = received.sent_at_us.unwrap_or_default();
+        self.messages.insert(number, message);
+        let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
+        match content {
+            Opened::Rows(rows) => {
+                count("change");
+                let first = rows.first();
+                let content = Content { message: number, rows, read: None, first };
+                self.rows(content).await?;
+            }
+            Opened::Part(part, rows) => {
+                count("snapshot");
+                let content = Content::of_part(number, &part, rows, sent_at_us);
+                self.part(&part, content).await?;
+            }
+            Opened::Canary(canary) => {
+                count("canary");
+                self.canary(number, &canary);
+            }
+            Opened::Suppressed(suppressed) => {
+                count("suppressed");
+                self.suppressed(number, &suppressed).await?;
+            }
+            Opened::Other(_) => {
+                count("other");
+                self.to_delete.push(number);
+            }
+            Opened::Unreadable { reason, message } => {
+                count("unreadable");
+                tracing::warn!(reason, message, "a message can't be opened: it is parked");
+                self.park_message(number, received.body, &message).await?;
+            }
+            Opened::Away(message) => {
+                tracing::warn!(message, "the object of a message can't be fetched now");
+                self.give_back(vec![number], BACK_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+        let lane = lane_of(&content.rows);
+        if self.hold(&lane, content.message).await? {
+            let now = self.now();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.offer(content, now);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
+        let lane = lane_of(&content.rows);
+        if self.hold(&lane, content.message).await? {
+            let offered = self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content));
+            if let Some(Err(content)) = offered {
+                tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
+                self.to_delete.push(content.message);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    /// Whether the lane is this process's; if not, the message was given back.
+    async fn hold(&mut self, lane: &LaneKey, message: u64) -> Result<bool, Halt> {
+        if self.lanes.contains_key(lane) {
+            return Ok(true);
+        }
+        if self.lanes.len() >= LANES_MAX {
+            self.give_back(vec![message], BACK_PAUSE).await;
+            return Ok(false);
+        }
+        match self.parts.store.acquire(lane, &self.parts.config.owner, LEASE).await {
+            Ok(Acquired::Leased { fence, record }) => {
+                let state = LaneState::new(fence, &record, &self.parts.config, self.now());
+                tracing::info!(%lane, next = record.next, "this process delivers the lane");
+                self.lanes.insert(lane.clone(), state);
+                Ok(true)
+            }
+            Ok(Acquired::Held { owner }) => {
+                tracing::debug!(%lane, owner, "another process delivers the lane");
+                self.give_back(vec![message], HELD_PAUSE).await;
+                Ok(false)
+            }
+            Err(error) => {
+                self.state_failed(error)?;
+                self.give_back(vec![message], BACK_PAUSE).await;
+                Ok(false)
+            }
+        }
+    }
+
+    fn canary(&mut self, number: u64, canary: &proto::Canary) {
+        let now = self.now();
+        let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
+        let (stream, epoch) = source.map_or(("", 0), |source| (&source.stream, source.epoch));
+        for mark in canary.watermark.iter().flat_map(|watermark| &watermark.lanes) {
+            let key = LaneKey {
+                stream: stream.into(),
+                epoch: mark.epoch,
+                lane: mark.lane.as_str().into(),
+            };
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.order.watermark(mark.sequence_next, now);
+                self.accepted.insert(key.clone(), mark.sequence_next);
+                self.touched.insert(key);
+            }
+        }
+        if !self.parts.config.sends_canaries {
+            self.to_delete.push(number);
+            return;
+        }
+        let request = Some(Arc::new(body::canary(stream, epoch, canary)));
+        let what = What::Canary { message: number };
+        self.deliveries.push(Task { what, attempts: 0, request });
+    }
+
+    async fn suppressed(
+        &mut self,
+        number: u64,
+        suppressed: &proto::Suppressed,
+    ) -> Result<(), Halt> {
+        let Some(source) = &suppressed.source else {
+            self.to_delete.push(number);
+            return Ok(());
+        };
+        let lane = LaneKey {
+            stream: source.stream.as_str().into(),
+            epoch: source.epoch,
+            lane: suppressed.lane.as_str().into(),
+        };
+        if self.hold(&lane, number).await? {
+            let (first, now) = (suppressed.sequence_first, self.now());
+            let last = first.saturating_add(suppressed.count).saturating_sub(1);
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.absent(first, last, now);
+            }
+            self.touched.insert(lane);
+            self.to_delete.push(number);
+        }
+        Ok(())
+    }
+
+    async fn park_message(&mut self, number: u64, body: String, why: &str) -> Result<(), Halt> {
+        let parked = Parked {
+            id: body::message_id(&body),
+            lane: None,
+            first: 0,
+            last: 0,
+            key: None,
+            body: body.into_bytes(),
+            content_type: String::from("text/plain"),
+            reason: Reason::Unreadable,
+            attempts: 0,
+            answer: why.to_owned(),
+            parked_at_us: wall_clock_us(),
+        };
+        match self.parts.store.park(&[parked]).await {
+            Ok(()) => {
+                self.to_delete.push(number);
+                Ok(())
+            }
+            Err(error) => {
+                self.give_back(vec![number], BACK_PAUSE).await;
+                self.state_failed(error)
+            }
+        }
+    }
+
+    /// A request was answered.
+    fn finished(&mut self, finished: Finished) {
+        let Finished { mut task, verdict } = finished;
+        if let Verdict::Gone { answer } = &verdict {
+            tracing::error!(
+                answer,
+                "the target says that it is gone: nothing more is sent; restart the relay to try again"
+            );
+            return;
+        }
+        let (lane, run) = match &task.what {
+            What::Canary { message } => {
+                if verdict == Verdict::Delivered {
+                    let now = wall_clock_us() as f64 / 1e6;
+                    self.parts.metrics.canary_delivered_timestamp_seconds.set(now);
+                }
+                if !matches!(verdict, Verdict::Again { .. }) {
+                    self.to_delete.push(*message);
+                }
+                return;
+            }
+            What::Rows { lane, run } => (lane.clone(), run.number),
+        };
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        self.touched.insert(lane.clone());
+        match verdict {
+            Verdict::Delivered => {
+                self.parts.metrics.observe_delivered(&task.what);
+                state.requests.delivered(run);
+            }
+            Verdict::Again { attempts } => state.requests.failed(run, attempts),
+            Verdict::Park { attempts, answer, is_refused } => {
+                let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+                let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
+                tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
+                state.requests.parked(run);
+                self.to_park.entry(lane).or_default().push(parked);
+            }
+            Verdict::Gone { .. } => {}
+        }
+    }
+
+    /// The streamer was asked to publish rows again.
+    fn asked(&mut self, asked: Result<(LaneKey, (u64, u64), Result<(), String>), JoinError>) {
+        match asked {
+            Ok((lane, (first, last), Ok(()))) => {
+                tracing::info!(%lane, first, last, "asked for missing rows to be published again");
+            }
+            Ok((lane, (first, last), Err(error))) => {
+                tracing::warn!(%lane, first, last, error, "missing rows can't be asked for");
+            }
+            Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
+        }
+    }
+
+    /// Makes requests, saves, sends, deletes; returns when to look again.
+    async fn turn(&mut self) -> Result<Instant, Halt> {
+        let now = self.now();
+        for lane in self.touched.clone() {
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            state.release(&self.parts.config, now);
+            while self.deliveries.len() + self.unsaved.len() < BEGUN_MAX
+                && let Some(run) = state.requests.take()
+            {
+                let (attempts, is_behind, number) = (run.attempts, run.is_behind, run.number);
+                let what = What::Rows { lane: lane.clone(), run };
+                let mut task = Task { what, attempts, request: None };
+                if is_behind {
+                    let answer = String::from("an earlier row of its key is parked");
+                    let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
+                    state.requests.parked(number);
+                    self.to_park.entry(lane.clone()).or_default().push(parked);
+                } else {
+                    self.unsaved.push(task);
+                }
+            }
+        }
+        if self.save().await? {
+            for task in self.unsaved.drain(..) {
+                self.deliveries.push(task);
+            }
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    self.to_delete.extend(state.finished());
+                }
+            }
+        }
+        self.delete().await;
+        let wake = self.deliveries.dispatch();
+        Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.save_not_before) })
+    }
+
+    /// Saves what has changed. `false`: it could not, and will be tried again.
+    async fn save(&mut self) -> Result<bool, Halt> {
+        if Instant::now() < self.save_not_before {
+            return Ok(false);
+        }
+        let mut saves = Vec::new();
+        for lane in &self.touched {
+            let Some(state) = self.lanes.get_mut(lane) else { continue };
+            if let Some(record) = state.requests.changed() {
+                let park = self.to_park.get(lane).cloned().unwrap_or_default();
+                saves.push(Save { lane: lane.clone(), fence: state.fence, record, park });
+            }
+        }
+        if saves.is_empty() {
+            return Ok(true);
+        }
+        match self.parts.store.save(&saves).await {
+            Ok(fenced) => {
+                self.save_backoff.succeeded(Duration::from_secs(10));
+                self.state_failure = None;
+                for save in &saves {
+                    let parked = self.to_park.remove(&save.lane).unwrap_or_default();
+                    self.parked += parked.len() as u64;
+                }
+                for lane in fenced {
+                    self.lose(&lane).await;
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                for save in &saves {
+                    if let Some(state) = self.lanes.get_mut(&save.lane) {
+                        state.requests.save_again();
+                    }
+                }
+                self.state_failed(error)?;
+                self.save_not_before = Instant::now() + self.save_backoff.pause(random());
+                Ok(false)
+            }
+        }
+    }
+
+    /// A failure of the state that may pass is logged; another ends the route.
+    fn state_failed(&mut self, error: StateError) -> Result<(), Halt> {
+        self.parts.metrics.state_errors.inc();
+        match error {
+            StateError::Unavailable { .. } => {
+                tracing::warn!(%error, "the state does not answer: nothing is sent until it does");
+                self.state_failure = Some(error.to_string());
+                Ok(())
+            }
+            StateError::Unfit { .. } => Err(error.into()),
+        }
+    }
+
+    /// Another process holds the lane now.
+    async fn lose(&mut self, lane: &LaneKey) {
+        let Some(state) = self.lanes.remove(lane) else { return };
+        tracing::warn!(%lane, "the lane's lease is lost: another process delivers it");
+        self.deliveries.forget(lane);
+        self.unsaved.retain(|task| match &task.what {
+            What::Rows { lane: of, .. } => of != lane,
+            What::Canary { .. } => true,
+        });
+        self.to_park.remove(lane);
+        self.give_back(state.into_messages(), Duration::ZERO).await;
+    }
+
+    async fn delete(&mut self) {
+        let receipts = self.take_receipts(std::mem::take(&mut self.to_delete));
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.parts.queue.delete(&receipts).await {
+            self.parts.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages were not deleted: they come again and are skipped");
+        }
+    }
+
+    async fn give_back(&mut self, messages: Vec<u64>, pause: Duration) {
+        let receipts = self.take_receipts(messages);
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.parts.queue.give_back(&receipts, pause).await {
+            self.parts.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages stay hidden until their visibility ends");
+        }
+    }
+
+    fn take_receipts(&mut self, messages: Vec<u64>) -> Vec<String> {
+        let taken = messages.into_iter().filter_map(|number| self.messages.remove(&number));
+        let room = &self.room;
+        taken
+            .map(|message| {
+                room.free(message.bytes);
+                message.receipt
+            })
+            .collect()
+    }
+
+    /// Each second: visibility, leases, gaps, room, status.
+    async fn tick(&mut self) -> Result<(), Halt> {
+        self.ticks += 1;
+        self.extend().await;
+        if self.ticks % 3 == 1 {
+            self.renew().await?;
+        }
+        if self.ticks % 60 == 1 {
+            self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
+            match self.parts.store.parked_count().await {
+                Ok(parked) => self.parked = parked,
+                Err(error) => self.state_failed(error)?,
+            }
+        }
+        self.look_for_gaps();
+        self.make_room().await;
+        self.tell();
+        Ok(())
+    }
+
+    async fn extend(&mut self) {
+        let (now, visibility) = (Instant::now(), self.parts.config.visibility);
+        let mut receipts = Vec::new();
+        for message in self.messages.values_mut() {
+            if message.hidden_until < now + visibility / 2 {
+                message.hidden_until = now + visibility;
+                receipts.push(message.receipt.clone());
+            }
+        }
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.parts.queue.extend(&receipts).await {
+            self.parts.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages may be shown to others while they are handled");
+        }
+    }
+
+    async fn renew(&mut self) -> Result<(), Halt> {
+        match self.parts.store.renew(&self.parts.config.owner, LEASE).await {
+            Ok(lost) => {
+                for lane in lost {
+                    self.lose(&lane).await;
+                }
+                Ok(())
+            }
+            Err(error) => self.state_failed(error),
+        }
+    }
+
+    fn look_for_gaps(&mut self) {
+        let now = self.now();
+        let policy = match (self.parts.config.gap, &self.parts.heal) {
+            (GapPolicy::Heal, None) => GapPolicy::Halt,
+            (policy, _) => policy,
+        };
+        for (key, lane) in &mut self.lanes {
+            let before = lane.order.next();
+            let Some(gap) = lane.order.missing(now) else {
+                if lane.order.next() != before {
+                    self.touched.insert(key.clone());
+                }
+                let healed = match lane.gap {
+                    GapState::Asked { gap, .. } | GapState::Halted { gap } => {
+                        lane.order.next().is_some_and(|next| next > gap.0)
+                    }
+                    GapState::None => false,
+                };
+                if healed {
+                    self.parts.metrics.gaps_healed.inc();
+                    tracing::info!(lane = %key, "missing rows have come");
+                    lane.gap = GapState::None;
+                    self.touched.insert(key.clone());
+                }
+                continue;
+            };
+            let missing = (gap.first, gap.last);
+            match policy {
+                GapPolicy::Declare => {
+                    declare(key, lane, gap, now, &self.parts.metrics);
+                    self.touched.insert(key.clone());
+                }
+                GapPolicy::Halt => halt(key, lane, missing),
+                GapPolicy::Heal => {
+                    let (times, at) = match lane.gap {
+                        GapState::Asked { gap, times, at } if gap.0 == missing.0 => (times, at),
+                        GapState::Halted { .. } => continue,
+                        GapState::Asked { .. } | GapState::None => (0, Duration::ZERO),
+                    };
+                    if times > 0 && now < at + HEAL_WAIT {
+                        continue;
+                    }
+                    if times >= HEALS_MAX {
+                        halt(key, lane, missing);
+                        continue;
+                    }
+                    lane.gap = GapState::Asked { gap: missing, times: times + 1, at: now };
+                    if let Some(heal) = self.parts.heal.clone() {
+                        let key = key.clone();
+                        self.heals.spawn(async move {
+                            let (first, last) = missing;
+                            let asked = heal.heal(key.clone(), first, last).await;
+                            (key, missing, asked)
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where everything that is held waits for something else, what is furthest behind goes back.
+    async fn make_room(&mut self) {
+        if !self.room.is_full() || self.deliveries.len() > 0 {
+            return;
+        }
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        while bytes < self.room.used() / 2 {
+            let before = messages.len();
+            for lane in self.lanes.values_mut() {
+                if let Some(content) = lane.order.drop_one() {
+                    bytes += self.messages.get(&content.message).map_or(0, |held| held.bytes);
+                    messages.push(content.message);
+                }
+            }
+            if messages.len() == before {
+                break;
+            }
+        }
+        if !messages.is_empty() {
+            tracing::warn!(messages = messages.len(), "the buffer is full of messages that wait: they are given back");
+            self.give_back(messages, BACK_PAUSE).await;
+        }
+    }
+
+    fn tell(&self) {
+        let metrics = &self.parts.metrics;
+        let view = status::view(self);
+        let set = |gauge: &prometheus::IntGauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&metrics.lanes, view.lanes_total);
+        set(&metrics.messages_held, view.messages_held);
+        set(&metrics.buffer_bytes, view.buffer_bytes);
+        set(&metrics.lag_rows, view.lag_rows);
+        set(&metrics.parked, view.parked);
+        let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();
+        set(&metrics.gaps_open, gaps as u64);
+        let endpoint = match view.target_state {
+            "gone" => 2,
+            "failing" => 1,
+            _ => 0,
+        };
+        metrics.endpoint_state.set(endpoint);
+        if let Some(margin) = view.retention_margin_seconds {
+            metrics.retention_margin_seconds.set(margin as f64);
+        }
+        self.parts.status.set(view);
+    }
+
+    /// What is under way ends, what is dealt with is saved, what is untouched goes back.
+    async fn end(&mut self) {
+        for finished in self.deliveries.end(GRACE).await {
+            self.finished(finished);
+        }
+        self.unsaved.clear();
+        if let Err(error) = self.turn_end().await {
+            tracing::warn!(%error, "the state does not answer: some requests are repeated under the same ids");
+        }
+        self.delete().await;
+        let left: Vec<_> = self.messages.keys().copied().collect();
+        self.give_back(left, Duration::ZERO).await;
+        if let Err(error) = self.parts.store.release(&self.parts.config.owner).await {
+            tracing::warn!(%error, "leases end by themselves after {LEASE:?}");
+        }
+    }
+
+    async fn turn_end(&mut self) -> Result<(), Halt> {
+        self.save_not_before = Instant::now();
+        if self.save().await? {
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    self.to_delete.extend(state.finished());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Time for requests under way when the route ends.
+const GRACE: Duration = Duration::from_secs(10);
+
+fn declare(key: &LaneKey, lane: &mut LaneState, gap: Gap, now: Duration, metrics: &Metrics) {
+    let Gap { first, last, is_proven } = gap;
+    let rows = (last - first).saturating_add(1);
+    metrics.rows.with_label_values(&["missing"]).inc_by(rows);
+    tracing::error!(lane = %key, first, last, is_proven, "rows are missing: the lane goes on without them");
+    lane.absent(first, last, now);
+}
+
+fn halt(key: &LaneKey, lane: &mut LaneState, gap: (u64, u64)) {
+    if !matches!(lane.gap, GapState::Halted { .. }) {
+        let (first, last) = gap;
+        tracing::error!(lane = %key, first, last, "rows are missing: nothing more of the lane is delivered");
+        lane.gap = GapState::Halted { gap };
+    }
+}
+
+/// A request as it is parked.
+fn parked(
+    task: &mut Task,
+    bodies: &Bodies,
+    reason: Reason,
+    attempts: u32,
+    answer: String,
+) -> Parked {
+    let request = delivery::request(task, bodies);
+    Parked {
+        id: request.id.clone(),
+        lane: Some(request.lane.clone()),
+        first: request.first,
+        last: request.last,
+        key: Some(request.group.clone()),
+        body: request.body.to_vec(),
+        content_type: request.content_type.to_owned(),
+        reason,
+        attempts,
+        answer,
+        parked_at_us: wall_clock_us(),
+    }
+}
+
+pub(crate) fn wall_clock_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Evenly distributed over all of `u64`, for pauses.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

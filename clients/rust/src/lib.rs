@@ -1,6 +1,12 @@
 //! Reads the messages of binpulse: from the body of a message to what it holds.
+//!
+//! * [`message`]: a message in whichever form it comes, to its [`Content`].
+//! * [`frame`]: the Protobuf format.
 
+mod document;
 pub mod frame;
+mod memory;
+pub mod message;
 #[allow(
     missing_docs,
     clippy::pedantic,
@@ -9,3 +15,6 @@ pub mod frame;
 )]
 #[rustfmt::skip]
 pub mod proto;
+
+pub use document::DocumentError;
+pub use message::{Content, DecodeError, Message, Pointer, Record, decode, lambda};

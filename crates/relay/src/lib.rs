@@ -16,5 +16,6 @@
 //! The relay knows nothing of binary logs and topics: only messages.
 
 pub mod lane;
+pub mod open;
 pub mod state;
 pub mod target;

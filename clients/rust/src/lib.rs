@@ -1,6 +1,7 @@
 //! Reads the messages of binpulse: from the body of a message to what it holds.
 
 pub mod frame;
+pub mod ledger;
 #[allow(
     missing_docs,
     clippy::pedantic,

@@ -1,10 +1,12 @@
 //! Reads the messages of binpulse: from the body of a message to what it holds.
 //!
 //! * [`message`]: a message in whichever form it comes, to its [`Content`].
+//! * [`ledger`]: which rows come next, which came before, which are missing.
 //! * [`frame`]: the Protobuf format.
 
 mod document;
 pub mod frame;
+pub mod ledger;
 mod memory;
 pub mod message;
 #[allow(

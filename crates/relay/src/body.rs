@@ -129,7 +129,8 @@ fn put_row(formatter: &mut Formatter, row: &RowRef, buffer: &mut RowBuffer, out:
         length_bytes: None,
     });
     let transaction = row.rows.transaction(row.index).or(read_transaction.as_ref());
-    let (Some(transaction), Some(change)) = (transaction, row.rows.change(row.index, buffer)) else {
+    let (Some(transaction), Some(change)) = (transaction, row.rows.change(row.index, buffer))
+    else {
         return;
     };
     let mut context = RowContext::new(&origin, row.rows.table(), transaction, &change);
@@ -162,7 +163,8 @@ pub(crate) fn canary(stream: &str, epoch: u64, canary: &proto::Canary) -> Reques
         proto::CanaryPhase::Delete => "delete",
     };
     let lane = LaneKey { stream: stream.into(), epoch, lane: "!canary".into() };
-    let id = hash(&format!("{stream}\u{1f}{epoch}\u{1f}!canary\u{1f}{}\u{1f}{phase}", canary.number));
+    let id =
+        hash(&format!("{stream}\u{1f}{epoch}\u{1f}!canary\u{1f}{}\u{1f}{phase}", canary.number));
     let body = json!({
         "type": "binpulse.canary", "timestamp": time_text(canary.written_at_us), "id": id,
         "data": {"stream": stream, "epoch": epoch, "number": canary.number, "phase": phase,

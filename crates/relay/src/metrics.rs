@@ -1,10 +1,8 @@
 //! What a route counts. Each family has one label, the route's name.
 
+use crate::route::{What, seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
-use crate::route::{What, wall_clock_us};
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
-};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
 /// A counter for each value of a label.
 pub type Counters = GenericCounterVec<AtomicU64>;
@@ -49,9 +47,8 @@ pub struct Metrics {
 }
 
 /// Upper bounds of the buckets of times, seconds.
-const SECONDS: [f64; 16] = [
-    0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
-];
+const SECONDS: [f64; 16] =
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 impl Metrics {
     /// Registers the metrics of `route`.
@@ -108,7 +105,7 @@ impl Metrics {
         let committed = run.rows.iter().rev().find_map(|row| row.rows.transaction(row.index));
         if let Some(transaction) = committed {
             let took_us = wall_clock_us().saturating_sub(transaction.committed_at_us).max(0);
-            self.delivery_seconds.observe(took_us as f64 / 1e6);
+            self.delivery_seconds.observe(seconds(took_us));
         }
     }
 }

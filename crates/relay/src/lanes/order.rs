@@ -67,11 +67,6 @@ impl<T> LaneOrder<T> {
         self.numbers.next()
     }
 
-    /// Attempt and number of the part that is released next.
-    pub(crate) fn part_due(&self) -> Option<(u32, u64)> {
-        self.parts.due()
-    }
-
     /// Rows have arrived.
     pub(crate) fn offer(&mut self, rows: Rows<T>, now: Duration) {
         if self.numbers.offer(rows.first, rows.count, now) == Decision::Skip {

@@ -55,6 +55,7 @@ impl<T> Parts<T> {
     }
 
     /// Attempt and number of the part that comes next.
+    #[cfg(test)]
     pub(crate) fn due(&self) -> Option<(u32, u64)> {
         self.due
     }

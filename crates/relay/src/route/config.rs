@@ -61,11 +61,14 @@ pub enum GapPolicy {
     Declare,
 }
 
+/// Whether the rows of a table, told by its database and name, are delivered.
+pub type TableFilter = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// Which rows are delivered.
 #[derive(Clone)]
 pub struct Filter {
-    /// Whether a table is: database, table.
-    pub table: Arc<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    /// Whether a table is.
+    pub table: TableFilter,
     /// Ops that are.
     pub ops: Vec<Op>,
 }

@@ -44,11 +44,19 @@ pub(crate) enum What {
 pub(super) enum Verdict {
     Delivered,
     /// It will be tried again: failed attempts are to be saved.
-    Again { attempts: u32 },
+    Again {
+        attempts: u32,
+    },
     /// It had all its attempts, or can't be sent at all.
-    Park { attempts: u32, answer: String, is_refused: bool },
+    Park {
+        attempts: u32,
+        answer: String,
+        is_refused: bool,
+    },
     /// The receiver said that it is gone.
-    Gone { answer: String },
+    Gone {
+        answer: String,
+    },
 }
 
 /// An answered request.
@@ -243,7 +251,7 @@ impl<R: Receive> Deliveries<R> {
                     }
                     Next::Again { pause, attempts } => {
                         task.attempts = attempts;
-                        return self.again(task, pause, attempts);
+                        return Some(self.again(task, pause, attempts));
                     }
                 }
             }
@@ -251,12 +259,12 @@ impl<R: Receive> Deliveries<R> {
         Some(Finished { task, verdict })
     }
 
-    fn again(&mut self, task: Task, pause: Duration, attempts: u32) -> Option<Finished> {
+    fn again(&mut self, task: Task, pause: Duration, attempts: u32) -> Finished {
         let copy = Task { what: task.what.clone_without_rows(), attempts, request: None };
         self.numbers += 1;
         self.due.push(Reverse((Instant::now() + pause, self.numbers)));
         self.waiting.insert(self.numbers, task);
-        Some(Finished { task: copy, verdict: Verdict::Again { attempts } })
+        Finished { task: copy, verdict: Verdict::Again { attempts } }
     }
 
     /// Forgets requests of a lane that is another process's now.
@@ -314,7 +322,9 @@ pub(super) fn request(task: &mut Task, bodies: &Bodies) -> Arc<Request> {
     let request = match &task.what {
         What::Rows { lane, run } => bodies.request(lane, run),
         // A canary is written when it arrives.
-        What::Canary { .. } => crate::body::canary("", 0, &binpulse_client::proto::Canary::default()),
+        What::Canary { .. } => {
+            crate::body::canary("", 0, &binpulse_client::proto::Canary::default())
+        }
     };
     let request = Arc::new(request);
     task.request = Some(Arc::clone(&request));

@@ -28,7 +28,12 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn of_part(message: u64, part: &proto::SnapshotPart, rows: Arc<OpenedRows>, sent_at_us: i64) -> Self {
+    pub(super) fn of_part(
+        message: u64,
+        part: &proto::SnapshotPart,
+        rows: Arc<OpenedRows>,
+        sent_at_us: i64,
+    ) -> Self {
         let snapshot = part.snapshot.clone();
         let read = Some(Arc::new(Read { snapshot, attempt: part.attempt, sent_at_us }));
         Self { message, rows, read, first: part.part }
@@ -92,7 +97,11 @@ impl LaneState {
     }
 
     /// A part of a snapshot has arrived; gives it back when it does not say where it stands.
-    pub(super) fn offer_part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Content> {
+    pub(super) fn offer_part(
+        &mut self,
+        part: &proto::SnapshotPart,
+        content: Content,
+    ) -> Result<(), Content> {
         let rows = content.rows.len() as u64;
         match Part::of(part, rows, content.clone()) {
             Some(part) => {
@@ -146,12 +155,8 @@ impl LaneState {
                 Some(read) => Place::Read(read.attempt, number),
             };
             let is_wanted = is_wanted && config.filter.ops.contains(&change.op);
-            let row = || RowRef {
-                rows: Arc::clone(rows),
-                index,
-                number,
-                read: content.read.clone(),
-            };
+            let row =
+                || RowRef { rows: Arc::clone(rows), index, number, read: content.read.clone() };
             let keys = match config.order {
                 Order::Key => keys(table, &change),
                 Order::Lane | Order::None => [0, 0],

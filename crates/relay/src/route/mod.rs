@@ -35,8 +35,8 @@ use crate::queue::Queue;
 use crate::state::{Acquired, Parked, Reason, Save, StateError};
 use crate::target::receiver::Receive;
 
+pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub(crate) use delivery::What;
-pub use config::{Config, Filter, GapPolicy};
 pub use poll::Fetch;
 pub use status::{LaneStatus, Status};
 pub use store::{LaneStore, MemoryStore};
@@ -108,6 +108,9 @@ struct Message {
     sent_at_us: Option<i64>,
 }
 
+/// A lane, the first and last number that are missing, and whether they were asked for.
+type Asked = (LaneKey, (u64, u64), Result<(), String>);
+
 /// A running route.
 struct Route<R, S> {
     parts: Parts<R, S>,
@@ -125,7 +128,7 @@ struct Route<R, S> {
     /// Parked with the next save.
     to_park: HashMap<LaneKey, Vec<Parked>>,
     to_delete: Vec<u64>,
-    heals: JoinSet<(LaneKey, (u64, u64), Result<(), String>)>,
+    heals: JoinSet<Asked>,
     /// The newest watermarks of canaries.
     accepted: HashMap<LaneKey, u64>,
     save_backoff: Backoff,
@@ -227,7 +230,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 finished = self.deliveries.finished() => self.finished(finished),
-                Some(healed) = self.heals.join_next() => self.asked(healed),
+                Some(healed) = self.heals.join_next() => asked(healed),
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
                     self.arrived(arrived).await?;
@@ -280,7 +283,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 count("suppressed");
                 self.suppressed(number, &suppressed).await?;
             }
-            Opened::Other(_) => {
+            Opened::Other => {
                 count("other");
                 self.to_delete.push(number);
             }
@@ -441,7 +444,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let (lane, run) = match &task.what {
             What::Canary { message } => {
                 if verdict == Verdict::Delivered {
-                    let now = wall_clock_us() as f64 / 1e6;
+                    let now = seconds(wall_clock_us());
                     self.parts.metrics.canary_delivered_timestamp_seconds.set(now);
                 }
                 if !matches!(verdict, Verdict::Again { .. }) {
@@ -467,19 +470,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 self.to_park.entry(lane).or_default().push(parked);
             }
             Verdict::Gone { .. } => {}
-        }
-    }
-
-    /// The streamer was asked to publish rows again.
-    fn asked(&mut self, asked: Result<(LaneKey, (u64, u64), Result<(), String>), JoinError>) {
-        match asked {
-            Ok((lane, (first, last), Ok(()))) => {
-                tracing::info!(%lane, first, last, "asked for missing rows to be published again");
-            }
-            Ok((lane, (first, last), Err(error))) => {
-                tracing::warn!(%lane, first, last, error, "missing rows can't be asked for");
-            }
-            Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
         }
     }
 
@@ -589,7 +579,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 
     async fn delete(&mut self) {
-        let receipts = self.take_receipts(std::mem::take(&mut self.to_delete));
+        let done = std::mem::take(&mut self.to_delete);
+        let receipts = self.take_receipts(done);
         if receipts.is_empty() {
             return;
         }
@@ -751,7 +742,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
         }
         if !messages.is_empty() {
-            tracing::warn!(messages = messages.len(), "the buffer is full of messages that wait: they are given back");
+            tracing::warn!(
+                messages = messages.len(),
+                "the buffer is full of messages that wait: they are given back"
+            );
             self.give_back(messages, BACK_PAUSE).await;
         }
     }
@@ -776,7 +770,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         };
         metrics.endpoint_state.set(endpoint);
         if let Some(margin) = view.retention_margin_seconds {
-            metrics.retention_margin_seconds.set(margin as f64);
+            metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
         }
         self.parts.status.set(view);
     }
@@ -808,6 +802,19 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
         }
         Ok(())
+    }
+}
+
+/// The streamer was asked to publish rows again.
+fn asked(asked: Result<Asked, JoinError>) {
+    match asked {
+        Ok((lane, (first, last), Ok(()))) => {
+            tracing::info!(%lane, first, last, "asked for missing rows to be published again");
+        }
+        Ok((lane, (first, last), Err(error))) => {
+            tracing::warn!(%lane, first, last, error, "missing rows can't be asked for");
+        }
+        Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
     }
 }
 
@@ -852,6 +859,11 @@ fn parked(
         answer,
         parked_at_us: wall_clock_us(),
     }
+}
+
+/// Microseconds since 1970 as seconds.
+pub(crate) fn seconds(at_us: i64) -> f64 {
+    Duration::from_micros(u64::try_from(at_us).unwrap_or_default()).as_secs_f64()
 }
 
 pub(crate) fn wall_clock_us() -> i64 {

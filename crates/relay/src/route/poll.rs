@@ -91,8 +91,11 @@ pub(super) enum Content {
     Canary(Box<proto::Canary>),
     Suppressed(Box<proto::Suppressed>),
     /// Nothing that concerns a target: acknowledged and counted.
-    Other(&'static str),
-    Unreadable { reason: &'static str, message: String },
+    Other,
+    Unreadable {
+        reason: &'static str,
+        message: String,
+    },
     /// Its object can't be fetched just now.
     Away(String),
 }
@@ -171,17 +174,20 @@ impl Poller {
                 Ok(rows) => Content::Rows(Arc::new(rows)),
                 Err(error) => wrong(error),
             },
-            Opened::Part(mut part) => match self.tables.open(part.batch.take().unwrap_or_default()) {
+            Opened::Part(mut part) => match self.tables.open(part.batch.take().unwrap_or_default())
+            {
                 Ok(rows) => Content::Part(Box::new(part), Arc::new(rows)),
                 Err(error) => wrong(error),
             },
             Opened::Canary(canary) => Content::Canary(Box::new(canary)),
             Opened::Suppressed(suppressed) => Content::Suppressed(Box::new(suppressed)),
-            Opened::Mark(_) => Content::Other("snapshot_mark"),
-            Opened::Heartbeat(_) => Content::Other("heartbeat"),
-            Opened::Schema(_) => Content::Other("schema"),
-            Opened::TransactionEnd(_) => Content::Other("transaction"),
-            Opened::Unknown { .. } => Content::Other("unknown"),
+            // They concern no target: what a schema is stands in each batch, and parts are told by their
+            // own numbers.
+            Opened::Mark(_)
+            | Opened::Heartbeat(_)
+            | Opened::Schema(_)
+            | Opened::TransactionEnd(_)
+            | Opened::Unknown { .. } => Content::Other,
         }
     }
 }
@@ -193,7 +199,7 @@ impl Content {
             Self::Rows(rows) | Self::Part(_, rows) => rows.memory_bytes(),
             Self::Canary(_)
             | Self::Suppressed(_)
-            | Self::Other(_)
+            | Self::Other
             | Self::Unreadable { .. }
             | Self::Away(_) => 1024,
         }

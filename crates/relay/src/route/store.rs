@@ -29,7 +29,8 @@ pub trait LaneStore: Send + Sync + 'static {
     fn release(&self, owner: &str) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Saves all, but lanes whose fence is not the lease's: these are the answer.
-    fn save(&self, saves: &[Save]) -> impl Future<Output = Result<Vec<LaneKey>, StateError>> + Send;
+    fn save(&self, saves: &[Save])
+    -> impl Future<Output = Result<Vec<LaneKey>, StateError>> + Send;
 
     /// Parks what belongs to no lane.
     fn park(&self, parked: &[Parked]) -> impl Future<Output = Result<(), StateError>> + Send;

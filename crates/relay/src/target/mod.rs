@@ -4,6 +4,10 @@
 //! after a crash, under the same id. A *copy* (MySQL, PostgreSQL) writes rows and the lane's numbers
 //! in one transaction, and so applies each row once.
 
+pub mod breaker;
+pub mod receiver;
+pub mod retry;
+
 use std::time::Duration;
 
 use bytes::Bytes;

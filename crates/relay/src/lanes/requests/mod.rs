@@ -197,6 +197,7 @@ impl<R> Requests<R> {
     }
 
     /// Rows that are in no request, and requests under way.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let behind: usize = self.behind.values().map(VecDeque::len).sum();
         (self.pending.len() + behind, self.under_way.len())

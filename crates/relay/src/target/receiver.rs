@@ -1,6 +1,7 @@
 //! A receiver, whichever it is.
 
 use super::{Outcome, Request};
+use crate::target::webhook::Webhook;
 
 /// Somewhere requests go.
 pub trait Receive: Send + Sync + 'static {
@@ -12,4 +13,21 @@ pub trait Receive: Send + Sync + 'static {
 
     /// What it is, for people: no secret.
     fn place(&self) -> String;
+}
+impl Receive for Webhook {
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    async fn deliver(&self, requests: &[Request]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for request in requests {
+            outcomes.push(Webhook::deliver(self, request).await);
+        }
+        outcomes
+    }
+
+    fn place(&self) -> String {
+        Webhook::place(self)
+    }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lane::LaneKey;
 use crate::lanes::requests::{Place, Run, text_of};
+use crate::state::Parked;
 use crate::target::Request;
 
 /// A row of a message.
@@ -151,6 +152,22 @@ fn origin(source: &proto::Source) -> Origin {
         connector_version: env!("CARGO_PKG_VERSION"),
         snapshot: source.snapshot,
         replay: None,
+    }
+}
+
+/// The request of rows that were parked: the same as before.
+pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
+    let known = ["application/cloudevents+json", "application/cloudevents-batch+json"];
+    let content_type = known.into_iter().find(|known| *known == parked.content_type);
+    Request {
+        id: parked.id.clone(),
+        lane: lane.clone(),
+        first: parked.first,
+        last: parked.last,
+        group: parked.key.clone().unwrap_or_default(),
+        body: Bytes::from(parked.body.clone()),
+        content_type: content_type.unwrap_or("application/json"),
+        kind: "change",
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::route::{What, seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
+};
 
 /// A counter for each value of a label.
 pub type Counters = GenericCounterVec<AtomicU64>;
@@ -10,6 +12,7 @@ pub type Counters = GenericCounterVec<AtomicU64>;
 /// The metrics of one route.
 #[derive(Debug)]
 pub struct Metrics {
+    registry: Registry,
     /// Messages received, by what they hold.
     pub messages: Counters,
     /// Rows by what became of them: delivered, parked, declared, skipped.
@@ -51,10 +54,12 @@ const SECONDS: [f64; 16] =
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 impl Metrics {
-    /// Registers the metrics of `route`.
-    pub fn new(registry: &Registry, route: &str) -> Result<Self, prometheus::Error> {
-        let make = Make { registry, route };
+    /// The metrics of `route`, in a registry of their own.
+    pub fn new(route: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Make { registry: &registry, route };
         Ok(Self {
+            registry: registry.clone(),
             messages: make.counters("messages_total", "Messages received, by kind", "kind", &[
                 "change", "snapshot", "canary", "suppressed", "unreadable", "other",
             ])?,
@@ -98,6 +103,11 @@ impl Metrics {
 }
 
 impl Metrics {
+    /// The page for a scraper, in the text format 0.0.4.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
     /// A request was delivered.
     pub(crate) fn observe_delivered(&self, what: &What) {
         let What::Rows { run, .. } = what else { return };

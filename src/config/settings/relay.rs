@@ -75,12 +75,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("64MiB"),
         "Memory for messages that are received and not delivered",
     ),
-    setting(
-        "relay.pollers",
-        Kind::Integer(1, 64),
-        Some("2"),
-        "Long polls of the queue at once",
-    ),
+    setting("relay.pollers", Kind::Integer(1, 64), Some("2"), "Long polls of the queue at once"),
     setting(
         "relay.visibility_timeout",
         Kind::Duration(10 * SECOND, 12 * HOUR),
@@ -125,12 +120,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("binpulse"),
         "Format of rows",
     ),
-    setting(
-        "relay.to.rows",
-        Kind::Integer(1, 500),
-        Some("1"),
-        "Most rows in one request",
-    ),
+    setting("relay.to.rows", Kind::Integer(1, 500), Some("1"), "Most rows in one request"),
     setting(
         "relay.to.bytes",
         Kind::Bytes(KIB, 16 * MIB),
@@ -187,12 +177,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         None,
         "Networks such as 10.0.0.0/8 that a webhook may be in; else only public addresses are reached",
     ),
-    setting(
-        "relay.egress.ports",
-        Kind::List,
-        Some("443"),
-        "Ports that a webhook may have",
-    ),
+    setting("relay.egress.ports", Kind::List, Some("443"), "Ports that a webhook may have"),
     setting(
         "relay.egress.https_only",
         Kind::Bool,

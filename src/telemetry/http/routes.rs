@@ -105,6 +105,16 @@ impl Answer {
         })
     }
 
+    /// A document of JSON, or why there is none.
+    pub fn json(document: &impl serde::Serialize) -> Self {
+        Self(match serde_json::to_string(document) {
+            Ok(text) => plain(StatusCode::OK, JSON, text + "\n"),
+            Err(error) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n"))
+            }
+        })
+    }
+
     /// 503 and a line for each complaint; without one 200 and `well`.
     pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
         let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();

@@ -12,6 +12,7 @@ use crate::body::{Bodies, RowRef};
 use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
 use crate::metrics::Metrics;
+use crate::state::Parked;
 use crate::target::breaker::{Admission, Breaker, Permit};
 use crate::target::receiver::Receive;
 use crate::target::retry::{FailedAttempt, Next, Retry};
@@ -35,8 +36,18 @@ pub(super) struct Task {
 /// What a request is made of.
 #[derive(Debug)]
 pub(crate) enum What {
-    Rows { lane: LaneKey, run: Run<RowRef> },
-    Canary { message: u64 },
+    Rows {
+        lane: LaneKey,
+        run: Run<RowRef>,
+    },
+    Canary {
+        message: u64,
+    },
+    /// Parked rows that an operator wants to be tried again.
+    Parked {
+        lane: LaneKey,
+        parked: Box<Parked>,
+    },
 }
 
 /// What became of a request.
@@ -270,7 +281,7 @@ impl<R: Receive> Deliveries<R> {
     /// Forgets requests of a lane that is another process's now.
     pub(super) fn forget(&mut self, lane: &LaneKey) {
         let is_other = |task: &Task| match &task.what {
-            What::Rows { lane: of, .. } => of != lane,
+            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
             What::Canary { .. } => true,
         };
         self.ready.retain(is_other);
@@ -306,6 +317,10 @@ impl What {
     fn clone_without_rows(&self) -> Self {
         match self {
             Self::Canary { message } => Self::Canary { message: *message },
+            Self::Parked { lane, parked } => {
+                let parked = Box::new(Parked { body: Vec::new(), ..Parked::clone(parked) });
+                Self::Parked { lane: lane.clone(), parked }
+            }
             Self::Rows { lane, run } => {
                 let run = Run { rows: Vec::new(), ..*run };
                 Self::Rows { lane: lane.clone(), run }
@@ -321,6 +336,7 @@ pub(super) fn request(task: &mut Task, bodies: &Bodies) -> Arc<Request> {
     }
     let request = match &task.what {
         What::Rows { lane, run } => bodies.request(lane, run),
+        What::Parked { lane, parked } => crate::body::again(lane, parked),
         // A canary is written when it arrives.
         What::Canary { .. } => {
             crate::body::canary("", 0, &binpulse_client::proto::Canary::default())

@@ -32,7 +32,7 @@ use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::state::{Acquired, Parked, Reason, Save, StateError};
+use crate::state::{Acquired, Lease, Parked, ParkedFilter, Reason, Save, StateError};
 use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
@@ -56,6 +56,8 @@ const LANES_MAX: usize = 100_000;
 /// Replays of one gap before its lane halts, and the time for each.
 const HEALS_MAX: u32 = 3;
 const HEAL_WAIT: Duration = Duration::from_mins(1);
+/// Parked rows that are looked at together.
+const RETRIES_MAX: usize = 100;
 /// Messages taken in one turn.
 const TURN_MAX: usize = 256;
 
@@ -108,6 +110,13 @@ struct Message {
     sent_at_us: Option<i64>,
 }
 
+/// Parked rows that were tried again: delivered, and failed.
+#[derive(Debug, Clone, Default)]
+struct Retried {
+    delivered: Vec<Parked>,
+    failed: Vec<Parked>,
+}
+
 /// A lane, the first and last number that are missing, and whether they were asked for.
 type Asked = (LaneKey, (u64, u64), Result<(), String>);
 
@@ -127,6 +136,10 @@ struct Route<R, S> {
     unsaved: Vec<Task>,
     /// Parked with the next save.
     to_park: HashMap<LaneKey, Vec<Parked>>,
+    /// Parked rows that are tried again, by their ids.
+    retrying: HashSet<String>,
+    /// What is saved of them next.
+    retried: HashMap<LaneKey, Retried>,
     to_delete: Vec<u64>,
     heals: JoinSet<Asked>,
     /// The newest watermarks of canaries.
@@ -200,6 +213,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             bodies,
             unsaved: Vec::new(),
             to_park: HashMap::new(),
+            retrying: HashSet::new(),
+            retried: HashMap::new(),
             to_delete: Vec::new(),
             heals: JoinSet::new(),
             accepted: HashMap::new(),
@@ -327,11 +342,20 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// Whether the lane is this process's; if not, the message was given back.
     async fn hold(&mut self, lane: &LaneKey, message: u64) -> Result<bool, Halt> {
+        let is_held = self.hold_lane(lane).await?;
+        if !is_held {
+            let pause = if self.state_failure.is_some() { BACK_PAUSE } else { HELD_PAUSE };
+            self.give_back(vec![message], pause).await;
+        }
+        Ok(is_held)
+    }
+
+    /// Takes the lane's lease, unless this process has it.
+    async fn hold_lane(&mut self, lane: &LaneKey) -> Result<bool, Halt> {
         if self.lanes.contains_key(lane) {
             return Ok(true);
         }
         if self.lanes.len() >= LANES_MAX {
-            self.give_back(vec![message], BACK_PAUSE).await;
             return Ok(false);
         }
         match self.parts.store.acquire(lane, &self.parts.config.owner, LEASE).await {
@@ -343,12 +367,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Ok(Acquired::Held { owner }) => {
                 tracing::debug!(%lane, owner, "another process delivers the lane");
-                self.give_back(vec![message], HELD_PAUSE).await;
                 Ok(false)
             }
             Err(error) => {
                 self.state_failed(error)?;
-                self.give_back(vec![message], BACK_PAUSE).await;
                 Ok(false)
             }
         }
@@ -453,6 +475,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 return;
             }
             What::Rows { lane, run } => (lane.clone(), run.number),
+            What::Parked { .. } => return self.retried(task, verdict),
         };
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         self.touched.insert(lane.clone());
@@ -471,6 +494,72 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Verdict::Gone { .. } => {}
         }
+    }
+
+    /// Parked rows were tried again.
+    fn retried(&mut self, task: Task, verdict: Verdict) {
+        let What::Parked { lane, parked } = task.what else { return };
+        let retried = self.retried.entry(lane.clone()).or_default();
+        match verdict {
+            Verdict::Delivered => retried.delivered.push(*parked),
+            Verdict::Park { attempts, answer, .. } => {
+                let attempts = parked.attempts.saturating_add(attempts);
+                retried.failed.push(Parked { attempts, answer, ..*parked });
+            }
+            Verdict::Again { .. } | Verdict::Gone { .. } => return,
+        }
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.requests.save_again();
+        }
+        self.touched.insert(lane);
+    }
+
+    /// Looks for parked rows that an operator wants to be tried again: of each key the first.
+    async fn look_for_retries(&mut self) -> Result<(), Halt> {
+        let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
+        let entries = match self.parts.store.parked(&filter, RETRIES_MAX).await {
+            Ok(entries) => entries,
+            Err(error) => return self.state_failed(error),
+        };
+        let mut keys: HashSet<(LaneKey, String)> = HashSet::new();
+        for entry in entries {
+            let parked = entry.parked;
+            let Some(lane) = parked.lane.clone() else { continue };
+            let key = (lane.clone(), parked.key.clone().unwrap_or_default());
+            let is_under_way = self.retrying.contains(&parked.id);
+            if !keys.insert(key) || is_under_way || !self.hold_lane(&lane).await? {
+                continue;
+            }
+            self.retrying.insert(parked.id.clone());
+            let what = What::Parked { lane, parked: Box::new(parked) };
+            self.deliveries.push(Task { what, attempts: 0, request: None });
+        }
+        Ok(())
+    }
+
+    /// Keys of which nothing is parked any more go again.
+    async fn look_for_unparked(&mut self) -> Result<(), Halt> {
+        let mut free = Vec::new();
+        for (lane, state) in &self.lanes {
+            for key in state.requests.record().parked_keys.into_iter().take(RETRIES_MAX) {
+                let (lane, key) = (Some(lane.clone()), Some(key));
+                let filter = ParkedFilter { lane, key, ..ParkedFilter::default() };
+                match self.parts.store.parked_count(&filter).await {
+                    Ok(0) => free.push(filter),
+                    Ok(_) => {}
+                    Err(error) => return self.state_failed(error),
+                }
+            }
+        }
+        for filter in free {
+            let (Some(lane), Some(key)) = (filter.lane, filter.key) else { continue };
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
+                state.requests.unparked(&[key]);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
     }
 
     /// Makes requests, saves, sends, deletes; returns when to look again.
@@ -520,7 +609,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             let Some(state) = self.lanes.get_mut(lane) else { continue };
             if let Some(record) = state.requests.changed() {
                 let park = self.to_park.get(lane).cloned().unwrap_or_default();
-                saves.push(Save { lane: lane.clone(), fence: state.fence, record, park });
+                let retried = self.retried.get(lane).cloned().unwrap_or_default();
+                let unpark = retried.delivered.into_iter().map(|parked| parked.id).collect();
+                let (lane, fence, put_back) = (lane.clone(), state.fence, retried.failed);
+                saves.push(Save { lane, fence, record, park, put_back, unpark });
             }
         }
         if saves.is_empty() {
@@ -533,6 +625,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 for save in &saves {
                     let parked = self.to_park.remove(&save.lane).unwrap_or_default();
                     self.parked += parked.len() as u64;
+                    let retried = self.retried.remove(&save.lane).unwrap_or_default();
+                    for parked in retried.delivered.iter().chain(&retried.failed) {
+                        self.retrying.remove(&parked.id);
+                    }
                 }
                 for lane in fenced {
                     self.lose(&lane).await;
@@ -571,7 +667,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         tracing::warn!(%lane, "the lane's lease is lost: another process delivers it");
         self.deliveries.forget(lane);
         self.unsaved.retain(|task| match &task.what {
-            What::Rows { lane: of, .. } => of != lane,
+            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
             What::Canary { .. } => true,
         });
         self.to_park.remove(lane);
@@ -621,10 +717,14 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
         if self.ticks % 60 == 1 {
             self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
-            match self.parts.store.parked_count().await {
+            match self.parts.store.parked_count(&ParkedFilter::default()).await {
                 Ok(parked) => self.parked = parked,
                 Err(error) => self.state_failed(error)?,
             }
+        }
+        if self.ticks % 5 == 2 {
+            self.look_for_retries().await?;
+            self.look_for_unparked().await?;
         }
         self.look_for_gaps();
         self.make_room().await;
@@ -650,8 +750,13 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
+    fn leases(&self) -> Vec<Lease> {
+        let leases = self.lanes.iter();
+        leases.map(|(lane, state)| Lease { lane: lane.clone(), fence: state.fence }).collect()
+    }
+
     async fn renew(&mut self) -> Result<(), Halt> {
-        match self.parts.store.renew(&self.parts.config.owner, LEASE).await {
+        match self.parts.store.renew(&self.leases(), LEASE).await {
             Ok(lost) => {
                 for lane in lost {
                     self.lose(&lane).await;
@@ -787,7 +892,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         self.delete().await;
         let left: Vec<_> = self.messages.keys().copied().collect();
         self.give_back(left, Duration::ZERO).await;
-        if let Err(error) = self.parts.store.release(&self.parts.config.owner).await {
+        if let Err(error) = self.parts.store.release(&self.leases()).await {
             tracing::warn!(%error, "leases end by themselves after {LEASE:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! How a route stands, for `/status`.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -58,17 +59,28 @@ pub struct LaneStatus {
 }
 
 /// The newest view.
-#[derive(Debug, Default)]
-pub struct Status(Mutex<View>);
+#[derive(Debug)]
+pub struct Status(Mutex<(View, Instant)>);
+
+impl Default for Status {
+    fn default() -> Self {
+        Self(Mutex::new((View::default(), Instant::now())))
+    }
+}
 
 impl Status {
     /// The newest view.
     pub fn view(&self) -> View {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// How old it is: the route tells of itself each second.
+    pub fn age(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed()
     }
 
     pub(crate) fn set(&self, view: View) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = view;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (view, Instant::now());
     }
 }
 

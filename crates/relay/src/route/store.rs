@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::lane::LaneKey;
-use crate::state::{Acquired, LaneRecord, Parked, Save, StateError};
+use crate::state::{
+    Acquired, LaneRecord, Lease, Parked, ParkedEntry, ParkedFilter, Save, StateError, Store,
+};
 
-/// What a route asks of its state.
+/// What a route asks of its state. Only the route's own task asks, so the answers need not be `Send`.
+#[allow(async_fn_in_trait, reason = "implemented in this crate")]
 pub trait LaneStore: Send + Sync + 'static {
     /// Takes or keeps a lane's lease.
     fn acquire(
@@ -16,27 +19,72 @@ pub trait LaneStore: Send + Sync + 'static {
         lane: &LaneKey,
         owner: &str,
         ttl: Duration,
-    ) -> impl Future<Output = Result<Acquired, StateError>> + Send;
+    ) -> impl Future<Output = Result<Acquired, StateError>>;
 
-    /// Renews all leases of `owner`; the lanes that it has lost.
+    /// Renews leases; the lanes that were lost.
     fn renew(
         &self,
-        owner: &str,
+        leases: &[Lease],
         ttl: Duration,
-    ) -> impl Future<Output = Result<Vec<LaneKey>, StateError>> + Send;
+    ) -> impl Future<Output = Result<Vec<LaneKey>, StateError>>;
 
-    /// Gives all leases of `owner` up.
-    fn release(&self, owner: &str) -> impl Future<Output = Result<(), StateError>> + Send;
+    /// Gives leases up.
+    fn release(&self, leases: &[Lease]) -> impl Future<Output = Result<(), StateError>>;
 
     /// Saves all, but lanes whose fence is not the lease's: these are the answer.
-    fn save(&self, saves: &[Save])
-    -> impl Future<Output = Result<Vec<LaneKey>, StateError>> + Send;
+    fn save(&self, saves: &[Save]) -> impl Future<Output = Result<Vec<LaneKey>, StateError>>;
 
     /// Parks what belongs to no lane.
-    fn park(&self, parked: &[Parked]) -> impl Future<Output = Result<(), StateError>> + Send;
+    fn park(&self, parked: &[Parked]) -> impl Future<Output = Result<(), StateError>>;
+
+    /// Parked rows, in their order.
+    fn parked(
+        &self,
+        filter: &ParkedFilter,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ParkedEntry>, StateError>>;
 
     /// How many requests are parked.
-    fn parked_count(&self) -> impl Future<Output = Result<u64, StateError>> + Send;
+    fn parked_count(&self, filter: &ParkedFilter) -> impl Future<Output = Result<u64, StateError>>;
+}
+
+impl LaneStore for Store {
+    async fn acquire(
+        &self,
+        lane: &LaneKey,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Acquired, StateError> {
+        Self::acquire(self, lane, owner, ttl).await
+    }
+
+    async fn renew(&self, leases: &[Lease], ttl: Duration) -> Result<Vec<LaneKey>, StateError> {
+        Self::renew(self, leases, ttl).await
+    }
+
+    async fn release(&self, leases: &[Lease]) -> Result<(), StateError> {
+        Self::release(self, leases).await
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<LaneKey>, StateError> {
+        Self::save(self, saves).await
+    }
+
+    async fn park(&self, parked: &[Parked]) -> Result<(), StateError> {
+        Self::park(self, parked).await
+    }
+
+    async fn parked(
+        &self,
+        filter: &ParkedFilter,
+        limit: usize,
+    ) -> Result<Vec<ParkedEntry>, StateError> {
+        Self::parked(self, filter, 0, limit).await
+    }
+
+    async fn parked_count(&self, filter: &ParkedFilter) -> Result<u64, StateError> {
+        Self::parked_count(self, filter).await
+    }
 }
 
 /// A state that ends with the process: for `listen`, for targets that only show rows, and for tests.
@@ -54,11 +102,6 @@ impl MemoryStore {
     pub async fn record(&self, lane: &LaneKey) -> Option<LaneRecord> {
         self.0.lock().await.lanes.get(lane).cloned()
     }
-
-    /// What is parked.
-    pub async fn parked(&self) -> Vec<Parked> {
-        self.0.lock().await.parked.clone()
-    }
 }
 
 impl LaneStore for MemoryStore {
@@ -72,11 +115,11 @@ impl LaneStore for MemoryStore {
         Ok(Acquired::Leased { fence: 1, record })
     }
 
-    async fn renew(&self, _owner: &str, _ttl: Duration) -> Result<Vec<LaneKey>, StateError> {
+    async fn renew(&self, _leases: &[Lease], _ttl: Duration) -> Result<Vec<LaneKey>, StateError> {
         Ok(Vec::new())
     }
 
-    async fn release(&self, _owner: &str) -> Result<(), StateError> {
+    async fn release(&self, _leases: &[Lease]) -> Result<(), StateError> {
         Ok(())
     }
 
@@ -94,7 +137,21 @@ impl LaneStore for MemoryStore {
         Ok(())
     }
 
-    async fn parked_count(&self) -> Result<u64, StateError> {
+    async fn parked(
+        &self,
+        filter: &ParkedFilter,
+        limit: usize,
+    ) -> Result<Vec<ParkedEntry>, StateError> {
+        // Nobody can ask for a retry of what only this process knows.
+        let to_retry = filter.to_retry.unwrap_or_default();
+        let kept = self.0.lock().await;
+        let shown = kept.parked.iter().filter(|_| !to_retry).take(limit).zip(1..);
+        Ok(shown
+            .map(|(parked, number)| ParkedEntry { number, to_retry, parked: parked.clone() })
+            .collect())
+    }
+
+    async fn parked_count(&self, _filter: &ParkedFilter) -> Result<u64, StateError> {
         Ok(self.0.lock().await.parked.len() as u64)
     }
 }

@@ -290,7 +290,9 @@ impl Shared {
         })?;
         found.map_or_else(
             || Ok(LaneRecord::default()),
-            |json| from_json(&self.place, format_args!("the record of lane {lane}"), json.as_bytes()),
+            |json| {
+                from_json(&self.place, format_args!("the record of lane {lane}"), json.as_bytes())
+            },
         )
     }
 
@@ -326,7 +328,11 @@ impl Shared {
         Ok(())
     }
 
-    fn number_of(&self, transaction: &WriteTransaction, id: &str) -> Result<Option<u64>, StateError> {
+    fn number_of(
+        &self,
+        transaction: &WriteTransaction,
+        id: &str,
+    ) -> Result<Option<u64>, StateError> {
         let numbers = self.table(transaction, NUMBERS)?;
         let found = numbers.get(id).map_err(|error| self.unavailable(error))?;
         Ok(found.map(|found| found.value()))
@@ -375,9 +381,7 @@ impl Shared {
         let mut parked = self.table(transaction, PARKED)?;
         let found = parked.get(number).map_err(|error| self.unavailable(error))?;
         let header = found.map(|found| found.value().0.to_owned()).unwrap_or_default();
-        parked
-            .insert(number, (header.as_str(), true))
-            .map_err(|error| self.unavailable(error))?;
+        parked.insert(number, (header.as_str(), true)).map_err(|error| self.unavailable(error))?;
         Ok(1)
     }
 
@@ -386,12 +390,8 @@ impl Shared {
         let mut numbers = self.table(transaction, NUMBERS)?;
         let found = numbers.remove(id).map_err(|error| self.unavailable(error))?;
         let Some(number) = found.map(|found| found.value()) else { return Ok(0) };
-        self.table(transaction, PARKED)?
-            .remove(number)
-            .map_err(|error| self.unavailable(error))?;
-        self.table(transaction, BODIES)?
-            .remove(number)
-            .map_err(|error| self.unavailable(error))?;
+        self.table(transaction, PARKED)?.remove(number).map_err(|error| self.unavailable(error))?;
+        self.table(transaction, BODIES)?.remove(number).map_err(|error| self.unavailable(error))?;
         Ok(1)
     }
 
@@ -512,8 +512,8 @@ fn refusal(place: &str, holder: &str, error: &DatabaseError) -> StateError {
         return StateError::unfit(place, error.to_string(), needed, remedy);
     };
     let mut text = String::new();
-    let read = File::open(holder)
-        .and_then(|file| file.take(HOLDER_BYTES_MAX).read_to_string(&mut text));
+    let read =
+        File::open(holder).and_then(|file| file.take(HOLDER_BYTES_MAX).read_to_string(&mut text));
     let by = match read {
         Ok(bytes) if bytes > 0 => binpulse_core::excerpt::excerpt(text.trim()),
         _ => "another process".to_owned(),

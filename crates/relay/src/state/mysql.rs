@@ -73,11 +73,11 @@ impl MysqlStore {
             StateError::unfit("mysql", "an address of another form", needed, "change relay.state")
         })?;
         let place = place_of(&opts);
-        let builder = OptsBuilder::from_opts(opts)
-            .prefer_socket(false)
-            .client_found_rows(true)
-            .setup(vec!["SET SESSION sql_mode = 'STRICT_ALL_TABLES', autocommit = 1, \
-                         innodb_lock_wait_timeout = 5, transaction_isolation = 'READ-COMMITTED'"]);
+        let builder =
+            OptsBuilder::from_opts(opts).prefer_socket(false).client_found_rows(true).setup(vec![
+                "SET SESSION sql_mode = 'STRICT_ALL_TABLES', autocommit = 1, \
+                         innodb_lock_wait_timeout = 5, transaction_isolation = 'READ-COMMITTED'",
+            ]);
         let store =
             Self { place, route: route.to_owned(), opts: builder.into(), conn: Mutex::default() };
         store.make_tables().await?;
@@ -393,7 +393,9 @@ impl MysqlStore {
                     bytes <= PARKED_BYTES_MAX as u64
                 });
                 let count = fits.count().max(1);
-                let Some((last, _)) = sizes.iter().take(count).last() else { return Ok(Vec::new()) };
+                let Some((last, _)) = sizes.iter().take(count).last() else {
+                    return Ok(Vec::new());
+                };
                 let select = format!(
                     "SELECT {COLUMNS} FROM binpulse_relay_parked \
                      WHERE {condition} AND number > ? AND number <= ? ORDER BY number LIMIT {limit}"

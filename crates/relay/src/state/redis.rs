@@ -276,7 +276,10 @@ impl RedisStore {
         Ok(lanes.map(|lease| lease.lane.clone()).collect())
     }
 
-    fn names<'l>(&self, lanes: impl Iterator<Item = &'l LaneKey>) -> Result<Vec<String>, StateError> {
+    fn names<'l>(
+        &self,
+        lanes: impl Iterator<Item = &'l LaneKey>,
+    ) -> Result<Vec<String>, StateError> {
         lanes.map(|lane| to_json(&self.place, lane)).collect()
     }
 
@@ -387,10 +390,11 @@ impl RedisStore {
         }
         let bodies: Vec<Option<Vec<u8>>> =
             self.call(async |connection| command.query_async(connection).await).await?;
-        let entries = found.into_iter().zip(bodies).filter_map(|((number, header, to_retry, _), body)| {
-            // Without a body it was removed since.
-            Some(ParkedEntry { number, to_retry, parked: header.with_body(body?) })
-        });
+        let entries =
+            found.into_iter().zip(bodies).filter_map(|((number, header, to_retry, _), body)| {
+                // Without a body it was removed since.
+                Some(ParkedEntry { number, to_retry, parked: header.with_body(body?) })
+            });
         Ok(entries.collect())
     }
 

@@ -49,7 +49,7 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
-pub use relay::{RelayPlan, relay};
+pub use relay::{PARKED_HEADER, RelayPlan, relay};
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };

@@ -2,8 +2,10 @@
 
 mod fetch;
 mod heal;
+mod parked;
 mod plan;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +17,15 @@ use binpulse_relay::target::receiver::{Null, Receive, Stdout};
 use binpulse_relay::target::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
-pub use plan::{RelayPlan, Target};
+pub use parked::HEADER as PARKED_HEADER;
+pub use plan::RelayPlan;
 
+use self::plan::Target;
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Handler};
+use crate::telemetry::http::{Answer, Handler, HeaderMap};
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -37,7 +41,7 @@ const SQS: aws::Deadlines = aws::Deadlines {
 const STUCK: Duration = Duration::from_mins(1);
 
 const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
-                        the relay's own loop runs\n/status   how the route stands, JSON\n";
+                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n";
 
 /// Delivers until `stop` is cancelled.
 pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
@@ -176,8 +180,18 @@ impl Handler for Endpoints {
                 Some(Answer::health(stuck, "the relay runs\n".to_owned()))
             }
             "/status" => Some(Answer::json(&self.status.view())),
-            _ => None,
+            "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
+            _ => {
+                let id = path.strip_prefix("/parked/")?;
+                let entries = self.status.parked();
+                let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
+                Some(Answer::json(&parked::whole(&entry)))
+            }
         }
+    }
+
+    fn act(&self, path: &str, headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+        (path == "/parked").then(|| Answer::told(parked::act(headers, &self.status)))
     }
 
     fn contents(&self) -> &'static str {

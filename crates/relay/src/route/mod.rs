@@ -38,7 +38,7 @@ use crate::target::receiver::Receive;
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub(crate) use delivery::What;
 pub use poll::Fetch;
-pub use status::{LaneStatus, Status};
+pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
 
 /// How long a lease of a lane holds without being renewed.
@@ -56,6 +56,8 @@ const LANES_MAX: usize = 100_000;
 /// Replays of one gap before its lane halts, and the time for each.
 const HEALS_MAX: u32 = 3;
 const HEAL_WAIT: Duration = Duration::from_mins(1);
+/// Parked requests that are shown.
+const SHOWN_MAX: usize = 1_000;
 /// Parked rows that are looked at together.
 const RETRIES_MAX: usize = 100;
 /// Messages taken in one turn.
@@ -514,6 +516,56 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         self.touched.insert(lane);
     }
 
+    /// Does what operators want with parked rows.
+    async fn obey(&mut self) -> Result<(), Halt> {
+        for command in self.parts.status.take_commands() {
+            let done = match &command {
+                ParkedCommand::Retry(ids) if ids.is_empty() => self.retry_all().await,
+                ParkedCommand::Retry(ids) => self.parts.store.retry(ids).await,
+                ParkedCommand::Drop(ids) => self.parts.store.unpark(ids).await,
+            };
+            match done {
+                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
+                Err(error) => {
+                    self.parts.status.command(command);
+                    return self.state_failed(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn retry_all(&self) -> Result<u64, StateError> {
+        let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
+        let mut all = 0;
+        loop {
+            let entries = self.parts.store.parked(&filter, RETRIES_MAX).await?;
+            let ids: Vec<_> = entries
+                .into_iter()
+                .filter(|entry| entry.parked.lane.is_some())
+                .map(|entry| entry.parked.id)
+                .collect();
+            if ids.is_empty() {
+                return Ok(all);
+            }
+            all += self.parts.store.retry(&ids).await?;
+        }
+    }
+
+    /// Shows what is parked.
+    async fn list_parked(&mut self) -> Result<(), Halt> {
+        match self.parts.store.parked(&ParkedFilter::default(), SHOWN_MAX).await {
+            Ok(entries) => {
+                if entries.len() < SHOWN_MAX {
+                    self.parked = entries.len() as u64;
+                }
+                self.parts.status.set_parked(entries);
+                Ok(())
+            }
+            Err(error) => self.state_failed(error),
+        }
+    }
+
     /// Looks for parked rows that an operator wants to be tried again: of each key the first.
     async fn look_for_retries(&mut self) -> Result<(), Halt> {
         let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
@@ -722,7 +774,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 Err(error) => self.state_failed(error)?,
             }
         }
+        self.obey().await?;
         if self.ticks % 5 == 2 {
+            self.list_parked().await?;
             self.look_for_retries().await?;
             self.look_for_unparked().await?;
         }

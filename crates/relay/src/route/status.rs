@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::lane::GapState;
 use super::store::LaneStore;
 use super::{Route, wall_clock_us};
+use crate::state::ParkedEntry;
 use crate::target::receiver::Receive;
 
 /// A route, as of its last look.
@@ -58,30 +59,78 @@ pub struct LaneStatus {
     pub remedy: Option<String>,
 }
 
-/// The newest view.
+/// What an operator wants done with parked rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkedCommand {
+    /// They are tried again, in their order. No ids: all of them.
+    Retry(Vec<String>),
+    /// They are removed, and never delivered.
+    Drop(Vec<String>),
+}
+
+/// Commands that wait to be taken, at most.
+const COMMANDS_MAX: usize = 1_000;
+
+/// How the route stands, and what operators want of it.
 #[derive(Debug)]
-pub struct Status(Mutex<(View, Instant)>);
+pub struct Status {
+    view: Mutex<(View, Instant)>,
+    parked: Mutex<Vec<ParkedEntry>>,
+    commands: Mutex<Vec<ParkedCommand>>,
+}
 
 impl Default for Status {
     fn default() -> Self {
-        Self(Mutex::new((View::default(), Instant::now())))
+        Self {
+            view: Mutex::new((View::default(), Instant::now())),
+            parked: Mutex::default(),
+            commands: Mutex::default(),
+        }
     }
 }
 
 impl Status {
     /// The newest view.
     pub fn view(&self) -> View {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        locked(&self.view).0.clone()
     }
 
     /// How old it is: the route tells of itself each second.
     pub fn age(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed()
+        locked(&self.view).1.elapsed()
     }
 
     pub(crate) fn set(&self, view: View) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (view, Instant::now());
+        *locked(&self.view) = (view, Instant::now());
     }
+
+    /// Parked rows as of a few seconds ago, the oldest first; not all of them where they are many.
+    pub fn parked(&self) -> Vec<ParkedEntry> {
+        locked(&self.parked).clone()
+    }
+
+    pub(crate) fn set_parked(&self, parked: Vec<ParkedEntry>) {
+        *locked(&self.parked) = parked;
+    }
+
+    /// Hands a command to the route, which takes it within a second. `false`: too many wait.
+    pub fn command(&self, command: ParkedCommand) -> bool {
+        let mut commands = locked(&self.commands);
+        let has_room = commands.len() < COMMANDS_MAX;
+        if has_room {
+            commands.push(command);
+        }
+        has_room
+    }
+
+    pub(crate) fn take_commands(&self) -> Vec<ParkedCommand> {
+        std::mem::take(&mut *locked(&self.commands))
+    }
+}
+
+/// What it holds is whole after each change, so a panic elsewhere spoils nothing.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lanes that are told one by one.

@@ -44,6 +44,12 @@ pub trait LaneStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ParkedEntry>, StateError>>;
 
+    /// Notes that parked rows are to be tried again; how many are there.
+    fn retry(&self, ids: &[String]) -> impl Future<Output = Result<u64, StateError>>;
+
+    /// Removes parked rows; how many were there.
+    fn unpark(&self, ids: &[String]) -> impl Future<Output = Result<u64, StateError>>;
+
     /// How many requests are parked.
     fn parked_count(&self, filter: &ParkedFilter) -> impl Future<Output = Result<u64, StateError>>;
 }
@@ -80,6 +86,14 @@ impl LaneStore for Store {
         limit: usize,
     ) -> Result<Vec<ParkedEntry>, StateError> {
         Self::parked(self, filter, 0, limit).await
+    }
+
+    async fn retry(&self, ids: &[String]) -> Result<u64, StateError> {
+        Self::retry(self, ids).await
+    }
+
+    async fn unpark(&self, ids: &[String]) -> Result<u64, StateError> {
+        Self::unpark(self, ids).await
     }
 
     async fn parked_count(&self, filter: &ParkedFilter) -> Result<u64, StateError> {
@@ -149,6 +163,17 @@ impl LaneStore for MemoryStore {
         Ok(shown
             .map(|(parked, number)| ParkedEntry { number, to_retry, parked: parked.clone() })
             .collect())
+    }
+
+    async fn retry(&self, _ids: &[String]) -> Result<u64, StateError> {
+        Ok(0)
+    }
+
+    async fn unpark(&self, ids: &[String]) -> Result<u64, StateError> {
+        let mut kept = self.0.lock().await;
+        let before = kept.parked.len();
+        kept.parked.retain(|parked| !ids.contains(&parked.id));
+        Ok((before - kept.parked.len()) as u64)
     }
 
     async fn parked_count(&self, _filter: &ParkedFilter) -> Result<u64, StateError> {

@@ -100,11 +100,7 @@ fn route(values: &Values) -> Result<Config, Error> {
         rows_max: values.size("relay.to.rows")?,
         request_bytes_max: values.size("relay.to.bytes")?,
         concurrency: values.size("relay.to.concurrency")?,
-        waits: Waits {
-            first: values.duration("relay.first_wait")?,
-            gap: values.duration("relay.gap_wait")?,
-            proven: values.duration("relay.reorder_wait")?,
-        },
+        waits: waits(values, gap)?,
         gap,
         retry: Retry { max_attempts, ..Retry::default() },
         buffer_bytes: values.size("relay.buffer_bytes")?,
@@ -115,6 +111,20 @@ fn route(values: &Values) -> Result<Config, Error> {
         format: FormatOptions::of_name(format).unwrap_or(FormatOptions::Binpulse),
         filter: filter(values)?,
         open: open::Limits::default(),
+    })
+}
+
+/// A relay that was killed may have received rows that nobody sees until their visibility ends: they are
+/// late, not missing, and a lane begins with them. Only where missing rows are asked for again does it
+/// harm nobody to be wrong.
+fn waits(values: &Values, gap: GapPolicy) -> Result<Waits, Error> {
+    let hidden = values.duration("relay.visibility_timeout")? + Duration::from_secs(5);
+    let least = if gap == GapPolicy::Heal { Duration::ZERO } else { hidden };
+    Ok(Waits {
+        first: values.duration("relay.first_wait")?.max(hidden),
+        first_proven: hidden,
+        gap: values.duration("relay.gap_wait")?.max(hidden),
+        proven: values.duration("relay.reorder_wait")?.max(least),
     })
 }
 

@@ -66,6 +66,9 @@ pub enum BytesKind {
     JsonDiff,
     /// See [`Cell::Vector`].
     Vector,
+    /// See [`Cell::Omitted`]: its size, eight bytes, little-endian, and its hash. Only in rows that were
+    /// read back from messages.
+    Omitted,
 }
 
 /// A cell without its bytes: 16 bytes, `Copy`, kept in a vector that is used again for each row, so

@@ -108,10 +108,19 @@ impl<'a> Image<'a> {
                     BytesKind::Json => Cell::Json(bytes),
                     BytesKind::JsonDiff => Cell::JsonDiff(bytes),
                     BytesKind::Vector => Cell::Vector(bytes),
+                    BytesKind::Omitted => omitted(bytes),
                 }
             }
         }
     }
+}
+
+/// A marker of a value that was left out. Bytes of another length stand for nothing.
+#[cold]
+fn omitted(bytes: &[u8]) -> Cell<'_> {
+    let Some((size, sha256)) = bytes.split_first_chunk() else { return Cell::Absent };
+    let Ok(sha256) = sha256.try_into() else { return Cell::Absent };
+    Cell::Omitted { size_bytes: u64::from_le_bytes(*size), sha256 }
 }
 
 /// Space for the images of one row, used again for each.

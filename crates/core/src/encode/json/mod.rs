@@ -34,9 +34,12 @@ mod string;
 mod tests;
 mod time;
 
-pub(crate) use cell::put_omitted;
+pub use cell::put_cell;
+pub(crate) use cell::{put_base64, put_base64_url_safe, put_omitted};
 pub(crate) use document::{Header, put_notice, put_rows, put_schema};
 pub use line::Lines;
+pub(crate) use string::{put_document, put_escaped, put_string};
+pub(crate) use time::put_time;
 
 use std::convert::Infallible;
 
@@ -74,7 +77,7 @@ pub(crate) fn put_object<'a>(
     cells: impl Iterator<Item = Cell<'a>>,
 ) {
     let put = |out: &mut Vec<u8>, cell: Cell<'_>| {
-        cell::put_cell(out, cell);
+        put_cell(out, cell);
         Ok::<(), Infallible>(())
     };
     match put_object_by(out, keys, cells, put) {

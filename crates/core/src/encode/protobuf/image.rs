@@ -63,7 +63,7 @@ pub(super) fn write_image(out: &mut [u8], image: &Image<'_>) -> Option<usize> {
                     BytesKind::Json => JSON,
                     BytesKind::JsonDiff => JSON_DIFF,
                     // Rare, and not one field but a list.
-                    BytesKind::Vector => return None,
+                    BytesKind::Vector | BytesKind::Omitted => return None,
                 };
                 write_span(rest, field, image.span(area, start, end))?
             }

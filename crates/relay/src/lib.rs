@@ -16,5 +16,8 @@
 //! The relay knows nothing of binary logs and topics: only messages.
 
 pub mod lane;
+mod lanes;
+pub mod open;
+pub use lanes::Order;
 pub mod state;
 pub mod target;

@@ -17,6 +17,7 @@ pub mod control_message;
 mod digest;
 mod encoded_batch;
 mod finalize;
+pub mod formats;
 mod frame;
 mod image_buffer;
 pub mod json;

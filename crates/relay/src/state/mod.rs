@@ -22,7 +22,10 @@ pub struct LaneRecord {
     pub sending: Vec<Sending>,
     /// Keys of which a row is parked: later rows of such a key are parked behind it.
     pub parked_keys: Vec<String>,
-    /// The lane's snapshot parts that are delivered: the smallest number that is not.
+    /// Attempt of the snapshot parts that `part_next` counts.
+    #[serde(default)]
+    pub part_attempt: u32,
+    /// The rows of the lane's snapshot parts that are delivered: the smallest number that is not.
     pub part_next: u64,
 }
 

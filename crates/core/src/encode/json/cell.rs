@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 
 use super::string::{put_document, put_string};
 use crate::change::Cell;
@@ -62,18 +62,30 @@ fn put_not_finite(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(text);
 }
 
-fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes as a JSON string of base64.
+pub(crate) fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     put_base64_digits(out, bytes);
     out.push(b'"');
 }
 
+/// The same in the alphabet for URLs.
+pub(crate) fn put_base64_url_safe(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    put_digits_of(out, bytes, &URL_SAFE);
+    out.push(b'"');
+}
+
 /// Appends base64 without quotes.
 pub(super) fn put_base64_digits(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_digits_of(out, bytes, &STANDARD);
+}
+
+fn put_digits_of(out: &mut Vec<u8>, bytes: &[u8], alphabet: &GeneralPurpose) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let room = out.get_mut(start..).unwrap_or_default();
-    STANDARD.encode_slice(bytes, room).expect("the room is base64's length");
+    alphabet.encode_slice(bytes, room).expect("the room is base64's length");
 }
 
 fn put_vector(out: &mut Vec<u8>, bytes: &[u8]) {

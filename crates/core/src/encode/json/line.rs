@@ -1,22 +1,19 @@
 //! One JSON document a line: what `decode` and `tail` print.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use super::pieces::{Drain, put_in_pieces};
 use super::string::put_string;
 use super::time::put_time;
-use super::{Keys, put_object_by};
+use super::{Keys, put_object, put_object_by};
 use crate::change::{Change, Image, Position, Table, Transaction};
-
-/// Schemas whose column names are kept ready.
-const TABLES_MAX: usize = 4096;
+use crate::encode::formats::{RowContext, Tables, put_row_id};
 
 /// Writes changes as lines of JSON.
 #[derive(Debug, Default)]
 pub struct Lines {
-    tables: HashMap<u64, (Arc<Table>, Keys)>,
+    tables: Tables<Keys>,
 }
 
 impl Lines {
@@ -31,16 +28,9 @@ impl Lines {
         out: &mut Vec<u8>,
         drain: &mut dyn FnMut(&mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<()> {
-        out.extend_from_slice(b"{\"kind\":\"change\",\"op\":\"");
-        out.extend_from_slice(change.op.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"database\":");
-        put_string(out, table.database.as_bytes());
-        out.extend_from_slice(b",\"table\":");
-        put_string(out, table.name.as_bytes());
+        put_front(out, table, change);
         put_place(out, transaction, position);
-        out.extend_from_slice(b",\"row\":");
-        out.extend_from_slice(itoa::Buffer::new().format(change.row).as_bytes());
-        put_committed_at(out, transaction);
+        put_row(out, transaction, change);
         let keys = self.keys(table);
         out.extend_from_slice(b",\"before\":");
         put_image(out, keys, change.before, drain)?;
@@ -48,6 +38,36 @@ impl Lines {
         put_image(out, keys, change.after, drain)?;
         out.extend_from_slice(b"}\n");
         Ok(())
+    }
+
+    /// Appends a change as one document, without a newline, and with its number where it has one.
+    pub(crate) fn row(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) {
+        let RowContext { table, transaction, change, origin, .. } = context;
+        put_front(out, table, change);
+        if let Some(number) = context.number {
+            out.extend_from_slice(b",\"id\":\"");
+            put_row_id(context, out);
+            out.extend_from_slice(b"\",\"stream\":");
+            put_string(out, origin.stream.as_bytes());
+            out.extend_from_slice(b",\"epoch\":");
+            out.extend_from_slice(itoa::Buffer::new().format(origin.epoch).as_bytes());
+            out.extend_from_slice(b",\"lane\":");
+            put_string(out, number.lane.as_bytes());
+            out.extend_from_slice(b",\"number\":");
+            out.extend_from_slice(itoa::Buffer::new().format(number.number).as_bytes());
+        }
+        let position = context.event.map_or(&transaction.start, |event| event.position);
+        put_place(out, transaction, position);
+        put_row(out, transaction, change);
+        let keys = self.keys(table);
+        for (name, image) in [(",\"before\":", change.before), (",\"after\":", change.after)] {
+            out.extend_from_slice(name.as_bytes());
+            match image {
+                Some(image) => put_object(out, keys, image.cells()),
+                None => out.extend_from_slice(b"null"),
+            }
+        }
+        out.push(b'}');
     }
 
     /// Appends a statement as one line, its newline included. `database` is its default database;
@@ -74,16 +94,23 @@ impl Lines {
     }
 
     fn keys(&mut self, table: &Arc<Table>) -> &Keys {
-        if self.tables.len() >= TABLES_MAX && !self.tables.contains_key(&table.fingerprint) {
-            self.tables.clear();
-        }
-        let fresh = || (Arc::clone(table), Keys::new(table));
-        let known = self.tables.entry(table.fingerprint).or_insert_with(fresh);
-        if !Arc::ptr_eq(&known.0, table) && known.0 != *table {
-            *known = fresh();
-        }
-        &known.1
+        self.tables.of(table, |table| (Keys::new(table), table.columns.len() * 64))
     }
+}
+
+fn put_front(out: &mut Vec<u8>, table: &Table, change: &Change<'_>) {
+    out.extend_from_slice(b"{\"kind\":\"change\",\"op\":\"");
+    out.extend_from_slice(change.op.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"database\":");
+    put_string(out, table.database.as_bytes());
+    out.extend_from_slice(b",\"table\":");
+    put_string(out, table.name.as_bytes());
+}
+
+fn put_row(out: &mut Vec<u8>, transaction: &Transaction, change: &Change<'_>) {
+    out.extend_from_slice(b",\"row\":");
+    out.extend_from_slice(itoa::Buffer::new().format(change.row).as_bytes());
+    put_committed_at(out, transaction);
 }
 
 fn put_image(

@@ -25,7 +25,8 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-pub(super) fn put_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
+/// Appends `text`, valid UTF-8, for a JSON string that it is a part of.
+pub(crate) fn put_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
     while let Some(at) = text.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
         let (plain, rest) = text.split_at(at);
         out.extend_from_slice(plain);

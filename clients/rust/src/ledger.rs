@@ -1,0 +1,436 @@
+//! Which rows come next, which came before, which are missing. Pure: time is an argument.
+//!
+//! The rows of a lane are numbered from 1 without a gap. Messages may come twice, in another order,
+//! and some may be lost. A [`Lane`] decides for each message: *skip* it, *go* and apply it, or *wait*;
+//! and it names a *gap* once it is certain, or has lasted for long enough, that rows do not come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// How long to wait for rows that did not come yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// For number 1 of a lane that is not known: until then it may begin with 1.
+    pub first: Duration,
+    /// For missing rows of which nothing proves that the topic has accepted them; also for rows at the
+    /// end of the lane, behind which none has arrived. Longer than a message takes to become a dead letter.
+    pub gap: Duration,
+    /// For missing rows of which a canary's watermark proves that the topic accepted them before the
+    /// canary was sent, when rows behind them have arrived.
+    pub proven: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_mins(1),
+            gap: Duration::from_mins(5),
+            proven: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What to do with rows that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// All of them were applied before: delete the message.
+    Skip,
+    /// Apply them, all but the first `skip` rows, which were applied before.
+    Go {
+        /// Rows that were applied before.
+        skip: u64,
+    },
+    /// Rows before them have not come: keep them, and ask again after a change of the lane.
+    Wait,
+}
+
+/// Rows that are missing, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+    /// Whether a watermark proves that the topic accepted them: then they are lost, or very late.
+    pub is_proven: bool,
+}
+
+/// The numbers of one lane in one epoch.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    waits: Waits,
+    /// The number that is expected; `None`: not known yet.
+    next: Option<u64>,
+    /// Rows that wait, by their first number: the last one.
+    held: BTreeMap<u64, u64>,
+    /// Rows that will not come: suppressed at the source, or given up. First and last number.
+    absent: BTreeMap<u64, u64>,
+    /// Since when the lane is as it is: it was met, or it waits for `next`.
+    since: Duration,
+    /// All below this number was accepted by the topic, as was learned at that time.
+    accepted: Option<(u64, Duration)>,
+    /// A later watermark, for when the first one is reached.
+    accepted_later: Option<(u64, Duration)>,
+}
+
+impl Lane {
+    /// A lane that was never met. `now` is the time since any fixed moment, the same one in all calls.
+    pub fn new(waits: Waits, now: Duration) -> Self {
+        Self {
+            waits,
+            next: None,
+            held: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            since: now,
+            accepted: None,
+            accepted_later: None,
+        }
+    }
+
+    /// A lane of which all below `next` was applied.
+    pub fn resume(next: u64, waits: Waits, now: Duration) -> Self {
+        Self { next: Some(next), ..Self::new(waits, now) }
+    }
+
+    /// The number that is expected; `None`: not known yet.
+    pub fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// `count` rows have arrived, the first with the number `first`. Whoever is told to go applies them
+    /// and then says so with [`Lane::applied`].
+    pub fn offer(&mut self, first: u64, count: u64, now: Duration) -> Decision {
+        let Some(after) = first.checked_add(count).filter(|after| *after > first) else {
+            return Decision::Skip;
+        };
+        if self.next.is_none() && first <= 1 {
+            self.begin(1, now);
+        }
+        match self.next {
+            Some(next) if after <= next => Decision::Skip,
+            Some(next) if first <= next => Decision::Go { skip: next - first },
+            Some(_) | None => {
+                if self.held.is_empty() {
+                    self.since = now;
+                }
+                let last = self.held.entry(first).or_insert(after - 1);
+                *last = (*last).max(after - 1);
+                Decision::Wait
+            }
+        }
+    }
+
+    /// All below `next` is applied now.
+    pub fn applied(&mut self, next: u64, now: Duration) {
+        if self.next.is_none_or(|before| next > before) {
+            self.move_to(next, now);
+        }
+    }
+
+    /// A canary's watermark names the lane: all below `sequence_next` was accepted by the topic before
+    /// the canary was sent.
+    pub fn watermark(&mut self, sequence_next: u64, now: Duration) {
+        match self.accepted {
+            Some((known, _)) if known >= sequence_next => {}
+            Some(_) if self.next.is_some() => self.accepted_later = Some((sequence_next, now)),
+            Some(_) | None => self.accepted = Some((sequence_next, now)),
+        }
+        self.forget_reached();
+    }
+
+    /// These rows will not come: a message said that they are suppressed, or they were given up.
+    pub fn absent(&mut self, gap: Gap, now: Duration) {
+        if gap.first > gap.last {
+            return;
+        }
+        let last = self.absent.entry(gap.first).or_insert(gap.last);
+        *last = (*last).max(gap.last);
+        if let Some(next) = self.next {
+            self.move_to(next, now);
+        }
+    }
+
+    /// Begins a lane that is not known when its time has come, and then tells of rows that are missing and
+    /// due. The same gap is told until it is closed: by rows, or with [`Lane::absent`].
+    pub fn missing(&mut self, now: Duration) -> Option<Gap> {
+        let Some(next) = self.next else {
+            if self.due().is_some_and(|due| due <= now)
+                && let Some(first) = self.held.keys().next().copied()
+            {
+                self.begin(first, now);
+            }
+            return None;
+        };
+        if self.due().is_none_or(|due| due > now) {
+            return None;
+        }
+        let accepted = self.accepted.map_or(0, |(accepted, _)| accepted);
+        let last = match self.held.keys().next() {
+            Some(held) if self.is_proven() => (held - 1).min(accepted - 1),
+            Some(held) => held - 1,
+            None => accepted - 1,
+        };
+        // A range that is known to be absent further on is no part of the gap.
+        let absent = self.absent.keys().next().map_or(u64::MAX, |first| first - 1);
+        Some(Gap { first: next, last: last.min(absent), is_proven: self.is_proven() })
+    }
+
+    /// When [`Lane::missing`] will have something to say if nothing changes; `None`: never.
+    pub fn due(&self) -> Option<Duration> {
+        let is_held = !self.held.is_empty();
+        match (self.next, self.accepted) {
+            (None, _) if !is_held => None,
+            (None, Some((accepted, at))) if self.held.keys().next() <= Some(&accepted) => {
+                Some((self.since + self.waits.first).min(at.max(self.since) + self.waits.proven))
+            }
+            (None, _) => Some(self.since + self.waits.first),
+            (Some(_), Some((_, at))) if is_held && self.is_proven() => {
+                Some(at.max(self.since) + self.waits.proven)
+            }
+            (Some(_), Some((_, at))) if self.is_proven() => {
+                Some(at.max(self.since) + self.waits.gap)
+            }
+            (Some(_), _) => is_held.then(|| self.since + self.waits.gap),
+        }
+    }
+
+    /// Whether the number that is expected was accepted by the topic.
+    fn is_proven(&self) -> bool {
+        self.accepted.is_some_and(|(accepted, _)| self.next.is_some_and(|next| next < accepted))
+    }
+
+    fn begin(&mut self, next: u64, now: Duration) {
+        self.move_to(next, now);
+    }
+
+    fn move_to(&mut self, next: u64, now: Duration) {
+        let mut next = next;
+        // Over rows that will not come.
+        while let Some(entry) = self.absent.first_entry()
+            && *entry.key() <= next
+        {
+            next = next.max(entry.remove().saturating_add(1));
+        }
+        if self.next != Some(next) {
+            (self.next, self.since) = (Some(next), now);
+        }
+        // What can be offered again, or is done with, does not wait any more.
+        while let Some(entry) = self.held.first_entry()
+            && *entry.key() <= next
+        {
+            entry.remove();
+        }
+        self.forget_reached();
+    }
+
+    fn forget_reached(&mut self) {
+        let Some(next) = self.next else { return };
+        while self.accepted.is_some_and(|(accepted, _)| accepted <= next) {
+            self.accepted = self.accepted_later.take();
+        }
+    }
+}
+
+/// A lane of one epoch of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneName {
+    /// Name of the stream.
+    pub stream: String,
+    /// The stream's epoch: numbers begin anew with each.
+    pub epoch: u64,
+    /// The lane, `database.table#number`.
+    pub lane: String,
+}
+
+/// The lanes of a consumer, in memory. Who must survive a restart stores the next number of each lane
+/// together with the effect of its rows, and gives it back with [`Ledger::resume`].
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    waits: Waits,
+    lanes: HashMap<LaneName, Lane>,
+}
+
+impl Ledger {
+    /// No lane is known.
+    pub fn new(waits: Waits) -> Self {
+        Self { waits, lanes: HashMap::new() }
+    }
+
+    /// All below `next` was applied, as the consumer's store says.
+    pub fn resume(&mut self, name: LaneName, next: u64, now: Duration) {
+        self.lanes.insert(name, Lane::resume(next, self.waits, now));
+    }
+
+    /// The lane, known or new.
+    pub fn lane(&mut self, name: LaneName, now: Duration) -> &mut Lane {
+        let waits = self.waits;
+        self.lanes.entry(name).or_insert_with(|| Lane::new(waits, now))
+    }
+
+    /// All lanes.
+    pub fn lanes(&mut self) -> impl Iterator<Item = (&LaneName, &mut Lane)> {
+        self.lanes.iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAITS: Waits = Waits {
+        first: Duration::from_mins(1),
+        gap: Duration::from_mins(5),
+        proven: Duration::from_secs(5),
+    };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn gap(first: u64, last: u64, is_proven: bool) -> Gap {
+        Gap { first, last, is_proven }
+    }
+
+    #[test]
+    fn an_unknown_lane_begins_with_one_or_with_the_smallest_that_came() {
+        let mut lane = Lane::new(WAITS, at(0));
+        assert_eq!(lane.offer(6, 5, at(10)), Decision::Wait);
+        assert_eq!(lane.missing(at(69)), None);
+        assert_eq!(lane.offer(1, 5, at(69)), Decision::Go { skip: 0 });
+        lane.applied(6, at(69));
+        assert_eq!(lane.offer(6, 5, at(69)), Decision::Go { skip: 0 });
+
+        let mut lane = Lane::new(WAITS, at(0));
+        assert_eq!(
+            (lane.offer(9, 1, at(10)), lane.offer(6, 2, at(11))),
+            (Decision::Wait, Decision::Wait)
+        );
+        assert_eq!((lane.missing(at(69)), lane.next()), (None, None));
+        assert_eq!((lane.missing(at(70)), lane.next()), (None, Some(6)));
+        assert_eq!(lane.offer(6, 2, at(70)), Decision::Go { skip: 0 });
+    }
+
+    #[test]
+    fn a_watermark_shortens_the_first_wait() {
+        let mut lane = Lane::new(WAITS, at(0));
+        lane.offer(6, 1, at(10));
+        lane.watermark(5, at(11));
+        assert_eq!(lane.due(), Some(at(70)), "it says nothing of the numbers before 6");
+        lane.watermark(6, at(12));
+        assert_eq!(lane.due(), Some(at(17)));
+        assert_eq!((lane.missing(at(17)), lane.next()), (None, Some(6)));
+    }
+
+    #[test]
+    fn a_gap_is_named_after_its_time_and_sooner_where_it_is_proven() {
+        let mut lane = Lane::resume(4, WAITS, at(0));
+        assert_eq!(lane.offer(7, 1, at(10)), Decision::Wait);
+        assert_eq!(lane.missing(at(309)), None);
+        assert_eq!(lane.missing(at(310)), Some(gap(4, 6, false)));
+        lane.watermark(6, at(311));
+        assert_eq!(lane.missing(at(315)), None);
+        assert_eq!(lane.missing(at(316)), Some(gap(4, 5, true)), "6 may still be on its way");
+        lane.absent(Gap { first: 4, last: 6, is_proven: false }, at(317));
+        assert_eq!(lane.offer(7, 1, at(317)), Decision::Go { skip: 0 });
+    }
+
+    #[test]
+    fn rows_lost_at_the_end_are_found_by_the_watermark() {
+        let mut lane = Lane::resume(4, WAITS, at(0));
+        lane.watermark(9, at(10));
+        assert_eq!(lane.missing(at(309)), None);
+        assert_eq!(lane.missing(at(310)), Some(gap(4, 8, true)));
+        // A later watermark does not put it off, and rows that come do.
+        lane.watermark(12, at(310));
+        assert_eq!(lane.missing(at(311)), Some(gap(4, 8, true)));
+        lane.applied(9, at(312));
+        assert_eq!(lane.due(), Some(at(612)));
+        lane.applied(12, at(313));
+        assert_eq!(lane.due(), None);
+    }
+
+    #[test]
+    fn suppressed_rows_are_no_gap_wherever_they_lie() {
+        let mut lane = Lane::resume(4, WAITS, at(0));
+        lane.absent(Gap { first: 6, last: 7, is_proven: true }, at(1));
+        lane.offer(9, 1, at(2));
+        assert_eq!(lane.missing(at(400)), Some(gap(4, 5, false)));
+        lane.applied(6, at(401));
+        assert_eq!(lane.next(), Some(8));
+        assert_eq!(lane.missing(at(800)), Some(gap(8, 8, false)));
+    }
+
+    #[test]
+    fn numbers_from_outside_overflow_nothing() {
+        let mut lane = Lane::new(WAITS, at(0));
+        assert_eq!(lane.offer(u64::MAX, 2, at(0)), Decision::Skip);
+        assert_eq!(lane.offer(5, 0, at(0)), Decision::Skip);
+        assert_eq!(lane.offer(0, 3, at(0)), Decision::Go { skip: 1 }, "there is no row 0");
+        lane.absent(Gap { first: 3, last: u64::MAX, is_proven: false }, at(0));
+        lane.applied(3, at(0));
+        assert_eq!(lane.next(), Some(u64::MAX));
+        assert_eq!(lane.missing(at(999)), None);
+    }
+
+    proptest! {
+        /// A consumer that holds what waits applies each row once and in order, whatever comes twice,
+        /// in another order, or never; and every gap that it is told of is one.
+        #[test]
+        fn each_row_is_applied_once_and_in_order(
+            sizes in prop::collection::vec(1_u64..5, 1..30),
+            order in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..20), 0..80),
+            joined in 0_usize..4,
+        ) {
+            let mut messages = Vec::new();
+            let mut first = 1;
+            for size in &sizes {
+                messages.push((first, *size));
+                first += size;
+            }
+            let joined = joined.min(messages.len() - 1);
+            let sent = &messages[joined..];
+            let (mut lane, mut now) = (Lane::new(WAITS, at(0)), at(0));
+            let (mut held, mut came) = (BTreeMap::new(), BTreeSet::new());
+            let mut applied: Vec<u64> = Vec::new();
+            let mut lost = BTreeSet::new();
+            for (index, pause) in order {
+                let (first, count) = *index.get(sent);
+                now += at(pause * 10);
+                held.insert(first, count);
+                came.extend(first..first + count);
+                if let Some(gap) = lane.missing(now) {
+                    let numbers: Vec<_> = (gap.first..=gap.last).collect();
+                    prop_assert!(!numbers.is_empty());
+                    // What has just arrived is offered below: it closes the gap.
+                    if numbers.iter().all(|number| !came.contains(number)) {
+                        lost.extend(numbers);
+                        lane.absent(gap, now);
+                    }
+                }
+                let waiting: Vec<_> = held.iter().map(|(first, count)| (*first, *count)).collect();
+                for (first, count) in waiting {
+                    match lane.offer(first, count, now) {
+                        Decision::Skip => drop(held.remove(&first)),
+                        Decision::Go { skip } => {
+                            applied.extend(first + skip..first + count);
+                            lane.applied(first + count, now);
+                            held.remove(&first);
+                        }
+                        Decision::Wait => {}
+                    }
+                }
+            }
+            prop_assert!(applied.is_sorted_by(|a, b| a < b), "{:?}", applied);
+            if let Some(begin) = applied.first() {
+                let end = *applied.last().expect("there is a first");
+                for number in *begin..=end {
+                    prop_assert!(applied.contains(&number) || lost.contains(&number));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Which rows of a lane come next, which came already, and which are under way. Pure: time comes in.
+//!
+//! [`order`] puts what arrives in the order of its numbers, for every target. [`requests`] makes requests
+//! of it for receivers, and keeps what must not be forgotten of them; a copy has its numbers in its own
+//! database.
+
+pub(crate) mod order;
+pub(crate) mod parts;
+pub(crate) mod ranges;
+pub(crate) mod requests;
+
+pub use requests::Order;

@@ -39,6 +39,7 @@ mod security;
 mod servers;
 mod snapshot;
 mod snapshot_faults;
+mod snapshot_rows;
 mod snapshot_types;
 mod source;
 mod standing;
@@ -79,6 +80,7 @@ fn main() -> std::process::ExitCode {
         security::tests(),
         snapshot::tests(),
         snapshot_faults::tests(),
+        snapshot_rows::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use binpulse_relay::target::Outcome;
 use binpulse_relay::target::webhook::Webhook;
-use tokio::io::AsyncWriteExt;
+use binpulse_relay::target::{Outcome, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::receiver::{Receiver, closed_port, raw, read_request, status};
+use crate::receiver::{Receiver, closed_port, listen, raw, read_request, status};
 use crate::world::{SHORT, assert_outage, config, deliver_all, plain, request};
 
 #[tokio::test]
@@ -22,6 +22,19 @@ async fn many_requests_share_a_few_connections() {
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Delivered));
     assert_eq!(outcomes.len(), 400);
     assert!(receiver.connections() <= 4, "{}", receiver.connections());
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_only_behind_a_short_answer() {
+    for (bytes, connections) in [(0, 1), (4_096, 1), (4_097, 3)] {
+        let receiver =
+            Receiver::start(move |_| status(200).map(|_| vec![b'x'; bytes].into())).await;
+        let webhook = plain(receiver.port);
+        for number in 0..3 {
+            assert_eq!(webhook.deliver(&request(number)).await, Outcome::Delivered);
+        }
+        assert_eq!(receiver.connections(), connections, "{bytes} bytes");
+    }
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -86,6 +99,26 @@ async fn a_request_that_times_out_closes_its_connection() {
     let webhook = Webhook::new(config).expect("fit");
     assert_outage(webhook.deliver(&request(1)).await, "waiting for the answer: timed out");
     closed.notified().await;
+}
+
+/// A peer that does not read takes up no memory once the deadline has passed.
+#[tokio::test]
+async fn a_request_that_nothing_reads_is_dropped_at_its_deadline() {
+    const BYTES: usize = 40 << 20;
+    let (listener, port) = listen().await;
+    let mut config = config("http", "127.0.0.1", port);
+    config.timeout = SHORT;
+    let webhook = Webhook::new(config).expect("fit");
+    let request = Request { body: vec![b'x'; BYTES].into(), ..request(1) };
+    let (outcome, accepted) = tokio::join!(webhook.deliver(&request), listener.accept());
+    assert_outage(outcome, "waiting for the answer: timed out");
+    let mut stream = accepted.expect("accepted").0;
+    let mut piece = vec![0; 1 << 20];
+    let mut read = 0;
+    while let Ok(count @ 1..) = stream.read(&mut piece).await {
+        read += count;
+    }
+    assert!(read < BYTES, "{read}");
 }
 
 /// The same for a request whose caller gave up, as at the end of the process.

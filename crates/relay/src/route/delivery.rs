@@ -228,11 +228,11 @@ impl<R: Receive> Deliveries<R> {
         }
         for (task, outcome) in tasks.into_iter().zip(outcomes) {
             let finished = self.answer(task, outcome, is_probe);
-            self.answered.extend(finished);
+            self.answered.push_back(finished);
         }
     }
 
-    fn answer(&mut self, mut task: Task, outcome: Outcome, is_probe: bool) -> Option<Finished> {
+    fn answer(&mut self, mut task: Task, outcome: Outcome, is_probe: bool) -> Finished {
         let count = |outcome| self.metrics.attempts.with_label_values(&[outcome]).inc();
         let verdict = match outcome {
             Outcome::Delivered => {
@@ -245,7 +245,7 @@ impl<R: Receive> Deliveries<R> {
                 self.gone = Some(answer.clone());
                 self.ready.push_front(task);
                 // The route tells of it; the request stays.
-                return Some(Finished { task: Task::none(), verdict: Verdict::Gone { answer } });
+                return Finished { task: Task::none(), verdict: Verdict::Gone { answer } };
             }
             Outcome::Refused { answer } => {
                 count("refused");
@@ -262,12 +262,12 @@ impl<R: Receive> Deliveries<R> {
                     }
                     Next::Again { pause, attempts } => {
                         task.attempts = attempts;
-                        return Some(self.again(task, pause, attempts));
+                        return self.again(task, pause, attempts);
                     }
                 }
             }
         };
-        Some(Finished { task, verdict })
+        Finished { task, verdict }
     }
 
     fn again(&mut self, task: Task, pause: Duration, attempts: u32) -> Finished {

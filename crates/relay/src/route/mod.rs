@@ -7,6 +7,7 @@
 mod config;
 mod delivery;
 mod lane;
+mod messages;
 mod poll;
 mod status;
 mod store;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::delivery::{Deliveries, Finished, Task, Verdict};
 use self::lane::{Content, GapState, LaneState, lane_of};
+use self::messages::Messages;
 use self::poll::{Arrived, Content as Opened, Poller, Room, Tables};
 use crate::body::{self, Bodies};
 use crate::lane::LaneKey;
@@ -102,14 +104,32 @@ pub struct Parts<R, S> {
     pub status: Arc<Status>,
 }
 
-/// A message that is held.
+/// Parked rows.
+#[derive(Debug, Default)]
+struct Parking {
+    /// Parked with the next save.
+    to_park: HashMap<LaneKey, Vec<Parked>>,
+    /// Tried again just now, by their ids.
+    retrying: HashSet<String>,
+    /// What is saved of these next.
+    retried: HashMap<LaneKey, Retried>,
+    /// Requests that are parked.
+    count: u64,
+}
+
+/// When the state is asked again after a failure.
 #[derive(Debug)]
-struct Message {
-    receipt: String,
-    bytes: usize,
-    /// Until when it is hidden from others.
-    hidden_until: Instant,
-    sent_at_us: Option<i64>,
+struct Saving {
+    backoff: Backoff,
+    not_before: Instant,
+    failure: Option<String>,
+}
+
+impl Saving {
+    fn new(now: Instant) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        Self { backoff, not_before: now, failure: None }
+    }
 }
 
 /// Parked rows that were tried again: delivered, and failed.
@@ -127,8 +147,7 @@ struct Route<R, S> {
     parts: Parts<R, S>,
     started: Instant,
     room: Arc<Room>,
-    messages: HashMap<u64, Message>,
-    next_message: u64,
+    messages: Messages,
     lanes: BTreeMap<LaneKey, LaneState>,
     /// Lanes that have changed since the last turn.
     touched: HashSet<LaneKey>,
@@ -136,21 +155,12 @@ struct Route<R, S> {
     bodies: Arc<Bodies>,
     /// Requests that are made and not yet saved.
     unsaved: Vec<Task>,
-    /// Parked with the next save.
-    to_park: HashMap<LaneKey, Vec<Parked>>,
-    /// Parked rows that are tried again, by their ids.
-    retrying: HashSet<String>,
-    /// What is saved of them next.
-    retried: HashMap<LaneKey, Retried>,
-    to_delete: Vec<u64>,
+    parking: Parking,
     heals: JoinSet<Asked>,
     /// The newest watermarks of canaries.
     accepted: HashMap<LaneKey, u64>,
-    save_backoff: Backoff,
-    save_not_before: Instant,
-    state_failure: Option<String>,
+    saving: Saving,
     retention: Option<Duration>,
-    parked: u64,
     ticks: u64,
 }
 
@@ -190,6 +200,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     fn new(parts: Parts<R, S>, room: Arc<Room>) -> Self {
         let started = Instant::now();
         let config = &parts.config;
+        let messages = Messages::new(
+            parts.queue.clone(),
+            Arc::clone(&room),
+            Arc::clone(&parts.metrics),
+            config.visibility,
+        );
         let bodies = Arc::new(Bodies::new(config.format.clone(), config.rows_max));
         let mut retry = config.retry.clone();
         if config.order == Order::Lane {
@@ -207,24 +223,17 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             parts,
             started,
             room,
-            messages: HashMap::new(),
-            next_message: 0,
+            messages,
             lanes: BTreeMap::new(),
             touched: HashSet::new(),
             deliveries,
             bodies,
             unsaved: Vec::new(),
-            to_park: HashMap::new(),
-            retrying: HashSet::new(),
-            retried: HashMap::new(),
-            to_delete: Vec::new(),
+            parking: Parking::default(),
             heals: JoinSet::new(),
             accepted: HashMap::new(),
-            save_backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(10)),
-            save_not_before: started,
-            state_failure: None,
+            saving: Saving::new(started),
             retention: None,
-            parked: 0,
             ticks: 0,
         }
     }
@@ -268,17 +277,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     /// A message has come.
     async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
         let Arrived { received, bytes, content } = arrived;
-        let number = self.next_message;
-        self.next_message += 1;
-        let hidden_until = Instant::now() + self.parts.config.visibility;
-        let message = Message {
-            receipt: received.receipt,
-            bytes,
-            hidden_until,
-            sent_at_us: received.sent_at_us,
-        };
+        let number = self.messages.hold(&received, bytes);
         let sent_at_us = received.sent_at_us.unwrap_or_default();
-        self.messages.insert(number, message);
         let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
         match content {
             Opened::Rows(rows) => {
@@ -302,7 +302,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Opened::Other => {
                 count("other");
-                self.to_delete.push(number);
+                self.messages.finish(number);
             }
             Opened::Unreadable { reason, message } => {
                 count("unreadable");
@@ -311,7 +311,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Opened::Away(message) => {
                 tracing::warn!(message, "the object of a message can't be fetched now");
-                self.give_back(vec![number], BACK_PAUSE).await;
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
             }
         }
         Ok(())
@@ -335,7 +335,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             let offered = self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content));
             if let Some(Err(content)) = offered {
                 tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
-                self.to_delete.push(content.message);
+                self.messages.finish(content.message);
             }
             self.touched.insert(lane);
         }
@@ -346,8 +346,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     async fn hold(&mut self, lane: &LaneKey, message: u64) -> Result<bool, Halt> {
         let is_held = self.hold_lane(lane).await?;
         if !is_held {
-            let pause = if self.state_failure.is_some() { BACK_PAUSE } else { HELD_PAUSE };
-            self.give_back(vec![message], pause).await;
+            let pause = if self.saving.failure.is_some() { BACK_PAUSE } else { HELD_PAUSE };
+            self.messages.give_back(vec![message], pause).await;
         }
         Ok(is_held)
     }
@@ -395,7 +395,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
         }
         if !self.parts.config.sends_canaries {
-            self.to_delete.push(number);
+            self.messages.finish(number);
             return;
         }
         let request = Some(Arc::new(body::canary(stream, epoch, canary)));
@@ -409,7 +409,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         suppressed: &proto::Suppressed,
     ) -> Result<(), Halt> {
         let Some(source) = &suppressed.source else {
-            self.to_delete.push(number);
+            self.messages.finish(number);
             return Ok(());
         };
         let lane = LaneKey {
@@ -424,7 +424,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 state.absent(first, last, now);
             }
             self.touched.insert(lane);
-            self.to_delete.push(number);
+            self.messages.finish(number);
         }
         Ok(())
     }
@@ -445,11 +445,11 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         };
         match self.parts.store.park(&[parked]).await {
             Ok(()) => {
-                self.to_delete.push(number);
+                self.messages.finish(number);
                 Ok(())
             }
             Err(error) => {
-                self.give_back(vec![number], BACK_PAUSE).await;
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
                 self.state_failed(error)
             }
         }
@@ -472,7 +472,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                     self.parts.metrics.canary_delivered_timestamp_seconds.set(now);
                 }
                 if !matches!(verdict, Verdict::Again { .. }) {
-                    self.to_delete.push(*message);
+                    self.messages.finish(*message);
                 }
                 return;
             }
@@ -492,7 +492,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
                 tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
                 state.requests.parked(run);
-                self.to_park.entry(lane).or_default().push(parked);
+                self.parking.to_park.entry(lane).or_default().push(parked);
             }
             Verdict::Gone { .. } => {}
         }
@@ -501,7 +501,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     /// Parked rows were tried again.
     fn retried(&mut self, task: Task, verdict: Verdict) {
         let What::Parked { lane, parked } = task.what else { return };
-        let retried = self.retried.entry(lane.clone()).or_default();
+        let retried = self.parking.retried.entry(lane.clone()).or_default();
         match verdict {
             Verdict::Delivered => retried.delivered.push(*parked),
             Verdict::Park { attempts, answer, .. } => {
@@ -557,7 +557,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         match self.parts.store.parked(&ParkedFilter::default(), SHOWN_MAX).await {
             Ok(entries) => {
                 if entries.len() < SHOWN_MAX {
-                    self.parked = entries.len() as u64;
+                    self.parking.count = entries.len() as u64;
                 }
                 self.parts.status.set_parked(entries);
                 Ok(())
@@ -578,11 +578,11 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             let parked = entry.parked;
             let Some(lane) = parked.lane.clone() else { continue };
             let key = (lane.clone(), parked.key.clone().unwrap_or_default());
-            let is_under_way = self.retrying.contains(&parked.id);
+            let is_under_way = self.parking.retrying.contains(&parked.id);
             if !keys.insert(key) || is_under_way || !self.hold_lane(&lane).await? {
                 continue;
             }
-            self.retrying.insert(parked.id.clone());
+            self.parking.retrying.insert(parked.id.clone());
             let what = What::Parked { lane, parked: Box::new(parked) };
             self.deliveries.push(Task { what, attempts: 0, request: None });
         }
@@ -630,7 +630,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                     let answer = String::from("an earlier row of its key is parked");
                     let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
                     state.requests.parked(number);
-                    self.to_park.entry(lane.clone()).or_default().push(parked);
+                    self.parking.to_park.entry(lane.clone()).or_default().push(parked);
                 } else {
                     self.unsaved.push(task);
                 }
@@ -642,26 +642,28 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             for lane in std::mem::take(&mut self.touched) {
                 if let Some(state) = self.lanes.get_mut(&lane) {
-                    self.to_delete.extend(state.finished());
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
                 }
             }
         }
-        self.delete().await;
+        self.messages.delete().await;
         let wake = self.deliveries.dispatch();
-        Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.save_not_before) })
+        Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.saving.not_before) })
     }
 
     /// Saves what has changed. `false`: it could not, and will be tried again.
     async fn save(&mut self) -> Result<bool, Halt> {
-        if Instant::now() < self.save_not_before {
+        if Instant::now() < self.saving.not_before {
             return Ok(false);
         }
         let mut saves = Vec::new();
         for lane in &self.touched {
             let Some(state) = self.lanes.get_mut(lane) else { continue };
             if let Some(record) = state.requests.changed() {
-                let park = self.to_park.get(lane).cloned().unwrap_or_default();
-                let retried = self.retried.get(lane).cloned().unwrap_or_default();
+                let park = self.parking.to_park.get(lane).cloned().unwrap_or_default();
+                let retried = self.parking.retried.get(lane).cloned().unwrap_or_default();
                 let unpark = retried.delivered.into_iter().map(|parked| parked.id).collect();
                 let (lane, fence, put_back) = (lane.clone(), state.fence, retried.failed);
                 saves.push(Save { lane, fence, record, park, put_back, unpark });
@@ -672,14 +674,14 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
         match self.parts.store.save(&saves).await {
             Ok(fenced) => {
-                self.save_backoff.succeeded(Duration::from_secs(10));
-                self.state_failure = None;
+                self.saving.backoff.succeeded(Duration::from_secs(10));
+                self.saving.failure = None;
                 for save in &saves {
-                    let parked = self.to_park.remove(&save.lane).unwrap_or_default();
-                    self.parked += parked.len() as u64;
-                    let retried = self.retried.remove(&save.lane).unwrap_or_default();
+                    let parked = self.parking.to_park.remove(&save.lane).unwrap_or_default();
+                    self.parking.count += parked.len() as u64;
+                    let retried = self.parking.retried.remove(&save.lane).unwrap_or_default();
                     for parked in retried.delivered.iter().chain(&retried.failed) {
-                        self.retrying.remove(&parked.id);
+                        self.parking.retrying.remove(&parked.id);
                     }
                 }
                 for lane in fenced {
@@ -694,7 +696,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                     }
                 }
                 self.state_failed(error)?;
-                self.save_not_before = Instant::now() + self.save_backoff.pause(random());
+                self.saving.not_before = Instant::now() + self.saving.backoff.pause(random());
                 Ok(false)
             }
         }
@@ -706,7 +708,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         match error {
             StateError::Unavailable { .. } => {
                 tracing::warn!(%error, "the state does not answer: nothing is sent until it does");
-                self.state_failure = Some(error.to_string());
+                self.saving.failure = Some(error.to_string());
                 Ok(())
             }
             StateError::Unfit { .. } => Err(error.into()),
@@ -722,55 +724,21 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
             What::Canary { .. } => true,
         });
-        self.to_park.remove(lane);
-        self.give_back(state.into_messages(), Duration::ZERO).await;
-    }
-
-    async fn delete(&mut self) {
-        let done = std::mem::take(&mut self.to_delete);
-        let receipts = self.take_receipts(done);
-        if receipts.is_empty() {
-            return;
-        }
-        if let Err(error) = self.parts.queue.delete(&receipts).await {
-            self.parts.metrics.queue_errors.inc();
-            tracing::warn!(%error, "messages were not deleted: they come again and are skipped");
-        }
-    }
-
-    async fn give_back(&mut self, messages: Vec<u64>, pause: Duration) {
-        let receipts = self.take_receipts(messages);
-        if receipts.is_empty() {
-            return;
-        }
-        if let Err(error) = self.parts.queue.give_back(&receipts, pause).await {
-            self.parts.metrics.queue_errors.inc();
-            tracing::warn!(%error, "messages stay hidden until their visibility ends");
-        }
-    }
-
-    fn take_receipts(&mut self, messages: Vec<u64>) -> Vec<String> {
-        let taken = messages.into_iter().filter_map(|number| self.messages.remove(&number));
-        let room = &self.room;
-        taken
-            .map(|message| {
-                room.free(message.bytes);
-                message.receipt
-            })
-            .collect()
+        self.parking.to_park.remove(lane);
+        self.messages.give_back(state.into_messages(), Duration::ZERO).await;
     }
 
     /// Each second: visibility, leases, gaps, room, status.
     async fn tick(&mut self) -> Result<(), Halt> {
         self.ticks += 1;
-        self.extend().await;
+        self.messages.extend().await;
         if self.ticks % 3 == 1 {
             self.renew().await?;
         }
         if self.ticks % 60 == 1 {
             self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
             match self.parts.store.parked_count(&ParkedFilter::default()).await {
-                Ok(parked) => self.parked = parked,
+                Ok(parked) => self.parking.count = parked,
                 Err(error) => self.state_failed(error)?,
             }
         }
@@ -784,24 +752,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         self.make_room().await;
         self.tell();
         Ok(())
-    }
-
-    async fn extend(&mut self) {
-        let (now, visibility) = (Instant::now(), self.parts.config.visibility);
-        let mut receipts = Vec::new();
-        for message in self.messages.values_mut() {
-            if message.hidden_until < now + visibility / 2 {
-                message.hidden_until = now + visibility;
-                receipts.push(message.receipt.clone());
-            }
-        }
-        if receipts.is_empty() {
-            return;
-        }
-        if let Err(error) = self.parts.queue.extend(&receipts).await {
-            self.parts.metrics.queue_errors.inc();
-            tracing::warn!(%error, "messages may be shown to others while they are handled");
-        }
     }
 
     fn leases(&self) -> Vec<Lease> {
@@ -892,7 +842,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             let before = messages.len();
             for lane in self.lanes.values_mut() {
                 if let Some(content) = lane.order.drop_one() {
-                    bytes += self.messages.get(&content.message).map_or(0, |held| held.bytes);
+                    bytes += self.messages.bytes_of(content.message);
                     messages.push(content.message);
                 }
             }
@@ -905,7 +855,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 messages = messages.len(),
                 "the buffer is full of messages that wait: they are given back"
             );
-            self.give_back(messages, BACK_PAUSE).await;
+            self.messages.give_back(messages, BACK_PAUSE).await;
         }
     }
 
@@ -943,20 +893,21 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if let Err(error) = self.turn_end().await {
             tracing::warn!(%error, "the state does not answer: some requests are repeated under the same ids");
         }
-        self.delete().await;
-        let left: Vec<_> = self.messages.keys().copied().collect();
-        self.give_back(left, Duration::ZERO).await;
+        self.messages.delete().await;
+        self.messages.give_all_back().await;
         if let Err(error) = self.parts.store.release(&self.leases()).await {
             tracing::warn!(%error, "leases end by themselves after {LEASE:?}");
         }
     }
 
     async fn turn_end(&mut self) -> Result<(), Halt> {
-        self.save_not_before = Instant::now();
+        self.saving.not_before = Instant::now();
         if self.save().await? {
             for lane in std::mem::take(&mut self.touched) {
                 if let Some(state) = self.lanes.get_mut(&lane) {
-                    self.to_delete.extend(state.finished());
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
                 }
             }
         }

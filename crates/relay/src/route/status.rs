@@ -139,7 +139,7 @@ const LANES_SHOWN_MAX: usize = 100;
 /// The route as it stands.
 pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
     let config = &route.parts.config;
-    let oldest = route.messages.values().filter_map(|message| message.sent_at_us).min();
+    let oldest = route.messages.oldest_us();
     let margin = route.retention.zip(oldest).map(|(retention, sent_at_us)| {
         let age = u64::try_from(wall_clock_us().saturating_sub(sent_at_us) / 1_000_000);
         retention.as_secs().saturating_sub(age.unwrap_or_default())
@@ -172,11 +172,11 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
         target: route.parts.receiver.place(),
         target_state,
         last_failure: route.deliveries.gone.clone().or(route.deliveries.last_failure.clone()),
-        state_failure: route.state_failure.clone(),
+        state_failure: route.saving.failure.clone(),
         messages_held: route.messages.len() as u64,
         buffer_bytes: route.room.used() as u64,
         requests_begun: route.deliveries.len() as u64,
-        parked: route.parked,
+        parked: route.parking.count,
         lag_rows,
         retention_margin_seconds: margin,
         lanes,

@@ -6,8 +6,10 @@
 
 mod config;
 mod delivery;
+mod gaps;
 mod lane;
 mod messages;
+mod parking;
 mod poll;
 mod status;
 mod store;
@@ -17,28 +19,30 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use binpulse_client::ledger::Gap;
 use binpulse_client::proto;
 use binpulse_core::backoff::Backoff;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::delivery::{Deliveries, Finished, Task, Verdict};
-use self::lane::{Content, GapState, LaneState, lane_of};
+use self::gaps::{Asked, asked};
+use self::lane::{Content, LaneState, lane_of};
 use self::messages::Messages;
+use self::parking::{Parking, parked};
 use self::poll::{Arrived, Content as Opened, Poller, Room, Tables};
 use crate::body::{self, Bodies};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::state::{Acquired, Lease, Parked, ParkedFilter, Reason, Save, StateError};
+use crate::state::{Acquired, Lease, ParkedFilter, Reason, Save, StateError};
 use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub(crate) use delivery::What;
+pub use gaps::Heal;
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
@@ -55,26 +59,8 @@ const BACK_PAUSE: Duration = Duration::from_secs(10);
 const BEGUN_MAX: usize = 10_000;
 /// Lanes at once: beyond it, messages of further lanes are given back.
 const LANES_MAX: usize = 100_000;
-/// Replays of one gap before its lane halts, and the time for each.
-const HEALS_MAX: u32 = 3;
-const HEAL_WAIT: Duration = Duration::from_mins(1);
-/// Parked requests that are shown.
-const SHOWN_MAX: usize = 1_000;
-/// Parked rows that are looked at together.
-const RETRIES_MAX: usize = 100;
 /// Messages taken in one turn.
 const TURN_MAX: usize = 256;
-
-/// Asks the streamer to publish rows again.
-pub trait Heal: Send + Sync + 'static {
-    /// Rows `first` to `last` of a lane. Returns when the request was accepted, or why not.
-    fn heal(
-        &self,
-        lane: LaneKey,
-        first: u64,
-        last: u64,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
-}
 
 /// Why a route ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -104,19 +90,6 @@ pub struct Parts<R, S> {
     pub status: Arc<Status>,
 }
 
-/// Parked rows.
-#[derive(Debug, Default)]
-struct Parking {
-    /// Parked with the next save.
-    to_park: HashMap<LaneKey, Vec<Parked>>,
-    /// Tried again just now, by their ids.
-    retrying: HashSet<String>,
-    /// What is saved of these next.
-    retried: HashMap<LaneKey, Retried>,
-    /// Requests that are parked.
-    count: u64,
-}
-
 /// When the state is asked again after a failure.
 #[derive(Debug)]
 struct Saving {
@@ -131,16 +104,6 @@ impl Saving {
         Self { backoff, not_before: now, failure: None }
     }
 }
-
-/// Parked rows that were tried again: delivered, and failed.
-#[derive(Debug, Clone, Default)]
-struct Retried {
-    delivered: Vec<Parked>,
-    failed: Vec<Parked>,
-}
-
-/// A lane, the first and last number that are missing, and whether they were asked for.
-type Asked = (LaneKey, (u64, u64), Result<(), String>);
 
 /// A running route.
 struct Route<R, S> {
@@ -429,32 +392,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
-    async fn park_message(&mut self, number: u64, body: String, why: &str) -> Result<(), Halt> {
-        let parked = Parked {
-            id: body::message_id(&body),
-            lane: None,
-            first: 0,
-            last: 0,
-            key: None,
-            body: body.into_bytes(),
-            content_type: String::from("text/plain"),
-            reason: Reason::Unreadable,
-            attempts: 0,
-            answer: why.to_owned(),
-            parked_at_us: wall_clock_us(),
-        };
-        match self.parts.store.park(&[parked]).await {
-            Ok(()) => {
-                self.messages.finish(number);
-                Ok(())
-            }
-            Err(error) => {
-                self.messages.give_back(vec![number], BACK_PAUSE).await;
-                self.state_failed(error)
-            }
-        }
-    }
-
     /// A request was answered.
     fn finished(&mut self, finished: Finished) {
         let Finished { mut task, verdict } = finished;
@@ -496,122 +433,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Verdict::Gone { .. } => {}
         }
-    }
-
-    /// Parked rows were tried again.
-    fn retried(&mut self, task: Task, verdict: Verdict) {
-        let What::Parked { lane, parked } = task.what else { return };
-        let retried = self.parking.retried.entry(lane.clone()).or_default();
-        match verdict {
-            Verdict::Delivered => retried.delivered.push(*parked),
-            Verdict::Park { attempts, answer, .. } => {
-                let attempts = parked.attempts.saturating_add(attempts);
-                retried.failed.push(Parked { attempts, answer, ..*parked });
-            }
-            Verdict::Again { .. } | Verdict::Gone { .. } => return,
-        }
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.requests.save_again();
-        }
-        self.touched.insert(lane);
-    }
-
-    /// Does what operators want with parked rows.
-    async fn obey(&mut self) -> Result<(), Halt> {
-        for command in self.parts.status.take_commands() {
-            let done = match &command {
-                ParkedCommand::Retry(ids) if ids.is_empty() => self.retry_all().await,
-                ParkedCommand::Retry(ids) => self.parts.store.retry(ids).await,
-                ParkedCommand::Drop(ids) => self.parts.store.unpark(ids).await,
-            };
-            match done {
-                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
-                Err(error) => {
-                    self.parts.status.command(command);
-                    return self.state_failed(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn retry_all(&self) -> Result<u64, StateError> {
-        let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
-        let mut all = 0;
-        loop {
-            let entries = self.parts.store.parked(&filter, RETRIES_MAX).await?;
-            let ids: Vec<_> = entries
-                .into_iter()
-                .filter(|entry| entry.parked.lane.is_some())
-                .map(|entry| entry.parked.id)
-                .collect();
-            if ids.is_empty() {
-                return Ok(all);
-            }
-            all += self.parts.store.retry(&ids).await?;
-        }
-    }
-
-    /// Shows what is parked.
-    async fn list_parked(&mut self) -> Result<(), Halt> {
-        match self.parts.store.parked(&ParkedFilter::default(), SHOWN_MAX).await {
-            Ok(entries) => {
-                if entries.len() < SHOWN_MAX {
-                    self.parking.count = entries.len() as u64;
-                }
-                self.parts.status.set_parked(entries);
-                Ok(())
-            }
-            Err(error) => self.state_failed(error),
-        }
-    }
-
-    /// Looks for parked rows that an operator wants to be tried again: of each key the first.
-    async fn look_for_retries(&mut self) -> Result<(), Halt> {
-        let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
-        let entries = match self.parts.store.parked(&filter, RETRIES_MAX).await {
-            Ok(entries) => entries,
-            Err(error) => return self.state_failed(error),
-        };
-        let mut keys: HashSet<(LaneKey, String)> = HashSet::new();
-        for entry in entries {
-            let parked = entry.parked;
-            let Some(lane) = parked.lane.clone() else { continue };
-            let key = (lane.clone(), parked.key.clone().unwrap_or_default());
-            let is_under_way = self.parking.retrying.contains(&parked.id);
-            if !keys.insert(key) || is_under_way || !self.hold_lane(&lane).await? {
-                continue;
-            }
-            self.parking.retrying.insert(parked.id.clone());
-            let what = What::Parked { lane, parked: Box::new(parked) };
-            self.deliveries.push(Task { what, attempts: 0, request: None });
-        }
-        Ok(())
-    }
-
-    /// Keys of which nothing is parked any more go again.
-    async fn look_for_unparked(&mut self) -> Result<(), Halt> {
-        let mut free = Vec::new();
-        for (lane, state) in &self.lanes {
-            for key in state.requests.record().parked_keys.into_iter().take(RETRIES_MAX) {
-                let (lane, key) = (Some(lane.clone()), Some(key));
-                let filter = ParkedFilter { lane, key, ..ParkedFilter::default() };
-                match self.parts.store.parked_count(&filter).await {
-                    Ok(0) => free.push(filter),
-                    Ok(_) => {}
-                    Err(error) => return self.state_failed(error),
-                }
-            }
-        }
-        for filter in free {
-            let (Some(lane), Some(key)) = (filter.lane, filter.key) else { continue };
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
-                state.requests.unparked(&[key]);
-            }
-            self.touched.insert(lane);
-        }
-        Ok(())
     }
 
     /// Makes requests, saves, sends, deletes; returns when to look again.
@@ -771,66 +592,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    fn look_for_gaps(&mut self) {
-        let now = self.now();
-        let policy = match (self.parts.config.gap, &self.parts.heal) {
-            (GapPolicy::Heal, None) => GapPolicy::Halt,
-            (policy, _) => policy,
-        };
-        for (key, lane) in &mut self.lanes {
-            let before = lane.order.next();
-            let Some(gap) = lane.order.missing(now) else {
-                if lane.order.next() != before {
-                    self.touched.insert(key.clone());
-                }
-                let healed = match lane.gap {
-                    GapState::Asked { gap, .. } | GapState::Halted { gap } => {
-                        lane.order.next().is_some_and(|next| next > gap.0)
-                    }
-                    GapState::None => false,
-                };
-                if healed {
-                    self.parts.metrics.gaps_healed.inc();
-                    tracing::info!(lane = %key, "missing rows have come");
-                    lane.gap = GapState::None;
-                    self.touched.insert(key.clone());
-                }
-                continue;
-            };
-            let missing = (gap.first, gap.last);
-            match policy {
-                GapPolicy::Declare => {
-                    declare(key, lane, gap, now, &self.parts.metrics);
-                    self.touched.insert(key.clone());
-                }
-                GapPolicy::Halt => halt(key, lane, missing),
-                GapPolicy::Heal => {
-                    let (times, at) = match lane.gap {
-                        GapState::Asked { gap, times, at } if gap.0 == missing.0 => (times, at),
-                        GapState::Halted { .. } => continue,
-                        GapState::Asked { .. } | GapState::None => (0, Duration::ZERO),
-                    };
-                    if times > 0 && now < at + HEAL_WAIT {
-                        continue;
-                    }
-                    if times >= HEALS_MAX {
-                        halt(key, lane, missing);
-                        continue;
-                    }
-                    lane.gap = GapState::Asked { gap: missing, times: times + 1, at: now };
-                    if let Some(heal) = self.parts.heal.clone() {
-                        let key = key.clone();
-                        self.heals.spawn(async move {
-                            let (first, last) = missing;
-                            let asked = heal.heal(key.clone(), first, last).await;
-                            (key, missing, asked)
-                        });
-                    }
-                }
-            }
-        }
-    }
-
     /// Where everything that is held waits for something else, what is furthest behind goes back.
     async fn make_room(&mut self) {
         if !self.room.is_full() || self.deliveries.len() > 0 {
@@ -915,61 +676,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 }
 
-/// The streamer was asked to publish rows again.
-fn asked(asked: Result<Asked, JoinError>) {
-    match asked {
-        Ok((lane, (first, last), Ok(()))) => {
-            tracing::info!(%lane, first, last, "asked for missing rows to be published again");
-        }
-        Ok((lane, (first, last), Err(error))) => {
-            tracing::warn!(%lane, first, last, error, "missing rows can't be asked for");
-        }
-        Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
-    }
-}
-
 /// Time for requests under way when the route ends.
 const GRACE: Duration = Duration::from_secs(10);
-
-fn declare(key: &LaneKey, lane: &mut LaneState, gap: Gap, now: Duration, metrics: &Metrics) {
-    let Gap { first, last, is_proven } = gap;
-    let rows = (last - first).saturating_add(1);
-    metrics.rows.with_label_values(&["missing"]).inc_by(rows);
-    tracing::error!(lane = %key, first, last, is_proven, "rows are missing: the lane goes on without them");
-    lane.absent(first, last, now);
-}
-
-fn halt(key: &LaneKey, lane: &mut LaneState, gap: (u64, u64)) {
-    if !matches!(lane.gap, GapState::Halted { .. }) {
-        let (first, last) = gap;
-        tracing::error!(lane = %key, first, last, "rows are missing: nothing more of the lane is delivered");
-        lane.gap = GapState::Halted { gap };
-    }
-}
-
-/// A request as it is parked.
-fn parked(
-    task: &mut Task,
-    bodies: &Bodies,
-    reason: Reason,
-    attempts: u32,
-    answer: String,
-) -> Parked {
-    let request = delivery::request(task, bodies);
-    Parked {
-        id: request.id.clone(),
-        lane: Some(request.lane.clone()),
-        first: request.first,
-        last: request.last,
-        key: Some(request.group.clone()),
-        body: request.body.to_vec(),
-        content_type: request.content_type.to_owned(),
-        reason,
-        attempts,
-        answer,
-        parked_at_us: wall_clock_us(),
-    }
-}
 
 /// Microseconds since 1970 as seconds.
 pub(crate) fn seconds(at_us: i64) -> f64 {

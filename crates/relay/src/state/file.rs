@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, WriteTransaction,
@@ -201,11 +202,12 @@ impl Shared {
                 StateError::unfit(&place, error.to_string(), needed, remedy)
             })?;
         let holder = format!("{path}.holder");
+        let backend = FileBackend::new(file);
         let opened = Database::builder()
             .set_cache_size(CACHE_BYTES)
             // What was damaged is refused, instead of being read for as long as it goes.
             .set_check_integrity_on_open(true)
-            .create_file(file);
+            .create_with_backend(backend.map_err(|error| refusal(&place, &holder, &error))?);
         let database = opened.map_err(|error| refusal(&place, &holder, &error))?;
         // For whoever is refused; the lock does not depend on it.
         drop(write_holder(Path::new(&holder)));

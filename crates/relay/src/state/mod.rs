@@ -246,7 +246,7 @@ pub enum Store {
     /// Two tables.
     Mysql(mysql::MysqlStore),
     /// Keys with one hash tag.
-    Redis(redis::RedisStore),
+    Redis(Box<redis::RedisStore>),
 }
 
 /// The same call of whichever store it is.
@@ -273,7 +273,7 @@ impl Store {
             Some(("file", path)) => file::FileStore::open(path, route).await.map(Self::File),
             Some(("mysql", _)) => mysql::MysqlStore::open(url, route).await.map(Self::Mysql),
             Some(("redis" | "rediss", _)) => {
-                redis::RedisStore::open(url, route).await.map(Self::Redis)
+                redis::RedisStore::open(url, route).await.map(|store| Self::Redis(Box::new(store)))
             }
             // What stands there may hold a password.
             _ => Err(StateError::unfit(

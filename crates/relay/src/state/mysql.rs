@@ -1,12 +1,11 @@
 //! The store in MySQL or MariaDB: two tables, and the server's clock.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, TxOpts, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     Acquired, DEADLINE, LaneRecord, LaneStatus, Lease, PARKED_BYTES_MAX, Parked, ParkedEntry,
@@ -49,7 +48,6 @@ const ROWS_AT_ONCE_MAX: usize = 200;
 const BYTES_AT_ONCE_MAX: usize = 2 << 20;
 /// Attempts at a transaction that the server chose to end for another.
 const DEADLOCK_ATTEMPTS_MAX: u32 = 5;
-/// Tables or columns that are missing, and statements that are refused.
 const ER_NO_SUCH_TABLE: u16 = 1146;
 const ER_DEADLOCK: u16 = 1213;
 const ER_LOCK_WAIT_TIMEOUT: u16 = 1205;
@@ -75,8 +73,9 @@ impl MysqlStore {
         let place = place_of(&opts);
         let builder =
             OptsBuilder::from_opts(opts).prefer_socket(false).client_found_rows(true).setup(vec![
-                "SET SESSION sql_mode = 'STRICT_ALL_TABLES', autocommit = 1, \
-                         innodb_lock_wait_timeout = 5, transaction_isolation = 'READ-COMMITTED'",
+                "SET SESSION sql_mode = 'STRICT_ALL_TABLES', autocommit = 1, time_zone = '+00:00', \
+                         innodb_lock_wait_timeout = 5",
+                "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             ]);
         let store =
             Self { place, route: route.to_owned(), opts: builder.into(), conn: Mutex::default() };
@@ -86,7 +85,9 @@ impl MysqlStore {
 
     /// Makes the tables that are missing. Whoever may not is told what to run.
     async fn make_tables(&self) -> Result<(), StateError> {
-        self.call(async |conn| {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let conn = &mut session.conn;
             for (name, create) in TABLES {
                 match conn.query_drop(format!("SELECT 1 FROM {name} LIMIT 0")).await {
                     Err(mysql_async::Error::Server(error)) if error.code == ER_NO_SUCH_TABLE => {}
@@ -103,45 +104,47 @@ impl MysqlStore {
                     return Err(StateError::unfit(&self.place, found, needed, &remedy).into());
                 }
             }
+            session.keep();
             Ok(())
         })
         .await
     }
 
-    /// Does one call on the connection, and keeps it only if all went well.
-    async fn call<T>(
+    /// The connection, or a new one, for one call after the other.
+    async fn session(&self) -> Result<Session<'_>, Failure> {
+        let mut kept = self.conn.lock().await;
+        let conn = match kept.take() {
+            Some(conn) => conn,
+            None => Conn::new(self.opts.clone()).await?,
+        };
+        Ok(Session { kept, conn })
+    }
+
+    /// What came within the deadline; what the server ended for another transaction is tried again.
+    async fn timed<T, F: Future<Output = Result<T, Failure>>>(
         &self,
-        mut work: impl AsyncFnMut(&mut Conn) -> Result<T, Failure>,
+        work: impl Fn() -> F,
     ) -> Result<T, StateError> {
-        let call = async {
-            let mut kept = self.conn.lock().await;
-            let mut conn = match kept.take() {
-                Some(conn) => conn,
-                None => Conn::new(self.opts.clone()).await?,
-            };
+        let attempts = async {
             let mut attempt = 1;
             loop {
-                match work(&mut conn).await {
-                    Ok(done) => {
-                        *kept = Some(conn);
-                        return Ok(done);
-                    }
+                match work().await {
                     Err(Failure::Sql(mysql_async::Error::Server(error)))
                         if [ER_DEADLOCK, ER_LOCK_WAIT_TIMEOUT].contains(&error.code)
                             && attempt < DEADLOCK_ATTEMPTS_MAX =>
                     {
                         attempt += 1;
                     }
-                    // Whatever it was, nothing of it is left on a new connection.
-                    Err(error) => return Err(error),
+                    done => return done,
                 }
             }
         };
-        match within(DEADLINE, call).await {
-            Some(Ok(done)) => Ok(done),
-            Some(Err(Failure::State(error))) => Err(error),
-            Some(Err(Failure::Sql(error))) => Err(StateError::unavailable(&self.place, error)),
-            None => {
+        // On the heap: what waits for a server is large.
+        match tokio::time::timeout(DEADLINE, Box::pin(attempts)).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(Failure::State(error))) => Err(error),
+            Ok(Err(Failure::Sql(error))) => Err(StateError::unavailable(&self.place, error)),
+            Err(_) => {
                 let message = format!("no answer within {} s", DEADLINE.as_secs());
                 Err(StateError::unavailable(&self.place, message))
             }
@@ -176,7 +179,9 @@ impl MysqlStore {
         update_params.extend(lane_params.iter().cloned());
         update_params.push(owner.into());
         let found = self
-            .call(async |conn| {
+            .timed(|| async {
+                let mut session = self.session().await?;
+                let conn = &mut session.conn;
                 // Outside the transaction: two that insert the same row and then want to change it would
                 // wait for one another.
                 let there: Option<Row> = conn.exec_first(&select, lane_params.clone()).await?;
@@ -189,6 +194,7 @@ impl MysqlStore {
                 let row: Option<(u64, Vec<u8>, Vec<u8>)> =
                     transaction.exec_first(&select, lane_params.clone()).await?;
                 transaction.commit().await?;
+                session.keep();
                 Ok(row.map(|row| (taken, row)))
             })
             .await?;
@@ -220,7 +226,9 @@ impl MysqlStore {
              WHERE {LANE} AND fence = ? AND owner <> ''"
         );
         let leases: Vec<_> = leases.iter().map(|lease| self.lease_params(lease)).collect();
-        self.call(async |conn| {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let conn = &mut session.conn;
             let mut lost = Vec::new();
             for (lane, params) in &leases {
                 let mut all: Vec<Value> = vec![micros(ttl).into()];
@@ -230,6 +238,7 @@ impl MysqlStore {
                     lost.push(lane.clone());
                 }
             }
+            session.keep();
             Ok(lost)
         })
         .await
@@ -240,10 +249,13 @@ impl MysqlStore {
             "UPDATE binpulse_relay_state SET owner = '', lease_until_us = 0 WHERE {LANE} AND fence = ?"
         );
         let leases: Vec<_> = leases.iter().map(|lease| self.lease_params(lease).1).collect();
-        self.call(async |conn| {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let conn = &mut session.conn;
             for params in &leases {
                 conn.exec_drop(&update, params.clone()).await?;
             }
+            session.keep();
             Ok(())
         })
         .await
@@ -266,7 +278,9 @@ impl MysqlStore {
         let records: Result<Vec<_>, _> =
             saves.iter().map(|save| to_json(&self.place, &save.record)).collect();
         let records = records?;
-        self.call(async |conn| {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let conn = &mut session.conn;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             let mut lost = Vec::new();
             let mut held = Vec::new();
@@ -293,6 +307,7 @@ impl MysqlStore {
             let unpark: Vec<_> = held.iter().flat_map(|save| save.unpark.iter().cloned()).collect();
             self.for_ids(&mut transaction, "DELETE FROM binpulse_relay_parked", &unpark).await?;
             transaction.commit().await?;
+            session.keep();
             Ok(lost)
         })
         .await
@@ -300,10 +315,13 @@ impl MysqlStore {
 
     pub(super) async fn park(&self, parked: &[Parked]) -> Result<(), StateError> {
         let parked: Vec<_> = parked.iter().collect();
-        self.call(async |conn| {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let conn = &mut session.conn;
             let mut transaction = conn.start_transaction(TxOpts::default()).await?;
             self.insert_parked(&mut transaction, &parked).await?;
             transaction.commit().await?;
+            session.keep();
             Ok(())
         })
         .await
@@ -385,7 +403,9 @@ impl MysqlStore {
              ORDER BY number LIMIT {limit}"
         );
         let rows: Vec<Row> = self
-            .call(async |conn| {
+            .timed(|| async {
+                let mut session = self.session().await?;
+                let conn = &mut session.conn;
                 let sizes: Vec<(u64, u64)> = conn.exec(&sizes, params.clone()).await?;
                 let mut bytes = 0_u64;
                 let fits = sizes.iter().take_while(|(_, size)| {
@@ -393,7 +413,8 @@ impl MysqlStore {
                     bytes <= PARKED_BYTES_MAX as u64
                 });
                 let count = fits.count().max(1);
-                let Some((last, _)) = sizes.iter().take(count).last() else {
+                let Some((last, _)) = sizes.get(count - 1).or(sizes.last()) else {
+                    session.keep();
                     return Ok(Vec::new());
                 };
                 let select = format!(
@@ -402,7 +423,9 @@ impl MysqlStore {
                 );
                 let mut params = params.clone();
                 params.push((*last).into());
-                Ok(conn.exec(select, params).await?)
+                let rows = conn.exec(select, params).await?;
+                session.keep();
+                Ok(rows)
             })
             .await?;
         rows.into_iter().map(|row| self.entry(row)).collect()
@@ -437,8 +460,7 @@ impl MysqlStore {
             params.push(reason.as_str().into());
         }
         if let Some(to_retry) = filter.to_retry {
-            // The result of writing to a string is always Ok.
-            drop(write!(condition, " AND to_retry = {}", u8::from(to_retry)));
+            condition.push_str(if to_retry { " AND to_retry" } else { " AND NOT to_retry" });
         }
         (condition, params)
     }
@@ -446,19 +468,35 @@ impl MysqlStore {
     pub(super) async fn parked_count(&self, filter: &ParkedFilter) -> Result<u64, StateError> {
         let (condition, params) = self.condition(filter);
         let select = format!("SELECT COUNT(*) FROM binpulse_relay_parked WHERE {condition}");
-        let count: Option<u64> =
-            self.call(async |conn| Ok(conn.exec_first(&select, params.clone()).await?)).await?;
+        let count: Option<u64> = self
+            .timed(|| async {
+                let mut session = self.session().await?;
+                let count = session.conn.exec_first(&select, params.clone()).await?;
+                session.keep();
+                Ok(count)
+            })
+            .await?;
         Ok(count.unwrap_or(0))
+    }
+
+    async fn with_ids(&self, statement: &str, ids: &[String]) -> Result<u64, StateError> {
+        self.timed(|| async {
+            let mut session = self.session().await?;
+            let found = self.for_ids(&mut session.conn, statement, ids).await?;
+            session.keep();
+            Ok(found)
+        })
+        .await
     }
 
     pub(super) async fn retry(&self, ids: &[String]) -> Result<u64, StateError> {
         let update = "UPDATE binpulse_relay_parked SET to_retry = TRUE";
-        self.call(async |conn| self.for_ids(conn, update, ids).await).await
+        self.with_ids(update, ids).await
     }
 
     pub(super) async fn unpark(&self, ids: &[String]) -> Result<u64, StateError> {
         let delete = "DELETE FROM binpulse_relay_parked";
-        self.call(async |conn| self.for_ids(conn, delete, ids).await).await
+        self.with_ids(delete, ids).await
     }
 
     pub(super) async fn lanes(&self) -> Result<Vec<LaneStatus>, StateError> {
@@ -467,9 +505,14 @@ impl MysqlStore {
              record FROM binpulse_relay_state WHERE route = ? AND record <> '' \
              ORDER BY stream, epoch, lane"
         );
-        type Found = (Vec<u8>, u64, Vec<u8>, Option<Vec<u8>>, Vec<u8>);
-        let rows: Vec<Found> =
-            self.call(async |conn| Ok(conn.exec(&select, (&self.route,)).await?)).await?;
+        let rows: Vec<FoundLane> = self
+            .timed(|| async {
+                let mut session = self.session().await?;
+                let rows = session.conn.exec(&select, (&self.route,)).await?;
+                session.keep();
+                Ok(rows)
+            })
+            .await?;
         let statuses = rows.into_iter().map(|(stream, epoch, lane, owner, record)| {
             let lane = LaneKey { stream: text(&stream).into(), epoch, lane: text(&lane).into() };
             let record = self.record(&lane, &record)?;
@@ -478,6 +521,22 @@ impl MysqlStore {
         statuses.collect()
     }
 }
+
+/// The connection during a call. Dropped without [`Session::keep`] it is closed, and nothing of what
+/// went wrong is left on the next.
+struct Session<'s> {
+    kept: MutexGuard<'s, Option<Conn>>,
+    conn: Conn,
+}
+
+impl Session<'_> {
+    fn keep(mut self) {
+        *self.kept = Some(self.conn);
+    }
+}
+
+/// Stream, epoch, lane, owner and record.
+type FoundLane = (Vec<u8>, u64, Vec<u8>, Option<Vec<u8>>, Vec<u8>);
 
 /// Why a call did not do what it should.
 enum Failure {
@@ -495,12 +554,6 @@ impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         Self::State(error)
     }
-}
-
-/// What came in time.
-async fn within<T>(deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
-    // On the heap: what waits for a server is large.
-    tokio::time::timeout(deadline, Box::pin(work)).await.ok()
 }
 
 /// Where it is, without user and password.

@@ -172,11 +172,16 @@ impl RedisStore {
     /// Refuses a server that would throw away what it was given. Who may not ask is not refused.
     async fn check_policy(&self) -> Result<(), StateError> {
         let said: String = self
-            .call(async |connection| {
-                redis::cmd("INFO").arg("memory").query_async(connection).await.or_else(|error| {
-                    // No right to ask, or no such command: not the same as no answer.
-                    if error.is_io_error() { Err(error) } else { Ok(String::new()) }
-                })
+            .timed(async {
+                let mut connection = self.connection().await?;
+                let said = redis::cmd("INFO").arg("memory").query_async(&mut connection).await;
+                // No right to ask, or no such command: not the same as no answer.
+                let refused = redis::ErrorKind::Server(redis::ServerErrorKind::NoPerm);
+                said.or_else(
+                    |error: RedisError| {
+                        if error.kind() == refused { Ok(String::new()) } else { Err(error) }
+                    },
+                )
             })
             .await?;
         let policy = said.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
@@ -191,33 +196,40 @@ impl RedisStore {
         }
     }
 
-    /// Does one call on the connection, and keeps it only if all went well.
-    async fn call<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
-    ) -> Result<T, StateError> {
-        let call = async {
-            let mut kept = self.connection.lock().await;
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => {
-                    let config = AsyncConnectionConfig::new()
-                        .set_connection_timeout(Some(DEADLINE))
-                        .set_response_timeout(Some(DEADLINE));
-                    self.client.get_multiplexed_async_connection_with_config(&config).await?
-                }
-            };
-            let done = work(&mut connection).await?;
-            *kept = Some(connection);
-            Ok::<T, RedisError>(done)
-        };
-        match tokio::time::timeout(DEADLINE, Box::pin(call)).await {
-            Ok(done) => done.map_err(|error| StateError::unavailable(&self.place, error)),
-            Err(_) => {
-                let message = format!("no answer within {} s", DEADLINE.as_secs());
-                Err(StateError::unavailable(&self.place, message))
-            }
+    /// The connection that calls share, or a new one.
+    async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
+        let mut kept = self.connection.lock().await;
+        if let Some(connection) = kept.as_ref() {
+            return Ok(connection.clone());
         }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE));
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        *kept = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// What came within the deadline. Behind a failure the next call connects again.
+    async fn timed<T>(
+        &self,
+        work: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, StateError> {
+        let message = match tokio::time::timeout(DEADLINE, Box::pin(work)).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", DEADLINE.as_secs()),
+        };
+        *self.connection.lock().await = None;
+        Err(StateError::unavailable(&self.place, message))
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T, StateError> {
+        self.timed(async {
+            let mut connection = self.connection().await?;
+            command.query_async(&mut connection).await
+        })
+        .await
     }
 
     /// Runs a script with the route's keys.
@@ -232,7 +244,11 @@ impl RedisStore {
             invocation.key(key);
         }
         arguments(&mut invocation);
-        self.call(async |connection| invocation.invoke_async(connection).await).await
+        self.timed(async {
+            let mut connection = self.connection().await?;
+            invocation.invoke_async(&mut connection).await
+        })
+        .await
     }
 
     pub(super) async fn acquire(
@@ -388,8 +404,7 @@ impl RedisStore {
         for (_, header, ..) in &found {
             command.arg(&header.id);
         }
-        let bodies: Vec<Option<Vec<u8>>> =
-            self.call(async |connection| command.query_async(connection).await).await?;
+        let bodies: Vec<Option<Vec<u8>>> = self.ask(command).await?;
         let entries =
             found.into_iter().zip(bodies).filter_map(|((number, header, to_retry, _), body)| {
                 // Without a body it was removed since.
@@ -402,7 +417,7 @@ impl RedisStore {
         if *filter == ParkedFilter::default() {
             let mut command = redis::cmd("ZCARD");
             command.arg(self.keys.get(3));
-            return self.call(async |connection| command.query_async(connection).await).await;
+            return self.ask(command).await;
         }
         Ok(self.list(filter, 0, usize::MAX).await?.len() as u64)
     }

@@ -1,6 +1,6 @@
 //! Requests as messages of SQS and SNS: what they have to look like, and how many go in one call.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
@@ -135,19 +135,22 @@ pub(super) async fn deliver(service: &impl Service, requests: &[Request]) -> Vec
 
 /// Decides what comes behind a request that failed.
 fn hold_back(requests: &[Request], outcomes: &mut [Option<Outcome>]) {
-    let mut failed = HashSet::new();
+    let mut failed = HashMap::new();
     for (request, outcome) in requests.iter().zip(outcomes) {
         match outcome {
-            None if failed.contains(request.group.as_str()) => {
-                *outcome = Some(Outcome::Failed {
+            None => {
+                *outcome = failed.get(request.group.as_str()).map(|is_outage| Outcome::Failed {
                     answer: "not sent: an earlier message of its group was not accepted".to_owned(),
                     retry_after: None,
-                    is_outage: false,
+                    is_outage: *is_outage,
                 });
             }
-            None | Some(Outcome::Delivered) => {}
-            Some(Outcome::Failed { .. } | Outcome::Gone { .. } | Outcome::Refused { .. }) => {
-                failed.insert(request.group.as_str());
+            Some(Outcome::Delivered) => {}
+            Some(Outcome::Failed { is_outage, .. }) => {
+                failed.insert(request.group.as_str(), *is_outage);
+            }
+            Some(Outcome::Gone { .. } | Outcome::Refused { .. }) => {
+                failed.insert(request.group.as_str(), false);
             }
         }
     }
@@ -205,7 +208,6 @@ async fn send(service: &impl Service, requests: &[&Request]) -> Vec<Outcome> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
     use std::sync::Mutex;
 
     use proptest::prelude::*;

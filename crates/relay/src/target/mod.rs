@@ -7,11 +7,10 @@
 mod aws;
 mod batch;
 pub mod breaker;
-pub mod null;
+pub mod receiver;
 pub mod retry;
 pub mod sns;
 pub mod sqs;
-pub mod stdout;
 pub mod webhook;
 
 use std::time::Duration;

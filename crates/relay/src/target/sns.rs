@@ -8,6 +8,7 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 
 use super::aws::Failure;
 use super::batch::{self, Service, attributes, group, text};
+use super::receiver::Receive;
 use super::{Outcome, Request};
 
 /// `MaximumMessageSize` of a topic that does not tell, bytes.
@@ -54,6 +55,20 @@ impl Sns {
             .set_message_deduplication_id(self.is_fifo().then(|| request.id.clone()))
             .build()
             .map_err(|error| Failure::of_contents(&error))
+    }
+}
+
+impl Receive for Sns {
+    fn batch_max(&self) -> usize {
+        batch::ENTRIES_MAX
+    }
+
+    async fn deliver(&self, requests: &[Request]) -> Vec<Outcome> {
+        self.deliver_batch(requests).await
+    }
+
+    fn place(&self) -> String {
+        self.arn.clone()
     }
 }
 

@@ -8,6 +8,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::aws::Failure;
 use super::batch::{self, Service, attributes, group, text};
+use super::receiver::Receive;
 use super::{Outcome, Request};
 
 /// `MaximumMessageSize` of a queue that does not tell, bytes.
@@ -57,6 +58,20 @@ impl Sqs {
             .set_message_deduplication_id(self.is_fifo().then(|| request.id.clone()))
             .build()
             .map_err(|error| Failure::of_contents(&error))
+    }
+}
+
+impl Receive for Sqs {
+    fn batch_max(&self) -> usize {
+        batch::ENTRIES_MAX
+    }
+
+    async fn deliver(&self, requests: &[Request]) -> Vec<Outcome> {
+        self.deliver_batch(requests).await
+    }
+
+    fn place(&self) -> String {
+        self.url.clone()
     }
 }
 

@@ -353,7 +353,8 @@ async fn on_a_fifo_queue_nothing_overtakes_what_failed() {
     let outcomes = queue_at(&url, "ordered.fifo").deliver_batch(&requests).await;
     let delivered: Vec<_> = (0..8).filter(|index| outcomes[*index] == Outcome::Delivered).collect();
     assert_eq!(delivered, [0, 1, 3, 5, 7], "2 failed, and 4 and 6 are of its group");
-    assert!(failure(outcomes[4].clone()).0.contains("an earlier message of its group"));
+    let (answer, is_outage) = failure(outcomes[4].clone());
+    assert!(answer.contains("an earlier message of its group") && is_outage, "{answer}");
     let first: Value = serde_json::from_slice(&receiver.arrived()[0].body).expect("JSON");
     let entry = &first["Entries"][0];
     assert_eq!(entry["MessageDeduplicationId"], requests[0].id);

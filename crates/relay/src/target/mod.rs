@@ -5,6 +5,7 @@
 //! in one transaction, and so applies each row once.
 
 pub mod breaker;
+pub mod copy;
 pub mod retry;
 pub mod webhook;
 

@@ -1,5 +1,9 @@
 //! State and copies against real servers: MySQL, MariaDB, PostgreSQL and Redis, as `make deps` fetched
 //! them. A server that is not there is named on standard error, as skipped.
 
+mod copy;
+#[path = "../../../../tests/support/dice.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod dice;
 mod servers;
 mod state;

@@ -142,14 +142,8 @@ struct Told {
 pub async fn run_copy(parts: CopyParts, stop: CancellationToken) -> Result<(), Halt> {
     let room = Arc::new(Room::new(parts.config.buffer_bytes));
     let polling = stop.child_token();
-    let (mut running, mut arrivals) = pollers(
-        &parts.config,
-        &parts.queue,
-        &room,
-        &parts.fetch,
-        &parts.metrics,
-        &polling,
-    );
+    let (mut running, mut arrivals) =
+        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
     let mut route = CopyRoute::new(parts, room);
     let outcome = route.turns(&mut arrivals, &stop).await;
     polling.cancel();
@@ -310,8 +304,7 @@ impl CopyRoute {
             Ok(record) => {
                 let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
                 let (waits, now) = (self.config.waits, self.now());
-                let order =
-                    LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
                 let (gap, work, next) = (GapState::None, VecDeque::new(), record.next);
                 self.lanes.insert(key.clone(), Lane { order, gap, work, next });
                 Ok(true)
@@ -349,7 +342,8 @@ impl CopyRoute {
         message: u64,
         suppressed: &proto::Suppressed,
     ) -> Result<(), Halt> {
-        let stream = suppressed.source.as_ref().map(|source| (source.stream.as_str(), source.epoch));
+        let stream =
+            suppressed.source.as_ref().map(|source| (source.stream.as_str(), source.epoch));
         let Some((stream, epoch)) = stream else {
             self.messages.finish(message);
             return Ok(());
@@ -449,10 +443,7 @@ impl CopyRoute {
     }
 
     /// A transaction is over.
-    async fn applied(
-        &mut self,
-        job: Result<Job, tokio::task::JoinError>,
-    ) -> Result<(), Halt> {
+    async fn applied(&mut self, job: Result<Job, tokio::task::JoinError>) -> Result<(), Halt> {
         let job = match job {
             Ok(job) => job,
             Err(error) => {
@@ -603,7 +594,7 @@ impl CopyRoute {
                 self.failure = Some(error.to_string());
                 Ok(())
             }
-            CopyError::Unfit { .. } => Err(Halt::Copy(error.clone())),
+            CopyError::Unfit { .. } => Err(Halt::Copy(Box::new(error.clone()))),
         }
     }
 
@@ -715,7 +706,10 @@ impl CopyRoute {
             buffer_bytes: self.room.used() as u64,
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
-            retention_margin_seconds: status::margin(self.told.retention, self.messages.oldest_us()),
+            retention_margin_seconds: status::margin(
+                self.told.retention,
+                self.messages.oldest_us(),
+            ),
             ..status::lanes(&self.config.name, lanes)
         };
         status::tell(&self.metrics, &self.status, view);
@@ -753,7 +747,12 @@ fn work(unit: Unit, content: &Content) -> Work {
 }
 
 /// Takes work of the lanes that are this worker's, in their order, as much as one transaction has.
-fn gather(lanes: &mut BTreeMap<LaneKey, Lane>, worker: usize, workers: usize, work: &mut Vec<Work>) {
+fn gather(
+    lanes: &mut BTreeMap<LaneKey, Lane>,
+    worker: usize,
+    workers: usize,
+    work: &mut Vec<Work>,
+) {
     let (mut rows, mut bytes) = (0, 0);
     let own = lanes.iter_mut().filter(|(key, _)| worker_of(key, workers) == worker);
     for (_, lane) in own {
@@ -770,9 +769,10 @@ fn gather(lanes: &mut BTreeMap<LaneKey, Lane>, worker: usize, workers: usize, wo
 
 /// Which connection applies a lane: always the same, so that its rows stay in order.
 fn worker_of(key: &LaneKey, workers: usize) -> usize {
-    let hash = key.lane.bytes().fold(0_usize, |hash, byte| {
-        hash.wrapping_mul(31).wrapping_add(usize::from(byte))
-    });
+    let hash = key
+        .lane
+        .bytes()
+        .fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
     hash % workers.max(1)
 }
 

@@ -42,8 +42,8 @@ use crate::state::{Acquired, Lease, ParkedFilter, Reason, Save, StateError};
 use crate::target::copy::CopyError;
 use crate::target::receiver::Receive;
 
-pub use copy::{CopyParts, run_copy};
 pub use config::{Config, Filter, GapPolicy, TableFilter};
+pub use copy::{CopyParts, run_copy};
 pub(crate) use delivery::What;
 pub use gaps::Heal;
 pub use poll::Fetch;
@@ -73,7 +73,7 @@ pub enum Halt {
     State(#[from] StateError),
     /// The copy is not fit.
     #[error(transparent)]
-    Copy(CopyError),
+    Copy(Box<CopyError>),
     /// Something must be parked, and there is no place for it.
     #[error("{0}; relay.state is not set: set it, so that such rows can be parked")]
     NowhereToPark(String),
@@ -143,14 +143,8 @@ pub async fn run<R: Receive, S: LaneStore>(
 ) -> Result<(), Halt> {
     let room = Arc::new(Room::new(parts.config.buffer_bytes));
     let polling = stop.child_token();
-    let (mut running, mut arrivals) = pollers(
-        &parts.config,
-        &parts.queue,
-        &room,
-        &parts.fetch,
-        &parts.metrics,
-        &polling,
-    );
+    let (mut running, mut arrivals) =
+        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
     let mut route = Route::new(parts, room);
     let outcome = route.turns(&mut arrivals, &stop).await;
     polling.cancel();

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binpulse_demo::{
-    Folder, Mysqld, Options, PASSWORD, Standin, Streamer, USER, prepare,
-};
+use binpulse_demo::{Folder, Mysqld, Options, PASSWORD, Standin, Streamer, USER, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -279,8 +277,7 @@ fn copy_relay(
         ("relay.state", format!("file:{}", state.path().join("state").display())),
         ("relay.to.kind", String::from("mysql")),
         ("relay.to.url", format!("mysql://{}/relay", target.address())),
-        ("relay.to.user", USER.to_owned()),
-        ("relay.to.password", PASSWORD.to_owned()),
+        ("relay.to.user", String::from("root")),
         ("relay.to.concurrency", String::from("3")),
         ("relay.visibility_timeout", String::from("10s")),
         ("sns.region", Standin::REGION.to_owned()),
@@ -339,7 +336,9 @@ fn changes(round: u64) -> Vec<String> {
         all.push(format!(
             "INSERT INTO paid.notes VALUES ('k{key}', {at}, REPEAT('x', {at})) ON DUPLICATE KEY UPDATE text = 'again {n}'"
         ));
-        all.push(format!("UPDATE IGNORE paid.notes SET a = 'k{other}' WHERE a = 'k{key}' AND b % 3 = 0"));
+        all.push(format!(
+            "UPDATE IGNORE paid.notes SET a = 'k{other}' WHERE a = 'k{key}' AND b % 3 = 0"
+        ));
         all.push(format!(
             "REPLACE INTO paid.links VALUES (18446744073709551615 - {key}, 1 + {n} % 2, X'00ff{at:02}', '{{\"n\": {n}}}')"
         ));
@@ -348,12 +347,10 @@ fn changes(round: u64) -> Vec<String> {
 }
 
 async fn a_copy_equals_its_source_whatever_is_killed(bed: Bed) -> Outcome {
-    let (source, copy) = tokio::try_join!(
-        bed.mysqld(Options::default()),
-        bed.mysqld(Options::default())
-    )?;
-    prepare(&copy, binary()).await?;
-    let rig = Rig::start(&bed, source, Topic::Standard, &[("message.lanes", String::from("2"))]).await?;
+    let (source, copy) =
+        tokio::try_join!(bed.mysqld(Options::default()), bed.mysqld(Options::default()))?;
+    let rig =
+        Rig::start(&bed, source, Topic::Standard, &[("message.lanes", String::from("2"))]).await?;
     let name = format!("{}-copy", bed.topic_name());
     let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
     let state = Folder::create()?;
@@ -374,19 +371,17 @@ async fn a_copy_equals_its_source_whatever_is_killed(bed: Bed) -> Outcome {
 }
 
 async fn a_copy_begins_with_a_snapshot(bed: Bed) -> Outcome {
-    let (source, copy) = tokio::try_join!(
-        bed.mysqld(Options::default()),
-        bed.mysqld(Options::default())
-    )?;
-    prepare(&copy, binary()).await?;
+    let (source, copy) =
+        tokio::try_join!(bed.mysqld(Options::default()), bed.mysqld(Options::default()))?;
     // Rows that were there before, in more than one chunk.
     prepare(&source, binary()).await?;
     source.execute(&SCHEMA).await?;
+    source.execute(&["GRANT SELECT ON paid.* TO 'binpulse'@'%'"]).await?;
     for round in 0..4 {
         source.execute(&changes(round)).await?;
     }
     let settings = [
-        ("source.start", String::from("latest")),
+        ("source.start", String::from("now")),
         ("snapshot.on_start", String::from("all")),
         ("snapshot.chunk_bytes", String::from("64KiB")),
         ("filter.tables", String::from("paid.*")),

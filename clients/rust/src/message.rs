@@ -377,6 +377,19 @@ fn batch_is_consistent(
             let expected = "one of the transactions";
             return Err(inconsistent("transaction", row.transaction.into(), expected));
         }
+        let fits = match row.op() {
+            proto::Op::Insert | proto::Op::Read => row.before.is_none() && row.after.is_some(),
+            proto::Op::Update => row.before.is_some() && row.after.is_some(),
+            proto::Op::Delete => row.before.is_some() && row.after.is_none(),
+            proto::Op::Unspecified => true,
+        };
+        if !fits {
+            return Err(inconsistent(
+                "op",
+                u64::from(row.op.unsigned_abs()),
+                "the images of the op",
+            ));
+        }
         for image in row.before.iter().chain(&row.after) {
             if image.values.len() > columns {
                 return Err(inconsistent(

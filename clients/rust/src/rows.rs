@@ -55,6 +55,12 @@ impl<'a> Row<'a> {
         self.batch.transactions.get(self.form.transaction as usize)
     }
 
+    /// Its number within the transaction, from 0, over all tables. With the transaction it identifies the
+    /// row in another way, which also holds across epochs.
+    pub fn number_in_transaction(&self) -> u64 {
+        self.form.row
+    }
+
     /// When the transaction was committed on the server that was read, microseconds since 1970 UTC;
     /// none for rows of a snapshot.
     pub fn committed_at_us(&self) -> Option<i64> {

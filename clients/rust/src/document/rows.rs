@@ -94,9 +94,11 @@ pub(super) fn part(
     let batch = rows(document, room)?;
     let table = batch.table.as_ref();
     let columns = Columns::new(table.map_or(&[], |table| &table.columns));
-    let key: Vec<usize> = table.map_or(Vec::new(), |table| {
-        table.primary_key.iter().filter_map(|ordinal| usize::try_from(*ordinal).ok()).collect()
-    });
+    let key_columns: Vec<u32> = document.optional("key_columns")?.unwrap_or_default();
+    let primary_key = table.map_or(&[][..], |table| &table.primary_key);
+    let ordinals = if key_columns.is_empty() { primary_key } else { &key_columns };
+    let key: Vec<usize> =
+        ordinals.iter().filter_map(|ordinal| usize::try_from(*ordinal).ok()).collect();
     let bound = |name: &'static str, room: &mut Room| {
         let image = document.raw(name).map(|raw| columns.key(&key, raw, room)).transpose();
         image.map_err(|error| error.within(name))
@@ -126,6 +128,7 @@ pub(super) fn part(
         rows_superseded: document.required("rows_superseded")?,
         digest: digest(document)?,
         attempt_part: document.required("attempt_part")?,
+        key_columns,
         batch: Some(batch),
     })
 }

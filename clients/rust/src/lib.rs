@@ -37,3 +37,8 @@ pub use once::Once;
 pub use rows::{Image, Row, Value};
 pub use temporal::{Date, DateTime, Decimal, Time};
 pub use webhook::verify_webhook;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,7 +52,7 @@ const JOINTS: &[&str] = &["app", "pipeline", "cli", "lib", "main"];
 const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("aws_sdk_sns", &["sink"]),
-    ("aws_sdk_sqs", &["freshness"]),
+    ("aws_sdk_sqs", &["freshness", "app"]),
     ("prost", &["encode", "client"]),
     ("prometheus", &["telemetry"]),
     // Of the demo and of tests.

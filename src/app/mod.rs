@@ -32,6 +32,7 @@ mod primary;
 mod probe;
 mod replay;
 mod scrape_sources;
+pub mod send;
 mod sink;
 mod snapshot;
 mod source;

@@ -14,6 +14,7 @@ mod probe;
 mod redrive;
 mod replay;
 mod run;
+mod send;
 mod service;
 mod snapshot;
 mod tail;
@@ -68,6 +69,7 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(replay::command())
+        .subcommand(send::command())
         .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
@@ -103,6 +105,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
+        Some(("send", matches)) => send::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),

@@ -5,6 +5,9 @@
 #![allow(
     clippy::wildcard_enum_match_arm,
     clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::type_complexity,
+    clippy::format_collect,
     reason = "what a test does not expect is one case, and its numbers are small"
 )]
 

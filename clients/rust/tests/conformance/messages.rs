@@ -349,18 +349,24 @@ fn ids() -> Input {
     ]
 }
 
-fn part_case(name: &str, about: &str, rows: &[Vec<Owned>], has_digest: bool) -> Value {
-    let table = lines();
+fn part_case(
+    name: &str,
+    about: &str,
+    table: &Arc<Table>,
+    rows: &[Vec<Owned>],
+    has_digest: bool,
+) -> Value {
+    let key_columns: &[u32] = if table.primary_key.is_empty() { &[2, 1] } else { &[] };
     let mut digest = RowsDigest::default();
     digest.add(&OwnedImage::new(&line("a", 1, 9)).image(), &mut Vec::new());
     let keys = [(8_u64, i64::MAX), (9, 4), (9, -2)];
     let make = |format| {
-        let mut batch = Batch::new(format, RowOptions::default(), Arc::clone(&table));
+        let mut batch = Batch::new(format, RowOptions::default(), Arc::clone(table));
         for (row, cells) in rows.iter().enumerate() {
             let change = OwnedRow { op: Op::Read, before: None, after: Some(cells.clone()) };
             batch.push(1, &transaction(gtid(5), 7, 400, 0), &change.change(row as u64).change());
         }
-        let writer = KeyWriter::new(format, &table, vec![2, 1]);
+        let writer = KeyWriter::new(format, table, vec![2, 1]);
         let key = |at: usize| {
             let (order, line) = keys[at];
             let cells = OwnedImage::new(&[absent(), int(line), Owned::Plain(Slot::UInt(order))]);
@@ -382,6 +388,7 @@ fn part_case(name: &str, about: &str, rows: &[Vec<Owned>], has_digest: bool) -> 
             rows_in_chunk: 5,
             rows_superseded: 1,
             digest: has_digest.then_some(digest),
+            key_columns: key_columns.into(),
         };
         let read_at = transaction(gtid(5), 7, 400, 0);
         batch.take_part(1, &read_at, lane()).into_snapshot_part(23, part)
@@ -392,8 +399,8 @@ fn part_case(name: &str, about: &str, rows: &[Vec<Owned>], has_digest: bool) -> 
     };
     let read =
         |cells: &Vec<Owned>| OwnedRow { op: Op::Read, before: None, after: Some(cells.clone()) };
-    let shown = rows.iter().map(|cells| row_meaning(&table, &read(cells), &RowOptions::default()));
-    let mut batch = table_meaning(&table);
+    let shown = rows.iter().map(|cells| row_meaning(table, &read(cells), &RowOptions::default()));
+    let mut batch = table_meaning(table);
     let of = proto::Source { snapshot: true, ..origin(None).source() };
     extend(&mut batch, json!({"source": source(&of), "rows": shown.collect::<Vec<_>>()}));
     // The digest of one row: SHA-256 over its cells as the frame has them; sum and xor are the same.
@@ -413,7 +420,7 @@ fn part_case(name: &str, about: &str, rows: &[Vec<Owned>], has_digest: bool) -> 
     let content = json!({
         "kind": "snapshot_part",
         "snapshot": "01JD1QW3G7ZZZZZZZZZZZZZZZZ",
-        "part": "23",
+        "part": "23", "key": ["order_id", "line"],
         "anchor": {"lane": &*lane().key, "sequence_next": "41", "epoch": "3"},
         "chunk": "3", "attempt": "2", "attempt_part": "17", "last_part": true,
         "key_after": (!has_digest).then(|| key(0)), "key_upto": key(1), "touched": [key(2)],
@@ -424,9 +431,17 @@ fn part_case(name: &str, about: &str, rows: &[Vec<Owned>], has_digest: bool) -> 
 
 fn of_snapshots() -> Vec<Value> {
     let rows = [line("a", 1, 9), line("b", 2, 9)];
+    let keyless = Arc::new(Table { primary_key: Vec::new(), ..(*lines()).clone() });
     let mut cases = vec![
-        part_case("snapshot-part", "rows as they stood in the table", &rows, false),
-        part_case("snapshot-digest", "no rows: only what they are, in short", &[], true),
+        part_case("snapshot-part", "rows as they stood in the table", &lines(), &rows, false),
+        part_case("snapshot-digest", "no rows: only what they are, in short", &lines(), &[], true),
+        part_case(
+            "snapshot-part-unique-key",
+            "a table without a primary key",
+            &keyless,
+            &rows,
+            false,
+        ),
     ];
     for (phase, form, reason) in [
         ("started", proto::SnapshotPhase::Started, ""),

@@ -86,9 +86,10 @@ pub(crate) fn content(content: &Content) -> Value {
 
 fn part(part: &proto::SnapshotPart) -> Value {
     let table = part.batch.as_ref().and_then(|batch| batch.table.as_ref());
+    let table = table.expect("a part has its table");
+    let ordinals = if part.key_columns.is_empty() { &table.primary_key } else { &part.key_columns };
     let key = |image: &proto::Image| {
-        let table = table.expect("a part has its table");
-        let columns = table.primary_key.iter().map(|at| table.columns[*at as usize].clone());
+        let columns = ordinals.iter().map(|at| table.columns[*at as usize].clone());
         let of_key = proto::TableSchema { columns: columns.collect(), ..table.clone() };
         let row = proto::Row { after: Some(image.clone()), ..proto::Row::default() };
         let batch =
@@ -104,6 +105,7 @@ fn part(part: &proto::SnapshotPart) -> Value {
         "attempt": number(part.attempt),
         "attempt_part": number(part.attempt_part),
         "last_part": part.last_part,
+        "key": ordinals.iter().map(|at| &table.columns[*at as usize].name).collect::<Vec<_>>(),
         "key_after": part.key_after.as_ref().map(key),
         "key_upto": part.key_upto.as_ref().map(key),
         "touched": part.touched.iter().map(key).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ mod health;
 mod init;
 mod limits;
 mod lines;
+mod listen;
 mod maintenance;
 mod probe;
 mod redrive;
@@ -70,6 +71,7 @@ pub fn command() -> Command {
         .subcommand(redrive::command())
         .subcommand(replay::command())
         .subcommand(send::command())
+        .subcommand(listen::command())
         .subcommand(probe::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
@@ -106,6 +108,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("send", matches)) => send::run(matches),
+        Some(("listen", matches)) => listen::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("health", matches)) => health::run(matches),

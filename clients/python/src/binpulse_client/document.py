@@ -5,8 +5,7 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 
-from binpulse.v1 import change_pb2, pulse_pb2
-
+from . import contract
 from .errors import DecodeError
 from .frame import FORMAT_VERSION
 
@@ -55,18 +54,18 @@ def _content(document):
 
 def _source(document):
     source = document["source"]
-    return change_pb2.Source(
+    return contract.Source(
         stream=source["stream"], server_uuid=source["server_uuid"], server_id=int(source["server_id"]),
         epoch=int(source["epoch"]), connector_version=source.get("connector_version", ""),
         snapshot=source.get("snapshot", False))
 
 
 def _position(place):
-    return change_pb2.Position(file=place["file"], offset=int(place["offset"])) if place else None
+    return contract.Position(file=place["file"], offset=int(place["offset"])) if place else None
 
 
 def _marks(lanes):
-    return [change_pb2.LaneMark(lane=mark["lane"], sequence_next=int(mark["sequence_next"]), epoch=int(mark["epoch"]))
+    return [contract.LaneMark(lane=mark["lane"], sequence_next=int(mark["sequence_next"]), epoch=int(mark["epoch"]))
             for mark in lanes]
 
 
@@ -89,10 +88,10 @@ def _watermark(document):
     proof = mark["certificate"]
     numbers = ("heartbeat_first", "heartbeat_last", "user_transactions", "filtered_transactions",
                "heartbeat_transactions", "canary_transactions", "proven_at_us")
-    certificate = proof and pulse_pb2.QuietCertificate(
+    certificate = proof and contract.QuietCertificate(
         gtid_set_first=proof["gtid_set_first"], gtid_set_last=proof["gtid_set_last"],
         **{name: int(proof[name]) for name in numbers})
-    return pulse_pb2.Watermark(
+    return contract.Watermark(
         verdict=mark["verdict"], server_uuid=mark["server_uuid"], gtid_set=mark["gtid_set"],
         position=_position(mark["position"]), lanes=_marks(mark["lanes"]), certificate=certificate,
         lanes_truncated=mark["lanes_truncated"], taken_at_us=int(mark["taken_at_us"]))
@@ -103,40 +102,40 @@ def _enum(enum, prefix, name):
 
 
 def _canary(document):
-    return pulse_pb2.Canary(
+    return contract.Canary(
         number=int(document["number"]), written_at_us=_time(document["written_at"]), batch=_batch(document),
-        phase=_enum(pulse_pb2.CanaryPhase, "CANARY_PHASE_", document["phase"]), watermark=_watermark(document),
+        phase=_enum(contract.CanaryPhase, "CANARY_PHASE_", document["phase"]), watermark=_watermark(document),
         path=document.get("path") or "", nonce=base64.b64decode(document.get("nonce") or "", validate=True))
 
 
 def _heartbeat(document):
-    return pulse_pb2.Heartbeat(
+    return contract.Heartbeat(
         source=_source(document), number=int(document["number"]), written_at_us=_time(document["written_at"]),
         gtid=document["gtid"] or "", position=_position(document["position"]),
         committed_at_us=_time(document["committed_at"]), watermark=_watermark(document))
 
 
 def _schema(document):
-    return change_pb2.SchemaChange(
+    return contract.SchemaChange(
         source=_source(document), database=document["database"] or "", statement=document["statement"],
         gtid=document["gtid"] or "", position=_position(document["position"]), lane=document["lane"],
         committed_at_us=_time(document["committed_at"]), sequence=int(document["sequence"]))
 
 
 def _mark(document):
-    return change_pb2.SnapshotMark(
+    return contract.SnapshotMark(
         source=_source(document), snapshot=document["snapshot"], database=document["database"],
-        table=document["table"], phase=_enum(change_pb2.SnapshotPhase, "SNAPSHOT_PHASE_", document["phase"]),
+        table=document["table"], phase=_enum(contract.SnapshotPhase, "SNAPSHOT_PHASE_", document["phase"]),
         rows=int(document["rows_published"]), chunks=int(document["chunks"]), lanes=_marks(document["lanes"]),
         reason=document["reason"] or "")
 
 
 def _table(document):
-    schema, table = document["schema"], change_pb2.TableSchema(database=document["database"], table=document["table"])
+    schema, table = document["schema"], contract.TableSchema(database=document["database"], table=document["table"])
     for column in schema["columns"]:
         table.columns.add(
             name=column["name"], mysql_type=column["mysql_type"], nullable=column["nullable"],
-            logical_type=_enum(change_pb2.LogicalType, "LOGICAL_TYPE_", column["type"]), unsigned=column["unsigned"],
+            logical_type=_enum(contract.LogicalType, "LOGICAL_TYPE_", column["type"]), unsigned=column["unsigned"],
             charset=column["charset"], members=column["members"], invisible=column["invisible"],
             collation=int(column["collation"]))
     names = [column.name for column in table.columns]
@@ -147,18 +146,18 @@ def _table(document):
 
 def _rows(document):
     """What all batches have."""
-    batch = change_pb2.ChangeBatch(
+    batch = contract.ChangeBatch(
         source=_source(document), table=_table(document), lane=document["lane"],
         lane_number=int(document["lane_number"]), lane_count=int(document["lane_count"]))
     columns = {column.name: (at, column) for at, column in enumerate(batch.table.columns)}
     for form in document["rows"]:
-        row = batch.rows.add(op=_enum(change_pb2.Op, "OP_", form["op"]), transaction=int(form.get("transaction", 0)),
+        row = batch.rows.add(op=_enum(contract.Op, "OP_", form["op"]), transaction=int(form.get("transaction", 0)),
                              row=int(form.get("row", 0)))
         for member in ("before", "after"):
             if form[member] is not None:
                 image = getattr(row, member)
                 image.SetInParent()
-                image.values.extend(change_pb2.Value() for _ in columns)
+                image.values.extend(contract.Value() for _ in columns)
                 for name, value in form[member].items():
                     at, column = columns[name]
                     _set(image.values[at], column, value)
@@ -168,7 +167,7 @@ def _rows(document):
 def _batch(document):
     batch = _rows(document)
     batch.sequence_first = int(document["sequence_first"])
-    batch.before_image = _enum(change_pb2.BeforeImage, "BEFORE_IMAGE_", document["before_image"])
+    batch.before_image = _enum(contract.BeforeImage, "BEFORE_IMAGE_", document["before_image"])
     batch.snapshot_next = int(document.get("snapshot_next", 0))
     batch.snapshot_attempt = int(document.get("snapshot_attempt", 0))
     files = {}
@@ -194,7 +193,7 @@ def _part(document):
     names = [table.columns[ordinal].name for ordinal in key_columns or table.primary_key]
 
     def key(form):
-        image = change_pb2.Image()
+        image = contract.Image()
         for name in sorted(form, key=names.index):
             _set(image.values.add(), columns[name], form[name])
         return image
@@ -203,19 +202,19 @@ def _part(document):
         return key(document[name]) if document.get(name) is not None else None
 
     digest = document.get("digest")
-    return change_pb2.SnapshotPart(
+    return contract.SnapshotPart(
         snapshot=document["snapshot"], part=int(document["part"]), batch=batch, chunk=int(document["chunk"]),
-        anchor=change_pb2.LaneMark(
+        anchor=contract.LaneMark(
             lane=batch.lane, sequence_next=int(document["anchor"]), epoch=batch.source.epoch),
         attempt=int(document["attempt"]), last_part=document["last_part"], key_after=bound("key_after"),
         key_upto=bound("key_upto"), touched=[key(form) for form in document["touched"]],
         rows_in_chunk=int(document["rows_in_chunk"]), rows_superseded=int(document["rows_superseded"]),
         attempt_part=int(document["attempt_part"]), key_columns=key_columns,
-        digest=digest and change_pb2.ChunkDigest(
+        digest=digest and contract.ChunkDigest(
             rows=int(digest["rows"]), sum=int(digest["sum"], 16), xor=int(digest["xor"], 16)))
 
 
-_T = change_pb2.LogicalType.Value
+_T = contract.LogicalType.Value
 _INTEGER, _FLOAT, _DOUBLE, _BIT, _YEAR, _BINARY, _ENUM, _SET, _JSON, _GEOMETRY, _VECTOR = (
     _T(f"LOGICAL_TYPE_{name}") for name in
     ("INTEGER", "FLOAT", "DOUBLE", "BIT", "YEAR", "BINARY", "ENUM", "SET", "JSON", "GEOMETRY", "VECTOR"))

@@ -2,9 +2,9 @@
 
 import base64
 
-from binpulse.v1 import frame_pb2
 from google.protobuf.message import DecodeError as ProtobufError
 
+from . import contract
 from .checksum import crc32c
 from .errors import DecodeError
 
@@ -35,7 +35,7 @@ def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
 
 def _parsed(encoded):
     try:
-        return frame_pb2.Frame.FromString(encoded)
+        return contract.Frame.FromString(encoded)
     except ProtobufError as error:
         raise DecodeError("protobuf", "the bytes are no frame") from error
 
@@ -45,9 +45,9 @@ def _content(frame, bytes_max):
     size, content = frame.uncompressed_size, frame.payload
     if size > bytes_max:
         raise DecodeError("size", f"the content has {size} bytes, at most {bytes_max} are allowed")
-    if frame.codec == frame_pb2.CODEC_ZSTD:
+    if frame.codec == contract.Codec.Value("CODEC_ZSTD"):
         content = _unzstd(content, size)
-    elif frame.codec not in (frame_pb2.CODEC_UNSPECIFIED, frame_pb2.CODEC_NONE):
+    elif frame.codec not in (contract.Codec.Value("CODEC_UNSPECIFIED"), contract.Codec.Value("CODEC_NONE")):
         raise DecodeError("codec", f"codec {frame.codec} is not known")
     if len(content) != size:
         raise DecodeError("length", f"found {len(content)} bytes of content, the frame states {size}")

@@ -106,9 +106,8 @@ fn target(to: &str, secret: Option<&str>) -> Result<Target, String> {
     };
     let mut config = Config::new(to, vec![secret]);
     // Without TLS nothing but this machine is reached.
-    for network in ["127.0.0.0/8", "::1/128"] {
-        config.egress.allow.extend(network.parse().ok());
-    }
+    let networks = ["127.0.0.0/8", "::1/128"].iter();
+    config.egress.allow = networks.filter_map(|network| network.parse().ok()).collect();
     config.egress.ports = (1..=u16::MAX).collect();
     config.connections = 1;
     let webhook = Webhook::new(config).map_err(|error| format!("--to: {error}"))?;

@@ -1,6 +1,6 @@
 """The conformance suite: `python -m unittest discover -s tests`, with src on the path.
 
-With BINPULSE_TEST_REGENERATE=1 the descriptors of the contract are written anew (needs grpcio-tools).
+With BINPULSE_TEST_REGENERATE=1 the descriptors of the contract are written again (needs grpcio-tools).
 """
 
 import base64

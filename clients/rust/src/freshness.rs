@@ -34,7 +34,7 @@ pub enum Health<'a> {
     Fresh {
         /// Age of the newest canary.
         age: Duration,
-        /// The streamer's verdict: `live`, `quiet` and others; empty where nobody judges.
+        /// The streamer's verdict: `live`, `quiet` and others; empty where there is no verdict.
         verdict: &'a str,
     },
     /// No canary for too long: cut off, whatever the reason, and whatever the last verdict was.

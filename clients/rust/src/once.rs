@@ -2,7 +2,7 @@
 //!
 //! A row that changes a database needs none of this: keep the lane's next number in that database, and
 //! change it in the transaction of the effect. Elsewhere two states are needed. *In progress*, with a
-//! lease: nobody else tries meanwhile, and somebody does after a crash. *Done*: nobody ever tries again.
+//! lease: no other process tries meanwhile, and one does after a crash. *Done*: none ever tries again.
 //! A single `SET key NX EX` before the effect loses the row when the process dies between the two; one
 //! behind it lets two processes act.
 //!

@@ -19,12 +19,20 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 /// How far the clocks of sender and receiver may differ, and how long a request may be on its way.
 pub const TOLERANCE: Duration = Duration::from_mins(5);
+
+/// Base64 of secrets with or without padding: both are in use.
+const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Signatures that are looked at: one for each secret of the sender.
 const SIGNATURES_MAX: usize = 16;
@@ -91,7 +99,7 @@ pub fn verify_webhook<'h>(
 
 fn key(secret: &str) -> Option<Vec<u8>> {
     let text = secret.strip_prefix("whsec_").unwrap_or(secret);
-    STANDARD.decode(text).ok().filter(|key| !key.is_empty())
+    SECRET_BASE64.decode(text).ok().filter(|key| !key.is_empty())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 """The contract's messages and enumerations, made of its descriptors: no generated code, which would
-demand one version of protobuf. Written anew by tests/test_conformance.py."""
+demand one version of protobuf. Written again by tests/test_conformance.py."""
 
 from importlib.resources import files
 

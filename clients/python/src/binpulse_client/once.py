@@ -1,7 +1,7 @@
 """Side effects without a transaction, such as an e-mail: once, as far as that is possible.
 
-Two states are needed. *In progress*, with a lease: nobody else tries meanwhile, and somebody does after a
-crash. *Done*: nobody ever tries again. A single `SET key NX EX` before the effect loses the row when the
+Two states are needed. *In progress*, with a lease: no other process tries meanwhile, and one does after a
+crash. *Done*: none ever tries again. A single `SET key NX EX` before the effect loses the row when the
 process dies between the two; one behind it lets two processes act.
 """
 

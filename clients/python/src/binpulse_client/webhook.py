@@ -38,8 +38,9 @@ def verify_webhook(body, headers, secrets, now=None):
 
 
 def _key(secret, number):
+    text = secret.removeprefix("whsec_").rstrip("=")  # with or without padding: both are in use
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         key = b""
     if not key:

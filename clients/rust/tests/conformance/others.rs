@@ -263,6 +263,7 @@ pub(crate) fn webhooks() -> Vec<Value> {
     let flipped = sign(new, NOW, body).replace("v1,", "v1,A");
     vec![
         case("good", &[new], Some(NOW), good(new), "good"),
+        case("secret-without-padding", &[new.trim_end_matches('=')], Some(NOW), good(new), "good"),
         case("rotation-both-sign-new-known", &[new], Some(NOW), both.clone(), "good"),
         case("rotation-both-sign-old-known", &[old], Some(NOW), both, "good"),
         case("rotation-two-known-old-signs", &[new, old], Some(NOW), good(old), "good"),

@@ -31,6 +31,7 @@ pub mod plan;
 mod previous_run;
 mod primary;
 mod probe;
+mod relay;
 mod replay;
 mod scrape_sources;
 pub mod send;
@@ -50,6 +51,7 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
+pub use relay::{PARKED_HEADER, RelayPlan, relay};
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };

@@ -13,6 +13,7 @@ mod listen;
 mod maintenance;
 mod probe;
 mod redrive;
+mod relay;
 mod replay;
 mod run;
 mod send;
@@ -73,6 +74,7 @@ pub fn command() -> Command {
         .subcommand(send::command())
         .subcommand(listen::command())
         .subcommand(probe::command())
+        .subcommand(relay::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
@@ -111,6 +113,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("listen", matches)) => listen::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
+        Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),

@@ -5,6 +5,7 @@
 //! in one transaction, and so applies each row once.
 
 pub mod breaker;
+pub mod receiver;
 pub mod retry;
 pub mod webhook;
 

@@ -80,9 +80,9 @@ impl Target {
 }
 
 /// A request with one row. Its id is the same whenever the same row comes.
-fn request(line: Vec<u8>) -> Request {
+fn request(row: Vec<u8>) -> Request {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let digest = Sha256::digest(&line);
+    let digest = Sha256::digest(&row);
     let mut id = "bp_".to_owned();
     for five in digest.chunks_exact(5).take(4) {
         let bits = five.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
@@ -97,7 +97,7 @@ fn request(line: Vec<u8>) -> Request {
         first: 0,
         last: 0,
         group: String::new(),
-        body: line.into(),
+        body: row.into(),
         content_type,
         kind,
     }
@@ -156,8 +156,8 @@ async fn fetch(_: &binpulse_relay::open::Pointer, _: u64) -> Result<String, Fetc
 }
 
 /// The rows of a content as lines; none where it has no rows of tables.
-fn rows(formatter: &mut Formatter, content: Opened) -> Vec<Vec<u8>> {
-    let Opened::Rows(batch) = content else { return Vec::new() };
+fn rows(formatter: &mut Formatter, opened: Opened) -> Vec<Vec<u8>> {
+    let Opened::Rows(batch) = opened else { return Vec::new() };
     let rows = match OpenedRows::new(batch, |_| None) {
         Ok(rows) => rows,
         Err(error) => {

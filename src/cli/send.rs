@@ -1,6 +1,7 @@
 //! `send`: messages of the conformance suite to a consumer under test.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command};
 
@@ -127,7 +128,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
 
 /// The fixtures of this name, or of the file with this name.
 fn chosen(name: &str, form: &str) -> Result<Vec<Fixture>, String> {
-    if name.ends_with(".json") {
+    if Path::new(name).extension().is_some_and(|extension| extension == "json") {
         let text = std::fs::read_to_string(name).map_err(|error| format!("{name}: {error}"))?;
         return fixtures(Some(&text), form).map_err(|error| format!("{name}: {error}"));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binpulse_demo::{Folder, Mysqld, Options, PASSWORD, Standin, Streamer, USER, prepare};
+use binpulse_demo::{Folder, Mysqld, Options, Standin, Streamer, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -39,13 +39,13 @@ fn mysql_type(
     collations: &[(u16, String)],
     column: &Column,
 ) -> Result<String, String> {
-    let mut kind = match column.logical_type {
-        LogicalType::Enum | LogicalType::Set => labels(dialect, column)?,
-        _ => plain_type(column).ok_or_else(|| unknown(column))?.to_owned(),
+    let has_labels = matches!(column.logical_type, LogicalType::Enum | LogicalType::Set);
+    let mut kind = if has_labels {
+        labels(dialect, column)?
+    } else {
+        plain_type(column).ok_or_else(|| unknown(column))?.to_owned()
     };
-    let is_text =
-        matches!(column.logical_type, LogicalType::Text | LogicalType::Enum | LogicalType::Set);
-    if is_text {
+    if has_labels || column.logical_type == LogicalType::Text {
         if let Some(name) = collation_of(collations, column) {
             kind.push_str(" COLLATE ");
             kind.push_str(name);
@@ -156,8 +156,11 @@ pub(super) fn sorts_as_source(
             !dialect.is_postgres() && labels(dialect, column).is_ok_and(|labels| labels == here.0)
         }
         // What is printed of these is not always the same number.
-        LogicalType::Float | LogicalType::Double => false,
-        LogicalType::Json | LogicalType::Geometry | LogicalType::Vector => false,
+        LogicalType::Float
+        | LogicalType::Double
+        | LogicalType::Json
+        | LogicalType::Geometry
+        | LogicalType::Vector => false,
     }
 }
 

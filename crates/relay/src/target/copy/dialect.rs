@@ -84,7 +84,11 @@ impl Dialect {
         let Some(digits) = printed.strip_prefix(b"\\x").filter(|_| self.is_postgres()) else {
             return printed.to_vec();
         };
-        let half = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
+        let half = |digit: u8| match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => 0,
+        };
         let pairs = digits.chunks_exact(2).filter_map(|pair| match pair {
             [high, low] => Some(half(*high) << 4 | half(*low)),
             _ => None,
@@ -94,10 +98,13 @@ impl Dialect {
 
     /// What the server printed of a column, as a literal to compare that column with.
     pub(super) fn put_printed(self, out: &mut Vec<u8>, column: &Column, printed: &[u8]) {
-        match column.logical_type {
-            LogicalType::Binary if !self.is_postgres() => self.put_bytes(out, printed),
-            LogicalType::Bit if !self.is_postgres() => out.extend_from_slice(printed),
-            _ => self.put_text(out, printed),
+        let kind = column.logical_type;
+        if self.is_postgres() || kind != LogicalType::Binary && kind != LogicalType::Bit {
+            self.put_text(out, printed);
+        } else if kind == LogicalType::Binary {
+            self.put_bytes(out, printed);
+        } else {
+            out.extend_from_slice(printed);
         }
     }
 
@@ -116,12 +123,12 @@ impl Dialect {
             Cell::UInt(value) if self.is_postgres() => put_unsigned(out, column, value),
             Cell::UInt(value) => put_number(out, value),
             Cell::Float(value) if self.is_postgres() => {
-                put_number(out, format_args!("'{value:e}'"))
+                put_number(out, format_args!("'{value:e}'"));
             }
             // Its exact value: shorter digits would be read as a double first.
             Cell::Float(value) => put_number(out, format_args!("{:e}", f64::from(value))),
             Cell::Double(value) if self.is_postgres() => {
-                put_number(out, format_args!("'{value:e}'"))
+                put_number(out, format_args!("'{value:e}'"));
             }
             Cell::Double(value) => put_number(out, format_args!("{value:e}")),
             Cell::Text(text) | Cell::Json(text) if self.is_postgres() => {
@@ -186,13 +193,14 @@ fn put_number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
 
 /// An unsigned value in PostgreSQL: a number, the bits of BIT, or what ENUM and SET have without labels.
 fn put_unsigned(out: &mut Vec<u8>, column: &Column, value: u64) {
-    match column.logical_type {
-        LogicalType::Bit => {
-            let width = bits_of(&column.mysql_type);
-            put_number(out, format_args!("B'{value:0width$b}'"));
-        }
-        LogicalType::Enum | LogicalType::Set => put_number(out, format_args!("'{value}'")),
-        _ => put_number(out, value),
+    let kind = column.logical_type;
+    if kind == LogicalType::Bit {
+        let width = bits_of(&column.mysql_type);
+        put_number(out, format_args!("B'{value:0width$b}'"));
+    } else if kind == LogicalType::Enum || kind == LogicalType::Set {
+        put_number(out, format_args!("'{value}'"));
+    } else {
+        put_number(out, value);
     }
 }
 

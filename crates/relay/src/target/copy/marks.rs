@@ -158,11 +158,10 @@ impl Mark {
             values(dialect, lane)
         );
         // Another process was first: its mark is read then.
-        session.run(sql.as_bytes()).await.map_err(|failure| match failure {
-            Failure::Refused { found, .. } => Failure::Conflict(found),
-            failure => failure,
-        })?;
-        Ok(())
+        match session.run(sql.as_bytes()).await {
+            Err(Failure::Refused { found, .. }) => Err(Failure::Conflict(found)),
+            other => other.map(drop),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ use tables::Tables;
 /// Most time that connecting takes.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Most time that one transaction takes.
-const APPLY_DEADLINE: Duration = Duration::from_secs(60);
+const APPLY_DEADLINE: Duration = Duration::from_mins(1);
 /// Attempts at a transaction that the server chose to end for another.
 const ATTEMPTS_MAX: u32 = 5;
 
@@ -170,9 +170,9 @@ pub enum CopyError {
         /// What was found.
         found: String,
         /// What is needed.
-        needed: String,
+        needed: &'static str,
         /// What to do.
-        remedy: String,
+        remedy: &'static str,
     },
 }
 
@@ -380,7 +380,7 @@ impl Work {
                     }
                     marks::PartPlace::Behind => self.note_behind(lane),
                     marks::PartPlace::Due => {
-                        let unit = part::Part { lane, part, rows };
+                        let unit = part::Part { lane, said: part, rows };
                         let told = unit.apply(session, tables, pending, mark).await?;
                         self.applied.rows += rows.len() as u64;
                         self.applied.removed += told.removed;

@@ -24,7 +24,7 @@ const BETWEEN: u8 = 0x1f;
 /// A part, and where it belongs.
 pub(super) struct Part<'p> {
     pub(super) lane: &'p LaneKey,
-    pub(super) part: &'p proto::SnapshotPart,
+    pub(super) said: &'p proto::SnapshotPart,
     pub(super) rows: &'p OpenedRows,
 }
 
@@ -53,7 +53,7 @@ impl Part<'_> {
         let table = self.rows.table();
         let dialect = session.dialect;
         let mut touched = HashSet::new();
-        for image in &self.part.touched {
+        for image in &self.said.touched {
             let mut buffer = RowBuffer::default();
             let image = OpenedRows::image(image, &mut buffer);
             // Such an image has the key's columns alone, in the key's order.
@@ -88,7 +88,7 @@ impl Part<'_> {
         is_compared: bool,
         pending: &mut Pending,
     ) -> Result<Gone, Failure> {
-        let part = self.part;
+        let part = self.said;
         let chunk = format!("{} {} {}", part.snapshot, part.chunk, part.attempt);
         let is_first = mark.chunk != chunk;
         if is_first && !mark.chunk.is_empty() {
@@ -185,8 +185,8 @@ impl Part<'_> {
         let columns: Vec<&Column> =
             table.primary_key.iter().filter_map(|ordinal| table.columns.get(*ordinal)).collect();
         let names: Vec<_> = columns.iter().map(|column| dialect.name(&column.name)).collect();
-        let upto = bound(dialect, &columns, self.part.key_upto.as_ref(), false)?;
-        let mut after = bound(dialect, &columns, self.part.key_after.as_ref(), true)?;
+        let upto = bound(dialect, &columns, self.said.key_upto.as_ref(), false)?;
+        let mut after = bound(dialect, &columns, self.said.key_after.as_ref(), true)?;
         let mut removed = 0;
         loop {
             let range = [&after, &upto].map(|bound| bound.as_deref().unwrap_or(b"TRUE"));
@@ -275,7 +275,15 @@ fn key_of<'c>(
             Cell::UInt(value) => printed.extend_from_slice(value.to_string().as_bytes()),
             Cell::Text(bytes) | Cell::Bytes(bytes) => printed.extend_from_slice(bytes),
             // Compared by the server.
-            _ => {}
+            Cell::Absent
+            | Cell::Null
+            | Cell::Float(_)
+            | Cell::Double(_)
+            | Cell::Malformed(_)
+            | Cell::Json(_)
+            | Cell::JsonDiff(_)
+            | Cell::Vector(_)
+            | Cell::Omitted { .. } => {}
         }
         printed.push(BETWEEN);
     }

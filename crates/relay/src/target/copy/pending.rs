@@ -220,7 +220,7 @@ fn row_literal(dialect: Dialect, table: &Table, image: &Image<'_>) -> Result<Row
         let put = dialect.put_cell(&mut row.values, column, cell);
         match put.map_err(|found| refused(table, column, found))? {
             Put::Written => row.shape.push(ordinal),
-            put => {
+            put @ (Put::Absent | Put::Omitted) => {
                 row.values.truncate(length);
                 row.is_part |= put == Put::Absent;
                 row.omitted += u64::from(put == Put::Omitted);
@@ -328,9 +328,9 @@ impl Statement<'_> {
         if alone > session.statement_bytes_max {
             return Err(Failure::refused(
                 &CopyTable::shown(&table.source),
-                format!("a row of {alone} bytes as SQL"),
-                &format!("at most {} (max_allowed_packet)", session.statement_bytes_max),
-                "raise max_allowed_packet of the copy's server",
+                format!("a row of {alone} bytes of SQL, {} at most", session.statement_bytes_max),
+                "rows that fit into max_allowed_packet of the copy's server",
+                "raise it, up to 1 GiB",
             ));
         }
         let is_full =

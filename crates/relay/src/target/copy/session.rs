@@ -31,7 +31,13 @@ pub(super) enum Failure {
     /// An operator is needed.
     Unfit { found: String, needed: String, remedy: String },
     /// Rows that never fit.
-    Refused { unit: Option<usize>, table: String, found: String, needed: String, remedy: String },
+    Refused {
+        unit: Option<usize>,
+        table: String,
+        found: String,
+        needed: &'static str,
+        remedy: &'static str,
+    },
 }
 
 impl Failure {
@@ -43,16 +49,10 @@ impl Failure {
     pub(super) fn refused(
         table: &str,
         found: impl Into<String>,
-        needed: &str,
-        remedy: &str,
+        needed: &'static str,
+        remedy: &'static str,
     ) -> Self {
-        Self::Refused {
-            unit: None,
-            table: table.to_owned(),
-            found: found.into(),
-            needed: needed.to_owned(),
-            remedy: remedy.to_owned(),
-        }
+        Self::Refused { unit: None, table: table.to_owned(), found: found.into(), needed, remedy }
     }
 
     pub(super) fn unfit(
@@ -208,11 +208,13 @@ impl Session {
             Connection::Postgres(client) => {
                 let messages = client.simple_query(utf8(sql)?).await;
                 let messages = messages.map_err(|error| postgres_failure(&error))?;
-                let rows = messages.iter().map(|message| match message {
-                    SimpleQueryMessage::CommandComplete(rows) => *rows,
-                    _ => 0,
-                });
-                Ok(rows.sum())
+                let mut met = 0;
+                for message in &messages {
+                    if let SimpleQueryMessage::CommandComplete(rows) = message {
+                        met += rows;
+                    }
+                }
+                Ok(met)
             }
         }
     }
@@ -231,14 +233,14 @@ impl Session {
             Connection::Postgres(client) => {
                 let messages = client.simple_query(utf8(sql)?).await;
                 let messages = messages.map_err(|error| postgres_failure(&error))?;
-                let rows = messages.iter().filter_map(|message| match message {
-                    SimpleQueryMessage::Row(row) => {
+                let mut rows = Vec::new();
+                for message in &messages {
+                    if let SimpleQueryMessage::Row(row) = message {
                         let cell = |at| row.get(at).map(|text| text.as_bytes().to_vec());
-                        Some((0..row.len()).map(cell).collect())
+                        rows.push((0..row.len()).map(cell).collect());
                     }
-                    _ => None,
-                });
-                Ok(rows.collect())
+                }
+                Ok(rows)
             }
         }
     }
@@ -273,7 +275,8 @@ fn mysql_failure(error: mysql_async::Error) -> Failure {
     let said = format!("{SERVER_ERROR}{} ({})", error.code, error.state);
     match error.code {
         // Lock wait timeout, deadlock, and a mark that another process inserted.
-        1205 | 1213 => Failure::Conflict(said),
+        // The last ones: another process made the database, table or column at the same moment.
+        1205 | 1213 | 1007 | 1050 | 1060 => Failure::Conflict(said),
         1049 | 1051 | 1054 | 1146 => Failure::Stale(said),
         // Access denied, in all its forms; read-only servers are waited for.
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => Failure::unfit(
@@ -335,12 +338,18 @@ fn postgres_failure(error: &tokio_postgres::Error) -> Failure {
     let mut said = format!("{SERVER_ERROR}{code}");
     for (what, name) in [("column", db.column()), ("constraint", db.constraint())] {
         if let Some(name) = name {
-            said.push_str(&format!(" of {what} {name}"));
+            said = format!("{said} of {what} {name}");
         }
     }
     let table = db.table().unwrap_or("(see the code)");
     match code {
-        "40001" | "40P01" | "55P03" => Failure::Conflict(said),
+        // The last ones: another process made the schema, table or column at the same moment.
+        "40001" | "40P01" | "55P03" | "42P06" | "42P07" | "42701" | "XX000" => {
+            Failure::Conflict(said)
+        }
+        "23505" if db.constraint().is_some_and(|constraint| constraint.starts_with("pg_")) => {
+            Failure::Conflict(said)
+        }
         "42P01" | "42703" | "3F000" => Failure::Stale(said),
         _ if code.starts_with("22") || code.starts_with("23") => Failure::refused(
             table,

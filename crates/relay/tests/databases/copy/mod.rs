@@ -136,8 +136,13 @@ impl Server {
         match self {
             Self::Mysql(mysqld) => {
                 let mut conn = mysqld.connect().await.expect("connects");
-                let list = "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = 'relay'";
-                let ids: Vec<u64> = conn.query(list).await.expect("a list");
+                let list: Vec<mysql_async::Row> =
+                    conn.query("SHOW PROCESSLIST").await.expect("a list");
+                let of_copies = |row: &mysql_async::Row| {
+                    let database: Option<String> = row.get("db").expect("a column");
+                    (database.as_deref() == Some("relay")).then(|| row.get("Id").expect("an id"))
+                };
+                let ids: Vec<u64> = list.iter().filter_map(of_copies).collect();
                 for id in ids {
                     // It may be gone by now.
                     drop(conn.query_drop(format!("KILL {id}")).await);

@@ -117,6 +117,32 @@ pub(crate) fn zoo(is_mysql: bool, vector: bool) -> Vec<Kin> {
         kin("bit5", "bit(5)", L::Bit, |dice| unsigned(dice, 5)),
         kin("bit64", "bit(64)", L::Bit, |dice| unsigned(dice, 64)),
         kin("y", "year", L::Year, |dice| Val::Int(*dice.pick(&[0, 1901, 2155, 2026]))),
+    ];
+    kin.extend(texts_and_more());
+    if is_mysql {
+        kin.push(self::kin("doc", "json", L::Json, |dice| {
+            let docs = [
+                r#"{"a": 1}"#,
+                r#"{"a": 1.1, "bb": [true, null, "it's \\ \" 京"]}"#,
+                "null",
+                "[]",
+                "\"text\"",
+                "18446744073709551615",
+                r#"{"": {"nested": [{"deep": -0.5}]}}"#,
+            ];
+            Val::Json((*dice.pick(&docs)).to_owned())
+        }));
+    }
+    if vector {
+        kin.push(self::kin("vec3", "vector(3)", L::Vector, |dice| {
+            Val::Vector(dice.pick(&[vec![0.5, -1.0, 3.25], vec![0.0, 1e-20, 65504.0]]).clone())
+        }));
+    }
+    kin
+}
+
+fn texts_and_more() -> Vec<Kin> {
+    vec![
         kin("day", "date", L::Date, |dice| Val::Text(day(dice))),
         kin("hour", "time(3)", L::Time, |dice| {
             text(
@@ -180,27 +206,7 @@ pub(crate) fn zoo(is_mysql: bool, vector: bool) -> Vec<Kin> {
         kin("spot", "point", L::Geometry, |dice| {
             Val::Point(f64::from(u32::try_from(dice.below(1000)).expect("small")) / 8.0, -7.25)
         }),
-    ];
-    if is_mysql {
-        kin.push(self::kin("doc", "json", L::Json, |dice| {
-            let docs = [
-                r#"{"a": 1}"#,
-                r#"{"a": 1.1, "bb": [true, null, "it's \\ \" 京"]}"#,
-                "null",
-                "[]",
-                "\"text\"",
-                "18446744073709551615",
-                r#"{"": {"nested": [{"deep": -0.5}]}}"#,
-            ];
-            Val::Json((*dice.pick(&docs)).to_owned())
-        }));
-    }
-    if vector {
-        kin.push(self::kin("vec3", "vector(3)", L::Vector, |dice| {
-            Val::Vector(dice.pick(&[vec![0.5, -1.0, 3.25], vec![0.0, 1e-20, 65504.0]]).clone())
-        }));
-    }
-    kin
+    ]
 }
 
 /// Kin of the key: a number, and text whose collation ignores case.

@@ -203,9 +203,9 @@ fn fastest(
             sum += each(&OpenedRows::new(batch, |_| Some(Arc::clone(&table)))?);
         }
         assert!(sum > 0, "nothing was opened");
-        best = best.min((thread_cpu() - began).as_secs_f64());
+        best = best.min(thread_cpu().saturating_sub(began).as_secs_f64());
     }
-    Ok((MESSAGES * ROWS) as f64 / best)
+    Ok(float(MESSAGES * ROWS) / best)
 }
 
 async fn drains(bodies: &[String]) -> Outcome {
@@ -279,7 +279,7 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
     })?;
     loop {
         let delivered = relay.metric("binpulse_relay_rows_total", &["outcome=\"delivered\""]).await;
-        if delivered.ok().flatten().is_some_and(|rows| rows >= wanted as f64) {
+        if delivered.ok().flatten().is_some_and(|rows| rows >= float(wanted)) {
             break;
         }
         if began.elapsed() > DRAIN_MAX {
@@ -291,12 +291,17 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
     let process = Pid::with_argument(relay.address()).ok_or("the relay is not to be found")?;
     println!(
         "  {name:<32} {:>10.0} rows/s, {:>6.1} s, {:>5.1} s of CPU, {} MiB at most",
-        wanted as f64 / took.as_secs_f64(),
+        float(wanted) / took.as_secs_f64(),
         took.as_secs_f64(),
         process.cpu().as_secs_f64(),
         process.resident_kib().0 >> 10,
     );
     Ok(())
+}
+
+/// Exact for all numbers here.
+fn float(number: u64) -> f64 {
+    u32::try_from(number).map_or(f64::INFINITY, f64::from)
 }
 
 /// A webhook that answers 204 to everything.

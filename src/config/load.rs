@@ -129,10 +129,17 @@ impl Loading<'_> {
                 self.unknown(section.get_ref(), origin);
                 continue;
             };
-            for (name, value) in entries {
-                let key = format!("{}.{}", section.get_ref(), name.get_ref());
-                let origin = Origin::File(path.to_owned(), line(name.span().start));
-                self.entry(&key, value, origin);
+            self.entries(section.get_ref(), entries, &|at| Origin::File(path.to_owned(), line(at)));
+        }
+    }
+
+    /// The entries of a section, and of tables in it: `[formats.debezium]`.
+    fn entries(&mut self, section: &str, entries: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) {
+        for (name, value) in entries {
+            let key = format!("{section}.{}", name.get_ref());
+            match value.get_ref().as_table() {
+                Some(inner) if Setting::is_section(&key) => self.entries(&key, inner, origin),
+                _ => self.entry(&key, value, origin(name.span().start)),
             }
         }
     }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod decode;
 mod filter;
 mod form;
+mod formats;
 mod heartbeat;
 mod http;
 mod log;
@@ -53,6 +54,7 @@ const SECTIONS: &[&[Setting]] = &[
     filter::SETTINGS,
     snapshot::SETTINGS,
     message::SETTINGS,
+    formats::SETTINGS,
     sink::SETTINGS,
     sns::SETTINGS,
     checkpoint::SETTINGS,
@@ -92,6 +94,12 @@ impl Setting {
     /// The setting with this key.
     pub fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Whether keys begin with this name and a dot.
+    pub fn is_section(name: &str) -> bool {
+        let begins = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        SETTINGS.iter().any(|setting| begins(setting.key))
     }
 
     /// Its flag, `--source-hosts`; a secret's takes the path of a file, `--source-password-file`.

@@ -34,6 +34,10 @@ impl CloudEvents {
         Self { options, tables: Tables::default(), gtid: GtidText::default(), space: Vec::new() }
     }
 
+    pub(super) fn splits_key_changes(&self) -> bool {
+        self.options.style == CloudEventsStyle::Debezium
+    }
+
     /// Appends an event; returns how many cells lost something.
     pub(super) fn row(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> u64 {
         let Self { options, tables, gtid, space } = self;
@@ -41,6 +45,11 @@ impl CloudEvents {
         let gtid = gtid.of(&context.transaction.id);
         out.extend_from_slice(b"{\"id\":\"");
         put_row_id(context, out);
+        if options.style == CloudEventsStyle::Debezium {
+            // One row may be two events.
+            out.push(b'/');
+            out.extend_from_slice(context.change.op.as_str().as_bytes());
+        }
         out.push(b'"');
         put_member(out, "source");
         put_source(out, options, context);

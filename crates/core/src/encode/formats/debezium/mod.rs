@@ -236,7 +236,8 @@ pub(super) fn snapshot(context: &RowContext<'_>) -> &'static [u8] {
     if context.change.op == Op::Read { b"\"incremental\"" } else { b"\"false\"" }
 }
 
-/// Free for MySQL: epoch, lane and number, by which a consumer applies each row once.
+/// Free for MySQL: epoch, lane and number, by which a consumer applies each row once; and the
+/// operation, as an update that changes the key is two events.
 pub(super) fn put_sequence(out: &mut Vec<u8>, context: &RowContext<'_>) {
     let Some(number) = context.number else {
         out.extend_from_slice(b"null");
@@ -249,6 +250,8 @@ pub(super) fn put_sequence(out: &mut Vec<u8>, context: &RowContext<'_>) {
     put_escaped(out, number.lane);
     out.extend_from_slice(b"\\\",\\\"");
     put_unsigned(out, number.number);
+    out.extend_from_slice(b"\\\",\\\"");
+    out.extend_from_slice(op(context.change.op).get(1..2).unwrap_or_default());
     out.extend_from_slice(b"\\\"]\"");
 }
 

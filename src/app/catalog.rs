@@ -7,6 +7,7 @@ use super::plan::Plan;
 use crate::filter::Pattern;
 use crate::freshness::schema::literal;
 use crate::mysql::{Error, Session};
+use crate::pipeline::Indirect;
 use crate::source::Flavor;
 use crate::source::preflight::{Facts, Finding, Severity};
 
@@ -17,6 +18,8 @@ pub(super) struct Catalog {
     pub(super) findings: Vec<Finding>,
     /// What could not be looked at, and what helps.
     pub(super) unseen: Option<String>,
+    /// Tables with triggers, and views, as far as the account sees them.
+    pub(super) indirect: Indirect,
 }
 
 /// Most tables that are read; patterns are not evaluated where there are more.
@@ -27,6 +30,8 @@ const COLUMNS_OF_MAX: usize = 200;
 const CHANGES: &str = "('CASCADE', 'SET NULL')";
 /// Most foreign keys that are told one by one.
 const KEYS_MAX: usize = 50;
+/// Databases of the servers' own.
+const SYSTEM: &str = "('mysql', 'sys', 'information_schema', 'performance_schema')";
 
 /// Looks. What the account may not see, or the server does not answer, is told; nothing of it keeps the
 /// stream from running unless `filter.strict` says so. The session is of no further use.
@@ -45,6 +50,13 @@ pub(super) async fn read(session: &mut Session, facts: &Facts, plan: &Plan) -> C
             Err(error) => failed = Some(error),
         }
     }
+    let mut indirect = Indirect::default();
+    if failed.as_ref().is_none_or(|error| !error.is_fatal()) {
+        match reader.indirect().await {
+            Ok(found) => indirect = found,
+            Err(error) => tracing::info!("triggers and views could not be read: {error}"),
+        }
+    }
     let (unseen, sees_all) = (reader.unseen, sees_keys(facts));
     if plan.filter.must_match && (failed.is_some() || !unseen.is_empty()) {
         findings.push(unproven(&unseen, failed.as_ref()));
@@ -54,7 +66,7 @@ pub(super) async fn read(session: &mut Session, facts: &Facts, plan: &Plan) -> C
         None if sees_all => None,
         None => Some(not_granted(&unseen)),
     };
-    Catalog { findings, unseen }
+    Catalog { findings, unseen, indirect }
 }
 
 /// Whether the account sees every table.
@@ -140,11 +152,40 @@ impl CatalogReader<'_> {
     async fn tables(&mut self) -> Result<Vec<(String, String)>, Error> {
         let sql = format!(
             "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA \
-             NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') LIMIT {}",
+             NOT IN {SYSTEM} LIMIT {}",
             TABLES_MAX + 1
         );
         let rows = self.session.query(&sql).await?;
         Ok(rows.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?))).collect())
+    }
+
+    /// Tables that the filters exclude and by which published ones may change. A statement-based
+    /// change of one has no row in the log. Which triggers there are is shown to those only who may
+    /// make some.
+    async fn indirect(&mut self) -> Result<Indirect, Error> {
+        let mut found = Indirect {
+            names: Vec::new(),
+            is_complete: self.facts.grants.as_ref().is_ok_and(|grants| grants.has("TRIGGER"))
+                && sees_all(self.facts),
+        };
+        for (columns, table) in [
+            (["EVENT_OBJECT_SCHEMA", "EVENT_OBJECT_TABLE"], "TRIGGERS"),
+            (["TABLE_SCHEMA", "TABLE_NAME"], "VIEWS"),
+        ] {
+            let [schema, name] = columns;
+            let sql = format!(
+                "SELECT DISTINCT {schema}, {name} FROM information_schema.{table} WHERE {schema} \
+                 NOT IN {SYSTEM} LIMIT {}",
+                TABLES_MAX + 1
+            );
+            let rows = self.session.query(&sql).await?;
+            found.is_complete &= rows.len() <= TABLES_MAX;
+            let names = rows.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?)));
+            found
+                .names
+                .extend(names.filter(|(database, table)| !self.plan.filter.wants(database, table)));
+        }
+        Ok(found)
     }
 
     async fn matches(

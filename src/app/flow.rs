@@ -34,7 +34,9 @@ pub(super) fn flow(
     };
     let mut pack = plan.pack.clone();
     pack.attempt = attempt;
-    configured(plan, pack, checkpoint, config, body_bytes_max, watermark)
+    let mut flow = configured(plan, pack, checkpoint, config, body_bytes_max, watermark);
+    flow.know(opened.catalog.indirect.clone());
+    flow
 }
 
 /// The same, however rows are to be treated.

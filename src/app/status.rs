@@ -82,7 +82,10 @@ impl StatusSource for StatusBuilder {
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
-            snapshot: self.snapshot.status(),
+            snapshot: self
+                .snapshot
+                .status()
+                .map(|status| status.at(chrono::Utc::now().timestamp_micros())),
             config: self.plan.shown.clone(),
             conclusion: Conclusion::default(),
         }

@@ -34,7 +34,7 @@ pub use control_messages::ControlMessages;
 pub(crate) use destination::Topics;
 pub(crate) use encoded_queue::encoded_queue;
 pub(crate) use finalizing::{Config as FinalizingConfig, spawn as spawn_finalizing};
-pub use flow::{Flow, FlowConfig, OwnRows, SurplusRows, Window};
+pub use flow::{Flow, FlowConfig, Indirect, OwnRows, SurplusRows, Window};
 pub use progress::Lost;
 pub(crate) use run::Parts;
 pub use run::{Ended, Pipeline};

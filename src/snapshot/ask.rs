@@ -66,6 +66,11 @@ pub enum Ask {
         /// Its number.
         table: usize,
     },
+    /// Rows of a table moved to other keys, and the log does not tell what else is in them.
+    Moved {
+        /// Its number.
+        table: usize,
+    },
     /// How far the snapshot has got.
     Look {
         /// `None`: there is none.

@@ -1,6 +1,7 @@
 //! What operators ask of a snapshot, and what they are shown of it. Shared by HTTP and the worker.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ const COMMANDS_MAX: usize = 16;
 pub struct Control {
     commands: Mutex<VecDeque<Command>>,
     arrived: Notify,
+    /// The first snapshot of a new stream could not begin yet, and is tried again.
+    is_owed: AtomicBool,
     status: Mutex<Option<SnapshotStatus>>,
 }
 
@@ -80,6 +83,9 @@ impl Control {
                 return Err("no table is named".to_owned());
             }
             Command::Start(_) => "the snapshot's tables are looked at",
+            Command::Stop {} if !is_underway && self.is_owed.load(Ordering::Relaxed) => {
+                "the first snapshot is given up: it is not tried again"
+            }
             Command::Pause {} | Command::Resume {} | Command::Stop {} if !is_underway => {
                 return Err("there is no snapshot".to_owned());
             }
@@ -109,6 +115,11 @@ impl Control {
     /// Whether one is read right now.
     pub fn is_running(&self) -> bool {
         self.status().is_some_and(|status| status.state == SnapshotState::Running)
+    }
+
+    /// Whether the first snapshot of a new stream could not begin yet, and is tried again.
+    pub(super) fn owes(&self, is_owed: bool) {
+        self.is_owed.store(is_owed, Ordering::Relaxed);
     }
 
     /// Shows how far it has got.

@@ -40,4 +40,4 @@ pub use reader::{Armed, Read, ReadError, Reader, log_end};
 pub use throttle::Limits;
 pub use values::ChunkRows;
 pub use window::{Target, Window, Windows};
-pub use worker::{Config, Worker};
+pub use worker::{Config, RESTARTS_MAX, ROWS_MOVED, Worker};

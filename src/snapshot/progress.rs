@@ -281,6 +281,7 @@ impl Progress {
             verifies: self.head.is_verify,
             started_at_us: self.head.started_at_us,
             newest_chunk_at_us: None,
+            stalled_seconds: None,
             rows: self.rows(),
             rows_per_second: 0.0,
             seconds_left: None,
@@ -337,6 +338,11 @@ impl TableProgress {
         let is_begun = self.state == SnapshotTableState::Reading
             && (self.cursor.is_some() || self.is_read || !self.again.is_empty());
         is_begun && replaces_rows(statement, selected, (&self.database, &self.table))
+    }
+
+    /// Rows were read, and what was read counts.
+    pub fn is_begun(&self) -> bool {
+        self.state == SnapshotTableState::Reading && self.order.is_some()
     }
 
     /// Only rows in a range of keys are read.

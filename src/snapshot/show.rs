@@ -37,6 +37,7 @@ impl Shown {
             verifies: request.verify,
             started_at_us: now_us,
             newest_chunk_at_us: None,
+            stalled_seconds: None,
             rows: 0,
             rows_per_second: 0.0,
             seconds_left: None,
@@ -49,6 +50,14 @@ impl Shown {
     pub(super) fn refused(&mut self, reason: String) {
         if let Some(status) = &mut self.status {
             (status.state, status.reason) = (SnapshotState::Refused, Some(reason));
+        }
+        self.show();
+    }
+
+    /// It could not begin, and is not tried again.
+    pub(super) fn given_up(&mut self) {
+        if let Some(status) = &mut self.status {
+            status.state = SnapshotState::Stopped;
         }
         self.show();
     }

@@ -399,6 +399,23 @@ impl RowSink for Filling {
 }
 
 #[cfg(test)]
+impl ChunkRows {
+    /// Rows of text columns as a server answers with them; the first is the key. Whether they are the
+    /// last of their range.
+    pub(crate) fn of_texts(columns: &[Column], rows: &[[&str; 2]], is_end: bool) -> Self {
+        let plan = Plan::new(columns, &[(0, KeyKind::Text("utf8mb4"))], Vec::new());
+        let mut filling = Filling::new(Arc::new(plan), 1 << 20);
+        for row in rows {
+            let cells = row.map(|text| Some(text.as_bytes()));
+            filling.row(Cells::new(&tests::packet(&cells))).expect("a row");
+        }
+        assert_eq!(filling.fault, None);
+        filling.rows.end(is_end, None);
+        filling.rows
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -407,7 +424,7 @@ mod tests {
     use crate::decode::table_as_described;
 
     /// A packet with these cells.
-    fn packet(cells: &[Option<&[u8]>]) -> Vec<u8> {
+    pub(super) fn packet(cells: &[Option<&[u8]>]) -> Vec<u8> {
         let mut packet = Vec::new();
         for cell in cells {
             match cell {

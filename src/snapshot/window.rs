@@ -35,6 +35,25 @@ impl Target {
         self.key.put(out, |ordinal| image.cell(ordinal));
     }
 
+    /// Ordinals of the key's columns, in the key's order.
+    pub fn key_columns(&self) -> impl Iterator<Item = usize> {
+        self.key.columns().iter().copied()
+    }
+
+    /// Whether a row of `table` moves to another key, and nobody is told what else is in it: `target` is
+    /// how its chunks are read, as far as that is known.
+    pub fn moves_in_part(target: Option<&Self>, table: &Table, change: &Change<'_>) -> bool {
+        if !is_partial(change) {
+            return false;
+        }
+        match target.filter(|target| target.is(table)) {
+            Some(target) => moves(change, target.key.columns()),
+            None if !table.primary_key.is_empty() => moves(change, &table.primary_key),
+            // Any column may be of its key; those that are not told did not change.
+            None => moves(change, &(0..table.columns.len()).collect::<Vec<_>>()),
+        }
+    }
+
     fn is(&self, table: &Table) -> bool {
         self.table.name == table.name && self.table.database == table.database
     }
@@ -164,15 +183,9 @@ impl Window {
         if change.before.as_ref().is_some_and(is_untold) {
             return self.spoil(Discard::UnknownKeys);
         }
-        let is_partial = change.op == Op::Update
-            && change.after.is_some_and(|after| {
-                after.cells().any(|cell| matches!(cell, Cell::Absent | Cell::JsonDiff(_)))
-            });
-        if let (Some(before), Some(after), true) = (change.before, change.after, is_partial) {
-            let moves = columns.iter().any(|at| after_cell(change, after, *at) != before.cell(*at));
-            if moves {
-                return self.spoil(Discard::KeyMoved);
-            }
+        let is_partial = is_partial(change);
+        if is_partial && moves(change, columns) {
+            return self.spoil(Discard::KeyMoved);
         }
         let mut keys = [None, None];
         if let Some(before) = change.before {
@@ -210,6 +223,20 @@ impl Window {
             Route::Lane(lane) | Route::Unordered(lane) | Route::Moves { to: lane, .. } => lane,
         }
     }
+}
+
+/// Whether the newest image of the row is not complete.
+fn is_partial(change: &Change<'_>) -> bool {
+    change.op == Op::Update
+        && change.after.is_some_and(|after| {
+            after.cells().any(|cell| matches!(cell, Cell::Absent | Cell::JsonDiff(_)))
+        })
+}
+
+/// Whether a row moves to another key of these columns.
+fn moves(change: &Change<'_>, columns: &[usize]) -> bool {
+    let (Some(before), Some(after)) = (change.before, change.after) else { return false };
+    columns.iter().any(|at| after_cell(change, after, *at) != before.cell(*at))
 }
 
 /// A cell of the row as it is now: an image that carries only what changed leaves out a key that did

@@ -35,7 +35,10 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
 /// Chunks that are read again for a table whose schema changes, before it is given up.
 const SCHEMA_CHANGES_MAX: u32 = 10;
 /// Times that a table is begun again for rows that moved to another key.
-const RESTARTS_MAX: u32 = 3;
+pub const RESTARTS_MAX: u32 = 3;
+/// Why it is given up then.
+pub const ROWS_MOVED: &str = "rows moved to other keys while it was read, and their images are not \
+                              complete: set binlog_row_image = FULL";
 /// Times that a server may refuse a SELECT before its table is given up.
 const REFUSALS_MAX: u32 = 5;
 /// Times that rows are read again without one of them being at rest.
@@ -184,7 +187,10 @@ impl Worker {
         if let Some(progress) = saved {
             self.ask(Ask::Begin { progress: Box::new(progress), is_new: false }).await?;
         } else if let Some(request) = on_start {
-            self.start_for_sure(&request).await?;
+            self.control.owes(true);
+            let begun = self.start_for_sure(&request).await;
+            self.control.owes(false);
+            begun?;
         }
         loop {
             self.obey().await?;
@@ -275,11 +281,8 @@ impl Worker {
             Discard::KeyMoved => {
                 self.restarts += 1;
                 if self.restarts > RESTARTS_MAX {
-                    let reason =
-                        "rows moved to other keys while it was read, and their images are \
-                                  not complete: set binlog_row_image = FULL"
-                            .to_owned();
-                    return self.ask(Ask::End { table: number, reason: Some(reason) }).await;
+                    let reason = Some(ROWS_MOVED.to_owned());
+                    return self.ask(Ask::End { table: number, reason }).await;
                 }
                 self.ask(Ask::Restart { table: number }).await?;
             }
@@ -334,7 +337,10 @@ impl Worker {
                     self.shown.refused(reason);
                     self.rest(pause).await;
                     match self.control.take() {
-                        Some(Command::Stop {}) => return self.ask(Ask::Order(Order::Stop)).await,
+                        Some(Command::Stop {}) => {
+                            self.shown.given_up();
+                            return self.ask(Ask::Order(Order::Stop)).await;
+                        }
                         Some(Command::Start(other)) => {
                             self.start(&other).await?;
                             if self.look().await?.is_some() {
@@ -407,6 +413,9 @@ impl Worker {
             self.unsettled.clear();
         }
         self.reading = None;
+        if progress.head.is_verify {
+            self.metrics.snapshot.verified_tables_total.inc();
+        }
         self.ask(Ask::End { table: number, reason: None }).await
     }
 

@@ -22,6 +22,10 @@ pub struct SnapshotStatus {
     pub started_at_us: i64,
     /// When its last chunk was published, microseconds since 1970 UTC; `None` before the first.
     pub newest_chunk_at_us: Option<i64>,
+    /// For how long it has published no chunk, seconds; only if that is long, and it runs and does not
+    /// wait for its turn by a limit of rows a second.
+    #[serde(default)]
+    pub stalled_seconds: Option<f64>,
     /// Rows that were published.
     pub rows: u64,
     /// Rows a second, over the last half minute.
@@ -30,6 +34,23 @@ pub struct SnapshotStatus {
     pub seconds_left: Option<f64>,
     /// Its tables, in the order in which they are read.
     pub tables: Vec<SnapshotTable>,
+}
+
+/// A running snapshot without a chunk for so long is stalled.
+const STALLED_AFTER_SECONDS: f64 = 120.0;
+
+impl SnapshotStatus {
+    /// As it is at this time, microseconds since 1970 UTC: it may have stalled since it was told.
+    #[must_use]
+    pub fn at(mut self, now_us: i64) -> Self {
+        let since = self.newest_chunk_at_us.unwrap_or(self.started_at_us).max(self.started_at_us);
+        #[expect(clippy::cast_precision_loss, reason = "an age")]
+        let age = now_us.saturating_sub(since) as f64 / 1e6;
+        let should_move =
+            self.state == SnapshotState::Running && self.waits_for != Some(SnapshotWait::Rate);
+        self.stalled_seconds = (should_move && age > STALLED_AFTER_SECONDS).then_some(age);
+        self
+    }
 }
 
 /// Where a snapshot stands.
@@ -214,4 +235,42 @@ pub enum SnapshotTableState {
     Done,
     /// It was given up: `reason` says why.
     Abandoned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_stalled_when_it_should_move_and_has_not_for_long() {
+        let status = |state, waits_for, newest_chunk_at_us| SnapshotStatus {
+            id: String::new(),
+            state,
+            waits_for,
+            reason: None,
+            audience: None,
+            verifies: false,
+            started_at_us: 1_000_000,
+            newest_chunk_at_us,
+            stalled_seconds: None,
+            rows: 0,
+            rows_per_second: 0.0,
+            seconds_left: None,
+            tables: Vec::new(),
+        };
+        let (runs, sink, rate) =
+            (SnapshotState::Running, Some(SnapshotWait::Sink), Some(SnapshotWait::Rate));
+        for (state, waits_for, newest, at, expected) in [
+            (runs, None, None, 121, None),
+            (runs, None, None, 122, Some(121.0)),
+            (runs, sink, Some(5_000_000), 126, Some(121.0)),
+            (runs, sink, Some(5_000_000), 125, None),
+            (runs, rate, None, 999, None),
+            (SnapshotState::Paused, None, None, 999, None),
+            (SnapshotState::Done, None, Some(5_000_000), 999, None),
+        ] {
+            let found = status(state, waits_for, newest).at(at * 1_000_000).stalled_seconds;
+            assert_eq!(found, expected, "{state:?} {waits_for:?} {newest:?} {at}");
+        }
+    }
 }

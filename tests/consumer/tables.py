@@ -87,6 +87,12 @@ def value_of(column, cell):
     return change_pb2.Value(text=cell)
 
 
+def key_of(part):
+    """Ordinals of the columns of the key that the table is read by: a table without a primary key has
+    another one."""
+    return list(part.key_columns) or list(part.batch.table.primary_key)
+
+
 class Tables:
     """The tables, and what was done to them."""
 
@@ -97,6 +103,8 @@ class Tables:
         self.cursor.execute("SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'")
         self.cursor.execute("SET SESSION foreign_key_checks = 0, unique_checks = 1")
         self.schemas = {}
+        # Keys of tables without a primary key that were made for snapshots.
+        self.keys = set()
         # Keys that the chunk under way has told of, by table and lane.
         self.chunks = {}
         self.report = {"gone": 0, "compared": 0, "differing": [], "inserts": 0, "updates": 0, "deletes": 0, "conflicts": 0, "not_found": 0, "omitted": 0}
@@ -122,6 +130,7 @@ class Tables:
         it does not tell of is gone."""
         schema = part.batch.table
         self.prepare(schema)
+        self.prepare_key(schema, part)
         table = f"{quoted(schema.database)}.{quoted(schema.table)}"
         key = (schema.database, schema.table, part.batch.lane)
         chunk, told = self.chunks.get(key, (None, []))
@@ -129,7 +138,7 @@ class Tables:
             chunk, told = (part.snapshot, part.chunk, part.attempt), []
         for row in part.batch.rows:
             self.replace(schema, table, row.after)
-            told.append([row.after.values[ordinal] for ordinal in schema.primary_key])
+            told.append([row.after.values[ordinal] for ordinal in key_of(part)])
         told += [list(image.values) for image in part.touched]
         self.chunks[key] = (chunk, told)
         if part.HasField("digest"):
@@ -156,9 +165,9 @@ class Tables:
     def compare(self, part, schema, table, touched):
         """Compares the digest of a range with that of the copy's rows at the same place of the lane. Only
         for tables of one lane."""
-        if part.batch.lane_count > 1 or not schema.primary_key:
+        if part.batch.lane_count > 1:
             return
-        columns = [schema.columns[ordinal] for ordinal in schema.primary_key]
+        columns = [schema.columns[ordinal] for ordinal in key_of(part)]
         where, values = self.within(part, columns)
         names = ", ".join(shown(column) for column in schema.columns)
         self.cursor.execute(f"SELECT {names} FROM {table} WHERE {where}", values)
@@ -166,7 +175,7 @@ class Tables:
         rows = total = xor = 0
         for cells in self.cursor.fetchall():
             found = [value_of(column, cell) for column, cell in zip(schema.columns, cells)]
-            key = change_pb2.Image(values=[found[ordinal] for ordinal in schema.primary_key])
+            key = change_pb2.Image(values=[found[ordinal] for ordinal in key_of(part)])
             if key.SerializeToString() in left_out:
                 continue
             body = change_pb2.Image(values=found).SerializeToString()
@@ -194,9 +203,9 @@ class Tables:
     def delete_others(self, part, schema, table, told):
         """Deletes the rows of the part's range whose keys are not among these. Only for tables of one lane:
         this copy does not know which lane a row belongs to."""
-        if part.batch.lane_count > 1 or not schema.primary_key:
+        if part.batch.lane_count > 1:
             return
-        columns = [schema.columns[ordinal] for ordinal in schema.primary_key]
+        columns = [schema.columns[ordinal] for ordinal in key_of(part)]
         where, values = self.within(part, columns)
         names = ", ".join(quoted(column.name) for column in columns)
         query = f"SELECT {names} FROM {table} WHERE {where}"
@@ -292,6 +301,16 @@ class Tables:
         else:
             self.alter(table, known, schema)
         self.schemas[key] = schema
+
+    def prepare_key(self, schema, part):
+        """Rows of a snapshot replace others by the key that the table is read by."""
+        key = (schema.database, schema.table, tuple(part.key_columns))
+        if not part.key_columns or key in self.keys:
+            return
+        names = ", ".join(quoted(schema.columns[ordinal].name) for ordinal in part.key_columns)
+        table = f"{quoted(schema.database)}.{quoted(schema.table)}"
+        self.cursor.execute(f"ALTER TABLE {table} ADD UNIQUE KEY ({names})", ())
+        self.keys.add(key)
 
     def alter(self, table, old, new):
         before = {column.name: column for column in old.columns}

@@ -38,6 +38,7 @@ mod security;
 mod servers;
 mod snapshot;
 mod snapshot_faults;
+mod snapshot_rows;
 mod snapshot_types;
 mod source;
 mod standing;
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
         security::tests(),
         snapshot::tests(),
         snapshot_faults::tests(),
+        snapshot_rows::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

@@ -30,16 +30,17 @@ tests! {
     rows_that_the_stream_told_in_part_are_read_again_however_large on [Mysql97, Mariadb1011];
     a_chunk_of_a_stopped_snapshot_is_no_chunk_of_the_next on [Mysql97];
     a_snapshot_on_start_is_owed_until_it_has_begun on [Mysql97];
+    a_first_snapshot_that_cannot_begin_is_given_up_by_stop on [Mysql97];
     a_locked_table_is_waited_for_and_no_lock_is_kept on [Mysql97];
     rows_deleted_while_the_stream_was_away_are_gone_from_the_copy on [Mysql97];
     odd_tables_are_copied on [Mysql97, Mariadb1011];
 }
 
 /// Rows of the table that is copied, unless a test says otherwise.
-const ROWS: u64 = 3_000;
+pub(crate) const ROWS: u64 = 3_000;
 
 /// `SELECT` of so many thousands of rows, with numbers from 0.
-fn numbers(thousands: u64) -> String {
+pub(crate) fn numbers(thousands: u64) -> String {
     format!(
         "SELECT a.i + 10 * b.i + 100 * c.i + 1000 * e.i AS n FROM aux.digits a, aux.digits b, \
          aux.digits c, aux.digits e WHERE e.i < {thousands}"
@@ -47,13 +48,13 @@ fn numbers(thousands: u64) -> String {
 }
 
 /// A server with rows in `d.t`, its stream, and a queue for the copy.
-struct Scene {
-    rig: Rig,
+pub(crate) struct Scene {
+    pub(crate) rig: Rig,
     queue_url: String,
 }
 
 impl Scene {
-    async fn set(
+    pub(crate) async fn set(
         bed: &Bed,
         options: Options,
         settings: &[(&'static str, String)],
@@ -64,7 +65,7 @@ impl Scene {
         Self::around(bed, mysqld, settings).await
     }
 
-    async fn around(
+    pub(crate) async fn around(
         bed: &Bed,
         mysqld: Mysqld,
         settings: &[(&'static str, String)],
@@ -81,7 +82,7 @@ impl Scene {
     }
 
     /// Starts a snapshot that takes seconds, and pauses it behind its first chunk.
-    async fn until_the_middle(&mut self) -> Outcome {
+    pub(crate) async fn until_the_middle(&mut self) -> Outcome {
         let slow = ["--tables", "d.t", "--rows-per-second", "1000"];
         self.begin(&slow).await?;
         until(&self.rig.streamer, |snapshot| snapshot["tables"][0]["chunks"].as_u64() >= Some(1))
@@ -94,7 +95,7 @@ impl Scene {
     }
 
     /// Starts a snapshot, and waits until that is the one that is shown.
-    async fn begin(&mut self, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn begin(&mut self, arguments: &[&str]) -> Outcome {
         let before = self.rig.streamer.status().await?["snapshot"]["id"].clone();
         start(&mut self.rig.streamer, arguments).await?;
         until(&self.rig.streamer, |snapshot| snapshot["id"] != before).await?;
@@ -102,29 +103,34 @@ impl Scene {
     }
 
     /// Makes a snapshot.
-    async fn snapshot(&mut self, arguments: &[&str]) -> Result<Value, Failure> {
+    pub(crate) async fn snapshot(&mut self, arguments: &[&str]) -> Result<Value, Failure> {
         self.begin(arguments).await?;
         until(&self.rig.streamer, is_done).await
     }
 
-    async fn order(&mut self, order: &str) -> Outcome {
+    pub(crate) async fn order(&mut self, order: &str) -> Outcome {
         let (code, output) = command(&mut self.rig.streamer, &[order]).await?;
         assert_eq!(code, Some(0), "{output}");
         Ok(())
     }
 
-    async fn resume_to_the_end(&mut self) -> Result<Value, Failure> {
+    pub(crate) async fn resume_to_the_end(&mut self) -> Result<Value, Failure> {
         self.order("resume").await?;
         until(&self.rig.streamer, is_done).await
     }
 
-    async fn execute(&self, statements: &[&str]) -> Outcome {
+    pub(crate) async fn execute(&self, statements: &[&str]) -> Outcome {
         self.rig.mysqld.execute(statements).await?;
         Ok(())
     }
 
     /// Makes the copy of so many rows of the stream and so many tables.
-    async fn copy(&self, bed: &Bed, rows: u64, tables: usize) -> Result<(Mysqld, Value), Failure> {
+    pub(crate) async fn copy(
+        &self,
+        bed: &Bed,
+        rows: u64,
+        tables: usize,
+    ) -> Result<(Mysqld, Value), Failure> {
         let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
         let report =
             rebuild_snapshots(bed, &self.rig, &self.queue_url, &copy, rows, tables).await?;
@@ -133,7 +139,12 @@ impl Scene {
     }
 
     /// The copy equals the source.
-    async fn is_copied(&self, bed: &Bed, rows: u64, tables: usize) -> Result<Value, Failure> {
+    pub(crate) async fn is_copied(
+        &self,
+        bed: &Bed,
+        rows: u64,
+        tables: usize,
+    ) -> Result<Value, Failure> {
         let (copy, report) = self.copy(bed, rows, tables).await?;
         let differences = oracle::differences(&self.rig.mysqld, &copy, "d").await?;
         assert!(
@@ -147,7 +158,7 @@ impl Scene {
 }
 
 /// The tables that all scenes have, and these.
-async fn fill(mysqld: &Mysqld, tables: &[String]) -> Outcome {
+pub(crate) async fn fill(mysqld: &Mysqld, tables: &[String]) -> Outcome {
     mysqld
         .execute(&[
             "CREATE DATABASE aux",
@@ -161,7 +172,7 @@ async fn fill(mysqld: &Mysqld, tables: &[String]) -> Outcome {
 }
 
 /// `d.t` with its rows: a second column of unique numbers, in the opposite order.
-fn usual() -> Vec<String> {
+pub(crate) fn usual() -> Vec<String> {
     vec![
         "CREATE TABLE d.t (id INT PRIMARY KEY, other INT NOT NULL, v VARCHAR(300), w INT)"
             .to_owned(),
@@ -422,6 +433,30 @@ async fn a_snapshot_on_start_is_owed_until_it_has_begun(bed: Bed) -> Outcome {
     scene.rig.streamer.until_ready(SOON).await?;
     let again = until(&scene.rig.streamer, |snapshot| !snapshot.is_null()).await?;
     assert_eq!((&again["id"], &again["state"]), (&done["id"], &done["state"]), "{again}");
+    Ok(())
+}
+
+async fn a_first_snapshot_that_cannot_begin_is_given_up_by_stop(bed: Bed) -> Outcome {
+    // Given a new stream whose account may not read the tables
+    let mysqld = bed.mysqld(Options::default()).await?;
+    fill(&mysqld, &usual()).await?;
+    let settings = [("source.start", "now".to_owned()), ("snapshot.on_start", "all".to_owned())];
+    let rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let mut scene = Scene { rig, queue_url: String::new() };
+    until(&scene.rig.streamer, |snapshot| snapshot["state"] == "refused").await?;
+
+    // When it is stopped, and the account may read them after all
+    scene.order("stop").await?;
+    until(&scene.rig.streamer, |snapshot| snapshot["state"] == "stopped").await?;
+    scene.execute(&["GRANT SELECT ON d.* TO 'binpulse'@'%'"]).await?;
+    scene.execute(&["UPDATE d.t SET w = 1 WHERE id = 1"]).await?;
+
+    // Then it is made neither now nor with the next start
+    scene.rig.streamer.stop().await?;
+    scene.rig.streamer.start_again().await?;
+    scene.rig.streamer.until_ready(SOON).await?;
+    let (code, output) = command(&mut scene.rig.streamer, &["stop"]).await?;
+    assert!(code != Some(0) && output.contains("there is no snapshot"), "{output}");
     Ok(())
 }
 

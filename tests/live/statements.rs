@@ -9,6 +9,8 @@ use crate::suite::{Outcome, tests};
 tests! {
     statements_about_tables_that_are_left_out_pass_and_those_with_triggers_halt
         on [Mysql97, Mysql80, Mysql57, Mariadb1011];
+    triggers_from_before_the_stream_halt_where_the_account_sees_them_and_warn_once_else
+        on [Mysql80, Mariadb1011, Mariadb118];
     what_a_server_writes_by_itself_stops_nothing on [Mysql57, Mysql80, Mariadb118];
     a_statement_about_a_published_table_is_never_passed_over on [Mysql97, Mariadb118];
     passwords_within_statements_are_not_published on [Mysql97, Mysql57, Mariadb118];
@@ -78,6 +80,74 @@ async fn statements_about_tables_that_are_left_out_pass_and_those_with_triggers_
     let log = rig.streamer.log_tail();
     assert!(log.contains("statement-based change in the log: INSERT"), "{log}");
     assert!(log.contains("percona.checksums") || log.contains("tables of shop too"), "{log}");
+    Ok(())
+}
+
+async fn triggers_from_before_the_stream_halt_where_the_account_sees_them_and_warn_once_else(
+    bed: Bed,
+) -> Outcome {
+    // Given a database that is published in part, with a trigger and a view from excluded tables into
+    // published ones, made before the stream begins
+    let mysqld = bed.mysqld(Options::default()).await?;
+    mysqld
+        .execute(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.orders (id INT PRIMARY KEY, city TEXT)",
+            "CREATE TABLE shop.secret_keys (id INT PRIMARY KEY)",
+            "CREATE TABLE shop.secret_log (id INT PRIMARY KEY)",
+            "CREATE VIEW shop.secret_view AS SELECT * FROM shop.orders",
+            "CREATE TRIGGER shop.g AFTER INSERT ON shop.secret_keys FOR EACH ROW \
+             INSERT INTO shop.orders VALUES (NEW.id, 'by a trigger')",
+        ])
+        .await?;
+    let mut settings = settings(&bed);
+    settings.push(("source.start", "now".to_owned()));
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let warnings = |rig: &Rig, table: &str| {
+        let log = rig.streamer.log_tail();
+        log.lines().filter(|line| line.contains("was passed over") && line.contains(table)).count()
+    };
+
+    // When the account does not see triggers, then one warning for each table tells of it
+    let write = |table: &str, id| format!("INSERT INTO shop.{table} VALUES ({id})");
+    let (keys, log) = ("secret_keys", "secret_log");
+    let marked = |city: &str, id| format!("INSERT INTO shop.orders VALUES ({id}, '{city}')");
+    let mut statements = vec![AS_STATEMENTS.to_owned()];
+    statements.extend((1..=3).flat_map(|id| [write(keys, id), write(log, id)]));
+    rig.mysqld.execute(&statements).await?;
+    rig.mysqld.execute(&[marked("Paris", 100)]).await?;
+    lines_until(&mut rig, &["Paris"]).await?;
+    assert_eq!((warnings(&rig, keys), warnings(&rig, log)), (1, 1), "{}", rig.streamer.log_tail());
+
+    // When it sees all of them, then a table that has none passes without a warning
+    rig.mysqld.execute(&["GRANT SELECT, TRIGGER ON *.* TO 'binpulse'@'%'"]).await?;
+    assert_eq!(rig.streamer.stop().await?, Some(0));
+    rig.streamer.start_again().await?;
+    rig.streamer.until_ready(SOON).await?;
+    rig.mysqld.execute(&[AS_STATEMENTS.to_owned(), write(log, 10)]).await?;
+    rig.mysqld.execute(&[marked("Lyon", 101)]).await?;
+    lines_until(&mut rig, &["Lyon"]).await?;
+    let tail = rig.streamer.log_tail();
+    let since = tail.rsplit("listening for HTTP").next().unwrap_or_default();
+    assert!(since.contains("streaming") && !since.contains("was passed over"), "{tail}");
+
+    // And a statement on a view, or on a table with a trigger, halts and names it
+    let through_view = marked("Nice", 102).replace("orders", "secret_view");
+    rig.mysqld.execute(&[AS_STATEMENTS.to_owned(), through_view, write(keys, 10)]).await?;
+    assert_eq!(rig.streamer.wait(SOON).await?, Some(75), "{}", rig.streamer.log_tail());
+    let about = |table: &str| format!("of shop.{table}, which is a view or has a trigger");
+    assert!(rig.streamer.log_tail().contains(&about("secret_view")), "{}", rig.streamer.log_tail());
+
+    // Also where such statements are put aside
+    let file = rig.streamer.folder().path().join("quarantine").display().to_string();
+    let settings = &mut rig.streamer.command_mut().settings;
+    settings.extend([("decode.on_error", "quarantine".to_owned()), ("sink.quarantine", file)]);
+    rig.streamer.start_again().await?;
+    rig.streamer.until_ready(SOON).await?;
+    rig.mysqld.execute(&[marked("Metz", 103)]).await?;
+    lines_until(&mut rig, &["Metz"]).await?;
+    let log = rig.streamer.log_tail();
+    assert!(log.contains(&about("secret_view")) && log.contains(&about(keys)), "{log}");
     Ok(())
 }
 

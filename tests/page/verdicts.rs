@@ -367,6 +367,7 @@ fn a_snapshot_shows_its_tables_with_bars_and_only_if_there_is_one(browser: &mut 
         audience: Some("billing".to_owned()),
         started_at_us: 0,
         newest_chunk_at_us: None,
+        stalled_seconds: None,
         rows: 1_500,
         rows_per_second: 12_345.0,
         seconds_left: Some(200.0),
@@ -394,6 +395,11 @@ fn a_snapshot_shows_its_tables_with_bars_and_only_if_there_is_one(browser: &mut 
     };
     assert_eq!(browser.text(&bar(0)), "0.5");
     assert_eq!(browser.text("document.querySelectorAll('#snapshot-tables tr').length"), "10");
+
+    says.snapshot = Some(SnapshotStatus { stalled_seconds: Some(600.0), ..snapshot.clone() });
+    site.say(says.clone().concluded());
+    browser
+        .wait("document.getElementById('snapshot-card').innerText.includes('no chunk for 10 min')");
 
     let over = SnapshotStatus { state: SnapshotState::Done, ..snapshot };
     says.snapshot = Some(over);

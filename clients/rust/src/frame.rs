@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 
+use crate::memory;
 use crate::proto::{self, Codec, frame::Content};
 
 /// Version of the wire contract that this code writes and reads.
@@ -13,6 +14,9 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Largest content that [`content`] decompresses, bytes.
 pub const UNCOMPRESSED_BYTES_MAX: u64 = 256 << 20;
+
+/// What is opened may take so many times its limit in memory: values are larger there than in a frame.
+pub(crate) const MEMORY_FACTOR: u64 = 8;
 
 /// Largest window that a compressed content may ask for: 2 to this power bytes.
 const WINDOW_LOG_MAX: u32 = 27;
@@ -62,6 +66,12 @@ pub enum OpenError {
     /// The payload does not decompress.
     #[error("the payload is no Zstandard frame: {0}")]
     Zstd(#[from] std::io::Error),
+    /// The content has so many small elements that it would take too much memory.
+    #[error("the content would take more than {max} bytes of memory once decoded")]
+    Memory {
+        /// Memory allowed, bytes.
+        max: u64,
+    },
     /// Nothing that this version knows is inside.
     #[error("the frame holds no content that this binpulse knows")]
     Unknown,
@@ -88,7 +98,7 @@ pub fn frame(bytes: &[u8]) -> Result<Content, OpenError> {
 }
 
 fn frame_within(bytes: &[u8], bytes_max: u64) -> Result<Content, OpenError> {
-    let frame = proto::Frame::decode(bytes)?;
+    let frame = parse(bytes, bytes_max)?;
     if frame.format_version != FORMAT_VERSION {
         return Err(OpenError::Version(frame.format_version));
     }
@@ -96,10 +106,18 @@ fn frame_within(bytes: &[u8], bytes_max: u64) -> Result<Content, OpenError> {
         return frame.content.ok_or(OpenError::Unknown);
     };
     let plain = decompress(&frame, payload, bytes_max)?;
-    match proto::Frame::decode(plain.as_slice())?.content {
+    match parse(&plain, bytes_max)?.content {
         Some(Content::Payload(_)) | None => Err(OpenError::Unknown),
         Some(content) => Ok(content),
     }
+}
+
+fn parse(bytes: &[u8], bytes_max: u64) -> Result<proto::Frame, OpenError> {
+    let max = bytes_max.saturating_mul(MEMORY_FACTOR);
+    if !memory::fits(bytes, max) {
+        return Err(OpenError::Memory { max });
+    }
+    Ok(proto::Frame::decode(bytes)?)
 }
 
 fn decompress(frame: &proto::Frame, payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, OpenError> {

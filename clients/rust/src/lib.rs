@@ -1,7 +1,14 @@
 //! Reads the messages of binpulse: from the body of a message to what it holds.
+//!
+//! * [`message`]: a message in whichever form it comes, to its [`Content`].
+//! * [`ledger`]: which rows come next, which came before, which are missing.
+//! * [`frame`]: the Protobuf format.
 
+mod document;
 pub mod frame;
 pub mod ledger;
+mod memory;
+pub mod message;
 #[allow(
     missing_docs,
     clippy::pedantic,
@@ -10,3 +17,6 @@ pub mod ledger;
 )]
 #[rustfmt::skip]
 pub mod proto;
+
+pub use document::DocumentError;
+pub use message::{Content, DecodeError, Message, Pointer, Record, decode, lambda};

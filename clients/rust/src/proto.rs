@@ -97,8 +97,8 @@ pub struct SnapshotPart {
     /// The chunk's range of keys: above this one ...
     #[prost(message, optional, tag = "8")]
     pub key_after: ::core::option::Option<Image>,
-    /// ... up to this one, included. Each holds the values of the key's columns, in the key's order;
-    /// absent: open.
+    /// ... up to this one, included. Each holds the values of the key's columns (`key_columns`), in the
+    /// key's order; absent: open.
     #[prost(message, optional, tag = "9")]
     pub key_upto: ::core::option::Option<Image>,
     /// Keys of this range and lane that the stream changed while the chunk was read. Their rows are newer
@@ -119,6 +119,10 @@ pub struct SnapshotPart {
     /// attempts before.
     #[prost(uint64, tag = "14")]
     pub attempt_part: u64,
+    /// Ordinals in `batch.table.columns` of the columns of the key that the table is read by, in the key's
+    /// order. Empty: its primary key.
+    #[prost(uint32, repeated, tag = "15")]
+    pub key_columns: ::prost::alloc::vec::Vec<u32>,
 }
 /// A digest of a chunk's rows in one lane, to compare a copy with. The keys in `touched` are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -17,6 +17,7 @@
 
 pub mod lane;
 mod lanes;
+pub mod open;
 pub use lanes::Order;
 pub mod state;
 pub mod target;

@@ -56,6 +56,8 @@ pub(in crate::cli) fn lines(status: &SnapshotStatus, now_us: i64) -> Vec<String>
         facts.extend(left.map(|left| format!("about {} left", duration(left))));
     }
     lines.push(facts.join(", "));
+    let stalled = status.stalled_seconds.map(|age| format!("no chunk for {}", duration(age)));
+    lines.extend(stalled.map(|words| bold(YELLOW, &words)));
     lines.extend(status.waits_for.map(|wait| format!("waits for {}", SnapshotWait::words(wait))));
     lines.extend(status.reason.as_deref().map(|reason| format!("reason: {}", plain(reason))));
     lines
@@ -175,6 +177,7 @@ pub(super) mod tests {
             verifies: false,
             started_at_us: 0,
             newest_chunk_at_us: None,
+            stalled_seconds: None,
             rows: 1_234_567,
             rows_per_second: 12_345.6,
             seconds_left: Some(200.0),

@@ -12,9 +12,20 @@ use crate::sql::{self, Name, Object, Written};
 /// nothing is told.
 const OBJECTS_MAX: usize = 10_000;
 
-/// What is known of tables from the statements that went by.
+/// Tables of the source by which others change.
+#[derive(Debug, Clone, Default)]
+pub struct Indirect {
+    /// Database and name of views, and of tables with triggers.
+    pub names: Vec<(String, String)>,
+    /// There are no others.
+    pub is_complete: bool,
+}
+
+/// What is known of tables: from the source at the start, then from the statements that went by.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
+    /// Those that the source had at the start.
+    before: Indirect,
     /// Names by which other tables change: views, and tables with triggers.
     indirect: Vec<(String, String)>,
     /// There were more.
@@ -41,6 +52,11 @@ impl Objects {
 }
 
 impl Flow {
+    /// The source has these; others may be made by statements that go by.
+    pub fn know(&mut self, indirect: Indirect) {
+        self.objects.before = indirect;
+    }
+
     /// Rows were changed by a statement.
     #[cold]
     pub(super) fn changed(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
@@ -96,13 +112,16 @@ impl Flow {
 
     fn is_indirect(&self, selected: &str, name: &Name) -> bool {
         let objects = &self.objects;
-        objects.is_full
-            || objects.indirect.iter().any(|it| self.filter.is_same_table(selected, name, it))
+        let mut known = objects.before.names.iter().chain(&objects.indirect);
+        objects.is_full || known.any(|it| self.filter.is_same_table(selected, name, it))
     }
 
-    /// A trigger that was made before the stream began could change a published table, and the log does
-    /// not tell.
+    /// A trigger that was made before the stream began, and that the account does not see, could change a
+    /// published table, and the log does not tell. Once for each table.
     fn tell_of_triggers(&mut self, selected: &str, written: &Written) {
+        if self.objects.before.is_complete {
+            return;
+        }
         for (named, table) in &written.tables {
             let name = format!("{}.{table}", named.as_deref().unwrap_or(selected));
             if self.objects.told.len() < OBJECTS_MAX && !self.objects.told.contains(&name) {

@@ -32,6 +32,7 @@ use crate::pack::Packer;
 use crate::sink::quarantine::Undecoded;
 use crate::source::Start;
 use crate::telemetry::Metrics;
+pub use changed::Indirect;
 use changed::Objects;
 use snapshot::Snapshots;
 pub use surplus_rows::SurplusRows;
@@ -112,7 +113,7 @@ pub struct Flow {
     /// The first table of those whose columns the log does not name, of late, and whose rows were
     /// published all the same.
     unnamed: Option<Arc<str>>,
-    /// Views and triggers that statements made.
+    /// Views, and tables with triggers.
     objects: Objects,
     /// Row events that could not be decoded.
     undecoded: Vec<Undecoded>,

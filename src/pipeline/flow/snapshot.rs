@@ -15,7 +15,8 @@ use crate::pack;
 use crate::pipeline::Error;
 use crate::pipeline::duplicate_skipper::is_reached;
 use crate::snapshot::{
-    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, TableProgress, Taken, Window, Windows,
+    Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, RESTARTS_MAX, ROWS_MOVED, TableProgress,
+    Taken, Target, Window, Windows,
 };
 use crate::telemetry::snapshot::{ChunkDiscard, SnapshotTableState};
 
@@ -47,6 +48,12 @@ type Take = (Box<Chunk>, Sender<Result<Taken, ChunkDiscard>>);
 pub(super) struct Snapshots {
     windows: Windows,
     progress: Option<Progress>,
+    /// The table that is read now, by its number.
+    reading: Option<usize>,
+    /// The table of which rows moved to other keys, and how often it was begun again for that.
+    moved: (usize, u32),
+    /// How the newest window's table is read.
+    target: Option<Arc<Target>>,
     /// What was asked in the middle of a transaction.
     asks: VecDeque<Ask>,
     /// Chunks whose place has not come, in order.
@@ -64,6 +71,9 @@ impl Snapshots {
         Self {
             windows: Windows::new(keys_max),
             progress: None,
+            reading: None,
+            moved: (0, 0),
+            target: None,
             asks: VecDeque::new(),
             takes: VecDeque::new(),
             settling: Vec::new(),
@@ -75,13 +85,28 @@ impl Snapshots {
     /// Whether rows of the table are to be told. To be asked once for each event.
     #[inline]
     pub(super) fn is_open_for(&self, table: &Table) -> bool {
-        self.windows.is_open_for(table)
+        self.windows.is_open_for(table) || self.begun(table).is_some()
     }
 
     /// A row of such a table goes by.
     #[cold]
     pub(super) fn row(&mut self, table: &Table, change: &Change<'_>) {
         self.windows.row(table, change);
+        // Also where no window is open: from a range that was not read yet to one that was.
+        if let Some(number) = self.begun(table)
+            && Target::moves_in_part(self.target.as_deref(), table, change)
+            && !self.asks.iter().any(|ask| matches!(ask, Ask::Moved { .. }))
+        {
+            self.asks.push_back(Ask::Moved { table: number });
+        }
+    }
+
+    /// The number of the table, if rows of it were read and others are to be.
+    fn begun(&self, table: &Table) -> Option<usize> {
+        let progress = self.progress.as_ref()?;
+        let reading = progress.tables.get(self.reading?)?;
+        let is_it = reading.table == table.name && reading.database == table.database;
+        self.reading.filter(|_| is_it && reading.is_begun())
     }
 
     /// Rows of a table go by that can't be read.
@@ -153,6 +178,7 @@ impl Flow {
             Ask::Order(order) => self.order_snapshot(order)?,
             Ask::Start { table } => self.start_table(table)?,
             Ask::Open { target, reply } => {
+                self.snapshots.target = Some(Arc::clone(&target));
                 let window = self.snapshots.windows.open(target);
                 let opened = Opened {
                     window,
@@ -183,9 +209,31 @@ impl Flow {
             Ask::Restart { table } => {
                 self.update_table(table, TableProgress::restart);
             }
+            Ask::Moved { table } => self.rows_moved(table)?,
             Ask::Look { reply } => {
                 let _nobody = reply.send(self.snapshots.progress.clone().map(Box::new));
             }
+        }
+        Ok(())
+    }
+
+    /// A row whose old key was not read yet may have a new one that was: nobody would read it any more.
+    fn rows_moved(&mut self, number: usize) -> Result<(), Error> {
+        let is_begun = self.update_table(number, |table| {
+            let is_begun = table.is_begun();
+            if is_begun {
+                table.restart();
+            }
+            is_begun
+        });
+        if is_begun != Some(true) {
+            return Ok(());
+        }
+        let (table, times) = self.snapshots.moved;
+        let times = if table == number { times + 1 } else { 1 };
+        self.snapshots.moved = (number, times);
+        if times > RESTARTS_MAX {
+            return self.end_table(number, Some(ROWS_MOVED.to_owned()));
         }
         Ok(())
     }
@@ -199,6 +247,8 @@ impl Flow {
         let before = self.snapshots.progress.take();
         let entries =
             if is_new { progress.entries(before.as_ref()) } else { vec![progress.head_entry()] };
+        self.snapshots.reading = progress.next();
+        self.snapshots.moved = (0, 0);
         self.snapshots.progress = Some(progress);
         self.save_entries(entries);
     }
@@ -239,6 +289,7 @@ impl Flow {
     ) -> Option<T> {
         let progress = self.snapshots.progress.as_mut()?;
         let updated = update(progress.tables.get_mut(number)?);
+        self.snapshots.reading = progress.next();
         let entry = progress.table_entry(number);
         self.save_entries(entry);
         Some(updated)
@@ -365,6 +416,7 @@ impl Flow {
             Route::Publish => Arc::clone(table),
             Route::Redact(redaction) => Arc::clone(&redaction.table),
         };
+        part.key_columns = key_columns(&chunk.target, &published);
         let ack_group = self.tracker.ack_group();
         let read_at = read_at(chunk.read_at_us);
         let before = self.packer.open_batches() + self.batches.len();
@@ -470,6 +522,17 @@ fn last_key(chunk: &Chunk) -> Option<Arc<[u8]>> {
     let mut key = Vec::new();
     chunk.target.put_key(&mut key, &chunk.rows.image(last));
     Some(key.into())
+}
+
+/// Where the key's columns are in the table as consumers see it; empty for its primary key.
+fn key_columns(target: &Target, published: &Table) -> Arc<[u32]> {
+    let names = target.key_columns().filter_map(|at| target.table.columns.get(at));
+    let place = |name: &String| published.columns.iter().position(|column| column.name == *name);
+    let places: Vec<_> = names.filter_map(|column| place(&column.name)).collect();
+    if places == published.primary_key {
+        return Arc::default();
+    }
+    places.into_iter().filter_map(|place| u32::try_from(place).ok()).collect()
 }
 
 /// Stands where changes have their transaction: rows of a table have none that is known.

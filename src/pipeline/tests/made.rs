@@ -147,6 +147,17 @@ impl Made {
         self.event(kind::UPDATE_ROWS, &body);
     }
 
+    /// An update of which the log has the key, and what is new.
+    pub(super) fn update_in_part(&mut self, table: &str, key: &str, b: &str) {
+        self.map("d", table, &[("a", true), ("b", true)]);
+        let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 1, 2];
+        for value in [key, b] {
+            body.push(0);
+            text(value, &mut body);
+        }
+        self.event(kind::UPDATE_ROWS, &body);
+    }
+
     /// A heartbeat of this stream, or another.
     pub(super) fn heartbeat(&mut self, stream: &str, number: u64) {
         let columns = [

@@ -15,6 +15,8 @@ pub struct SnapshotMetrics {
     pub chunks_total: IntCounter,
     /// Chunks that were read and are read again, by the reason.
     pub discarded_chunks_total: LabeledMetric<IntCounter>,
+    /// Tables of which all digests were accepted by the sink.
+    pub verified_tables_total: IntCounter,
     /// How long the transaction of a chunk was open.
     pub chunk_seconds: Histogram,
     /// How long the server took to show what the stream had processed.
@@ -39,6 +41,11 @@ impl Make<'_> {
                 "Chunks of snapshots that were discarded, to be read again, by the reason.",
                 "reason",
                 &self.label_values.snapshot_discards,
+            )?,
+            verified_tables_total: self.counter(
+                "verify_tables_total",
+                "Tables of which `binpulse verify` has published all digests. Whether a copy equals \
+                 them is for its consumer to say.",
             )?,
             chunk_seconds: self.histogram(
                 "snapshot_chunk_seconds",

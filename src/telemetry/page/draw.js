@@ -156,7 +156,8 @@ function drawSnapshot(snapshot, drift) {
   const done = snapshot.tables.filter((one) => one.state === 'done').length;
   const runs = snapshot.state === 'running';
   drawList(byId('snapshot'), [
-    ['State', snapshot.state], ['For', snapshot.audience || 'all'],
+    ['State', isNumber(snapshot.stalled_seconds) ? `${snapshot.state}, but no chunk for ${duration(snapshot.stalled_seconds + drift)}` : snapshot.state],
+    ['For', snapshot.audience || 'all'],
     ['Tables done', `${number(done)} of ${number(snapshot.tables.length)}`],
     ['Rows published', number(snapshot.rows)],
     ['Rate', runs ? `${number(Math.round(snapshot.rows_per_second))} rows/s` : '-'],

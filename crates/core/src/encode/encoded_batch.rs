@@ -61,6 +61,8 @@ pub struct SnapshotPart {
     pub rows_superseded: u64,
     /// What the rows of the chunk in this lane are, in short; instead of them, on its last part.
     pub digest: Option<RowsDigest>,
+    /// Ordinals of the key's columns, in the key's order, where that is not the primary key.
+    pub key_columns: Arc<[u32]>,
 }
 
 impl SnapshotPart {

@@ -353,6 +353,7 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
         rows_superseded: part.rows_superseded,
         digest: part.digest.map(RowsDigest::message),
         attempt_part: part.attempt_part,
+        key_columns: part.key_columns.to_vec(),
         ..proto::SnapshotPart::default()
     };
     after.extend_from_slice(&counts.encode_to_vec());

@@ -88,6 +88,11 @@ fn put_part(out: &mut Vec<u8>, part: &SnapshotPart, header: &Header<'_>) {
     put_member(out, "attempt", |out| put_number(out, part.attempt.into()));
     put_member(out, "attempt_part", |out| put_number(out, part.attempt_part));
     put_member(out, "last_part", |out| put_value(out, &part.is_last.into()));
+    if !part.key_columns.is_empty() {
+        put_member(out, "key_columns", |out| {
+            put_list(out, part.key_columns.iter(), |out, column| put_number(out, (*column).into()));
+        });
+    }
     for (name, key) in [("key_after", &part.key_after), ("key_upto", &part.key_upto)] {
         if let Some(key) = key {
             put_member(out, name, |out| out.extend_from_slice(key));

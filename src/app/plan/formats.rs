@@ -56,6 +56,7 @@ fn debezium(values: &Values) -> Result<DebeziumOptions, Error> {
 fn maxwell(values: &Values) -> Result<MaxwellOptions, Error> {
     Ok(MaxwellOptions {
         output_nulls: values.flag("formats.maxwell.output_nulls")?,
+        output_null_zerodates: values.flag("formats.maxwell.output_null_zerodates")?,
         output_binlog_position: values.flag("formats.maxwell.output_binlog_position")?,
         output_gtid_position: values.flag("formats.maxwell.output_gtid_position")?,
         output_server_id: values.flag("formats.maxwell.output_server_id")?,

@@ -47,6 +47,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Write columns that are NULL",
     ),
     setting(
+        "formats.maxwell.output_null_zerodates",
+        Kind::Bool,
+        Some("false"),
+        "Write `0000-00-00` as null",
+    ),
+    setting(
         "formats.maxwell.output_binlog_position",
         Kind::Bool,
         Some("false"),

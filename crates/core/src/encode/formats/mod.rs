@@ -84,17 +84,6 @@ impl Formatter {
         }
     }
 
-    /// Appends the key of a row as the format has it: Debezium's message key, Maxwell's. For other
-    /// formats, and for tables without a primary key as far as the format then has none, nothing.
-    /// Returns whether there is one.
-    pub fn key(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> bool {
-        match &mut self.writer {
-            Writer::Binpulse(_) | Writer::CloudEvents(_) => false,
-            Writer::Debezium(debezium) => debezium.key(context, out),
-            Writer::Maxwell(maxwell) => maxwell.key(context, out),
-        }
-    }
-
     /// Whether an update that changes the primary key is written as a delete of the old key and an
     /// insert of the new one, see [`key_change`].
     pub fn splits_key_changes(&self) -> bool {

@@ -140,6 +140,8 @@ pub struct MaxwellOptions {
     pub output_row_query: bool,
     /// `output_nulls`: columns that are NULL are written.
     pub output_nulls: bool,
+    /// `output_null_zerodates`: `0000-00-00` is null.
+    pub output_null_zerodates: bool,
     /// `output_primary_keys`.
     pub output_primary_keys: bool,
     /// `output_primary_key_columns`.
@@ -157,6 +159,7 @@ impl Default for MaxwellOptions {
             output_thread_id: false,
             output_row_query: false,
             output_nulls: true,
+            output_null_zerodates: false,
             output_primary_keys: false,
             output_primary_key_columns: false,
         }

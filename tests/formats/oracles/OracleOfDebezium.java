@@ -1,7 +1,10 @@
 import io.debezium.connector.mysql.MySqlConnector;
 import io.debezium.engine.ChangeEvent;
 import io.debezium.engine.DebeziumEngine;
+import io.debezium.engine.format.CloudEvents;
 import io.debezium.engine.format.Json;
+import io.debezium.engine.format.KeyValueHeaderChangeEventFormat;
+import io.debezium.engine.format.SerializationFormat;
 import io.debezium.relational.history.MemorySchemaHistory;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
@@ -20,23 +23,25 @@ import org.apache.kafka.connect.storage.MemoryOffsetBackingStore;
  * server's log, until a row of the table `end_of_log` comes: a line with the key, then a line with
  * the value.
  *
- * <p>Debezium PORT DATABASE [PROPERTY=VALUE...]
+ * <p>OracleOfDebezium json|cloudevents PORT DATABASE [PROPERTY=VALUE...]
  */
-public final class Debezium implements DebeziumEngine.ChangeConsumer<ChangeEvent<String, String>> {
+public final class OracleOfDebezium implements DebeziumEngine.ChangeConsumer<ChangeEvent<String, String>> {
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
 
     public static void main(String[] words) throws Exception {
         LogManager.getLogManager().reset();
-        Properties settings = settings(words[0], words[1]);
-        for (int at = 2; at < words.length; at++) {
+        Properties settings = settings(words[1], words[2]);
+        for (int at = 3; at < words.length; at++) {
             String[] pair = words[at].split("=", 2);
             settings.put(pair[0], pair[1]);
         }
+        Class<? extends SerializationFormat<String>> format =
+                words[0].equals("json") ? Json.class : CloudEvents.class;
         DebeziumEngine<ChangeEvent<String, String>> engine =
-                DebeziumEngine.create(Json.class)
+                DebeziumEngine.create(KeyValueHeaderChangeEventFormat.of(Json.class, format, Json.class))
                         .using(settings)
                         .using((success, message, error) -> fail(message, error))
-                        .notifying(new Debezium())
+                        .notifying(new OracleOfDebezium())
                         .build();
         Executors.newSingleThreadExecutor().execute(engine);
     }

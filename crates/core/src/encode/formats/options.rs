@@ -73,7 +73,7 @@ pub enum BigintUnsignedHandling {
     /// `long`: numbers above 2^63 - 1 become negative.
     #[default]
     Long,
-    /// `precise`: a decimal of scale 0, written as `decimal.handling.mode` says.
+    /// `precise`: a decimal of scale 0, always base64 of the value.
     Precise,
 }
 

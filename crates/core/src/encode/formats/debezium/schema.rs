@@ -52,8 +52,8 @@ pub(super) fn put_source(out: &mut Vec<u8>, connector: &str) {
 pub(super) fn of(table: &Table, columns: &[Column], prefix: &str) -> [Box<[u8]>; 2] {
     let name = |kind: &str| {
         let mut name = Vec::new();
-        let text = format!("{prefix}.{}.{}.{kind}", table.database, table.name);
-        put_string(&mut name, text.as_bytes());
+        let topic = format!("{prefix}.{}.{}", table.database, table.name);
+        put_string(&mut name, format!("{}.{kind}", sanitized(&topic)).as_bytes());
         name
     };
     let mut first = br#"{"schema":{"type":"struct","fields":["#.to_vec();
@@ -68,6 +68,19 @@ pub(super) fn of(table: &Table, columns: &[Column], prefix: &str) -> [Box<[u8]>;
     second.extend_from_slice(&name("Envelope"));
     second.extend_from_slice(br#","version":2},"payload":"#);
     [first.into(), second.into()]
+}
+
+/// The name of a topic, from which those of schemas are made: what Kafka does not take is `_`, for each
+/// of Java's characters.
+fn sanitized(topic: &str) -> String {
+    let is_taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    topic
+        .chars()
+        .flat_map(|c| {
+            let times = if is_taken(c) { 1 } else { c.len_utf16() };
+            std::iter::repeat_n(if is_taken(c) { c } else { '_' }, times)
+        })
+        .collect()
 }
 
 fn put_fields(out: &mut Vec<u8>, columns: &[Column]) {

@@ -14,7 +14,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
-	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
+	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8 postgresql redis
 
 demo-deps:
 	$(FETCH) mysql ministack

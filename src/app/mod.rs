@@ -30,6 +30,7 @@ pub mod plan;
 mod previous_run;
 mod primary;
 mod probe;
+mod relay;
 mod replay;
 mod scrape_sources;
 mod sink;
@@ -48,6 +49,7 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
+pub use relay::{PARKED_HEADER, RelayPlan, relay};
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };

@@ -12,6 +12,7 @@ mod lines;
 mod maintenance;
 mod probe;
 mod redrive;
+mod relay;
 mod replay;
 mod run;
 mod service;
@@ -69,6 +70,7 @@ pub fn command() -> Command {
         .subcommand(redrive::command())
         .subcommand(replay::command())
         .subcommand(probe::command())
+        .subcommand(relay::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
@@ -105,6 +107,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
+        Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),

@@ -129,17 +129,18 @@ impl Loading<'_> {
                 self.unknown(section.get_ref(), origin);
                 continue;
             };
-            self.entries(section.get_ref(), entries, &|at| Origin::File(path.to_owned(), line(at)));
-        }
-    }
-
-    /// The entries of a section, and of tables in it: `[formats.debezium]`.
-    fn entries(&mut self, section: &str, entries: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) {
-        for (name, value) in entries {
-            let key = format!("{section}.{}", name.get_ref());
-            match value.get_ref().as_table() {
-                Some(inner) if Setting::is_section(&key) => self.entries(&key, inner, origin),
-                _ => self.entry(&key, value, origin(name.span().start)),
+            for (name, value) in entries {
+                let key = format!("{}.{}", section.get_ref(), name.get_ref());
+                let origin = Origin::File(path.to_owned(), line(name.span().start));
+                // A section within a section, `[relay.to]`.
+                let inner = value.get_ref().as_table().filter(|_| Setting::find(&key).is_none());
+                for (name, value) in inner.into_iter().flatten() {
+                    let origin = Origin::File(path.to_owned(), line(name.span().start));
+                    self.entry(&format!("{key}.{}", name.get_ref()), value, origin);
+                }
+                if inner.is_none() {
+                    self.entry(&key, value, origin);
+                }
             }
         }
     }
@@ -357,6 +358,16 @@ mod tests {
         assert!(errors[0].to_string().contains("BINPULSE_SOURCE_PASSWORD"), "{errors:?}");
         let errors = from_file("[source]\npassword_file = \"/gone\"\n").expect_err("no such file");
         assert!(errors[0].to_string().contains("/gone"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_section_within_a_section_has_keys_of_three_parts() {
+        let file = "[relay]\nname = \"partners\"\n[relay.to]\nkind = \"webhook\"\n";
+        let values = from_file(file).expect("both are settings");
+        assert_eq!(values.text_opt("relay.to.kind"), Some("webhook"));
+        let errors = from_file("[relay.to]\nkindd = \"webhook\"\n").expect_err("no such key");
+        let told = errors[0].to_string();
+        assert!(told.contains("line 2") && told.contains("`relay.to.kind`"), "{told}");
     }
 
     #[test]

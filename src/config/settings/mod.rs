@@ -13,6 +13,7 @@ mod http;
 mod log;
 mod message;
 mod probe;
+mod relay;
 mod shutdown;
 mod sink;
 mod snapshot;
@@ -61,6 +62,7 @@ const SECTIONS: &[&[Setting]] = &[
     decode::SETTINGS,
     http::SETTINGS,
     probe::SETTINGS,
+    relay::SETTINGS,
     log::SETTINGS,
     shutdown::SETTINGS,
 ];
@@ -94,12 +96,6 @@ impl Setting {
     /// The setting with this key.
     pub fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
-    }
-
-    /// Whether keys begin with this name and a dot.
-    pub fn is_section(name: &str) -> bool {
-        let begins = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-        SETTINGS.iter().any(|setting| begins(setting.key))
     }
 
     /// Its flag, `--source-hosts`; a secret's takes the path of a file, `--source-password-file`.

@@ -5,7 +5,6 @@ mod heal;
 mod parked;
 mod plan;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Handler, HeaderMap};
+use crate::telemetry::http::{Answer, Caller, Handler, HeaderMap};
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -191,7 +190,7 @@ impl Handler for Endpoints {
         }
     }
 
-    fn act(&self, path: &str, headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+    fn act(&self, path: &str, headers: &HeaderMap, _caller: Caller) -> Option<Answer> {
         (path == "/parked").then(|| Answer::told(parked::act(headers, &self.status)))
     }
 

@@ -1,7 +1,8 @@
-//! What a request may change: which consumers are evaluated, and snapshots.
+//! What a request may change: which consumers are evaluated, snapshots, and replays.
 //!
 //! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
-//! may have made its own name lead to this machine.
+//! may have made its own name lead to this machine. Replays are asked for by relays, which run on other
+//! machines: whoever shows the token may.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,6 +25,20 @@ pub const SNAPSHOT_HEADER: &str = "binpulse-snapshot";
 /// Longest command, bytes: with the other headers it fits into a request's head.
 pub const SNAPSHOT_BYTES_MAX: usize = 6 * 1024;
 
+/// Where replays are asked for, by POST.
+pub const REPLAY_PATH: &str = "/replay";
+/// Header with what is to be published again: JSON, what is not ASCII in it escaped.
+pub const REPLAY_HEADER: &str = "binpulse-replay";
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The address.
+    pub peer: IpAddr,
+    /// Whether `http.token` is set, and was shown.
+    pub has_token: bool,
+}
+
 /// Headers that browsers send with a POST, and nobody else.
 const OF_BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 
@@ -34,6 +49,8 @@ pub trait Switch: Send + Sync + 'static {
     fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String>;
     /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
     fn snapshot(&self, command: &str) -> Result<String, String>;
+    /// Takes a command for a replay, JSON; likewise.
+    fn replay(&self, command: &str) -> Result<String, String>;
 }
 
 /// The words to refuse a request with.
@@ -43,23 +60,31 @@ type Refusal = (StatusCode, String);
 pub(super) fn act(
     path: &str,
     headers: &HeaderMap,
-    peer: IpAddr,
+    caller: Caller,
     switch: &dyn Switch,
 ) -> Option<Result<String, Refusal>> {
-    let act = match path {
-        MAINTENANCE_PATH => maintenance,
-        SNAPSHOT_PATH => snapshot,
+    let (act, is_for_others): (fn(_, _) -> _, _) = match path {
+        MAINTENANCE_PATH => (maintenance, false),
+        SNAPSHOT_PATH => (snapshot, false),
+        REPLAY_PATH => (replay, true),
         _ => return None,
     };
     let command = path.trim_start_matches('/');
-    Some(admit(headers, peer, command).and_then(|()| act(headers, switch)))
+    let is_from_anywhere = is_for_others && caller.has_token;
+    let is_admitted = is_from_anywhere || caller.peer.to_canonical().is_loopback();
+    let needed = if is_for_others { ", or with http.token" } else { "" };
+    let admitted = match is_admitted {
+        true => admit(headers, command),
+        false => {
+            let only = format!("only from the machine that binpulse runs on{needed}");
+            Err((StatusCode::FORBIDDEN, only))
+        }
+    };
+    Some(admitted.and_then(|()| act(headers, switch)))
 }
 
-fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), Refusal> {
+fn admit(headers: &HeaderMap, command: &str) -> Result<(), Refusal> {
     let refuse = |text: String| Err((StatusCode::FORBIDDEN, text));
-    if !peer.to_canonical().is_loopback() {
-        return refuse("only from the machine that binpulse runs on".to_owned());
-    }
     if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
         return refuse(format!("not from a browser; use `binpulse {command}`"));
     }
@@ -84,6 +109,14 @@ fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal>
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
+}
+
+fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let Some(command) = text(headers, REPLAY_HEADER) else {
+        let needed = "header binpulse-replay is needed; a relay sends it";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+    };
+    switch.replay(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

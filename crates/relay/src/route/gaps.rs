@@ -17,14 +17,30 @@ use crate::target::receiver::Receive;
 const HEALS_MAX: u32 = 3;
 const HEAL_WAIT: Duration = Duration::from_mins(1);
 
+/// Rows asked for at a time.
+const HEAL_ROWS_MAX: u64 = 1_000_000;
+
+/// Rows that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Their lane.
+    pub lane: LaneKey,
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+    /// When the row in front of them was committed, if it is known; microseconds since 1970 UTC.
+    pub since_us: Option<i64>,
+    /// When the row behind them was committed, likewise.
+    pub until_us: Option<i64>,
+}
+
 /// Asks the streamer to publish rows again.
 pub trait Heal: Send + Sync + 'static {
-    /// Rows `first` to `last` of a lane. Returns when the request was accepted, or why not.
+    /// Returns when the request was accepted, or why not.
     fn heal(
         &self,
-        lane: LaneKey,
-        first: u64,
-        last: u64,
+        missing: Missing,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 }
 
@@ -58,18 +74,18 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 }
                 continue;
             };
-            let missing = (gap.first, gap.last);
+            let missing = (gap.first, gap.last.min(gap.first.saturating_add(HEAL_ROWS_MAX - 1)));
             match policy {
                 GapPolicy::Declare => {
                     declare(key, lane, gap, now, &self.parts.metrics);
                     self.touched.insert(key.clone());
                 }
-                GapPolicy::Halt => halt(key, lane, missing),
+                GapPolicy::Halt => halt(key, lane, (gap.first, gap.last)),
                 GapPolicy::Heal => {
                     let (times, at) = match lane.gap {
                         GapState::Asked { gap, times, at } if gap.0 == missing.0 => (times, at),
-                        GapState::Halted { .. } => continue,
-                        GapState::Asked { .. } | GapState::None => (0, Duration::ZERO),
+                        GapState::Halted { gap } if gap.0 == missing.0 => continue,
+                        GapState::Halted { .. } | GapState::Asked { .. } | GapState::None => (0, Duration::ZERO),
                     };
                     if times > 0 && now < at + HEAL_WAIT {
                         continue;
@@ -81,10 +97,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                     lane.gap = GapState::Asked { gap: missing, times: times + 1, at: now };
                     if let Some(heal) = self.parts.heal.clone() {
                         let key = key.clone();
+                        let (since_us, until_us) = lane.committed_around();
+                        let (first, last) = missing;
                         self.heals.spawn(async move {
-                            let (first, last) = missing;
-                            let asked = heal.heal(key.clone(), first, last).await;
-                            (key, missing, asked)
+                            let lane = key.clone();
+                            let rows = Missing { lane, first, last, since_us, until_us };
+                            (key, missing, heal.heal(rows).await)
                         });
                     }
                 }
@@ -115,9 +133,12 @@ fn declare(key: &LaneKey, lane: &mut LaneState, gap: Gap, now: Duration, metrics
 }
 
 fn halt(key: &LaneKey, lane: &mut LaneState, gap: (u64, u64)) {
-    if !matches!(lane.gap, GapState::Halted { .. }) {
+    if lane.gap != (GapState::Halted { gap }) {
         let (first, last) = gap;
-        tracing::error!(lane = %key, first, last, "rows are missing: nothing more of the lane is delivered");
+        tracing::error!(
+            lane = %key, first, last,
+            "rows are missing: nothing behind them is delivered until they have come"
+        );
         lane.gap = GapState::Halted { gap };
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::lane::GapState;
 use super::store::LaneStore;
 use super::{Route, wall_clock_us};
+use crate::lane::LaneKey;
 use crate::state::ParkedEntry;
 use crate::target::receiver::Receive;
 
@@ -157,7 +158,10 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
             GapState::None => continue,
         };
         if lanes.len() < LANES_SHOWN_MAX {
-            let remedy = matches!(lane.gap, GapState::Halted { .. }).then(|| remedy(&config.name));
+            let remedy = match lane.gap {
+                GapState::Halted { gap } => Some(remedy(&config.name, key, gap)),
+                GapState::Asked { .. } | GapState::None => None,
+            };
             lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
         }
     }
@@ -184,9 +188,11 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
     }
 }
 
-fn remedy(route: &str) -> String {
+fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {
+    let lane = &lane.lane;
     format!(
-        "publish the missing rows again for this route (`binpulse replay --for {route}`), or go on \
-         without them (relay.gap = declare)"
+        "publish the missing rows again, with the streamer's settings (`binpulse replay --lane \
+         '{lane}' --numbers {first}-{last} --same-topics --for {route}`), or go on without them \
+         (relay.gap = declare)"
     )
 }

@@ -134,6 +134,12 @@ impl<T> LaneOrder<T> {
         }
     }
 
+    /// Whether the row that is released next is here.
+    pub(crate) fn has_come(&self) -> bool {
+        let first = self.held.keys().next();
+        self.numbers.next().zip(first).is_some_and(|(next, first)| *first <= next)
+    }
+
     /// The first message that waits for rows in front of it.
     pub(crate) fn first_held(&self) -> Option<&T> {
         self.held.first_key_value().map(|(_, rows)| &rows.content)

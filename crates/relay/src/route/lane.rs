@@ -9,6 +9,7 @@ use binpulse_core::change::{Cell, Change, Image, Op, RowBuffer, Table};
 use binpulse_core::encode::opened::OpenedRows;
 
 use super::config::Config;
+use super::gaps::GapState;
 use crate::body::{Read, RowRef};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
@@ -51,21 +52,8 @@ pub(super) struct LaneState {
     pub(super) order: LaneOrder<Content>,
     pub(super) requests: Requests<RowRef>,
     pub(super) gap: GapState,
-    /// When the last row that was released was committed; `None`: not known.
-    committed_us: Option<i64>,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
-}
-
-/// What is done about rows that are missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum GapState {
-    #[default]
-    None,
-    /// They were asked for, so often, the last time then.
-    Asked { gap: (u64, u64), times: u32, at: Duration },
-    /// They do not come by themselves: nothing behind them is delivered before they do.
-    Halted { gap: (u64, u64) },
 }
 
 impl LaneState {
@@ -87,7 +75,6 @@ impl LaneState {
             order,
             requests: Requests::new(record, limits),
             gap: GapState::None,
-            committed_us: None,
             messages: Vec::new(),
         }
     }
@@ -124,15 +111,11 @@ impl LaneState {
         }
     }
 
-    /// When the rows on both sides of a gap were committed, as far as that is known; microseconds since
-    /// 1970 UTC.
-    pub(super) fn committed_around(&self) -> (Option<i64>, Option<i64>) {
-        let behind = self.order.first_held().and_then(|content| content.rows.transaction(0));
-        (self.committed_us, behind.map(|transaction| transaction.committed_at_us))
-    }
-
     /// Moves what is in order to where requests are made of it.
     pub(super) fn release(&mut self, config: &Config, now: Duration) {
+        if matches!(self.gap, GapState::Halted { .. }) && !self.order.has_come() {
+            return;
+        }
         while let Some(entry) = self.order.take(now) {
             match entry {
                 Entry::Rows { rows, skip } => self.release_rows(config, rows.content, skip),
@@ -170,9 +153,6 @@ impl LaneState {
             };
             let content = is_wanted.then(row);
             self.requests.release(Row { place, keys, bytes, content });
-        }
-        if let Some(last) = rows.len().checked_sub(1).and_then(|last| rows.transaction(last)) {
-            self.committed_us = Some(last.committed_at_us);
         }
         self.messages.push(content);
     }

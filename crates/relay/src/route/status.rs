@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::lane::GapState;
+use super::gaps::GapState;
 use super::store::LaneStore;
 use super::{Route, wall_clock_us};
 use crate::lane::LaneKey;

@@ -137,7 +137,7 @@ impl GapState {
 
     fn halt(&mut self, key: &LaneKey, first: u64, last: u64) -> Found {
         tracing::error!(
-            lane = %key, first, last, "rows are missing: nothing more of the lane is delivered"
+            lane = %key, first, last, "rows are missing: nothing behind them is delivered until they have come"
         );
         *self = Self::Halted { gap: (first, last) };
         Found::Nothing
@@ -156,13 +156,12 @@ pub(super) fn policy(wanted: GapPolicy, heal: Option<&Arc<dyn Heal>>) -> GapPoli
 pub(super) fn spawn(
     heals: &mut JoinSet<Asked>,
     heal: &Arc<dyn Heal>,
-    lane: &LaneKey,
-    (first, last): (u64, u64),
+    missing: Missing,
 ) {
-    let (heal, lane) = (Arc::clone(heal), lane.clone());
+    let heal = Arc::clone(heal);
     heals.spawn(async move {
-        let asked = heal.heal(lane.clone(), first, last).await;
-        (lane, (first, last), asked)
+        let (lane, rows) = (missing.lane.clone(), (missing.first, missing.last));
+        (lane, rows, heal.heal(missing).await)
     });
 }
 
@@ -177,7 +176,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.parts.heal {
-                        spawn(&mut self.heals, heal, key, (first, last));
+                        let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
+                        let missing = Missing { lane, first, last, since_us, until_us };
+                        spawn(&mut self.heals, heal, missing);
                     }
                 }
             }

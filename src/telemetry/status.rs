@@ -65,7 +65,6 @@ pub struct ReplayStatus {
     /// Number of the last row.
     pub to: u64,
     /// Who it is for: value of the attribute `replay`.
-    #[serde(rename = "for")]
     pub audience: String,
     /// Whether it is over, and how it ended.
     pub state: ReplayState,

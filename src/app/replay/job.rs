@@ -33,24 +33,24 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// What is asked for; the JSON that `POST /replay` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Command {
+pub(crate) struct Command {
     /// Key of the lane.
-    pub lane: String,
+    pub(crate) lane: String,
     /// Epoch of the numbers.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// Number of the first row.
-    pub from: u64,
+    pub(crate) from: u64,
     /// Number of the last row.
-    pub to: u64,
+    pub(crate) to: u64,
     /// Who it is for: value of the attribute `replay`.
     #[serde(rename = "for")]
-    pub audience: String,
+    pub(crate) audience: String,
     /// When a row in front of them was committed, microseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_us: Option<i64>,
+    pub(crate) since_us: Option<i64>,
     /// When a row behind them was committed, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until_us: Option<i64>,
+    pub(crate) until_us: Option<i64>,
 }
 
 impl Command {
@@ -215,7 +215,7 @@ pub(crate) async fn run_jobs(
         let (runtime, of) = (Handle::current(), (Arc::clone(&plan), command.clone(), stop.clone()));
         let running = tokio::task::spawn_blocking(move || {
             let (plan, command, stop) = of;
-            runtime.block_on(Box::pin(run_job(&plan, &command, &stop)))
+            runtime.block_on(run_job(&plan, &command, &stop))
         });
         let ended = running.await.unwrap_or_else(|error| {
             let told = format!("the job broke off: {error}");
@@ -235,7 +235,7 @@ pub(crate) async fn run_jobs(
 async fn run_job(plan: &Plan, command: &Command, stop: &CancellationToken) -> Ended {
     let mut looks = 1;
     loop {
-        let done = replay(bounded(plan), command.request(), stop).await;
+        let done = Box::pin(replay(bounded(plan), command.request(), stop)).await;
         let (state, rows, told) = match done {
             Ok(report) if report.is_interrupted => {
                 (ReplayState::Interrupted, 0, "the service stopped".to_owned())

@@ -59,11 +59,11 @@ pub(super) async fn find(
 
 /// The earliest time to begin at, where it was too early.
 fn earliest_us(error: &Error) -> Option<i64> {
-    match error {
-        Error::RowCountMismatch { earliest_us, .. } => *earliest_us,
-        Error::Source { error: source::Error::TooOld { earliest, .. } } => Some(*earliest),
-        _ => None,
+    if let Error::RowCountMismatch { earliest_us, .. } = error {
+        return *earliest_us;
     }
+    let Error::Source { error: source::Error::TooOld { earliest, .. } } = error else { return None };
+    Some(*earliest)
 }
 
 /// Refuses what the checkpoint does not know as delivered.

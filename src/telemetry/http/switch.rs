@@ -73,12 +73,11 @@ pub(super) fn act(
     let is_from_anywhere = is_for_others && caller.has_token;
     let is_admitted = is_from_anywhere || caller.peer.to_canonical().is_loopback();
     let needed = if is_for_others { ", or with http.token" } else { "" };
-    let admitted = match is_admitted {
-        true => admit(headers, command),
-        false => {
-            let only = format!("only from the machine that binpulse runs on{needed}");
-            Err((StatusCode::FORBIDDEN, only))
-        }
+    let admitted = if is_admitted {
+        admit(headers, command)
+    } else {
+        let only = format!("only from the machine that binpulse runs on{needed}");
+        Err((StatusCode::FORBIDDEN, only))
     };
     Some(admitted.and_then(|()| act(headers, switch)))
 }

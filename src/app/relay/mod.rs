@@ -27,7 +27,7 @@ use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Caller, Handler, HeaderMap};
+use crate::telemetry::http::{Answer, Caller, Handler, HeaderMap, admit};
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -244,8 +244,10 @@ impl Handler for Endpoints {
         }
     }
 
-    fn act(&self, path: &str, headers: &HeaderMap, _caller: Caller) -> Option<Answer> {
-        (path == "/parked").then(|| Answer::told(parked::act(headers, &self.status)))
+    fn act(&self, path: &str, headers: &HeaderMap, caller: Caller) -> Option<Answer> {
+        let act = || parked::act(headers, &self.status);
+        let admitted = || admit(headers, caller.peer, "relay parked");
+        (path == "/parked").then(|| Answer::told(admitted().and_then(|()| act())))
     }
 
     fn contents(&self) -> &'static str {

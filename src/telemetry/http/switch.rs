@@ -4,7 +4,7 @@
 //! may have made its own name lead to this machine. Replays are asked for by relays, which run on other
 //! machines: whoever shows the token may.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hyper::{HeaderMap, StatusCode};
@@ -70,20 +70,18 @@ pub(super) fn act(
         _ => return None,
     };
     let command = path.trim_start_matches('/');
-    let is_from_anywhere = is_for_others && caller.has_token;
-    let is_admitted = is_from_anywhere || caller.peer.to_canonical().is_loopback();
-    let needed = if is_for_others { ", or with http.token" } else { "" };
-    let admitted = if is_admitted {
-        admit(headers, command)
-    } else {
-        let only = format!("only from the machine that binpulse runs on{needed}");
-        Err((StatusCode::FORBIDDEN, only))
-    };
+    let is_admitted = is_for_others && caller.has_token;
+    let peer = if is_admitted { Ipv4Addr::LOCALHOST.into() } else { caller.peer };
+    let admitted = admit(headers, peer, command);
     Some(admitted.and_then(|()| act(headers, switch)))
 }
 
-fn admit(headers: &HeaderMap, command: &str) -> Result<(), Refusal> {
+/// Whether such a request may change anything: from this machine, and not from a browser.
+pub fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), (StatusCode, String)> {
     let refuse = |text: String| Err((StatusCode::FORBIDDEN, text));
+    if !peer.to_canonical().is_loopback() {
+        return refuse("only from the machine that binpulse runs on".to_owned());
+    }
     if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
         return refuse(format!("not from a browser; use `binpulse {command}`"));
     }

@@ -13,6 +13,7 @@ use super::history::History;
 use super::monitoring::{LOOP_PAUSE_MAX, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
+use super::replay;
 use super::sink::{AnySink, claim_check};
 use super::snapshot::Snapshots;
 use super::source::Opened;
@@ -94,10 +95,22 @@ struct Beside {
     /// What leads the stream to the primary, where that may be another host.
     lead: Option<Follow>,
     snapshots: Snapshots,
+    /// Where replays are asked for.
+    replay: Arc<replay::Control>,
 }
 
 impl Beside {
-    fn spawn(self, supervisor: &Supervisor, stop: &CancellationToken, ours: &CancellationToken) {
+    fn spawn(
+        self,
+        (plan, metrics): (&Arc<Plan>, &Arc<Metrics>),
+        supervisor: &Supervisor,
+        stop: &CancellationToken,
+        ours: &CancellationToken,
+    ) {
+        let (plan, metrics, replay) = (Arc::clone(plan), Arc::clone(metrics), self.replay);
+        supervisor.keep(Task::Replay, ours, move |stop| {
+            replay::run_jobs(Arc::clone(&plan), Arc::clone(&replay), Arc::clone(&metrics), stop)
+        });
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
         if let Some(lead) = self.lead {
@@ -178,7 +191,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots },
+            beside: Beside { lead, snapshots, replay: monitoring.replay },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -217,7 +230,8 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
-        self.beside.spawn(&self.supervisor, &freshness_tasks.stop, &ours);
+        let of = (&self.plan, &self.metrics);
+        self.beside.spawn(of, &self.supervisor, &freshness_tasks.stop, &ours);
         let count = |reason, was_connected: bool| {
             if was_connected {
                 self.metrics.reconnects_total.of(reason).inc();

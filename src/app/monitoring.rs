@@ -15,6 +15,7 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
+use super::replay;
 use super::scrape_sources::{self, label_values, scrape_sources};
 use super::state::State;
 use super::status::StatusBuilder;
@@ -61,6 +62,8 @@ pub(super) struct Monitoring {
     pub(super) supervisor: Supervisor,
     /// Where commands for snapshots arrive and their status is shown.
     pub(super) snapshot: Arc<snapshot::Control>,
+    /// Where replays are asked for.
+    pub(super) replay: Arc<replay::Control>,
     pub(super) http: TaskGroup,
 }
 
@@ -136,6 +139,7 @@ impl Monitoring {
         sources.more.extend(paths::families(plan, &freshness_state));
         let snapshot = Arc::new(snapshot::Control::default());
         sources.more.extend(scrape_sources::snapshot(&snapshot));
+        let replay = Arc::new(replay::Control::default());
         sources.more.push(echo::family(plan, &freshness_state));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
@@ -152,6 +156,7 @@ impl Monitoring {
             view: watch.view.clone(),
             maintenance,
             snapshot: Arc::clone(&snapshot),
+            replay: Arc::clone(&replay),
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
@@ -176,6 +181,7 @@ impl Monitoring {
             freshness_tasks,
             supervisor,
             snapshot,
+            replay,
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -256,6 +262,8 @@ async fn bind(
     let switch = Arc::new(Switches {
         maintenance: Arc::clone(&desk.maintenance),
         snapshot: Arc::clone(&desk.snapshot),
+        replay: Arc::clone(&desk.replay),
+        state: desk.state.clone(),
     });
     let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();

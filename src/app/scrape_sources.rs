@@ -69,6 +69,7 @@ pub(super) fn label_values(plan: &Plan) -> LabelValues {
             patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()
         },
         snapshot_discards: ChunkDiscard::ALL.map(ChunkDiscard::as_str).to_vec(),
+        replay_outcomes: super::replay::metric_outcomes(),
         tasks: Task::ALL.iter().map(|task| task.as_str()).collect(),
         event_types: (0..=u8::MAX).map(kind::name).filter(|name| *name != "unknown").collect(),
     }

@@ -7,6 +7,7 @@ use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
+use super::replay;
 use super::state::{Phase, State};
 use crate::freshness::echo::Fate;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
@@ -38,6 +39,7 @@ pub(super) struct StatusBuilder {
     pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
+    pub(super) replay: Arc<replay::Control>,
     pub(super) started: Instant,
 }
 
@@ -86,6 +88,7 @@ impl StatusSource for StatusBuilder {
                 .snapshot
                 .status()
                 .map(|status| status.at(chrono::Utc::now().timestamp_micros())),
+            replay: self.replay.status(),
             config: self.plan.shown.clone(),
             conclusion: Conclusion::default(),
         }

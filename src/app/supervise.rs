@@ -46,10 +46,12 @@ pub(super) enum Task {
     Place,
     /// Reads snapshots.
     Snapshot,
+    /// Publishes rows again that are asked for.
+    Replay,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -60,6 +62,7 @@ impl Task {
         Self::Follow,
         Self::Place,
         Self::Snapshot,
+        Self::Replay,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -75,6 +78,7 @@ impl Task {
             Self::Follow => "follow",
             Self::Place => "place",
             Self::Snapshot => "snapshot",
+            Self::Replay => "replay",
         }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::maintenance::Maintenance;
+use super::replay;
+use super::state::State;
 use crate::snapshot;
 use crate::telemetry::http::Switch;
 
@@ -11,6 +13,8 @@ use crate::telemetry::http::Switch;
 pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
+    pub(super) replay: Arc<replay::Control>,
+    pub(super) state: State,
 }
 
 impl Switch for Switches {
@@ -22,5 +26,9 @@ impl Switch for Switches {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a snapshot: {error}"))?;
         self.snapshot.command(command)
+    }
+
+    fn replay(&self, command: &str) -> Result<String, String> {
+        self.replay.command(command, self.state.read().epoch)
     }
 }

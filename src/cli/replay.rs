@@ -10,6 +10,7 @@ use crate::app::{ReplayError, ReplayReport, ReplayWish, replay};
 use crate::checkpoint::Recovery;
 use crate::config::{Kind, Value};
 use crate::filter::Pattern;
+use crate::pack::RowRange;
 
 const LONG_ABOUT: &str = "\
 Publishes again what the service has published of the transactions that committed since a
@@ -20,12 +21,17 @@ read. Heartbeats and canaries are left out.
 Examples:
   binpulse replay --config binpulse.toml --since 5m --dry-run
   binpulse replay --config binpulse.toml --since 5m --same-topics --for billing
+  binpulse replay --config binpulse.toml --lane shop.orders#0 --numbers 812-815 --same-topics
 
 Each message has the attribute `replay` with the name that --for gives, so that
 subscriptions can select it: {\"replay\": [{\"exists\": false}, \"billing\"]} takes what is
 published for the first time, and what is repeated for billing. Consumers that skip numbers
 they have seen skip these rows too; one that is to apply them again must first reset its
 numbers to the first of each lane, which are printed.
+
+With --lane and --numbers only these rows are published: those that a consumer misses. When
+they were committed need not be known; with --since they are looked for there first, then
+further back.
 
 Use the settings of the service: with other filters or lanes the rows would be numbered
 differently. It reads the log twice, first to count.
@@ -42,7 +48,7 @@ pub(super) fn command() -> Command {
             Arg::new("since")
                 .long("since")
                 .value_name("TIME")
-                .required(true)
+                .required_unless_present("lane")
                 .help("How long ago (5m), or a time as in RFC 3339 (2026-11-21T09:00:00Z)"),
         )
         .arg(
@@ -57,6 +63,21 @@ pub(super) fn command() -> Command {
                 .value_name("DATABASE.TABLE")
                 .action(ArgAction::Append)
                 .help("Only rows of these tables, patterns as in filter.tables; no statements"),
+        )
+        .arg(
+            Arg::new("lane")
+                .long("lane")
+                .value_name("LANE")
+                .requires("numbers")
+                .conflicts_with_all(["table", "until"])
+                .help("Only rows of this lane, such as shop.orders#0"),
+        )
+        .arg(
+            Arg::new("numbers")
+                .long("numbers")
+                .value_name("FIRST-LAST")
+                .requires("lane")
+                .help("The numbers of these rows, such as 812-815, or one number"),
         )
         .arg(
             Arg::new("for")
@@ -127,23 +148,38 @@ fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, Strin
     let time = |name: &str| {
         text(name).map(|text| moment(text, now).map_err(|wrong| format!("--{name} {wrong}")))
     };
-    let since_us = time("since").transpose()?.unwrap_or_default();
+    let since_us = time("since").transpose()?;
     let until_us = time("until").transpose()?;
-    if since_us > now.timestamp_micros() || until_us.is_some_and(|until| until <= since_us) {
+    let is_after_since = |time: i64| since_us.is_none_or(|since| time > since);
+    if !is_after_since(now.timestamp_micros()) || !until_us.is_none_or(is_after_since) {
         return Err("--since must lie in the past, and before --until".to_owned());
     }
     let tables = matches.get_many::<String>("table").into_iter().flatten().map(|text| {
         Pattern::parse(text, 2)
             .ok_or_else(|| format!("--table {text}: expected a pattern database.table"))
     });
+    let rows = text("lane").zip(text("numbers")).map(|(lane, numbers)| {
+        let (first, last) = range(numbers).ok_or_else(|| {
+            format!("--numbers {numbers}: expected two numbers such as 812-815, or one")
+        })?;
+        Ok::<_, String>(RowRange { lane: lane.into(), first, last })
+    });
     Ok(ReplayWish {
         since_us,
         until_us,
+        rows: rows.transpose()?,
         tables: tables.collect::<Result<_, _>>()?,
         topic: text("topic").map(str::to_owned),
         audience: text("for").unwrap_or("all").to_owned(),
         dry_run: matches.get_flag("dry-run"),
     })
+}
+
+/// First and last number.
+fn range(text: &str) -> Option<(u64, u64)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (1 <= first && first <= last).then_some((first, last))
 }
 
 /// A duration back from `now`, or a time; microseconds since 1970 UTC.
@@ -194,9 +230,13 @@ fn exit(error: &ReplayError) -> Exit {
         ReplayError::Checkpoint(_)
         | ReplayError::NotBegun { .. }
         | ReplayError::OtherServer { .. }
+        | ReplayError::NotPublished { .. }
+        | ReplayError::NotInLog { .. }
         | ReplayError::RowCountMismatch { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
-        ReplayError::OtherLanes { .. } | ReplayError::Topic(_) => Exit::Usage,
+        ReplayError::OtherLanes { .. }
+        | ReplayError::Topic(_)
+        | ReplayError::NoLane { .. } => Exit::Usage,
         ReplayError::Source { .. }
         | ReplayError::Sink(_)
         | ReplayError::Broken(_)
@@ -220,8 +260,8 @@ mod tests {
     #[test]
     fn times_are_how_long_ago_or_of_the_calendar() {
         let since = |text: &str| wish_of(&["--since", text]).map(|request| request.since_us);
-        assert_eq!(since("5m"), Ok(1_799_999_700_000_000));
-        assert_eq!(since("2027-01-15T08:00:00+01:00"), Ok(1_799_996_400_000_000));
+        assert_eq!(since("5m"), Ok(Some(1_799_999_700_000_000)));
+        assert_eq!(since("2027-01-15T08:00:00+01:00"), Ok(Some(1_799_996_400_000_000)));
         for wrong in ["yesterday", "-5m", "2027-01-15", "2100-01-01T00:00:00Z"] {
             let arguments = format!("--since={wrong}");
             assert!(wish_of(&[&arguments]).is_err(), "{wrong}");
@@ -235,6 +275,25 @@ mod tests {
         };
         assert_eq!(until("4m"), Ok(Some(1_799_999_760_000_000)));
         assert!(until("5m").is_err() && until("6m").is_err());
+    }
+
+    #[test]
+    fn rows_are_named_by_lane_and_numbers_and_need_no_time() {
+        let rows = |numbers: &str| wish_of(&["--lane", "shop.orders#0", "--numbers", numbers]);
+        let found = |first, last| Some(RowRange { lane: "shop.orders#0".into(), first, last });
+        let (range, one) = (rows("812-815").expect("a range"), rows("7").expect("a number"));
+        assert_eq!((range.rows, range.since_us), (found(812, 815), None));
+        assert_eq!(one.rows, found(7, 7));
+        for wrong in ["", "0", "5-4", "0-3", "1-2-3", "a", "1-"] {
+            assert!(rows(wrong).is_err(), "{wrong}");
+        }
+        let parses = |arguments: &[&str]| {
+            let all = ["replay", "--dry-run"].iter().chain(arguments);
+            command().try_get_matches_from(all).is_ok()
+        };
+        assert!(!parses(&["--lane", "a.b#0"]) && !parses(&["--numbers", "1", "--since", "5m"]));
+        assert!(!parses(&["--lane", "a.b#0", "--numbers", "1", "--table", "a.b"]));
+        assert!(parses(&["--lane", "a.b#0", "--numbers", "1", "--since", "5m"]) && !parses(&[]));
     }
 
     #[test]

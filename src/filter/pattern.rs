@@ -42,6 +42,12 @@ impl Pattern {
         complete.then(|| Self { text: text.to_owned(), parts: found })
     }
 
+    /// The pattern that only these names match, one for each part.
+    pub fn exactly(names: &[&str]) -> Self {
+        let parts = names.iter().map(|name| name.chars().map(Token::Exactly).collect());
+        Self { text: names.join("."), parts: parts.collect() }
+    }
+
     /// Whether the names, one for each part, match on a server that compares them like this.
     pub fn matches(&self, names: &[&str], case: NameCase) -> bool {
         names.len() == self.parts.len() && self.matches_front(names, case)

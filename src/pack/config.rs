@@ -1,5 +1,6 @@
 //! How messages are packed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::encode::{Format, RowOptions};
@@ -27,6 +28,19 @@ pub struct Config {
     /// Number of this process among those that publish parts of snapshots: rises with each. 0: it
     /// publishes none, and tells nothing of them.
     pub attempt: u32,
+    /// Only these rows become messages; all others are numbered and left out.
+    pub only: Option<RowRange>,
+}
+
+/// Rows of one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRange {
+    /// The lane's key.
+    pub lane: Arc<str>,
+    /// Number of the first row.
+    pub first: u64,
+    /// Number of the last row.
+    pub last: u64,
 }
 
 impl Default for Config {
@@ -41,6 +55,7 @@ impl Default for Config {
             linger_max: Duration::from_millis(200),
             open_bytes_max: 32 << 20,
             attempt: 0,
+            only: None,
         }
     }
 }

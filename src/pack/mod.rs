@@ -31,6 +31,6 @@ mod sequences;
 mod tests;
 
 pub use chunk::Chunk;
-pub use config::Config;
+pub use config::{Config, RowRange};
 pub use packer::Packer;
 pub use sequences::Sequences;

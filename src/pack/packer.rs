@@ -270,6 +270,9 @@ impl Packer {
     }
 
     fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<EncodedBatch>) {
+        if self.config.only.is_some() && self.leaves_out(at) {
+            return;
+        }
         self.hold_batch(at, row.table, out);
         self.note_opening(at, row.now);
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -293,6 +296,20 @@ impl Packer {
         if body_bytes > to_f64(limit) || bytes >= self.config.content_bytes_max {
             self.flush(at, out);
         }
+    }
+
+    /// Numbers the slot's next row, if it is not one of those that are asked for.
+    #[cold]
+    fn leaves_out(&mut self, at: usize) -> bool {
+        let (Some(only), Some(slot)) = (&self.config.only, self.slots.get(at)) else {
+            return false;
+        };
+        let next = self.sequences.next(slot.lane.id);
+        let is_asked_for = slot.lane.key == only.lane && (only.first..=only.last).contains(&next);
+        if !is_asked_for {
+            self.sequences.number(slot.lane.id);
+        }
+        !is_asked_for
     }
 
     /// Counts a batch that is about to get its first row.

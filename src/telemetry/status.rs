@@ -45,10 +45,68 @@ pub struct Status {
     pub checkpoint: Checkpoint,
     /// The newest snapshot; `null` if there was none.
     pub snapshot: Option<SnapshotStatus>,
+    /// The newest replay that a relay asked for; `null` if there was none.
+    pub replay: Option<ReplayStatus>,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
     pub conclusion: Conclusion,
+}
+
+/// Rows that are published again because they were asked for by `POST /replay`.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct ReplayStatus {
+    /// Key of the lane.
+    pub lane: String,
+    /// Epoch of the numbers.
+    pub epoch: u64,
+    /// Number of the first row.
+    pub from: u64,
+    /// Number of the last row.
+    pub to: u64,
+    /// Who it is for: value of the attribute `replay`.
+    pub audience: String,
+    /// Whether it is over, and how it ended.
+    pub state: ReplayState,
+    /// Seconds since it was asked for, or is over.
+    pub age_seconds: f64,
+    /// Rows that were published.
+    pub rows: u64,
+    /// Why not all of them were, where that is so.
+    pub told: String,
+}
+
+/// Where a replay stands.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayState {
+    /// It waits to begin, or is under way.
+    #[default]
+    Running,
+    /// The topic has accepted all rows.
+    Done,
+    /// The rows were never published, or the log does not have them any more.
+    Refused,
+    /// Source, checkpoint or topic could not be used; it can be asked for again.
+    Failed,
+    /// The service stopped.
+    Interrupted,
+}
+
+impl ReplayState {
+    /// How it can end.
+    pub const ENDS: [Self; 4] = [Self::Done, Self::Refused, Self::Failed, Self::Interrupted];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// Quiet or outage: the conclusion and its evidence.

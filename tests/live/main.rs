@@ -32,6 +32,7 @@ mod quickstart;
 mod rebuild;
 mod receiving;
 mod relay;
+mod relay_heal;
 mod replay;
 mod resume;
 mod rotation;

@@ -22,15 +22,15 @@ tests! {
     two_relays_share_a_queue_and_one_takes_over_from_the_other on [Mysql97, Mariadb118];
 }
 
-type Failed = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A webhook that keeps what it was sent.
 #[derive(Debug, Default)]
-struct Received {
+pub(crate) struct Received {
     /// Bodies by the id of their request: all that came under it.
     bodies: BTreeMap<String, BTreeSet<String>>,
     /// Rows in the order in which they were first accepted.
-    rows: Vec<Value>,
+    pub(crate) rows: Vec<Value>,
     requests: u64,
     /// Each so-manieth request is refused with this status.
     refuse: Option<(u64, u16)>,
@@ -38,13 +38,13 @@ struct Received {
     refuse_text: Option<&'static str>,
 }
 
-struct Webhook {
+pub(crate) struct Webhook {
     port: u16,
     received: Arc<Mutex<Received>>,
 }
 
 impl Webhook {
-    async fn start() -> std::io::Result<Self> {
+    pub(crate) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let received: Arc<Mutex<Received>> = Arc::default();
@@ -57,7 +57,7 @@ impl Webhook {
         Ok(Self { port, received })
     }
 
-    fn received(&self) -> std::sync::MutexGuard<'_, Received> {
+    pub(crate) fn received(&self) -> std::sync::MutexGuard<'_, Received> {
         self.received.lock().expect("no test panics while it holds it")
     }
 }
@@ -112,7 +112,7 @@ fn take(received: &Mutex<Received>, id: String, body: String) -> u16 {
 }
 
 /// A relay of this queue to this webhook.
-fn relay(
+pub(crate) fn relay(
     folder: &Folder,
     queue: &str,
     webhook: &Webhook,
@@ -137,7 +137,7 @@ fn relay(
     Streamer::start(command("relay", all))
 }
 
-async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> Result<T, Failed> {
+pub(crate) async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> Result<T, Failed> {
     let give_up = Instant::now() + SOON;
     loop {
         if let Some(found) = holds() {

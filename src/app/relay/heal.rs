@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 
-use binpulse_relay::lane::LaneKey;
-use binpulse_relay::route::Heal;
+use binpulse_relay::route::{Heal, Missing};
 use tokio::net::TcpStream;
 
 use super::plan::STREAMER_DEADLINE;
+use crate::app::replay::Command;
+use crate::excerpt::excerpt;
 use crate::local_http::{exchange_over, within};
+use crate::telemetry::http::{REPLAY_HEADER, REPLAY_PATH};
 
 /// Where the streamer answers.
 #[derive(Clone)]
@@ -47,35 +49,44 @@ impl Streamer {
         Self { at, route: route.to_owned() }
     }
 
-    async fn ask(&self, lane: LaneKey, first: u64, last: u64) -> Result<(), String> {
+    async fn ask(&self, missing: Missing) -> Result<(), String> {
         let StreamerAddress { address, token } = &self.at;
-        let mut headers = format!(
-            "X-Binpulse-Replay: lane={} epoch={} from={first} to={last} for={}\r\n",
-            lane.lane, lane.epoch, self.route
-        );
+        let Missing { lane, first, last, since_us, until_us } = missing;
+        let command = Command {
+            lane: lane.lane.to_string(),
+            epoch: lane.epoch,
+            from: first,
+            to: last,
+            audience: self.route.clone(),
+            since_us,
+            until_us,
+        };
+        let command = serde_json::to_string(&command).map_err(|error| error.to_string())?;
+        if !command.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(format!("the lane {lane} has letters that no lane has"));
+        }
+        let mut headers = format!("{REPLAY_HEADER}: {command}\r\n");
         if let Some(token) = token {
             headers.extend(["Authorization: Bearer ", token, "\r\n"]);
         }
         let exchange = async {
             let stream = TcpStream::connect(address).await?;
-            exchange_over(stream, "POST", address, "/replay", &headers).await
+            exchange_over(stream, "POST", address, REPLAY_PATH, &headers).await
         };
-        let answer = within(STREAMER_DEADLINE, address, "/replay", exchange).await;
+        let answer = within(STREAMER_DEADLINE, address, REPLAY_PATH, exchange).await;
         let answer = answer.map_err(|error| error.to_string())?;
         if answer.code / 100 == 2 {
             return Ok(());
         }
-        Err(format!("{address}/replay: {} {}", answer.code, answer.body.trim()))
+        Err(format!("{address}{REPLAY_PATH}: {} {}", answer.code, excerpt(answer.body.trim())))
     }
 }
 
 impl Heal for Streamer {
     fn heal(
         &self,
-        lane: LaneKey,
-        first: u64,
-        last: u64,
+        missing: Missing,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
-        Box::pin(self.ask(lane, first, last))
+        Box::pin(self.ask(missing))
     }
 }

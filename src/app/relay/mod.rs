@@ -5,7 +5,6 @@ mod heal;
 mod parked;
 mod plan;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Handler, HeaderMap, admit};
+use crate::telemetry::http::{Answer, Caller, Handler, HeaderMap, admit};
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -245,10 +244,10 @@ impl Handler for Endpoints {
         }
     }
 
-    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
+    fn act(&self, path: &str, headers: &HeaderMap, caller: Caller) -> Option<Answer> {
         let act = || parked::act(headers, &self.status);
-        let is_parked = path == "/parked";
-        is_parked.then(|| Answer::told(admit(headers, peer, "relay parked").and_then(|()| act())))
+        let admitted = || admit(headers, caller.peer, "relay parked");
+        (path == "/parked").then(|| Answer::told(admitted().and_then(|()| act())))
     }
 
     fn contents(&self) -> &'static str {

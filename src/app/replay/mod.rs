@@ -6,11 +6,16 @@
 //! publish   the same stretch again, each lane's numbers beginning that many before its next
 //! ```
 //!
+//! Of a range of one lane's rows, the second reading publishes only these, and ends behind the last of
+//! them. Where the time of the first is not known, it is looked for: `range`.
+//!
 //! So nothing has to be kept for it: wherever the source still has its log, and whichever store the
 //! checkpoint is in. The service continues meanwhile, and what it does is not touched.
 
+mod job;
 mod numbers;
 mod pass;
+mod range;
 
 use std::sync::Arc;
 
@@ -23,12 +28,14 @@ use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::encode::Lane;
 use crate::filter::Pattern;
+use crate::pack::RowRange;
 use crate::pipeline::{self, SurplusRows, Window};
 use crate::sink;
 use crate::sink::topic::Template;
 use crate::source;
 use crate::source::resume::{self, Resolved, Wanted};
 
+pub(super) use job::{Command, Control, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};
@@ -36,11 +43,14 @@ use pass::{Pass, PassSink, Passed};
 /// What is to be published again.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// From the first transaction on that committed then or later, microseconds since 1970 UTC.
-    pub since_us: i64,
+    /// From the first transaction on that committed then or later, microseconds since 1970 UTC. With
+    /// `rows`, where to look for them first; `None`: near `until_us`, or now.
+    pub since_us: Option<i64>,
     /// Up to the first that committed then or later, microseconds since 1970 UTC; `None`: as far as
-    /// the service has delivered.
+    /// the service has delivered. With `rows`, when a row behind them was committed.
     pub until_us: Option<i64>,
+    /// Only these rows.
+    pub rows: Option<RowRange>,
     /// Only rows of tables that match; empty: of all that the filters let pass, and statements.
     pub tables: Vec<Pattern>,
     /// To this topic; `None`: to those of the service.
@@ -120,6 +130,41 @@ pub enum Error {
         /// not found out.
         earliest_us: Option<i64>,
     },
+    /// The lane that is named is none.
+    #[error("`{lane}` is no lane of a table: expected the form `database.table#0`")]
+    NoLane {
+        /// As given.
+        lane: Arc<str>,
+    },
+    /// Rows that the checkpoint does not know as delivered.
+    #[error(
+        "lane {lane} has rows up to {} in the checkpoint of epoch {epoch}, and {last} was asked for",
+        published
+    )]
+    NotPublished {
+        /// The lane.
+        lane: Arc<str>,
+        /// Number of its last row; 0: it has none.
+        published: u64,
+        /// The last number that was asked for.
+        last: u64,
+        /// The checkpoint's epoch.
+        epoch: u64,
+    },
+    /// Rows that the log has no more.
+    #[error(
+        "row {first} of lane {lane} lies before the binary logs that are left{}; read the rows that \
+         are in the table with `binpulse snapshot start`",
+        .found.map_or_else(String::new, |found| format!(", in which the lane begins with row {found}"))
+    )]
+    NotInLog {
+        /// The lane.
+        lane: Arc<str>,
+        /// The number that was asked for.
+        first: u64,
+        /// The first number that the log has; `None`: the log has no row of the lane.
+        found: Option<u64>,
+    },
     /// The topic can't be used.
     #[error(transparent)]
     Sink(#[from] sink::Error),
@@ -154,31 +199,63 @@ pub async fn replay(
 ) -> Result<Report, Error> {
     let saved = peek(&plan).await?;
     let mut plan = narrowed(plan, &request)?;
-    let (host, resolved) = resolve(&plan, &saved, request.since_us).await?;
-    plan.compare_names(resolved.facts.name_case());
-    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
-
-    let counted = stretch.pass(Numbers::new(), None).run(PassSink::nowhere(), stop).await?;
-    if counted.is_interrupted {
-        return Ok(Report { is_interrupted: true, ..Report::default() });
-    }
-    let firsts = match numbers::firsts(&saved.lanes, &counted.lanes) {
-        Ok(firsts) => firsts,
-        Err(beyond) => {
-            let rows = numbers::surplus(&saved.lanes, &counted.lanes);
-            let earliest_us = stretch.earliest_us(rows, stop).await?;
-            return Err(Error::RowCountMismatch { beyond, earliest_us });
-        }
+    let counted = match &request.rows {
+        Some(rows) => range::find(&mut plan, &saved, rows, &request, stop).await?,
+        None => count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop).await?,
     };
-    if request.dry_run && request.until_us.is_none() {
+    let Some(Counted { host, resolved, firsts, passed }) = counted else {
+        return Ok(Report { is_interrupted: true, ..Report::default() });
+    };
+    let until_us = request.until_us.filter(|_| request.rows.is_none());
+    if request.dry_run && until_us.is_none() {
         // A second reading would end where the first did.
-        return Ok(report(&saved, &firsts, Passed { lanes: saved.lanes.clone(), ..counted }));
+        let passed = Passed { lanes: saved.lanes.clone(), ..passed };
+        return Ok(report(&saved, &firsts, passed, request.rows.as_ref()));
     }
     let way =
         if request.dry_run { PassSink::nowhere() } else { PassSink::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
-    let passed = stretch.pass(firsts.clone(), request.until_us).run(way, stop).await?;
-    Ok(report(&saved, &firsts, passed))
+    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
+    let mut pass = stretch.pass(firsts.clone(), until_us);
+    if let Some(RowRange { lane, last, .. }) = &request.rows {
+        // Behind the last of them nothing is left to do.
+        pass.surplus_rows = Some(Arc::new(SurplusRows::of([(Arc::clone(lane), *last)].into())));
+    }
+    let passed = pass.run(way, stop).await?;
+    Ok(report(&saved, &firsts, passed, request.rows.as_ref()))
+}
+
+/// A stretch of the log whose rows are counted.
+struct Counted {
+    host: usize,
+    resolved: Resolved,
+    /// The number of each lane's first row in it.
+    firsts: Numbers,
+    passed: Passed,
+}
+
+/// Counts the rows since a time; `None`: it was told to stop.
+async fn count(
+    plan: &mut Plan,
+    saved: &Checkpoint,
+    since_us: i64,
+    stop: &CancellationToken,
+) -> Result<Option<Counted>, Error> {
+    let (host, resolved) = resolve(plan, saved, since_us).await?;
+    plan.compare_names(resolved.facts.name_case());
+    let stretch = ReplayRange { plan, host, resolved: &resolved, saved };
+    let passed = stretch.pass(Numbers::new(), None).run(PassSink::nowhere(), stop).await?;
+    if passed.is_interrupted {
+        return Ok(None);
+    }
+    match numbers::firsts(&saved.lanes, &passed.lanes) {
+        Ok(firsts) => Ok(Some(Counted { host, resolved, firsts, passed })),
+        Err(beyond) => {
+            let rows = numbers::surplus(&saved.lanes, &passed.lanes);
+            let earliest_us = stretch.earliest_us(rows, stop).await?;
+            Err(Error::RowCountMismatch { beyond, earliest_us })
+        }
+    }
 }
 
 /// The service's checkpoint, looked at.
@@ -211,6 +288,13 @@ fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
     if !request.tables.is_empty() {
         plan.filter.only.clone_from(&request.tables);
         plan.schema_changes = false;
+    }
+    if let Some(rows) = &request.rows {
+        let no_lane = || Error::NoLane { lane: Arc::clone(&rows.lane) };
+        let (database, table, _) = Lane::table_of(&rows.lane).ok_or_else(no_lane)?;
+        plan.filter.only = vec![Pattern::exactly(&[&database, &table])];
+        plan.schema_changes = false;
+        plan.pack.only = Some(rows.clone());
     }
     if let (Some(topic), SinkPlan::Sns { template, control_messages, .. }) =
         (&request.topic, &mut plan.sink)
@@ -289,10 +373,20 @@ impl<'a> ReplayRange<'a> {
     }
 }
 
-fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed) -> Report {
+fn report(
+    saved: &Checkpoint,
+    firsts: &Numbers,
+    passed: Passed,
+    only: Option<&RowRange>,
+) -> Report {
     let lanes = firsts.iter().filter_map(|(lane, first)| {
         let next = *passed.lanes.get(lane)?;
-        (next > *first).then(|| (Arc::clone(lane), *first, next - 1))
+        let (first, next) = match only {
+            None => (*first, next),
+            Some(only) if only.lane == *lane => (only.first, next.min(only.last.saturating_add(1))),
+            Some(_) => return None,
+        };
+        (next > first).then(|| (Arc::clone(lane), first, next - 1))
     });
     let lanes: Vec<_> = lanes.collect();
     Report {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::change::{Op, Table};
 use crate::encode::EncodedBatch;
 use crate::encode::testing::{OwnedChange, int, table, transaction};
-use crate::pack::{Config, Packer, Sequences};
+use crate::pack::{Config, Packer, RowRange, Sequences};
 
 /// One change of a table: its key before and after, and whether all is flushed behind it.
 #[derive(Debug, Clone)]
@@ -117,6 +117,35 @@ fn totals(lanes: &Lanes) -> BTreeMap<(String, String), usize> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Of a range of a lane's rows, these leave under their numbers, and nothing else does.
+    #[test]
+    fn only_the_rows_that_are_asked_for_leave_and_have_their_numbers(
+        steps in prop::collection::vec(any_step(), 1..80),
+        lanes in prop::sample::select(vec![1_u32, 2, 3]),
+        (first, length) in (1_u64..20, 1_u64..10),
+        lane in prop::sample::select(vec!["db.t0#0", "db.t1#0", "db.t2#1"]),
+    ) {
+        let tables: Vec<_> = (0..3).map(|number| table(&format!("t{number}"), 2)).collect();
+        let key = crate::encode::Lane::key_of(&tables[0].database, "t", 0);
+        let lane = lane.replace("db", key.split_once('.').map_or("", |(database, _)| database));
+        let only = RowRange { lane: lane.as_str().into(), first, last: first + length - 1 };
+        let mut all = Stream::new(lanes, BTreeMap::new());
+        let mut some = Stream::new(lanes, BTreeMap::new());
+        let config = Config { lanes, only: Some(only.clone()), ..Config::default() };
+        some.packer = Packer::new(config, Sequences::default());
+        for (number, step) in steps.iter().enumerate() {
+            all.step(number, step, &tables, false);
+            some.step(number, step, &tables, step.is_flushed);
+        }
+        (all.save(), some.save());
+        prop_assert_eq!(&all.saved, &some.saved, "all rows are numbered");
+        let mut wanted = numbers(&all.end()).remove(&lane).unwrap_or_default();
+        wanted.retain(|number| (only.first..=only.last).contains(number));
+        let mut found = numbers(&some.end());
+        prop_assert_eq!(found.remove(&lane).unwrap_or_default(), wanted);
+        prop_assert!(found.values().all(Vec::is_empty), "other lanes: {:?}", found);
+    }
 
     #[test]
     fn after_a_restart_each_lane_goes_on_without_gap_or_repetition(

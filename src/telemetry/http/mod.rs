@@ -2,7 +2,7 @@
 //! `/readyz`, `/status`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
-//! Read-only but for the maintenance of consumers and for snapshots (`switch`).
+//! Read-only but for the maintenance of consumers, snapshots and replays (`switch`).
 //! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 
@@ -38,8 +38,8 @@ pub use certificate::{Certificate, TlsError, chain};
 use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{
-    CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, SNAPSHOT_BYTES_MAX,
-    SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch, admit,
+    CONSUMER_HEADER, Caller, MAINTENANCE_MAX, MAINTENANCE_PATH, REPLAY_HEADER, REPLAY_PATH,
+    SECONDS_HEADER, SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch, admit,
 };
 
 /// Header fields of one request.
@@ -81,7 +81,7 @@ pub struct Endpoints {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
-    /// For `/maintenance` and `/snapshot`.
+    /// For `/maintenance`, `/snapshot` and `/replay`.
     pub switch: Arc<dyn Switch>,
 }
 
@@ -91,8 +91,8 @@ pub struct Endpoints {
 pub trait Handler: Send + Sync + 'static {
     /// The answer at this path; `None`: there is no such path.
     fn answer(&self, path: &str) -> Option<Answer>;
-    /// Does what a POST from `peer` asks for; `None`: nothing can be changed at this path.
-    fn act(&self, _path: &str, _headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+    /// Does what a POST asks for; `None`: nothing can be changed at this path.
+    fn act(&self, _path: &str, _headers: &HeaderMap, _caller: Caller) -> Option<Answer> {
         None
     }
     /// What paths there are, for who asked for another.

@@ -12,7 +12,7 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::{Guard, is_own_name};
-use super::{Endpoints, Handler, switch};
+use super::{Caller, Endpoints, Handler, switch};
 use crate::telemetry::page::PAGE;
 use crate::telemetry::runbooks;
 
@@ -25,6 +25,7 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /status   everything at once, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
+    /replay   by POST: a relay asks for rows that it misses\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 /// What a request by a name that may be a stranger's is answered with.
@@ -67,8 +68,10 @@ pub(super) fn answer<B>(
             Guard::Token(_) | Guard::Names | Guard::Nothing => {}
         }
     }
+    // With a token, whoever does not show it has been answered above.
+    let caller = Caller { peer, has_token: matches!(guard, Guard::Token(_)) };
     if *request.method() == Method::POST
-        && let Some(Answer(done)) = handler.act(path, headers, peer)
+        && let Some(Answer(done)) = handler.act(path, headers, caller)
     {
         return done;
     }
@@ -155,8 +158,8 @@ impl Handler for Endpoints {
         })
     }
 
-    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
-        let done = switch::act(path, headers, peer, &*self.switch)?;
+    fn act(&self, path: &str, headers: &HeaderMap, caller: Caller) -> Option<Answer> {
+        let done = switch::act(path, headers, caller, &*self.switch)?;
         Some(Answer::told(done))
     }
 

@@ -1,9 +1,10 @@
-//! What a request may change: which consumers are evaluated, and snapshots.
+//! What a request may change: which consumers are evaluated, snapshots, and replays.
 //!
 //! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
-//! may have made its own name lead to this machine.
+//! may have made its own name lead to this machine. Replays are asked for by relays, which run on other
+//! machines: whoever shows the token may.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hyper::{HeaderMap, StatusCode};
@@ -24,6 +25,20 @@ pub const SNAPSHOT_HEADER: &str = "binpulse-snapshot";
 /// Longest command, bytes: with the other headers it fits into a request's head.
 pub const SNAPSHOT_BYTES_MAX: usize = 6 * 1024;
 
+/// Where replays are asked for, by POST.
+pub const REPLAY_PATH: &str = "/replay";
+/// Header with what is to be published again: JSON, what is not ASCII in it escaped.
+pub const REPLAY_HEADER: &str = "binpulse-replay";
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The address.
+    pub peer: IpAddr,
+    /// Whether `http.token` is set, and was shown.
+    pub has_token: bool,
+}
+
 /// Headers that browsers send with a POST, and nobody else.
 const OF_BROWSERS: [&str; 2] = ["origin", "sec-fetch-site"];
 
@@ -34,6 +49,8 @@ pub trait Switch: Send + Sync + 'static {
     fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String>;
     /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
     fn snapshot(&self, command: &str) -> Result<String, String>;
+    /// Takes a command for a replay, JSON; likewise.
+    fn replay(&self, command: &str) -> Result<String, String>;
 }
 
 /// The words to refuse a request with.
@@ -43,16 +60,20 @@ type Refusal = (StatusCode, String);
 pub(super) fn act(
     path: &str,
     headers: &HeaderMap,
-    peer: IpAddr,
+    caller: Caller,
     switch: &dyn Switch,
 ) -> Option<Result<String, Refusal>> {
-    let act = match path {
-        MAINTENANCE_PATH => maintenance,
-        SNAPSHOT_PATH => snapshot,
+    let (act, is_for_others): (fn(_, _) -> _, _) = match path {
+        MAINTENANCE_PATH => (maintenance, false),
+        SNAPSHOT_PATH => (snapshot, false),
+        REPLAY_PATH => (replay, true),
         _ => return None,
     };
     let command = path.trim_start_matches('/');
-    Some(admit(headers, peer, command).and_then(|()| act(headers, switch)))
+    let is_admitted = is_for_others && caller.has_token;
+    let peer = if is_admitted { Ipv4Addr::LOCALHOST.into() } else { caller.peer };
+    let admitted = admit(headers, peer, command);
+    Some(admitted.and_then(|()| act(headers, switch)))
 }
 
 /// Whether such a request may change anything: from this machine, and not from a browser.
@@ -85,6 +106,14 @@ fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal>
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
+}
+
+fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let Some(command) = text(headers, REPLAY_HEADER) else {
+        let needed = "header binpulse-replay is needed; a relay sends it";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+    };
+    switch.replay(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Certificate, Endpoints, Http, Switch, Token, chain};
+use super::{Access, Caller, Certificate, Endpoints, Http, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::words::StreamState;
 use crate::telemetry::{Loops, Readiness, Status};
@@ -23,6 +23,10 @@ impl Switch for Known {
 
     fn snapshot(&self, command: &str) -> Result<String, String> {
         if command == "{}" { Ok("it begins".to_owned()) } else { Err("not now".to_owned()) }
+    }
+
+    fn replay(&self, command: &str) -> Result<String, String> {
+        self.snapshot(command)
     }
 }
 
@@ -286,19 +290,42 @@ async fn a_snapshot_is_commanded_by_our_own_header_only() {
     assert_eq!(code(&post(&format!("Binpulse-Snapshot: {longest}\r\n")).await), "409");
 }
 
+#[tokio::test]
+async fn a_replay_is_asked_for_with_the_token_where_there_is_one() {
+    let server = server_for(Access { token: Some(Token::new(TOKEN)), tls: None }).await;
+    let post = async |headers: &str| {
+        let request = format!(
+            "POST /replay HTTP/1.1\r\nHost: streamer\r\n{headers}Connection: close\r\n\r\n"
+        );
+        server.exchange(request.as_bytes()).await
+    };
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let done = post(&format!("{token}Binpulse-Replay: {{}}\r\n")).await;
+    assert_eq!((code(&done), body(&done)), ("200", "it begins\n"));
+    let refused = post(&format!("{token}Binpulse-Replay: []\r\n")).await;
+    assert_eq!((code(&refused), body(&refused)), ("409", "not now\n"));
+    assert_eq!(code(&post(&token).await), "400");
+    assert_eq!(code(&post("Binpulse-Replay: {}\r\n").await), "401");
+}
+
 #[test]
 fn nobody_else_s_machine_and_no_browser_changes_anything() {
     let request = hyper::Request::post("/")
         .header(super::CONSUMER_HEADER, "billing")
         .header(super::SECONDS_HEADER, "5")
         .header(super::SNAPSHOT_HEADER, "{}")
+        .header(super::REPLAY_HEADER, "{}")
         .body(())
         .expect("a request");
-    for path in [super::MAINTENANCE_PATH, super::SNAPSHOT_PATH] {
-        let act = |headers: &hyper::HeaderMap, peer: &str| {
-            let peer = peer.parse().expect("an address");
-            super::switch::act(path, headers, peer, &Known).expect("a path").is_ok()
+    for path in [super::MAINTENANCE_PATH, super::SNAPSHOT_PATH, super::REPLAY_PATH] {
+        let act_with = |headers: &hyper::HeaderMap, peer: &str, has_token| {
+            let caller = Caller { peer: peer.parse().expect("an address"), has_token };
+            super::switch::act(path, headers, caller, &Known).expect("a path").is_ok()
         };
+        let act = |headers: &hyper::HeaderMap, peer: &str| act_with(headers, peer, false);
+        // Relays run elsewhere: with the token they may ask for replays, and for nothing else.
+        let is_replay = path == super::REPLAY_PATH;
+        assert_eq!(act_with(request.headers(), "10.0.0.7", true), is_replay, "{path}");
         for (peer, admitted) in [
             ("127.0.0.1", true),
             ("::1", true),
@@ -313,6 +340,7 @@ fn nobody_else_s_machine_and_no_browser_changes_anything() {
             let mut headers = request.headers().clone();
             headers.insert(name, value.parse().expect("a value"));
             assert!(!act(&headers, "127.0.0.1"), "{path} {name}");
+            assert!(!act_with(&headers, "10.0.0.7", true), "{path} {name}");
         }
     }
 }

@@ -193,6 +193,12 @@ impl Make<'_> {
                 "Lanes that have carried a row since the start of the process.",
             )?,
             snapshot: self.snapshot()?,
+            replay_jobs_total: self.counters(
+                "replay_jobs_total",
+                "Replays of rows that were asked for by POST /replay, by how they ended.",
+                "outcome",
+                &words.replay_outcomes,
+            )?,
             user_row_last,
             checkpoint_saved,
         };

@@ -51,6 +51,8 @@ pub struct LabelValues {
     pub filter_patterns: Vec<(&'static str, String)>,
     /// Why a chunk of a snapshot is read again.
     pub snapshot_discards: Vec<&'static str>,
+    /// How a replay that was asked for by HTTP can end.
+    pub replay_outcomes: Vec<&'static str>,
     /// Names of the tasks beside the stream.
     pub tasks: Vec<&'static str>,
 }
@@ -142,6 +144,8 @@ pub struct Metrics {
     pub lanes: IntGauge,
     /// What is counted of snapshots.
     pub snapshot: SnapshotMetrics,
+    /// Replays that were asked for by HTTP, by how they ended.
+    pub replay_jobs_total: LabeledMetric<IntCounter>,
     /// When a user's row was last published.
     pub user_row_last: Moment,
     /// When the checkpoint was last saved.

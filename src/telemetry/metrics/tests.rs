@@ -17,6 +17,7 @@ pub(crate) fn metrics() -> Metrics {
         event_types: vec!["WRITE_ROWS"],
         filter_patterns: vec![("filter.exclude", "shop.audit".to_owned())],
         snapshot_discards: vec!["too_many_keys"],
+        replay_outcomes: vec!["done"],
         tasks: vec!["heartbeat_writer"],
     };
     let received = Instant::now();

@@ -40,6 +40,16 @@ impl Lane {
         key
     }
 
+    /// Database, table and number of the lane with this key; `None` for what is no key of a table's lane.
+    pub fn table_of(key: &str) -> Option<(String, String, u32)> {
+        let (names, number) = key.rsplit_once('#')?;
+        let (database, table) = names.split_once('.')?;
+        let (database, table) = (percent_decode(database)?, percent_decode(table)?);
+        let number = number.parse().ok()?;
+        // Only the form that `key_of` makes names a lane.
+        (Self::key_of(&database, &table, number) == key).then_some((database, table, number))
+    }
+
     /// The stable name of a lane of this service's own messages, such as `schema` or `canary`. A
     /// table's key has a dot, this has none.
     pub fn notice_key_of(name: &str) -> String {
@@ -70,6 +80,22 @@ impl Lane {
 /// Appends `text` with everything percent-encoded but ASCII letters, digits, `_`, `-` and `$`.
 fn percent_encode(text: &str, out: &mut String) {
     percent_encode_but(text, b"_-$", out);
+}
+
+/// The text that was percent-encoded, if it was.
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Appends `text` with everything percent-encoded but ASCII letters, digits and what `plain` has.

@@ -79,6 +79,20 @@ impl Aws {
         name: &str,
         kinds: &[&str],
     ) -> Result<String, Error> {
+        let policy = || serde_json::json!({ "kind": kinds }).to_string();
+        let policy = (!kinds.is_empty()).then(policy);
+        let (queue_url, _) = self.subscribe_filtered(topic_arn, name, policy).await?;
+        Ok(queue_url)
+    }
+
+    /// The same with a filter policy; the queue's URL and the subscription's ARN. A queue that is there is
+    /// subscribed.
+    pub async fn subscribe_filtered(
+        &self,
+        topic_arn: &str,
+        name: &str,
+        policy: Option<String>,
+    ) -> Result<(String, String), Error> {
         let mut request = self.sqs.create_queue().queue_name(name);
         if is_fifo(name) {
             request = request.attributes(QueueAttributeName::FifoQueue, "true");
@@ -94,12 +108,18 @@ impl Aws {
             .protocol("sqs")
             .endpoint(queue_arn)
             .attributes("RawMessageDelivery", "true");
-        if !kinds.is_empty() {
-            let policy = serde_json::json!({ "kind": kinds }).to_string();
+        if let Some(policy) = policy {
             subscription = subscription.attributes("FilterPolicy", policy);
         }
-        subscription.send().await.map_err(failed("sns:Subscribe"))?;
-        Ok(queue_url)
+        let subscribed = subscription.send().await.map_err(failed("sns:Subscribe"))?;
+        Ok((queue_url, subscribed.subscription_arn.unwrap_or_default()))
+    }
+
+    /// Ends a subscription: what is published from here on does not reach its queue.
+    pub async fn unsubscribe(&self, subscription_arn: &str) -> Result<(), Error> {
+        let request = self.sns.unsubscribe().subscription_arn(subscription_arn);
+        request.send().await.map_err(failed("sns:Unsubscribe"))?;
+        Ok(())
     }
 
     /// URL of a queue that is there.

@@ -140,6 +140,11 @@ impl<T> LaneOrder<T> {
         self.numbers.next().zip(first).is_some_and(|(next, first)| *first <= next)
     }
 
+    /// The first message that waits for rows in front of it.
+    pub(crate) fn first_held(&self) -> Option<&T> {
+        self.held.first_key_value().map(|(_, rows)| &rows.content)
+    }
+
     /// Gives a message up that waits: the one that is furthest behind.
     pub(crate) fn drop_one(&mut self) -> Option<T> {
         if let Some(content) = self.void.pop() {

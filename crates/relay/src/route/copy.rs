@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::gaps::{Asked, Found, GapState, asked, policy, spawn};
+use super::gaps::{Asked, Found, GapState, Missing, asked, policy, spawn};
 use super::lane::lane_of;
 use super::messages::Messages;
 use super::parking::message_parked;
@@ -652,7 +652,12 @@ impl CopyRoute {
                 Found::Declared(gap) => declared.push((key.clone(), gap)),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.heal {
-                        spawn(&mut self.heals, heal, key, (first, last));
+                        let behind = lane.order.first_held().map(|content| &content.rows);
+                        let until_us = behind.and_then(|rows| rows.transaction(0));
+                        let until_us = until_us.map(|transaction| transaction.committed_at_us);
+                        let lane = key.clone();
+                        let missing = Missing { lane, first, last, since_us: None, until_us };
+                        spawn(&mut self.heals, heal, missing);
                     }
                 }
             }

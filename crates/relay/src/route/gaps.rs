@@ -18,14 +18,30 @@ use crate::target::receiver::Receive;
 const HEALS_MAX: u32 = 3;
 const HEAL_WAIT: Duration = Duration::from_mins(1);
 
+/// Rows asked for at a time, as many as a streamer publishes: behind them is another gap.
+const HEAL_ROWS_MAX: u64 = 1_000_000;
+
+/// Rows that are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Their lane.
+    pub lane: LaneKey,
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+    /// When the row in front of them was committed, if it is known; microseconds since 1970 UTC.
+    pub since_us: Option<i64>,
+    /// When the row behind them was committed, likewise.
+    pub until_us: Option<i64>,
+}
+
 /// Asks the streamer to publish rows again.
 pub trait Heal: Send + Sync + 'static {
-    /// Rows `first` to `last` of a lane. Returns when the request was accepted, or why not.
+    /// Returns when the request was accepted, or why not.
     fn heal(
         &self,
-        lane: LaneKey,
-        first: u64,
-        last: u64,
+        missing: Missing,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 }
 
@@ -94,7 +110,9 @@ impl GapState {
                 *self = Self::None;
                 Found::Declared(gap)
             }
-            (_, Self::Halted { .. }) => Found::Nothing,
+            (_, Self::Halted { gap }) if *gap == (first, last) => Found::Nothing,
+            // Some of the rows have come, or more are missing: an operator sees what is.
+            (_, Self::Halted { gap }) if gap.0 == first => self.halt(key, first, last),
             (GapPolicy::Heal, Self::Asked { gap, times, at }) if gap.0 == first => {
                 if now < *at + HEAL_WAIT {
                     return Found::Nothing;
@@ -112,13 +130,14 @@ impl GapState {
     }
 
     fn ask(&mut self, first: u64, last: u64, times: u32, at: Duration) -> Found {
+        let last = last.min(first.saturating_add(HEAL_ROWS_MAX - 1));
         *self = Self::Asked { gap: (first, last), times, at };
         Found::Ask { first, last }
     }
 
     fn halt(&mut self, key: &LaneKey, first: u64, last: u64) -> Found {
         tracing::error!(
-            lane = %key, first, last, "rows are missing: nothing more of the lane is delivered"
+            lane = %key, first, last, "rows are missing: nothing behind them is delivered until they have come"
         );
         *self = Self::Halted { gap: (first, last) };
         Found::Nothing
@@ -137,13 +156,12 @@ pub(super) fn policy(wanted: GapPolicy, heal: Option<&Arc<dyn Heal>>) -> GapPoli
 pub(super) fn spawn(
     heals: &mut JoinSet<Asked>,
     heal: &Arc<dyn Heal>,
-    lane: &LaneKey,
-    (first, last): (u64, u64),
+    missing: Missing,
 ) {
-    let (heal, lane) = (Arc::clone(heal), lane.clone());
+    let heal = Arc::clone(heal);
     heals.spawn(async move {
-        let asked = heal.heal(lane.clone(), first, last).await;
-        (lane, (first, last), asked)
+        let (lane, rows) = (missing.lane.clone(), (missing.first, missing.last));
+        (lane, rows, heal.heal(missing).await)
     });
 }
 
@@ -158,7 +176,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.parts.heal {
-                        spawn(&mut self.heals, heal, key, (first, last));
+                        let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
+                        let missing = Missing { lane, first, last, since_us, until_us };
+                        spawn(&mut self.heals, heal, missing);
                     }
                 }
             }

@@ -52,6 +52,8 @@ pub(super) struct LaneState {
     pub(super) order: LaneOrder<Content>,
     pub(super) requests: Requests<RowRef>,
     pub(super) gap: GapState,
+    /// When the last row that was released was committed; `None`: not known.
+    committed_us: Option<i64>,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
 }
@@ -75,6 +77,7 @@ impl LaneState {
             order,
             requests: Requests::new(record, limits),
             gap: GapState::None,
+            committed_us: None,
             messages: Vec::new(),
         }
     }
@@ -109,6 +112,13 @@ impl LaneState {
         if self.order.next().is_some() {
             self.requests.absent(first, last);
         }
+    }
+
+    /// When the rows on both sides of a gap were committed, as far as that is known; microseconds since
+    /// 1970 UTC.
+    pub(super) fn committed_around(&self) -> (Option<i64>, Option<i64>) {
+        let behind = self.order.first_held().and_then(|content| content.rows.transaction(0));
+        (self.committed_us, behind.map(|transaction| transaction.committed_at_us))
     }
 
     /// Moves what is in order to where requests are made of it.
@@ -153,6 +163,9 @@ impl LaneState {
             };
             let content = is_wanted.then(row);
             self.requests.release(Row { place, keys, bytes, content });
+        }
+        if let Some(last) = rows.len().checked_sub(1).and_then(|last| rows.transaction(last)) {
+            self.committed_us = Some(last.committed_at_us);
         }
         self.messages.push(content);
     }

@@ -45,7 +45,7 @@ use crate::target::receiver::Receive;
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
 pub(crate) use delivery::What;
-pub use gaps::Heal;
+pub use gaps::{Heal, Missing};
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};

@@ -161,7 +161,10 @@ pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) 
             GapState::None => continue,
         };
         if view.lanes.len() < LANES_SHOWN_MAX {
-            let remedy = (state == "halted").then(|| remedy(route));
+            let remedy = match *gap {
+                GapState::Halted { gap } => Some(remedy(route, key, gap)),
+                GapState::Asked { .. } | GapState::None => None,
+            };
             view.lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
         }
     }
@@ -229,9 +232,11 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
     }
 }
 
-fn remedy(route: &str) -> String {
+fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {
+    let lane = &lane.lane;
     format!(
-        "publish the missing rows again for this route (`binpulse replay --for {route}`), or go on \
-         without them (relay.gap = declare)"
+        "publish the missing rows again, with the streamer's settings (`binpulse replay --lane \
+         '{lane}' --numbers {first}-{last} --same-topics --for {route}`), or go on without them \
+         (relay.gap = declare)"
     )
 }

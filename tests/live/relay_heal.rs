@@ -1,0 +1,176 @@
+//! Rows that are lost behind SNS: proven by a canary, published again, delivered once.
+
+use binpulse_demo::{Folder, Options, Streamer};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+
+use crate::bed::{Bed, Rig, SOON, Topic};
+use crate::relay::{Failed, Webhook, relay, until};
+use crate::replay::replay;
+use crate::suite::{Outcome, tests};
+
+tests! {
+    lost_rows_are_asked_for_and_delivered_once on [Mysql97, Mariadb1011];
+    a_lane_that_halts_names_the_command_and_goes_on_after_it on [Mysql97];
+    a_lane_may_go_on_without_lost_rows on [Mysql97];
+}
+
+/// The lane of the rows.
+const LANE: &str = "paid.charges#0";
+
+/// Nine rows, of which the relay's queue never got the three in the middle.
+struct Loss {
+    rig: Rig,
+    relay: Streamer,
+    webhook: Webhook,
+    /// The relay's state is in it.
+    _folder: Folder,
+}
+
+impl Loss {
+    async fn suffer(bed: &Bed, gap: &str) -> Result<Self, Failed> {
+        let mysqld = bed.mysqld(Options::default()).await?;
+        let canaries =
+            [("canary.enabled", "true".to_owned()), ("canary.interval", "500ms".to_owned())];
+        let mut rig = Rig::start(bed, mysqld, Topic::Standard, &canaries).await?;
+        let name = format!("{}-relay", bed.topic_name());
+        let policy = serde_json::json!({
+            "kind": ["change", "canary", "suppressed"],
+            "replay": [{ "exists": false }, "test"],
+        });
+        let subscribe = async |rig: &Rig| {
+            rig.aws.subscribe_filtered(&rig.topic_arn, &name, Some(policy.to_string())).await
+        };
+        let (queue, subscription) = subscribe(&rig).await?;
+        let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+        let streamer_url = format!("http://{}", rig.streamer.address());
+        let settings = [
+            ("sns.endpoint_url", rig.endpoint_url.as_str()),
+            ("relay.reorder_wait", "1s"),
+            ("relay.gap", gap),
+            ("relay.streamer_url", &streamer_url),
+        ];
+        let relay = relay(&folder, &queue, &webhook, &settings)?;
+        let mut connection = rig.mysqld.connect().await?;
+        connection.query_drop("CREATE DATABASE paid").await?;
+        let table = "CREATE TABLE paid.charges (id INT PRIMARY KEY)";
+        connection.query_drop(table).await?;
+        insert(&mut connection, 1..=3).await?;
+        let is_there = || (ids(&webhook) == [1, 2, 3]).then_some(());
+        let come = until("the first rows come", is_there).await;
+        come.map_err(|error| format!("{error}\n{}", relay.log_tail()))?;
+        rig.aws.unsubscribe(&subscription).await?;
+        insert(&mut connection, 4..=6).await?;
+        // The other queue has them: SNS is done with them.
+        rig.receive_some(6).await?;
+        subscribe(&rig).await?;
+        insert(&mut connection, 7..=9).await?;
+        Ok(Self { rig, relay, webhook, _folder: folder })
+    }
+
+    /// Waits until the webhook has these rows, each of them once.
+    async fn until_ids(&self, wanted: &[i64]) -> Outcome {
+        let come = until("the webhook has the rows", || {
+            (ids(&self.webhook) == wanted).then_some(())
+        });
+        let come = come.await.map_err(|error| {
+            let found = ids(&self.webhook);
+            let (relay, streamer) = (self.relay.log_tail(), self.rig.streamer.log_tail());
+            format!("{error}: found {found:?}\nrelay: {relay}\nstreamer: {streamer}")
+        });
+        Ok(come?)
+    }
+
+    async fn metric(&self, name: &str, labels: &[&str]) -> Result<Option<f64>, Failed> {
+        Ok(self.relay.metric(name, labels).await?)
+    }
+}
+
+async fn insert(
+    connection: &mut Conn,
+    ids: std::ops::RangeInclusive<i64>,
+) -> Result<(), mysql_async::Error> {
+    for id in ids {
+        connection.query_drop(format!("INSERT INTO paid.charges VALUES ({id})")).await?;
+    }
+    Ok(())
+}
+
+/// Keys of the rows that the webhook accepted.
+fn ids(webhook: &Webhook) -> Vec<i64> {
+    let received = webhook.received();
+    let mut ids: Vec<_> =
+        received.rows.iter().filter_map(|row| row["after"]["id"].as_i64()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+async fn lost_rows_are_asked_for_and_delivered_once(bed: Bed) -> Outcome {
+    // When rows are lost behind SNS
+    let mut loss = Loss::suffer(&bed, "heal").await?;
+
+    // Then the relay asks for these, and delivers each row once
+    loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
+    let job = |status: &Value| status["replay"]["state"] == "done";
+    let status = loss.rig.streamer.until("the replay is done", SOON, job).await?;
+    let replay = &status["replay"];
+    let told = ["lane", "from", "to", "rows", "audience"].map(|key| replay[key].clone());
+    let wanted: [Value; 5] = [LANE.into(), 4.into(), 6.into(), 3.into(), "test".into()];
+    assert_eq!(told, wanted, "{replay}");
+    let done = loss.rig.streamer.metric("binpulse_replay_jobs_total", &["outcome=\"done\""]);
+    assert_eq!(done.await?, Some(1.0));
+    loss.relay.until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![])).await?;
+    assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
+    assert_eq!(ids(&loss.webhook).len(), 9);
+
+    // And the stream was not disturbed
+    assert_eq!(loss.relay.stop().await?, Some(0));
+    let code = loss.rig.streamer.stop().await?;
+    assert_eq!(code, Some(0), "{}", loss.rig.streamer.log_tail());
+    Ok(())
+}
+
+async fn a_lane_that_halts_names_the_command_and_goes_on_after_it(bed: Bed) -> Outcome {
+    let mut loss = Loss::suffer(&bed, "halt").await?;
+    let is_halted = |status: &Value| status["lanes"][0]["state"] == "halted";
+    let status = loss.relay.until("the lane halts", SOON, is_halted).await?;
+    let lane = &status["lanes"][0];
+    assert_eq!(lane["missing"], serde_json::json!([4, 6]), "{lane}");
+    let command = "replay --lane 'paid.charges#0' --numbers 4-6 --same-topics --for test";
+    assert!(lane["remedy"].as_str().is_some_and(|remedy| remedy.contains(command)), "{lane}");
+    assert_eq!(ids(&loss.webhook), [1, 2, 3]);
+
+    // What was never published is refused
+    let numbers = |range: &str, more: &[&str]| -> Vec<String> {
+        let all = ["--lane", LANE, "--numbers", range].into_iter().chain(more.iter().copied());
+        all.map(str::to_owned).collect()
+    };
+    let (code, output) =
+        replay(&mut loss.rig.streamer, &numbers("4-99", &["--same-topics"])).await?;
+    assert_eq!(code, Some(75), "{output}");
+    assert!(output.contains("has rows up to 9"), "{output}");
+    // A time behind the rows is only where they are looked for first
+    let late = numbers("4-6", &["--dry-run", "--since", "1s"]);
+    let (code, output) = replay(&mut loss.rig.streamer, &late).await?;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains(r#""lanes":{"paid.charges#0":[4,6]}"#), "{output}");
+
+    // Then the command, as an operator runs it, makes the lane go on
+    let arguments = numbers("4-6", &["--same-topics", "--for", "test"]);
+    let (code, output) = replay(&mut loss.rig.streamer, &arguments).await?;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains(r#""rows":3"#), "{output}");
+    loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
+    loss.relay.until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![])).await?;
+    assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
+    Ok(())
+}
+
+async fn a_lane_may_go_on_without_lost_rows(bed: Bed) -> Outcome {
+    let loss = Loss::suffer(&bed, "declare").await?;
+    loss.until_ids(&[1, 2, 3, 7, 8, 9]).await?;
+    let missing = loss.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
+    assert_eq!(missing, Some(3.0));
+    Ok(())
+}

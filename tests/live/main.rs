@@ -32,6 +32,7 @@ mod quickstart;
 mod rebuild;
 mod receiving;
 mod relay;
+mod relay_operations;
 mod replay;
 mod resume;
 mod rotation;
@@ -73,6 +74,7 @@ fn main() -> std::process::ExitCode {
         replay::tests(),
         probe::tests(),
         relay::tests(),
+        relay_operations::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

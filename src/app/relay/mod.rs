@@ -1,9 +1,11 @@
 //! The relay as a program: a queue, a target, a state, and pages about them.
 
+mod check;
 mod fetch;
 mod heal;
 mod parked;
 mod plan;
+mod redrive;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +19,10 @@ use binpulse_relay::target::receiver::{Null, Receive, Stdout};
 use binpulse_relay::target::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
+pub use check::check;
 pub use parked::HEADER as PARKED_HEADER;
 pub use plan::RelayPlan;
+pub use redrive::{RedrivePlan, Redriven, redrive};
 
 use self::plan::Target;
 use super::{HttpPlan, Outcome, Unavailable};
@@ -26,6 +30,7 @@ use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
 use crate::telemetry::http::{Answer, Handler, HeaderMap};
+use crate::telemetry::metrics;
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -41,7 +46,7 @@ const SQS: aws::Deadlines = aws::Deadlines {
 const STUCK: Duration = Duration::from_mins(1);
 
 const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
-                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n";
+                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n/runbooks/<alert>  what an alert means, and what to do\n";
 
 /// Delivers until `stop` is cancelled.
 pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
@@ -52,6 +57,16 @@ pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
             Outcome::Unavailable
         }
     }
+}
+
+/// Every series that a relay of this route exports, as of the first scrape.
+pub fn exported_by_relay(route: &str) -> Result<String, metrics::Error> {
+    page(&Metrics::new(route)?)
+}
+
+/// The route's metrics, and those that every program of ours has.
+fn page(metrics: &Metrics) -> Result<String, metrics::Error> {
+    Ok(metrics.text()? + &metrics::process_page()?)
 }
 
 async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
@@ -174,7 +189,7 @@ struct Endpoints {
 impl Handler for Endpoints {
     fn answer(&self, path: &str) -> Option<Answer> {
         match path {
-            "/metrics" => Some(Answer::metrics(self.metrics.text())),
+            "/metrics" => Some(Answer::metrics(page(&self.metrics))),
             "/healthz" => {
                 let age = self.status.age();
                 let stuck = (age > STUCK).then(|| format!("the route's loop stands since {age:?}"));
@@ -183,7 +198,7 @@ impl Handler for Endpoints {
             "/status" => Some(Answer::json(&self.status.view())),
             "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
             _ => {
-                let id = path.strip_prefix("/parked/")?;
+                let Some(id) = path.strip_prefix("/parked/") else { return Answer::runbook(path) };
                 let entries = self.status.parked();
                 let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
                 Some(Answer::json(&parked::whole(&entry)))

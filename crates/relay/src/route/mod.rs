@@ -639,9 +639,11 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             _ => 0,
         };
         metrics.endpoint_state.set(endpoint);
-        if let Some(margin) = view.retention_margin_seconds {
-            metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
-        }
+        // Without a message that waits, an old margin would say that one is about to be lost.
+        let margin = view.retention_margin_seconds.map(Duration::from_secs);
+        metrics
+            .retention_margin_seconds
+            .set(margin.map_or(f64::NAN, |margin| margin.as_secs_f64()));
         self.parts.status.set(view);
     }
 

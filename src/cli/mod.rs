@@ -9,12 +9,14 @@ mod health;
 mod init;
 mod limits;
 mod lines;
+mod listen;
 mod maintenance;
 mod probe;
 mod redrive;
 mod relay;
 mod replay;
 mod run;
+mod send;
 mod service;
 mod snapshot;
 mod tail;
@@ -69,6 +71,8 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(replay::command())
+        .subcommand(send::command())
+        .subcommand(listen::command())
         .subcommand(probe::command())
         .subcommand(relay::command())
         .subcommand(health::command())
@@ -105,6 +109,8 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
+        Some(("send", matches)) => send::run(matches),
+        Some(("listen", matches)) => listen::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
         Some(("relay", matches)) => relay::run(matches),

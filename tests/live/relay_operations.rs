@@ -18,7 +18,8 @@ async fn a_dead_letter_queue_is_moved_back_to_the_queue_of_the_relay(bed: Bed) -
     let name = bed.topic_name();
     // One gets what the other would have: as if SQS had moved all of it.
     let dead = rig.aws.subscribe_queue(&rig.topic_arn, &format!("{name}-dead.fifo"), &[]).await?;
-    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &format!("{name}-r.fifo"), &["none"]).await?;
+    let queue =
+        rig.aws.subscribe_queue(&rig.topic_arn, &format!("{name}-r.fifo"), &["none"]).await?;
     let mut connection = rig.mysqld.connect().await?;
     connection.query_drop("CREATE DATABASE paid").await?;
     connection.query_drop("CREATE TABLE paid.charges (id INT PRIMARY KEY, amount INT)").await?;
@@ -32,8 +33,17 @@ async fn a_dead_letter_queue_is_moved_back_to_the_queue_of_the_relay(bed: Bed) -
     let redrive = |from: &str| {
         let mut redrive = command("relay", Vec::new());
         let arguments = [
-            "redrive", "--from", from, "--rate", "500", "--relay-queue", &queue,
-            "--sns-endpoint-url", &rig.endpoint_url, "--sns-region", Standin::REGION,
+            "redrive",
+            "--from",
+            from,
+            "--rate",
+            "500",
+            "--relay-queue",
+            &queue,
+            "--sns-endpoint-url",
+            &rig.endpoint_url,
+            "--sns-region",
+            Standin::REGION,
         ];
         redrive.arguments = arguments.map(String::from).to_vec();
         redrive

@@ -6,11 +6,12 @@ use std::time::Duration;
 use binpulse_relay::queue::{Facts, Queue};
 use binpulse_relay::route::GapPolicy;
 use binpulse_relay::state::{ParkedFilter, StateError, Store};
+use binpulse_relay::target::copy::{self, Copy};
 use binpulse_relay::target::webhook::{self, Webhook};
 use tokio::net::TcpListener;
 
 use super::plan::Target;
-use super::{RelayPlan, SQS, region_of};
+use super::{RelayPlan, region_of};
 use crate::app::check::Report;
 use crate::aws;
 use crate::sink::sns::subscriptions::{self, Subscription};
@@ -29,7 +30,12 @@ pub async fn check(plan: &RelayPlan, topic: Option<&str>) -> Vec<Report> {
     streamer(plan, &mut reports).await;
     let config = aws::Config { region: plan.region.clone(), profile: None };
     match aws::Shared::load(&config).await {
-        Ok(shared) => queue(plan, &shared, topic, &mut reports).await,
+        Ok(shared) => {
+            queue(plan, &shared, topic, &mut reports).await;
+            if let Target::Sqs(url) = &plan.target {
+                reports.push(of_queue(plan, &shared, url).await);
+            }
+        }
         Err(error) => {
             let (needed, remedy) = ("valid settings for AWS", "correct it where it is set");
             reports.push(Report::wrong("AWS", error.to_string(), needed, remedy));
@@ -78,9 +84,42 @@ async fn state(plan: &RelayPlan, reports: &mut Vec<Report>) {
     });
 }
 
+/// What needs no AWS.
 async fn target(plan: &RelayPlan, reports: &mut Vec<Report>) {
-    if let Target::Webhook(config) = &plan.target {
-        reports.push(of_webhook(config).await);
+    match &plan.target {
+        Target::Webhook(config) => reports.push(of_webhook(config).await),
+        Target::Copy(config) => reports.push(of_copy(config).await),
+        Target::Sqs(_) | Target::Sns(_) | Target::Stdout | Target::Null => {}
+    }
+}
+
+async fn of_copy(config: &copy::Config) -> Report {
+    const WHAT: &str = "relay.to";
+    match Box::pin(Copy::open(config.clone())).await {
+        Ok(copy) => Report::fine(WHAT, copy.place()),
+        Err(error) => Report::wrong(
+            WHAT,
+            error.to_string(),
+            "a database that answers and an account that may write to it",
+            "check relay.to.url, relay.to.user, relay.to.password and the network",
+        ),
+    }
+}
+
+/// A queue that rows are sent to.
+async fn of_queue(plan: &RelayPlan, shared: &aws::Shared, url: &str) -> Report {
+    const WHAT: &str = "relay.to.url";
+    let sdk = plan.service(shared, region_of(url));
+    let queue = Queue::new(aws_sdk_sqs::Client::new(&sdk), url, plan.route.visibility);
+    match queue.facts().await {
+        Ok(_) => Report::fine(WHAT, format!("{url}; nothing was sent")),
+        // Who may send need not be allowed to ask.
+        Err(error) => Report::warning(
+            WHAT,
+            format!("not checked: {error}"),
+            "a queue that is there, and sqs:GetQueueAttributes on it, for this check only",
+            "check relay.to.url and the region, and allow sqs:SendMessage on the queue",
+        ),
     }
 }
 
@@ -144,8 +183,7 @@ async fn queue(
     const REMEDY: &str = "check relay.queue and the region, and allow sqs:ReceiveMessage, \
                           sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes \
                           on the queue (and kms:Decrypt on its key, if it has one)";
-    let region = region_of(&plan.queue).or(shared.region());
-    let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
+    let sdk = plan.service(shared, region_of(&plan.queue));
     let queue =
         Queue::new(aws_sdk_sqs::Client::new(&sdk), plan.queue.clone(), plan.route.visibility);
     let what = format!("queue {}", plan.queue);

@@ -134,6 +134,12 @@ impl<T> LaneOrder<T> {
         }
     }
 
+    /// Whether the row that is released next is here.
+    pub(crate) fn has_come(&self) -> bool {
+        let first = self.held.keys().next();
+        self.numbers.next().zip(first).is_some_and(|(next, first)| *first <= next)
+    }
+
     /// Gives a message up that waits: the one that is furthest behind.
     pub(crate) fn drop_one(&mut self) -> Option<T> {
         if let Some(content) = self.void.pop() {

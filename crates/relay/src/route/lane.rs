@@ -9,6 +9,7 @@ use binpulse_core::change::{Cell, Change, Image, Op, RowBuffer, Table};
 use binpulse_core::encode::opened::OpenedRows;
 
 use super::config::Config;
+use super::gaps::GapState;
 use crate::body::{Read, RowRef};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
@@ -53,17 +54,6 @@ pub(super) struct LaneState {
     pub(super) gap: GapState,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
-}
-
-/// What is done about rows that are missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum GapState {
-    #[default]
-    None,
-    /// They were asked for, so often, the last time then.
-    Asked { gap: (u64, u64), times: u32, at: Duration },
-    /// Nothing more is delivered until an operator decides.
-    Halted { gap: (u64, u64) },
 }
 
 impl LaneState {
@@ -123,7 +113,7 @@ impl LaneState {
 
     /// Moves what is in order to where requests are made of it.
     pub(super) fn release(&mut self, config: &Config, now: Duration) {
-        if matches!(self.gap, GapState::Halted { .. }) {
+        if matches!(self.gap, GapState::Halted { .. }) && !self.order.has_come() {
             return;
         }
         while let Some(entry) = self.order.take(now) {

@@ -4,9 +4,14 @@
 //! after a crash, under the same id. A *copy* (MySQL, PostgreSQL) writes rows and the lane's numbers
 //! in one transaction, and so applies each row once.
 
+mod aws;
+mod batch;
 pub mod breaker;
+pub mod copy;
 pub mod receiver;
 pub mod retry;
+pub mod sns;
+pub mod sqs;
 pub mod webhook;
 
 use std::time::Duration;

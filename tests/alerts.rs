@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use binpulse::app::{Plan, exported, exported_by_probe};
+use binpulse::app::{Plan, exported, exported_by_probe, exported_by_relay};
 use binpulse::config::{Environment, load};
 use binpulse::freshness::verdict::{State, words};
 use serde_json::{Value, json};
@@ -58,7 +58,9 @@ fn alerts_name_only_metrics_that_are_exported() {
     ];
     let settings = load(None, &Environment::new(), &flags, &|_| Ok(String::new()));
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
-    let text = exported(&plan).expect("metrics") + &exported_by_probe(&["main"]).expect("metrics");
+    let text = exported(&plan).expect("metrics")
+        + &exported_by_probe(&["main"]).expect("metrics")
+        + &exported_by_relay("partners").expect("metrics");
     let families: BTreeSet<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let mut named = 0;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use binpulse::app::{Plan, ProbePlan, exported, exported_by_probe};
+use binpulse::app::{Plan, ProbePlan, exported, exported_by_probe, exported_by_relay};
 use binpulse::config::{Environment, SETTINGS, Setting, Values, load};
 use binpulse_demo::{Installed, roles};
 
@@ -48,7 +48,9 @@ fn dashboards_show_only_metrics_that_are_exported() {
     let all = [echo, sink, path].concat();
     let settings = load(None, &Environment::new(), &all, &|_| Ok(String::new()));
     let plan = Plan::new(&settings.expect("settings")).expect("plan");
-    let text = exported(&plan).expect("metrics") + &exported_by_probe(&["main"]).expect("metrics");
+    let text = exported(&plan).expect("metrics")
+        + &exported_by_probe(&["main"]).expect("metrics")
+        + &exported_by_relay("partners").expect("metrics");
     let exported: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let shown = words("binpulse_");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binpulse::app::{Plan, exported, exported_by_probe};
+use binpulse::app::{Plan, exported, exported_by_probe, exported_by_relay};
 use binpulse::config::{Environment, load};
 use binpulse::filter::Filter;
 use binpulse::freshness::verdict::State;
@@ -81,9 +81,10 @@ fn unit(name: &str) -> &'static str {
 
 /// Values of a label are listed where there are not too many, and where they are the same everywhere.
 fn labels(family: &Family) -> String {
-    const NAMED_BY_USERS: [&str; 9] = [
+    const NAMED_BY_USERS: [&str; 10] = [
         "consumer",
         "pattern",
+        "route",
         "setting",
         "stream",
         "server_uuid",
@@ -132,8 +133,9 @@ fn the_reference_of_metrics_is_what_is_exported() {
     let plan = Plan::new(&values.expect("settings")).expect("a plan");
     let service = exported(&plan).expect("metrics");
     let probe = exported_by_probe(&["shop"]).expect("metrics");
-    let own = |page: &str| -> String {
-        let lines = page.lines().filter(|line| line.contains("binpulse_probe_"));
+    let relay = exported_by_relay("partners").expect("metrics");
+    let own = |page: &str, prefix: &str| -> String {
+        let lines = page.lines().filter(|line| line.contains(prefix));
         lines.flat_map(|line| [line, "\n"]).collect()
     };
     assert!(families(&service).len() > 50, "{service}");
@@ -148,9 +150,12 @@ fn the_reference_of_metrics_is_what_is_exported() {
              [alerts](../operate/alerts.md). The states and stages: [verdict states](states.md), \
              [concepts](../concepts.md).\n\n{}\n## The probe\n\n`binpulse probe` exports these at \
              `/metrics` of `probe.listen`, besides `binpulse_clock_timestamp_seconds`, \
-             `binpulse_build_info` and those of the process.\n\n{}",
+             `binpulse_build_info` and those of the process.\n\n{}\n## The relay\n\n\
+             `binpulse relay` exports these at `/metrics` of `relay.listen`, besides the same three. \
+             `route` is `relay.name`.\n\n{}",
             table(&service),
-            table(&own(&probe)),
+            table(&own(&probe, "binpulse_probe_")),
+            table(&own(&relay, "binpulse_relay_")),
         ),
     );
 }

@@ -51,7 +51,10 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
-pub use relay::{PARKED_HEADER, RelayPlan, relay};
+pub use relay::{
+    PARKED_HEADER, RedrivePlan, Redriven, RelayPlan, check as check_relay, exported_by_relay,
+    redrive as redrive_queue, relay,
+};
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };

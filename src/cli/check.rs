@@ -33,12 +33,14 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     plan.new_epoch = flags::new_epoch(matches);
     let Ok(runtime) = runtime() else { return Exit::Bug };
     let reports = runtime.block_on(check::run(&plan));
+    conclude(&reports)
+}
+
+/// Prints the reports, and exits as they say.
+pub(super) fn conclude(reports: &[Report]) -> Exit {
     let people = std::io::stdout().is_terminal();
-    let mut refuses = false;
-    for report in &reports {
-        refuses |= report.refuses;
-    }
-    match print(&reports, people) {
+    let refuses = reports.iter().any(|report| report.refuses);
+    match print(reports, people) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("binpulse: can't write the findings: {error}");
             Exit::Unavailable

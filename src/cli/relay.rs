@@ -1,10 +1,10 @@
 //! `relay`: the messages of one queue to one target.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::service::Service;
-use super::{Exit, flags, logs, run, runtime};
-use crate::app::{self, PARKED_HEADER, RelayPlan};
+use super::{Exit, check, flags, logs, run, runtime};
+use crate::app::{self, PARKED_HEADER, RedrivePlan, Redriven, RelayPlan};
 
 const LONG_ABOUT: &str = "\
 Reads one SQS queue (relay.queue) and delivers its rows to one target (relay.to.kind): a
@@ -18,7 +18,12 @@ Example:
     --relay-to-secret-file /run/secrets/webhook --relay-state file:/var/lib/binpulse/relay
 
 It serves /metrics, /healthz and /status at relay.listen until SIGTERM or SIGINT. One route
-reads one queue, so that a slow target holds up nobody else.";
+reads one queue, so that a slow target holds up nobody else.
+
+With --check it delivers nothing: it looks at queue, state, target and subscription, prints all
+findings (as JSON lines when not on a terminal), and exits 0, or 1 if the relay could not work.
+It receives no message and sends no request; tables or the file of relay.state are made if they
+are missing.";
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -26,7 +31,21 @@ pub(super) fn command() -> Command {
         Command::new("relay")
             .about("Deliver the messages of a queue to a webhook, a copy, another queue or stdout")
             .long_about(LONG_ABOUT)
-            .subcommand(parked_command()),
+            .arg(
+                Arg::new("check")
+                    .long("check")
+                    .action(ArgAction::SetTrue)
+                    .help("Check everything that the relay needs, and print each problem with its fix"),
+            )
+            .arg(
+                Arg::new("topic")
+                    .long("topic")
+                    .value_name("ARN")
+                    .requires("check")
+                    .help("Topic whose subscription is checked [default: those that the queue's policy names]"),
+            )
+            .subcommand(parked_command())
+            .subcommand(redrive_command()),
         flags::Reads::Only(&[
             "relay.",
             "sns.region",
@@ -133,10 +152,94 @@ fn ask(service: &Service, verb: &str, matches: &ArgMatches) -> Result<(), String
     }
 }
 
+const REDRIVE_ABOUT: &str = "\
+Moves the messages of a dead letter queue back to relay.queue, where a running relay delivers
+them: bodies and attributes unchanged, groups too. Each is sent first and deleted then. The
+relay skips rows that it has delivered, and puts the others into their order.
+
+The dead letter queue may be that of relay.queue or of its subscription. Fix first what put
+the messages there. It stops when the queue is empty, and prints how many were moved and how
+many are left.
+
+Example:
+  binpulse relay redrive --config relay.toml --rate 20 \\
+    --from https://sqs.eu-central-1.amazonaws.com/123456789012/partners-dead
+
+It needs sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility and
+sqs:GetQueueAttributes on the dead letter queue, and sqs:SendMessage on relay.queue.
+
+Exit codes: 0 the queue is empty; 1 messages are left, such as those that came meanwhile;
+69 a queue refused or could not be reached, or it was interrupted.";
+
+fn redrive_command() -> Command {
+    let command = Command::new("redrive")
+        .about("Move the messages of a dead letter queue back to the relay's queue")
+        .long_about(REDRIVE_ABOUT)
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("URL")
+                .required(true)
+                .help("URL of the dead letter queue"),
+        )
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("N")
+                .default_value("50")
+                .value_parser(value_parser!(u32).range(1..=1_000))
+                .help("Messages a second, at most"),
+        );
+    let reads = flags::Reads::Only(&["relay.queue", "sns.region", "sns.endpoint_url", "log."]);
+    flags::with_settings(command, reads)
+}
+
+/// Moves a dead letter queue.
+fn redrive(matches: &ArgMatches) -> Exit {
+    let Some(values) = flags::load(matches) else { return Exit::Usage };
+    let from = matches.get_one::<String>("from").map(String::as_str).unwrap_or_default();
+    let rate = matches.get_one::<u32>("rate").copied().unwrap_or(1);
+    let plan = match RedrivePlan::new(&values, from, rate) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            return Exit::Usage;
+        }
+    };
+    if let Err(exit) = logs(&values) {
+        return exit;
+    }
+    run::to_the_end(async |stop| {
+        let tell = |moved, total| eprintln!("binpulse: {moved} of about {total} messages moved");
+        match Box::pin(app::redrive_queue(&plan, &stop, tell)).await {
+            Ok(Redriven { moved, left, interrupted }) => {
+                println!("{moved} messages moved to the relay's queue; about {left} are left");
+                match (interrupted, left) {
+                    (true, _) => Exit::Unavailable,
+                    (false, 0) => Exit::Done,
+                    (false, _) => Exit::Failed,
+                }
+            }
+            Err(error) => {
+                eprintln!("binpulse: {error}");
+                Exit::Unavailable
+            }
+        }
+    })
+}
+
+/// Looks, and prints.
+fn checked(plan: &RelayPlan, topic: Option<&str>) -> Exit {
+    let Ok(runtime) = runtime() else { return Exit::Bug };
+    check::conclude(&runtime.block_on(app::check_relay(plan, topic)))
+}
+
 /// Delivers until told to stop.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    if let Some(("parked", matches)) = matches.subcommand() {
-        return parked(matches);
+    match matches.subcommand() {
+        Some(("parked", matches)) => return parked(matches),
+        Some(("redrive", matches)) => return redrive(matches),
+        Some(_) | None => {}
     }
     let Some(values) = flags::load(matches) else { return Exit::Usage };
     let plan = match RelayPlan::new(&values) {
@@ -146,6 +249,9 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             return Exit::Usage;
         }
     };
+    if matches.get_flag("check") {
+        return checked(&plan, matches.get_one::<String>("topic").map(String::as_str));
+    }
     if let Err(exit) = logs(&values) {
         return exit;
     }

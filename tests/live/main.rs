@@ -33,6 +33,7 @@ mod rebuild;
 mod receiving;
 mod relay;
 mod relay_heal;
+mod relay_operations;
 mod replay;
 mod resume;
 mod rotation;
@@ -74,6 +75,7 @@ fn main() -> std::process::ExitCode {
         replay::tests(),
         probe::tests(),
         relay::tests(),
+        relay_operations::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

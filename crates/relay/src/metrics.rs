@@ -25,6 +25,8 @@ pub struct Metrics {
     pub attempt_seconds: Histogram,
     /// Calls of SQS that failed.
     pub queue_errors: IntCounter,
+    /// When the queue answered a poll last, seconds since 1970 UTC.
+    pub queue_read_timestamp_seconds: Gauge,
     /// Calls of the state that failed.
     pub state_errors: IntCounter,
     /// Lanes that this process holds.
@@ -58,6 +60,11 @@ impl Metrics {
     pub fn new(route: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Make { registry: &registry, route };
+        let retention_margin_seconds = make.seconds(
+            "retention_margin_seconds",
+            "Time until the queue drops the oldest message that is received and not delivered; NaN without one",
+        )?;
+        retention_margin_seconds.set(f64::NAN);
         Ok(Self {
             registry: registry.clone(),
             messages: make.counters("messages_total", "Messages received, by kind", "kind", &[
@@ -75,6 +82,10 @@ impl Metrics {
             )?,
             attempt_seconds: make.histogram("attempt_seconds", "Time of one attempt")?,
             queue_errors: make.counter("queue_errors_total", "Calls of SQS that failed")?,
+            queue_read_timestamp_seconds: make.seconds(
+                "queue_read_timestamp_seconds",
+                "When the queue last answered a poll, Unix time; 0 never. Full buffers pause polls",
+            )?,
             state_errors: make.counter("state_errors_total", "Calls of the state that failed")?,
             lanes: make.gauge("lanes", "Lanes that this process delivers")?,
             messages_held: make.gauge("messages_held", "Messages received and not finished")?,
@@ -90,10 +101,7 @@ impl Metrics {
                 "endpoint_state",
                 "0 the target works, 1 it fails and is tried again now and then, 2 it said that it is gone",
             )?,
-            retention_margin_seconds: make.seconds(
-                "retention_margin_seconds",
-                "Time until the queue drops the oldest message that is not delivered",
-            )?,
+            retention_margin_seconds,
             canary_delivered_timestamp_seconds: make.seconds(
                 "canary_delivered_timestamp_seconds",
                 "When the newest canary was delivered, Unix time; 0 none",

@@ -42,7 +42,7 @@ pub struct Report {
 }
 
 impl Report {
-    fn fine(what: &str, found: impl Into<String>) -> Self {
+    pub(in crate::app) fn fine(what: &str, found: impl Into<String>) -> Self {
         Self {
             what: what.to_owned(),
             found: found.into(),
@@ -53,7 +53,7 @@ impl Report {
         }
     }
 
-    fn wrong(what: &str, found: String, needed: &str, remedy: &str) -> Self {
+    pub(in crate::app) fn wrong(what: &str, found: String, needed: &str, remedy: &str) -> Self {
         Self {
             what: what.to_owned(),
             found,
@@ -62,6 +62,11 @@ impl Report {
             ok: false,
             refuses: true,
         }
+    }
+
+    /// The same, where it keeps nothing from starting.
+    pub(in crate::app) fn warning(what: &str, found: String, needed: &str, remedy: &str) -> Self {
+        Self { refuses: false, ..Self::wrong(what, found, needed, remedy) }
     }
 
     /// As one JSON document.

@@ -36,6 +36,22 @@ impl StreamerAddress {
             Some(_) | None => Err(expected),
         }
     }
+
+    /// Whether it answers, and takes the token.
+    pub(super) async fn try_out(&self) -> Result<String, String> {
+        let Self { address, token } = self;
+        let token = token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let exchange = async {
+            let stream = TcpStream::connect(address).await?;
+            exchange_over(stream, "GET", address, "/status", &token.unwrap_or_default()).await
+        };
+        let answer = within(STREAMER_DEADLINE, address, "/status", exchange).await;
+        match answer.map_err(|error| error.to_string())?.code {
+            200 => Ok(address.clone()),
+            401 => Err(format!("{address}: it requires another token")),
+            code => Err(format!("{address}/status: {code}")),
+        }
+    }
 }
 
 /// A streamer.

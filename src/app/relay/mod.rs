@@ -1,9 +1,11 @@
 //! The relay as a program: a queue, a target, a state, and pages about them.
 
+mod check;
 mod fetch;
 mod heal;
 mod parked;
 mod plan;
+mod redrive;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,10 @@ use binpulse_relay::target::sqs::{self, Sqs};
 use binpulse_relay::target::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
+pub use check::check;
 pub use parked::HEADER as PARKED_HEADER;
 pub use plan::RelayPlan;
+pub use redrive::{RedrivePlan, Redriven, redrive};
 
 use self::plan::Target;
 use super::{HttpPlan, Outcome, Unavailable};
@@ -28,6 +32,7 @@ use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
 use crate::telemetry::http::{Answer, Caller, Handler, HeaderMap, admit};
+use crate::telemetry::metrics;
 
 /// Time for the tasks to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -43,7 +48,7 @@ const SQS: aws::Deadlines = aws::Deadlines {
 const STUCK: Duration = Duration::from_mins(1);
 
 const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
-                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n";
+                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n/runbooks/<alert>  what an alert means, and what to do\n";
 
 /// Delivers until `stop` is cancelled.
 pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
@@ -54,6 +59,16 @@ pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
             Outcome::Unavailable
         }
     }
+}
+
+/// Every series that a relay of this route exports, as of the first scrape.
+pub fn exported_by_relay(route: &str) -> Result<String, metrics::Error> {
+    page(&Metrics::new(route)?)
+}
+
+/// The route's metrics, and those that every program of ours has.
+fn page(metrics: &Metrics) -> Result<String, metrics::Error> {
+    Ok(metrics.text()? + &metrics::process_page()?)
 }
 
 async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
@@ -227,7 +242,7 @@ struct Endpoints {
 impl Handler for Endpoints {
     fn answer(&self, path: &str) -> Option<Answer> {
         match path {
-            "/metrics" => Some(Answer::metrics(self.metrics.text())),
+            "/metrics" => Some(Answer::metrics(page(&self.metrics))),
             "/healthz" => {
                 let age = self.status.age();
                 let stuck = (age > STUCK).then(|| format!("the route's loop stands since {age:?}"));
@@ -236,7 +251,7 @@ impl Handler for Endpoints {
             "/status" => Some(Answer::json(&self.status.view())),
             "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
             _ => {
-                let id = path.strip_prefix("/parked/")?;
+                let Some(id) = path.strip_prefix("/parked/") else { return Answer::runbook(path) };
                 let entries = self.status.parked();
                 let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
                 Some(Answer::json(&parked::whole(&entry)))

@@ -26,6 +26,7 @@ mod rate;
 mod simulation;
 #[cfg(test)]
 pub(crate) mod stand_in;
+pub mod subscriptions;
 mod topic;
 mod window;
 

@@ -126,6 +126,12 @@ impl Answer {
         })
     }
 
+    /// The runbook at this path, if it is one of a runbook.
+    pub fn runbook(path: &str) -> Option<Self> {
+        let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
+        Some(Self(plain(StatusCode::OK, TEXT, runbook)))
+    }
+
     /// 503 and a line for each complaint; without one 200 and `well`.
     pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
         let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();
@@ -151,10 +157,7 @@ impl Handler for Endpoints {
                 Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
             }
             "/status" => status(self),
-            _ => {
-                let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
-                Answer(plain(StatusCode::OK, TEXT, runbook))
-            }
+            _ => return Answer::runbook(path),
         })
     }
 

@@ -24,7 +24,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use labeled_metric::{LabeledMetric, OTHER};
 use make::Make;
-pub use probe::ProbeMetrics;
+pub use probe::{ProbeMetrics, process_page};
 pub use prometheus::Error;
 pub use scrape_sources::{Kind, ScrapeSources, ScrapedFamily, SourceLabels};
 pub use scraped::{Durations, Moment, Read, Sample, timestamp};

@@ -33,10 +33,7 @@ impl ProbeMetrics {
             transit.get_metric_with_label_values(&[stream])?;
         }
         register_each(&registry, scrape_sources)?;
-        for family in own_process() {
-            registry.register(Box::new(family?))?;
-        }
-        registry.register(Box::new(Process::new()?))?;
+        register_process(&registry)?;
         Ok(Self { registry, transit })
     }
 
@@ -49,4 +46,18 @@ impl ProbeMetrics {
     pub fn text(&self) -> Result<String, Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn register_process(registry: &Registry) -> Result<(), Error> {
+    for family in own_process() {
+        registry.register(Box::new(family?))?;
+    }
+    registry.register(Box::new(Process::new()?))
+}
+
+/// Clock, version and the process's own numbers, for a program whose other metrics are made elsewhere.
+pub fn process_page() -> Result<String, Error> {
+    let registry = Registry::new();
+    register_process(&registry)?;
+    TextEncoder::new().encode_to_string(&registry.gather())
 }

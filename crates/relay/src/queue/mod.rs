@@ -1,5 +1,8 @@
 //! An SQS queue: messages in, deletions and visibility out.
 
+mod facts;
+mod redrive;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +13,9 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName, QueueAttributeName,
 };
 use binpulse_core::excerpt::excerpt;
+
+pub use facts::{DeadLetters, Facts};
+pub use redrive::{Dead, Redrive};
 
 /// Messages in one call: SQS's limit.
 const BATCH_MAX: i32 = 10;

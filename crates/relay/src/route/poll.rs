@@ -134,6 +134,8 @@ impl Poller {
                 }
             };
             backoff.succeeded(PAUSE_MAX);
+            let now = super::seconds(super::wall_clock_us());
+            self.metrics.queue_read_timestamp_seconds.set(now);
             for message in messages {
                 let arrived = self.open(message).await;
                 self.room.take(arrived.bytes);

@@ -195,9 +195,9 @@ pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
         "failing" => 1,
         _ => 0,
     });
-    if let Some(margin) = view.retention_margin_seconds {
-        metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
-    }
+    // Without a message that waits, an old margin would say that one is about to be lost.
+    let margin = view.retention_margin_seconds.map(Duration::from_secs);
+    metrics.retention_margin_seconds.set(margin.map_or(f64::NAN, |margin| margin.as_secs_f64()));
     status.set(view);
 }
 

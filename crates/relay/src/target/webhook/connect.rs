@@ -74,6 +74,11 @@ impl Connector {
         Err(failed)
     }
 
+    /// The same addresses, for whoever only asks; none where a proxy resolves the name.
+    pub(super) async fn reachable(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
+        if self.egress.proxy.is_some() { Ok(Vec::new()) } else { self.addresses(deadline).await }
+    }
+
     /// The addresses of the host that may be reached.
     async fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Fault> {
         let host = self.endpoint.host.as_str();

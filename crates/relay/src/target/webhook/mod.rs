@@ -91,6 +91,13 @@ impl Webhook {
         self.connector.endpoint.place()
     }
 
+    /// The addresses of the endpoint that may be reached, by resolving its name; connects to none.
+    /// Empty where a proxy resolves it.
+    pub async fn addresses(&self) -> Result<Vec<std::net::SocketAddr>, String> {
+        let deadline = Instant::now() + self.timeout;
+        self.connector.reachable(deadline).await.map_err(|fault| fault.to_string())
+    }
+
     /// Makes one attempt.
     pub async fn deliver(&self, request: &Request) -> Outcome {
         // It is never closed; without a slot there would merely be one request more.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::snapshot;
 use crate::telemetry::duration;
-use crate::telemetry::words::{Look, NoticeKind, StationKey};
+use crate::telemetry::words::{Indicator, NoticeKind, StationKey};
 
 pub(super) const GREEN: u8 = 32;
 pub(super) const YELLOW: u8 = 33;
@@ -14,8 +14,8 @@ pub(super) const RED: u8 = 31;
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
     let (said, verdict) = (&status["conclusion"], &status["verdict"]);
-    let look = word(&said["look"]);
-    let colour = colour(look);
+    let indicator = word(&said["indicator"]);
+    let colour = colour(indicator);
     let label = show(&said["label"]).to_uppercase();
     let since = seconds(&said["since_seconds"]);
     let mut lines = vec![
@@ -27,7 +27,7 @@ pub(super) fn verdict(status: &Value) -> String {
     }
     let facts = verdict["facts"].as_array().into_iter().flatten();
     lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if look != Some(Look::Works) {
+    if indicator != Some(Indicator::Works) {
         lines.push(format!("next: {}", show(&said["next_step"])));
         if let Some(path) = said["runbook"].as_str() {
             lines.push(format!("runbook: {} at http.listen", plain(path)));
@@ -62,11 +62,12 @@ pub(super) fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn colour(look: Option<Look>) -> u8 {
-    match look {
-        Some(Look::Works) => GREEN,
-        Some(Look::Broken) => RED,
-        Some(Look::Late | Look::Unknown | Look::Waits | Look::Unwatched) | None => YELLOW,
+fn colour(indicator: Option<Indicator>) -> u8 {
+    match indicator {
+        Some(Indicator::Works) => GREEN,
+        Some(Indicator::Broken) => RED,
+        Some(Indicator::Late | Indicator::Unknown | Indicator::Waits | Indicator::Unwatched)
+        | None => YELLOW,
     }
 }
 
@@ -92,16 +93,18 @@ fn line(said: &Value) -> String {
     let (mut text, mut track) = (String::new(), "");
     for station in way {
         let (key, said) = (show(&station["key"]), show(&station["word"]));
-        let look = word(&station["look"]);
+        let indicator = word(&station["indicator"]);
         text += track;
-        let mark = match look {
-            Some(Look::Works) => bold(GREEN, &format!("{key} ok")),
-            Some(Look::Broken) => bold(RED, &format!("{key} X {}", said.to_uppercase())),
-            Some(Look::Late) => bold(YELLOW, &format!("{key} ! {}", said.to_uppercase())),
-            Some(Look::Unknown | Look::Waits | Look::Unwatched) | None => format!("{key} ({said})"),
+        let mark = match indicator {
+            Some(Indicator::Works) => bold(GREEN, &format!("{key} ok")),
+            Some(Indicator::Broken) => bold(RED, &format!("{key} X {}", said.to_uppercase())),
+            Some(Indicator::Late) => bold(YELLOW, &format!("{key} ! {}", said.to_uppercase())),
+            Some(Indicator::Unknown | Indicator::Waits | Indicator::Unwatched) | None => {
+                format!("{key} ({said})")
+            }
         };
         text += &mark;
-        track = if look == Some(Look::Works) { " == " } else { " -- " };
+        track = if indicator == Some(Indicator::Works) { " == " } else { " -- " };
     }
     text
 }
@@ -296,7 +299,7 @@ mod tests {
         }
         let mut halted = document("quiet", "healthy", "none");
         halted.halted = Some(Halted {
-            reason: "undecodable".to_owned(),
+            reason: crate::telemetry::words::HaltReason::Undecodable,
             message: "m".to_owned(),
             remedy: "look; then restart".to_owned(),
         });

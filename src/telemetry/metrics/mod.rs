@@ -113,7 +113,7 @@ pub struct Metrics {
     /// Times that a task beside the stream ended and was started again.
     pub task_restarts_total: LabeledMetric<IntCounter>,
     /// Attempts to establish it that failed, by reason.
-    pub dial_failures_total: LabeledMetric<IntCounter>,
+    pub connect_failures_total: LabeledMetric<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: LabeledMetric<IntCounter>,
     /// Rows accepted by the sink.

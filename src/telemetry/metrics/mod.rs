@@ -43,7 +43,7 @@ pub struct LabelValues {
     pub echo_kinds: Vec<&'static str>,
     /// How an attempt to publish can end.
     pub publish_results: Vec<&'static str>,
-    /// Why the replica connection was dialled again.
+    /// Why the replica connection was opened again.
     pub reconnect_reasons: Vec<&'static str>,
     /// Names of binlog event types.
     pub event_types: Vec<&'static str>,

@@ -508,7 +508,7 @@ fn a_server_that_took_over_without_our_last_rows_is_told_once_it_refuses_us() {
         world.run(20.0);
         let trace = world.since_fault();
         let lost = trace.iter().find(|(_, state, _)| *state == State::PositionLost);
-        // A dial, and two judgements.
+        // A dial, and two evaluations.
         assert!(lost.is_some_and(|(at, ..)| *at <= 3.25), "+{quarter}/4 s: {trace:?}");
     }
 }

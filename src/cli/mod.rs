@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod service;
 mod snapshot;
+mod style;
 mod tail;
 mod terminal;
 mod verdict;

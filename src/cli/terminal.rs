@@ -3,13 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::snapshot;
+use super::snapshot::picture;
+use super::style::{GREEN, RED, YELLOW, bold, plain};
 use crate::telemetry::duration;
 use crate::telemetry::words::{Indicator, NoticeKind, StationKey};
-
-pub(super) const GREEN: u8 = 32;
-pub(super) const YELLOW: u8 = 33;
-pub(super) const RED: u8 = 31;
 
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
@@ -52,7 +49,7 @@ pub(super) fn status(status: &Value, now_us: i64) -> String {
     text += &[&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
     text += &figures(status);
     if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
-        text += &["\n", &snapshot::lines(&of, now_us).join("\n"), "\n"].concat();
+        text += &["\n", &picture::lines(&of, now_us).join("\n"), "\n"].concat();
     }
     text
 }
@@ -205,10 +202,6 @@ fn figures(status: &Value) -> String {
     lines.concat()
 }
 
-pub(super) fn bold(colour: u8, text: &str) -> String {
-    format!("\u{1b}[1;{colour}m{text}\u{1b}[0m")
-}
-
 /// A string member as it is, anything else as JSON; `-` for null.
 fn show(value: &Value) -> String {
     match value {
@@ -218,11 +211,6 @@ fn show(value: &Value) -> String {
             other.to_string()
         }
     }
-}
-
-/// Without control characters: names and errors come from outside, and a terminal obeys them.
-pub(super) fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn seconds(value: &Value) -> String {
@@ -351,7 +339,7 @@ mod tests {
     fn a_snapshot_is_shown_if_there_is_one() {
         let mut said = document("quiet", "healthy", "none");
         assert!(!shown(&said).contains("snapshot"));
-        said.snapshot = Some(snapshot::status_of(Vec::new()));
+        said.snapshot = Some(picture::tests::status(Vec::new()));
         let text = shown(&said);
         assert!(text.contains("snapshot 01JDZ") && text.contains("1,234,567 rows"), "{text}");
     }

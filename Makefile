@@ -8,13 +8,13 @@ MUTANTS := $(firstword $(shell command -v cargo-mutants) $(CACHE)/tools/bin/carg
 MUTANTS_VERSION := 27.1.0
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps demo test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
-	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8
+	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8 postgresql redis
 
 demo-deps:
 	$(FETCH) mysql ministack
@@ -28,6 +28,10 @@ demo: demo-deps ## Watch it work: private MySQL, SNS stand-in, shop workload, co
 
 test: deps ## The whole test suite
 	cargo test --locked --workspace
+
+test-clients: deps ## The client libraries by the conformance suite
+	cargo test --locked -p binpulse-client
+	.deps/venv/bin/python -B clients/python/tests/test_conformance.py
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py

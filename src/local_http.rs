@@ -38,11 +38,21 @@ pub async fn within_deadline(
     path: &str,
     exchange: impl Future<Output = io::Result<String>>,
 ) -> Result<Answer, Error> {
+    within(DEADLINE, address, path, exchange).await
+}
+
+/// The same with another deadline.
+pub async fn within(
+    deadline: Duration,
+    address: &str,
+    path: &str,
+    exchange: impl Future<Output = io::Result<String>>,
+) -> Result<Answer, Error> {
     let failed =
         |reason: String| Error { address: address.to_owned(), path: path.to_owned(), reason };
-    let text = timeout(DEADLINE, exchange)
+    let text = timeout(deadline, exchange)
         .await
-        .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
+        .map_err(|_| failed(format!("no answer within {} s", deadline.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     parse(&text).ok_or_else(|| failed("not an HTTP answer".to_owned()))
 }

@@ -12,6 +12,7 @@ mod files;
 mod gtids;
 mod json;
 mod log;
+mod messages;
 mod payloads;
 mod rows;
 mod seeds;
@@ -49,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     target("json", json::document, seeds::json),
     target("json_diff", json::diff, seeds::json_diff),
     slow("log_file", events::file, seeds::log_file),
+    target("message", messages::message, seeds::message),
     target("payload", payloads::payload, seeds::payload),
     target("quarantine", files::quarantine, seeds::quarantine),
     target("row_image", rows::row_image, seeds::row_image),

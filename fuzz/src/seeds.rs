@@ -289,6 +289,26 @@ pub(crate) fn frame() -> Vec<Vec<u8>> {
     inputs
 }
 
+/// Bodies of the conformance suite, and pointers with the objects that they point to.
+pub(crate) fn message() -> Vec<Vec<u8>> {
+    const MESSAGES: &str = include_str!("../../conformance/messages.json");
+    const ENVELOPES: &str = include_str!("../../conformance/envelopes.json");
+    let cases =
+        |text| -> Vec<serde_json::Value> { serde_json::from_str(text).expect("the suite is JSON") };
+    let mut inputs = Vec::new();
+    for case in cases(MESSAGES) {
+        let messages = case["messages"].as_array().into_iter().flatten();
+        inputs.extend(messages.filter_map(|message| message["body"].as_str().map(str::to_owned)));
+    }
+    for case in cases(ENVELOPES) {
+        let object = case["objects"].as_object().and_then(|objects| objects.values().next());
+        let object = object.and_then(serde_json::Value::as_str).unwrap_or_default();
+        inputs.extend(case["body"].as_str().map(|body| format!("{body}\n{object}")));
+    }
+    inputs.retain(|input| input.len() <= INPUT_BYTES_MAX);
+    inputs.into_iter().map(String::into_bytes).collect()
+}
+
 /// Numbers of `binpulse.v1.Codec`.
 const CODEC_NONE: u8 = 1;
 const CODEC_ZSTD: u8 = 2;

@@ -22,6 +22,7 @@ mod follow;
 mod freshness;
 mod halt;
 mod history;
+pub mod listen;
 mod maintenance;
 mod monitoring;
 mod paths;
@@ -30,8 +31,10 @@ pub mod plan;
 mod previous_run;
 mod primary;
 mod probe;
+mod relay;
 mod replay;
 mod scrape_sources;
+pub mod send;
 mod sink;
 mod snapshot;
 mod source;
@@ -48,6 +51,7 @@ pub use build::run;
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
 pub use probe::{ProbePlan, exported_by_probe, probe};
+pub use relay::{PARKED_HEADER, RelayPlan, relay};
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };

@@ -9,11 +9,14 @@ mod health;
 mod init;
 mod limits;
 mod lines;
+mod listen;
 mod maintenance;
 mod probe;
 mod redrive;
+mod relay;
 mod replay;
 mod run;
+mod send;
 mod service;
 mod snapshot;
 mod style;
@@ -69,7 +72,10 @@ pub fn command() -> Command {
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(replay::command())
+        .subcommand(send::command())
+        .subcommand(listen::command())
         .subcommand(probe::command())
+        .subcommand(relay::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
@@ -104,8 +110,11 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("status", matches)) => verdict::status(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
+        Some(("send", matches)) => send::run(matches),
+        Some(("listen", matches)) => listen::run(matches),
         Some(("replay", matches)) => replay::run(matches),
         Some(("probe", matches)) => probe::run(matches),
+        Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),

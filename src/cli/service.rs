@@ -42,7 +42,7 @@ impl Service {
         let token = values.text_opt("http.token");
         let headers = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         Ok(Self {
-            address: address(values)?,
+            address: address(values, "http.listen")?,
             headers: headers.unwrap_or_default(),
             tls: tls.transpose()?,
         })
@@ -53,7 +53,13 @@ impl Service {
     pub(super) fn for_health(values: &Values) -> Result<Self, String> {
         let has_tls = values.path_opt("http.tls_certificate").is_some();
         let tls = has_tls.then(|| connector(None).map_err(|error| error.to_string()));
-        Ok(Self { address: address(values)?, headers: String::new(), tls: tls.transpose()? })
+        let address = address(values, "http.listen")?;
+        Ok(Self { address, headers: String::new(), tls: tls.transpose()? })
+    }
+
+    /// The same for the relay, which listens elsewhere.
+    pub(super) fn of_relay(values: &Values) -> Result<Self, String> {
+        Ok(Self { address: address(values, "relay.listen")?, ..Self::of(values)? })
     }
 
     /// Host and port.
@@ -100,8 +106,8 @@ impl Service {
 }
 
 /// Host and port at which a service with these settings is asked on its own machine.
-fn address(values: &Values) -> Result<String, String> {
-    let listen = values.text("http.listen").map_err(|error| error.to_string())?;
+fn address(values: &Values, key: &str) -> Result<String, String> {
+    let listen = values.text(key).map_err(|error| error.to_string())?;
     Ok(match listen.parse::<SocketAddr>() {
         // It listens everywhere.
         Ok(address) if address.ip().is_unspecified() => match address {

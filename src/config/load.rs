@@ -132,7 +132,15 @@ impl Loading<'_> {
             for (name, value) in entries {
                 let key = format!("{}.{}", section.get_ref(), name.get_ref());
                 let origin = Origin::File(path.to_owned(), line(name.span().start));
-                self.entry(&key, value, origin);
+                // A section within a section, `[relay.to]`.
+                let inner = value.get_ref().as_table().filter(|_| Setting::find(&key).is_none());
+                for (name, value) in inner.into_iter().flatten() {
+                    let origin = Origin::File(path.to_owned(), line(name.span().start));
+                    self.entry(&format!("{key}.{}", name.get_ref()), value, origin);
+                }
+                if inner.is_none() {
+                    self.entry(&key, value, origin);
+                }
             }
         }
     }
@@ -334,6 +342,16 @@ mod tests {
         assert!(errors[0].to_string().contains("BINPULSE_SOURCE_PASSWORD"), "{errors:?}");
         let errors = from_file("[source]\npassword_file = \"/gone\"\n").expect_err("no such file");
         assert!(errors[0].to_string().contains("/gone"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_section_within_a_section_has_keys_of_three_parts() {
+        let file = "[relay]\nname = \"partners\"\n[relay.to]\nkind = \"webhook\"\n";
+        let values = from_file(file).expect("both are settings");
+        assert_eq!(values.text_opt("relay.to.kind"), Some("webhook"));
+        let errors = from_file("[relay.to]\nkindd = \"webhook\"\n").expect_err("no such key");
+        let told = errors[0].to_string();
+        assert!(told.contains("line 2") && told.contains("`relay.to.kind`"), "{told}");
     }
 
     #[test]

@@ -80,9 +80,15 @@ pub struct ClaimCheck {
     config: Config,
     base: String,
     region: String,
-    provider: SharedCredentialsProvider,
-    cached: Mutex<Option<Credentials>>,
+    credentials: Cached,
     connector: Connector,
+}
+
+/// Credentials until shortly before they expire.
+#[derive(Debug)]
+struct Cached {
+    provider: SharedCredentialsProvider,
+    known: Mutex<Option<Credentials>>,
 }
 
 impl ClaimCheck {
@@ -100,10 +106,11 @@ impl ClaimCheck {
             return wrong("the bucket's name must be 3 to 63 of a-z 0-9 . -");
         }
         let Some(provider) = shared.credentials() else { return wrong("there are no credentials") };
-        let base = base_url(&config, region);
+        let base = base_url(&config.bucket, config.endpoint_url.as_deref(), region);
         let connector = shared.connector(config.deadlines);
         let region = region.to_owned();
-        Ok(Self { config, base, region, provider, cached: Mutex::new(None), connector })
+        let credentials = Cached { provider, known: Mutex::new(None) };
+        Ok(Self { config, base, region, credentials, connector })
     }
 
     /// Puts the body into S3 and a pointer in its place. The same body gives the same key, so doing
@@ -142,11 +149,12 @@ impl ClaimCheck {
         let url = format!("{}/{key}", self.base);
         let attempt = async {
             let credentials = self
-                .credentials()
+                .credentials
+                .get()
                 .await
                 .map_err(|text| failed(Class::Credentials, "NoCredentials", text))?;
             let now = SystemTime::now();
-            let request = signed_put(&url, body, credentials, &self.region, now)
+            let request = signed("PUT", &url, body, credentials, &self.region, now)
                 .map_err(|text| failed(Class::Refused, "UnfitRequest", text))?;
             let response = self.connector.call(request).await.map_err(|error| {
                 let class = if error.is_timeout() { Class::Timeout } else { Class::Unreachable };
@@ -173,9 +181,11 @@ impl ClaimCheck {
         let late = |_| failed(Class::Timeout, "Timeout", format!("no answer in {deadline:?}"));
         tokio::time::timeout(deadline, attempt).await.map_err(late)?
     }
+}
 
-    async fn credentials(&self) -> Result<Credentials, String> {
-        let mut cached = self.cached.lock().await;
+impl Cached {
+    async fn get(&self) -> Result<Credentials, String> {
+        let mut cached = self.known.lock().await;
         let renew_at = SystemTime::now() + RENEW_BEFORE;
         let is_fresh = |known: &&Credentials| known.expiry().is_none_or(|expiry| expiry > renew_at);
         if let Some(known) = cached.as_ref().filter(is_fresh) {
@@ -187,10 +197,102 @@ impl ClaimCheck {
     }
 }
 
+/// Fetches what was put into S3: for who reads messages.
+#[derive(Debug)]
+pub struct Reader {
+    endpoint_url: Option<String>,
+    region: String,
+    credentials: Cached,
+    connector: Connector,
+    deadline: Duration,
+}
+
+/// Why an object was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// S3 can't be asked, or does not answer as it should: it may do so later.
+    #[error("object {key} of bucket {bucket}: {text}")]
+    Away {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Words.
+        text: String,
+    },
+    /// It is not there, or is no object of a claim check.
+    #[error("object {key} of bucket {bucket}: {text}")]
+    Gone {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Words.
+        text: String,
+    },
+}
+
+impl Reader {
+    /// `None` where there are no credentials to sign with.
+    pub fn new(shared: &aws::Shared, endpoint_url: Option<&str>) -> Option<Self> {
+        let deadlines = aws::Deadlines::default();
+        Some(Self {
+            endpoint_url: endpoint_url.map(str::to_owned),
+            region: shared.region().unwrap_or("us-east-1").to_owned(),
+            credentials: Cached { provider: shared.credentials()?, known: Mutex::new(None) },
+            connector: shared.connector(deadlines),
+            deadline: deadlines.operation,
+        })
+    }
+
+    /// The text of an object. Bucket and key come from a message: what is not made of the characters that a
+    /// claim check has is not asked for.
+    pub async fn get(&self, bucket: &str, key: &str, bytes_max: u64) -> Result<String, ReadError> {
+        let names = |text: String| (excerpt(bucket), excerpt(key), text);
+        let away = |text: String| {
+            let (bucket, key, text) = names(text);
+            ReadError::Away { bucket, key, text }
+        };
+        let gone = |text: &str| {
+            let (bucket, key, text) = names(text.to_owned());
+            ReadError::Gone { bucket, key, text }
+        };
+        let is_plain = |text: &str, others: &[u8]| {
+            let is_in = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+            (3..=1024).contains(&text.len()) && text.bytes().all(is_in)
+        };
+        if !is_plain(bucket, b".-") || !is_plain(key, b"/_.-") || key.contains("..") {
+            return Err(gone("found a name with other characters than a claim check has"));
+        }
+        let url = base_url(bucket, self.endpoint_url.as_deref(), &self.region);
+        let url = format!("{url}/{key}");
+        let attempt = async {
+            let credentials = self.credentials.get().await.map_err(away)?;
+            let request = signed("GET", &url, "", credentials, &self.region, SystemTime::now());
+            let answer = self.connector.call(request.map_err(away)?).await;
+            let answer = answer.map_err(|error| away(error.to_string()))?;
+            let status = answer.status().as_u16();
+            let most = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+            let body = Limited::new(answer.into_body(), most).collect().await;
+            match (status, body) {
+                (200, Ok(body)) => String::from_utf8(body.to_bytes().to_vec())
+                    .map_err(|_| gone("found bytes, expected text")),
+                (200, Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                    Err(gone("found an object that is larger than allowed"))
+                }
+                (200, Err(error)) => Err(away(excerpt(&error.to_string()))),
+                (404, _) => Err(gone("not found (HTTP 404): has a lifecycle rule removed it?")),
+                (status, _) => Err(away(format!("HTTP {status}"))),
+            }
+        };
+        let late = |_| away(format!("no answer in {:?}", self.deadline));
+        tokio::time::timeout(self.deadline, attempt).await.map_err(late)?
+    }
+}
+
 /// URL of the bucket. Names with dots do not match S3's certificate as a host, so they go into the
 /// path, as they do with stand-ins.
-fn base_url(config: &Config, region: &str) -> String {
-    let Config { bucket, endpoint_url, .. } = config;
+fn base_url(bucket: &str, endpoint_url: Option<&str>, region: &str) -> String {
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     match endpoint_url {
         Some(url) => format!("{}/{bucket}", url.trim_end_matches('/')),
@@ -207,7 +309,8 @@ fn pointer(bucket: &str, key: &str) -> String {
     )
 }
 
-fn signed_put(
+fn signed(
+    method: &'static str,
     url: &str,
     body: &str,
     credentials: Credentials,
@@ -229,12 +332,12 @@ fn signed_put(
         .map_err(|error| error.to_string())?
         .into();
     let payload = SignableBody::Bytes(body.as_bytes());
-    let signable = SignableRequest::new("PUT", url, std::iter::empty(), payload);
-    let signed = signable.and_then(|request| sign(request, &parameters));
-    let (instructions, _) = signed.map_err(|error| error.to_string())?.into_parts();
+    let signable = SignableRequest::new(method, url, std::iter::empty(), payload);
+    let instructions = signable.and_then(|request| sign(request, &parameters));
+    let (instructions, _) = instructions.map_err(|error| error.to_string())?.into_parts();
 
     let mut request = HttpRequest::new(SdkBody::from(body));
-    request.set_method("PUT").map_err(|error| error.to_string())?;
+    request.set_method(method).map_err(|error| error.to_string())?;
     request.set_uri(url).map_err(|error| error.to_string())?;
     let headers = request.headers_mut();
     let mut put = |name: String, value: String| {
@@ -273,7 +376,7 @@ mod tests {
             Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test");
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(498_675);
         let url = "https://s3.eu-west-1.amazonaws.com/bucket/claims/k1";
-        let request = signed_put(url, "hello", credentials, "eu-west-1", now).expect("signed");
+        let request = signed("PUT", url, "hello", credentials, "eu-west-1", now).expect("signed");
         let header = |name| request.headers().get(name).unwrap_or_default();
         assert_eq!(header("x-amz-date"), "20261121T030000Z");
         assert_eq!(header("x-amz-security-token"), "token");
@@ -332,13 +435,12 @@ mod tests {
 
     #[test]
     fn buckets_are_hosts_unless_their_names_have_dots() {
-        let url = |bucket| base_url(&config(bucket, ""), "eu-west-1");
+        let url = |bucket| base_url(bucket, None, "eu-west-1");
         assert_eq!(url("claims"), "https://claims.s3.eu-west-1.amazonaws.com");
         assert_eq!(url("a.b.c"), "https://s3.eu-west-1.amazonaws.com/a.b.c");
-        let china = base_url(&config("claims", ""), "cn-north-1");
+        let china = base_url("claims", None, "cn-north-1");
         assert_eq!(china, "https://claims.s3.cn-north-1.amazonaws.com.cn");
-        let endpoint_url = Some("http://stand-in:4566/".to_owned());
-        let stand_in = Config { endpoint_url, ..config("claims", "") };
-        assert_eq!(base_url(&stand_in, "eu-west-1"), "http://stand-in:4566/claims");
+        let stand_in = base_url("claims", Some("http://stand-in:4566/"), "eu-west-1");
+        assert_eq!(stand_in, "http://stand-in:4566/claims");
     }
 }

@@ -3,6 +3,8 @@
 mod configuration;
 mod decode;
 mod help;
+mod listen;
+mod send;
 mod snapshot;
 mod standing;
 

@@ -83,7 +83,7 @@ def parse_json(text):
     """A JSON document; anything else is malformed."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {error}") from error
 
 

@@ -234,6 +234,11 @@ fn the_sample_keeps_its_promises_in_every_history() {
     run("test_consumer.py", &[]);
 }
 
+#[test]
+fn the_python_client_passes_the_conformance_suite() {
+    run("../../clients/python/tests/test_conformance.py", &[]);
+}
+
 /// On a queue of each implementation: message 2 of 6 can't be applied, and three receives make it a
 /// dead letter.
 fn one_poison_message_is_the_only_dead_letter(endpoint_url: &str, region: &str) {

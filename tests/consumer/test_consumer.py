@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import random
 import resource
 import sqlite3
@@ -630,6 +631,39 @@ class Snapshots(unittest.TestCase):
             copy = Copy([(key, -1) for key in dice.sample(range(40), 20)])
             copy.take(*frames)
             self.assertEqual((copy.rows, copy.alarms, copy.waiting), (source.rows, [], 0), seed)
+
+
+def suite(name):
+    """Cases of the conformance suite."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conformance", f"{name}.json")
+    with open(path, encoding="utf-8") as cases:
+        return json.load(cases)
+
+
+class Conformance(unittest.TestCase):
+    KINDS = {"change": "batch", "schema": "schema_change", "transaction": "transaction_end", "unknown": None}
+
+    def test_the_suite_decodes(self):
+        count = 0
+        for case in suite("messages"):
+            kind = case["content"]["kind"]
+            for message in case["messages"]:
+                if message["form"] == "json":
+                    continue
+                frame = consumer.decode_body(message["body"])
+                self.assertEqual(frame.WhichOneof("content"), self.KINDS.get(kind, kind), case["name"])
+                if kind == "change":
+                    numbers = [str(row["sequence"]) for row in consumer.rows(frame.batch)]
+                    self.assertEqual(numbers, [row["number"] for row in case["content"]["rows"]], case["name"])
+                count += 1
+        self.assertGreater(count, 30)
+
+    def test_the_hostile_part_is_refused(self):
+        # What contradicts itself decodes here; it fails when it is applied.
+        beyond = ("inconsistent", "memory")
+        for case in suite("hostile"):
+            if case["reason"] not in beyond:
+                self.assertRaises(Malformed, consumer.decode_body, case["body"])
 
 
 if __name__ == "__main__":

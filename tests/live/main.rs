@@ -31,6 +31,7 @@ mod processes;
 mod quickstart;
 mod rebuild;
 mod receiving;
+mod relay;
 mod replay;
 mod resume;
 mod rotation;
@@ -71,6 +72,7 @@ fn main() -> std::process::ExitCode {
         paths::tests(),
         replay::tests(),
         probe::tests(),
+        relay::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

@@ -12,6 +12,10 @@ use std::time::Duration;
 pub struct Waits {
     /// For number 1 of a lane that is not known: until then it may begin with 1.
     pub first: Duration,
+    /// The same, when a canary's watermark proves that the topic accepted all smaller numbers before the
+    /// canary was sent. Longer than the queue's visibility timeout where a process that ended may have
+    /// received them and not deleted them.
+    pub first_proven: Duration,
     /// For missing rows of which nothing proves that the topic has accepted them; also for rows at the
     /// end of the lane, behind which none has arrived. Longer than a message takes to become a dead letter.
     pub gap: Duration,
@@ -24,6 +28,7 @@ impl Default for Waits {
     fn default() -> Self {
         Self {
             first: Duration::from_mins(1),
+            first_proven: Duration::from_secs(5),
             gap: Duration::from_mins(5),
             proven: Duration::from_secs(5),
         }
@@ -181,7 +186,8 @@ impl Lane {
         match (self.next, self.accepted) {
             (None, _) if !is_held => None,
             (None, Some((accepted, at))) if self.held.keys().next() <= Some(&accepted) => {
-                Some((self.since + self.waits.first).min(at.max(self.since) + self.waits.proven))
+                let proven = at.max(self.since) + self.waits.first_proven;
+                Some((self.since + self.waits.first).min(proven))
             }
             (None, _) => Some(self.since + self.waits.first),
             (Some(_), Some((_, at))) if is_held && self.is_proven() => {
@@ -283,6 +289,7 @@ mod tests {
 
     const WAITS: Waits = Waits {
         first: Duration::from_mins(1),
+        first_proven: Duration::from_secs(5),
         gap: Duration::from_mins(5),
         proven: Duration::from_secs(5),
     };

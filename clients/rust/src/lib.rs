@@ -1,14 +1,21 @@
-//! Reads the messages of binpulse: from the body of a message to what it holds.
+//! Reads the messages of binpulse: from the body of a message to rows, and what is needed to apply
+//! each row once and to know that none is missing.
 //!
 //! * [`message`]: a message in whichever form it comes, to its [`Content`].
+//! * [`rows`]: rows with values typed by their columns.
 //! * [`ledger`]: which rows come next, which came before, which are missing.
+//! * [`freshness`]: is a silent table quiet, or am I cut off?
+//! * [`once`]: side effects that no transaction covers.
+//! * [`webhook`]: requests of the relay, verified.
 //! * [`frame`]: the Protobuf format.
 
 mod document;
 pub mod frame;
+pub mod freshness;
 pub mod ledger;
 mod memory;
 pub mod message;
+pub mod once;
 #[allow(
     missing_docs,
     clippy::pedantic,
@@ -18,5 +25,20 @@ pub mod message;
 #[rustfmt::skip]
 pub mod proto;
 
+pub mod rows;
+mod temporal;
+mod time;
+pub mod webhook;
+
 pub use document::DocumentError;
+pub use freshness::{Freshness, Health};
 pub use message::{Content, DecodeError, Message, Pointer, Record, decode, lambda};
+pub use once::Once;
+pub use rows::{Image, Row, Value};
+pub use temporal::{Date, DateTime, Decimal, Time};
+pub use webhook::verify_webhook;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

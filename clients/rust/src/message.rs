@@ -323,6 +323,8 @@ fn consistent(content: Content) -> Result<Content, DecodeError> {
                 return Err(inconsistent("snapshot_part", 0, "a batch and an anchor"));
             };
             batch_is_consistent(batch, false)?;
+            let columns = batch.table.as_ref().map_or(0, |table| table.columns.len());
+            all_are_columns("key_columns", &part.key_columns, columns)?;
         }
         Content::Suppressed(suppressed) => {
             numbers(suppressed.sequence_first, suppressed.count)?;
@@ -351,6 +353,18 @@ fn numbers(first: u64, count: u64) -> Result<(), DecodeError> {
     }
 }
 
+fn all_are_columns(
+    place: &'static str,
+    ordinals: &[u32],
+    columns: usize,
+) -> Result<(), DecodeError> {
+    let is_outside = |ordinal: &&u32| usize::try_from(**ordinal).is_ok_and(|at| at >= columns);
+    match ordinals.iter().find(is_outside) {
+        Some(ordinal) => Err(inconsistent(place, (*ordinal).into(), "the ordinal of a column")),
+        None => Ok(()),
+    }
+}
+
 fn batch_is_consistent(
     batch: &proto::ChangeBatch,
     has_transactions: bool,
@@ -359,10 +373,7 @@ fn batch_is_consistent(
         return Err(inconsistent("batch", 0, "a source and a table"));
     };
     let columns = table.columns.len();
-    let is_column = |ordinal: &u32| usize::try_from(*ordinal).is_ok_and(|at| at < columns);
-    if let Some(ordinal) = table.primary_key.iter().find(|ordinal| !is_column(ordinal)) {
-        return Err(inconsistent("primary_key", (*ordinal).into(), "the ordinal of a column"));
-    }
+    all_are_columns("primary_key", &table.primary_key, columns)?;
     if has_transactions {
         numbers(batch.sequence_first, batch.rows.len() as u64)?;
     }
@@ -376,6 +387,19 @@ fn batch_is_consistent(
         if has_transactions && row.transaction >= transactions {
             let expected = "one of the transactions";
             return Err(inconsistent("transaction", row.transaction.into(), expected));
+        }
+        let fits = match row.op() {
+            proto::Op::Insert | proto::Op::Read => row.before.is_none() && row.after.is_some(),
+            proto::Op::Update => row.before.is_some() && row.after.is_some(),
+            proto::Op::Delete => row.before.is_some() && row.after.is_none(),
+            proto::Op::Unspecified => true,
+        };
+        if !fits {
+            return Err(inconsistent(
+                "op",
+                u64::from(row.op.unsigned_abs()),
+                "the images of the op",
+            ));
         }
         for image in row.before.iter().chain(&row.after) {
             if image.values.len() > columns {

@@ -9,19 +9,84 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use binpulse_client::message::{Content, Message, Record, decode, lambda};
 use binpulse_client::proto;
 use binpulse_core::change::{BytesKind, LogicalType, Op, Slot, Table, Transaction};
 use binpulse_core::encode::testing::{
-    Owned, OwnedChange, OwnedImage, absent, any_transaction, int, null, text, transaction,
+    Owned, OwnedChange, OwnedImage, absent, any_transaction, column, int, null, text, transaction,
 };
 use binpulse_core::encode::{
     self, Batch, BeforeImage, Canary, EncodedBatch, Format, KeyWriter, Lane, LaneId, RowOptions,
     RowsDigest, SnapshotPart, control_message,
 };
 use proptest::prelude::*;
-use support::{envelope, finalized, lane, origin, table};
+use support::{finalized, lane, origin};
+
+/// All logical types, each with the name of its column.
+const TYPES: [(&str, LogicalType); 17] = [
+    ("integer", LogicalType::Integer),
+    ("float", LogicalType::Float),
+    ("double", LogicalType::Double),
+    ("decimal", LogicalType::Decimal),
+    ("bit", LogicalType::Bit),
+    ("year", LogicalType::Year),
+    ("date", LogicalType::Date),
+    ("time", LogicalType::Time),
+    ("datetime", LogicalType::Datetime),
+    ("timestamp", LogicalType::Timestamp),
+    ("text", LogicalType::Text),
+    ("binary", LogicalType::Binary),
+    ("enum", LogicalType::Enum),
+    ("set", LogicalType::Set),
+    ("json", LogicalType::Json),
+    ("geometry", LogicalType::Geometry),
+    ("vector", LogicalType::Vector),
+];
+
+/// A table with a column of each type, and an unsigned integer behind them; the first two are its key.
+fn table() -> Arc<Table> {
+    let mut columns: Vec<_> = TYPES.iter().map(|(name, of)| column(name, *of)).collect();
+    let mut unsigned = column("unsigned \"é\"", LogicalType::Integer);
+    unsigned.unsigned = true;
+    columns.push(unsigned);
+    for column in &mut columns {
+        if matches!(column.logical_type, LogicalType::Enum | LogicalType::Set) {
+            column.members = vec!["new".into(), "paid".into()];
+        }
+    }
+    Arc::new(Table {
+        database: "shop".into(),
+        name: "orders".into(),
+        columns,
+        primary_key: vec![10, 0],
+        named: true,
+        fingerprint: 0xfeed_0000_0000_0001,
+    })
+}
+
+/// What SNS puts around a message unless its delivery is raw.
+fn envelope(message: &encode::Message) -> String {
+    let attributes = message.attributes.iter().map(|attribute| {
+        let form =
+            serde_json::json!({"Type": attribute.data_type.as_str(), "Value": attribute.value});
+        (attribute.name.to_string(), form)
+    });
+    serde_json::json!({
+        "Type": "Notification",
+        "MessageId": "165545c9-2a5c-472c-8df2-7ff2be2b3b1b",
+        "TopicArn": "arn:aws:sns:eu-west-1:000000000000:changes",
+        "Message": message.body,
+        "Timestamp": "2026-11-20T20:12:00.123Z",
+        "SignatureVersion": "1",
+        "Signature": "x",
+        "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/x.pem",
+        "UnsubscribeURL": "https://sns.eu-west-1.amazonaws.com/?x",
+        "MessageAttributes": attributes.collect::<serde_json::Map<_, _>>(),
+    })
+    .to_string()
+}
 
 /// A cell that a column of this type can have.
 fn cell(of: LogicalType, unsigned: bool) -> BoxedStrategy<Owned> {
@@ -213,6 +278,7 @@ proptest! {
                 rows_in_chunk: 9,
                 rows_superseded: 2,
                 digest: has_digest.then_some(digest),
+                key_columns: if is_last { [10, 0].into() } else { [].into() },
                 ..SnapshotPart::default()
             };
             batch.take_part(1, &transaction(1), lane()).into_snapshot_part(part, made)

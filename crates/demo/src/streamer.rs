@@ -80,7 +80,11 @@ impl Streamer {
         let folder = Folder::create()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let checkpoint = folder.path().join("checkpoint").display().to_string();
-        let listen = if command.command == "probe" { "probe.listen" } else { "http.listen" };
+        let listen = match command.command.as_str() {
+            "probe" => "probe.listen",
+            "relay" => "relay.listen",
+            _ => "http.listen",
+        };
         command.settings.push((listen, address.clone()));
         if !command.settings.iter().any(|(key, _)| *key == "checkpoint.path") {
             command.settings.push(("checkpoint.path", checkpoint));
@@ -218,7 +222,10 @@ impl Streamer {
 
 /// Whether a setting is a secret, which binpulse takes from the environment or from a file only.
 pub fn is_secret(key: &str) -> bool {
-    matches!(key, "filter.hash_key" | "heartbeat.password" | "http.token" | "source.password")
+    ["key", "password", "token", "secret", "bearer"]
+        .iter()
+        .any(|end| key.ends_with(&format!("_{end}")) || key.ends_with(&format!(".{end}")))
+        && !matches!(key, "http.tls_key" | "relay.to.key")
 }
 
 /// The flag of a setting, `--source-hosts`.

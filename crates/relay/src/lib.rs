@@ -15,9 +15,14 @@
 //!
 //! The relay knows nothing of binary logs and topics: only messages.
 
+mod body;
 pub mod lane;
 mod lanes;
+pub mod metrics;
 pub mod open;
-pub use lanes::Order;
+pub mod queue;
+pub mod route;
 pub mod state;
 pub mod target;
+
+pub use lanes::Order;

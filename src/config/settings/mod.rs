@@ -12,6 +12,7 @@ mod http;
 mod log;
 mod message;
 mod probe;
+mod relay;
 mod shutdown;
 mod sink;
 mod snapshot;
@@ -59,6 +60,7 @@ const SECTIONS: &[&[Setting]] = &[
     decode::SETTINGS,
     http::SETTINGS,
     probe::SETTINGS,
+    relay::SETTINGS,
     log::SETTINGS,
     shutdown::SETTINGS,
 ];

@@ -105,6 +105,24 @@ impl Answer {
         })
     }
 
+    /// What a POST brought.
+    pub fn told(done: Result<String, (StatusCode, String)>) -> Self {
+        Self(match done {
+            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
+            Err((code, why)) => plain(code, TEXT, why + "\n"),
+        })
+    }
+
+    /// A document of JSON, or why there is none.
+    pub fn json(document: &impl serde::Serialize) -> Self {
+        Self(match serde_json::to_string(document) {
+            Ok(text) => plain(StatusCode::OK, JSON, text + "\n"),
+            Err(error) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n"))
+            }
+        })
+    }
+
     /// 503 and a line for each complaint; without one 200 and `well`.
     pub fn health(complaints: impl IntoIterator<Item = String>, well: String) -> Self {
         let lines: String = complaints.into_iter().map(|complaint| complaint + "\n").collect();
@@ -139,10 +157,7 @@ impl Handler for Endpoints {
 
     fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
         let done = switch::act(path, headers, peer, &*self.switch)?;
-        Some(Answer(match done {
-            Ok(done) => plain(StatusCode::OK, TEXT, done + "\n"),
-            Err((code, why)) => plain(code, TEXT, why + "\n"),
-        }))
+        Some(Answer::told(done))
     }
 
     fn contents(&self) -> &'static str {

@@ -4,6 +4,7 @@ from .debian import Debian
 from .launcher import Program
 from .maven import Maven
 from .npm import Npm
+from .postgresql import PostgreSql, programs_of
 from .tree import Tree
 
 INSTEAD_OF_SERVER = "to use a server you have: BINPULSE_TEST_MYSQLD=/path/to/mysqld"
@@ -15,6 +16,7 @@ GENERIC_LIBRARIES = Debian(
 
 # The built-in default is a folder of an installed server; without it some refuse to start.
 ANY_SERVER_OPTIONS = ("--secure-file-priv=",)
+POSTGRESQL = "17"
 # X Protocol's fixed port would clash between servers that run at once.
 NO_X_PROTOCOL = ("--mysqlx=OFF",)
 GENERIC_SERVER_OPTIONS = (
@@ -171,5 +173,19 @@ TREES = {
             "amtool": Program("usr/bin/amtool"),
         },
         instead="to use one you have: put prometheus-alertmanager on PATH",
+    ),
+    "postgresql": Tree(
+        parts=(PostgreSql("trixie", (f"postgresql-{POSTGRESQL}",), version=POSTGRESQL),),
+        programs={
+            "postgres": Program(f"{programs_of(POSTGRESQL)}/postgres.bin"),
+            "initdb": Program(f"{programs_of(POSTGRESQL)}/initdb"),
+        },
+        instead="to use one you have: put postgres and initdb on PATH",
+    ),
+    # The server's package holds a link to the program in that of the tools.
+    "redis": Tree(
+        parts=(Debian("trixie", ("redis-tools",), alone=("redis-server",)),),
+        programs={"redis-server": Program("usr/bin/redis-server")},
+        instead="to use one you have: put redis-server on PATH",
     ),
 }

@@ -54,7 +54,7 @@ def probe_version(program: Path) -> str:
 
 
 def version_in(text: str) -> str:
-    found = re.search(r"(?:Ver|version) (\d+\.\d+\.\d+)", text)
+    found = re.search(r"(?:Ver |version |\(PostgreSQL\) |server v=)(\d+\.\d+(?:\.\d+)?)", text)
     if not found:
         raise Unavailable(f"cannot read a version in {text.strip()!r}")
     return found[1]

@@ -2,7 +2,6 @@
 
 mod parse;
 mod rows;
-mod time;
 mod values;
 
 pub use parse::DocumentError;
@@ -97,7 +96,7 @@ fn time(document: &Members<'_>, name: &'static str) -> Result<i64, DocumentError
 }
 
 fn microseconds(place: &str, text: &str) -> Result<i64, DocumentError> {
-    time::microseconds(text)
+    crate::time::microseconds(text)
         .ok_or_else(|| DocumentError::new(place, "another text", "a time of RFC 3339 in UTC"))
 }
 

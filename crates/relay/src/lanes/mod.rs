@@ -7,6 +7,7 @@
 pub(crate) mod order;
 pub(crate) mod parts;
 pub(crate) mod ranges;
+#[allow(clippy::cast_possible_truncation, reason = "numbers in tests are small")]
 pub(crate) mod requests;
 
 pub use requests::Order;

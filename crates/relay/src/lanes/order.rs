@@ -67,11 +67,6 @@ impl<T> LaneOrder<T> {
         self.numbers.next()
     }
 
-    /// Attempt and number of the part that is released next.
-    pub(crate) fn part_due(&self) -> Option<(u32, u64)> {
-        self.parts.due()
-    }
-
     /// Rows have arrived.
     pub(crate) fn offer(&mut self, rows: Rows<T>, now: Duration) {
         if self.numbers.offer(rows.first, rows.count, now) == Decision::Skip {
@@ -137,6 +132,21 @@ impl<T> LaneOrder<T> {
             }
             Decision::Go { .. } | Decision::Wait => None,
         }
+    }
+
+    /// Whether the row that is released next is here.
+    pub(crate) fn has_come(&self) -> bool {
+        let first = self.held.keys().next();
+        self.numbers.next().zip(first).is_some_and(|(next, first)| *first <= next)
+    }
+
+    /// Gives a message up that waits: the one that is furthest behind.
+    pub(crate) fn drop_one(&mut self) -> Option<T> {
+        if let Some(content) = self.void.pop() {
+            return Some(content);
+        }
+        let rows = self.held.pop_last();
+        rows.map(|(_, rows)| rows.content).or_else(|| self.parts.drop_one())
     }
 
     /// Messages that wait.

@@ -55,6 +55,7 @@ impl<T> Parts<T> {
     }
 
     /// Attempt and number of the part that comes next.
+    #[cfg(test)]
     pub(crate) fn due(&self) -> Option<(u32, u64)> {
         self.due
     }
@@ -107,6 +108,11 @@ impl<T> Parts<T> {
             None => true,
             Some((due, number)) => attempt > due || next > number,
         }
+    }
+
+    /// Gives up the part that is furthest behind.
+    pub(crate) fn drop_one(&mut self) -> Option<T> {
+        self.waiting.pop_last().map(|(_, part)| part.content)
     }
 
     /// Parts that wait.

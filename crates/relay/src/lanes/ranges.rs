@@ -48,6 +48,7 @@ impl Ranges {
     }
 
     /// How many ranges there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -183,3 +183,56 @@ fn claim_frame_of_field_99() -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode([8, 1, 0x9a, 6, 0])
 }
+
+/// Cases of the conformance suite.
+fn cases(name: &str) -> Vec<serde_json::Value> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
+    let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).expect("the suite");
+    serde_json::from_str(&text).expect("the suite is JSON")
+}
+
+/// Opens what a case has as body and attributes, with the objects that it names.
+fn opened_case(case: &serde_json::Value) -> Result<OpenMessage, Failure> {
+    let attributes = case["attributes"].as_object().into_iter().flatten();
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let attributes = attributes.map(|(name, value)| (name.clone(), text(value))).collect();
+    let fetch = async |pointer: &Pointer, _max: u64| {
+        let object = &case["objects"][format!("{}/{}", pointer.bucket, pointer.key)];
+        object.as_str().map(str::to_owned).ok_or(FetchError::Gone("no such object".into()))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let body = case["body"].as_str().expect("a body");
+    runtime.block_on(open(body, attributes, &Limits::default(), fetch))
+}
+
+#[test]
+fn the_conformance_suite_opens_and_its_hostile_part_does_not() {
+    let kind = |opened: &Opened| match opened {
+        Opened::Rows(_) => "change",
+        Opened::Part(_) => "snapshot_part",
+        Opened::Mark(_) => "snapshot_mark",
+        Opened::Canary(_) => "canary",
+        Opened::Heartbeat(_) => "heartbeat",
+        Opened::Schema(_) => "schema",
+        Opened::Suppressed(_) => "suppressed",
+        Opened::TransactionEnd(_) => "transaction",
+        Opened::Unknown { .. } => "unknown",
+    };
+    let messages = cases("messages");
+    for case in &messages {
+        for message in case["messages"].as_array().expect("messages") {
+            let open = opened_case(message).expect("it opens");
+            assert_eq!(kind(&open.opened), case["content"]["kind"], "{}", case["name"]);
+            let replay = message["attributes"]["replay"].as_str();
+            assert_eq!(open.replay.as_deref(), replay, "{}", case["name"]);
+        }
+    }
+    for case in cases("envelopes").iter().filter(|case| case.get("body").is_some()) {
+        let open = opened_case(case).expect("it opens");
+        let of = messages.iter().find(|of| of["name"] == case["case"]).expect("a case");
+        assert_eq!(kind(&open.opened), of["content"]["kind"], "{}", case["name"]);
+    }
+    for case in cases("hostile") {
+        let _reason = reason_of(opened_case(&case));
+    }
+}

@@ -4,6 +4,15 @@
 //! after a crash, under the same id. A *copy* (MySQL, PostgreSQL) writes rows and the lane's numbers
 //! in one transaction, and so applies each row once.
 
+mod aws;
+mod batch;
+pub mod breaker;
+pub mod receiver;
+pub mod retry;
+pub mod sns;
+pub mod sqs;
+pub mod webhook;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,12 +48,13 @@ pub enum Outcome {
     Delivered,
     /// Not delivered; an attempt may succeed later.
     Failed {
-        /// The status and the beginning of the answer, or the error; no body of ours, no secret.
+        /// The status line, or the error; no body of ours, no secret.
         answer: String,
         /// The receiver asks not to be tried again before.
         retry_after: Option<Duration>,
-        /// Whether this says that the receiver as a whole is in trouble (no connection, time-out,
-        /// 429, 5xx), not that it dislikes this request: such failures open the breaker.
+        /// Whether this says that the receiver as a whole, or our way to it, is in trouble (no
+        /// connection, time-out, 401, 404, 429, 5xx), not that it dislikes this request: such
+        /// failures open the breaker.
         is_outage: bool,
     },
     /// The receiver says that it is gone for good (410): an operator is needed.

@@ -39,7 +39,7 @@ pub(crate) use cell::{put_base64, put_base64_url_safe, put_omitted};
 pub(crate) use document::{Header, put_notice, put_rows, put_schema};
 pub use line::Lines;
 pub(crate) use string::{put_document, put_escaped, put_string};
-pub(crate) use time::put_time;
+pub use time::put_time;
 
 use std::convert::Infallible;
 

@@ -4,7 +4,7 @@ const US_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Appends microseconds since 1970 UTC as a JSON string, `"2026-11-20T20:12:00.123456Z"`.
-pub(crate) fn put_time(out: &mut Vec<u8>, time_us: i64) {
+pub fn put_time(out: &mut Vec<u8>, time_us: i64) {
     let seconds = time_us.div_euclid(US_PER_SECOND);
     let (year, month, day) = date(seconds.div_euclid(SECONDS_PER_DAY));
     let second = seconds.rem_euclid(SECONDS_PER_DAY);

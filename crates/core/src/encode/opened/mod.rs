@@ -35,6 +35,7 @@ pub struct OpenedRows {
     snapshot: (u64, u32),
     transactions: Vec<Transaction>,
     rows: Vec<(Op, proto::Row)>,
+    bytes: usize,
 }
 
 impl OpenedRows {
@@ -85,6 +86,7 @@ impl OpenedRows {
             before_image,
             snapshot: (batch.snapshot_next, batch.snapshot_attempt),
             transactions,
+            bytes: rows.iter().map(|(_, row)| memory_bytes(row)).sum(),
             rows,
         })
     }
@@ -122,6 +124,11 @@ impl OpenedRows {
     /// Whether there is no row: only in a snapshot.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Bytes that the rows take in memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What the before images carry.
@@ -169,6 +176,31 @@ impl OpenedRows {
         after.extend(image.values.iter().map(|value| slot(value, scratch)));
         Image::new(&buffer.after, &[], &buffer.scratch)
     }
+}
+
+/// Bytes that a row takes in memory, about.
+fn memory_bytes(row: &proto::Row) -> usize {
+    let values = |image: &Option<proto::Image>| -> usize {
+        let values = image.iter().flat_map(|image| &image.values);
+        let bytes = |value: &proto::Value| match &value.kind {
+            Some(
+                value::Kind::Text(text) | value::Kind::Json(text) | value::Kind::JsonDiff(text),
+            ) => text.len(),
+            Some(value::Kind::Bytes(bytes) | value::Kind::MalformedText(bytes)) => bytes.len(),
+            Some(value::Kind::Vector(vector)) => vector.elements.len() * 4,
+            Some(
+                value::Kind::Null(_)
+                | value::Kind::Integer(_)
+                | value::Kind::Unsigned(_)
+                | value::Kind::Float(_)
+                | value::Kind::Double(_)
+                | value::Kind::Omitted(_),
+            )
+            | None => 0,
+        };
+        values.map(|value| bytes(value) + size_of::<proto::Value>()).sum()
+    };
+    size_of::<(Op, proto::Row)>() + values(&row.before) + values(&row.after)
 }
 
 /// The rows with their ops; or what was found, and what is expected.

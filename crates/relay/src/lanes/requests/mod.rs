@@ -118,6 +118,11 @@ impl<R> Requests<R> {
         std::mem::take(&mut self.is_changed).then(|| self.record())
     }
 
+    /// What was to be saved was not.
+    pub(crate) fn save_again(&mut self) {
+        self.is_changed = true;
+    }
+
     /// What is to be saved.
     pub(crate) fn record(&self) -> LaneRecord {
         let sending = self.begun.iter();
@@ -192,6 +197,7 @@ impl<R> Requests<R> {
     }
 
     /// Rows that are in no request, and requests under way.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let behind: usize = self.behind.values().map(VecDeque::len).sum();
         (self.pending.len() + behind, self.under_way.len())
@@ -202,28 +208,54 @@ impl<R> Requests<R> {
         let mut at = 0;
         loop {
             let (place, row) = self.pending.range(at..).next()?;
-            let (place, keys) = (*place, self.keys(*place, row));
-            let busy = keys.iter().find(|key| self.busy.contains_key(key)).copied();
-            // A row that is left out waits for nobody.
-            if let Some(key) = busy.filter(|_| row.content.is_some()) {
-                self.put_behind(place, key, keys);
-                at = place + 1;
-                continue;
-            }
-            let length = self.run_from(place);
-            if length == 0 {
-                // Rows of a request that was begun before a restart have not all come.
-                at = self.pending.range(place + 1..).next().map(|(place, _)| *place)?;
-                if self.limits.order == Order::Lane {
+            let (place, first) = (*place, row.place);
+            let begun = self.begun_at(first);
+            let rows = match begun {
+                Some((first, last)) => self.rows_between(place, first, last),
+                None => vec![place],
+            };
+            let busy = rows.iter().find_map(|place| self.busy_key(*place));
+            if let Some(key) = busy {
+                self.put_behind(&rows, key);
+            } else if let Some((first, last)) = begun {
+                if (rows.len() as u64) < last - first + 1 {
+                    // Not all rows of the request are here again: those that are come last of all, and
+                    // nothing overtakes them.
                     return None;
                 }
-                continue;
+                if let Some(run) = self.begin(&rows) {
+                    return Some(run);
+                }
+            } else {
+                let rows = self.run_from(place);
+                if let Some(run) = self.begin(&rows) {
+                    return Some(run);
+                }
             }
-            if let Some(run) = self.begin(place, length) {
-                return Some(run);
-            }
-            at = 0;
+            at = place + 1;
         }
+    }
+
+    /// First and last number of the request, begun and not under way, that a row belongs to.
+    fn begun_at(&self, place: Place) -> Option<(u64, u64)> {
+        let Place::Change(number) = place else { return None };
+        let (first, (last, _)) = self.begun.range(..=number).next_back()?;
+        (*last >= number).then_some((*first, *last))
+    }
+
+    /// Places of the rows with these numbers.
+    fn rows_between(&self, place: u64, first: u64, last: u64) -> Vec<u64> {
+        let is_in = |row: &Row<R>| matches!(row.place, Place::Change(number) if (first..=last).contains(&number));
+        let rows = self.pending.range(place..);
+        let rows = rows
+            .take_while(|(_, row)| !matches!(row.place, Place::Change(number) if number > last));
+        rows.filter(|(_, row)| is_in(row)).map(|(place, _)| *place).collect()
+    }
+
+    /// A key that keeps a row from being sent. One that is left out waits for nobody.
+    fn busy_key(&self, place: u64) -> Option<u64> {
+        let row = self.pending.get(&place).filter(|row| row.content.is_some())?;
+        self.keys(place, row).into_iter().find(|key| self.busy.contains_key(key))
     }
 
     /// What a row must not overtake.
@@ -235,59 +267,52 @@ impl<R> Requests<R> {
         }
     }
 
-    fn put_behind(&mut self, place: u64, key: u64, keys: [u64; 2]) {
-        let Some(row) = self.pending.remove(&place) else { return };
-        for key in distinct(keys) {
-            *self.busy.entry(key).or_default() += 1;
+    fn put_behind(&mut self, places: &[u64], key: u64) {
+        for place in places {
+            let Some(row) = self.pending.remove(place) else { continue };
+            if row.content.is_some() {
+                for key in distinct(self.keys(*place, &row)) {
+                    *self.busy.entry(key).or_default() += 1;
+                }
+            }
+            self.behind.entry(key).or_default().push_back((*place, row));
         }
-        self.behind.entry(key).or_default().push_back((place, row));
     }
 
-    /// How many rows from this place on make one request: 0 when it has to wait for others.
-    fn run_from(&self, place: u64) -> usize {
-        let Some(first) = self.pending.get(&place).map(|row| row.place) else { return 0 };
-        let forced = match first {
-            Place::Change(number) => self.begun.get(&number).map(|(last, _)| *last),
-            Place::Read(..) => None,
-        };
-        let (mut length, mut contents, mut bytes) = (0, 0, 0);
-        let mut expected = first;
-        let mut behind = None;
+    /// The rows from this place on that make one request.
+    fn run_from(&self, place: u64) -> Vec<u64> {
+        let (mut run, mut contents, mut bytes) = (Vec::new(), 0, 0);
+        let (mut expected, mut behind) = (None, None);
         for (at, row) in self.pending.range(place..) {
-            let is_wanted = row.content.is_some();
-            let is_busy = self.keys(*at, row).iter().any(|key| self.busy.contains_key(key));
-            if row.place != expected || is_wanted && is_busy {
+            let follows = expected.is_none_or(|expected| row.place == expected);
+            if !follows || self.busy_key(*at).is_some() || self.begun_at(row.place).is_some() {
                 break;
             }
-            let is_other = matches!(row.place, Place::Change(number) if length > 0 && self.begun.contains_key(&number));
-            contents += usize::from(is_wanted);
-            bytes += if is_wanted { row.bytes } else { 0 };
-            let is_full =
-                contents > self.limits.rows_max || bytes > self.limits.bytes_max && contents > 1;
-            // What is parked behind others is no part of a request that is sent.
-            let is_behind = row.keys.iter().any(|key| self.parked_keys.contains(key));
-            let is_mixed = is_wanted && *behind.get_or_insert(is_behind) != is_behind;
-            if forced.is_none() && (is_full || is_other || is_mixed) {
-                break;
+            if row.content.is_some() {
+                contents += 1;
+                bytes += row.bytes;
+                let is_full = contents > self.limits.rows_max
+                    || bytes > self.limits.bytes_max && contents > 1;
+                // What is parked behind others is no part of a request that is sent.
+                let is_behind = row.keys.iter().any(|key| self.parked_keys.contains(key));
+                if is_full || *behind.get_or_insert(is_behind) != is_behind {
+                    break;
+                }
             }
-            length += 1;
-            if forced.is_some_and(|last| place_number(row.place) == last) {
-                return length;
-            }
-            expected = following(row.place);
+            run.push(*at);
+            expected = Some(following(row.place));
         }
-        if forced.is_some() { 0 } else { length }
+        run
     }
 
     /// Makes a request of rows that may go; `None` when the filter leaves all of them out.
-    fn begin(&mut self, place: u64, length: usize) -> Option<Run<R>> {
+    fn begin(&mut self, places: &[u64]) -> Option<Run<R>> {
         let mut keys = BTreeSet::new();
         let (mut rows, mut first, mut last, mut key) = (Vec::new(), None, 0, 0);
-        let places: Vec<_> = self.pending.range(place..).take(length).map(|(at, _)| *at).collect();
         for at in places {
-            let Some(row) = self.pending.remove(&at) else { continue };
+            let Some(row) = self.pending.remove(at) else { continue };
             if row.content.is_some() {
-                keys.extend(self.keys(at, &row));
+                keys.extend(self.keys(*at, &row));
                 key = row.keys[1];
             }
             first = first.or(Some(row.place));
@@ -362,9 +387,11 @@ impl<R> Requests<R> {
         let mut keys = keys.to_vec();
         while let Some(key) = keys.pop() {
             for (place, row) in self.behind.remove(&key).unwrap_or_default() {
-                for other in distinct(self.keys(place, &row)) {
-                    decrement(&mut self.busy, other);
-                    keys.push(other);
+                if row.content.is_some() {
+                    for other in distinct(self.keys(place, &row)) {
+                        decrement(&mut self.busy, other);
+                        keys.push(other);
+                    }
                 }
                 self.pending.insert(place, row);
             }

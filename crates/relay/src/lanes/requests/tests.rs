@@ -57,6 +57,7 @@ proptest! {
         let (mut released, mut sent) = (0, BTreeSet::new());
         let mut under_way: Vec<Run<u64>> = Vec::new();
         let mut boundaries: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut requests_of: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let mut finished: BTreeSet<u64> = BTreeSet::new();
         let mut parked: BTreeSet<u64> = BTreeSet::new();
         // At the end, everything is released, taken and delivered.
@@ -92,6 +93,10 @@ proptest! {
                         prop_assert_eq!(follows, run.is_behind);
                     }
                     prop_assert!(run.rows.len() <= rows_max);
+                    for n in first..=last {
+                        let before = *requests_of.entry(n).or_insert((first, last));
+                        prop_assert_eq!(before, (first, last), "row {} in another request", n);
+                    }
                     sent.extend(run.rows.iter().copied());
                     under_way.push(run);
                 }
@@ -113,9 +118,8 @@ proptest! {
                     let record = requests.record();
                     requests = Requests::new(&record, limits);
                     under_way.clear();
-                    for row in rows.iter().take(released) {
-                        requests.release(row.clone());
-                    }
+                    // They come again one by one.
+                    released = 0;
                 }
             }
         }

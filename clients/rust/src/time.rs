@@ -1,42 +1,48 @@
-//! RFC 3339 text, as the documents have it, to microseconds.
+//! Texts of times to microseconds, as the documents and the values have them.
 
 const US_PER_SECOND: i128 = 1_000_000;
-const SECONDS_PER_DAY: i128 = 86_400;
+const US_PER_DAY: i128 = 86_400 * US_PER_SECOND;
 
 /// `2026-11-20T20:12:00.123456Z` in microseconds since 1970 UTC. Years may have a sign and more than
 /// four digits. `None`: the text is no such time, or one that 64 bits do not hold.
-pub(super) fn microseconds(text: &str) -> Option<i64> {
-    let (text, sign) = match text.strip_prefix('-') {
-        Some(rest) => (rest, -1),
-        None => (text, 1),
-    };
+pub(crate) fn microseconds(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.split('-');
-    let (year, month, day) = (date.next()?, date.next()?, date.next()?);
-    let mut time = time.split(':');
-    let (hour, minute, second) = (time.next()?, time.next()?, time.next()?);
-    if date.next().is_some() || time.next().is_some() {
-        return None;
-    }
-    let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
-    let days = days(sign * digits(year)?, digits(month)?, digits(day)?)?;
-    let (hour, minute, second) = (digits(hour)?, digits(minute)?, digits(second)?);
-    if hour > 23 || minute > 59 || second > 59 || fraction.len() > 6 {
-        return None;
-    }
-    let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
-    let fraction = digits(&format!("{fraction:0<6}"))?;
-    (seconds * US_PER_SECOND + fraction).try_into().ok()
+    let micros = micros_of_day(time).filter(|micros| *micros < US_PER_DAY)?;
+    (micros_of_days(date)? + micros).try_into().ok()
 }
 
 /// An unsigned number of at most 9 digits.
-fn digits(text: &str) -> Option<i128> {
+pub(crate) fn digits(text: &str) -> Option<i128> {
     let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
 }
 
-/// Day number since 1970-01-01 in the Gregorian calendar. Counted in years that begin on March 1, so
-/// that the leap day is the last of its year.
+/// `20:12:00.123456`; the hours may be any number.
+pub(crate) fn micros_of_day(text: &str) -> Option<i128> {
+    let (hour, rest) = text.split_once(':')?;
+    let (minute, second) = rest.split_once(':')?;
+    let (second, fraction) = second.split_once('.').unwrap_or((second, "0"));
+    let (minute, second) = (digits(minute)?, digits(second)?);
+    if minute > 59 || second > 59 || fraction.len() > 6 {
+        return None;
+    }
+    let seconds = digits(hour)? * 3600 + minute * 60 + second;
+    Some(seconds * US_PER_SECOND + digits(&format!("{fraction:0<6}"))?)
+}
+
+/// `2026-11-20`, in microseconds since 1970-01-01, in the Gregorian calendar.
+pub(crate) fn micros_of_days(text: &str) -> Option<i128> {
+    let (text, sign) = match text.strip_prefix('-') {
+        Some(rest) => (rest, -1),
+        None => (text, 1),
+    };
+    let (year, rest) = text.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    Some(days(sign * digits(year)?, digits(month)?, digits(day)?)? * US_PER_DAY)
+}
+
+/// Day number since 1970-01-01. Counted in years that begin on March 1, so that the leap day is the
+/// last of its year.
 fn days(year: i128, month: i128, day: i128) -> Option<i128> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
@@ -67,6 +73,7 @@ mod tests {
             ("2026-11-18T11:06:40Z", Some(1_795_000_000_000_000)),
             ("2026-11-18T11:06:40.5Z", Some(1_795_000_000_500_000)),
             ("2026-11-18 11:06:40Z", None),
+            ("2026-11-18T24:06:40Z", None),
             ("2026-13-18T11:06:40Z", None),
             ("2026-11-18T11:06:40.0000000Z", None),
             ("2026-11-18T11:06:+4Z", None),

@@ -1,0 +1,77 @@
+"""The Protobuf format: base64, frame, decompression, checksum. Trusts nothing that it reads."""
+
+import base64
+
+from google.protobuf.message import DecodeError as ProtobufError
+
+from . import contract
+from .checksum import crc32c
+from .errors import DecodeError
+
+FORMAT_VERSION = 1
+# Contents have at most so many bytes, but for single rows that came by way of an object.
+CONTENT_BYTES_MAX = 64 << 20
+WINDOW_BYTES_MAX = 128 << 20
+
+
+def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
+    """The frame in a body, with its typed content decompressed and checked."""
+    if not body:
+        raise DecodeError("empty", "the body is empty")
+    try:
+        encoded = base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise DecodeError("base64", "the body is not base64") from error
+    frame = _parsed(encoded)
+    if frame.format_version != FORMAT_VERSION:
+        raise DecodeError("version", f"found format version {frame.format_version}, expected {FORMAT_VERSION}")
+    if frame.WhichOneof("content") != "payload":
+        return frame
+    content = _content(frame, bytes_max)
+    if crc32c(content) != frame.crc32c:
+        raise DecodeError("checksum", "CRC-32C is not the stated one")
+    return _parsed(content)
+
+
+def _parsed(encoded):
+    try:
+        return contract.Frame.FromString(encoded)
+    except ProtobufError as error:
+        raise DecodeError("protobuf", "the bytes are no frame") from error
+
+
+def _content(frame, bytes_max):
+    """What a frame states is looked at before memory is taken for it."""
+    size, content = frame.uncompressed_size, frame.payload
+    if size > bytes_max:
+        raise DecodeError("size", f"the content has {size} bytes, at most {bytes_max} are allowed")
+    if frame.codec == contract.Codec.Value("CODEC_ZSTD"):
+        content = _unzstd(content, size)
+    elif frame.codec not in (contract.Codec.Value("CODEC_UNSPECIFIED"), contract.Codec.Value("CODEC_NONE")):
+        raise DecodeError("codec", f"codec {frame.codec} is not known")
+    if len(content) != size:
+        raise DecodeError("length", f"found {len(content)} bytes of content, the frame states {size}")
+    return content
+
+
+try:
+    from compression import zstd  # Python 3.14
+
+    def _unzstd(compressed, size):
+        """At most one byte more than stated, whatever the compressed bytes expand to."""
+        options = {zstd.DecompressionParameter.window_log_max: WINDOW_BYTES_MAX.bit_length() - 1}
+        try:
+            return zstd.ZstdDecompressor(options=options).decompress(compressed, max_length=size + 1)
+        except zstd.ZstdError as error:
+            raise DecodeError("zstd", "the payload is no Zstandard frame") from error
+except ImportError:
+    import zstandard
+
+    def _unzstd(compressed, size):
+        """At most one byte more than stated, whatever the compressed bytes expand to."""
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
+        try:
+            with decompressor.stream_reader(compressed) as reader:
+                return reader.read(size + 1)
+        except zstandard.ZstdError as error:
+            raise DecodeError("zstd", "the payload is no Zstandard frame") from error

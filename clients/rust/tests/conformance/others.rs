@@ -1,0 +1,434 @@
+//! What is put around messages, what is no message, signatures, and histories of numbers.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use binpulse_client::ledger::{Decision, Gap, Lane, Waits};
+use binpulse_client::proto::{self, Codec, frame::Content};
+use hmac::{Hmac, Mac};
+use prost::Message as _;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::messages::frame_of;
+use crate::shown::{extend, hex, number};
+
+/// Name and body of an object that messages point to.
+const BUCKET: &str = "claims";
+
+/// The message of a case in one form.
+fn message<'m>(messages: &'m [Value], case: &str, form: &str) -> &'m Value {
+    let case = messages.iter().find(|one| one["name"] == case).expect("a case");
+    case["messages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|one| one["form"] == form)
+        .expect("a form")
+}
+
+/// Each form in which a message comes, made of the cases in `messages`.
+pub(crate) fn envelopes(messages: &[Value]) -> Vec<Value> {
+    let mut cases = Vec::new();
+    for (of, form) in [
+        ("before-image-full", "frame-zstd"),
+        ("every-type", "json"),
+        ("replay", "frame"),
+        ("canary", "frame-zstd"),
+        ("unknown-kind", "frame"),
+    ] {
+        let message = message(messages, of, form);
+        let body = message["body"].as_str().expect("a body");
+        let attributes = message["attributes"].as_object().expect("attributes");
+        let typed = |text: &str, of: &str| -> Value {
+            let typed = attributes.iter().map(|(name, value)| {
+                let kind = if name == "op" { "String.Array" } else { "String" };
+                (name.clone(), json!({text: value, of: kind}))
+            });
+            Value::Object(typed.collect())
+        };
+        let sns = json!({
+            "Type": "Notification", "MessageId": "165545c9-2a5c-472c-8df2-7ff2be2b3b1b",
+            "TopicArn": "arn:aws:sns:eu-west-1:000000000000:changes", "Subject": null, "Message": body,
+            "Timestamp": "2026-11-20T20:12:00.123Z", "SignatureVersion": "1", "Signature": "x",
+            "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/x.pem",
+            "UnsubscribeURL": "https://sns.eu-west-1.amazonaws.com/?x",
+            "MessageAttributes": typed("Value", "Type"),
+        });
+        let record = json!({
+            "messageId": "m-1", "receiptHandle": "r", "body": body,
+            "attributes": {"ApproximateReceiveCount": "1"},
+            "messageAttributes": typed("stringValue", "dataType"),
+            "md5OfBody": "x", "eventSource": "aws:sqs", "awsRegion": "eu-west-1",
+        });
+        let enveloped =
+            json!({"messageId": "m-2", "body": sns.to_string(), "messageAttributes": {}});
+        let from_sns = json!({"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns});
+        for (name, input) in [
+            ("sns-envelope", json!({"body": sns.to_string()})),
+            ("lambda-sqs", json!({"event": {"Records": [record, enveloped]}})),
+            ("lambda-sns", json!({"event": {"Records": [from_sns]}})),
+        ] {
+            let mut case =
+                json!({"name": format!("{name}/{of}"), "case": of, "attributes": attributes});
+            extend(&mut case, input);
+            cases.push(case);
+        }
+    }
+    cases.extend(pointers(messages));
+    cases
+}
+
+fn pointers(messages: &[Value]) -> Vec<Value> {
+    let message = message(messages, "every-type", "frame-zstd");
+    let object = message["body"].as_str().expect("a body");
+    let key = format!("binpulse/{}", hex(&Sha256::digest(object)));
+    let claim = proto::ClaimCheck {
+        bucket: BUCKET.into(),
+        key: key.clone(),
+        size_bytes: object.len() as u64,
+        sha256: Sha256::digest(object).to_vec(),
+        kind: "change".into(),
+    };
+    let frame = proto::Frame {
+        format_version: 1,
+        content: Some(Content::ClaimCheck(claim)),
+        ..proto::Frame::default()
+    };
+    let place = json!({"s3BucketName": BUCKET, "s3Key": key});
+    let pointer = |class: &str| json!([class, place]).to_string();
+    let mut attributes = message["attributes"].clone();
+    attributes["ExtendedPayloadSize"] = number(object.len());
+    let forms = [
+        ("pointer", pointer("software.amazon.payloadoffloading.PayloadS3Pointer")),
+        (
+            "pointer-of-an-older-client",
+            pointer("com.amazon.sqs.javamessaging.MessageS3Pointer.PayloadS3Pointer"),
+        ),
+        ("claim-check", STANDARD.encode(frame.encode_to_vec())),
+    ];
+    let case = |(name, body): (&str, String)| {
+        json!({
+            "name": name, "case": "every-type", "attributes": attributes, "body": body,
+            "objects": {format!("{BUCKET}/{key}"): object},
+        })
+    };
+    forms.map(case).to_vec()
+}
+
+/// Bodies that must be refused, with little memory and in little time.
+pub(crate) fn hostile(messages: &[Value]) -> Vec<Value> {
+    let good = message(messages, "before-image-full", "frame")["body"].as_str().expect("a body");
+    let document = message(messages, "before-image-full", "json")["body"].as_str().expect("a body");
+    let bytes = STANDARD.decode(good).expect("base64");
+    let frame = proto::Frame::decode(bytes.as_slice()).expect("a frame");
+    let with = |change: &dyn Fn(&mut proto::Frame)| {
+        let mut frame = frame.clone();
+        change(&mut frame);
+        STANDARD.encode(frame.encode_to_vec())
+    };
+    let size = frame.uncompressed_size;
+    let edited = |from: &str, to: &str| {
+        assert!(document.contains(from), "{from}");
+        document.replacen(from, to, 1)
+    };
+    let last = good.len() - 4;
+    let mut cases = vec![
+        ("empty", "empty", String::new()),
+        ("no-base64", "base64", "this is no base64!".into()),
+        ("base64-with-newline", "base64", format!("{}\n{}", &good[..8], &good[8..])),
+        ("base64-cut", "base64", good[..good.len() - 3].into()),
+        ("frame-cut", "protobuf", good[..last].into()),
+        ("random-bytes", "protobuf", STANDARD.encode([0xff; 60])),
+        ("version-0", "version", with(&|frame| frame.format_version = 0)),
+        ("version-2", "version", with(&|frame| frame.format_version = 2)),
+        ("codec-99", "codec", with(&|frame| frame.codec = 99)),
+        ("crc-wrong", "checksum", with(&|frame| frame.crc32c ^= 1)),
+        ("crc-absent", "checksum", with(&|frame| frame.crc32c = 0)),
+        ("stated-too-short", "length", with(&|frame| frame.uncompressed_size = size - 1)),
+        ("stated-too-long", "length", with(&|frame| frame.uncompressed_size = size + 1)),
+        ("stated-huge", "size", with(&|frame| frame.uncompressed_size = u64::MAX)),
+        ("no-zstd", "zstd", with(&|frame| frame.codec = Codec::Zstd.into())),
+        ("transaction-outside", "inconsistent", with(&|frame| transaction_outside(frame))),
+        ("values-beyond-columns", "inconsistent", with(&|frame| values_beyond_columns(frame))),
+        ("json-cut", "document", document[..document.len() - 2].into()),
+        ("json-no-kind", "document", "{}".into()),
+        ("json-version-2", "version", edited("\"v\":1", "\"v\":2")),
+        ("json-no-source", "document", edited("\"source\":", "\"sauce\":")),
+        ("json-wrong-type", "document", edited("\"line\":1", "\"line\":\"1\"")),
+        (
+            "json-too-large-integer",
+            "document",
+            edited("\"line\":1", "\"line\":18446744073709551616"),
+        ),
+        ("json-unknown-column", "document", edited("\"line\":1", "\"lime\":1")),
+        ("json-array", "document", "[1,2]".into()),
+        ("json-deep", "document", "[".repeat(10_000)),
+    ];
+    cases.extend(bombs());
+    let case = |(name, reason, body): (&str, &str, String)| json!({"name": name, "reason": reason, "body": body});
+    cases.into_iter().map(case).collect()
+}
+
+fn transaction_outside(frame: &mut proto::Frame) {
+    edit_batch(frame, &|batch| batch.rows[0].transaction = 7);
+}
+
+fn values_beyond_columns(frame: &mut proto::Frame) {
+    edit_batch(frame, &|batch| {
+        let values = &mut batch.rows[0].after.as_mut().expect("an insert").values;
+        values.push(values[0].clone());
+    });
+}
+
+fn edit_batch(frame: &mut proto::Frame, edit: &dyn Fn(&mut proto::ChangeBatch)) {
+    let Some(Content::Payload(payload)) = &frame.content else { panic!("a payload") };
+    let mut inner = proto::Frame::decode(payload.as_slice()).expect("a frame");
+    let Some(Content::Batch(batch)) = &mut inner.content else { panic!("a batch") };
+    edit(batch);
+    *frame = proto::Frame::decode(frame_of(&inner.encode_to_vec()).as_slice()).expect("a frame");
+}
+
+/// Small bodies that become large.
+fn bombs() -> Vec<(&'static str, &'static str, String)> {
+    let zeros = vec![0_u8; 256 << 20];
+    let zipped = zstd::bulk::compress(&zeros, 1).expect("zstd compresses anything");
+    let frame = |payload: &[u8], size: u64, crc32c| {
+        let frame = proto::Frame {
+            format_version: 1,
+            codec: Codec::Zstd.into(),
+            uncompressed_size: size,
+            crc32c,
+            content: Some(Content::Payload(payload.to_vec())),
+        };
+        STANDARD.encode(frame.encode_to_vec())
+    };
+    // 24 million rows of two bytes each: field 11 of a batch, the batch field 6 of a frame.
+    let rows = [0x5a, 0].repeat(24 << 20);
+    let mut empty_rows = vec![0x32];
+    let mut length = rows.len();
+    while length >= 0x80 {
+        empty_rows.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    empty_rows.push(length as u8);
+    empty_rows.extend(rows);
+    let zipped_rows = zstd::bulk::compress(&empty_rows, 1).expect("zstd compresses anything");
+    vec![
+        ("bomb-stated-small", "length", frame(&zipped, 1_000, 0)),
+        ("bomb-stated-true", "size", frame(&zipped, 256 << 20, crc32c::crc32c(&zeros))),
+        (
+            "bomb-of-empty-rows",
+            "memory",
+            frame(&zipped_rows, empty_rows.len() as u64, crc32c::crc32c(&empty_rows)),
+        ),
+    ]
+}
+
+/// Requests with their signatures.
+pub(crate) fn webhooks() -> Vec<Value> {
+    const NOW: u64 = 1_795_000_000;
+    const ID: &str = "bp_mzxw6ytboi3dsnrzgu4tmnbvgq2dimjr";
+    let body = "{\"type\":\"change\",\"rows\":[{\"id\":\"é\"}]}";
+    let new = format!("whsec_{}", STANDARD.encode([1; 32]));
+    let old = format!("whsec_{}", STANDARD.encode([2; 24]));
+    let sign = |secret: &str, at: u64, body: &str| {
+        let key = STANDARD.decode(&secret["whsec_".len()..]).expect("base64");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length");
+        mac.update(format!("{ID}.{at}.{body}").as_bytes());
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    };
+    let case = |name: &str,
+                secrets: &[&str],
+                at: Option<u64>,
+                signature: Option<String>,
+                verdict: &str| {
+        let mut headers = json!({"webhook-id": ID});
+        if let Some(at) = at {
+            headers["webhook-timestamp"] = number(at);
+        }
+        if let Some(signature) = signature {
+            headers["webhook-signature"] = signature.into();
+        }
+        json!({"name": name, "secrets": secrets, "headers": headers, "body": body, "now": NOW, "verdict": verdict})
+    };
+    let good = |secret: &str| Some(sign(secret, NOW, body));
+    let both = Some(format!("{} {}", sign(&new, NOW, body), sign(&old, NOW, body)));
+    let (new, old) = (&*new, &*old);
+    let signed_at = |at| (Some(at), Some(sign(new, at, body)));
+    let (early, early_signature) = signed_at(NOW - 300);
+    let (too_early, too_early_signature) = signed_at(NOW - 301);
+    let (too_late, too_late_signature) = signed_at(NOW + 301);
+    let flipped = sign(new, NOW, body).replace("v1,", "v1,A");
+    vec![
+        case("good", &[new], Some(NOW), good(new), "good"),
+        case("secret-without-padding", &[new.trim_end_matches('=')], Some(NOW), good(new), "good"),
+        case("rotation-both-sign-new-known", &[new], Some(NOW), both.clone(), "good"),
+        case("rotation-both-sign-old-known", &[old], Some(NOW), both, "good"),
+        case("rotation-two-known-old-signs", &[new, old], Some(NOW), good(old), "good"),
+        case("five-minutes-old", &[new], early, early_signature, "good"),
+        case(
+            "other-versions-beside-it",
+            &[new],
+            Some(NOW),
+            Some(format!("v1a,AAAA v2,BBBB {}", sign(new, NOW, body))),
+            "good",
+        ),
+        case("other-secret", &[new], Some(NOW), good(old), "signature"),
+        case("other-body", &[new], Some(NOW), Some(sign(new, NOW, "{}")), "signature"),
+        case("other-time", &[new], Some(NOW + 1), good(new), "signature"),
+        case(
+            "other-version",
+            &[new],
+            Some(NOW),
+            good(new).map(|text| text.replace("v1,", "v2,")),
+            "signature",
+        ),
+        case("damaged", &[new], Some(NOW), Some(flipped), "signature"),
+        case("empty", &[new], Some(NOW), Some(String::new()), "signature"),
+        case("too-old", &[new], too_early, too_early_signature, "time"),
+        case("of-the-future", &[new], too_late, too_late_signature, "time"),
+        case("no-timestamp", &[new], None, good(new), "missing"),
+        case("no-signature", &[new], Some(NOW), None, "missing"),
+    ]
+}
+
+/// A step of a history, at a second.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Rows arrive; if told to go, they are applied.
+    Rows(u64, u64),
+    /// A canary names the lane.
+    Watermark(u64),
+    /// Rows were held back, or are given up.
+    Absent(u64, u64),
+    /// Nothing; time passes.
+    Tick,
+}
+use Step::{Absent, Rows, Tick, Watermark};
+
+/// Histories of one lane: name, the number that the consumer's store has, and what happens when.
+const HISTORIES: &[(&str, Option<u64>, &[(u64, Step)])] = &[
+    ("in-order", None, &[(0, Rows(1, 5)), (1, Rows(6, 5)), (2, Rows(11, 1)), (3, Tick)]),
+    ("duplicates", Some(6), &[(0, Rows(1, 5)), (1, Rows(4, 5)), (2, Rows(4, 5)), (3, Rows(9, 1))]),
+    (
+        "packed-otherwise",
+        None,
+        &[(0, Rows(1, 4)), (1, Rows(1, 10)), (2, Rows(3, 3)), (3, Rows(11, 2))],
+    ),
+    (
+        "new-lane-begins-out-of-order",
+        None,
+        &[(0, Rows(6, 5)), (2, Rows(1, 5)), (2, Rows(6, 5)), (3, Tick)],
+    ),
+    (
+        "joined-later",
+        None,
+        &[
+            (0, Rows(106, 5)),
+            (5, Rows(101, 5)),
+            (59, Tick),
+            (60, Tick),
+            (60, Rows(101, 5)),
+            (60, Rows(106, 5)),
+        ],
+    ),
+    (
+        "joined-later-with-a-canary",
+        None,
+        &[(0, Rows(106, 5)), (10, Watermark(111)), (14, Tick), (15, Tick), (15, Rows(106, 5))],
+    ),
+    (
+        "gap",
+        Some(1),
+        &[
+            (0, Rows(1, 5)),
+            (1, Rows(11, 5)),
+            (300, Tick),
+            (301, Tick),
+            (301, Absent(6, 10)),
+            (301, Rows(11, 5)),
+            (302, Tick),
+        ],
+    ),
+    (
+        "gap-that-is-proven",
+        Some(1),
+        &[(0, Rows(1, 5)), (1, Rows(11, 5)), (10, Watermark(16)), (14, Tick), (15, Tick)],
+    ),
+    (
+        "gap-that-closes",
+        Some(1),
+        &[(0, Rows(1, 5)), (1, Rows(11, 5)), (200, Rows(6, 5)), (200, Rows(11, 5)), (600, Tick)],
+    ),
+    ("gap-at-the-end", Some(1), &[(0, Rows(1, 5)), (10, Watermark(9)), (309, Tick), (310, Tick)]),
+    (
+        "two-gaps",
+        Some(1),
+        &[
+            (0, Rows(3, 1)),
+            (1, Rows(6, 1)),
+            (300, Tick),
+            (300, Absent(1, 2)),
+            (300, Rows(3, 1)),
+            (599, Tick),
+            (600, Tick),
+        ],
+    ),
+    ("suppressed", Some(45), &[(0, Absent(45, 54)), (1, Rows(55, 5)), (2, Tick)]),
+    (
+        "suppressed-ahead",
+        Some(41),
+        &[(0, Absent(45, 54)), (1, Rows(55, 5)), (2, Rows(41, 4)), (2, Rows(55, 5)), (400, Tick)],
+    ),
+    ("watermark-reached", Some(1), &[(0, Watermark(6)), (1, Rows(1, 5)), (900, Tick)]),
+];
+
+/// Histories with the decisions.
+pub(crate) fn histories() -> Vec<Value> {
+    let waits = Waits::default();
+    let cases = HISTORIES.iter().map(|(name, next, steps)| {
+        let at = Duration::from_secs;
+        let mut lane = match next {
+            Some(next) => Lane::resume(*next, waits, at(0)),
+            None => Lane::new(waits, at(0)),
+        };
+        let steps = steps.iter().map(|(second, step)| decided(&mut lane, *second, *step));
+        json!({"name": name, "next": next.map(number), "steps": steps.collect::<Vec<_>>()})
+    });
+    cases.collect()
+}
+
+fn decided(lane: &mut Lane, second: u64, step: Step) -> Value {
+    let now = Duration::from_secs(second);
+    let mut shown = match step {
+        Rows(first, count) => {
+            let decision = match lane.offer(first, count, now) {
+                Decision::Skip => json!({"decision": "skip"}),
+                Decision::Wait => json!({"decision": "wait"}),
+                Decision::Go { skip } => {
+                    lane.applied(first + count, now);
+                    json!({"decision": "go", "skip": number(skip)})
+                }
+            };
+            let mut shown = json!({"rows": {"first": number(first), "count": number(count)}});
+            extend(&mut shown, decision);
+            shown
+        }
+        Watermark(next) => {
+            lane.watermark(next, now);
+            json!({"watermark": number(next)})
+        }
+        Absent(first, last) => {
+            lane.absent(Gap { first, last, is_proven: false }, now);
+            json!({"absent": {"first": number(first), "last": number(last)}})
+        }
+        Tick => json!({"tick": true}),
+    };
+    let gap = lane.missing(now).map(|gap| {
+        json!({"first": number(gap.first), "last": number(gap.last), "proven": gap.is_proven})
+    });
+    extend(&mut shown, json!({"at": second, "gap": gap, "next": lane.next().map(number)}));
+    shown
+}

@@ -1,0 +1,245 @@
+//! Requests: rows in the format of the route.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use binpulse_client::proto;
+use binpulse_core::change::{Position, RowBuffer, Transaction, TransactionId};
+use binpulse_core::encode::Origin;
+use binpulse_core::encode::formats::{FormatOptions, Formatter, RowContext, RowNumber};
+use binpulse_core::encode::opened::OpenedRows;
+use bytes::Bytes;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::lane::LaneKey;
+use crate::lanes::requests::{Place, Run, text_of};
+use crate::state::Parked;
+use crate::target::Request;
+
+/// A row of a message.
+#[derive(Debug, Clone)]
+pub(crate) struct RowRef {
+    pub(crate) rows: Arc<OpenedRows>,
+    pub(crate) index: usize,
+    pub(crate) number: u64,
+    /// Of a row of a snapshot.
+    pub(crate) read: Option<Arc<Read>>,
+}
+
+/// The snapshot that rows come from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) snapshot: String,
+    pub(crate) attempt: u32,
+    /// When the part was sent, microseconds since 1970 UTC.
+    pub(crate) sent_at_us: i64,
+}
+
+/// Writes requests. Shared by tasks.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    options: FormatOptions,
+    /// Whether a request may have several rows: then its body is a list.
+    is_list: bool,
+    /// Whether rows go in an envelope of type, time and data.
+    has_envelope: bool,
+    /// Formatters that nobody uses just now: they know tables.
+    idle: Mutex<Vec<Formatter>>,
+}
+
+impl Bodies {
+    pub(crate) fn new(options: FormatOptions, rows_max: usize) -> Self {
+        let has_envelope = options == FormatOptions::Binpulse;
+        Self { options, is_list: rows_max > 1, has_envelope, idle: Mutex::default() }
+    }
+
+    /// The request of a run of rows.
+    pub(crate) fn request(&self, lane: &LaneKey, run: &Run<RowRef>) -> Request {
+        let mut formatter = self.formatter();
+        let mut out = Vec::with_capacity(run.rows.len() * 256);
+        let id = id(lane, run.first, run.last);
+        if self.has_envelope {
+            put_envelope(&mut out, lane, &id, run);
+        }
+        if self.is_list || self.has_envelope {
+            out.push(b'[');
+        }
+        let mut buffer = RowBuffer::default();
+        for (at, row) in run.rows.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            put_row(&mut formatter, row, &mut buffer, &mut out);
+        }
+        if self.is_list || self.has_envelope {
+            out.push(b']');
+        }
+        if self.has_envelope {
+            out.push(b'}');
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(formatter);
+        Request {
+            id,
+            lane: lane.clone(),
+            first: number(run.first),
+            last: run.last,
+            group: text_of(run.key),
+            body: Bytes::from(out),
+            content_type: if self.is_list && !self.has_envelope {
+                self.options.batch_content_type()
+            } else {
+                self.options.content_type()
+            },
+            kind: "change",
+        }
+    }
+
+    fn formatter(&self) -> Formatter {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Formatter::new(self.options.clone()))
+    }
+}
+
+fn put_envelope(out: &mut Vec<u8>, lane: &LaneKey, id: &str, run: &Run<RowRef>) {
+    let committed = run.rows.iter().rev().find_map(|row| row.rows.transaction(row.index));
+    let timestamp = committed.map(|transaction| time_text(transaction.committed_at_us));
+    let kind = match run.first {
+        Place::Change(_) => "binpulse.change.v1",
+        Place::Read(..) => "binpulse.snapshot.v1",
+    };
+    let head = json!({
+        "type": kind, "timestamp": timestamp, "id": id, "stream": &*lane.stream, "epoch": lane.epoch,
+        "lane": &*lane.lane, "first": number(run.first), "last": run.last,
+    });
+    let head = head.to_string();
+    out.extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
+    out.extend_from_slice(b",\"data\":");
+}
+
+fn put_row(formatter: &mut Formatter, row: &RowRef, buffer: &mut RowBuffer, out: &mut Vec<u8>) {
+    let source = row.rows.source();
+    let origin = origin(source);
+    let read = row.read.as_deref();
+    let read_transaction = read.map(|read| Transaction {
+        id: TransactionId::Anonymous,
+        start: Position::default(),
+        committed_at_us: read.sent_at_us,
+        original_committed_at_us: read.sent_at_us,
+        server_id: source.server_id,
+        length_bytes: None,
+    });
+    let transaction = row.rows.transaction(row.index).or(read_transaction.as_ref());
+    let (Some(transaction), Some(change)) = (transaction, row.rows.change(row.index, buffer))
+    else {
+        return;
+    };
+    let mut context = RowContext::new(&origin, row.rows.table(), transaction, &change);
+    context.number = Some(RowNumber {
+        lane: row.rows.lane(),
+        number: row.number,
+        snapshot: read.map(|read| (read.snapshot.as_str(), read.attempt)),
+    });
+    formatter.row(&context, out);
+}
+
+fn origin(source: &proto::Source) -> Origin {
+    Origin {
+        stream: source.stream.as_str().into(),
+        server_uuid: source.server_uuid.clone(),
+        server_id: source.server_id,
+        epoch: source.epoch,
+        connector_version: env!("CARGO_PKG_VERSION"),
+        snapshot: source.snapshot,
+        replay: None,
+    }
+}
+
+/// The request of rows that were parked: the same as before.
+pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
+    let known = ["application/cloudevents+json", "application/cloudevents-batch+json"];
+    let content_type = known.into_iter().find(|known| *known == parked.content_type);
+    Request {
+        id: parked.id.clone(),
+        lane: lane.clone(),
+        first: parked.first,
+        last: parked.last,
+        group: parked.key.clone().unwrap_or_default(),
+        body: Bytes::from(parked.body.clone()),
+        content_type: content_type.unwrap_or("application/json"),
+        kind: "change",
+    }
+}
+
+/// A canary for a receiver, which answers it as it answers rows.
+pub(crate) fn canary(stream: &str, epoch: u64, canary: &proto::Canary) -> Request {
+    let phase = match canary.phase() {
+        proto::CanaryPhase::Unspecified => "unspecified",
+        proto::CanaryPhase::Insert => "insert",
+        proto::CanaryPhase::Update => "update",
+        proto::CanaryPhase::Delete => "delete",
+    };
+    let lane = LaneKey { stream: stream.into(), epoch, lane: "!canary".into() };
+    let id =
+        hash(&format!("{stream}\u{1f}{epoch}\u{1f}!canary\u{1f}{}\u{1f}{phase}", canary.number));
+    let body = json!({
+        "type": "binpulse.canary", "timestamp": time_text(canary.written_at_us), "id": id,
+        "data": {"stream": stream, "epoch": epoch, "number": canary.number, "phase": phase,
+                 "path": canary.path},
+    });
+    Request {
+        id,
+        lane,
+        first: canary.number,
+        last: canary.number,
+        group: String::from("canary"),
+        body: Bytes::from(body.to_string()),
+        content_type: "application/json",
+        kind: "canary",
+    }
+}
+
+/// The id of a request: the same for the same rows.
+pub(crate) fn id(lane: &LaneKey, first: Place, last: u64) -> String {
+    let LaneKey { stream, epoch, lane } = lane;
+    let mut text = format!("{stream}\u{1f}{epoch}\u{1f}{lane}\u{1f}");
+    let written = match first {
+        Place::Change(first) => write!(text, "{first}\u{1f}{last}"),
+        Place::Read(attempt, first) => write!(text, "read\u{1f}{attempt}\u{1f}{first}\u{1f}{last}"),
+    };
+    written.expect("writing to a String cannot fail");
+    hash(&text)
+}
+
+/// The id under which a message that can't be opened is parked.
+pub(crate) fn message_id(body: &str) -> String {
+    hash(body)
+}
+
+fn hash(text: &str) -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let digest = Sha256::digest(text.as_bytes());
+    let mut id = String::from("bp_");
+    // 160 bits are 32 digits of five bits.
+    for chunk in digest.chunks_exact(5).take(4) {
+        let bits = chunk.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        for digit in (0..8).rev() {
+            let digit = usize::try_from(bits >> (digit * 5) & 31).unwrap_or_default();
+            id.extend(DIGITS.get(digit).map(|digit| char::from(*digit)));
+        }
+    }
+    id
+}
+
+fn number(place: Place) -> u64 {
+    match place {
+        Place::Change(number) | Place::Read(_, number) => number,
+    }
+}
+
+/// RFC 3339 in UTC with microseconds.
+fn time_text(at_us: i64) -> String {
+    let mut quoted = Vec::new();
+    binpulse_core::encode::json::put_time(&mut quoted, at_us);
+    String::from_utf8_lossy(quoted.trim_ascii()).trim_matches('"').to_owned()
+}

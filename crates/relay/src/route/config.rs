@@ -1,0 +1,90 @@
+//! What a route is told to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse_client::ledger::Waits;
+use binpulse_core::change::Op;
+use binpulse_core::encode::formats::FormatOptions;
+
+use crate::lanes::Order;
+use crate::open;
+use crate::target::retry::Retry;
+
+/// A route.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name: what its state belongs to.
+    pub name: String,
+    /// This process, told apart from others with the same route.
+    pub owner: String,
+    /// What keeps its order.
+    pub order: Order,
+    /// Rows in one request, at most.
+    pub rows_max: usize,
+    /// Bytes of rows in one request, about; a larger row goes alone.
+    pub request_bytes_max: usize,
+    /// Requests at once.
+    pub concurrency: usize,
+    /// How long missing rows are waited for.
+    pub waits: Waits,
+    /// What happens then.
+    pub gap: GapPolicy,
+    /// How often a request is tried.
+    pub retry: Retry,
+    /// Messages that are received and not finished, bytes in memory, about.
+    pub buffer_bytes: usize,
+    /// Long polls at once.
+    pub pollers: usize,
+    /// How long a message is hidden from others; extended while it is held.
+    pub visibility: Duration,
+    /// Whether the queue is subscribed to snapshots, so that rows wait for parts in front of them.
+    pub has_snapshots: bool,
+    /// Whether canaries are delivered to a receiver.
+    pub sends_canaries: bool,
+    /// The format of requests.
+    pub format: FormatOptions,
+    /// Which rows are delivered.
+    pub filter: Filter,
+    /// Bounds of what is opened.
+    pub open: open::Limits,
+}
+
+/// What to do about rows that do not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapPolicy {
+    /// Ask the streamer to publish them again; after three requests, halt the lane.
+    Heal,
+    /// Deliver nothing more of the lane until an operator decides.
+    Halt,
+    /// Go on without them, counted and logged.
+    Declare,
+}
+
+/// Whether the rows of a table, told by its database and name, are delivered.
+pub type TableFilter = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
+/// Which rows are delivered.
+#[derive(Clone)]
+pub struct Filter {
+    /// Whether a table is.
+    pub table: TableFilter,
+    /// Ops that are.
+    pub ops: Vec<Op>,
+}
+
+impl Filter {
+    /// All rows.
+    pub fn all() -> Self {
+        Self {
+            table: Arc::new(|_, _| true),
+            ops: vec![Op::Insert, Op::Update, Op::Delete, Op::Read],
+        }
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Filter").field("ops", &self.ops).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! One lane of a route for a receiver: from messages to requests, and back to messages that are done with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse_client::ledger::Gap;
+use binpulse_client::proto;
+use binpulse_core::change::{Cell, Change, Image, Op, RowBuffer, Table};
+use binpulse_core::encode::opened::OpenedRows;
+
+use super::config::Config;
+use super::gaps::GapState;
+use crate::body::{Read, RowRef};
+use crate::lane::LaneKey;
+use crate::lanes::Order;
+use crate::lanes::order::{Entry, LaneOrder, Rows};
+use crate::lanes::parts::Part;
+use crate::lanes::requests::{Limits, Place, Requests, Row};
+use crate::state::LaneRecord;
+
+/// A message in its lane.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) message: u64,
+    pub(super) rows: Arc<OpenedRows>,
+    pub(super) read: Option<Arc<Read>>,
+    /// Number of the first row: of a part, among the rows of parts.
+    pub(super) first: u64,
+}
+
+impl Content {
+    pub(super) fn of_part(
+        message: u64,
+        part: &proto::SnapshotPart,
+        rows: Arc<OpenedRows>,
+        sent_at_us: i64,
+    ) -> Self {
+        let snapshot = part.snapshot.clone();
+        let read = Some(Arc::new(Read { snapshot, attempt: part.attempt, sent_at_us }));
+        Self { message, rows, read, first: part.part }
+    }
+
+    fn last(&self) -> u64 {
+        self.first.saturating_add(self.rows.len().max(1) as u64 - 1)
+    }
+}
+
+/// A lane that this process holds.
+#[derive(Debug)]
+pub(super) struct LaneState {
+    pub(super) fence: u64,
+    pub(super) order: LaneOrder<Content>,
+    pub(super) requests: Requests<RowRef>,
+    pub(super) gap: GapState,
+    /// Messages whose rows are released, and not all dealt with.
+    messages: Vec<Content>,
+}
+
+impl LaneState {
+    pub(super) fn new(fence: u64, record: &LaneRecord, config: &Config, now: Duration) -> Self {
+        let part_due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
+        let (next, waits) = (record.next, config.waits);
+        let mut order = LaneOrder::new(next, part_due, config.has_snapshots, waits, now);
+        // Messages of rows that were dealt with out of order are gone: nobody waits for them.
+        for (first, last) in &record.done {
+            order.absent(Gap { first: *first, last: *last, is_proven: true }, now);
+        }
+        let limits = Limits {
+            order: config.order,
+            rows_max: config.rows_max,
+            bytes_max: config.request_bytes_max,
+        };
+        Self {
+            fence,
+            order,
+            requests: Requests::new(record, limits),
+            gap: GapState::None,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Rows have arrived.
+    pub(super) fn offer(&mut self, content: Content, now: Duration) {
+        let rows = &content.rows;
+        let (first, count, snapshot) = (rows.first(), rows.len() as u64, rows.snapshot());
+        self.order.offer(Rows { first, count, snapshot, content }, now);
+    }
+
+    /// A part of a snapshot has arrived; gives it back when it does not say where it stands.
+    pub(super) fn offer_part(
+        &mut self,
+        part: &proto::SnapshotPart,
+        content: Content,
+    ) -> Result<(), Content> {
+        let rows = content.rows.len() as u64;
+        match Part::of(part, rows, content.clone()) {
+            Some(part) => {
+                self.order.offer_part(part);
+                Ok(())
+            }
+            None => Err(content),
+        }
+    }
+
+    /// Rows that will not come.
+    pub(super) fn absent(&mut self, first: u64, last: u64, now: Duration) {
+        self.order.absent(Gap { first, last, is_proven: false }, now);
+        // Numbers before the lane's beginning concern nobody.
+        if self.order.next().is_some() {
+            self.requests.absent(first, last);
+        }
+    }
+
+    /// Moves what is in order to where requests are made of it.
+    pub(super) fn release(&mut self, config: &Config, now: Duration) {
+        if matches!(self.gap, GapState::Halted { .. }) && !self.order.has_come() {
+            return;
+        }
+        while let Some(entry) = self.order.take(now) {
+            match entry {
+                Entry::Rows { rows, skip } => self.release_rows(config, rows.content, skip),
+                Entry::Part(part) if part.content.rows.is_empty() => {
+                    self.requests.part_absent(part.attempt, part.number);
+                    self.messages.push(part.content);
+                }
+                Entry::Part(part) => self.release_rows(config, part.content, 0),
+                // All its rows are dealt with, or under way for another message.
+                Entry::Nothing(content) => self.messages.push(content),
+            }
+        }
+    }
+
+    fn release_rows(&mut self, config: &Config, content: Content, skip: u64) {
+        let rows = &content.rows;
+        let table = rows.table();
+        let is_wanted = (config.filter.table)(&table.database, &table.name);
+        let bytes = rows.memory_bytes() / rows.len().max(1);
+        let mut buffer = RowBuffer::default();
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        for index in skip..rows.len() {
+            let number = content.first.saturating_add(index as u64);
+            let Some(change) = rows.change(index, &mut buffer) else { break };
+            let place = match &content.read {
+                None => Place::Change(number),
+                Some(read) => Place::Read(read.attempt, number),
+            };
+            let is_wanted = is_wanted && config.filter.ops.contains(&change.op);
+            let row =
+                || RowRef { rows: Arc::clone(rows), index, number, read: content.read.clone() };
+            let keys = match config.order {
+                Order::Key => keys(table, &change),
+                Order::Lane | Order::None => [0, 0],
+            };
+            let content = is_wanted.then(row);
+            self.requests.release(Row { place, keys, bytes, content });
+        }
+        self.messages.push(content);
+    }
+
+    /// Messages of which every row is dealt with, as was saved.
+    pub(super) fn finished(&mut self) -> Vec<u64> {
+        let requests = &self.requests;
+        let is_done = |content: &mut Content| match &content.read {
+            None => requests.is_done(content.first, content.last()),
+            Some(read) => requests.is_read(read.attempt, content.first, content.last()),
+        };
+        self.messages.extract_if(.., is_done).map(|content| content.message).collect()
+    }
+
+    /// The messages that it holds, in whichever place.
+    pub(super) fn into_messages(mut self) -> Vec<u64> {
+        let waiting = std::iter::from_fn(|| self.order.drop_one());
+        let mut all: Vec<_> = waiting.map(|content| content.message).collect();
+        all.extend(self.messages.into_iter().map(|content| content.message));
+        all
+    }
+}
+
+/// Hashes of a row's key before and after. A table without a key keeps the order of its lane.
+fn keys(table: &Table, change: &Change<'_>) -> [u64; 2] {
+    let hash = |image: &Image<'_>| {
+        let mut hash = Fnv::default();
+        for ordinal in &table.primary_key {
+            hash.cell(image.cell(*ordinal));
+        }
+        hash.0
+    };
+    let after = change.after.as_ref().map(hash);
+    // A before image that lacks columns of the key is of a row whose key did not change.
+    let has_key = |image: &&Image<'_>| {
+        table.primary_key.iter().all(|ordinal| image.cell(*ordinal) != Cell::Absent)
+    };
+    let before = change.before.as_ref().filter(has_key).map(hash);
+    match (before, after, change.op) {
+        _ if table.primary_key.is_empty() => [0, 0],
+        (Some(before), Some(after), Op::Update) => [before, after],
+        (before, after, _) => {
+            let key = after.or(before).unwrap_or_default();
+            [key, key]
+        }
+    }
+}
+
+/// FNV-1a: the same in each process, because keys of parked rows are saved by it.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn cell(&mut self, cell: Cell<'_>) {
+        match cell {
+            Cell::Absent | Cell::Null => self.bytes(&[0]),
+            Cell::Int(value) => self.bytes(&value.to_le_bytes()),
+            Cell::UInt(value) => self.bytes(&value.to_le_bytes()),
+            Cell::Float(value) => self.bytes(&value.to_bits().to_le_bytes()),
+            Cell::Double(value) => self.bytes(&value.to_bits().to_le_bytes()),
+            Cell::Text(bytes)
+            | Cell::Malformed(bytes)
+            | Cell::Bytes(bytes)
+            | Cell::Json(bytes)
+            | Cell::JsonDiff(bytes)
+            | Cell::Vector(bytes) => {
+                self.bytes(bytes);
+                self.bytes(&bytes.len().to_le_bytes());
+            }
+            Cell::Omitted { sha256, .. } => self.bytes(&sha256),
+        }
+    }
+}
+
+/// The key of the lane that rows are in.
+pub(super) fn lane_of(rows: &OpenedRows) -> LaneKey {
+    LaneKey {
+        stream: rows.source().stream.as_str().into(),
+        epoch: rows.source().epoch,
+        lane: Arc::clone(rows.lane()),
+    }
+}

@@ -1,0 +1,137 @@
+//! Messages that are held: hidden from others as long as they are, and deleted or given back at the end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::poll::Room;
+use crate::metrics::Metrics;
+use crate::queue::{Queue, Received};
+
+/// A message that is held.
+#[derive(Debug)]
+struct Message {
+    receipt: String,
+    bytes: usize,
+    /// Until when it is hidden from others.
+    hidden_until: Instant,
+    sent_at_us: Option<i64>,
+}
+
+/// All of them, by numbers of this process.
+pub(super) struct Messages {
+    queue: Queue,
+    room: Arc<Room>,
+    metrics: Arc<Metrics>,
+    visibility: Duration,
+    held: HashMap<u64, Message>,
+    numbers: u64,
+    /// Finished, to be deleted with the next call.
+    finished: Vec<u64>,
+}
+
+impl Messages {
+    pub(super) fn new(
+        queue: Queue,
+        room: Arc<Room>,
+        metrics: Arc<Metrics>,
+        visibility: Duration,
+    ) -> Self {
+        let held = HashMap::new();
+        Self { queue, room, metrics, visibility, held, numbers: 0, finished: Vec::new() }
+    }
+
+    /// Holds a message from now on.
+    pub(super) fn hold(&mut self, received: &Received, bytes: usize) -> u64 {
+        let message = Message {
+            receipt: received.receipt.clone(),
+            bytes,
+            hidden_until: Instant::now() + self.visibility,
+            sent_at_us: received.sent_at_us,
+        };
+        self.numbers += 1;
+        self.held.insert(self.numbers, message);
+        self.numbers
+    }
+
+    /// Nothing more is to be done with it.
+    pub(super) fn finish(&mut self, message: u64) {
+        self.finished.push(message);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn bytes_of(&self, message: u64) -> usize {
+        self.held.get(&message).map_or(0, |message| message.bytes)
+    }
+
+    /// When the oldest of them entered the queue.
+    pub(super) fn oldest_us(&self) -> Option<i64> {
+        self.held.values().filter_map(|message| message.sent_at_us).min()
+    }
+
+    /// Deletes what is finished.
+    pub(super) async fn delete(&mut self) {
+        let finished = std::mem::take(&mut self.finished);
+        let receipts = self.take(finished);
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.delete(&receipts).await {
+            self.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages were not deleted: they come again and are skipped");
+        }
+    }
+
+    /// Shows messages to others after `pause`.
+    pub(super) async fn give_back(&mut self, messages: Vec<u64>, pause: Duration) {
+        let receipts = self.take(messages);
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.give_back(&receipts, pause).await {
+            self.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages stay hidden until their visibility ends");
+        }
+    }
+
+    /// The same with all of them.
+    pub(super) async fn give_all_back(&mut self) {
+        let all = self.held.keys().copied().collect();
+        self.give_back(all, Duration::ZERO).await;
+    }
+
+    /// Keeps hidden what would soon be shown to others.
+    pub(super) async fn extend(&mut self) {
+        let now = Instant::now();
+        let mut receipts = Vec::new();
+        for message in self.held.values_mut() {
+            if message.hidden_until < now + self.visibility / 2 {
+                message.hidden_until = now + self.visibility;
+                receipts.push(message.receipt.clone());
+            }
+        }
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.extend(&receipts).await {
+            self.metrics.queue_errors.inc();
+            tracing::warn!(%error, "messages may be shown to others while they are handled");
+        }
+    }
+
+    fn take(&mut self, messages: Vec<u64>) -> Vec<String> {
+        let taken = messages.into_iter().filter_map(|number| self.held.remove(&number));
+        let room = &self.room;
+        taken
+            .map(|message| {
+                room.free(message.bytes);
+                message.receipt
+            })
+            .collect()
+    }
+}

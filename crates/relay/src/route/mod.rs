@@ -1,0 +1,695 @@
+//! One route for a receiver: from the queue to requests, and from answers to deletions.
+//!
+//! One task owns all lanes. What it does in each turn has an order that a crash can't harm:
+//! take what arrived and what was answered; make requests; save; only then send them; delete messages
+//! of which all rows are saved as dealt with.
+
+mod config;
+mod delivery;
+mod gaps;
+mod lane;
+mod messages;
+mod parking;
+mod poll;
+mod status;
+mod store;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use binpulse_client::proto;
+use binpulse_core::backoff::Backoff;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::delivery::{Deliveries, Finished, Task, Verdict};
+use self::gaps::{Asked, asked};
+use self::lane::{Content, LaneState, lane_of};
+use self::messages::Messages;
+use self::parking::{Parking, parked};
+use self::poll::{Arrived, Content as Opened, Poller, Room, Tables};
+use crate::body::{self, Bodies};
+use crate::lane::LaneKey;
+use crate::lanes::Order;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::state::{Acquired, Lease, ParkedFilter, Reason, Save, StateError};
+use crate::target::receiver::Receive;
+
+pub use config::{Config, Filter, GapPolicy, TableFilter};
+pub(crate) use delivery::What;
+pub use gaps::Heal;
+pub use poll::Fetch;
+pub use status::{LaneStatus, ParkedCommand, Status};
+pub use store::{LaneStore, MemoryStore};
+
+/// How long a lease of a lane holds without being renewed.
+const LEASE: Duration = Duration::from_secs(10);
+/// Time between two looks at leases, visibility, gaps and status.
+const TICK: Duration = Duration::from_secs(1);
+/// When a message whose lane another process holds is shown again.
+const HELD_PAUSE: Duration = Duration::from_secs(2);
+/// When a message is shown again that was given back to make room, or whose object is away.
+const BACK_PAUSE: Duration = Duration::from_secs(10);
+/// Requests that are begun and not answered, at most.
+const BEGUN_MAX: usize = 10_000;
+/// Lanes at once: beyond it, messages of further lanes are given back.
+const LANES_MAX: usize = 100_000;
+/// Messages taken in one turn.
+const TURN_MAX: usize = 256;
+
+/// Why a route ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The state refuses.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a route works with.
+pub struct Parts<R, S> {
+    /// What it is told to do.
+    pub config: Config,
+    /// Where messages come from.
+    pub queue: Queue,
+    /// Where requests go.
+    pub receiver: Arc<R>,
+    /// What it must not forget.
+    pub store: S,
+    /// Who fetches objects.
+    pub fetch: Arc<dyn Fetch>,
+    /// Who publishes rows again; `None`: nobody can.
+    pub heal: Option<Arc<dyn Heal>>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where others see how it stands.
+    pub status: Arc<Status>,
+}
+
+/// When the state is asked again after a failure.
+#[derive(Debug)]
+struct Saving {
+    backoff: Backoff,
+    not_before: Instant,
+    failure: Option<String>,
+}
+
+impl Saving {
+    fn new(now: Instant) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        Self { backoff, not_before: now, failure: None }
+    }
+}
+
+/// A running route.
+struct Route<R, S> {
+    parts: Parts<R, S>,
+    started: Instant,
+    room: Arc<Room>,
+    messages: Messages,
+    lanes: BTreeMap<LaneKey, LaneState>,
+    /// Lanes that have changed since the last turn.
+    touched: HashSet<LaneKey>,
+    deliveries: Deliveries<R>,
+    bodies: Arc<Bodies>,
+    /// Requests that are made and not yet saved.
+    unsaved: Vec<Task>,
+    parking: Parking,
+    heals: JoinSet<Asked>,
+    /// The newest watermarks of canaries.
+    accepted: HashMap<LaneKey, u64>,
+    saving: Saving,
+    retention: Option<Duration>,
+    ticks: u64,
+}
+
+/// Runs a route until it is stopped or can't continue.
+pub async fn run<R: Receive, S: LaneStore>(
+    parts: Parts<R, S>,
+    stop: CancellationToken,
+) -> Result<(), Halt> {
+    let (arrived, mut arrivals) = mpsc::channel(64);
+    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let tables = Arc::new(Tables::default());
+    let polling = stop.child_token();
+    let mut pollers = JoinSet::new();
+    for _ in 0..parts.config.pollers {
+        let poller = Poller {
+            queue: parts.queue.clone(),
+            room: Arc::clone(&room),
+            limits: parts.config.open,
+            fetch: Arc::clone(&parts.fetch),
+            tables: Arc::clone(&tables),
+            metrics: Arc::clone(&parts.metrics),
+            arrived: arrived.clone(),
+        };
+        pollers.spawn(poller.run(polling.clone()));
+    }
+    drop(arrived);
+    let mut route = Route::new(parts, room);
+    let outcome = route.turns(&mut arrivals, &stop).await;
+    polling.cancel();
+    arrivals.close();
+    pollers.shutdown().await;
+    route.end().await;
+    outcome
+}
+
+impl<R: Receive, S: LaneStore> Route<R, S> {
+    fn new(parts: Parts<R, S>, room: Arc<Room>) -> Self {
+        let started = Instant::now();
+        let config = &parts.config;
+        let messages = Messages::new(
+            parts.queue.clone(),
+            Arc::clone(&room),
+            Arc::clone(&parts.metrics),
+            config.visibility,
+        );
+        let bodies = Arc::new(Bodies::new(config.format.clone(), config.rows_max));
+        let mut retry = config.retry.clone();
+        if config.order == Order::Lane {
+            // The lane waits for as long as it takes.
+            retry.max_attempts = u32::MAX;
+        }
+        let deliveries = Deliveries::new(
+            Arc::clone(&parts.receiver),
+            Arc::clone(&bodies),
+            Arc::clone(&parts.metrics),
+            retry,
+            config.concurrency,
+        );
+        Self {
+            parts,
+            started,
+            room,
+            messages,
+            lanes: BTreeMap::new(),
+            touched: HashSet::new(),
+            deliveries,
+            bodies,
+            unsaved: Vec::new(),
+            parking: Parking::default(),
+            heals: JoinSet::new(),
+            accepted: HashMap::new(),
+            saving: Saving::new(started),
+            retention: None,
+            ticks: 0,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn turns(
+        &mut self,
+        arrivals: &mut mpsc::Receiver<Arrived>,
+        stop: &CancellationToken,
+    ) -> Result<(), Halt> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut wake = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => self.tick().await?,
+                finished = self.deliveries.finished() => self.finished(finished),
+                Some(healed) = self.heals.join_next() => asked(healed),
+                arrived = arrivals.recv() => {
+                    let Some(arrived) = arrived else { return Ok(()) };
+                    self.arrived(arrived).await?;
+                    for _ in 1..TURN_MAX {
+                        let Ok(arrived) = arrivals.try_recv() else { break };
+                        self.arrived(arrived).await?;
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(finished) = self.deliveries.finished_now() {
+                self.finished(finished);
+            }
+            wake = self.turn().await?;
+        }
+    }
+
+    /// A message has come.
+    async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
+        let Arrived { received, bytes, content } = arrived;
+        let number = self.messages.hold(&received, bytes);
+        let sent_at_us = received.sent_at_us.unwrap_or_default();
+        let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
+        match content {
+            Opened::Rows(rows) => {
+                count("change");
+                let first = rows.first();
+                let content = Content { message: number, rows, read: None, first };
+                self.rows(content).await?;
+            }
+            Opened::Part(part, rows) => {
+                count("snapshot");
+                let content = Content::of_part(number, &part, rows, sent_at_us);
+                self.part(&part, content).await?;
+            }
+            Opened::Canary(canary) => {
+                count("canary");
+                self.canary(number, &canary);
+            }
+            Opened::Suppressed(suppressed) => {
+                count("suppressed");
+                self.suppressed(number, &suppressed).await?;
+            }
+            Opened::Other => {
+                count("other");
+                self.messages.finish(number);
+            }
+            Opened::Unreadable { reason, message } => {
+                count("unreadable");
+                tracing::warn!(reason, message, "a message can't be opened: it is parked");
+                self.park_message(number, received.body, &message).await?;
+            }
+            Opened::Away(message) => {
+                tracing::warn!(message, "the object of a message can't be fetched now");
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+        let lane = lane_of(&content.rows);
+        if self.hold(&lane, content.message).await? {
+            let now = self.now();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.offer(content, now);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
+        let lane = lane_of(&content.rows);
+        if self.hold(&lane, content.message).await? {
+            let offered = self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content));
+            if let Some(Err(content)) = offered {
+                tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
+                self.messages.finish(content.message);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    /// Whether the lane is this process's; if not, the message was given back.
+    async fn hold(&mut self, lane: &LaneKey, message: u64) -> Result<bool, Halt> {
+        let is_held = self.hold_lane(lane).await?;
+        if !is_held {
+            let pause = if self.saving.failure.is_some() { BACK_PAUSE } else { HELD_PAUSE };
+            self.messages.give_back(vec![message], pause).await;
+        }
+        Ok(is_held)
+    }
+
+    /// Takes the lane's lease, unless this process has it.
+    async fn hold_lane(&mut self, lane: &LaneKey) -> Result<bool, Halt> {
+        if self.lanes.contains_key(lane) {
+            return Ok(true);
+        }
+        if self.lanes.len() >= LANES_MAX {
+            return Ok(false);
+        }
+        match self.parts.store.acquire(lane, &self.parts.config.owner, LEASE).await {
+            Ok(Acquired::Leased { fence, record }) => {
+                let state = LaneState::new(fence, &record, &self.parts.config, self.now());
+                tracing::info!(%lane, next = record.next, "this process delivers the lane");
+                self.lanes.insert(lane.clone(), state);
+                Ok(true)
+            }
+            Ok(Acquired::Held { owner }) => {
+                tracing::debug!(%lane, owner, "another process delivers the lane");
+                Ok(false)
+            }
+            Err(error) => {
+                self.state_failed(error)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn canary(&mut self, number: u64, canary: &proto::Canary) {
+        let now = self.now();
+        let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
+        let (stream, epoch) = source.map_or(("", 0), |source| (&source.stream, source.epoch));
+        for mark in canary.watermark.iter().flat_map(|watermark| &watermark.lanes) {
+            let key = LaneKey {
+                stream: stream.into(),
+                epoch: mark.epoch,
+                lane: mark.lane.as_str().into(),
+            };
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.order.watermark(mark.sequence_next, now);
+                self.accepted.insert(key.clone(), mark.sequence_next);
+                self.touched.insert(key);
+            }
+        }
+        if !self.parts.config.sends_canaries {
+            self.messages.finish(number);
+            return;
+        }
+        let request = Some(Arc::new(body::canary(stream, epoch, canary)));
+        let what = What::Canary { message: number };
+        self.deliveries.push(Task { what, attempts: 0, request });
+    }
+
+    async fn suppressed(
+        &mut self,
+        number: u64,
+        suppressed: &proto::Suppressed,
+    ) -> Result<(), Halt> {
+        let Some(source) = &suppressed.source else {
+            self.messages.finish(number);
+            return Ok(());
+        };
+        let lane = LaneKey {
+            stream: source.stream.as_str().into(),
+            epoch: source.epoch,
+            lane: suppressed.lane.as_str().into(),
+        };
+        if self.hold(&lane, number).await? {
+            let (first, now) = (suppressed.sequence_first, self.now());
+            let last = first.saturating_add(suppressed.count).saturating_sub(1);
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.absent(first, last, now);
+            }
+            self.touched.insert(lane);
+            self.messages.finish(number);
+        }
+        Ok(())
+    }
+
+    /// A request was answered.
+    fn finished(&mut self, finished: Finished) {
+        let Finished { mut task, verdict } = finished;
+        if let Verdict::Gone { answer } = &verdict {
+            tracing::error!(
+                answer,
+                "the target says that it is gone: nothing more is sent; restart the relay to try again"
+            );
+            return;
+        }
+        let (lane, run) = match &task.what {
+            What::Canary { message } => {
+                if verdict == Verdict::Delivered {
+                    let now = seconds(wall_clock_us());
+                    self.parts.metrics.canary_delivered_timestamp_seconds.set(now);
+                }
+                if !matches!(verdict, Verdict::Again { .. }) {
+                    self.messages.finish(*message);
+                }
+                return;
+            }
+            What::Rows { lane, run } => (lane.clone(), run.number),
+            What::Parked { .. } => return self.retried(task, verdict),
+        };
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        self.touched.insert(lane.clone());
+        match verdict {
+            Verdict::Delivered => {
+                self.parts.metrics.observe_delivered(&task.what);
+                state.requests.delivered(run);
+            }
+            Verdict::Again { attempts } => state.requests.failed(run, attempts),
+            Verdict::Park { attempts, answer, is_refused } => {
+                let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+                let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
+                tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
+                state.requests.parked(run);
+                self.parking.to_park.entry(lane).or_default().push(parked);
+            }
+            Verdict::Gone { .. } => {}
+        }
+    }
+
+    /// Makes requests, saves, sends, deletes; returns when to look again.
+    async fn turn(&mut self) -> Result<Instant, Halt> {
+        let now = self.now();
+        for lane in self.touched.clone() {
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            state.release(&self.parts.config, now);
+            while self.deliveries.len() + self.unsaved.len() < BEGUN_MAX
+                && let Some(run) = state.requests.take()
+            {
+                let (attempts, is_behind, number) = (run.attempts, run.is_behind, run.number);
+                let what = What::Rows { lane: lane.clone(), run };
+                let mut task = Task { what, attempts, request: None };
+                if is_behind {
+                    let answer = String::from("an earlier row of its key is parked");
+                    let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
+                    state.requests.parked(number);
+                    self.parking.to_park.entry(lane.clone()).or_default().push(parked);
+                } else {
+                    self.unsaved.push(task);
+                }
+            }
+        }
+        if self.save().await? {
+            for task in self.unsaved.drain(..) {
+                self.deliveries.push(task);
+            }
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
+                }
+            }
+        }
+        self.messages.delete().await;
+        let wake = self.deliveries.dispatch();
+        Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.saving.not_before) })
+    }
+
+    /// Saves what has changed. `false`: it could not, and will be tried again.
+    async fn save(&mut self) -> Result<bool, Halt> {
+        if Instant::now() < self.saving.not_before {
+            return Ok(false);
+        }
+        let mut saves = Vec::new();
+        for lane in &self.touched {
+            let Some(state) = self.lanes.get_mut(lane) else { continue };
+            if let Some(record) = state.requests.changed() {
+                let park = self.parking.to_park.get(lane).cloned().unwrap_or_default();
+                let retried = self.parking.retried.get(lane).cloned().unwrap_or_default();
+                let unpark = retried.delivered.into_iter().map(|parked| parked.id).collect();
+                let (lane, fence, put_back) = (lane.clone(), state.fence, retried.failed);
+                saves.push(Save { lane, fence, record, park, put_back, unpark });
+            }
+        }
+        if saves.is_empty() {
+            return Ok(true);
+        }
+        match self.parts.store.save(&saves).await {
+            Ok(fenced) => {
+                self.saving.backoff.succeeded(Duration::from_secs(10));
+                self.saving.failure = None;
+                for save in &saves {
+                    let parked = self.parking.to_park.remove(&save.lane).unwrap_or_default();
+                    self.parking.count += parked.len() as u64;
+                    let retried = self.parking.retried.remove(&save.lane).unwrap_or_default();
+                    for parked in retried.delivered.iter().chain(&retried.failed) {
+                        self.parking.retrying.remove(&parked.id);
+                    }
+                }
+                for lane in fenced {
+                    self.lose(&lane).await;
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                for save in &saves {
+                    if let Some(state) = self.lanes.get_mut(&save.lane) {
+                        state.requests.save_again();
+                    }
+                }
+                self.state_failed(error)?;
+                self.saving.not_before = Instant::now() + self.saving.backoff.pause(random());
+                Ok(false)
+            }
+        }
+    }
+
+    /// A failure of the state that may pass is logged; another ends the route.
+    fn state_failed(&mut self, error: StateError) -> Result<(), Halt> {
+        self.parts.metrics.state_errors.inc();
+        match error {
+            StateError::Unavailable { .. } => {
+                tracing::warn!(%error, "the state does not answer: nothing is sent until it does");
+                self.saving.failure = Some(error.to_string());
+                Ok(())
+            }
+            StateError::Unfit { .. } => Err(error.into()),
+        }
+    }
+
+    /// Another process holds the lane now.
+    async fn lose(&mut self, lane: &LaneKey) {
+        let Some(state) = self.lanes.remove(lane) else { return };
+        tracing::warn!(%lane, "the lane's lease is lost: another process delivers it");
+        self.deliveries.forget(lane);
+        self.unsaved.retain(|task| match &task.what {
+            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
+            What::Canary { .. } => true,
+        });
+        self.parking.to_park.remove(lane);
+        self.messages.give_back(state.into_messages(), Duration::ZERO).await;
+    }
+
+    /// Each second: visibility, leases, gaps, room, status.
+    async fn tick(&mut self) -> Result<(), Halt> {
+        self.ticks += 1;
+        self.messages.extend().await;
+        if self.ticks % 3 == 1 {
+            self.renew().await?;
+        }
+        if self.ticks % 60 == 1 {
+            self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
+            match self.parts.store.parked_count(&ParkedFilter::default()).await {
+                Ok(parked) => self.parking.count = parked,
+                Err(error) => self.state_failed(error)?,
+            }
+        }
+        self.obey().await?;
+        if self.ticks % 5 == 2 {
+            self.list_parked().await?;
+            self.look_for_retries().await?;
+            self.look_for_unparked().await?;
+        }
+        self.look_for_gaps();
+        self.make_room().await;
+        self.tell();
+        Ok(())
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        let leases = self.lanes.iter();
+        leases.map(|(lane, state)| Lease { lane: lane.clone(), fence: state.fence }).collect()
+    }
+
+    async fn renew(&mut self) -> Result<(), Halt> {
+        match self.parts.store.renew(&self.leases(), LEASE).await {
+            Ok(lost) => {
+                for lane in lost {
+                    self.lose(&lane).await;
+                }
+                Ok(())
+            }
+            Err(error) => self.state_failed(error),
+        }
+    }
+
+    /// Where everything that is held waits for something else, what is furthest behind goes back.
+    async fn make_room(&mut self) {
+        if !self.room.is_full() || self.deliveries.len() > 0 {
+            return;
+        }
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        while bytes < self.room.used() / 2 {
+            let before = messages.len();
+            for lane in self.lanes.values_mut() {
+                if let Some(content) = lane.order.drop_one() {
+                    bytes += self.messages.bytes_of(content.message);
+                    messages.push(content.message);
+                }
+            }
+            if messages.len() == before {
+                break;
+            }
+        }
+        if !messages.is_empty() {
+            tracing::warn!(
+                messages = messages.len(),
+                "the buffer is full of messages that wait: they are given back"
+            );
+            self.messages.give_back(messages, BACK_PAUSE).await;
+        }
+    }
+
+    fn tell(&self) {
+        let metrics = &self.parts.metrics;
+        let view = status::view(self);
+        let set = |gauge: &prometheus::IntGauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        set(&metrics.lanes, view.lanes_total);
+        set(&metrics.messages_held, view.messages_held);
+        set(&metrics.buffer_bytes, view.buffer_bytes);
+        set(&metrics.lag_rows, view.lag_rows);
+        set(&metrics.parked, view.parked);
+        let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();
+        set(&metrics.gaps_open, gaps as u64);
+        let endpoint = match view.target_state {
+            "gone" => 2,
+            "failing" => 1,
+            _ => 0,
+        };
+        metrics.endpoint_state.set(endpoint);
+        if let Some(margin) = view.retention_margin_seconds {
+            metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
+        }
+        self.parts.status.set(view);
+    }
+
+    /// What is under way ends, what is dealt with is saved, what is untouched goes back.
+    async fn end(&mut self) {
+        for finished in self.deliveries.end(GRACE).await {
+            self.finished(finished);
+        }
+        self.unsaved.clear();
+        if let Err(error) = self.turn_end().await {
+            tracing::warn!(%error, "the state does not answer: some requests are repeated under the same ids");
+        }
+        self.messages.delete().await;
+        self.messages.give_all_back().await;
+        if let Err(error) = self.parts.store.release(&self.leases()).await {
+            tracing::warn!(%error, "leases end by themselves after {LEASE:?}");
+        }
+    }
+
+    async fn turn_end(&mut self) -> Result<(), Halt> {
+        self.saving.not_before = Instant::now();
+        if self.save().await? {
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Time for requests under way when the route ends.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Microseconds since 1970 as seconds.
+pub(crate) fn seconds(at_us: i64) -> f64 {
+    Duration::from_micros(u64::try_from(at_us).unwrap_or_default()).as_secs_f64()
+}
+
+pub(crate) fn wall_clock_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Evenly distributed over all of `u64`, for pauses.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

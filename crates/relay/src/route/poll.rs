@@ -1,0 +1,225 @@
+//! Pollers: receive messages and open them, as long as there is room.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use binpulse_client::proto;
+use binpulse_core::backoff::Backoff;
+use binpulse_core::change::Table;
+use binpulse_core::encode::opened::{Inconsistent, OpenedRows};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::open::{self, FetchError, Opened, Pointer};
+use crate::queue::{Queue, Received};
+
+/// Fetches objects that messages point to.
+pub trait Fetch: Send + Sync + 'static {
+    /// The text of an object, at most so many bytes of it.
+    fn fetch(
+        &self,
+        pointer: Pointer,
+        bytes_max: u64,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<String, FetchError>> + Send + '_>>;
+}
+
+/// Tables whose schemas are kept.
+const TABLES_MAX: usize = 4096;
+/// Longest pause after a call of SQS that failed.
+const PAUSE_MAX: Duration = Duration::from_secs(20);
+
+/// Bytes of messages that are held.
+#[derive(Debug)]
+pub(super) struct Room {
+    max: usize,
+    used: AtomicUsize,
+    freed: Notify,
+}
+
+impl Room {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, used: AtomicUsize::new(0), freed: Notify::new() }
+    }
+
+    pub(super) fn free(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+        self.freed.notify_waiters();
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.used() >= self.max
+    }
+
+    fn take(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Waits until there is some. What is received then may go beyond it by one answer.
+    async fn wait(&self) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if !self.is_full() {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// A message, opened or not.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) received: Received,
+    pub(super) bytes: usize,
+    pub(super) content: Content,
+}
+
+/// What a message holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    Rows(Arc<OpenedRows>),
+    Part(Box<proto::SnapshotPart>, Arc<OpenedRows>),
+    Canary(Box<proto::Canary>),
+    Suppressed(Box<proto::Suppressed>),
+    /// Nothing that concerns a target: acknowledged and counted.
+    Other,
+    Unreadable {
+        reason: &'static str,
+        message: String,
+    },
+    /// Its object can't be fetched just now.
+    Away(String),
+}
+
+/// One poller.
+pub(super) struct Poller {
+    pub(super) queue: Queue,
+    pub(super) room: Arc<Room>,
+    pub(super) limits: open::Limits,
+    pub(super) fetch: Arc<dyn Fetch>,
+    pub(super) tables: Arc<Tables>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) arrived: mpsc::Sender<Arrived>,
+}
+
+impl Poller {
+    /// Receives until it is stopped.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), PAUSE_MAX);
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                received = self.receive() => received,
+            };
+            let messages = match received {
+                Ok(messages) => messages,
+                Err(error) => {
+                    self.metrics.queue_errors.inc();
+                    let pause = backoff.pause(super::random());
+                    tracing::warn!(%error, ?pause, "the queue can't be read");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(pause) => continue,
+                    }
+                }
+            };
+            backoff.succeeded(PAUSE_MAX);
+            for message in messages {
+                let arrived = self.open(message).await;
+                self.room.take(arrived.bytes);
+                if self.arrived.send(arrived).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn receive(&self) -> Result<Vec<Received>, crate::queue::QueueError> {
+        self.room.wait().await;
+        self.queue.receive().await
+    }
+
+    async fn open(&self, received: Received) -> Arrived {
+        let attributes = received.attributes.clone();
+        let fetch = async |pointer: &Pointer, max| self.fetch.fetch(pointer.clone(), max).await;
+        let opened = open::open(&received.body, attributes, &self.limits, fetch).await;
+        let content = match opened {
+            Ok(message) => self.content(message.opened),
+            Err(open::Failure::Away(message)) => Content::Away(message),
+            Err(open::Failure::Unreadable(error)) => {
+                Content::Unreadable { reason: error.reason(), message: error.to_string() }
+            }
+        };
+        let bytes = received.body.len() + content.bytes();
+        Arrived { received, bytes, content }
+    }
+
+    fn content(&self, opened: Opened) -> Content {
+        let wrong = |error: Inconsistent| Content::Unreadable {
+            reason: "inconsistent",
+            message: error.to_string(),
+        };
+        match opened {
+            Opened::Rows(batch) => match self.tables.open(batch) {
+                Ok(rows) => Content::Rows(Arc::new(rows)),
+                Err(error) => wrong(error),
+            },
+            Opened::Part(mut part) => match self.tables.open(part.batch.take().unwrap_or_default())
+            {
+                Ok(rows) => Content::Part(Box::new(part), Arc::new(rows)),
+                Err(error) => wrong(error),
+            },
+            Opened::Canary(canary) => Content::Canary(Box::new(canary)),
+            Opened::Suppressed(suppressed) => Content::Suppressed(Box::new(suppressed)),
+            // They concern no target: what a schema is stands in each batch, and parts are told by their
+            // own numbers.
+            Opened::Mark(_)
+            | Opened::Heartbeat(_)
+            | Opened::Schema(_)
+            | Opened::TransactionEnd(_)
+            | Opened::Unknown { .. } => Content::Other,
+        }
+    }
+}
+
+impl Content {
+    /// Bytes in memory, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Rows(rows) | Self::Part(_, rows) => rows.memory_bytes(),
+            Self::Canary(_)
+            | Self::Suppressed(_)
+            | Self::Other
+            | Self::Unreadable { .. }
+            | Self::Away(_) => 1024,
+        }
+    }
+}
+
+/// Schemas that were opened, shared by messages.
+#[derive(Debug, Default)]
+pub(super) struct Tables(Mutex<HashMap<u64, Arc<Table>>>);
+
+impl Tables {
+    fn open(&self, batch: proto::ChangeBatch) -> Result<OpenedRows, Inconsistent> {
+        let rows = OpenedRows::new(batch, |fingerprint| {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&fingerprint).cloned()
+        })?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= TABLES_MAX {
+            known.clear();
+        }
+        known.entry(rows.table().fingerprint).or_insert_with(|| Arc::clone(rows.table()));
+        Ok(rows)
+    }
+}

@@ -1,0 +1,192 @@
+//! How a route stands, for `/status`.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::gaps::GapState;
+use super::store::LaneStore;
+use super::{Route, wall_clock_us};
+use crate::state::ParkedEntry;
+use crate::target::receiver::Receive;
+
+/// A route, as of its last look.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Name of the route.
+    pub route: String,
+    /// The queue's URL.
+    pub queue: String,
+    /// Where requests go, without secrets.
+    pub target: String,
+    /// `works`, `failing` (the breaker is open) or `gone` (the target said so; restart to try again).
+    pub target_state: &'static str,
+    /// The last failure of the target, while it fails.
+    pub last_failure: Option<String>,
+    /// The last failure of the state, while it fails.
+    pub state_failure: Option<String>,
+    /// Messages that are received and not finished.
+    pub messages_held: u64,
+    /// Bytes that they take.
+    pub buffer_bytes: u64,
+    /// Requests that are begun and not delivered.
+    pub requests_begun: u64,
+    /// Requests that are parked.
+    pub parked: u64,
+    /// Rows that the topic accepted and that are not delivered, over all lanes.
+    pub lag_rows: u64,
+    /// Seconds until the queue drops the oldest message that is held.
+    pub retention_margin_seconds: Option<u64>,
+    /// Lanes that wait or stand still, at most 100 of them; and how many lanes there are.
+    pub lanes: Vec<LaneStatus>,
+    /// Lanes that this process delivers.
+    pub lanes_total: u64,
+}
+
+/// A lane that does not go on by itself just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneStatus {
+    /// `stream/epoch/lane`.
+    pub lane: String,
+    /// The smallest number that is not delivered.
+    pub next: u64,
+    /// `waiting` (rows are missing), `asked` (for a replay) or `halted`.
+    pub state: &'static str,
+    /// Numbers that are missing.
+    pub missing: Option<(u64, u64)>,
+    /// What an operator does.
+    pub remedy: Option<String>,
+}
+
+/// What an operator wants done with parked rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParkedCommand {
+    /// They are tried again, in their order. No ids: all of them.
+    Retry(Vec<String>),
+    /// They are removed, and never delivered.
+    Drop(Vec<String>),
+}
+
+/// Commands that wait to be taken, at most.
+const COMMANDS_MAX: usize = 1_000;
+
+/// How the route stands, and what operators want of it.
+#[derive(Debug)]
+pub struct Status {
+    view: Mutex<(View, Instant)>,
+    parked: Mutex<Vec<ParkedEntry>>,
+    commands: Mutex<Vec<ParkedCommand>>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            view: Mutex::new((View::default(), Instant::now())),
+            parked: Mutex::default(),
+            commands: Mutex::default(),
+        }
+    }
+}
+
+impl Status {
+    /// The newest view.
+    pub fn view(&self) -> View {
+        locked(&self.view).0.clone()
+    }
+
+    /// How old it is: the route tells of itself each second.
+    pub fn age(&self) -> Duration {
+        locked(&self.view).1.elapsed()
+    }
+
+    pub(crate) fn set(&self, view: View) {
+        *locked(&self.view) = (view, Instant::now());
+    }
+
+    /// Parked rows as of a few seconds ago, the oldest first; not all of them where they are many.
+    pub fn parked(&self) -> Vec<ParkedEntry> {
+        locked(&self.parked).clone()
+    }
+
+    pub(crate) fn set_parked(&self, parked: Vec<ParkedEntry>) {
+        *locked(&self.parked) = parked;
+    }
+
+    /// Hands a command to the route, which takes it within a second. `false`: too many wait.
+    pub fn command(&self, command: ParkedCommand) -> bool {
+        let mut commands = locked(&self.commands);
+        let has_room = commands.len() < COMMANDS_MAX;
+        if has_room {
+            commands.push(command);
+        }
+        has_room
+    }
+
+    pub(crate) fn take_commands(&self) -> Vec<ParkedCommand> {
+        std::mem::take(&mut *locked(&self.commands))
+    }
+}
+
+/// What it holds is whole after each change, so a panic elsewhere spoils nothing.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lanes that are told one by one.
+const LANES_SHOWN_MAX: usize = 100;
+
+/// The route as it stands.
+pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
+    let config = &route.parts.config;
+    let oldest = route.messages.oldest_us();
+    let margin = route.retention.zip(oldest).map(|(retention, sent_at_us)| {
+        let age = u64::try_from(wall_clock_us().saturating_sub(sent_at_us) / 1_000_000);
+        retention.as_secs().saturating_sub(age.unwrap_or_default())
+    });
+    let mut lag_rows = 0;
+    let mut lanes = Vec::new();
+    for (key, lane) in &route.lanes {
+        let next = lane.requests.record().next;
+        let accepted = route.accepted.get(key).copied().unwrap_or_default();
+        lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
+        let (state, missing) = match lane.gap {
+            GapState::Halted { gap } => ("halted", Some(gap)),
+            GapState::Asked { gap, .. } => ("asked", Some(gap)),
+            GapState::None if lane.order.waiting() > 0 => ("waiting", None),
+            GapState::None => continue,
+        };
+        if lanes.len() < LANES_SHOWN_MAX {
+            let remedy = matches!(lane.gap, GapState::Halted { .. }).then(|| remedy(&config.name));
+            lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
+        }
+    }
+    let target_state = match (&route.deliveries.gone, route.deliveries.is_open()) {
+        (Some(_), _) => "gone",
+        (None, true) => "failing",
+        (None, false) => "works",
+    };
+    View {
+        route: config.name.clone(),
+        queue: route.parts.queue.url().to_owned(),
+        target: route.parts.receiver.place(),
+        target_state,
+        last_failure: route.deliveries.gone.clone().or(route.deliveries.last_failure.clone()),
+        state_failure: route.saving.failure.clone(),
+        messages_held: route.messages.len() as u64,
+        buffer_bytes: route.room.used() as u64,
+        requests_begun: route.deliveries.len() as u64,
+        parked: route.parking.count,
+        lag_rows,
+        retention_margin_seconds: margin,
+        lanes,
+        lanes_total: route.lanes.len() as u64,
+    }
+}
+
+fn remedy(route: &str) -> String {
+    format!(
+        "publish the missing rows again for this route (`binpulse replay --for {route}`), or go on \
+         without them (relay.gap = declare)"
+    )
+}

@@ -1,0 +1,352 @@
+//! Requests as messages of SQS and SNS: what they have to look like, and how many go in one call.
+
+use std::collections::{HashMap, HashSet};
+
+use sha2::{Digest, Sha256};
+
+use super::aws::{Cause, Failure};
+use super::{Outcome, Request};
+
+/// Entries of a call, by both services.
+pub(super) const ENTRIES_MAX: usize = 10;
+/// Longest group and deduplication id, by both services.
+const NAME_BYTES_MAX: usize = 128;
+/// Bytes of an attribute's type, `String`, which count as its name and value do.
+const TYPE_BYTES: usize = 6;
+
+/// The attributes of a message.
+pub(super) fn attributes(request: &Request) -> [(&'static str, &str); 3] {
+    [("kind", request.kind), ("lane", &request.lane.lane), ("id", &request.id)]
+}
+
+/// The body as text. Checked before by [`unfit`].
+pub(super) fn text(request: &Request) -> &str {
+    std::str::from_utf8(&request.body).unwrap_or_default()
+}
+
+/// The message group. Keys can be anything, groups can not: what is none is named by its digest.
+pub(super) fn group(request: &Request) -> String {
+    if is_name(&request.group) {
+        return request.group.clone();
+    }
+    format!("{:x}", Sha256::digest(request.group.as_bytes()))
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Why a request can't be a message, if so.
+fn unfit(request: &Request, bytes_max: usize) -> Option<String> {
+    let Ok(body) = std::str::from_utf8(&request.body) else {
+        return Some("the body is no text".to_owned());
+    };
+    if body.is_empty() {
+        return Some("the body is empty".to_owned());
+    }
+    if let Some(character) = body.chars().find(|character| !is_accepted(*character)) {
+        return Some(format!("the body has a character that no message may have: {character:?}"));
+    }
+    if !is_name(&request.id) {
+        return Some("the id is none for a message".to_owned());
+    }
+    let is_value = |value: &str| !value.is_empty() && value.chars().all(is_accepted);
+    if let Some((name, _)) = attributes(request).iter().find(|(_, value)| !is_value(value)) {
+        return Some(format!("the attribute {name} is none for a message"));
+    }
+    let bytes = bytes(request);
+    (bytes > bytes_max).then(|| format!("found {bytes} bytes, allowed {bytes_max}"))
+}
+
+/// The characters of XML 1.0, which both services have kept as their rule.
+fn is_accepted(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// What counts towards the limits of size: body and attributes.
+fn bytes(request: &Request) -> usize {
+    let attributes = attributes(request);
+    let of_attributes =
+        attributes.iter().map(|(name, value)| name.len() + value.len() + TYPE_BYTES);
+    request.body.len() + of_attributes.sum::<usize>()
+}
+
+/// The result of each of `count` entries, by their ids, which are their places.
+pub(super) fn results<'a>(
+    count: usize,
+    named: impl Iterator<Item = (&'a str, Option<Failure>)>,
+) -> Vec<Option<Failure>> {
+    let mut results = vec![Some(Failure::of_silence()); count];
+    for (id, result) in named {
+        let place = id.parse().ok().and_then(|index: usize| results.get_mut(index));
+        if let Some(place) = place {
+            *place = result;
+        }
+    }
+    results
+}
+
+/// A queue or a topic.
+pub(super) trait Service: Sync {
+    /// Sends requests in one call. `Ok` has an entry for each: `None` if it was accepted.
+    fn send(
+        &self,
+        requests: &[&Request],
+    ) -> impl Future<Output = Result<Vec<Option<Failure>>, Failure>> + Send;
+
+    /// Whether messages of one group are kept in order.
+    fn is_fifo(&self) -> bool;
+
+    /// Longest message, and longest call, bytes.
+    fn bytes_max(&self) -> usize;
+}
+
+/// Sends requests in as few calls as the limits allow, one call after the other. With FIFO, a call
+/// has one request of each group, and nothing of a group follows a request that failed: an entry of
+/// a call can fail while the ones after it are accepted.
+pub(super) async fn deliver(service: &impl Service, requests: &[Request]) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = requests
+        .iter()
+        .map(|request| {
+            unfit(request, service.bytes_max()).map(|answer| Outcome::Refused { answer })
+        })
+        .collect();
+    loop {
+        if service.is_fifo() {
+            hold_back(requests, &mut outcomes);
+        }
+        let call = next_call(service, requests, &outcomes);
+        if call.is_empty() {
+            break;
+        }
+        let sent: Vec<&Request> = call.iter().map(|(_, request)| *request).collect();
+        let results = send(service, &sent).await;
+        for ((index, _), outcome) in call.iter().zip(results) {
+            if let Some(place) = outcomes.get_mut(*index) {
+                *place = Some(outcome);
+            }
+        }
+    }
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(|| Failure::of_silence().outcome()))
+        .collect()
+}
+
+/// Decides what comes behind a request that failed.
+fn hold_back(requests: &[Request], outcomes: &mut [Option<Outcome>]) {
+    let mut failed = HashMap::new();
+    for (request, outcome) in requests.iter().zip(outcomes) {
+        match outcome {
+            None => {
+                *outcome = failed.get(request.group.as_str()).map(|is_outage| Outcome::Failed {
+                    answer: "not sent: an earlier message of its group was not accepted".to_owned(),
+                    retry_after: None,
+                    is_outage: *is_outage,
+                });
+            }
+            Some(Outcome::Delivered) => {}
+            Some(Outcome::Failed { is_outage, .. }) => {
+                failed.insert(request.group.as_str(), *is_outage);
+            }
+            Some(Outcome::Gone { .. } | Outcome::Refused { .. }) => {
+                failed.insert(request.group.as_str(), false);
+            }
+        }
+    }
+}
+
+/// The requests of the next call, with their places: a beginning of what is left, or with FIFO the
+/// first of each group.
+fn next_call<'a>(
+    service: &impl Service,
+    requests: &'a [Request],
+    outcomes: &[Option<Outcome>],
+) -> Vec<(usize, &'a Request)> {
+    let mut call = Vec::new();
+    let mut groups = HashSet::new();
+    let mut total = 0_usize;
+    for (index, request) in requests.iter().enumerate() {
+        let is_left = outcomes.get(index).is_some_and(Option::is_none);
+        if !is_left || service.is_fifo() && !groups.insert(request.group.as_str()) {
+            continue;
+        }
+        total = total.saturating_add(bytes(request));
+        if call.len() == ENTRIES_MAX || total > service.bytes_max() {
+            break;
+        }
+        call.push((index, request));
+    }
+    call
+}
+
+/// Sends one call. One that is refused as a whole is sent again request by request, since one of
+/// them is at fault and the others are not.
+async fn send(service: &impl Service, requests: &[&Request]) -> Vec<Outcome> {
+    match service.send(requests).await {
+        Ok(results) => results
+            .into_iter()
+            .map(|result| result.map_or(Outcome::Delivered, |failure| failure.outcome()))
+            .collect(),
+        Err(failure) if requests.len() > 1 && failure.cause != Cause::Service => {
+            let mut outcomes = Vec::with_capacity(requests.len());
+            for request in requests {
+                let outcome = match service.send(std::slice::from_ref(request)).await {
+                    Ok(results) => match results.into_iter().next().flatten() {
+                        None => Outcome::Delivered,
+                        Some(failure) => failure.outcome(),
+                    },
+                    Err(failure) => failure.outcome(),
+                };
+                outcomes.push(outcome);
+            }
+            outcomes
+        }
+        Err(failure) => vec![failure.outcome(); requests.len()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lane::LaneKey;
+
+    const BYTES_MAX: usize = 2_000;
+
+    /// A service that keeps what it accepts, and fails as it is told by a request's number.
+    #[derive(Default)]
+    struct Fake {
+        is_fifo: bool,
+        /// Entries that fail, and calls that are refused for what one of their entries holds.
+        failing: HashMap<u64, Cause>,
+        at_fault: HashSet<u64>,
+        calls: Mutex<Vec<Vec<u64>>>,
+        accepted: Mutex<Vec<u64>>,
+    }
+
+    impl Service for Fake {
+        async fn send(&self, requests: &[&Request]) -> Result<Vec<Option<Failure>>, Failure> {
+            let numbers: Vec<_> = requests.iter().map(|request| request.first).collect();
+            self.calls.lock().expect("no panic").push(numbers.clone());
+            let failure = |cause| Failure { cause, text: String::new() };
+            if numbers.iter().any(|number| self.at_fault.contains(number)) {
+                return Err(failure(Cause::TooLarge));
+            }
+            let result = |number: &u64| {
+                let result = self.failing.get(number).map(|cause| failure(*cause));
+                if result.is_none() {
+                    self.accepted.lock().expect("no panic").push(*number);
+                }
+                result
+            };
+            Ok(numbers.iter().map(result).collect())
+        }
+
+        fn is_fifo(&self) -> bool {
+            self.is_fifo
+        }
+
+        fn bytes_max(&self) -> usize {
+            BYTES_MAX
+        }
+    }
+
+    fn request(number: u64, group: &str, body: usize) -> Request {
+        Request {
+            id: format!("bp_{number}"),
+            lane: LaneKey { stream: "shop".into(), epoch: 1, lane: "shop.orders#0".into() },
+            first: number,
+            last: number,
+            group: group.to_owned(),
+            body: vec![b'x'; body].into(),
+            content_type: "application/json",
+            kind: "change",
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_message_may_be_is_refused_and_never_sent() {
+        let fake = Fake::default();
+        let with = |body: &[u8]| Request { body: body.to_vec().into(), ..request(1, "a", 0) };
+        let unfit = [
+            with(b""),
+            with(b"\xff\xfe"),
+            with(b"{\"a\":\"\x01\"}"),
+            with("\u{ffff}".as_bytes()),
+            request(1, "a", BYTES_MAX + 1),
+            Request { id: "x".repeat(129), ..request(1, "a", 1) },
+            Request { id: "a b".to_owned(), ..request(1, "a", 1) },
+            Request { kind: "", ..request(1, "a", 1) },
+        ];
+        for outcome in deliver(&fake, &unfit).await {
+            assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
+        }
+        assert!(fake.calls.lock().expect("no panic").is_empty());
+        let text =
+            Request { body: "{\"city\":\"K\u{f6}ln \u{10ffff}\"}".into(), ..request(1, "a", 0) };
+        assert_eq!(deliver(&fake, &[text]).await, [Outcome::Delivered]);
+        assert_eq!(deliver(&fake, &[]).await, []);
+    }
+
+    #[test]
+    fn a_group_that_is_none_is_named_by_its_digest() {
+        assert_eq!(group(&request(1, "shop.orders#0", 1)), "shop.orders#0");
+        for odd in ["", "a b", "K\u{f6}ln", &"x".repeat(129)] {
+            let name = group(&request(1, odd, 1));
+            assert!(name.len() == 64 && is_name(&name), "{odd}: {name}");
+        }
+    }
+
+    fn causes() -> impl Strategy<Value = HashMap<u64, Cause>> {
+        let cause = prop_oneof![Just(Cause::Service), Just(Cause::Request), Just(Cause::Contents)];
+        proptest::collection::hash_map(0_u64..40, cause, 0..6)
+    }
+
+    proptest! {
+        /// Calls keep to the limits; with FIFO each group is accepted from its beginning without a
+        /// gap; without, everything that can be accepted is; and each outcome is that of its request.
+        #[test]
+        fn calls_keep_to_the_limits_and_groups_to_their_order(
+            shape in proptest::collection::vec((0_u64..5, 1_usize..2_100), 0..40),
+            is_fifo: bool,
+            failing in causes(),
+            at_fault in proptest::collection::hash_set(0_u64..40, 0..3),
+        ) {
+            let requests: Vec<_> = (0..).zip(&shape)
+                .map(|(number, (group, body))| request(number, &group.to_string(), *body))
+                .collect();
+            let fake = Fake { is_fifo, failing, at_fault, ..Fake::default() };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let outcomes = runtime.block_on(deliver(&fake, &requests));
+            let accepted = fake.accepted.into_inner().expect("no panic");
+            prop_assert_eq!(outcomes.len(), requests.len());
+            for call in fake.calls.into_inner().expect("no panic") {
+                let sent: Vec<_> = requests.iter().filter(|request| call.contains(&request.first)).collect();
+                prop_assert!(call.len() <= ENTRIES_MAX);
+                prop_assert!(sent.iter().map(|request| bytes(request)).sum::<usize>() <= BYTES_MAX);
+                let groups: HashSet<_> = sent.iter().map(|request| &request.group).collect();
+                prop_assert!(!is_fifo || groups.len() == call.len());
+            }
+            let mut broken = HashSet::new();
+            for (request, outcome) in requests.iter().zip(&outcomes) {
+                let count = accepted.iter().filter(|number| **number == request.first).count();
+                prop_assert_eq!(count, usize::from(*outcome == Outcome::Delivered));
+                let is_good = bytes(request) <= BYTES_MAX
+                    && !fake.failing.contains_key(&request.first)
+                    && !fake.at_fault.contains(&request.first);
+                if is_fifo {
+                    prop_assert_eq!(count == 1, is_good && !broken.contains(&request.group));
+                    if !is_good {
+                        broken.insert(&request.group);
+                    }
+                } else {
+                    prop_assert_eq!(count == 1, is_good);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The relay as a program: a queue, a target, a state, and pages about them.
+
+mod fetch;
+mod heal;
+mod parked;
+mod plan;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse_relay::metrics::Metrics;
+use binpulse_relay::queue::Queue;
+use binpulse_relay::route::{self, Halt, LaneStore, MemoryStore, Parts, Status};
+use binpulse_relay::state::{StateError, Store};
+use binpulse_relay::target::receiver::{Null, Receive, Stdout};
+use binpulse_relay::target::webhook::Webhook;
+use tokio_util::sync::CancellationToken;
+
+pub use parked::HEADER as PARKED_HEADER;
+pub use plan::RelayPlan;
+
+use self::plan::Target;
+use super::{HttpPlan, Outcome, Unavailable};
+use crate::aws;
+use crate::shutdown::{Drained, TaskGroup, drain};
+use crate::telemetry::Http;
+use crate::telemetry::http::{Answer, Handler, HeaderMap};
+
+/// Time for the tasks to end.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Deadlines of calls to SQS: a long poll takes up to 20 s.
+const SQS: aws::Deadlines = aws::Deadlines {
+    connect: Duration::from_secs(3),
+    read: Duration::from_secs(26),
+    operation: Duration::from_secs(28),
+};
+
+/// A loop that has not told of itself for so long is stuck.
+const STUCK: Duration = Duration::from_mins(1);
+
+const CONTENTS: &str = "not found; available:\n\n/metrics  Prometheus metrics\n/healthz  whether \
+                        the relay's own loop runs\n/status   how the route stands, JSON\n/parked   what is parked; by POST: see `binpulse relay parked`\n";
+
+/// Delivers until `stop` is cancelled.
+pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
+    match Box::pin(open_and_run(plan, stop)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Outcome::Unavailable
+        }
+    }
+}
+
+async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
+    let shared =
+        aws::Shared::load(&aws::Config { region: plan.region.clone(), profile: None }).await?;
+    let region = region_of(&plan.queue).or(shared.region());
+    let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
+    let client = aws_sdk_sqs::Client::new(&sdk);
+    let queue = Queue::new(client, plan.queue.clone(), plan.route.visibility);
+    let metrics = Arc::new(Metrics::new(&plan.route.name)?);
+    let status = Arc::new(Status::default());
+    let pages = Endpoints { metrics: Arc::clone(&metrics), status: Arc::clone(&status) };
+    let HttpPlan { address, access } = plan.http.clone();
+    let bound = Http::bind(address, pages, access).await;
+    let http =
+        bound.map_err(|error| format!("relay.listen: can't listen on {address}: {error}"))?;
+    let serving = TaskGroup::new("http");
+    serving.tasks.spawn(http.run(serving.stop.clone()));
+    let common = Common { shared, queue, metrics, status };
+    let ended = deliver(plan, common, stop).await?;
+    let drained = drain(&[serving], GRACE).await;
+    Ok(match (ended, drained) {
+        (Err(halt), _) => {
+            tracing::error!("{halt}");
+            Outcome::NeedsOperator
+        }
+        (Ok(()), Drained::Fully) => Outcome::Stopped,
+        (Ok(()), Drained::Until(_)) => Outcome::StoppedInHaste,
+    })
+}
+
+/// What every target needs.
+struct Common {
+    shared: aws::Shared,
+    queue: Queue,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+}
+
+async fn deliver(
+    plan: RelayPlan,
+    common: Common,
+    stop: CancellationToken,
+) -> Result<Result<(), Halt>, Unavailable> {
+    match plan.target.clone() {
+        Target::Webhook(config) => {
+            let webhook = Webhook::new(*config).map_err(|error| error.to_string())?;
+            with_state(plan, common, Arc::new(webhook), stop).await
+        }
+        Target::Stdout => with_state(plan, common, Arc::new(Stdout), stop).await,
+        Target::Null => with_state(plan, common, Arc::new(Null), stop).await,
+    }
+}
+
+/// With the state that the settings name, or, for targets that only show rows, with none.
+async fn with_state<R: Receive>(
+    plan: RelayPlan,
+    common: Common,
+    receiver: Arc<R>,
+    stop: CancellationToken,
+) -> Result<Result<(), Halt>, Unavailable> {
+    match &plan.state {
+        None => run(plan, common, receiver, MemoryStore::default(), stop).await,
+        Some(url) => {
+            let store =
+                Store::open(url, &plan.route.name).await.map_err(|error| refused(&error))?;
+            run(plan, common, receiver, store, stop).await
+        }
+    }
+}
+
+async fn run<R: Receive, S: LaneStore>(
+    plan: RelayPlan,
+    common: Common,
+    receiver: Arc<R>,
+    store: S,
+    stop: CancellationToken,
+) -> Result<Result<(), Halt>, Unavailable> {
+    let fetch = Arc::new(fetch::Objects::new(&common.shared, plan.object_endpoint_url.as_deref()));
+    let heal = plan.streamer.clone().map(|streamer| {
+        let healer: Arc<dyn route::Heal> =
+            Arc::new(heal::Streamer::new(streamer, &plan.route.name));
+        healer
+    });
+    tracing::info!(
+        route = plan.route.name,
+        queue = plan.queue,
+        target = receiver.place(),
+        "the relay delivers"
+    );
+    let parts = Parts {
+        config: plan.route,
+        queue: common.queue,
+        receiver,
+        store,
+        fetch,
+        heal,
+        metrics: common.metrics,
+        status: common.status,
+    };
+    Ok(route::run(parts, stop).await)
+}
+
+fn refused(error: &StateError) -> Unavailable {
+    error.to_string().into()
+}
+
+/// Region in the URL of a real queue, `https://sqs.eu-central-1.amazonaws.com/...`.
+pub(super) fn region_of(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://")?.split('/').next()?;
+    let (_, rest) = host.split_once("sqs.")?;
+    rest.split_once(".amazonaws.").map(|(region, _)| region)
+}
+
+struct Endpoints {
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+}
+
+impl Handler for Endpoints {
+    fn answer(&self, path: &str) -> Option<Answer> {
+        match path {
+            "/metrics" => Some(Answer::metrics(self.metrics.text())),
+            "/healthz" => {
+                let age = self.status.age();
+                let stuck = (age > STUCK).then(|| format!("the route's loop stands since {age:?}"));
+                Some(Answer::health(stuck, "the relay runs\n".to_owned()))
+            }
+            "/status" => Some(Answer::json(&self.status.view())),
+            "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
+            _ => {
+                let id = path.strip_prefix("/parked/")?;
+                let entries = self.status.parked();
+                let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
+                Some(Answer::json(&parked::whole(&entry)))
+            }
+        }
+    }
+
+    fn act(&self, path: &str, headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
+        (path == "/parked").then(|| Answer::told(parked::act(headers, &self.status)))
+    }
+
+    fn contents(&self) -> &'static str {
+        CONTENTS
+    }
+}

@@ -1,0 +1,205 @@
+//! `[relay]`: the command that delivers the messages of one queue to one target.
+
+use super::form::{LISTEN, STREAM_NAME, URL};
+use super::unit::{HOUR, KIB, MIB, MINUTE, SECOND};
+use super::{Setting, setting};
+use crate::config::Kind;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "relay.name",
+        STREAM_NAME,
+        Some("relay"),
+        "Name of the route: its state belongs to it, and replays for it have it as `--for`",
+    ),
+    setting(
+        "relay.queue",
+        URL,
+        None,
+        "SQS queue that the relay reads, its own: it deletes what it has delivered",
+    ),
+    setting(
+        "relay.state",
+        Kind::Text,
+        None,
+        "Where numbers and parked rows are kept: file:/path (one process), mysql://host/database or redis://host; not needed for copies and stdout",
+    ),
+    setting("relay.state_user", Kind::Text, None, "Account for relay.state"),
+    setting("relay.state_password", Kind::Secret, None, "Password for relay.state"),
+    setting(
+        "relay.order",
+        Kind::Choice(&["key", "lane", "none"]),
+        Some("key"),
+        "What stays in order: the rows of a primary key, all rows of a lane, or nothing",
+    ),
+    setting(
+        "relay.first_wait",
+        Kind::Duration(SECOND, 24 * HOUR),
+        Some("1m"),
+        "How long a lane that was never seen waits for its row 1, before it begins with the smallest number that came; at least the visibility timeout",
+    ),
+    setting(
+        "relay.reorder_wait",
+        Kind::Duration(100, HOUR),
+        Some("5s"),
+        "How long rows wait for missing ones that a canary proves to be sent; unless relay.gap is heal, at least the visibility timeout",
+    ),
+    setting(
+        "relay.gap_wait",
+        Kind::Duration(SECOND, 24 * HOUR),
+        Some("5m"),
+        "How long rows wait for missing ones without such a proof",
+    ),
+    setting(
+        "relay.gap",
+        Kind::Choice(&["heal", "halt", "declare"]),
+        Some("heal"),
+        "What is done about missing rows: ask relay.streamer_url to publish them again, halt the lane, or go on without them",
+    ),
+    setting(
+        "relay.streamer_url",
+        URL,
+        None,
+        "The streamer's http.listen, for relay.gap = heal; without it the lane halts and the command is printed",
+    ),
+    setting("relay.streamer_token", Kind::Secret, None, "The streamer's http.token"),
+    setting(
+        "relay.max_attempts",
+        Kind::Integer(1, 1_000),
+        Some("15"),
+        "Attempts at a request before it is parked; with relay.order = lane it is never parked",
+    ),
+    setting(
+        "relay.buffer_bytes",
+        Kind::Bytes(MIB, 16_384 * MIB),
+        Some("64MiB"),
+        "Memory for messages that are received and not delivered",
+    ),
+    setting("relay.pollers", Kind::Integer(1, 64), Some("2"), "Long polls of the queue at once"),
+    setting(
+        "relay.visibility_timeout",
+        Kind::Duration(10 * SECOND, 12 * HOUR),
+        Some("1m"),
+        "How long a received message is hidden from other relays; extended while it is held",
+    ),
+    setting(
+        "relay.snapshots",
+        Kind::Bool,
+        Some("true"),
+        "Whether the queue is subscribed to kind = snapshot, so that rows wait for the parts in front of them",
+    ),
+    setting(
+        "relay.canaries",
+        Kind::Bool,
+        Some("true"),
+        "Whether canaries are delivered to a webhook, queue or topic",
+    ),
+    setting(
+        "relay.listen",
+        LISTEN,
+        Some("127.0.0.1:9189"),
+        "Address of the relay's /metrics, /healthz and /status",
+    ),
+    setting(
+        "relay.to.kind",
+        Kind::Choice(&["webhook", "mysql", "postgres", "sqs", "sns", "stdout", "null"]),
+        None,
+        "Where rows go",
+    ),
+    setting(
+        "relay.to.url",
+        Kind::Text,
+        None,
+        "The webhook's URL, the queue's URL, the topic's ARN, or mysql://host:port/database, postgres://host:port/database",
+    ),
+    setting("relay.to.user", Kind::Text, None, "Account of the copy"),
+    setting("relay.to.password", Kind::Secret, None, "Password of the copy"),
+    setting(
+        "relay.to.format",
+        Kind::Choice(&["binpulse", "debezium", "maxwell", "cloudevents"]),
+        Some("binpulse"),
+        "Format of rows",
+    ),
+    setting("relay.to.rows", Kind::Integer(1, 500), Some("1"), "Most rows in one request"),
+    setting(
+        "relay.to.bytes",
+        Kind::Bytes(KIB, 16 * MIB),
+        Some("256KiB"),
+        "Most bytes of rows in one request, about; a larger row goes alone",
+    ),
+    setting(
+        "relay.to.concurrency",
+        Kind::Integer(1, 1_000),
+        Some("16"),
+        "Requests at once; for a copy, connections",
+    ),
+    setting(
+        "relay.to.timeout",
+        Kind::Duration(100, 2 * MINUTE),
+        Some("15s"),
+        "Deadline of one attempt",
+    ),
+    setting(
+        "relay.to.secret",
+        Kind::Secret,
+        None,
+        "Secret of the webhook's signature, whsec_ and base64; a file is read again at each use",
+    ),
+    setting(
+        "relay.to.previous_secret",
+        Kind::Secret,
+        None,
+        "A second secret that signs too, for rotation",
+    ),
+    setting("relay.to.bearer", Kind::Secret, None, "Token for the header Authorization"),
+    setting(
+        "relay.to.certificate",
+        Kind::Text,
+        None,
+        "PEM file of a client certificate and its chain (mTLS), with relay.to.key",
+    ),
+    setting("relay.to.key", Kind::Text, None, "PEM file of the client certificate's key"),
+    setting(
+        "relay.to.ca",
+        Kind::Text,
+        None,
+        "PEM file of the authorities that may vouch for the webhook; else the machine's",
+    ),
+    setting(
+        "relay.to.schema",
+        Kind::Choice(&["create", "add", "refuse"]),
+        Some("create"),
+        "What a copy may do to its tables: create them and add columns, add columns, or nothing",
+    ),
+    setting(
+        "relay.egress.allow",
+        Kind::List,
+        None,
+        "Networks such as 10.0.0.0/8 that a webhook may be in; else only public addresses are reached",
+    ),
+    setting("relay.egress.ports", Kind::List, Some("443"), "Ports that a webhook may have"),
+    setting(
+        "relay.egress.https_only",
+        Kind::Bool,
+        Some("true"),
+        "Refuse webhooks without TLS, except on loopback if it is allowed",
+    ),
+    setting(
+        "relay.egress.proxy",
+        Kind::Text,
+        None,
+        "Proxy as host:port for all webhooks (CONNECT); it decides which addresses are reached",
+    ),
+    setting(
+        "relay.filter.tables",
+        Kind::List,
+        Some("*.*"),
+        "Tables that are delivered, as database.table patterns with * and ?",
+    ),
+    setting(
+        "relay.filter.ops",
+        Kind::List,
+        Some("insert,update,delete,read"),
+        "Changes that are delivered",
+    ),
+];

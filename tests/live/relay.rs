@@ -1,0 +1,263 @@
+//! The relay as a program: from a real server through the stand-in to a webhook.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use binpulse_demo::{Folder, Options, Standin, Streamer};
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+
+use crate::bed::{Bed, Rig, SOON, Topic, command};
+use crate::suite::{Outcome, tests};
+
+tests! {
+    each_row_reaches_a_webhook_under_one_id_whatever_is_killed on [Mysql97, Mariadb1011];
+    what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retried on [Mysql97];
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// A webhook that keeps what it was sent.
+#[derive(Debug, Default)]
+struct Received {
+    /// Bodies by the id of their request: all that came under it.
+    bodies: BTreeMap<String, BTreeSet<String>>,
+    /// Rows in the order in which they were first accepted.
+    rows: Vec<Value>,
+    requests: u64,
+    /// Each so-manieth request is refused with this status.
+    refuse: Option<(u64, u16)>,
+    /// Rows with this text are refused.
+    refuse_text: Option<&'static str>,
+}
+
+struct Webhook {
+    port: u16,
+    received: Arc<Mutex<Received>>,
+}
+
+impl Webhook {
+    async fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let received: Arc<Mutex<Received>> = Arc::default();
+        let shared = Arc::clone(&received);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Ok(Self { port, received })
+    }
+
+    fn received(&self) -> std::sync::MutexGuard<'_, Received> {
+        self.received.lock().expect("no test panics while it holds it")
+    }
+}
+
+/// Answers requests of one connection until it is closed.
+async fn serve(stream: TcpStream, received: Arc<Mutex<Received>>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut length, mut id) = (0, String::new());
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().ok()?;
+            } else if let Some(value) = line.strip_prefix("webhook-id: ") {
+                id = value.to_owned();
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let status = take(&received, id, String::from_utf8(body).ok()?);
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        stream.get_mut().write_all(answer.as_bytes()).await.ok()?;
+    }
+}
+
+fn take(received: &Mutex<Received>, id: String, body: String) -> u16 {
+    let mut received = received.lock().expect("no test panics while it holds it");
+    received.requests += 1;
+    let refused = received.refuse.filter(|(each, _)| received.requests.is_multiple_of(*each));
+    if let Some((_, status)) = refused {
+        return status;
+    }
+    if received.refuse_text.is_some_and(|text| body.contains(text)) {
+        return 422;
+    }
+    let document: Value = serde_json::from_str(&body).expect("the body is JSON");
+    let bodies = received.bodies.entry(id).or_default();
+    let is_new = bodies.is_empty();
+    bodies.insert(body);
+    if is_new {
+        let rows = document["data"].as_array().cloned().unwrap_or_default();
+        received.rows.extend(rows);
+    }
+    204
+}
+
+/// A relay of this queue to this webhook.
+fn relay(
+    folder: &Folder,
+    queue: &str,
+    webhook: &Webhook,
+    settings: &[(&'static str, &str)],
+) -> Result<Streamer, binpulse_demo::Error> {
+    let mut all = vec![
+        ("relay.name", String::from("test")),
+        ("relay.queue", queue.to_owned()),
+        ("relay.state", format!("file:{}", folder.path().join("state").display())),
+        ("relay.to.kind", String::from("webhook")),
+        ("relay.to.url", format!("http://127.0.0.1:{}/hook?token=x", webhook.port)),
+        ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+        ("relay.egress.allow", String::from("127.0.0.0/8")),
+        ("relay.egress.ports", webhook.port.to_string()),
+        ("relay.egress.https_only", String::from("false")),
+        ("relay.first_wait", String::from("2s")),
+        ("relay.visibility_timeout", String::from("10s")),
+        ("sns.region", Standin::REGION.to_owned()),
+    ];
+    all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    Streamer::start(command("relay", all))
+}
+
+async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> Result<T, Failed> {
+    let give_up = Instant::now() + SOON;
+    loop {
+        if let Some(found) = holds() {
+            return Ok(found);
+        }
+        if Instant::now() > give_up {
+            return Err(format!("within {SOON:?}: {what}").into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn each_row_reaches_a_webhook_under_one_id_whatever_is_killed(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    let name = format!("{}-relay", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+    webhook.received().refuse = Some((7, 503));
+    let endpoint = rig.endpoint_url.clone();
+    let settings = [("sns.endpoint_url", endpoint.as_str()), ("relay.to.rows", "3")];
+    let mut relay_process = relay(&folder, &queue, &webhook, &settings)?;
+
+    let mut connection = rig.mysqld.connect().await?;
+    connection.query_drop("CREATE DATABASE paid").await?;
+    connection
+        .query_drop("CREATE TABLE paid.charges (id INT PRIMARY KEY, amount INT, note VARCHAR(20))")
+        .await?;
+    for round in 0..6 {
+        for id in 0..40 {
+            let id = round * 40 + id;
+            connection
+                .query_drop(format!("INSERT INTO paid.charges VALUES ({id}, {id}, 'new')"))
+                .await?;
+        }
+        connection
+            .query_drop(format!(
+                "UPDATE paid.charges SET amount = amount + 1 WHERE id % 7 = {round}"
+            ))
+            .await?;
+        // Half of what was written may be under way.
+        relay_process.kill().await?;
+        drop(relay_process);
+        relay_process = relay(&folder, &queue, &webhook, &settings)?;
+    }
+    let amounts: Vec<(i64, i64)> =
+        connection.query("SELECT id, amount FROM paid.charges ORDER BY id").await?;
+    let wanted: BTreeMap<i64, i64> = amounts.into_iter().collect();
+    let copy = |rows: &[Value]| -> BTreeMap<i64, i64> {
+        let charges = rows.iter().filter(|row| row["table"] == "charges");
+        charges
+            .filter_map(|row| {
+                Some((row["after"]["id"].as_i64()?, row["after"]["amount"].as_i64()?))
+            })
+            .collect()
+    };
+    until("the webhook has what the table has", || {
+        (copy(&webhook.received().rows) == wanted).then_some(())
+    })
+    .await
+    .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
+    relay_process.must_run()?;
+    let received = webhook.received();
+    let ids: Vec<_> = received.rows.iter().map(|row| row["id"].to_string()).collect();
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "a row came under two ids of requests");
+    let changed: Vec<_> = received.bodies.iter().filter(|(_, bodies)| bodies.len() > 1).collect();
+    assert!(changed.is_empty(), "other rows under the same id: {changed:?}");
+    Ok(())
+}
+
+async fn what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retried(
+    bed: Bed,
+) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let rig = Rig::start(&bed, mysqld, Topic::Fifo, &[]).await?;
+    let name = format!("{}-relay.fifo", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+    webhook.received().refuse_text = Some("poison");
+    let endpoint = rig.endpoint_url.clone();
+    let settings = [("sns.endpoint_url", endpoint.as_str()), ("relay.max_attempts", "1")];
+    let mut relay_process = relay(&folder, &queue, &webhook, &settings)?;
+    let mut connection = rig.mysqld.connect().await?;
+    for statement in [
+        "CREATE DATABASE paid",
+        "CREATE TABLE paid.charges (id INT PRIMARY KEY, note VARCHAR(20))",
+        "INSERT INTO paid.charges VALUES (1, 'good'), (2, 'poison'), (3, 'good')",
+        "UPDATE paid.charges SET note = 'later' WHERE id IN (2, 3)",
+    ] {
+        connection.query_drop(statement).await?;
+    }
+    let notes = |webhook: &Webhook| -> Vec<(i64, String)> {
+        let received = webhook.received();
+        let after = received.rows.iter().map(|row| &row["after"]);
+        after
+            .filter_map(|row| Some((row["id"].as_i64()?, row["note"].as_str()?.to_owned())))
+            .collect()
+    };
+    let of = |webhook: &Webhook, id: i64| -> Vec<String> {
+        notes(webhook).into_iter().filter(|(of, _)| *of == id).map(|(_, note)| note).collect()
+    };
+    until("row 3 goes on", || (of(&webhook, 3) == ["good", "later"]).then_some(()))
+        .await
+        .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
+    // Row 2 and what follows it wait for an operator.
+    let parked = async |process: &Streamer| process.metric("binpulse_relay_parked", &[]).await;
+    let give_up = Instant::now() + SOON;
+    while parked(&relay_process).await? != Some(2.0) && Instant::now() < give_up {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(parked(&relay_process).await?, Some(2.0));
+    assert_eq!(of(&webhook, 2), [String::new(); 0]);
+    // Told to try again, it sends them in their order.
+    webhook.received().refuse_text = None;
+    let mut retry = command("relay", Vec::new());
+    retry.arguments = ["parked", "retry", "--all", "--relay-listen", relay_process.address()]
+        .map(String::from)
+        .to_vec();
+    let (code, output) = retry.run_to_end(SOON).await?;
+    assert_eq!(code, Some(0), "{output}");
+    until("row 2 comes", || (of(&webhook, 2) == ["poison", "later"]).then_some(()))
+        .await
+        .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
+    assert_eq!(relay_process.stop().await?, Some(0));
+    Ok(())
+}

@@ -7,6 +7,7 @@
 mod aws;
 mod batch;
 pub mod breaker;
+pub mod copy;
 pub mod receiver;
 pub mod retry;
 pub mod sns;

@@ -108,7 +108,6 @@ pub(crate) fn redis(options: &[&str]) -> Option<Private> {
     Some(Private::start(folder, command, port))
 }
 
-#[allow(dead_code, reason = "copies are to follow")]
 /// A PostgreSQL with the user and database `postgres`; `None` if there is none here.
 pub(crate) fn postgres() -> Option<Private> {
     let (Some(initdb), Some(postgres)) = (program("initdb"), program("postgres")) else {

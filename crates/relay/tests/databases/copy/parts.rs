@@ -1,0 +1,229 @@
+//! Snapshots: whatever a copy had, behind the last part it is what the source is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use binpulse_client::proto::{self, Op};
+use binpulse_relay::target::copy::Unit;
+
+use super::zoo::{self, Val};
+use super::{Server, apply, lane, opened, row, rows_unit, schema};
+use crate::dice::Dice;
+
+/// A key of one column or two.
+type Key = Vec<i64>;
+
+struct Chunks<'s> {
+    server: &'s Server,
+    keys: usize,
+    source: BTreeMap<Key, i64>,
+    next: u64,
+    part: u64,
+}
+
+fn ints(values: &[i64]) -> Vec<proto::Value> {
+    values.iter().map(|value| Val::Int(*value).proto()).collect()
+}
+
+impl Chunks<'_> {
+    fn name(&self) -> String {
+        format!("parts{}", self.keys)
+    }
+
+    fn schema(&self) -> proto::TableSchema {
+        let kin = |name| zoo::Kin {
+            name,
+            sql: "bigint",
+            logical: proto::LogicalType::Integer,
+            value: |_| Val::Null,
+        };
+        let columns: Vec<_> =
+            ["k1", "k2"][..self.keys].iter().map(|name| kin(*name)).chain([kin("v")]).collect();
+        schema(&self.name(), &columns, u32::try_from(self.keys).expect("small"))
+    }
+
+    fn key(&self, dice: &mut Dice) -> Key {
+        let number = i64::try_from(dice.below(40)).expect("small");
+        if self.keys == 1 { vec![number] } else { vec![number / 6, number % 6] }
+    }
+
+    fn image(&self, key: &Key) -> Vec<proto::Value> {
+        ints(&[key.as_slice(), &[self.source[key]]].concat())
+    }
+
+    /// Changes of the source that come as rows.
+    fn changes(&mut self, dice: &mut Dice, touched: &mut Vec<Key>) -> Option<Unit> {
+        let mut rows = Vec::new();
+        for _ in 0..dice.below(6) {
+            let key = self.key(dice);
+            touched.push(key.clone());
+            let value = i64::try_from(dice.below(1000)).expect("small");
+            if let Some(old) = self.source.get(&key).copied() {
+                let before = ints(&[key.as_slice(), &[old]].concat());
+                if dice.one_in(2) {
+                    self.source.remove(&key);
+                    rows.push(row(Op::Delete, Some(before), None));
+                } else {
+                    self.source.insert(key.clone(), value);
+                    rows.push(row(Op::Update, Some(before), Some(self.image(&key))));
+                }
+            } else {
+                self.source.insert(key.clone(), value);
+                rows.push(row(Op::Insert, None, Some(self.image(&key))));
+            }
+        }
+        if rows.is_empty() {
+            return None;
+        }
+        let lane = lane(&self.name());
+        let rows = opened(self.schema(), &lane, self.next, rows);
+        self.next += rows.len() as u64;
+        Some(rows_unit(&lane, &rows))
+    }
+
+    /// A chunk: read, then changes while it is read, then its parts without what they touched.
+    fn chunk(
+        &mut self,
+        dice: &mut Dice,
+        number: u64,
+        after: Option<&Key>,
+        upto: Option<&Key>,
+    ) -> Vec<Unit> {
+        let within = |key: &Key| {
+            after.is_none_or(|after| key > after) && upto.is_none_or(|upto| key <= upto)
+        };
+        let read: Vec<_> = self.source.keys().filter(|key| within(key)).cloned().collect();
+        let images: BTreeMap<_, _> =
+            read.iter().map(|key| (key.clone(), self.image(key))).collect();
+        let mut touched = Vec::new();
+        let mut units: Vec<_> = self.changes(dice, &mut touched).into_iter().collect();
+        let rows: Vec<_> = images
+            .into_iter()
+            .filter(|(key, _)| !touched.contains(key))
+            .map(|(_, image)| row(Op::Read, None, Some(image)))
+            .collect();
+        let size = usize::try_from(dice.between(1, 5)).expect("small");
+        let mut parts: Vec<_> = rows.chunks(size).map(<[_]>::to_vec).collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let (lane, last) = (lane(&self.name()), parts.len() - 1);
+        let image = |key: &Key| proto::Image { values: ints(key) };
+        for (index, rows) in parts.into_iter().enumerate() {
+            let rows = opened(self.schema(), &lane, 0, rows);
+            let part = proto::SnapshotPart {
+                snapshot: "01J".to_owned(),
+                part: self.part,
+                anchor: Some(proto::LaneMark {
+                    lane: lane.lane.to_string(),
+                    sequence_next: self.next,
+                    epoch: 3,
+                }),
+                chunk: number,
+                attempt: 1,
+                attempt_part: 1,
+                last_part: index == last,
+                key_after: after.map(image),
+                key_upto: upto.map(image),
+                touched: if index == 0 { touched.iter().map(image).collect() } else { Vec::new() },
+                ..Default::default()
+            };
+            self.part += (rows.len() as u64).max(1);
+            units.push(Unit::Part { lane: lane.clone(), part: Arc::new(part), rows });
+            // Rows between parts are of later places, and no part of this chunk tells of them.
+        }
+        units
+    }
+}
+
+async fn snapshot(server: &Server, keys: usize, seed: u64) {
+    let mut dice = Dice::new(seed);
+    let name = format!("shop.parts{keys}");
+    let mut world = Chunks { server, keys, source: BTreeMap::new(), next: 1, part: 1 };
+    // The source's rows before the stream began, which the copy never saw.
+    for _ in 0..30 {
+        let key = world.key(&mut dice);
+        world.source.insert(key, 7);
+    }
+    let first = world.changes(&mut dice, &mut Vec::new());
+    let copies = [server.copy().await, server.copy().await];
+    apply(&copies[0], &first.into_iter().collect::<Vec<_>>()).await;
+    server
+        .run(&format!(
+            "CREATE TABLE IF NOT EXISTS {name} ({}v bigint, PRIMARY KEY ({}))",
+            if keys == 1 { "k1 bigint, " } else { "k1 bigint, k2 bigint, " },
+            if keys == 1 { "k1" } else { "k1, k2" }
+        ))
+        .await;
+    // And rows that the copy has and the source has not.
+    for number in [-5, 3, 11, 12, 39, 77] {
+        let values = if keys == 1 {
+            format!("{number}, 0")
+        } else {
+            format!("{}, {}, 0", number / 6, number % 6)
+        };
+        let sql = format!("INSERT INTO {name} VALUES ({values})");
+        if server
+            .rows(&format!(
+                "SELECT 1 FROM {name} WHERE {}",
+                if keys == 1 {
+                    format!("k1 = {number}")
+                } else {
+                    format!("k1 = {} AND k2 = {}", number / 6, number % 6)
+                }
+            ))
+            .await
+            .is_empty()
+        {
+            server.run(&sql).await;
+        }
+    }
+    let mut bounds: Vec<_> = (0..4).map(|_| world.key(&mut dice)).collect();
+    bounds.sort();
+    bounds.dedup();
+    let mut units = Vec::new();
+    for at in 0..=bounds.len() {
+        let after = at.checked_sub(1).map(|at| bounds[at].clone());
+        units.extend(world.chunk(&mut dice, at as u64 + 1, after.as_ref(), bounds.get(at)));
+        let more = world.changes(&mut dice, &mut Vec::new());
+        units.extend(more);
+    }
+    let mut at = 0;
+    while at < units.len() {
+        let end = (at + usize::try_from(dice.between(1, 4)).expect("small")).min(units.len());
+        let again = at.saturating_sub(usize::try_from(dice.below(3)).expect("small"));
+        let applied = apply(&copies[usize::from(dice.one_in(2))], &units[again..end]).await;
+        assert!(applied.behind.is_empty() && applied.ranges_passed == 0, "{applied:?}");
+        at = end;
+    }
+    let columns = if keys == 1 { "k1, v" } else { "k1, k2, v" };
+    let order = if keys == 1 { "k1" } else { "k1, k2" };
+    let found = world.server.rows(&format!("SELECT {columns} FROM {name} ORDER BY {order}")).await;
+    let expected: Vec<Vec<Option<String>>> = world
+        .source
+        .iter()
+        .map(|(key, value)| {
+            key.iter().chain([value]).map(|number| Some(number.to_string())).collect()
+        })
+        .collect();
+    assert_eq!(found, expected, "seed {seed}");
+    let left = if server.is_postgres() {
+        "binpulse_relay_chunk_key"
+    } else {
+        "relay.binpulse_relay_chunk_key"
+    };
+    assert!(server.rows(&format!("SELECT 1 FROM {left}")).await.is_empty());
+    server.run(&format!("DROP TABLE {name}")).await;
+    let marks =
+        if server.is_postgres() { "binpulse_relay_lane" } else { "relay.binpulse_relay_lane" };
+    server.run(&format!("DELETE FROM {marks}")).await;
+}
+
+/// Random snapshots over random rows.
+pub(crate) async fn behind_a_snapshot_a_copy_is_its_source(server: &Server) {
+    for seed in 1..=8 {
+        for keys in [1, 2] {
+            snapshot(server, keys, seed).await;
+        }
+    }
+}

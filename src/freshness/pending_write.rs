@@ -53,9 +53,11 @@ impl From<String> for Statement {
     }
 }
 
-struct Outstanding {
+/// A write whose end is not known yet.
+pub(super) struct Outstanding {
     fate: Pin<Box<dyn Future<Output = Outcome> + Send>>,
-    session_id: Option<u32>,
+    /// The server's number for the session.
+    pub(super) session_id: Option<u32>,
 }
 
 /// At most one session with at most one write outstanding.
@@ -98,9 +100,9 @@ impl PendingWrite {
         self.host = None;
     }
 
-    /// The server's number for the session that owes an answer, if one does.
-    pub(super) fn outstanding(&self) -> Option<Option<u32>> {
-        self.outstanding.as_ref().map(|outstanding| outstanding.session_id)
+    /// The write that owes an answer, if one does.
+    pub(super) fn outstanding(&self) -> Option<&Outstanding> {
+        self.outstanding.as_ref()
     }
 
     /// Runs `statements` one after the other and waits up to `deadline` for the end. `None`: still

@@ -259,9 +259,8 @@ impl HeartbeatWriter {
 
     /// Asks a second session what became of the overdue write.
     async fn look_at_outstanding(&mut self) {
-        let (Some(number), Some(session_id)) = (self.number, self.pending.outstanding()) else {
-            return;
-        };
+        let session = self.pending.outstanding().map(|outstanding| outstanding.session_id);
+        let (Some(number), Some(session_id)) = (self.number, session) else { return };
         let fate = write_fate::fate(&self.config, session_id, number).await;
         let server_state = match fate {
             Fate::Running { state } => state,

@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binpulse_demo::{Folder, Options, Standin, Streamer};
+use binpulse_demo::{Folder, Mysqld, Options, Standin, Streamer, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use crate::bed::{Bed, Rig, SOON, Topic, command};
+use crate::bed::{Bed, Rig, SOON, Topic, binary, command};
 use crate::suite::{Outcome, tests};
 
 tests! {
     each_row_reaches_a_webhook_under_one_id_whatever_is_killed on [Mysql97, Mariadb1011];
     what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retried on [Mysql97];
+    a_copy_equals_its_source_whatever_is_killed on [Mysql97, Mysql80, Mariadb1011];
+    a_copy_begins_with_a_snapshot on [Mysql97];
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -259,5 +261,141 @@ async fn what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retrie
         .await
         .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
     assert_eq!(relay_process.stop().await?, Some(0));
+    Ok(())
+}
+
+/// A relay of this queue into this server.
+fn copy_relay(
+    queue: &str,
+    target: &Mysqld,
+    endpoint: &str,
+    state: &Folder,
+) -> Result<Streamer, binpulse_demo::Error> {
+    let settings = vec![
+        ("relay.name", String::from("copy")),
+        ("relay.queue", queue.to_owned()),
+        ("relay.state", format!("file:{}", state.path().join("state").display())),
+        ("relay.to.kind", String::from("mysql")),
+        ("relay.to.url", format!("mysql://{}/relay", target.address())),
+        ("relay.to.user", String::from("root")),
+        ("relay.to.concurrency", String::from("3")),
+        ("relay.visibility_timeout", String::from("10s")),
+        ("sns.region", Standin::REGION.to_owned()),
+        ("sns.endpoint_url", endpoint.to_owned()),
+    ];
+    Streamer::start(command("relay", settings))
+}
+
+const TABLES: [&str; 3] = ["charges", "notes", "links"];
+
+/// All rows of the tables, as text.
+async fn contents(server: &Mysqld) -> Result<Vec<String>, Failed> {
+    let mut connection = server.connect().await?;
+    let mut all = Vec::new();
+    for table in TABLES {
+        let query = format!("SELECT * FROM paid.{table} ORDER BY 1, 2");
+        let rows: Result<Vec<mysql_async::Row>, _> = connection.query(query).await;
+        all.push(format!("{table}: {:?}", rows.map_err(|error| error.to_string())));
+    }
+    Ok(all)
+}
+
+async fn until_equal(source: &Mysqld, copy: &Mysqld, relay: &mut Streamer) -> Outcome {
+    let give_up = Instant::now() + SOON;
+    loop {
+        relay.must_run()?;
+        let (wanted, found) = (contents(source).await?, contents(copy).await?);
+        if wanted == found {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            let log = relay.log_tail();
+            return Err(format!("wanted {wanted:#?}\nfound {found:#?}\n{log}").into());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+const SCHEMA: [&str; 4] = [
+    "CREATE DATABASE paid",
+    "CREATE TABLE paid.charges (id INT PRIMARY KEY, amount DECIMAL(10, 2), note VARCHAR(20), at TIMESTAMP(3) NULL)",
+    "CREATE TABLE paid.notes (a VARCHAR(20) COLLATE utf8mb4_bin, b INT UNSIGNED, text TEXT, PRIMARY KEY (a, b))",
+    "CREATE TABLE paid.links (x BIGINT UNSIGNED PRIMARY KEY, y ENUM('one', 'two'), z VARBINARY(8), j JSON)",
+];
+
+/// Changes of every kind, the same for the same round.
+fn changes(round: u64) -> Vec<String> {
+    let mut all = Vec::new();
+    for at in 0..25 {
+        let n = round * 25 + at;
+        let (key, other) = (n * 7 % 60, n * 11 % 60);
+        all.push(format!(
+            "REPLACE INTO paid.charges VALUES ({key}, {n}.25, 'n{n}', FROM_UNIXTIME(1750000000.5 + {n}))"
+        ));
+        all.push(format!("DELETE FROM paid.charges WHERE id = {other}"));
+        all.push(format!(
+            "INSERT INTO paid.notes VALUES ('k{key}', {at}, REPEAT('x', {at})) ON DUPLICATE KEY UPDATE text = 'again {n}'"
+        ));
+        all.push(format!(
+            "UPDATE IGNORE paid.notes SET a = 'k{other}' WHERE a = 'k{key}' AND b % 3 = 0"
+        ));
+        all.push(format!(
+            "REPLACE INTO paid.links VALUES (18446744073709551615 - {key}, 1 + {n} % 2, X'00ff{at:02}', '{{\"n\": {n}}}')"
+        ));
+    }
+    all
+}
+
+async fn a_copy_equals_its_source_whatever_is_killed(bed: Bed) -> Outcome {
+    let (source, copy) =
+        tokio::try_join!(bed.mysqld(Options::default()), bed.mysqld(Options::default()))?;
+    let rig =
+        Rig::start(&bed, source, Topic::Standard, &[("message.lanes", String::from("2"))]).await?;
+    let name = format!("{}-copy", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let state = Folder::create()?;
+    copy.execute(&["CREATE DATABASE relay"]).await?;
+    let mut process = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;
+    rig.mysqld.execute(&SCHEMA).await?;
+    for round in 0..5 {
+        rig.mysqld.execute(&changes(round)).await?;
+        process.kill().await?;
+        drop(process);
+        process = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;
+    }
+    until_equal(&rig.mysqld, &copy, &mut process).await?;
+    let parked = process.metric("binpulse_relay_parked", &[]).await?;
+    assert_eq!(parked, Some(0.0));
+    assert_eq!(process.stop().await?, Some(0));
+    Ok(())
+}
+
+async fn a_copy_begins_with_a_snapshot(bed: Bed) -> Outcome {
+    let (source, copy) =
+        tokio::try_join!(bed.mysqld(Options::default()), bed.mysqld(Options::default()))?;
+    // Rows that were there before, in more than one chunk.
+    prepare(&source, binary()).await?;
+    source.execute(&SCHEMA).await?;
+    source.execute(&["GRANT SELECT ON paid.* TO 'binpulse'@'%'"]).await?;
+    for round in 0..4 {
+        source.execute(&changes(round)).await?;
+    }
+    let settings = [
+        ("source.start", String::from("now")),
+        ("snapshot.on_start", String::from("all")),
+        ("snapshot.chunk_bytes", String::from("64KiB")),
+        ("filter.tables", String::from("paid.*")),
+    ];
+    let rig = Rig::start_prepared(&bed, source, Topic::Standard, &settings).await?;
+    let name = format!("{}-copy", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let state = Folder::create()?;
+    copy.execute(&["CREATE DATABASE relay"]).await?;
+    let mut process = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;
+    for round in 4..6 {
+        rig.mysqld.execute(&changes(round)).await?;
+    }
+    until_equal(&rig.mysqld, &copy, &mut process).await?;
+    assert_eq!(process.stop().await?, Some(0));
     Ok(())
 }

@@ -95,6 +95,22 @@ impl Bodies {
         }
     }
 
+    /// Rows of one message as lines of JSON, for people.
+    pub(crate) fn lines(rows: &Arc<OpenedRows>, first: u64, last: u64) -> Vec<u8> {
+        let mut formatter = Formatter::new(FormatOptions::Binpulse);
+        let (mut out, mut buffer) = (Vec::new(), RowBuffer::default());
+        for index in 0..rows.len() {
+            let number = rows.first().saturating_add(index as u64);
+            if !(first..=last).contains(&number) {
+                continue;
+            }
+            let row = RowRef { rows: Arc::clone(rows), index, number, read: None };
+            put_row(&mut formatter, &row, &mut buffer, &mut out);
+            out.push(b'\n');
+        }
+        out
+    }
+
     fn formatter(&self) -> Formatter {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.unwrap_or_else(|| Formatter::new(self.options.clone()))

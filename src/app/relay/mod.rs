@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use binpulse_relay::metrics::Metrics;
 use binpulse_relay::queue::Queue;
-use binpulse_relay::route::{self, Halt, LaneStore, MemoryStore, Parts, Status};
+use binpulse_relay::route::{self, CopyParts, Halt, LaneStore, MemoryStore, Parts, Status};
 use binpulse_relay::state::{StateError, Store};
+use binpulse_relay::target::copy::{self, Copy};
 use binpulse_relay::target::receiver::{Null, Receive, Stdout};
+use binpulse_relay::target::sns::{self, Sns};
+use binpulse_relay::target::sqs::{self, Sqs};
 use binpulse_relay::target::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +104,21 @@ async fn deliver(
             let webhook = Webhook::new(*config).map_err(|error| error.to_string())?;
             with_state(plan, common, Arc::new(webhook), stop).await
         }
+        Target::Copy(config) => copy(plan, config, common, stop).await,
+        Target::Sqs(url) => {
+            let region = region_of(&url).map(str::to_owned);
+            let sdk = plan.service(&common.shared, region.as_deref());
+            let client = aws_sdk_sqs::Client::new(&sdk);
+            let sqs = Sqs::new(client, url, sqs::MESSAGE_BYTES_DEFAULT, plan.timeout);
+            with_state(plan, common, Arc::new(sqs), stop).await
+        }
+        Target::Sns(arn) => {
+            let region = arn.split(':').nth(3).map(str::to_owned);
+            let sdk = plan.service(&common.shared, region.as_deref());
+            let client = aws_sdk_sns::Client::new(&sdk);
+            let sns = Sns::new(client, arn, sns::MESSAGE_BYTES_DEFAULT, plan.timeout);
+            with_state(plan, common, Arc::new(sns), stop).await
+        }
         Target::Stdout => with_state(plan, common, Arc::new(Stdout), stop).await,
         Target::Null => with_state(plan, common, Arc::new(Null), stop).await,
     }
@@ -130,12 +148,7 @@ async fn run<R: Receive, S: LaneStore>(
     store: S,
     stop: CancellationToken,
 ) -> Result<Result<(), Halt>, Unavailable> {
-    let fetch = Arc::new(fetch::Objects::new(&common.shared, plan.object_endpoint_url.as_deref()));
-    let heal = plan.streamer.clone().map(|streamer| {
-        let healer: Arc<dyn route::Heal> =
-            Arc::new(heal::Streamer::new(streamer, &plan.route.name));
-        healer
-    });
+    let (fetch, heal) = (objects(&plan, &common.shared), healer(&plan));
     tracing::info!(
         route = plan.route.name,
         queue = plan.queue,
@@ -153,6 +166,47 @@ async fn run<R: Receive, S: LaneStore>(
         status: common.status,
     };
     Ok(route::run(parts, stop).await)
+}
+
+/// A copy keeps its numbers itself; the state is for what it can't take.
+async fn copy(
+    plan: RelayPlan,
+    config: copy::Config,
+    common: Common,
+    stop: CancellationToken,
+) -> Result<Result<(), Halt>, Unavailable> {
+    let mut copies = Vec::new();
+    for _ in 0..plan.copies {
+        copies.push(Copy::open(config.clone()).await.map_err(|error| error.to_string())?);
+    }
+    let store = match &plan.state {
+        Some(url) => {
+            let store = Store::open(url, &plan.route.name).await;
+            Some(store.map_err(|error| refused(&error))?)
+        }
+        None => None,
+    };
+    let parts = CopyParts {
+        fetch: objects(&plan, &common.shared),
+        heal: healer(&plan),
+        config: plan.route,
+        queue: common.queue,
+        copies,
+        store,
+        metrics: common.metrics,
+        status: common.status,
+    };
+    tracing::info!(queue = plan.queue, "the relay keeps a copy");
+    Ok(route::run_copy(parts, stop).await)
+}
+
+fn objects(plan: &RelayPlan, shared: &aws::Shared) -> Arc<dyn route::Fetch> {
+    Arc::new(fetch::Objects::new(shared, plan.object_endpoint_url.as_deref()))
+}
+
+fn healer(plan: &RelayPlan) -> Option<Arc<dyn route::Heal>> {
+    let streamer = plan.streamer.clone()?;
+    Some(Arc::new(heal::Streamer::new(streamer, &plan.route.name)))
 }
 
 fn refused(error: &StateError) -> Unavailable {

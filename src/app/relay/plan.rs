@@ -9,11 +9,13 @@ use binpulse_client::ledger::Waits;
 use binpulse_relay::Order;
 use binpulse_relay::open;
 use binpulse_relay::route::{Config, Filter, GapPolicy};
+use binpulse_relay::target::copy::{self, SchemaPolicy};
 use binpulse_relay::target::retry::Retry;
 use binpulse_relay::target::webhook::{self, Auth, Egress, Proxy, SecretSource};
 
 use super::heal::StreamerAddress;
 use crate::app::plan::{HttpPlan, http_plan};
+use crate::aws;
 use crate::change::{NameCase, Op};
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
@@ -38,6 +40,10 @@ pub struct RelayPlan {
     pub region: Option<String>,
     /// Endpoint of a stand-in.
     pub endpoint_url: Option<String>,
+    /// Connections of a copy.
+    pub copies: usize,
+    /// Deadline of one attempt.
+    pub timeout: Duration,
     /// Endpoint of S3 for a stand-in.
     pub object_endpoint_url: Option<String>,
 }
@@ -47,6 +53,12 @@ pub struct RelayPlan {
 pub enum Target {
     /// Requests over HTTP.
     Webhook(Box<webhook::Config>),
+    /// A copy in MySQL, MariaDB or PostgreSQL.
+    Copy(copy::Config),
+    /// Another SQS queue, by its URL.
+    Sqs(String),
+    /// An SNS topic, by its ARN.
+    Sns(String),
     /// Lines on standard output.
     Stdout,
     /// Nowhere, for measurements.
@@ -66,6 +78,8 @@ impl RelayPlan {
             .map_err(|expected| values.invalid("relay.streamer_url", expected))?;
         Ok(Self {
             route: route(values)?,
+            copies: values.size("relay.to.concurrency")?.min(COPIES_MAX),
+            timeout: values.duration("relay.to.timeout")?,
             queue: values.text("relay.queue")?.to_owned(),
             target,
             state,
@@ -77,6 +91,14 @@ impl RelayPlan {
                 .text_opt("sink.claim_check_endpoint_url")
                 .map(str::to_owned),
         })
+    }
+}
+
+impl RelayPlan {
+    /// The SDK's settings for the target's service.
+    pub(super) fn service(&self, shared: &aws::Shared, region: Option<&str>) -> aws::SdkConfig {
+        let deadlines = aws::Deadlines { operation: self.timeout, ..aws::Deadlines::default() };
+        shared.service(self.endpoint_url.as_deref(), region.or(shared.region()), deadlines)
     }
 }
 
@@ -160,8 +182,33 @@ fn filter(values: &Values) -> Result<Filter, Error> {
 fn target(values: &Values) -> Result<Target, Error> {
     Ok(match values.text("relay.to.kind")? {
         "webhook" => Target::Webhook(Box::new(webhook(values)?)),
+        "mysql" | "postgres" => Target::Copy(copy(values)?),
+        "sqs" => Target::Sqs(values.text("relay.to.url")?.to_owned()),
+        "sns" => Target::Sns(values.text("relay.to.url")?.to_owned()),
         "null" => Target::Null,
         _ => Target::Stdout,
+    })
+}
+
+fn copy(values: &Values) -> Result<copy::Config, Error> {
+    let (kind, url) = (values.text("relay.to.kind")?, values.text("relay.to.url")?);
+    if !url.starts_with(&format!("{kind}://")) {
+        let expected = format!("{kind}://host:port/database, as relay.to.kind says");
+        return Err(values.invalid("relay.to.url", expected));
+    }
+    if values.list("relay.filter.ops").len() < 4 {
+        return Err(Error::Rule(String::from(
+            "`relay.filter.ops` leaves changes out: a copy needs all of them",
+        )));
+    }
+    let user = values.text_opt("relay.to.user");
+    Ok(copy::Config {
+        url: with_account(url, user, values.text_opt("relay.to.password")),
+        schema: match values.text("relay.to.schema")? {
+            "refuse" => SchemaPolicy::Refuse,
+            "create" => SchemaPolicy::Create,
+            _ => SchemaPolicy::Add,
+        },
     })
 }
 
@@ -228,11 +275,11 @@ fn secret(values: &Values, key: &'static str) -> Option<SecretSource> {
 fn state(values: &Values, target: &Target) -> Result<Option<String>, Error> {
     let Some(url) = values.text_opt("relay.state") else {
         return match target {
-            Target::Webhook(_) => Err(Error::Rule(String::from(
-                "`relay.state` is not set: a webhook needs a place for what was delivered, such as \
-                 file:/var/lib/binpulse/relay",
+            Target::Webhook(_) | Target::Sqs(_) | Target::Sns(_) => Err(Error::Rule(String::from(
+                "`relay.state` is not set: such a target needs a place for what was delivered, such \
+                 as file:/var/lib/binpulse/relay",
             ))),
-            Target::Stdout | Target::Null => Ok(None),
+            Target::Copy(_) | Target::Stdout | Target::Null => Ok(None),
         };
     };
     let user = values.text_opt("relay.state_user");
@@ -261,6 +308,9 @@ fn percent_encoded(text: &str) -> String {
     }
     out
 }
+
+/// Most connections to a copy.
+const COPIES_MAX: usize = 16;
 
 /// Longest wait for an answer of the streamer.
 pub(super) const STREAMER_DEADLINE: Duration = Duration::from_secs(30);

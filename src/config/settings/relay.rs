@@ -22,7 +22,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "relay.state",
         Kind::Text,
         None,
-        "Where numbers and parked rows are kept: file:/path (one process), mysql://host/database or redis://host; not needed for copies and stdout",
+        "Where numbers and parked rows are kept: file:/path (one process), mysql://host/database or redis://host; a copy keeps its numbers itself and needs it for parked rows only",
     ),
     setting("relay.state_user", Kind::Text, None, "Account for relay.state"),
     setting("relay.state_password", Kind::Secret, None, "Password for relay.state"),
@@ -167,9 +167,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "relay.to.schema",
-        Kind::Choice(&["create", "add", "refuse"]),
-        Some("create"),
-        "What a copy may do to its tables: create them and add columns, add columns, or nothing",
+        Kind::Choice(&["add", "create", "refuse"]),
+        Some("add"),
+        "What a copy may do to its tables: create them and add columns, create them, or nothing",
     ),
     setting(
         "relay.egress.allow",

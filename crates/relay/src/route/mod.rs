@@ -5,6 +5,7 @@
 //! of which all rows are saved as dealt with.
 
 mod config;
+mod copy;
 mod delivery;
 mod gaps;
 mod lane;
@@ -38,9 +39,11 @@ use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::state::{Acquired, Lease, ParkedFilter, Reason, Save, StateError};
+use crate::target::copy::CopyError;
 use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
+pub use copy::{CopyParts, run_copy};
 pub(crate) use delivery::What;
 pub use gaps::Heal;
 pub use poll::Fetch;
@@ -68,6 +71,12 @@ pub enum Halt {
     /// The state refuses.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The copy is not fit.
+    #[error(transparent)]
+    Copy(Box<CopyError>),
+    /// Something must be parked, and there is no place for it.
+    #[error("{0}; relay.state is not set: set it, so that such rows can be parked")]
+    NowhereToPark(String),
 }
 
 /// What a route works with.
@@ -132,31 +141,44 @@ pub async fn run<R: Receive, S: LaneStore>(
     parts: Parts<R, S>,
     stop: CancellationToken,
 ) -> Result<(), Halt> {
-    let (arrived, mut arrivals) = mpsc::channel(64);
     let room = Arc::new(Room::new(parts.config.buffer_bytes));
-    let tables = Arc::new(Tables::default());
     let polling = stop.child_token();
-    let mut pollers = JoinSet::new();
-    for _ in 0..parts.config.pollers {
-        let poller = Poller {
-            queue: parts.queue.clone(),
-            room: Arc::clone(&room),
-            limits: parts.config.open,
-            fetch: Arc::clone(&parts.fetch),
-            tables: Arc::clone(&tables),
-            metrics: Arc::clone(&parts.metrics),
-            arrived: arrived.clone(),
-        };
-        pollers.spawn(poller.run(polling.clone()));
-    }
-    drop(arrived);
+    let (mut running, mut arrivals) =
+        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
     let mut route = Route::new(parts, room);
     let outcome = route.turns(&mut arrivals, &stop).await;
     polling.cancel();
     arrivals.close();
-    pollers.shutdown().await;
+    running.shutdown().await;
     route.end().await;
     outcome
+}
+
+/// Starts the pollers; they end with `polling`.
+fn pollers(
+    config: &Config,
+    queue: &Queue,
+    room: &Arc<Room>,
+    fetch: &Arc<dyn Fetch>,
+    metrics: &Arc<Metrics>,
+    polling: &CancellationToken,
+) -> (JoinSet<()>, mpsc::Receiver<Arrived>) {
+    let (arrived, arrivals) = mpsc::channel(64);
+    let tables = Arc::new(Tables::default());
+    let mut running = JoinSet::new();
+    for _ in 0..config.pollers {
+        let poller = Poller {
+            queue: queue.clone(),
+            room: Arc::clone(room),
+            limits: config.open,
+            fetch: Arc::clone(fetch),
+            tables: Arc::clone(&tables),
+            metrics: Arc::clone(metrics),
+            arrived: arrived.clone(),
+        };
+        running.spawn(poller.run(polling.clone()));
+    }
+    (running, arrivals)
 }
 
 impl<R: Receive, S: LaneStore> Route<R, S> {
@@ -621,28 +643,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 
     fn tell(&self) {
-        let metrics = &self.parts.metrics;
-        let view = status::view(self);
-        let set = |gauge: &prometheus::IntGauge, value: u64| {
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        set(&metrics.lanes, view.lanes_total);
-        set(&metrics.messages_held, view.messages_held);
-        set(&metrics.buffer_bytes, view.buffer_bytes);
-        set(&metrics.lag_rows, view.lag_rows);
-        set(&metrics.parked, view.parked);
-        let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();
-        set(&metrics.gaps_open, gaps as u64);
-        let endpoint = match view.target_state {
-            "gone" => 2,
-            "failing" => 1,
-            _ => 0,
-        };
-        metrics.endpoint_state.set(endpoint);
-        if let Some(margin) = view.retention_margin_seconds {
-            metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
-        }
-        self.parts.status.set(view);
+        status::tell(&self.parts.metrics, &self.parts.status, status::view(self));
     }
 
     /// What is under way ends, what is dealt with is saved, what is untouched goes back.

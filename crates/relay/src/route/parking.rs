@@ -42,19 +42,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         body: String,
         why: &str,
     ) -> Result<(), Halt> {
-        let parked = Parked {
-            id: body::message_id(&body),
-            lane: None,
-            first: 0,
-            last: 0,
-            key: None,
-            body: body.into_bytes(),
-            content_type: String::from("text/plain"),
-            reason: Reason::Unreadable,
-            attempts: 0,
-            answer: why.to_owned(),
-            parked_at_us: wall_clock_us(),
-        };
+        let parked = message_parked(body, why);
         match self.parts.store.park(&[parked]).await {
             Ok(()) => {
                 self.messages.finish(number);
@@ -204,6 +192,23 @@ pub(super) fn parked(
         reason,
         attempts,
         answer,
+        parked_at_us: wall_clock_us(),
+    }
+}
+
+/// A message that can't be opened, as it is parked.
+pub(super) fn message_parked(body: String, why: &str) -> Parked {
+    Parked {
+        id: body::message_id(&body),
+        lane: None,
+        first: 0,
+        last: 0,
+        key: None,
+        body: body.into_bytes(),
+        content_type: String::from("text/plain"),
+        reason: Reason::Unreadable,
+        attempts: 0,
+        answer: why.to_owned(),
         parked_at_us: wall_clock_us(),
     }
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::gaps::GapState;
 use super::store::LaneStore;
 use super::{Route, wall_clock_us};
+use crate::lane::LaneKey;
+use crate::metrics::Metrics;
 use crate::state::ParkedEntry;
 use crate::target::receiver::Receive;
 
@@ -136,36 +138,81 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Lanes that are told one by one.
 const LANES_SHOWN_MAX: usize = 100;
 
+/// A lane, for its status.
+pub(super) struct LaneView<'a> {
+    pub(super) key: &'a LaneKey,
+    pub(super) next: u64,
+    /// The newest watermark; 0 none.
+    pub(super) accepted: u64,
+    pub(super) gap: &'a GapState,
+    pub(super) waiting: usize,
+}
+
+/// What lanes add to a view.
+pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) -> View {
+    let mut view = View::default();
+    for LaneView { key, next, accepted, gap, waiting } in lanes {
+        view.lanes_total += 1;
+        view.lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
+        let (state, missing) = match *gap {
+            GapState::Halted { gap } => ("halted", Some(gap)),
+            GapState::Asked { gap, .. } => ("asked", Some(gap)),
+            GapState::None if waiting > 0 => ("waiting", None),
+            GapState::None => continue,
+        };
+        if view.lanes.len() < LANES_SHOWN_MAX {
+            let remedy = (state == "halted").then(|| remedy(route));
+            view.lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
+        }
+    }
+    view
+}
+
+/// Seconds until the queue drops the oldest message.
+pub(super) fn margin(retention: Option<Duration>, oldest_us: Option<i64>) -> Option<u64> {
+    let (retention, oldest_us) = retention.zip(oldest_us)?;
+    let age = u64::try_from(wall_clock_us().saturating_sub(oldest_us) / 1_000_000);
+    Some(retention.as_secs().saturating_sub(age.unwrap_or_default()))
+}
+
+/// Shows a view, in the metrics too.
+pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
+    let set = |gauge: &prometheus::IntGauge, value: u64| {
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    };
+    set(&metrics.lanes, view.lanes_total);
+    set(&metrics.messages_held, view.messages_held);
+    set(&metrics.buffer_bytes, view.buffer_bytes);
+    set(&metrics.lag_rows, view.lag_rows);
+    set(&metrics.parked, view.parked);
+    let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();
+    set(&metrics.gaps_open, gaps as u64);
+    metrics.endpoint_state.set(match view.target_state {
+        "gone" => 2,
+        "failing" => 1,
+        _ => 0,
+    });
+    if let Some(margin) = view.retention_margin_seconds {
+        metrics.retention_margin_seconds.set(Duration::from_secs(margin).as_secs_f64());
+    }
+    status.set(view);
+}
+
 /// The route as it stands.
 pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
     let config = &route.parts.config;
-    let oldest = route.messages.oldest_us();
-    let margin = route.retention.zip(oldest).map(|(retention, sent_at_us)| {
-        let age = u64::try_from(wall_clock_us().saturating_sub(sent_at_us) / 1_000_000);
-        retention.as_secs().saturating_sub(age.unwrap_or_default())
-    });
-    let mut lag_rows = 0;
-    let mut lanes = Vec::new();
-    for (key, lane) in &route.lanes {
-        let next = lane.requests.record().next;
-        let accepted = route.accepted.get(key).copied().unwrap_or_default();
-        lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
-        let (state, missing) = match lane.gap {
-            GapState::Halted { gap } => ("halted", Some(gap)),
-            GapState::Asked { gap, .. } => ("asked", Some(gap)),
-            GapState::None if lane.order.waiting() > 0 => ("waiting", None),
-            GapState::None => continue,
-        };
-        if lanes.len() < LANES_SHOWN_MAX {
-            let remedy = matches!(lane.gap, GapState::Halted { .. }).then(|| remedy(&config.name));
-            lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
-        }
-    }
     let target_state = match (&route.deliveries.gone, route.deliveries.is_open()) {
         (Some(_), _) => "gone",
         (None, true) => "failing",
         (None, false) => "works",
     };
+    let each = route.lanes.iter().map(|(key, lane)| LaneView {
+        key,
+        next: lane.requests.next(),
+        accepted: route.accepted.get(key).copied().unwrap_or_default(),
+        gap: &lane.gap,
+        waiting: lane.order.waiting(),
+    });
     View {
         route: config.name.clone(),
         queue: route.parts.queue.url().to_owned(),
@@ -177,10 +224,8 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
         buffer_bytes: route.room.used() as u64,
         requests_begun: route.deliveries.len() as u64,
         parked: route.parking.count,
-        lag_rows,
-        retention_margin_seconds: margin,
-        lanes,
-        lanes_total: route.lanes.len() as u64,
+        retention_margin_seconds: margin(route.retention, route.messages.oldest_us()),
+        ..lanes(&config.name, each)
     }
 }
 

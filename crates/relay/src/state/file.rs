@@ -186,21 +186,41 @@ impl FileStore {
     }
 }
 
+/// Makes an empty database under another name, and then gives it its own: a process that ends in the middle
+/// leaves no file that is none. Of two that do it at the same time one is too late, and opens the other's.
+fn create(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".new-{}", std::process::id()));
+    let unfinished = Path::new(&unfinished);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(unfinished)?;
+    drop(Database::builder().create_with_backend(FileBackend::new(file)?)?);
+    let linked = std::fs::hard_link(unfinished, path);
+    std::fs::remove_file(unfinished)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 impl Shared {
     fn open(path: &str, route: &str) -> Result<Self, StateError> {
         let place = format!("file:{path}");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| {
-                let needed = "a file in a folder that exists and is writable";
-                let remedy = "change relay.state, or make the folder";
-                StateError::unfit(&place, error.to_string(), needed, remedy)
-            })?;
+        let wrong = |error: &dyn std::fmt::Display| {
+            let needed = "a file in a folder that exists and is writable";
+            let remedy = "change relay.state, or make the folder";
+            StateError::unfit(&place, error.to_string(), needed, remedy)
+        };
+        if !Path::new(path).exists() {
+            create(Path::new(path)).map_err(|error| wrong(&*error))?;
+        }
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| wrong(&error))?;
         let holder = format!("{path}.holder");
         let backend = FileBackend::new(file);
         let opened = Database::builder()

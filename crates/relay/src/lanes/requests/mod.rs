@@ -123,6 +123,11 @@ impl<R> Requests<R> {
         self.is_changed = true;
     }
 
+    /// The smallest number that is not dealt with; 0: not known.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// What is to be saved.
     pub(crate) fn record(&self) -> LaneRecord {
         let sending = self.begun.iter();

@@ -1,0 +1,808 @@
+//! One route for a copy: from the queue to transactions, and from what they applied to deletions.
+//!
+//! The copy keeps the numbers of its lanes itself, in the transactions that write their rows. So there
+//! are no leases: a second process finds out in its transaction that rows were applied before.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse_client::proto;
+use binpulse_core::backoff::Backoff;
+use binpulse_core::encode::opened::OpenedRows;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::gaps::{Asked, Found, GapState, asked, policy, spawn};
+use super::lane::lane_of;
+use super::messages::Messages;
+use super::parking::message_parked;
+use super::poll::{Arrived, Content as Opened, Room};
+use super::status::{self, LaneView};
+use super::{
+    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, pollers,
+    random, seconds, wall_clock_us,
+};
+use crate::body::Bodies;
+use crate::lane::LaneKey;
+use crate::lanes::order::{Entry, LaneOrder, Rows};
+use crate::lanes::parts::Part;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::state::{Parked, ParkedFilter, Reason, Store};
+use crate::target::copy::{Applied, Copy, CopyError, Unit};
+
+/// Rows of one transaction, at most, and bytes of the messages that they are in.
+const ROWS_MAX: usize = 5_000;
+const BYTES_MAX: usize = 8 << 20;
+
+/// What a route to a copy works with.
+pub struct CopyParts {
+    /// What it is told to do.
+    pub config: Config,
+    /// Where messages come from.
+    pub queue: Queue,
+    /// The copy, once for each transaction that may run at the same time.
+    pub copies: Vec<Copy>,
+    /// Where rows that can't be applied are kept; `None`: they halt the route.
+    pub store: Option<Store>,
+    /// Who fetches objects.
+    pub fetch: Arc<dyn Fetch>,
+    /// Who publishes rows again; `None`: nobody can.
+    pub heal: Option<Arc<dyn Heal>>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where others see how it stands.
+    pub status: Arc<Status>,
+}
+
+/// A message's rows, or a part.
+#[derive(Debug, Clone)]
+struct Content {
+    message: u64,
+    rows: Arc<OpenedRows>,
+    part: Option<Arc<proto::SnapshotPart>>,
+    bytes: usize,
+}
+
+/// What waits to be applied, in order.
+#[derive(Debug, Clone)]
+struct Work {
+    unit: Unit,
+    message: Option<u64>,
+    rows: usize,
+    bytes: usize,
+    committed_at_us: Option<i64>,
+}
+
+/// A lane.
+#[derive(Debug)]
+struct Lane {
+    order: LaneOrder<Content>,
+    gap: GapState,
+    work: VecDeque<Work>,
+    /// The smallest number that is not applied, as the copy says.
+    next: u64,
+}
+
+/// A transaction that is to be made, or was.
+struct Job {
+    worker: usize,
+    copy: Copy,
+    work: Vec<Work>,
+    outcome: Result<Applied, CopyError>,
+}
+
+/// A connection.
+struct Worker {
+    /// `None` while a transaction runs.
+    copy: Option<Copy>,
+    /// What failed, to be done first.
+    again: Vec<Work>,
+    not_before: Instant,
+    backoff: Backoff,
+    /// Apply one unit at a time: the copy did not say which of them it refuses.
+    one_by_one: bool,
+}
+
+struct CopyRoute {
+    config: Config,
+    store: Option<Store>,
+    heal: Option<Arc<dyn Heal>>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    place: String,
+    queue_url: String,
+    queue: Queue,
+    started: Instant,
+    room: Arc<Room>,
+    messages: Messages,
+    lanes: BTreeMap<LaneKey, Lane>,
+    accepted: BTreeMap<LaneKey, u64>,
+    /// Canaries that are to be applied.
+    canaries: VecDeque<Work>,
+    workers: Vec<Worker>,
+    jobs: JoinSet<Job>,
+    heals: JoinSet<Asked>,
+    failure: Option<String>,
+    told: Told,
+}
+
+/// What the status has besides.
+#[derive(Debug, Default)]
+struct Told {
+    retention: Option<Duration>,
+    parked: u64,
+    ticks: u64,
+}
+
+/// Runs a route until it is stopped or can't continue.
+pub async fn run_copy(parts: CopyParts, stop: CancellationToken) -> Result<(), Halt> {
+    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let polling = stop.child_token();
+    let (mut running, mut arrivals) =
+        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
+    let mut route = CopyRoute::new(parts, room);
+    let outcome = route.turns(&mut arrivals, &stop).await;
+    polling.cancel();
+    arrivals.close();
+    running.shutdown().await;
+    route.end().await;
+    outcome
+}
+
+impl CopyRoute {
+    fn new(parts: CopyParts, room: Arc<Room>) -> Self {
+        let started = Instant::now();
+        let messages = Messages::new(
+            parts.queue.clone(),
+            Arc::clone(&room),
+            Arc::clone(&parts.metrics),
+            parts.config.visibility,
+        );
+        let place = parts.copies.first().map_or_else(String::new, |copy| copy.place().to_owned());
+        let worker = |copy| Worker {
+            copy: Some(copy),
+            again: Vec::new(),
+            not_before: started,
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(30)),
+            one_by_one: false,
+        };
+        Self {
+            config: parts.config,
+            store: parts.store,
+            heal: parts.heal,
+            metrics: parts.metrics,
+            status: parts.status,
+            place,
+            queue_url: parts.queue.url().to_owned(),
+            queue: parts.queue,
+            started,
+            room,
+            messages,
+            lanes: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            canaries: VecDeque::new(),
+            workers: parts.copies.into_iter().map(worker).collect(),
+            jobs: JoinSet::new(),
+            heals: JoinSet::new(),
+            failure: None,
+            told: Told::default(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn turns(
+        &mut self,
+        arrivals: &mut mpsc::Receiver<Arrived>,
+        stop: &CancellationToken,
+    ) -> Result<(), Halt> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self.workers.iter().map(|worker| worker.not_before).min();
+            let wake = wake.filter(|at| *at > Instant::now());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => self.tick().await?,
+                Some(job) = self.jobs.join_next() => self.applied(job).await?,
+                Some(healed) = self.heals.join_next() => asked(healed),
+                arrived = arrivals.recv() => {
+                    let Some(arrived) = arrived else { return Ok(()) };
+                    self.arrived(arrived).await?;
+                    for _ in 1..TURN_MAX {
+                        let Ok(arrived) = arrivals.try_recv() else { break };
+                        self.arrived(arrived).await?;
+                    }
+                }
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+            self.dispatch();
+            self.messages.delete().await;
+        }
+    }
+
+    async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
+        let Arrived { received, bytes, content } = arrived;
+        let message = self.messages.hold(&received, bytes);
+        let count = |kind| self.metrics.messages.with_label_values(&[kind]).inc();
+        match content {
+            Opened::Rows(rows) => {
+                count("change");
+                self.rows(Content { message, rows, part: None, bytes }).await
+            }
+            Opened::Part(part, rows) => {
+                count("snapshot");
+                self.rows(Content { message, rows, part: Some(part.into()), bytes }).await
+            }
+            Opened::Canary(canary) => {
+                count("canary");
+                self.canary(message, canary);
+                Ok(())
+            }
+            Opened::Suppressed(suppressed) => {
+                count("suppressed");
+                self.suppressed(message, &suppressed).await
+            }
+            Opened::Other => {
+                count("other");
+                self.messages.finish(message);
+                Ok(())
+            }
+            Opened::Unreadable { reason, message: why } => {
+                count("unreadable");
+                tracing::warn!(reason, why, "a message can't be opened: it is parked");
+                self.park(&[message_parked(received.body, &why)], &why).await?;
+                self.messages.finish(message);
+                Ok(())
+            }
+            Opened::Away(why) => {
+                tracing::warn!(why, "the object of a message can't be fetched now");
+                self.messages.give_back(vec![message], BACK_PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+        let (key, now) = (lane_of(&content.rows), self.now());
+        if !self.know(&key).await? {
+            self.messages.give_back(vec![content.message], BACK_PAUSE).await;
+            return Ok(());
+        }
+        let Some(lane) = self.lanes.get_mut(&key) else { return Ok(()) };
+        match content.part.clone() {
+            None => {
+                let (first, count) = (content.rows.first(), content.rows.len() as u64);
+                let snapshot = content.rows.snapshot();
+                lane.order.offer(Rows { first, count, snapshot, content }, now);
+            }
+            Some(part) => match Part::of(&part, content.rows.len() as u64, content) {
+                Some(part) => lane.order.offer_part(part),
+                None => tracing::warn!(lane = %key, "a part of a snapshot without an anchor"),
+            },
+        }
+        self.release(&key, now);
+        Ok(())
+    }
+
+    /// Whether the lane is known, or could be looked up in the copy.
+    async fn know(&mut self, key: &LaneKey) -> Result<bool, Halt> {
+        if self.lanes.contains_key(key) {
+            return Ok(true);
+        }
+        // Any connection that is free; all of them are of the same database.
+        let free = self.workers.iter().find_map(|worker| worker.copy.as_ref());
+        let (Some(copy), true) = (free, self.lanes.len() < LANES_MAX) else { return Ok(false) };
+        match copy.lane(key).await {
+            Ok(record) => {
+                let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
+                let (waits, now) = (self.config.waits, self.now());
+                let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                let (gap, work, next) = (GapState::None, VecDeque::new(), record.next);
+                self.lanes.insert(key.clone(), Lane { order, gap, work, next });
+                Ok(true)
+            }
+            Err(error) => {
+                self.failed(&error)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn canary(&mut self, message: u64, canary: Box<proto::Canary>) {
+        let now = self.now();
+        let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
+        let (stream, epoch) =
+            source.map_or((String::new(), 0), |source| (source.stream.clone(), source.epoch));
+        for mark in canary.watermark.iter().flat_map(|watermark| &watermark.lanes) {
+            let key = LaneKey {
+                stream: stream.as_str().into(),
+                epoch: mark.epoch,
+                lane: mark.lane.as_str().into(),
+            };
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.order.watermark(mark.sequence_next, now);
+                self.accepted.insert(key, mark.sequence_next);
+            }
+        }
+        let unit = Unit::Canary { stream, epoch, canary };
+        let (message, committed_at_us) = (Some(message), None);
+        self.canaries.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us });
+    }
+
+    async fn suppressed(
+        &mut self,
+        message: u64,
+        suppressed: &proto::Suppressed,
+    ) -> Result<(), Halt> {
+        let stream =
+            suppressed.source.as_ref().map(|source| (source.stream.as_str(), source.epoch));
+        let Some((stream, epoch)) = stream else {
+            self.messages.finish(message);
+            return Ok(());
+        };
+        let lane = suppressed.lane.as_str().into();
+        let key = LaneKey { stream: stream.into(), epoch, lane };
+        if !self.know(&key).await? {
+            self.messages.give_back(vec![message], BACK_PAUSE).await;
+            return Ok(());
+        }
+        let first = suppressed.sequence_first;
+        let last = first.saturating_add(suppressed.count).saturating_sub(1);
+        self.absent(&key, first, last, Some(message));
+        Ok(())
+    }
+
+    /// Numbers that do not come: the lane goes on behind them, and the copy's mark too.
+    fn absent(&mut self, key: &LaneKey, first: u64, last: u64, message: Option<u64>) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let gap = binpulse_client::ledger::Gap { first, last, is_proven: true };
+        lane.order.absent(gap, now);
+        let unit = Unit::Passed { lane: key.clone(), first, last };
+        lane.work.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us: None });
+        self.release(key, now);
+    }
+
+    /// What is in order is to be applied.
+    fn release(&mut self, key: &LaneKey, now: Duration) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        if matches!(lane.gap, GapState::Halted { .. }) && !lane.order.has_come() {
+            return;
+        }
+        while let Some(entry) = lane.order.take(now) {
+            let work = match entry {
+                Entry::Rows { rows: Rows { first, count, content, .. }, .. } => {
+                    let (rows, last) = (Arc::clone(&content.rows), first.saturating_add(count - 1));
+                    let filter = &self.config.filter;
+                    let table = rows.table();
+                    let unit = if (filter.table)(&table.database, &table.name) {
+                        Unit::Rows { lane: key.clone(), rows: Arc::clone(&rows), first, last }
+                    } else {
+                        Unit::Passed { lane: key.clone(), first, last }
+                    };
+                    work(unit, &content)
+                }
+                Entry::Part(Part { content, .. }) => {
+                    let Some(part) = content.part.clone() else { continue };
+                    let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
+                    work(Unit::Part { lane, part, rows }, &content)
+                }
+                // It is applied, or about to be: then it comes again, if it is not.
+                Entry::Nothing(content) => {
+                    let (first, last) = (content.rows.first(), content.rows.first());
+                    let is_part = content.part.is_some();
+                    if is_part || last < lane.next {
+                        self.messages.finish(content.message);
+                        continue;
+                    }
+                    // Behind what is about to be applied: deleted with it.
+                    work(Unit::Passed { lane: key.clone(), first, last: first }, &content)
+                }
+            };
+            lane.work.push_back(work);
+        }
+    }
+
+    /// Gives each free connection a transaction.
+    fn dispatch(&mut self) {
+        let (now, count) = (Instant::now(), self.workers.len());
+        for at in 0..count {
+            let Some(worker) = self.workers.get_mut(at) else { continue };
+            if worker.copy.is_none() || worker.not_before > now {
+                continue;
+            }
+            let mut work = std::mem::take(&mut worker.again);
+            if work.is_empty() {
+                worker.one_by_one = false;
+                gather(&mut self.lanes, at, count, &mut work);
+                if at == 0 {
+                    work.extend(self.canaries.drain(..));
+                }
+            }
+            if work.is_empty() {
+                continue;
+            }
+            if worker.one_by_one && work.len() > 1 {
+                worker.again = work.split_off(1);
+            }
+            let Some(copy) = worker.copy.take() else { continue };
+            self.jobs.spawn(async move {
+                let units: Vec<Unit> = work.iter().map(|work| work.unit.clone()).collect();
+                let outcome = copy.apply(&units).await;
+                Job { worker: at, copy, work, outcome }
+            });
+        }
+    }
+
+    /// A transaction is over.
+    async fn applied(&mut self, job: Result<Job, tokio::task::JoinError>) -> Result<(), Halt> {
+        let job = match job {
+            Ok(job) => job,
+            Err(error) => {
+                tracing::error!(%error, "a transaction ended without an answer");
+                return Ok(());
+            }
+        };
+        let Job { worker: at, copy, work, outcome } = job;
+        if let Some(worker) = self.workers.get_mut(at) {
+            worker.copy = Some(copy);
+        }
+        let attempts = |outcome| self.metrics.attempts.with_label_values(&[outcome]).inc();
+        match outcome {
+            Ok(applied) => {
+                attempts("delivered");
+                self.failure = None;
+                if let Some(worker) = self.workers.get_mut(at) {
+                    worker.backoff.succeeded(Duration::from_secs(30));
+                }
+                self.finished(&work, applied).await;
+            }
+            Err(CopyError::Refused { unit: None, .. }) if work.len() > 1 => {
+                attempts("refused");
+                self.put_back(at, work, true);
+            }
+            Err(error @ CopyError::Refused { .. }) => {
+                attempts("refused");
+                self.refused(at, work, &error).await?;
+            }
+            Err(error) => {
+                attempts("outage");
+                self.put_back(at, work, false);
+                self.failed(&error)?;
+                if let Some(worker) = self.workers.get_mut(at) {
+                    worker.not_before = Instant::now() + worker.backoff.pause(random());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, at: usize, mut work: Vec<Work>, one_by_one: bool) {
+        if let Some(worker) = self.workers.get_mut(at) {
+            work.append(&mut worker.again);
+            worker.again = work;
+            worker.one_by_one |= one_by_one;
+        }
+    }
+
+    async fn finished(&mut self, work: &[Work], applied: Applied) {
+        self.metrics.rows.with_label_values(&["delivered"]).inc_by(applied.rows);
+        for (key, record) in applied.lanes {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.next = lane.next.max(record.next);
+            }
+        }
+        // The copy is further back than was known, a backup of it was restored say: from the queue again.
+        for key in applied.behind {
+            tracing::warn!(lane = %key, "the copy is further back than this process knew");
+            self.forget(&key, work).await;
+        }
+        let now_us = wall_clock_us();
+        for work in work {
+            if let Some(committed_at_us) = work.committed_at_us {
+                let took = now_us.saturating_sub(committed_at_us).max(0);
+                self.metrics.delivery_seconds.observe(seconds(took));
+            }
+            if matches!(work.unit, Unit::Canary { .. }) {
+                self.metrics.canary_delivered_timestamp_seconds.set(seconds(now_us));
+            }
+            if let Some(message) = work.message {
+                self.messages.finish(message);
+            }
+        }
+    }
+
+    /// Gives all messages of a lane back, and looks it up again with the next one.
+    async fn forget(&mut self, key: &LaneKey, work: &[Work]) {
+        let Some(mut lane) = self.lanes.remove(key) else { return };
+        let waiting = std::iter::from_fn(|| lane.order.drop_one());
+        let mut messages: Vec<u64> = waiting.map(|content| content.message).collect();
+        messages.extend(lane.work.iter().filter_map(|work| work.message));
+        let of_lane = |work: &&Work| lane_of_unit(&work.unit) == Some(key);
+        messages.extend(work.iter().filter(of_lane).filter_map(|work| work.message));
+        self.messages.give_back(messages, BACK_PAUSE).await;
+    }
+
+    /// Rows that the copy can't take, ever: parked, and the lane goes on.
+    async fn refused(
+        &mut self,
+        at: usize,
+        mut work: Vec<Work>,
+        error: &CopyError,
+    ) -> Result<(), Halt> {
+        let unit = match error {
+            CopyError::Refused { unit, .. } => unit.unwrap_or_default(),
+            CopyError::Unavailable { .. } | CopyError::Unfit { .. } => 0,
+        };
+        let Some(refused) = work.get_mut(unit) else { return Ok(()) };
+        let why = error.to_string();
+        let parked = parked(&refused.unit, &why);
+        tracing::error!(error = why, "rows that the copy can't take are parked");
+        self.park(&[parked], &why).await?;
+        let passed = match &refused.unit {
+            Unit::Rows { lane, first, last, .. } => {
+                let (lane, first, last) = (lane.clone(), *first, *last);
+                Some(Unit::Passed { lane, first, last })
+            }
+            Unit::Part { .. } | Unit::Canary { .. } | Unit::Passed { .. } => None,
+        };
+        match passed {
+            Some(passed) => refused.unit = passed,
+            None => {
+                let refused = work.remove(unit);
+                if let Some(message) = refused.message {
+                    self.messages.finish(message);
+                }
+            }
+        }
+        self.put_back(at, work, false);
+        Ok(())
+    }
+
+    async fn park(&mut self, parked: &[Parked], why: &str) -> Result<(), Halt> {
+        let Some(store) = &self.store else { return Err(Halt::NowhereToPark(why.to_owned())) };
+        loop {
+            match store.park(parked).await {
+                Ok(()) => {
+                    self.told.parked += parked.len() as u64;
+                    self.metrics.rows.with_label_values(&["parked"]).inc();
+                    return Ok(());
+                }
+                Err(error @ crate::state::StateError::Unfit { .. }) => return Err(error.into()),
+                Err(error) => {
+                    self.metrics.state_errors.inc();
+                    tracing::warn!(%error, "the state does not answer: nothing goes on until it does");
+                    tokio::time::sleep(TICK).await;
+                }
+            }
+        }
+    }
+
+    /// A failure that may pass is logged; another ends the route.
+    fn failed(&mut self, error: &CopyError) -> Result<(), Halt> {
+        match error {
+            CopyError::Unavailable { .. } | CopyError::Refused { .. } => {
+                tracing::warn!(%error, "the copy does not answer: tried again");
+                self.failure = Some(error.to_string());
+                Ok(())
+            }
+            CopyError::Unfit { .. } => Err(Halt::Copy(Box::new(error.clone()))),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Halt> {
+        self.told.ticks += 1;
+        self.messages.extend().await;
+        if self.told.ticks % 60 == 1 {
+            self.told.retention = self.queue.settings().await.ok().map(|found| found.retention);
+            if let Some(store) = &self.store
+                && let Ok(parked) = store.parked_count(&ParkedFilter::default()).await
+            {
+                self.told.parked = parked;
+            }
+        }
+        self.obey().await;
+        self.look_for_gaps();
+        self.make_room().await;
+        self.tell();
+        Ok(())
+    }
+
+    /// Does what operators want with parked rows: of a copy they can only be dropped, once a snapshot of
+    /// their range has repaired it.
+    async fn obey(&mut self) {
+        let Some(store) = &self.store else { return };
+        for command in self.status.take_commands() {
+            match command {
+                super::ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
+                    Ok(requests) => tracing::info!(requests, "parked rows are dropped"),
+                    Err(error) => tracing::warn!(%error, "parked rows are not dropped: try again"),
+                },
+                super::ParkedCommand::Retry(_) => tracing::warn!(
+                    "rows that a copy refused are not tried again: repair it with a snapshot of their \
+                     range, then drop them"
+                ),
+            }
+        }
+        if self.told.ticks % 5 == 2
+            && let Ok(entries) = store.parked(&ParkedFilter::default(), 0, 1_000).await
+        {
+            self.status.set_parked(entries);
+        }
+    }
+
+    fn look_for_gaps(&mut self) {
+        let now = self.now();
+        let policy = policy(self.config.gap, self.heal.as_ref());
+        let (mut go_on, mut declared) = (HashSet::new(), Vec::new());
+        for (key, lane) in &mut self.lanes {
+            match lane.gap.look(key, &mut lane.order, policy, now, &self.metrics) {
+                Found::Nothing => {}
+                Found::GoesOn => {
+                    go_on.insert(key.clone());
+                }
+                Found::Declared(gap) => declared.push((key.clone(), gap)),
+                Found::Ask { first, last } => {
+                    if let Some(heal) = &self.heal {
+                        spawn(&mut self.heals, heal, key, (first, last));
+                    }
+                }
+            }
+        }
+        for (key, gap) in declared {
+            self.absent(&key, gap.first, gap.last, None);
+        }
+        for key in go_on {
+            self.release(&key, now);
+        }
+    }
+
+    /// Where everything that is held waits for something else, what is furthest behind goes back.
+    async fn make_room(&mut self) {
+        let has_work = self.lanes.values().any(|lane| !lane.work.is_empty());
+        if !self.room.is_full() || !self.jobs.is_empty() || has_work {
+            return;
+        }
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while bytes < self.room.used() / 2 {
+            let before = messages.len();
+            for lane in self.lanes.values_mut() {
+                if let Some(content) = lane.order.drop_one() {
+                    bytes += self.messages.bytes_of(content.message);
+                    messages.push(content.message);
+                }
+            }
+            if messages.len() == before {
+                break;
+            }
+        }
+        self.messages.give_back(messages, BACK_PAUSE).await;
+    }
+
+    fn tell(&self) {
+        let lanes = self.lanes.iter().map(|(key, lane)| LaneView {
+            key,
+            next: lane.next,
+            accepted: self.accepted.get(key).copied().unwrap_or_default(),
+            gap: &lane.gap,
+            waiting: lane.order.waiting(),
+        });
+        let view = status::View {
+            route: self.config.name.clone(),
+            queue: self.queue_url.clone(),
+            target: self.place.clone(),
+            target_state: if self.failure.is_some() { "failing" } else { "works" },
+            last_failure: self.failure.clone(),
+            state_failure: None,
+            messages_held: self.messages.len() as u64,
+            buffer_bytes: self.room.used() as u64,
+            requests_begun: self.jobs.len() as u64,
+            parked: self.told.parked,
+            retention_margin_seconds: status::margin(
+                self.told.retention,
+                self.messages.oldest_us(),
+            ),
+            ..status::lanes(&self.config.name, lanes)
+        };
+        status::tell(&self.metrics, &self.status, view);
+    }
+
+    /// Transactions under way end; what is not applied goes back.
+    async fn end(&mut self) {
+        let deadline = Instant::now() + GRACE;
+        while !self.jobs.is_empty() {
+            tokio::select! {
+                Some(job) = self.jobs.join_next() => {
+                    if let Err(error) = self.applied(job).await {
+                        tracing::warn!(%error, "at the end");
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        self.jobs.shutdown().await;
+        self.messages.delete().await;
+        self.messages.give_all_back().await;
+    }
+}
+
+fn work(unit: Unit, content: &Content) -> Work {
+    let last = content.rows.len().checked_sub(1);
+    let committed = last.and_then(|last| content.rows.transaction(last));
+    Work {
+        unit,
+        message: Some(content.message),
+        rows: content.rows.len().max(1),
+        bytes: content.bytes,
+        committed_at_us: committed.map(|transaction| transaction.committed_at_us),
+    }
+}
+
+/// Takes work of the lanes that are this worker's, in their order, as much as one transaction has.
+fn gather(
+    lanes: &mut BTreeMap<LaneKey, Lane>,
+    worker: usize,
+    workers: usize,
+    work: &mut Vec<Work>,
+) {
+    let (mut rows, mut bytes) = (0, 0);
+    let own = lanes.iter_mut().filter(|(key, _)| worker_of(key, workers) == worker);
+    for (_, lane) in own {
+        while let Some(next) = lane.work.front() {
+            let is_full = rows + next.rows > ROWS_MAX || bytes + next.bytes > BYTES_MAX;
+            if is_full && !work.is_empty() {
+                return;
+            }
+            (rows, bytes) = (rows + next.rows, bytes + next.bytes);
+            work.extend(lane.work.pop_front());
+        }
+    }
+}
+
+/// Which connection applies a lane: always the same, so that its rows stay in order.
+fn worker_of(key: &LaneKey, workers: usize) -> usize {
+    let hash = key
+        .lane
+        .bytes()
+        .fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    hash % workers.max(1)
+}
+
+fn lane_of_unit(unit: &Unit) -> Option<&LaneKey> {
+    match unit {
+        Unit::Rows { lane, .. } | Unit::Part { lane, .. } | Unit::Passed { lane, .. } => Some(lane),
+        Unit::Canary { .. } => None,
+    }
+}
+
+/// Rows as they are parked: as lines of JSON.
+fn parked(unit: &Unit, why: &str) -> Parked {
+    let (lane, rows, first, last) = match unit {
+        Unit::Rows { lane, rows, first, last } => (lane, Some(rows), *first, *last),
+        Unit::Part { lane, part, rows } => (lane, Some(rows), part.part, part.part),
+        Unit::Passed { lane, first, last } => (lane, None, *first, *last),
+        Unit::Canary { .. } => return message_parked(String::from("a canary"), why),
+    };
+    let body = rows.map_or_else(Vec::new, |rows| Bodies::lines(rows, first, last));
+    Parked {
+        id: crate::body::id(lane, crate::lanes::requests::Place::Change(first), last),
+        lane: Some(lane.clone()),
+        first,
+        last,
+        key: None,
+        body,
+        content_type: String::from("application/x-ndjson"),
+        reason: Reason::Refused,
+        attempts: 1,
+        answer: why.to_owned(),
+        parked_at_us: wall_clock_us(),
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binpulse_demo::{Folder, Mysqld, Options, Standin, Streamer, prepare};
+use binpulse_demo::{Aws, Folder, Mysqld, Options, Standin, Streamer, prepare};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -386,9 +386,11 @@ async fn a_copy_begins_with_a_snapshot(bed: Bed) -> Outcome {
         ("snapshot.chunk_bytes", String::from("64KiB")),
         ("filter.tables", String::from("paid.*")),
     ];
+    // The queue is there before the first part is.
+    let aws = Aws::at(&bed.standin().await?.url());
+    let topic = aws.create_topic(&bed.topic_name()).await?;
+    let queue = aws.subscribe_queue(&topic, &format!("{}-copy", bed.topic_name()), &[]).await?;
     let rig = Rig::start_prepared(&bed, source, Topic::Standard, &settings).await?;
-    let name = format!("{}-copy", bed.topic_name());
-    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
     let state = Folder::create()?;
     copy.execute(&["CREATE DATABASE relay"]).await?;
     let mut process = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;

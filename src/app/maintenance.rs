@@ -114,7 +114,7 @@ mod tests {
         for at in [now, now + Duration::from_secs(10), later] {
             for consumer in &names {
                 let consumer = Arc::clone(consumer);
-                freshness_state.observe(Observation::EchoRead { consumer, messages: 0 }, at);
+                freshness_state.observe(Observation::EchoRead { consumer }, at);
             }
         }
         freshness_state.expire(later);

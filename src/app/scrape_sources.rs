@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::halt;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::stream::MOVED;
@@ -20,6 +19,7 @@ use crate::telemetry::metrics::{
 };
 use crate::telemetry::snapshot::ChunkDiscard;
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
+use crate::telemetry::words::HaltReason;
 
 /// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
 const RECONNECT_REASONS: [&str; 26] = [
@@ -122,13 +122,11 @@ fn halted(state: &State) -> ScrapedFamily {
             Phase::Halted(halted) => Some(halted.reason),
             Phase::Starting | Phase::Running | Phase::Reconnecting(_) | Phase::Stopping => None,
         };
-        let known = |reason: &&str| halt::REASONS.contains(reason);
-        let shown = reason.as_deref().map(|reason| Some(reason).filter(known).unwrap_or("other"));
-        let sample = |reason: &str| {
-            let value = f64::from(u8::from(shown == Some(reason)));
-            (vec![("reason", reason.to_owned())], value)
+        let sample = |each: HaltReason| {
+            let value = f64::from(u8::from(reason == Some(each)));
+            (vec![("reason", each.name().to_owned())], value)
         };
-        halt::REASONS.into_iter().map(sample).collect()
+        HaltReason::ALL.map(sample).to_vec()
     };
     ScrapedFamily {
         name: "binpulse_halted",

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::findings::Findings;
-use super::halt::{ConsecutiveFailures, Decision, FENCED, decide};
+use super::halt::{ConsecutiveFailures, Decision, decide};
 use super::history::History;
 use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
@@ -23,6 +23,7 @@ use crate::pipeline::{Ended, Error, Pipeline};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
+use crate::telemetry::words::HaltReason;
 
 /// How one connection ended without an error.
 enum Turn {
@@ -337,21 +338,21 @@ impl Stream {
         ours: &CancellationToken,
     ) -> Outcome {
         tracing::error!(
-            reason = halted.reason,
+            reason = halted.reason.name(),
             remedy = halted.remedy,
             "halted: {}",
             halted.message
         );
-        let is_bug = halted.reason == "bug";
-        if halted.reason == FENCED {
+        let is_bug = halted.reason == HaltReason::Bug;
+        if halted.reason == HaltReason::Fenced {
             tracing::warn!(
                 "heartbeats, canaries and echo readers stop: another process runs this stream"
             );
             ours.cancel();
         }
         // What is wrong with the position was reported, and is evaluated by what the source says of it.
-        let of_position = [source::Halt::PositionLost, source::Halt::Diverged];
-        if !of_position.iter().any(|halt| halt.as_str() == halted.reason) {
+        let of_position = [HaltReason::PositionLost, HaltReason::Diverged];
+        if !of_position.contains(&halted.reason) {
             self.reporter.report(Observation::StreamFailed(StreamFailure::Halted));
         }
         self.state.enter(Phase::Halted(halted));

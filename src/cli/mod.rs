@@ -19,6 +19,7 @@ mod run;
 mod send;
 mod service;
 mod snapshot;
+mod style;
 mod tail;
 mod terminal;
 mod verdict;

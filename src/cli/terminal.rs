@@ -3,19 +3,16 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::snapshot;
+use super::snapshot::picture;
+use super::style::{GREEN, RED, YELLOW, bold, plain};
 use crate::telemetry::duration;
-use crate::telemetry::words::{Look, NoticeKind, StationKey};
-
-pub(super) const GREEN: u8 = 32;
-pub(super) const YELLOW: u8 = 33;
-pub(super) const RED: u8 = 31;
+use crate::telemetry::words::{Indicator, NoticeKind, StationKey};
 
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
     let (said, verdict) = (&status["conclusion"], &status["verdict"]);
-    let look = word(&said["look"]);
-    let colour = colour(look);
+    let indicator = word(&said["indicator"]);
+    let colour = colour(indicator);
     let label = show(&said["label"]).to_uppercase();
     let since = seconds(&said["since_seconds"]);
     let mut lines = vec![
@@ -27,7 +24,7 @@ pub(super) fn verdict(status: &Value) -> String {
     }
     let facts = verdict["facts"].as_array().into_iter().flatten();
     lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if look != Some(Look::Works) {
+    if indicator != Some(Indicator::Works) {
         lines.push(format!("next: {}", show(&said["next_step"])));
         if let Some(path) = said["runbook"].as_str() {
             lines.push(format!("runbook: {} at http.listen", plain(path)));
@@ -52,7 +49,7 @@ pub(super) fn status(status: &Value, now_us: i64) -> String {
     text += &[&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
     text += &figures(status);
     if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
-        text += &["\n", &snapshot::lines(&of, now_us).join("\n"), "\n"].concat();
+        text += &["\n", &picture::lines(&of, now_us).join("\n"), "\n"].concat();
     }
     text
 }
@@ -62,11 +59,12 @@ pub(super) fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn colour(look: Option<Look>) -> u8 {
-    match look {
-        Some(Look::Works) => GREEN,
-        Some(Look::Broken) => RED,
-        Some(Look::Late | Look::Unknown | Look::Waits | Look::Unwatched) | None => YELLOW,
+fn colour(indicator: Option<Indicator>) -> u8 {
+    match indicator {
+        Some(Indicator::Works) => GREEN,
+        Some(Indicator::Broken) => RED,
+        Some(Indicator::Late | Indicator::Unknown | Indicator::Waits | Indicator::Unwatched)
+        | None => YELLOW,
     }
 }
 
@@ -92,16 +90,18 @@ fn line(said: &Value) -> String {
     let (mut text, mut track) = (String::new(), "");
     for station in way {
         let (key, said) = (show(&station["key"]), show(&station["word"]));
-        let look = word(&station["look"]);
+        let indicator = word(&station["indicator"]);
         text += track;
-        let mark = match look {
-            Some(Look::Works) => bold(GREEN, &format!("{key} ok")),
-            Some(Look::Broken) => bold(RED, &format!("{key} X {}", said.to_uppercase())),
-            Some(Look::Late) => bold(YELLOW, &format!("{key} ! {}", said.to_uppercase())),
-            Some(Look::Unknown | Look::Waits | Look::Unwatched) | None => format!("{key} ({said})"),
+        let mark = match indicator {
+            Some(Indicator::Works) => bold(GREEN, &format!("{key} ok")),
+            Some(Indicator::Broken) => bold(RED, &format!("{key} X {}", said.to_uppercase())),
+            Some(Indicator::Late) => bold(YELLOW, &format!("{key} ! {}", said.to_uppercase())),
+            Some(Indicator::Unknown | Indicator::Waits | Indicator::Unwatched) | None => {
+                format!("{key} ({said})")
+            }
         };
         text += &mark;
-        track = if look == Some(Look::Works) { " == " } else { " -- " };
+        track = if indicator == Some(Indicator::Works) { " == " } else { " -- " };
     }
     text
 }
@@ -202,10 +202,6 @@ fn figures(status: &Value) -> String {
     lines.concat()
 }
 
-pub(super) fn bold(colour: u8, text: &str) -> String {
-    format!("\u{1b}[1;{colour}m{text}\u{1b}[0m")
-}
-
 /// A string member as it is, anything else as JSON; `-` for null.
 fn show(value: &Value) -> String {
     match value {
@@ -215,11 +211,6 @@ fn show(value: &Value) -> String {
             other.to_string()
         }
     }
-}
-
-/// Without control characters: names and errors come from outside, and a terminal obeys them.
-pub(super) fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn seconds(value: &Value) -> String {
@@ -296,7 +287,7 @@ mod tests {
         }
         let mut halted = document("quiet", "healthy", "none");
         halted.halted = Some(Halted {
-            reason: "undecodable".to_owned(),
+            reason: crate::telemetry::words::HaltReason::Undecodable,
             message: "m".to_owned(),
             remedy: "look; then restart".to_owned(),
         });
@@ -348,7 +339,7 @@ mod tests {
     fn a_snapshot_is_shown_if_there_is_one() {
         let mut said = document("quiet", "healthy", "none");
         assert!(!shown(&said).contains("snapshot"));
-        said.snapshot = Some(snapshot::status_of(Vec::new()));
+        said.snapshot = Some(picture::tests::status(Vec::new()));
         let text = shown(&said);
         assert!(text.contains("snapshot 01JDZ") && text.contains("1,234,567 rows"), "{text}");
     }

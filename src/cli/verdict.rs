@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::service::Service;
-use super::snapshot::now_us;
+use super::service::{Service, now_us};
 use super::{Exit, flags, terminal};
 use crate::telemetry::words::Grade;
 

@@ -1,5 +1,5 @@
 //! What is observed. Every task reports in these words, and whoever concludes something reads them: the
-//! book, the verdict's judge, the metrics. Every value was measured by the one who reports; nothing is
+//! round trips, the verdict's evaluator, the metrics. Every value was measured by the one who reports; nothing is
 //! asked back.
 
 use std::sync::Arc;
@@ -92,8 +92,6 @@ pub enum Observation {
     HeartbeatCommitted {
         /// Its number.
         number: u64,
-        /// From the begin of the write to the server's OK.
-        took: Duration,
         /// Whether it had been reported as overdue before.
         late: bool,
     },
@@ -110,8 +108,6 @@ pub enum Observation {
     HeartbeatPending {
         /// Its number.
         number: u64,
-        /// How long by now.
-        waiting: Duration,
         /// What the server says that the writing session does, if a second session could ask:
         /// `Waiting for global read lock` and the like.
         server_state: Option<String>,
@@ -136,8 +132,6 @@ pub enum Observation {
     CanaryCommitted {
         /// Which.
         step: CanaryStep,
-        /// From the begin of the write to the server's OK.
-        took: Duration,
     },
     /// A canary could not be written, or not to its end.
     CanaryFailed {
@@ -167,8 +161,6 @@ pub enum Observation {
     EchoRead {
         /// The consumer.
         consumer: Arc<str>,
-        /// How many messages came.
-        messages: usize,
     },
     /// A canary message came back.
     Echoed {
@@ -176,8 +168,6 @@ pub enum Observation {
         consumer: Arc<str>,
         /// Which step of which canary.
         step: CanaryStep,
-        /// When the row was written, by the writer's clock, microseconds since 1970 UTC.
-        written_at_us: i64,
         /// Whether it carries what this process gave that message.
         is_genuine: bool,
     },

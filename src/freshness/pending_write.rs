@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::mysql::{self, HostPort};
 
@@ -53,10 +53,11 @@ impl From<String> for Statement {
     }
 }
 
-struct Outstanding {
+/// A write whose end is not known yet.
+pub(super) struct Outstanding {
     fate: Pin<Box<dyn Future<Output = Outcome> + Send>>,
-    session_id: Option<u32>,
-    begun: Instant,
+    /// The server's number for the session.
+    pub(super) session_id: Option<u32>,
 }
 
 /// At most one session with at most one write outstanding.
@@ -68,13 +69,8 @@ pub(super) struct PendingWrite {
     host: Option<HostPort>,
 }
 
-/// A write that ended.
-pub(super) struct Ended {
-    /// From its begin to its end.
-    pub(super) took: Duration,
-    /// Rows changed by the last statement, or why it failed.
-    pub(super) result: Result<u64, Refusal>,
-}
+/// How a write ended: rows changed by its last statement, or why it failed.
+pub(super) type Ended = Result<u64, Refusal>;
 
 impl PendingWrite {
     /// The session, if there is one and nothing is outstanding on it.
@@ -104,9 +100,9 @@ impl PendingWrite {
         self.host = None;
     }
 
-    /// The server's number for the session, and since when it owes an answer.
-    pub(super) fn outstanding(&self) -> Option<(Option<u32>, Instant)> {
-        self.outstanding.as_ref().map(|outstanding| (outstanding.session_id, outstanding.begun))
+    /// The write that owes an answer, if one does.
+    pub(super) fn outstanding(&self) -> Option<&Outstanding> {
+        self.outstanding.as_ref()
     }
 
     /// Runs `statements` one after the other and waits up to `deadline` for the end. `None`: still
@@ -119,7 +115,7 @@ impl PendingWrite {
         let statements: Vec<Statement> = statements.into_iter().map(Into::into).collect();
         let Some(mut writer) = self.writer.take() else {
             let refusal = Refusal::from(mysql::Error::Abandoned);
-            return Some(Ended { took: Duration::ZERO, result: Err(refusal) });
+            return Some(Err(refusal));
         };
         let session_id = writer.session.id();
         let fate = Box::pin(async move {
@@ -132,7 +128,7 @@ impl PendingWrite {
             }
             (writer, result)
         });
-        self.outstanding = Some(Outstanding { fate, session_id, begun: Instant::now() });
+        self.outstanding = Some(Outstanding { fate, session_id });
         tokio::time::timeout(deadline, self.fate()).await.ok()
     }
 
@@ -141,12 +137,11 @@ impl PendingWrite {
     pub(super) async fn fate(&mut self) -> Ended {
         let Some(outstanding) = &mut self.outstanding else { return std::future::pending().await };
         let (writer, result) = outstanding.fate.as_mut().await;
-        let took = outstanding.begun.elapsed();
         self.outstanding = None;
         if !result.as_ref().is_err_and(|failure| failure.is_fatal) {
             self.writer = Some(writer);
         }
-        Ended { took, result: result.map_err(|failure| failure.refusal) }
+        result.map_err(|failure| failure.refusal)
     }
 }
 

@@ -107,7 +107,7 @@ impl Recogniser {
         self.marks.has(database, table)
     }
 
-    /// Whether the table is binpulse's own: its rows are never business changes. To be asked once a
+    /// Whether the table is binpulse's own: its rows are never users' changes. To be asked once a
     /// table, not once a row.
     pub fn is_own(&self, table: &Table) -> bool {
         self.is_own_database(&table.database)
@@ -381,9 +381,9 @@ mod tests {
 
     #[test]
     fn other_tables_are_told_apart_from_ours() {
-        let mut business = table("heartbeat", 5);
-        business.database = Arc::from("shop");
-        assert_eq!(recognise(&business, Op::Insert, &[], &head("shop", 1, "insert")), None);
+        let mut other = table("heartbeat", 5);
+        other.database = Arc::from("shop");
+        assert_eq!(recognise(&other, Op::Insert, &[], &head("shop", 1, "insert")), None);
         let odd = table("canary", 7);
         let Some(Seen::Canary(seen)) = recognise(&odd, Op::Insert, &[], &head("shop", 1, "insert"))
         else {

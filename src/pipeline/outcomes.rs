@@ -91,7 +91,7 @@ impl Pipeline {
             error = event.error,
             transaction = event.gtid.as_deref().unwrap_or(&event.transaction),
             position = event.position,
-            "a row event can't be decoded and is put into quarantine; the stream goes on behind it"
+            "a row event can't be decoded and is put into quarantine; the stream continues after it"
         );
         if let Some(quarantine) = &mut self.parts.quarantine {
             tokio::task::block_in_place(|| quarantine.put_undecoded(event))?;

@@ -2,7 +2,7 @@
 //!
 //! Rows leave before their transaction has ended, or a large one would not fit into memory. When the
 //! stream breaks in between, it is taken up again at the transaction's start, and the rows that have
-//! left already are passed over: they have their numbers. Should the server not send that
+//! left already are skipped: they have their numbers. Should the server not send that
 //! transaction again, it lost it: what was published never happened there.
 
 use crate::change::{Transaction, TransactionId};

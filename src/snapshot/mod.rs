@@ -34,6 +34,8 @@ mod worker;
 pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 pub use control::{Command, Control, Request};
 pub use layout::{Layout, RejectedKey, Unreadable};
+#[cfg(test)]
+pub(crate) use progress::Bound;
 pub use progress::{Progress, TableProgress, UnreadableEntry};
 pub use query::{BadKey, Range};
 pub use reader::{Armed, Read, ReadError, Reader, log_end};

@@ -35,7 +35,7 @@ impl fmt::Display for Flavor {
 /// A server as it presented itself on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Where we dialled.
+    /// Where it is connected to.
     pub host: HostPort,
     /// Its family.
     pub flavor: Flavor,

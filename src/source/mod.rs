@@ -1,7 +1,7 @@
 //! Talks replication: from a server, or a binlog file, to raw checked events.
 //!
 //! ```text
-//! preflight  may we, and is the server set up for it?         (facts over SQL, pure judgement)
+//! preflight  may we, and is the server set up for it?         (facts over SQL, pure evaluation)
 //! resume     where does the stream begin, is that still there? (named, definite errors if not)
 //! replica    the connection: events as borrowed bytes, deadlines on bytes
 //! captured   the same events from files and standard input

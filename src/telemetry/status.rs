@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::snapshot::SnapshotStatus;
 use super::words::{
-    CanaryState, ConditionStatus, FindingLevel, Grade, Hop, StationKey, StreamState,
+    CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, StationKey, StreamState,
 };
 use super::{Conclusion, StateKind};
 
@@ -209,7 +209,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Serialize, PartialEq, Eq, Default)]
 pub struct Halted {
     /// One word for programs.
-    pub reason: String,
+    pub reason: HaltReason,
     /// What happened, for people.
     pub message: String,
     /// What fixes it.

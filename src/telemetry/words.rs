@@ -41,6 +41,47 @@ words! {
         Outage = "outage",
     }
 
+    /// Why delivery has halted until an operator acts.
+    enum HaltReason {
+        /// What comes next is gone from the source.
+        PositionLost = "position_lost",
+        /// The source has lost what was delivered.
+        Diverged = "diverged",
+        /// The position is another server's.
+        OtherServer = "other_server",
+        /// Another process runs the stream.
+        Fenced = "fenced",
+        /// The account was refused from the start.
+        Denied = "denied",
+        /// Server or configuration do not fit.
+        Misconfigured = "misconfigured",
+        /// The server can't read its binary log.
+        Corrupt = "corrupt",
+        /// Events arrive damaged, again and again.
+        Damaged = "damaged",
+        /// Transactions without GTIDs come next, and nothing names them.
+        GtidMode = "gtid_mode",
+        /// The server refuses the stream in words that are not known.
+        SourceRefused = "source_refused",
+        /// An event can't be decoded.
+        Undecodable = "undecodable",
+        /// The source lost a commit.
+        TransactionLost = "transaction_lost",
+        /// A row is too large for its topic.
+        TooLarge = "too_large",
+        /// The topic refuses a message.
+        Refused = "refused",
+        /// The sink has ended.
+        SinkEnded = "sink_ended",
+        /// The checkpoint can't be saved.
+        Checkpoint = "checkpoint",
+        /// The quarantine file can't be written.
+        Quarantine = "quarantine",
+        /// A mistake in binpulse.
+        #[default]
+        Bug = "bug",
+    }
+
     /// A hop on the way from the source to the consumers: the first broken one.
     enum Hop {
         /// The database itself, its reachability and its writability.
@@ -87,7 +128,7 @@ words! {
     }
 
     /// How a station, or the whole, is shown.
-    enum Look {
+    enum Indicator {
         /// All is well.
         Works = "works",
         /// Late, recovering, or with a warning.

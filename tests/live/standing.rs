@@ -149,7 +149,7 @@ const ZERO_WHEN_ALL_IS_WELL: [&str; 30] = [
     "binpulse_reader_armed",
     "binpulse_purge_margin_files",
     "binpulse_verdict_recovering",
-    "binpulse_dial_failures_total",
+    "binpulse_connect_failures_total",
     "binpulse_source_clock_offset_seconds",
     "binpulse_passed_statements_total",
     "binpulse_source_finding",

@@ -15,8 +15,8 @@ crate::tests! {
     what_is_no_status_is_no_answer,
 }
 
-const LOST: &str = "document.body.dataset.look === 'lost'";
-const GREEN: &str = "[...document.querySelectorAll('[data-look=works]')].length";
+const LOST: &str = "document.body.dataset.indicator === 'lost'";
+const GREEN: &str = "[...document.querySelectorAll('[data-indicator=works]')].length";
 
 fn nothing_is_green(browser: &mut Browser) {
     assert_eq!(browser.text(GREEN), "0");
@@ -52,7 +52,7 @@ fn a_dead_service_is_said_loudly_with_the_age_of_its_last_answer(browser: &mut B
     site.resume();
     shows(browser, State::Quiet);
     browser.wait("document.getElementById('alarm').hidden");
-    assert_eq!(browser.text("document.body.dataset.look"), "works");
+    assert_eq!(browser.text("document.body.dataset.indicator"), "works");
 }
 
 fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
@@ -64,7 +64,7 @@ fn a_service_that_hangs_is_told_from_one_that_answers(browser: &mut Browser) {
     nothing_is_green(browser);
     browser.wait("document.getElementById('alarm-text').textContent.includes('no answer within')");
     site.hang(false);
-    browser.wait("document.body.dataset.look === 'works'");
+    browser.wait("document.body.dataset.indicator === 'works'");
 }
 
 fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {

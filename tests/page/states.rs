@@ -259,7 +259,7 @@ pub(crate) fn halted() -> Status {
     let mut status = status(State::HeartbeatLost);
     status.state = StreamState::Halted;
     status.halted = Some(Halted {
-        reason: "undecodable".to_owned(),
+        reason: binpulse::telemetry::words::HaltReason::Undecodable,
         message:
             "shop.orders, column 7 (JSON), at binlog.000042:73115021: opaque value of type 245"
                 .to_owned(),

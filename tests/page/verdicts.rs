@@ -28,7 +28,7 @@ crate::tests! {
 
 /// The stations, as `name: how it stands`.
 const STATIONS: &str = "[...document.querySelectorAll('#line li')].map((li) => \
-    li.querySelector('.label').textContent + ': ' + li.dataset.look).join(', ')";
+    li.querySelector('.label').textContent + ': ' + li.dataset.indicator).join(', ')";
 
 /// Waits until the page shows this state.
 pub(crate) fn shows(browser: &mut Browser, state: State) {
@@ -45,7 +45,7 @@ pub(crate) fn picture(browser: &mut Browser, name: &str) {
     if let Some(folder) = std::env::var_os("BINPULSE_PAGE_PICTURES") {
         // With a rate, as a person would see it, who looks for longer than a second.
         let rate = "/changes.s/.test(document.getElementById('line').textContent)";
-        browser.wait(&format!("{rate} || document.body.dataset.look === 'lost'"));
+        browser.wait(&format!("{rate} || document.body.dataset.indicator === 'lost'"));
         let picture = browser.picture();
         let path = std::path::Path::new(&folder).join(format!("{name}.png"));
         std::fs::write(&path, picture)
@@ -82,7 +82,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             Grade::Unknown | Grade::Unproven => ("unknown", "not known"),
             Grade::Healthy => ("works", "healthy"),
         };
-        assert_eq!(browser.text("document.body.dataset.look"), look, "{state}");
+        assert_eq!(browser.text("document.body.dataset.indicator"), look, "{state}");
         let at = match (says.verdict.hop.name(), state) {
             ("none", State::CheckpointStuck) => " at checkpoint".to_owned(),
             ("none", _) => String::new(),
@@ -123,13 +123,14 @@ fn stations(browser: &mut Browser, state: State, says: &Status) {
     let words = browser.text("document.querySelector('#line').innerText.toLowerCase()");
     let said = words.contains("broken here") || words.contains("late here");
     // A terminal shows the same, from the same document
-    let same: Vec<_> = says.conclusion.stations.iter().map(|one| one.look.name()).take(5).collect();
+    let same: Vec<_> =
+        says.conclusion.stations.iter().map(|one| one.indicator.name()).take(5).collect();
     assert_eq!(looks, same, "{state}");
     assert_eq!(said, says.verdict.hop != Hop::None, "in words, not by colour alone: {words}");
     if state == State::Indeterminate {
         assert!(stations.contains("Stream: unknown"), "{stations}");
     }
-    let siding = browser.text("document.getElementById('siding').dataset.look");
+    let siding = browser.text("document.getElementById('siding').dataset.indicator");
     assert_eq!(siding == "broken", state == State::CheckpointStuck, "{state}: {siding}");
 }
 
@@ -169,7 +170,7 @@ fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
     says.verdict = status(State::Quiet).verdict;
     site.say(says.clone().concluded());
     browser.wait("document.getElementById('facts').textContent.includes('Every condition')");
-    assert_eq!(browser.text("document.body.dataset.look"), "broken");
+    assert_eq!(browser.text("document.body.dataset.indicator"), "broken");
     assert!(browser.text(STATIONS).contains("Stream: broken"));
     assert!(browser.text_of("next").contains("restart"), "{}", browser.text_of("next"));
     // Also while another hop is broken
@@ -210,20 +211,20 @@ fn a_path_that_fails_is_not_green_and_there_is_something_to_do(browser: &mut Bro
     let site = Site::start(says.clone().concluded());
     browser.load(&site.url());
     shows(browser, State::Live);
-    assert_eq!(browser.text("document.body.dataset.look"), "works");
+    assert_eq!(browser.text("document.body.dataset.indicator"), "works");
     assert!(browser.text_of("paths").contains("billing.refunds.reference"));
 
     says.paths[1].failing = true;
     "denied: INSERT command denied".clone_into(&mut says.paths[1].canary.last_result);
     site.say(says.concluded());
-    browser.wait("document.body.dataset.look === 'late'");
+    browser.wait("document.body.dataset.indicator === 'late'");
     assert_eq!(browser.text_of("grade"), "healthy, with a warning");
     let headline = browser.text_of("headline");
     assert!(headline.contains("canaries of the path refunds are not written"), "{headline}");
     assert!(browser.text_of("next").contains("canary of refunds"), "{}", browser.text_of("next"));
     assert!(browser.text_of("notices").contains("INSERT command denied"));
     let row = "[...document.querySelectorAll('#paths tr')].map((row) => \
-               row.children[2].dataset.look).join('/')";
+               row.children[2].dataset.indicator).join('/')";
     assert_eq!(browser.text(row), "/broken");
     picture(browser, "path-failing");
 }
@@ -254,13 +255,13 @@ fn a_finding_is_shown_with_what_to_do_and_warns_unless_it_is_only_worth_knowing(
     for part in ["foreign keys", "note", "as it is", "something else", "remove <b>it</b>"] {
         assert!(row.contains(part), "{part} in {row}");
     }
-    assert_eq!(browser.text("document.body.dataset.look"), "works");
+    assert_eq!(browser.text("document.body.dataset.indicator"), "works");
 
     // To be acted on: it is told above, and is the next step
     says.findings.insert(0, finding(FindingLevel::Warning, "binlog-do-db"));
     site.say(says.concluded());
     browser.wait("document.querySelectorAll('#notices [data-kind=finding]').length === 1");
-    assert_eq!(browser.text("document.body.dataset.look"), "late");
+    assert_eq!(browser.text("document.body.dataset.indicator"), "late");
     assert_eq!(browser.text_of("next"), "Remove <b>it</b> from my.cnf.");
     let control = browser.text("document.querySelector('#notices [data-kind=finding]').innerText");
     assert!(control.contains("binlog-do-db: found binlog-do-db as it is"), "{control}");

@@ -112,7 +112,7 @@ fn report_health(account: &Shared, was_well: bool, now: Instant) -> bool {
 fn take(account: &Shared, metrics: &ProbeMetrics, arrival: Arrival) {
     let now = Instant::now();
     match arrival {
-        Arrival::Read(_) => read(account).read(now),
+        Arrival::Read => read(account).read(now),
         Arrival::Canary(canary) => take_canary(account, metrics, &canary, now),
         Arrival::Other => read(account).other(Kind::OtherKind),
         Arrival::Malformed(error) => {

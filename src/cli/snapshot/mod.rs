@@ -1,21 +1,18 @@
 //! `snapshot`: the rows that are already in the tables, read by the running service.
 
-mod picture;
+pub(in crate::cli) mod picture;
 
 use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::service::Service;
+use super::service::{Service, now_us};
 use super::verdict::{over, print, question};
 use super::{Exit, flags};
 use crate::snapshot;
 use crate::telemetry::http::{SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH};
 use crate::telemetry::snapshot::{SnapshotState, SnapshotStatus, SnapshotTableState};
-pub(super) use picture::lines;
-#[cfg(test)]
-pub(super) use picture::tests::status as status_of;
 
 const LONG_ABOUT: &str = "\
 Reads the rows that are already in the tables, beside the stream: tells the running service
@@ -353,12 +350,6 @@ fn ask(service: &Service) -> Result<Option<SnapshotStatus>, String> {
     let mut document = super::verdict::ask(service)?;
     serde_json::from_value(document["snapshot"].take())
         .map_err(|error| format!("{}/status: snapshot: {error}", service.address()))
-}
-
-/// Microseconds since 1970 UTC.
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn none() -> Exit {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::terminal::{GREEN, RED, YELLOW, bold, plain};
+use crate::cli::style::{GREEN, RED, YELLOW, bold, plain};
 use crate::telemetry::duration;
 use crate::telemetry::snapshot::{
     SnapshotState, SnapshotStatus, SnapshotTable, SnapshotTableState, SnapshotWait,
@@ -152,7 +152,7 @@ fn seconds(us: i64) -> f64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
 
     pub(in crate::cli) fn table(name: &str, state: SnapshotTableState) -> SnapshotTable {

@@ -1,10 +1,17 @@
 //! BINARY, and the values that are not character data: JSON, geometry, VECTOR.
 
-use super::reader::Sized;
 use super::text::read_len;
 use super::{CellError, cursor};
 use crate::change::{Area, BytesKind, Slot};
 use crate::decode::json;
+
+/// Values with their length in front that are not character data.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sized {
+    Json,
+    Geometry,
+    Vector,
+}
 
 /// BINARY(n): the binlog drops trailing zeros, they are put back.
 pub(super) fn read_binary(

@@ -1,8 +1,15 @@
 //! Numbers of a fixed size: integers, YEAR, FLOAT, DOUBLE, BIT.
 
-use super::reader::Scalar;
 use super::{CellError, cursor};
 use crate::change::Slot;
+
+/// Other numbers of a fixed size.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scalar {
+    Year,
+    Float,
+    Double,
+}
 
 /// Years are stored as the distance to this one; 0 stands for year 0.
 const YEAR_BASE: i64 = 1900;

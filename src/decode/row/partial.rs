@@ -4,7 +4,8 @@
 //! In front of the image: options as a packed number, and if its lowest bit is set, one bit for each JSON
 //! column of the table, be it in the image or not.
 
-use super::reader::{Reader, Sized};
+use super::blob::Sized;
+use super::reader::Reader;
 use super::walker::walk;
 use super::{Bitmap, CellError, ColumnPlan, ImageError, blob, cursor};
 use crate::change::{Area, BytesKind, Slot};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::blob::Sized;
 use super::enum_set::Labels;
-use super::reader::{Printed, Reader, Scalar, Sized};
+use super::number::Scalar;
+use super::reader::{Printed, Reader};
 use super::text::TextPlan;
 use super::{CellError, real_type, type_text, wire};
 use crate::change::LogicalType;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::blob::Sized;
 use super::enum_set::Labels;
+use super::number::Scalar;
 use super::text::TextPlan;
 use super::{
     CellError, blob, compressed, cursor, decimal, enum_set, number, temporal, temporal_old, text,
@@ -71,22 +73,6 @@ impl Printed {
             Self::TimestampOld => temporal_old::read_timestamp(event, at, scratch),
         }
     }
-}
-
-/// Other numbers of a fixed size.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Scalar {
-    Year,
-    Float,
-    Double,
-}
-
-/// Values with their length in front that are not character data.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Sized {
-    Json,
-    Geometry,
-    Vector,
 }
 
 impl Reader {

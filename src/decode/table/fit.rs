@@ -6,7 +6,7 @@
 //! labels, and on servers before 8.0 signs and collations.
 
 use super::declared::Declared;
-use super::metadata::{ColumnType, Metadata};
+use super::metadata::{Added, ColumnType, Metadata};
 use crate::change::{ColumnDescription, Description};
 use crate::decode::Misfit;
 use crate::decode::charset;
@@ -52,16 +52,6 @@ pub(super) fn complete<'a>(
     }
     metadata.take_over(description, key, told);
     Ok(())
-}
-
-/// What a description adds to one column.
-#[derive(Debug)]
-pub(super) struct Added<'a> {
-    pub(super) unsigned: bool,
-    pub(super) collation: u16,
-    pub(super) members: Option<Vec<&'a [u8]>>,
-    pub(super) geometry: Option<u64>,
-    pub(super) dimensions: Option<u64>,
 }
 
 /// One column of the table map.

@@ -3,7 +3,6 @@
 //! Fields of type, length and value; which are there is `binlog_row_metadata`'s to say. Their formats
 //! are those of `Table_map_event::Optional_metadata_fields` in the server's sources.
 
-use super::fit::Added;
 use crate::change::Description;
 use crate::decode::Fault;
 use crate::decode::bytes::Bytes;
@@ -23,6 +22,16 @@ mod field {
     pub(super) const ENUM_SET_COLUMN_CHARSET: u8 = 11;
     pub(super) const VISIBILITY: u8 = 12;
     pub(super) const DIMENSIONS: u8 = 13;
+}
+
+/// What a description adds to one column.
+#[derive(Debug)]
+pub(super) struct Added<'a> {
+    pub(super) unsigned: bool,
+    pub(super) collation: u16,
+    pub(super) members: Option<Vec<&'a [u8]>>,
+    pub(super) geometry: Option<u64>,
+    pub(super) dimensions: Option<u64>,
 }
 
 /// Which columns a field of the metadata speaks of.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::path::{CanaryPath, Mark};
-use super::pending_write::{Ended, PendingWrite, Statement};
+use super::pending_write::{PendingWrite, Statement};
 use super::schema::{CANARY_COUNTER, literal};
 use super::writer::{Refusal, Writer};
 use super::{CanaryStep, Observation, Observer, Phase, SqlFailure, WriterConfig};
@@ -178,8 +178,8 @@ impl CanaryWriter {
             (self.observer)(Observation::CanaryStarted(step.clone()));
             let statements = self.target.step(&self.config, number, phase);
             match self.write(statements).await {
-                Ok(took) => {
-                    (self.observer)(Observation::CanaryCommitted { step, took });
+                Ok(()) => {
+                    (self.observer)(Observation::CanaryCommitted { step });
                     return Ok(());
                 }
                 Err(refusal)
@@ -192,16 +192,16 @@ impl CanaryWriter {
         }
     }
 
-    /// Runs a write; how long that took.
-    async fn write(&mut self, statements: Vec<Statement>) -> Result<Duration, Refusal> {
+    /// Runs a write.
+    async fn write(&mut self, statements: Vec<Statement>) -> Result<(), Refusal> {
         let deadline = self.config.write_deadline;
         match self.pending.write(statements, deadline).await {
             None => {
                 let message = format!("no answer within {deadline:?}");
                 Err(Refusal { reason: SqlFailure::TimedOut, message })
             }
-            Some(Ended { took, result: Ok(_) }) => Ok(took),
-            Some(Ended { result: Err(refusal), .. }) => {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(refusal)) => {
                 if refusal.reason != SqlFailure::Deadlock {
                     // A transaction may be open on the session.
                     self.pending.drop_session();

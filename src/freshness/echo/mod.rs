@@ -54,7 +54,7 @@ impl<Q: Queue> EchoReader<Q> {
 /// An arrival in the words of the service.
 fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -> Observation {
     match arrival {
-        Arrival::Read(messages) => Observation::EchoRead { consumer, messages },
+        Arrival::Read => Observation::EchoRead { consumer },
         Arrival::Canary(canary) if canary.stream == stream => {
             let step = CanaryStep {
                 path: (!canary.path.is_empty()).then(|| canary.path.as_str().into()),
@@ -62,7 +62,7 @@ fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -
                 phase: canary.phase,
             };
             let is_genuine = canary.nonce == nonces.of(&step);
-            Observation::Echoed { consumer, step, written_at_us: canary.written_at_us, is_genuine }
+            Observation::Echoed { consumer, step, is_genuine }
         }
         Arrival::Canary(_) => Observation::EchoIgnored { consumer, kind: Ignored::OtherStream },
         Arrival::Other => Observation::EchoIgnored { consumer, kind: Ignored::OtherKind },

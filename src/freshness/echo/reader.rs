@@ -21,8 +21,8 @@ pub type Open = Arc<dyn Fn(&str) -> Result<Opened, String> + Send + Sync>;
 /// What a turn of the reader brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
-    /// The queue was read; so many messages came, which were told before, and were deleted.
-    Read(usize),
+    /// The queue was read; the messages that came were told before, and were deleted.
+    Read,
     /// A canary.
     Canary(Box<Canary>),
     /// Something well formed that is no canary.
@@ -111,7 +111,7 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
             }
         }
         self.queue.delete(done).await?;
-        (self.tell)(Arrival::Read(messages));
+        (self.tell)(Arrival::Read);
         Ok(messages)
     }
 }

@@ -306,8 +306,8 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
     let words: Vec<_> = events
         .iter()
         .map(|event| {
-            if let Observation::EchoRead { messages, .. } = event {
-                format!("read {messages}")
+            if let Observation::EchoRead { .. } = event {
+                "read".to_owned()
             } else if let Observation::Echoed { step, is_genuine, .. } = event {
                 assert!(is_genuine);
                 format!("echo {}", step.number)
@@ -325,10 +325,10 @@ async fn what_is_understood_is_deleted_and_the_rest_stays() {
         "other_stream",
         "other_kind",
         "malformed",
-        "read 4",
+        "read",
         "echo queue q: receive: AccessDenied",
         "echo 5",
-        "read 1",
+        "read",
     ];
     assert_eq!(words, expected);
 }

@@ -210,7 +210,7 @@ impl HeartbeatWriter {
 
     /// Reports the end of a write, and after a commit what the server had executed by then.
     async fn ended(&mut self, ended: Ended) {
-        let committed = matches!(ended.result, Ok(1..)).then_some(self.number).flatten();
+        let committed = matches!(ended, Ok(1..)).then_some(self.number).flatten();
         self.report_end(ended);
         let (Some(number), Some(writer)) = (committed, self.pending.writer()) else { return };
         let read = async { Ok((writer.executed().await?, writer.facts().await?)) };
@@ -230,7 +230,7 @@ impl HeartbeatWriter {
     fn report_end(&mut self, ended: Ended) {
         let (Some(number), late) = (self.number, self.overdue) else { return };
         self.overdue = false;
-        match ended.result {
+        match ended {
             // Nothing changed: the row is ahead of us. Begin again from what it says.
             Ok(0) => {
                 self.number = None;
@@ -242,7 +242,7 @@ impl HeartbeatWriter {
                     info!(number, was = reason.as_str(), "heartbeats are written again");
                 }
                 self.backoff = 0;
-                (self.observer)(Observation::HeartbeatCommitted { number, took: ended.took, late });
+                (self.observer)(Observation::HeartbeatCommitted { number, late });
             }
             Err(refusal) => {
                 // One more refusal tells a lock that is held from one that just was.
@@ -259,11 +259,8 @@ impl HeartbeatWriter {
 
     /// Asks a second session what became of the overdue write.
     async fn look_at_outstanding(&mut self) {
-        let (Some(number), Some((session_id, begun))) = (self.number, self.pending.outstanding())
-        else {
-            return;
-        };
-        let waiting = begun.elapsed();
+        let session = self.pending.outstanding().map(|outstanding| outstanding.session_id);
+        let (Some(number), Some(session_id)) = (self.number, session) else { return };
         let fate = write_fate::fate(&self.config, session_id, number).await;
         let server_state = match fate {
             Fate::Running { state } => state,
@@ -271,8 +268,7 @@ impl HeartbeatWriter {
             // Its answer was lost, or will never come.
             Fate::Committed => {
                 self.pending.drop_session();
-                let ended = Ended { took: waiting, result: Ok(1) };
-                return self.report_end(ended);
+                return self.report_end(Ok(1));
             }
             Fate::Gone => {
                 self.pending.drop_session();
@@ -282,7 +278,7 @@ impl HeartbeatWriter {
                 return self.fail(Some(number), SqlFailure::BROKEN, message);
             }
         };
-        (self.observer)(Observation::HeartbeatPending { number, waiting, server_state });
+        (self.observer)(Observation::HeartbeatPending { number, server_state });
     }
 
     fn fail_untried(&mut self, reason: SqlFailure, message: String) {

@@ -40,7 +40,7 @@ impl Mark {
         self.own.len() + 10
     }
 
-    /// Whose a value is; `None`: nobody's, so its row is the business's.
+    /// Whose a value is; `None`: nobody's, so its row is a user's.
     #[inline]
     pub fn read(&self, value: &[u8]) -> Option<Marked> {
         if !value.starts_with(self.prefix.as_bytes()) {

@@ -2,7 +2,7 @@
 //! that table, which the built-in canary does not.
 //!
 //! A *path* is a table, the column that carries a [`Mark`], and the operator's SQL for the steps. A row
-//! whose column begins with the mark's prefix is never a business change, whoever wrote it. Pure: its
+//! whose column begins with the mark's prefix is never a user's change, whoever wrote it. Pure: its
 //! canaries are written by [`super::canary`].
 
 mod mark;

@@ -16,8 +16,8 @@ pub struct CanaryPath {
     pub table: String,
     /// The column that carries the mark.
     pub column: String,
-    /// How its canaries are written; `None`: they are not, marked rows are only kept out of the
-    /// business's.
+    /// How its canaries are written; `None`: they are not, marked rows are only kept out of
+    /// users' rows.
     pub steps: Option<Steps>,
 }
 

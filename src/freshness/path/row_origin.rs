@@ -30,8 +30,8 @@ pub struct MarkedTable {
 /// What a row of such a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrigin {
-    /// A row of the business: published as it is.
-    Business,
+    /// A user's row: published as it is.
+    User,
     /// A canary of this stream.
     Canary {
         /// Its number; 0 when it has none.
@@ -41,9 +41,9 @@ pub enum RowOrigin {
     },
     /// Another stream's: published by nobody but that stream.
     Foreign,
-    /// An update gave a row of the business a mark: to the business it is gone, a delete.
+    /// An update gave a user's row a mark: to consumers it is gone, a delete.
     Leaves,
-    /// An update took the mark from a row: to the business it is new, an insert.
+    /// An update took the mark from a row: to consumers it is new, an insert.
     Enters,
 }
 
@@ -129,7 +129,7 @@ impl MarkedTable {
             (known, MarkState::Untold) | (MarkState::Untold, known) => self.of_one(known, phase),
             (MarkState::Unmarked, MarkState::Marked(_)) => RowOrigin::Leaves,
             (MarkState::Marked(_), MarkState::Unmarked) => RowOrigin::Enters,
-            (MarkState::Unmarked, MarkState::Unmarked) => RowOrigin::Business,
+            (MarkState::Unmarked, MarkState::Unmarked) => RowOrigin::User,
             (MarkState::Marked(Marked::Ours(_)), MarkState::Marked(Marked::Foreign)) => {
                 self.of_one(before, phase)
             }
@@ -140,7 +140,7 @@ impl MarkedTable {
     #[expect(clippy::unused_self, reason = "reads as a question to the table")]
     fn of_one(&self, mark_state: MarkState, phase: Phase) -> RowOrigin {
         match mark_state {
-            MarkState::Untold | MarkState::Unmarked => RowOrigin::Business,
+            MarkState::Untold | MarkState::Unmarked => RowOrigin::User,
             MarkState::Marked(Marked::Ours(number)) => RowOrigin::Canary { number, phase },
             MarkState::Marked(Marked::Foreign) => RowOrigin::Foreign,
         }
@@ -270,10 +270,10 @@ mod tests {
         for (op, before, after, expected) in [
             (Op::Insert, None, Some(ours), canary(7, Phase::Insert)),
             (Op::Insert, None, Some(theirs), RowOrigin::Foreign),
-            (Op::Insert, None, Some(plain), RowOrigin::Business),
-            (Op::Insert, None, Some(null), RowOrigin::Business),
+            (Op::Insert, None, Some(plain), RowOrigin::User),
+            (Op::Insert, None, Some(null), RowOrigin::User),
             (Op::Delete, Some(ours), None, canary(7, Phase::Delete)),
-            (Op::Delete, Some(plain), None, RowOrigin::Business),
+            (Op::Delete, Some(plain), None, RowOrigin::User),
             (Op::Update, Some(ours), Some(ours), canary(7, Phase::Update)),
             (Op::Update, Some(ours), Some(next), canary(8, Phase::Update)),
             (Op::Update, Some(theirs), Some(ours), canary(7, Phase::Update)),
@@ -283,12 +283,12 @@ mod tests {
             (Op::Update, Some(null), Some(theirs), RowOrigin::Leaves),
             (Op::Update, Some(ours), Some(plain), RowOrigin::Enters),
             (Op::Update, Some(theirs), Some(null), RowOrigin::Enters),
-            (Op::Update, Some(plain), Some(null), RowOrigin::Business),
+            (Op::Update, Some(plain), Some(null), RowOrigin::User),
             // Images that carry only what changed.
             (Op::Update, Some(ours), Some(None), canary(7, Phase::Update)),
             (Op::Update, Some(None), Some(ours), canary(7, Phase::Update)),
-            (Op::Update, Some(None), Some(None), RowOrigin::Business),
-            (Op::Delete, Some(None), None, RowOrigin::Business),
+            (Op::Update, Some(None), Some(None), RowOrigin::User),
+            (Op::Delete, Some(None), None, RowOrigin::User),
         ] {
             assert_eq!(row_origin(op, before, after), expected, "{op:?} {before:?} {after:?}");
         }
@@ -298,7 +298,7 @@ mod tests {
         /// Whatever is done to rows and their marks, a consumer that applies what it gets has the
         /// table without its marked rows.
         #[test]
-        fn what_the_business_gets_is_the_table_without_marked_rows(
+        fn what_consumers_get_is_the_table_without_marked_rows(
             steps in proptest::collection::vec((0_u8..4, 0_usize..5), 0..200),
         ) {
             const VALUES: [&str; 5] = ["A-1", "B-2", "m.main.1", "m.other.1", "m.main.2"];
@@ -319,7 +319,7 @@ mod tests {
                 };
                 let row = |text: Option<&'static str>| text.map(|text| Some(Some(text)));
                 let told = match row_origin(op, row(before), row(after)) {
-                    RowOrigin::Business => Some(op),
+                    RowOrigin::User => Some(op),
                     RowOrigin::Leaves => Some(Op::Delete),
                     RowOrigin::Enters => Some(Op::Insert),
                     RowOrigin::Canary { .. } | RowOrigin::Foreign => None,

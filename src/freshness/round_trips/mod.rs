@@ -92,7 +92,7 @@ impl RoundTrips {
         self
     }
 
-    /// Notes what a task reported at `now`. The judgement of an echo, if it was one.
+    /// Notes what a task reported at `now`. The evaluation of an echo, if it was one.
     pub fn observe(&mut self, observation: &Observation, now: Instant) -> Option<EvaluatedEcho> {
         match observation {
             Observation::HeartbeatStarted { number } => self.stages.started(*number, now),

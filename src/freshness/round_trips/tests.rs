@@ -27,21 +27,17 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     let round_trips = RoundTrips::new("me", [Arc::clone(&billing)], L);
     let mut round_trips = round_trips.with_path(&path(), std::slice::from_ref(&billing), L);
     let step = |phase| CanaryStep { path: Some("orders".into()), number: 1, phase };
-    let echo = |step, is_genuine| Observation::Echoed {
-        consumer: "billing".into(),
-        step,
-        written_at_us: 0,
-        is_genuine,
-    };
+    let echo =
+        |step, is_genuine| Observation::Echoed { consumer: "billing".into(), step, is_genuine };
     let echoed = |step: CanaryStep| echo(step, true);
 
-    let read = || Observation::EchoRead { consumer: "billing".into(), messages: 0 };
+    let read = || Observation::EchoRead { consumer: "billing".into() };
     round_trips.observe(&read(), now);
 
     // Given the first canary of each, accepted by the topic
     for phase in [Phase::Insert, Phase::Delete] {
         round_trips.observe(&Observation::CanaryStarted(step(phase)), now);
-        round_trips.observe(&Observation::CanaryCommitted { step: step(phase), took: L }, now);
+        round_trips.observe(&Observation::CanaryCommitted { step: step(phase) }, now);
         let accepted = round_trips.canary_accepted(&step(phase), now);
         assert_eq!(accepted.len(), 1, "{accepted:?}");
         assert_eq!(&*accepted[0].0, "billing/orders");
@@ -92,7 +88,7 @@ fn a_path_and_the_built_in_canary_of_the_same_number_have_accounts_of_their_own(
     round_trips.observe(&failed, now);
     assert!(round_trips.canaries(Some("orders")).is_some_and(|state| state.failure.is_some()));
     assert!(round_trips.canaries(None).is_some_and(|state| state.failure.is_none()));
-    round_trips.observe(&Observation::CanaryCommitted { step: step(Phase::Delete), took: L }, now);
+    round_trips.observe(&Observation::CanaryCommitted { step: step(Phase::Delete) }, now);
     assert!(round_trips.canaries(Some("orders")).is_some_and(|state| state.failure.is_none()));
     let unknown = CanaryStep { path: Some("gone".into()), number: 1, phase: Phase::Insert };
     assert_eq!(round_trips.observe(&echoed(unknown), now), None);

@@ -13,7 +13,7 @@ pub enum Obligation {
     /// The source: bytes, while we wait for them.
     StreamBytes,
     /// The source: a replication connection.
-    StreamDial,
+    StreamConnect,
     /// The source: the commit of a heartbeat row.
     HeartbeatCommit,
     /// The stream: the heartbeat row that was committed.
@@ -31,7 +31,7 @@ impl Obligation {
     pub const fn name(self) -> &'static str {
         match self {
             Self::StreamBytes => "stream_bytes",
-            Self::StreamDial => "stream_dial",
+            Self::StreamConnect => "stream_connect",
             Self::HeartbeatCommit => "heartbeat_commit",
             Self::HeartbeatSeen => "heartbeat_seen",
             Self::Publish => "publish",
@@ -43,7 +43,7 @@ impl Obligation {
     /// Names of all, for metrics.
     pub const NAMES: [&'static str; 7] = [
         "stream_bytes",
-        "stream_dial",
+        "stream_connect",
         "heartbeat_commit",
         "heartbeat_seen",
         "publish",

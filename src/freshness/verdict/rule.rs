@@ -48,7 +48,7 @@ impl When {
 /// How a state is entered once its predicate holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enter {
-    /// With the next judgement.
+    /// With the next evaluation.
     AtOnce,
     /// At once from `live` or `quiet`, which are not kept without their evidence; from any other
     /// state when the predicate has held for `Parameters::indeterminate_after`.

@@ -127,7 +127,7 @@ fn conditions(view: &super::View) -> Vec<Sample> {
 }
 
 fn obligations(view: &super::View) -> Vec<Sample> {
-    // Ages are as of the last judgement, and grow from there.
+    // Ages are as of the last evaluation, and grow from there.
     let since = Instant::now().saturating_duration_since(view.verdict.evaluated_at);
     let age_of = |name: &str| {
         let age = view.obligation_ages.iter().find(|(known, _)| *known == name);

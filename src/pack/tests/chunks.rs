@@ -122,6 +122,18 @@ fn a_part_stands_behind_what_waited_and_changes_behind_it_say_so() {
 }
 
 #[test]
+fn touched_keys_take_no_more_parts_than_they_need() {
+    let table = table("t", 2);
+    for count in 0..10 {
+        let mut packer = Packer::new(config(2, 1 << 20), Sequences::default());
+        let touched: Vec<_> = (0..count).map(|key| (0, long_key(&table, key))).collect();
+        let parts = chunk(&mut packer, &table, &[], &touched, &whole());
+        // Three of them are more than 64 KiB; the other lane has one part without any.
+        assert_eq!(parts.len(), count.div_ceil(3).max(1) + 1, "{count} keys");
+    }
+}
+
+#[test]
 fn who_publishes_no_parts_tells_nothing_of_them() {
     let key = Lane::notice_key_of("snapshot-shop.t#0");
     let silent = Config { attempt: 0, ..Config::default() };
@@ -189,6 +201,13 @@ proptest! {
                 prop_assert!(!last.get(&lane).copied().unwrap_or(false), "behind the last part");
                 last.insert(lane, message.last_part);
                 told += message.touched.len();
+                // Whichever is the last of a part's rows, or keys, may be too much.
+                let rows = message.batch.as_ref().map(|batch| &batch.rows[..]).unwrap_or_default();
+                let bytes = |all: &[usize]| all.iter().rev().skip(1).sum::<usize>();
+                let rows: Vec<_> = rows.iter().map(prost::Message::encoded_len).collect();
+                let keys: Vec<_> = message.touched.iter().map(prost::Message::encoded_len).collect();
+                prop_assert!(bytes(&rows) < content_bytes_max, "{rows:?}");
+                prop_assert!(bytes(&keys) <= 64 << 10, "{keys:?}");
                 seen.extend(keys_in(&message));
             }
             prop_assert_eq!(last.len(), lanes as usize, "each lane has a part");

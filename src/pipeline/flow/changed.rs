@@ -1,4 +1,4 @@
-//! Statements that changed rows, where the log has no rows: passed over if no row of theirs would have
+//! Statements that changed rows, where the log has no rows: skipped if no row of theirs would have
 //! been published, an error or quarantined else.
 
 use std::collections::HashSet;
@@ -61,7 +61,7 @@ impl Flow {
     #[cold]
     pub(super) fn changed(&mut self, statement: &Statement<'_>) -> Result<(), Error> {
         self.snapshots.statement(statement.database, &statement.text());
-        if self.is_passed_over {
+        if self.is_skipped {
             return Ok(());
         }
         let (about, table) = match self.passes(statement) {
@@ -127,7 +127,7 @@ impl Flow {
             if self.objects.told.len() < OBJECTS_MAX && !self.objects.told.contains(&name) {
                 tracing::warn!(
                     table = name,
-                    "a statement-based change of a table that the filters exclude was passed over; if \
+                    "a statement-based change of a table that the filters exclude was skipped; if \
                      the table has a trigger, or is a view, that changes a published table, these rows \
                      are missing: set binlog_format = ROW for the session that writes it"
                 );

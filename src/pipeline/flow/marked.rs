@@ -15,7 +15,7 @@ use crate::pipeline::Error;
 use crate::pipeline::control_messages::{ControlMessages, Row};
 
 impl Flow {
-    /// What the business gets of such a table is the table without its marked rows, whatever updates
+    /// What consumers get of such a table is the table without its marked rows, whatever updates
     /// do to marks.
     pub(super) fn maybe_marked_rows(
         &mut self,
@@ -34,7 +34,7 @@ impl Flow {
                 continue;
             }
             match marked.origin_of(&change) {
-                RowOrigin::Business => self.routed(now, transaction, table, route, &change)?,
+                RowOrigin::User => self.routed(now, transaction, table, route, &change)?,
                 // Another stream's canary, which that stream publishes.
                 RowOrigin::Foreign => {}
                 RowOrigin::Canary { number, phase } => {
@@ -103,7 +103,7 @@ impl Flow {
         change: &Change<'_>,
         step: CanaryStep,
     ) -> Result<(), Error> {
-        // A transaction with rows of the business is the business's.
+        // A transaction with users' rows is the users'.
         if self.class != Class::User {
             self.class = Class::Canary;
         }
@@ -123,7 +123,7 @@ fn tell_of_lost_mark(marked: &MarkedTable, transaction: &Transaction) {
         path = %marked.path,
         transaction = transaction.id.text().as_deref().unwrap_or("anonymous"),
         position = %transaction.start,
-        "an update took the mark from a canary's row, which is therefore published as a new row of \
-         the business"
+        "an update took the mark from a canary's row, which is therefore published as a new user's \
+         row"
     );
 }

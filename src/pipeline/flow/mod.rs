@@ -43,7 +43,7 @@ pub use window::Window;
 pub struct FlowConfig {
     /// Whether statements are published.
     pub schema_changes: bool,
-    /// Transactions outside are passed over.
+    /// Transactions outside are skipped.
     pub window: Window,
     /// What becomes of heartbeats and canaries.
     pub own_rows: OwnRows,
@@ -103,7 +103,7 @@ pub struct Flow {
     /// Whose the open transaction is, as far as its rows told.
     class: Class,
     /// The open transaction is outside of the window.
-    is_passed_over: bool,
+    is_skipped: bool,
     /// What comes again although it was passed on.
     duplicates: Option<DuplicateSkipper>,
     /// Offsets known so far are those of a server before this one.
@@ -155,7 +155,7 @@ impl Flow {
             canaries: VecDeque::new(),
             counts: Counts::default(),
             class: Class::Filtered,
-            is_passed_over: false,
+            is_skipped: false,
             duplicates: None,
             is_other_server: false,
             first_here: None,

@@ -38,7 +38,7 @@ impl Flow {
             return Err(error.into());
         }
         let Some(passed) = steps.pass_over(&error) else { return Err(error.into()) };
-        if !self.is_passed_over && !comes_again {
+        if !self.is_skipped && !comes_again {
             let table = error.table().and_then(|table| table.split_once('.')).unwrap_or_default();
             self.snapshots.unread(table.0, table.1);
             let (transaction, position) = (passed.transaction, passed.position);

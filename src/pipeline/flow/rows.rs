@@ -20,7 +20,7 @@ impl Flow {
     }
 
     pub(super) fn rows(&mut self, mut rows: Rows<'_>, now: Instant) -> Result<(), Error> {
-        if self.is_passed_over {
+        if self.is_skipped {
             return Ok(());
         }
         match self.all_rows(&mut rows, now) {
@@ -194,7 +194,7 @@ impl Flow {
         self.objects.note(statement.database, &text);
         let stays =
             !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);
-        if self.is_passed_over || stays || !self.progress.is_new_other() {
+        if self.is_skipped || stays || !self.progress.is_new_other() {
             return Ok(());
         }
         // Rows before it leave before it.

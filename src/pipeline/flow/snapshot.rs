@@ -461,7 +461,7 @@ impl Flow {
             let image = chunk.rows.image(number);
             let row = Change { op: Op::Read, row: number as u64, before: None, after: Some(image) };
             if let Some(marked) = &marked
-                && marked.origin_of(&row) != RowOrigin::Business
+                && marked.origin_of(&row) != RowOrigin::User
             {
                 continue;
             }

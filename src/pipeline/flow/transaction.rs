@@ -27,14 +27,14 @@ impl Flow {
         if !comes_again {
             self.class = Class::Filtered;
         }
-        self.is_passed_over = is_before || self.config.window.is_over();
+        self.is_skipped = is_before || self.config.window.is_over();
         self.newest_commit_us = transaction.committed_at_us;
         self.idle_since = None;
         Ok(())
     }
 
     pub(super) fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
-        if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_passed_over) {
+        if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_skipped) {
             self.unseen(commit, xid)?;
         }
         self.progress.end();

@@ -283,7 +283,7 @@ fn a_window_takes_what_lies_in_it_and_what_came_before_its_end_is_whole() {
 }
 
 #[test]
-fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
+fn marked_rows_are_canaries_and_consumers_get_the_table_without_them() {
     let path = CanaryPath {
         name: "orders".into(),
         database: "d".to_owned(),
@@ -293,7 +293,7 @@ fn marked_rows_are_canaries_and_the_business_gets_its_table_without_them() {
     };
     let marks = || Marks::new(Mark::new("m", "s"), vec![path.clone()]);
     let mut made = Made::new();
-    // A row of each kind; which of them make a transaction the business's.
+    // A row of each kind; which of them make a transaction the users'.
     made.begin();
     made.inserts("t", &[("1", "m.s.7")]);
     made.commit();

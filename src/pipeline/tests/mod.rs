@@ -7,6 +7,7 @@ mod log;
 mod made;
 mod poll_once;
 mod rig;
+mod snapshots;
 
 use proptest::prelude::*;
 

@@ -245,7 +245,7 @@ impl DeliveryState {
         self.outbox.push_back(Settlement::Settled { id, lane, ack_group, at: at.now });
     }
 
-    /// One entry of an answered call failed: the others are none of its business.
+    /// One entry of an answered call failed: it says nothing of the others.
     fn fail_entry(&mut self, at: At, mut pending: Pending, failure: &Failure) {
         self.note(at, failure, 1, pending.attempts);
         pending.attempts = pending.attempts.saturating_add(1);

@@ -1,4 +1,4 @@
-//! Whether a server can be our source: facts over SQL, and a pure judgement of them.
+//! Whether a server can be our source: facts over SQL, and a pure evaluation of them.
 //!
 //! `check` prints all findings at once; `run` refuses with the same words.
 

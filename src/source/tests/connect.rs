@@ -129,7 +129,7 @@ async fn answers_that_are_none_are_named() {
 }
 
 #[tokio::test]
-async fn what_lies_before_a_wide_offset_is_passed_over_but_for_descriptions() {
+async fn what_lies_before_a_wide_offset_is_skipped_but_for_descriptions() {
     let server = server("11.4.2-MariaDB").await;
     let start = Start::Position(Position::new("b.000001", 5 << 32));
     let config = server.config();

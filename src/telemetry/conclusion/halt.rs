@@ -3,13 +3,14 @@
 use super::StateKind;
 use super::text::{ended, sentence};
 use crate::telemetry::status::{Halted, Verdict};
-use crate::telemetry::words::{Grade, Hop};
+use crate::telemetry::words::{Grade, HaltReason, Hop};
 
 /// Halts of the stream that lie at the sink.
-const AT_SINK: [&str; 4] = ["too_large", "refused", "sink_ended", "quarantine"];
+const AT_SINK: [HaltReason; 4] =
+    [HaltReason::TooLarge, HaltReason::Refused, HaltReason::SinkEnded, HaltReason::Quarantine];
 
 /// The hop at which a halt with this reason lies.
-pub(super) fn hop(reason: &str) -> Hop {
+pub(super) fn hop(reason: HaltReason) -> Hop {
     if AT_SINK.contains(&reason) { Hop::Publish } else { Hop::Stream }
 }
 
@@ -25,10 +26,10 @@ impl Verdict {
             self.next_step += " Then restart binpulse.";
         }
         self.sentence =
-            format!("{} ({}): {}", self.headline, halted.reason, ended(&halted.message));
+            format!("{} ({}): {}", self.headline, halted.reason.name(), ended(&halted.message));
         self.grade = Grade::Outage;
         if self.hop == Hop::None || self.reason.as_deref() == Some("halted") {
-            self.hop = hop(&halted.reason);
+            self.hop = hop(halted.reason);
         }
     }
 }
@@ -37,7 +38,7 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn told(state: &str, reason: Option<&str>, hop: Hop, halt: &str) -> Verdict {
+    fn told(state: &str, reason: Option<&str>, hop: Hop, halt: HaltReason) -> Verdict {
         let mut verdict = Verdict {
             state: state.to_owned(),
             reason: reason.map(str::to_owned),
@@ -52,7 +53,7 @@ mod tests {
             ..Verdict::default()
         };
         verdict.tell_halt(&Halted {
-            reason: halt.to_owned(),
+            reason: halt,
             message: "shop.orders, column 3: of type 245".to_owned(),
             remedy: "look at the event; then restart binpulse".to_owned(),
         });
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn a_halt_is_told_with_its_reason_and_its_end_whatever_the_verdict_has_seen() {
         for (state, reason) in [("quiet", Some("empty")), ("stream_down", Some("halted"))] {
-            let verdict = told(state, reason, Hop::None, "undecodable");
+            let verdict = told(state, reason, Hop::None, HaltReason::Undecodable);
             assert_eq!(
                 verdict.sentence,
                 "Delivery has halted and does not continue by itself (undecodable): shop.orders, \
@@ -71,13 +72,16 @@ mod tests {
             assert_eq!(verdict.next_step, "Look at the event; then restart binpulse.");
             assert_eq!((verdict.grade, verdict.hop), (Grade::Outage, Hop::Stream));
         }
-        assert_eq!(told("quiet", None, Hop::None, "too_large").hop, Hop::Publish);
-        assert_eq!(told("source_hung", Some("timeout"), Hop::Source, "too_large").hop, Hop::Source);
+        assert_eq!(told("quiet", None, Hop::None, HaltReason::TooLarge).hop, Hop::Publish);
+        assert_eq!(
+            told("source_hung", Some("timeout"), Hop::Source, HaltReason::TooLarge).hop,
+            Hop::Source
+        );
     }
 
     #[test]
     fn a_lost_position_keeps_its_own_advice() {
-        let verdict = told("position_lost", Some("purged"), Hop::Stream, "position_lost");
+        let verdict = told("position_lost", Some("purged"), Hop::Stream, HaltReason::PositionLost);
         assert!(verdict.sentence.starts_with("The stream can't go on (position_lost): "));
         assert_eq!(verdict.next_step, "Find a server. Then restart binpulse.");
     }

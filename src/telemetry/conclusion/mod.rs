@@ -15,7 +15,7 @@ pub use stations::Station;
 pub use text::duration;
 
 use super::status::{Status, Verdict};
-use super::words::{Grade, Hop, Look, StationKey};
+use super::words::{Grade, Hop, Indicator, StationKey};
 use text::{beyond, ended};
 
 /// The verdict is evaluated each second; older than this, seconds, its loop does not move.
@@ -27,7 +27,7 @@ pub struct Conclusion {
     /// The verdict's, or `unknown` when that is no longer evaluated.
     pub grade: Grade,
     /// How it is shown.
-    pub look: Look,
+    pub indicator: Indicator,
     /// The grade in words, with the place.
     pub label: String,
     /// The state with its reason, or the reason of a halt.
@@ -72,7 +72,7 @@ fn conclude(status: &Status) -> Conclusion {
     let notices = notices::of(status);
     let mut said = said(status);
     if let (Some(notice), Grade::Healthy) = (notices.first(), said.grade) {
-        said.look = Look::Late;
+        said.indicator = Indicator::Late;
         "healthy, with a warning".clone_into(&mut said.label);
         said.headline = format!("{}; {}", said.headline, notice.headline);
         said.next_step.clone_from(&notice.next_step);
@@ -81,7 +81,7 @@ fn conclude(status: &Status) -> Conclusion {
     if is_frozen {
         said = Conclusion {
             grade: Grade::Unknown,
-            look: Look::Unknown,
+            indicator: Indicator::Unknown,
             label: "not known".to_owned(),
             state: format!("was {}", said.state),
             evidence: format!("The last verdict was: {}. {}", said.headline, said.evidence),
@@ -92,19 +92,19 @@ fn conclude(status: &Status) -> Conclusion {
             ..said
         };
     }
-    let stations = stations::of(status, said.look, is_frozen);
+    let stations = stations::of(status, said.indicator, is_frozen);
     Conclusion { is_frozen, after: stations::after(&stations), stations, notices, ..said }
 }
 
 /// What the verdict says, or the halt.
 fn said(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
-    let (look, word) = match verdict.grade {
-        Grade::Healthy => (Look::Works, "healthy"),
-        Grade::Recovering => (Look::Late, "recovering"),
-        Grade::Late => (Look::Late, "late"),
-        Grade::Outage => (Look::Broken, "outage"),
-        Grade::Unknown => (Look::Unknown, "not known"),
+    let (indicator, word) = match verdict.grade {
+        Grade::Healthy => (Indicator::Works, "healthy"),
+        Grade::Recovering => (Indicator::Late, "recovering"),
+        Grade::Late => (Indicator::Late, "late"),
+        Grade::Outage => (Indicator::Broken, "outage"),
+        Grade::Unknown => (Indicator::Unknown, "not known"),
     };
     let word = if status.halted.is_some() { "halted" } else { word };
     let checkpoint = (verdict.kind == StateKind::Unsaved).then_some(StationKey::Checkpoint);
@@ -113,14 +113,16 @@ fn said(status: &Status) -> Conclusion {
         Some(at) => format!("{word} at {at}"),
     };
     let (state, evidence, since_seconds) = match &status.halted {
-        Some(halted) => (halted.reason.clone(), ended(&halted.message), status.state_age_seconds),
+        Some(halted) => {
+            (halted.reason.name().to_owned(), ended(&halted.message), status.state_age_seconds)
+        }
         None => {
             (named(verdict), beyond(&verdict.sentence, &verdict.headline), verdict.since_seconds)
         }
     };
     Conclusion {
         grade: verdict.grade,
-        look,
+        indicator,
         label,
         state,
         since_seconds,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Path, Probe};
-use crate::telemetry::words::{ConditionStatus, NoticeKind};
+use crate::telemetry::words::{ConditionStatus, HaltReason, NoticeKind};
 
 /// A word by its text.
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> T {
@@ -37,7 +37,7 @@ fn status(state: &str, grade: &str, hop: &str) -> Status {
 }
 
 fn looks(status: &Status) -> Vec<&'static str> {
-    status.conclusion.stations.iter().map(|station| station.look.name()).collect()
+    status.conclusion.stations.iter().map(|station| station.indicator.name()).collect()
 }
 
 #[test]
@@ -52,24 +52,26 @@ fn what_is_before_the_break_works_and_what_is_after_it_waits() {
     assert_eq!(broken.conclusion.evidence, "By a lock: the last commit is 4 s old.");
     let back = status("writes_blocked", "recovering", "source").concluded();
     assert_eq!(back.conclusion.stations[0].word, "recovering here");
-    assert_eq!(back.conclusion.look, Look::Late);
+    assert_eq!(back.conclusion.indicator, Indicator::Late);
 }
 
 #[test]
 fn a_halt_marks_its_station_whatever_the_verdict_says() {
-    for (reason, hop, at) in
-        [("undecodable", "none", 1), ("refused", "none", 2), ("undecodable", "source", 1)]
-    {
+    for (reason, hop, at) in [
+        (HaltReason::Undecodable, "none", 1),
+        (HaltReason::Refused, "none", 2),
+        (HaltReason::Undecodable, "source", 1),
+    ] {
         let mut halted = status("quiet", "healthy", hop);
         halted.halted = Some(Halted {
-            reason: reason.to_owned(),
+            reason,
             message: "shop.orders".to_owned(),
             remedy: "exclude it and restart".to_owned(),
         });
         let halted = halted.concluded();
-        assert_eq!(looks(&halted)[at], "broken", "{reason}, {hop}");
+        assert_eq!(looks(&halted)[at], "broken", "{reason:?}, {hop}");
         let conclusion = &halted.conclusion;
-        assert_eq!((conclusion.grade, conclusion.look), (Grade::Outage, Look::Broken));
+        assert_eq!((conclusion.grade, conclusion.indicator), (Grade::Outage, Indicator::Broken));
         assert_eq!(conclusion.next_step, "Exclude it and restart.");
         assert!(conclusion.label.starts_with("halted at "), "{}", conclusion.label);
     }
@@ -78,7 +80,7 @@ fn a_halt_marks_its_station_whatever_the_verdict_says() {
 #[test]
 fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
     let mut warned = status("live", "healthy", "none");
-    assert_eq!(warned.clone().concluded().conclusion.look, Look::Works);
+    assert_eq!(warned.clone().concluded().conclusion.indicator, Indicator::Works);
     let canary = Probe { last_result: "denied: no INSERT".to_owned(), ..Probe::default() };
     warned.paths = vec![Path {
         name: "orders".to_owned(),
@@ -88,7 +90,7 @@ fn what_needs_attention_leaves_nothing_green_and_is_the_next_step() {
         ..Path::default()
     }];
     let said = warned.clone().concluded().conclusion;
-    assert_eq!((said.grade, said.look), (Grade::Healthy, Look::Late));
+    assert_eq!((said.grade, said.indicator), (Grade::Healthy, Indicator::Late));
     assert!(
         said.next_step.contains("canary of orders out of billing.orders"),
         "{}",
@@ -112,7 +114,7 @@ fn a_verdict_that_is_no_longer_evaluated_says_nothing() {
     let mut frozen = status("quiet", "healthy", "none");
     frozen.verdict.evaluated_age_seconds = 40.0;
     let frozen = frozen.concluded();
-    assert!(looks(&frozen).iter().all(|look| *look == "unknown"));
+    assert!(looks(&frozen).iter().all(|indicator| *indicator == "unknown"));
     let said = &frozen.conclusion;
     assert_eq!((said.grade, said.is_frozen), (Grade::Unknown, true));
     assert!(said.evidence.starts_with("The last verdict was: It is so."), "{}", said.evidence);
@@ -131,10 +133,10 @@ fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
     let mut found = status("live", "healthy", "none");
     found.findings = vec![finding("note")];
     let said = found.clone().concluded().conclusion;
-    assert_eq!((said.look, said.notices), (Look::Works, Vec::new()));
+    assert_eq!((said.indicator, said.notices), (Indicator::Works, Vec::new()));
     found.findings = vec![finding("warning"), finding("note")];
     let said = found.concluded().conclusion;
-    assert_eq!((said.look, said.notices.len()), (Look::Late, 1));
+    assert_eq!((said.indicator, said.notices.len()), (Indicator::Late, 1));
     assert_eq!(said.headline, "It is so; binlog_row_image is not as it should be");
     assert_eq!(
         said.notices[0].text,

@@ -249,7 +249,7 @@ async fn stopping_ends_open_connections() {
 }
 
 #[tokio::test]
-async fn a_consumer_is_taken_out_of_judgement_by_our_own_headers_only() {
+async fn a_consumer_is_taken_out_of_evaluation_by_our_own_headers_only() {
     let server = server().await;
     let post = async |headers: &str| {
         let request = format!(

@@ -119,8 +119,8 @@ impl Make<'_> {
                 "reason",
                 &words.reconnect_reasons,
             )?,
-            dial_failures_total: self.counters(
-                "dial_failures_total",
+            connect_failures_total: self.counters(
+                "connect_failures_total",
                 "Failed attempts to open the replica connection, by reason.",
                 "reason",
                 &words.reconnect_reasons,

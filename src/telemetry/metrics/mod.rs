@@ -43,7 +43,7 @@ pub struct LabelValues {
     pub echo_kinds: Vec<&'static str>,
     /// How an attempt to publish can end.
     pub publish_results: Vec<&'static str>,
-    /// Why the replica connection was dialled again.
+    /// Why the replica connection was opened again.
     pub reconnect_reasons: Vec<&'static str>,
     /// Names of binlog event types.
     pub event_types: Vec<&'static str>,
@@ -115,7 +115,7 @@ pub struct Metrics {
     /// Times that a task beside the stream ended and was started again.
     pub task_restarts_total: LabeledMetric<IntCounter>,
     /// Attempts to establish it that failed, by reason.
-    pub dial_failures_total: LabeledMetric<IntCounter>,
+    pub connect_failures_total: LabeledMetric<IntCounter>,
     /// Calls to the sink, by how they ended.
     pub publish_attempts_total: LabeledMetric<IntCounter>,
     /// Rows accepted by the sink.

@@ -9,8 +9,8 @@ function write(node, text) {
   if (node.textContent !== next) node.textContent = next;
 }
 
-function look(node, name) {
-  if (node.dataset.look !== name) node.dataset.look = name;
+function setIndicator(node, name) {
+  if (node.dataset.indicator !== name) node.dataset.indicator = name;
 }
 
 function setIcon(use, name) {
@@ -51,19 +51,19 @@ function drawLine(status, conclusion, drift, rate) {
   const texts = stationTexts(status, drift, rate);
   stations.forEach((one, at) => {
     const item = line.children[at];
-    look(item, one.look);
+    setIndicator(item, one.indicator);
     if (one.key === conclusion.hop) item.setAttribute('aria-current', 'step');
     else item.removeAttribute('aria-current');
-    setIcon(item.querySelector('use'), one.look);
+    setIcon(item.querySelector('use'), one.indicator);
     write(item.querySelector('.label'), one.name);
     write(item.querySelector('.word'), one.word);
     item.querySelectorAll('.text').forEach((node, row) => write(node, texts[one.key][row]));
   });
   write(byId('line-words'), conclusion.after);
   const siding = byId('siding');
-  const saved = conclusion.stations.find((one) => one.key === 'checkpoint') || { look: 'unknown', word: 'not known' };
-  look(siding, saved.look);
-  setIcon(siding.querySelector('use'), saved.look);
+  const saved = conclusion.stations.find((one) => one.key === 'checkpoint') || { indicator: 'unknown', word: 'not known' };
+  setIndicator(siding, saved.indicator);
+  setIcon(siding.querySelector('use'), saved.indicator);
   write(siding.querySelector('.word'), saved.word);
   write(siding.querySelector('.text'), `saved ${ago(status.checkpoint.age_seconds, drift)}`);
 }
@@ -91,7 +91,7 @@ function drawList(list, pairs) {
   });
 }
 
-/** Each row is a list of cells; a cell is a text, or a text with a look. */
+/** Each row is a list of cells; a cell is a text, or a text with an indicator. */
 function drawTable(body, rows) {
   sized(body, rows.length, () => make('tr'));
   rows.forEach((cells, at) => {
@@ -100,14 +100,14 @@ function drawTable(body, rows) {
     cells.forEach((cell, column) => {
       const [text, tone] = Array.isArray(cell) ? cell : [cell, ''];
       write(row.children[column], text);
-      look(row.children[column], tone);
+      setIndicator(row.children[column], tone);
     });
   });
 }
 
 function drawVerdict(conclusion, drift) {
-  look(document.body, conclusion.look);
-  setIcon(byId('verdict-icon'), conclusion.look === 'lost' ? 'unknown' : conclusion.look);
+  setIndicator(document.body, conclusion.indicator);
+  setIcon(byId('verdict-icon'), conclusion.indicator === 'lost' ? 'unknown' : conclusion.indicator);
   write(byId('grade'), conclusion.label);
   write(byId('state'), conclusion.state);
   write(byId('headline'), conclusion.headline);
@@ -119,7 +119,7 @@ function drawVerdict(conclusion, drift) {
   drawNotices(conclusion.notices);
   const since = conclusion.since_seconds + drift;
   const began = new Date(Date.now() - since * 1000);
-  write(byId('since'), conclusion.look === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
+  write(byId('since'), conclusion.indicator === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
 }
 
 /** A time of day here and, where that differs, in UTC: logs are in UTC. */
@@ -178,7 +178,7 @@ function drawSnapshot(snapshot, drift) {
     const part = share(one);
     write(name, `${one.database}.${one.table}`);
     write(state, one.state === 'abandoned' ? 'given up' : one.state);
-    look(state, one.state === 'abandoned' ? 'broken' : '');
+    setIndicator(state, one.state === 'abandoned' ? 'broken' : '');
     if (part === null) bar.removeAttribute('value');
     else bar.value = part;
     bar.setAttribute('aria-label', part === null ? 'not known' : `${Math.floor(part * 100)} %`);
@@ -257,9 +257,9 @@ const SHAPES = {
 };
 
 function drawTab(stream, conclusion) {
-  const title = `${GLYPHS[conclusion.look]} ${conclusion.headline} \u00b7 ${stream}`;
+  const title = `${GLYPHS[conclusion.indicator]} ${conclusion.headline} \u00b7 ${stream}`;
   if (document.title !== title) document.title = title;
-  const [fill, shape] = SHAPES[conclusion.look];
+  const [fill, shape] = SHAPES[conclusion.indicator];
   const icon = `data:image/svg+xml,%3Csvg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="${fill}"%3E${shape}%3C/svg%3E`;
   if (byId('favicon').getAttribute('href') !== icon) byId('favicon').setAttribute('href', icon);
 }

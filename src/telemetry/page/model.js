@@ -56,12 +56,12 @@ function rates(older, newer) {
 function conclude(status, age) {
   const said = status.conclusion;
   if (age > STALE_AFTER) {
-    return { ...said, cause: 'contact', look: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or down: not known',
+    return { ...said, cause: 'contact', indicator: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or down: not known',
       state: `was ${said.state}`, evidence: `The last verdict was: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
       next_step: 'Check that the binpulse process runs and that this address reaches it; then look at its log.',
-      stations: said.stations.map((one) => ({ ...one, look: 'unknown', word: 'not known' })) };
+      stations: said.stations.map((one) => ({ ...one, indicator: 'unknown', word: 'not known' })) };
   }
-  return said.is_frozen ? { ...said, cause: 'frozen', look: 'lost' } : said;
+  return said.is_frozen ? { ...said, cause: 'frozen', indicator: 'lost' } : said;
 }
 
 /** Only a path of our own: what a status says must not lead elsewhere. */

@@ -59,7 +59,7 @@ function draw() {
   }
   const age = ageOf(last);
   const conclusion = conclude(last.status, age);
-  const rate = answers.length > 1 && conclusion.look !== 'lost' ? rates(answers[0], last) : null;
+  const rate = answers.length > 1 && conclusion.indicator !== 'lost' ? rates(answers[0], last) : null;
   // What is no longer known does not tick on as if it were.
   const silent = conclusion.cause === 'contact';
   const drift = silent ? 0 : age;
@@ -76,7 +76,7 @@ function draw() {
 }
 
 function alarm(head, text) {
-  look(document.body, 'lost');
+  setIndicator(document.body, 'lost');
   byId('alarm').hidden = false;
   write(byId('alarm-head'), head);
   write(byId('alarm-text'), text);

@@ -167,7 +167,7 @@ pub struct Certificate {
     pub executed: [Option<GtidSet>; 2],
 }
 
-/// Spans that wait for their judgement; more means that the writer's answers are missing for long.
+/// Spans that wait for their evaluation; more means that the writer's answers are missing for long.
 const SPANS_MAX: usize = 64;
 
 /// What was read after a heartbeat's commit.

@@ -110,7 +110,7 @@ fn what_is_missing_is_counted_with_and_without_gtids() {
 }
 
 #[test]
-fn what_waits_for_its_judgement_is_bounded_and_the_newest_is_kept() {
+fn what_waits_for_its_evaluation_is_bounded_and_the_newest_is_kept() {
     let mut rig = Rig::new();
     // Answers without heartbeats on the stream, then heartbeats without answers.
     for number in 1..=1_000 {

@@ -39,7 +39,7 @@ impl StreamEvidence {
     pub(in super::super) fn connected(&mut self, at: Instant, obligations: &mut Obligations) {
         self.connected_since = Some(at);
         self.lost_at = None;
-        obligations.clear(Obligation::StreamDial);
+        obligations.clear(Obligation::StreamConnect);
         obligations.clear(Obligation::StreamBytes);
     }
 
@@ -53,11 +53,11 @@ impl StreamEvidence {
         self.connected_since = None;
         self.lost_at.get_or_insert(at);
         obligations.clear(Obligation::StreamBytes);
-        obligations.begin(Obligation::StreamDial, 0, at, FAILURE_WINDOW);
+        obligations.begin(Obligation::StreamConnect, 0, at, FAILURE_WINDOW);
         if failure == StreamFailure::Silent {
             self.silent_at.get_or_insert(at);
-            obligations.clear(Obligation::StreamDial);
-            obligations.begin(Obligation::StreamDial, 0, at, parameters.receive_deadline * 2);
+            obligations.clear(Obligation::StreamConnect);
+            obligations.begin(Obligation::StreamConnect, 0, at, parameters.receive_deadline * 2);
             return;
         }
         self.suspected_at.get_or_insert(at);
@@ -181,7 +181,7 @@ impl StreamEvidence {
         }
         self.failures
             .retain(|(at, _)| self.down || now.saturating_duration_since(*at) < FAILURE_WINDOW);
-        let overdue = obligations.overdue(Obligation::StreamDial, now).is_some();
+        let overdue = obligations.overdue(Obligation::StreamConnect, now).is_some();
         if self.failures.len() >= 2 || overdue {
             let since = self.suspected_at.or(self.lost_at).unwrap_or(now);
             self.down |= sql.decided_since(since, since)

@@ -189,11 +189,10 @@ fn a_canary_that_can_not_be_written_is_in_the_facts_until_one_is() {
     world.run(1.0);
     assert!(told(&world));
     let step = CanaryStep { path: Some("orders".into()), number: 1, phase: Phase::Insert };
-    let took = Duration::ZERO;
-    world.tell(Observation::CanaryCommitted { step: step.clone(), took });
+    world.tell(Observation::CanaryCommitted { step: step.clone() });
     world.run(1.0);
     assert!(told(&world), "one through an operator's table says nothing of ours");
-    world.tell(Observation::CanaryCommitted { step: CanaryStep { path: None, ..step }, took });
+    world.tell(Observation::CanaryCommitted { step: CanaryStep { path: None, ..step } });
     world.run(1.0);
     assert!(!told(&world));
 }
@@ -509,7 +508,7 @@ fn a_server_that_took_over_without_our_last_rows_is_told_once_it_refuses_us() {
         world.run(20.0);
         let trace = world.since_fault();
         let lost = trace.iter().find(|(_, state, _)| *state == State::PositionLost);
-        // A dial, and two judgements.
+        // A dial, and two evaluations.
         assert!(lost.is_some_and(|(at, ..)| *at <= 3.25), "+{quarter}/4 s: {trace:?}");
     }
 }

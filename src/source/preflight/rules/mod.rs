@@ -1,4 +1,4 @@
-//! The judgement of a server's facts. Pure.
+//! The evaluation of a server's facts. Pure.
 
 use std::fmt;
 

@@ -263,8 +263,7 @@ impl World {
                 self.failed_once = false;
                 self.write_sent = None;
                 self.commit(Class::Heartbeat(number));
-                let took = waited;
-                self.tell(Observation::HeartbeatCommitted { number, took, late: false });
+                self.tell(Observation::HeartbeatCommitted { number, late: false });
                 let facts = Facts {
                     server_uuid: self.faults.writer_server.to_string(),
                     read_only: self.faults.read_only,
@@ -316,7 +315,6 @@ impl World {
             }
             let pause = Duration::from_secs(if is_hung { 8 } else { 5 });
             self.read_at.insert(Arc::clone(&consumer), self.now + pause);
-            let messages = here.len();
             for (account, number) in here {
                 self.tell(Observation::CanaryReturned { account, number });
             }
@@ -324,7 +322,7 @@ impl World {
                 let message = "HTTP 403: AccessDenied: no".to_owned();
                 Observation::EchoFailed { consumer, message }
             } else {
-                Observation::EchoRead { consumer, messages }
+                Observation::EchoRead { consumer }
             });
         }
     }

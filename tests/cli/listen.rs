@@ -35,11 +35,11 @@ fn taken(stream: &mut TcpStream, answer: &str) -> (Vec<(String, String)>, Vec<u8
 
 #[test]
 fn lines_come_as_signed_requests_and_again_after_a_failure() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/hook", socket.local_addr().expect("an address"));
     let receiver = std::thread::spawn(move || {
         let answers = ["500 Internal Server Error", "204 No Content", "200 OK"];
-        answers.map(|answer| taken(&mut listener.accept().expect("a connection").0, answer))
+        answers.map(|answer| taken(&mut socket.accept().expect("a connection").0, answer))
     });
     let input = "{\"row\":1,\"text\":\"é\"}\n{\"row\":2}\n";
     let listened = run(&["listen", "--to", &url], &[], input.as_bytes());

@@ -23,9 +23,14 @@ pub fn message(input: &[u8]) -> u64 {
                 Opened::Rows(batch) => (Some(batch), true),
                 Opened::Canary(canary) => (canary.batch.as_ref(), true),
                 Opened::Part(part) => (part.batch.as_ref(), false),
-                _ => (None, false),
+                Opened::Mark(_)
+                | Opened::Heartbeat(_)
+                | Opened::Schema(_)
+                | Opened::Suppressed(_)
+                | Opened::TransactionEnd(_)
+                | Opened::Unknown { .. } => (None, false),
             };
-            for row in batch.into_iter().flat_map(|batch| batch.rows()) {
+            for row in batch.into_iter().flat_map(binpulse_client::proto::ChangeBatch::rows) {
                 let images = row.before().into_iter().chain(row.after());
                 let _cells = images.map(|image| image.iter().count()).sum::<usize>();
                 assert!(!is_numbered || row.number() > 0 && row.transaction().is_some());

@@ -283,9 +283,9 @@ async fn what_is_sent_to_a_queue_is_listened_to_row_by_row() {
         let queue = create.send().await.expect("a queue").queue_url.expect("a URL");
         let mut send = binpulse("send", &url);
         let send = send.args(["--fixture", "all", "--as", envelope, "--to", &queue]);
-        let sent = send.output().await.expect("it runs");
-        let complaint = String::from_utf8_lossy(&sent.stderr).into_owned();
-        assert!(sent.status.success(), "{name}: {complaint}");
+        let output = send.output().await.expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name}: {complaint}");
 
         let listen =
             binpulse("listen", &url).args(["--queue", &queue]).stdout(Stdio::piped()).spawn();

@@ -109,6 +109,10 @@ impl Switch for Nobody {
     fn snapshot(&self, _: &str) -> Result<String, String> {
         Err("no snapshots here".to_owned())
     }
+
+    fn replay(&self, _: &str) -> Result<String, String> {
+        Err("no replays here".to_owned())
+    }
 }
 
 fn metrics() -> Metrics {

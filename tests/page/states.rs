@@ -146,6 +146,7 @@ pub(crate) fn status(state: State) -> Status {
         uptime_seconds: 9_524.0,
         halted: None,
         snapshot: None,
+        replay: None,
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {

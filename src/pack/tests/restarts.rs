@@ -138,7 +138,8 @@ proptest! {
             all.step(number, step, &tables, false);
             some.step(number, step, &tables, step.is_flushed);
         }
-        (all.save(), some.save());
+        all.save();
+        some.save();
         prop_assert_eq!(&all.saved, &some.saved, "all rows are numbered");
         let mut wanted = numbers(&all.end()).remove(&lane).unwrap_or_default();
         wanted.retain(|number| (only.first..=only.last).contains(number));

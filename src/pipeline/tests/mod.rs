@@ -7,6 +7,13 @@ mod log;
 mod made;
 mod poll_once;
 mod rig;
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::type_complexity,
+    clippy::wildcard_enum_match_arm,
+    reason = "numbers in tests are small, and what a test does not expect is one case"
+)]
 mod snapshots;
 
 use proptest::prelude::*;

@@ -234,9 +234,9 @@ fn exit(error: &ReplayError) -> Exit {
         | ReplayError::NotInLog { .. }
         | ReplayError::RowCountMismatch { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
-        ReplayError::OtherLanes { .. }
-        | ReplayError::Topic(_)
-        | ReplayError::NoLane { .. } => Exit::Usage,
+        ReplayError::OtherLanes { .. } | ReplayError::Topic(_) | ReplayError::NoLane { .. } => {
+            Exit::Usage
+        }
         ReplayError::Source { .. }
         | ReplayError::Sink(_)
         | ReplayError::Broken(_)

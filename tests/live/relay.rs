@@ -135,7 +135,10 @@ pub(crate) fn relay(
     Streamer::start(command("relay", all))
 }
 
-pub(crate) async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> Result<T, Failed> {
+pub(crate) async fn until<T>(
+    what: &str,
+    mut holds: impl FnMut() -> Option<T>,
+) -> Result<T, Failed> {
     let give_up = Instant::now() + SOON;
     loop {
         if let Some(found) = holds() {

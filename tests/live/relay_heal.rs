@@ -71,9 +71,8 @@ impl Loss {
 
     /// Waits until the webhook has these rows, each of them once.
     async fn until_ids(&self, wanted: &[i64]) -> Outcome {
-        let come = until("the webhook has the rows", || {
-            (ids(&self.webhook) == wanted).then_some(())
-        });
+        let come =
+            until("the webhook has the rows", || (ids(&self.webhook) == wanted).then_some(()));
         let come = come.await.map_err(|error| {
             let found = ids(&self.webhook);
             let (relay, streamer) = (self.relay.log_tail(), self.rig.streamer.log_tail());
@@ -120,7 +119,9 @@ async fn lost_rows_are_asked_for_and_delivered_once(bed: Bed) -> Outcome {
     assert_eq!(told, wanted, "{replay}");
     let done = loss.rig.streamer.metric("binpulse_replay_jobs_total", &["outcome=\"done\""]);
     assert_eq!(done.await?, Some(1.0));
-    loss.relay.until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![])).await?;
+    loss.relay
+        .until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![]))
+        .await?;
     assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
     assert_eq!(ids(&loss.webhook).len(), 9);
 
@@ -162,7 +163,9 @@ async fn a_lane_that_halts_names_the_command_and_goes_on_after_it(bed: Bed) -> O
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains(r#""rows":3"#), "{output}");
     loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
-    loss.relay.until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![])).await?;
+    loss.relay
+        .until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![]))
+        .await?;
     assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
     Ok(())
 }

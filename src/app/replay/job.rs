@@ -108,8 +108,8 @@ impl Control {
     ///
     /// Checkpoint and log are looked at by the job: whether it found the rows shows in the status.
     pub(crate) fn command(&self, json: &str, epoch: u64) -> Result<String, String> {
-        let command: Command =
-            serde_json::from_str(json).map_err(|error| format!("no command for a replay: {error}"))?;
+        let command: Command = serde_json::from_str(json)
+            .map_err(|error| format!("no command for a replay: {error}"))?;
         if let Some(wrong) = command.wrong() {
             return Err(wrong);
         }
@@ -145,7 +145,10 @@ impl Control {
     pub(crate) fn status(&self) -> Option<ReplayStatus> {
         let job = self.job();
         let job = job.as_ref()?;
-        Some(ReplayStatus { age_seconds: job.changed.elapsed().as_secs_f64(), ..job.status.clone() })
+        Some(ReplayStatus {
+            age_seconds: job.changed.elapsed().as_secs_f64(),
+            ..job.status.clone()
+        })
     }
 
     fn job(&self) -> MutexGuard<'_, Option<Job>> {
@@ -340,8 +343,10 @@ mod tests {
         let words = refused(&json(&command(1, 2)), 8);
         assert_eq!(words, "the stream is in epoch 8, not in 7");
         for (from, to) in [(0, 1), (2, 1), (1, ROWS_MAX + 1), (1, u64::MAX)] {
-            assert!(refused(&json(&command(from, to)), 7).contains("expected numbers")
-                || refused(&json(&command(from, to)), 7).contains("rows at most"));
+            assert!(
+                refused(&json(&command(from, to)), 7).contains("expected numbers")
+                    || refused(&json(&command(from, to)), 7).contains("rows at most")
+            );
         }
         for lane in ["!schema", "orders", "", "shop.orders#x"] {
             let command = Command { lane: lane.to_owned(), ..command(1, 1) };

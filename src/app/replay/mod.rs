@@ -373,12 +373,7 @@ impl<'a> ReplayRange<'a> {
     }
 }
 
-fn report(
-    saved: &Checkpoint,
-    firsts: &Numbers,
-    passed: Passed,
-    only: Option<&RowRange>,
-) -> Report {
+fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed, only: Option<&RowRange>) -> Report {
     let lanes = firsts.iter().filter_map(|(lane, first)| {
         let next = *passed.lanes.get(lane)?;
         let (first, next) = match only {

@@ -62,7 +62,9 @@ fn earliest_us(error: &Error) -> Option<i64> {
     if let Error::RowCountMismatch { earliest_us, .. } = error {
         return *earliest_us;
     }
-    let Error::Source { error: source::Error::TooOld { earliest, .. } } = error else { return None };
+    let Error::Source { error: source::Error::TooOld { earliest, .. } } = error else {
+        return None;
+    };
     Some(*earliest)
 }
 
@@ -149,7 +151,10 @@ mod tests {
         while times.step_back(false) && tried.len() < 5 {
             tried.push(times.since_us);
         }
-        assert_eq!(tried.iter().map(|us| (near - us) / MINUTE).collect::<Vec<_>>(), [1, 2, 3, 5, 9]);
+        assert_eq!(
+            tried.iter().map(|us| (near - us) / MINUTE).collect::<Vec<_>>(),
+            [1, 2, 3, 5, 9]
+        );
         // The log ends: the earliest time is tried, and nothing after it.
         assert!(times.limit(990 * MINUTE) && times.since_us == 990 * MINUTE);
         assert!(!times.step_back(false) && !times.limit(995 * MINUTE));

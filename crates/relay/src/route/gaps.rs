@@ -153,11 +153,7 @@ pub(super) fn policy(wanted: GapPolicy, heal: Option<&Arc<dyn Heal>>) -> GapPoli
 }
 
 /// Asks for missing rows, as a task.
-pub(super) fn spawn(
-    heals: &mut JoinSet<Asked>,
-    heal: &Arc<dyn Heal>,
-    missing: Missing,
-) {
+pub(super) fn spawn(heals: &mut JoinSet<Asked>, heal: &Arc<dyn Heal>, missing: Missing) {
     let heal = Arc::clone(heal);
     heals.spawn(async move {
         let (lane, rows) = (missing.lane.clone(), (missing.first, missing.last));

@@ -10,6 +10,7 @@
 //! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
 //! cargo bench --bench bench -- idle                     a minute in which nothing happens
 //! cargo bench --bench bench -- snapshot                 a table to nowhere, beside mysqldump and SELECT *
+//! cargo bench --bench bench -- relay [memory|drain]     messages opened and translated, and drained by the relay
 //! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
 //! ```
 //!
@@ -33,6 +34,7 @@ mod live;
 mod memory;
 mod peers;
 mod process;
+mod relay;
 mod replay;
 mod scaling;
 mod snapshot;
@@ -54,8 +56,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// All but the peers, in the order in which they run.
-const NAMES: [&str; 8] =
-    ["memory", "live", "delivery", "backlog", "scaling", "latency", "idle", "snapshot"];
+const NAMES: [&str; 9] =
+    ["memory", "live", "delivery", "backlog", "scaling", "latency", "idle", "snapshot", "relay"];
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -73,6 +75,7 @@ fn main() -> Outcome {
         "latency" => runtime.block_on(latency::run(rest)),
         "idle" => runtime.block_on(idle::run(rest)),
         "snapshot" => runtime.block_on(snapshot::run(rest)),
+        "relay" => relay::run(&runtime, rest),
         "peers" => runtime.block_on(peers::run(rest)),
         "stand-in" => runtime.block_on(delivery::serve(rest)),
         "all" => all(),

@@ -32,7 +32,7 @@ use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;
-use crate::telemetry::http::{Answer, Handler, HeaderMap};
+use crate::telemetry::http::{Answer, Handler, HeaderMap, admit};
 use crate::telemetry::metrics;
 
 /// Time for the tasks to end.
@@ -260,8 +260,10 @@ impl Handler for Endpoints {
         }
     }
 
-    fn act(&self, path: &str, headers: &HeaderMap, _peer: IpAddr) -> Option<Answer> {
-        (path == "/parked").then(|| Answer::told(parked::act(headers, &self.status)))
+    fn act(&self, path: &str, headers: &HeaderMap, peer: IpAddr) -> Option<Answer> {
+        let act = || parked::act(headers, &self.status);
+        let is_parked = path == "/parked";
+        is_parked.then(|| Answer::told(admit(headers, peer, "relay parked").and_then(|()| act())))
     }
 
     fn contents(&self) -> &'static str {

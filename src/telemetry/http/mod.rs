@@ -39,7 +39,7 @@ use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{
     CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER, SNAPSHOT_BYTES_MAX,
-    SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch,
+    SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch, admit,
 };
 
 /// Header fields of one request.

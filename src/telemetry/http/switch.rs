@@ -55,7 +55,8 @@ pub(super) fn act(
     Some(admit(headers, peer, command).and_then(|()| act(headers, switch)))
 }
 
-fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), Refusal> {
+/// Whether such a request may change anything: from this machine, and not from a browser.
+pub fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), (StatusCode, String)> {
     let refuse = |text: String| Err((StatusCode::FORBIDDEN, text));
     if !peer.to_canonical().is_loopback() {
         return refuse("only from the machine that binpulse runs on".to_owned());

@@ -254,6 +254,12 @@ impl<R: Receive> Deliveries<R> {
             Outcome::Failed { answer, retry_after, is_outage } => {
                 count(if is_outage { "outage" } else { "failed" });
                 self.last_failure = Some(answer.clone());
+                if matches!(task.what, What::Canary { .. }) {
+                    // A canary tells how things stand now: the next one does that better than a late one.
+                    let attempts = task.attempts + 1;
+                    let verdict = Verdict::Park { attempts, answer, is_refused: false };
+                    return Finished { task, verdict };
+                }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
                 match self.retry.after(failed, super::random()) {

@@ -379,7 +379,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 self.touched.insert(key);
             }
         }
-        if !self.parts.config.sends_canaries {
+        // While the target fails canaries would only pile up: that they do not arrive says enough.
+        let is_failing = self.deliveries.is_open() || self.deliveries.gone.is_some();
+        if !self.parts.config.sends_canaries || is_failing {
             self.messages.finish(number);
             return;
         }

@@ -21,7 +21,7 @@ variable "queues" {
 }
 
 variable "dead_letter_queues" {
-  description = "Names of the dead letter queues, of subscriptions and of queues."
+  description = "Names of the dead letter queues, of subscriptions and of queues, those of relays too."
   type        = set(string)
   default     = []
 }

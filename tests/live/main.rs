@@ -74,6 +74,7 @@ fn main() -> std::process::ExitCode {
         replay::tests(),
         probe::tests(),
         relay::tests(),
+        relay_heal::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

@@ -7,9 +7,11 @@ mod aws;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use aws_sdk_sqs::types::QueueAttributeName;
+use binpulse::aws::{Deadlines, Shared};
 use binpulse::change::{
     Area, BytesKind, Change, Column, Gtid, Image, LogicalType, Op, Position, Slot, Table, Tag,
     Transaction, TransactionId, Uuid,
@@ -20,6 +22,7 @@ use binpulse::encode::{
 };
 use binpulse_demo::{Installed, Standin};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 fn python() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -255,6 +258,56 @@ fn one_poison_message_is_the_only_dead_letter(endpoint_url: &str, region: &str) 
         "alarms": [refused, refused, refused, "rows 2 to 2 are missing; going on without them"],
     });
     assert_eq!(by_policy["skip"], skipped, "{endpoint_url}");
+}
+
+/// The program, for a stand-in's queue.
+fn binpulse(command: &str, url: &str) -> tokio::process::Command {
+    let mut binpulse = tokio::process::Command::new(env!("CARGO_BIN_EXE_binpulse"));
+    binpulse.args([command, "--sns-endpoint-url", url, "--sns-region", aws::REGION]);
+    binpulse.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    binpulse.kill_on_drop(true);
+    binpulse
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_to_a_queue_is_listened_to_row_by_row() {
+    let endpoint = aws::Endpoint::start().await;
+    let url = endpoint.url();
+    let shared = Shared::stand_in(aws::REGION).await;
+    let sqs = aws_sdk_sqs::Client::new(&shared.service(Some(&url), None, Deadlines::default()));
+    for (name, envelope) in [("plain", "raw"), ("wrapped", "sns"), ("ordered.fifo", "raw")] {
+        let mut create = sqs.create_queue().queue_name(name);
+        if name.ends_with("fifo") {
+            create = create.attributes(QueueAttributeName::FifoQueue, "true");
+        }
+        let queue = create.send().await.expect("a queue").queue_url.expect("a URL");
+        let mut send = binpulse("send", &url);
+        let send = send.args(["--fixture", "all", "--as", envelope, "--to", &queue]);
+        let sent = send.output().await.expect("it runs");
+        let complaint = String::from_utf8_lossy(&sent.stderr).into_owned();
+        assert!(sent.status.success(), "{name}: {complaint}");
+
+        let listen =
+            binpulse("listen", &url).args(["--queue", &queue]).stdout(Stdio::piped()).spawn();
+        let mut listen = listen.expect("it runs");
+        let output = BufReader::new(listen.stdout.take().expect("a pipe"));
+        let mut lines = output.lines();
+        let cases: Vec<Value> =
+            serde_json::from_str(include_str!("../../conformance/messages.json")).expect("JSON");
+        let changes = cases.iter().filter(|case| case["content"]["kind"] == "change");
+        let rows = changes.map(|case| case["content"]["rows"].as_array().map_or(0, Vec::len)).sum();
+        let mut texts = Vec::new();
+        while texts.len() < rows {
+            let line = lines.next_line().await.expect("it prints").expect("more rows");
+            let row: Value = serde_json::from_str(&line).expect("a document a line");
+            texts.push(row["after"]["text"].clone());
+        }
+        assert!(texts.contains(&json!("京都 🦀")), "{name}");
+        let is_empty = |store: &aws::store::Store| {
+            store.queues.values().all(|queue| queue.messages.is_empty())
+        };
+        endpoint.until("each message is deleted", is_empty).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

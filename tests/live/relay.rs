@@ -19,6 +19,7 @@ tests! {
     what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retried on [Mysql97];
     a_copy_equals_its_source_whatever_is_killed on [Mysql97, Mysql80, Mariadb1011];
     a_copy_begins_with_a_snapshot on [Mysql97];
+    two_relays_share_a_queue_and_one_takes_over_from_the_other on [Mysql97, Mariadb118];
 }
 
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -131,6 +132,7 @@ pub(crate) fn relay(
         ("relay.visibility_timeout", String::from("10s")),
         ("sns.region", Standin::REGION.to_owned()),
     ];
+    all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
     all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
     Streamer::start(command("relay", all))
 }
@@ -287,6 +289,55 @@ fn copy_relay(
         ("sns.endpoint_url", endpoint.to_owned()),
     ];
     Streamer::start(command("relay", settings))
+}
+
+async fn two_relays_share_a_queue_and_one_takes_over_from_the_other(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    // What the relays write into their state must not come to them as rows again.
+    let settings =
+        [("message.lanes", String::from("4")), ("filter.tables", String::from("paid.*"))];
+    let rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let name = format!("{}-relay", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+    let endpoint = rig.endpoint_url.clone();
+    rig.mysqld.execute(&["CREATE DATABASE relay", "CREATE DATABASE paid"]).await?;
+    let state = format!("mysql://{}/relay", rig.mysqld.address());
+    let settings = [
+        ("sns.endpoint_url", endpoint.as_str()),
+        ("relay.state", state.as_str()),
+        ("relay.state_user", "root"),
+    ];
+    let mut one = relay(&folder, &queue, &webhook, &settings)?;
+    let mut other = relay(&folder, &queue, &webhook, &settings)?;
+    rig.mysqld.execute(&["CREATE TABLE paid.charges (id INT PRIMARY KEY, amount INT)"]).await?;
+    for id in 0..300 {
+        rig.mysqld.execute(&[format!("INSERT INTO paid.charges VALUES ({id}, {id})")]).await?;
+        match id {
+            100 => one.kill().await?,
+            // It was paused for longer than its leases hold, and wakes up.
+            150 => other.freeze()?,
+            160 => one = relay(&folder, &queue, &webhook, &settings)?,
+            290 => other.thaw()?,
+            _ => {}
+        }
+    }
+    until("the webhook has all rows", || {
+        let received = webhook.received();
+        let ids: BTreeSet<_> =
+            received.rows.iter().filter_map(|row| row["after"]["id"].as_i64()).collect();
+        (ids.len() == 300).then_some(())
+    })
+    .await
+    .map_err(|error| format!("{error}\n{}\n{}", one.log_tail(), other.log_tail()))?;
+    one.must_run()?;
+    other.must_run()?;
+    let received = webhook.received();
+    let rows: Vec<_> = received.rows.iter().map(|row| row["id"].to_string()).collect();
+    let distinct: BTreeSet<_> = rows.iter().collect();
+    assert_eq!(distinct.len(), rows.len(), "a row came under two ids of requests");
+    assert!(received.bodies.values().all(|bodies| bodies.len() == 1), "other rows under an id");
+    Ok(())
 }
 
 const TABLES: [&str; 3] = ["charges", "notes", "links"];

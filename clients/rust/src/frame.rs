@@ -15,8 +15,11 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Largest content that [`content`] decompresses, bytes.
 pub const UNCOMPRESSED_BYTES_MAX: u64 = 256 << 20;
 
-/// What is opened may take so many times its limit in memory: values are larger there than in a frame.
-pub(crate) const MEMORY_FACTOR: u64 = 8;
+/// What the elements of a content may take in memory, for a limit of the content's size: values are larger
+/// there than in a frame. A content that came by way of an object has one row, and so few elements.
+pub(crate) fn element_bytes_max(bytes_max: u64) -> u64 {
+    bytes_max.saturating_mul(8).min(512 << 20)
+}
 
 /// Largest window that a compressed content may ask for: 2 to this power bytes.
 const WINDOW_LOG_MAX: u32 = 27;
@@ -113,7 +116,7 @@ fn frame_within(bytes: &[u8], bytes_max: u64) -> Result<Content, OpenError> {
 }
 
 fn parse(bytes: &[u8], bytes_max: u64) -> Result<proto::Frame, OpenError> {
-    let max = bytes_max.saturating_mul(MEMORY_FACTOR);
+    let max = element_bytes_max(bytes_max);
     if !memory::fits(bytes, max) {
         return Err(OpenError::Memory { max });
     }

@@ -143,7 +143,7 @@ impl<'a> Message<'a> {
             None => return Err(DecodeError::Empty),
             Some(b'[') => return Err(DecodeError::Elsewhere(self.pointer()?)),
             Some(b'{') => {
-                let cells_max = bytes_max / CELL_BYTES * frame::MEMORY_FACTOR;
+                let cells_max = frame::element_bytes_max(bytes_max) / CELL_BYTES;
                 let cells_max = usize::try_from(cells_max).unwrap_or(usize::MAX);
                 document::content(&Members::of(&self.body)?, cells_max)?
             }

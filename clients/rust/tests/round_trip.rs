@@ -97,7 +97,13 @@ fn cell(of: LogicalType, unsigned: bool) -> BoxedStrategy<Owned> {
     let number = || any::<u64>().prop_map(|value| Owned::Plain(Slot::UInt(value)));
     let value = match of {
         LogicalType::Integer if unsigned => number().boxed(),
-        LogicalType::Integer | LogicalType::Year => any::<i64>().prop_map(int).boxed(),
+        // Where the log does not tell the sign, a value may be above what a signed one holds.
+        LogicalType::Integer => prop_oneof![
+            4 => any::<i64>().prop_map(int),
+            1 => (1 << 63..=u64::MAX).prop_map(|value| Owned::Plain(Slot::UInt(value))),
+        ]
+        .boxed(),
+        LogicalType::Year => any::<i64>().prop_map(int).boxed(),
         LogicalType::Float => any::<f32>().prop_map(|f| Owned::Plain(Slot::Float(f))).boxed(),
         LogicalType::Double => any::<f64>().prop_map(|f| Owned::Plain(Slot::Double(f))).boxed(),
         LogicalType::Bit => number().boxed(),
@@ -204,6 +210,10 @@ fn decoded(batch: &EncodedBatch, zstd_level: i32) -> Content {
     let enveloped = Message::new(&enveloped, BTreeMap::new()).expect("an envelope");
     assert_eq!(enveloped.kind(), Some(message.kind.as_str()));
     assert_eq!(enveloped.replay(), Some("for%20you"));
+    let beside = BTreeMap::from([("replay".to_owned(), "other".to_owned())]);
+    let text = envelope(&message);
+    let given = Message::new(&text, beside).expect("an envelope");
+    assert_eq!((given.replay(), given.kind()), (Some("other"), enveloped.kind()));
     assert_eq!(shown(&enveloped.decode().expect("it decodes")), shown(&content));
     content
 }

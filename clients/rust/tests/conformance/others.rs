@@ -163,6 +163,7 @@ pub(crate) fn hostile(messages: &[Value]) -> Vec<Value> {
             edited("\"line\":1", "\"line\":18446744073709551616"),
         ),
         ("json-unknown-column", "document", edited("\"line\":1", "\"lime\":1")),
+        ("json-column-twice", "document", edited("\"line\":1", "\"line\":1,\"line\":1")),
         ("json-array", "document", "[1,2]".into()),
         ("json-deep", "document", "[".repeat(10_000)),
     ];
@@ -172,7 +173,7 @@ pub(crate) fn hostile(messages: &[Value]) -> Vec<Value> {
 }
 
 fn transaction_outside(frame: &mut proto::Frame) {
-    edit_batch(frame, &|batch| batch.rows[0].transaction = 7);
+    edit_batch(frame, &|batch| batch.rows[0].transaction = 1);
 }
 
 fn values_beyond_columns(frame: &mut proto::Frame) {

@@ -13,7 +13,8 @@ pub use binpulse_client::{Content as Opened, Pointer};
 /// Bounds of what is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest content once decompressed, bytes. It may take eight times as much in memory.
+    /// Largest content once decompressed, bytes. Its rows and values may take eight times as much in memory,
+    /// at most 512 MiB.
     pub content_bytes_max: u64,
     /// Largest object that is fetched, and largest content in it, bytes.
     pub object_bytes_max: u64,

@@ -44,7 +44,7 @@ pub(crate) fn sdk(_: &Runtime) -> Outcome {
             .spawn()
             .expect("python runs");
         let mut input = child.stdin.take().expect("a pipe");
-        let lines = events.stdout.iter().filter(|byte| **byte == b'\n').count();
+        let lines = events.stdout.split(|byte| *byte == b'\n').count() - 1;
         let writer = std::thread::spawn(move || input.write_all(&events.stdout));
         let output = child.wait_with_output().expect("it ends");
         writer.join().expect("a thread").expect("it reads");

@@ -76,6 +76,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_heal::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

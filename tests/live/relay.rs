@@ -79,7 +79,7 @@ async fn serve(stream: TcpStream, received: Arc<Mutex<Received>>) -> Option<()> 
             if let Some(value) = line.strip_prefix("content-length: ") {
                 length = value.parse().ok()?;
             } else if let Some(value) = line.strip_prefix("webhook-id: ") {
-                id = value.to_owned();
+                value.clone_into(&mut id);
             }
         }
         let mut body = vec![0; length];
@@ -253,7 +253,7 @@ async fn what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retrie
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(parked(&relay_process).await?, Some(2.0));
-    assert_eq!(of(&webhook, 2), [String::new(); 0]);
+    assert!(of(&webhook, 2).is_empty());
     // Told to try again, it sends them in their order.
     webhook.received().refuse_text = None;
     let mut retry = command("relay", Vec::new());

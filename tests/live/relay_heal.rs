@@ -152,8 +152,8 @@ async fn a_lane_that_halts_names_the_command_and_goes_on_after_it(bed: Bed) -> O
     assert_eq!(code, Some(75), "{output}");
     assert!(output.contains("has rows up to 9"), "{output}");
     // A time behind the rows is only where they are looked for first
-    let late = numbers("4-6", &["--dry-run", "--since", "1s"]);
-    let (code, output) = replay(&mut loss.rig.streamer, &late).await?;
+    let too_late = numbers("4-6", &["--dry-run", "--since", "1s"]);
+    let (code, output) = replay(&mut loss.rig.streamer, &too_late).await?;
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains(r#""lanes":{"paid.charges#0":[4,6]}"#), "{output}");
 

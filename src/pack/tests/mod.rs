@@ -258,7 +258,6 @@ proptest! {
             lanes,
             format: Format::Protobuf,
             rows: RowOptions { before_image: BeforeImage::Full, ..RowOptions::default() },
-            only: None,
             body_bytes_target: 8_000,
             body_bytes_max: 30_000,
             content_bytes_max: 40_000,

@@ -60,10 +60,8 @@ pub(super) struct Monitoring {
     pub(super) freshness_tasks: TaskGroup,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
-    /// Where commands for snapshots arrive and their status is shown.
-    pub(super) snapshot: Arc<snapshot::Control>,
-    /// Where replays are asked for.
-    pub(super) replay: Arc<replay::Control>,
+    /// Where commands for snapshots arrive and their status is shown, and where replays are asked for.
+    pub(super) on_demand: (Arc<snapshot::Control>, Arc<replay::Control>),
     pub(super) http: TaskGroup,
 }
 
@@ -180,8 +178,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            snapshot,
-            replay,
+            on_demand: (snapshot, replay),
             http,
         };
         monitoring.start_probes(plan, readiness)?;

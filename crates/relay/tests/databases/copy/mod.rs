@@ -220,14 +220,15 @@ pub(crate) fn schema(name: &str, columns: &[zoo::Kin], keys: u32) -> proto::Tabl
 
 /// Applies until the copy has it, as the relay does.
 pub(crate) async fn apply(copy: &Copy, units: &[Unit]) -> Applied {
+    let mut last = None;
     for _ in 0..200 {
         match copy.apply(units).await {
             Ok(applied) => return applied,
-            Err(CopyError::Unavailable { .. }) => {}
+            Err(error @ CopyError::Unavailable { .. }) => last = Some(error),
             Err(error) => panic!("{error}"),
         }
     }
-    panic!("not applied in 200 attempts");
+    panic!("not applied in 200 attempts: {last:?}");
 }
 
 /// Random histories, see [`World`].

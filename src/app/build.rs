@@ -142,7 +142,7 @@ impl App {
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
-            ((monitoring.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+            ((monitoring.controls.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
@@ -191,7 +191,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay: monitoring.replay },
+            beside: Beside { lead, snapshots, replay: monitoring.controls.replay },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,

@@ -42,6 +42,25 @@ java() {
         && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1/Reader.java"
 }
 
+# The Maxwell that tests/formats compares with. Newer ones are not on Maven Central: its sources are
+# compiled, with the newest binlog connector that is there.
+maxwell_from_source() {
+    local version=1.45.0 into="$into/maxwell-1.45" sources
+    sources="$(mktemp -d)" || return
+    git clone --quiet --depth 1 --branch "v$version" \
+        "${MAXWELL_REPOSITORY:-https://github.com/zendesk/maxwell}" "$sources" \
+        && sed -i '/<artifactId>mysql-binlog-connector-java/{n;s/0.31.0/0.30.1/}' "$sources/pom.xml" \
+        && sed -i '/setTransparentlyDecompressTransactions/d' \
+            "$sources/src/main/java/com/zendesk/maxwell/replication/BinlogConnectorReplicator.java" \
+        && mvn --quiet --batch-mode --file "$sources/pom.xml" -Dmaven.test.skip=true compile \
+            org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$into/lib" \
+        && rm -rf "$into/classes" && cp -R "$sources/target/classes" "$into/classes"
+    local outcome=$?
+    rm -rf "$sources"
+    return $outcome
+}
+
 # fetch NAME TOOL FUNCTION [ARGUMENT...]
 fetch() {
     local name=$1 tool=$2
@@ -61,3 +80,4 @@ fetch "mysql_async's rows" cargo mysql_async
 fetch "go-mysql's canal" go canal
 fetch "Debezium's embedded engine" mvn java debezium
 fetch Maxwell mvn java maxwell
+fetch "Maxwell 1.45 (for tests/formats)" mvn maxwell_from_source

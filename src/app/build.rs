@@ -279,6 +279,7 @@ fn finalizing(
 ) -> Result<FinalizingConfig, Unavailable> {
     Ok(FinalizingConfig {
         finalize: plan.finalize,
+        row_format: plan.row_format.clone(),
         oversize: plan.oversize,
         claims: claims(plan, shared)?,
         origin: Arc::clone(origin),

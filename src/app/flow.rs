@@ -54,7 +54,7 @@ pub(super) fn configured(
     let recogniser = Recogniser::new(plan.freshness.schema.clone(), plan.stream.clone())
         .with_marks(Marks::new(plan.freshness.mark.clone(), plan.freshness.paths()));
     let control_messages = ControlMessages::new(
-        pack.format,
+        plan.control_format(),
         checkpoint.server_uuid.clone(),
         checkpoint.epoch,
         watermark,

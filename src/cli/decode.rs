@@ -6,8 +6,8 @@ use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::Exit;
 use super::lines::{self, Printer};
+use super::{Exit, flags};
 use crate::binlog::BYTES_MAX;
 use crate::change::{NameCase, Position};
 use crate::config::{Kind, Value};
@@ -34,8 +34,13 @@ transactions that the files leave undecided or whose rows are in files that were
 
 The JSON document `null` is {\"$json\":null}, SQL's NULL is null.
 
+--format debezium, maxwell or cloudevents prints rows as those do.
+
 On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't
 be opened: exit code 64.";
+
+/// What documents name as their stream: a file tells of none.
+const NAME: &str = "binpulse";
 
 /// Offset of a file's first event.
 const FIRST_EVENT: u64 = 4;
@@ -46,7 +51,7 @@ pub(super) fn command() -> Command {
         .long("expanded-event-max")
         .value_name("SIZE")
         .help("Largest event out of a compressed transaction or event, 1KiB to 1025MiB (default)");
-    Command::new("decode")
+    let command = Command::new("decode")
         .about("Print the changes in binlog files as JSON lines")
         .long_about(LONG_ABOUT)
         .arg(
@@ -74,7 +79,8 @@ pub(super) fn command() -> Command {
                     "Unsigned integers, as database.table.@number patterns with * and ?, where the \
                      binlog does not tell",
                 ),
-        )
+        );
+    flags::with_format(command, false)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +129,10 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return Exit::Usage;
     };
     let Some(expanded_bytes_max) = expanded_bytes_max(matches) else { return Exit::Usage };
+    let settings = flags::format_settings(matches);
+    let Some(format) = settings.and_then(|values| flags::format(matches, &values)) else {
+        return Exit::Usage;
+    };
     let filter = Filter::new(filter::Config { tables, ..filter::Config::default() });
     let mut decoding = Decoding {
         decoder: Decoder::new(Config {
@@ -135,7 +145,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             xa_unseen: crate::decode::Unseen::Pass,
             ..Config::default()
         }),
-        printer: Printer::new(io::stdout().lock(), filter),
+        printer: Printer::new(io::stdout().lock(), filter, format, NAME),
         unsigned,
         is_first: true,
     };

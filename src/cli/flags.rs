@@ -2,7 +2,9 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use crate::config::{self, Environment, Kind, SETTINGS, Values};
+use crate::app::plan::formats::format_options;
+use crate::config::{self, Environment, Kind, SETTINGS, Setting, Values};
+use crate::encode::formats::FormatOptions;
 
 /// Settings that a command reads, by the beginning of their keys.
 #[derive(Debug, Clone, Copy)]
@@ -38,24 +40,71 @@ pub(super) fn with_settings(command: Command, reads: Reads) -> Command {
         Reads::Only(_) => command.after_long_help(ELSEWHERE),
     };
     let flags = SETTINGS.iter().map(|setting| {
-        let (section, _) = setting.section_and_name();
-        let flag = setting.flag();
-        let mut help = setting.help.to_owned();
-        if setting.is_secret() {
-            help = format!("File with: {help}");
-        }
-        if let Some(default) = setting.default {
-            help = format!("{help} [default: {default}]");
-        }
-        Arg::new(setting.key)
-            .long(flag.trim_start_matches("--").to_owned())
-            .value_name(value_name(setting.kind, setting.is_secret()))
-            .help_heading(format!("{HEADING}{section}"))
-            .hide_short_help(true)
-            .hide_long_help(!reads.contains(setting.key))
-            .help(format!("{help} [env: {}]", setting.env()))
+        let help = format!("{} [env: {}]", help(setting), setting.env());
+        flag(setting).hide_long_help(!reads.contains(setting.key)).help(help)
     });
     command.arg(super::config_file()).args(flags)
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let (section, _) = setting.section_and_name();
+    Arg::new(setting.key)
+        .long(setting.flag().trim_start_matches("--").to_owned())
+        .value_name(value_name(setting.kind, setting.is_secret()))
+        .help_heading(format!("{HEADING}{section}"))
+        .hide_short_help(true)
+}
+
+fn help(setting: &Setting) -> String {
+    let mut help = setting.help.to_owned();
+    if setting.is_secret() {
+        help = format!("File with: {help}");
+    }
+    if let Some(default) = setting.default {
+        help = format!("{help} [default: {default}]");
+    }
+    help
+}
+
+/// Keys of the settings of formats.
+const FORMATS: &str = "formats.";
+
+/// Adds `--format`, and unless all settings are flags already, those of formats.
+pub(super) fn with_format(command: Command, has_settings: bool) -> Command {
+    let command = command.arg(
+        Arg::new("format")
+            .long("format")
+            .value_name("WORD")
+            .value_parser(FormatOptions::NAMES)
+            .default_value("binpulse")
+            .help("Whose documents; only binpulse's tell of statements"),
+    );
+    if has_settings {
+        return command;
+    }
+    let settings = SETTINGS.iter().filter(|setting| setting.key.starts_with(FORMATS));
+    command.args(settings.map(|setting| flag(setting).help(help(setting))))
+}
+
+/// The format that `--format` names, with its settings among `values`; mistakes are printed.
+pub(super) fn format(matches: &ArgMatches, values: &Values) -> Option<FormatOptions> {
+    let name = matches.get_one::<String>("format").map_or("binpulse", String::as_str);
+    match format_options(values, name) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            None
+        }
+    }
+}
+
+/// The settings of formats, of a command that has no others; mistakes are printed.
+pub(super) fn format_settings(matches: &ArgMatches) -> Option<Values> {
+    let settings = SETTINGS.iter().filter(|setting| setting.key.starts_with(FORMATS));
+    let flags: Vec<_> = settings
+        .filter_map(|setting| Some((setting.key, matches.get_one::<String>(setting.key)?.clone())))
+        .collect();
+    shown(config::load(None, &Environment::new(), &flags, &|path| std::fs::read_to_string(path)))
 }
 
 /// What the headings of settings begin with in the help.
@@ -98,7 +147,11 @@ fn value_name(kind: Kind, secret: bool) -> &'static str {
 
 /// Joins file, environment and flags; prints every mistake and returns `None` if there is one.
 pub(super) fn load(matches: &ArgMatches) -> Option<Values> {
-    match try_load(matches) {
+    shown(try_load(matches))
+}
+
+fn shown(loaded: Result<Values, Vec<config::Error>>) -> Option<Values> {
+    match loaded {
         Ok(values) => Some(values),
         Err(errors) => {
             for error in errors {

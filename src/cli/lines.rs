@@ -6,6 +6,8 @@ use std::io::{self, Write};
 
 use crate::change::{Column, Table};
 use crate::decode::{self, Misfit, Statement, Step};
+use crate::encode::Origin;
+use crate::encode::formats::{EventPlace, FormatOptions, Formatter, RowContext, key_change};
 use crate::encode::json::Lines;
 use crate::filter::{Filter, Route, Space};
 
@@ -19,12 +21,36 @@ const NOTED_MAX: usize = 4096;
 pub(super) struct Printer<W> {
     output: W,
     lines: Lines,
+    /// Set where rows are printed as another program does.
+    foreign: Option<Foreign>,
     filter: Filter,
     space: Space,
     text: Vec<u8>,
     passed_statements: u64,
     /// Schemas of which was told what the log does not tell.
     noted: HashSet<u64>,
+}
+
+/// Rows as another program prints them.
+struct Foreign {
+    formatter: Formatter,
+    origin: Origin,
+}
+
+impl Foreign {
+    fn of(options: FormatOptions, stream: &str) -> Option<Self> {
+        let origin = Origin {
+            stream: stream.into(),
+            server_uuid: String::new(),
+            server_id: 0,
+            epoch: 0,
+            connector_version: env!("CARGO_PKG_VERSION"),
+            snapshot: false,
+            replay: None,
+        };
+        let is_own = options == FormatOptions::Binpulse;
+        (!is_own).then(|| Self { formatter: Formatter::new(options), origin })
+    }
 }
 
 /// Why printing ended.
@@ -51,10 +77,12 @@ pub(super) fn note(text: &str) {
 }
 
 impl<W: Write> Printer<W> {
-    pub(super) fn new(output: W, filter: Filter) -> Self {
+    /// Prints what passes the filter in this format, as rows of this stream.
+    pub(super) fn new(output: W, filter: Filter, format: FormatOptions, stream: &str) -> Self {
         Self {
             output,
             lines: Lines::default(),
+            foreign: Foreign::of(format, stream),
             filter,
             space: Space::default(),
             text: Vec::new(),
@@ -77,6 +105,8 @@ impl<W: Write> Printer<W> {
     pub(super) fn step(&mut self, step: Step<'_>) -> Result<(), Error> {
         match step {
             Step::Rows(rows) => self.rows(rows)?,
+            // The other formats tell of statements in their own ways, for which one must understand them.
+            Step::Schema(_) if self.foreign.is_some() => {}
             Step::Schema(statement) => {
                 let (database, text) = (statement.database, statement.text());
                 if self.filter.wants_statement(database, &text) {
@@ -142,13 +172,26 @@ impl<W: Write> Printer<W> {
             text.clear();
             Ok(())
         };
+        let mut row = 0;
         while let Some(change) = rows.next()? {
             let seen = match &route {
                 Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
                 Route::Publish | Route::Skip | Route::Unnamed => change,
             };
             let text = &mut self.text;
-            self.lines.change(table, transaction, position, &seen, text, &mut drain)?;
+            if let Some(Foreign { formatter, origin }) = &mut self.foreign {
+                let splits = formatter.splits_key_changes();
+                let parts = if splits { key_change(table, &seen) } else { None };
+                for part in parts.as_ref().map_or(std::slice::from_ref(&seen), |parts| parts) {
+                    let mut context = RowContext::new(origin, table, transaction, part);
+                    context.event = Some(EventPlace { position, row });
+                    formatter.row(&context, text);
+                    text.push(b'\n');
+                }
+            } else {
+                self.lines.change(table, transaction, position, &seen, text, &mut drain)?;
+            }
+            row += 1;
             if text.len() >= WRITE_BYTES {
                 drain(text)?;
             }

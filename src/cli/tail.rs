@@ -8,6 +8,7 @@ use super::lines::{self, Printer};
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
+use crate::encode::formats::FormatOptions;
 use crate::filter::Filter;
 use crate::source::{self, Columns, Liveness, Replica, resume};
 
@@ -17,18 +18,20 @@ now) until SIGINT.
 
 Example:
   binpulse tail --config binpulse.toml --filter-tables shop.orders
+  binpulse tail --config binpulse.toml --format debezium
 
 Nothing is published and nothing is saved. It connects as a replica of its own, so it can
 run beside the service of the same stream.";
 
 /// The command.
 pub(super) fn command() -> Command {
-    flags::with_settings(
+    let command = flags::with_settings(
         Command::new("tail")
             .about("Print changes as they happen, as JSON lines")
             .long_about(LONG_ABOUT),
-        flags::Reads::Only(&["stream.", "source.", "filter.", "decode.", "message.", "log."]),
-    )
+        flags::Reads::Only(&["stream.", "source.", "filter.", "decode.", "formats.", "log."]),
+    );
+    flags::with_format(command, true)
 }
 
 /// Why printing ended.
@@ -66,18 +69,20 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((values, plan)) = run::plan(matches, run::Runs::SourceOnly) else {
         return Exit::Usage;
     };
+    let Some(format) = flags::format(matches, &values) else { return Exit::Usage };
     if let Err(exit) = logs(&values) {
         return exit;
     }
     run::to_the_end(async |stop| {
         tokio::select! {
             () = stop.cancelled() => Exit::Done,
-            exit = Box::pin(print(plan)) => exit,
+            exit = Box::pin(print(plan, format)) => exit,
         }
     })
 }
 
-async fn print(mut plan: Plan) -> Exit {
+async fn print(mut plan: Plan, format: FormatOptions) -> Exit {
+    let stream = plan.stream.clone();
     plan.name_apart("tail");
     let dialled = async {
         let (host, resolved) = resume::resolve_any(&plan.source, 0, &plan.start).await?;
@@ -105,7 +110,7 @@ async fn print(mut plan: Plan) -> Exit {
     });
     decoder.start_at(resolved.start.place());
     plan.filter.names = resolved.facts.name_case();
-    let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter));
+    let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter), format, &stream);
     loop {
         let event = match replica.next().await {
             Ok(Some(event)) => event,

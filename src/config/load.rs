@@ -307,6 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_format_stand_in_a_table_of_their_own() {
+        let values = from_file("[formats.debezium]\nschemas_enable = true\n").expect("nested");
+        assert_eq!(values.flag("formats.debezium.schemas_enable"), Ok(true));
+        let values =
+            from_file("[formats]\ndebezium = { schemas_enable = true }\n").expect("inline");
+        assert_eq!(values.flag("formats.debezium.schemas_enable"), Ok(true));
+        let errors = from_file("[formats.debezium]\nschema_enable = true\n").expect_err("no such");
+        assert_eq!(
+            errors[0].to_string(),
+            "binpulse.toml, line 2: unknown setting `formats.debezium.schema_enable`; did you mean \
+             `formats.debezium.schemas_enable`?"
+        );
+        assert!(from_file("[formats.avro]\nx = 1\n").is_err());
+    }
+
+    #[test]
     fn all_mistakes_are_reported_at_once_with_found_and_allowed() {
         let errors = from_file(
             "[heartbeat]\ninterval = 5\n[sink]\nkind = \"kafka\"\n[message]\nlanes = 0\n[filter]\ntables = [1]\n",

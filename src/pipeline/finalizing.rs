@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::claims::Claims;
 use super::encoded_queue::EncodedIntake;
+use crate::encode::formats::FormatOptions;
 use crate::encode::{
     FinalizeOptions, Finalized, Finalizer, Kind, LaneId, Message, Origin, Oversize,
 };
@@ -67,6 +68,8 @@ impl Note {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) finalize: FinalizeOptions,
+    /// Set where each row is a message, in another program's format.
+    pub(crate) row_format: Option<FormatOptions>,
     pub(crate) oversize: Oversize,
     /// Where bodies go that are too large for their topic.
     pub(crate) claims: Option<Claims>,
@@ -82,7 +85,7 @@ pub(crate) fn spawn(
     feed: Feed,
     notes: UnboundedSender<Note>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let finalizer = Finalizer::new(config.finalize)?;
+    let finalizer = Finalizer::new(config.finalize)?.with_row_format(config.row_format.clone());
     let runtime = Handle::current();
     let finalizing = Finalizing { config, destinations, feed, notes, finalizer, next_id: 1 };
     thread::Builder::new().name("seal".to_owned()).spawn(move || finalizing.run(batches, &runtime))

@@ -296,3 +296,27 @@ fn an_event_that_expands_beyond_the_limit_is_refused_by_name() {
         assert!(found.error.contains("--expanded-event-max"), "{wrong}: {found:?}");
     }
 }
+
+#[test]
+fn rows_are_printed_as_other_programs_do_with_their_own_settings() {
+    let path = log("rows/mysql-9.7");
+    let decode = |words: &[&str]| typed(&[&["decode", text(&path)], words].concat());
+    let own = documents(&decode(&[]));
+    let rows = own.iter().filter(|document| document["kind"] == "change").count();
+    for (format, op, value) in [
+        ("debezium", "op", "c"),
+        ("maxwell", "type", "insert"),
+        ("cloudevents", "binpulseop", "insert"),
+    ] {
+        let found = decode(&["--format", format]);
+        assert_eq!(found.code, Some(0), "{found:?}");
+        let found = documents(&found);
+        assert_eq!((found.len(), &found[0][op]), (rows, &value.into()), "{format}");
+    }
+    let words = ["--format", "debezium", "--formats-debezium-schemas-enable", "true"];
+    assert_eq!(documents(&decode(&words))[0]["schema"]["version"], 2);
+    let wrong = decode(&["--formats-debezium-decimal-handling-mode", "exact"]);
+    assert_eq!(wrong.code, Some(64), "{wrong:?}");
+    assert!(wrong.error.contains("expected one of precise, string, double"), "{wrong:?}");
+    assert_eq!(decode(&["--format", "avro"]).code, Some(64));
+}

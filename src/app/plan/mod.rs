@@ -2,6 +2,7 @@
 //! file for each section of settings; every mistake is told, not only the first.
 
 mod filter;
+pub(crate) mod formats;
 mod freshness;
 mod http;
 mod paths;
@@ -22,7 +23,8 @@ pub use snapshot::SnapshotPlan;
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
-use crate::encode::{self, FinalizeOptions};
+use crate::encode::formats::FormatOptions;
+use crate::encode::{self, FinalizeOptions, Format};
 use crate::pack;
 use crate::source::resume::Wanted;
 
@@ -47,6 +49,8 @@ pub struct Plan {
     pub filter: crate::filter::Config,
     /// How rows are packed.
     pub pack: pack::Config,
+    /// Set where each row is a message, in another program's format.
+    pub row_format: Option<FormatOptions>,
     /// How messages are finalized.
     pub finalize: FinalizeOptions,
     /// A row too large for its topic.
@@ -106,6 +110,11 @@ impl Plan {
         }
     }
 
+    /// How canaries, statements and marks are written: as JSON where rows are.
+    pub fn control_format(&self) -> Format {
+        if self.row_format.is_some() { Format::Json } else { self.pack.format }
+    }
+
     /// A replica of its own beside the service's: the server throws the elder of two with one UUID out.
     pub fn name_apart(&mut self, purpose: &str) {
         self.source.stream = format!("{}.{purpose}.{}", self.stream, std::process::id());
@@ -141,6 +150,7 @@ impl Plan {
             start_patience: rest.start_patience,
             filter: filter?,
             pack: pack?,
+            row_format: rest.row_format,
             finalize: rest.finalize,
             oversize: rest.oversize,
             schema_changes: rest.schema_changes,
@@ -164,6 +174,7 @@ struct Rest {
     schema_fallback: bool,
     expanded_event_max: u64,
     start_patience: Duration,
+    row_format: Option<FormatOptions>,
     finalize: FinalizeOptions,
     oversize: encode::Oversize,
     schema_changes: bool,
@@ -180,6 +191,7 @@ impl Rest {
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,
+            row_format: formats::format_options(values, values.text("message.format")?)?,
             finalize: FinalizeOptions { zstd_level: if compressed { level } else { 0 } },
             oversize: match values.text("sink.oversize")? {
                 "omit" => encode::Oversize::Omit,

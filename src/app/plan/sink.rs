@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use super::Errors;
 use crate::config::{Error, Values};
+use crate::encode::formats::FormatOptions;
 use crate::encode::{BeforeImage, Format, RowOptions};
 use crate::pack;
 use crate::sink::topic::Template;
+
+/// Rows that are finalized together where each becomes a message, bytes: a document has several times
+/// as many.
+const ROW_BY_ROW_BYTES: usize = 32 << 10;
 
 /// Where messages go.
 #[derive(Debug, Clone)]
@@ -78,13 +83,20 @@ pub(super) fn pack_config(values: &Values) -> Result<pack::Config, Error> {
         "key" => BeforeImage::Key,
         _ => BeforeImage::Full,
     };
+    let defaults = pack::Config::default();
+    let is_row_by_row = FormatOptions::of_name(values.text("message.format")?).is_some();
     Ok(pack::Config {
         format,
+        content_bytes_max: if is_row_by_row {
+            ROW_BY_ROW_BYTES
+        } else {
+            defaults.content_bytes_max
+        },
         rows: RowOptions { before_image, ..row_limits(values)? },
         lanes: u32::try_from(values.integer("message.lanes")?).unwrap_or(1),
         body_bytes_target: values.size("message.target_bytes")?,
         linger_max: values.duration("message.linger_max")?,
-        ..pack::Config::default()
+        ..defaults
     })
 }
 

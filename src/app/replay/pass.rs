@@ -163,6 +163,7 @@ impl Pass<'_> {
         };
         let finalizing = FinalizingConfig {
             finalize: if is_published { plan.finalize } else { FinalizeOptions { zstd_level: 0 } },
+            row_format: plan.row_format.clone(),
             oversize: if is_published { plan.oversize } else { Oversize::Omit },
             claims: way.claims,
             origin: Arc::new(RwLock::new(origin)),

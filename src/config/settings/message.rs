@@ -7,9 +7,9 @@ use crate::config::Kind;
 pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "message.format",
-        Kind::Choice(&["protobuf", "json"]),
+        Kind::Choice(&["protobuf", "json", "debezium", "maxwell", "cloudevents"]),
         Some("protobuf"),
-        "Body of the messages",
+        "Body of the messages: binpulse's own, many rows each; or one row each, as the program of that name writes it",
     ),
     setting(
         "message.before_image",

@@ -7,6 +7,7 @@ mod checkpoint;
 mod decode;
 mod filter;
 mod form;
+mod formats;
 mod heartbeat;
 mod http;
 mod log;
@@ -54,6 +55,7 @@ const SECTIONS: &[&[Setting]] = &[
     filter::SETTINGS,
     snapshot::SETTINGS,
     message::SETTINGS,
+    formats::SETTINGS,
     sink::SETTINGS,
     sns::SETTINGS,
     checkpoint::SETTINGS,

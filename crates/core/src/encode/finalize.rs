@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::attributes::attributes;
 use super::digest::RowsDigest;
 use super::encoded_batch::{Canary, Content, ControlMessage, EncodedBatch, Purpose, SnapshotPart};
+use super::formats::FormatOptions;
 use super::frame::{FRONT_BYTES, Framer};
 use super::lane::hex;
 use super::message::{Attribute, Kind, Message};
@@ -15,6 +16,7 @@ use super::options::{BeforeImage, Format};
 use super::origin::Origin;
 use super::rows::Rows;
 use super::schema::Schema;
+use super::single_rows::RowDocuments;
 use super::{json, proto, protobuf};
 
 /// Largest content that is made of one encoded batch before it is split or made smaller, bytes. Consumers
@@ -68,12 +70,22 @@ pub enum Finalized {
 pub struct Finalizer {
     framer: Framer,
     content: Vec<u8>,
+    /// Set where each row is a message, in another program's format.
+    documents: Option<RowDocuments>,
 }
 
 impl Finalizer {
     /// Fails only when zstd gets no memory.
     pub fn new(options: FinalizeOptions) -> std::io::Result<Self> {
-        Ok(Self { framer: Framer::new(options.zstd_level)?, content: Vec::new() })
+        let framer = Framer::new(options.zstd_level)?;
+        Ok(Self { framer, content: Vec::new(), documents: None })
+    }
+
+    /// Makes a message of each row, in this format. Batches are to be of [`Format::Protobuf`].
+    #[must_use]
+    pub fn with_row_format(mut self, options: Option<FormatOptions>) -> Self {
+        self.documents = options.map(RowDocuments::new);
+        self
     }
 
     /// Seals a encoded batch, however large the message becomes.
@@ -89,17 +101,21 @@ impl Finalizer {
             Content::Rows { schema, .. } => schema.format(),
             Content::ControlMessage { format, .. } => *format,
         };
-        match format {
-            Format::Protobuf => put_frame(&mut self.content, batch, origin),
-            Format::Json => put_document(&mut self.content, batch, origin),
+        let documents = self.documents.as_mut().filter(|_| RowDocuments::takes(batch));
+        let is_text = format == Format::Json || documents.is_some();
+        match (documents, format) {
+            (Some(documents), _) => documents.put(&mut self.content, batch, origin),
+            (None, Format::Protobuf) => put_frame(&mut self.content, batch, origin),
+            (None, Format::Json) => put_document(&mut self.content, batch, origin),
         }
         let content = self.content.get(FRONT_BYTES..).unwrap_or_default();
         let uncompressed_bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let checksum = crc32c::crc32c(content);
-        let body = match format {
-            Format::Protobuf => self.framer.body(&mut self.content, checksum),
+        let body = if is_text {
             // The writers of JSON let nothing through that is not UTF-8.
-            Format::Json => String::from_utf8_lossy(content).into_owned(),
+            String::from_utf8_lossy(content).into_owned()
+        } else {
+            self.framer.body(&mut self.content, checksum)
         };
         self.keep_buffer_small();
         let (group_id, deduplication_id) = if destination.fifo {
@@ -138,7 +154,11 @@ impl Finalizer {
         oversize: Oversize,
         out: &mut Vec<Finalized>,
     ) {
-        let mut pending = vec![batch];
+        let mut pending = match self.documents.as_mut().filter(|_| RowDocuments::takes(&batch)) {
+            Some(documents) => documents.single_rows(&batch),
+            None => vec![batch],
+        };
+        pending.reverse();
         while let Some(batch) = pending.pop() {
             let finalized = (batch.len_bytes() <= CONTENT_BYTES_MAX)
                 .then(|| self.finalize(&batch, origin, destination));
@@ -173,9 +193,17 @@ impl Finalizer {
         }
         // First as many cells as the compression seen so far makes likely; then as many as it
         // takes even if nothing of the rest can be compressed.
-        for target in [Target::Likely, Target::Certain] {
+        for target in [Target::Likely, Target::Certain, Target::Least] {
             if message.billed_bytes() <= destination.message_bytes_max {
                 return Finalized::Message(message);
+            }
+            if matches!(target, Target::Least) {
+                // Text of a row's own document may take more bytes than its cells have.
+                if self.documents.is_some() {
+                    row = row.shrink_fully();
+                    message = self.finalize(&row, origin, destination);
+                }
+                break;
             }
             let limit = target.images_bytes(&message, &row, destination.message_bytes_max);
             row = match limit.map(|limit| row.clone().shrink_to(limit)) {
@@ -206,6 +234,8 @@ impl Finalizer {
 enum Target {
     Likely,
     Certain,
+    /// As small as it becomes.
+    Least,
 }
 
 impl Target {
@@ -220,7 +250,7 @@ impl Target {
                 let wide = u128::from(body_max as u64) * u128::from(content as u64) * 9;
                 usize::try_from(wide / (message.body.len().max(1) as u128 * 10)).ok()?
             }
-            Self::Certain => body_max / 4 * 3,
+            Self::Certain | Self::Least => body_max / 4 * 3,
         };
         let header = content.saturating_sub(row.len_bytes());
         content_max.checked_sub(header + 64)

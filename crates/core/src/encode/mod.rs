@@ -31,6 +31,7 @@ mod protobuf;
 mod rows;
 mod schema;
 mod shrink;
+mod single_rows;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
     missing_docs,

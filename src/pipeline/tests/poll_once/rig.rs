@@ -182,6 +182,7 @@ impl Rig {
         let origin = super::super::origin();
         let finalizing = FinalizingConfig {
             finalize: FinalizeOptions::default(),
+            row_format: None,
             oversize: setup.oversize,
             claims: setup.claims,
             origin: Arc::new(RwLock::new(origin)),

@@ -1,10 +1,10 @@
 //! CloudEvents 1.0 in structured mode.
 
-use super::context::{Order, RowContext, put_row_id};
+use super::context::{RowContext, put_row_id};
 use super::debezium::{self, Column};
 use super::options::{CloudEventsOptions, CloudEventsStyle};
 use super::tables::Tables;
-use super::write::{put_escaped, put_member, put_signed, put_unsigned};
+use super::write::{put_escaped, put_member, put_signed, put_text, put_unsigned};
 use crate::change::{Cell, Image, Op, Table};
 use crate::encode::json::{Keys, put_object, put_string, put_time};
 use crate::encode::lane::percent_encode_but;
@@ -34,6 +34,10 @@ impl CloudEvents {
         Self { options, tables: Tables::default(), gtid: GtidText::default(), space: Vec::new() }
     }
 
+    pub(super) fn splits_key_changes(&self) -> bool {
+        self.options.style == CloudEventsStyle::Debezium
+    }
+
     /// Appends an event; returns how many cells lost something.
     pub(super) fn row(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> u64 {
         let Self { options, tables, gtid, space } = self;
@@ -41,6 +45,11 @@ impl CloudEvents {
         let gtid = gtid.of(&context.transaction.id);
         out.extend_from_slice(b"{\"id\":\"");
         put_row_id(context, out);
+        if options.style == CloudEventsStyle::Debezium {
+            // One row may be two events.
+            out.push(b'/');
+            out.extend_from_slice(context.change.op.as_str().as_bytes());
+        }
         out.push(b'"');
         put_member(out, "source");
         put_source(out, options, context);
@@ -50,10 +59,12 @@ impl CloudEvents {
         put_member(out, "time");
         put_time(out, context.transaction.committed_at_us);
         out.extend_from_slice(b",\"datacontenttype\":\"application/json\"");
-        put_member(out, "subject");
-        put_subject(out, known, context, space);
         match options.style {
-            CloudEventsStyle::Binpulse => put_extensions(out, context, gtid),
+            CloudEventsStyle::Binpulse => {
+                put_member(out, "subject");
+                put_subject(out, known, context, space);
+                put_extensions(out, context, gtid);
+            }
             CloudEventsStyle::Debezium => put_debezium_extensions(out, options, context, gtid),
         }
         if let Some(traceparent) = context.traceparent {
@@ -179,7 +190,7 @@ fn put_extensions(out: &mut Vec<u8>, context: &RowContext<'_>, gtid: &str) {
     }
 }
 
-/// Extensions of Debezium's converter: all of them texts.
+/// Extensions of Debezium's converter, in its order: nearly all of them texts.
 fn put_debezium_extensions(
     out: &mut Vec<u8>,
     options: &CloudEventsOptions,
@@ -190,55 +201,59 @@ fn put_debezium_extensions(
     let us = context.transaction.original_committed_at_us;
     put_member(out, "iodebeziumop");
     out.extend_from_slice(debezium::op(context.change.op));
-    put_extension(out, "version", context.origin.connector_version);
-    put_extension(out, "connector", debezium::connector(context));
-    put_extension(out, "name", debezium::name(&options.debezium, context));
-    for (name, value) in
-        [("tsms", us.div_euclid(1000)), ("tsus", us), ("tsns", us.saturating_mul(1000))]
-    {
-        put_member(out, "iodebezium");
-        out.truncate(out.len() - 2);
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":\"");
-        put_signed(out, value);
-        out.push(b'"');
-    }
+    put_extension(out, "version", Some(context.origin.connector_version));
+    put_extension(out, "connector", Some(debezium::connector(context)));
+    put_extension(out, "name", Some(debezium::name(&options.debezium, context)));
+    put_signed_extension(out, "tsms", us.div_euclid(1000));
     put_member(out, "iodebeziumsnapshot");
     out.extend_from_slice(debezium::snapshot(context));
-    put_extension(out, "db", &context.table.database);
+    put_extension(out, "db", Some(&context.table.database));
     put_member(out, "iodebeziumsequence");
     debezium::put_sequence(out, context);
-    put_extension(out, "table", &context.table.name);
-    put_number_extension(out, "serverid", context.transaction.server_id.into());
-    if !gtid.is_empty() {
-        put_extension(out, "gtid", gtid);
+    put_signed_extension(out, "tsus", us);
+    put_signed_extension(out, "tsns", us.saturating_mul(1000));
+    put_extension(out, "table", Some(&context.table.name));
+    put_number_extension(out, "serverid", Some(context.transaction.server_id.into()));
+    put_extension(out, "gtid", Some(gtid).filter(|gtid| !gtid.is_empty()));
+    put_extension(out, "file", Some(&position.file));
+    put_number_extension(out, "pos", Some(position.offset));
+    put_member(out, "iodebeziumrow");
+    put_unsigned(out, row);
+    put_number_extension(out, "thread", context.thread_id.map(u64::from));
+    put_extension(out, "query", context.query);
+    put_member(out, "iodebeziumtxid");
+    match context.order {
+        Some(_) => debezium::put_transaction_id(out, context, gtid),
+        None => out.extend_from_slice(b"null"),
     }
-    put_extension(out, "file", &position.file);
-    put_number_extension(out, "pos", position.offset);
-    put_number_extension(out, "row", row);
-    if let Some(thread) = context.thread_id {
-        put_number_extension(out, "thread", thread.into());
-    }
-    if let Some(Order { total, table, .. }) = context.order {
-        put_member(out, "iodebeziumtxid");
-        debezium::put_transaction_id(out, context, gtid);
-        put_number_extension(out, "txtotalorder", total);
-        put_number_extension(out, "txdatacollectionorder", table);
-    }
+    put_number_extension(out, "txtotalorder", context.order.map(|order| order.total));
+    put_number_extension(out, "txdatacollectionorder", context.order.map(|order| order.table));
 }
 
-fn put_extension(out: &mut Vec<u8>, name: &str, value: &str) {
+fn put_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"iodebezium");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
-    put_string(out, value.as_bytes());
 }
 
-fn put_number_extension(out: &mut Vec<u8>, name: &str, value: u64) {
-    out.extend_from_slice(b",\"iodebezium");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    put_quoted(out, value);
+fn put_extension(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    put_name(out, name);
+    put_text(out, value);
+}
+
+fn put_signed_extension(out: &mut Vec<u8>, name: &str, value: i64) {
+    put_name(out, name);
+    out.push(b'"');
+    put_signed(out, value);
+    out.push(b'"');
+}
+
+fn put_number_extension(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
+    put_name(out, name);
+    match value {
+        Some(value) => put_quoted(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 fn put_quoted(out: &mut Vec<u8>, value: u64) {

@@ -57,14 +57,19 @@ impl Maxwell {
         put_member(out, "data");
         let with_nulls = self.options.output_nulls;
         let current = change.after.or(change.before);
-        let mut lossy = put_object(out, columns, current, |_, cell| {
+        let null_zerodates = self.options.output_null_zerodates;
+        let mut lossy = put_object(out, columns, current, null_zerodates, |_, cell| {
             !matches!(cell, Cell::Absent) && (with_nulls || !matches!(cell, Cell::Null))
         });
         if let (Op::Update, Some(before), Some(after)) = (change.op, change.before, change.after) {
+            let start = out.len();
             put_member(out, "old");
-            lossy += put_object(out, columns, Some(before), |ordinal, cell| {
+            lossy += put_object(out, columns, Some(before), null_zerodates, |ordinal, cell| {
                 !matches!(cell, Cell::Absent) && cell != after.cell(ordinal)
             });
+            if out.ends_with(b":{}") {
+                out.truncate(start);
+            }
         }
         out.push(b'}');
         lossy
@@ -110,24 +115,6 @@ impl Maxwell {
             put_member(out, "thread_id");
             put_unsigned(out, thread.into());
         }
-    }
-
-    /// Appends the key of Maxwell's Kafka messages (`kafka_key_format=hash`).
-    pub(super) fn key(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> bool {
-        let table = context.table;
-        let Some(image) = context.change.after.or(context.change.before) else { return false };
-        let columns = columns(&mut self.tables, context);
-        out.extend_from_slice(b"{\"database\":");
-        put_string(out, table.database.as_bytes());
-        put_member(out, "table");
-        put_string(out, table.name.as_bytes());
-        for (ordinal, column) in key_columns(table, columns) {
-            out.extend_from_slice(b",\"pk.");
-            out.extend_from_slice(column.key.strip_prefix(b"\"").unwrap_or_default());
-            put_cell(out, column.logical_type, image.cell(ordinal));
-        }
-        out.push(b'}');
-        true
     }
 }
 
@@ -187,6 +174,7 @@ fn put_object(
     out: &mut Vec<u8>,
     columns: &[Column],
     image: Option<Image<'_>>,
+    null_zerodates: bool,
     is_wanted: impl Fn(usize, Cell<'_>) -> bool,
 ) -> u64 {
     let mut lossy = 0;
@@ -201,6 +189,8 @@ fn put_object(
             out.push(b',');
         }
         out.extend_from_slice(&column.key);
+        let is_null = null_zerodates && is_zero_date(column.logical_type, cell);
+        let cell = if is_null { Cell::Null } else { cell };
         lossy += u64::from(!put_cell(out, column.logical_type, cell));
     }
     out.push(b'}');
@@ -226,6 +216,12 @@ fn put_cell(out: &mut Vec<u8>, logical_type: LogicalType, cell: Cell<'_>) -> boo
         (_, cell) => put_plain(out, cell),
     }
     true
+}
+
+fn is_zero_date(logical_type: LogicalType, cell: Cell<'_>) -> bool {
+    let is_date =
+        matches!(logical_type, LogicalType::Date | LogicalType::Datetime | LogicalType::Timestamp);
+    is_date && matches!(cell, Cell::Text(text) if text.starts_with(b"0000-00-00"))
 }
 
 /// Whether this is a number of JSON as it stands: digits, a sign before them, a point within.

@@ -40,6 +40,7 @@ use debezium::Debezium;
 use maxwell::Maxwell;
 
 use super::json::Lines;
+use crate::change::{Cell, Change, Op, Table};
 
 /// Writes rows in one format. It keeps what it knows of tables: one for each thread.
 #[derive(Debug)]
@@ -83,14 +84,13 @@ impl Formatter {
         }
     }
 
-    /// Appends the key of a row as the format has it: Debezium's message key, Maxwell's. For other
-    /// formats, and for tables without a primary key as far as the format then has none, nothing.
-    /// Returns whether there is one.
-    pub fn key(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> bool {
-        match &mut self.writer {
-            Writer::Binpulse(_) | Writer::CloudEvents(_) => false,
-            Writer::Debezium(debezium) => debezium.key(context, out),
-            Writer::Maxwell(maxwell) => maxwell.key(context, out),
+    /// Whether an update that changes the primary key is written as a delete of the old key and an
+    /// insert of the new one, see [`key_change`].
+    pub fn splits_key_changes(&self) -> bool {
+        match &self.writer {
+            Writer::Binpulse(_) | Writer::Maxwell(_) => false,
+            Writer::Debezium(_) => true,
+            Writer::CloudEvents(events) => events.splits_key_changes(),
         }
     }
 
@@ -105,4 +105,20 @@ impl Formatter {
     pub fn lossy_cells(&self) -> u64 {
         self.lossy_cells
     }
+}
+
+/// An update that changes the primary key, as a delete of the old key and an insert of the new one;
+/// `None` for other changes, and where the images do not tell.
+pub fn key_change<'a>(table: &Table, change: &Change<'a>) -> Option<[Change<'a>; 2]> {
+    let (Op::Update, Some(before), Some(after)) = (change.op, change.before, change.after) else {
+        return None;
+    };
+    let differs = |ordinal: &usize| {
+        let (before, after) = (before.cell(*ordinal), after.cell(*ordinal));
+        before != after && before != Cell::Absent && after != Cell::Absent
+    };
+    table.primary_key.iter().any(differs).then_some([
+        Change { op: Op::Delete, after: None, ..*change },
+        Change { op: Op::Insert, before: None, ..*change },
+    ])
 }

@@ -73,7 +73,7 @@ pub enum BigintUnsignedHandling {
     /// `long`: numbers above 2^63 - 1 become negative.
     #[default]
     Long,
-    /// `precise`: a decimal of scale 0, written as `decimal.handling.mode` says.
+    /// `precise`: a decimal of scale 0, always base64 of the value.
     Precise,
 }
 
@@ -140,6 +140,8 @@ pub struct MaxwellOptions {
     pub output_row_query: bool,
     /// `output_nulls`: columns that are NULL are written.
     pub output_nulls: bool,
+    /// `output_null_zerodates`: `0000-00-00` is null.
+    pub output_null_zerodates: bool,
     /// `output_primary_keys`.
     pub output_primary_keys: bool,
     /// `output_primary_key_columns`.
@@ -157,6 +159,7 @@ impl Default for MaxwellOptions {
             output_thread_id: false,
             output_row_query: false,
             output_nulls: true,
+            output_null_zerodates: false,
             output_primary_keys: false,
             output_primary_key_columns: false,
         }

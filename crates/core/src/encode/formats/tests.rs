@@ -42,6 +42,9 @@ fn each_format_writes_json() {
     let options = DebeziumOptions { schemas_enable: true, ..DebeziumOptions::default() };
     let written = document(&mut Formatter::new(FormatOptions::Debezium(options)), &update);
     assert_eq!(written["payload"]["op"], json!("u"));
-    assert_eq!(written["payload"]["source"]["sequence"], json!(r#"["3","shop.orders#0","12"]"#));
+    assert_eq!(
+        written["payload"]["source"]["sequence"],
+        json!(r#"["3","shop.orders#0","12","u"]"#)
+    );
     assert_eq!(written["schema"]["name"], json!("shop.shop.orders.Envelope"));
 }

@@ -11,21 +11,21 @@ use crate::encode::options::Candidate;
 /// Field of `Image.values`.
 pub(crate) const VALUES: u32 = 1;
 /// Fields of `Value`, as in the contract.
-const NULL: u32 = 1;
-const INTEGER: u32 = 2;
-const UNSIGNED: u32 = 3;
-const FLOAT: u32 = 4;
-const DOUBLE: u32 = 5;
-const TEXT: u32 = 6;
-const BYTES: u32 = 7;
-const MALFORMED_TEXT: u32 = 8;
-const JSON: u32 = 9;
-const JSON_DIFF: u32 = 10;
+pub(super) const NULL: u32 = 1;
+pub(super) const INTEGER: u32 = 2;
+pub(super) const UNSIGNED: u32 = 3;
+pub(super) const FLOAT: u32 = 4;
+pub(super) const DOUBLE: u32 = 5;
+pub(super) const TEXT: u32 = 6;
+pub(super) const BYTES: u32 = 7;
+pub(super) const MALFORMED_TEXT: u32 = 8;
+pub(super) const JSON: u32 = 9;
+pub(super) const JSON_DIFF: u32 = 10;
 pub(crate) const VECTOR: u32 = 11;
 pub(crate) const OMITTED: u32 = 12;
 /// Fields of `Omitted`.
-const OMITTED_SIZE: u32 = 1;
-const OMITTED_SHA256: u32 = 2;
+pub(super) const OMITTED_SIZE: u32 = 1;
+pub(super) const OMITTED_SHA256: u32 = 2;
 /// Field of `Vector.elements`.
 pub(crate) const ELEMENTS: u32 = 1;
 
@@ -268,7 +268,7 @@ fn payload_bytes(mut value: &[u8]) -> Option<usize> {
     Some(bytes.len())
 }
 
-fn take_field<'a>(rest: &mut &'a [u8], field: u32) -> Option<&'a [u8]> {
+pub(super) fn take_field<'a>(rest: &mut &'a [u8], field: u32) -> Option<&'a [u8]> {
     let key = take_varint(rest)?;
     if key != tag(field, LENGTH) {
         return None;

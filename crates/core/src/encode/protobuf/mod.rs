@@ -4,6 +4,7 @@
 mod batch;
 mod image;
 mod part;
+mod read;
 mod schema;
 #[cfg(test)]
 #[allow(
@@ -19,4 +20,5 @@ pub(crate) mod wire;
 pub(crate) use batch::{Around, Header, put_rows_frame};
 pub(crate) use image::{cells, put_cell, put_image, put_omitted};
 pub(crate) use part::put_images;
+pub(crate) use read::read_image;
 pub(crate) use schema::put_schema;

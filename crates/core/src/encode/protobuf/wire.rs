@@ -73,6 +73,12 @@ pub(crate) const fn zigzag(value: i64) -> u64 {
     (value << 1).cast_unsigned() ^ (value >> 63).cast_unsigned()
 }
 
+/// The inverse of [`zigzag`].
+#[inline]
+pub(crate) const fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+}
+
 /// Bytes that a length-delimited field of `length` bytes takes, its tag included.
 #[inline]
 pub(crate) const fn field_bytes(field: u32, length: usize) -> usize {

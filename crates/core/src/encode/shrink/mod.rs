@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::encoded_batch::{Content, EncodedBatch};
 use super::options::{Candidate, Format};
+use super::rows::Rows;
 use super::schema::Schema;
 use super::{json, protobuf};
 
@@ -22,22 +23,7 @@ impl EncodedBatch {
         if rows.images.len() <= images_bytes_max {
             return Ok(self);
         }
-        let mut candidates = Vec::new();
-        let mut start = 0;
-        for mark in &rows.marks {
-            for length in [mark.before_bytes, mark.after_bytes].into_iter().flatten() {
-                let image = rows.images.get(start..start + length).unwrap_or_default();
-                candidates.extend(candidates_of(schema, image).into_iter().map(|candidate| {
-                    Candidate {
-                        element: shifted(&candidate.element, start),
-                        value: shifted(&candidate.value, start),
-                    }
-                }));
-                start += length;
-            }
-        }
-        candidates.retain(|candidate| candidate.element.len() > MARKER_BYTES_MAX);
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.element.len()));
+        let mut candidates = all_candidates(schema, rows);
         let Some(count) = how_many(&candidates, rows.images.len(), images_bytes_max) else {
             return Err(Box::new(self));
         };
@@ -46,6 +32,38 @@ impl EncodedBatch {
         replace(schema.format(), rows, &candidates);
         Ok(self)
     }
+
+    /// Leaves out all cells that can be left out and take more than their marker.
+    #[must_use]
+    pub(super) fn shrink_fully(mut self) -> Self {
+        if let Content::Rows { schema, rows, .. } = self.content_mut() {
+            let mut candidates = all_candidates(schema, rows);
+            candidates.sort_by_key(|candidate| candidate.element.start);
+            replace(schema.format(), rows, &candidates);
+        }
+        self
+    }
+}
+
+/// What can be left out of the rows, largest first.
+fn all_candidates(schema: &Schema, rows: &Rows) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    let mut start = 0;
+    for mark in &rows.marks {
+        for length in [mark.before_bytes, mark.after_bytes].into_iter().flatten() {
+            let image = rows.images.get(start..start + length).unwrap_or_default();
+            candidates.extend(candidates_of(schema, image).into_iter().map(|candidate| {
+                Candidate {
+                    element: shifted(&candidate.element, start),
+                    value: shifted(&candidate.value, start),
+                }
+            }));
+            start += length;
+        }
+    }
+    candidates.retain(|candidate| candidate.element.len() > MARKER_BYTES_MAX);
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.element.len()));
+    candidates
 }
 
 /// How many of the candidates, in their order, must go; `None` when all of them are not enough.
@@ -73,7 +91,7 @@ fn candidates_of(schema: &Schema, image: &[u8]) -> Vec<Candidate> {
 }
 
 /// Writes the images again, with a marker in place of each candidate; these are in their order.
-fn replace(format: Format, rows: &mut super::rows::Rows, candidates: &[Candidate]) {
+fn replace(format: Format, rows: &mut Rows, candidates: &[Candidate]) {
     let mut images = Vec::new();
     let mut candidates = candidates.iter().peekable();
     let mut start = 0;

@@ -29,9 +29,6 @@ pub(in super::super) fn put_cell(out: &mut Vec<u8>, column: &Column, cell: Cell<
             let mut digits = itoa::Buffer::new();
             return put_unscaled(out, digits.format(value).as_bytes());
         }
-        (Form::DecimalText, Cell::UInt(value)) => {
-            put_string(out, itoa::Buffer::new().format(value).as_bytes());
-        }
         (Form::Decimal { .. }, Cell::Text(text)) => return put_unscaled(out, text),
         (Form::DecimalDouble, Cell::Text(text)) => return put_double(out, text),
         (Form::Boolean, Cell::UInt(value)) => {

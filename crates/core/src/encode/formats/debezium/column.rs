@@ -120,7 +120,8 @@ fn integer(mysql_type: &str, is_unsigned: bool, options: &DebeziumOptions) -> Fo
     } else {
         match options.bigint_unsigned_handling_mode {
             BigintUnsignedHandling::Long => Form::UnsignedLong,
-            BigintUnsignedHandling::Precise => decimal(0, None, options),
+            // Whatever the mode of decimals.
+            BigintUnsignedHandling::Precise => Form::Decimal { scale: 0, precision: Some(20) },
         }
     }
 }

@@ -33,10 +33,8 @@ pub(super) struct Debezium {
 #[derive(Debug)]
 struct Known {
     columns: Vec<Column>,
-    /// `{"schema":..,"payload":` of values, in two parts: the source's schema stands between them.
-    value: [Box<[u8]>; 2],
-    /// The same of keys.
-    key: Box<[u8]>,
+    /// `{"schema":..,"payload":`, in two parts: the source's schema stands between them.
+    schema: [Box<[u8]>; 2],
 }
 
 impl Debezium {
@@ -53,7 +51,7 @@ impl Debezium {
     pub(super) fn row(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> u64 {
         let known = known(&mut self.tables, &mut self.prefix, &self.options, context);
         if self.options.schemas_enable {
-            let [first, second] = &known.value;
+            let [first, second] = &known.schema;
             out.extend_from_slice(first);
             schema::put_source(out, connector(context));
             out.extend_from_slice(second);
@@ -77,29 +75,6 @@ impl Debezium {
         }
         lossy
     }
-
-    /// Appends the message's key; returns whether the table has one.
-    pub(super) fn key(&mut self, context: &RowContext<'_>, out: &mut Vec<u8>) -> bool {
-        let table = context.table;
-        let Some(image) = context.change.after.or(context.change.before) else { return false };
-        if table.primary_key.is_empty() {
-            return false;
-        }
-        let known = known(&mut self.tables, &mut self.prefix, &self.options, context);
-        if self.options.schemas_enable {
-            out.extend_from_slice(&known.key);
-        }
-        // In the order of the table's columns, as Debezium has them.
-        let columns = known.columns.iter().enumerate();
-        let cells = columns
-            .filter(|(ordinal, _)| table.primary_key.contains(ordinal))
-            .map(|(ordinal, column)| (column, image.cell(ordinal)));
-        put_cells(out, cells);
-        if self.options.schemas_enable {
-            out.push(b'}');
-        }
-        true
-    }
 }
 
 fn known<'t>(
@@ -115,8 +90,8 @@ fn known<'t>(
     }
     tables.of(context.table, |table| {
         let known = Known::new(table, options, prefix);
-        let schema: usize = known.value.iter().map(|part| part.len()).sum();
-        let bytes = schema + known.key.len() + table.columns.len() * 128;
+        let schema: usize = known.schema.iter().map(|part| part.len()).sum();
+        let bytes = schema + table.columns.len() * 128;
         (known, bytes)
     })
 }
@@ -124,12 +99,12 @@ fn known<'t>(
 impl Known {
     fn new(table: &Table, options: &DebeziumOptions, prefix: &str) -> Self {
         let columns = columns(table, options);
-        let (value, key) = if options.schemas_enable {
+        let schema = if options.schemas_enable {
             schema::of(table, &columns, prefix)
         } else {
             Default::default()
         };
-        Self { columns, value, key }
+        Self { columns, schema }
     }
 }
 
@@ -236,7 +211,8 @@ pub(super) fn snapshot(context: &RowContext<'_>) -> &'static [u8] {
     if context.change.op == Op::Read { b"\"incremental\"" } else { b"\"false\"" }
 }
 
-/// Free for MySQL: epoch, lane and number, by which a consumer applies each row once.
+/// Free for MySQL: epoch, lane and number, by which a consumer applies each row once; and the
+/// operation, as an update that changes the key is two events.
 pub(super) fn put_sequence(out: &mut Vec<u8>, context: &RowContext<'_>) {
     let Some(number) = context.number else {
         out.extend_from_slice(b"null");
@@ -249,6 +225,8 @@ pub(super) fn put_sequence(out: &mut Vec<u8>, context: &RowContext<'_>) {
     put_escaped(out, number.lane);
     out.extend_from_slice(b"\\\",\\\"");
     put_unsigned(out, number.number);
+    out.extend_from_slice(b"\\\",\\\"");
+    out.extend_from_slice(op(context.change.op).get(1..2).unwrap_or_default());
     out.extend_from_slice(b"\\\"]\"");
 }
 

@@ -48,18 +48,18 @@ pub(super) fn put_source(out: &mut Vec<u8>, connector: &str) {
     out.extend_from_slice(b".Source\"");
 }
 
-/// The fronts of values, up to the source's schema and behind it, and of keys.
-pub(super) fn of(table: &Table, columns: &[Column], prefix: &str) -> ([Box<[u8]>; 2], Box<[u8]>) {
+/// What stands in front of a payload, up to the source's schema and behind it.
+pub(super) fn of(table: &Table, columns: &[Column], prefix: &str) -> [Box<[u8]>; 2] {
     let name = |kind: &str| {
         let mut name = Vec::new();
-        let text = format!("{prefix}.{}.{}.{kind}", table.database, table.name);
-        put_string(&mut name, text.as_bytes());
+        let topic = format!("{prefix}.{}.{}", table.database, table.name);
+        put_string(&mut name, format!("{}.{kind}", sanitized(&topic)).as_bytes());
         name
     };
     let mut first = br#"{"schema":{"type":"struct","fields":["#.to_vec();
     for field in ["before", "after"] {
         first.extend_from_slice(br#"{"type":"struct","fields":["#);
-        put_fields(&mut first, columns.iter());
+        put_fields(&mut first, columns);
         first.extend_from_slice(br#"],"optional":true,"name":"#);
         first.extend_from_slice(&name("Value"));
         write!(first, r#","field":"{field}"}},"#).expect("writing to a Vec cannot fail");
@@ -67,18 +67,24 @@ pub(super) fn of(table: &Table, columns: &[Column], prefix: &str) -> ([Box<[u8]>
     let mut second = BEHIND_SOURCE.as_bytes().to_vec();
     second.extend_from_slice(&name("Envelope"));
     second.extend_from_slice(br#","version":2},"payload":"#);
-    let mut key = br#"{"schema":{"type":"struct","fields":["#.to_vec();
-    let of_key = columns.iter().enumerate();
-    let of_key = of_key.filter(|(ordinal, _)| table.primary_key.contains(ordinal));
-    put_fields(&mut key, of_key.map(|(_, column)| column));
-    key.extend_from_slice(br#"],"optional":false,"name":"#);
-    key.extend_from_slice(&name("Key"));
-    key.extend_from_slice(br#"},"payload":"#);
-    ([first.into(), second.into()], key.into())
+    [first.into(), second.into()]
 }
 
-fn put_fields<'c>(out: &mut Vec<u8>, columns: impl Iterator<Item = &'c Column>) {
-    for (number, column) in columns.enumerate() {
+/// The name of a topic, from which those of schemas are made: what Kafka does not take is `_`, for each
+/// of Java's characters.
+fn sanitized(topic: &str) -> String {
+    let is_taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    topic
+        .chars()
+        .flat_map(|c| {
+            let times = if is_taken(c) { 1 } else { c.len_utf16() };
+            std::iter::repeat_n(if is_taken(c) { c } else { '_' }, times)
+        })
+        .collect()
+}
+
+fn put_fields(out: &mut Vec<u8>, columns: &[Column]) {
+    for (number, column) in columns.iter().enumerate() {
         if number > 0 {
             out.push(b',');
         }

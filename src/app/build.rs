@@ -142,7 +142,7 @@ impl App {
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
-            ((monitoring.on_demand.0, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+            ((monitoring.controls.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
@@ -191,7 +191,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay: monitoring.on_demand.1 },
+            beside: Beside { lead, snapshots, replay: monitoring.controls.replay },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -236,7 +236,7 @@ impl App {
             if was_connected {
                 self.metrics.reconnects_total.of(reason).inc();
             } else {
-                self.metrics.connect_failures_total.of(reason).inc();
+                self.metrics.dial_failures_total.of(reason).inc();
             }
         };
         let stays = self.plan.stays_when_halted;

@@ -60,9 +60,14 @@ pub(super) struct Monitoring {
     pub(super) freshness_tasks: TaskGroup,
     /// Keeps the tasks of that stage running.
     pub(super) supervisor: Supervisor,
-    /// Where commands for snapshots arrive and their status is shown, and where replays are asked for.
-    pub(super) on_demand: (Arc<snapshot::Control>, Arc<replay::Control>),
+    pub(super) controls: Controls,
     pub(super) http: TaskGroup,
+}
+
+/// Where what is asked for by HTTP arrives, and its status is shown.
+pub(super) struct Controls {
+    pub(super) snapshot: Arc<snapshot::Control>,
+    pub(super) replay: Arc<replay::Control>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -178,7 +183,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            on_demand: (snapshot, replay),
+            controls: Controls { snapshot, replay },
             http,
         };
         monitoring.start_probes(plan, readiness)?;

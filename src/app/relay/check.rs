@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn short_retention_and_few_receives_are_warned_of() {
         let dead = |receives_max| Some(DeadLetters { arn: "arn:dead".into(), receives_max });
-        let facts = |days, dead_letters| Facts {
+        let facts = |days: u64, dead_letters| Facts {
             retention: Duration::from_hours(24 * days),
             dead_letters,
             ..Facts::default()

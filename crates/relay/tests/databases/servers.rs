@@ -110,6 +110,11 @@ pub(crate) fn redis(options: &[&str]) -> Option<Private> {
 
 /// A PostgreSQL with the user and database `postgres`; `None` if there is none here.
 pub(crate) fn postgres() -> Option<Private> {
+    postgres_with(|_| Vec::new())
+}
+
+/// The same with options, which may name files that are put into its folder.
+pub(crate) fn postgres_with(options: impl FnOnce(&Path) -> Vec<String>) -> Option<Private> {
     let (Some(initdb), Some(postgres)) = (program("initdb"), program("postgres")) else {
         skipped("postgresql");
         return None;
@@ -135,5 +140,8 @@ pub(crate) fn postgres() -> Option<Private> {
         command.extend(["-c".into(), option.into()]);
     }
     command.extend(["-c".into(), format!("port={port}").into()]);
+    for option in options(folder.path()) {
+        command.extend(["-c".into(), option.into()]);
+    }
     Some(Private::start(folder, command, port))
 }

@@ -56,6 +56,9 @@ pub(super) struct Mark {
     part_next: u64,
     /// The chunk of which parts were applied, but not the last.
     pub(super) chunk: String,
+    /// Whether the part that was taken last need not be its chunk's first, although none of that chunk
+    /// was applied: the lane begins with it.
+    pub(super) joined_within: bool,
     is_there: bool,
 }
 
@@ -97,6 +100,7 @@ impl Mark {
             attempt: u32::try_from(number(attempt)?).unwrap_or(u32::MAX),
             part_next: number(part_next)?,
             chunk: text(chunk),
+            joined_within: false,
             is_there: true,
         })
     }
@@ -128,6 +132,7 @@ impl Mark {
         if !is_next || self.next > 0 && self.next < anchor {
             return PartPlace::Behind;
         }
+        self.joined_within = !known && part.part != 1;
         self.attempt = part.attempt;
         self.part_next = part.part.saturating_add(rows.max(1));
         // Rows before the anchor are older than the part: for a lane that begins with one, not needed.

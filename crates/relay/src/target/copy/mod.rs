@@ -18,6 +18,7 @@ mod part;
 mod pending;
 mod session;
 mod tables;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -363,7 +364,14 @@ impl Work {
                         let index = number.checked_sub(rows.first());
                         let index = index.and_then(|index| usize::try_from(index).ok());
                         let change = index.and_then(|index| rows.change(index, &mut buffer));
-                        let Some(change) = change else { break };
+                        let Some(change) = change else {
+                            return Err(Failure::refused(
+                                &tables::CopyTable::shown(rows.table()),
+                                format!("a message of lane {lane} without its number {number}"),
+                                "the rows that the unit names",
+                                "report it: this is a defect of the relay",
+                            ));
+                        };
                         pending.take(session, tables, rows.table(), &change).await?;
                         self.applied.rows += 1;
                     }

@@ -89,7 +89,12 @@ impl Part<'_> {
         pending: &mut Pending,
     ) -> Result<Gone, Failure> {
         let part = self.said;
-        let chunk = format!("{} {} {}", part.snapshot, part.chunk, part.attempt);
+        let whole = format!("{} {} {}", part.snapshot, part.chunk, part.attempt);
+        // Who joined within a chunk does not know all that it tells of.
+        let in_part = format!("?{whole}");
+        let is_whole = mark.chunk != in_part && !mark.joined_within;
+        let is_compared = is_compared && is_whole;
+        let chunk = if is_whole { whole } else { in_part };
         let is_first = mark.chunk != chunk;
         if is_first && !mark.chunk.is_empty() {
             self.forget(session).await?;

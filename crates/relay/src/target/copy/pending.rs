@@ -78,13 +78,27 @@ impl Pending {
                 }
             })
         };
-        let (old, new) = (key(change.before, change.after)?, key(change.after, change.before)?);
+        let new = key(change.after, change.before)?;
+        let old = match (change.before, change.after) {
+            (Some(before), Some(after)) => key(Some(before), Some(after))?,
+            _ => new.clone(),
+        };
         let rows = self.tables.entry(place.clone()).or_insert_with(|| TableRows::new(copy));
         let Some(after) = change.after else {
             rows.set(old, None);
             return Ok(());
         };
         let row = row_literal(dialect, table, &after)?;
+        // Here, where it is known whose row it is.
+        let bytes = copy.names_bytes + row.values.len();
+        if bytes > session.statement_bytes_max {
+            return Err(Failure::refused(
+                &CopyTable::shown(table),
+                format!("a row of {bytes} bytes of SQL, {} at most", session.statement_bytes_max),
+                "rows that fit into max_allowed_packet of the copy's server",
+                "raise it, up to 1 GiB",
+            ));
+        }
         self.omitted += row.omitted;
         let is_whole = change.op != Op::Update || !row.is_part;
         if is_whole && (old == new || row.omitted == 0) {
@@ -272,7 +286,7 @@ impl TableRows {
             let (head, tail) = upsert(dialect, &table, shape);
             let mut statement = Statement { head: &head, tail: &tail, sql: Vec::new(), rows: 0 };
             for (_, values) in rows {
-                statement.add(session, &table, values).await?;
+                statement.add(session, values).await?;
             }
             statement.send(session).await?;
         }
@@ -318,21 +332,8 @@ struct Statement<'s> {
 }
 
 impl Statement<'_> {
-    async fn add(
-        &mut self,
-        session: &mut Session,
-        table: &CopyTable,
-        values: &[u8],
-    ) -> Result<(), Failure> {
+    async fn add(&mut self, session: &mut Session, values: &[u8]) -> Result<(), Failure> {
         let alone = self.head.len() + values.len() + self.tail.len() + 2;
-        if alone > session.statement_bytes_max {
-            return Err(Failure::refused(
-                &CopyTable::shown(&table.source),
-                format!("a row of {alone} bytes of SQL, {} at most", session.statement_bytes_max),
-                "rows that fit into max_allowed_packet of the copy's server",
-                "raise it, up to 1 GiB",
-            ));
-        }
         let is_full =
             self.sql.len() + alone > session.statement_bytes || self.rows >= ROWS_AT_ONCE_MAX;
         if self.rows > 0 && is_full {

@@ -8,6 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::CopyError;
 use super::dialect::Dialect;
+use super::tls::Tls;
 
 /// A value of a row as the server prints it; `None` for NULL.
 pub(super) type Text = Option<Vec<u8>>;
@@ -128,6 +129,7 @@ pub(super) fn place_of(url: &str) -> Result<String, CopyError> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(wrong());
     }
+    let (url, _) = without_authorities(url);
     let config: tokio_postgres::Config = url.parse().map_err(|_| wrong())?;
     let host = match config.get_hosts().first() {
         Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
@@ -137,6 +139,26 @@ pub(super) fn place_of(url: &str) -> Result<String, CopyError> {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
     Ok(format!("postgres://{host}:{port}/{database}"))
+}
+
+/// An address without `sslrootcert`, which the client does not know, and that.
+fn without_authorities(url: &str) -> (String, Option<String>) {
+    let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let mut authorities = None;
+    let others: Vec<_> = query
+        .split('&')
+        .filter(|pair| {
+            let path = pair.strip_prefix("sslrootcert=");
+            authorities = path.map(str::to_owned).or(authorities.take());
+            path.is_none()
+        })
+        .collect();
+    let address = if others.is_empty() {
+        address.to_owned()
+    } else {
+        format!("{address}?{}", others.join("&"))
+    };
+    (address, authorities)
 }
 
 impl Session {
@@ -181,9 +203,13 @@ impl Session {
     }
 
     async fn postgres(url: &str) -> Result<Self, Failure> {
+        let (url, authorities) = without_authorities(url);
         let mut config: tokio_postgres::Config = url.parse().map_err(|_| Failure::none())?;
         config.connect_timeout(Duration::from_secs(10)).application_name("binpulse relay");
-        let connected = config.connect(tokio_postgres::NoTls).await;
+        let tls = Tls::new(authorities.as_deref()).map_err(|found| {
+            Failure::unfit(found, "certificates of authorities in PEM", "change sslrootcert")
+        })?;
+        let connected = config.connect(tls).await;
         let (client, connection) = connected.map_err(|error| postgres_failure(&error))?;
         // Ends when the client is dropped.
         drop(tokio::spawn(connection));
@@ -333,7 +359,11 @@ fn mysql_failure(error: mysql_async::Error) -> Failure {
 
 /// The same of PostgreSQL.
 fn postgres_failure(error: &tokio_postgres::Error) -> Failure {
-    let Some(db) = error.as_db_error() else { return Failure::Away(error.to_string()) };
+    let Some(db) = error.as_db_error() else {
+        // Its own words leave out the cause, such as a certificate that is not trusted.
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        return Failure::Away(format!("{error}{}", cause.unwrap_or_default()));
+    };
     let code = db.code().code();
     let mut said = format!("{SERVER_ERROR}{code}");
     for (what, name) in [("column", db.column()), ("constraint", db.constraint())] {

@@ -21,6 +21,8 @@ pub(super) struct CopyTable {
     pub(super) source: Arc<Table>,
     /// Quoted, with its database or schema.
     pub(super) name: String,
+    /// No statement has more bytes beside the values of its rows.
+    pub(super) names_bytes: usize,
     /// Whether ranges of keys mean the same as at the source.
     pub(super) sorts_as_source: bool,
 }
@@ -113,7 +115,10 @@ impl Tables {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        let known = CopyTable { source: Arc::clone(table), name, sorts_as_source };
+        // A column's name stands three times in a statement, with quotes and words around it.
+        let columns = table.columns.iter().map(|column| column.name.len() * 6 + 64);
+        let names_bytes = name.len() * 2 + columns.sum::<usize>() + 256;
+        let known = CopyTable { source: Arc::clone(table), name, names_bytes, sorts_as_source };
         self.known.insert(place_of(table), Arc::new(known));
         Ok(())
     }

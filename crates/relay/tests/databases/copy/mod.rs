@@ -220,14 +220,15 @@ pub(crate) fn schema(name: &str, columns: &[zoo::Kin], keys: u32) -> proto::Tabl
 
 /// Applies until the copy has it, as the relay does.
 pub(crate) async fn apply(copy: &Copy, units: &[Unit]) -> Applied {
+    let mut last = None;
     for _ in 0..200 {
         match copy.apply(units).await {
             Ok(applied) => return applied,
-            Err(CopyError::Unavailable { .. }) => {}
+            Err(error @ CopyError::Unavailable { .. }) => last = Some(error),
             Err(error) => panic!("{error}"),
         }
     }
-    panic!("not applied in 200 attempts");
+    panic!("not applied in 200 attempts: {last:?}");
 }
 
 /// Random histories, see [`World`].
@@ -278,6 +279,57 @@ fn a_copy_in_mariadb_11_8() {
 #[test]
 fn a_copy_in_postgresql() {
     runtime().block_on(async { all(Server::postgres().await).await });
+}
+
+/// Writes a private file.
+fn write_private(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).expect("a file");
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+}
+
+#[test]
+fn postgresql_is_reached_by_tls_if_its_certificate_is_trusted() {
+    runtime().block_on(async {
+        let own =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let server = servers::postgres_with(|folder| {
+            let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+            write_private(&certificate, &own.cert.pem());
+            write_private(&key, &own.signing_key.serialize_pem());
+            let certificate = format!("ssl_cert_file={}", certificate.display());
+            vec!["ssl=on".to_owned(), certificate, format!("ssl_key_file={}", key.display())]
+        });
+        let Some(server) = server else { return };
+        let folder = tempfile::tempdir().expect("a folder");
+        let trusted = folder.path().join("trusted.pem");
+        write_private(&trusted, &own.cert.pem());
+        let open = async |query: &str| {
+            let url = format!("postgres://postgres@localhost:{}/postgres?{query}", server.port);
+            let mut last = None;
+            for _ in 0..1_000 {
+                let opened =
+                    Copy::open(Config { url: url.clone(), schema: SchemaPolicy::Add }).await;
+                let is_starting = |error: &CopyError| error.to_string().contains("57P03");
+                match opened {
+                    Err(error) if is_starting(&error) => last = Some(error),
+                    other => return other,
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            panic!("{last:?}");
+        };
+        let root = format!("sslmode=require&sslrootcert={}", trusted.display());
+        open(&root).await.expect("trusted");
+        for query in ["sslmode=require", "sslmode=prefer"] {
+            let error = open(query).await.expect_err("not trusted").to_string();
+            assert!(error.contains("certificate"), "{error}");
+        }
+        let error = open("sslrootcert=/nowhere.pem").await.expect_err("no file").to_string();
+        assert!(error.contains("sslrootcert /nowhere.pem"), "{error}");
+        open("sslmode=disable").await.expect("in clear");
+    });
 }
 
 #[test]

@@ -213,7 +213,32 @@ async fn snapshot(server: &Server, keys: usize, seed: u64) {
         "relay.binpulse_relay_chunk_key"
     };
     assert!(server.rows(&format!("SELECT 1 FROM {left}")).await.is_empty());
-    server.run(&format!("DROP TABLE {name}")).await;
+    clean(server, &name).await;
+}
+
+/// Who joins within a chunk does not know what its first parts told of, and removes nothing.
+async fn joining_within_a_chunk_removes_nothing(server: &Server) {
+    let dice = &mut Dice::new(1);
+    let mut world = Chunks { server, keys: 1, source: BTreeMap::new(), next: 1, part: 1 };
+    world.source.extend((0..12).map(|number| (vec![number], 7)));
+    let units: Vec<_> = world.chunk(dice, 1, None, None);
+    let is_part = |unit: &&Unit| matches!(unit, Unit::Part { .. });
+    let parts: Vec<_> = units.iter().filter(is_part).cloned().collect();
+    assert!(parts.len() > 2, "{}", parts.len());
+    let copy = server.copy().await;
+    // A row of a part that the copy never sees.
+    server.run("CREATE TABLE shop.parts1 (k1 bigint, v bigint, PRIMARY KEY (k1))").await;
+    server.run("INSERT INTO shop.parts1 VALUES (0, 7)").await;
+    let applied = apply(&copy, &parts[1..2]).await;
+    assert_eq!(applied.removed, 0);
+    let applied = apply(&copy, &parts[2..]).await;
+    assert_eq!((applied.removed, applied.ranges_passed), (0, 1));
+    assert_eq!(server.rows("SELECT v FROM shop.parts1 WHERE k1 = 0").await.len(), 1);
+    clean(server, "shop.parts1").await;
+}
+
+async fn clean(server: &Server, table: &str) {
+    server.run(&format!("DROP TABLE {table}")).await;
     let marks =
         if server.is_postgres() { "binpulse_relay_lane" } else { "relay.binpulse_relay_lane" };
     server.run(&format!("DELETE FROM {marks}")).await;
@@ -221,6 +246,7 @@ async fn snapshot(server: &Server, keys: usize, seed: u64) {
 
 /// Random snapshots over random rows.
 pub(crate) async fn behind_a_snapshot_a_copy_is_its_source(server: &Server) {
+    joining_within_a_chunk_removes_nothing(server).await;
     for seed in 1..=8 {
         for keys in [1, 2] {
             snapshot(server, keys, seed).await;

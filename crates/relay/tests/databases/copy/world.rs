@@ -14,6 +14,9 @@ use super::zoo::{self, Kin, Val};
 use super::{Server, apply, lane, opened, row, schema};
 use crate::dice::Dice;
 
+/// Kills during one delivery.
+const KILLS_MAX: u32 = 40;
+
 /// What the source holds for equal: its collation ignores case.
 type Key = (i64, String);
 
@@ -112,7 +115,11 @@ impl World {
         let done = AtomicBool::new(false);
         let mut pauses = dice.fork();
         let killer = async {
-            while !done.load(Ordering::Relaxed) {
+            // So many that the end is reached on a slow machine too.
+            for _ in 0..KILLS_MAX {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
                 let pause = std::time::Duration::from_millis(pauses.between(20, 300));
                 tokio::time::sleep(pause).await;
                 server.kill_copies().await;

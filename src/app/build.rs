@@ -236,7 +236,7 @@ impl App {
             if was_connected {
                 self.metrics.reconnects_total.of(reason).inc();
             } else {
-                self.metrics.dial_failures_total.of(reason).inc();
+                self.metrics.connect_failures_total.of(reason).inc();
             }
         };
         let stays = self.plan.stays_when_halted;

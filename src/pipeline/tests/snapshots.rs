@@ -128,6 +128,11 @@ impl Copy {
             }
             // While its snapshot goes on, that alone has to see to it.
             Content::SchemaChange(change) => {
+                let (next, ..) = self.lanes.entry(change.lane.clone()).or_insert((1, 0, 1));
+                if change.sequence < *next {
+                    return;
+                }
+                *next = change.sequence + 1;
                 let name = change.statement.trim_start_matches("TRUNCATE TABLE ");
                 let mark = self.marks.iter().rfind(|(table, _)| table == name);
                 if mark.is_some_and(|(_, phase)| *phase == proto::SnapshotPhase::Done) {
@@ -287,6 +292,8 @@ struct World {
     snapshots: u32,
     kills: u32,
     stops: u32,
+    /// Operators stop snapshots at the last moment.
+    may_stop: bool,
 }
 
 fn flow(lanes: u32, saved: &Checkpoint, attempt: u32) -> Flow {
@@ -342,6 +349,7 @@ impl World {
             snapshots: 0,
             kills: 0,
             stops: 0,
+            may_stop: true,
         };
         world.dial();
         world
@@ -564,7 +572,7 @@ impl World {
             return;
         }
         if let (Some(number), true) = (self.reading.table, self.reading.is_settled) {
-            if dice.below(6) == 0 {
+            if self.may_stop && dice.below(6) == 0 {
                 self.ask(Ask::Order(Order::Stop));
                 self.stops += 1;
             }
@@ -790,6 +798,7 @@ proptest! {
         for _ in 0..steps {
             world.step(&mut dice);
         }
+        world.may_stop = false;
         if stops {
             world.ask(Ask::Order(Order::Stop));
             world.stops += 1;

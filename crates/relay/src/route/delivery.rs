@@ -319,6 +319,14 @@ impl Task {
 }
 
 impl What {
+    /// Rows in it.
+    pub(super) fn rows(&self) -> u64 {
+        match self {
+            Self::Rows { run, .. } => run.rows.len() as u64,
+            Self::Canary { .. } | Self::Parked { .. } => 0,
+        }
+    }
+
     /// Enough to name the request.
     fn clone_without_rows(&self) -> Self {
         match self {

@@ -450,6 +450,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             Verdict::Again { attempts } => state.requests.failed(run, attempts),
             Verdict::Park { attempts, answer, is_refused } => {
                 let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+                let rows = task.what.rows();
+                self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
                 let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
                 tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
                 state.requests.parked(run);

@@ -158,6 +158,8 @@ const ZERO_WHEN_ALL_IS_WELL: [&str; 30] = [
     "binpulse_snapshot_discarded_chunks_total",
     "binpulse_snapshot_running",
     "binpulse_snapshot_waiting",
+    "binpulse_verify_tables_total",
+    "binpulse_replay_jobs_total",
 ];
 
 /// Names and types of all families.

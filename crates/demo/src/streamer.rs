@@ -222,10 +222,19 @@ impl Streamer {
 
 /// Whether a setting is a secret, which binpulse takes from the environment or from a file only.
 pub fn is_secret(key: &str) -> bool {
-    ["key", "password", "token", "secret", "bearer"]
-        .iter()
-        .any(|end| key.ends_with(&format!("_{end}")) || key.ends_with(&format!(".{end}")))
-        && !matches!(key, "http.tls_key" | "relay.to.key")
+    matches!(
+        key,
+        "filter.hash_key"
+            | "heartbeat.password"
+            | "http.token"
+            | "relay.state_password"
+            | "relay.streamer_token"
+            | "relay.to.bearer"
+            | "relay.to.password"
+            | "relay.to.previous_secret"
+            | "relay.to.secret"
+            | "source.password"
+    )
 }
 
 /// The flag of a setting, `--source-hosts`.

@@ -1,6 +1,7 @@
 //! What a route counts. Each family has one label, the route's name.
 
-use crate::route::{What, seconds, wall_clock_us};
+use crate::body::RowRef;
+use crate::route::{seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
@@ -117,10 +118,9 @@ impl Metrics {
     }
 
     /// A request was delivered.
-    pub(crate) fn observe_delivered(&self, what: &What) {
-        let What::Rows { run, .. } = what else { return };
-        self.rows.with_label_values(&["delivered"]).inc_by(run.rows.len() as u64);
-        let committed = run.rows.iter().rev().find_map(|row| row.rows.transaction(row.index));
+    pub(crate) fn observe_delivered(&self, rows: &[RowRef]) {
+        self.rows.with_label_values(&["delivered"]).inc_by(rows.len() as u64);
+        let committed = rows.iter().rev().find_map(|row| row.rows.transaction(row.index));
         if let Some(transaction) = committed {
             let took_us = wall_clock_us().saturating_sub(transaction.committed_at_us).max(0);
             self.delivery_seconds.observe(seconds(took_us));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::gaps::{Asked, Found, GapState, Missing, asked, policy, spawn};
-use super::lane::lane_of;
+use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
 use super::messages::Messages;
 use super::parking::message_parked;
 use super::poll::{Arrived, Content as Opened, Room};
@@ -318,20 +318,14 @@ impl CopyRoute {
 
     fn canary(&mut self, message: u64, canary: Box<proto::Canary>) {
         let now = self.now();
-        let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
-        let (stream, epoch) =
-            source.map_or((String::new(), 0), |source| (source.stream.clone(), source.epoch));
-        for mark in canary.watermark.iter().flat_map(|watermark| &watermark.lanes) {
-            let key = LaneKey {
-                stream: stream.as_str().into(),
-                epoch: mark.epoch,
-                lane: mark.lane.as_str().into(),
-            };
+        for (key, sequence_next) in watermarks(&canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.order.watermark(mark.sequence_next, now);
-                self.accepted.insert(key, mark.sequence_next);
+                lane.order.watermark(sequence_next, now);
+                self.accepted.insert(key, sequence_next);
             }
         }
+        let (stream, epoch) = stream_of(&canary);
+        let stream = stream.to_owned();
         let unit = Unit::Canary { stream, epoch, canary };
         let (message, committed_at_us) = (Some(message), None);
         self.canaries.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us });
@@ -342,20 +336,14 @@ impl CopyRoute {
         message: u64,
         suppressed: &proto::Suppressed,
     ) -> Result<(), Halt> {
-        let stream =
-            suppressed.source.as_ref().map(|source| (source.stream.as_str(), source.epoch));
-        let Some((stream, epoch)) = stream else {
+        let Some((key, first, last)) = suppressed_rows(suppressed) else {
             self.messages.finish(message);
             return Ok(());
         };
-        let lane = suppressed.lane.as_str().into();
-        let key = LaneKey { stream: stream.into(), epoch, lane };
         if !self.know(&key).await? {
             self.messages.give_back(vec![message], BACK_PAUSE).await;
             return Ok(());
         }
-        let first = suppressed.sequence_first;
-        let last = first.saturating_add(suppressed.count).saturating_sub(1);
         self.absent(&key, first, last, Some(message));
         Ok(())
     }
@@ -676,20 +664,12 @@ impl CopyRoute {
         if !self.room.is_full() || !self.jobs.is_empty() || has_work {
             return;
         }
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        while bytes < self.room.used() / 2 {
-            let before = messages.len();
-            for lane in self.lanes.values_mut() {
-                if let Some(content) = lane.order.drop_one() {
-                    bytes += self.messages.bytes_of(content.message);
-                    messages.push(content.message);
-                }
-            }
-            if messages.len() == before {
-                break;
-            }
-        }
-        self.messages.give_back(messages, BACK_PAUSE).await;
+        let lanes = &mut self.lanes;
+        let drop_round = || {
+            let dropped = lanes.values_mut().filter_map(|lane| lane.order.drop_one());
+            dropped.map(|content| content.message).collect()
+        };
+        self.messages.make_room(drop_round).await;
     }
 
     fn tell(&self) {

@@ -42,6 +42,7 @@ pub(crate) enum What {
     },
     Canary {
         message: u64,
+        request: Arc<Request>,
     },
     /// Parked rows that an operator wants to be tried again.
     Parked {
@@ -50,31 +51,25 @@ pub(crate) enum What {
     },
 }
 
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Delivered,
-    /// It will be tried again: failed attempts are to be saved.
-    Again {
-        attempts: u32,
-    },
+/// What became of an attempt.
+#[derive(Debug)]
+pub(super) enum Finished {
+    Delivered(Task),
     /// It had all its attempts, or can't be sent at all.
-    Park {
+    GivenUp {
+        task: Task,
         attempts: u32,
         answer: String,
         is_refused: bool,
     },
-    /// The receiver said that it is gone.
-    Gone {
-        answer: String,
+    /// It will be tried again: failed attempts of these rows are to be saved.
+    Again {
+        lane: LaneKey,
+        run: u64,
+        attempts: u32,
     },
-}
-
-/// An answered request.
-#[derive(Debug)]
-pub(super) struct Finished {
-    pub(super) task: Task,
-    pub(super) verdict: Verdict,
+    /// It will be tried again, and nothing is to be saved.
+    Kept,
 }
 
 /// What a call brought.
@@ -234,22 +229,26 @@ impl<R: Receive> Deliveries<R> {
 
     fn answer(&mut self, mut task: Task, outcome: Outcome, is_probe: bool) -> Finished {
         let count = |outcome| self.metrics.attempts.with_label_values(&[outcome]).inc();
-        let verdict = match outcome {
+        match outcome {
             Outcome::Delivered => {
                 count("delivered");
                 self.last_failure = None;
-                Verdict::Delivered
+                Finished::Delivered(task)
             }
             Outcome::Gone { answer } => {
                 count("gone");
-                self.gone = Some(answer.clone());
+                tracing::error!(
+                    answer,
+                    "the target says that it is gone: nothing more is sent; restart the relay to try again"
+                );
+                self.gone = Some(answer);
                 self.ready.push_front(task);
-                // The route tells of it; the request stays.
-                return Finished { task: Task::none(), verdict: Verdict::Gone { answer } };
+                Finished::Kept
             }
             Outcome::Refused { answer } => {
                 count("refused");
-                Verdict::Park { attempts: task.attempts + 1, answer, is_refused: true }
+                let attempts = task.attempts + 1;
+                Finished::GivenUp { task, attempts, answer, is_refused: true }
             }
             Outcome::Failed { answer, retry_after, is_outage } => {
                 count(if is_outage { "outage" } else { "failed" });
@@ -257,41 +256,41 @@ impl<R: Receive> Deliveries<R> {
                 if matches!(task.what, What::Canary { .. }) {
                     // A canary tells how things stand now: the next one does that better than a late one.
                     let attempts = task.attempts + 1;
-                    let verdict = Verdict::Park { attempts, answer, is_refused: false };
-                    return Finished { task, verdict };
+                    return Finished::GivenUp { task, attempts, answer, is_refused: false };
                 }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
                 match self.retry.after(failed, super::random()) {
                     Next::Park { attempts } => {
-                        Verdict::Park { attempts, answer, is_refused: false }
+                        Finished::GivenUp { task, attempts, answer, is_refused: false }
                     }
                     Next::Again { pause, attempts } => {
                         task.attempts = attempts;
-                        return self.again(task, pause, attempts);
+                        self.again(task, pause)
                     }
                 }
             }
-        };
-        Finished { task, verdict }
+        }
     }
 
-    fn again(&mut self, task: Task, pause: Duration, attempts: u32) -> Finished {
-        let copy = Task { what: task.what.clone_without_rows(), attempts, request: None };
+    fn again(&mut self, task: Task, pause: Duration) -> Finished {
+        let finished = match &task.what {
+            What::Rows { lane, run } => {
+                let (lane, run, attempts) = (lane.clone(), run.number, task.attempts);
+                Finished::Again { lane, run, attempts }
+            }
+            What::Canary { .. } | What::Parked { .. } => Finished::Kept,
+        };
         self.numbers += 1;
         self.due.push(Reverse((Instant::now() + pause, self.numbers)));
         self.waiting.insert(self.numbers, task);
-        Finished { task: copy, verdict: Verdict::Again { attempts } }
+        finished
     }
 
     /// Forgets requests of a lane that is another process's now.
     pub(super) fn forget(&mut self, lane: &LaneKey) {
-        let is_other = |task: &Task| match &task.what {
-            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
-            What::Canary { .. } => true,
-        };
-        self.ready.retain(is_other);
-        self.waiting.retain(|_, task| is_other(task));
+        self.ready.retain(|task| !task.is_of(lane));
+        self.waiting.retain(|_, task| !task.is_of(lane));
     }
 
     /// Ends all calls after `grace`.
@@ -312,33 +311,11 @@ impl<R: Receive> Deliveries<R> {
 }
 
 impl Task {
-    /// Stands for no request.
-    fn none() -> Self {
-        Self { what: What::Canary { message: u64::MAX }, attempts: 0, request: None }
-    }
-}
-
-impl What {
-    /// Rows in it.
-    pub(super) fn rows(&self) -> u64 {
-        match self {
-            Self::Rows { run, .. } => run.rows.len() as u64,
-            Self::Canary { .. } | Self::Parked { .. } => 0,
-        }
-    }
-
-    /// Enough to name the request.
-    fn clone_without_rows(&self) -> Self {
-        match self {
-            Self::Canary { message } => Self::Canary { message: *message },
-            Self::Parked { lane, parked } => {
-                let parked = Box::new(Parked { body: Vec::new(), ..Parked::clone(parked) });
-                Self::Parked { lane: lane.clone(), parked }
-            }
-            Self::Rows { lane, run } => {
-                let run = Run { rows: Vec::new(), ..*run };
-                Self::Rows { lane: lane.clone(), run }
-            }
+    /// Whether it has rows of this lane.
+    pub(super) fn is_of(&self, lane: &LaneKey) -> bool {
+        match &self.what {
+            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of == lane,
+            What::Canary { .. } => false,
         }
     }
 }
@@ -351,10 +328,8 @@ pub(super) fn request(task: &mut Task, bodies: &Bodies) -> Arc<Request> {
     let request = match &task.what {
         What::Rows { lane, run } => bodies.request(lane, run),
         What::Parked { lane, parked } => crate::body::again(lane, parked),
-        // A canary is written when it arrives.
-        What::Canary { .. } => {
-            crate::body::canary("", 0, &binpulse_client::proto::Canary::default())
-        }
+        // It is written when it arrives.
+        What::Canary { request, .. } => return Arc::clone(request),
     };
     let request = Arc::new(request);
     task.request = Some(Arc::clone(&request));

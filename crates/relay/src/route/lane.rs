@@ -259,3 +259,29 @@ pub(super) fn lane_of(rows: &OpenedRows) -> LaneKey {
         lane: Arc::clone(rows.lane()),
     }
 }
+
+/// The stream and epoch of a canary.
+pub(super) fn stream_of(canary: &proto::Canary) -> (&str, u64) {
+    let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
+    source.map_or(("", 0), |source| (source.stream.as_str(), source.epoch))
+}
+
+/// The lanes that a canary's watermark names: all below the number was accepted by the topic.
+pub(super) fn watermarks(canary: &proto::Canary) -> impl Iterator<Item = (LaneKey, u64)> {
+    let (stream, _) = stream_of(canary);
+    let marks = canary.watermark.iter().flat_map(|watermark| &watermark.lanes);
+    marks.map(move |mark| {
+        let lane = mark.lane.as_str().into();
+        let key = LaneKey { stream: stream.into(), epoch: mark.epoch, lane };
+        (key, mark.sequence_next)
+    })
+}
+
+/// The lane, first and last number of rows that are held back; `None` when the message names no stream.
+pub(super) fn suppressed_rows(suppressed: &proto::Suppressed) -> Option<(LaneKey, u64, u64)> {
+    let source = suppressed.source.as_ref()?;
+    let (stream, lane) = (source.stream.as_str().into(), suppressed.lane.as_str().into());
+    let first = suppressed.sequence_first;
+    let last = first.saturating_add(suppressed.count).saturating_sub(1);
+    Some((LaneKey { stream, epoch: source.epoch, lane }, first, last))
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::BACK_PAUSE;
 use super::poll::Room;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};
@@ -65,7 +66,7 @@ impl Messages {
         self.held.len()
     }
 
-    pub(super) fn bytes_of(&self, message: u64) -> usize {
+    fn bytes_of(&self, message: u64) -> usize {
         self.held.get(&message).map_or(0, |message| message.bytes)
     }
 
@@ -97,6 +98,27 @@ impl Messages {
             self.metrics.queue_errors.inc();
             tracing::warn!(%error, "messages stay hidden until their visibility ends");
         }
+    }
+
+    /// Gives messages back that wait for others, until half of the room would be free. `drop_round` gives
+    /// up those that are furthest behind, one of each lane.
+    pub(super) async fn make_room(&mut self, mut drop_round: impl FnMut() -> Vec<u64>) {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while bytes < self.room.used() / 2 {
+            let round = drop_round();
+            if round.is_empty() {
+                break;
+            }
+            bytes += round.iter().map(|message| self.bytes_of(*message)).sum::<usize>();
+            messages.extend(round);
+        }
+        if !messages.is_empty() {
+            tracing::warn!(
+                messages = messages.len(),
+                "the buffer is full of messages that wait: they are given back"
+            );
+        }
+        self.give_back(messages, BACK_PAUSE).await;
     }
 
     /// The same with all of them.

@@ -27,9 +27,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::delivery::{Deliveries, Finished, Task, Verdict};
+use self::delivery::{Deliveries, Finished, Task, What};
 use self::gaps::{Asked, asked};
-use self::lane::{Content, LaneState, lane_of};
+use self::lane::{Content, LaneState, lane_of, stream_of, suppressed_rows, watermarks};
 use self::messages::Messages;
 use self::parking::{Parking, parked};
 use self::poll::{Arrived, Content as Opened, Poller, Room, Tables};
@@ -38,13 +38,12 @@ use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::state::{Acquired, Lease, ParkedFilter, Reason, Save, StateError};
+use crate::state::{Acquired, Lease, Parked, ParkedFilter, Reason, Save, StateError};
 use crate::target::copy::CopyError;
 use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
-pub(crate) use delivery::What;
 pub use gaps::{Heal, Missing};
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
@@ -365,17 +364,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     fn canary(&mut self, number: u64, canary: &proto::Canary) {
         let now = self.now();
-        let source = canary.batch.as_ref().and_then(|batch| batch.source.as_ref());
-        let (stream, epoch) = source.map_or(("", 0), |source| (&source.stream, source.epoch));
-        for mark in canary.watermark.iter().flat_map(|watermark| &watermark.lanes) {
-            let key = LaneKey {
-                stream: stream.into(),
-                epoch: mark.epoch,
-                lane: mark.lane.as_str().into(),
-            };
+        for (key, sequence_next) in watermarks(canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.order.watermark(mark.sequence_next, now);
-                self.accepted.insert(key.clone(), mark.sequence_next);
+                lane.order.watermark(sequence_next, now);
+                self.accepted.insert(key.clone(), sequence_next);
                 self.touched.insert(key);
             }
         }
@@ -385,9 +377,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             self.messages.finish(number);
             return;
         }
-        let request = Some(Arc::new(body::canary(stream, epoch, canary)));
-        let what = What::Canary { message: number };
-        self.deliveries.push(Task { what, attempts: 0, request });
+        let (stream, epoch) = stream_of(canary);
+        let request = Arc::new(body::canary(stream, epoch, canary));
+        let what = What::Canary { message: number, request };
+        self.deliveries.push(Task { what, attempts: 0, request: None });
     }
 
     async fn suppressed(
@@ -395,18 +388,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         number: u64,
         suppressed: &proto::Suppressed,
     ) -> Result<(), Halt> {
-        let Some(source) = &suppressed.source else {
+        let Some((lane, first, last)) = suppressed_rows(suppressed) else {
             self.messages.finish(number);
             return Ok(());
         };
-        let lane = LaneKey {
-            stream: source.stream.as_str().into(),
-            epoch: source.epoch,
-            lane: suppressed.lane.as_str().into(),
-        };
         if self.hold(&lane, number).await? {
-            let (first, now) = (suppressed.sequence_first, self.now());
-            let last = first.saturating_add(suppressed.count).saturating_sub(1);
+            let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.absent(first, last, now);
             }
@@ -418,47 +405,57 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// A request was answered.
     fn finished(&mut self, finished: Finished) {
-        let Finished { mut task, verdict } = finished;
-        if let Verdict::Gone { answer } = &verdict {
-            tracing::error!(
-                answer,
-                "the target says that it is gone: nothing more is sent; restart the relay to try again"
-            );
-            return;
-        }
-        let (lane, run) = match &task.what {
-            What::Canary { message } => {
-                if verdict == Verdict::Delivered {
-                    let now = seconds(wall_clock_us());
-                    self.parts.metrics.canary_delivered_timestamp_seconds.set(now);
+        match finished {
+            Finished::Kept => {}
+            Finished::Again { lane, run, attempts } => {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    state.requests.failed(run, attempts);
+                    self.touched.insert(lane);
                 }
-                if !matches!(verdict, Verdict::Again { .. }) {
-                    self.messages.finish(*message);
-                }
-                return;
             }
-            What::Rows { lane, run } => (lane.clone(), run.number),
-            What::Parked { .. } => return self.retried(task, verdict),
+            Finished::Delivered(task) => self.delivered(task.what),
+            Finished::GivenUp { task, attempts, answer, is_refused } => {
+                self.given_up(task, attempts, answer, is_refused);
+            }
+        }
+    }
+
+    fn delivered(&mut self, what: What) {
+        let metrics = &self.parts.metrics;
+        match what {
+            What::Canary { message, .. } => {
+                metrics.canary_delivered_timestamp_seconds.set(seconds(wall_clock_us()));
+                self.messages.finish(message);
+            }
+            What::Parked { lane, parked } => self.retried(lane).delivered.push(*parked),
+            What::Rows { lane, run } => {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    metrics.observe_delivered(&run.rows);
+                    state.requests.delivered(run.number);
+                    self.touched.insert(lane);
+                }
+            }
+        }
+    }
+
+    fn given_up(&mut self, mut task: Task, attempts: u32, answer: String, is_refused: bool) {
+        let (lane, run, rows) = match task.what {
+            What::Canary { message, .. } => return self.messages.finish(message),
+            What::Parked { lane, parked } => {
+                let attempts = parked.attempts.saturating_add(attempts);
+                let parked = Parked { attempts, answer, ..*parked };
+                return self.retried(lane).failed.push(parked);
+            }
+            What::Rows { ref lane, ref run } => (lane.clone(), run.number, run.rows.len() as u64),
         };
         let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
+        let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
+        tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
+        state.requests.parked(run);
         self.touched.insert(lane.clone());
-        match verdict {
-            Verdict::Delivered => {
-                self.parts.metrics.observe_delivered(&task.what);
-                state.requests.delivered(run);
-            }
-            Verdict::Again { attempts } => state.requests.failed(run, attempts),
-            Verdict::Park { attempts, answer, is_refused } => {
-                let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
-                let rows = task.what.rows();
-                self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
-                let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
-                tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
-                state.requests.parked(run);
-                self.parking.to_park.entry(lane).or_default().push(parked);
-            }
-            Verdict::Gone { .. } => {}
-        }
+        self.parking.to_park.entry(lane).or_default().push(parked);
     }
 
     /// Makes requests, saves, sends, deletes; returns when to look again.
@@ -567,10 +564,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let Some(state) = self.lanes.remove(lane) else { return };
         tracing::warn!(%lane, "the lane's lease is lost: another process delivers it");
         self.deliveries.forget(lane);
-        self.unsaved.retain(|task| match &task.what {
-            What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of != lane,
-            What::Canary { .. } => true,
-        });
+        self.unsaved.retain(|task| !task.is_of(lane));
         self.parking.to_park.remove(lane);
         self.messages.give_back(state.into_messages(), Duration::ZERO).await;
     }
@@ -623,27 +617,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if !self.room.is_full() || self.deliveries.len() > 0 {
             return;
         }
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        while bytes < self.room.used() / 2 {
-            let before = messages.len();
-            for lane in self.lanes.values_mut() {
-                if let Some(content) = lane.order.drop_one() {
-                    bytes += self.messages.bytes_of(content.message);
-                    messages.push(content.message);
-                }
-            }
-            if messages.len() == before {
-                break;
-            }
-        }
-        if !messages.is_empty() {
-            tracing::warn!(
-                messages = messages.len(),
-                "the buffer is full of messages that wait: they are given back"
-            );
-            self.messages.give_back(messages, BACK_PAUSE).await;
-        }
+        let lanes = &mut self.lanes;
+        let drop_round = || {
+            let dropped = lanes.values_mut().filter_map(|lane| lane.order.drop_one());
+            dropped.map(|content| content.message).collect()
+        };
+        self.messages.make_room(drop_round).await;
     }
 
     fn tell(&self) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::delivery::{Task, Verdict, What};
+use super::delivery::{Task, What};
 use super::store::LaneStore;
 use super::{BACK_PAUSE, Halt, ParkedCommand, Route, delivery, wall_clock_us};
 use crate::body::{self, Bodies};
@@ -55,22 +55,13 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    /// Parked rows were tried again.
-    pub(super) fn retried(&mut self, task: Task, verdict: Verdict) {
-        let What::Parked { lane, parked } = task.what else { return };
-        let retried = self.parking.retried.entry(lane.clone()).or_default();
-        match verdict {
-            Verdict::Delivered => retried.delivered.push(*parked),
-            Verdict::Park { attempts, answer, .. } => {
-                let attempts = parked.attempts.saturating_add(attempts);
-                retried.failed.push(Parked { attempts, answer, ..*parked });
-            }
-            Verdict::Again { .. } | Verdict::Gone { .. } => return,
-        }
+    /// Where parked rows of a lane go that were tried again; it is saved with the next turn.
+    pub(super) fn retried(&mut self, lane: LaneKey) -> &mut Retried {
         if let Some(state) = self.lanes.get_mut(&lane) {
             state.requests.save_again();
         }
-        self.touched.insert(lane);
+        self.touched.insert(lane.clone());
+        self.parking.retried.entry(lane).or_default()
     }
 
     /// Does what operators want with parked rows.
@@ -150,7 +141,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     pub(super) async fn look_for_unparked(&mut self) -> Result<(), Halt> {
         let mut free = Vec::new();
         for (lane, state) in &self.lanes {
-            for key in state.requests.record().parked_keys.into_iter().take(RETRIES_MAX) {
+            let keys: Vec<_> = state.requests.parked_keys().take(RETRIES_MAX).collect();
+            for key in keys {
                 let (lane, key) = (Some(lane.clone()), Some(key));
                 let filter = ParkedFilter { lane, key, ..ParkedFilter::default() };
                 match self.parts.store.parked_count(&filter).await {

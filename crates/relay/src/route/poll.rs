@@ -151,8 +151,8 @@ impl Poller {
         self.queue.receive().await
     }
 
-    async fn open(&self, received: Received) -> Arrived {
-        let attributes = received.attributes.clone();
+    async fn open(&self, mut received: Received) -> Arrived {
+        let attributes = std::mem::take(&mut received.attributes);
         let fetch = async |pointer: &Pointer, max| self.fetch.fetch(pointer.clone(), max).await;
         let opened = open::open(&received.body, attributes, &self.limits, fetch).await;
         let content = match opened {

@@ -141,10 +141,15 @@ impl<R> Requests<R> {
                     attempts: *attempts,
                 })
                 .collect(),
-            parked_keys: self.parked_keys.iter().map(|key| text_of(*key)).collect(),
+            parked_keys: self.parked_keys().collect(),
             part_attempt: self.read.0,
             part_next: self.read.1,
         }
+    }
+
+    /// Keys of which a row is parked, as they are saved.
+    pub(crate) fn parked_keys(&self) -> impl Iterator<Item = String> {
+        self.parked_keys.iter().map(|key| text_of(*key))
     }
 
     /// Whether all of these rows are dealt with.

@@ -159,16 +159,7 @@ fn memory(runtime: &Runtime, bodies: &[String]) -> Outcome {
         let mut formatter = Formatter::new(options);
         let mut out = Vec::new();
         let rate = fastest(runtime, bodies, |rows| {
-            let source = rows.source();
-            let origin = Origin {
-                stream: source.stream.as_str().into(),
-                server_uuid: source.server_uuid.clone(),
-                server_id: source.server_id,
-                epoch: source.epoch,
-                connector_version: "0",
-                snapshot: false,
-                replay: None,
-            };
+            let origin = Origin::of(rows.source(), "0");
             let mut buffer = RowBuffer::default();
             out.clear();
             for at in 0..rows.len() {

@@ -165,16 +165,7 @@ fn rows(formatter: &mut Formatter, opened: Opened) -> Vec<Vec<u8>> {
             return Vec::new();
         }
     };
-    let source = rows.source();
-    let origin = Origin {
-        stream: source.stream.as_str().into(),
-        server_uuid: source.server_uuid.clone(),
-        server_id: source.server_id,
-        epoch: source.epoch,
-        connector_version: env!("CARGO_PKG_VERSION"),
-        snapshot: source.snapshot,
-        replay: None,
-    };
+    let origin = Origin::of(rows.source(), env!("CARGO_PKG_VERSION"));
     let mut buffer = RowBuffer::default();
     let mut lines = Vec::with_capacity(rows.len());
     for index in 0..rows.len() {

@@ -32,6 +32,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+pub use crate::excerpt::chain;
 use crate::excerpt::excerpt;
 use bounded::Bounded;
 
@@ -41,6 +42,12 @@ pub use error::Error;
 /// case, for those and forbids it for others.
 pub fn is_fifo(name: &str) -> bool {
     name.strip_suffix(".fifo").is_some()
+}
+
+/// The region in a queue's URL, `https://sqs.eu-west-1.amazonaws.com/...`; `None` elsewhere.
+pub fn region_of_queue(url: &str) -> Option<&str> {
+    let host = url.strip_prefix("https://sqs.")?;
+    host.split_once(".amazonaws.").map(|(region, _)| region)
 }
 
 /// How long a kept-alive connection may idle, seconds: below the usual idle limits of load
@@ -207,22 +214,6 @@ where
         Some(response) => format!("HTTP {}: {words}", response.status().as_u16()),
         None => words,
     };
-    excerpt(&words)
-}
-
-/// An error and its sources on one line.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Some errors say again what their sources say.
-        if !words.ends_with(&cause) {
-            words.push_str(": ");
-            words.push_str(&cause);
-        }
-        source = error.source();
-    }
     excerpt(&words)
 }
 

@@ -31,14 +31,7 @@ pub(super) fn command() -> Command {
 
 /// Reads until told to stop.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
-    let Some(values) = flags::load(matches) else { return Exit::Usage };
-    let plan = match ProbePlan::new(&values) {
-        Ok(plan) => plan,
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            return Exit::Usage;
-        }
-    };
+    let Some((values, plan)) = run::plan_by(matches, ProbePlan::new) else { return Exit::Usage };
     if let Err(exit) = logs(&values) {
         return exit;
     }

@@ -196,16 +196,10 @@ fn redrive_command() -> Command {
 
 /// Moves a dead letter queue.
 fn redrive(matches: &ArgMatches) -> Exit {
-    let Some(values) = flags::load(matches) else { return Exit::Usage };
     let from = matches.get_one::<String>("from").map(String::as_str).unwrap_or_default();
     let rate = matches.get_one::<u32>("rate").copied().unwrap_or(1);
-    let plan = match RedrivePlan::new(&values, from, rate) {
-        Ok(plan) => plan,
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            return Exit::Usage;
-        }
-    };
+    let plan = run::plan_by(matches, |values| RedrivePlan::new(values, from, rate));
+    let Some((values, plan)) = plan else { return Exit::Usage };
     if let Err(exit) = logs(&values) {
         return exit;
     }
@@ -241,14 +235,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         Some(("redrive", matches)) => return redrive(matches),
         Some(_) | None => {}
     }
-    let Some(values) = flags::load(matches) else { return Exit::Usage };
-    let plan = match RelayPlan::new(&values) {
-        Ok(plan) => plan,
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            return Exit::Usage;
-        }
-    };
+    let Some((values, plan)) = run::plan_by(matches, RelayPlan::new) else { return Exit::Usage };
     if matches.get_flag("check") {
         return checked(&plan, matches.get_one::<String>("topic").map(String::as_str));
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, flags, logs, runtime};
 use crate::app::{self, Outcome, Plan};
-use crate::config::Values;
+use crate::config::{Error, Values};
 use crate::shutdown::Signals;
 
 const LONG_ABOUT: &str = "\
@@ -102,6 +102,21 @@ pub(super) fn plan(matches: &ArgMatches, runs: Runs) -> Option<(Values, Plan)> {
             for error in errors {
                 eprintln!("binpulse: {error}");
             }
+            None
+        }
+    }
+}
+
+/// The settings and what a command of its own kind makes of them; what is wrong is printed.
+pub(super) fn plan_by<P>(
+    matches: &ArgMatches,
+    make: impl FnOnce(&Values) -> Result<P, Error>,
+) -> Option<(Values, P)> {
+    let values = flags::load(matches)?;
+    match make(&values) {
+        Ok(plan) => Some((values, plan)),
+        Err(error) => {
+            eprintln!("binpulse: {error}");
             None
         }
     }

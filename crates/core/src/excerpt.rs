@@ -1,5 +1,7 @@
 //! Words of others in our messages and logs: servers, AWS, whoever answers in their place. Pure.
 
+use std::error::Error;
+
 /// Characters that are kept: servers' longest messages have 1.1 KiB (a failed dump), and what tells
 /// them apart may stand at the end.
 const CHARACTERS_MAX: usize = 1_200;
@@ -31,6 +33,22 @@ fn shorten(text: &str, bytes_in_all: usize) -> String {
         Some(_) => format!("{short}... ({bytes_in_all} bytes in all)"),
         None => short,
     }
+}
+
+/// An error and its sources on one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // Some errors say again what their sources say.
+        if !words.ends_with(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+        source = error.source();
+    }
+    excerpt(&words)
 }
 
 #[cfg(test)]

@@ -32,8 +32,23 @@ pub(crate) struct RowRef {
 pub(crate) struct Read {
     pub(crate) snapshot: String,
     pub(crate) attempt: u32,
-    /// When the part was sent, microseconds since 1970 UTC.
-    pub(crate) sent_at_us: i64,
+    /// Stands for the transaction that rows of a table have not: committed when the part was sent.
+    transaction: Transaction,
+}
+
+impl Read {
+    /// Rows of this server, in a part that was sent then, microseconds since 1970 UTC.
+    pub(crate) fn new(part: &proto::SnapshotPart, server_id: u32, sent_at_us: i64) -> Self {
+        let transaction = Transaction {
+            id: TransactionId::Anonymous,
+            start: Position::default(),
+            committed_at_us: sent_at_us,
+            original_committed_at_us: sent_at_us,
+            server_id,
+            length_bytes: None,
+        };
+        Self { snapshot: part.snapshot.clone(), attempt: part.attempt, transaction }
+    }
 }
 
 /// Writes requests. Shared by tasks.
@@ -66,11 +81,15 @@ impl Bodies {
             out.push(b'[');
         }
         let mut buffer = RowBuffer::default();
-        for (at, row) in run.rows.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
+        let mut is_first = true;
+        for rows in run.rows.chunk_by(|row, next| Arc::ptr_eq(&row.rows, &next.rows)) {
+            let Some(origin) = rows.first().map(|row| origin(&row.rows)) else { continue };
+            for row in rows {
+                if !std::mem::take(&mut is_first) {
+                    out.push(b',');
+                }
+                put_row(&mut formatter, &origin, row, &mut buffer, &mut out);
             }
-            put_row(&mut formatter, row, &mut buffer, &mut out);
         }
         if self.is_list || self.has_envelope {
             out.push(b']');
@@ -98,14 +117,14 @@ impl Bodies {
     /// Rows of one message as lines of JSON, for people.
     pub(crate) fn lines(rows: &Arc<OpenedRows>, first: u64, last: u64) -> Vec<u8> {
         let mut formatter = Formatter::new(FormatOptions::Binpulse);
-        let (mut out, mut buffer) = (Vec::new(), RowBuffer::default());
+        let (mut out, mut buffer, origin) = (Vec::new(), RowBuffer::default(), origin(rows));
         for index in 0..rows.len() {
             let number = rows.first().saturating_add(index as u64);
             if !(first..=last).contains(&number) {
                 continue;
             }
             let row = RowRef { rows: Arc::clone(rows), index, number, read: None };
-            put_row(&mut formatter, &row, &mut buffer, &mut out);
+            put_row(&mut formatter, &origin, &row, &mut buffer, &mut out);
             out.push(b'\n');
         }
         out
@@ -133,42 +152,31 @@ fn put_envelope(out: &mut Vec<u8>, lane: &LaneKey, id: &str, run: &Run<RowRef>) 
     out.extend_from_slice(b",\"data\":");
 }
 
-fn put_row(formatter: &mut Formatter, row: &RowRef, buffer: &mut RowBuffer, out: &mut Vec<u8>) {
-    let source = row.rows.source();
-    let origin = origin(source);
+/// The stream that the rows of a message come from: made once for all of them.
+fn origin(rows: &OpenedRows) -> Origin {
+    Origin::of(rows.source(), env!("CARGO_PKG_VERSION"))
+}
+
+fn put_row(
+    formatter: &mut Formatter,
+    origin: &Origin,
+    row: &RowRef,
+    buffer: &mut RowBuffer,
+    out: &mut Vec<u8>,
+) {
     let read = row.read.as_deref();
-    let read_transaction = read.map(|read| Transaction {
-        id: TransactionId::Anonymous,
-        start: Position::default(),
-        committed_at_us: read.sent_at_us,
-        original_committed_at_us: read.sent_at_us,
-        server_id: source.server_id,
-        length_bytes: None,
-    });
-    let transaction = row.rows.transaction(row.index).or(read_transaction.as_ref());
+    let transaction = row.rows.transaction(row.index).or(read.map(|read| &read.transaction));
     let (Some(transaction), Some(change)) = (transaction, row.rows.change(row.index, buffer))
     else {
         return;
     };
-    let mut context = RowContext::new(&origin, row.rows.table(), transaction, &change);
+    let mut context = RowContext::new(origin, row.rows.table(), transaction, &change);
     context.number = Some(RowNumber {
         lane: row.rows.lane(),
         number: row.number,
         snapshot: read.map(|read| (read.snapshot.as_str(), read.attempt)),
     });
     formatter.row(&context, out);
-}
-
-fn origin(source: &proto::Source) -> Origin {
-    Origin {
-        stream: source.stream.as_str().into(),
-        server_uuid: source.server_uuid.clone(),
-        server_id: source.server_id,
-        epoch: source.epoch,
-        connector_version: env!("CARGO_PKG_VERSION"),
-        snapshot: source.snapshot,
-        replay: None,
-    }
 }
 
 /// The request of rows that were parked: the same as before.

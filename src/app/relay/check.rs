@@ -10,8 +10,8 @@ use binpulse_relay::target::copy::{self, Copy};
 use binpulse_relay::target::webhook::{self, Webhook};
 use tokio::net::TcpListener;
 
+use super::RelayPlan;
 use super::plan::Target;
-use super::{RelayPlan, region_of};
 use crate::app::check::Report;
 use crate::aws;
 use crate::sink::sns::subscriptions::{self, Subscription};
@@ -109,7 +109,7 @@ async fn of_copy(config: &copy::Config) -> Report {
 /// A queue that rows are sent to.
 async fn of_queue(plan: &RelayPlan, shared: &aws::Shared, url: &str) -> Report {
     const WHAT: &str = "relay.to.url";
-    let sdk = plan.service(shared, region_of(url));
+    let sdk = plan.service(shared, aws::region_of_queue(url));
     let queue = Queue::new(aws_sdk_sqs::Client::new(&sdk), url, plan.route.visibility);
     match queue.facts().await {
         Ok(_) => Report::fine(WHAT, format!("{url}; nothing was sent")),
@@ -183,7 +183,7 @@ async fn queue(
     const REMEDY: &str = "check relay.queue and the region, and allow sqs:ReceiveMessage, \
                           sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes \
                           on the queue (and kms:Decrypt on its key, if it has one)";
-    let sdk = plan.service(shared, region_of(&plan.queue));
+    let sdk = plan.service(shared, aws::region_of_queue(&plan.queue));
     let queue =
         Queue::new(aws_sdk_sqs::Client::new(&sdk), plan.queue.clone(), plan.route.visibility);
     let what = format!("queue {}", plan.queue);

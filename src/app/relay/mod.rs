@@ -74,7 +74,7 @@ fn page(metrics: &Metrics) -> Result<String, metrics::Error> {
 async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
     let shared =
         aws::Shared::load(&aws::Config { region: plan.region.clone(), profile: None }).await?;
-    let region = region_of(&plan.queue).or(shared.region());
+    let region = aws::region_of_queue(&plan.queue).or(shared.region());
     let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
     let client = aws_sdk_sqs::Client::new(&sdk);
     let queue = Queue::new(client, plan.queue.clone(), plan.route.visibility);
@@ -120,7 +120,7 @@ async fn deliver(
         }
         Target::Copy(config) => copy(plan, config, common, stop).await,
         Target::Sqs(url) => {
-            let region = region_of(&url).map(str::to_owned);
+            let region = aws::region_of_queue(&url).map(str::to_owned);
             let sdk = plan.service(&common.shared, region.as_deref());
             let client = aws_sdk_sqs::Client::new(&sdk);
             let sqs = Sqs::new(client, url, sqs::MESSAGE_BYTES_DEFAULT, plan.timeout);
@@ -225,13 +225,6 @@ fn healer(plan: &RelayPlan) -> Option<Arc<dyn route::Heal>> {
 
 fn refused(error: &StateError) -> Unavailable {
     error.to_string().into()
-}
-
-/// Region in the URL of a real queue, `https://sqs.eu-central-1.amazonaws.com/...`.
-pub(super) fn region_of(url: &str) -> Option<&str> {
-    let host = url.strip_prefix("https://")?.split('/').next()?;
-    let (_, rest) = host.split_once("sqs.")?;
-    rest.split_once(".amazonaws.").map(|(region, _)| region)
 }
 
 struct Endpoints {

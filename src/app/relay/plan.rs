@@ -1,6 +1,5 @@
 //! Settings become what a relay is made from.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::aws;
 use crate::change::{NameCase, Op};
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
+use crate::encode::percent_encode_but;
 use crate::filter::Pattern;
 
 /// Everything that a relay is made from, checked.
@@ -299,13 +299,7 @@ pub(super) fn with_account(url: &str, user: Option<&str>, password: Option<&str>
 
 fn percent_encoded(text: &str) -> String {
     let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            write!(out, "%{byte:02X}").expect("writing to a String cannot fail");
-        }
-    }
+    percent_encode_but(text, b"-_.~", &mut out);
     out
 }
 

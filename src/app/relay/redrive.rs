@@ -6,7 +6,7 @@ use binpulse_relay::queue::{QueueError, Redrive};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{SQS, region_of};
+use super::SQS;
 use crate::app::Unavailable;
 use crate::aws;
 use crate::config::{Error, Values};
@@ -72,7 +72,7 @@ pub async fn redrive(
 ) -> Result<Redriven, Unavailable> {
     let config = aws::Config { region: plan.region.clone(), profile: None };
     let shared = aws::Shared::load(&config).await?;
-    let region = region_of(&plan.to).or(shared.region());
+    let region = aws::region_of_queue(&plan.to).or(shared.region());
     let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
     let redrive = Redrive::new(&aws_sdk_sqs::Client::new(&sdk), &plan.from, &plan.to);
     let total = redrive.left().await?;

@@ -107,7 +107,7 @@ impl Sqs {
         wait: Duration,
         deadlines: aws::Deadlines,
     ) -> Self {
-        let sdk = shared.service(endpoint_url, region_of(url), deadlines);
+        let sdk = shared.service(endpoint_url, aws::region_of_queue(url), deadlines);
         Self { wait, ..Self::new(Client::new(&sdk), url) }
     }
 
@@ -181,12 +181,6 @@ fn received(answer: ReceiveMessageOutput) -> Vec<Received> {
         Some(Received { body: message.body.unwrap_or_default(), receipt: message.receipt_handle? })
     });
     received.collect()
-}
-
-/// The region in a queue's URL, `https://sqs.eu-west-1.amazonaws.com/...`; `None` elsewhere.
-fn region_of(url: &str) -> Option<&str> {
-    let host = url.strip_prefix("https://sqs.")?;
-    host.split_once(".amazonaws.").map(|(region, _)| region)
 }
 
 impl Queue for Sqs {

@@ -99,7 +99,7 @@ fn percent_decode(text: &str) -> Option<String> {
 }
 
 /// Appends `text` with everything percent-encoded but ASCII letters, digits and what `plain` has.
-pub(crate) fn percent_encode_but(text: &str, plain: &[u8], out: &mut String) {
+pub fn percent_encode_but(text: &str, plain: &[u8], out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             out.push(char::from(byte));

@@ -33,6 +33,19 @@ pub struct Replay {
 }
 
 impl Origin {
+    /// The stream that a message names; the inverse of [`Self::source`], but for the version.
+    pub fn of(source: &proto::Source, connector_version: &'static str) -> Self {
+        Self {
+            stream: source.stream.as_str().into(),
+            server_uuid: source.server_uuid.clone(),
+            server_id: source.server_id,
+            epoch: source.epoch,
+            connector_version,
+            snapshot: source.snapshot,
+            replay: None,
+        }
+    }
+
     /// The contract's form.
     pub fn source(&self) -> proto::Source {
         proto::Source {

@@ -35,8 +35,7 @@ impl Content {
         rows: Arc<OpenedRows>,
         sent_at_us: i64,
     ) -> Self {
-        let snapshot = part.snapshot.clone();
-        let read = Some(Arc::new(Read { snapshot, attempt: part.attempt, sent_at_us }));
+        let read = Some(Arc::new(Read::new(part, rows.source().server_id, sent_at_us)));
         Self { message, rows, read, first: part.part }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use binpulse_core::excerpt::excerpt;
+use binpulse_core::excerpt::{chain, excerpt};
 
 use super::Outcome;
 
@@ -132,22 +132,6 @@ fn known(code: &str) -> Option<Cause> {
         code if code.contains("Throttl") => Some(Cause::Service),
         _ => None,
     }
-}
-
-/// An error and its causes.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Some errors say again what their sources say.
-        if !words.ends_with(&cause) {
-            words.push_str(": ");
-            words.push_str(&cause);
-        }
-        source = error.source();
-    }
-    excerpt(&words)
 }
 
 #[cfg(test)]

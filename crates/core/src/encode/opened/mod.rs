@@ -31,7 +31,6 @@ pub struct OpenedRows {
     lane: Arc<str>,
     lane_count: u32,
     first: u64,
-    before_image: proto::BeforeImage,
     snapshot: (u64, u32),
     transactions: Vec<Transaction>,
     rows: Vec<(Op, proto::Row)>,
@@ -62,7 +61,7 @@ impl OpenedRows {
             Some(table) => table,
             None => Arc::new(table(schema).map_err(|expected| wrong("another type", expected))?),
         };
-        let before_image = proto::BeforeImage::try_from(batch.before_image)
+        proto::BeforeImage::try_from(batch.before_image)
             .map_err(|_| wrong("an unknown kind of before image", "full, changed or key"))?;
         let files: Vec<Arc<str>> = batch.files.into_iter().map(Arc::from).collect();
         let transactions: Vec<_> = batch
@@ -83,7 +82,6 @@ impl OpenedRows {
             lane: lane.into(),
             lane_count: batch.lane_count,
             first: batch.sequence_first,
-            before_image,
             snapshot: (batch.snapshot_next, batch.snapshot_attempt),
             transactions,
             bytes: rows.iter().map(|(_, row)| memory_bytes(row)).sum(),
@@ -129,11 +127,6 @@ impl OpenedRows {
     /// Bytes that the rows take in memory, about.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// What the before images carry.
-    pub fn before_image(&self) -> proto::BeforeImage {
-        self.before_image
     }
 
     /// The snapshot part that stands next behind these rows, and its attempt; see `ChangeBatch`.

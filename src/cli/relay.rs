@@ -48,6 +48,7 @@ pub(super) fn command() -> Command {
             .subcommand(redrive_command()),
         flags::Reads::Only(&[
             "relay.",
+            "formats.",
             "sns.region",
             "sns.endpoint_url",
             "sink.claim_check_endpoint_url",

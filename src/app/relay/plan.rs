@@ -13,6 +13,7 @@ use binpulse_relay::target::retry::Retry;
 use binpulse_relay::target::webhook::{self, Auth, Egress, Proxy, SecretSource};
 
 use super::heal::StreamerAddress;
+use crate::app::plan::formats::format_options;
 use crate::app::plan::{HttpPlan, http_plan};
 use crate::aws;
 use crate::change::{NameCase, Op};
@@ -131,7 +132,7 @@ fn route(values: &Values) -> Result<Config, Error> {
         visibility: values.duration("relay.visibility_timeout")?,
         has_snapshots: values.flag("relay.snapshots")?,
         sends_canaries: values.flag("relay.canaries")?,
-        format: FormatOptions::of_name(format).unwrap_or(FormatOptions::Binpulse),
+        format: format_options(values, format)?.unwrap_or(FormatOptions::Binpulse),
         filter: filter(values)?,
         open: open::Limits::default(),
     })

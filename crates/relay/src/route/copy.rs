@@ -114,7 +114,6 @@ struct CopyRoute {
     metrics: Arc<Metrics>,
     status: Arc<Status>,
     place: String,
-    queue_url: String,
     queue: Queue,
     started: Instant,
     room: Arc<Room>,
@@ -177,7 +176,6 @@ impl CopyRoute {
             metrics: parts.metrics,
             status: parts.status,
             place,
-            queue_url: parts.queue.url().to_owned(),
             queue: parts.queue,
             started,
             room,
@@ -385,9 +383,8 @@ impl CopyRoute {
                 }
                 // It is applied, or about to be: then it comes again, if it is not.
                 Entry::Nothing(content) => {
-                    let (first, last) = (content.rows.first(), content.rows.first());
-                    let is_part = content.part.is_some();
-                    if is_part || last < lane.next {
+                    let first = content.rows.first();
+                    if content.part.is_some() || first < lane.next {
                         self.messages.finish(content.message);
                         continue;
                     }
@@ -682,7 +679,7 @@ impl CopyRoute {
         });
         let view = status::View {
             route: self.config.name.clone(),
-            queue: self.queue_url.clone(),
+            queue: self.queue.url().to_owned(),
             target: self.place.clone(),
             target_state: if self.failure.is_some() { "failing" } else { "works" },
             last_failure: self.failure.clone(),

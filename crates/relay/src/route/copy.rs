@@ -281,10 +281,16 @@ impl CopyRoute {
                 let snapshot = content.rows.snapshot();
                 lane.order.offer(Rows { first, count, snapshot, content }, now);
             }
-            Some(part) => match Part::of(&part, content.rows.len() as u64, content) {
-                Some(part) => lane.order.offer_part(part),
-                None => tracing::warn!(lane = %key, "a part of a snapshot without an anchor"),
-            },
+            Some(part) => {
+                let (message, rows) = (content.message, content.rows.len() as u64);
+                match Part::of(&part, rows, content) {
+                    Some(part) => lane.order.offer_part(part),
+                    None => {
+                        tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
+                        self.messages.finish(message);
+                    }
+                }
+            }
         }
         self.release(&key, now);
         Ok(())

@@ -83,13 +83,24 @@ impl Stage {
         self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until everything that was written has come: writes a row, and waits for that.
+    /// Waits until everything that was written has come: writes a row, waits for that, and then for
+    /// what was read before it, since lanes do not wait for each other.
     pub(crate) async fn catch_up(&mut self) -> Result<(), Error> {
         self.marker += 1;
         let marker = self.marker;
         let insert = format!("INSERT INTO {}.{} VALUES ({marker})", MARKER.0, MARKER.1);
         self.mysqld.execute(&[insert]).await?;
-        self.until("the marker", |received| received.marker >= marker).await
+        self.until("the marker", |received| received.marker >= marker).await?;
+        let read = place(&self.streamer.status().await?, "read");
+        let give_up = Instant::now() + ARRIVAL_MAX;
+        while place(&self.streamer.status().await?, "delivered") < read {
+            if Instant::now() > give_up {
+                return wrong(format!("what was read up to {read:?} was not delivered"));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        take(&self.endpoint.shared, &self.received);
+        Ok(())
     }
 
     /// Waits until what came fulfils `holds`.
@@ -188,6 +199,13 @@ fn row_texts(row: Row) -> Vec<Vec<u8>> {
         | Value::Time(..)) => other.as_sql(true).into_bytes(),
     };
     row.unwrap().into_iter().map(text).collect()
+}
+
+/// A place in the source's log as `/status` has it, `file:offset`.
+fn place(status: &serde_json::Value, name: &str) -> (String, u64) {
+    let place = status["progress"][name].as_str().unwrap_or_default();
+    let (file, offset) = place.rsplit_once(':').unwrap_or_default();
+    (file.to_owned(), offset.parse().unwrap_or_default())
 }
 
 async fn collect(shared: Arc<Shared>, received: Arc<Mutex<Received>>) {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::body::{Bodies, RowRef};
+use crate::clock::random;
 use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
 use crate::metrics::Metrics;
@@ -70,6 +71,8 @@ pub(super) enum Finished {
     },
     /// It will be tried again, and nothing is to be saved.
     Kept,
+    /// The attempt's task panicked: its rows would be under way for ever.
+    Broken(String),
 }
 
 /// What a call brought.
@@ -183,8 +186,7 @@ impl<R: Receive> Deliveries<R> {
             }
             match self.calls.join_next().await {
                 Some(Ok(called)) => self.called(called),
-                // A task is neither cancelled nor does it panic; without its answer its rows come again.
-                Some(Err(error)) => tracing::error!(%error, "an attempt ended without an answer"),
+                Some(Err(error)) => return Finished::Broken(error.to_string()),
                 None => std::future::pending().await,
             }
         }
@@ -195,7 +197,7 @@ impl<R: Receive> Deliveries<R> {
         while self.answered.is_empty() {
             match self.calls.try_join_next()? {
                 Ok(called) => self.called(called),
-                Err(error) => tracing::error!(%error, "an attempt ended without an answer"),
+                Err(error) => return Some(Finished::Broken(error.to_string())),
             }
         }
         self.answered.pop_front()
@@ -217,7 +219,7 @@ impl<R: Receive> Deliveries<R> {
             Some(asked) => {
                 let asked = asked.into_iter().flatten().max();
                 let now = Instant::now().into_std();
-                self.breaker.failed(permit, asked, now, super::random());
+                self.breaker.failed(permit, asked, now, random());
             }
             None => self.breaker.answered(permit),
         }
@@ -260,7 +262,7 @@ impl<R: Receive> Deliveries<R> {
                 }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
-                match self.retry.after(failed, super::random()) {
+                match self.retry.after(failed, random()) {
                     Next::Park { attempts } => {
                         Finished::GivenUp { task, attempts, answer, is_refused: false }
                     }

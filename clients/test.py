@@ -1,4 +1,5 @@
-"""Runs the tests of the client libraries: `python clients/test.py [LANGUAGE ...]`.
+"""Runs the tests of the client libraries: `python clients/test.py [LANGUAGE ...]`. With `--build` it builds their
+examples instead, which the live tests run.
 
 Each library is checked by the conformance suite, and its stores over a Redis and a MySQL of `make deps`. A
 toolchain that is missing is named, and counts as skipped. Libraries that tests need are fetched once, as the lock
@@ -16,18 +17,24 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-# Language: programs of its toolchain, folder, commands.
+# Language: programs of its toolchain, folder, commands that test it, commands that build its examples.
 LANGUAGES = {
-    "rust": (["cargo"], ROOT, [["cargo", "test", "--locked", "-p", "binpulse-client"]]),
-    "python": ([], HERE / "python", [[sys.executable, "-B", "-m", "unittest", "discover", "-s", "tests"]]),
-    "typescript": (["node", "npm"], HERE / "typescript", [["npm", "ci", "--no-audit", "--no-fund"], ["npm", "test"]]),
-    "go": (["go"], HERE / "go", [
-        ["go", "vet", "./..."], ["go", "test", "-count=1", "./..."],
-        ["go", "-C", "examples", "vet", "./..."], ["go", "-C", "examples", "test", "-count=1", "./..."]]),
-    "java": (["java", "mvn"], HERE / "java", [["mvn", "-q", "-B", "test"]]),
+    "rust": (["cargo"], ROOT, [["cargo", "test", "--locked", "-p", "binpulse-client"]], []),
+    "python": ([], HERE / "python", [[sys.executable, "-B", "-m", "unittest", "discover", "-s", "tests"]], []),
+    "typescript": (
+        ["node", "npm"], HERE / "typescript",
+        [["npm", "ci", "--no-audit", "--no-fund"], ["npm", "test"]],
+        [["npm", "ci", "--no-audit", "--no-fund"], ["npm", "run", "build"]]),
+    "go": (
+        ["go"], HERE / "go",
+        [["go", "vet", "./..."], ["go", "test", "-count=1", "./..."],
+         ["go", "-C", "examples", "vet", "./..."], ["go", "-C", "examples", "test", "-count=1", "./..."]],
+        [["go", "-C", "examples", "build", "-o", f"{ROOT}/target/clients/", "./..."]]),
+    "java": (
+        ["java", "mvn"], HERE / "java",
+        [["mvn", "-q", "-B", "test"]],
+        [["mvn", "-q", "-B", "package", "-DskipTests"]]),
 }
-
-
 # What a fetch reads and writes: it is done again only when the first is newer.
 FETCHED = {"npm ci": ("package-lock.json", "node_modules/.package-lock.json")}
 
@@ -80,14 +87,14 @@ def mysql(folder):
     return started("MySQL", options, port)
 
 
-def run(language, environment):
+def run(language, environment, is_build):
     """Whether its tests passed; None where the toolchain is missing."""
-    programs, folder, commands = LANGUAGES[language]
+    programs, folder, *commands = LANGUAGES[language]
     missing = [program for program in programs if not shutil.which(program)]
     if missing:
         print(f"{language}: SKIPPED, {' and '.join(missing)} not found", flush=True)
         return None
-    for command in commands:
+    for command in commands[is_build]:
         if is_fetched(command, folder):
             continue
         print(f"{language}: {' '.join(command)}", flush=True)
@@ -96,11 +103,8 @@ def run(language, environment):
     return True
 
 
-def main():
-    languages = sys.argv[1:] or list(LANGUAGES)
-    unknown = [language for language in languages if language not in LANGUAGES]
-    if unknown:
-        raise SystemExit(f"no such language: {', '.join(unknown)}; there are {', '.join(LANGUAGES)}")
+def tested(languages):
+    """What `run` says of each, with the servers that their tests use."""
     environment, servers = dict(os.environ), []
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -110,11 +114,23 @@ def main():
                     environment[f"BINPULSE_TEST_{name}"] = found[1]
                 else:
                     print(f"{name}: SKIPPED, not in .deps: run `make deps`", flush=True)
-            results = {language: run(language, environment) for language in languages}
+            return {language: run(language, environment, False) for language in languages}
         finally:
             for server in servers:
                 server.terminate()
                 server.wait()
+
+
+def main():
+    is_build = "--build" in sys.argv
+    languages = [word for word in sys.argv[1:] if word != "--build"] or list(LANGUAGES)
+    unknown = [language for language in languages if language not in LANGUAGES]
+    if unknown:
+        raise SystemExit(f"no such language: {', '.join(unknown)}; there are {', '.join(LANGUAGES)}")
+    if is_build:
+        results = {language: run(language, None, True) for language in languages}
+    else:
+        results = tested(languages)
     for language, passed in results.items():
         print(f"{language}: {'skipped' if passed is None else 'passed' if passed else 'FAILED'}")
     counts = [list(results.values()).count(result) for result in (True, False, None)]

@@ -13,6 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
 	binpulse "binpulse/client"
 	pb "binpulse/client/binpulsev1"
 	"binpulse/client/internal/history"
@@ -70,6 +75,26 @@ func TestNumbersAndEffectsInRedis(t *testing.T) {
 		return store.Save(ctx, change)
 	})
 	effects(t, binpulse.RedisOnceStore{Run: run})
+}
+
+func TestTheGeneratedCodeIsThatOfTheContract(t *testing.T) {
+	kept, err := os.ReadFile("../python/src/binpulse_client/contract.binpb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract := new(descriptorpb.FileDescriptorSet)
+	if err := proto.Unmarshal(kept, contract); err != nil {
+		t.Fatal(err)
+	}
+	for _, wanted := range contract.File {
+		made, err := protoregistry.GlobalFiles.FindFileByPath(wanted.GetName())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(protodesc.ToFileDescriptorProto(made), wanted) {
+			t.Errorf("%s: run clients/generate.sh", wanted.GetName())
+		}
+	}
 }
 
 func TestEffectsInMemory(t *testing.T) { effects(t, new(binpulse.MemoryOnceStore)) }

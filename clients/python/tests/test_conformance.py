@@ -194,11 +194,7 @@ class Conformance(unittest.TestCase):
                 messages = [binpulse.Message.received(case["body"], given)]
             for message in messages:
                 self.assertEqual(message.attributes, case["attributes"], case["name"])
-                try:
-                    content = message.decode()
-                except binpulse.Elsewhere as elsewhere:
-                    place = f"{elsewhere.pointer.bucket}/{elsewhere.pointer.key}"
-                    content = elsewhere.pointer.decode(case["objects"][place])
+                content = message.decode_with(lambda place: case["objects"][f"{place.bucket}/{place.key}"])
                 check_content(self, case["name"], content, contents[case["case"]])
 
     def test_hostile_bodies_are_refused_for_their_reason(self):
@@ -278,6 +274,16 @@ class Others(unittest.TestCase):
         self.assertEqual(freshness.health(now=160), binpulse.Health("fresh", 60.0, "quiet"))
         self.assertEqual(freshness.health(now=161), binpulse.Health("stale", 61.0))
         self.assertEqual(freshness.quiet_until_us(), 95_000_000)
+
+    def test_a_batch_of_lambda_tells_which_messages_failed(self):
+        event = {"Records": [{"messageId": "a", "body": ""}, {"messageId": "b", "body": "{"},
+                             {"messageId": "c", "body": "x"}]}
+
+        def take(message):
+            if message.body == "x":
+                raise ValueError
+        answer = binpulse.lambda_batch(event, take)
+        self.assertEqual(answer, {"batchItemFailures": [{"itemIdentifier": "b"}, {"itemIdentifier": "c"}]})
 
     def test_an_effect_takes_place_once_and_again_only_after_a_failure(self):
         once, done = binpulse.Once(binpulse.MemoryStore()), []

@@ -2,10 +2,12 @@
  * (host:port) name real servers. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import mysql from "mysql2/promise";
 import type { ResultSetHeader, RowDataPacket } from "mysql2/promise";
 
@@ -13,6 +15,7 @@ import {
   type Apply, ConflictError, Decimal, Freshness, lambdaBatch, LANES_TABLE, Ledger, MemoryOnceStore, Once,
   type OnceStore, RedisOnceStore, RedisStore, SqlStore, type Store, TimeText, change, pulse,
 } from "../src/index.js";
+import { file_binpulse_v1_frame } from "../src/gen/binpulse/v1/frame_pb.js";
 
 const source = { stream: "shop", epoch: 1n };
 const lane = "shop.t#0";
@@ -138,6 +141,21 @@ test("numbers in the transaction of a database", { skip: MYSQL ? false : "no MyS
       await db.end();
     }
   });
+
+test("the generated code is that of the contract", () => {
+  const kept = new URL("../../../python/src/binpulse_client/contract.binpb", import.meta.url);
+  const contract = fromBinary(FileDescriptorSetSchema, readFileSync(kept)).file;
+  const made = [change.file_binpulse_v1_change, pulse.file_binpulse_v1_pulse, file_binpulse_v1_frame];
+  for (const { proto } of made) {
+    const wanted = contract.find(({ name }) => name === proto.name);
+    assert(wanted, proto.name);
+    const shown = (of: typeof proto) => JSON.stringify(
+      [of.messageType, of.enumType].flat().map(({ name, ...rest }) => [name,
+        "field" in rest ? rest.field.map((field) => [field.name, field.number, field.type, field.typeName, field.label])
+          : "value" in rest ? rest.value.map((value) => [value.name, value.number]) : []]));
+    assert.equal(shown(proto), shown(wanted), `${proto.name}: run clients/generate.sh`);
+  }
+});
 
 test("effects in memory", () => effects(new MemoryOnceStore()));
 

@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use binpulse_demo::{Error, Folder, Mysqld, Options, Process, Program, standin_environment};
+use binpulse_demo::{
+    Error, Folder, Mysqld, Options, Process, Program, Standin, standin_environment,
+};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::suite::{Outcome, tests};
-use crate::support::dice::Dice;
 use crate::support::oracle;
 
 tests! {
@@ -37,7 +38,8 @@ fn root() -> &'static Path {
 async fn the_python_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcome {
     let built = "clients/python/examples/apply.py";
     let command = vec![bed.python()?.into(), "-B".into(), root().join(built).into()];
-    copied(&bed, Example { language: "Python", built, command, mysql_url: |port| port.to_string() }).await
+    copied(&bed, Example { language: "Python", built, command, mysql_url: |port| port.to_string() })
+        .await
 }
 
 async fn the_typescript_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcome {
@@ -73,11 +75,24 @@ const SHOP: [&str; 2] = [
      tags SET('a','b','c'), detail JSON, place GEOMETRY, PRIMARY KEY (part, id))",
 ];
 
+/// The same numbers in each run.
+struct Dice(u64);
+
+impl Dice {
+    /// 0 to `end` - 1.
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
 /// A row's values, some of them at the edges.
 fn values(dice: &mut Dice, id: u64) -> String {
     let edge = dice.below(6);
     let row = match edge {
-        0 => "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+        0 => {
+            "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+        }
         1 => {
             "-99999999999999999999.9999999999, -1e-300, 1.17549e-38, b'1', 2155, '9999-12-31', \
              '-838:59:59', '9999-12-31 23:59:59.999', '2038-01-19 03:14:07.999999', '', '', 'paid', \
@@ -102,7 +117,9 @@ async fn write(source: &Mysqld, dice: &mut Dice, steps: u64) -> Result<u64, Erro
         let id = dice.below(40);
         let statement = match dice.below(5) {
             0 => format!("DELETE FROM shop.orders WHERE id = {id}"),
-            1 => format!("UPDATE shop.orders SET note = CONCAT(id, note), rate = rate * 3 WHERE id = {id}"),
+            1 => format!(
+                "UPDATE shop.orders SET note = CONCAT(id, note), rate = rate * 3 WHERE id = {id}"
+            ),
             // The key changes.
             2 => format!("UPDATE IGNORE shop.orders SET id = id + 100 WHERE id = {id} LIMIT 1"),
             _ => format!("INSERT IGNORE INTO shop.orders VALUES {}", values(dice, id)),
@@ -117,7 +134,8 @@ async fn write(source: &Mysqld, dice: &mut Dice, steps: u64) -> Result<u64, Erro
 async fn copied(bed: &Bed, example: Example) -> Outcome {
     if !root().join(example.built).exists() {
         let said = format!("SKIPPED the live test of the client in {}", example.language);
-        let _ = writeln!(std::io::stderr(), "{said}: {} is not built: make client-deps", example.built);
+        let _ =
+            writeln!(std::io::stderr(), "{said}: {} is not built: make client-deps", example.built);
         return Ok(());
     }
     // Given a stream with a queue for the copy
@@ -136,7 +154,7 @@ async fn copied(bed: &Bed, example: Example) -> Outcome {
     let queue_url = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
 
     // When rows are written, and the consumer is started a second time in between
-    let mut dice = Dice::new(17);
+    let mut dice = Dice(17);
     let mut told = Vec::new();
     for _ in 0..2 {
         let rows = write(&rig.mysqld, &mut dice, 150).await?;
@@ -166,6 +184,8 @@ async fn consume(
     let own = [
         ("QUEUE_URL", queue_url.to_owned()),
         ("AWS_ENDPOINT_URL", rig.endpoint_url.clone()),
+        // boto3's name of AWS_REGION.
+        ("AWS_DEFAULT_REGION", Standin::REGION.to_owned()),
         ("MYSQL_URL", (example.mysql_url)(copy.port())),
         ("MYSQL_PORT", copy.port().to_string()),
         ("PYTHONPATH", root().join("clients/python/src").display().to_string()),

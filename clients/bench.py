@@ -1,4 +1,4 @@
-"""Rows decoded in a second by one core in each language, beside that language's plain parse of the same rows in
+"""Rows decoded in a second of processor time in each language, beside that language's plain parse of the same rows in
 Debezium's JSON: `python clients/bench.py`, after `make client-deps`. Prints a table for docs/consume/libraries.md.
 
 The rows are 500 updates of 7 columns. Decoding looks at each value; the parse does not.

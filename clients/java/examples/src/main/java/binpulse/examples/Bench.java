@@ -6,6 +6,8 @@ import binpulse.client.Row;
 import binpulse.client.Rows;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.sun.management.OperatingSystemMXBean;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -18,18 +20,23 @@ import java.util.concurrent.Callable;
 public final class Bench {
     private Bench() {}
 
+    /** Nanoseconds of processor time, of all threads. */
+    private static long nanos() {
+        return ((OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getProcessCpuTime();
+    }
+
     /** Rows a second of what takes a batch of rows. */
     private static double rate(Callable<Integer> work) throws Exception {
-        long warm = System.nanoTime();
-        while (System.nanoTime() - warm < 2_000_000_000L) {
+        long warm = nanos();
+        while (nanos() - warm < 2_000_000_000L) {
             work.call();
         }
-        long started = System.nanoTime();
+        long started = nanos();
         long count = 0;
-        while (System.nanoTime() - started < 2_000_000_000L) {
+        while (nanos() - started < 2_000_000_000L) {
             count += work.call();
         }
-        return count * 1e9 / (System.nanoTime() - started);
+        return count * 1e9 / (nanos() - started);
     }
 
     private static int decoded(String body) throws Exception {

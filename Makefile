@@ -8,7 +8,7 @@ MUTANTS := $(firstword $(shell command -v cargo-mutants) $(CACHE)/tools/bin/carg
 MUTANTS_VERSION := 27.1.0
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps client-deps demo test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,9 +29,11 @@ demo: demo-deps ## Watch it work: private MySQL, SNS stand-in, shop workload, co
 test: deps ## The whole test suite
 	cargo test --locked --workspace
 
-test-clients: deps ## The client libraries by the conformance suite
-	cargo test --locked -p binpulse-client
-	.deps/venv/bin/python -B clients/python/tests/test_conformance.py
+client-deps: ## Build the examples of the client libraries, which live tests run (Go, Java and Node.js where they are installed)
+	python3 clients/test.py --build
+
+test-clients: deps ## The client libraries by the conformance suite (Go, Java and Node.js where they are installed)
+	.deps/venv/bin/python clients/test.py
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py

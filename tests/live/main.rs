@@ -12,6 +12,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod clients;
 mod credentials;
 mod decode;
 mod delivery;
@@ -98,6 +99,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        clients::tests(),
         credentials::tests(),
     ]
     .into_iter()

@@ -130,7 +130,7 @@ impl<T> LaneOrder<T> {
                 self.numbers.applied(rows.first.saturating_add(rows.count), now);
                 Some(Entry::Rows { rows, skip })
             }
-            Decision::Go { .. } | Decision::Wait => None,
+            Decision::Go { .. } | Decision::Wait | Decision::Late { .. } => None,
         }
     }
 

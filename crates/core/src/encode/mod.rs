@@ -27,6 +27,7 @@ mod message;
 pub mod opened;
 mod options;
 mod origin;
+mod outbox;
 mod protobuf;
 mod rows;
 mod schema;

@@ -324,6 +324,7 @@ fn table(schema: proto::TableSchema) -> Result<Table, &'static str> {
         primary_key,
         named: schema.columns_named,
         fingerprint: schema.fingerprint,
+        outbox: None,
     })
 }
 

@@ -24,14 +24,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::Change,
-        Self::Canary,
-        Self::Heartbeat,
-        Self::Schema,
-        Self::Snapshot,
-        Self::Outbox,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot, Self::Outbox];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {

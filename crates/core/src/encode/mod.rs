@@ -59,4 +59,5 @@ pub use lane::{Lane, LaneId, percent_encode_but};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use options::{BeforeImage, Format, RowOptions};
 pub use origin::{Origin, Replay};
+pub use outbox::is_attribute_of_outbox;
 pub use rows::OpSet;

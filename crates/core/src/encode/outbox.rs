@@ -73,10 +73,8 @@ impl OutboxRow {
         let (body, is_base64) = body(image.cell(columns.payload));
         let attribute = |(name, ordinal): &(String, usize)| {
             let cell = image.cell(*ordinal);
-            let data_type = match cell {
-                Cell::Int(_) | Cell::UInt(_) => DataType::Number,
-                _ => DataType::String,
-            };
+            let is_number = matches!(cell, Cell::Int(_) | Cell::UInt(_));
+            let data_type = if is_number { DataType::Number } else { DataType::String };
             attribute(name.clone(), data_type, text(cell)?)
         };
         Self {
@@ -91,9 +89,8 @@ impl OutboxRow {
             body,
             is_base64,
             columns: columns.attributes.iter().filter_map(attribute).collect(),
-            headers: named(columns.headers).map(|text| {
-                serde_json::from_str(&text).unwrap_or(Value::String(text))
-            }),
+            headers: named(columns.headers)
+                .map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
         }
     }
 
@@ -146,7 +143,9 @@ impl OutboxRow {
         let (database, table) = batch.subject();
         let id = match &self.id {
             Some(id) => format!("{}:{database}.{table}:{id}", origin.stream),
-            None => format!("{}:{}:{}:{}", origin.stream, batch.lane().key, origin.epoch, self.number),
+            None => {
+                format!("{}:{}:{}:{}", origin.stream, batch.lane().key, origin.epoch, self.number)
+            }
         };
         within_rules(match &origin.replay {
             // SNS would take it for the first one within five minutes, and drop it.
@@ -201,7 +200,7 @@ fn headers_one_by_one(headers: &Value, taken: &[Attribute]) -> Option<Vec<Attrib
                 (DataType::String, value.to_string())
             }
         };
-        if !is_allowed(name) || taken.iter().any(|attribute| attribute.name == *name) {
+        if !is_attribute_of_outbox(name) || taken.iter().any(|attribute| attribute.name == *name) {
             return None;
         }
         found.extend(attribute(name.clone(), data_type, value));
@@ -209,8 +208,9 @@ fn headers_one_by_one(headers: &Value, taken: &[Attribute]) -> Option<Vec<Attrib
     (taken.len() + found.len() <= ATTRIBUTES_MAX).then_some(found)
 }
 
-/// Whether SNS allows this name of an attribute, and no name of our own is meant.
-fn is_allowed(name: &str) -> bool {
+/// Whether SNS allows this name of an attribute, and it is none of those that messages of an outbox have
+/// anyway.
+pub fn is_attribute_of_outbox(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let lower = name.to_ascii_lowercase();
     (1..=NAME_BYTES_MAX).contains(&name.len())
@@ -222,8 +222,15 @@ fn is_allowed(name: &str) -> bool {
         && !lower.starts_with("amazon.")
         && !matches!(
             name,
-            "kind" | "id" | "aggregate_type" | "aggregate_id" | "type" | "payload_encoding"
-                | "replay" | "headers" | "ExtendedPayloadSize"
+            "kind"
+                | "id"
+                | "aggregate_type"
+                | "aggregate_id"
+                | "type"
+                | "payload_encoding"
+                | "replay"
+                | "headers"
+                | "ExtendedPayloadSize"
         )
 }
 
@@ -238,8 +245,8 @@ fn attribute(
 
 /// The id, if SNS allows it, else its SHA-256.
 fn within_rules(id: String) -> String {
-    let is_allowed = (1..=ID_BYTES_MAX).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_allowed =
+        (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     if is_allowed { id } else { hex(&Sha256::digest(id.as_bytes())) }
 }
 
@@ -251,7 +258,15 @@ fn body(cell: Cell<'_>) -> (String, bool) {
         }
         // Only inside of strings, where an escape means the same.
         Cell::Json(bytes) => (escaped(String::from_utf8_lossy(bytes)), false),
-        cell => (text(cell).unwrap_or_default(), false),
+        Cell::Absent
+        | Cell::Null
+        | Cell::Int(_)
+        | Cell::UInt(_)
+        | Cell::Float(_)
+        | Cell::Double(_)
+        | Cell::Text(_)
+        | Cell::JsonDiff(_)
+        | Cell::Omitted { .. } => (text(cell).unwrap_or_default(), false),
     }
 }
 
@@ -287,7 +302,7 @@ mod tests {
     use crate::change::{BytesKind, Slot, Table};
     use crate::encode::testing::{Owned, OwnedChange, int, table, text, transaction};
     use crate::encode::{
-        Batch, Finalized, FinalizeOptions, Finalizer, Format, Lane, LaneId, Oversize, Replay,
+        Batch, FinalizeOptions, Finalized, Finalizer, Format, Lane, LaneId, Oversize, Replay,
         RowOptions,
     };
 
@@ -458,6 +473,8 @@ mod tests {
         assert!(matches!(&kept[..], [Finalized::TooLarge(message)] if message.body.len() == 2_000));
         // The topic refuses it, and what is refused has a policy of its own.
         let passed = finalized(&rows, &origin(), 1_000, Oversize::Omit);
-        assert!(matches!(&passed[..], [Finalized::Message(message)] if message.body.len() == 2_000));
+        assert!(
+            matches!(&passed[..], [Finalized::Message(message)] if message.body.len() == 2_000)
+        );
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Pattern, Redaction};
 use crate::change::{OutboxColumns, Table};
-use crate::encode::is_attribute_of_outbox;
 
 /// Which tables are outboxes, and what their columns are called.
 #[derive(Debug, Clone, Default)]
@@ -30,13 +29,6 @@ pub struct OutboxConfig {
     pub needs_aggregate_type: bool,
     /// Whether an update of a row ends the stream; else it is left out.
     pub halts_on_update: bool,
-}
-
-impl OutboxConfig {
-    /// Whether SNS allows this name of an attribute, and it is none of those that messages have anyway.
-    pub fn is_attribute(name: &str) -> bool {
-        is_attribute_of_outbox(name)
-    }
 }
 
 /// How the rows of one outbox table, in one shape, become messages.
@@ -92,5 +84,60 @@ impl OutboxTable {
             redaction: redaction.map(Arc::new),
             halts_on_update: config.halts_on_update,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::testing::table;
+    use crate::filter::{Config, Filter, Route};
+
+    fn config(drop: &[&str]) -> Config {
+        let patterns = |texts: &[&str], parts| {
+            let parsed = texts.iter().map(|text| Pattern::parse(text, parts).expect(text));
+            parsed.collect::<Vec<_>>()
+        };
+        Config {
+            tables: patterns(&["*.*"], 2),
+            drop_columns: patterns(drop, 3),
+            outbox: Arc::new(OutboxConfig {
+                tables: patterns(&["shop.outbox"], 2),
+                id: "c0".to_owned(),
+                aggregate_id: "C2".to_owned(),
+                payload: "c3".to_owned(),
+                event_type: "not there".to_owned(),
+                attributes: vec![("tenant".to_owned(), "c4".to_owned())],
+                ..OutboxConfig::default()
+            }),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn rows_of_an_outbox_are_found_by_names_and_go_by_their_aggregate() {
+        let source = table("outbox", 5);
+        let mut filter = Filter::new(config(&["shop.outbox.c1"]));
+        let Route::Outbox(outbox) = filter.route(&source) else { panic!("an outbox") };
+        let columns = outbox.table.outbox.as_ref().expect("places of columns");
+        assert_eq!((columns.id, columns.aggregate_id, columns.payload), (0, 1, 2));
+        assert_eq!(
+            (columns.event_type, columns.attributes.clone()),
+            (None, vec![("tenant".to_owned(), 3)])
+        );
+        assert_eq!(outbox.table.primary_key, [1], "rows of an aggregate share a lane");
+        assert!(outbox.redaction.is_some());
+        assert_ne!(outbox.table.fingerprint, source.fingerprint);
+        assert!(matches!(filter.route(&table("orders", 5)), Route::Publish));
+    }
+
+    #[test]
+    fn an_outbox_that_lacks_a_column_or_names_says_so() {
+        let mut filter = Filter::new(config(&["shop.outbox.c3"]));
+        let route = filter.route(&table("outbox", 5));
+        assert!(matches!(&route, Route::NoOutbox(column) if **column == *"c3"), "{route:?}");
+        let unnamed = Table { named: false, ..Table::clone(&table("outbox", 5)) };
+        let mut filter = Filter::new(config(&[]));
+        assert!(matches!(filter.route(&Arc::new(unnamed)), Route::Unnamed));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Errors;
 use crate::config::{Error, Values};
+use crate::encode::is_attribute_of_outbox;
 use crate::filter::{OutboxConfig, Pattern};
 use crate::sink::topic::Template;
 
@@ -56,7 +57,7 @@ fn attributes(values: &Values) -> Result<Vec<(String, String)>, Error> {
     const KEY: &str = "outbox.attributes";
     let found = values.list(KEY).iter().map(|text| {
         let (column, name) = text.split_once(':').unwrap_or((text, text));
-        let is_allowed = OutboxConfig::is_attribute(name);
+        let is_allowed = is_attribute_of_outbox(name);
         (!column.is_empty() && is_allowed).then(|| (name.to_owned(), column.to_owned())).ok_or_else(
             || {
                 values.invalid(

@@ -7,6 +7,7 @@
 mod config;
 mod copy;
 mod delivery;
+mod documents;
 mod gaps;
 mod lane;
 mod messages;
@@ -14,6 +15,8 @@ mod parking;
 mod poll;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -44,6 +47,7 @@ use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
+pub use documents::Documents;
 pub use gaps::{Heal, Missing};
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
@@ -193,7 +197,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             Arc::clone(&parts.metrics),
             config.visibility,
         );
-        let bodies = Arc::new(Bodies::new(config.format.clone(), config.rows_max));
+        let lossy_cells = parts.metrics.lossy_cells.clone();
+        let bodies = Bodies::new(config.format.clone(), config.rows_max, lossy_cells);
+        let bodies = Arc::new(bodies);
         let mut retry = config.retry.clone();
         if config.order == Order::Lane {
             // The lane waits for as long as it takes.
@@ -459,11 +465,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
         self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
-        let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
-        tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
+        let parked = parked(&mut task, &self.bodies, reason, attempts, &answer);
+        let id = parked.first().map(|parked| parked.id.as_str());
+        tracing::warn!(%lane, id, answer, "a request is parked");
         state.requests.parked(run);
         self.touched.insert(lane.clone());
-        self.parking.to_park.entry(lane).or_default().push(parked);
+        self.parking.to_park.entry(lane).or_default().extend(parked);
     }
 
     /// Makes requests, saves, sends, deletes; returns when to look again.
@@ -471,7 +478,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let now = self.now();
         for lane in self.touched.clone() {
             let Some(state) = self.lanes.get_mut(&lane) else { continue };
-            state.release(&self.parts.config, now);
+            let left_out = state.release(&self.parts.config, &self.bodies, now);
+            let rows = &self.parts.metrics.rows;
+            rows.with_label_values(&["filtered"]).inc_by(left_out.filtered);
+            rows.with_label_values(&["shadow"]).inc_by(left_out.shadow);
             while self.deliveries.len() + self.unsaved.len() < BEGUN_MAX
                 && let Some(run) = state.requests.take()
             {
@@ -479,10 +489,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 let what = What::Rows { lane: lane.clone(), run };
                 let mut task = Task { what, attempts, request: None };
                 if is_behind {
-                    let answer = String::from("an earlier row of its key is parked");
+                    let answer = "an earlier row of its key is parked";
                     let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
                     state.requests.parked(number);
-                    self.parking.to_park.entry(lane.clone()).or_default().push(parked);
+                    self.parking.to_park.entry(lane.clone()).or_default().extend(parked);
                 } else {
                     self.unsaved.push(task);
                 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::documents::Documents;
 use super::gaps::GapState;
 use super::store::LaneStore;
 use super::{Route, wall_clock_us};
@@ -44,6 +45,8 @@ pub struct View {
     pub lanes: Vec<LaneStatus>,
     /// Lanes that this process delivers.
     pub lanes_total: u64,
+    /// What was made of rows, where only a share is delivered: of the first 100 lanes.
+    pub documents: Vec<Documents>,
 }
 
 /// A lane that does not go on by itself just now.
@@ -228,6 +231,12 @@ pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
         requests_begun: route.deliveries.len() as u64,
         parked: route.parking.count,
         retention_margin_seconds: margin(route.retention, route.messages.oldest_us()),
+        documents: route
+            .lanes
+            .iter()
+            .take(LANES_SHOWN_MAX)
+            .flat_map(|(key, lane)| lane.blocks.of(&key.to_string()).collect::<Vec<_>>())
+            .collect(),
         ..lanes(&config.name, each)
     }
 }

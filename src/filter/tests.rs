@@ -207,6 +207,7 @@ fn table((database, name, columns, named): &Seen) -> Arc<Table> {
         primary_key: Vec::new(),
         named: *named,
         fingerprint: fingerprint.iter().fold(1, |sum, part| sum << 8 | *part as u64),
+        outbox: None,
     })
 }
 

@@ -91,12 +91,16 @@ async fn chosen(
                  SELECT on the table"
             )));
         }
-        let published: Vec<_> =
-            matched.into_iter().filter(|(database, table)| filter.wants(database, table)).collect();
+        let published: Vec<_> = matched
+            .into_iter()
+            .filter(|(database, table)| {
+                filter.wants(database, table) && !filter.is_outbox(database, table)
+            })
+            .collect();
         if published.is_empty() {
             return Err(Refused(format!(
                 "`{text}` matches only tables that the filters leave out (filter.tables, \
-                 filter.exclude)"
+                 filter.exclude) or whose rows are messages (outbox.tables)"
             )));
         }
         for name in published {

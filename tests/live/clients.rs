@@ -37,7 +37,8 @@ fn root() -> &'static Path {
 async fn the_python_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcome {
     let built = "clients/python/examples/apply.py";
     let command = vec![bed.python()?.into(), "-B".into(), root().join(built).into()];
-    copied(&bed, Example { language: "Python", built, command, mysql_url: |port| port.to_string() }).await
+    copied(&bed, Example { language: "Python", built, command, mysql_url: |port| port.to_string() })
+        .await
 }
 
 async fn the_typescript_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcome {
@@ -77,7 +78,9 @@ const SHOP: [&str; 2] = [
 fn values(dice: &mut Dice, id: u64) -> String {
     let edge = dice.below(6);
     let row = match edge {
-        0 => "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL",
+        0 => {
+            "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+        }
         1 => {
             "-99999999999999999999.9999999999, -1e-300, 1.17549e-38, b'1', 2155, '9999-12-31', \
              '-838:59:59', '9999-12-31 23:59:59.999', '2038-01-19 03:14:07.999999', '', '', 'paid', \
@@ -102,7 +105,9 @@ async fn write(source: &Mysqld, dice: &mut Dice, steps: u64) -> Result<u64, Erro
         let id = dice.below(40);
         let statement = match dice.below(5) {
             0 => format!("DELETE FROM shop.orders WHERE id = {id}"),
-            1 => format!("UPDATE shop.orders SET note = CONCAT(id, note), rate = rate * 3 WHERE id = {id}"),
+            1 => format!(
+                "UPDATE shop.orders SET note = CONCAT(id, note), rate = rate * 3 WHERE id = {id}"
+            ),
             // The key changes.
             2 => format!("UPDATE IGNORE shop.orders SET id = id + 100 WHERE id = {id} LIMIT 1"),
             _ => format!("INSERT IGNORE INTO shop.orders VALUES {}", values(dice, id)),
@@ -117,7 +122,8 @@ async fn write(source: &Mysqld, dice: &mut Dice, steps: u64) -> Result<u64, Erro
 async fn copied(bed: &Bed, example: Example) -> Outcome {
     if !root().join(example.built).exists() {
         let said = format!("SKIPPED the live test of the client in {}", example.language);
-        let _ = writeln!(std::io::stderr(), "{said}: {} is not built: make client-deps", example.built);
+        let _ =
+            writeln!(std::io::stderr(), "{said}: {} is not built: make client-deps", example.built);
         return Ok(());
     }
     // Given a stream with a queue for the copy

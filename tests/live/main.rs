@@ -26,6 +26,7 @@ mod freshness;
 mod history;
 mod kubernetes;
 mod mixed;
+mod outbox;
 mod paths;
 mod probe;
 mod processes;
@@ -72,6 +73,7 @@ fn main() -> std::process::ExitCode {
         freshness::tests(),
         receiving::tests(),
         kubernetes::tests(),
+        outbox::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),

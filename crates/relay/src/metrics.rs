@@ -16,8 +16,10 @@ pub struct Metrics {
     registry: Registry,
     /// Messages received, by what they hold.
     pub messages: Counters,
-    /// Rows by what became of them: delivered, parked, declared, skipped.
+    /// Rows by what became of them.
     pub rows: Counters,
+    /// Cells that the format could not hold as they are.
+    pub lossy_cells: IntCounter,
     /// Attempts by their outcome: delivered, failed, outage, refused, gone.
     pub attempts: Counters,
     /// Seconds from the commit to the delivery of the last row of a request.
@@ -72,8 +74,12 @@ impl Metrics {
                 "change", "snapshot", "canary", "suppressed", "unreadable", "other",
             ])?,
             rows: make.counters("rows_total", "Rows by what became of them", "outcome", &[
-                "delivered", "parked", "missing", "filtered",
+                "delivered", "parked", "missing", "filtered", "shadow",
             ])?,
+            lossy_cells: make.counter(
+                "lossy_cells_total",
+                "Values that the format of requests could not hold as they are",
+            )?,
             attempts: make.counters("attempts_total", "Attempts by outcome", "outcome", &[
                 "delivered", "failed", "outage", "refused", "gone",
             ])?,

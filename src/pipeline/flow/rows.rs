@@ -58,6 +58,10 @@ impl Flow {
             // The filters leave it out; its transaction is counted as filtered.
             Route::Skip => {}
             Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
+            Route::NoOutbox(column) => {
+                return Err(rows.misfit(Misfit::NoOutbox { column: column.to_string() }).into());
+            }
+            Route::Outbox(outbox) => self.outbox_rows(rows, now, &outbox)?,
             Route::Publish => {
                 while let Some(change) = rows.next()? {
                     if is_read {

@@ -412,7 +412,9 @@ impl Flow {
         let table = &chunk.target.table;
         let route = self.filter.route(table);
         let published = match &route {
-            Route::Skip | Route::Unnamed => return Ok(Err(ChunkDiscard::SchemaChanged)),
+            Route::Skip | Route::Unnamed | Route::Outbox(_) | Route::NoOutbox(_) => {
+                return Ok(Err(ChunkDiscard::SchemaChanged));
+            }
             Route::Publish => Arc::clone(table),
             Route::Redact(redaction) => Arc::clone(&redaction.table),
         };
@@ -477,7 +479,11 @@ impl Flow {
             taken.rows += 1;
             match route {
                 Route::Redact(redaction) => put(&redaction.apply(&row, &mut space)),
-                Route::Publish | Route::Skip | Route::Unnamed => put(&row),
+                Route::Publish
+                | Route::Skip
+                | Route::Unnamed
+                | Route::Outbox(_)
+                | Route::NoOutbox(_) => put(&row),
             }
         }
         space.release();

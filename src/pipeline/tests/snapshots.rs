@@ -49,6 +49,7 @@ fn table(number: usize) -> Arc<Table> {
         primary_key: vec![0],
         named: true,
         fingerprint: 7 + number as u64,
+        outbox: None,
     })
 }
 

@@ -6,6 +6,7 @@
 mod config;
 mod copy;
 mod delivery;
+mod documents;
 mod gaps;
 mod halt;
 mod lane;
@@ -16,9 +17,12 @@ mod poll;
 mod receiver;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
+pub use documents::Documents;
 pub use gaps::{Heal, Missing};
 pub use halt::Halt;
 pub use poll::Fetch;

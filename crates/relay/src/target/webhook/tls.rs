@@ -23,7 +23,7 @@ impl Tls {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let roots = Arc::new(roots(config.authorities.as_ref())?);
         let identity = match &config.auth {
-            Auth::None | Auth::Bearer(_) => None,
+            Auth::None | Auth::Bearer(_) | Auth::Client(_) => None,
             Auth::Certificate { certificate, key } => Some((certificate.clone(), key.clone())),
         };
         let shared = client(&roots, identity.as_ref())?;

@@ -298,7 +298,9 @@ async fn a_source_without_gtids_is_refused_with_the_statement_that_turns_them_on
     rig.mysqld.execute(&["GRANT SELECT ON shop.* TO 'binpulse'@'%'"]).await?;
 
     // When a snapshot, or digests, are asked for, then each is refused, and the stream goes on
-    for words in [&["snapshot", "start", "--tables", "shop.t"][..], &["verify", "--tables", "shop.t"]] {
+    for words in
+        [&["snapshot", "start", "--tables", "shop.t"][..], &["verify", "--tables", "shop.t"]]
+    {
         let command = Command {
             binary: rig.streamer.command_mut().binary.clone(),
             command: words[0].to_owned(),
@@ -346,7 +348,7 @@ async fn a_paused_snapshot_is_still_paused_after_a_restart(bed: Bed) -> Outcome 
 }
 
 /// Has digests published, and waits for their end.
-async fn verify(streamer: &mut Streamer, tables: &str) -> Result<Value, Failure> {
+pub(crate) async fn verify(streamer: &mut Streamer, tables: &str) -> Result<Value, Failure> {
     let address = streamer.address().to_owned();
     let command = Command {
         binary: streamer.command_mut().binary.clone(),

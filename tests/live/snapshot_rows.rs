@@ -214,7 +214,10 @@ async fn rows_that_move_to_other_keys_are_not_lost_with_minimal_images(bed: Bed)
 fn without_key() -> Vec<String> {
     vec![
         "CREATE TABLE d.k (a INT, v VARCHAR(20))".to_owned(),
-        format!("INSERT INTO d.k SELECT n DIV 4, CONCAT('v', n DIV 4) FROM ({}) AS numbers", numbers(1)),
+        format!(
+            "INSERT INTO d.k SELECT n DIV 4, CONCAT('v', n DIV 4) FROM ({}) AS numbers",
+            numbers(1)
+        ),
     ]
 }
 

@@ -53,7 +53,9 @@ impl Stage {
         let server = server(plan)?;
         let mysqld = Mysqld::start(&server, source_options(plan.source)).await?;
         prepare(&mysqld, &binary()).await?;
-        mysqld.execute(&[format!("GRANT SELECT, LOCK TABLES ON {DATABASE}.* TO 'binpulse'@'%'")]).await?;
+        mysqld
+            .execute(&[format!("GRANT SELECT, LOCK TABLES ON {DATABASE}.* TO 'binpulse'@'%'")])
+            .await?;
         let standby = if plan.has_standby && plan.source == Source::Gtid {
             Some(standby::start(&mysqld, source_options(plan.source)).await?)
         } else {

@@ -129,10 +129,9 @@ fn with_range(command: Command) -> Command {
                 .value_parser(value_parser!(u64).range(1..)),
         )
         .arg(
-            Arg::new("lock-keyless")
-                .long("lock-keyless")
-                .action(ArgAction::SetTrue)
-                .help("Read tables without a key under a short lock, as snapshot.keyless = lock does"),
+            Arg::new("lock-keyless").long("lock-keyless").action(ArgAction::SetTrue).help(
+                "Read tables without a key under a short lock, as snapshot.keyless = lock does",
+            ),
         )
         .arg(
             Arg::new("wait")

@@ -14,6 +14,7 @@ mod parking;
 mod poll;
 mod status;
 mod store;
+mod verified;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -48,6 +49,7 @@ pub use gaps::{Heal, Missing};
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
+pub use verified::DifferingRange;
 
 /// How long a lease of a lane holds without being renewed.
 const LEASE: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::gaps::GapState;
 use super::store::LaneStore;
+use super::verified::DifferingRange;
 use super::{Route, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::metrics::Metrics;
@@ -44,6 +45,8 @@ pub struct View {
     pub lanes: Vec<LaneStatus>,
     /// Lanes that this process delivers.
     pub lanes_total: u64,
+    /// Ranges of a copy that differ from the source, as `binpulse verify` found; at most 100.
+    pub differing: Vec<DifferingRange>,
 }
 
 /// A lane that does not go on by itself just now.

@@ -72,7 +72,7 @@ impl Verified {
                 rows_here = found.rows_here,
                 "a range of the copy differs from its source: the status names it"
             );
-            let is_known = self.differing.iter().any(|known| *known == found);
+            let is_known = self.differing.contains(&found);
             if !is_known && self.differing.len() < RANGES_MAX {
                 self.differing.push(found);
             }

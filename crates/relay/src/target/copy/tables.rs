@@ -87,7 +87,8 @@ impl Tables {
     ) -> Result<(), Failure> {
         let is_key = |known: &CopyTable| {
             let ours = &known.source.primary_key;
-            key.is_empty() || ours.iter().map(|at| *at as u64).eq(key.iter().map(|at| u64::from(*at)))
+            key.is_empty()
+                || ours.iter().map(|at| *at as u64).eq(key.iter().map(|at| u64::from(*at)))
         };
         if self.known.get(&place_of(table)).is_some_and(|known| is_key(known)) {
             return Ok(());

@@ -18,6 +18,9 @@ use super::tables::CopyTable;
 /// Most keys that are left out of a chunk: above, the statement would be too large.
 const LEFT_OUT_MAX: usize = 10_000;
 
+/// Bytes of a key that are shown.
+const BYTES_SHOWN_MAX: usize = 64;
+
 /// What became of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -58,7 +61,8 @@ fn shown(image: Option<&proto::Image>) -> Vec<String> {
             Some(Kind::Unsigned(value)) => value.to_string(),
             Some(Kind::Text(text)) => binpulse_core::excerpt::excerpt(text),
             Some(Kind::Bytes(bytes)) => {
-                bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
+                let first = bytes.iter().take(BYTES_SHOWN_MAX);
+                first.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
             }
             _ => "?".to_owned(),
         })
@@ -113,9 +117,9 @@ impl Part<'_> {
         let names: Vec<_> = columns.iter().map(|column| dialect.name(&column.name)).collect();
         let upto = bound(dialect, &columns, self.said.key_upto.as_ref(), false)?;
         let mut after = bound(dialect, &columns, self.said.key_after.as_ref(), true)?;
-        let mut list = printed_columns(dialect, &columns);
-        list.extend(table.columns.iter().map(|column| selected(dialect, column)));
-        let select = format!("SELECT {} FROM {} WHERE ", list.join(", "), copy.name);
+        let mut wanted = printed_columns(dialect, &columns);
+        wanted.extend(table.columns.iter().map(|column| selected(dialect, column)));
+        let select = format!("SELECT {} FROM {} WHERE ", wanted.join(", "), copy.name);
         let order = format!(" ORDER BY {} LIMIT {PAGE_ROWS}", names.join(", "));
         let others = without(dialect, table, left_out);
         let (mut digest, mut space) = (RowsDigest::default(), Vec::new());

@@ -36,6 +36,7 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_verify;
 mod replay;
 mod resume;
 mod rotation;
@@ -79,6 +80,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_verify::tests(),
         relay_heal::tests(),
         delivery::tests(),
         resume::tests(),

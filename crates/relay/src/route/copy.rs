@@ -24,6 +24,7 @@ use super::messages::Messages;
 use super::parking::message_parked;
 use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
 use super::status::{self, LaneView, ParkedCommand, Status};
+use super::verified::Verified;
 use crate::body::Bodies;
 use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
@@ -195,6 +196,7 @@ struct Told {
     retention: Option<Duration>,
     parked: u64,
     ticks: u64,
+    verified: Verified,
 }
 
 /// Runs a route until it is stopped or can't continue.
@@ -524,6 +526,7 @@ impl CopyRoute {
 
     async fn finished(&mut self, work: &[Work], applied: Applied) {
         self.metrics.rows.with_label_values(&["delivered"]).inc_by(applied.rows);
+        self.told.verified.note(&self.metrics, applied.compared);
         for (key, record) in applied.lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.next = lane.next.max(record.next);
@@ -733,6 +736,7 @@ impl CopyRoute {
             buffer_bytes: self.room.used() as u64,
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
+            differing: self.told.verified.ranges(),
             retention_margin_seconds: status::margin(
                 self.told.retention,
                 self.messages.oldest_us(),

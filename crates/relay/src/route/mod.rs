@@ -19,6 +19,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
@@ -29,3 +30,4 @@ pub use poll::Fetch;
 pub use receiver::{Parts, run};
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
+pub use verified::DifferingRange;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::documents::Documents;
 use super::gaps::GapState;
+use super::verified::DifferingRange;
 use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ pub struct View {
     pub lanes_total: u64,
     /// What was made of rows, where only a share is delivered: of the first 100 lanes.
     pub documents: Vec<Documents>,
+    /// Ranges of a copy that differ from the source, as `binpulse verify` found; at most 100.
+    pub differing: Vec<DifferingRange>,
 }
 
 /// A lane that does not go on by itself just now.

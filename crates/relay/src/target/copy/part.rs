@@ -14,10 +14,11 @@ use super::marks::{self, Mark};
 use super::pending::{KEYS_AT_ONCE_MAX, Pending, any_of, key_condition};
 use super::session::{Failure, Session, Text};
 use super::tables::{CopyTable, Tables};
+use super::verify::Compared;
 use crate::lane::LaneKey;
 
 /// Keys that are read of the copy at once.
-const PAGE_ROWS: usize = 10_000;
+pub(super) const PAGE_ROWS: usize = 10_000;
 /// Between the cells of a key's printed form.
 const BETWEEN: u8 = 0x1f;
 
@@ -33,13 +34,14 @@ pub(super) struct Part<'p> {
 pub(super) struct Gone {
     pub(super) removed: u64,
     pub(super) ranges_passed: u64,
+    pub(super) compared: Option<Compared>,
 }
 
 /// A key: as the server prints it, as far as that is known, and as a condition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     printed: Vec<u8>,
-    condition: Vec<u8>,
+    pub(super) condition: Vec<u8>,
 }
 
 impl Part<'_> {
@@ -50,7 +52,8 @@ impl Part<'_> {
         pending: &mut Pending,
         mark: &mut Mark,
     ) -> Result<Gone, Failure> {
-        let table = self.rows.table();
+        let copy = tables.get(self.rows.table())?;
+        let table = &copy.source;
         let dialect = session.dialect;
         let mut touched = HashSet::new();
         for image in &self.said.touched {
@@ -73,7 +76,6 @@ impl Part<'_> {
             told.insert(key);
             pending.take(session, tables, table, &change).await?;
         }
-        let copy = tables.get(table)?;
         let is_compared = copy.sorts_as_source && self.rows.lane_count() <= 1;
         self.tell(session, mark, told, copy, is_compared, pending).await
     }
@@ -99,7 +101,8 @@ impl Part<'_> {
         if is_first && !mark.chunk.is_empty() {
             self.forget(session).await?;
         }
-        if !part.last_part {
+        let digest = part.digest.as_ref();
+        if !part.last_part && digest.is_none() {
             if is_compared {
                 self.keep(session, &told, is_first).await?;
             }
@@ -108,15 +111,21 @@ impl Part<'_> {
         }
         mark.chunk = String::new();
         if !is_compared {
-            return Ok(Gone { removed: 0, ranges_passed: 1 });
+            let compared = digest.map(|digest| self.passed(digest));
+            let ranges_passed = u64::from(digest.is_none());
+            return Ok(Gone { ranges_passed, compared, ..Gone::default() });
         }
         if !is_first {
             told.extend(self.kept(session).await?);
             self.forget(session).await?;
         }
         pending.flush_table(session, self.rows.table()).await?;
+        if let Some(digest) = digest {
+            let compared = self.compare(session, copy, &told, digest).await?;
+            return Ok(Gone { compared: Some(compared), ..Gone::default() });
+        }
         let removed = self.remove_others(session, copy, &told).await?;
-        Ok(Gone { removed, ranges_passed: 0 })
+        Ok(Gone { removed, ..Gone::default() })
     }
 
     async fn forget(&self, session: &mut Session) -> Result<(), Failure> {
@@ -296,7 +305,7 @@ fn key_of<'c>(
 }
 
 /// Columns of a key as they are read: BIT as a number in MySQL, whose text of it is bytes.
-fn printed_columns(dialect: Dialect, columns: &[&Column]) -> Vec<String> {
+pub(super) fn printed_columns(dialect: Dialect, columns: &[&Column]) -> Vec<String> {
     let print = |column: &&Column| {
         let name = dialect.name(&column.name);
         let is_bit = column.logical_type == binpulse_core::change::LogicalType::Bit;
@@ -306,7 +315,7 @@ fn printed_columns(dialect: Dialect, columns: &[&Column]) -> Vec<String> {
 }
 
 /// The range above a key, or up to it; `None` where it is open.
-fn bound(
+pub(super) fn bound(
     dialect: Dialect,
     columns: &[&Column],
     image: Option<&proto::Image>,
@@ -330,11 +339,11 @@ fn bound(
         }
         literals.push(literal);
     }
-    Ok(Some(compare(dialect, columns, &literals, above)))
+    Ok(Some(side_of(dialect, columns, &literals, above)))
 }
 
 /// `(a > x OR a = x AND (b > y))`: servers find ranges in this form.
-fn compare(dialect: Dialect, columns: &[&Column], literals: &[Vec<u8>], above: bool) -> Vec<u8> {
+fn side_of(dialect: Dialect, columns: &[&Column], literals: &[Vec<u8>], above: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let last = columns.len().saturating_sub(1);
     for (place, (column, literal)) in columns.iter().zip(literals).enumerate() {
@@ -368,8 +377,8 @@ fn literals_of_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> V
     literals.collect()
 }
 
-fn after_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> Vec<u8> {
-    compare(dialect, columns, &literals_of_printed(dialect, columns, row), true)
+pub(super) fn after_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> Vec<u8> {
+    side_of(dialect, columns, &literals_of_printed(dialect, columns, row), true)
 }
 
 /// The same form as [`key_condition`].

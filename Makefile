@@ -6,6 +6,7 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 MUTANTS := $(firstword $(shell command -v cargo-mutants) $(CACHE)/tools/bin/cargo-mutants)
 MUTANTS_VERSION := 27.1.0
+MUTANTS_PYTHON := $(CACHE)/tools/mutants-0.26.1-0.24.2/bin/python
 FETCH := python3 tests/support/deps.py
 
 .PHONY: help deps demo-deps client-deps demo test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
@@ -58,8 +59,8 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compi
 mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
 	python3 tests/support/mutate_alerts.py
 
-mutants: $(MUTANTS) ## Change single points of the code, and see a test fail (FOLDERS, MUTANTS_SAMPLE, MUTANTS_SHARD; hours)
-	PATH=$(CACHE)/tools/bin:$$PATH python3 tests/support/mutants.py $(FOLDERS)
+mutants: $(MUTANTS) $(MUTANTS_PYTHON) ## Change single points of the code, and see a test fail (docs/develop/mutants.md)
+	PATH=$(CACHE)/tools/bin:$$PATH $(MUTANTS_PYTHON) -B tests/support/mutants.py $(FOLDERS)
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --all --check
@@ -89,3 +90,7 @@ $(CACHE)/tools/bin/cargo-deny:
 
 $(CACHE)/tools/bin/cargo-mutants:
 	cargo install --locked --root $(CACHE)/tools cargo-mutants --version $(MUTANTS_VERSION)
+
+$(MUTANTS_PYTHON):
+	python3 -m venv $(dir $(@D))
+	$@ -m pip install --quiet --disable-pip-version-check tree-sitter==0.26.1 tree-sitter-rust==0.24.2 || (rm $@; false)

@@ -4,20 +4,15 @@ use std::sync::Arc;
 
 use super::plan::Plan;
 use super::state::{Phase, State};
-use super::stream::MOVED;
-use super::supervise::Task;
-use crate::decode::kind;
-use crate::freshness::echo::Echo;
-use crate::freshness::{FreshnessState, Ignored, SqlFailure, Stage};
+use crate::freshness::{FreshnessState, Stage};
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::QueueGauge;
-use crate::sink::{Class, Health};
+use crate::sink::Health;
 use crate::snapshot::Control;
 use crate::source::Liveness;
 use crate::telemetry::metrics::{
-    Durations, Kind, LabelValues, ScrapeSources, ScrapedFamily, SourceLabels,
+    Durations, Kind, ScrapeSources, ScrapedFamily, SourceLabels,
 };
-use crate::telemetry::snapshot::ChunkDiscard;
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 use crate::telemetry::words::HaltReason;
 

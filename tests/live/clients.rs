@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use binpulse_demo::{Error, Folder, Mysqld, Options, Process, Program, standin_environment};
+use binpulse_demo::{
+    Error, Folder, Mysqld, Options, Process, Program, Standin, standin_environment,
+};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::suite::{Outcome, tests};
-use crate::support::dice::Dice;
 use crate::support::oracle;
 
 tests! {
@@ -73,6 +74,17 @@ const SHOP: [&str; 2] = [
      paid TIMESTAMP(6) NULL, note TEXT, `a \"quoted\" näme` VARBINARY(80), state ENUM('new','paid'), \
      tags SET('a','b','c'), detail JSON, place GEOMETRY, PRIMARY KEY (part, id))",
 ];
+
+/// The same numbers in each run.
+struct Dice(u64);
+
+impl Dice {
+    /// 0 to `end` - 1.
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
 
 /// A row's values, some of them at the edges.
 fn values(dice: &mut Dice, id: u64) -> String {
@@ -142,7 +154,7 @@ async fn copied(bed: &Bed, example: Example) -> Outcome {
     let queue_url = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
 
     // When rows are written, and the consumer is started a second time in between
-    let mut dice = Dice::new(17);
+    let mut dice = Dice(17);
     let mut told = Vec::new();
     for _ in 0..2 {
         let rows = write(&rig.mysqld, &mut dice, 150).await?;
@@ -172,6 +184,8 @@ async fn consume(
     let own = [
         ("QUEUE_URL", queue_url.to_owned()),
         ("AWS_ENDPOINT_URL", rig.endpoint_url.clone()),
+        // boto3's name of AWS_REGION.
+        ("AWS_DEFAULT_REGION", Standin::REGION.to_owned()),
         ("MYSQL_URL", (example.mysql_url)(copy.port())),
         ("MYSQL_PORT", copy.port().to_string()),
         ("PYTHONPATH", root().join("clients/python/src").display().to_string()),

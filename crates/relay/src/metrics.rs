@@ -1,7 +1,7 @@
 //! What a route counts. Each family has one label, the route's name.
 
 use crate::body::RowRef;
-use crate::route::{seconds, wall_clock_us};
+use crate::clock::{seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,

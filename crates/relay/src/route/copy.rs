@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::gaps::{Asked, Found, GapState, Missing, asked, policy, spawn};
+use super::config::{Config, TableFilter};
+use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
+use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
+use super::limits::{BACK_PAUSE, GRACE, LANES_MAX, TICK, TURN_MAX};
 use super::messages::Messages;
 use super::parking::message_parked;
-use super::poll::{Arrived, Content as Opened, Room};
-use super::status::{self, LaneView};
+use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::status::{self, LaneView, ParkedCommand, Status};
 use super::verified::Verified;
-use super::{
-    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, TableFilter,
-    pollers, random, seconds, wall_clock_us,
-};
 use crate::body::Bodies;
+use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
 use crate::lanes::parts::Part;
@@ -346,7 +346,7 @@ impl CopyRoute {
             Some(part) => {
                 let (message, rows) = (content.message, content.rows.len() as u64);
                 match Part::of(&part, rows, content) {
-                    Some(part) => lane.order.offer_part(part),
+                    Some(part) => lane.order.offer_part(part, now),
                     None => {
                         tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
                         self.messages.finish(message);
@@ -655,11 +655,11 @@ impl CopyRoute {
         let Some(store) = &self.store else { return };
         for command in self.status.take_commands() {
             match command {
-                super::ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
+                ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
                     Ok(requests) => tracing::info!(requests, "parked rows are dropped"),
                     Err(error) => tracing::warn!(%error, "parked rows are not dropped: try again"),
                 },
-                super::ParkedCommand::Retry(_) => tracing::warn!(
+                ParkedCommand::Retry(_) => tracing::warn!(
                     "rows that a copy refused are not tried again: repair it with a snapshot of their \
                      range, then drop them"
                 ),

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::gaps::GapState;
-use super::store::LaneStore;
 use super::verified::DifferingRange;
-use super::{Route, wall_clock_us};
+use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
 use crate::metrics::Metrics;
 use crate::state::ParkedEntry;
-use crate::target::receiver::Receive;
 
 /// A route, as of its last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -202,37 +200,6 @@ pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
     let margin = view.retention_margin_seconds.map(Duration::from_secs);
     metrics.retention_margin_seconds.set(margin.map_or(f64::NAN, |margin| margin.as_secs_f64()));
     status.set(view);
-}
-
-/// The route as it stands.
-pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
-    let config = &route.parts.config;
-    let target_state = match (&route.deliveries.gone, route.deliveries.is_open()) {
-        (Some(_), _) => "gone",
-        (None, true) => "failing",
-        (None, false) => "works",
-    };
-    let each = route.lanes.iter().map(|(key, lane)| LaneView {
-        key,
-        next: lane.requests.next(),
-        accepted: route.accepted.get(key).copied().unwrap_or_default(),
-        gap: &lane.gap,
-        waiting: lane.order.waiting(),
-    });
-    View {
-        route: config.name.clone(),
-        queue: route.parts.queue.url().to_owned(),
-        target: route.parts.receiver.place(),
-        target_state,
-        last_failure: route.deliveries.gone.clone().or(route.deliveries.last_failure.clone()),
-        state_failure: route.saving.failure.clone(),
-        messages_held: route.messages.len() as u64,
-        buffer_bytes: route.room.used() as u64,
-        requests_begun: route.deliveries.len() as u64,
-        parked: route.parking.count,
-        retention_margin_seconds: margin(route.retention, route.messages.oldest_us()),
-        ..lanes(&config.name, each)
-    }
 }
 
 fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {

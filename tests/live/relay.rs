@@ -353,7 +353,7 @@ async fn a_parked_request_holds_up_each_of_its_keys_until_it_is_delivered(bed: B
 }
 
 /// A relay of this queue into this server.
-pub(crate) fn copy_relay(
+fn copy_relay(
     queue: &str,
     target: &Mysqld,
     endpoint: &str,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use binpulse_demo::{Folder, Mysqld, Options, Streamer};
+use binpulse_demo::{Folder, Mysqld, Options, Standin, Streamer};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::bed::{Bed, Rig, SOON, Topic};
-use crate::relay::{Failed, copy_relay};
+use crate::bed::{Bed, Rig, SOON, Topic, command};
+use crate::relay::Failed;
 use crate::snapshot::{is_done, start, until, verify};
 use crate::suite::{Outcome, tests};
 
@@ -38,7 +38,7 @@ impl Scene {
         let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
         copy.execute(&["CREATE DATABASE relay"]).await?;
         let state = Folder::create()?;
-        let relay = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;
+        let relay = Streamer::start(command("relay", relay_settings(&queue, &copy, &rig, &state)))?;
         snapshot(&mut rig.streamer, &["--tables", "d.*"]).await?;
         Ok(Self { rig, copy, relay, _state: state })
     }
@@ -93,6 +93,28 @@ impl Scene {
             sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// A relay of this queue into this server.
+fn relay_settings(
+    queue: &str,
+    copy: &Mysqld,
+    rig: &Rig,
+    state: &Folder,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("relay.name", "copy".to_owned()),
+        ("relay.queue", queue.to_owned()),
+        ("relay.state", format!("file:{}", state.path().join("state").display())),
+        ("relay.to.kind", "mysql".to_owned()),
+        ("relay.to.url", format!("mysql://{}/relay", copy.address())),
+        ("relay.to.user", "root".to_owned()),
+        // No row of these lanes comes before their parts.
+        ("relay.first_wait", "2s".to_owned()),
+        ("relay.visibility_timeout", "10s".to_owned()),
+        ("sns.region", Standin::REGION.to_owned()),
+        ("sns.endpoint_url", rig.endpoint_url.clone()),
+    ]
 }
 
 async fn texts(server: &Mysqld, query: &str) -> Result<Vec<Vec<String>>, Failed> {

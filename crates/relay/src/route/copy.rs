@@ -346,7 +346,7 @@ impl CopyRoute {
             Some(part) => {
                 let (message, rows) = (content.message, content.rows.len() as u64);
                 match Part::of(&part, rows, content) {
-                    Some(part) => lane.order.offer_part(part),
+                    Some(part) => lane.order.offer_part(part, now),
                     None => {
                         tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
                         self.messages.finish(message);

@@ -81,7 +81,7 @@ impl GapState {
         now: Duration,
         metrics: &Metrics,
     ) -> Found {
-        let before = order.next();
+        let before = order.begun();
         let Some(gap) = order.missing(now) else {
             let has_come = match *self {
                 Self::Asked { gap, .. } | Self::Halted { gap } => {
@@ -94,7 +94,11 @@ impl GapState {
                 tracing::info!(lane = %key, "missing rows have come");
                 *self = Self::None;
             }
-            return if has_come || order.next() != before { Found::GoesOn } else { Found::Nothing };
+            return if has_come || order.begun() != before {
+                Found::GoesOn
+            } else {
+                Found::Nothing
+            };
         };
         let Gap { first, last, is_proven } = gap;
         match (policy, &*self) {

@@ -260,9 +260,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 
     async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
-        let lane = lane_of(&content.rows);
+        let (lane, now) = (lane_of(&content.rows), self.now());
         if self.hold(&lane, content.message).await? {
-            let offered = self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content));
+            let offered =
+                self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content, now));
             if let Some(Err(content)) = offered {
                 tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
                 self.messages.finish(content.message);

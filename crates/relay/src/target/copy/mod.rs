@@ -13,6 +13,7 @@
 mod ddl;
 mod dialect;
 mod json_diff;
+mod keys;
 mod marks;
 mod part;
 mod pending;

@@ -10,7 +10,7 @@ use binpulse_core::change::{Cell, Column, LogicalType, Table};
 use binpulse_core::encode::RowsDigest;
 
 use super::dialect::Dialect;
-use super::part::{Key, PAGE_ROWS, Part, after_printed, bound, printed_columns};
+use super::keys::{Key, PAGE_ROWS, after_printed, bound, printed_columns};
 use super::pending::{KEYS_AT_ONCE_MAX, any_of};
 use super::session::{Failure, Session, Text};
 use super::tables::CopyTable;
@@ -69,87 +69,88 @@ fn shown(image: Option<&proto::Image>) -> Vec<String> {
         .collect()
 }
 
-impl Part<'_> {
-    /// What is told of a digest without a comparison.
-    pub(super) fn passed(&self, digest: &proto::ChunkDigest) -> Compared {
-        Compared {
-            table: CopyTable::shown(self.rows.table()),
-            run: self.said.snapshot.clone(),
-            after: shown(self.said.key_after.as_ref()),
-            upto: shown(self.said.key_upto.as_ref()),
-            verdict: Verdict::Passed,
-            rows: digest.rows,
-            rows_here: 0,
-        }
+/// What is told of a digest without a comparison.
+pub(super) fn passed(
+    copy: &CopyTable,
+    part: &proto::SnapshotPart,
+    digest: &proto::ChunkDigest,
+) -> Compared {
+    Compared {
+        table: CopyTable::shown(&copy.source),
+        run: part.snapshot.clone(),
+        after: shown(part.key_after.as_ref()),
+        upto: shown(part.key_upto.as_ref()),
+        verdict: Verdict::Passed,
+        rows: digest.rows,
+        rows_here: 0,
     }
+}
 
-    /// Compares the rows of the range without those whose keys are `left_out`.
-    pub(super) async fn compare(
-        &self,
-        session: &mut Session,
-        copy: &CopyTable,
-        left_out: &HashSet<Key>,
-        digest: &proto::ChunkDigest,
-    ) -> Result<Compared, Failure> {
-        let passed = self.passed(digest);
-        if left_out.len() > LEFT_OUT_MAX {
-            return Ok(passed);
-        }
-        let Some(here) = self.digest(session, copy, left_out, digest.rows).await? else {
-            return Ok(passed);
-        };
-        let verdict = if here.message() == *digest { Verdict::Equal } else { Verdict::Differs };
-        Ok(Compared { verdict, rows_here: here.rows, ..passed })
+/// Compares the rows of the range without those whose keys are `left_out`.
+pub(super) async fn compare(
+    session: &mut Session,
+    copy: &CopyTable,
+    part: &proto::SnapshotPart,
+    left_out: &HashSet<Key>,
+    digest: &proto::ChunkDigest,
+) -> Result<Compared, Failure> {
+    let passed = passed(copy, part, digest);
+    if left_out.len() > LEFT_OUT_MAX {
+        return Ok(passed);
     }
+    let Some(here) = digest_here(session, copy, part, left_out, digest.rows).await? else {
+        return Ok(passed);
+    };
+    let verdict = if here.message() == *digest { Verdict::Equal } else { Verdict::Differs };
+    Ok(Compared { verdict, rows_here: here.rows, ..passed })
+}
 
-    /// The digest of the copy's rows, or of one more than `rows_max` of them; `None` if one of them has a
-    /// value that is none of its column's type.
-    async fn digest(
-        &self,
-        session: &mut Session,
-        copy: &CopyTable,
-        left_out: &HashSet<Key>,
-        rows_max: u64,
-    ) -> Result<Option<RowsDigest>, Failure> {
-        let (table, dialect) = (&copy.source, session.dialect);
-        let columns: Vec<&Column> =
-            table.primary_key.iter().filter_map(|ordinal| table.columns.get(*ordinal)).collect();
-        let names: Vec<_> = columns.iter().map(|column| dialect.name(&column.name)).collect();
-        let upto = bound(dialect, &columns, self.said.key_upto.as_ref(), false)?;
-        let mut after = bound(dialect, &columns, self.said.key_after.as_ref(), true)?;
-        let mut wanted = printed_columns(dialect, &columns);
-        wanted.extend(table.columns.iter().map(|column| selected(dialect, column)));
-        let select = format!("SELECT {} FROM {} WHERE ", wanted.join(", "), copy.name);
-        let order = format!(" ORDER BY {} LIMIT {PAGE_ROWS}", names.join(", "));
-        let others = without(dialect, table, left_out);
-        let (mut digest, mut space) = (RowsDigest::default(), Vec::new());
-        loop {
-            let range = [&after, &upto].map(|bound| bound.as_deref().unwrap_or(b"TRUE"));
-            let range = [&range.join(&b" AND "[..]), &others[..]].concat();
-            let rows =
-                session.rows(&[select.as_bytes(), &range, order.as_bytes()].concat()).await?;
-            let Some(last) = rows.last() else { return Ok(Some(digest)) };
-            let is_last = rows.len() < PAGE_ROWS;
-            let next = after_printed(dialect, &columns, last);
-            for mut row in rows {
-                let values = row.get_mut(columns.len()..).unwrap_or_default();
-                for (column, value) in table.columns.iter().zip(values.iter_mut()) {
-                    as_streamed(dialect, column, value);
-                }
-                let cells = table.columns.iter().zip(values.iter());
-                let cells: Option<Vec<_>> =
-                    cells.map(|(column, value)| cell(dialect, column, value)).collect();
-                let Some(cells) = cells else { return Ok(None) };
-                digest.add_cells(cells.into_iter(), &mut space);
-                if digest.rows > rows_max {
-                    return Ok(Some(digest));
-                }
+/// The digest of the copy's rows, or of one more than `rows_max` of them; `None` if one of them has a
+/// value that is none of its column's type.
+async fn digest_here(
+    session: &mut Session,
+    copy: &CopyTable,
+    part: &proto::SnapshotPart,
+    left_out: &HashSet<Key>,
+    rows_max: u64,
+) -> Result<Option<RowsDigest>, Failure> {
+    let (table, dialect) = (&copy.source, session.dialect);
+    let columns: Vec<&Column> =
+        table.primary_key.iter().filter_map(|ordinal| table.columns.get(*ordinal)).collect();
+    let names: Vec<_> = columns.iter().map(|column| dialect.name(&column.name)).collect();
+    let upto = bound(dialect, &columns, part.key_upto.as_ref(), false)?;
+    let mut after = bound(dialect, &columns, part.key_after.as_ref(), true)?;
+    let mut wanted = printed_columns(dialect, &columns);
+    wanted.extend(table.columns.iter().map(|column| selected(dialect, column)));
+    let select = format!("SELECT {} FROM {} WHERE ", wanted.join(", "), copy.name);
+    let order = format!(" ORDER BY {} LIMIT {PAGE_ROWS}", names.join(", "));
+    let others = without(dialect, table, left_out);
+    let (mut digest, mut space) = (RowsDigest::default(), Vec::new());
+    loop {
+        let range = [&after, &upto].map(|bound| bound.as_deref().unwrap_or(b"TRUE"));
+        let range = [&range.join(&b" AND "[..]), &others[..]].concat();
+        let rows = session.rows(&[select.as_bytes(), &range, order.as_bytes()].concat()).await?;
+        let Some(last) = rows.last() else { return Ok(Some(digest)) };
+        let is_last = rows.len() < PAGE_ROWS;
+        let next = after_printed(dialect, &columns, last);
+        for mut row in rows {
+            let values = row.get_mut(columns.len()..).unwrap_or_default();
+            for (column, value) in table.columns.iter().zip(values.iter_mut()) {
+                as_streamed(dialect, column, value);
             }
-            if is_last {
+            let cells = table.columns.iter().zip(values.iter());
+            let cells: Option<Vec<_>> =
+                cells.map(|(column, value)| cell(dialect, column, value)).collect();
+            let Some(cells) = cells else { return Ok(None) };
+            digest.add_cells(cells.into_iter(), &mut space);
+            if digest.rows > rows_max {
                 return Ok(Some(digest));
             }
-            after = Some(next);
         }
+        if is_last {
+            return Ok(Some(digest));
+        }
+        after = Some(next);
     }
 }
 

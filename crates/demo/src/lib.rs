@@ -6,6 +6,7 @@
 //! the service's code: it starts the program, and its consumer knows the wire contract alone.
 
 mod audience;
+mod billing;
 pub mod cli;
 mod consumer;
 mod datadir;
@@ -18,6 +19,7 @@ mod mysqld;
 mod process;
 pub mod roles;
 mod sample;
+mod shuffler;
 mod source;
 mod standin;
 mod story;
@@ -26,6 +28,7 @@ mod tally;
 mod workload;
 
 pub use audience::Audience;
+pub use billing::{Billing, bill};
 pub use binpulse_client::proto;
 pub use consumer::{Aws, Consumer};
 pub use error::Error;
@@ -34,6 +37,7 @@ pub use http::{Answer, HttpError, get};
 pub use installed::{Flavor, Installed, Server};
 pub use mysqld::{Mysqld, Options};
 pub use process::{Process, Program, Signal};
+pub use shuffler::{Shuffled, Shuffler, Shuffling};
 pub use source::{PASSWORD, USER, prepare, settings_for, standin_environment};
 pub use standin::Standin;
 pub use story::{Summary, run};

@@ -62,6 +62,7 @@ mutants: $(MUTANTS) ## Change single points of the code, and see a test fail (FO
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo rustc --locked --lib --profile check -- -D dead_code  # without what only tests reach
 	cargo fetch --locked  # cargo-deny reads the crates of every platform, a build fetches those of its own
 	$(DENY) --offline check bans licenses sources
 

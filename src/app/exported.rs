@@ -19,6 +19,7 @@ use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
 
 /// Every series that the service of `plan` exports, as of the first scrape.
+#[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
     let (feed, _) = intake(plan.queue_bytes);

@@ -230,6 +230,7 @@ impl Packer {
     }
 
     /// How long a batch that opens now may wait.
+    #[cfg(feature = "testing")]
     pub fn linger(&self) -> Duration {
         self.linger.current()
     }
@@ -245,6 +246,7 @@ impl Packer {
     }
 
     /// Bytes that open batches hold.
+    #[cfg(feature = "testing")]
     pub fn open_bytes(&self) -> usize {
         self.open_bytes
     }

@@ -26,6 +26,7 @@ pub struct Stdout<W> {
 
 impl<W: Write + Send + 'static> Stdout<W> {
     /// Writes to `writer`, which may block: it is used on a thread for blocking work.
+    #[cfg(feature = "testing")]
     pub fn new(writer: W) -> Self {
         Self::with(writer, Health::new())
     }

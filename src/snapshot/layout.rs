@@ -303,6 +303,7 @@ impl Layout {
     }
 
     /// Whether a key that was saved or typed is one of this table's.
+    #[cfg(feature = "testing")]
     pub fn check_key(&self, key: &str) -> Result<(), BadKey> {
         self.query.check(key)
     }

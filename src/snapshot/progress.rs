@@ -231,6 +231,7 @@ impl Progress {
     }
 
     /// Whether nothing more comes of it.
+    #[cfg(feature = "testing")]
     pub fn is_over(&self) -> bool {
         self.next().is_none()
     }

@@ -208,6 +208,7 @@ impl Query {
     }
 
     /// A key that was saved or typed, checked.
+    #[cfg(feature = "testing")]
     pub(super) fn check(&self, key: &str) -> Result<(), BadKey> {
         self.parts(key).map(drop)
     }

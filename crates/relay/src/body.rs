@@ -188,7 +188,7 @@ pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
         lane: lane.clone(),
         first: parked.first,
         last: parked.last,
-        group: parked.key.clone().unwrap_or_default(),
+        group: parked.keys.first().cloned().unwrap_or_else(|| text_of(0)),
         body: Bytes::from(parked.body.clone()),
         content_type: content_type.unwrap_or("application/json"),
         kind: "change",

@@ -62,6 +62,7 @@ pub async fn relay(plan: RelayPlan, stop: CancellationToken) -> Outcome {
 }
 
 /// Every series that a relay of this route exports, as of the first scrape.
+#[cfg(feature = "testing")]
 pub fn exported_by_relay(route: &str) -> Result<String, metrics::Error> {
     page(&Metrics::new(route)?)
 }

@@ -120,6 +120,7 @@ impl Http {
     }
 
     /// The address it listens on.
+    #[cfg(feature = "testing")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -22,8 +22,8 @@ use super::parking::message_parked;
 use super::poll::{Arrived, Content as Opened, Room};
 use super::status::{self, LaneView};
 use super::{
-    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, pollers,
-    random, seconds, wall_clock_us,
+    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, TableFilter,
+    pollers, random, seconds, wall_clock_us,
 };
 use crate::body::Bodies;
 use crate::lane::LaneKey;
@@ -82,9 +82,69 @@ struct Work {
 struct Lane {
     order: LaneOrder<Content>,
     gap: GapState,
+    /// Numbers that do not come, by the first of each range: the last, and the message that says so.
+    passed: BTreeMap<u64, (u64, Option<u64>)>,
     work: VecDeque<Work>,
     /// The smallest number that is not applied, as the copy says.
     next: u64,
+}
+
+impl Lane {
+    /// Moves what is in order to what is to be applied; returns messages that bring nothing.
+    fn release(&mut self, key: &LaneKey, is_wanted: &TableFilter, now: Duration) -> Vec<u64> {
+        let mut finished = Vec::new();
+        while let Some(entry) = self.order.take(now) {
+            let before = match &entry {
+                Entry::Rows { rows, .. } => Some(rows.first),
+                Entry::Part(_) | Entry::Nothing(_) => None,
+            };
+            self.pass(key, before);
+            let work = match entry {
+                Entry::Rows { rows: Rows { first, count, content, .. }, .. } => {
+                    let (rows, last) = (Arc::clone(&content.rows), first.saturating_add(count - 1));
+                    let table = rows.table();
+                    let unit = if is_wanted(&table.database, &table.name) {
+                        Unit::Rows { lane: key.clone(), rows: Arc::clone(&rows), first, last }
+                    } else {
+                        Unit::Passed { lane: key.clone(), first, last }
+                    };
+                    work(unit, &content)
+                }
+                Entry::Part(Part { content, .. }) => {
+                    let Some(part) = content.part.clone() else { continue };
+                    let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
+                    work(Unit::Part { lane, part, rows }, &content)
+                }
+                // It is applied, or about to be: then it comes again, if it is not.
+                Entry::Nothing(content) => {
+                    let first = content.rows.first();
+                    if content.part.is_some() || first < self.next {
+                        finished.push(content.message);
+                        continue;
+                    }
+                    // Behind what is about to be applied: deleted with it.
+                    work(Unit::Passed { lane: key.clone(), first, last: first }, &content)
+                }
+            };
+            self.work.push_back(work);
+        }
+        self.pass(key, None);
+        finished
+    }
+
+    /// Numbers that do not come are to be applied once everything in front of them is: those below
+    /// `before`, or below what is released next.
+    fn pass(&mut self, key: &LaneKey, before: Option<u64>) {
+        let Some(before) = before.or(self.order.next()) else { return };
+        while let Some(entry) = self.passed.first_entry()
+            && *entry.key() < before
+        {
+            let (first, (last, message)) = entry.remove_entry();
+            let unit = Unit::Passed { lane: key.clone(), first, last };
+            let work = Work { unit, message, rows: 1, bytes: 0, committed_at_us: None };
+            self.work.push_back(work);
+        }
+    }
 }
 
 /// A transaction that is to be made, or was.
@@ -309,8 +369,9 @@ impl CopyRoute {
                 let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
                 let (waits, now) = (self.config.waits, self.now());
                 let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
-                let (gap, work, next) = (GapState::None, VecDeque::new(), record.next);
-                self.lanes.insert(key.clone(), Lane { order, gap, work, next });
+                let (gap, passed) = (GapState::None, BTreeMap::new());
+                let (work, next) = (VecDeque::new(), record.next);
+                self.lanes.insert(key.clone(), Lane { order, gap, passed, work, next });
                 Ok(true)
             }
             Err(error) => {
@@ -358,8 +419,18 @@ impl CopyRoute {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let gap = binpulse_client::ledger::Gap { first, last, is_proven: true };
         lane.order.absent(gap, now);
-        let unit = Unit::Passed { lane: key.clone(), first, last };
-        lane.work.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us: None });
+        match lane.passed.get_mut(&first) {
+            // The same said twice: the longer range holds, and the other message is dealt with.
+            Some((known, _)) => {
+                *known = last.max(*known);
+                if let Some(message) = message {
+                    self.messages.finish(message);
+                }
+            }
+            None => {
+                lane.passed.insert(first, (last, message));
+            }
+        }
         self.release(key, now);
     }
 
@@ -369,36 +440,8 @@ impl CopyRoute {
         if matches!(lane.gap, GapState::Halted { .. }) && !lane.order.has_come() {
             return;
         }
-        while let Some(entry) = lane.order.take(now) {
-            let work = match entry {
-                Entry::Rows { rows: Rows { first, count, content, .. }, .. } => {
-                    let (rows, last) = (Arc::clone(&content.rows), first.saturating_add(count - 1));
-                    let filter = &self.config.filter;
-                    let table = rows.table();
-                    let unit = if (filter.table)(&table.database, &table.name) {
-                        Unit::Rows { lane: key.clone(), rows: Arc::clone(&rows), first, last }
-                    } else {
-                        Unit::Passed { lane: key.clone(), first, last }
-                    };
-                    work(unit, &content)
-                }
-                Entry::Part(Part { content, .. }) => {
-                    let Some(part) = content.part.clone() else { continue };
-                    let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
-                    work(Unit::Part { lane, part, rows }, &content)
-                }
-                // It is applied, or about to be: then it comes again, if it is not.
-                Entry::Nothing(content) => {
-                    let first = content.rows.first();
-                    if content.part.is_some() || first < lane.next {
-                        self.messages.finish(content.message);
-                        continue;
-                    }
-                    // Behind what is about to be applied: deleted with it.
-                    work(Unit::Passed { lane: key.clone(), first, last: first }, &content)
-                }
-            };
-            lane.work.push_back(work);
+        for message in lane.release(key, &self.config.filter.table, now) {
+            self.messages.finish(message);
         }
     }
 
@@ -435,13 +478,8 @@ impl CopyRoute {
 
     /// A transaction is over.
     async fn applied(&mut self, job: Result<Job, tokio::task::JoinError>) -> Result<(), Halt> {
-        let job = match job {
-            Ok(job) => job,
-            Err(error) => {
-                tracing::error!(%error, "a transaction ended without an answer");
-                return Ok(());
-            }
-        };
+        // Its connection is lost with it, and what it applied is not known.
+        let job = job.map_err(|error| Halt::Defect(error.to_string()))?;
         let Job { worker: at, copy, work, outcome } = job;
         if let Some(worker) = self.workers.get_mut(at) {
             worker.copy = Some(copy);
@@ -517,6 +555,7 @@ impl CopyRoute {
         let waiting = std::iter::from_fn(|| lane.order.drop_one());
         let mut messages: Vec<u64> = waiting.map(|content| content.message).collect();
         messages.extend(lane.work.iter().filter_map(|work| work.message));
+        messages.extend(lane.passed.into_values().filter_map(|(_, message)| message));
         let of_lane = |work: &&Work| lane_of_unit(&work.unit) == Some(key);
         messages.extend(work.iter().filter(of_lane).filter_map(|work| work.message));
         self.messages.give_back(messages, BACK_PAUSE).await;
@@ -785,12 +824,69 @@ fn parked(unit: &Unit, why: &str) -> Parked {
         lane: Some(lane.clone()),
         first,
         last,
-        key: None,
+        keys: Vec::new(),
         body,
         content_type: String::from("application/x-ndjson"),
         reason: Reason::Refused,
         attempts: 1,
         answer: why.to_owned(),
         parked_at_us: wall_clock_us(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, VecDeque};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use binpulse_client::ledger::{Gap, Waits};
+    use binpulse_core::encode::opened::OpenedRows;
+
+    use super::{Content, Lane, TableFilter, lane_of};
+    use crate::lanes::order::{LaneOrder, Rows};
+    use crate::open::{Opened, tests as open};
+    use crate::route::gaps::GapState;
+    use crate::target::copy::Unit;
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[test]
+    fn numbers_that_do_not_come_are_applied_behind_the_rows_in_front_of_them() {
+        let messages = open::cases("messages");
+        let change = |case: &serde_json::Value| {
+            let open = open::opened_case(&case["messages"][0]).ok()?;
+            if let Opened::Rows(batch) = open.opened { Some(batch) } else { None }
+        };
+        let batch = messages.iter().find_map(change).expect("the suite has rows");
+        let rows = Arc::new(OpenedRows::new(batch, |_| None).expect("consistent"));
+        let (key, first, count) = (lane_of(&rows), rows.first(), rows.len() as u64);
+        let next = first + count;
+        let mut lane = Lane {
+            order: LaneOrder::new(first, None, false, Waits::default(), NOW),
+            gap: GapState::None,
+            passed: BTreeMap::new(),
+            work: VecDeque::new(),
+            next: first,
+        };
+        lane.order.absent(Gap { first: next, last: next + 1, is_proven: true }, NOW);
+        lane.passed.insert(next, (next + 1, Some(8)));
+        let all: TableFilter = Arc::new(|_, _| true);
+        assert!(lane.release(&key, &all, NOW).is_empty() && lane.work.is_empty());
+
+        let (snapshot, bytes) = (rows.snapshot(), 0);
+        let content = Content { message: 7, rows, part: None, bytes };
+        lane.order.offer(Rows { first, count, snapshot, content }, NOW);
+        assert!(lane.release(&key, &all, NOW).is_empty());
+        let work = lane.work.iter().map(|work| (&work.unit, work.message));
+        let numbers: Vec<_> = work
+            .map(|(unit, message)| match unit {
+                Unit::Rows { first, last, .. } => ("rows", *first, *last, message),
+                Unit::Passed { first, last, .. } => ("passed", *first, *last, message),
+                Unit::Part { .. } | Unit::Canary { .. } => ("other", 0, 0, message),
+            })
+            .collect();
+        let expected = [("rows", first, next - 1, Some(7)), ("passed", next, next + 1, Some(8))];
+        assert_eq!(numbers, expected);
     }
 }

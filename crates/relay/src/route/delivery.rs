@@ -70,6 +70,8 @@ pub(super) enum Finished {
     },
     /// It will be tried again, and nothing is to be saved.
     Kept,
+    /// The attempt's task panicked: its rows would be under way for ever.
+    Broken(String),
 }
 
 /// What a call brought.
@@ -183,8 +185,7 @@ impl<R: Receive> Deliveries<R> {
             }
             match self.calls.join_next().await {
                 Some(Ok(called)) => self.called(called),
-                // A task is neither cancelled nor does it panic; without its answer its rows come again.
-                Some(Err(error)) => tracing::error!(%error, "an attempt ended without an answer"),
+                Some(Err(error)) => return Finished::Broken(error.to_string()),
                 None => std::future::pending().await,
             }
         }
@@ -195,7 +196,7 @@ impl<R: Receive> Deliveries<R> {
         while self.answered.is_empty() {
             match self.calls.try_join_next()? {
                 Ok(called) => self.called(called),
-                Err(error) => tracing::error!(%error, "an attempt ended without an answer"),
+                Err(error) => return Some(Finished::Broken(error.to_string())),
             }
         }
         self.answered.pop_front()

@@ -38,7 +38,7 @@ use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::state::{Acquired, Lease, Parked, ParkedFilter, Reason, Save, StateError};
+use crate::state::{Acquired, Lease, Parked, Reason, Save, StateError};
 use crate::target::copy::CopyError;
 use crate::target::receiver::Receive;
 
@@ -73,6 +73,9 @@ pub enum Halt {
     /// The copy is not fit.
     #[error(transparent)]
     Copy(Box<CopyError>),
+    /// A task ended without an answer.
+    #[error("a defect of the relay: {0}; nothing is lost, the messages come again: report it")]
+    Defect(String),
     /// Something must be parked, and there is no place for it.
     #[error("{0}; relay.state is not set: set it, so that such rows can be parked")]
     NowhereToPark(String),
@@ -239,7 +242,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
-                finished = self.deliveries.finished() => self.finished(finished),
+                finished = self.deliveries.finished() => self.finished(finished)?,
                 Some(healed) = self.heals.join_next() => asked(healed),
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
@@ -252,7 +255,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Some(finished) = self.deliveries.finished_now() {
-                self.finished(finished);
+                self.finished(finished)?;
             }
             wake = self.turn().await?;
         }
@@ -404,9 +407,11 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 
     /// A request was answered.
-    fn finished(&mut self, finished: Finished) {
+    fn finished(&mut self, finished: Finished) -> Result<(), Halt> {
         match finished {
+            // It waits for its next attempt, and nothing of it is to be saved.
             Finished::Kept => {}
+            Finished::Broken(error) => return Err(Halt::Defect(error)),
             Finished::Again { lane, run, attempts } => {
                 if let Some(state) = self.lanes.get_mut(&lane) {
                     state.requests.failed(run, attempts);
@@ -418,6 +423,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 self.given_up(task, attempts, answer, is_refused);
             }
         }
+        Ok(())
     }
 
     fn delivered(&mut self, what: What) {
@@ -427,7 +433,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 metrics.canary_delivered_timestamp_seconds.set(seconds(wall_clock_us()));
                 self.messages.finish(message);
             }
-            What::Parked { lane, parked } => self.retried(lane).delivered.push(*parked),
+            What::Parked { lane, parked } => {
+                self.retried(lane, |retried| retried.delivered.push(*parked));
+            }
             What::Rows { lane, run } => {
                 if let Some(state) = self.lanes.get_mut(&lane) {
                     metrics.observe_delivered(&run.rows);
@@ -444,7 +452,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             What::Parked { lane, parked } => {
                 let attempts = parked.attempts.saturating_add(attempts);
                 let parked = Parked { attempts, answer, ..*parked };
-                return self.retried(lane).failed.push(parked);
+                return self.retried(lane, |retried| retried.failed.push(parked));
             }
             What::Rows { ref lane, ref run } => (lane.clone(), run.number, run.rows.len() as u64),
         };
@@ -566,6 +574,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         self.deliveries.forget(lane);
         self.unsaved.retain(|task| !task.is_of(lane));
         self.parking.to_park.remove(lane);
+        self.parking.retried.remove(lane);
+        self.parking.retrying.retain(|_, of| of != lane);
         self.messages.give_back(state.into_messages(), Duration::ZERO).await;
     }
 
@@ -578,16 +588,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
         if self.ticks % 60 == 1 {
             self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
-            match self.parts.store.parked_count(&ParkedFilter::default()).await {
-                Ok(parked) => self.parking.count = parked,
-                Err(error) => self.state_failed(error)?,
-            }
         }
         self.obey().await?;
         if self.ticks % 5 == 2 {
-            self.list_parked().await?;
-            self.look_for_retries().await?;
-            self.look_for_unparked().await?;
+            self.look_at_parked().await?;
         }
         self.look_for_gaps();
         self.make_room().await;
@@ -632,7 +636,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     /// What is under way ends, what is dealt with is saved, what is untouched goes back.
     async fn end(&mut self) {
         for finished in self.deliveries.end(GRACE).await {
-            self.finished(finished);
+            if let Err(error) = self.finished(finished) {
+                tracing::error!(%error, "at the end");
+            }
         }
         self.unsaved.clear();
         if let Err(error) = self.turn_end().await {

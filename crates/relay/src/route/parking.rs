@@ -1,13 +1,14 @@
 //! Parked rows: kept for an operator, and tried again when told to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::delivery::{Task, What};
 use super::store::LaneStore;
 use super::{BACK_PAUSE, Halt, ParkedCommand, Route, delivery, wall_clock_us};
 use crate::body::{self, Bodies};
 use crate::lane::LaneKey;
-use crate::state::{Parked, ParkedFilter, Reason, StateError};
+use crate::lanes::requests::text_of;
+use crate::state::{Parked, ParkedEntry, ParkedFilter, Reason, StateError};
 use crate::target::receiver::Receive;
 
 /// Parked requests that are shown.
@@ -20,8 +21,8 @@ const RETRIES_MAX: usize = 100;
 pub(super) struct Parking {
     /// Parked with the next save.
     pub(super) to_park: HashMap<LaneKey, Vec<Parked>>,
-    /// Tried again just now, by their ids.
-    pub(super) retrying: HashSet<String>,
+    /// Tried again just now: their ids and lanes.
+    pub(super) retrying: HashMap<String, LaneKey>,
     /// What is saved of these next.
     pub(super) retried: HashMap<LaneKey, Retried>,
     /// Requests that are parked.
@@ -55,13 +56,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    /// Where parked rows of a lane go that were tried again; it is saved with the next turn.
-    pub(super) fn retried(&mut self, lane: LaneKey) -> &mut Retried {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.requests.save_again();
-        }
+    /// Parked rows were tried again: they are saved with the next turn, by whoever holds the lane.
+    pub(super) fn retried(&mut self, lane: LaneKey, note: impl FnOnce(&mut Retried)) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.requests.save_again();
         self.touched.insert(lane.clone());
-        self.parking.retried.entry(lane).or_default()
+        note(self.parking.retried.entry(lane).or_default());
     }
 
     /// Does what operators want with parked rows.
@@ -83,77 +83,90 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
-    pub(super) async fn retry_all(&self) -> Result<u64, StateError> {
+    async fn retry_all(&self) -> Result<u64, StateError> {
         let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
-        let mut all = 0;
+        let (mut all, mut after) = (0, 0);
         loop {
-            let entries = self.parts.store.parked(&filter, RETRIES_MAX).await?;
-            let ids: Vec<_> = entries
-                .into_iter()
-                .filter(|entry| entry.parked.lane.is_some())
-                .map(|entry| entry.parked.id)
-                .collect();
-            if ids.is_empty() {
-                return Ok(all);
-            }
+            let entries = self.parts.store.parked(&filter, after, RETRIES_MAX).await?;
+            let Some(last) = entries.last() else { return Ok(all) };
+            after = last.number;
+            let with_lane = entries.into_iter().filter(|entry| entry.parked.lane.is_some());
+            let ids: Vec<_> = with_lane.map(|entry| entry.parked.id).collect();
             all += self.parts.store.retry(&ids).await?;
         }
     }
 
-    /// Shows what is parked.
-    pub(super) async fn list_parked(&mut self) -> Result<(), Halt> {
-        match self.parts.store.parked(&ParkedFilter::default(), SHOWN_MAX).await {
-            Ok(entries) => {
-                if entries.len() < SHOWN_MAX {
-                    self.parking.count = entries.len() as u64;
-                }
-                self.parts.status.set_parked(entries);
-                Ok(())
-            }
-            Err(error) => self.state_failed(error),
-        }
-    }
-
-    /// Looks for parked rows that an operator wants to be tried again: of each key the first.
-    pub(super) async fn look_for_retries(&mut self) -> Result<(), Halt> {
-        let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
-        let entries = match self.parts.store.parked(&filter, RETRIES_MAX).await {
-            Ok(entries) => entries,
+    /// Looks at what is parked: shows it, tries again what operators want, and lets go of keys of which
+    /// nothing is parked any more.
+    pub(super) async fn look_at_parked(&mut self) -> Result<(), Halt> {
+        let to_retry = match self.parked_now().await {
+            Ok(to_retry) => to_retry,
             Err(error) => return self.state_failed(error),
         };
-        let mut keys: HashSet<(LaneKey, String)> = HashSet::new();
-        for entry in entries {
-            let parked = entry.parked;
-            let Some(lane) = parked.lane.clone() else { continue };
-            let key = (lane.clone(), parked.key.clone().unwrap_or_default());
-            let is_under_way = self.parking.retrying.contains(&parked.id);
-            if !keys.insert(key) || is_under_way || !self.hold_lane(&lane).await? {
-                continue;
+        for (lane, parked) in to_retry {
+            if self.hold_lane(&lane).await? {
+                self.parking.retrying.insert(parked.id.clone(), lane.clone());
+                let what = What::Parked { lane, parked: Box::new(parked) };
+                self.deliveries.push(Task { what, attempts: 0, request: None });
             }
-            self.parking.retrying.insert(parked.id.clone());
-            let what = What::Parked { lane, parked: Box::new(parked) };
-            self.deliveries.push(Task { what, attempts: 0, request: None });
         }
         Ok(())
     }
 
+    /// Counts and shows what is parked; returns what is to be tried again.
+    async fn parked_now(&mut self) -> Result<Vec<(LaneKey, Parked)>, StateError> {
+        let all = ParkedFilter::default();
+        let count = self.parts.store.parked_count(&all).await?;
+        self.parking.count = count;
+        // An idle look is one call.
+        let (mut shown, mut to_retry) = (Vec::new(), Vec::new());
+        if count > 0 {
+            shown = self.parts.store.parked(&all, 0, SHOWN_MAX).await?;
+            to_retry = self.to_retry().await?;
+        }
+        self.parts.status.set_parked(shown);
+        self.look_for_unparked(count).await?;
+        Ok(to_retry)
+    }
+
+    /// Parked rows that an operator wants to be tried again, and that stand behind no other of their keys.
+    async fn to_retry(&self) -> Result<Vec<(LaneKey, Parked)>, StateError> {
+        let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
+        let mut found = Vec::new();
+        for entry in self.parts.store.parked(&filter, 0, RETRIES_MAX).await? {
+            let ParkedEntry { number, parked, .. } = entry;
+            let Some(lane) = parked.lane.clone() else { continue };
+            if self.parking.retrying.contains_key(&parked.id) {
+                continue;
+            }
+            let earlier = ParkedFilter {
+                lane: Some(lane.clone()),
+                keys: parked.keys.clone(),
+                before: Some(number),
+                ..ParkedFilter::default()
+            };
+            if parked.keys.is_empty() || self.parts.store.parked_count(&earlier).await? == 0 {
+                found.push((lane, parked));
+            }
+        }
+        Ok(found)
+    }
+
     /// Keys of which nothing is parked any more go again.
-    pub(super) async fn look_for_unparked(&mut self) -> Result<(), Halt> {
+    async fn look_for_unparked(&mut self, count: u64) -> Result<(), StateError> {
         let mut free = Vec::new();
-        for (lane, state) in &self.lanes {
-            let keys: Vec<_> = state.requests.parked_keys().take(RETRIES_MAX).collect();
-            for key in keys {
-                let (lane, key) = (Some(lane.clone()), Some(key));
-                let filter = ParkedFilter { lane, key, ..ParkedFilter::default() };
-                match self.parts.store.parked_count(&filter).await {
-                    Ok(0) => free.push(filter),
-                    Ok(_) => {}
-                    Err(error) => return self.state_failed(error),
+        // What is to be parked with the next save is not in the store yet.
+        let saved = |lane: &LaneKey| !self.parking.to_park.contains_key(lane);
+        for (lane, state) in self.lanes.iter().filter(|(lane, _)| saved(lane)) {
+            for key in state.requests.parked_keys() {
+                let (lane, keys) = (Some(lane.clone()), vec![key.clone()]);
+                let filter = ParkedFilter { lane: lane.clone(), keys, ..ParkedFilter::default() };
+                if count == 0 || self.parts.store.parked_count(&filter).await? == 0 {
+                    free.extend(lane.map(|lane| (lane, key)));
                 }
             }
         }
-        for filter in free {
-            let (Some(lane), Some(key)) = (filter.lane, filter.key) else { continue };
+        for (lane, key) in free {
             if let Some(state) = self.lanes.get_mut(&lane) {
                 tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
                 state.requests.unparked(&[key]);
@@ -173,12 +186,18 @@ pub(super) fn parked(
     answer: String,
 ) -> Parked {
     let request = delivery::request(task, bodies);
+    let keys = match &task.what {
+        What::Rows { run, .. } => &run.keys[..],
+        What::Parked { .. } | What::Canary { .. } => &[],
+    };
+    let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
+    let group = (!keys.is_empty()).then(|| request.group.clone());
     Parked {
         id: request.id.clone(),
         lane: Some(request.lane.clone()),
         first: request.first,
         last: request.last,
-        key: Some(request.group.clone()),
+        keys: group.into_iter().chain(others).collect(),
         body: request.body.to_vec(),
         content_type: request.content_type.to_owned(),
         reason,
@@ -195,7 +214,7 @@ pub(super) fn message_parked(body: String, why: &str) -> Parked {
         lane: None,
         first: 0,
         last: 0,
-        key: None,
+        keys: Vec::new(),
         body: body.into_bytes(),
         content_type: String::from("text/plain"),
         reason: Reason::Unreadable,

@@ -45,7 +45,10 @@ pub(crate) struct Run<R> {
     pub(crate) first: Place,
     pub(crate) last: u64,
     pub(crate) rows: Vec<R>,
+    /// Hash of the last row's key, which the request is grouped by.
     pub(crate) key: u64,
+    /// Hashes of all keys of its rows, where order is kept by key.
+    pub(crate) keys: Vec<u64>,
     /// Attempts that failed before.
     pub(crate) attempts: u32,
     /// An earlier row of its key is parked: it is to be parked behind it.
@@ -347,9 +350,10 @@ impl<R> Requests<R> {
             && keys.iter().any(|key| self.parked_keys.contains(key));
         let number = self.runs;
         self.runs += 1;
-        let keys = keys.into_iter().collect();
+        let keys: Vec<u64> = keys.into_iter().collect();
+        let of_rows = if self.limits.order == Order::Key { keys.clone() } else { Vec::new() };
         self.under_way.insert(number, UnderWay { first, last, keys });
-        Some(Run { number, first, last, rows, key, attempts, is_behind })
+        Some(Run { number, first, last, rows, key, keys: of_rows, attempts, is_behind })
     }
 
     /// An attempt failed; the request stays under way.

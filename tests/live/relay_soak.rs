@@ -115,7 +115,12 @@ struct Soak {
     streamer_kills: u64,
     /// Replays that an operator ran, because a lane had halted.
     commands: u64,
+    /// When the next one may.
+    operator: Instant,
 }
+
+/// An operator waits so long for the rows of one replay before running another.
+const OPERATOR_WAIT: Duration = Duration::from_secs(15);
 
 impl Soak {
     async fn start(bed: &Bed, url: &str, seed: u64) -> Result<Self, Failed> {
@@ -137,7 +142,8 @@ impl Soak {
         for (name, target) in targets(bed).await? {
             routes.push(Route::start(&rig, &topic, name, target, dice.fork().next()).await?);
         }
-        Ok(Self { routes, rig, dice, streamer_kills: 0, commands: 0 })
+        let operator = Instant::now();
+        Ok(Self { routes, rig, dice, streamer_kills: 0, commands: 0, operator })
     }
 
     async fn run(&mut self, length: Duration) -> Outcome {
@@ -203,15 +209,42 @@ impl Soak {
                 return Ok(());
             }
             if Instant::now() > give_up {
-                return Err(format!("not equal after {DRAIN:?}: {}", wrong.join("; ")).into());
+                let wrong = wrong.join("; ");
+                let history = self.history(&wrong);
+                return Err(format!("not equal after {DRAIN:?}: {wrong}\n{history}").into());
             }
             self.operate().await?;
             sleep(Duration::from_millis(200)).await;
         }
     }
 
+    /// What the webhook was told of the first row that is wrong.
+    fn history(&self, wrong: &str) -> String {
+        let row = wrong.split_once('(').map_or("", |(_, rest)| rest);
+        let mut fields = row.split('|');
+        let (Some("charge"), Some(id)) = (fields.next(), fields.next()) else {
+            return String::new();
+        };
+        let of_row = |row: &&Value| {
+            let is = |image: &Value| text(&image["id"]) == id;
+            row["table"] == "charges" && (is(&row["before"]) || is(&row["after"]))
+        };
+        let webhooks = self.routes.iter().filter_map(|route| match &route.target {
+            Target::Webhook(webhook) => Some(webhook.received()),
+            Target::Mysql(_) | Target::Postgres(_) => None,
+        });
+        let lines = webhooks.flat_map(|received| {
+            let rows = received.rows.iter().filter(of_row).map(Value::to_string);
+            rows.collect::<Vec<_>>()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// What an operator does: runs the replay of which a halted lane tells.
     async fn operate(&mut self) -> Result<(), Failed> {
+        if Instant::now() < self.operator {
+            return Ok(());
+        }
         for route in &self.routes {
             // One that has just been started does not answer yet.
             let Ok(status) = route.relay.status().await else { continue };
@@ -229,6 +262,7 @@ impl Soak {
                     return Err(output.into());
                 }
                 self.commands += 1;
+                self.operator = Instant::now() + OPERATOR_WAIT;
             }
         }
         Ok(())
@@ -269,9 +303,16 @@ impl Soak {
     fn logs(&self) -> String {
         let routes = self.routes.iter();
         let all: String =
-            routes.map(|route| format!("\n{}:\n{}", route.name, route.relay.log_tail())).collect();
-        format!("streamer:\n{}{all}", self.rig.streamer.log_tail())
+            routes.map(|route| format!("\n{}:\n{}", route.name, warnings(&route.relay))).collect();
+        format!("streamer:\n{}{all}", warnings(&self.rig.streamer))
     }
+}
+
+/// What a program has logged that is not for information alone.
+fn warnings(process: &Streamer) -> String {
+    let log = std::fs::read_to_string(process.folder().path().join("log")).unwrap_or_default();
+    let lines = log.lines().filter(|line| !line.contains(r#""level":"INFO""#));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Changes rows until it is time to end.
@@ -346,8 +387,10 @@ impl Route {
             ("relay.queue", queue),
             ("relay.state", format!("file:{}", state.path().join("state").display())),
             ("relay.streamer_url", format!("http://{}", rig.streamer.address())),
-            ("relay.first_wait", String::from("2s")),
+            ("relay.first_wait", String::from("12s")),
             ("relay.reorder_wait", String::from("1s")),
+            // The last row of a lane: no row behind it tells that it is late.
+            ("relay.gap_wait", String::from("5s")),
             ("relay.visibility_timeout", String::from("10s")),
             ("relay.snapshots", String::from("false")),
             ("sns.region", Standin::REGION.to_owned()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::consumer::failed;
 use super::workload::Random;
@@ -17,6 +17,8 @@ use super::{Aws, Error};
 const RECEIVE_MAX: i32 = 10;
 /// Messages that are held back, so that the order is another one, while more arrive.
 const HELD: usize = 40;
+/// And for so long at most.
+const HELD_FOR: Duration = Duration::from_secs(1);
 /// Pause after a failed call.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -116,7 +118,8 @@ struct Work {
     to: String,
     how: Shuffling,
     random: Random,
-    held: Vec<Message>,
+    /// Messages, and when they came.
+    held: Vec<(Instant, Message)>,
     counts: Arc<Counts>,
 }
 
@@ -133,15 +136,19 @@ impl Work {
             }
             let more = self.random.below(self.how.copies_max);
             self.counts.copies.fetch_add(more, Ordering::Relaxed);
-            self.held.extend((0..=more).map(|_| message.clone()));
+            let now = Instant::now();
+            self.held.extend((0..=more).map(|_| (now, message.clone())));
         }
         self.note_held();
-        while self.held.len() > keep {
-            let at = usize::try_from(self.random.below(self.held.len() as u64)).unwrap_or_default();
-            let message = self.held.swap_remove(at);
+        loop {
+            let old = self.held.iter().position(|(since, _)| since.elapsed() > HELD_FOR);
+            let any = self.random.below(self.held.len() as u64);
+            let any = usize::try_from(any).ok().filter(|_| self.held.len() > keep);
+            let Some(at) = any.or(old) else { break };
+            let (since, message) = self.held.swap_remove(at);
             let sent = self.send(&message).await;
             if sent.is_err() {
-                self.held.push(message);
+                self.held.push((since, message));
             }
             self.note_held();
             sent?;

@@ -29,13 +29,15 @@ pub(super) struct Debezium {
 }
 
 impl Debezium {
-    pub(super) fn start(
+    pub(super) async fn start(
         installed: &Path,
         source: &Source,
         receiver: &Receiver,
     ) -> Result<Self, Error> {
         let folder = Folder::create()?;
         let (runner, version) = runner(installed)?;
+        let grant = format!("GRANT SELECT, RELOAD, SHOW DATABASES ON *.* TO '{USER}'@'%'");
+        source.mysqld.execute(&[grant]).await?;
         let config = folder.path().join("config");
         std::fs::create_dir(&config).map_err(Error::file(&config))?;
         let properties = config.join("application.properties");

@@ -112,7 +112,7 @@ pub async fn bill(billing: &Billing) -> Result<bool, Error> {
     if let Some(folder) = &billing.debezium {
         let mut source = Source::start(&installed, billing).await?;
         let receiver = Receiver::start(&installed, billing.seed).await?;
-        let mut sender = Debezium::start(folder, &source, &receiver)?;
+        let mut sender = Debezium::start(folder, &source, &receiver).await?;
         outcomes.push(show(billing, &mut source, &receiver, &mut sender).await?);
     }
     say(table::table(&outcomes).trim_end())?;

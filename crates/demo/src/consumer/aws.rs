@@ -98,6 +98,21 @@ impl Aws {
         let queue_url = self.create_queue(name).await?;
         let queue_arn = self.queue_arn(&queue_url).await?;
 
+        // As AWS requires it.
+        let policy_of_queue = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": "sns.amazonaws.com" },
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": { "ArnEquals": { "aws:SourceArn": topic_arn } },
+            }],
+        });
+        let admit = self.sqs.set_queue_attributes().queue_url(&queue_url);
+        let admit = admit.attributes(QueueAttributeName::Policy, policy_of_queue.to_string());
+        admit.send().await.map_err(failed("sqs:SetQueueAttributes"))?;
+
         let mut subscription = self
             .sns
             .subscribe()

@@ -44,7 +44,7 @@ use crate::target::receiver::Receive;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
-pub use gaps::{Heal, Missing};
+pub use gaps::{Heal, HealError, Missing};
 pub use poll::Fetch;
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
@@ -243,7 +243,14 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 finished = self.deliveries.finished() => self.finished(finished)?,
-                Some(healed) = self.heals.join_next() => asked(healed),
+                Some(healed) = self.heals.join_next() => {
+                    let now = self.now();
+                    if let Some((lane, gap)) = asked(healed)
+                        && let Some(state) = self.lanes.get_mut(&lane)
+                    {
+                        state.gap.not_asked(gap, now);
+                    }
+                }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
                     self.arrived(arrived).await?;

@@ -61,6 +61,17 @@ maxwell_from_source() {
     return $outcome
 }
 
+# Debezium Server as it is distributed, 780 MB: `make demo-billing` shows its HTTP sink beside the relay.
+debezium_server() {
+    rm -rf "$into/debezium-server" "$into/dist"
+    mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+        -Dartifact=io.debezium:debezium-server-dist:3.6.1.Final:tar.gz -DoutputDirectory="$into/dist" \
+        && tar -xzf "$into"/dist/*.tar.gz -C "$into"
+    local outcome=$?
+    rm -rf "$into/dist"
+    return $outcome
+}
+
 # fetch NAME TOOL FUNCTION [ARGUMENT...]
 fetch() {
     local name=$1 tool=$2
@@ -73,6 +84,12 @@ fetch() {
         missing "$name" "it could not be fetched or built"
     fi
 }
+
+# Only by name: it is large, and no benchmark needs it.
+if [ "${1:-}" = debezium-server ]; then
+    fetch "Debezium Server" mvn debezium_server
+    exit
+fi
 
 fetch python-mysql-replication python3 python
 fetch @vlasky/zongji npm zongji

@@ -24,7 +24,7 @@ mod verified;
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
 pub use documents::Documents;
-pub use gaps::{Heal, Missing};
+pub use gaps::{Heal, HealError, Missing};
 pub use halt::Halt;
 pub use poll::Fetch;
 pub use receiver::{Parts, run};

@@ -172,7 +172,14 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 finished = self.deliveries.finished() => self.finished(finished)?,
-                Some(healed) = self.heals.join_next() => asked(healed),
+                Some(healed) = self.heals.join_next() => {
+                    let now = self.now();
+                    if let Some((lane, gap)) = asked(healed)
+                        && let Some(state) = self.lanes.get_mut(&lane)
+                    {
+                        state.gap.not_asked(gap, now);
+                    }
+                }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
                     self.arrived(arrived).await?;

@@ -41,12 +41,15 @@ impl AnySink {
     ) -> Result<(Self, Topics), sink::Error> {
         let health = Arc::clone(health);
         match &plan.sink {
-            SinkPlan::Sns { template, control_messages, .. } => {
+            SinkPlan::Sns { template, control_messages, outbox, .. } => {
                 let config = sns_config(plan);
                 let mut topics = vec![Arc::clone(control_messages)];
-                topics.extend(
-                    template.fixed().filter(|arn| **arn != **control_messages).map(Arc::from),
-                );
+                let fixed = [template.fixed(), outbox.as_ref().and_then(Template::fixed)];
+                for arn in fixed.into_iter().flatten() {
+                    if topics.iter().all(|known| **known != *arn) {
+                        topics.push(arn.into());
+                    }
+                }
                 let sns = Sns::open_with(config, shared, &topics, health).await?;
                 let known = sns.topics().iter().map(|(arn, facts)| {
                     let destination = Destination {
@@ -59,6 +62,7 @@ impl AnySink {
                 let topics = Topics {
                     tables: Destinations::new(template.clone()),
                     control_messages: Arc::clone(control_messages),
+                    outbox: outbox.clone(),
                     known: known.collect(),
                     message_bytes_max: sns::MESSAGE_BYTES_DEFAULT,
                 };
@@ -138,6 +142,7 @@ pub(super) fn no_topics() -> Topics {
     Topics {
         tables: Destinations::new(template),
         control_messages: NO_TOPIC.into(),
+        outbox: None,
         known: HashMap::new(),
         message_bytes_max: usize::MAX,
     }

@@ -5,6 +5,12 @@
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/dice.rs"]
+#[allow(dead_code, reason = "the soak uses more of it")]
+mod dice;
+#[path = "../../crates/relay/tests/databases/servers.rs"]
+#[allow(dead_code, reason = "the relay's own tests use more of it")]
+mod private;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,6 +32,7 @@ mod freshness;
 mod history;
 mod kubernetes;
 mod mixed;
+mod outbox;
 mod paths;
 mod probe;
 mod processes;
@@ -35,6 +42,8 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_soak;
+mod relay_verify;
 mod replay;
 mod resume;
 mod rotation;
@@ -72,12 +81,15 @@ fn main() -> std::process::ExitCode {
         freshness::tests(),
         receiving::tests(),
         kubernetes::tests(),
+        outbox::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_verify::tests(),
         relay_heal::tests(),
+        relay_soak::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),

@@ -35,6 +35,7 @@ fn table() -> Arc<Table> {
         columns: columns.map(|(name, of)| column(name, of)).to_vec(),
         primary_key: vec![0],
         named: true,
+        outbox: None,
         fingerprint: 1,
     })
 }

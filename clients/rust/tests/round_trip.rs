@@ -63,6 +63,7 @@ fn table() -> Arc<Table> {
         columns,
         primary_key: vec![10, 0],
         named: true,
+        outbox: None,
         fingerprint: 0xfeed_0000_0000_0001,
     })
 }

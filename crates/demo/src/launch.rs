@@ -190,6 +190,10 @@ fn binlog_options(server: &Server, options: &Options) -> Vec<String> {
     if server.flavor == Flavor::Mysql && options.gtid {
         chosen.push("--gtid-mode=ON".to_owned());
         chosen.push("--enforce-gtid-consistency=ON".to_owned());
+    } else if server.is_mysql(9, 0) {
+        // Some of these releases have it on.
+        chosen.push("--gtid-mode=OFF".to_owned());
+        chosen.push("--enforce-gtid-consistency=OFF".to_owned());
     }
     if server.flavor == Flavor::Mariadb {
         chosen.push("--log-slave-updates=ON".to_owned());

@@ -357,7 +357,7 @@ async fn watch_over(
 }
 
 /// A line for those who listen on: standard output carries JSON lines only.
-fn say(line: &str) -> Result<(), Error> {
+pub(super) fn say(line: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::file("standard output"))
 }

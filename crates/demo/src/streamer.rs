@@ -232,6 +232,7 @@ pub fn is_secret(key: &str) -> bool {
             | "relay.to.bearer"
             | "relay.to.password"
             | "relay.to.previous_secret"
+            | "relay.to.oauth.client_secret"
             | "relay.to.secret"
             | "source.password"
     )

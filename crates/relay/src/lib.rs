@@ -26,4 +26,4 @@ pub mod route;
 pub mod state;
 pub mod target;
 
-pub use lanes::Order;
+pub use lanes::{Order, Share};

@@ -6,6 +6,7 @@
 mod config;
 mod copy;
 mod delivery;
+mod documents;
 mod gaps;
 mod halt;
 mod lane;
@@ -16,12 +17,17 @@ mod poll;
 mod receiver;
 mod status;
 mod store;
+#[cfg(test)]
+mod tests;
+mod verified;
 
 pub use config::{Config, Filter, GapPolicy, TableFilter};
 pub use copy::{CopyParts, run_copy};
-pub use gaps::{Heal, Missing};
+pub use documents::Documents;
+pub use gaps::{Heal, HealError, Missing};
 pub use halt::Halt;
 pub use poll::Fetch;
 pub use receiver::{Parts, run};
 pub use status::{LaneStatus, ParkedCommand, Status};
 pub use store::{LaneStore, MemoryStore};
+pub use verified::DifferingRange;

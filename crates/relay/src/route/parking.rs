@@ -139,34 +139,38 @@ async fn retry_all<S: LaneStore>(store: &S) -> Result<u64, StateError> {
     }
 }
 
-/// A request as it is parked.
+/// A request as it is parked, and what follows it.
 pub(super) fn parked(
     task: &mut Task,
     bodies: &Bodies,
     reason: Reason,
     attempts: u32,
-    answer: String,
-) -> Parked {
+    answer: &str,
+) -> Vec<Parked> {
     let request = delivery::request(task, bodies);
     let keys = match &task.what {
         What::Rows { run, .. } => &run.keys[..],
         What::Parked { .. } | What::Canary { .. } => &[],
     };
-    let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
-    let group = (!keys.is_empty()).then(|| request.group.clone());
-    Parked {
-        id: request.id.clone(),
-        lane: Some(request.lane.clone()),
-        first: request.first,
-        last: request.last,
-        keys: group.into_iter().chain(others).collect(),
-        body: request.body.to_vec(),
-        content_type: request.content_type.to_owned(),
-        reason,
-        attempts,
-        answer,
-        parked_at_us: wall_clock_us(),
-    }
+    let both = std::iter::once(&*request).chain(request.then.as_deref());
+    let parked = both.map(|request| {
+        let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
+        let group = (!keys.is_empty()).then(|| request.group.clone());
+        Parked {
+            id: request.id.clone(),
+            lane: Some(request.lane.clone()),
+            first: request.first,
+            last: request.last,
+            keys: group.into_iter().chain(others).collect(),
+            body: request.body.to_vec(),
+            content_type: request.content_type.to_owned(),
+            reason,
+            attempts,
+            answer: answer.to_owned(),
+            parked_at_us: wall_clock_us(),
+        }
+    });
+    parked.collect()
 }
 
 /// A message that can't be opened, as it is parked.

@@ -24,7 +24,7 @@ use super::limits::{BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, LANES_MAX, LEASE, 
 use super::messages::Messages;
 use super::parking::{self, Parking, Retried, message_parked, parked};
 use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
-use super::status::{self, LaneView, Status, View};
+use super::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
 use super::store::LaneStore;
 use crate::body::{self, Bodies};
 use crate::clock::{random, seconds, wall_clock_us};
@@ -120,7 +120,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             Arc::clone(&parts.metrics),
             config.visibility,
         );
-        let bodies = Arc::new(Bodies::new(config.format.clone(), config.rows_max));
+        let lossy_cells = parts.metrics.lossy_cells.clone();
+        let bodies = Bodies::new(config.format.clone(), config.rows_max, lossy_cells);
+        let bodies = Arc::new(bodies);
         let mut retry = config.retry.clone();
         if config.order == Order::Lane {
             // The lane waits for as long as it takes.
@@ -170,7 +172,14 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 finished = self.deliveries.finished() => self.finished(finished)?,
-                Some(healed) = self.heals.join_next() => asked(healed),
+                Some(healed) = self.heals.join_next() => {
+                    let now = self.now();
+                    if let Some((lane, gap)) = asked(healed)
+                        && let Some(state) = self.lanes.get_mut(&lane)
+                    {
+                        state.gap.not_asked(gap, now);
+                    }
+                }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
                     self.arrived(arrived).await?;
@@ -258,9 +267,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     }
 
     async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
-        let lane = lane_of(&content.rows);
+        let (lane, now) = (lane_of(&content.rows), self.now());
         if self.hold(&lane, content.message).await? {
-            let offered = self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content));
+            let offered =
+                self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content, now));
             if let Some(Err(content)) = offered {
                 tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
                 self.messages.finish(content.message);
@@ -400,11 +410,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
         self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
-        let parked = parked(&mut task, &self.bodies, reason, attempts, answer);
-        tracing::warn!(%lane, id = parked.id, answer = parked.answer, "a request is parked");
+        let parked = parked(&mut task, &self.bodies, reason, attempts, &answer);
+        let id = parked.first().map(|parked| parked.id.as_str());
+        tracing::warn!(%lane, id, answer, "a request is parked");
         state.requests.parked(run);
         self.touched.insert(lane.clone());
-        self.parking.to_park.entry(lane).or_default().push(parked);
+        self.parking.to_park.entry(lane).or_default().extend(parked);
     }
 
     /// Parked rows were tried again: they are saved with the next turn, by whoever holds the lane.
@@ -420,7 +431,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let now = self.now();
         for lane in self.touched.clone() {
             let Some(state) = self.lanes.get_mut(&lane) else { continue };
-            state.release(&self.parts.config, now);
+            let left_out = state.release(&self.parts.config, &self.bodies, now);
+            let rows = &self.parts.metrics.rows;
+            rows.with_label_values(&["filtered"]).inc_by(left_out.filtered);
+            rows.with_label_values(&["shadow"]).inc_by(left_out.shadow);
             while self.deliveries.len() + self.unsaved.len() < BEGUN_MAX
                 && let Some(run) = state.requests.take()
             {
@@ -428,10 +442,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 let what = What::Rows { lane: lane.clone(), run };
                 let mut task = Task { what, attempts, request: None };
                 if is_behind {
-                    let answer = String::from("an earlier row of its key is parked");
+                    let answer = "an earlier row of its key is parked";
                     let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
                     state.requests.parked(number);
-                    self.parking.to_park.entry(lane.clone()).or_default().push(parked);
+                    self.parking.to_park.entry(lane.clone()).or_default().extend(parked);
                 } else {
                     self.unsaved.push(task);
                 }
@@ -663,6 +677,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             requests_begun: self.deliveries.len() as u64,
             parked: self.parking.count,
             retention_margin_seconds: status::margin(self.retention, self.messages.oldest_us()),
+            documents: self
+                .lanes
+                .iter()
+                .take(LANES_SHOWN_MAX)
+                .flat_map(|(key, lane)| lane.blocks.of(&key.to_string()).collect::<Vec<_>>())
+                .collect(),
             ..status::lanes(&config.name, each)
         }
     }

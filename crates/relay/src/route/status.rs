@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::documents::Documents;
 use super::gaps::GapState;
+use super::verified::DifferingRange;
 use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
 use crate::metrics::Metrics;
@@ -42,6 +44,10 @@ pub struct View {
     pub lanes: Vec<LaneStatus>,
     /// Lanes that this process delivers.
     pub lanes_total: u64,
+    /// What was made of rows, where only a share is delivered: of the first 100 lanes.
+    pub documents: Vec<Documents>,
+    /// Ranges of a copy that differ from the source, as `binpulse verify` found; at most 100.
+    pub differing: Vec<DifferingRange>,
 }
 
 /// A lane that does not go on by itself just now.
@@ -134,7 +140,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Lanes that are told one by one.
-const LANES_SHOWN_MAX: usize = 100;
+pub(super) const LANES_SHOWN_MAX: usize = 100;
 
 /// A lane, for its status.
 pub(super) struct LaneView<'a> {

@@ -51,40 +51,40 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def started(name, command, port):
-    """A server and its address, once it answers."""
+def started(name, command, port, own_socket):
+    """A server and its address, once it listens. It makes its own socket last: on the port alone another program
+    might answer, which took it meanwhile."""
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 120
     while time.monotonic() < ends and server.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        if own_socket.exists():
             return server, f"127.0.0.1:{port}"
-        except OSError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     server.kill()
     raise SystemExit(f"{name} did not start")
 
 
 def redis(folder):
     """A server and its address; None where there is none."""
-    program, port = ROOT / ".deps/redis/redis-server", free_port()
+    program, port, own = ROOT / ".deps/redis/redis-server", free_port(), folder / "redis.sock"
     if not program.exists():
         return None
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-    return started("Redis", [str(program), *options], port)
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), "--unixsocket", str(own)]
+    return started("Redis", [str(program), *options], port, own)
 
 
 def mysql(folder):
     """The same of MySQL."""
-    program, port = ROOT / ".deps/mysql-9.7/mysqld", free_port()
+    program, own = ROOT / ".deps/mysql-9.7/mysqld", folder / "mysql.sock"
     if not program.exists():
         return None
     options = [str(program), "--no-defaults", f"--datadir={folder}/mysql", "--skip-log-bin"]
     if os.getuid() == 0:
         options.append("--user=root")
     subprocess.run([*options, "--initialize-insecure"], check=True, stderr=subprocess.DEVNULL)
-    options += [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/mysql.sock", "--mysqlx=OFF"]
-    return started("MySQL", options, port)
+    port = free_port()
+    options += [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={own}", "--mysqlx=OFF"]
+    return started("MySQL", options, port, own)
 
 
 def run(language, environment, is_build):
@@ -106,7 +106,8 @@ def run(language, environment, is_build):
 def tested(languages):
     """What `run` says of each, with the servers that their tests use."""
     environment, servers = dict(os.environ), []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
         try:
             for name, start in (("REDIS", redis), ("MYSQL", mysql)):
                 if found := start(folder):

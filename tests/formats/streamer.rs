@@ -32,9 +32,17 @@ pub(crate) fn messages(runtime: &Runtime) -> Outcome {
     for format in ["debezium", "maxwell", "cloudevents"] {
         let wanted = decode(&log, &["--format", format]);
         let found = published(&mysqld, format, wanted.len());
-        for (found, wanted) in found.iter().zip(&wanted) {
-            assert_eq!(found["rows"], 1, "{format}");
-            assert_eq!(plain(&found["body"]), plain(wanted), "{format}");
+        assert!(found.iter().all(|message| message["rows"] == 1), "{format}");
+        // Each table is a lane of its own, so tables of one transaction may come in another order.
+        let sorted = |documents: Vec<Value>| {
+            let mut texts: Vec<_> = documents.iter().map(Value::to_string).collect();
+            texts.sort_unstable();
+            texts
+        };
+        let ours = sorted(found.iter().map(|message| plain(&message["body"])).collect());
+        let theirs = sorted(wanted.iter().map(plain).collect());
+        for (found, wanted) in ours.iter().zip(&theirs) {
+            assert_eq!(found, wanted, "{format}");
         }
         told.push(format!("{} {format}", found.len()));
     }

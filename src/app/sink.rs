@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Unavailable;
 use super::plan::{Plan, SinkPlan};
 use crate::aws;
 use crate::encode::Destination;
-use crate::pipeline::Topics;
+use crate::pipeline::{Claims, Topics};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::null::Null;
 use crate::sink::sns::{self, Sns, TopicArn};
@@ -18,6 +19,8 @@ use crate::sink::stdout::Stdout;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
 
+/// Settlements between the sink and the loop.
+pub(super) const SETTLEMENTS_MAX: usize = 4096;
 /// Where standard output and nowhere are, as a topic: finalizing needs one.
 const NO_TOPIC: &str = "arn:aws:sns:local:000000000000:none";
 
@@ -118,11 +121,8 @@ pub(super) fn aws_config(plan: &Plan) -> aws::Config {
     aws::Config { region, profile: None }
 }
 
-/// Where bodies too large for their topic go, if that is the policy.
-pub(super) fn claim_check(
-    plan: &Plan,
-    shared: &aws::Shared,
-) -> Result<Option<ClaimCheck>, Box<dyn std::error::Error + Send + Sync>> {
+/// Where rows too large for their topic go, if the plan names a bucket.
+pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let (Some(claims), SinkPlan::Sns { control_messages, .. }) = (&plan.claims, &plan.sink) else {
         return Ok(None);
     };
@@ -133,7 +133,8 @@ pub(super) fn claim_check(
         endpoint_url: claims.endpoint_url.clone(),
         deadlines: sns_config(plan).deadlines,
     };
-    Ok(Some(ClaimCheck::new(config, shared, region)?))
+    let bucket = ClaimCheck::new(config, shared, region)?;
+    Ok(Some(Claims::new(bucket, super::patience::random)))
 }
 
 pub(super) fn no_topics() -> Topics {

@@ -313,6 +313,7 @@ fn the_settings_are_shown_without_their_key() {
         hash_key: b"s3cret".to_vec(),
         must_match: true,
         names: NameCase::Insensitive,
+        outbox: Arc::default(),
     };
     let shown = format!("{config:?}");
     assert!(shown.contains("shop.*") && shown.contains("must_match: true"), "{shown}");

@@ -64,7 +64,7 @@ fn events(endpoint: &Endpoint) -> Vec<(String, Entry)> {
 
 fn attribute<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
     let mut attributes = entry.attributes.iter();
-    attributes.find(|attribute| attribute.name == name).map(|attribute| attribute.value())
+    attributes.find(|attribute| attribute.name == name).map(crate::aws::entry::Attribute::value)
 }
 
 async fn until(

@@ -29,12 +29,12 @@ pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Bodies by the id of their request: all that came under it.
-    bodies: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) bodies: BTreeMap<String, BTreeSet<String>>,
     /// Rows in the order in which they were first accepted.
     pub(crate) rows: Vec<Value>,
     requests: u64,
     /// Each so-manieth request is refused with this status.
-    refuse: Option<(u64, u16)>,
+    pub(crate) refuse: Option<(u64, u16)>,
     /// Rows with this text are refused.
     refuse_text: Option<&'static str>,
 }
@@ -56,6 +56,18 @@ impl Webhook {
             }
         });
         Ok(Self { port, received })
+    }
+
+    /// Settings of a relay that delivers to it.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("relay.to.kind", String::from("webhook")),
+            ("relay.to.url", format!("http://127.0.0.1:{}/hook?token=x", self.port)),
+            ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+            ("relay.egress.allow", String::from("127.0.0.0/8")),
+            ("relay.egress.ports", self.port.to_string()),
+            ("relay.egress.https_only", String::from("false")),
+        ]
     }
 
     pub(crate) fn received(&self) -> std::sync::MutexGuard<'_, Received> {
@@ -123,16 +135,11 @@ pub(crate) fn relay(
         ("relay.name", String::from("test")),
         ("relay.queue", queue.to_owned()),
         ("relay.state", format!("file:{}", folder.path().join("state").display())),
-        ("relay.to.kind", String::from("webhook")),
-        ("relay.to.url", format!("http://127.0.0.1:{}/hook?token=x", webhook.port)),
-        ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
-        ("relay.egress.allow", String::from("127.0.0.0/8")),
-        ("relay.egress.ports", webhook.port.to_string()),
-        ("relay.egress.https_only", String::from("false")),
         ("relay.first_wait", String::from("2s")),
         ("relay.visibility_timeout", String::from("10s")),
         ("sns.region", Standin::REGION.to_owned()),
     ];
+    all.extend(webhook.settings());
     all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
     all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
     Streamer::start(command("relay", all))
@@ -453,7 +460,7 @@ async fn until_equal(source: &Mysqld, copy: &Mysqld, relay: &mut Streamer) -> Ou
     }
 }
 
-const SCHEMA: [&str; 4] = [
+pub(crate) const SCHEMA: [&str; 4] = [
     "CREATE DATABASE paid",
     "CREATE TABLE paid.charges (id INT PRIMARY KEY, amount DECIMAL(10, 2), note VARCHAR(20), at TIMESTAMP(3) NULL)",
     "CREATE TABLE paid.notes (a VARCHAR(20) COLLATE utf8mb4_bin, b INT UNSIGNED, text TEXT, PRIMARY KEY (a, b))",
@@ -461,7 +468,7 @@ const SCHEMA: [&str; 4] = [
 ];
 
 /// Changes of every kind, the same for the same round.
-fn changes(round: u64) -> Vec<String> {
+pub(crate) fn changes(round: u64) -> Vec<String> {
     let mut all = Vec::new();
     for at in 0..25 {
         let n = round * 25 + at;

@@ -16,6 +16,7 @@
 //! The relay knows nothing of binary logs and topics: only messages.
 
 mod body;
+mod clock;
 pub mod lane;
 mod lanes;
 pub mod metrics;

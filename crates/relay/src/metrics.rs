@@ -1,7 +1,7 @@
 //! What a route counts. Each family has one label, the route's name.
 
 use crate::body::RowRef;
-use crate::route::{seconds, wall_clock_us};
+use crate::clock::{seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
@@ -44,6 +44,10 @@ pub struct Metrics {
     pub gaps_open: IntGauge,
     /// Gaps that were closed by a replay.
     pub gaps_healed: IntCounter,
+    /// Digests of chunks by what came of comparing them: equal, differing, passed.
+    pub verified_chunks: Counters,
+    /// Ranges of a copy that were found to differ, and not yet found equal.
+    pub differing_ranges: IntGauge,
     /// Parked requests in the state.
     pub parked: IntGauge,
     /// State of the endpoint: 0 closed (it works), 1 the breaker is open, 2 gone.
@@ -103,6 +107,16 @@ impl Metrics {
             )?,
             gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows")?,
             gaps_healed: make.counter("gaps_healed_total", "Gaps that a replay has closed")?,
+            verified_chunks: make.counters(
+                "verified_chunks_total",
+                "Digests of `binpulse verify` by what comparing them with the copy's rows gave",
+                "result",
+                &["equal", "differing", "passed"],
+            )?,
+            differing_ranges: make.gauge(
+                "differing_ranges",
+                "Ranges of keys in which the copy was found to differ from its source, until it is found equal",
+            )?,
             parked: make.gauge("parked", "Requests that are parked")?,
             endpoint_state: make.gauge(
                 "endpoint_state",

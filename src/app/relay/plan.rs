@@ -353,9 +353,6 @@ fn percent_encoded(text: &str) -> String {
 /// Most connections to a copy.
 const COPIES_MAX: usize = 16;
 
-/// Longest wait for an answer of the streamer.
-pub(super) const STREAMER_DEADLINE: Duration = Duration::from_secs(30);
-
 #[cfg(test)]
 mod tests {
     use super::with_account;

@@ -28,7 +28,7 @@ impl Flow {
         let is_read = self.snapshots.is_open_for(table);
         while let Some(change) = rows.next()? {
             if is_read {
-                self.snapshots.row(table, &change);
+                self.snapshots.row(transaction, table, &change);
             }
             if !self.progress.is_new(change.row) {
                 continue;

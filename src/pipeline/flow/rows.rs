@@ -65,7 +65,7 @@ impl Flow {
             Route::Publish => {
                 while let Some(change) = rows.next()? {
                     if is_read {
-                        self.snapshots.row(table, &change);
+                        self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
                         self.publish(now, transaction, table, &change)?;
@@ -75,7 +75,7 @@ impl Flow {
             Route::Redact(redaction) => {
                 while let Some(change) = rows.next()? {
                     if is_read {
-                        self.snapshots.row(table, &change);
+                        self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
                         self.publish_redacted(now, transaction, &redaction, &change)?;

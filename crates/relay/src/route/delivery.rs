@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::body::{Bodies, RowRef};
+use crate::clock::random;
 use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
 use crate::metrics::Metrics;
@@ -218,7 +219,7 @@ impl<R: Receive> Deliveries<R> {
             Some(asked) => {
                 let asked = asked.into_iter().flatten().max();
                 let now = Instant::now().into_std();
-                self.breaker.failed(permit, asked, now, super::random());
+                self.breaker.failed(permit, asked, now, random());
             }
             None => self.breaker.answered(permit),
         }
@@ -261,7 +262,7 @@ impl<R: Receive> Deliveries<R> {
                 }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
-                match self.retry.after(failed, super::random()) {
+                match self.retry.after(failed, random()) {
                     Next::Park { attempts } => {
                         Finished::GivenUp { task, attempts, answer, is_refused: false }
                     }

@@ -109,11 +109,12 @@ impl LaneState {
         &mut self,
         part: &proto::SnapshotPart,
         content: Content,
+        now: Duration,
     ) -> Result<(), Content> {
         let rows = content.rows.len() as u64;
         match Part::of(part, rows, content.clone()) {
             Some(part) => {
-                self.order.offer_part(part);
+                self.order.offer_part(part, now);
                 Ok(())
             }
             None => Err(content),

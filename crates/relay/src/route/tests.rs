@@ -1,7 +1,10 @@
 //! What becomes of rows between their release and their requests: filters, shares, and changed keys.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use binpulse_client::proto;
 use binpulse_core::encode::formats::FormatOptions;
 use binpulse_core::encode::opened::OpenedRows;
 use binpulse_core::encode::testing::{Owned, OwnedChange, absent, table, text, transaction};
@@ -11,11 +14,16 @@ use binpulse_core::encode::{
 };
 use prometheus::IntCounter;
 
-use super::*;
-use crate::body::RowRef;
-use crate::lanes::Share;
+use super::delivery::{Task, What};
+use super::lane::{self, Content, LaneState};
+use super::parking::parked;
+use super::{Config, Filter, GapPolicy, delivery};
+use crate::body::{Bodies, RowRef};
+use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
-use crate::state::LaneRecord;
+use crate::lanes::{Order, Share};
+use crate::state::{LaneRecord, Reason};
+use crate::target::receiver::Receive;
 use crate::target::{Outcome, Request};
 
 /// Rows of a table with the columns `c0` (its key), `c1` and `c2`, numbered from 1.

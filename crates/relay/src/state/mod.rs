@@ -15,6 +15,8 @@ mod file;
 mod lease;
 mod mysql;
 mod redis;
+#[cfg(test)]
+mod two_relays;
 
 use std::time::Duration;
 

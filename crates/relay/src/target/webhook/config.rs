@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::address::is_allowed;
 use super::oauth::ClientCredentials;
-use super::secret::SecretSource;
+use super::signature::SecretSource;
 
 /// Secrets that sign at a time: the current one, and those on their way in or out.
 const SECRETS_MAX: usize = 4;

@@ -19,7 +19,7 @@ mod fault;
 mod meter;
 mod oauth;
 mod resolve;
-mod secret;
+mod signature;
 mod tls;
 
 use std::fmt;
@@ -41,13 +41,13 @@ use self::connect::Connector;
 use self::connection::{Connection, Pool, is_drained};
 use self::fault::Fault;
 use self::oauth::Tokens;
-use self::secret::Signer;
+use self::signature::Signer;
 use super::{Outcome, Request};
 
 pub use self::config::{Auth, Config, ConfigError, Egress, Proxy};
 pub use self::oauth::ClientCredentials;
 pub use self::resolve::{Addresses, Resolve, SystemResolver};
-pub use self::secret::SecretSource;
+pub use self::signature::SecretSource;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");

@@ -22,7 +22,7 @@ use super::connect::Connector;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::resolve::Resolve;
-use super::secret::SecretSource;
+use super::signature::SecretSource;
 
 /// Most that is read of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;

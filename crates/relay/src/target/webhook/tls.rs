@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::config::{Auth, Config, ConfigError};
-use super::secret::SecretSource;
+use super::signature::SecretSource;
 
 /// Who may vouch for receivers, and what we show them.
 #[derive(Debug)]

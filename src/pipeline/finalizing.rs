@@ -39,6 +39,8 @@ pub(crate) struct Note {
     pub(crate) body_bytes: usize,
     /// Cells that were left out for their size.
     pub(crate) omitted_cells: u32,
+    /// Cells that another program's format could not hold as they are.
+    pub(crate) lossy_cells: u64,
     /// Messages whose body went to S3.
     pub(crate) claims: u64,
     /// A row that fits its topic in no way, and which may not be made smaller.
@@ -58,6 +60,7 @@ impl Note {
             content_bytes: 0,
             body_bytes: 0,
             omitted_cells: 0,
+            lossy_cells: 0,
             claims: 0,
             too_large: None,
         }
@@ -119,6 +122,7 @@ impl Finalizing {
             drop(origin);
             let Some(claims) = self.check_in(&mut finalized, &batches, runtime) else { return };
             let mut note = Note::new(lane, kind, rows);
+            note.lossy_cells = self.finalizer.take_lossy_cells();
             let messages = number(&mut note, claims, &mut finalized, &mut self.next_id);
             let halts = note.too_large.is_some();
             // The receiver is gone only when the pipeline has ended.

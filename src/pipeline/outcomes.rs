@@ -113,6 +113,7 @@ impl Pipeline {
         let oversize = &self.parts.metrics.oversize_total;
         oversize.of("omitted").inc_by(note.omitted_cells.into());
         oversize.of("claim_checked").inc_by(note.claims);
+        self.parts.metrics.lossy_cells_total.inc_by(note.lossy_cells);
         match note.too_large {
             None => Ok(()),
             Some(message) => {

@@ -10,6 +10,7 @@ mod compare;
 mod debezium;
 mod maxwell;
 mod oracle;
+mod streamer;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ const TESTS: &[(&str, Test)] = &[
     ("debezium::cloudevents", debezium::cloudevents),
     ("maxwell::documents", maxwell::documents),
     ("cloudevents::sdk", cloudevents::sdk),
+    ("streamer::messages", streamer::messages),
 ];
 
 fn main() -> ExitCode {

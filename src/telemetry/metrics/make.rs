@@ -182,6 +182,10 @@ impl Make<'_> {
                 "unordered_updates_total",
                 "Updates of a key without complete row images, in the lane of the old key only.",
             )?,
+            lossy_cells_total: self.counter(
+                "lossy_cells_total",
+                "Values that the format of another program (message.format) could not hold as they are.",
+            )?,
             outbox_ignored_rows_total: self.counters(
                 "outbox_ignored_rows_total",
                 "Updates and deletes of rows of outbox tables, which are no messages.",

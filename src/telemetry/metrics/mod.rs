@@ -138,6 +138,8 @@ pub struct Metrics {
     pub passed_statements_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
+    /// Cells that the format of single rows could not hold as they are.
+    pub lossy_cells_total: IntCounter,
     /// Updates and deletes of rows of outbox tables, which are no messages.
     pub outbox_ignored_rows_total: LabeledMetric<IntCounter>,
     /// Saves of the checkpoint, by outcome.

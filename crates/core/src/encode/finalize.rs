@@ -74,13 +74,20 @@ pub struct Finalizer {
     /// Set where each row is a message, in another program's format.
     documents: Option<RowDocuments>,
     outbox: Outbox,
+    lossy_cells: u64,
 }
 
 impl Finalizer {
     /// Fails only when zstd gets no memory.
     pub fn new(options: FinalizeOptions) -> std::io::Result<Self> {
         let framer = Framer::new(options.zstd_level)?;
-        Ok(Self { framer, content: Vec::new(), documents: None, outbox: Outbox::default() })
+        Ok(Self {
+            framer,
+            content: Vec::new(),
+            documents: None,
+            outbox: Outbox::default(),
+            lossy_cells: 0,
+        })
     }
 
     /// Makes a message of each row, in this format. Batches are to be of [`Format::Protobuf`].
@@ -88,6 +95,12 @@ impl Finalizer {
     pub fn with_row_format(mut self, options: Option<FormatOptions>) -> Self {
         self.documents = options.map(RowDocuments::new);
         self
+    }
+
+    /// Cells since the last call that the format of single rows could not hold as they are.
+    pub fn take_lossy_cells(&mut self) -> u64 {
+        let total = self.documents.as_ref().map_or(0, RowDocuments::lossy_cells);
+        total - std::mem::replace(&mut self.lossy_cells, total)
     }
 
     /// Seals a encoded batch, however large the message becomes.

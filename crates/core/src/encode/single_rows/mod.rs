@@ -25,6 +25,11 @@ impl RowDocuments {
         Self { formatter, before: RowBuffer::default(), after: RowBuffer::default() }
     }
 
+    /// Cells so far that the format could not hold as they are.
+    pub(super) fn lossy_cells(&self) -> u64 {
+        self.formatter.lossy_cells()
+    }
+
     /// Whether the batch's rows leave as documents of the format. Other messages, and parts of a snapshot
     /// without rows, leave in binpulse's own form.
     pub(super) fn takes(batch: &EncodedBatch) -> bool {

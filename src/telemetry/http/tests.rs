@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Caller, Certificate, Endpoints, Http, Switch, Token, chain};
+use super::{Access, Caller, Certificate, Endpoints, Http, ReplayRefused, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::words::StreamState;
 use crate::telemetry::{Loops, Readiness, Status};

@@ -9,7 +9,7 @@ MUTANTS_VERSION := 27.1.0
 MUTANTS_PYTHON := $(CACHE)/tools/mutants-0.26.1-0.24.2/bin/python
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,18 +27,31 @@ demo: demo-deps ## Watch it work: private MySQL, SNS stand-in, shop workload, co
 	cargo build --release --locked --workspace
 	target/release/binpulse-demo
 
+# Debezium Server stands beside the relay once `benches/peers/fetch.sh debezium-server` has fetched it; it needs
+# Java 21.
+DEBEZIUM_SERVER := $(wildcard .deps/peers/debezium-server)
+JAVA_21 := $(lastword $(sort $(wildcard /usr/lib/jvm/*-2[1-9]-*)))
+
+demo-billing: demo-deps ## 100,000 charges by webhook, each charged once, under kills and duplicates (BILLING_CHARGES, BILLING_SEED)
+	cargo build --release --locked --workspace
+	JAVA_HOME=$(or $(JAVA_21),$(JAVA_HOME)) target/release/binpulse-demo billing \
+		$(if $(DEBEZIUM_SERVER),--debezium $(DEBEZIUM_SERVER))
+
 test: deps ## The whole test suite
 	cargo test --locked --workspace
 
-test-clients: deps ## The client libraries by the conformance suite
-	cargo test --locked -p binpulse-client
-	.deps/venv/bin/python -B clients/python/tests/test_conformance.py
+client-deps: ## Build the examples of the client libraries, which live tests run (Go, Java and Node.js where they are installed)
+	python3 clients/test.py --build
+
+test-clients: deps ## The client libraries by the conformance suite (Go, Java and Node.js where they are installed)
+	.deps/venv/bin/python clients/test.py
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (docs/develop/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test live -- relay_soak --nocapture
 
 faults: deps ## Real faults, and what is said of each, into docs/develop/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
 	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \
@@ -63,6 +76,7 @@ mutants: $(MUTANTS) $(MUTANTS_PYTHON) ## Change single points of the code, and s
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo rustc --locked --lib --profile check -- -D dead_code  # without what only tests reach
 	cargo fetch --locked  # cargo-deny reads the crates of every platform, a build fetches those of its own
 	$(DENY) --offline check bans licenses sources
 

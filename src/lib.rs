@@ -14,26 +14,30 @@
     rustdoc::private_intra_doc_links,
     reason = "the parts are read with `cargo doc --document-private-items`"
 )]
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(
+        unreachable_pub,
+        unused_imports,
+        reason = "tests, benches and fuzz targets reach the parts, the program only its commands"
+    )
+)]
+
+/// The parts. Only tests see them from outside, so the compiler names what nothing runs.
+macro_rules! parts {
+    ($($name:ident)+) => {$(
+        #[cfg(feature = "testing")]
+        pub mod $name;
+        #[cfg(not(feature = "testing"))]
+        mod $name;
+    )+};
+}
 
 pub use binpulse_core::{backoff, change, encode, excerpt};
 
-pub mod app;
-pub mod aws;
-pub mod binlog;
-pub mod checkpoint;
 pub mod cli;
-pub mod config;
-pub mod decode;
-pub mod filter;
-pub mod freshness;
-pub mod journal;
-pub mod local_http;
-pub mod mysql;
-pub mod pack;
-pub mod pipeline;
-pub mod shutdown;
-pub mod sink;
-pub mod snapshot;
-pub mod source;
-pub mod sql;
-pub mod telemetry;
+
+parts! {
+    app aws binlog checkpoint config decode filter freshness journal local_http mysql pack pipeline
+    shutdown sink snapshot source sql telemetry
+}

@@ -39,7 +39,7 @@ java() {
     rm -rf "$into/$1"
     mvn --quiet --batch-mode --file "$1/pom.xml" -DoutputDirectory="$into/$1/lib" \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1/Reader.java"
+        && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1"/*.java
 }
 
 # The Maxwell that tests/formats compares with. Newer ones are not on Maven Central: its sources are
@@ -61,6 +61,17 @@ maxwell_from_source() {
     return $outcome
 }
 
+# Debezium Server as it is distributed, 780 MB: `make demo-billing` shows its HTTP sink beside the relay.
+debezium_server() {
+    rm -rf "$into/debezium-server" "$into/dist"
+    mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+        -Dartifact=io.debezium:debezium-server-dist:3.6.1.Final:tar.gz -DoutputDirectory="$into/dist" \
+        && tar -xzf "$into"/dist/*.tar.gz -C "$into"
+    local outcome=$?
+    rm -rf "$into/dist"
+    return $outcome
+}
+
 # fetch NAME TOOL FUNCTION [ARGUMENT...]
 fetch() {
     local name=$1 tool=$2
@@ -73,6 +84,12 @@ fetch() {
         missing "$name" "it could not be fetched or built"
     fi
 }
+
+# Only by name: it is large, and no benchmark needs it.
+if [ "${1:-}" = debezium-server ]; then
+    fetch "Debezium Server" mvn debezium_server
+    exit
+fi
 
 fetch python-mysql-replication python3 python
 fetch @vlasky/zongji npm zongji

@@ -9,7 +9,8 @@ use super::freshness::round_trips;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
-use super::scrape_sources::{self, label_values, scrape_sources};
+use super::label_values::label_values;
+use super::scrape_sources::{self, scrape_sources};
 use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
@@ -19,6 +20,7 @@ use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
 
 /// Every series that the service of `plan` exports, as of the first scrape.
+#[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
     let (feed, _) = intake(plan.queue_bytes);

@@ -22,6 +22,7 @@ mod follow;
 mod freshness;
 mod halt;
 mod history;
+mod label_values;
 pub mod listen;
 mod maintenance;
 mod monitoring;
@@ -48,11 +49,16 @@ mod switches;
 mod unlogged;
 
 pub use build::run;
+#[cfg(feature = "testing")]
 pub use exported::exported;
 pub use plan::{HttpPlan, Plan};
-pub use probe::{ProbePlan, exported_by_probe, probe};
+#[cfg(feature = "testing")]
+pub use probe::exported_by_probe;
+pub use probe::{ProbePlan, probe};
+#[cfg(feature = "testing")]
+pub use relay::exported_by_relay;
 pub use relay::{
-    PARKED_HEADER, RedrivePlan, Redriven, RelayPlan, check as check_relay, exported_by_relay,
+    PARKED_HEADER, RedrivePlan, Redriven, RelayPlan, check as check_relay,
     redrive as redrive_queue, relay,
 };
 pub use replay::{

@@ -7,7 +7,7 @@ use super::maintenance::Maintenance;
 use super::replay;
 use super::state::State;
 use crate::snapshot;
-use crate::telemetry::http::Switch;
+use crate::telemetry::http::{ReplayRefused, Switch};
 
 /// Who takes what arrives by POST.
 pub(super) struct Switches {
@@ -28,7 +28,7 @@ impl Switch for Switches {
         self.snapshot.command(command)
     }
 
-    fn replay(&self, command: &str) -> Result<String, String> {
+    fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
         self.replay.command(command, self.state.read().epoch)
     }
 }

@@ -125,6 +125,7 @@ impl Shared {
 
     /// For a stand-in that does not check signatures: fixed, meaningless credentials, so that
     /// nobody's real ones are looked for or sent.
+    #[cfg(feature = "testing")]
     pub async fn stand_in(region: &str) -> Self {
         let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
         let region = Region::new(region.to_owned());
@@ -136,6 +137,7 @@ impl Shared {
     }
 
     /// The same over another HTTP client: for tests that answer themselves.
+    #[cfg(feature = "testing")]
     pub async fn stand_in_over(region: &str, http: impl HttpClientTrait + 'static) -> Self {
         let credentials = Credentials::new("stand-in", "stand-in", None, None, "stand-in");
         let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);

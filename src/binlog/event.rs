@@ -7,6 +7,7 @@ pub mod kind {
         ($($name:ident = $code:literal,)*) => {
             $(
                 #[doc = concat!("`", stringify!($name), "`")]
+                #[allow(dead_code, reason = "some are only named in messages")]
                 pub const $name: u8 = $code;
             )*
 

@@ -12,13 +12,12 @@ pub struct Saving {
     interval_min: Duration,
     not_before: Option<Instant>,
     failures: u32,
-    last_success: Option<Instant>,
 }
 
 impl Saving {
     /// At most one save per `interval_min`.
     pub fn new(interval_min: Duration) -> Self {
-        Self { interval_min, not_before: None, failures: 0, last_success: None }
+        Self { interval_min, not_before: None, failures: 0 }
     }
 
     /// Whether to save now, given that there is something to save.
@@ -34,7 +33,6 @@ impl Saving {
     /// Notes a save that took effect.
     pub fn succeeded(&mut self, now: Instant) {
         self.failures = 0;
-        self.last_success = Some(now);
         self.not_before = Some(now + self.interval_min);
     }
 
@@ -47,15 +45,6 @@ impl Saving {
         pause
     }
 
-    /// Attempts that failed since the last success.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Time since the last success; `None` before the first.
-    pub fn age(&self, now: Instant) -> Option<Duration> {
-        self.last_success.map(|at| now.saturating_duration_since(at))
-    }
 }
 
 #[cfg(test)]
@@ -76,11 +65,10 @@ mod tests {
         saving.succeeded(start);
         assert!(!saving.is_due(start + second / 2));
         assert!(saving.is_due(start + second));
-        assert_eq!(saving.age(start + second), Some(second));
 
         let pauses: Vec<_> = (0..7).map(|_| saving.failed(start).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(saving.failures(), 7);
+        assert_eq!(saving.failures, 7);
 
         saving.succeeded(start);
         assert_eq!(saving.failed(start), second, "a success ends the back-off");
@@ -91,12 +79,12 @@ mod tests {
         let start = Instant::now();
         let tick = Duration::from_nanos(1);
         let mut saving = Saving::new(Duration::ZERO);
-        assert_eq!((saving.due_at(), saving.age(start), saving.failures()), (None, None, 0));
+        assert_eq!((saving.due_at(), saving.failures), (None, 0));
         let mut now = start;
         for (failures, pause) in (1..).zip([100, 200, 400, 800]) {
             let pause = Duration::from_millis(pause);
             assert_eq!(saving.failed(now), pause);
-            assert_eq!((saving.failures(), saving.due_at()), (failures, Some(now + pause)));
+            assert_eq!((saving.failures, saving.due_at()), (failures, Some(now + pause)));
             assert!(!saving.is_due(now + pause - tick) && saving.is_due(now + pause));
             now += pause;
         }
@@ -105,9 +93,7 @@ mod tests {
         }
         assert_eq!(saving.failed(now), RETRY_PAUSE_MAX);
         saving.succeeded(now);
-        assert_eq!((saving.failures(), saving.due_at()), (0, Some(now)));
+        assert_eq!((saving.failures, saving.due_at()), (0, Some(now)));
         saving.failed(now + RETRY_PAUSE_MAX);
-        assert_eq!(saving.age(now + RETRY_PAUSE_MAX), Some(RETRY_PAUSE_MAX));
-        assert_eq!(saving.age(start), Some(Duration::ZERO), "clocks of others may be behind");
     }
 }

@@ -173,6 +173,7 @@ impl<'a> Rows<'a> {
     }
 
     /// What happened to them.
+    #[cfg(feature = "testing")]
     pub fn op(&self) -> Op {
         self.shape.op
     }

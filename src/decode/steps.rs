@@ -50,6 +50,7 @@ pub enum Step<'a> {
         /// See [`Decoder::resume`].
         resume: &'a Position,
         /// One of [`kind`](super::kind).
+        #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "tests tell them apart"))]
         event_type: u8,
         /// Identity of the XA transaction that was prepared, if that is what the event says: the
         /// server counts it as executed from here on.

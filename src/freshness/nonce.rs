@@ -32,6 +32,7 @@ impl Nonces {
     }
 
     /// `secret` is random.
+    #[cfg(feature = "testing")]
     pub fn new(secret: [u8; 32]) -> Self {
         Self(secret)
     }

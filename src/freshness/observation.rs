@@ -92,8 +92,6 @@ pub enum Observation {
     HeartbeatCommitted {
         /// Its number.
         number: u64,
-        /// Whether it had been reported as overdue before.
-        late: bool,
     },
     /// No heartbeat could be written, or its fate is not known yet.
     HeartbeatFailed {
@@ -106,8 +104,6 @@ pub enum Observation {
     },
     /// The last heartbeat's write is still out; no other begins.
     HeartbeatPending {
-        /// Its number.
-        number: u64,
         /// What the server says that the writing session does, if a second session could ask:
         /// `Waiting for global read lock` and the like.
         server_state: Option<String>,
@@ -173,8 +169,6 @@ pub enum Observation {
     },
     /// A message came that is no canary of this stream.
     EchoIgnored {
-        /// The consumer.
-        consumer: Arc<str>,
         /// Why.
         kind: Ignored,
     },

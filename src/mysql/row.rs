@@ -20,13 +20,9 @@ impl Row {
     }
 
     /// Number of columns.
+    #[expect(clippy::len_without_is_empty, reason = "every row has a column")]
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether it has no column.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// As text; `None` for NULL. Bytes that are not UTF-8 are replaced: fit for names and

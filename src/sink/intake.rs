@@ -55,6 +55,7 @@ impl Feed {
     }
 
     /// Queues the message if there is room now; gives it back otherwise.
+    #[cfg(feature = "testing")]
     pub fn try_send(&self, message: Message) -> Result<(), Closed> {
         let bytes = self.weight(&message);
         let room = Arc::clone(&self.gauge.room);
@@ -72,7 +73,7 @@ impl Feed {
     fn queue(&self, message: Message, permit: OwnedSemaphorePermit) -> Result<(), Closed> {
         let entered = tokio::time::Instant::now().into_std();
         self.sender
-            .send(Ticket { message, entered, permit })
+            .send(Ticket { message, entered, room: permit })
             .map_err(|refused| Closed(Box::new(refused.0.message)))
     }
 
@@ -108,14 +109,12 @@ pub struct Ticket {
     pub message: Message,
     /// When it was queued.
     pub entered: Instant,
-    permit: OwnedSemaphorePermit,
+    /// Room that it takes, free again when this is dropped.
+    #[allow(dead_code, reason = "it is held, not read")]
+    room: OwnedSemaphorePermit,
 }
 
 impl Ticket {
-    /// Room that it takes, bytes.
-    pub fn weight(&self) -> usize {
-        self.permit.num_permits()
-    }
 }
 
 /// The end where a sink takes messages out.
@@ -174,7 +173,7 @@ mod tests {
         let refused = feed.try_send(message(3, 1, 1024)).expect_err("it is full");
         let first = intake.recv().await.expect("one is queued");
         let Closed(again) = feed.try_send(*refused.0).expect_err("taken, but not settled");
-        let weight = first.weight();
+        let weight = first.room.num_permits();
         assert!((1024 + OVERHEAD_BYTES..1700).contains(&weight), "{weight}");
         drop(first);
         assert_eq!(feed.gauge().queued_bytes(), queued - weight);

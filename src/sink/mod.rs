@@ -47,7 +47,7 @@ use std::time::Instant;
 pub use health::{Class, Health};
 pub use intake::{Feed, Intake, intake};
 
-use crate::encode::{LaneId, Message};
+use crate::encode::Message;
 
 /// The outcome of one message.
 #[derive(Debug)]
@@ -56,8 +56,6 @@ pub enum Settlement {
     Settled {
         /// Number of the message.
         id: u64,
-        /// Its lane.
-        lane: LaneId,
         /// Its delivery unit.
         ack_group: u64,
         /// When the acknowledgement came.

@@ -63,7 +63,6 @@ pub(super) async fn settle(
         health.acknowledged(entered, at, message.billed_bytes());
         let settled = Settlement::Settled {
             id: message.id,
-            lane: message.lane,
             ack_group: message.ack_group,
             at,
         };

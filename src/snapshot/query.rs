@@ -208,6 +208,7 @@ impl Query {
     }
 
     /// A key that was saved or typed, checked.
+    #[cfg(feature = "testing")]
     pub(super) fn check(&self, key: &str) -> Result<(), BadKey> {
         self.parts(key).map(drop)
     }
@@ -266,6 +267,9 @@ impl Query {
     }
 
     fn order(&self) -> String {
+        if self.key.is_empty() {
+            return String::new();
+        }
         let columns = self.key.iter().map(|column| {
             format!("{}{}", column.name, if column.descending { " DESC" } else { "" })
         });

@@ -67,6 +67,7 @@ impl Default for Deadlines {
 
 impl Config {
     /// Default of `heartbeat_period`.
+    #[cfg(feature = "testing")]
     pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
     /// Default of `send_timeout`.
     pub const SEND_TIMEOUT: Duration = Duration::from_hours(1);

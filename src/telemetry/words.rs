@@ -15,9 +15,11 @@ macro_rules! words {
 
         impl $name {
             /// All of them.
+            #[allow(dead_code, reason = "the docs' references have all of them")]
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$word),+];
 
             /// The word.
+            #[allow(dead_code, reason = "the docs' references have all of them")]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$word => $text),+ }
             }

@@ -123,10 +123,21 @@ impl Rig {
         topic: Topic,
         settings: &[(&'static str, String)],
     ) -> Result<Self, Error> {
-        let standin = bed.standin().await?;
-        let aws = Aws::at(&standin.url());
+        let url = bed.standin().await?.url();
+        Self::start_at(&url, &bed.topic_name(), mysqld, topic, settings).await
+    }
+
+    /// As [`Self::start_prepared`], with the SNS and SQS at this address, and the topic's name.
+    pub(crate) async fn start_at(
+        endpoint_url: &str,
+        topic_name: &str,
+        mysqld: Mysqld,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
+        let aws = Aws::at(endpoint_url);
         let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
-        let name = format!("{}{suffix}", bed.topic_name());
+        let name = format!("{topic_name}{suffix}");
         let topic_arn = aws.create_topic(&name).await?;
         let queue_url = aws.subscribe_queue(&topic_arn, &name, &[]).await?;
 
@@ -140,7 +151,7 @@ impl Rig {
             ("canary.enabled", "false".to_owned()),
             ("checkpoint.interval", "50ms".to_owned()),
             ("sns.topic", topic_arn.clone()),
-            ("sns.endpoint_url", standin.url()),
+            ("sns.endpoint_url", endpoint_url.to_owned()),
             ("shutdown.on_halt", "exit".to_owned()),
         ];
         all.extend(usual);
@@ -149,7 +160,7 @@ impl Rig {
         let mut streamer = Streamer::start(command("run", all))?;
         streamer.until_ready(SOON).await?;
         let consumer = Consumer::new(aws.clone(), queue_url);
-        let endpoint_url = standin.url();
+        let endpoint_url = endpoint_url.to_owned();
         Ok(Self { streamer, consumer, mysqld, aws, topic_arn, endpoint_url })
     }
 

@@ -18,6 +18,7 @@ tests! {
     a_killed_demo_leaves_nothing on [Mysql97];
     the_demo_on_a_terminal_goes_on_until_ctrl_c on [Mysql97];
     the_demo_on_a_terminal_stages_an_outage_and_its_recovery on [Mysql97];
+    each_charge_of_the_billing_demo_is_charged_once on [Mysql97];
 }
 
 /// What makes the program of these tests be the demo: Cargo builds no binary of another package for
@@ -194,4 +195,28 @@ async fn the_demo_on_a_terminal_stages_an_outage_and_its_recovery(bed: Bed) -> O
     assert!(at("binpulse says `source_hung`") < at("MySQL continues"), "{output}");
     assert!(at("MySQL continues") < at("binpulse says `live`"), "{output}");
     Ok(())
+}
+
+async fn each_charge_of_the_billing_demo_is_charged_once(_: Bed) -> Outcome {
+    let this = std::env::current_exe()?.display().to_string();
+    let binary = binary().display().to_string();
+    let arguments = ["billing", "--binpulse", &binary, "--charges", "500", "--seed", "1"];
+    let command = [this.as_str(), AS_DEMO].into_iter().chain(arguments).map(str::to_owned);
+    let command: Vec<_> = command.collect();
+    let mut demo = Demo::start(&command, 0)?;
+    let status = demo.process.wait(SOON * 4).await?;
+    let output = demo.output();
+    assert_eq!(status.code(), Some(0), "{output}");
+    let number = |name: &str| -> u64 {
+        let line = output.lines().find(|line| line.trim_start().starts_with(name));
+        let number = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+        number.unwrap_or_else(|| panic!("a number behind `{name}` in:\n{output}"))
+    };
+    assert_eq!((number("charges in the source"), number("charged")), (500, 500), "{output}");
+    assert!(number("requests") > 500 && number("seen more than once") > 0, "{output}");
+    assert!(number("copies added by the queue") > 0, "{output}");
+    for killed in [" relay, ", " streamer"] {
+        assert!(output.contains(killed), "{output}");
+    }
+    demo.until_nothing_is_left().await
 }

@@ -5,6 +5,12 @@
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/dice.rs"]
+#[allow(dead_code, reason = "the soak uses more of it")]
+mod dice;
+#[path = "../../crates/relay/tests/databases/servers.rs"]
+#[allow(dead_code, reason = "the relay's own tests use more of it")]
+mod private;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -12,6 +18,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod clients;
 mod credentials;
 mod decode;
 mod delivery;
@@ -25,6 +32,7 @@ mod freshness;
 mod history;
 mod kubernetes;
 mod mixed;
+mod outbox;
 mod paths;
 mod probe;
 mod processes;
@@ -34,6 +42,8 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_soak;
+mod relay_verify;
 mod replay;
 mod resume;
 mod rotation;
@@ -71,12 +81,15 @@ fn main() -> std::process::ExitCode {
         freshness::tests(),
         receiving::tests(),
         kubernetes::tests(),
+        outbox::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_verify::tests(),
         relay_heal::tests(),
+        relay_soak::tests(),
         delivery::tests(),
         resume::tests(),
         mixed::tests(),
@@ -98,6 +111,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        clients::tests(),
         credentials::tests(),
     ]
     .into_iter()

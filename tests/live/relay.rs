@@ -17,6 +17,7 @@ use crate::suite::{Outcome, tests};
 tests! {
     each_row_reaches_a_webhook_under_one_id_whatever_is_killed on [Mysql97, Mariadb1011];
     what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retried on [Mysql97];
+    a_parked_request_holds_up_each_of_its_keys_until_it_is_delivered on [Mysql97];
     a_copy_equals_its_source_whatever_is_killed on [Mysql97, Mysql80, Mariadb1011];
     a_copy_begins_with_a_snapshot on [Mysql97];
     two_relays_share_a_queue_and_one_takes_over_from_the_other on [Mysql97, Mariadb118];
@@ -28,12 +29,12 @@ pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Bodies by the id of their request: all that came under it.
-    bodies: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) bodies: BTreeMap<String, BTreeSet<String>>,
     /// Rows in the order in which they were first accepted.
     pub(crate) rows: Vec<Value>,
     requests: u64,
     /// Each so-manieth request is refused with this status.
-    refuse: Option<(u64, u16)>,
+    pub(crate) refuse: Option<(u64, u16)>,
     /// Rows with this text are refused.
     refuse_text: Option<&'static str>,
 }
@@ -55,6 +56,18 @@ impl Webhook {
             }
         });
         Ok(Self { port, received })
+    }
+
+    /// Settings of a relay that delivers to it.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("relay.to.kind", String::from("webhook")),
+            ("relay.to.url", format!("http://127.0.0.1:{}/hook?token=x", self.port)),
+            ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+            ("relay.egress.allow", String::from("127.0.0.0/8")),
+            ("relay.egress.ports", self.port.to_string()),
+            ("relay.egress.https_only", String::from("false")),
+        ]
     }
 
     pub(crate) fn received(&self) -> std::sync::MutexGuard<'_, Received> {
@@ -122,16 +135,11 @@ pub(crate) fn relay(
         ("relay.name", String::from("test")),
         ("relay.queue", queue.to_owned()),
         ("relay.state", format!("file:{}", folder.path().join("state").display())),
-        ("relay.to.kind", String::from("webhook")),
-        ("relay.to.url", format!("http://127.0.0.1:{}/hook?token=x", webhook.port)),
-        ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
-        ("relay.egress.allow", String::from("127.0.0.0/8")),
-        ("relay.egress.ports", webhook.port.to_string()),
-        ("relay.egress.https_only", String::from("false")),
         ("relay.first_wait", String::from("2s")),
         ("relay.visibility_timeout", String::from("10s")),
         ("sns.region", Standin::REGION.to_owned()),
     ];
+    all.extend(webhook.settings());
     all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
     all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
     Streamer::start(command("relay", all))
@@ -247,25 +255,107 @@ async fn what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retrie
         .await
         .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
     // Row 2 and what follows it wait for an operator.
-    let parked = async |process: &Streamer| process.metric("binpulse_relay_parked", &[]).await;
-    let give_up = Instant::now() + SOON;
-    while parked(&relay_process).await? != Some(2.0) && Instant::now() < give_up {
-        sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(parked(&relay_process).await?, Some(2.0));
+    until_parked(&relay_process, 2.0).await?;
     assert!(of(&webhook, 2).is_empty());
     // Told to try again, it sends them in their order.
     webhook.received().refuse_text = None;
-    let mut retry = command("relay", Vec::new());
-    retry.arguments = ["parked", "retry", "--all", "--relay-listen", relay_process.address()]
-        .map(String::from)
-        .to_vec();
-    let (code, output) = retry.run_to_end(SOON).await?;
-    assert_eq!(code, Some(0), "{output}");
+    parked(&relay_process, &["retry", "--all"]).await?;
     until("row 2 comes", || (of(&webhook, 2) == ["poison", "later"]).then_some(()))
         .await
         .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
     assert_eq!(relay_process.stop().await?, Some(0));
+    Ok(())
+}
+
+/// Waits until so many requests are parked.
+async fn until_parked(process: &Streamer, count: f64) -> Result<(), Failed> {
+    let give_up = Instant::now() + SOON;
+    loop {
+        // While it starts nobody answers.
+        let parked = process.metric("binpulse_relay_parked", &[]).await.ok().flatten();
+        if parked == Some(count) {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            let log = process.log_tail();
+            return Err(format!("{parked:?} parked requests, expected {count}\n{log}").into());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// `binpulse relay parked` with these arguments.
+async fn parked(process: &Streamer, arguments: &[&str]) -> Result<String, Failed> {
+    let mut tool = command("relay", Vec::new());
+    let listen = ["--relay-listen", process.address()];
+    let all = std::iter::once("parked").chain(arguments.iter().copied()).chain(listen);
+    tool.arguments = all.map(str::to_owned).collect();
+    let (code, output) = tool.run_to_end(SOON).await?;
+    if code == Some(0) { Ok(output) } else { Err(format!("{code:?}: {output}").into()) }
+}
+
+async fn a_parked_request_holds_up_each_of_its_keys_until_it_is_delivered(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let rig = Rig::start(&bed, mysqld, Topic::Fifo, &[]).await?;
+    let name = format!("{}-relay.fifo", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+    webhook.received().refuse_text = Some("poison");
+    let endpoint = rig.endpoint_url.clone();
+    let settings = [
+        ("sns.endpoint_url", endpoint.as_str()),
+        ("relay.max_attempts", "1"),
+        ("relay.to.rows", "10"),
+    ];
+    let relay_process = relay(&folder, &queue, &webhook, &settings)?;
+    let mut connection = rig.mysqld.connect().await?;
+    for statement in [
+        "CREATE DATABASE paid",
+        "CREATE TABLE paid.charges (id INT PRIMARY KEY, note VARCHAR(20))",
+        // One request of three keys.
+        "INSERT INTO paid.charges VALUES (1, 'one'), (2, 'poison'), (3, 'three')",
+    ] {
+        connection.query_drop(statement).await?;
+    }
+    until_parked(&relay_process, 1.0).await?;
+    // A key may be let go when the relay looks at what is parked: it has looked once it shows it.
+    while !parked(&relay_process, &["list"]).await?.contains("refused") {
+        sleep(Duration::from_millis(50)).await;
+    }
+    for (id, parked) in [(1, 2.0), (3, 3.0)] {
+        connection
+            .query_drop(format!("UPDATE paid.charges SET note = 'later' WHERE id = {id}"))
+            .await?;
+        until_parked(&relay_process, parked).await?;
+    }
+    // Another key is free.
+    connection.query_drop("INSERT INTO paid.charges VALUES (4, 'four')").await?;
+    let ids = |webhook: &Webhook| -> Vec<i64> {
+        let received = webhook.received();
+        received.rows.iter().filter_map(|row| row["after"]["id"].as_i64()).collect()
+    };
+    until("row 4 comes", || (ids(&webhook) == [4]).then_some(())).await?;
+    // The first is refused once more, and those behind it do not overtake it.
+    parked(&relay_process, &["retry", "--all"]).await?;
+    let refused_again = |list: &str| list.contains("\"attempts\":2");
+    while !refused_again(&parked(&relay_process, &["list"]).await?) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    connection.query_drop("INSERT INTO paid.charges VALUES (5, 'five')").await?;
+    until("row 5 comes", || (ids(&webhook) == [4, 5]).then_some(())).await?;
+    webhook.received().refuse_text = None;
+    parked(&relay_process, &["retry", "--all"]).await?;
+    until("all come, in their order", || {
+        (ids(&webhook) == [4, 5, 1, 2, 3, 1, 3] || ids(&webhook) == [4, 5, 1, 2, 3, 3, 1])
+            .then_some(())
+    })
+    .await
+    .map_err(|error| format!("{error}\n{:?}\n{}", ids(&webhook), relay_process.log_tail()))?;
+    until_parked(&relay_process, 0.0).await?;
+    connection.query_drop("UPDATE paid.charges SET note = 'free' WHERE id = 2").await?;
+    until("row 2 is free", || (ids(&webhook).last() == Some(&2)).then_some(()))
+        .await
+        .map_err(|error| format!("{error}\n{}", relay_process.log_tail()))?;
     Ok(())
 }
 
@@ -370,7 +460,7 @@ async fn until_equal(source: &Mysqld, copy: &Mysqld, relay: &mut Streamer) -> Ou
     }
 }
 
-const SCHEMA: [&str; 4] = [
+pub(crate) const SCHEMA: [&str; 4] = [
     "CREATE DATABASE paid",
     "CREATE TABLE paid.charges (id INT PRIMARY KEY, amount DECIMAL(10, 2), note VARCHAR(20), at TIMESTAMP(3) NULL)",
     "CREATE TABLE paid.notes (a VARCHAR(20) COLLATE utf8mb4_bin, b INT UNSIGNED, text TEXT, PRIMARY KEY (a, b))",
@@ -378,7 +468,7 @@ const SCHEMA: [&str; 4] = [
 ];
 
 /// Changes of every kind, the same for the same round.
-fn changes(round: u64) -> Vec<String> {
+pub(crate) fn changes(round: u64) -> Vec<String> {
     let mut all = Vec::new();
     for at in 0..25 {
         let n = round * 25 + at;

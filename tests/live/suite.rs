@@ -14,6 +14,12 @@ use crate::bed::Bed;
 /// A test that hangs fails, and the suite continues. Far above what any takes on a slow machine.
 const TEST_DEADLINE: Duration = Duration::from_mins(5);
 
+/// The same where a test is told how long to go on, beyond that time.
+fn deadline() -> Duration {
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    TEST_DEADLINE + Duration::from_secs(seconds.unwrap_or_default())
+}
+
 /// How many tests ran on each version.
 static RAN: Mutex<BTreeMap<Version, u32>> = Mutex::new(BTreeMap::new());
 
@@ -147,10 +153,11 @@ fn trial(name: &str, kind: &str, test: &Test, version: Option<Version>, bed: Bed
             .enable_all()
             .build()
             .map_err(|error| Failed::from(error.to_string()))?;
-        let limited = async { tokio::time::timeout(TEST_DEADLINE, body(bed)).await };
+        let deadline = deadline();
+        let limited = async { tokio::time::timeout(deadline, body(bed)).await };
         match runtime.block_on(limited) {
             Ok(outcome) => outcome.map_err(|error| Failed::from(error.to_string())),
-            Err(_) => Err(Failed::from(format!("not done within {TEST_DEADLINE:?}"))),
+            Err(_) => Err(Failed::from(format!("not done within {deadline:?}"))),
         }
     });
     trial.with_kind(kind)

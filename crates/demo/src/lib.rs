@@ -6,6 +6,7 @@
 //! the service's code: it starts the program, and its consumer knows the wire contract alone.
 
 mod audience;
+mod billing;
 pub mod cli;
 mod consumer;
 mod datadir;
@@ -14,10 +15,12 @@ mod folder;
 mod guide;
 mod http;
 mod installed;
+mod launch;
 mod mysqld;
 mod process;
 pub mod roles;
 mod sample;
+mod shuffler;
 mod source;
 mod standin;
 mod story;
@@ -26,14 +29,17 @@ mod tally;
 mod workload;
 
 pub use audience::Audience;
+pub use billing::{Billing, bill};
 pub use binpulse_client::proto;
 pub use consumer::{Aws, Consumer};
 pub use error::Error;
 pub use folder::Folder;
 pub use http::{Answer, HttpError, get};
 pub use installed::{Flavor, Installed, Server};
-pub use mysqld::{Mysqld, Options};
+pub use launch::Options;
+pub use mysqld::Mysqld;
 pub use process::{Process, Program, Signal};
+pub use shuffler::{Shuffled, Shuffler, Shuffling};
 pub use source::{PASSWORD, USER, prepare, settings_for, standin_environment};
 pub use standin::Standin;
 pub use story::{Summary, run};

@@ -40,6 +40,7 @@ pub async fn probe(plan: ProbePlan, stop: CancellationToken) -> Outcome {
 }
 
 /// Every series that the probe of these streams exports, as of the first scrape.
+#[cfg(feature = "testing")]
 pub fn exported_by_probe(streams: &[&str]) -> Result<String, Error> {
     let named = streams.iter().map(|stream| (*stream).to_owned());
     let probe = Probe::new(named, Duration::from_mins(1), Instant::now());

@@ -1,15 +1,18 @@
 //! Asking the streamer to publish rows again.
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use binpulse_relay::route::{Heal, Missing};
+use binpulse_relay::route::{Heal, HealError, Missing};
 use tokio::net::TcpStream;
 
-use super::plan::STREAMER_DEADLINE;
 use crate::app::replay::Command;
 use crate::excerpt::excerpt;
 use crate::local_http::{exchange_over, within};
 use crate::telemetry::http::{REPLAY_HEADER, REPLAY_PATH};
+
+/// Longest wait for an answer of the streamer.
+const STREAMER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where the streamer answers.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl Streamer {
         Self { at, route: route.to_owned() }
     }
 
-    async fn ask(&self, missing: Missing) -> Result<(), String> {
+    async fn ask(&self, missing: Missing) -> Result<(), HealError> {
         let StreamerAddress { address, token } = &self.at;
         let Missing { lane, first, last, since_us, until_us } = missing;
         let command = Command {
@@ -77,9 +80,11 @@ impl Streamer {
             since_us,
             until_us,
         };
-        let command = serde_json::to_string(&command).map_err(|error| error.to_string())?;
+        let command = serde_json::to_string(&command);
+        let command = command.map_err(|error| HealError::Refused(error.to_string()))?;
         if !command.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(format!("the lane {lane} has letters that no lane has"));
+            let why = format!("the lane {lane} has letters that no lane has");
+            return Err(HealError::Refused(why));
         }
         let mut headers = format!("{REPLAY_HEADER}: {command}\r\n");
         if let Some(token) = token {
@@ -90,11 +95,14 @@ impl Streamer {
             exchange_over(stream, "POST", address, REPLAY_PATH, &headers).await
         };
         let answer = within(STREAMER_DEADLINE, address, REPLAY_PATH, exchange).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        if answer.code / 100 == 2 {
-            return Ok(());
+        let answer = answer.map_err(|error| HealError::Later(error.to_string()))?;
+        let (code, body) = (answer.code, excerpt(answer.body.trim()));
+        let why = format!("{address}{REPLAY_PATH}: {code} {body}");
+        match code {
+            200..=299 => Ok(()),
+            429 | 500..=599 => Err(HealError::Later(why)),
+            _ => Err(HealError::Refused(why)),
         }
-        Err(format!("{address}{REPLAY_PATH}: {} {}", answer.code, excerpt(answer.body.trim())))
     }
 }
 
@@ -102,7 +110,7 @@ impl Heal for Streamer {
     fn heal(
         &self,
         missing: Missing,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), HealError>> + Send + '_>> {
         Box::pin(self.ask(missing))
     }
 }

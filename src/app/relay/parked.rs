@@ -26,7 +26,7 @@ fn entry(entry: &ParkedEntry) -> Value {
     let parked = &entry.parked;
     json!({
         "id": parked.id, "lane": parked.lane.as_ref().map(ToString::to_string),
-        "first": parked.first, "last": parked.last, "key": parked.key,
+        "first": parked.first, "last": parked.last, "keys": parked.keys,
         "reason": parked.reason.as_str(), "attempts": parked.attempts, "answer": parked.answer,
         "parked_at_us": parked.parked_at_us, "to_retry": entry.to_retry,
     })

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, ReplayRequest, replay};
+use crate::telemetry::http::ReplayRefused;
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
@@ -107,23 +108,26 @@ impl Control {
     /// Takes a job for a stream in this epoch. What will be done, or why nothing will be, in words.
     ///
     /// Checkpoint and log are looked at by the job: whether it found the rows shows in the status.
-    pub(crate) fn command(&self, json: &str, epoch: u64) -> Result<String, String> {
+    pub(crate) fn command(&self, json: &str, epoch: u64) -> Result<String, ReplayRefused> {
         let command: Command = serde_json::from_str(json)
-            .map_err(|error| format!("no command for a replay: {error}"))?;
+            .map_err(|error| ReplayRefused::Wrong(format!("no command for a replay: {error}")))?;
         if let Some(wrong) = command.wrong() {
-            return Err(wrong);
+            return Err(ReplayRefused::Wrong(wrong));
         }
         if epoch == 0 {
-            return Err("the stream has not begun yet: ask again".to_owned());
+            let why = "the stream has not begun yet: ask again".to_owned();
+            return Err(ReplayRefused::Busy(why));
         }
         if command.epoch != epoch {
             let found = command.epoch;
-            return Err(format!("the stream is in epoch {epoch}, not in {found}"));
+            let why = format!("the stream is in epoch {epoch}, not in {found}");
+            return Err(ReplayRefused::Wrong(why));
         }
         let mut job = self.job();
         if let Some(running) = job.as_ref().filter(|job| job.status.state == ReplayState::Running) {
             let ReplayStatus { lane, from, to, .. } = &running.status;
-            return Err(format!("rows {from} to {to} of {lane} are still published: ask again"));
+            let why = format!("rows {from} to {to} of {lane} are still published: ask again");
+            return Err(ReplayRefused::Busy(why));
         }
         let Command { lane, from, to, audience, .. } = &command;
         let words = format!("rows {from} to {to} of {lane} are published again for {audience}");
@@ -314,12 +318,13 @@ mod tests {
         assert_eq!(control.status(), None);
         let first = command(812, 815);
         let words = "rows 812 to 815 of shop.orders#0 are published again for test";
-        assert_eq!(control.command(&json(&first), 7).as_deref(), Ok(words));
+        assert_eq!(control.command(&json(&first), 7), Ok(words.to_owned()));
         // Neither while it waits nor while it runs is another one taken.
-        let busy = "rows 812 to 815 of shop.orders#0 are still published: ask again";
-        assert_eq!(control.command(&json(&first), 7), Err(busy.to_owned()));
+        let busy = "rows 812 to 815 of shop.orders#0 are still published: ask again".to_owned();
+        let busy = Err(ReplayRefused::Busy(busy));
+        assert_eq!(control.command(&json(&first), 7), busy);
         assert_eq!(control.next().await, first);
-        assert_eq!(control.command(&json(&command(1, 2)), 7), Err(busy.to_owned()));
+        assert_eq!(control.command(&json(&command(1, 2)), 7), busy);
         let state = || control.status().map(|status| (status.state, status.rows));
         assert_eq!(state(), Some((ReplayState::Running, 0)));
         control.ended(Ended { state: ReplayState::Done, rows: 4, told: String::new() });
@@ -335,7 +340,10 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_words() {
         let control = Control::default();
-        let refused = |json: &str, epoch| control.command(json, epoch).expect_err("refused");
+        let refused = |json: &str, epoch| match control.command(json, epoch) {
+            Err(ReplayRefused::Busy(why) | ReplayRefused::Wrong(why)) => why,
+            Ok(words) => panic!("{words}"),
+        };
         assert!(refused("{", 7).contains("no command for a replay"));
         let unknown = json(&command(1, 2)).replace("\"from\"", "\"form\"");
         assert!(refused(&unknown, 7).contains("unknown field"));

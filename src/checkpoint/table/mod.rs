@@ -89,6 +89,7 @@ impl TableStore {
     }
 
     /// This owner's number.
+    #[cfg(feature = "testing")]
     pub fn owner(&self) -> u64 {
         self.owner
     }

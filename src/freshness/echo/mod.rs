@@ -64,15 +64,15 @@ fn echoed(consumer: Arc<str>, stream: &str, nonces: &Nonces, arrival: Arrival) -
             let is_genuine = canary.nonce == nonces.of(&step);
             Observation::Echoed { consumer, step, is_genuine }
         }
-        Arrival::Canary(_) => Observation::EchoIgnored { consumer, kind: Ignored::OtherStream },
-        Arrival::Other => Observation::EchoIgnored { consumer, kind: Ignored::OtherKind },
+        Arrival::Canary(_) => Observation::EchoIgnored { kind: Ignored::OtherStream },
+        Arrival::Other => Observation::EchoIgnored { kind: Ignored::OtherKind },
         Arrival::Malformed(error) => {
             tracing::warn!(
                 %consumer,
                 error,
                 "a message of an echo queue can't be opened; it stays for the queue's redrive policy"
             );
-            Observation::EchoIgnored { consumer, kind: Ignored::Malformed }
+            Observation::EchoIgnored { kind: Ignored::Malformed }
         }
         Arrival::Failed(error) => Observation::EchoFailed { consumer, message: error.to_string() },
     }

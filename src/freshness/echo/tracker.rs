@@ -123,7 +123,6 @@ pub struct EchoTracker {
     phases: u8,
     canaries: BTreeMap<u64, Canary>,
     newest: Option<(u64, Phase)>,
-    lost_in_a_row: u32,
     last_resolved: Option<(u64, Instant)>,
     counts: EchoCounts,
     /// Nothing is owed before.
@@ -140,7 +139,6 @@ impl EchoTracker {
             phases: phases.iter().fold(0, |bits, phase| bits | phase.bit()),
             canaries: BTreeMap::new(),
             newest: None,
-            lost_in_a_row: 0,
             last_resolved: None,
             counts: EchoCounts::default(),
             rests_until: None,
@@ -154,7 +152,6 @@ impl EchoTracker {
         let awaited =
             self.canaries.values_mut().filter(|canary| canary.state == CanaryState::Awaited);
         awaited.for_each(|canary| canary.accepted = 0);
-        self.lost_in_a_row = 0;
     }
 
     /// The queue was read, and what came out of it was told before.
@@ -271,11 +268,6 @@ impl EchoTracker {
         self.counts
     }
 
-    /// Canaries lost since the last that was resolved.
-    pub fn lost_in_a_row(&self) -> u32 {
-        self.lost_in_a_row
-    }
-
     /// Number of the newest canary that was resolved, and when.
     pub fn last_resolved(&self) -> Option<(u64, Instant)> {
         self.last_resolved
@@ -293,12 +285,6 @@ impl EchoTracker {
         })
     }
 
-    /// When the oldest canary that is awaited was accepted.
-    pub fn oldest_awaited(&self) -> Option<Instant> {
-        let awaited = self.canaries.values().filter(|canary| canary.state == CanaryState::Awaited);
-        awaited.filter_map(|canary| canary.accepted_at).min()
-    }
-
     /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted;
     /// whether it did.
     fn complete(&mut self, number: u64, now: Instant) -> bool {
@@ -311,7 +297,6 @@ impl EchoTracker {
             CanaryState::Awaited => {
                 canary.state = CanaryState::Resolved;
                 self.counts.resolved += 1;
-                self.lost_in_a_row = 0;
                 self.last_resolved = self.last_resolved.max(Some((number, now)));
                 true
             }
@@ -334,7 +319,6 @@ impl EchoTracker {
         if canary.echoed & canary.accepted == canary.accepted {
             canary.state = CanaryState::Resolved;
             self.counts.resolved += 1;
-            self.lost_in_a_row = 0;
             return false;
         }
         self.lose(number)
@@ -344,7 +328,6 @@ impl EchoTracker {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
         canary.state = CanaryState::Lost;
         self.counts.lost += 1;
-        self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
         true
     }
 }

@@ -228,7 +228,7 @@ impl HeartbeatWriter {
     }
 
     fn report_end(&mut self, ended: Ended) {
-        let (Some(number), late) = (self.number, self.overdue) else { return };
+        let Some(number) = self.number else { return };
         self.overdue = false;
         match ended {
             // Nothing changed: the row is ahead of us. Begin again from what it says.
@@ -242,7 +242,7 @@ impl HeartbeatWriter {
                     info!(number, was = reason.as_str(), "heartbeats are written again");
                 }
                 self.backoff = 0;
-                (self.observer)(Observation::HeartbeatCommitted { number, late });
+                (self.observer)(Observation::HeartbeatCommitted { number });
             }
             Err(refusal) => {
                 // One more refusal tells a lock that is held from one that just was.
@@ -278,7 +278,7 @@ impl HeartbeatWriter {
                 return self.fail(Some(number), SqlFailure::BROKEN, message);
             }
         };
-        (self.observer)(Observation::HeartbeatPending { number, server_state });
+        (self.observer)(Observation::HeartbeatPending { server_state });
     }
 
     fn fail_untried(&mut self, reason: SqlFailure, message: String) {

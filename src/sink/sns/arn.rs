@@ -42,6 +42,7 @@ impl<'a> TopicArn<'a> {
     }
 
     /// Whether it is a FIFO topic's.
+    #[cfg(feature = "testing")]
     pub fn is_fifo(&self) -> bool {
         aws::is_fifo(self.name)
     }

@@ -242,7 +242,7 @@ impl DeliveryState {
         self.health.acknowledged(ticket.entered, at.now, bytes);
         self.leave(number, bytes);
         self.enqueue(at.topic, |topic| topic.queue.settled(lane));
-        self.outbox.push_back(Settlement::Settled { id, lane, ack_group, at: at.now });
+        self.outbox.push_back(Settlement::Settled { id, ack_group, at: at.now });
     }
 
     /// One entry of an answered call failed: it says nothing of the others.

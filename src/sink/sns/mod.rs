@@ -139,6 +139,7 @@ impl Sns {
     }
 
     /// Its numbers, for metrics and the verdict.
+    #[cfg(feature = "testing")]
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
     }

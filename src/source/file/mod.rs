@@ -39,6 +39,7 @@ pub struct FileReader<R> {
 
 impl FileReader<File> {
     /// Opens a file by its path.
+    #[cfg(feature = "testing")]
     pub fn open_path(path: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
         match File::open(path) {
@@ -85,11 +86,13 @@ impl<R: Read> FileReader<R> {
     }
 
     /// Where the event handed out last starts.
+    #[cfg(feature = "testing")]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Where the next event starts.
+    #[cfg(feature = "testing")]
     pub fn next_offset(&self) -> u64 {
         self.next_offset
     }

@@ -39,6 +39,7 @@ use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{
     CONSUMER_HEADER, Caller, MAINTENANCE_MAX, MAINTENANCE_PATH, REPLAY_HEADER, REPLAY_PATH,
+    ReplayRefused,
     SECONDS_HEADER, SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch, admit,
 };
 
@@ -120,6 +121,7 @@ impl Http {
     }
 
     /// The address it listens on.
+    #[cfg(feature = "testing")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

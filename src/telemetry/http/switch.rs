@@ -50,7 +50,16 @@ pub trait Switch: Send + Sync + 'static {
     /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
     fn snapshot(&self, command: &str) -> Result<String, String>;
     /// Takes a command for a replay, JSON; likewise.
-    fn replay(&self, command: &str) -> Result<String, String>;
+    fn replay(&self, command: &str) -> Result<String, ReplayRefused>;
+}
+
+/// Why rows are not published again, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayRefused {
+    /// Not now: ask again.
+    Busy(String),
+    /// Never.
+    Wrong(String),
 }
 
 /// The words to refuse a request with.
@@ -113,7 +122,10 @@ fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
         let needed = "header binpulse-replay is needed; a relay sends it";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
-    switch.replay(command).map_err(|why| (StatusCode::CONFLICT, why))
+    switch.replay(command).map_err(|refused| match refused {
+        ReplayRefused::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        ReplayRefused::Wrong(why) => (StatusCode::CONFLICT, why),
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

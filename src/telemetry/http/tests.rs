@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Access, Caller, Certificate, Endpoints, Http, Switch, Token, chain};
+use super::{Access, Caller, Certificate, Endpoints, Http, ReplayRefused, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::words::StreamState;
 use crate::telemetry::{Loops, Readiness, Status};
@@ -25,8 +25,9 @@ impl Switch for Known {
         if command == "{}" { Ok("it begins".to_owned()) } else { Err("not now".to_owned()) }
     }
 
-    fn replay(&self, command: &str) -> Result<String, String> {
-        self.snapshot(command)
+    fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
+        let refuse = if command == "[1]" { ReplayRefused::Busy } else { ReplayRefused::Wrong };
+        self.snapshot(command).map_err(refuse)
     }
 }
 
@@ -304,6 +305,8 @@ async fn a_replay_is_asked_for_with_the_token_where_there_is_one() {
     assert_eq!((code(&done), body(&done)), ("200", "it begins\n"));
     let refused = post(&format!("{token}Binpulse-Replay: []\r\n")).await;
     assert_eq!((code(&refused), body(&refused)), ("409", "not now\n"));
+    let busy = post(&format!("{token}Binpulse-Replay: [1]\r\n")).await;
+    assert_eq!((code(&busy), body(&busy)), ("503", "not now\n"));
     assert_eq!(code(&post(&token).await), "400");
     assert_eq!(code(&post("Binpulse-Replay: {}\r\n").await), "401");
 }

@@ -16,7 +16,9 @@ pub struct Aws {
 }
 
 /// For `map_err`: a failed call with all of its causes in words.
-pub(super) fn failed<E: std::error::Error>(call: &'static str) -> impl FnOnce(E) -> Error {
+pub(in super::super) fn failed<E: std::error::Error>(
+    call: &'static str,
+) -> impl FnOnce(E) -> Error {
     move |error| {
         let mut reason = error.to_string();
         let mut cause = error.source();
@@ -57,7 +59,7 @@ impl Aws {
         Self { sns: aws_sdk_sns::Client::from_conf(sns), sqs: aws_sdk_sqs::Client::from_conf(sqs) }
     }
 
-    pub(super) fn sqs(&self) -> &aws_sdk_sqs::Client {
+    pub(in super::super) fn sqs(&self) -> &aws_sdk_sqs::Client {
         &self.sqs
     }
 
@@ -93,13 +95,23 @@ impl Aws {
         name: &str,
         policy: Option<String>,
     ) -> Result<(String, String), Error> {
-        let mut request = self.sqs.create_queue().queue_name(name);
-        if is_fifo(name) {
-            request = request.attributes(QueueAttributeName::FifoQueue, "true");
-        }
-        let queue = request.send().await.map_err(failed("sqs:CreateQueue"))?;
-        let queue_url = queue.queue_url.unwrap_or_default();
+        let queue_url = self.create_queue(name).await?;
         let queue_arn = self.queue_arn(&queue_url).await?;
+
+        // As AWS requires it.
+        let policy_of_queue = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": "sns.amazonaws.com" },
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": { "ArnEquals": { "aws:SourceArn": topic_arn } },
+            }],
+        });
+        let admit = self.sqs.set_queue_attributes().queue_url(&queue_url);
+        let admit = admit.attributes(QueueAttributeName::Policy, policy_of_queue.to_string());
+        admit.send().await.map_err(failed("sqs:SetQueueAttributes"))?;
 
         let mut subscription = self
             .sns
@@ -113,6 +125,29 @@ impl Aws {
         }
         let subscribed = subscription.send().await.map_err(failed("sns:Subscribe"))?;
         Ok((queue_url, subscribed.subscription_arn.unwrap_or_default()))
+    }
+
+    /// Makes a queue, or finds it, and returns its URL. A name that ends in `.fifo` makes a FIFO queue.
+    pub async fn create_queue(&self, name: &str) -> Result<String, Error> {
+        let mut request = self.sqs.create_queue().queue_name(name);
+        if is_fifo(name) {
+            request = request.attributes(QueueAttributeName::FifoQueue, "true");
+        }
+        let queue = request.send().await.map_err(failed("sqs:CreateQueue"))?;
+        Ok(queue.queue_url.unwrap_or_default())
+    }
+
+    /// How many messages a queue has, hidden ones included.
+    pub async fn messages(&self, queue_url: &str) -> Result<u64, Error> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let request = self.sqs.get_queue_attributes().queue_url(queue_url);
+        let request = request.set_attribute_names(Some(names.to_vec()));
+        let answer = request.send().await.map_err(failed("sqs:GetQueueAttributes"))?;
+        let found = answer.attributes.unwrap_or_default();
+        Ok(names.iter().filter_map(|name| found.get(name)?.parse::<u64>().ok()).sum())
     }
 
     /// Ends a subscription: what is published from here on does not reach its queue.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
 pub use self::aws::Aws;
+pub(super) use self::aws::failed;
 use super::{Error, Op, Tally};
 use crate::proto::frame::Content;
 use crate::proto::{Canary, ChangeBatch, SchemaChange};

@@ -6,7 +6,7 @@ mod schema;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, TxOpts};
 
-use self::random::Random;
+pub(super) use self::random::Random;
 use self::schema::{CITIES, NAMES, PRODUCTS, statements};
 use super::{Error, Op, Tally};
 

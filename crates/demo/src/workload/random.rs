@@ -2,12 +2,12 @@
 
 /// SplitMix64: small, fast, and good enough for a shop.
 #[derive(Debug)]
-pub(super) struct Random {
+pub(in super::super) struct Random {
     state: u64,
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in super::super) fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
@@ -20,7 +20,7 @@ impl Random {
     }
 
     /// 0 to `end` - 1; 0 when `end` is 0.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in super::super) fn below(&mut self, end: u64) -> u64 {
         self.next().checked_rem(end).unwrap_or_default()
     }
 

@@ -163,4 +163,4 @@ fn unreadable(error: DecodeError) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -185,14 +185,14 @@ fn claim_frame_of_field_99() -> String {
 }
 
 /// Cases of the conformance suite.
-fn cases(name: &str) -> Vec<serde_json::Value> {
+pub(crate) fn cases(name: &str) -> Vec<serde_json::Value> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
     let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).expect("the suite");
     serde_json::from_str(&text).expect("the suite is JSON")
 }
 
 /// Opens what a case has as body and attributes, with the objects that it names.
-fn opened_case(case: &serde_json::Value) -> Result<OpenMessage, Failure> {
+pub(crate) fn opened_case(case: &serde_json::Value) -> Result<OpenMessage, Failure> {
     let attributes = case["attributes"].as_object().into_iter().flatten();
     let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
     let attributes = attributes.map(|(name, value)| (name.clone(), text(value))).collect();

@@ -15,17 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::gaps::{Asked, Found, GapState, Missing, asked, policy, spawn};
+use super::config::{Config, TableFilter};
+use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
+use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
+use super::limits::{BACK_PAUSE, GRACE, LANES_MAX, TICK, TURN_MAX};
 use super::messages::Messages;
 use super::parking::message_parked;
-use super::poll::{Arrived, Content as Opened, Room};
-use super::status::{self, LaneView};
-use super::{
-    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, pollers,
-    random, seconds, wall_clock_us,
-};
+use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::status::{self, LaneView, ParkedCommand, Status};
+use super::verified::Verified;
 use crate::body::Bodies;
+use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
 use crate::lanes::parts::Part;
@@ -82,9 +83,81 @@ struct Work {
 struct Lane {
     order: LaneOrder<Content>,
     gap: GapState,
+    /// Numbers that do not come, by the first of each range: the last, and the message that says so.
+    passed: BTreeMap<u64, (u64, Option<u64>)>,
     work: VecDeque<Work>,
+    /// Second messages of rows that wait for others.
+    again: Vec<Content>,
     /// The smallest number that is not applied, as the copy says.
     next: u64,
+}
+
+impl Lane {
+    /// Moves what is in order to what is to be applied; returns messages that bring nothing.
+    fn release(&mut self, key: &LaneKey, is_wanted: &TableFilter, now: Duration) -> Vec<u64> {
+        let mut finished = Vec::new();
+        while let Some(entry) = self.order.take(now) {
+            let before = match &entry {
+                Entry::Rows { rows, .. } => Some(rows.first),
+                Entry::Part(_) | Entry::Nothing(_) => None,
+            };
+            self.pass(key, before);
+            let work = match entry {
+                Entry::Rows { rows: Rows { first, count, content, .. }, .. } => {
+                    let (rows, last) = (Arc::clone(&content.rows), first.saturating_add(count - 1));
+                    let table = rows.table();
+                    let unit = if is_wanted(&table.database, &table.name) {
+                        Unit::Rows { lane: key.clone(), rows: Arc::clone(&rows), first, last }
+                    } else {
+                        Unit::Passed { lane: key.clone(), first, last }
+                    };
+                    work(unit, &content)
+                }
+                Entry::Part(Part { content, .. }) => {
+                    let Some(part) = content.part.clone() else { continue };
+                    let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
+                    work(Unit::Part { lane, part, rows }, &content)
+                }
+                Entry::Nothing(content) if content.part.is_some() => {
+                    finished.push(content.message);
+                    continue;
+                }
+                Entry::Nothing(content) => {
+                    self.again.push(content);
+                    continue;
+                }
+            };
+            self.work.push_back(work);
+        }
+        self.pass(key, None);
+        // A second message is deleted once its rows are applied, not before: it may be the first one, shown
+        // again. Rows that still wait are not passed over.
+        let released = self.order.next().unwrap_or_default();
+        for content in self.again.extract_if(.., |content| content.rows.first() < released) {
+            let first = content.rows.first();
+            if first < self.next {
+                finished.push(content.message);
+            } else {
+                let unit = Unit::Passed { lane: key.clone(), first, last: first };
+                self.work.push_back(work(unit, &content));
+            }
+        }
+        finished
+    }
+
+    /// Numbers that do not come are to be applied once everything in front of them is: those below
+    /// `before`, or below what is released next.
+    fn pass(&mut self, key: &LaneKey, before: Option<u64>) {
+        let Some(before) = before.or(self.order.next()) else { return };
+        while let Some(entry) = self.passed.first_entry()
+            && *entry.key() < before
+        {
+            let (first, (last, message)) = entry.remove_entry();
+            let unit = Unit::Passed { lane: key.clone(), first, last };
+            let work = Work { unit, message, rows: 1, bytes: 0, committed_at_us: None };
+            self.work.push_back(work);
+        }
+    }
 }
 
 /// A transaction that is to be made, or was.
@@ -135,6 +208,7 @@ struct Told {
     retention: Option<Duration>,
     parked: u64,
     ticks: u64,
+    verified: Verified,
 }
 
 /// Runs a route until it is stopped or can't continue.
@@ -210,7 +284,14 @@ impl CopyRoute {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 Some(job) = self.jobs.join_next() => self.applied(job).await?,
-                Some(healed) = self.heals.join_next() => asked(healed),
+                Some(healed) = self.heals.join_next() => {
+                    let now = self.now();
+                    if let Some((lane, gap)) = asked(healed)
+                        && let Some(state) = self.lanes.get_mut(&lane)
+                    {
+                        state.gap.not_asked(gap, now);
+                    }
+                }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
                     self.arrived(arrived).await?;
@@ -284,7 +365,7 @@ impl CopyRoute {
             Some(part) => {
                 let (message, rows) = (content.message, content.rows.len() as u64);
                 match Part::of(&part, rows, content) {
-                    Some(part) => lane.order.offer_part(part),
+                    Some(part) => lane.order.offer_part(part, now),
                     None => {
                         tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
                         self.messages.finish(message);
@@ -309,8 +390,9 @@ impl CopyRoute {
                 let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
                 let (waits, now) = (self.config.waits, self.now());
                 let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
-                let (gap, work, next) = (GapState::None, VecDeque::new(), record.next);
-                self.lanes.insert(key.clone(), Lane { order, gap, work, next });
+                let (gap, passed) = (GapState::None, BTreeMap::new());
+                let (work, again, next) = (VecDeque::new(), Vec::new(), record.next);
+                self.lanes.insert(key.clone(), Lane { order, gap, passed, work, again, next });
                 Ok(true)
             }
             Err(error) => {
@@ -358,8 +440,18 @@ impl CopyRoute {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let gap = binpulse_client::ledger::Gap { first, last, is_proven: true };
         lane.order.absent(gap, now);
-        let unit = Unit::Passed { lane: key.clone(), first, last };
-        lane.work.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us: None });
+        match lane.passed.get_mut(&first) {
+            // The same said twice: the longer range holds, and the other message is dealt with.
+            Some((known, _)) => {
+                *known = last.max(*known);
+                if let Some(message) = message {
+                    self.messages.finish(message);
+                }
+            }
+            None => {
+                lane.passed.insert(first, (last, message));
+            }
+        }
         self.release(key, now);
     }
 
@@ -369,36 +461,8 @@ impl CopyRoute {
         if matches!(lane.gap, GapState::Halted { .. }) && !lane.order.has_come() {
             return;
         }
-        while let Some(entry) = lane.order.take(now) {
-            let work = match entry {
-                Entry::Rows { rows: Rows { first, count, content, .. }, .. } => {
-                    let (rows, last) = (Arc::clone(&content.rows), first.saturating_add(count - 1));
-                    let filter = &self.config.filter;
-                    let table = rows.table();
-                    let unit = if (filter.table)(&table.database, &table.name) {
-                        Unit::Rows { lane: key.clone(), rows: Arc::clone(&rows), first, last }
-                    } else {
-                        Unit::Passed { lane: key.clone(), first, last }
-                    };
-                    work(unit, &content)
-                }
-                Entry::Part(Part { content, .. }) => {
-                    let Some(part) = content.part.clone() else { continue };
-                    let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
-                    work(Unit::Part { lane, part, rows }, &content)
-                }
-                // It is applied, or about to be: then it comes again, if it is not.
-                Entry::Nothing(content) => {
-                    let first = content.rows.first();
-                    if content.part.is_some() || first < lane.next {
-                        self.messages.finish(content.message);
-                        continue;
-                    }
-                    // Behind what is about to be applied: deleted with it.
-                    work(Unit::Passed { lane: key.clone(), first, last: first }, &content)
-                }
-            };
-            lane.work.push_back(work);
+        for message in lane.release(key, &self.config.filter.table, now) {
+            self.messages.finish(message);
         }
     }
 
@@ -435,13 +499,8 @@ impl CopyRoute {
 
     /// A transaction is over.
     async fn applied(&mut self, job: Result<Job, tokio::task::JoinError>) -> Result<(), Halt> {
-        let job = match job {
-            Ok(job) => job,
-            Err(error) => {
-                tracing::error!(%error, "a transaction ended without an answer");
-                return Ok(());
-            }
-        };
+        // Its connection is lost with it, and what it applied is not known.
+        let job = job.map_err(|error| Halt::Defect(error.to_string()))?;
         let Job { worker: at, copy, work, outcome } = job;
         if let Some(worker) = self.workers.get_mut(at) {
             worker.copy = Some(copy);
@@ -486,6 +545,7 @@ impl CopyRoute {
 
     async fn finished(&mut self, work: &[Work], applied: Applied) {
         self.metrics.rows.with_label_values(&["delivered"]).inc_by(applied.rows);
+        self.told.verified.note(&self.metrics, applied.compared);
         for (key, record) in applied.lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.next = lane.next.max(record.next);
@@ -517,6 +577,8 @@ impl CopyRoute {
         let waiting = std::iter::from_fn(|| lane.order.drop_one());
         let mut messages: Vec<u64> = waiting.map(|content| content.message).collect();
         messages.extend(lane.work.iter().filter_map(|work| work.message));
+        messages.extend(lane.passed.into_values().filter_map(|(_, message)| message));
+        messages.extend(lane.again.into_iter().map(|content| content.message));
         let of_lane = |work: &&Work| lane_of_unit(&work.unit) == Some(key);
         messages.extend(work.iter().filter(of_lane).filter_map(|work| work.message));
         self.messages.give_back(messages, BACK_PAUSE).await;
@@ -613,11 +675,11 @@ impl CopyRoute {
         let Some(store) = &self.store else { return };
         for command in self.status.take_commands() {
             match command {
-                super::ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
+                ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
                     Ok(requests) => tracing::info!(requests, "parked rows are dropped"),
                     Err(error) => tracing::warn!(%error, "parked rows are not dropped: try again"),
                 },
-                super::ParkedCommand::Retry(_) => tracing::warn!(
+                ParkedCommand::Retry(_) => tracing::warn!(
                     "rows that a copy refused are not tried again: repair it with a snapshot of their \
                      range, then drop them"
                 ),
@@ -669,7 +731,9 @@ impl CopyRoute {
         }
         let lanes = &mut self.lanes;
         let drop_round = || {
-            let dropped = lanes.values_mut().filter_map(|lane| lane.order.drop_one());
+            let dropped = lanes
+                .values_mut()
+                .filter_map(|lane| lane.again.pop().or_else(|| lane.order.drop_one()));
             dropped.map(|content| content.message).collect()
         };
         self.messages.make_room(drop_round).await;
@@ -694,6 +758,7 @@ impl CopyRoute {
             buffer_bytes: self.room.used() as u64,
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
+            differing: self.told.verified.ranges(),
             retention_margin_seconds: status::margin(
                 self.told.retention,
                 self.messages.oldest_us(),
@@ -785,12 +850,108 @@ fn parked(unit: &Unit, why: &str) -> Parked {
         lane: Some(lane.clone()),
         first,
         last,
-        key: None,
+        keys: Vec::new(),
         body,
         content_type: String::from("application/x-ndjson"),
         reason: Reason::Refused,
         attempts: 1,
         answer: why.to_owned(),
         parked_at_us: wall_clock_us(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, VecDeque};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use binpulse_client::ledger::{Gap, Waits};
+    use binpulse_core::encode::opened::OpenedRows;
+
+    use super::{Content, Lane, TableFilter, lane_of};
+    use crate::lanes::order::{LaneOrder, Rows};
+    use crate::open::{Opened, tests as open};
+    use crate::route::gaps::GapState;
+    use crate::target::copy::Unit;
+
+    const NOW: Duration = Duration::ZERO;
+
+    /// Rows of a message of the suite, whose first number is above 1.
+    fn rows() -> Arc<OpenedRows> {
+        let messages = open::cases("messages");
+        let change = |case: &serde_json::Value| {
+            let open = open::opened_case(&case["messages"][0]).ok()?;
+            let Opened::Rows(batch) = open.opened else { return None };
+            let rows = OpenedRows::new(batch, |_| None).expect("consistent");
+            (rows.first() > 1).then_some(rows)
+        };
+        Arc::new(messages.iter().find_map(change).expect("the suite has rows"))
+    }
+
+    /// A lane whose next row has this number.
+    fn lane_at(next: u64) -> Lane {
+        Lane {
+            order: LaneOrder::new(next, None, false, Waits::default(), NOW),
+            gap: GapState::None,
+            passed: BTreeMap::new(),
+            work: VecDeque::new(),
+            again: Vec::new(),
+            next,
+        }
+    }
+
+    /// What is to be applied: kind, first and last number, message.
+    fn work_of(lane: &Lane) -> Vec<(&'static str, u64, u64, Option<u64>)> {
+        let work = lane.work.iter().map(|work| (&work.unit, work.message));
+        work.map(|(unit, message)| match unit {
+            Unit::Rows { first, last, .. } => ("rows", *first, *last, message),
+            Unit::Passed { first, last, .. } => ("passed", *first, *last, message),
+            Unit::Part { .. } | Unit::Canary { .. } => ("other", 0, 0, message),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_second_message_of_rows_that_wait_passes_over_nothing() {
+        let rows = rows();
+        let (key, first, count) = (lane_of(&rows), rows.first(), rows.len() as u64);
+        let all: TableFilter = Arc::new(|_, _| true);
+        let mut lane = lane_at(first - 1);
+        for message in [7, 8] {
+            let content = Content { message, rows: Arc::clone(&rows), part: None, bytes: 0 };
+            lane.order.offer(Rows { first, count, snapshot: rows.snapshot(), content }, NOW);
+            assert!(lane.release(&key, &all, NOW).is_empty() && lane.work.is_empty());
+        }
+        // The row in front of them comes.
+        lane.order.absent(Gap { first: first - 1, last: first - 1, is_proven: true }, NOW);
+        assert!(lane.release(&key, &all, NOW).is_empty());
+        let last = first + count - 1;
+        let expected = [("rows", first, last, Some(7)), ("passed", first, first, Some(8))];
+        assert_eq!(work_of(&lane), expected);
+        // One that comes when they are applied brings nothing.
+        lane.next = last + 1;
+        let content = Content { message: 9, rows: Arc::clone(&rows), part: None, bytes: 0 };
+        lane.order.offer(Rows { first, count, snapshot: rows.snapshot(), content }, NOW);
+        assert_eq!(lane.release(&key, &all, NOW), [9]);
+    }
+
+    #[test]
+    fn numbers_that_do_not_come_are_applied_behind_the_rows_in_front_of_them() {
+        let rows = rows();
+        let (key, first, count) = (lane_of(&rows), rows.first(), rows.len() as u64);
+        let next = first + count;
+        let mut lane = lane_at(first);
+        lane.order.absent(Gap { first: next, last: next + 1, is_proven: true }, NOW);
+        lane.passed.insert(next, (next + 1, Some(8)));
+        let all: TableFilter = Arc::new(|_, _| true);
+        assert!(lane.release(&key, &all, NOW).is_empty() && lane.work.is_empty());
+
+        let (snapshot, bytes) = (rows.snapshot(), 0);
+        let content = Content { message: 7, rows, part: None, bytes };
+        lane.order.offer(Rows { first, count, snapshot, content }, NOW);
+        assert!(lane.release(&key, &all, NOW).is_empty());
+        let expected = [("rows", first, next - 1, Some(7)), ("passed", next, next + 1, Some(8))];
+        assert_eq!(work_of(&lane), expected);
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::body::{Bodies, RowRef};
+use crate::clock::random;
 use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
 use crate::metrics::Metrics;
@@ -70,6 +71,8 @@ pub(super) enum Finished {
     },
     /// It will be tried again, and nothing is to be saved.
     Kept,
+    /// The attempt's task panicked: its rows would be under way for ever.
+    Broken(String),
 }
 
 /// What a call brought.
@@ -170,7 +173,7 @@ impl<R: Receive> Deliveries<R> {
             let requests: Vec<Request> =
                 tasks.iter_mut().map(|task| Request::clone(&request(task, &bodies))).collect();
             let began = Instant::now();
-            let outcomes = receiver.deliver(&requests).await;
+            let outcomes = deliver(&*receiver, &requests).await;
             Called { tasks, outcomes, permit, took: began.elapsed() }
         });
     }
@@ -183,8 +186,7 @@ impl<R: Receive> Deliveries<R> {
             }
             match self.calls.join_next().await {
                 Some(Ok(called)) => self.called(called),
-                // A task is neither cancelled nor does it panic; without its answer its rows come again.
-                Some(Err(error)) => tracing::error!(%error, "an attempt ended without an answer"),
+                Some(Err(error)) => return Finished::Broken(error.to_string()),
                 None => std::future::pending().await,
             }
         }
@@ -195,7 +197,7 @@ impl<R: Receive> Deliveries<R> {
         while self.answered.is_empty() {
             match self.calls.try_join_next()? {
                 Ok(called) => self.called(called),
-                Err(error) => tracing::error!(%error, "an attempt ended without an answer"),
+                Err(error) => return Some(Finished::Broken(error.to_string())),
             }
         }
         self.answered.pop_front()
@@ -217,7 +219,7 @@ impl<R: Receive> Deliveries<R> {
             Some(asked) => {
                 let asked = asked.into_iter().flatten().max();
                 let now = Instant::now().into_std();
-                self.breaker.failed(permit, asked, now, super::random());
+                self.breaker.failed(permit, asked, now, random());
             }
             None => self.breaker.answered(permit),
         }
@@ -260,7 +262,7 @@ impl<R: Receive> Deliveries<R> {
                 }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
-                match self.retry.after(failed, super::random()) {
+                match self.retry.after(failed, random()) {
                     Next::Park { attempts } => {
                         Finished::GivenUp { task, attempts, answer, is_refused: false }
                     }
@@ -308,6 +310,25 @@ impl<R: Receive> Deliveries<R> {
         self.calls.shutdown().await;
         all
     }
+}
+
+/// One attempt at each request, and at what follows it once it has arrived.
+pub(super) async fn deliver<R: Receive>(receiver: &R, requests: &[Request]) -> Vec<Outcome> {
+    let mut outcomes = receiver.deliver(requests).await;
+    let follow = |(at, request): (usize, &Request)| {
+        let has_arrived = outcomes.get(at) == Some(&Outcome::Delivered);
+        let then = request.then.as_deref().filter(|_| has_arrived)?;
+        Some((at, then.clone()))
+    };
+    let (places, then): (Vec<_>, Vec<_>) = requests.iter().enumerate().filter_map(follow).unzip();
+    if !then.is_empty() {
+        for (at, outcome) in places.into_iter().zip(receiver.deliver(&then).await) {
+            if let Some(place) = outcomes.get_mut(at) {
+                *place = outcome;
+            }
+        }
+    }
+    outcomes
 }
 
 impl Task {

@@ -7,16 +7,16 @@ use std::time::Duration;
 use binpulse_client::ledger::Gap;
 use tokio::task::{JoinError, JoinSet};
 
-use super::store::LaneStore;
-use super::{GapPolicy, Route};
+use super::config::GapPolicy;
 use crate::lane::LaneKey;
 use crate::lanes::order::LaneOrder;
 use crate::metrics::Metrics;
-use crate::target::receiver::Receive;
 
 /// Replays of one gap before its lane halts, and the time for each.
 const HEALS_MAX: u32 = 3;
 const HEAL_WAIT: Duration = Duration::from_mins(1);
+/// When a streamer that is away or busy is asked again.
+const LATER: Duration = Duration::from_secs(5);
 
 /// Rows asked for at a time, as many as a streamer publishes: behind them is another gap.
 const HEAL_ROWS_MAX: u64 = 1_000_000;
@@ -36,17 +36,28 @@ pub struct Missing {
     pub until_us: Option<i64>,
 }
 
+/// Why rows could not be asked for, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HealError {
+    /// The streamer is away, or busy.
+    #[error("{0}")]
+    Later(String),
+    /// It refuses.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Asks the streamer to publish rows again.
 pub trait Heal: Send + Sync + 'static {
     /// Returns when the request was accepted, or why not.
     fn heal(
         &self,
         missing: Missing,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+    ) -> Pin<Box<dyn Future<Output = Result<(), HealError>> + Send + '_>>;
 }
 
 /// A lane, the first and last number that are missing, and whether they were asked for.
-pub(super) type Asked = (LaneKey, (u64, u64), Result<(), String>);
+pub(super) type Asked = (LaneKey, (u64, u64), Result<(), HealError>);
 
 /// What is done about rows that are missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,8 +65,8 @@ pub(super) enum GapState {
     /// None are, as far as is known.
     #[default]
     None,
-    /// They were asked for, so often, the last time then.
-    Asked { gap: (u64, u64), times: u32, at: Duration },
+    /// They were asked for, so often, and are waited for until then.
+    Asked { gap: (u64, u64), times: u32, until: Duration },
     /// Nothing more is delivered until they come.
     Halted { gap: (u64, u64) },
 }
@@ -83,7 +94,7 @@ impl GapState {
         now: Duration,
         metrics: &Metrics,
     ) -> Found {
-        let before = order.next();
+        let before = order.begun();
         let Some(gap) = order.missing(now) else {
             let has_come = match *self {
                 Self::Asked { gap, .. } | Self::Halted { gap } => {
@@ -96,7 +107,11 @@ impl GapState {
                 tracing::info!(lane = %key, "missing rows have come");
                 *self = Self::None;
             }
-            return if has_come || order.next() != before { Found::GoesOn } else { Found::Nothing };
+            return if has_come || order.begun() != before {
+                Found::GoesOn
+            } else {
+                Found::Nothing
+            };
         };
         let Gap { first, last, is_proven } = gap;
         match (policy, &*self) {
@@ -113,8 +128,8 @@ impl GapState {
             (_, Self::Halted { gap }) if *gap == (first, last) => Found::Nothing,
             // Some of the rows have come, or more are missing: an operator sees what is.
             (_, Self::Halted { gap }) if gap.0 == first => self.halt(key, first, last),
-            (GapPolicy::Heal, Self::Asked { gap, times, at }) if gap.0 == first => {
-                if now < *at + HEAL_WAIT {
+            (GapPolicy::Heal, Self::Asked { gap, times, until }) if gap.0 == first => {
+                if now < *until {
                     return Found::Nothing;
                 }
                 let times = times + 1;
@@ -129,10 +144,19 @@ impl GapState {
         }
     }
 
-    fn ask(&mut self, first: u64, last: u64, times: u32, at: Duration) -> Found {
+    fn ask(&mut self, first: u64, last: u64, times: u32, now: Duration) -> Found {
         let last = last.min(first.saturating_add(HEAL_ROWS_MAX - 1));
-        *self = Self::Asked { gap: (first, last), times, at };
+        *self = Self::Asked { gap: (first, last), times, until: now + HEAL_WAIT };
         Found::Ask { first, last }
+    }
+
+    /// The streamer could not be asked for these rows: it is asked again soon, and that counts for nothing.
+    pub(super) fn not_asked(&mut self, rows: (u64, u64), now: Duration) {
+        if let Self::Asked { gap, times, until } = self
+            && *gap == rows
+        {
+            (*times, *until) = (times.saturating_sub(1), now + LATER);
+        }
     }
 
     fn halt(&mut self, key: &LaneKey, first: u64, last: u64) -> Found {
@@ -161,37 +185,55 @@ pub(super) fn spawn(heals: &mut JoinSet<Asked>, heal: &Arc<dyn Heal>, missing: M
     });
 }
 
-impl<R: Receive, S: LaneStore> Route<R, S> {
-    pub(super) fn look_for_gaps(&mut self) {
-        let now = self.now();
-        let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
-        for (key, lane) in &mut self.lanes {
-            match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
-                Found::Nothing => continue,
-                Found::GoesOn => {}
-                Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
-                Found::Ask { first, last } => {
-                    if let Some(heal) = &self.parts.heal {
-                        let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
-                        let missing = Missing { lane, first, last, since_us, until_us };
-                        spawn(&mut self.heals, heal, missing);
-                    }
-                }
-            }
-            self.touched.insert(key.clone());
-        }
-    }
-}
-
-/// The streamer was asked to publish rows again.
-pub(super) fn asked(asked: Result<Asked, JoinError>) {
+/// The streamer was asked to publish rows again; the rows that it could not be asked for.
+pub(super) fn asked(asked: Result<Asked, JoinError>) -> Option<(LaneKey, (u64, u64))> {
     match asked {
         Ok((lane, (first, last), Ok(()))) => {
             tracing::info!(%lane, first, last, "asked for missing rows to be published again");
         }
         Ok((lane, (first, last), Err(error))) => {
-            tracing::warn!(%lane, first, last, error, "missing rows can't be asked for");
+            tracing::warn!(%lane, first, last, %error, "missing rows can't be asked for");
+            if matches!(error, HealError::Later(_)) {
+                return Some((lane, (first, last)));
+            }
         }
         Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use binpulse_client::ledger::Waits;
+
+    use super::*;
+    use crate::lanes::order::Rows;
+
+    #[test]
+    fn a_streamer_that_is_away_or_busy_is_asked_again_until_it_answers() {
+        let lane = LaneKey { stream: "s".into(), epoch: 1, lane: "a.b#0".into() };
+        let mut order = LaneOrder::new(1, None, false, Waits::default(), Duration::ZERO);
+        order.offer(Rows { first: 3, count: 1, snapshot: (0, 0), content: () }, Duration::ZERO);
+        order.watermark(4, Duration::ZERO);
+        let metrics = Metrics::new("test").expect("metrics");
+        let mut state = GapState::None;
+        let mut look = |state: &mut GapState, now| {
+            state.look(&lane, &mut order, GapPolicy::Heal, now, &metrics)
+        };
+        let ask = Found::Ask { first: 1, last: 2 };
+        let mut now = Duration::from_mins(10);
+        for _ in 0..20 {
+            assert_eq!(look(&mut state, now), ask);
+            state.not_asked((1, 2), now);
+            assert_eq!(look(&mut state, now), Found::Nothing);
+            now += LATER;
+        }
+        // It answers, and nothing comes.
+        for _ in 0..HEALS_MAX {
+            assert_eq!(look(&mut state, now), ask);
+            now += HEAL_WAIT;
+        }
+        assert_eq!(look(&mut state, now), Found::Nothing);
+        assert_eq!(state, GapState::Halted { gap: (1, 2) });
     }
 }

@@ -1,14 +1,16 @@
 //! Parked rows: kept for an operator, and tried again when told to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use super::delivery::{Task, What};
+use super::delivery::{self, Task, What};
+use super::lane::LaneState;
+use super::status::{ParkedCommand, Status};
 use super::store::LaneStore;
-use super::{BACK_PAUSE, Halt, ParkedCommand, Route, delivery, wall_clock_us};
 use crate::body::{self, Bodies};
+use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
-use crate::state::{Parked, ParkedFilter, Reason, StateError};
-use crate::target::receiver::Receive;
+use crate::lanes::requests::text_of;
+use crate::state::{Parked, ParkedEntry, ParkedFilter, Reason, StateError};
 
 /// Parked requests that are shown.
 const SHOWN_MAX: usize = 1_000;
@@ -20,12 +22,21 @@ const RETRIES_MAX: usize = 100;
 pub(super) struct Parking {
     /// Parked with the next save.
     pub(super) to_park: HashMap<LaneKey, Vec<Parked>>,
-    /// Tried again just now, by their ids.
-    pub(super) retrying: HashSet<String>,
+    /// Tried again just now: their ids and lanes.
+    pub(super) retrying: HashMap<String, LaneKey>,
     /// What is saved of these next.
     pub(super) retried: HashMap<LaneKey, Retried>,
     /// Requests that are parked.
     pub(super) count: u64,
+}
+
+/// What a look at parked rows finds.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// To be tried again.
+    pub(super) to_retry: Vec<(LaneKey, Parked)>,
+    /// Keys of which nothing is parked any more: their rows go again.
+    pub(super) free: Vec<(LaneKey, String)>,
 }
 
 /// Parked rows that were tried again: delivered, and failed.
@@ -35,157 +46,131 @@ pub(super) struct Retried {
     pub(super) failed: Vec<Parked>,
 }
 
-impl<R: Receive, S: LaneStore> Route<R, S> {
-    pub(super) async fn park_message(
+impl Parking {
+    /// Counts what is parked and shows it; finds what is to be tried again, and which keys are free.
+    pub(super) async fn look<S: LaneStore>(
         &mut self,
-        number: u64,
-        body: String,
-        why: &str,
-    ) -> Result<(), Halt> {
-        let parked = message_parked(body, why);
-        match self.parts.store.park(&[parked]).await {
-            Ok(()) => {
-                self.messages.finish(number);
-                Ok(())
-            }
-            Err(error) => {
-                self.messages.give_back(vec![number], BACK_PAUSE).await;
-                self.state_failed(error)
-            }
+        store: &S,
+        status: &Status,
+        lanes: &BTreeMap<LaneKey, LaneState>,
+    ) -> Result<Look, StateError> {
+        let all = ParkedFilter::default();
+        self.count = store.parked_count(&all).await?;
+        // An idle look is one call.
+        let (mut shown, mut to_retry) = (Vec::new(), Vec::new());
+        if self.count > 0 {
+            shown = store.parked(&all, 0, SHOWN_MAX).await?;
+            to_retry = self.to_retry(store).await?;
         }
+        status.set_parked(shown);
+        Ok(Look { to_retry, free: self.free(store, lanes).await? })
     }
 
-    /// Where parked rows of a lane go that were tried again; it is saved with the next turn.
-    pub(super) fn retried(&mut self, lane: LaneKey) -> &mut Retried {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.requests.save_again();
-        }
-        self.touched.insert(lane.clone());
-        self.parking.retried.entry(lane).or_default()
-    }
-
-    /// Does what operators want with parked rows.
-    pub(super) async fn obey(&mut self) -> Result<(), Halt> {
-        for command in self.parts.status.take_commands() {
-            let done = match &command {
-                ParkedCommand::Retry(ids) if ids.is_empty() => self.retry_all().await,
-                ParkedCommand::Retry(ids) => self.parts.store.retry(ids).await,
-                ParkedCommand::Drop(ids) => self.parts.store.unpark(ids).await,
-            };
-            match done {
-                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
-                Err(error) => {
-                    self.parts.status.command(command);
-                    return self.state_failed(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn retry_all(&self) -> Result<u64, StateError> {
-        let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
-        let mut all = 0;
-        loop {
-            let entries = self.parts.store.parked(&filter, RETRIES_MAX).await?;
-            let ids: Vec<_> = entries
-                .into_iter()
-                .filter(|entry| entry.parked.lane.is_some())
-                .map(|entry| entry.parked.id)
-                .collect();
-            if ids.is_empty() {
-                return Ok(all);
-            }
-            all += self.parts.store.retry(&ids).await?;
-        }
-    }
-
-    /// Shows what is parked.
-    pub(super) async fn list_parked(&mut self) -> Result<(), Halt> {
-        match self.parts.store.parked(&ParkedFilter::default(), SHOWN_MAX).await {
-            Ok(entries) => {
-                if entries.len() < SHOWN_MAX {
-                    self.parking.count = entries.len() as u64;
-                }
-                self.parts.status.set_parked(entries);
-                Ok(())
-            }
-            Err(error) => self.state_failed(error),
-        }
-    }
-
-    /// Looks for parked rows that an operator wants to be tried again: of each key the first.
-    pub(super) async fn look_for_retries(&mut self) -> Result<(), Halt> {
+    /// Parked rows that an operator wants to be tried again, and that stand behind no other of their keys.
+    async fn to_retry<S: LaneStore>(
+        &self,
+        store: &S,
+    ) -> Result<Vec<(LaneKey, Parked)>, StateError> {
         let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
-        let entries = match self.parts.store.parked(&filter, RETRIES_MAX).await {
-            Ok(entries) => entries,
-            Err(error) => return self.state_failed(error),
-        };
-        let mut keys: HashSet<(LaneKey, String)> = HashSet::new();
-        for entry in entries {
-            let parked = entry.parked;
+        let mut found = Vec::new();
+        for entry in store.parked(&filter, 0, RETRIES_MAX).await? {
+            let ParkedEntry { number, parked, .. } = entry;
             let Some(lane) = parked.lane.clone() else { continue };
-            let key = (lane.clone(), parked.key.clone().unwrap_or_default());
-            let is_under_way = self.parking.retrying.contains(&parked.id);
-            if !keys.insert(key) || is_under_way || !self.hold_lane(&lane).await? {
+            if self.retrying.contains_key(&parked.id) {
                 continue;
             }
-            self.parking.retrying.insert(parked.id.clone());
-            let what = What::Parked { lane, parked: Box::new(parked) };
-            self.deliveries.push(Task { what, attempts: 0, request: None });
+            let earlier = ParkedFilter {
+                lane: Some(lane.clone()),
+                keys: parked.keys.clone(),
+                before: Some(number),
+                ..ParkedFilter::default()
+            };
+            if parked.keys.is_empty() || store.parked_count(&earlier).await? == 0 {
+                found.push((lane, parked));
+            }
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// Keys of which nothing is parked any more go again.
-    pub(super) async fn look_for_unparked(&mut self) -> Result<(), Halt> {
+    /// Keys that rows wait for, and of which nothing is parked any more.
+    async fn free<S: LaneStore>(
+        &self,
+        store: &S,
+        lanes: &BTreeMap<LaneKey, LaneState>,
+    ) -> Result<Vec<(LaneKey, String)>, StateError> {
         let mut free = Vec::new();
-        for (lane, state) in &self.lanes {
-            let keys: Vec<_> = state.requests.parked_keys().take(RETRIES_MAX).collect();
-            for key in keys {
-                let (lane, key) = (Some(lane.clone()), Some(key));
-                let filter = ParkedFilter { lane, key, ..ParkedFilter::default() };
-                match self.parts.store.parked_count(&filter).await {
-                    Ok(0) => free.push(filter),
-                    Ok(_) => {}
-                    Err(error) => return self.state_failed(error),
+        // What is to be parked with the next save is not in the store yet.
+        let is_saved = |lane: &LaneKey| !self.to_park.contains_key(lane);
+        for (lane, state) in lanes.iter().filter(|(lane, _)| is_saved(lane)) {
+            for key in state.requests.parked_keys() {
+                let (of, keys) = (Some(lane.clone()), vec![key.clone()]);
+                let filter = ParkedFilter { lane: of, keys, ..ParkedFilter::default() };
+                if self.count == 0 || store.parked_count(&filter).await? == 0 {
+                    free.push((lane.clone(), key));
                 }
             }
         }
-        for filter in free {
-            let (Some(lane), Some(key)) = (filter.lane, filter.key) else { continue };
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
-                state.requests.unparked(&[key]);
-            }
-            self.touched.insert(lane);
-        }
-        Ok(())
+        Ok(free)
     }
 }
 
-/// A request as it is parked.
+/// Does what an operator wants with parked rows; returns how many there were.
+pub(super) async fn obey<S: LaneStore>(
+    store: &S,
+    command: &ParkedCommand,
+) -> Result<u64, StateError> {
+    match command {
+        ParkedCommand::Retry(ids) if ids.is_empty() => retry_all(store).await,
+        ParkedCommand::Retry(ids) => store.retry(ids).await,
+        ParkedCommand::Drop(ids) => store.unpark(ids).await,
+    }
+}
+
+async fn retry_all<S: LaneStore>(store: &S) -> Result<u64, StateError> {
+    let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
+    let (mut all, mut after) = (0, 0);
+    loop {
+        let entries = store.parked(&filter, after, RETRIES_MAX).await?;
+        let Some(last) = entries.last() else { return Ok(all) };
+        after = last.number;
+        let with_lane = entries.into_iter().filter(|entry| entry.parked.lane.is_some());
+        let ids: Vec<_> = with_lane.map(|entry| entry.parked.id).collect();
+        all += store.retry(&ids).await?;
+    }
+}
+
+/// A request as it is parked, and what follows it.
 pub(super) fn parked(
     task: &mut Task,
     bodies: &Bodies,
     reason: Reason,
     attempts: u32,
-    answer: String,
-) -> Parked {
+    answer: &str,
+) -> Vec<Parked> {
     let request = delivery::request(task, bodies);
-    Parked {
-        id: request.id.clone(),
-        lane: Some(request.lane.clone()),
-        first: request.first,
-        last: request.last,
-        key: Some(request.group.clone()),
-        body: request.body.to_vec(),
-        content_type: request.content_type.to_owned(),
-        reason,
-        attempts,
-        answer,
-        parked_at_us: wall_clock_us(),
-    }
+    let keys = match &task.what {
+        What::Rows { run, .. } => &run.keys[..],
+        What::Parked { .. } | What::Canary { .. } => &[],
+    };
+    let both = std::iter::once(&*request).chain(request.then.as_deref());
+    let parked = both.map(|request| {
+        let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
+        let group = (!keys.is_empty()).then(|| request.group.clone());
+        Parked {
+            id: request.id.clone(),
+            lane: Some(request.lane.clone()),
+            first: request.first,
+            last: request.last,
+            keys: group.into_iter().chain(others).collect(),
+            body: request.body.to_vec(),
+            content_type: request.content_type.to_owned(),
+            reason,
+            attempts,
+            answer: answer.to_owned(),
+            parked_at_us: wall_clock_us(),
+        }
+    });
+    parked.collect()
 }
 
 /// A message that can't be opened, as it is parked.
@@ -195,7 +180,7 @@ pub(super) fn message_parked(body: String, why: &str) -> Parked {
         lane: None,
         first: 0,
         last: 0,
-        key: None,
+        keys: Vec::new(),
         body: body.into_bytes(),
         content_type: String::from("text/plain"),
         reason: Reason::Unreadable,

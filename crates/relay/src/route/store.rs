@@ -37,10 +37,11 @@ pub trait LaneStore: Send + Sync + 'static {
     /// Parks what belongs to no lane.
     fn park(&self, parked: &[Parked]) -> impl Future<Output = Result<(), StateError>>;
 
-    /// Parked rows, in their order.
+    /// Parked rows with numbers above `after`, in their order.
     fn parked(
         &self,
         filter: &ParkedFilter,
+        after: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<ParkedEntry>, StateError>>;
 
@@ -83,9 +84,10 @@ impl LaneStore for Store {
     async fn parked(
         &self,
         filter: &ParkedFilter,
+        after: u64,
         limit: usize,
     ) -> Result<Vec<ParkedEntry>, StateError> {
-        Self::parked(self, filter, 0, limit).await
+        Self::parked(self, filter, after, limit).await
     }
 
     async fn retry(&self, ids: &[String]) -> Result<u64, StateError> {
@@ -154,12 +156,14 @@ impl LaneStore for MemoryStore {
     async fn parked(
         &self,
         filter: &ParkedFilter,
+        after: u64,
         limit: usize,
     ) -> Result<Vec<ParkedEntry>, StateError> {
         // Nobody can ask for a retry of what only this process knows.
         let to_retry = filter.to_retry.unwrap_or_default();
         let kept = self.0.lock().await;
-        let shown = kept.parked.iter().filter(|_| !to_retry).take(limit).zip(1..);
+        let numbered = kept.parked.iter().zip(1..).filter(|_| !to_retry);
+        let shown = numbered.filter(|(_, number)| *number > after).take(limit);
         Ok(shown
             .map(|(parked, number)| ParkedEntry { number, to_retry, parked: parked.clone() })
             .collect())

@@ -446,7 +446,7 @@ impl Shared {
                 Ok(header) => header,
                 Err(error) => return Ok(Err(error)),
             };
-            if filter.admits(&header, to_retry) && !take(number, header, to_retry)? {
+            if filter.admits(number, &header, to_retry) && !take(number, header, to_retry)? {
                 break;
             }
         }

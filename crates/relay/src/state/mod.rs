@@ -15,6 +15,8 @@ mod file;
 mod lease;
 mod mysql;
 mod redis;
+#[cfg(test)]
+mod two_relays;
 
 use std::time::Duration;
 
@@ -63,8 +65,9 @@ pub struct Parked {
     pub first: u64,
     /// Number of the last row.
     pub last: u64,
-    /// Key of the rows, where order is kept by key.
-    pub key: Option<String>,
+    /// Keys of the rows, before and after, where order is kept by key: the one that the request is
+    /// grouped by first.
+    pub keys: Vec<String>,
     /// The request's body, or the message's where it could not be opened.
     pub body: Vec<u8>,
     /// Media type of the body.
@@ -162,8 +165,10 @@ pub struct ParkedFilter {
     pub id: Option<String>,
     /// Only rows of this lane.
     pub lane: Option<LaneKey>,
-    /// Only rows of this key.
-    pub key: Option<String>,
+    /// Only requests with rows of one of these keys; empty: of all.
+    pub keys: Vec<String>,
+    /// Only requests that stand before this number.
+    pub before: Option<u64>,
     /// Only rows that are here for this reason.
     pub reason: Option<Reason>,
     /// Only rows that an operator wants to be tried again, or only others.
@@ -353,9 +358,10 @@ impl Store {
 
 impl ParkedFilter {
     /// Whether a row is meant, all but the id.
-    fn admits(&self, header: &ParkedHeader, to_retry: bool) -> bool {
+    fn admits(&self, number: u64, header: &ParkedHeader, to_retry: bool) -> bool {
         self.lane.as_ref().is_none_or(|lane| header.lane.as_ref() == Some(lane))
-            && self.key.as_ref().is_none_or(|key| header.key.as_ref() == Some(key))
+            && (self.keys.is_empty() || header.keys.iter().any(|key| self.keys.contains(key)))
+            && self.before.is_none_or(|before| number < before)
             && self.reason.is_none_or(|reason| header.reason == reason)
             && self.to_retry.is_none_or(|wanted| wanted == to_retry)
     }
@@ -368,7 +374,7 @@ struct ParkedHeader {
     lane: Option<LaneKey>,
     first: u64,
     last: u64,
-    key: Option<String>,
+    keys: Vec<String>,
     content_type: String,
     reason: Reason,
     attempts: u32,
@@ -383,7 +389,7 @@ impl ParkedHeader {
             lane: parked.lane.clone(),
             first: parked.first,
             last: parked.last,
-            key: parked.key.clone(),
+            keys: parked.keys.clone(),
             content_type: parked.content_type.clone(),
             reason: parked.reason,
             attempts: parked.attempts,
@@ -398,7 +404,7 @@ impl ParkedHeader {
             lane: self.lane,
             first: self.first,
             last: self.last,
-            key: self.key,
+            keys: self.keys,
             body,
             content_type: self.content_type,
             reason: self.reason,

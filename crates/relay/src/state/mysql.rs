@@ -29,7 +29,7 @@ const TABLES: [(&str, &str); 2] = [
          number BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, route VARBINARY(64) NOT NULL, \
          id VARBINARY(255) NOT NULL, stream VARBINARY(255), epoch BIGINT UNSIGNED, \
          lane VARBINARY(1700), first_number BIGINT UNSIGNED NOT NULL, \
-         last_number BIGINT UNSIGNED NOT NULL, row_key LONGBLOB, reason VARBINARY(32) NOT NULL, \
+         last_number BIGINT UNSIGNED NOT NULL, row_keys LONGBLOB NOT NULL, reason VARBINARY(32) NOT NULL, \
          attempts INT UNSIGNED NOT NULL, parked_at_us BIGINT NOT NULL, \
          to_retry BOOLEAN NOT NULL DEFAULT FALSE, content_type VARBINARY(255) NOT NULL, \
          answer LONGBLOB NOT NULL, body LONGBLOB NOT NULL, UNIQUE KEY (route, id), \
@@ -40,7 +40,7 @@ const TABLES: [(&str, &str); 2] = [
 const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)";
 /// A lane among the rows of a route.
 const LANE: &str = "route = ? AND stream = ? AND epoch = ? AND lane = ?";
-const COLUMNS: &str = "number, id, stream, epoch, lane, first_number, last_number, row_key, reason, \
+const COLUMNS: &str = "number, id, stream, epoch, lane, first_number, last_number, row_keys, reason, \
                        attempts, parked_at_us, to_retry, content_type, answer, body";
 /// Rows that one statement writes or removes.
 const ROWS_AT_ONCE_MAX: usize = 200;
@@ -341,7 +341,7 @@ impl MysqlStore {
             });
             let (now, later) = rest.split_at(fits.count().max(1));
             let mut insert = "INSERT INTO binpulse_relay_parked (route, id, stream, epoch, lane, \
-                              first_number, last_number, row_key, reason, attempts, parked_at_us, \
+                              first_number, last_number, row_keys, reason, attempts, parked_at_us, \
                               content_type, answer, body) VALUES "
                 .to_owned();
             let mut params = Vec::with_capacity(now.len() * 14);
@@ -361,7 +361,7 @@ impl MysqlStore {
 
     async fn put_back(&self, conn: &mut impl Queryable, parked: &Parked) -> Result<(), Failure> {
         let update = "UPDATE binpulse_relay_parked SET id = ?, stream = ?, epoch = ?, lane = ?, \
-                      first_number = ?, last_number = ?, row_key = ?, reason = ?, attempts = ?, \
+                      first_number = ?, last_number = ?, row_keys = ?, reason = ?, attempts = ?, \
                       parked_at_us = ?, content_type = ?, answer = ?, body = ?, to_retry = FALSE \
                       WHERE route = ? AND id = ?";
         let mut params = parked_params(parked);
@@ -451,9 +451,16 @@ impl MysqlStore {
             condition.push_str(" AND stream = ? AND epoch = ? AND lane = ?");
             params.extend(self.lane_params(lane).into_iter().skip(1));
         }
-        if let Some(key) = &filter.key {
-            condition.push_str(" AND row_key = ?");
-            params.push(key.as_str().into());
+        if !filter.keys.is_empty() {
+            let is_in: Vec<_> = filter.keys.iter().map(|_| "FIND_IN_SET(?, row_keys)").collect();
+            condition.push_str(" AND (");
+            condition.push_str(&is_in.join(" OR "));
+            condition.push(')');
+            params.extend(filter.keys.iter().map(|key| Value::from(key.as_str())));
+        }
+        if let Some(before) = filter.before {
+            condition.push_str(" AND number < ?");
+            params.push(before.into());
         }
         if let Some(reason) = filter.reason {
             condition.push_str(" AND reason = ?");
@@ -581,7 +588,7 @@ fn parked_params(parked: &Parked) -> Vec<Value> {
         lane.map(|lane| lane.lane.as_bytes()).into(),
         parked.first.into(),
         parked.last.into(),
-        parked.key.as_deref().into(),
+        parked.keys.join(",").into(),
         parked.reason.as_str().into(),
         parked.attempts.into(),
         parked.parked_at_us.into(),
@@ -606,7 +613,7 @@ fn read_entry(mut row: Row) -> Option<ParkedEntry> {
         }
         _ => None,
     };
-    let key: Option<Vec<u8>> = take(&mut row, 7)?;
+    let keys = bytes(&mut row, 7)?;
     Some(ParkedEntry {
         number: take(&mut row, 0)?,
         to_retry: take(&mut row, 11)?,
@@ -615,7 +622,7 @@ fn read_entry(mut row: Row) -> Option<ParkedEntry> {
             lane,
             first: take(&mut row, 5)?,
             last: take(&mut row, 6)?,
-            key: key.map(|key| text(&key)),
+            keys: keys.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
             body: take(&mut row, 14)?,
             content_type: bytes(&mut row, 12)?,
             reason: Reason::read(&bytes(&mut row, 8)?)?,

@@ -375,7 +375,7 @@ impl RedisStore {
                 let what = format_args!("parked row {number}");
                 let header: ParkedHeader = from_json(&self.place, what, &row)?;
                 let is_it = filter.id.as_ref().is_none_or(|id| *id == header.id);
-                if is_it && filter.admits(&header, to_retry) && found.len() < limit {
+                if is_it && filter.admits(number, &header, to_retry) && found.len() < limit {
                     found.push((number, header, to_retry, size));
                 }
             }

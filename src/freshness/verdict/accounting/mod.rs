@@ -131,11 +131,6 @@ impl Unaccounted {
         self.gtids.is_empty() && self.gaps.is_empty()
     }
 
-    /// How many transactions; a hole in a file counts as one, as its number is not known.
-    pub fn count(&self) -> u64 {
-        let gtids = u64::try_from(self.gtids.count()).unwrap_or(u64::MAX);
-        gtids.saturating_add(self.gaps.len() as u64)
-    }
 }
 
 impl fmt::Display for Unaccounted {

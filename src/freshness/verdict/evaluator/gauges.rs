@@ -19,6 +19,7 @@ impl Evaluator {
     }
 
     /// Every state, and whether it holds: exactly one does.
+    #[cfg(feature = "testing")]
     pub fn states(&self) -> impl Iterator<Item = (State, bool)> {
         State::ALL.into_iter().map(|state| (state, state == self.verdict.state))
     }
@@ -39,6 +40,7 @@ impl Evaluator {
     }
 
     /// The source's clock against ours.
+    #[cfg(feature = "testing")]
     pub fn clock_offset(&self, now: Instant) -> Option<Offset> {
         self.clock.offset(now)
     }

@@ -151,10 +151,9 @@ async fn everything_delivered_is_saved_when_it_drains() {
     let settling = tokio::spawn(async move {
         let mut count = 0;
         while let Some(ticket) = sink.recv().await {
-            let (id, lane, ack_group) =
-                (ticket.message.id, ticket.message.lane, ticket.message.ack_group);
+            let (id, ack_group) = (ticket.message.id, ticket.message.ack_group);
             let at = Instant::now();
-            if settled.send(Settlement::Settled { id, lane, ack_group, at }).await.is_err() {
+            if settled.send(Settlement::Settled { id, ack_group, at }).await.is_err() {
                 break;
             }
             count += 1;
@@ -413,11 +412,11 @@ async fn while_it_stands_halted_what_is_on_its_way_is_still_delivered() {
         for number in 0..3 {
             let message = sink.recv().await.expect("three rows").message;
             let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
-            let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
+            let (id, ack_group) = (message.id, message.ack_group);
             let settlement = if number < 2 {
                 Settlement::Failed { message: Box::new(message), error }
             } else {
-                Settlement::Settled { id, lane, ack_group, at: Instant::now() }
+                Settlement::Settled { id, ack_group, at: Instant::now() }
             };
             settled.send(settlement).await.expect("the loop listens");
         }
@@ -496,10 +495,10 @@ async fn run(setup: Setup, made: &Made, ends: bool, enough: u32) -> (Result<Ende
         while count < enough {
             let message = sink.recv().await.expect("the thread runs").message;
             count += message.rows;
-            let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
+            let (id, ack_group) = (message.id, message.ack_group);
             let at = Instant::now();
             settled
-                .send(Settlement::Settled { id, lane, ack_group, at })
+                .send(Settlement::Settled { id, ack_group, at })
                 .await
                 .expect("it listens");
         }
@@ -662,8 +661,8 @@ async fn a_batch_of_several_messages_is_delivered_with_the_last_of_them() {
 
     // When one after the other is settled, then all of it is delivered with the last
     for (count, message) in (1..).zip(&messages) {
-        let (id, lane, ack_group) = (message.id, message.lane, message.ack_group);
-        let settlement = Settlement::Settled { id, lane, ack_group, at: Instant::now() };
+        let (id, ack_group) = (message.id, message.ack_group);
+        let settlement = Settlement::Settled { id, ack_group, at: Instant::now() };
         settled.send(settlement).await.expect("the loop listens");
         let counted = async {
             while metrics.messages_published_total.get() < count {

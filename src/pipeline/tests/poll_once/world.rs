@@ -197,7 +197,6 @@ impl Far {
         let at = Instant::now();
         Some(Settlement::Settled {
             id: message.id,
-            lane: message.lane,
             ack_group: message.ack_group,
             at,
         })

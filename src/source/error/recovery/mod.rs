@@ -43,22 +43,6 @@ pub enum Halt {
 }
 
 impl Halt {
-    /// Its name in logs, metrics and `/status`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PositionLost => "position_lost",
-            Self::Diverged => "diverged",
-            Self::OtherServer => "other_server",
-            Self::Fenced => "fenced",
-            Self::Denied => "denied",
-            Self::Misconfigured => "misconfigured",
-            Self::Corrupt => "corrupt",
-            Self::Damaged => "damaged",
-            Self::GtidMode => "gtid_mode",
-            Self::SourceRefused => "source_refused",
-        }
-    }
-
     /// How often it is found at the same place before the stream stops.
     pub fn tries(self) -> u32 {
         match self {

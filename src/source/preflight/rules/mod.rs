@@ -35,16 +35,9 @@ pub enum Severity {
 
 impl Severity {
     /// All, mildest first.
+    #[cfg(feature = "testing")]
     pub const ALL: [Self; 3] = [Self::Note, Self::Warn, Self::Refuse];
 
-    /// As metrics and `/status` name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Note => "note",
-            Self::Warn => "warning",
-            Self::Refuse => "refusal",
-        }
-    }
 }
 
 /// One thing that is not as it should be.

@@ -45,7 +45,10 @@ pub(crate) struct Run<R> {
     pub(crate) first: Place,
     pub(crate) last: u64,
     pub(crate) rows: Vec<R>,
+    /// Hash of the last row's key, which the request is grouped by.
     pub(crate) key: u64,
+    /// Hashes of all keys of its rows, where order is kept by key.
+    pub(crate) keys: Vec<u64>,
     /// Attempts that failed before.
     pub(crate) attempts: u32,
     /// An earlier row of its key is parked: it is to be parked behind it.
@@ -289,13 +292,19 @@ impl<R> Requests<R> {
         }
     }
 
-    /// The rows from this place on that make one request.
+    /// The rows from this place on that make one request. It begins and ends with a row that is sent, so
+    /// that its numbers, and its id, do not depend on what is left out around it.
     fn run_from(&self, place: u64) -> Vec<u64> {
         let (mut run, mut contents, mut bytes) = (Vec::new(), 0, 0);
         let (mut expected, mut behind) = (None, None);
+        let is_left_out = self.pending.get(&place).is_some_and(|row| row.content.is_none());
+        let mut sent = 0;
         for (at, row) in self.pending.range(place..) {
             let follows = expected.is_none_or(|expected| row.place == expected);
             if !follows || self.busy_key(*at).is_some() || self.begun_at(row.place).is_some() {
+                break;
+            }
+            if is_left_out && row.content.is_some() {
                 break;
             }
             if row.content.is_some() {
@@ -310,7 +319,13 @@ impl<R> Requests<R> {
                 }
             }
             run.push(*at);
+            if row.content.is_some() {
+                sent = run.len();
+            }
             expected = Some(following(row.place));
+        }
+        if !is_left_out {
+            run.truncate(sent);
         }
         run
     }
@@ -347,9 +362,10 @@ impl<R> Requests<R> {
             && keys.iter().any(|key| self.parked_keys.contains(key));
         let number = self.runs;
         self.runs += 1;
-        let keys = keys.into_iter().collect();
+        let keys: Vec<u64> = keys.into_iter().collect();
+        let of_rows = if self.limits.order == Order::Key { keys.clone() } else { Vec::new() };
         self.under_way.insert(number, UnderWay { first, last, keys });
-        Some(Run { number, first, last, rows, key, attempts, is_behind })
+        Some(Run { number, first, last, rows, key, keys: of_rows, attempts, is_behind })
     }
 
     /// An attempt failed; the request stays under way.

@@ -79,7 +79,7 @@ fn parked(id: &str, number: u64, body: Vec<u8>) -> Parked {
         lane: Some(lane(0)),
         first: number,
         last: number + 1,
-        key: Some("ключ".to_owned()),
+        keys: vec!["ключ".to_owned(), "鍵".to_owned()],
         body,
         content_type: "application/json".to_owned(),
         reason: Reason::Refused,

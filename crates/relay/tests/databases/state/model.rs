@@ -100,7 +100,9 @@ fn row(id: u8, salt: u64) -> Parked {
     let mut row = parked(&format!("id {id}"), u64::from(id) + salt, vec![id; usize::from(id) * 7]);
     row.answer = format!("answer {salt}");
     row.lane = (id % 3 != 2).then(|| lane(u32::from(id % 3)));
-    row.key = (id.is_multiple_of(2)).then(|| format!("key {}", id % 4));
+    row.keys = (id.is_multiple_of(2).then(|| format!("key {}", id % 4)).into_iter())
+        .chain((id % 4 == 2).then(|| "key 3".to_owned()))
+        .collect();
     row.reason = if id.is_multiple_of(2) { Reason::Behind } else { Reason::Unreadable };
     row
 }
@@ -308,7 +310,11 @@ impl World {
             ParkedFilter::default(),
             ParkedFilter { id: Some("id 1".to_owned()), ..ParkedFilter::default() },
             ParkedFilter { lane: Some(lane(1)), ..ParkedFilter::default() },
-            ParkedFilter { key: Some("key 2".to_owned()), ..ParkedFilter::default() },
+            ParkedFilter { keys: vec!["key 2".to_owned()], ..ParkedFilter::default() },
+            ParkedFilter {
+                keys: vec!["key 0".to_owned(), "key 3".to_owned()],
+                ..ParkedFilter::default()
+            },
             ParkedFilter {
                 reason: Some(Reason::Behind),
                 to_retry: Some(false),
@@ -337,6 +343,12 @@ impl World {
             }
             prop_assert_eq!(found, expected);
         }
+        let all = self.store().parked(&ParkedFilter::default(), 0, usize::MAX).await;
+        for (earlier, entry) in all.expect("answers").iter().enumerate() {
+            let filter = ParkedFilter { before: Some(entry.number), ..ParkedFilter::default() };
+            let count = self.store().parked_count(&filter).await.expect("answers");
+            prop_assert_eq!(count, earlier as u64);
+        }
         Ok(())
     }
 }
@@ -344,7 +356,7 @@ impl World {
 fn admits(filter: &ParkedFilter, row: &Parked, to_retry: bool) -> bool {
     filter.id.as_ref().is_none_or(|id| *id == row.id)
         && filter.lane.as_ref().is_none_or(|lane| Some(lane) == row.lane.as_ref())
-        && filter.key.as_ref().is_none_or(|key| Some(key) == row.key.as_ref())
+        && (filter.keys.is_empty() || filter.keys.iter().any(|key| row.keys.contains(key)))
         && filter.reason.is_none_or(|reason| reason == row.reason)
         && filter.to_retry.is_none_or(|wanted| wanted == to_retry)
 }

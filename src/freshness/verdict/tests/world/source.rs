@@ -263,7 +263,7 @@ impl World {
                 self.failed_once = false;
                 self.write_sent = None;
                 self.commit(Class::Heartbeat(number));
-                self.tell(Observation::HeartbeatCommitted { number, late: false });
+                self.tell(Observation::HeartbeatCommitted { number });
                 let facts = Facts {
                     server_uuid: self.faults.writer_server.to_string(),
                     read_only: self.faults.read_only,

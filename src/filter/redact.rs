@@ -407,6 +407,10 @@ mod tests {
                 prop_assert_eq!(dropped | hashed, 0);
                 return Ok(());
             };
+            for ordinal in 0..5 {
+                let is_hidden = ordinal > 3 || (dropped | hashed) >> ordinal & 1 == 1;
+                prop_assert_eq!(redaction.keeps(ordinal), !is_hidden, "{}", ordinal);
+            }
             // One space for all rows, as in a run
             let mut space = Space::default();
             let scratch: Vec<u8> = TEXT.iter().rev().copied().collect();

@@ -93,9 +93,12 @@ pub(super) fn is_reached(until: &Position, position: &Position) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::change::{MariaGtid, MariaGtidSet};
     use crate::checkpoint::Checkpoint;
+    use crate::decode::Commit;
 
     fn place(offset: u64, sequence: u64) -> Place {
         let mut maria = MariaGtidSet::new();
@@ -140,6 +143,55 @@ mod tests {
         assert!(duplicates.holds(&transaction("other.000001", 4, 9)));
         assert!(!duplicates.holds(&transaction("other.000001", 4, 10)));
         assert!(!duplicates.is_over_at(&Position::new("binlog.000099", 4)));
+    }
+
+    proptest! {
+        /// A log of transactions that are 100 bytes long each. Those before number `until` were passed on,
+        /// and the dump begins at number `from`.
+        #[test]
+        fn each_step_of_a_transaction_that_was_passed_on_is_taken_and_no_other(
+            (from, until) in (0..8_u64, 0..8_u64),
+            by_name in any::<bool>(),
+        ) {
+            let at = |number: u64| Position::new("binlog.000010", 100 * (number + 1));
+            let place = |number| Place { position: at(number), ..place(0, number) };
+            let (resume, settled) = (place(from), place(until));
+            let tracker = Tracker::new(&Checkpoint { resume, settled, ..Checkpoint::default() });
+            let start =
+                if by_name { Start::Maria(MariaGtidSet::new()) } else { Start::Position(at(from)) };
+            let Some(mut duplicates) = DuplicateSkipper::new(&start, &tracker, false) else {
+                prop_assert_eq!(from, until);
+                return Ok(());
+            };
+            prop_assert_eq!(duplicates.until(), &at(until));
+            for number in from..10 {
+                let was_passed_on = number < until;
+                let (begin, end) = (at(number), at(number + 1));
+                let middle = Position::new("binlog.000010", begin.offset + 50);
+                let transaction = transaction("binlog.000010", begin.offset, number + 1);
+                let passed = |position| Step::Passed {
+                    position,
+                    resume: position,
+                    event_type: 0,
+                    prepared: None,
+                };
+                prop_assert!(!duplicates.is_inside());
+                prop_assert_eq!(duplicates.takes(&Step::Begin(&transaction)), was_passed_on);
+                prop_assert_eq!(duplicates.is_inside(), was_passed_on);
+                prop_assert_eq!(duplicates.takes(&passed(&middle)), was_passed_on);
+                let commit = Commit {
+                    transaction: &transaction,
+                    end: &end,
+                    resolves: &[],
+                    open_xa: None,
+                    unseen_xa: None,
+                };
+                prop_assert_eq!(duplicates.takes(&Step::Commit(commit)), was_passed_on);
+                prop_assert!(!duplicates.is_inside());
+                let idle = Step::Idle { position: &end, resume: &end };
+                prop_assert_eq!(duplicates.takes(&idle), number + 1 < until);
+            }
+        }
     }
 
     #[test]

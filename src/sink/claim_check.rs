@@ -358,7 +358,145 @@ fn element<'x>(document: &'x str, name: &str) -> Option<&'x str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_credential_types::provider::future;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::sink::sns::fixture::message;
+
+    /// S3 in the place of the real one, with one answer to one request; its URL.
+    async fn s3(status: u16, body: &[u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let head = format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\n\r\n", body.len());
+        let answer = [head.as_bytes(), body].concat();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            let is_whole = |request: &[u8]| {
+                let text = String::from_utf8_lossy(request);
+                let length = text.split_once("content-length: ").and_then(|(_, rest)| {
+                    rest.split_once("\r\n").and_then(|(length, _)| length.parse::<usize>().ok())
+                });
+                text.split_once("\r\n\r\n").is_some_and(|(_, body)| Some(body.len()) == length)
+            };
+            while !is_whole(&request) {
+                assert_ne!(stream.read_buf(&mut request).await.expect("a request"), 0);
+            }
+            stream.write_all(&answer).await.expect("answered");
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn what_is_not_put_comes_back_whole_with_the_class_of_what_s3_said() {
+        let told = |code: &str| format!("<Error><Code>{code}</Code><Message>-</Message></Error>");
+        let cases = [
+            (200, String::new(), None),
+            (299, String::new(), None),
+            (300, String::new(), Some((Class::Unknown, "UnreadableAnswer"))),
+            (404, told("NoSuchBucket"), Some((Class::NotFound, "NoSuchBucket"))),
+            (403, told("AccessDenied"), Some((Class::Denied, "AccessDenied"))),
+            (503, told("SlowDown"), Some((Class::Throttled, "SlowDown"))),
+            (500, "gibberish".to_owned(), Some((Class::ServerError, "UnreadableAnswer"))),
+        ];
+        let shared = aws::Shared::stand_in("eu-west-1").await;
+        for (status, answer, expected) in cases {
+            let endpoint_url = Some(s3(status, answer.as_bytes()).await);
+            let config = Config { endpoint_url, ..config("bucket", "claims/") };
+            let claims = ClaimCheck::new(config, &shared, "eu-west-1").expect("it can work");
+            let sent = message(1, 1, 10);
+            match (claims.check_in(sent.clone()).await, expected) {
+                (Ok(found), None) => {
+                    assert_eq!(found.body, pointer("bucket", &claims.key_of(&sent.body)));
+                    let size = &found.attributes[sent.attributes.len()];
+                    assert_eq!((&*size.name, &*size.value), ("ExtendedPayloadSize", "10"));
+                }
+                (Err((Error::Put { class, code, .. }, back)), Some(expected)) => {
+                    assert_eq!((class, &*code), expected);
+                    assert_eq!(*back, sent);
+                }
+                (found, _) => panic!("{status} {answer}: {found:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_is_text_of_the_size_allowed_and_what_may_come_later_is_away() {
+        let shared = aws::Shared::stand_in("eu-west-1").await;
+        let read = async |status, body: &[u8]| {
+            let url = s3(status, body).await;
+            let reader = Reader::new(&shared, Some(&url)).expect("there are credentials");
+            reader.get("bucket", "claims/k", 5).await
+        };
+        assert_eq!(read(200, b"hello").await, Ok("hello".to_owned()));
+        for (status, body, is_gone) in [
+            (200, &b"hello!"[..], true),
+            (200, b"\xff", true),
+            (404, b"", true),
+            (403, b"", false),
+            (500, b"hello", false),
+        ] {
+            match read(status, body).await {
+                Err(ReadError::Gone { .. }) => assert!(is_gone, "{status}"),
+                Err(ReadError::Away { .. }) => assert!(!is_gone, "{status}"),
+                Ok(found) => panic!("{status}: {found}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_with_a_name_that_no_claim_check_gives_is_not_asked_for() {
+        let shared = aws::Shared::stand_in("eu-west-1").await;
+        let long = "k".repeat(1025);
+        for (bucket, key) in [
+            ("ab", "key"),
+            ("a_bucket", "key"),
+            ("a/bucket", "key"),
+            ("bucket", "k"),
+            ("bucket", "claims/../key"),
+            ("bucket", "k?y"),
+            ("bucket", &long),
+        ] {
+            // Nobody listens: a request would find S3 away.
+            let reader = Reader::new(&shared, Some("http://127.0.0.1:1")).expect("credentials");
+            let found = reader.get(bucket, key, 5).await;
+            assert!(matches!(found, Err(ReadError::Gone { .. })), "{bucket} {key}: {found:?}");
+        }
+    }
+
+    /// Gives credentials for so long, and counts.
+    #[derive(Debug)]
+    struct Provider(Option<Duration>, Arc<AtomicUsize>);
+
+    impl ProvideCredentials for Provider {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let expiry = self.0.map(|valid| SystemTime::now() + valid);
+            future::ProvideCredentials::ready(Ok(Credentials::new("a", "b", None, expiry, "test")))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_are_kept_until_shortly_before_they_expire() {
+        for (valid, asked) in [(None, 1), (Some(RENEW_BEFORE * 2), 1), (Some(RENEW_BEFORE / 2), 3)]
+        {
+            let count = Arc::default();
+            let provider = SharedCredentialsProvider::new(Provider(valid, Arc::clone(&count)));
+            let cached = Cached { provider, known: Mutex::new(None) };
+            for _ in 0..3 {
+                cached.get().await.expect("credentials");
+            }
+            assert_eq!(count.load(Ordering::Relaxed), asked, "{valid:?}");
+        }
+    }
 
     fn config(bucket: &str, prefix: &str) -> Config {
         Config {

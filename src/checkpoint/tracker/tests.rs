@@ -183,6 +183,19 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
 }
 
 #[test]
+fn what_lies_before_a_mariadb_stream_that_was_begun_by_offset_is_saved_as_delivered() {
+    let mut tracker = Tracker::new(&Checkpoint::default());
+    for (domain, server, sequence) in [(0, 1, 100), (7, 2, 5)] {
+        tracker.assume_maria(MariaGtid { domain, server, sequence });
+    }
+    assert!(tracker.close_ack_group());
+    let delta = tracker.take_delta(0).expect("it is worth a save");
+    assert_eq!(delta.settled.maria.to_string(), "0-1-100,7-2-5");
+    assert_eq!(delta.resume, delta.settled);
+    assert_eq!(tracker.redial_place().maria, delta.settled.maria);
+}
+
+#[test]
 fn merged_deltas_say_what_they_say_one_after_the_other() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     let (mut one_by_one, mut merged) = (Checkpoint::default(), Delta::default());

@@ -32,6 +32,27 @@ fn identifiers_are_read_as_servers_write_them() {
 }
 
 #[test]
+fn a_file_that_is_there_already_is_passed_over_and_a_folder_that_is_not_there_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..2 {
+        let name = format!("binpulse-held-{}-{number}", std::process::id());
+        std::fs::write(folder.path().join(name), "another's").expect("written");
+    }
+    let mut overflow = TempFolder::new(folder.path().into());
+    let mut file = overflow.open().expect("there is a free name").expect("a file");
+    file.append(b"rows").expect("room");
+    let mut found = [0; 4];
+    file.read_at(0, &mut found).expect("whole");
+    assert_eq!(&found, b"rows");
+    let others = std::fs::read_dir(folder.path()).expect("a folder");
+    for other in others {
+        let text = std::fs::read_to_string(other.expect("an entry").path()).expect("text");
+        assert_eq!(text, "another's");
+    }
+    assert!(TempFolder::new(folder.path().join("none")).open().is_err());
+}
+
+#[test]
 fn events_come_back_in_order_from_memory_and_from_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut limits = limits(100, Box::new(TempFolder::new(folder.path().into())));

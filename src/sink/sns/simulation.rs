@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::client::{Fate, TopicFacts};
 use super::delivery_state::{At, DeliveryState};
 use super::fixture::message;
-use super::policy::{Failure, classify_call, classify_entry};
+use super::policy::{CALL_TOO_LARGE, Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use super::topic::Next;
 use super::{Config, OnRefusal};
@@ -23,7 +23,7 @@ const TOPICS: [&str; 2] = [
     "arn:aws:sns:eu-west-1:000000000000:changes",
 ];
 /// Errors that say nothing of a message: of a call, with its status.
-const CALL_ERRORS: [(&str, u16); 8] = [
+const CALL_ERRORS: [(&str, u16); 9] = [
     ("Throttled", 400),
     ("InternalError", 500),
     ("AuthorizationError", 403),
@@ -32,6 +32,7 @@ const CALL_ERRORS: [(&str, u16); 8] = [
     ("ExpiredToken", 403),
     ("NeverHeardOf", 400),
     ("RequestTimeout", 408),
+    (CALL_TOO_LARGE, 413),
 ];
 /// The same of an entry, with its `SenderFault`.
 const ENTRY_ERRORS: [(&str, bool); 4] =

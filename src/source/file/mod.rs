@@ -163,6 +163,13 @@ impl<R: Read> FileReader<R> {
 
     /// Reads until so many bytes are there, or the input ends.
     fn fill(&mut self, needed: usize) -> Result<(), Error> {
+        // A large event was handed out, and filled the buffer to its end.
+        if self.start == self.end && self.buffer.len() > BUFFER_BYTES {
+            self.buffer.truncate(BUFFER_BYTES);
+            self.buffer.shrink_to_fit();
+            self.start = 0;
+            self.end = 0;
+        }
         while self.end - self.start < needed {
             if self.start + needed > self.buffer.len() && self.start > 0 {
                 self.buffer.copy_within(self.start..self.end, 0);
@@ -183,12 +190,6 @@ impl<R: Read> FileReader<R> {
                     return Err(Error::Io { file: self.file.clone(), offset, source });
                 }
             }
-        }
-        if self.start == self.end && self.buffer.len() > BUFFER_BYTES {
-            self.buffer.truncate(BUFFER_BYTES);
-            self.buffer.shrink_to_fit();
-            self.start = 0;
-            self.end = 0;
         }
         Ok(())
     }

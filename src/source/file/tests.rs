@@ -2,7 +2,7 @@ use std::io::Read;
 
 use proptest::prelude::*;
 
-use super::{Error, FileReader, MAGIC};
+use super::{BUFFER_BYTES, Error, FileReader, MAGIC};
 use crate::binlog::tests::{description, event};
 
 fn file(bodies: &[Vec<u8>]) -> Vec<u8> {
@@ -49,6 +49,20 @@ fn events_come_with_their_offsets() {
     assert_eq!(events, expected);
     let small = file(&[vec![1; 10], vec![], vec![3; 1]]);
     assert_eq!(read(Drip(&small)).expect("whole"), read(small.as_slice()).expect("whole"));
+}
+
+#[test]
+fn the_space_of_a_large_event_is_given_back_behind_it() {
+    let bytes = file(&[vec![1; 10], vec![2; 5 * BUFFER_BYTES], vec![3; 1], vec![4; 1]]);
+    let mut captured = FileReader::open(bytes.as_slice(), "test.000001").expect("a file");
+    let mut lengths = Vec::new();
+    while let Some(event) = captured.next().expect("whole") {
+        let length = event.len();
+        // A vector that grows may take twice what it needs.
+        assert!(captured.buffer.capacity() <= 2 * length.max(BUFFER_BYTES), "{length}");
+        lengths.push(length);
+    }
+    assert_eq!(lengths[1..], [33, 5 * BUFFER_BYTES + 23, 24, 24]);
 }
 
 #[test]

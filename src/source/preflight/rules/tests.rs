@@ -170,6 +170,24 @@ fn marks_need_rows_that_carry_all_columns() {
 }
 
 #[test]
+fn partial_json_is_told_only_where_images_are_not_full() {
+    for (options, image, is_told) in [
+        ("PARTIAL_JSON", "FULL", false),
+        ("PARTIAL_JSON", "MINIMAL", true),
+        ("", "MINIMAL", false),
+        ("", "FULL", false),
+    ] {
+        let mut facts = good();
+        for (name, value) in [("binlog_row_value_options", options), ("binlog_row_image", image)] {
+            facts.variables.insert(name.to_owned(), value.to_owned());
+        }
+        let found = found(&facts, &Demands::default());
+        let is_found = found.contains(&("binlog_row_value_options", Severity::Warn));
+        assert_eq!(is_found, is_told, "{options} {image}");
+    }
+}
+
+#[test]
 fn a_taken_server_id_is_seen_before_it_hurts() {
     let uuid = derive_replica_uuid("orders");
     let mut facts = good();

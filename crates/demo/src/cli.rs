@@ -150,7 +150,7 @@ async fn charge(matches: &ArgMatches) -> Result<bool, Error> {
     let billing = Billing {
         binary: binary(matches)?,
         charges: number("charges").unwrap_or(1),
-        seed: number("seed").unwrap_or_else(|| clock.as_secs() % 1_000_000),
+        seed: number("seed").unwrap_or(clock.as_secs() % 1_000_000),
         debezium: matches.get_one::<PathBuf>("debezium").cloned(),
     };
     tokio::select! {

@@ -131,7 +131,8 @@ fn properties_for(source: &Source, receiver: &Receiver, folder: &Path) -> String
         ("quarkus.http.port", "0".to_owned()),
         ("quarkus.log.console.json.enabled", "false".to_owned()),
     ];
-    pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    let lines: Vec<_> = pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    lines.concat()
 }
 
 impl Sender for Debezium {

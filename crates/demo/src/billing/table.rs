@@ -11,10 +11,10 @@ const WIDTH: usize = 24;
 pub(super) fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Fn(&Outcome) -> String| {
-        let values: String =
+        let values: Vec<_> =
             outcomes.iter().map(|outcome| format!("{:>WIDTH$}", value(outcome))).collect();
         // Writing to a String cannot fail.
-        writeln!(text, "{name:<NAME_WIDTH$}{values}").unwrap_or_default();
+        writeln!(text, "{name:<NAME_WIDTH$}{}", values.concat()).unwrap_or_default();
     };
     line("", &|outcome| outcome.sender.clone());
     line("charges in the source", &|outcome| grouped(outcome.charges));

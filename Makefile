@@ -6,9 +6,10 @@ DENY := $(firstword $(shell command -v cargo-deny) $(CACHE)/tools/bin/cargo-deny
 DENY_VERSION := 0.20.2
 MUTANTS := $(firstword $(shell command -v cargo-mutants) $(CACHE)/tools/bin/cargo-mutants)
 MUTANTS_VERSION := 27.1.0
+MUTANTS_PYTHON := $(CACHE)/tools/mutants-0.26.1-0.24.2/bin/python
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps demo demo-billing test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,9 +40,11 @@ demo-billing: demo-deps ## 100,000 charges by webhook, each charged once, under 
 test: deps ## The whole test suite
 	cargo test --locked --workspace
 
-test-clients: deps ## The client libraries by the conformance suite
-	cargo test --locked -p binpulse-client
-	.deps/venv/bin/python -B clients/python/tests/test_conformance.py
+client-deps: ## Build the examples of the client libraries, which live tests run (Go, Java and Node.js where they are installed)
+	python3 clients/test.py --build
+
+test-clients: deps ## The client libraries by the conformance suite (Go, Java and Node.js where they are installed)
+	.deps/venv/bin/python clients/test.py
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py
@@ -67,8 +70,8 @@ fuzz: ## Each fuzz target for FUZZ_SECONDS (needs cargo-fuzz and a nightly compi
 mutate-alerts: deps ## Change each part of each alert rule, and see its promtool tests fail
 	python3 tests/support/mutate_alerts.py
 
-mutants: $(MUTANTS) ## Change single points of the code, and see a test fail (FOLDERS, MUTANTS_SAMPLE, MUTANTS_SHARD; hours)
-	PATH=$(CACHE)/tools/bin:$$PATH python3 tests/support/mutants.py $(FOLDERS)
+mutants: $(MUTANTS) $(MUTANTS_PYTHON) ## Change single points of the code, and see a test fail (docs/develop/mutants.md)
+	PATH=$(CACHE)/tools/bin:$$PATH $(MUTANTS_PYTHON) -B tests/support/mutants.py $(FOLDERS)
 
 lint: $(DENY) ## Formatting, clippy, dependency policy
 	cargo fmt --all --check
@@ -98,3 +101,7 @@ $(CACHE)/tools/bin/cargo-deny:
 
 $(CACHE)/tools/bin/cargo-mutants:
 	cargo install --locked --root $(CACHE)/tools cargo-mutants --version $(MUTANTS_VERSION)
+
+$(MUTANTS_PYTHON):
+	python3 -m venv $(dir $(@D))
+	$@ -m pip install --quiet --disable-pip-version-check tree-sitter==0.26.1 tree-sitter-rust==0.24.2 || (rm $@; false)

@@ -111,6 +111,19 @@ fn what_the_program_carries_along_is_there_when_its_image_is_built() {
     let list = fs::read_to_string(root.join("docker/Dockerfile.dockerignore")).expect("the list");
     assert!(list.lines().any(|line| line == "*"), "all that is not named is left out");
     let let_in: Vec<_> = list.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let is_in = |below: &Path| let_in.iter().any(|entry| below.starts_with(entry));
+    // Cargo reads the manifest of each crate, and looks for each target that is named by its path.
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the manifest");
+    let manifest: toml::Table = manifest.parse().expect("it is TOML");
+    let members = manifest["workspace"]["members"].as_array().expect("members").iter();
+    let targets = ["bin", "test", "bench", "example"].into_iter();
+    let targets = targets.filter_map(|kind| manifest.get(kind)?.as_array()).flatten();
+    let named = members.chain(targets.filter_map(|target| target.get("path")));
+    let named: Vec<_> = named.map(|path| Path::new(path.as_str().expect("a path"))).collect();
+    assert!(named.len() > 6, "{named:?}");
+    for below in named {
+        assert!(is_in(below), "Cargo.toml: {} is left out", below.display());
+    }
     let (mut found, mut carried) = (Vec::new(), 0);
     files(&root.join("src"), &mut found);
     for path in found.iter().filter(|path| path.extension().is_some_and(|name| name == "rs")) {
@@ -127,8 +140,7 @@ fn what_the_program_carries_along_is_there_when_its_image_is_built() {
                     }
                 }
                 let below = place.strip_prefix(root).expect("below the root");
-                let is_in = let_in.iter().any(|entry| below.starts_with(entry));
-                assert!(is_in, "{}: {} is left out", path.display(), below.display());
+                assert!(is_in(below), "{}: {} is left out", path.display(), below.display());
                 carried += 1;
             }
         }

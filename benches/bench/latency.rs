@@ -143,7 +143,12 @@ pub(crate) async fn receive(shared: Arc<crate::aws::Shared>, ages: Arc<Mutex<Age
         let changed = shared.changed.notified();
         let accepted = std::mem::take(&mut shared.store().accepted);
         let at_us = now_us();
+        // Rows of snapshots, of which there may be many beside them, are not opened.
         for message in &accepted {
+            let mut attributes = message.entry.attributes.iter();
+            if !attributes.any(|it| it.name == "kind" && it.value() == "change") {
+                continue;
+            }
             if let Ok(proto::frame::Content::Batch(batch)) = open::content(&message.entry.body) {
                 note(&batch, at_us, &mut ages.lock().unwrap_or_else(PoisonError::into_inner));
             }
@@ -164,7 +169,7 @@ fn note(batch: &proto::ChangeBatch, at_us: i64, ages: &mut Ages) {
     }
 }
 
-fn take(ages: &Mutex<Ages>) -> Ages {
+pub(crate) fn take(ages: &Mutex<Ages>) -> Ages {
     let mut taken = std::mem::take(&mut *ages.lock().unwrap_or_else(PoisonError::into_inner));
     taken.since_commit.sort_unstable();
     taken.since_due.sort_unstable();

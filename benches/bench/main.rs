@@ -9,7 +9,7 @@
 //! cargo bench --bench bench -- scaling [KIND...]        tables, columns, lanes, cores
 //! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
 //! cargo bench --bench bench -- idle                     a minute in which nothing happens
-//! cargo bench --bench bench -- snapshot                 a table to nowhere, beside mysqldump and SELECT *
+//! cargo bench --bench bench -- snapshot                 a table, beside mysqldump, SELECT * and Debezium; changes meanwhile
 //! cargo bench --bench bench -- relay [memory|drain]     messages opened and translated, and drained by the relay
 //! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
 //! ```

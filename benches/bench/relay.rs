@@ -78,6 +78,7 @@ fn table() -> Arc<Table> {
         primary_key: vec![0],
         named: true,
         fingerprint: 0x0b5e_55ed,
+        outbox: None,
     })
 }
 

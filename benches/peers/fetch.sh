@@ -39,7 +39,7 @@ java() {
     rm -rf "$into/$1"
     mvn --quiet --batch-mode --file "$1/pom.xml" -DoutputDirectory="$into/$1/lib" \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1/Reader.java"
+        && javac -cp "$into/$1/lib/*" -d "$into/$1/classes" "$1"/*.java
 }
 
 # The Maxwell that tests/formats compares with. Newer ones are not on Maven Central: its sources are

@@ -10,17 +10,17 @@ use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
 use super::history::History;
-use super::monitoring::{LOOP_PAUSE_MAX, Monitoring, SIDE_GRACE};
+use super::monitoring::{Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
 use super::replay;
-use super::sink::{AnySink, claim_check};
+use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
 use super::source::Opened;
 use super::start::{Opening, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
-use super::supervise::{Supervisor, Task};
+use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
@@ -29,14 +29,11 @@ use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
 use crate::pipeline::{
-    Claims, FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
+    FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
 };
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
-
-/// Settlements between the sink and the loop.
-pub(super) const SETTLEMENTS_MAX: usize = 4096;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
@@ -284,10 +281,4 @@ fn finalizing(
         claims: claims(plan, shared)?,
         origin: Arc::clone(origin),
     })
-}
-
-/// Where rows too large for their topic go, if the plan names a bucket.
-pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
-    let bucket = claim_check(plan, shared)?;
-    Ok(bucket.map(|bucket| Claims::new(bucket, super::patience::random)))
 }

@@ -99,6 +99,7 @@ fn request(row: Vec<u8>) -> Request {
         group: String::new(),
         body: row.into(),
         content_type,
+        then: None,
         kind,
     }
 }

@@ -22,6 +22,7 @@ mod follow;
 mod freshness;
 mod halt;
 mod history;
+mod label_values;
 pub mod listen;
 mod maintenance;
 mod monitoring;

@@ -16,10 +16,11 @@ use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::replay;
-use super::scrape_sources::{self, label_values, scrape_sources};
+use super::label_values::label_values;
+use super::scrape_sources::{self, scrape_sources};
 use super::state::State;
 use super::status::StatusBuilder;
-use super::supervise::{Supervisor, Task};
+use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::switches::Switches;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
@@ -35,10 +36,6 @@ use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
-
-/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large
-/// event.
-pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// What answers and evaluates, from the first moment to the last.
 pub(super) struct Monitoring {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Unavailable;
 use super::plan::{Plan, SinkPlan};
 use crate::aws;
 use crate::encode::Destination;
-use crate::pipeline::Topics;
+use crate::pipeline::{Claims, Topics};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::null::Null;
 use crate::sink::sns::{self, Sns, TopicArn};
@@ -18,6 +19,8 @@ use crate::sink::stdout::Stdout;
 use crate::sink::topic::{Destinations, Template};
 use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
 
+/// Settlements between the sink and the loop.
+pub(super) const SETTLEMENTS_MAX: usize = 4096;
 /// Where standard output and nowhere are, as a topic: finalizing needs one.
 const NO_TOPIC: &str = "arn:aws:sns:local:000000000000:none";
 
@@ -38,12 +41,15 @@ impl AnySink {
     ) -> Result<(Self, Topics), sink::Error> {
         let health = Arc::clone(health);
         match &plan.sink {
-            SinkPlan::Sns { template, control_messages, .. } => {
+            SinkPlan::Sns { template, control_messages, outbox, .. } => {
                 let config = sns_config(plan);
                 let mut topics = vec![Arc::clone(control_messages)];
-                topics.extend(
-                    template.fixed().filter(|arn| **arn != **control_messages).map(Arc::from),
-                );
+                let fixed = [template.fixed(), outbox.as_ref().and_then(Template::fixed)];
+                for arn in fixed.into_iter().flatten() {
+                    if topics.iter().all(|known| **known != *arn) {
+                        topics.push(arn.into());
+                    }
+                }
                 let sns = Sns::open_with(config, shared, &topics, health).await?;
                 let known = sns.topics().iter().map(|(arn, facts)| {
                     let destination = Destination {
@@ -56,6 +62,7 @@ impl AnySink {
                 let topics = Topics {
                     tables: Destinations::new(template.clone()),
                     control_messages: Arc::clone(control_messages),
+                    outbox: outbox.clone(),
                     known: known.collect(),
                     message_bytes_max: sns::MESSAGE_BYTES_DEFAULT,
                 };
@@ -114,11 +121,8 @@ pub(super) fn aws_config(plan: &Plan) -> aws::Config {
     aws::Config { region, profile: None }
 }
 
-/// Where bodies too large for their topic go, if that is the policy.
-pub(super) fn claim_check(
-    plan: &Plan,
-    shared: &aws::Shared,
-) -> Result<Option<ClaimCheck>, Box<dyn std::error::Error + Send + Sync>> {
+/// Where rows too large for their topic go, if the plan names a bucket.
+pub(super) fn claims(plan: &Plan, shared: &aws::Shared) -> Result<Option<Claims>, Unavailable> {
     let (Some(claims), SinkPlan::Sns { control_messages, .. }) = (&plan.claims, &plan.sink) else {
         return Ok(None);
     };
@@ -129,7 +133,8 @@ pub(super) fn claim_check(
         endpoint_url: claims.endpoint_url.clone(),
         deadlines: sns_config(plan).deadlines,
     };
-    Ok(Some(ClaimCheck::new(config, shared, region)?))
+    let bucket = ClaimCheck::new(config, shared, region)?;
+    Ok(Some(Claims::new(bucket, super::patience::random)))
 }
 
 pub(super) fn no_topics() -> Topics {
@@ -137,6 +142,7 @@ pub(super) fn no_topics() -> Topics {
     Topics {
         tables: Destinations::new(template),
         control_messages: NO_TOPIC.into(),
+        outbox: None,
         known: HashMap::new(),
         message_bytes_max: usize::MAX,
     }

@@ -92,6 +92,8 @@ fn config(plan: &Plan, attempt: u32, state: State, gauge: QueueGauge) -> Config 
         lanes: plan.pack.lanes,
         chunk_bytes: snapshot.chunk_bytes,
         chunk_time: snapshot.chunk_time,
+        locks_keyless: snapshot.locks_keyless,
+        keyless_rows: snapshot.keyless_rows,
         limits: Limits {
             rows_per_second: snapshot.rows_per_second,
             threads_running_max: Some(snapshot.max_threads_running),

@@ -23,6 +23,10 @@ const STANDS: Duration = Duration::from_secs(10);
 /// How long a task may keep ending, and being started again, before `/healthz` fails.
 const FALLEN_MAX: Duration = Duration::from_mins(2);
 
+/// Longest pause between two turns of a loop: for the stream's, a save on a slow disk, or a large
+/// event.
+pub(super) const LOOP_PAUSE_MAX: Duration = Duration::from_mins(1);
+
 /// The tasks beside the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {

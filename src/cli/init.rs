@@ -116,19 +116,27 @@ async fn print(plan: &Plan, snapshots: bool) -> Result<(), crate::mysql::Error> 
     print!("{}", script(&plan.freshness.schema, &accounts, &plan.freshness.paths(), dialect));
     if snapshots {
         println!("\n-- Tables that snapshots read.");
-        for grant in select_grants(&plan.filter.tables, &plan.source.user) {
+        let tables = &plan.filter.tables;
+        for grant in grants("SELECT", tables, &plan.source.user) {
             println!("{grant};");
+        }
+        if plan.snapshot.locks_keyless {
+            println!("\n-- Tables without a key are locked while they are read.");
+            for grant in grants("LOCK TABLES", tables, &plan.source.user) {
+                println!("{grant};");
+            }
         }
     }
     Ok(())
 }
 
-/// What lets the account read the tables that are published, as narrow as the patterns tell.
-fn select_grants(patterns: &[Pattern], user: &str) -> Vec<String> {
+/// What gives the account a privilege on the tables that are published, as narrow as the patterns tell.
+fn grants(privilege: &str, patterns: &[Pattern], user: &str) -> Vec<String> {
     let name = |text: &str| format!("`{}`", text.replace('`', "``"));
     let place = |pattern: &Pattern| {
         let Some(database) = pattern.database() else { return "*.*".to_owned() };
-        let is_exact = !pattern.as_str().contains(['*', '?', '\\']);
+        // Only SELECT can be granted on a table.
+        let is_exact = privilege == "SELECT" && !pattern.as_str().contains(['*', '?', '\\']);
         match pattern.as_str().split_once('.').filter(|_| is_exact) {
             Some((_, table)) => format!("{}.{}", name(&database), name(table)),
             // These are wildcards in the name of a database here.
@@ -142,7 +150,7 @@ fn select_grants(patterns: &[Pattern], user: &str) -> Vec<String> {
     places.sort();
     places.dedup();
     let user = user.replace('\\', "\\\\").replace('\'', "''");
-    places.iter().map(|place| format!("GRANT SELECT ON {place} TO '{user}'@'%'")).collect()
+    places.iter().map(|place| format!("GRANT {privilege} ON {place} TO '{user}'@'%'")).collect()
 }
 
 /// The version in the first packet of a server: after a header of four bytes and the protocol's
@@ -179,7 +187,7 @@ mod tests {
     fn what_may_be_read_is_as_narrow_as_the_patterns() {
         let grants = |patterns: &[&str]| {
             let patterns = patterns.iter().map(|text| Pattern::parse(text, 2).expect("a pattern"));
-            select_grants(&patterns.collect::<Vec<_>>(), "bin'pulse").join("; ")
+            grants("SELECT", &patterns.collect::<Vec<_>>(), "bin'pulse").join("; ")
         };
         let to = "TO 'bin''pulse'@'%'";
         assert_eq!(grants(&["shop.orders"]), format!("GRANT SELECT ON `shop`.`orders` {to}"));

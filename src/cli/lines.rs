@@ -160,7 +160,8 @@ impl<W: Write> Printer<W> {
         let table = match &route {
             Route::Skip => return Ok(()),
             Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
-            Route::Publish => rows.table(),
+            // Shown as rows: their messages are the streamer's.
+            Route::Publish | Route::Outbox(_) | Route::NoOutbox(_) => rows.table(),
             Route::Redact(redaction) => &redaction.table,
         };
         if !table.named {
@@ -176,7 +177,11 @@ impl<W: Write> Printer<W> {
         while let Some(change) = rows.next()? {
             let seen = match &route {
                 Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
-                Route::Publish | Route::Skip | Route::Unnamed => change,
+                Route::Publish
+                | Route::Skip
+                | Route::Unnamed
+                | Route::Outbox(_)
+                | Route::NoOutbox(_) => change,
             };
             let text = &mut self.text;
             if let Some(Foreign { formatter, origin }) = &mut self.foreign {

@@ -107,6 +107,7 @@ pub(super) fn command() -> Command {
             "source.",
             "heartbeat.",
             "filter.",
+            "outbox.",
             "message.",
             "sink.",
             "sns.",

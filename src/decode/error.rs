@@ -262,8 +262,8 @@ pub enum Misfit {
     /// Names are needed, and nobody can give them.
     #[error(
         "the binlog does not name its columns, and settings speak of its columns by name: the \
-         columns of filter.drop_columns and filter.hash_columns, and the mark of canary.paths, \
-         can't be found; SET GLOBAL binlog_row_metadata = FULL, and start after these rows, or set \
+         columns of filter.drop_columns, filter.hash_columns and outbox.columns, and the mark of \
+         canary.paths, can't be found; SET GLOBAL binlog_row_metadata = FULL, and start after these rows, or set \
          source.schema_fallback = \"information_schema\""
     )]
     Unnamed,
@@ -276,6 +276,22 @@ pub enum Misfit {
          newer)"
     )]
     ChangedSince,
+    /// An outbox table without a column that its messages need.
+    #[error(
+        "it is one of outbox.tables and has no column `{column}`, as outbox.columns and \
+         outbox.attributes have it after filter.drop_columns: name its columns there, or start after \
+         these rows"
+    )]
+    NoOutbox {
+        /// Name of the column.
+        column: String,
+    },
+    /// A message that was sent is changed.
+    #[error(
+        "a row of an outbox table was updated, and outbox.on_update is halt: only insert rows there, \
+         and delete them; set outbox.on_update = \"warn\" to go on"
+    )]
+    OutboxUpdate,
     /// A description that contradicts itself.
     #[error(
         "what information_schema says of its primary key contradicts itself: it is being altered, or \

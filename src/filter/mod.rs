@@ -5,6 +5,7 @@
 //! the rows go.
 
 mod changed;
+mod outbox;
 mod pattern;
 mod redact;
 
@@ -16,6 +17,7 @@ use crate::change::{NameCase, Table};
 use crate::sql::{self, Subjects};
 
 pub use changed::Missed;
+pub use outbox::{OutboxConfig, OutboxTable};
 pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub hash_columns: Vec<Pattern>,
     /// Key of that hash.
     pub hash_key: Vec<u8>,
+    /// Tables whose rows are messages.
+    pub outbox: Arc<OutboxConfig>,
     /// Whether a pattern that matches nothing on the server is a mistake.
     pub must_match: bool,
     /// How the server compares names.
@@ -47,6 +51,7 @@ impl fmt::Debug for Config {
         let mut shown = f.debug_struct("Config");
         shown.field("tables", tables).field("exclude", exclude).field("only", only);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
+        shown.field("outbox", &self.outbox);
         shown.field("must_match", &self.must_match).field("names", &self.names);
         shown.finish_non_exhaustive()
     }
@@ -61,6 +66,10 @@ pub enum Route {
     Publish,
     /// They are published with columns dropped or hashed.
     Redact(Arc<Redaction>),
+    /// They are messages of an application.
+    Outbox(Arc<OutboxTable>),
+    /// They are to be messages of an application, but the table lacks this column.
+    NoOutbox(Arc<str>),
     /// Columns may have to be dropped or hashed, and the log does not tell which they are: none of the
     /// rows may leave.
     Unnamed,
@@ -118,6 +127,11 @@ impl Filter {
     /// Whether rows of a table of this name are published at all.
     pub fn wants(&self, database: &str, table: &str) -> bool {
         wants(&self.config, &[database, table])
+    }
+
+    /// Whether rows of a table of this name are messages of an application.
+    pub fn is_outbox(&self, database: &str, table: &str) -> bool {
+        self.config.is_outbox(database, table)
     }
 
     /// Whether a statement is published: one about tables if any of them is, one about a database if
@@ -188,12 +202,13 @@ impl Config {
         self.lists().into_iter().flat_map(|(key, list)| list.iter().map(move |it| (key, it)))
     }
 
-    fn lists(&self) -> [(&'static str, &[Pattern]); 4] {
+    fn lists(&self) -> [(&'static str, &[Pattern]); 5] {
         [
             ("filter.tables", &self.tables),
             ("filter.exclude", &self.exclude),
             ("filter.drop_columns", &self.drop_columns),
             ("filter.hash_columns", &self.hash_columns),
+            ("outbox.tables", &self.outbox.tables),
         ]
     }
 
@@ -216,9 +231,16 @@ impl Config {
         wants(self, &[database, table])
     }
 
+    /// Whether rows of a table of this name are messages of an application.
+    pub fn is_outbox(&self, database: &str, table: &str) -> bool {
+        let mut patterns = self.outbox.tables.iter();
+        patterns.any(|pattern| pattern.matches(&[database, table], self.names))
+    }
+
     fn masks(&self, database: &str, table: &str) -> bool {
         let mut all = self.drop_columns.iter().chain(&self.hash_columns);
-        all.any(|pattern| pattern.matches_front(&[database, table], self.names))
+        self.is_outbox(database, table)
+            || all.any(|pattern| pattern.matches_front(&[database, table], self.names))
     }
 }
 
@@ -237,8 +259,14 @@ fn decide(config: &Config, table: &Table) -> Route {
     if !table.named && config.masks(&table.database, &table.name) {
         return Route::Unnamed;
     }
-    Redaction::of(config, table)
-        .map_or(Route::Publish, |redaction| Route::Redact(Arc::new(redaction)))
+    let redaction = Redaction::of(config, table);
+    if config.is_outbox(&table.database, &table.name) {
+        return match OutboxTable::of(&config.outbox, table, redaction) {
+            Ok(outbox) => Route::Outbox(Arc::new(outbox)),
+            Err(missing) => Route::NoOutbox(missing),
+        };
+    }
+    redaction.map_or(Route::Publish, |redaction| Route::Redact(Arc::new(redaction)))
 }
 
 #[cfg(test)]

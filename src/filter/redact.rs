@@ -171,6 +171,7 @@ fn seen_by_consumers(table: &Table, columns: &[(usize, bool)]) -> Table {
         primary_key: primary_key.unwrap_or_default(),
         named: table.named,
         fingerprint: 0,
+        outbox: None,
     };
     // The two shapes must not share a fingerprint: consumers may cache by it.
     let mut hasher = DefaultHasher::new();
@@ -234,6 +235,7 @@ mod tests {
             primary_key: vec![0],
             named: true,
             fingerprint: 7,
+            outbox: None,
         }
     }
 
@@ -487,6 +489,7 @@ mod tests {
                 name: name.into(),
                 columns: Vec::new(),
                 fingerprint: name.len() as u64 * 31 + database.len() as u64,
+                outbox: None,
                 ..users()
             };
             let route = filter.route(&Arc::new(table));

@@ -207,6 +207,7 @@ fn table((database, name, columns, named): &Seen) -> Arc<Table> {
         primary_key: Vec::new(),
         named: *named,
         fingerprint: fingerprint.iter().fold(1, |sum, part| sum << 8 | *part as u64),
+        outbox: None,
     })
 }
 
@@ -312,6 +313,7 @@ fn the_settings_are_shown_without_their_key() {
         hash_key: b"s3cret".to_vec(),
         must_match: true,
         names: NameCase::Insensitive,
+        outbox: Arc::default(),
     };
     let shown = format!("{config:?}");
     assert!(shown.contains("shop.*") && shown.contains("must_match: true"), "{shown}");

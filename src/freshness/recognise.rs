@@ -271,6 +271,7 @@ mod tests {
             primary_key: Vec::new(),
             named: false,
             fingerprint: 0,
+            outbox: None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! What is known of heartbeats and canaries, shared between the tasks that report, the loop that brings
-//! what comes back, and whoever reads it: each report goes to the book, the metrics and the evaluator.
+//! what comes back, and whoever reads it: each report goes to the round trips, the metrics and the evaluator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,12 +82,12 @@ impl FreshnessState {
         self.source_clock.now_us(now, wall_us()).saturating_sub(committed_us)
     }
 
-    /// From here on counts go there. Metrics read the book, so it comes first.
+    /// From here on counts go there. Metrics read the round trips, so these come first.
     pub(crate) fn count_in(&self, metrics: Arc<Metrics>) {
         *lock(&self.metrics) = Some(metrics);
     }
 
-    /// Reads the book.
+    /// Reads the round trips.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&RoundTrips) -> T) -> T {
         read(&lock(&self.round_trips))
     }
@@ -216,7 +216,7 @@ impl ProgressObserver for FreshnessState {
     }
 
     fn canary_accepted(&self, step: &CanaryStep, at: Instant) {
-        // Reported before the book can be read on: no echo's report may come before this one.
+        // Reported before the round trips can be read again: no echo's report may come before this one.
         let mut round_trips = lock(&self.round_trips);
         let accepted = round_trips.canary_accepted(step, at);
         let number = step.number;
@@ -261,7 +261,7 @@ fn count(metrics: &Metrics, observation: &Observation, evaluated: Option<&Evalua
             // Of a path that is not walked here, any more or yet.
             None => metrics.echo_messages_total.of(Echo::Stale.label()).inc(),
         },
-        // A canary is counted once, by its first step; those of paths at the scrape, from the book.
+        // A canary is counted once, by its first step; those of paths at the scrape, from the round trips.
         Observation::CanaryCommitted { .. }
         | Observation::CanaryFailed { path: Some(_), .. }
         // What begins is counted when it ends.
@@ -320,7 +320,7 @@ fn follow_echoes(metrics: &Metrics, round_trips: &RoundTrips) {
     }
 }
 
-/// A panic elsewhere leaves the book readable: each entry is complete on its own.
+/// A panic elsewhere leaves the round trips readable: each entry is complete on its own.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,8 +5,6 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::trial::folder_of;
-
 /// Mode of files that nobody else reads.
 pub const PRIVATE: u32 = 0o600;
 
@@ -48,6 +46,14 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The folder that a file of this path is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +87,12 @@ mod tests {
         replace(&path, |error| error, |file| file.write_all(b"new")).expect("room");
         assert_eq!(fs::read(&path).expect("there"), b"new");
         assert!(!beside(&path, ".new").exists());
+    }
+
+    #[test]
+    fn the_folder_of_a_bare_name_is_the_one_at_hand() {
+        for (path, folder) in [("a/b", "a"), ("/a", "/"), ("a", "."), ("./a", ".")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
     }
 }

@@ -17,14 +17,6 @@ pub struct Failed {
     pub source: io::Error,
 }
 
-/// The folder that a file of this path is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    }
-}
-
 /// Writes so many bytes to a file beside `path` and removes it. Nobody else has that file: two that look
 /// at the same time must not remove each other's.
 pub fn write_beside(path: &Path, bytes: usize) -> Result<(), Failed> {
@@ -43,13 +35,6 @@ fn write_and_remove(path: &Path, bytes: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_folder_of_a_bare_name_is_the_one_at_hand() {
-        for (path, folder) in [("a/b", "a"), ("/a", "/"), ("a", "."), ("./a", ".")] {
-            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
-        }
-    }
 
     #[test]
     fn a_trial_leaves_nothing_and_names_the_place_where_it_failed() {

@@ -10,7 +10,7 @@ use super::chunk::{Chunk, ChunkLane};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
-use crate::encode::{Batch, EncodedBatch, Format, Lane, LaneId};
+use crate::encode::{Batch, EncodedBatch, Format, Lane, LaneId, RowOptions};
 
 /// Empty batches that are kept for their table's next row; each holds its encoded schema.
 const EMPTY_BATCHES_MAX: usize = 1024;
@@ -340,7 +340,17 @@ impl Packer {
             self.held.push_back(at);
             self.drop_an_empty_batch();
         }
-        let batch = Batch::new(self.config.format, self.config.rows, Arc::clone(table));
+        let batch = if table.outbox.is_some() {
+            // Rows are read back whole: messages are made of their cells.
+            let rows = RowOptions {
+                cell_bytes_max: usize::MAX,
+                image_bytes_max: usize::MAX,
+                ..self.config.rows
+            };
+            Batch::new(Format::Protobuf, rows, Arc::clone(table))
+        } else {
+            Batch::new(self.config.format, self.config.rows, Arc::clone(table))
+        };
         if let Some(slot) = self.slots.get_mut(at) {
             slot.batch = Some(Box::new(batch));
         }
@@ -413,7 +423,11 @@ impl Packer {
             Format::Json => 1.0,
         };
         for number in 0..self.config.lanes {
-            let key = Lane::key_of(&table.database, &table.name, number);
+            let mut key = Lane::key_of(&table.database, &table.name, number);
+            if table.outbox.is_some() {
+                // Its messages have no numbers, so that no consumer may miss one by them.
+                key = Lane::notice_key_of(&format!("outbox-{key}"));
+            }
             let id = self.sequences.lane(&key);
             let key = self.sequences.key(id).map_or_else(|| key.into(), Arc::clone);
             let lane = Lane { id, key, number, count: self.config.lanes };

@@ -16,6 +16,10 @@ pub(super) struct Counts {
     /// Updates that may have changed their order, since the start; and how many were told.
     unordered: u64,
     unordered_told: u64,
+    /// Updates and deletes of rows of outbox tables.
+    outbox_ignored: [u64; 2],
+    /// Of these, updates since the start.
+    outbox_updates: u64,
 }
 
 /// Events by their type code, 0 to 255.
@@ -64,6 +68,18 @@ impl Counts {
         self.unordered = since_start;
     }
 
+    /// A row of an outbox table was deleted.
+    pub(super) fn outbox_delete(&mut self) {
+        self.outbox_ignored[1] += 1;
+    }
+
+    /// A row of an outbox table was updated; how many were so since the start.
+    pub(super) fn outbox_update(&mut self) -> u64 {
+        self.outbox_ignored[0] += 1;
+        self.outbox_updates += 1;
+        self.outbox_updates
+    }
+
     /// Tells the metrics, and begins again.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         for (code, count) in (0..=u8::MAX).zip(&mut self.events.0) {
@@ -72,6 +88,9 @@ impl Counts {
             }
         }
         metrics.passed_statements_total.inc_by(std::mem::take(&mut self.passed_statements));
+        for (op, count) in ["update", "delete"].iter().zip(&mut self.outbox_ignored) {
+            metrics.outbox_ignored_rows_total.of(op).inc_by(std::mem::take(count));
+        }
         let told = std::mem::replace(&mut self.unordered_told, self.unordered);
         metrics.unordered_updates_total.inc_by(self.unordered.saturating_sub(told));
         for (name, count) in CLASSES.iter().zip(&mut self.classes) {

@@ -105,10 +105,17 @@ impl Finalizing {
         let mut finalized = Vec::new();
         while let Some((batch, room)) = batches.blocking_recv() {
             let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
-            let destination = self.destinations.of(&batch);
             let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
             let oversize = self.config.oversize;
-            self.finalizer.finalize_within(batch, &origin, &destination, oversize, &mut finalized);
+            if kind == Kind::Outbox {
+                let topics = &mut self.destinations;
+                let topic = |aggregate_type: Option<&str>| topics.of_outbox(&batch, aggregate_type);
+                let out = &mut finalized;
+                self.finalizer.finalize_outbox(&batch, &origin, topic, oversize, out);
+            } else {
+                let to = self.destinations.of(&batch);
+                self.finalizer.finalize_within(batch, &origin, &to, oversize, &mut finalized);
+            }
             drop(origin);
             let Some(claims) = self.check_in(&mut finalized, &batches, runtime) else { return };
             let mut note = Note::new(lane, kind, rows);

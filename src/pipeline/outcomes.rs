@@ -4,20 +4,12 @@ use std::time::{Instant, SystemTime};
 
 use super::Error;
 use super::finalizing::Note;
-use super::run::Pipeline;
+use super::run::{OnItsWay, Pipeline};
 use super::saver::{Outcome, Saved};
 use crate::encode::Message;
-use crate::freshness::CanaryStep;
 use crate::sink::quarantine::Undecoded;
 use crate::sink::{Refusal, Settlement};
 use crate::telemetry::metrics::OPS;
-
-/// What a message stands for.
-pub(super) struct OnItsWay {
-    canary: Option<CanaryStep>,
-    /// Rows by operation: of the whole encoded batch, with its last message.
-    rows: [u32; 3],
-}
 
 impl Pipeline {
     pub(super) fn settlement(&mut self, settlement: Option<Settlement>) -> Result<(), Error> {

@@ -12,19 +12,18 @@ use super::Error;
 use super::encoded_queue::{EncodedFeed, QueueSlot};
 use super::finalizing::Note;
 use super::flow::Flow;
-use super::outcomes::OnItsWay;
 use super::saver::Saver;
 use super::schema::Schemas;
 use crate::change::NameCase;
 use crate::checkpoint::Tracker;
-use crate::decode::{self, Decoder};
+use crate::decode::{self, Answer, Decoder, Fault, Steps};
 use crate::encode::EncodedBatch;
-use crate::freshness::ProgressObserver;
+use crate::freshness::{CanaryStep, ProgressObserver};
 use crate::sink::Settlement;
 use crate::sink::intake::QueueGauge;
 use crate::sink::quarantine::Quarantine;
 use crate::snapshot::Ask;
-use crate::source::{self, Replica, Start};
+use crate::source::{self, Columns, Replica, Start};
 use crate::telemetry::{LoopTicker, Metrics};
 
 /// Why the loop ended without an error.
@@ -87,6 +86,13 @@ pub(crate) struct Parts {
     pub(crate) puts_refused_aside: bool,
     /// What the reader of a snapshot asks; `None`: there is none.
     pub(crate) snapshot: Option<mpsc::Receiver<Ask>>,
+}
+
+/// What a message stands for.
+pub(super) struct OnItsWay {
+    pub(super) canary: Option<CanaryStep>,
+    /// Rows by operation: of the whole encoded batch, with its last message.
+    pub(super) rows: [u32; 3],
 }
 
 /// The loop. Survives the end of a stream: the next one continues where it ended.
@@ -392,3 +398,64 @@ async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
 
 /// Longest time for the last save.
 const SAVE_GRACE: Duration = Duration::from_secs(5);
+
+/// Tables that the log does not name the columns of.
+impl Pipeline {
+    /// From here on tables are asked for there.
+    pub(crate) fn ask_for_schemas(&mut self, columns: Option<Columns>) {
+        self.schemas.columns = columns;
+    }
+
+    /// The decoder can't continue by itself: it waits for an answer, or an event is to be quarantined, or
+    /// the error is the end.
+    pub(super) async fn on_decode_error(
+        &mut self,
+        steps: &mut Steps<'_, '_>,
+        error: decode::Error,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
+        if matches!(error.fault, Fault::SchemaNeeded { .. }) {
+            return self.describe(steps, error, stop).await;
+        }
+        Ok(self.parts.flow.on_decode_error(steps, error)?)
+    }
+
+    /// Answers the decoder. Meanwhile messages that are on their way settle.
+    async fn describe(
+        &mut self,
+        steps: &mut Steps<'_, '_>,
+        error: decode::Error,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupt> {
+        let Fault::SchemaNeeded { database, table } = &error.fault else {
+            return Err(error.into());
+        };
+        if !self.parts.flow.wants(database, table) {
+            steps.describe(Answer::NotNeeded)?;
+            return Ok(());
+        }
+        let Some(mut columns) = self.schemas.columns.take() else { return Err(error.into()) };
+        let mut answer = None;
+        let asking = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                found = columns.describe(database, table) => answer = Some(found),
+            }
+        };
+        let idled = Box::pin(self.idle(asking)).await;
+        self.schemas.columns = Some(columns);
+        idled?;
+        let Some(found) = answer else { return Err(Interrupt::Stopped) };
+        let found = found?;
+        let as_described = if self.parts.flow.goes_by_names(database, table) {
+            Answer::MustBeOlder
+        } else {
+            Answer::Described
+        };
+        let answer = found.as_ref().map_or(Answer::Unknown, as_described);
+        let agreement = steps.describe(answer)?;
+        self.schemas.tell(&format!("{database}.{table}"), agreement, &self.parts.metrics);
+        Ok(())
+    }
+}

@@ -1,11 +1,8 @@
-//! Tables that the log does not name the columns of: asking for them while an event waits.
+//! Tables that the log does not name the columns of: who is asked, and what is said about the answers.
 
 use std::collections::HashSet;
 
-use tokio_util::sync::CancellationToken;
-
-use super::run::{Interrupt, Pipeline};
-use crate::decode::{self, Agreement, Answer, Fault, Steps};
+use crate::decode::Agreement;
 use crate::source::Columns;
 use crate::telemetry::Metrics;
 
@@ -13,76 +10,16 @@ use crate::telemetry::Metrics;
 #[derive(Debug, Default)]
 pub(super) struct Schemas {
     /// `None`: nobody; the decoder does not ask then.
-    columns: Option<Columns>,
+    pub(super) columns: Option<Columns>,
     told: HashSet<(String, Agreement)>,
 }
 
 /// Tables that are remembered as told; beyond that they are told again.
 const TOLD_MAX: usize = 10_000;
 
-impl Pipeline {
-    /// From here on tables are asked for there.
-    pub(crate) fn ask_for_schemas(&mut self, columns: Option<Columns>) {
-        self.schemas.columns = columns;
-    }
-
-    /// The decoder can't continue by itself: it waits for an answer, or an event is to be quarantined, or
-    /// the error is the end.
-    pub(super) async fn on_decode_error(
-        &mut self,
-        steps: &mut Steps<'_, '_>,
-        error: decode::Error,
-        stop: &CancellationToken,
-    ) -> Result<(), Interrupt> {
-        if matches!(error.fault, Fault::SchemaNeeded { .. }) {
-            return self.describe(steps, error, stop).await;
-        }
-        Ok(self.parts.flow.on_decode_error(steps, error)?)
-    }
-
-    /// Answers the decoder. Meanwhile messages that are on their way settle.
-    async fn describe(
-        &mut self,
-        steps: &mut Steps<'_, '_>,
-        error: decode::Error,
-        stop: &CancellationToken,
-    ) -> Result<(), Interrupt> {
-        let Fault::SchemaNeeded { database, table } = &error.fault else {
-            return Err(error.into());
-        };
-        if !self.parts.flow.wants(database, table) {
-            steps.describe(Answer::NotNeeded)?;
-            return Ok(());
-        }
-        let Some(mut columns) = self.schemas.columns.take() else { return Err(error.into()) };
-        let mut answer = None;
-        let asking = async {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                found = columns.describe(database, table) => answer = Some(found),
-            }
-        };
-        let idled = Box::pin(self.idle(asking)).await;
-        self.schemas.columns = Some(columns);
-        idled?;
-        let Some(found) = answer else { return Err(Interrupt::Stopped) };
-        let found = found?;
-        let as_described = if self.parts.flow.goes_by_names(database, table) {
-            Answer::MustBeOlder
-        } else {
-            Answer::Described
-        };
-        let answer = found.as_ref().map_or(Answer::Unknown, as_described);
-        let agreement = steps.describe(answer)?;
-        self.schemas.tell(&format!("{database}.{table}"), agreement, &self.parts.metrics);
-        Ok(())
-    }
-}
-
 impl Schemas {
     /// Counts each answer, and logs once per table what is doubtful about it.
-    fn tell(&mut self, table: &str, agreement: Agreement, metrics: &Metrics) {
+    pub(super) fn tell(&mut self, table: &str, agreement: Agreement, metrics: &Metrics) {
         let result = match agreement {
             Agreement::Yes => "agrees",
             Agreement::ButChangedSince => "changed_since",

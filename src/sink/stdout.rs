@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::intake::Ticket;
 use super::null::{next_burst, settle};
 use super::{Error, Health, Intake, Settlement};
-use crate::encode::Message;
+use crate::encode::{Kind, Message};
 
 /// See the head of this file. A message is settled when the writer was flushed: what the reader of
 /// a pipe makes of it is beyond our sight.
@@ -89,7 +89,8 @@ fn line(message: &Message, out: &mut Vec<u8>) -> std::io::Result<()> {
     out.append(&mut head);
     out.extend_from_slice(b",\"body\":");
     // Base64 has no braces: what begins with one is a JSON document, and goes in as it is.
-    if message.body.starts_with('{') {
+    // An application's payload may look like one and be none.
+    if message.kind != Kind::Outbox && message.body.starts_with('{') {
         out.extend(message.body.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     } else {
         serde_json::to_writer(&mut *out, &message.body)?;

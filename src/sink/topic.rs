@@ -25,7 +25,14 @@ enum Part {
     Text(String),
     Database,
     Table,
+    /// Of a row of an outbox table.
+    AggregateType,
 }
+
+/// What a topic may depend on, by its name in braces.
+const TABLES: [(&str, Part); 2] = [("database", Part::Database), ("table", Part::Table)];
+const OUTBOXES: [(&str, Part); 3] =
+    [("aggregate_type", Part::AggregateType), ("database", Part::Database), ("table", Part::Table)];
 
 /// A topic ARN whose name may depend on the table.
 ///
@@ -42,6 +49,15 @@ pub struct Template {
 impl Template {
     /// Reads and checks a template; whatever the table, the result is a valid ARN.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_with(text, &TABLES)
+    }
+
+    /// The same of the topic of outbox tables, which may depend on the type of the aggregate too.
+    pub fn parse_of_outbox(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_with(text, &OUTBOXES)
+    }
+
+    fn parse_with(text: &str, names: &[(&str, Part)]) -> Result<Self, TemplateError> {
         let error = |why: String| TemplateError { text: text.to_owned(), why };
         let mut parts = Vec::new();
         let mut rest = text;
@@ -52,13 +68,11 @@ impl Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            parts.push(match name {
-                "database" => Part::Database,
-                "table" => Part::Table,
-                _ => {
-                    return Err(error(format!("{{{name}}} is not one of {{database}}, {{table}}")));
-                }
-            });
+            let Some((_, part)) = names.iter().find(|(known, _)| *known == name) else {
+                let names: Vec<_> = names.iter().map(|(name, _)| format!("{{{name}}}")).collect();
+                return Err(error(format!("{{{name}}} is not one of {}", names.join(", "))));
+            };
+            parts.push(part.clone());
             rest = after;
         }
         if !rest.is_empty() {
@@ -67,9 +81,11 @@ impl Template {
         let template = Self { parts };
         // The longest and most awkward names there can be.
         let worst = "é".repeat(IDENTIFIER_CHARACTERS_MAX);
-        TopicArn::parse(&template.resolve(&worst, &worst)).map_err(|invalid| {
-            error(format!("with the longest names, of {} bytes: {invalid}", worst_bytes()))
-        })?;
+        TopicArn::parse(&template.resolve_of_outbox(&worst, &worst, &worst)).map_err(
+            |invalid| {
+                error(format!("with the longest names, of {} bytes: {invalid}", worst_bytes()))
+            },
+        )?;
         Ok(template)
     }
 
@@ -83,12 +99,23 @@ impl Template {
 
     /// The ARN for a table.
     pub fn resolve(&self, database: &str, table: &str) -> String {
+        self.resolve_of_outbox(database, table, "")
+    }
+
+    /// Whether it depends on the type of the aggregate.
+    pub fn has_aggregate_type(&self) -> bool {
+        self.parts.contains(&Part::AggregateType)
+    }
+
+    /// The ARN for a row of an outbox table.
+    pub fn resolve_of_outbox(&self, database: &str, table: &str, aggregate_type: &str) -> String {
         let mut arn = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => arn.push_str(text),
                 Part::Database => clean(database, &mut arn),
                 Part::Table => clean(table, &mut arn),
+                Part::AggregateType => clean(aggregate_type, &mut arn),
             }
         }
         arn
@@ -103,8 +130,10 @@ const fn worst_bytes() -> usize {
 /// Appends `name` as topic names allow it.
 fn clean(name: &str, out: &mut String) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    out.extend(name.chars().map(|c| if is_plain(c) { c } else { '_' }));
-    if name.chars().all(is_plain) {
+    let plain = name.chars().map(|c| if is_plain(c) { c } else { '_' });
+    // Types of aggregates may be longer than identifiers.
+    out.extend(plain.take(IDENTIFIER_CHARACTERS_MAX));
+    if name.len() <= IDENTIFIER_CHARACTERS_MAX && name.chars().all(is_plain) {
         return;
     }
     out.push('-');
@@ -162,6 +191,19 @@ mod tests {
         assert!(spaced.ends_with(":cdc-x_y-887fcea6-t.fifo"), "{spaced}");
         assert_ne!(template.resolve("shop", "a.b"), template.resolve("shop", "a:b"));
         assert_ne!(a, b);
+    }
+
+    #[test]
+    fn topics_of_outboxes_may_depend_on_the_aggregate() {
+        let text = "arn:aws:sns:eu-west-1:123456789012:{database}-{aggregate_type}";
+        assert!(Template::parse(text).is_err_and(|error| error.to_string().contains("{table}")));
+        let template = Template::parse_of_outbox(text).expect("valid");
+        assert!(template.has_aggregate_type());
+        let plain = template.resolve_of_outbox("shop", "outbox", "order");
+        assert_eq!(plain, "arn:aws:sns:eu-west-1:123456789012:shop-order");
+        let long = template.resolve_of_outbox("shop", "outbox", &"x".repeat(300));
+        assert!(TopicArn::parse(&long).is_ok(), "{long}");
+        assert_ne!(long, template.resolve_of_outbox("shop", "outbox", &"x".repeat(301)));
     }
 
     #[test]

@@ -132,6 +132,8 @@ pub enum ChunkPart {
     After(Option<String>),
     /// Those with these keys, which are read again.
     Again(Vec<String>),
+    /// All, of a table without a key that nobody could write to while it was read.
+    Locked,
 }
 
 /// What became of a chunk.

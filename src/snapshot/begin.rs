@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Request;
 use super::layout::Layout;
 use super::progress::{Bound, Progress, TableProgress};
-use super::reader::{ReadError, Reader};
+use super::reader::{Lock, ReadError, Reader};
 use super::worker::Config;
 use crate::change::{Cell, LogicalType};
 use crate::encode::KeyWriter;
@@ -59,7 +59,9 @@ pub(super) async fn check(
     if !refused.is_empty() && (!by_pattern || refused.len() == names.len()) {
         return Err(Refused(refused.join("; ")));
     }
-    Ok(Progress::new(id.into(), request, now_us, tables))
+    let mut progress = Progress::new(id.into(), request, now_us, tables);
+    progress.head.locks_keyless |= config.locks_keyless;
+    Ok(progress)
 }
 
 /// The tables that the patterns match and the filters publish.
@@ -91,12 +93,16 @@ async fn chosen(
                  SELECT on the table"
             )));
         }
-        let published: Vec<_> =
-            matched.into_iter().filter(|(database, table)| filter.wants(database, table)).collect();
+        let published: Vec<_> = matched
+            .into_iter()
+            .filter(|(database, table)| {
+                filter.wants(database, table) && !filter.is_outbox(database, table)
+            })
+            .collect();
         if published.is_empty() {
             return Err(Refused(format!(
                 "`{text}` matches only tables that the filters leave out (filter.tables, \
-                 filter.exclude)"
+                 filter.exclude) or whose rows are messages (outbox.tables)"
             )));
         }
         for name in published {
@@ -117,11 +123,7 @@ async fn chosen(
             request.keys.len()
         )));
     }
-    let is_part = request.condition.is_some()
-        || !request.keys.is_empty()
-        || request.after.is_some()
-        || request.upto.is_some();
-    if chosen.len() > 1 && is_part {
+    if chosen.len() > 1 && is_part(request) {
         return Err(Refused(format!(
             "{} tables match; a condition or keys can be given for one table only",
             chosen.len()
@@ -138,10 +140,16 @@ async fn look(
     database: &str,
     table: &str,
 ) -> Result<Result<TableProgress, String>, Refused> {
+    reader.locks_keyless(config.locks_keyless || request.lock_keyless);
     let layout = match reader.layout(database, table).await? {
         Ok(layout) => layout,
         Err(unreadable) => return Ok(Err(unreadable.to_string())),
     };
+    if layout.is_keyless()
+        && let Err(why) = may_lock(reader, config, request, &layout).await?
+    {
+        return Ok(Err(why));
+    }
     if let Err(Refused(why)) = key_is_seen(config, &layout) {
         return Ok(Err(why));
     }
@@ -169,6 +177,51 @@ async fn look(
         return Ok(Err(format!("the server does not take the condition `{condition}`: {words}")));
     }
     Ok(Ok(progress))
+}
+
+/// Whether a table without a key can be read under a lock, as far as that can be told before.
+async fn may_lock(
+    reader: &mut Reader,
+    config: &Config,
+    request: &Request,
+    layout: &Layout,
+) -> Result<Result<(), String>, Refused> {
+    if is_part(request) {
+        let why = "it has no key, so all of it is read or nothing: leave out --where, --keys, --after \
+                   and --upto";
+        return Ok(Err(why.to_owned()));
+    }
+    if config.read_from.is_some() {
+        let why = "it has no key, and is read under a lock where the stream comes from: leave out \
+                   snapshot.host, or the table";
+        return Ok(Err(why.to_owned()));
+    }
+    if let Some(rows) = layout.estimated_rows.filter(|rows| *rows > config.keyless_rows) {
+        return Ok(Err(too_large(&format!("about {rows} rows"), config.keyless_rows)));
+    }
+    let lock = reader.lock(layout).await?;
+    reader.unlock().await?;
+    Ok(match lock {
+        // A table that is busy now need not be when it is read.
+        Lock::Held | Lock::Busy | Lock::SchemaChanged => Ok(()),
+        Lock::Refused(why) => Err(why),
+    })
+}
+
+/// Why a table is not read under a lock.
+pub(super) fn too_large(found: &str, rows_max: u64) -> String {
+    format!(
+        "it has no key and {found}: at most {rows_max} rows (snapshot.keyless_rows) and four times \
+         snapshot.chunk_bytes are read under a lock; add a PRIMARY KEY, or load it from a dump"
+    )
+}
+
+/// Whether only a part of a table is asked for.
+fn is_part(request: &Request) -> bool {
+    request.condition.is_some()
+        || !request.keys.is_empty()
+        || request.after.is_some()
+        || request.upto.is_some()
 }
 
 /// Where the table's reading begins and ends, if that was asked for.

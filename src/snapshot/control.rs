@@ -44,6 +44,9 @@ pub struct Request {
     /// No rows are published, but digests of them, for whoever has a copy to compare.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
+    /// Tables without a key are read under a short lock instead of being refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lock_keyless: bool,
     /// Subscribers that it is for: the attribute `replay`.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,

@@ -49,7 +49,8 @@ pub enum Unreadable {
     /// No key to go by.
     #[error(
         "it has no key that its rows can be read by{}: add a PRIMARY KEY, or a UNIQUE index of whole \
-         columns that are NOT NULL, or leave it out", reasons(.0)
+         columns that are NOT NULL, or leave it out; or allow a lock: \
+         --lock-keyless, snapshot.keyless = lock", reasons(.0)
     )]
     Key(Vec<RejectedKey>),
     /// A column of a type that is not known.
@@ -211,6 +212,11 @@ fn ordered_by(column: &Column, kind: KeyKind, descending: bool) -> String {
 }
 
 impl Layout {
+    /// Whether its rows have no key: then they can only be read all at once.
+    pub fn is_keyless(&self) -> bool {
+        self.key.is_empty()
+    }
+
     /// Whether keys rise in the order in which rows are read.
     pub fn is_ascending(&self) -> bool {
         !self.query.key.iter().any(|column| column.descending)
@@ -222,6 +228,7 @@ impl Layout {
         description: &Description,
         maria: bool,
         parts: &[IndexPart],
+        allows_keyless: bool,
     ) -> Result<Self, Unreadable> {
         let table = table_as_described(database, name, description, maria);
         let table = table.map_err(|reason| match reason {
@@ -233,7 +240,12 @@ impl Layout {
                 Unreadable::Column { name, column_type }
             }
         })?;
-        let Key { index, columns: key } = choose_key(&table, parts)?;
+        let Key { index, columns: key } = match choose_key(&table, parts) {
+            Err(Unreadable::Key(_)) if allows_keyless => {
+                Key { index: String::new(), columns: Vec::new() }
+            }
+            chosen => chosen?,
+        };
         let described = |ordinal: usize| {
             let column = table.columns.get(ordinal).zip(description.columns.get(ordinal));
             column.map(|(column, described)| (column, described.column_type.as_str()))
@@ -257,8 +269,10 @@ impl Layout {
             order.push(ordered_by(column, kind, descending));
             columns.push(KeyColumn { name: quoted(&column.name), kind, descending, maria });
         }
-        let from =
-            format!("{}.{} FORCE INDEX ({})", quoted(database), quoted(name), quoted(&index));
+        let mut from = format!("{}.{}", quoted(database), quoted(name));
+        if !key.is_empty() {
+            from = format!("{from} FORCE INDEX ({})", quoted(&index));
+        }
         Ok(Self {
             key: kinds.iter().map(|(ordinal, _)| *ordinal).collect(),
             order: order.join(", ").into(),
@@ -345,7 +359,7 @@ mod tests {
         columns: &[(&str, &str, Option<u16>)],
         parts: &[IndexPart],
     ) -> Result<Layout, Unreadable> {
-        Layout::new(("d", "t`x"), &description(columns), true, parts)
+        Layout::new(("d", "t`x"), &description(columns), true, parts, false)
     }
 
     #[test]

@@ -13,6 +13,10 @@
 //! 4. How far the snapshot has got is saved with the checkpoint that covers these parts.
 //!
 //! Needs no locks, no writes and no assumption about the order of commits or replication lag.
+//!
+//! Rows of a table without a key can't be told apart, so nothing can be left out of a chunk. If an
+//! operator allows it, such a table is one chunk, and is locked against writes from before its view is
+//! opened until the loop has the chunk. Then all its rows up to E are in the chunk, and none behind E.
 
 mod ask;
 mod begin;
@@ -38,7 +42,7 @@ pub use layout::{Layout, RejectedKey, Unreadable};
 pub(crate) use progress::Bound;
 pub use progress::{Progress, TableProgress, UnreadableEntry};
 pub use query::{BadKey, Range};
-pub use reader::{Armed, Read, ReadError, Reader, log_end};
+pub use reader::{Armed, Lock, Read, ReadError, Reader, log_end};
 pub use throttle::Limits;
 pub use values::ChunkRows;
 pub use window::{Target, Window, Windows};

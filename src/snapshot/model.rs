@@ -11,7 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::window::{Target, Window, Windows};
-use crate::change::{Op, Table};
+use crate::change::{Op, Position, Table};
 use crate::encode::Format;
 use crate::encode::testing::{Owned, OwnedChange, int, table};
 
@@ -38,6 +38,8 @@ struct Server {
     /// Transactions of the log that are visible.
     committed: BTreeSet<usize>,
     values: i64,
+    /// Nobody can write: `LOCK TABLES ... READ`.
+    is_locked_whole: bool,
 }
 
 impl Server {
@@ -48,7 +50,7 @@ impl Server {
     /// A statement and its flush.
     fn write(&mut self, key: i64, deletes: bool) {
         let before = self.visible.get(&key).copied();
-        if self.is_locked(key) || (deletes && before.is_none()) {
+        if self.is_locked_whole || self.is_locked(key) || (deletes && before.is_none()) {
             return;
         }
         self.values += 1;
@@ -72,9 +74,31 @@ impl Server {
         self.committed.insert(at);
     }
 
+    /// Such a lock waits for all that have written.
+    fn lock(&mut self) -> bool {
+        self.is_locked_whole = self.committed.len() == self.log.len();
+        self.is_locked_whole
+    }
+
     fn shows(&self, processed: usize) -> bool {
         (0..processed).all(|at| self.committed.contains(&at))
     }
+}
+
+/// Where a transaction begins in the log.
+fn place(transaction: usize) -> Position {
+    Position::new("binlog.000001", transaction as u64)
+}
+
+/// All rows of a table without a key, on their way.
+#[derive(Debug)]
+struct Whole {
+    window: u64,
+    rows: Rows,
+    /// Where the log ended under the lock.
+    end: usize,
+    /// The loop has them.
+    is_handed_over: bool,
 }
 
 /// A chunk on its way.
@@ -101,13 +125,18 @@ struct World {
     /// Key up to which chunks were begun.
     cursor: i64,
     copy: Rows,
+    /// The window of a table without a key, as long as its rows are not read.
+    armed: Option<u64>,
+    whole: Option<Whole>,
+    /// The copy was made from them, or they were too late.
+    made: u32,
 }
 
 impl World {
     /// The copy is of some earlier time: rows went and came while nobody looked.
-    fn new(rows: Rows, copy: Rows) -> Self {
+    fn new(rows: Rows, copy: Rows, key: Vec<usize>) -> Self {
         let table = table("t", 2);
-        let target = Target::new(Arc::clone(&table), vec![0], Format::Protobuf, 1);
+        let target = Target::new(Arc::clone(&table), key, Format::Protobuf, 1);
         Self {
             server: Server { visible: rows, values: 1_000, ..Server::default() },
             windows: Windows::new(1_000),
@@ -117,6 +146,9 @@ impl World {
             under_way: Vec::new(),
             cursor: 0,
             copy,
+            armed: None,
+            whole: None,
+            made: 0,
         }
     }
 
@@ -133,6 +165,60 @@ impl World {
         }
     }
 
+    /// The same for a table without a key. Who holds the lock need not be in time.
+    fn step_without_key(&mut self, (action, value): (u8, u8)) {
+        match action {
+            9 if self.armed.is_none() && self.whole.is_none() && self.made == 0 => {
+                self.armed = Some(self.windows.open(Arc::clone(&self.target)));
+            }
+            10 if self.armed.is_some() => self.read_whole(),
+            11 => self.hand_over(),
+            12 => self.server.is_locked_whole = false,
+            9 | 10 => {}
+            _ => self.step((action, value)),
+        }
+    }
+
+    fn read_whole(&mut self) {
+        if self.server.lock()
+            && let Some(window) = self.armed.take()
+        {
+            let (rows, end) = (self.server.visible.clone(), self.server.log.len());
+            self.whole = Some(Whole { window, rows, end, is_handed_over: false });
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(whole) = &mut self.whole {
+            whole.is_handed_over = true;
+        }
+        self.take_whole();
+    }
+
+    fn take_whole(&mut self) {
+        let processed = self.processed;
+        let is_due = |whole: &mut Whole| whole.is_handed_over && processed >= whole.end;
+        let Some(Whole { window, rows, end, .. }) = self.whole.take_if(is_due) else { return };
+        let window = self.windows.close(window).expect("it is open");
+        if !window.is_behind(&place(end)) {
+            self.copy = rows;
+            self.made += 1;
+        }
+    }
+
+    /// Read again until it is in time.
+    fn settle_without_key(&mut self) {
+        self.server.is_locked_whole = false;
+        while self.made == 0 {
+            self.run_out();
+            self.hand_over();
+            for action in [9, 10, 11, 12] {
+                self.step_without_key((action, 0));
+            }
+        }
+        self.run_out();
+    }
+
     /// The loop gets the next transaction that was synced.
     fn deliver(&mut self) {
         if self.processed == self.server.synced {
@@ -146,7 +232,7 @@ impl World {
             (before, None) => OwnedChange::delete(0, &image(before.unwrap_or(0))),
         };
         if self.windows.is_open_for(&self.table) {
-            self.windows.row(&self.table, &change.change());
+            self.windows.row(&place(self.processed), &self.table, &change.change());
         }
         match after {
             Some(value) => self.copy.insert(key, value),
@@ -154,6 +240,7 @@ impl World {
         };
         self.processed += 1;
         self.take();
+        self.take_whole();
     }
 
     /// The reader begins a chunk of some keys.
@@ -246,11 +333,24 @@ proptest! {
         (table, copy) in (rows(), rows()),
         steps in prop::collection::vec((0..11_u8, any::<u8>()), 0..80),
     ) {
-        let mut world = World::new(table, copy);
+        let mut world = World::new(table, copy, vec![0]);
         for step in steps {
             world.step(step);
         }
         world.settle();
+        prop_assert_eq!(&world.copy, &world.server.visible);
+    }
+
+    #[test]
+    fn a_copy_equals_the_table_without_a_key_under_every_schedule(
+        (table, copy) in (rows(), rows()),
+        steps in prop::collection::vec((0..13_u8, any::<u8>()), 0..80),
+    ) {
+        let mut world = World::new(table, copy, Vec::new());
+        for step in steps {
+            world.step_without_key(step);
+        }
+        world.settle_without_key();
         prop_assert_eq!(&world.copy, &world.server.visible);
     }
 }

@@ -30,6 +30,7 @@ pub struct Progress {
 
 /// A snapshot as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "what an operator asked for, each by itself")]
 pub struct Head {
     /// A ULID.
     pub id: Arc<str>,
@@ -39,6 +40,9 @@ pub struct Head {
     /// Digests are published instead of rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_verify: bool,
+    /// Tables without a key are read under a lock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locks_keyless: bool,
     /// Most rows a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_per_second: Option<u64>,
@@ -149,6 +153,7 @@ impl Progress {
             id,
             audience: request.audience.as_deref().map(Arc::from),
             is_verify: request.verify,
+            locks_keyless: request.lock_keyless,
             rows_per_second: request.rows_per_second,
             started_at_us: now_us,
             is_paused: false,

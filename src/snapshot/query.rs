@@ -267,6 +267,9 @@ impl Query {
     }
 
     fn order(&self) -> String {
+        if self.key.is_empty() {
+            return String::new();
+        }
         let columns = self.key.iter().map(|column| {
             format!("{}{}", column.name, if column.descending { " DESC" } else { "" })
         });

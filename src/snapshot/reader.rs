@@ -111,12 +111,26 @@ impl ReadError {
     }
 }
 
+/// What became of an attempt to lock a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// Nobody can write to it.
+    Held,
+    /// Others use it.
+    Busy,
+    /// It is gone, or is being altered.
+    SchemaChanged,
+    /// It can't be, for this reason.
+    Refused(String),
+}
+
 /// A session that chunks are read in.
 #[derive(Debug)]
 pub struct Reader {
     session: Session,
     dictionary: Dictionary,
     server: String,
+    locks_keyless: bool,
 }
 
 /// Longest time of all SELECTs in one view, milliseconds.
@@ -124,9 +138,15 @@ const SELECTS_MS_MAX: u32 = 900;
 /// Between two looks of servers that know no waiting.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
+/// For how long the server keeps the lock of a session that says nothing: a process that is frozen, or
+/// cut off, must not hold up writers.
+const LOCK_SECONDS_MAX: u32 = 2;
+
 /// Numbers of the server's errors, as in its manual.
 mod code {
     pub(super) const DENIED: [u16; 2] = [1142, 1143];
+    /// A privilege for the whole database is missing.
+    pub(super) const DENIED_DATABASE: u16 = 1044;
     pub(super) const UNKNOWN_TABLE: [u16; 2] = [1146, 1049];
     pub(super) const NO_SUCH_FUNCTION: u16 = 1305;
     /// A definition that changed since the view was opened; then a table, column or index that is gone.
@@ -156,12 +176,53 @@ impl Reader {
         ] {
             session.query(sql).await?;
         }
-        Ok(Self { session, dictionary, server })
+        Ok(Self { session, dictionary, server, locks_keyless: false })
     }
 
     /// The server's name, as [`Identity::name`](source::Identity::name) has it.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Whether tables without a key have a layout: who reads them [locks](Self::lock) them.
+    pub fn locks_keyless(&mut self, locks: bool) {
+        self.locks_keyless = locks;
+    }
+
+    /// Locks a table against writes: those that were begun are over and visible then, so that a view
+    /// shows what the log has of it, up to the log's end. Waits for a second at most, and so do writers
+    /// behind it. The lock ends with [`Self::unlock`], with the session, and when the session has said
+    /// nothing for two seconds.
+    pub async fn lock(&mut self, layout: &Layout) -> Result<Lock, ReadError> {
+        // MySQL 5.6 would not wait for transactions that have written to the table.
+        let row = self.session.query_first("SELECT @@version").await?;
+        let version = row.and_then(|row| row.text(0)).unwrap_or_default();
+        if !self.is_maria() && version.starts_with("5.6.") {
+            let why = "it has no key, and its server is older than MySQL 5.7: a lock does not wait for \
+                       transactions there";
+            return Ok(Lock::Refused(why.to_owned()));
+        }
+        self.session.query(&format!("SET SESSION wait_timeout = {LOCK_SECONDS_MAX}")).await?;
+        let sql = format!("LOCK TABLES {} READ", layout.query.from);
+        let Err(error) = self.session.query(&sql).await else { return Ok(Lock::Held) };
+        match error.code() {
+            Some(code) if code::LOCKED.contains(&code) => Ok(Lock::Busy),
+            Some(code) if code == code::DENIED_DATABASE || code::DENIED.contains(&code) => {
+                let database = super::query::quoted(&layout.table.database);
+                Ok(Lock::Refused(format!(
+                    "it has no key, and the account may not lock it: grant LOCK TABLES on {database}.*"
+                )))
+            }
+            Some(code) if code::UNKNOWN_TABLE.contains(&code) => Ok(Lock::SchemaChanged),
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Ends the lock, if there is one.
+    pub async fn unlock(&mut self) -> Result<(), ReadError> {
+        self.session.query("UNLOCK TABLES").await?;
+        self.session.query("SET SESSION wait_timeout = DEFAULT").await?;
+        Ok(())
     }
 
     fn is_maria(&self) -> bool {
@@ -202,8 +263,9 @@ impl Reader {
             Ok(rows) => index_parts(&rows),
             Err(error) => return unreadable(error).map(Err),
         };
-        let mut layout = match Layout::new((database, table), &description, self.is_maria(), &parts)
-        {
+        let (maria, keyless) = (self.is_maria(), self.locks_keyless);
+        let layout = Layout::new((database, table), &description, maria, &parts, keyless);
+        let mut layout = match layout {
             Ok(layout) => Layout { estimated_rows, ..layout },
             Err(unreadable) => return Ok(Err(unreadable)),
         };
@@ -422,7 +484,7 @@ impl Reader {
 }
 
 /// Files are numbered in the order in which they are written; the number grows beyond six digits.
-fn is_at_or_behind(found: &Position, place: &Position) -> bool {
+pub(super) fn is_at_or_behind(found: &Position, place: &Position) -> bool {
     if found.is_in_file_of(place) {
         return found.offset >= place.offset;
     }

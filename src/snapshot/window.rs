@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::change::{Cell, Change, Image, Op, Table};
+use super::reader::is_at_or_behind;
+use crate::change::{Cell, Change, Image, Op, Position, Table};
 use crate::encode::{Format, KeyWriter};
 use crate::pack::choice::{self, Route};
 use crate::telemetry::snapshot::ChunkDiscard as Discard;
@@ -54,6 +55,11 @@ impl Target {
         }
     }
 
+    /// Whether its rows have no key.
+    pub fn is_keyless(&self) -> bool {
+        self.key.columns().is_empty()
+    }
+
     fn is(&self, table: &Table) -> bool {
         self.table.name == table.name && self.table.database == table.database
     }
@@ -89,6 +95,8 @@ pub struct Windows {
 pub struct Window {
     target: Arc<Target>,
     touched: HashMap<Box<[u8]>, Touched>,
+    /// Where the newest transaction begins of which a row went by. Only of a table without a key.
+    newest: Option<Position>,
     spoiled: Option<Discard>,
 }
 
@@ -102,7 +110,8 @@ impl Windows {
     pub fn open(&mut self, target: Arc<Target>) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.open.push((number, Window { target, touched: HashMap::new(), spoiled: None }));
+        let window = Window { target, touched: HashMap::new(), newest: None, spoiled: None };
+        self.open.push((number, window));
         number
     }
 
@@ -119,11 +128,15 @@ impl Windows {
         !self.open.is_empty() && self.open.iter().any(|(_, window)| window.target.is(table))
     }
 
-    /// A row of the table goes by.
-    pub fn row(&mut self, table: &Table, change: &Change<'_>) {
+    /// A row of the table goes by, of a transaction that begins at `start`.
+    pub fn row(&mut self, start: &Position, table: &Table, change: &Change<'_>) {
         let mut left = self.keys_left();
         for (_, window) in self.open.iter_mut().filter(|(_, window)| window.target.is(table)) {
-            window.row(table, change, &mut left);
+            if window.target.is_keyless() {
+                window.row_without_key(start, table);
+            } else {
+                window.row(table, change, &mut left);
+            }
         }
     }
 
@@ -161,6 +174,19 @@ impl Window {
     /// All keys that went by.
     pub fn into_keys(self) -> impl Iterator<Item = (Box<[u8]>, Touched)> {
         self.touched.into_iter()
+    }
+
+    /// Whether a row of a table without a key went by that was written behind this place.
+    pub fn is_behind(&self, place: &Position) -> bool {
+        self.newest.as_ref().is_some_and(|newest| is_at_or_behind(newest, place))
+    }
+
+    fn row_without_key(&mut self, start: &Position, table: &Table) {
+        if !self.target.has_columns_of(table) {
+            self.spoil(Discard::SchemaChanged);
+        } else if self.newest.as_ref() != Some(start) {
+            self.newest = Some(start.clone());
+        }
     }
 
     fn spoil(&mut self, why: Discard) {

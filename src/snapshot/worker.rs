@@ -12,7 +12,7 @@ use super::begin::{self, Refused};
 use super::pace::Pace;
 use super::progress::{Bounds, Progress, TableProgress};
 use super::query::Range;
-use super::reader::{Read, ReadError, Reader};
+use super::reader::{Lock, Read, ReadError, Reader};
 use super::show::Shown;
 use super::throttle::{Limits, Throttle};
 use super::window::Target;
@@ -43,6 +43,12 @@ pub const ROWS_MOVED: &str = "rows moved to other keys while it was read, and th
 const REFUSALS_MAX: u32 = 5;
 /// Times that rows are read again without one of them being at rest.
 const RESTLESS_MAX: u32 = 100;
+/// Attempts to lock a table that others write to, before it is given up.
+const LOCKS_MISSED_MAX: u32 = 20;
+/// Pause between two of them: writers who waited behind one go first.
+const LOCK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long a lock is kept for the loop to take notice of what was read under it.
+const HANDED_OVER_WITHIN: Duration = Duration::from_millis(500);
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
 /// Pause between two looks at what is waited for.
@@ -71,6 +77,10 @@ pub struct Config {
     pub chunk_bytes: usize,
     /// Longest time of a chunk.
     pub chunk_time: Duration,
+    /// Tables without a key are read under a lock, also where nobody asks for it.
+    pub locks_keyless: bool,
+    /// Most rows of such a table.
+    pub keyless_rows: u64,
     /// What holds it back.
     pub limits: Limits,
     /// Random numbers: for pauses and ids.
@@ -120,6 +130,8 @@ pub struct Worker {
     reader: Option<Reader>,
     /// Tells where the source's log ends, when chunks are read elsewhere.
     source: Option<Reader>,
+    /// Holds the lock on a table without a key.
+    locker: Option<Reader>,
     reading: Option<Reading>,
     pace: Pace,
     throttle: Throttle,
@@ -127,12 +139,24 @@ pub struct Worker {
     backoff: Backoff,
     /// Ack groups of the newest chunks, oldest first.
     unsettled: VecDeque<u64>,
-    schema_changes: u32,
-    restarts: u32,
+    tries: Tries,
     /// Rows that are to be read again.
     again: usize,
-    /// Answers with an error, one after the other.
+    /// Tables without a key are read under a lock.
+    locks_keyless: bool,
+}
+
+/// What went wrong, one after the other.
+#[derive(Debug, Default)]
+struct Tries {
+    /// Chunks for a schema that changed.
+    schema_changes: u32,
+    /// Times that a table was begun again.
+    restarts: u32,
+    /// Answers with an error.
     refusals: u32,
+    /// Locks that were not got.
+    locks_missed: u32,
 }
 
 impl Worker {
@@ -154,13 +178,13 @@ impl Worker {
             metrics,
             reader: None,
             source: None,
+            locker: None,
             reading: None,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(15)),
             unsettled: VecDeque::new(),
-            schema_changes: 0,
-            restarts: 0,
+            tries: Tries::default(),
             again: 0,
-            refusals: 0,
+            locks_keyless: false,
         })
     }
 
@@ -206,7 +230,7 @@ impl Worker {
             if let Err(halt) = halted {
                 self.halted(number, halt).await?;
             } else {
-                (self.schema_changes, self.restarts) = (0, 0);
+                self.tries = Tries { refusals: self.tries.refusals, ..Tries::default() };
             }
         }
     }
@@ -245,8 +269,8 @@ impl Worker {
         match error {
             ReadError::Value { .. } | ReadError::Key { .. } | ReadError::OtherServer { .. } => true,
             ReadError::NoPlace | ReadError::Select { .. } => {
-                self.refusals += 1;
-                self.refusals > REFUSALS_MAX
+                self.tries.refusals += 1;
+                self.tries.refusals > REFUSALS_MAX
             }
             ReadError::Source(_) | ReadError::Statement(_) => false,
         }
@@ -257,9 +281,9 @@ impl Worker {
         tracing::debug!(reason = why.as_str(), "a chunk of a snapshot is read again");
         match why {
             Discard::SchemaChanged => {
-                (self.reading, self.schema_changes) = (None, self.schema_changes + 1);
+                (self.reading, self.tries.schema_changes) = (None, self.tries.schema_changes + 1);
                 self.shown.waits(SnapshotWait::Schema, None);
-                if self.schema_changes > SCHEMA_CHANGES_MAX {
+                if self.tries.schema_changes > SCHEMA_CHANGES_MAX {
                     let reason =
                         "schema_unsettled: its schema changed again and again while it was \
                                   read; begin it again when it is at rest"
@@ -279,8 +303,8 @@ impl Worker {
                 self.shown.waits(SnapshotWait::Source, Some(why.to_owned()));
             }
             Discard::KeyMoved => {
-                self.restarts += 1;
-                if self.restarts > RESTARTS_MAX {
+                self.tries.restarts += 1;
+                if self.tries.restarts > RESTARTS_MAX {
                     let reason = Some(ROWS_MOVED.to_owned());
                     return self.ask(Ask::End { table: number, reason }).await;
                 }
@@ -382,6 +406,7 @@ impl Worker {
         let table = progress.tables.get(number).ok_or(Halt::Gone)?;
         let rate = progress.head.rows_per_second;
         self.ask(Ask::Start { table: number }).await?;
+        self.locks_keyless = progress.head.locks_keyless;
         self.look_at(table, number).await?;
         let is_ascending = |reading: &Reading| reading.layout.is_ascending();
         if progress.head.is_verify && !self.reading.as_ref().is_some_and(is_ascending) {
@@ -392,6 +417,16 @@ impl Worker {
         let mut cursor = table.cursor.clone();
         let mut is_read = table.is_read;
         self.again = table.again.len();
+        if !is_read && self.reading.as_ref().is_some_and(|reading| reading.layout.is_keyless()) {
+            self.may_read(&mut under_way).await?;
+            let chunk = self.locked_chunk(table, number).await;
+            // Dropped, its session ends, and with it the lock.
+            if let Some(mut locker) = self.locker.take() {
+                locker.unlock().await?;
+            }
+            under_way.push_back(chunk?);
+            is_read = true;
+        }
         while !is_read {
             self.may_read(&mut under_way).await?;
             if self.again >= KEYS_MAX {
@@ -417,6 +452,52 @@ impl Worker {
             self.metrics.snapshot.verified_tables_total.inc();
         }
         self.ask(Ask::End { table: number, reason: None }).await
+    }
+
+    /// All rows of a table without a key. The lock is kept until the loop has them, so that no row can
+    /// go by that they do not have; should that take long, the loop notices and discards them.
+    async fn locked_chunk(
+        &mut self,
+        table: &TableProgress,
+        number: usize,
+    ) -> Result<UnderWay, Halt> {
+        let (chunk, is_end, _) = self.chunk(table, number, ChunkPart::Locked).await?;
+        if !is_end {
+            self.ask(Ask::Drop { window: chunk.window }).await?;
+            let found = format!("more than {} rows or so", chunk.rows.len());
+            return Err(Halt::Abandon(begin::too_large(&found, self.config.keyless_rows)));
+        }
+        let chunk = self.hand_over(chunk).await?;
+        if let Ok(looked) = tokio::time::timeout(HANDED_OVER_WITHIN, self.look()).await {
+            looked?;
+        }
+        Ok(chunk)
+    }
+
+    /// Lets nobody write to the table.
+    async fn lock(&mut self, layout: &Layout) -> Result<(), Halt> {
+        let host = self.reads_at().ok_or(Halt::Discarded(Discard::ServerChanged))?;
+        let mut locker = self.connect(&host).await?;
+        let lock = locker.lock(layout).await?;
+        if locker.server() != self.reader().await?.server() {
+            return Err(Halt::Discarded(Discard::ServerChanged));
+        }
+        self.locker = Some(locker);
+        match lock {
+            Lock::Held => Ok(()),
+            Lock::Busy => {
+                self.tries.locks_missed += 1;
+                if self.tries.locks_missed > LOCKS_MISSED_MAX {
+                    let why = "it has no key, and others write to it for so long that it can't be \
+                               locked: begin it again when it is at rest";
+                    return Err(Halt::Abandon(why.to_owned()));
+                }
+                self.rest(LOCK_AGAIN_AFTER).await;
+                Err(Halt::Discarded(Discard::TooSlow))
+            }
+            Lock::SchemaChanged => Err(Halt::Discarded(Discard::SchemaChanged)),
+            Lock::Refused(why) => Err(Halt::Abandon(why)),
+        }
     }
 
     /// Rows of which the stream told only a part are read until it has told nothing more of them.
@@ -540,7 +621,9 @@ impl Worker {
         if self.reading.as_ref().is_some_and(|reading| reading.number == number) {
             return Ok(());
         }
+        let locks_keyless = self.locks_keyless;
         let reader = self.reader().await?;
+        reader.locks_keyless(locks_keyless);
         let layout = reader.layout(&table.database, &table.table).await?;
         let layout = layout.map_err(|unreadable| Halt::Abandon(unreadable.to_string()))?;
         begin::key_is_seen(&self.config, &layout).map_err(|Refused(why)| Halt::Abandon(why))?;
@@ -588,9 +671,16 @@ impl Worker {
                 let rows_max = keys.len() as u64 + 1;
                 Range { after: None, upto: None, condition, keys, rows_max, bytes_max }
             }
+            ChunkPart::Locked => {
+                let rows_max = self.config.keyless_rows + 1;
+                Range { rows_max, bytes_max, ..Range::default() }
+            }
         };
         self.follow(opened).await?;
         self.wait_until_visible(opened).await?;
+        if *part == ChunkPart::Locked {
+            self.lock(&layout).await?;
+        }
         let began = Instant::now();
         let reader = self.reader().await?;
         let rows = match reader.read(&layout, &range, &opened.armed).await? {
@@ -600,11 +690,15 @@ impl Worker {
                 return Err(Halt::Discarded(Discard::NotVisible));
             }
             Read::SchemaChanged => return Err(Halt::Discarded(Discard::SchemaChanged)),
+            Read::TooSlow if *part == ChunkPart::Locked => {
+                let found = "takes longer to read than a lock may last";
+                return Err(Halt::Abandon(begin::too_large(found, self.config.keyless_rows)));
+            }
             Read::TooSlow => {
                 return Err(Halt::Discarded(Discard::TooSlow));
             }
         };
-        self.refusals = 0;
+        self.tries.refusals = 0;
         let took = began.elapsed();
         self.metrics.snapshot.chunk_seconds.observe(took.as_secs_f64());
         self.pace.read(rows.len() as u64, rows.bytes(), took);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Two switches that the pipeline turns. Cloning shares them. Both are off at first.
+/// Two switches that the sampler of the freshness part turns each second. Cloning shares them. Both are off
+/// at first.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     stream: Arc<AtomicBool>,

@@ -51,6 +51,7 @@ runbooks![
     "BinpulseUnaccountedTransactions",
     "BinpulseValuesOmitted",
     "BinpulseVerdictFrozen",
+    "BinpulseVerifyDiffers",
     "BinpulseWatchdog",
     "BinpulseWrongSource",
 ];

@@ -154,9 +154,14 @@ def the_verdict_is_live_or_quiet(compose: Compose) -> None:
 
 
 def commands_work_in_the_container(compose: Compose) -> None:
-    for command in (["status"], ["health"], ["check"], ["settings"]):
+    for command in (["status"], ["health"], ["settings"]):
         done = compose.binpulse(*command)
         assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    # A second process of the stream would be refused, for the first one's sake and for nothing else.
+    done = compose.binpulse("check")
+    findings = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    refusals = [finding["what"].split()[0] for finding in findings if finding["refuses"]]
+    assert (done.returncode, refusals) == (1, ["http.listen", "checkpoint"]), f"check: {done.stdout}{done.stderr}"
 
 
 def commands_work_without_a_token(compose: Compose) -> None:

@@ -141,6 +141,7 @@ fn table(columns: usize) -> Arc<Table> {
         primary_key: vec![0],
         named: true,
         fingerprint: u64::MAX,
+        outbox: None,
     })
 }
 

@@ -136,8 +136,12 @@ class Tables:
         chunk, told = self.chunks.get(key, (None, []))
         if chunk != (part.snapshot, part.chunk, part.attempt):
             chunk, told = (part.snapshot, part.chunk, part.attempt), []
+            if not key_of(part) and not part.HasField("digest"):
+                self.empty(part, table)
         for row in part.batch.rows:
             self.replace(schema, table, row.after)
+            if not key_of(part):
+                continue
             told.append([row.after.values[ordinal] for ordinal in key_of(part)])
         told += [list(image.values) for image in part.touched]
         self.chunks[key] = (chunk, told)
@@ -145,8 +149,16 @@ class Tables:
             self.compare(part, schema, table, told)
             del self.chunks[key]
         if part.last_part:
-            self.delete_others(part, schema, table, told)
+            if key_of(part):
+                self.delete_others(part, schema, table, told)
             del self.chunks[key]
+
+    def empty(self, part, table):
+        """Without a key the chunk is all rows of the table: they stand in place of all that are here. Only
+        for tables of one lane."""
+        if part.batch.lane_count > 1:
+            raise ValueError(f"{table} has no key and several lanes")
+        self.report["gone"] += self.cursor.execute(f"DELETE FROM {table}")
 
     def replace(self, schema, table, after):
         body, values = self.row(schema, table, after)

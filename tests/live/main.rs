@@ -18,6 +18,7 @@ mod agreement;
 mod bed;
 mod blocked;
 mod cli;
+mod clients;
 mod credentials;
 mod decode;
 mod delivery;
@@ -31,6 +32,7 @@ mod freshness;
 mod history;
 mod kubernetes;
 mod mixed;
+mod outbox;
 mod paths;
 mod probe;
 mod processes;
@@ -41,6 +43,7 @@ mod relay;
 mod relay_heal;
 mod relay_operations;
 mod relay_soak;
+mod relay_verify;
 mod replay;
 mod resume;
 mod rotation;
@@ -78,11 +81,13 @@ fn main() -> std::process::ExitCode {
         freshness::tests(),
         receiving::tests(),
         kubernetes::tests(),
+        outbox::tests(),
         paths::tests(),
         replay::tests(),
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_verify::tests(),
         relay_heal::tests(),
         relay_soak::tests(),
         delivery::tests(),
@@ -106,6 +111,7 @@ fn main() -> std::process::ExitCode {
         echo::tests(),
         quickstart::tests(),
         cli::tests(),
+        clients::tests(),
         credentials::tests(),
     ]
     .into_iter()

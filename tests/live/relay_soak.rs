@@ -304,10 +304,10 @@ impl Soak {
     }
 
     fn logs(&self) -> String {
+        let streamer = format!("streamer:\n{}", warnings(&self.rig.streamer));
         let routes = self.routes.iter();
-        let all: Vec<_> =
-            routes.map(|route| format!("\n{}:\n{}", route.name, warnings(&route.relay))).collect();
-        format!("streamer:\n{}{}", warnings(&self.rig.streamer), all.concat())
+        let routes = routes.map(|route| format!("{}:\n{}", route.name, warnings(&route.relay)));
+        std::iter::once(streamer).chain(routes).collect::<Vec<_>>().join("\n")
     }
 }
 

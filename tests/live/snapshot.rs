@@ -17,7 +17,8 @@ tests! {
     a_fifo_topic_and_several_lanes_carry_a_snapshot on [Mysql97];
     kills_in_the_middle_of_a_snapshot_lose_no_row on [Mysql97, Mariadb118];
     what_is_delivered_and_not_yet_visible_is_not_overwritten on [Mysql97];
-    a_snapshot_that_cannot_be_is_refused_by_name on [Mysql97];
+    a_snapshot_that_cannot_be_is_refused_by_name on [Mysql97, Mariadb1011];
+    a_source_without_gtids_is_refused_with_the_statement_that_turns_them_on on [Mysql97, Mysql80];
     a_paused_snapshot_is_still_paused_after_a_restart on [Mysql97];
     digests_equal_those_of_a_true_copy on [Mysql97, Mariadb118];
     a_cascade_that_no_log_has_is_found_by_verify_and_repaired_by_a_snapshot on [Mysql80];
@@ -286,6 +287,41 @@ async fn a_snapshot_that_cannot_be_is_refused_by_name(bed: Bed) -> Outcome {
     Ok(())
 }
 
+async fn a_source_without_gtids_is_refused_with_the_statement_that_turns_them_on(
+    bed: Bed,
+) -> Outcome {
+    // Given a stream by file and position
+    let mysqld = bed.mysqld(Options { gtid: false, ..Options::default() }).await?;
+    mysqld.execute(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)"]).await?;
+    let now = [("source.start", "now".to_owned())];
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &now).await?;
+    rig.mysqld.execute(&["GRANT SELECT ON shop.* TO 'binpulse'@'%'"]).await?;
+
+    // When a snapshot, or digests, are asked for, then each is refused, and the stream goes on
+    for words in
+        [&["snapshot", "start", "--tables", "shop.t"][..], &["verify", "--tables", "shop.t"]]
+    {
+        let command = Command {
+            binary: rig.streamer.command_mut().binary.clone(),
+            command: words[0].to_owned(),
+            settings: Vec::new(),
+            arguments: words[1..].iter().map(|text| (*text).to_owned()).collect(),
+            environment: vec![("BINPULSE_HTTP_LISTEN", rig.streamer.address().to_owned())],
+        };
+        let (code, output) = command.run_to_end(SOON).await?;
+        assert_eq!(code, Some(1), "{output}");
+        assert!(output.contains("SET PERSIST gtid_mode = ON"), "{output}");
+    }
+    rig.mysqld.execute(&["INSERT INTO shop.t VALUES (1)"]).await?;
+    let inserts = ("binpulse_changes_published_total", ["op=\"insert\""]);
+    let give_up = Instant::now() + SOON;
+    while rig.streamer.metric(inserts.0, &inserts.1).await? != Some(1.0) {
+        assert!(Instant::now() < give_up, "{}", rig.streamer.log_tail());
+        sleep(ASK_EVERY).await;
+    }
+    Ok(())
+}
+
 async fn a_paused_snapshot_is_still_paused_after_a_restart(bed: Bed) -> Outcome {
     let slow = [("snapshot.rows_per_second", "2000".to_owned())];
     let mut story = Story::tell(&bed, Topic::Standard, &slow).await?;
@@ -312,7 +348,7 @@ async fn a_paused_snapshot_is_still_paused_after_a_restart(bed: Bed) -> Outcome 
 }
 
 /// Has digests published, and waits for their end.
-async fn verify(streamer: &mut Streamer, tables: &str) -> Result<Value, Failure> {
+pub(crate) async fn verify(streamer: &mut Streamer, tables: &str) -> Result<Value, Failure> {
     let address = streamer.address().to_owned();
     let command = Command {
         binary: streamer.command_mut().binary.clone(),

@@ -1,9 +1,11 @@
 //! Snapshots of rows that are not like others: masked, marked, large, moved, without a primary key.
 
-use binpulse_demo::Options;
+use binpulse_demo::{Mysqld, Options};
 use mysql_async::prelude::Queryable;
+use tokio::sync::watch;
 
 use crate::bed::Bed;
+use crate::snapshot::{ASK_EVERY, Failure, command, is_done, until};
 use crate::snapshot_faults::{Scene, numbers, usual};
 use crate::suite::{Outcome, tests};
 
@@ -14,6 +16,9 @@ tests! {
     a_row_that_is_too_large_for_its_topic_is_told_and_its_neighbours_are_whole on [Mysql97];
     a_partition_that_is_exchanged_in_the_middle_of_a_snapshot_is_read_again on [Mysql97, Mariadb118];
     rows_that_move_to_other_keys_are_not_lost_with_minimal_images on [Mysql97, Mariadb1011];
+    a_table_without_a_key_is_copied_whole_under_a_lock on [Mysql97, Mysql80, Mariadb1011, Mariadb118];
+    a_lock_waits_for_writers_and_holds_up_nobody_for_long on [Mysql97, Mariadb118];
+    a_table_without_a_key_that_can_not_be_locked_is_refused_with_the_reason on [Mysql97];
     a_table_with_only_a_unique_key_is_copied_and_repaired_by_that_key on [Mysql97, Mariadb1011];
 }
 
@@ -202,6 +207,114 @@ async fn rows_that_move_to_other_keys_are_not_lost_with_minimal_images(bed: Bed)
 
     // Then none is missing, and none is there twice
     scene.is_copied(&bed, 20, 1).await?;
+    Ok(())
+}
+
+/// `d.k`, of which no row can be told from some others.
+fn without_key() -> Vec<String> {
+    vec![
+        "CREATE TABLE d.k (a INT, v VARCHAR(20))".to_owned(),
+        format!(
+            "INSERT INTO d.k SELECT n DIV 4, CONCAT('v', n DIV 4) FROM ({}) AS numbers",
+            numbers(1)
+        ),
+    ]
+}
+
+/// The rows of `d.k`, in an order.
+async fn sorted(server: &Mysqld) -> Result<Vec<(i32, String)>, Failure> {
+    Ok(server.connect().await?.query("SELECT a, v FROM d.k ORDER BY a, v").await?)
+}
+
+async fn a_table_without_a_key_is_copied_whole_under_a_lock(bed: Bed) -> Outcome {
+    // Given a table of rows that are there several times over, and others that write to it all the time
+    let mut scene = Scene::set(&bed, Options::default(), &[], &without_key()).await?;
+    scene.execute(&["GRANT LOCK TABLES ON d.* TO 'binpulse'@'%'"]).await?;
+    let (over, is_over) = watch::channel(false);
+    let mut writer = scene.rig.mysqld.connect().await?;
+    let write = async {
+        let mut rows = 0_u64;
+        while !*is_over.borrow() {
+            writer.query_drop(format!("INSERT INTO d.k VALUES ({rows}, 'new')")).await?;
+            writer.query_drop("UPDATE d.k SET a = -1 WHERE a > 3 LIMIT 1").await?;
+            writer.query_drop("DELETE FROM d.k WHERE a >= 0 LIMIT 1").await?;
+            rows += 3;
+        }
+        Ok::<_, Failure>(rows)
+    };
+
+    // When it is read, with and without a pattern
+    let read = async {
+        scene.snapshot(&["--tables", "d.k", "--lock-keyless"]).await?;
+        scene.snapshot(&["--tables", "d.*", "--lock-keyless"]).await?;
+        over.send_replace(true);
+        Ok::<_, Failure>(())
+    };
+    let (written, read) = tokio::join!(write, read);
+    read?;
+
+    // Then a copy has each row as often as the source
+    let (copy, report) = scene.copy(&bed, written?, 2).await?;
+    assert_eq!(sorted(&copy).await?, sorted(&scene.rig.mysqld).await?, "{report}");
+    Ok(())
+}
+
+async fn a_lock_waits_for_writers_and_holds_up_nobody_for_long(bed: Bed) -> Outcome {
+    // Given a transaction that has written, and does not end
+    let lock = [("snapshot.keyless", "lock".to_owned())];
+    let mut scene = Scene::set(&bed, Options::default(), &lock, &without_key()).await?;
+    scene.execute(&["GRANT LOCK TABLES ON d.* TO 'binpulse'@'%'"]).await?;
+    let mut writer = scene.rig.mysqld.connect().await?;
+    writer.query_drop("BEGIN").await?;
+    writer.query_drop("INSERT INTO d.k VALUES (5000, 'held')").await?;
+
+    // When the table is read
+    scene.begin(&["--tables", "d.k"]).await?;
+    let discarded = ("binpulse_snapshot_discarded_chunks_total", ["reason=\"too_slow\""]);
+    let give_up = tokio::time::Instant::now() + crate::bed::SOON;
+    while scene.rig.streamer.metric(discarded.0, &discarded.1).await? < Some(1.0) {
+        assert!(tokio::time::Instant::now() < give_up, "{}", scene.rig.streamer.log_tail());
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+
+    // Then others can still write, and with the end of the transaction it is read
+    scene.execute(&["INSERT INTO d.k VALUES (5001, 'beside')"]).await?;
+    writer.query_drop("COMMIT").await?;
+    until(&scene.rig.streamer, is_done).await?;
+    let locked = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'binpulse' AND \
+                  info LIKE 'LOCK TABLES%'";
+    let locks: Option<u64> = writer.query_first(locked).await?;
+    assert_eq!(locks, Some(0));
+    scene.execute(&["INSERT INTO d.k VALUES (5002, 'behind')"]).await?;
+    let (copy, report) = scene.copy(&bed, 3, 1).await?;
+    assert_eq!(sorted(&copy).await?, sorted(&scene.rig.mysqld).await?, "{report}");
+    Ok(())
+}
+
+async fn a_table_without_a_key_that_can_not_be_locked_is_refused_with_the_reason(
+    bed: Bed,
+) -> Outcome {
+    let few = [("snapshot.keyless_rows", "500".to_owned())];
+    let mut tables = without_key();
+    tables.push("CREATE TABLE d.small (a INT)".to_owned());
+    tables.push("ANALYZE TABLE d.k".to_owned());
+    let mut scene = Scene::set(&bed, Options::default(), &few, &tables).await?;
+    for (arguments, words) in [
+        (&["--tables", "d.small"][..], "it has no key"),
+        (&["--tables", "d.small", "--lock-keyless"], "grant LOCK TABLES on `d`.*"),
+        (&["--tables", "d.small", "--lock-keyless", "--where", "a = 1"], "leave out --where"),
+        (&["--tables", "d.k", "--lock-keyless"], "snapshot.keyless_rows"),
+    ] {
+        let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
+        let (code, output) = command(&mut scene.rig.streamer, &all).await?;
+        assert_eq!(code, Some(1), "{arguments:?}: {output}");
+        assert!(output.contains(words), "{arguments:?}: {output}");
+    }
+    // The others of a pattern are read.
+    scene.execute(&["CREATE TABLE d.sound (id INT PRIMARY KEY)"]).await?;
+    let done = scene.snapshot(&["--tables", "d.*"]).await?;
+    let states: Vec<_> = done["tables"].as_array().into_iter().flatten().collect();
+    assert_eq!(states.iter().filter(|table| table["state"] == "done").count(), 1, "{done}");
     Ok(())
 }
 

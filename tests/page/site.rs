@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use binpulse::telemetry::http::{Access, Endpoints, Switch};
+use binpulse::telemetry::http::{Access, Endpoints, ReplayRefused, Switch};
 use binpulse::telemetry::metrics::{Durations, LabelValues, ScrapeSources, SourceLabels};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
@@ -110,8 +110,8 @@ impl Switch for Nobody {
         Err("no snapshots here".to_owned())
     }
 
-    fn replay(&self, _: &str) -> Result<String, String> {
-        Err("no replays here".to_owned())
+    fn replay(&self, _: &str) -> Result<String, ReplayRefused> {
+        Err(ReplayRefused::Wrong("no replays here".to_owned()))
     }
 }
 

@@ -43,10 +43,14 @@ impl Topic {
     const NAMES: &[(&str, Self)] = &[("fifo", Self::Fifo), ("standard", Self::Standard)];
 }
 
-impl Source {
-    const NAMES: &[(&str, Self)] =
-        &[("gtid", Self::Gtid), ("position", Self::Position), ("mariadb", Self::Mariadb)];
-}
+/// What `SOAK_SERVER` takes: a source, and the server that it has to be; empty: the first of its make.
+const SERVERS: &[(&str, (Source, &str))] = &[
+    ("gtid", (Source::Gtid, "")),
+    ("position", (Source::Position, "")),
+    ("mariadb", (Source::Mariadb, "")),
+    ("mysql-8.0", (Source::Gtid, "mysql-8.0")),
+    ("mariadb-11.8", (Source::Mariadb, "mariadb-11.8")),
+];
 
 impl Work {
     pub(crate) const NAMES: &[(&str, Self)] = &[
@@ -64,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) topic: Topic,
     pub(crate) source: Source,
+    /// The server that it has to be, as it is installed; empty: the first of its make.
+    pub(crate) release: &'static str,
     /// Lanes of each table.
     pub(crate) lanes: u64,
     pub(crate) length: Duration,
@@ -91,6 +97,7 @@ impl Plan {
             seed,
             topic: Topic::Fifo,
             source: Source::Gtid,
+            release: "",
             lanes: 1,
             length,
             faults: None,
@@ -105,10 +112,13 @@ impl Plan {
     /// A plan from variables. A value that is not understood is an error.
     pub(crate) fn from_environment(seed: u64, length: Duration) -> Result<Self, String> {
         let whole = Self::new(seed, length);
+        let server = named("SOAK_SERVER", SERVERS)?;
+        let (source, release) = server.unwrap_or((whole.source, whole.release));
         Ok(Self {
             seed: number("SOAK_SEED")?.unwrap_or(seed),
             topic: named("SOAK_TOPIC", Topic::NAMES)?.unwrap_or(whole.topic),
-            source: named("SOAK_SERVER", Source::NAMES)?.unwrap_or(whole.source),
+            source,
+            release,
             lanes: number("SOAK_LANES")?.unwrap_or(whole.lanes),
             faults: list("SOAK_FAULTS", |word| word.parse().ok())?,
             sessions: list("SOAK_SESSIONS", |word| word.parse().ok())?.unwrap_or(whole.sessions),
@@ -134,7 +144,7 @@ impl fmt::Display for Plan {
             self.seed,
             self.length.as_secs(),
             name_of(self.topic, Topic::NAMES),
-            name_of(self.source, Source::NAMES),
+            name_of((self.source, self.release), SERVERS),
             self.lanes,
             u8::from(self.has_standby),
         )?;

@@ -50,7 +50,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
     let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
     let rows: [(&str, String); 18] = [
         ("seed", run.plan.seed.to_string()),
-        ("source", format!("{:?}", run.plan.source)),
+        ("source", format!("{:?} {}", run.plan.source, run.plan.release)),
         ("topic", format!("{:?}, {} lanes per table", run.plan.topic, run.plan.lanes)),
         ("seconds", format!("{:.0}", run.took.as_secs_f64())),
         ("faults injected", injected.to_string()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use binpulse_demo::Error;
+use binpulse_demo::{Error, Installed};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::{Instant, sleep};
@@ -272,11 +272,14 @@ impl Soak {
     }
 
     fn truth(&self, files: &[std::path::PathBuf]) -> Result<Truth, Error> {
+        let missing =
+            || Error::Missing { what: "mysqlbinlog".to_owned(), remedy: "run `make deps`" };
         let mysqlbinlog = self.stage.mysqld.server().mysqlbinlog.clone();
-        let mysqlbinlog = mysqlbinlog.ok_or_else(|| Error::Missing {
-            what: "mysqlbinlog".to_owned(),
-            remedy: "run `make deps`",
-        })?;
+        // Not each release is installed with one. A newer one reads the logs of older ones.
+        let mysqlbinlog = match mysqlbinlog {
+            Some(path) => path,
+            None => Installed::find()?.server()?.mysqlbinlog.clone().ok_or_else(missing)?,
+        };
         Truth::read(&mysqlbinlog, files, self.plan.source).map_err(failed)
     }
 

@@ -50,10 +50,12 @@ fn failed(program: &str) -> impl FnOnce(std::io::Error) -> Error {
 
 impl Stage {
     pub(crate) async fn start(plan: &Plan, seed: u64) -> Result<Self, Error> {
-        let server = server(plan.source)?;
+        let server = server(plan)?;
         let mysqld = Mysqld::start(&server, source_options(plan.source)).await?;
         prepare(&mysqld, &binary()).await?;
-        mysqld.execute(&[format!("GRANT SELECT ON {DATABASE}.* TO 'binpulse'@'%'")]).await?;
+        mysqld
+            .execute(&[format!("GRANT SELECT, LOCK TABLES ON {DATABASE}.* TO 'binpulse'@'%'")])
+            .await?;
         let standby = if plan.has_standby && plan.source == Source::Gtid {
             Some(standby::start(&mysqld, source_options(plan.source)).await?)
         } else {
@@ -176,15 +178,20 @@ pub(crate) fn point_state(folder: &Path, is_there: bool) -> std::io::Result<()> 
     std::fs::rename(new, folder.join("state"))
 }
 
-fn server(source: Source) -> Result<Server, Error> {
+fn server(plan: &Plan) -> Result<Server, Error> {
     let installed = Installed::find()?;
-    if source != Source::Mariadb {
+    let (release, is_maria) = (plan.release, plan.source == Source::Mariadb);
+    if release.is_empty() && !is_maria {
         return installed.server().cloned();
     }
-    let mut servers = installed.servers.into_iter();
-    servers
-        .find(|server| server.flavor == Flavor::Mariadb)
-        .ok_or_else(|| Error::Missing { what: "a MariaDB".to_owned(), remedy: "run `make deps`" })
+    let is_it = |server: &Server| match release {
+        "" => server.flavor == Flavor::Mariadb,
+        name => server.name == name,
+    };
+    installed.servers.into_iter().find(is_it).ok_or_else(|| {
+        let what = if release.is_empty() { "a MariaDB" } else { release };
+        Error::Missing { what: what.to_owned(), remedy: "run `make deps`" }
+    })
 }
 
 /// A killed server must come back with everything that its binary log has told: writes reach the

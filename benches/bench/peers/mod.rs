@@ -2,7 +2,7 @@
 //! as their API gives them, and do nothing else; binpulse encodes and packs them besides.
 
 mod ages;
-mod reader;
+pub(crate) mod reader;
 
 use std::time::Duration;
 

@@ -65,6 +65,18 @@ pub(crate) fn all() -> Vec<Program> {
     programs
 }
 
+/// Debezium's snapshots: `file` of the order is which, `initial` or `incremental`.
+pub(crate) fn debezium_snapshots() -> Program {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".deps/peers/debezium");
+    let classes = folder.join("classes");
+    let mut java = Program::new("Debezium's snapshots", classes.join("Snapshots.class"));
+    java.command = Command::new("java");
+    java.command.args(["-Xmx512m", "-XX:+UseParallelGC", "-cp"]);
+    java.command.arg(format!("{}:{}/*", classes.display(), folder.join("lib").display()));
+    java.command.arg("Snapshots");
+    java
+}
+
 /// The newest server here for those that are old.
 pub(crate) fn old_server() -> Outcome<Option<Server>> {
     let mut servers = Installed::find()?.servers;
@@ -168,12 +180,18 @@ impl Reader {
         format!("{}: {what}; it said: {log}", self.name).into()
     }
 
+    /// Waits until it says that word.
+    pub(crate) async fn says(&mut self, word: &str) -> Outcome {
+        match self.line().await? {
+            said if said == word => Ok(()),
+            other => Err(format!("{}: says {other:?} instead of `{word}`", self.name).into()),
+        }
+    }
+
     /// Waits for the first row; how long that took.
     pub(crate) async fn first(&mut self) -> Outcome<Duration> {
-        match self.line().await?.as_str() {
-            "reading" => Ok(self.began.elapsed()),
-            other => Err(format!("{}: says {other:?} instead of `reading`", self.name).into()),
-        }
+        self.says("reading").await?;
+        Ok(self.began.elapsed())
     }
 
     /// CPU time so far.

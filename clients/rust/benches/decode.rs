@@ -1,5 +1,6 @@
 //! Rows decoded in a second by one core, beside a plain JSON parse of the same rows in Debezium's format:
-//! `cargo bench -p binpulse-client --bench decode`.
+//! `cargo bench -p binpulse-client --bench decode`. With `BINPULSE_BENCH_MESSAGES=FILE` it writes the messages
+//! to a file, for the other languages: see `clients/bench.py`.
 
 #![allow(clippy::cast_precision_loss, reason = "rates")]
 
@@ -35,6 +36,7 @@ fn table() -> Arc<Table> {
         columns: columns.map(|(name, of)| column(name, of)).to_vec(),
         primary_key: vec![0],
         named: true,
+        outbox: None,
         fingerprint: 1,
     })
 }
@@ -100,7 +102,26 @@ fn cells(body: &str) -> usize {
     rows
 }
 
+/// The messages, for the benchmarks of other languages.
+fn write(path: &std::ffi::OsStr) {
+    let frame = body(Format::Protobuf, 0);
+    let documents: Vec<_> = debezium(&frame)
+        .into_iter()
+        .map(|document| String::from_utf8(document).expect("JSON is text"))
+        .collect();
+    let all = serde_json::json!({
+        "frame": frame,
+        "zstd": body(Format::Protobuf, 1),
+        "json": body(Format::Json, 0),
+        "debezium": documents,
+    });
+    std::fs::write(path, all.to_string()).expect("a writable folder");
+}
+
 fn main() {
+    if let Some(path) = std::env::var_os("BINPULSE_BENCH_MESSAGES") {
+        write(&path);
+    }
     let forms = [
         ("frame, decode and look at each value", Format::Protobuf, 0),
         ("frame with zstd, the same", Format::Protobuf, 1),

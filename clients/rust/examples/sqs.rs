@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_sqs::Client;
 use binpulse_client::ledger::{Decision, LaneName, Ledger, Waits};
-use binpulse_client::proto::ChangeBatch;
+use binpulse_client::proto::{ChangeBatch, Source};
 use binpulse_client::{Content, Freshness, Health, decode};
 
 /// Messages that wait for rows before them. The queue's visibility timeout is longer than they wait.
@@ -48,6 +48,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     freshness.observe(&canary);
                     watermark(&mut ledger, &canary, started.elapsed());
                 }
+                Ok(Content::Suppressed(rows)) => {
+                    let lane =
+                        ledger.lane(name(rows.source.as_ref(), &rows.lane), started.elapsed());
+                    let last = rows.sequence_first + rows.count - 1;
+                    lane.suppressed(rows.sequence_first, last, started.elapsed());
+                }
                 Ok(_) => {} // statements, and what a newer binpulse sends
                 // It stays in the queue, and becomes a dead letter.
                 Err(error) => {
@@ -78,24 +84,33 @@ fn take(waiting: &mut Vec<Waiting>, ledger: &mut Ledger, now: Duration) -> Vec<S
     waiting.sort_by_key(|one| one.batch.sequence_first);
     waiting.retain(|Waiting { batch, receipt }| {
         let (first, count) = (batch.sequence_first, batch.rows.len() as u64);
-        let lane = ledger.lane(name(batch, &batch.lane), now);
-        match lane.offer(first, count, now) {
-            Decision::Wait => return true,
-            Decision::Skip => {}
-            Decision::Go { skip } => {
-                apply(batch, usize::try_from(skip).unwrap_or(usize::MAX));
-                lane.applied(first + count, now);
+        let lane = ledger.lane(name(batch.source.as_ref(), &batch.lane), now);
+        loop {
+            match lane.offer(first, count, now) {
+                Decision::Wait => return true,
+                Decision::Skip => {
+                    done.push(receipt.clone());
+                    return false;
+                }
+                Decision::Go { skip } => {
+                    apply(batch, skip, count);
+                    lane.applied(first + count, now);
+                }
+                Decision::Late { skip, take } => {
+                    apply(batch, skip, take);
+                    lane.applied_late(first + skip, take);
+                }
             }
         }
-        done.push(receipt.clone());
-        false
     });
     done
 }
 
-/// All but the first `skip` rows. With a database: BEGIN; the rows; the lane's next number; COMMIT.
-fn apply(batch: &ChangeBatch, skip: usize) {
-    for row in batch.rows().skip(skip) {
+/// At most `take` rows after the first `skip`. With a database: BEGIN; the rows; the lane's next number and its
+/// suppressed rows; COMMIT.
+fn apply(batch: &ChangeBatch, skip: u64, take: u64) {
+    let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    for row in batch.rows().skip(number(skip)).take(number(take)) {
         let key: Vec<_> = row.key().map(|(column, value)| (&column.name, value)).collect();
         println!("{} {} {} {key:?}", batch.lane, row.number(), row.op().as_str_name());
     }
@@ -105,13 +120,12 @@ fn apply(batch: &ChangeBatch, skip: usize) {
 fn watermark(ledger: &mut Ledger, canary: &binpulse_client::proto::Canary, now: Duration) {
     let (Some(batch), Some(watermark)) = (&canary.batch, &canary.watermark) else { return };
     for mark in &watermark.lanes {
-        let name = LaneName { epoch: mark.epoch, ..name(batch, &mark.lane) };
+        let name = LaneName { epoch: mark.epoch, ..name(batch.source.as_ref(), &mark.lane) };
         ledger.lane(name, now).watermark(mark.sequence_next, now);
     }
 }
 
-fn name(batch: &ChangeBatch, lane: &str) -> LaneName {
-    let (stream, epoch) =
-        batch.source.as_ref().map_or(("", 0), |source| (source.stream.as_str(), source.epoch));
+fn name(source: Option<&Source>, lane: &str) -> LaneName {
+    let (stream, epoch) = source.map_or(("", 0), |source| (source.stream.as_str(), source.epoch));
     LaneName { stream: stream.to_owned(), epoch, lane: lane.to_owned() }
 }

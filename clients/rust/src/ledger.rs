@@ -45,6 +45,15 @@ pub enum Decision {
         /// Rows that were applied before.
         skip: u64,
     },
+    /// Rows that were suppressed when the lane passed them have come after all. Apply `take` rows after
+    /// the first `skip`, say so with [`Lane::applied_late`], and offer the same rows again. Newer rows may
+    /// have been applied already.
+    Late {
+        /// Rows before them.
+        skip: u64,
+        /// How many.
+        take: u64,
+    },
     /// Rows before them have not come: keep them, and ask again after a change of the lane.
     Wait,
 }
@@ -70,6 +79,8 @@ pub struct Lane {
     held: BTreeMap<u64, u64>,
     /// Rows that will not come: suppressed at the source, or given up. First and last number.
     absent: BTreeMap<u64, u64>,
+    /// Rows that are suppressed, and may still come. First and last number.
+    suppressed: BTreeMap<u64, u64>,
     /// Since when the lane is as it is: it was met, or it waits for `next`.
     since: Duration,
     /// All below this number was accepted by the topic, as was learned at that time.
@@ -86,6 +97,7 @@ impl Lane {
             next: None,
             held: BTreeMap::new(),
             absent: BTreeMap::new(),
+            suppressed: BTreeMap::new(),
             since: now,
             accepted: None,
             accepted_later: None,
@@ -103,13 +115,18 @@ impl Lane {
     }
 
     /// `count` rows have arrived, the first with the number `first`. Whoever is told to go applies them
-    /// and then says so with [`Lane::applied`].
+    /// and then says so with [`Lane::applied`], or of late rows with [`Lane::applied_late`].
     pub fn offer(&mut self, first: u64, count: u64, now: Duration) -> Decision {
         let Some(after) = first.checked_add(count).filter(|after| *after > first) else {
             return Decision::Skip;
         };
         if self.next.is_none() && first <= 1 {
             self.begin(1, now);
+        }
+        if let Some(next) = self.next.filter(|next| first < *next)
+            && let Some((from, to)) = first_overlap(&self.suppressed, first, after.min(next) - 1)
+        {
+            return Decision::Late { skip: from - first, take: to - from + 1 };
         }
         match self.next {
             Some(next) if after <= next => Decision::Skip,
@@ -128,8 +145,40 @@ impl Lane {
     /// All below `next` is applied now.
     pub fn applied(&mut self, next: u64, now: Duration) {
         if self.next.is_none_or(|before| next > before) {
+            remove(&mut self.suppressed, self.next.unwrap_or(0), next - 1);
             self.move_to(next, now);
         }
+    }
+
+    /// Rows that came late are applied now: see [`Decision::Late`].
+    pub fn applied_late(&mut self, first: u64, count: u64) {
+        remove(&mut self.suppressed, first, first.saturating_add(count).saturating_sub(1));
+    }
+
+    /// A message said that these rows are suppressed: no gap. They may still come, and are then to be
+    /// applied once.
+    pub fn suppressed(&mut self, first: u64, last: u64, now: Duration) {
+        if self.next.is_none() && first <= 1 {
+            self.begin(1, now);
+        }
+        // What lies behind was applied, or given up, or is known to be suppressed.
+        let first = first.max(self.next.unwrap_or(1));
+        self.resume_suppressed(first, last, now);
+    }
+
+    /// Rows that were suppressed and had not come, as the consumer's store says.
+    pub fn resume_suppressed(&mut self, first: u64, last: u64, now: Duration) {
+        if first <= last {
+            insert(&mut self.suppressed, first, last);
+            let first = first.max(self.next.unwrap_or(1));
+            self.absent(Gap { first, last, is_proven: true }, now);
+        }
+    }
+
+    /// Rows that are suppressed and have not come, first and last number: to be stored with
+    /// [`Lane::next`].
+    pub fn suppressed_rows(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.suppressed.iter().map(|(first, last)| (*first, *last))
     }
 
     /// A canary's watermark names the lane: all below `sequence_next` was accepted by the topic before
@@ -143,7 +192,7 @@ impl Lane {
         self.forget_reached();
     }
 
-    /// These rows will not come: a message said that they are suppressed, or they were given up.
+    /// These rows will not come: they were given up. Should they come after all, they are skipped.
     pub fn absent(&mut self, gap: Gap, now: Duration) {
         if gap.first > gap.last {
             return;
@@ -233,6 +282,43 @@ impl Lane {
         let Some(next) = self.next else { return };
         while self.accepted.is_some_and(|(accepted, _)| accepted <= next) {
             self.accepted = self.accepted_later.take();
+        }
+    }
+}
+
+/// The first run of numbers that is both in the ranges and between `first` and `last`.
+fn first_overlap(ranges: &BTreeMap<u64, u64>, first: u64, last: u64) -> Option<(u64, u64)> {
+    let before = ranges.range(..first).next_back().filter(|(_, end)| **end >= first);
+    let (from, to) = before.or_else(|| ranges.range(first..=last).next())?;
+    Some(((*from).max(first), (*to).min(last)))
+}
+
+/// Adds a range, and joins it with those that it overlaps or touches.
+fn insert(ranges: &mut BTreeMap<u64, u64>, mut first: u64, mut last: u64) {
+    while let Some((from, to)) = ranges.range(..=last.saturating_add(1)).next_back()
+        && to.saturating_add(1) >= first
+    {
+        (first, last) = (first.min(*from), last.max(*to));
+        let from = *from;
+        ranges.remove(&from);
+    }
+    ranges.insert(first, last);
+}
+
+/// Takes numbers out of the ranges.
+fn remove(ranges: &mut BTreeMap<u64, u64>, first: u64, last: u64) {
+    if first > last {
+        return;
+    }
+    while let Some((from, to)) = ranges.range(..=last).next_back().map(|(from, to)| (*from, *to))
+        && to >= first
+    {
+        ranges.remove(&from);
+        if to > last {
+            ranges.insert(last + 1, to);
+        }
+        if from < first {
+            ranges.insert(from, first - 1);
         }
     }
 }
@@ -372,6 +458,36 @@ mod tests {
     }
 
     #[test]
+    fn suppressed_rows_that_come_after_all_are_applied_once_also_after_a_restart() {
+        let mut lane = Lane::resume(4, WAITS, at(0));
+        lane.suppressed(4, 7, at(1));
+        lane.suppressed(12, 13, at(1));
+        assert_eq!(lane.offer(8, 2, at(2)), Decision::Go { skip: 0 });
+        lane.applied(10, at(2));
+        let stored: Vec<_> = lane.suppressed_rows().collect();
+        assert_eq!((lane.next(), &*stored), (Some(10), &[(4, 7), (12, 13)][..]));
+        let mut lane = Lane::resume(10, WAITS, at(3));
+        for (first, last) in stored {
+            lane.resume_suppressed(first, last, at(3));
+        }
+        assert_eq!(lane.offer(1, 5, at(4)), Decision::Late { skip: 3, take: 2 });
+        lane.applied_late(4, 2);
+        assert_eq!(lane.offer(1, 5, at(4)), Decision::Skip);
+        // Packed with rows that were applied, and with new ones.
+        assert_eq!(lane.offer(5, 6, at(5)), Decision::Late { skip: 1, take: 2 });
+        lane.applied_late(6, 2);
+        assert_eq!(lane.offer(5, 6, at(5)), Decision::Go { skip: 5 });
+        lane.applied(11, at(5));
+        // Rows that come before the lane has passed them are in their order.
+        assert_eq!(lane.offer(11, 2, at(6)), Decision::Go { skip: 0 });
+        lane.applied(13, at(6));
+        assert_eq!(lane.next(), Some(14));
+        assert_eq!(lane.suppressed_rows().collect::<Vec<_>>(), [(13, 13)]);
+        lane.suppressed(4, 7, at(7));
+        assert_eq!(lane.offer(4, 4, at(7)), Decision::Skip, "the same message again");
+    }
+
+    #[test]
     fn numbers_from_outside_overflow_nothing() {
         let mut lane = Lane::new(WAITS, at(0));
         assert_eq!(lane.offer(u64::MAX, 2, at(0)), Decision::Skip);
@@ -427,7 +543,7 @@ mod tests {
                             lane.applied(first + count, now);
                             held.remove(&first);
                         }
-                        Decision::Wait => {}
+                        Decision::Wait | Decision::Late { .. } => {}
                     }
                 }
             }

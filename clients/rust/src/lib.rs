@@ -9,6 +9,7 @@
 //! * [`webhook`]: requests of the relay, verified.
 //! * [`frame`]: the Protobuf format.
 
+mod content;
 mod document;
 pub mod frame;
 pub mod freshness;
@@ -30,9 +31,10 @@ mod temporal;
 mod time;
 pub mod webhook;
 
+pub use content::Content;
 pub use document::DocumentError;
 pub use freshness::{Freshness, Health};
-pub use message::{Content, DecodeError, Message, Pointer, Record, decode, lambda};
+pub use message::{DecodeError, Message, Pointer, Record, decode, lambda};
 pub use once::Once;
 pub use rows::{Image, Row, Value};
 pub use temporal::{Date, DateTime, Decimal, Time};

@@ -16,40 +16,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::content::Content;
 use crate::document::{self, DocumentError, Members, Name};
-use crate::frame::{self, OpenError};
+use crate::frame::{self, FORMAT_VERSION, OpenError};
 use crate::proto;
 
 /// Largest content that is opened unless the caller says otherwise, bytes: the most that a message
 /// has. A single row that came by way of an object may have more.
 pub const CONTENT_BYTES_MAX: u64 = 64 << 20;
-
-/// What a message holds.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::large_enum_variant, reason = "one for each message, and moved once or twice")]
-pub enum Content {
-    /// Changed rows of one table and lane.
-    Rows(proto::ChangeBatch),
-    /// Rows of a table that a snapshot read.
-    Part(proto::SnapshotPart),
-    /// A snapshot of a table began, is complete, or was given up.
-    Mark(proto::SnapshotMark),
-    /// A canary: never a row of the business.
-    Canary(proto::Canary),
-    /// A heartbeat. Reserved: this version publishes none.
-    Heartbeat(proto::Heartbeat),
-    /// A statement, mostly DDL, for information.
-    Schema(proto::SchemaChange),
-    /// Numbers that were held back on purpose: no gap.
-    Suppressed(proto::Suppressed),
-    /// A transaction has ended.
-    TransactionEnd(proto::TransactionEnd),
-    /// Something of a newer binpulse: to be counted and acknowledged.
-    Unknown {
-        /// The kind, where the message tells it; else empty.
-        kind: String,
-    },
-}
 
 /// Why a message can't be decoded. No text of an error shows a value of a row.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +119,12 @@ impl<'a> Message<'a> {
             Some(b'{') => {
                 let cells_max = frame::element_bytes_max(bytes_max) / CELL_BYTES;
                 let cells_max = usize::try_from(cells_max).unwrap_or(usize::MAX);
-                document::content(&Members::of(&self.body)?, cells_max)?
+                let document = Members::of(&self.body)?;
+                let version: u32 = document.required("v")?;
+                if version != FORMAT_VERSION {
+                    return Err(OpenError::Version(version).into());
+                }
+                document::content(&document, cells_max)?
             }
             Some(_) => match frame::content_within(&self.body, bytes_max) {
                 Ok(content) => of_frame(content)?,

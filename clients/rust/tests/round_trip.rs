@@ -11,7 +11,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use binpulse_client::message::{Content, Message, Record, decode, lambda};
+use binpulse_client::Content;
+use binpulse_client::message::{Message, Record, decode, lambda};
 use binpulse_client::proto;
 use binpulse_core::change::{BytesKind, LogicalType, Op, Slot, Table, Transaction};
 use binpulse_core::encode::testing::{
@@ -62,6 +63,7 @@ fn table() -> Arc<Table> {
         columns,
         primary_key: vec![10, 0],
         named: true,
+        outbox: None,
         fingerprint: 0xfeed_0000_0000_0001,
     })
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::folder::copy_all;
-use super::mysqld::{SMALL, spawn};
+use super::launch::{SMALL, option, small, spawn};
 use super::process::log_tail;
 use super::{Error, Flavor, Folder, Options, Server};
 
@@ -145,17 +145,4 @@ fn initializer(server: &Server) -> (PathBuf, Vec<OsString>) {
             (server.mysqld.clone(), arguments.chain(small).map(OsString::from).collect())
         }
     }
-}
-
-/// `--name=` and a path.
-pub(super) fn option(name: &str, path: &Path) -> OsString {
-    let mut option = OsString::from(name);
-    option.push(path);
-    option
-}
-
-/// Options that keep the server's own files small: they must be the same for making and running.
-pub(super) fn small(server: &Server) -> &'static [&'static str] {
-    let (_, options) = if server.is_mysql(8, 1) { SMALL[0] } else { SMALL[1] };
-    options
 }

@@ -1,14 +1,16 @@
 //! What a person at a terminal is told: what is running, and an outage with its recovery.
 
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::story::{TELL_EVERY, tell};
 use super::{Audience, Error, Mysqld, Standin, Streamer};
 
+/// Time between two lines about how far it is.
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(5);
 /// When the outage begins.
 pub(super) const OUTAGE_AFTER: Duration = Duration::from_secs(20);
 /// Longest wait for the verdict to change. Longer than any deadline of the demo's settings.
@@ -16,6 +18,12 @@ const VERDICT_DEADLINE: Duration = Duration::from_secs(30);
 /// Time to read what is said before it continues.
 const PAUSE: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A line for those who watch.
+pub(super) fn tell(text: &str) {
+    // Nothing can be done about a closed terminal.
+    drop(writeln!(std::io::stderr(), "demo: {text}"));
+}
 
 /// Says what was started, and where to look.
 pub(super) fn introduce(

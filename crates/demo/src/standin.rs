@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::installed::Standin as Installed;
-use super::mysqld::free_port;
+use super::launch::free_port;
 use super::process::{POLL, Process, Program, Signal};
 use super::{Error, Folder, http};
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::guide::{self, state_of};
+use super::guide::{self, TELL_EVERY, state_of, tell};
 use super::roles::{ECHO, TOPIC};
 use super::sample::Sample;
 use super::{
@@ -27,7 +27,6 @@ const BULK_ROWS: u32 = 20_000;
 const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Time for the last rows to arrive once nothing is written any more.
 const ARRIVAL_DEADLINE: Duration = Duration::from_mins(1);
-pub(super) const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// The last line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -361,12 +360,6 @@ async fn watch_over(
 pub(super) fn say(line: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::file("standard output"))
-}
-
-/// A line for those who watch.
-pub(super) fn tell(text: &str) {
-    // Nothing can be done about a closed terminal.
-    drop(writeln!(std::io::stderr(), "demo: {text}"));
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::mysqld::free_port;
+use super::launch::free_port;
 use super::{Error, Folder, HttpError, Process, Program, Signal, http};
 
 /// Deadline of an orderly stop, the grace time for delivery included.
@@ -232,6 +232,7 @@ pub fn is_secret(key: &str) -> bool {
             | "relay.to.bearer"
             | "relay.to.password"
             | "relay.to.previous_secret"
+            | "relay.to.oauth.client_secret"
             | "relay.to.secret"
             | "source.password"
     )

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use binpulse_client::proto;
-use binpulse_core::change::{Position, RowBuffer, Transaction, TransactionId};
+use binpulse_core::change::{Change, Position, RowBuffer, Transaction, TransactionId};
 use binpulse_core::encode::Origin;
-use binpulse_core::encode::formats::{FormatOptions, Formatter, RowContext, RowNumber};
+use binpulse_core::encode::formats::{FormatOptions, Formatter, RowContext, RowNumber, key_change};
 use binpulse_core::encode::opened::OpenedRows;
 use bytes::Bytes;
+use prometheus::IntCounter;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -59,14 +60,28 @@ pub(crate) struct Bodies {
     is_list: bool,
     /// Whether rows go in an envelope of type, time and data.
     has_envelope: bool,
+    lossy_cells: IntCounter,
     /// Formatters that nobody uses just now: they know tables.
     idle: Mutex<Vec<Formatter>>,
 }
 
 impl Bodies {
-    pub(crate) fn new(options: FormatOptions, rows_max: usize) -> Self {
+    pub(crate) fn new(options: FormatOptions, rows_max: usize, lossy_cells: IntCounter) -> Self {
         let has_envelope = options == FormatOptions::Binpulse;
-        Self { options, is_list: rows_max > 1, has_envelope, idle: Mutex::default() }
+        let is_list = rows_max > 1;
+        Self { options, is_list, has_envelope, lossy_cells, idle: Mutex::default() }
+    }
+
+    /// The document of one row; of an update that the format has as two changes, both.
+    pub(crate) fn document(&self, row: &RowRef) -> Vec<u8> {
+        let (mut formatter, mut out) = (self.formatter(), Vec::with_capacity(256));
+        put_row(&mut formatter, &origin(&row.rows), row, &mut RowBuffer::default(), &mut out);
+        self.put_back(formatter);
+        out
+    }
+
+    fn put_back(&self, formatter: Formatter) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(formatter);
     }
 
     /// The request of a run of rows.
@@ -81,37 +96,47 @@ impl Bodies {
             out.push(b'[');
         }
         let mut buffer = RowBuffer::default();
-        let mut is_first = true;
+        let (mut is_first, mut split_at) = (true, None);
+        let lossy_before = formatter.lossy_cells();
         for rows in run.rows.chunk_by(|row, next| Arc::ptr_eq(&row.rows, &next.rows)) {
             let Some(origin) = rows.first().map(|row| origin(&row.rows)) else { continue };
             for row in rows {
                 if !std::mem::take(&mut is_first) {
                     out.push(b',');
                 }
-                put_row(&mut formatter, &origin, row, &mut buffer, &mut out);
+                split_at = put_row(&mut formatter, &origin, row, &mut buffer, &mut out);
             }
         }
+        self.lossy_cells.inc_by(formatter.lossy_cells() - lossy_before);
         if self.is_list || self.has_envelope {
             out.push(b']');
         }
         if self.has_envelope {
             out.push(b'}');
         }
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(formatter);
-        Request {
+        self.put_back(formatter);
+        let is_single = !self.is_list && !self.has_envelope;
+        // The comma stays behind.
+        let insert = split_at.filter(|_| is_single).map(|at| out.split_off(at));
+        let mut request = Request {
             id,
             lane: lane.clone(),
             first: number(run.first),
             last: run.last,
             group: text_of(run.key),
             body: Bytes::from(out),
+            then: None,
             content_type: if self.is_list && !self.has_envelope {
                 self.options.batch_content_type()
             } else {
                 self.options.content_type()
             },
             kind: "change",
+        };
+        if let Some(insert) = insert {
+            request.becomes_two(run, insert);
         }
+        request
     }
 
     /// Rows of one message as lines of JSON, for people.
@@ -136,6 +161,18 @@ impl Bodies {
     }
 }
 
+impl Request {
+    /// The delete of the old key, in the group of its other rows, and then the insert of the new one.
+    fn becomes_two(&mut self, run: &Run<RowRef>, mut insert: Vec<u8>) {
+        let id = hash(&format!("{}\u{1f}insert", self.id));
+        insert.remove(0);
+        self.then = Some(Box::new(Self { id, body: Bytes::from(insert), ..self.clone() }));
+        if let Some(before) = run.keys.iter().find(|key| **key != run.key) {
+            self.group = text_of(*before);
+        }
+    }
+}
+
 fn put_envelope(out: &mut Vec<u8>, lane: &LaneKey, id: &str, run: &Run<RowRef>) {
     let committed = run.rows.iter().rev().find_map(|row| row.rows.transaction(row.index));
     let timestamp = committed.map(|transaction| time_text(transaction.committed_at_us));
@@ -157,26 +194,39 @@ fn origin(rows: &OpenedRows) -> Origin {
     Origin::of(rows.source(), env!("CARGO_PKG_VERSION"))
 }
 
+/// Appends the document of a row; where the format has it as two changes, both with a comma between them,
+/// whose place is returned.
 fn put_row(
     formatter: &mut Formatter,
     origin: &Origin,
     row: &RowRef,
     buffer: &mut RowBuffer,
     out: &mut Vec<u8>,
-) {
-    let read = row.read.as_deref();
+) -> Option<usize> {
+    let (read, splits) = (row.read.as_deref(), formatter.splits_key_changes());
     let transaction = row.rows.transaction(row.index).or(read.map(|read| &read.transaction));
-    let (Some(transaction), Some(change)) = (transaction, row.rows.change(row.index, buffer))
-    else {
-        return;
-    };
-    let mut context = RowContext::new(origin, row.rows.table(), transaction, &change);
-    context.number = Some(RowNumber {
+    let (transaction, change) = (transaction?, row.rows.change(row.index, buffer)?);
+    let table = row.rows.table();
+    let number = RowNumber {
         lane: row.rows.lane(),
         number: row.number,
         snapshot: read.map(|read| (read.snapshot.as_str(), read.attempt)),
-    });
-    formatter.row(&context, out);
+    };
+    let mut put = |change: &Change<'_>, out: &mut Vec<u8>| {
+        let mut context = RowContext::new(origin, table, transaction, change);
+        context.number = Some(number);
+        formatter.row(&context, out);
+    };
+    let parts = if splits { key_change(table, &change) } else { None };
+    let Some([delete, insert]) = parts else {
+        put(&change, out);
+        return None;
+    };
+    put(&delete, out);
+    let at = out.len();
+    out.push(b',');
+    put(&insert, out);
+    Some(at)
 }
 
 /// The request of rows that were parked: the same as before.
@@ -191,6 +241,7 @@ pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
         group: parked.keys.first().cloned().unwrap_or_else(|| text_of(0)),
         body: Bytes::from(parked.body.clone()),
         content_type: content_type.unwrap_or("application/json"),
+        then: None,
         kind: "change",
     }
 }
@@ -219,6 +270,7 @@ pub(crate) fn canary(stream: &str, epoch: u64, canary: &proto::Canary) -> Reques
         group: String::from("canary"),
         body: Bytes::from(body.to_string()),
         content_type: "application/json",
+        then: None,
         kind: "canary",
     }
 }

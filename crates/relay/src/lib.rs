@@ -16,6 +16,7 @@
 //! The relay knows nothing of binary logs and topics: only messages.
 
 mod body;
+mod clock;
 pub mod lane;
 mod lanes;
 pub mod metrics;
@@ -25,4 +26,4 @@ pub mod route;
 pub mod state;
 pub mod target;
 
-pub use lanes::Order;
+pub use lanes::{Order, Share};

@@ -1,7 +1,7 @@
 //! What a route counts. Each family has one label, the route's name.
 
 use crate::body::RowRef;
-use crate::route::{seconds, wall_clock_us};
+use crate::clock::{seconds, wall_clock_us};
 use prometheus::core::{AtomicU64, GenericCounter, GenericCounterVec};
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder,
@@ -16,8 +16,10 @@ pub struct Metrics {
     registry: Registry,
     /// Messages received, by what they hold.
     pub messages: Counters,
-    /// Rows by what became of them: delivered, parked, declared, skipped.
+    /// Rows by what became of them.
     pub rows: Counters,
+    /// Cells that the format could not hold as they are.
+    pub lossy_cells: IntCounter,
     /// Attempts by their outcome: delivered, failed, outage, refused, gone.
     pub attempts: Counters,
     /// Seconds from the commit to the delivery of the last row of a request.
@@ -42,6 +44,10 @@ pub struct Metrics {
     pub gaps_open: IntGauge,
     /// Gaps that were closed by a replay.
     pub gaps_healed: IntCounter,
+    /// Digests of chunks by what came of comparing them: equal, differing, passed.
+    pub verified_chunks: Counters,
+    /// Ranges of a copy that were found to differ, and not yet found equal.
+    pub differing_ranges: IntGauge,
     /// Parked requests in the state.
     pub parked: IntGauge,
     /// State of the endpoint: 0 closed (it works), 1 the breaker is open, 2 gone.
@@ -72,8 +78,12 @@ impl Metrics {
                 "change", "snapshot", "canary", "suppressed", "unreadable", "other",
             ])?,
             rows: make.counters("rows_total", "Rows by what became of them", "outcome", &[
-                "delivered", "parked", "missing", "filtered",
+                "delivered", "parked", "missing", "filtered", "shadow",
             ])?,
+            lossy_cells: make.counter(
+                "lossy_cells_total",
+                "Values that the format of requests could not hold as they are",
+            )?,
             attempts: make.counters("attempts_total", "Attempts by outcome", "outcome", &[
                 "delivered", "failed", "outage", "refused", "gone",
             ])?,
@@ -97,6 +107,16 @@ impl Metrics {
             )?,
             gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows")?,
             gaps_healed: make.counter("gaps_healed_total", "Gaps that a replay has closed")?,
+            verified_chunks: make.counters(
+                "verified_chunks_total",
+                "Digests of `binpulse verify` by what comparing them with the copy's rows gave",
+                "result",
+                &["equal", "differing", "passed"],
+            )?,
+            differing_ranges: make.gauge(
+                "differing_ranges",
+                "Ranges of keys in which the copy was found to differ from its source, until it is found equal",
+            )?,
             parked: make.gauge("parked", "Requests that are parked")?,
             endpoint_state: make.gauge(
                 "endpoint_state",

@@ -53,6 +53,7 @@ struct Tally {
 
 async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Tally, ReadError> {
     let mut reader = connect(plan).await?;
+    reader.locks_keyless(plan.snapshot.locks_keyless);
     let own = plan.freshness.schema.as_str();
     let mut tables = reader.tables().await?;
     tables.retain(|(database, table)| database != own && plan.filter.wants(database, table));

@@ -1,5 +1,7 @@
 //! Settings of what is published.
 
+use std::sync::Arc;
+
 use super::Errors;
 use crate::change::NameCase;
 use crate::config::Values;
@@ -35,6 +37,7 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<filter::Con
         drop_columns: drop_columns?,
         hash_columns: hash_columns?,
         hash_key,
+        outbox: Arc::default(),
         must_match: errors.take(values.flag("filter.strict"))?,
         // The server tells.
         names: NameCase::default(),

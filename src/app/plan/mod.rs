@@ -5,6 +5,7 @@ mod filter;
 pub(crate) mod formats;
 mod freshness;
 mod http;
+mod outbox;
 mod paths;
 mod sink;
 mod snapshot;
@@ -25,6 +26,7 @@ use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
+use crate::filter::Config;
 use crate::pack;
 use crate::source::resume::Wanted;
 
@@ -126,9 +128,13 @@ impl Plan {
         let source = source::config(values, errors);
         let freshness = freshness::plan(values, source.as_ref(), errors);
         let start = errors.take(source::start(values));
+        let outbox = outbox::plan(values, errors);
         let filter = filter::config(values, errors);
+        let (outbox, outbox_topic) = outbox.unzip();
+        let filter =
+            filter.zip(outbox).map(|(filter, outbox)| Config { outbox: outbox.into(), ..filter });
         let pack = errors.take(sink::pack_config(values));
-        let sink = errors.take(sink::sink_plan(values));
+        let sink = errors.take(sink::sink_plan(values, outbox_topic.flatten()));
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));

@@ -72,6 +72,13 @@ pub(super) fn add(
         tables.push((full, Arc::clone(&name)));
         let path = CanaryPath { steps: templates.take(&name), name, database, table, column };
         refuse_hidden_column(values, &path, filter, errors);
+        if filter.is_outbox(&path.database, &path.table) {
+            errors.push(values.conflict(
+                PATHS,
+                "outbox.tables",
+                "rows of an outbox are an application's messages; take another table for canaries",
+            ));
+        }
         // How the server compares names is not known yet.
         let folded = filter::Config { names: NameCase::Insensitive, ..filter.clone() };
         let wants = |filter: &filter::Config| filter.wants(&path.database, &path.table);

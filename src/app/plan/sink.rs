@@ -24,6 +24,8 @@ pub enum SinkPlan {
         template: Template,
         /// Topic of canaries and statements.
         control_messages: Arc<str>,
+        /// Topic of outbox tables, if not that of the tables.
+        outbox: Option<Template>,
         /// Region, if not the topic's.
         region: Option<String>,
         /// Endpoint of a stand-in.
@@ -111,7 +113,7 @@ fn row_limits(values: &Values) -> Result<RowOptions, Error> {
 }
 
 /// Where messages go.
-pub(super) fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
+pub(super) fn sink_plan(values: &Values, outbox: Option<Template>) -> Result<SinkPlan, Error> {
     match values.text("sink.kind")? {
         "stdout" => return Ok(SinkPlan::Stdout),
         "null" => return Ok(SinkPlan::Null),
@@ -132,6 +134,7 @@ pub(super) fn sink_plan(values: &Values) -> Result<SinkPlan, Error> {
     Ok(SinkPlan::Sns {
         template,
         control_messages,
+        outbox,
         region: values.text_opt("sns.region").map(str::to_owned),
         endpoint_url: values.text_opt("sns.endpoint_url").map(str::to_owned),
         request_timeout: values.duration("sns.request_timeout")?,

@@ -16,6 +16,10 @@ pub struct SnapshotPlan {
     pub chunk_bytes: usize,
     /// Longest time that reading a chunk may take.
     pub chunk_time: Duration,
+    /// Tables without a key are read under a short lock.
+    pub locks_keyless: bool,
+    /// Most rows of such a table.
+    pub keyless_rows: u64,
     /// Most rows a second, unless a snapshot is asked for with a number of its own.
     pub rows_per_second: Option<u64>,
     /// `Threads_running` above which chunks wait.
@@ -52,6 +56,8 @@ fn limits(values: &Values) -> Result<SnapshotPlan, Error> {
         on_start: values.text("snapshot.on_start")? == "all",
         chunk_bytes: values.size("snapshot.chunk_bytes")?,
         chunk_time: values.duration("snapshot.chunk_time")?,
+        locks_keyless: values.text("snapshot.keyless")? == "lock",
+        keyless_rows: values.integer("snapshot.keyless_rows")?,
         rows_per_second: values.integer("snapshot.rows_per_second").ok(),
         max_threads_running: values.integer("snapshot.max_threads_running")?,
         lag_hosts: Vec::new(),
@@ -82,6 +88,7 @@ mod tests {
         assert!(!defaults.on_start && defaults.host.is_none() && defaults.lag_hosts.is_empty());
         assert_eq!((defaults.rows_per_second, defaults.max_threads_running), (None, 25));
         assert_eq!(defaults.chunk_bytes, 4 << 20);
+        assert_eq!((defaults.locks_keyless, defaults.keyless_rows), (false, 100_000));
 
         let given = plan(&[
             sink,
@@ -89,8 +96,10 @@ mod tests {
             ("snapshot.host", "replica:3307"),
             ("snapshot.lag_hosts", "a:1,b:2"),
             ("snapshot.rows_per_second", "1000"),
+            ("snapshot.keyless", "lock"),
         ]);
         let given = given.expect("a plan");
+        assert!(given.locks_keyless);
         assert!(given.on_start && given.rows_per_second == Some(1_000));
         assert_eq!(given.host.expect("a host").to_string(), "replica:3307");
         assert_eq!(given.lag_hosts.len(), 2);

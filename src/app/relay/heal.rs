@@ -1,15 +1,18 @@
 //! Asking the streamer to publish rows again.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use binpulse_relay::route::{Heal, HealError, Missing};
 use tokio::net::TcpStream;
 
-use super::plan::STREAMER_DEADLINE;
 use crate::app::replay::Command;
 use crate::excerpt::excerpt;
 use crate::local_http::{exchange_over, within};
 use crate::telemetry::http::{REPLAY_HEADER, REPLAY_PATH};
+
+/// Longest wait for an answer of the streamer.
+const STREAMER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where the streamer answers.
 #[derive(Clone)]

@@ -89,7 +89,7 @@ async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcom
     let serving = TaskGroup::new("http");
     serving.tasks.spawn(http.run(serving.stop.clone()));
     let common = Common { shared, queue, metrics, status };
-    let ended = deliver(plan, common, stop).await?;
+    let ended = Box::pin(deliver(plan, common, stop)).await?;
     let drained = drain(&[serving], GRACE).await;
     Ok(match (ended, drained) {
         (Err(halt), _) => {

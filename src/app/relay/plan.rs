@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binpulse_client::ledger::Waits;
-use binpulse_relay::Order;
+use binpulse_relay::{Order, Share};
 use binpulse_relay::open;
 use binpulse_relay::route::{Config, Filter, GapPolicy};
 use binpulse_relay::target::copy::{self, SchemaPolicy};
 use binpulse_relay::target::retry::Retry;
-use binpulse_relay::target::webhook::{self, Auth, Egress, Proxy, SecretSource};
+use binpulse_relay::target::webhook::{
+    self, Auth, ClientCredentials, Egress, Proxy, SecretSource,
+};
 
 use super::heal::StreamerAddress;
 use crate::app::plan::formats::format_options;
@@ -134,6 +136,7 @@ fn route(values: &Values) -> Result<Config, Error> {
         sends_canaries: values.flag("relay.canaries")?,
         format: format_options(values, format)?.unwrap_or(FormatOptions::Binpulse),
         filter: filter(values)?,
+        share: share(values)?,
         open: open::Limits::default(),
     })
 }
@@ -177,7 +180,15 @@ fn filter(values: &Values) -> Result<Filter, Error> {
         _ => Err(values.invalid("relay.filter.ops", "insert, update, delete or read")),
     };
     let ops = values.list("relay.filter.ops").iter().map(op).collect::<Result<_, _>>()?;
-    Ok(Filter { table: Arc::new(table), ops })
+    let unless_only = values.list("relay.filter.unless_only").to_vec();
+    Ok(Filter { table: Arc::new(table), ops, unless_only })
+}
+
+/// Which part of the rows is delivered.
+fn share(values: &Values) -> Result<Share, Error> {
+    let expected = "a part of 1 such as 0.01, or 0.01-1";
+    let share = Share::parse(values.text("relay.share")?);
+    share.ok_or_else(|| values.invalid("relay.share", expected))
 }
 
 fn target(values: &Values) -> Result<Target, Error> {
@@ -197,9 +208,13 @@ fn copy(values: &Values) -> Result<copy::Config, Error> {
         let expected = format!("{kind}://host:port/database, as relay.to.kind says");
         return Err(values.invalid("relay.to.url", expected));
     }
-    if values.list("relay.filter.ops").len() < 4 {
+    if values.list("relay.filter.ops").len() < 4
+        || !values.list("relay.filter.unless_only").is_empty()
+        || !share(values)?.is_all()
+    {
         return Err(Error::Rule(String::from(
-            "`relay.filter.ops` leaves changes out: a copy needs all of them",
+            "`relay.filter.ops`, `relay.filter.unless_only` or `relay.share` leaves changes out: a copy \
+             needs all of them",
         )));
     }
     let user = values.text_opt("relay.to.user");
@@ -220,8 +235,21 @@ fn webhook(values: &Values) -> Result<webhook::Config, Error> {
     let file =
         |key: &'static str| values.path_opt(key).map(|path: PathBuf| SecretSource::file(key, path));
     config.auth = match (file("relay.to.certificate"), file("relay.to.key")) {
+        (Some(_), Some(_)) if oauth(values)?.is_some() => {
+            return Err(Error::Rule(String::from(
+                "`relay.to.oauth` and `relay.to.certificate` can't be used together: set one",
+            )));
+        }
         (Some(certificate), Some(key)) => Auth::Certificate { certificate, key },
-        (None, None) => secret(values, "relay.to.bearer").map_or(Auth::None, Auth::Bearer),
+        (None, None) => match (oauth(values)?, secret(values, "relay.to.bearer")) {
+            (Some(_), Some(_)) => {
+                return Err(Error::Rule(String::from(
+                    "`relay.to.bearer` and `relay.to.oauth` are two tokens for one header: set one",
+                )));
+            }
+            (Some(client), None) => Auth::Client(client),
+            (None, token) => token.map_or(Auth::None, Auth::Bearer),
+        },
         (Some(_), None) | (None, Some(_)) => {
             return Err(Error::Rule(String::from(
                 "`relay.to.certificate` and `relay.to.key` belong together: set both or none",
@@ -233,6 +261,24 @@ fn webhook(values: &Values) -> Result<webhook::Config, Error> {
     config.authorities = file("relay.to.ca");
     config.egress = egress(values)?;
     Ok(config)
+}
+
+/// Who fetches tokens, if somebody does.
+fn oauth(values: &Values) -> Result<Option<ClientCredentials>, Error> {
+    let Some(token_url) = values.text_opt("relay.to.oauth.token_url") else { return Ok(None) };
+    let client_secret = secret(values, "relay.to.oauth.client_secret").ok_or_else(|| {
+        Error::Rule(String::from(
+            "`relay.to.oauth.client_secret` is not set: `relay.to.oauth.token_url` needs it",
+        ))
+    })?;
+    let text = |key| values.text_opt(key).map(str::to_owned);
+    Ok(Some(ClientCredentials {
+        token_url: token_url.to_owned(),
+        client_id: values.text("relay.to.oauth.client_id")?.to_owned(),
+        client_secret,
+        scope: text("relay.to.oauth.scope"),
+        audience: text("relay.to.oauth.audience"),
+    }))
 }
 
 fn egress(values: &Values) -> Result<Egress, Error> {
@@ -306,9 +352,6 @@ fn percent_encoded(text: &str) -> String {
 
 /// Most connections to a copy.
 const COPIES_MAX: usize = 16;
-
-/// Longest wait for an answer of the streamer.
-pub(super) const STREAMER_DEADLINE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -296,11 +296,12 @@ fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
         plan.schema_changes = false;
         plan.pack.only = Some(rows.clone());
     }
-    if let (Some(topic), SinkPlan::Sns { template, control_messages, .. }) =
+    if let (Some(topic), SinkPlan::Sns { template, control_messages, outbox, .. }) =
         (&request.topic, &mut plan.sink)
     {
         *template = Template::parse(topic).map_err(|error| Error::Topic(error.to_string()))?;
         *control_messages = topic.as_str().into();
+        *outbox = None;
     }
     Ok(plan)
 }

@@ -129,6 +129,11 @@ fn with_range(command: Command) -> Command {
                 .value_parser(value_parser!(u64).range(1..)),
         )
         .arg(
+            Arg::new("lock-keyless").long("lock-keyless").action(ArgAction::SetTrue).help(
+                "Read tables without a key under a short lock, as snapshot.keyless = lock does",
+            ),
+        )
+        .arg(
             Arg::new("wait")
                 .long("wait")
                 .action(ArgAction::SetTrue)
@@ -201,6 +206,7 @@ fn range(matches: &ArgMatches) -> snapshot::Request {
         tables: tables.collect(),
         audience: text("for"),
         rows_per_second: matches.get_one("rows-per-second").copied(),
+        lock_keyless: matches.get_flag("lock-keyless"),
         after: text("after"),
         upto: text("upto"),
         ..snapshot::Request::default()

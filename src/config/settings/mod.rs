@@ -12,6 +12,7 @@ mod heartbeat;
 mod http;
 mod log;
 mod message;
+mod outbox;
 mod probe;
 mod relay;
 mod shutdown;
@@ -56,6 +57,7 @@ const SECTIONS: &[&[Setting]] = &[
     snapshot::SETTINGS,
     message::SETTINGS,
     formats::SETTINGS,
+    outbox::SETTINGS,
     sink::SETTINGS,
     sns::SETTINGS,
     checkpoint::SETTINGS,

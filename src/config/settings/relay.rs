@@ -153,6 +153,16 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting("relay.to.bearer", Kind::Secret, None, "Token for the header Authorization"),
     setting(
+        "relay.to.oauth.token_url",
+        URL,
+        None,
+        "Where a webhook's tokens are fetched (OAuth 2.0 client credentials); relay.egress and relay.to.ca hold for it too",
+    ),
+    setting("relay.to.oauth.client_id", Kind::Text, None, "Client of the token's server"),
+    setting("relay.to.oauth.client_secret", Kind::Secret, None, "Secret of that client"),
+    setting("relay.to.oauth.scope", Kind::Text, None, "Scope that is asked for"),
+    setting("relay.to.oauth.audience", Kind::Text, None, "Audience, for servers that want it"),
+    setting(
         "relay.to.certificate",
         Kind::Text,
         None,
@@ -201,5 +211,17 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::List,
         Some("insert,update,delete,read"),
         "Changes that are delivered",
+    ),
+    setting(
+        "relay.filter.unless_only",
+        Kind::List,
+        None,
+        "Columns such as updated_at: updates that change nothing else are not delivered",
+    ),
+    setting(
+        "relay.share",
+        Kind::Text,
+        Some("1"),
+        "Part of the rows that is delivered, by their keys: 0.01, or 0.01-1 for what that leaves; the others are written and compared",
     ),
 ];

@@ -24,6 +24,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Longest time that reading a chunk may take: the transaction is ended then, and the next chunk is smaller",
     ),
     setting(
+        "snapshot.keyless",
+        Kind::Choice(&["refuse", "lock"]),
+        Some("refuse"),
+        "Tables without a key: refused by name, or read all at once under LOCK TABLES ... READ, which holds writers up for about a second at most",
+    ),
+    setting(
+        "snapshot.keyless_rows",
+        Kind::Integer(1, 10_000_000),
+        Some("100000"),
+        "Most rows of a table that is read under a lock; a larger one is refused",
+    ),
+    setting(
         "snapshot.rows_per_second",
         Kind::Integer(1, u64::MAX),
         None,

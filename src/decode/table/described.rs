@@ -45,6 +45,8 @@ pub fn table_as_described(
             | Misfit::Missing
             | Misfit::Width { .. }
             | Misfit::Unnamed
+            | Misfit::NoOutbox { .. }
+            | Misfit::OutboxUpdate
             | Misfit::ChangedSince => NotUnderstood::Key,
         },
     )?;

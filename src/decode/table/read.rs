@@ -131,6 +131,7 @@ pub(super) fn assemble(
         primary_key: metadata.primary_key,
         named: metadata.names.is_some(),
         fingerprint: 0,
+        outbox: None,
     };
     table.fingerprint = fingerprint(&table);
     Read { table, plans, first_unreadable }

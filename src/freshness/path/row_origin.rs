@@ -197,6 +197,7 @@ mod tests {
             primary_key: Vec::new(),
             named: true,
             fingerprint: 0,
+            outbox: None,
         })
     }
 

@@ -28,7 +28,7 @@ impl Flow {
         let is_read = self.snapshots.is_open_for(table);
         while let Some(change) = rows.next()? {
             if is_read {
-                self.snapshots.row(table, &change);
+                self.snapshots.row(transaction, table, &change);
             }
             if !self.progress.is_new(change.row) {
                 continue;
@@ -68,7 +68,8 @@ impl Flow {
     ) -> Result<(), Error> {
         match route {
             // Refused before its rows were read.
-            Route::Skip | Route::Unnamed => Ok(()),
+            Route::Skip | Route::Unnamed | Route::NoOutbox(_) => Ok(()),
+            Route::Outbox(outbox) => self.outbox_row(now, transaction, outbox, change),
             Route::Publish => self.publish(now, transaction, table, change),
             Route::Redact(redaction) => self.publish_redacted(now, transaction, redaction, change),
         }

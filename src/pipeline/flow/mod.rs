@@ -3,6 +3,7 @@
 mod changed;
 mod front;
 mod marked;
+mod outbox;
 mod quarantine;
 mod rows;
 mod snapshot;

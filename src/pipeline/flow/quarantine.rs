@@ -17,7 +17,11 @@ impl Flow {
     pub(super) fn put_rows_aside(&mut self, error: &decode::Error, rows: &Rows<'_>) {
         let table = rows.table();
         // Its bytes hold all columns; some of these must never leave.
-        let is_withheld = matches!(self.filter.route(table), Route::Redact(_) | Route::Unnamed);
+        let is_withheld = match self.filter.route(table) {
+            Route::Redact(_) | Route::Unnamed | Route::NoOutbox(_) => true,
+            Route::Outbox(outbox) => outbox.redaction.is_some(),
+            Route::Publish | Route::Skip => false,
+        };
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
         let table = (&*table.database, &*table.name);
         self.snapshots.unread(table.0, table.1);

@@ -58,10 +58,14 @@ impl Flow {
             // The filters leave it out; its transaction is counted as filtered.
             Route::Skip => {}
             Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
+            Route::NoOutbox(column) => {
+                return Err(rows.misfit(Misfit::NoOutbox { column: column.to_string() }).into());
+            }
+            Route::Outbox(outbox) => self.outbox_rows(rows, now, &outbox)?,
             Route::Publish => {
                 while let Some(change) = rows.next()? {
                     if is_read {
-                        self.snapshots.row(table, &change);
+                        self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
                         self.publish(now, transaction, table, &change)?;
@@ -71,7 +75,7 @@ impl Flow {
             Route::Redact(redaction) => {
                 while let Some(change) = rows.next()? {
                     if is_read {
-                        self.snapshots.row(table, &change);
+                        self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
                         self.publish_redacted(now, transaction, &redaction, &change)?;

@@ -90,8 +90,8 @@ impl Snapshots {
 
     /// A row of such a table goes by.
     #[cold]
-    pub(super) fn row(&mut self, table: &Table, change: &Change<'_>) {
-        self.windows.row(table, change);
+    pub(super) fn row(&mut self, of: &Transaction, table: &Table, change: &Change<'_>) {
+        self.windows.row(&of.start, table, change);
         // Also where no window is open: from a range that was not read yet to one that was.
         if let Some(number) = self.begun(table)
             && Target::moves_in_part(self.target.as_deref(), table, change)
@@ -366,6 +366,10 @@ impl Flow {
         if chunk.server != self.tracker.server() {
             return Ok(Err(ChunkDiscard::ServerChanged));
         }
+        // The loop was told too late: a row that the chunk does not have has gone by.
+        if window.is_behind(&chunk.upto) {
+            return Ok(Err(ChunkDiscard::OutOfOrder));
+        }
         let Some(progress) = &self.snapshots.progress else {
             return Ok(Err(ChunkDiscard::OutOfOrder));
         };
@@ -375,6 +379,7 @@ impl Flow {
         let continues = match &chunk.part {
             ChunkPart::After(key) => *key == table.cursor && !table.is_read,
             ChunkPart::Again(_) => true,
+            ChunkPart::Locked => !table.is_read,
         };
         if table.state != SnapshotTableState::Reading || !continues {
             return Ok(Err(ChunkDiscard::OutOfOrder));
@@ -384,7 +389,7 @@ impl Flow {
         }
         // Who deletes what is missing, or compares, may do so only where nothing was left out. And of
         // keys that fall, or some columns of which do, a range by comparison is another one.
-        let is_range = matches!(chunk.part, ChunkPart::After(_));
+        let is_range = matches!(chunk.part, ChunkPart::After(_) | ChunkPart::Locked);
         let is_whole = is_range && table.is_whole() && chunk.is_ascending;
         let upto = last_key(chunk);
         let end = || if chunk.rows.is_end() { table.upto_image() } else { upto.clone() };
@@ -412,7 +417,9 @@ impl Flow {
         let table = &chunk.target.table;
         let route = self.filter.route(table);
         let published = match &route {
-            Route::Skip | Route::Unnamed => return Ok(Err(ChunkDiscard::SchemaChanged)),
+            Route::Skip | Route::Unnamed | Route::Outbox(_) | Route::NoOutbox(_) => {
+                return Ok(Err(ChunkDiscard::SchemaChanged));
+            }
             Route::Publish => Arc::clone(table),
             Route::Redact(redaction) => Arc::clone(&redaction.table),
         };
@@ -429,7 +436,8 @@ impl Flow {
         let taken = self.push_rows(chunk, &window, &route, out);
         part.rows_in_chunk = chunk.rows.len() as u64;
         part.rows_superseded = taken.superseded;
-        if purpose.is_whole {
+        let has_keys = !chunk.target.is_keyless();
+        if purpose.is_whole && has_keys {
             for (key, touched) in window.into_keys() {
                 rows.touched(touched.lane, key);
             }
@@ -448,6 +456,7 @@ impl Flow {
         let mut taken = Taken { ack_group, rows: 0, superseded: 0, again: Vec::new() };
         let table = &chunk.target.table;
         let marked = self.recogniser.marked(table).cloned();
+        let has_keys = !chunk.target.is_keyless();
         let mut space = std::mem::take(&mut self.space);
         let (mut key, mut body) = (Vec::new(), Vec::new());
         let mut put = |row: &Change<'_>| {
@@ -467,7 +476,7 @@ impl Flow {
             }
             key.clear();
             chunk.target.put_key(&mut key, &image);
-            if let Some(touched) = window.touched(&key) {
+            if let Some(touched) = window.touched(&key).filter(|_| has_keys) {
                 taken.superseded += 1;
                 if touched.is_partial && !purpose.verifies {
                     taken.again.push(chunk.rows.key_literals(number));
@@ -477,7 +486,11 @@ impl Flow {
             taken.rows += 1;
             match route {
                 Route::Redact(redaction) => put(&redaction.apply(&row, &mut space)),
-                Route::Publish | Route::Skip | Route::Unnamed => put(&row),
+                Route::Publish
+                | Route::Skip
+                | Route::Unnamed
+                | Route::Outbox(_)
+                | Route::NoOutbox(_) => put(&row),
             }
         }
         space.release();
@@ -499,6 +512,7 @@ impl Flow {
                         table.reached(cursor, upto.as_deref());
                     }
                 }
+                ChunkPart::Locked => table.is_read = true,
                 ChunkPart::Again(keys) => {
                     // Large rows end a chunk early: then only those that it has were read.
                     let rows = 0..chunk.rows.len();

@@ -472,6 +472,7 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
     let mut topics = Topics {
         tables: Destinations::new(Template::parse(&arn("{database}-{table}")).expect("an ARN")),
         control_messages: arn("notices.fifo").into(),
+        outbox: None,
         known: std::collections::HashMap::new(),
         message_bytes_max: 1234,
     };

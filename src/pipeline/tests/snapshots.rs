@@ -49,6 +49,7 @@ fn table(number: usize) -> Arc<Table> {
         primary_key: vec![0],
         named: true,
         fingerprint: 7 + number as u64,
+        outbox: None,
     })
 }
 
@@ -669,6 +670,7 @@ impl World {
                 let is_in = |key: &String| keys.contains(&literal(key));
                 self.source[number].iter().filter(|(key, _)| is_in(key)).collect()
             }
+            ChunkPart::Locked => unreachable!("each of these tables has a key"),
         };
         let is_end = rows.len() < count;
         rows.truncate(count);

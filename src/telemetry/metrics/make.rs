@@ -182,6 +182,12 @@ impl Make<'_> {
                 "unordered_updates_total",
                 "Updates of a key without complete row images, in the lane of the old key only.",
             )?,
+            outbox_ignored_rows_total: self.counters(
+                "outbox_ignored_rows_total",
+                "Updates and deletes of rows of outbox tables, which are no messages.",
+                "op",
+                &["update", "delete"],
+            )?,
             checkpoint_saves_total: self.counters(
                 "checkpoint_saves_total",
                 "Saves of the checkpoint, by outcome.",

@@ -138,6 +138,8 @@ pub struct Metrics {
     pub passed_statements_total: IntCounter,
     /// Updates that changed their key without complete images, published in the old key's lane.
     pub unordered_updates_total: IntCounter,
+    /// Updates and deletes of rows of outbox tables, which are no messages.
+    pub outbox_ignored_rows_total: LabeledMetric<IntCounter>,
     /// Saves of the checkpoint, by outcome.
     pub checkpoint_saves_total: LabeledMetric<IntCounter>,
     /// Lanes that have carried a row.

@@ -114,6 +114,8 @@ async fn difference(
         let query = format!("SELECT COUNT(*) FROM {} WHERE {}", name(schema), any.join(" OR "));
         match writer.session().query_first::<usize, _>(&query).await {
             Ok(Some(found)) if found == rows.len() => {}
+            // Without a key there may be equal rows; how many there are of all is counted below.
+            Ok(Some(found)) if found > 0 && schema.primary_key.is_empty() => {}
             Ok(found) => {
                 return Ok(Some(format!("{found:?} of {} rows are as it says", rows.len())));
             }

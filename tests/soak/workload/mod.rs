@@ -41,7 +41,7 @@ impl Workload {
         let mut first = session(port.load(Ordering::Relaxed)).await?;
         first.query_drop(format!("CREATE DATABASE {DATABASE}")).await?;
         first.query_drop(format!("USE {DATABASE}")).await?;
-        for statement in tables::all(plan.source) {
+        for statement in tables::all(plan) {
             first.query_drop(statement).await?;
         }
         first.disconnect().await?;

@@ -1,13 +1,14 @@
 //! The tables.
 
-use crate::plan::Source;
+use crate::plan::{Plan, Source};
 
 /// Statements that make them.
-pub(super) fn all(source: Source) -> Vec<String> {
-    // MariaDB keeps JSON as text, and has vectors from 11.7 only.
-    let bytes = match source {
-        Source::Gtid | Source::Position => "j JSON, vec VECTOR(5)",
-        Source::Mariadb => "j LONGTEXT",
+pub(super) fn all(plan: &Plan) -> Vec<String> {
+    // MariaDB keeps JSON as text, and has vectors from 11.7 only; MySQL has them from 9.0 on.
+    let bytes = match (plan.source, plan.release) {
+        (Source::Gtid | Source::Position, "") => "j JSON, vec VECTOR(5)",
+        (Source::Gtid | Source::Position, _) => "j JSON",
+        (Source::Mariadb, _) => "j LONGTEXT",
     };
     let mut all: Vec<String> = FIXED.iter().map(|text| (*text).to_owned()).collect();
     all.push(format!(

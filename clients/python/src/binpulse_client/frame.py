@@ -7,11 +7,14 @@ from google.protobuf.message import DecodeError as ProtobufError
 from . import contract
 from .checksum import crc32c
 from .errors import DecodeError
+from .memory import fits
 
 FORMAT_VERSION = 1
 # Contents have at most so many bytes, but for single rows that came by way of an object.
 CONTENT_BYTES_MAX = 64 << 20
 WINDOW_BYTES_MAX = 128 << 20
+# Elements of lists take more memory than in a frame, by this factor at most, and at most so many bytes.
+_ELEMENTS_FACTOR, _ELEMENTS_BYTES_MAX = 8, 512 << 20
 
 
 def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
@@ -22,7 +25,7 @@ def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
         encoded = base64.b64decode(body, validate=True)
     except ValueError as error:
         raise DecodeError("base64", "the body is not base64") from error
-    frame = _parsed(encoded)
+    frame = _parsed(encoded, bytes_max)
     if frame.format_version != FORMAT_VERSION:
         raise DecodeError("version", f"found format version {frame.format_version}, expected {FORMAT_VERSION}")
     if frame.WhichOneof("content") != "payload":
@@ -30,10 +33,12 @@ def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
     content = _content(frame, bytes_max)
     if crc32c(content) != frame.crc32c:
         raise DecodeError("checksum", "CRC-32C is not the stated one")
-    return _parsed(content)
+    return _parsed(content, bytes_max)
 
 
-def _parsed(encoded):
+def _parsed(encoded, bytes_max):
+    if not fits(encoded, min(bytes_max * _ELEMENTS_FACTOR, _ELEMENTS_BYTES_MAX)):
+        raise DecodeError("memory", "the content has more elements than its limit leaves memory for")
     try:
         return contract.Frame.FromString(encoded)
     except ProtobufError as error:

@@ -7,6 +7,7 @@ is certain, or has lasted for long enough, that rows do not come.
 """
 
 import bisect
+import copy
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +15,7 @@ from enum import Enum
 class Decision(Enum):
     SKIP = "skip"  # applied before: delete the message
     GO = "go"  # apply it
+    LATE = "late"  # rows that were suppressed have come after all: apply them; newer ones may have been applied
     WAIT = "wait"  # rows before it have not come
 
 
@@ -29,6 +31,37 @@ class Waits:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What to do with rows that arrived: apply `take` rows after the first `skip`, which are none unless the
+    decision is GO or LATE. Then offer the same rows again: a part of them may be left."""
+
+    decision: Decision
+    skip: int = 0
+    take: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """What a store keeps of a lane. `next` is the number that is expected, 0: not known yet. `suppressed` are
+    rows that are suppressed and have not come, pairs of a first and a last number."""
+
+    next: int = 0
+    suppressed: tuple = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a lane, to be stored in the transaction of its rows' effect. `lane` is (stream, epoch, lane);
+    `before` is None where the store does not know it yet. `skip` and `take` are those of an Offer."""
+
+    lane: tuple
+    before: State | None
+    after: State
+    skip: int = 0
+    take: int = 0
+
+
+@dataclass(frozen=True)
 class Gap:
     """Rows that are missing, both ends included."""
 
@@ -40,32 +73,63 @@ class Gap:
 class Lane:
     """The numbers of one lane in one epoch. `next` is the number that is expected, None: not known yet."""
 
-    def __init__(self, next=None, waits=Waits(), now=0.0):
+    def __init__(self, next=None, waits=Waits(), now=0.0, suppressed=()):
         self.next, self._waits, self._since = next, waits, now
-        self._held, self._absent = {}, {}  # first number to last
+        self._held, self._absent, self._suppressed = {}, {}, {}  # first number to last
         self._accepted, self._accepted_later = None, None  # number below which all was accepted, and when
+        for first, last in suppressed:
+            self._suppress(first, last, now)
+
+    @property
+    def state(self):
+        """What a store keeps."""
+        return State(self.next or 0, tuple(sorted(self._suppressed.items())))
 
     def offer(self, first, count, now):
-        """`count` rows have arrived from `first` on. A decision, and of Go how many of the first rows were
-        applied before. Who is told to go applies the others, and then says so with `applied`."""
+        """`count` rows have arrived from `first` on. Who is told to apply some says so with `applied`."""
         after = first + count
         if count <= 0:
-            return Decision.SKIP, 0
+            return Offer(Decision.SKIP)
         if self.next is None and first <= 1:
             self._move_to(1, now)
+        if self.next is not None and first < self.next:
+            late = _first_overlap(self._suppressed, first, min(after, self.next) - 1)
+            if late:
+                return Offer(Decision.LATE, late[0] - first, late[1] - late[0] + 1)
         if self.next is not None and after <= self.next:
-            return Decision.SKIP, 0
+            return Offer(Decision.SKIP)
         if self.next is not None and first <= self.next:
-            return Decision.GO, self.next - first
+            return Offer(Decision.GO, self.next - first, after - self.next)
         if not self._held:
             self._since = now
         self._held[first] = max(self._held.get(first, 0), after - 1)
-        return Decision.WAIT, 0
+        return Offer(Decision.WAIT)
 
-    def applied(self, next, now):
-        """All below `next` is applied now."""
-        if self.next is None or next > self.next:
-            self._move_to(next, now)
+    def applied(self, first, count, now):
+        """`count` rows from `first` on are applied now, as an Offer said."""
+        _remove(self._suppressed, first, first + count - 1)
+        if self.next is None or first + count > self.next:
+            self._move_to(first + count, now)
+
+    def suppressed(self, first, last, now):
+        """A message said that these rows are suppressed: no gap. They may still come, and are then to be
+        applied once."""
+        if self.next is None and first <= 1:
+            self._move_to(1, now)
+        # What lies behind was applied, or given up, or is known to be suppressed.
+        self._suppress(max(first, self.next or 1), last, now)
+
+    def _suppress(self, first, last, now):
+        if first <= last:
+            _insert(self._suppressed, first, last)
+            self.absent(max(first, self.next or 1), last, now)
+
+    def copy(self):
+        """A lane that changes by itself."""
+        other = copy.copy(self)
+        other._held, other._absent = dict(self._held), dict(self._absent)
+        other._suppressed = dict(self._suppressed)
+        return other
 
     def watermark(self, sequence_next, now):
         """A canary's watermark names the lane: all below was accepted by the topic before it was sent."""
@@ -79,7 +143,7 @@ class Lane:
         self._forget_reached()
 
     def absent(self, first, last, now):
-        """These rows will not come: they are suppressed, or were given up."""
+        """These rows will not come: they were given up. Should they come after all, they are skipped."""
         if first <= last:
             self._absent[first] = max(self._absent.get(first, 0), last)
             if self.next is not None:
@@ -132,20 +196,95 @@ class Lane:
             self._accepted, self._accepted_later = self._accepted_later, None
 
 
+def _first_overlap(ranges, first, last):
+    """The first run of numbers that is both in the ranges and between `first` and `last`."""
+    found = [start for start, end in ranges.items() if start <= last and end >= first]
+    return (max(min(found), first), min(ranges[min(found)], last)) if found else None
+
+
+def _insert(ranges, first, last):
+    """Adds a range, and joins it with those that it overlaps or touches."""
+    for start, end in list(ranges.items()):
+        if start <= last + 1 and end + 1 >= first:
+            del ranges[start]
+            first, last = min(first, start), max(last, end)
+    ranges[first] = last
+
+
+def _remove(ranges, first, last):
+    """Takes numbers out of the ranges."""
+    for start, end in list(ranges.items()):
+        if start <= last and end >= first:
+            del ranges[start]
+            if start < first:
+                ranges[start] = first - 1
+            if end > last:
+                ranges[last + 1] = end
+
+
 class Ledger:
-    """The lanes of a consumer, in memory. Who must survive a restart stores the next number of each lane in
-    the transaction of its rows' effect, and gives it back with `resume`."""
+    """The lanes of a consumer. With a store they survive a restart: it is asked for each lane that is met, and
+    given each change. A store is in stores.py, or has the methods `load(lane)` and `save(change)`."""
 
-    def __init__(self, waits=Waits()):
-        self.waits, self.lanes = waits, {}
-
-    def resume(self, stream, epoch, lane, next, now):
-        """All below `next` was applied, as the consumer's store says."""
-        self.lanes[stream, epoch, lane] = Lane(next, self.waits, now)
+    def __init__(self, store=None, waits=Waits()):
+        self.store, self.waits, self.lanes, self._stored = store, waits, {}, {}
 
     def lane(self, stream, epoch, lane, now):
-        """The lane, known or new."""
+        """The lane, known, of the store, or new."""
         name = (stream, epoch, lane)
         if name not in self.lanes:
-            self.lanes[name] = Lane(None, self.waits, now)
+            state = self._stored[name] = self.store.load(name) if self.store else None
+            known = state or State()
+            self.lanes[name] = Lane(known.next or None, self.waits, now, known.suppressed)
         return self.lanes[name]
+
+    def take(self, batch, now, apply):
+        """Rows of a ChangeBatch have arrived. `apply(change)` is called with each run of rows that is due: it
+        applies `change.take` rows after the first `change.skip`, and gives the change to `store.save` in the
+        same transaction. What it raises goes on, and nothing is remembered. Returns the Decision about what is
+        left: SKIP, delete the message; WAIT, keep it, and take it again when something has changed."""
+        name = (batch.source.stream, batch.source.epoch, batch.lane)
+        while True:
+            first, count = batch.sequence_first, len(batch.rows)
+            offer = self.lane(*name, now).offer(first, count, now)
+            if not offer.take:
+                return offer.decision
+            self._change(name, lambda lane: lane.applied(first + offer.skip, offer.take, now), now, apply, offer)
+
+    def suppressed(self, message, now, save=None):
+        """A message of kind `suppressed`. The store's method saves the change, or `save` in its place."""
+        name = (message.source.stream, message.source.epoch, message.lane)
+        last = message.sequence_first + message.count - 1
+        self._change(name, lambda lane: lane.suppressed(message.sequence_first, last, now), now, save)
+
+    def give_up(self, lane, gap, now, save=None):
+        """Goes on without the rows of a gap. The store's method saves the change, or `save` in its place."""
+        self._change(lane, lambda copy: copy.absent(gap.first, gap.last, now), now, save)
+
+    def watermark(self, canary, now):
+        """A canary has arrived: what it says of lanes that are known."""
+        stream = canary.batch.source.stream
+        for mark in canary.watermark.lanes:
+            name = (stream, mark.epoch, mark.lane)
+            if name in self.lanes:
+                self.lanes[name].watermark(mark.sequence_next, now)
+
+    def gaps(self, now):
+        """Pairs of a lane's name and its Gap, of all lanes with one that is due."""
+        found = [(name, lane.missing(now)) for name, lane in self.lanes.items()]
+        return [(name, gap) for name, gap in found if gap]
+
+    def forget(self, lane):
+        """The lane is loaded again when it is met: another process has changed it."""
+        self.lanes.pop(lane, None)
+
+    def _change(self, name, change, now, save, offer=Offer(Decision.GO)):
+        changed = self.lane(*name, now).copy()
+        change(changed)
+        save = save or (self.store.save if self.store else lambda change: None)
+        try:
+            save(Change(name, self._stored[name], changed.state, offer.skip, offer.take))
+        except BaseException:
+            self.forget(name)
+            raise
+        self.lanes[name], self._stored[name] = changed, changed.state

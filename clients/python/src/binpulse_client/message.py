@@ -100,6 +100,13 @@ class Message:
             return Content("unknown")
         return _consistent(Content(_KINDS[name], getattr(frame, name)))
 
+    def decode_with(self, fetch):
+        """What it holds; where that is in an object store, `fetch` is given the Pointer, and gives the object."""
+        try:
+            return self.decode()
+        except Elsewhere as elsewhere:
+            return elsewhere.pointer.decode(fetch(elsewhere.pointer))
+
     def _pointer(self):
         try:
             name, place = document.parse(self.body)
@@ -127,6 +134,22 @@ def lambda_records(event):
         else:
             attributes = _texts(record.get("messageAttributes"), "stringValue")
             yield record["messageId"], Message.received(record["body"], attributes)
+
+
+def lambda_batch(event, take, failed=None):
+    """Gives each Message of an event to `take`, one after the other, and answers with those that failed: what a
+    Lambda function returns whose event source mapping has `ReportBatchItemFailures`. `failed` is told id and error."""
+    failures = []
+    for record in event["Records"]:
+        try:
+            (_, message), = lambda_records({"Records": [record]})
+            take(message)
+        except Exception as error:
+            id = record["Sns"]["MessageId"] if "Sns" in record else record["messageId"]
+            if failed:
+                failed(id, error)
+            failures.append({"itemIdentifier": id})
+    return {"batchItemFailures": failures}
 
 
 def _texts(attributes, text):

@@ -13,19 +13,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::frame::FORMAT_VERSION;
-use crate::message::{Content, DecodeError};
+use crate::content::Content;
 use crate::proto;
 use rows::Room;
 
-/// What a document holds. `cells_max` bounds what its rows take in memory: a column that is absent
+/// What a document of a known version holds. `cells_max` bounds what its rows take in memory: a column that is absent
 /// from an image costs no byte of the document.
-pub(crate) fn content(document: &Members<'_>, cells_max: usize) -> Result<Content, DecodeError> {
+pub(crate) fn content(document: &Members<'_>, cells_max: usize) -> Result<Content, DocumentError> {
     let kind: Name<'_> = document.required("kind")?;
-    let version: u32 = document.required("v")?;
-    if version != FORMAT_VERSION {
-        return Err(crate::frame::OpenError::Version(version).into());
-    }
     let mut room = Room(cells_max);
     Ok(match &*kind.0 {
         "change" => Content::Rows(rows::batch(document, &mut room)?),

@@ -77,6 +77,7 @@ fn table() -> Arc<Table> {
         columns: columns(),
         primary_key: vec![0],
         named: true,
+        outbox: None,
         fingerprint: 0xfeed_0000_0000_0001,
     })
 }
@@ -95,6 +96,7 @@ fn lines() -> Arc<Table> {
         columns: vec![column("note", 11), column("line", 1), column("order_id", 0)],
         primary_key: vec![2, 1],
         named: true,
+        outbox: None,
         fingerprint: 0xfeed_0000_0000_0002,
     })
 }

@@ -302,12 +302,14 @@ enum Step {
     Rows(u64, u64),
     /// A canary names the lane.
     Watermark(u64),
-    /// Rows were held back, or are given up.
+    /// Rows are given up.
     Absent(u64, u64),
+    /// A message said that rows are suppressed.
+    Suppressed(u64, u64),
     /// Nothing; time passes.
     Tick,
 }
-use Step::{Absent, Rows, Tick, Watermark};
+use Step::{Absent, Rows, Suppressed, Tick, Watermark};
 
 /// Histories of one lane: name, the number that the consumer's store has, and what happens when.
 const HISTORIES: &[(&str, Option<u64>, &[(u64, Step)])] = &[
@@ -377,11 +379,81 @@ const HISTORIES: &[(&str, Option<u64>, &[(u64, Step)])] = &[
             (600, Tick),
         ],
     ),
-    ("suppressed", Some(45), &[(0, Absent(45, 54)), (1, Rows(55, 5)), (2, Tick)]),
+    ("suppressed", Some(45), &[(0, Suppressed(45, 54)), (1, Rows(55, 5)), (2, Tick)]),
     (
         "suppressed-ahead",
         Some(41),
-        &[(0, Absent(45, 54)), (1, Rows(55, 5)), (2, Rows(41, 4)), (2, Rows(55, 5)), (400, Tick)],
+        &[
+            (0, Suppressed(45, 54)),
+            (1, Rows(55, 5)),
+            (2, Rows(41, 4)),
+            (2, Rows(55, 5)),
+            (400, Tick),
+        ],
+    ),
+    (
+        "suppressed-and-sent-later",
+        Some(45),
+        &[
+            (0, Suppressed(45, 54)),
+            (1, Rows(55, 5)),
+            (2, Suppressed(45, 54)),
+            (60, Rows(45, 4)),
+            (61, Rows(45, 4)),
+            (62, Rows(49, 6)),
+            (63, Suppressed(45, 54)),
+            (64, Rows(45, 10)),
+            (65, Rows(60, 1)),
+            (400, Tick),
+        ],
+    ),
+    (
+        "suppressed-and-packed-with-others-later",
+        Some(4),
+        &[
+            (0, Suppressed(4, 5)),
+            (1, Rows(6, 2)),
+            (2, Suppressed(8, 9)),
+            (3, Rows(10, 1)),
+            (4, Rows(1, 12)),
+            (4, Rows(1, 12)),
+            (4, Rows(1, 12)),
+            (4, Rows(1, 12)),
+            (5, Tick),
+        ],
+    ),
+    (
+        "suppressed-and-sent-before-the-lane-is-there",
+        Some(41),
+        &[
+            (0, Suppressed(45, 54)),
+            (1, Rows(47, 2)),
+            (2, Rows(41, 5)),
+            (3, Rows(47, 2)),
+            (3, Rows(46, 9)),
+            (4, Rows(49, 6)),
+            (5, Rows(46, 9)),
+            (6, Rows(45, 10)),
+            (400, Tick),
+        ],
+    ),
+    (
+        "a-lane-begins-with-suppressed-rows",
+        None,
+        &[(0, Suppressed(1, 10)), (1, Rows(11, 2)), (2, Rows(3, 2)), (3, Rows(3, 2))],
+    ),
+    (
+        "suppressed-in-a-lane-that-is-not-known",
+        None,
+        &[
+            (0, Suppressed(101, 110)),
+            (1, Rows(111, 5)),
+            (61, Tick),
+            (61, Rows(111, 5)),
+            (62, Rows(99, 4)),
+            (63, Rows(99, 4)),
+            (400, Tick),
+        ],
     ),
     ("watermark-reached", Some(1), &[(0, Watermark(6)), (1, Rows(1, 5)), (900, Tick)]),
 ];
@@ -408,6 +480,10 @@ fn decided(lane: &mut Lane, second: u64, step: Step) -> Value {
             let decision = match lane.offer(first, count, now) {
                 Decision::Skip => json!({"decision": "skip"}),
                 Decision::Wait => json!({"decision": "wait"}),
+                Decision::Late { skip, take } => {
+                    lane.applied_late(first + skip, take);
+                    json!({"decision": "late", "skip": number(skip), "take": number(take)})
+                }
                 Decision::Go { skip } => {
                     lane.applied(first + count, now);
                     json!({"decision": "go", "skip": number(skip)})
@@ -424,6 +500,10 @@ fn decided(lane: &mut Lane, second: u64, step: Step) -> Value {
         Absent(first, last) => {
             lane.absent(Gap { first, last, is_proven: false }, now);
             json!({"absent": {"first": number(first), "last": number(last)}})
+        }
+        Suppressed(first, last) => {
+            lane.suppressed(first, last, now);
+            json!({"suppressed": {"first": number(first), "last": number(last)}})
         }
         Tick => json!({"tick": true}),
     };

@@ -20,6 +20,6 @@ pub use gtid_set::{GtidSet, MariaGtidSet};
 pub use names::NameCase;
 pub use position::Position;
 pub use row::{Change, Image, Op, RowBuffer};
-pub use table::{Column, ColumnDescription, Description, LogicalType, Table};
+pub use table::{Column, ColumnDescription, Description, LogicalType, OutboxColumns, Table};
 pub use transaction::{Transaction, TransactionId};
 pub use version::ServerVersion;

@@ -99,6 +99,27 @@ pub struct Table {
     pub named: bool,
     /// Hash of everything above: equal fingerprints mean equal schemas.
     pub fingerprint: u64,
+    /// Set where each row is a message of an outbox, and not a change.
+    pub outbox: Option<Arc<OutboxColumns>>,
+}
+
+/// Where the parts of a message are in the rows of an outbox table: ordinals of columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxColumns {
+    /// What names the message.
+    pub id: usize,
+    /// What it is about: messages of one aggregate stay in order.
+    pub aggregate_id: usize,
+    /// Its body.
+    pub payload: usize,
+    /// Kind of the aggregate.
+    pub aggregate_type: Option<usize>,
+    /// Kind of the message.
+    pub event_type: Option<usize>,
+    /// A JSON object of attributes.
+    pub headers: Option<usize>,
+    /// Columns that become attributes, with the attributes' names.
+    pub attributes: Vec<(String, usize)>,
 }
 
 /// What `information_schema` says of a table: as it was when it was asked, which is later than the

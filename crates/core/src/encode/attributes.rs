@@ -37,7 +37,7 @@ fn text(name: &'static str, value: String) -> Attribute {
     Attribute { name: Cow::Borrowed(name), data_type: DataType::String, value }
 }
 
-fn name(name: &str) -> String {
+pub(super) fn name(name: &str) -> String {
     if name.is_empty() {
         return NONE.to_owned();
     }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::proto;
 use super::protobuf;
-use crate::change::Image;
+use crate::change::{Cell, Image};
 
 /// Rows in short: how many, and the sum and the exclusive or of a hash of each.
 ///
@@ -22,8 +22,13 @@ pub struct RowsDigest {
 impl RowsDigest {
     /// Takes a row. `space` is used again for each.
     pub fn add(&mut self, row: &Image<'_>, space: &mut Vec<u8>) {
+        self.add_cells(row.cells(), space);
+    }
+
+    /// Takes a row by its cells.
+    pub fn add_cells<'c>(&mut self, cells: impl Iterator<Item = Cell<'c>>, space: &mut Vec<u8>) {
         space.clear();
-        row.cells().for_each(|cell| protobuf::put_cell(space, cell));
+        cells.for_each(|cell| protobuf::put_cell(space, cell));
         let digest = Sha256::digest(&space);
         let first =
             digest.iter().take(8).rev().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
@@ -32,7 +37,8 @@ impl RowsDigest {
         self.xor ^= first;
     }
 
-    pub(crate) fn message(self) -> proto::ChunkDigest {
+    /// As the contract has it.
+    pub fn message(self) -> proto::ChunkDigest {
         proto::ChunkDigest { rows: self.rows, sum: self.sum, xor: self.xor }
     }
 }

@@ -180,7 +180,9 @@ impl EncodedBatch {
     /// What it is about.
     pub fn kind(&self) -> Kind {
         match &self.content {
-            Content::Rows { purpose: Purpose::Changes { .. }, .. } => Kind::Change,
+            Content::Rows { schema, purpose: Purpose::Changes { .. }, .. } => {
+                if schema.table().outbox.is_some() { Kind::Outbox } else { Kind::Change }
+            }
             Content::Rows { purpose: Purpose::Canary(_), .. } => Kind::Canary,
             Content::Rows { purpose: Purpose::Snapshot(_), .. } => Kind::Snapshot,
             Content::ControlMessage { control, .. } => control.kind(),

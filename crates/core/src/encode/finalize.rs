@@ -14,6 +14,7 @@ use super::lane::hex;
 use super::message::{Attribute, Kind, Message};
 use super::options::{BeforeImage, Format};
 use super::origin::Origin;
+use super::outbox::Outbox;
 use super::rows::Rows;
 use super::schema::Schema;
 use super::single_rows::RowDocuments;
@@ -72,13 +73,14 @@ pub struct Finalizer {
     content: Vec<u8>,
     /// Set where each row is a message, in another program's format.
     documents: Option<RowDocuments>,
+    outbox: Outbox,
 }
 
 impl Finalizer {
     /// Fails only when zstd gets no memory.
     pub fn new(options: FinalizeOptions) -> std::io::Result<Self> {
         let framer = Framer::new(options.zstd_level)?;
-        Ok(Self { framer, content: Vec::new(), documents: None })
+        Ok(Self { framer, content: Vec::new(), documents: None, outbox: Outbox::default() })
     }
 
     /// Makes a message of each row, in this format. Batches are to be of [`Format::Protobuf`].
@@ -174,6 +176,30 @@ impl Finalizer {
                     out.push(self.finalize_large_row(*row, origin, destination, oversize));
                 }
             }
+        }
+    }
+
+    /// Makes a message of each row of an outbox table. Where a message goes may depend on the row:
+    /// `destination` is given the type of its aggregate. Of a payload nothing can be left out, so with
+    /// [`Oversize::Omit`] a message that is too large is handed over as it is, for the topic to
+    /// refuse.
+    pub fn finalize_outbox(
+        &mut self,
+        batch: &EncodedBatch,
+        origin: &Origin,
+        mut destination: impl FnMut(Option<&str>) -> Destination,
+        oversize: Oversize,
+        out: &mut Vec<Finalized>,
+    ) {
+        for row in self.outbox.messages(batch) {
+            let destination = destination(row.aggregate_type());
+            let message = row.into_message(batch, origin, &destination);
+            let fits = message.billed_bytes() <= destination.message_bytes_max;
+            out.push(if fits || oversize == Oversize::Omit {
+                Finalized::Message(message)
+            } else {
+                Finalized::TooLarge(message)
+            });
         }
     }
 

@@ -18,12 +18,14 @@ pub enum Kind {
     Schema,
     /// Rows that a snapshot read from a table, or a mark of it.
     Snapshot,
+    /// A message that an application wrote into an outbox table: the body is the application's.
+    Outbox,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot];
+    pub const ALL: [Self; 6] =
+        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot, Self::Outbox];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Heartbeat => "heartbeat",
             Self::Schema => "schema",
             Self::Snapshot => "snapshot",
+            Self::Outbox => "outbox",
         }
     }
 }

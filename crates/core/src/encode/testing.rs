@@ -118,6 +118,7 @@ pub fn table(name: &str, columns: usize) -> Arc<Table> {
         primary_key: vec![0],
         named: true,
         fingerprint: 0xfeed_0000_0000_0001,
+        outbox: None,
     })
 }
 

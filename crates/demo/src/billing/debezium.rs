@@ -131,8 +131,7 @@ fn properties_for(source: &Source, receiver: &Receiver, folder: &Path) -> String
         ("quarkus.http.port", "0".to_owned()),
         ("quarkus.log.console.json.enabled", "false".to_owned()),
     ];
-    let lines: Vec<_> = pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    lines.concat()
+    pairs.iter().fold(String::new(), |text, (key, value)| format!("{text}{key}={value}\n"))
 }
 
 impl Sender for Debezium {

@@ -20,7 +20,8 @@ use self::debezium::Debezium;
 use self::receiver::{Receiver, Seen};
 use self::relayed::Relayed;
 use self::source::Source;
-use super::story::{say, tell};
+use super::guide::tell;
+use super::story::say;
 use super::workload::Random;
 use super::{Error, Installed};
 

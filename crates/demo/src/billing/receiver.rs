@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::super::mysqld::free_port;
+use super::super::launch::free_port;
 use super::super::process::POLL;
 use super::super::{Error, Folder, Installed, Process, Program, http};
 

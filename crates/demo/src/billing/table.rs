@@ -11,10 +11,11 @@ const WIDTH: usize = 24;
 pub(super) fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn Fn(&Outcome) -> String| {
-        let values: Vec<_> =
-            outcomes.iter().map(|outcome| format!("{:>WIDTH$}", value(outcome))).collect();
+        let values: String = outcomes
+            .iter()
+            .fold(String::new(), |text, outcome| format!("{text}{:>WIDTH$}", value(outcome)));
         // Writing to a String cannot fail.
-        writeln!(text, "{name:<NAME_WIDTH$}{}", values.concat()).unwrap_or_default();
+        writeln!(text, "{name:<NAME_WIDTH$}{values}").unwrap_or_default();
     };
     line("", &|outcome| outcome.sender.clone());
     line("charges in the source", &|outcome| grouped(outcome.charges));

@@ -9,5 +9,7 @@ pub(crate) mod parts;
 pub(crate) mod ranges;
 #[allow(clippy::cast_possible_truncation, reason = "numbers in tests are small")]
 pub(crate) mod requests;
+mod share;
 
 pub use requests::Order;
+pub use share::Share;

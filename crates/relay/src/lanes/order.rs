@@ -38,6 +38,10 @@ pub(crate) struct LaneOrder<T> {
     has_snapshots: bool,
     /// Messages that bring nothing new.
     void: Vec<T>,
+    /// For how long the first row and part of a lane are waited for that is not known.
+    first_wait: Duration,
+    /// When the first part came.
+    parts_since: Option<Duration>,
 }
 
 impl<T> LaneOrder<T> {
@@ -59,6 +63,8 @@ impl<T> LaneOrder<T> {
             held: BTreeMap::new(),
             has_snapshots,
             void: Vec::new(),
+            first_wait: waits.first,
+            parts_since: None,
         }
     }
 
@@ -87,7 +93,12 @@ impl<T> LaneOrder<T> {
     }
 
     /// A part of a snapshot has arrived.
-    pub(crate) fn offer_part(&mut self, part: Part<T>) {
+    pub(crate) fn offer_part(&mut self, part: Part<T>, now: Duration) {
+        self.parts_since.get_or_insert(now);
+        // Nothing stands before it: the lane begins with its first row, as if that had come.
+        if part.anchor <= 1 && self.numbers.next().is_none() {
+            self.numbers.applied(1, now);
+        }
         if let Err(part) = self.parts.offer(part) {
             self.void.push(part.content);
         }
@@ -105,7 +116,22 @@ impl<T> LaneOrder<T> {
 
     /// Rows that are missing for too long. Also begins a lane that is not known, when it is time.
     pub(crate) fn missing(&mut self, now: Duration) -> Option<Gap> {
+        if self.parts_since.is_some_and(|since| now >= since.saturating_add(self.first_wait)) {
+            self.parts.begin();
+            // Of a table that nobody writes to, parts come and no row.
+            if self.numbers.next().is_none()
+                && let Some(anchor) = self.parts.anchor()
+            {
+                let first = self.held.keys().next().copied();
+                self.numbers.applied(first.map_or(anchor, |first| first.min(anchor)), now);
+            }
+        }
         self.numbers.missing(now)
+    }
+
+    /// What is to be released next: a row, and a part.
+    pub(crate) fn begun(&self) -> (Option<u64>, Option<(u32, u64)>) {
+        (self.numbers.next(), self.parts.due())
     }
 
     /// What comes next; `None`: not there yet.
@@ -130,7 +156,7 @@ impl<T> LaneOrder<T> {
                 self.numbers.applied(rows.first.saturating_add(rows.count), now);
                 Some(Entry::Rows { rows, skip })
             }
-            Decision::Go { .. } | Decision::Wait => None,
+            Decision::Go { .. } | Decision::Wait | Decision::Late { .. } => None,
         }
     }
 
@@ -200,7 +226,7 @@ mod tests {
             for offer in &offers {
                 match rows.get(*offer) {
                     Some(rows) => lane.offer(rows.clone(), NOW),
-                    None => lane.offer_part(parts[offer - rows.len()].clone()),
+                    None => lane.offer_part(parts[offer - rows.len()].clone(), NOW),
                 }
                 while let Some(entry) = lane.take(NOW) {
                     match entry {
@@ -221,6 +247,38 @@ mod tests {
             let released: BTreeSet<_> = offers.into_iter().collect();
             prop_assert!(released.len() == total && lane.waiting() == 0 && nothing > 0 || total == parts.len());
         }
+    }
+
+    fn part(number: u64, anchor: u64) -> Part<()> {
+        Part { attempt: 7, number, attempt_first: 1, anchor, rows: 2, content: () }
+    }
+
+    #[test]
+    fn parts_of_a_table_that_nobody_writes_to_are_released() {
+        let mut lane = LaneOrder::new(0, None, true, Waits::default(), NOW);
+        lane.offer_part(part(1, 1), NOW);
+        assert_eq!(lane.take(NOW), Some(Entry::Part(part(1, 1))));
+        assert_eq!(lane.next(), Some(1));
+    }
+
+    #[test]
+    fn who_joins_later_begins_with_the_smallest_part_that_has_come() {
+        let later = Waits::default().first;
+        let mut lane = LaneOrder::new(0, None, true, Waits::default(), NOW);
+        lane.offer_part(part(13, 40), NOW);
+        lane.offer_part(part(11, 40), NOW);
+        assert_eq!((lane.missing(NOW), lane.take(NOW)), (None, None), "earlier ones may come");
+        assert_eq!(lane.missing(later), None);
+        assert_eq!(lane.take(later), Some(Entry::Part(part(11, 40))));
+        assert_eq!(lane.take(later), Some(Entry::Part(part(13, 40))));
+        // Rows in front of it that are here go first.
+        let mut lane = LaneOrder::new(0, None, true, Waits::default(), NOW);
+        lane.offer_part(part(11, 40), NOW);
+        let rows = Rows { first: 38, count: 2, snapshot: (11, 7), content: () };
+        lane.offer(rows.clone(), NOW);
+        assert_eq!(lane.missing(later), None);
+        assert_eq!(lane.take(later), Some(Entry::Rows { rows, skip: 0 }));
+        assert_eq!(lane.take(later), Some(Entry::Part(part(11, 40))));
     }
 
     #[test]

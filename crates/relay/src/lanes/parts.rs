@@ -55,7 +55,6 @@ impl<T> Parts<T> {
     }
 
     /// Attempt and number of the part that comes next.
-    #[cfg(test)]
     pub(crate) fn due(&self) -> Option<(u32, u64)> {
         self.due
     }
@@ -108,6 +107,20 @@ impl<T> Parts<T> {
             None => true,
             Some((due, number)) => attempt > due || next > number,
         }
+    }
+
+    /// Where none is due yet, because whoever reads the queue joined later than the first came: the smallest
+    /// that is here is.
+    pub(crate) fn begin(&mut self) {
+        if self.due.is_none() {
+            self.due = self.waiting.keys().next().copied();
+        }
+    }
+
+    /// The row that the part stands before which is due, or the smallest.
+    pub(crate) fn anchor(&self) -> Option<u64> {
+        let due = self.due.and_then(|due| self.waiting.get(&due));
+        due.or_else(|| self.waiting.values().next()).map(|part| part.anchor)
     }
 
     /// Gives up the part that is furthest behind.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binpulse_client::ledger::Waits;
-use binpulse_core::change::Op;
+use binpulse_core::change::{Cell, Change, Op};
 use binpulse_core::encode::formats::FormatOptions;
+use binpulse_core::encode::opened::OpenedRows;
 
-use crate::lanes::Order;
+use crate::lanes::{Order, Share};
 use crate::open;
 use crate::target::retry::Retry;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub format: FormatOptions,
     /// Which rows are delivered.
     pub filter: Filter,
+    /// Which part of these is delivered; the others are written and counted.
+    pub share: Share,
     /// Bounds of what is opened.
     pub open: open::Limits,
 }
@@ -71,14 +74,40 @@ pub struct Filter {
     pub table: TableFilter,
     /// Ops that are.
     pub ops: Vec<Op>,
+    /// Updates that change nothing but columns of these names are not.
+    pub unless_only: Vec<String>,
 }
 
 impl Filter {
+    /// Whether a row of a table that is delivered is, too.
+    pub(super) fn wants(&self, rows: &OpenedRows, change: &Change<'_>) -> bool {
+        self.ops.contains(&change.op)
+            && (self.unless_only.is_empty() || self.changes_others(rows, change))
+    }
+
+    /// Whether it changes a column that counts. Where the images do not tell, it does.
+    fn changes_others(&self, rows: &OpenedRows, change: &Change<'_>) -> bool {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { return true };
+        let is_complete = after.cells().all(|cell| cell != Cell::Absent);
+        let same_if_absent = is_complete && rows.has_changed_only();
+        let counts =
+            |name: &str| !self.unless_only.iter().any(|ignored| ignored.eq_ignore_ascii_case(name));
+        rows.table().columns.iter().enumerate().any(|(ordinal, column)| {
+            let differs = match (before.cell(ordinal), after.cell(ordinal)) {
+                (_, Cell::Absent) => false,
+                (Cell::Absent, _) => !same_if_absent,
+                (before, after) => before != after,
+            };
+            differs && counts(&column.name)
+        })
+    }
+
     /// All rows.
     pub fn all() -> Self {
         Self {
             table: Arc::new(|_, _| true),
             ops: vec![Op::Insert, Op::Update, Op::Delete, Op::Read],
+            unless_only: Vec::new(),
         }
     }
 }

@@ -15,17 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::gaps::{Asked, Found, GapState, Missing, asked, policy, spawn};
+use super::config::{Config, TableFilter};
+use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
+use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
+use super::limits::{BACK_PAUSE, GRACE, LANES_MAX, TICK, TURN_MAX};
 use super::messages::Messages;
 use super::parking::message_parked;
-use super::poll::{Arrived, Content as Opened, Room};
-use super::status::{self, LaneView};
-use super::{
-    BACK_PAUSE, Config, Fetch, GRACE, Halt, Heal, LANES_MAX, Status, TICK, TURN_MAX, TableFilter,
-    pollers, random, seconds, wall_clock_us,
-};
+use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::status::{self, LaneView, ParkedCommand, Status};
+use super::verified::Verified;
 use crate::body::Bodies;
+use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
 use crate::lanes::parts::Part;
@@ -207,6 +208,7 @@ struct Told {
     retention: Option<Duration>,
     parked: u64,
     ticks: u64,
+    verified: Verified,
 }
 
 /// Runs a route until it is stopped or can't continue.
@@ -363,7 +365,7 @@ impl CopyRoute {
             Some(part) => {
                 let (message, rows) = (content.message, content.rows.len() as u64);
                 match Part::of(&part, rows, content) {
-                    Some(part) => lane.order.offer_part(part),
+                    Some(part) => lane.order.offer_part(part, now),
                     None => {
                         tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
                         self.messages.finish(message);
@@ -543,6 +545,7 @@ impl CopyRoute {
 
     async fn finished(&mut self, work: &[Work], applied: Applied) {
         self.metrics.rows.with_label_values(&["delivered"]).inc_by(applied.rows);
+        self.told.verified.note(&self.metrics, applied.compared);
         for (key, record) in applied.lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.next = lane.next.max(record.next);
@@ -672,11 +675,11 @@ impl CopyRoute {
         let Some(store) = &self.store else { return };
         for command in self.status.take_commands() {
             match command {
-                super::ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
+                ParkedCommand::Drop(ids) => match store.unpark(&ids).await {
                     Ok(requests) => tracing::info!(requests, "parked rows are dropped"),
                     Err(error) => tracing::warn!(%error, "parked rows are not dropped: try again"),
                 },
-                super::ParkedCommand::Retry(_) => tracing::warn!(
+                ParkedCommand::Retry(_) => tracing::warn!(
                     "rows that a copy refused are not tried again: repair it with a snapshot of their \
                      range, then drop them"
                 ),
@@ -755,6 +758,7 @@ impl CopyRoute {
             buffer_bytes: self.room.used() as u64,
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
+            differing: self.told.verified.ranges(),
             retention_margin_seconds: status::margin(
                 self.told.retention,
                 self.messages.oldest_us(),

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::body::{Bodies, RowRef};
+use crate::clock::random;
 use crate::lane::LaneKey;
 use crate::lanes::requests::Run;
 use crate::metrics::Metrics;
@@ -172,7 +173,7 @@ impl<R: Receive> Deliveries<R> {
             let requests: Vec<Request> =
                 tasks.iter_mut().map(|task| Request::clone(&request(task, &bodies))).collect();
             let began = Instant::now();
-            let outcomes = receiver.deliver(&requests).await;
+            let outcomes = deliver(&*receiver, &requests).await;
             Called { tasks, outcomes, permit, took: began.elapsed() }
         });
     }
@@ -218,7 +219,7 @@ impl<R: Receive> Deliveries<R> {
             Some(asked) => {
                 let asked = asked.into_iter().flatten().max();
                 let now = Instant::now().into_std();
-                self.breaker.failed(permit, asked, now, super::random());
+                self.breaker.failed(permit, asked, now, random());
             }
             None => self.breaker.answered(permit),
         }
@@ -261,7 +262,7 @@ impl<R: Receive> Deliveries<R> {
                 }
                 let is_probe = is_probe && is_outage;
                 let failed = FailedAttempt { attempts: task.attempts, is_probe, retry_after };
-                match self.retry.after(failed, super::random()) {
+                match self.retry.after(failed, random()) {
                     Next::Park { attempts } => {
                         Finished::GivenUp { task, attempts, answer, is_refused: false }
                     }
@@ -309,6 +310,25 @@ impl<R: Receive> Deliveries<R> {
         self.calls.shutdown().await;
         all
     }
+}
+
+/// One attempt at each request, and at what follows it once it has arrived.
+pub(super) async fn deliver<R: Receive>(receiver: &R, requests: &[Request]) -> Vec<Outcome> {
+    let mut outcomes = receiver.deliver(requests).await;
+    let follow = |(at, request): (usize, &Request)| {
+        let has_arrived = outcomes.get(at) == Some(&Outcome::Delivered);
+        let then = request.then.as_deref().filter(|_| has_arrived)?;
+        Some((at, then.clone()))
+    };
+    let (places, then): (Vec<_>, Vec<_>) = requests.iter().enumerate().filter_map(follow).unzip();
+    if !then.is_empty() {
+        for (at, outcome) in places.into_iter().zip(receiver.deliver(&then).await) {
+            if let Some(place) = outcomes.get_mut(at) {
+                *place = outcome;
+            }
+        }
+    }
+    outcomes
 }
 
 impl Task {

@@ -7,12 +7,10 @@ use std::time::Duration;
 use binpulse_client::ledger::Gap;
 use tokio::task::{JoinError, JoinSet};
 
-use super::store::LaneStore;
-use super::{GapPolicy, Route};
+use super::config::GapPolicy;
 use crate::lane::LaneKey;
 use crate::lanes::order::LaneOrder;
 use crate::metrics::Metrics;
-use crate::target::receiver::Receive;
 
 /// Replays of one gap before its lane halts, and the time for each.
 const HEALS_MAX: u32 = 3;
@@ -96,7 +94,7 @@ impl GapState {
         now: Duration,
         metrics: &Metrics,
     ) -> Found {
-        let before = order.next();
+        let before = order.begun();
         let Some(gap) = order.missing(now) else {
             let has_come = match *self {
                 Self::Asked { gap, .. } | Self::Halted { gap } => {
@@ -109,7 +107,11 @@ impl GapState {
                 tracing::info!(lane = %key, "missing rows have come");
                 *self = Self::None;
             }
-            return if has_come || order.next() != before { Found::GoesOn } else { Found::Nothing };
+            return if has_come || order.begun() != before {
+                Found::GoesOn
+            } else {
+                Found::Nothing
+            };
         };
         let Gap { first, last, is_proven } = gap;
         match (policy, &*self) {
@@ -181,28 +183,6 @@ pub(super) fn spawn(heals: &mut JoinSet<Asked>, heal: &Arc<dyn Heal>, missing: M
         let (lane, rows) = (missing.lane.clone(), (missing.first, missing.last));
         (lane, rows, heal.heal(missing).await)
     });
-}
-
-impl<R: Receive, S: LaneStore> Route<R, S> {
-    pub(super) fn look_for_gaps(&mut self) {
-        let now = self.now();
-        let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
-        for (key, lane) in &mut self.lanes {
-            match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
-                Found::Nothing => continue,
-                Found::GoesOn => {}
-                Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
-                Found::Ask { first, last } => {
-                    if let Some(heal) = &self.parts.heal {
-                        let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
-                        let missing = Missing { lane, first, last, since_us, until_us };
-                        spawn(&mut self.heals, heal, missing);
-                    }
-                }
-            }
-            self.touched.insert(key.clone());
-        }
-    }
 }
 
 /// The streamer was asked to publish rows again; the rows that it could not be asked for.

@@ -9,8 +9,9 @@ use binpulse_core::change::{Cell, Change, Image, Op, RowBuffer, Table};
 use binpulse_core::encode::opened::OpenedRows;
 
 use super::config::Config;
+use super::documents::Blocks;
 use super::gaps::GapState;
-use crate::body::{Read, RowRef};
+use crate::body::{Bodies, Read, RowRef};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
@@ -55,6 +56,19 @@ pub(super) struct LaneState {
     committed_us: Option<i64>,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
+    /// What was made of its rows, where only a share of them is delivered.
+    pub(super) blocks: Blocks,
+    /// Rows that are not delivered, since they were last told.
+    left_out: LeftOut,
+}
+
+/// Rows that are not delivered.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// By the filter.
+    pub(super) filtered: u64,
+    /// Because they are in another relay's share.
+    pub(super) shadow: u64,
 }
 
 impl LaneState {
@@ -78,6 +92,8 @@ impl LaneState {
             gap: GapState::None,
             committed_us: None,
             messages: Vec::new(),
+            blocks: Blocks::default(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -93,11 +109,12 @@ impl LaneState {
         &mut self,
         part: &proto::SnapshotPart,
         content: Content,
+        now: Duration,
     ) -> Result<(), Content> {
         let rows = content.rows.len() as u64;
         match Part::of(part, rows, content.clone()) {
             Some(part) => {
-                self.order.offer_part(part);
+                self.order.offer_part(part, now);
                 Ok(())
             }
             None => Err(content),
@@ -121,25 +138,26 @@ impl LaneState {
     }
 
     /// Moves what is in order to where requests are made of it.
-    pub(super) fn release(&mut self, config: &Config, now: Duration) {
+    pub(super) fn release(&mut self, config: &Config, bodies: &Bodies, now: Duration) -> LeftOut {
         if matches!(self.gap, GapState::Halted { .. }) && !self.order.has_come() {
-            return;
+            return LeftOut::default();
         }
         while let Some(entry) = self.order.take(now) {
             match entry {
-                Entry::Rows { rows, skip } => self.release_rows(config, rows.content, skip),
+                Entry::Rows { rows, skip } => self.release_rows(config, bodies, rows.content, skip),
                 Entry::Part(part) if part.content.rows.is_empty() => {
                     self.requests.part_absent(part.attempt, part.number);
                     self.messages.push(part.content);
                 }
-                Entry::Part(part) => self.release_rows(config, part.content, 0),
+                Entry::Part(part) => self.release_rows(config, bodies, part.content, 0),
                 // All its rows are dealt with, or under way for another message.
                 Entry::Nothing(content) => self.messages.push(content),
             }
         }
+        std::mem::take(&mut self.left_out)
     }
 
-    fn release_rows(&mut self, config: &Config, content: Content, skip: u64) {
+    fn release_rows(&mut self, config: &Config, bodies: &Bodies, content: Content, skip: u64) {
         let rows = &content.rows;
         let table = rows.table();
         let is_wanted = (config.filter.table)(&table.database, &table.name);
@@ -153,20 +171,51 @@ impl LaneState {
                 None => Place::Change(number),
                 Some(read) => Place::Read(read.attempt, number),
             };
-            let is_wanted = is_wanted && config.filter.ops.contains(&change.op);
+            let is_wanted = is_wanted && config.filter.wants(rows, &change);
+            self.left_out.filtered += u64::from(!is_wanted);
             let row =
                 || RowRef { rows: Arc::clone(rows), index, number, read: content.read.clone() };
             let keys = match config.order {
                 Order::Key => keys(table, &change),
                 Order::Lane | Order::None => [0, 0],
             };
-            let content = is_wanted.then(row);
+            let mut content = is_wanted.then(row);
+            if !config.share.is_all() {
+                content = self.shared(config, bodies, &change, number, content);
+            }
             self.requests.release(Row { place, keys, bytes, content });
         }
         if let Some(last) = rows.len().checked_sub(1).and_then(|last| rows.transaction(last)) {
             self.committed_us = Some(last.committed_at_us);
         }
         self.messages.push(content);
+    }
+
+    /// Each row is written, and told in short; those of another relay's share go no further.
+    fn shared(
+        &mut self,
+        config: &Config,
+        bodies: &Bodies,
+        change: &Change<'_>,
+        number: u64,
+        row: Option<RowRef>,
+    ) -> Option<RowRef> {
+        let document = row.as_ref().map(|row| bodies.document(row));
+        if row.as_ref().is_none_or(|row| row.read.is_none()) {
+            self.blocks.row(number, document.as_deref());
+        }
+        let row = row?;
+        let by_key = config.order != Order::Lane && !row.rows.table().primary_key.is_empty();
+        let hash = if by_key {
+            keys(row.rows.table(), change)[0]
+        } else {
+            let mut hash = Fnv::default();
+            hash.bytes(row.rows.lane().as_bytes());
+            hash.0
+        };
+        let is_ours = config.share.has(hash);
+        self.left_out.shadow += u64::from(!is_ours);
+        is_ours.then_some(row)
     }
 
     /// Messages of which every row is dealt with, as was saved.

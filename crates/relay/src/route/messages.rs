@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::BACK_PAUSE;
+use super::limits::BACK_PAUSE;
 use super::poll::Room;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};

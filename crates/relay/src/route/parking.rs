@@ -1,15 +1,16 @@
 //! Parked rows: kept for an operator, and tried again when told to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::delivery::{Task, What};
+use super::delivery::{self, Task, What};
+use super::lane::LaneState;
+use super::status::{ParkedCommand, Status};
 use super::store::LaneStore;
-use super::{BACK_PAUSE, Halt, ParkedCommand, Route, delivery, wall_clock_us};
 use crate::body::{self, Bodies};
+use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
 use crate::lanes::requests::text_of;
 use crate::state::{Parked, ParkedEntry, ParkedFilter, Reason, StateError};
-use crate::target::receiver::Receive;
 
 /// Parked requests that are shown.
 const SHOWN_MAX: usize = 1_000;
@@ -29,6 +30,15 @@ pub(super) struct Parking {
     pub(super) count: u64,
 }
 
+/// What a look at parked rows finds.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// To be tried again.
+    pub(super) to_retry: Vec<(LaneKey, Parked)>,
+    /// Keys of which nothing is parked any more: their rows go again.
+    pub(super) free: Vec<(LaneKey, String)>,
+}
+
 /// Parked rows that were tried again: delivered, and failed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Retried {
@@ -36,107 +46,37 @@ pub(super) struct Retried {
     pub(super) failed: Vec<Parked>,
 }
 
-impl<R: Receive, S: LaneStore> Route<R, S> {
-    pub(super) async fn park_message(
+impl Parking {
+    /// Counts what is parked and shows it; finds what is to be tried again, and which keys are free.
+    pub(super) async fn look<S: LaneStore>(
         &mut self,
-        number: u64,
-        body: String,
-        why: &str,
-    ) -> Result<(), Halt> {
-        let parked = message_parked(body, why);
-        match self.parts.store.park(&[parked]).await {
-            Ok(()) => {
-                self.messages.finish(number);
-                Ok(())
-            }
-            Err(error) => {
-                self.messages.give_back(vec![number], BACK_PAUSE).await;
-                self.state_failed(error)
-            }
-        }
-    }
-
-    /// Parked rows were tried again: they are saved with the next turn, by whoever holds the lane.
-    pub(super) fn retried(&mut self, lane: LaneKey, note: impl FnOnce(&mut Retried)) {
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        state.requests.save_again();
-        self.touched.insert(lane.clone());
-        note(self.parking.retried.entry(lane).or_default());
-    }
-
-    /// Does what operators want with parked rows.
-    pub(super) async fn obey(&mut self) -> Result<(), Halt> {
-        for command in self.parts.status.take_commands() {
-            let done = match &command {
-                ParkedCommand::Retry(ids) if ids.is_empty() => self.retry_all().await,
-                ParkedCommand::Retry(ids) => self.parts.store.retry(ids).await,
-                ParkedCommand::Drop(ids) => self.parts.store.unpark(ids).await,
-            };
-            match done {
-                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
-                Err(error) => {
-                    self.parts.status.command(command);
-                    return self.state_failed(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn retry_all(&self) -> Result<u64, StateError> {
-        let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
-        let (mut all, mut after) = (0, 0);
-        loop {
-            let entries = self.parts.store.parked(&filter, after, RETRIES_MAX).await?;
-            let Some(last) = entries.last() else { return Ok(all) };
-            after = last.number;
-            let with_lane = entries.into_iter().filter(|entry| entry.parked.lane.is_some());
-            let ids: Vec<_> = with_lane.map(|entry| entry.parked.id).collect();
-            all += self.parts.store.retry(&ids).await?;
-        }
-    }
-
-    /// Looks at what is parked: shows it, tries again what operators want, and lets go of keys of which
-    /// nothing is parked any more.
-    pub(super) async fn look_at_parked(&mut self) -> Result<(), Halt> {
-        let to_retry = match self.parked_now().await {
-            Ok(to_retry) => to_retry,
-            Err(error) => return self.state_failed(error),
-        };
-        for (lane, parked) in to_retry {
-            if self.hold_lane(&lane).await? {
-                self.parking.retrying.insert(parked.id.clone(), lane.clone());
-                let what = What::Parked { lane, parked: Box::new(parked) };
-                self.deliveries.push(Task { what, attempts: 0, request: None });
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts and shows what is parked; returns what is to be tried again.
-    async fn parked_now(&mut self) -> Result<Vec<(LaneKey, Parked)>, StateError> {
+        store: &S,
+        status: &Status,
+        lanes: &BTreeMap<LaneKey, LaneState>,
+    ) -> Result<Look, StateError> {
         let all = ParkedFilter::default();
-        let count = self.parts.store.parked_count(&all).await?;
-        self.parking.count = count;
+        self.count = store.parked_count(&all).await?;
         // An idle look is one call.
         let (mut shown, mut to_retry) = (Vec::new(), Vec::new());
-        if count > 0 {
-            shown = self.parts.store.parked(&all, 0, SHOWN_MAX).await?;
-            to_retry = self.to_retry().await?;
+        if self.count > 0 {
+            shown = store.parked(&all, 0, SHOWN_MAX).await?;
+            to_retry = self.to_retry(store).await?;
         }
-        self.parts.status.set_parked(shown);
-        self.look_for_unparked(count).await?;
-        Ok(to_retry)
+        status.set_parked(shown);
+        Ok(Look { to_retry, free: self.free(store, lanes).await? })
     }
 
     /// Parked rows that an operator wants to be tried again, and that stand behind no other of their keys.
-    async fn to_retry(&self) -> Result<Vec<(LaneKey, Parked)>, StateError> {
+    async fn to_retry<S: LaneStore>(
+        &self,
+        store: &S,
+    ) -> Result<Vec<(LaneKey, Parked)>, StateError> {
         let filter = ParkedFilter { to_retry: Some(true), ..ParkedFilter::default() };
         let mut found = Vec::new();
-        for entry in self.parts.store.parked(&filter, 0, RETRIES_MAX).await? {
+        for entry in store.parked(&filter, 0, RETRIES_MAX).await? {
             let ParkedEntry { number, parked, .. } = entry;
             let Some(lane) = parked.lane.clone() else { continue };
-            if self.parking.retrying.contains_key(&parked.id) {
+            if self.retrying.contains_key(&parked.id) {
                 continue;
             }
             let earlier = ParkedFilter {
@@ -145,66 +85,92 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 before: Some(number),
                 ..ParkedFilter::default()
             };
-            if parked.keys.is_empty() || self.parts.store.parked_count(&earlier).await? == 0 {
+            if parked.keys.is_empty() || store.parked_count(&earlier).await? == 0 {
                 found.push((lane, parked));
             }
         }
         Ok(found)
     }
 
-    /// Keys of which nothing is parked any more go again.
-    async fn look_for_unparked(&mut self, count: u64) -> Result<(), StateError> {
+    /// Keys that rows wait for, and of which nothing is parked any more.
+    async fn free<S: LaneStore>(
+        &self,
+        store: &S,
+        lanes: &BTreeMap<LaneKey, LaneState>,
+    ) -> Result<Vec<(LaneKey, String)>, StateError> {
         let mut free = Vec::new();
         // What is to be parked with the next save is not in the store yet.
-        let saved = |lane: &LaneKey| !self.parking.to_park.contains_key(lane);
-        for (lane, state) in self.lanes.iter().filter(|(lane, _)| saved(lane)) {
+        let is_saved = |lane: &LaneKey| !self.to_park.contains_key(lane);
+        for (lane, state) in lanes.iter().filter(|(lane, _)| is_saved(lane)) {
             for key in state.requests.parked_keys() {
-                let (lane, keys) = (Some(lane.clone()), vec![key.clone()]);
-                let filter = ParkedFilter { lane: lane.clone(), keys, ..ParkedFilter::default() };
-                if count == 0 || self.parts.store.parked_count(&filter).await? == 0 {
-                    free.extend(lane.map(|lane| (lane, key)));
+                let (of, keys) = (Some(lane.clone()), vec![key.clone()]);
+                let filter = ParkedFilter { lane: of, keys, ..ParkedFilter::default() };
+                if self.count == 0 || store.parked_count(&filter).await? == 0 {
+                    free.push((lane.clone(), key));
                 }
             }
         }
-        for (lane, key) in free {
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
-                state.requests.unparked(&[key]);
-            }
-            self.touched.insert(lane);
-        }
-        Ok(())
+        Ok(free)
     }
 }
 
-/// A request as it is parked.
+/// Does what an operator wants with parked rows; returns how many there were.
+pub(super) async fn obey<S: LaneStore>(
+    store: &S,
+    command: &ParkedCommand,
+) -> Result<u64, StateError> {
+    match command {
+        ParkedCommand::Retry(ids) if ids.is_empty() => retry_all(store).await,
+        ParkedCommand::Retry(ids) => store.retry(ids).await,
+        ParkedCommand::Drop(ids) => store.unpark(ids).await,
+    }
+}
+
+async fn retry_all<S: LaneStore>(store: &S) -> Result<u64, StateError> {
+    let filter = ParkedFilter { to_retry: Some(false), ..ParkedFilter::default() };
+    let (mut all, mut after) = (0, 0);
+    loop {
+        let entries = store.parked(&filter, after, RETRIES_MAX).await?;
+        let Some(last) = entries.last() else { return Ok(all) };
+        after = last.number;
+        let with_lane = entries.into_iter().filter(|entry| entry.parked.lane.is_some());
+        let ids: Vec<_> = with_lane.map(|entry| entry.parked.id).collect();
+        all += store.retry(&ids).await?;
+    }
+}
+
+/// A request as it is parked, and what follows it.
 pub(super) fn parked(
     task: &mut Task,
     bodies: &Bodies,
     reason: Reason,
     attempts: u32,
-    answer: String,
-) -> Parked {
+    answer: &str,
+) -> Vec<Parked> {
     let request = delivery::request(task, bodies);
     let keys = match &task.what {
         What::Rows { run, .. } => &run.keys[..],
         What::Parked { .. } | What::Canary { .. } => &[],
     };
-    let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
-    let group = (!keys.is_empty()).then(|| request.group.clone());
-    Parked {
-        id: request.id.clone(),
-        lane: Some(request.lane.clone()),
-        first: request.first,
-        last: request.last,
-        keys: group.into_iter().chain(others).collect(),
-        body: request.body.to_vec(),
-        content_type: request.content_type.to_owned(),
-        reason,
-        attempts,
-        answer,
-        parked_at_us: wall_clock_us(),
-    }
+    let both = std::iter::once(&*request).chain(request.then.as_deref());
+    let parked = both.map(|request| {
+        let others = keys.iter().map(|key| text_of(*key)).filter(|key| *key != request.group);
+        let group = (!keys.is_empty()).then(|| request.group.clone());
+        Parked {
+            id: request.id.clone(),
+            lane: Some(request.lane.clone()),
+            first: request.first,
+            last: request.last,
+            keys: group.into_iter().chain(others).collect(),
+            body: request.body.to_vec(),
+            content_type: request.content_type.to_owned(),
+            reason,
+            attempts,
+            answer: answer.to_owned(),
+            parked_at_us: wall_clock_us(),
+        }
+    });
+    parked.collect()
 }
 
 /// A message that can't be opened, as it is parked.

@@ -10,8 +10,11 @@ use binpulse_core::backoff::Backoff;
 use binpulse_core::change::Table;
 use binpulse_core::encode::opened::{Inconsistent, OpenedRows};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::config::Config;
+use crate::clock::{random, seconds, wall_clock_us};
 use crate::metrics::Metrics;
 use crate::open::{self, FetchError, Opened, Pointer};
 use crate::queue::{Queue, Received};
@@ -125,7 +128,7 @@ impl Poller {
                 Ok(messages) => messages,
                 Err(error) => {
                     self.metrics.queue_errors.inc();
-                    let pause = backoff.pause(super::random());
+                    let pause = backoff.pause(random());
                     tracing::warn!(%error, ?pause, "the queue can't be read");
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -134,7 +137,7 @@ impl Poller {
                 }
             };
             backoff.succeeded(PAUSE_MAX);
-            let now = super::seconds(super::wall_clock_us());
+            let now = seconds(wall_clock_us());
             self.metrics.queue_read_timestamp_seconds.set(now);
             for message in messages {
                 let arrived = self.open(message).await;
@@ -206,6 +209,33 @@ impl Content {
             | Self::Away(_) => 1024,
         }
     }
+}
+
+/// Starts the pollers; they end with `polling`.
+pub(super) fn pollers(
+    config: &Config,
+    queue: &Queue,
+    room: &Arc<Room>,
+    fetch: &Arc<dyn Fetch>,
+    metrics: &Arc<Metrics>,
+    polling: &CancellationToken,
+) -> (JoinSet<()>, mpsc::Receiver<Arrived>) {
+    let (arrived, arrivals) = mpsc::channel(64);
+    let tables = Arc::new(Tables::default());
+    let mut running = JoinSet::new();
+    for _ in 0..config.pollers {
+        let poller = Poller {
+            queue: queue.clone(),
+            room: Arc::clone(room),
+            limits: config.open,
+            fetch: Arc::clone(fetch),
+            tables: Arc::clone(&tables),
+            metrics: Arc::clone(metrics),
+            arrived: arrived.clone(),
+        };
+        running.spawn(poller.run(polling.clone()));
+    }
+    (running, arrivals)
 }
 
 /// Schemas that were opened, shared by messages.

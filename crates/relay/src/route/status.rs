@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::documents::Documents;
 use super::gaps::GapState;
-use super::store::LaneStore;
-use super::{Route, wall_clock_us};
+use super::verified::DifferingRange;
+use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
 use crate::metrics::Metrics;
 use crate::state::ParkedEntry;
-use crate::target::receiver::Receive;
 
 /// A route, as of its last look.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -44,6 +44,10 @@ pub struct View {
     pub lanes: Vec<LaneStatus>,
     /// Lanes that this process delivers.
     pub lanes_total: u64,
+    /// What was made of rows, where only a share is delivered: of the first 100 lanes.
+    pub documents: Vec<Documents>,
+    /// Ranges of a copy that differ from the source, as `binpulse verify` found; at most 100.
+    pub differing: Vec<DifferingRange>,
 }
 
 /// A lane that does not go on by itself just now.
@@ -136,7 +140,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Lanes that are told one by one.
-const LANES_SHOWN_MAX: usize = 100;
+pub(super) const LANES_SHOWN_MAX: usize = 100;
 
 /// A lane, for its status.
 pub(super) struct LaneView<'a> {
@@ -199,37 +203,6 @@ pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
     let margin = view.retention_margin_seconds.map(Duration::from_secs);
     metrics.retention_margin_seconds.set(margin.map_or(f64::NAN, |margin| margin.as_secs_f64()));
     status.set(view);
-}
-
-/// The route as it stands.
-pub(super) fn view<R: Receive, S: LaneStore>(route: &Route<R, S>) -> View {
-    let config = &route.parts.config;
-    let target_state = match (&route.deliveries.gone, route.deliveries.is_open()) {
-        (Some(_), _) => "gone",
-        (None, true) => "failing",
-        (None, false) => "works",
-    };
-    let each = route.lanes.iter().map(|(key, lane)| LaneView {
-        key,
-        next: lane.requests.next(),
-        accepted: route.accepted.get(key).copied().unwrap_or_default(),
-        gap: &lane.gap,
-        waiting: lane.order.waiting(),
-    });
-    View {
-        route: config.name.clone(),
-        queue: route.parts.queue.url().to_owned(),
-        target: route.parts.receiver.place(),
-        target_state,
-        last_failure: route.deliveries.gone.clone().or(route.deliveries.last_failure.clone()),
-        state_failure: route.saving.failure.clone(),
-        messages_held: route.messages.len() as u64,
-        buffer_bytes: route.room.used() as u64,
-        requests_begun: route.deliveries.len() as u64,
-        parked: route.parking.count,
-        retention_margin_seconds: margin(route.retention, route.messages.oldest_us()),
-        ..lanes(&config.name, each)
-    }
 }
 
 fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {

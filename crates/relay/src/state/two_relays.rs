@@ -271,8 +271,8 @@ fn two_relays() {
 }
 
 fn check(scheduler: impl Scheduler + 'static) {
-    let schedules = Runner::new(scheduler, Config::new()).run(two_relays);
-    assert!(schedules > 0);
+    let run = Runner::new(scheduler, Config::new()).run(two_relays);
+    assert!(run > 0);
 }
 
 #[test]

@@ -264,6 +264,7 @@ mod tests {
             group: group.to_owned(),
             body: vec![b'x'; body].into(),
             content_type: "application/json",
+            then: None,
             kind: "change",
         }
     }

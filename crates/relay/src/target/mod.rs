@@ -38,6 +38,9 @@ pub struct Request {
     pub body: Bytes,
     /// Media type of the body.
     pub content_type: &'static str,
+    /// What follows it, and is delivered with it: the insert of a key that an update changed, where the
+    /// format has that as two changes and a body has one.
+    pub then: Option<Box<Request>>,
     /// `change`, `canary` ...
     pub kind: &'static str,
 }

@@ -51,6 +51,7 @@ pub(crate) fn request(number: u64) -> Request {
         group: "shop.orders#3".to_owned(),
         body: body.into(),
         content_type: "application/json",
+        then: None,
         kind: "change",
     }
 }

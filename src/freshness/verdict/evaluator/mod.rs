@@ -209,7 +209,7 @@ impl Evaluator {
             // An echo is owed from the topic's acceptance on, not from here.
             | Observation::CanaryStarted(_)
             // The operator's own tables: that one takes no canary says nothing of the stream. The
-            // metrics of the paths and `/status` read the book, which has taken these.
+            // metrics of the paths and `/status` read the round trips, which have taken these.
             | Observation::CanaryCommitted { .. }
             | Observation::CanaryFailed { path: Some(_), .. }
             // What it completes comes as a report of its own.

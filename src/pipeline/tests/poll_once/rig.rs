@@ -178,6 +178,7 @@ impl Rig {
             control_messages: arn.into(),
             known: std::collections::HashMap::new(),
             message_bytes_max: setup.message_bytes_max,
+            outbox: None,
         };
         let origin = super::super::origin();
         let finalizing = FinalizingConfig {

@@ -32,6 +32,7 @@ pub struct OpenedRows {
     lane_count: u32,
     first: u64,
     snapshot: (u64, u32),
+    has_changed_only: bool,
     transactions: Vec<Transaction>,
     rows: Vec<(Op, proto::Row)>,
     bytes: usize,
@@ -61,7 +62,7 @@ impl OpenedRows {
             Some(table) => table,
             None => Arc::new(table(schema).map_err(|expected| wrong("another type", expected))?),
         };
-        proto::BeforeImage::try_from(batch.before_image)
+        let before_image = proto::BeforeImage::try_from(batch.before_image)
             .map_err(|_| wrong("an unknown kind of before image", "full, changed or key"))?;
         let files: Vec<Arc<str>> = batch.files.into_iter().map(Arc::from).collect();
         let transactions: Vec<_> = batch
@@ -83,6 +84,7 @@ impl OpenedRows {
             lane_count: batch.lane_count,
             first: batch.sequence_first,
             snapshot: (batch.snapshot_next, batch.snapshot_attempt),
+            has_changed_only: before_image == proto::BeforeImage::Changed,
             transactions,
             bytes: rows.iter().map(|(_, row)| memory_bytes(row)).sum(),
             rows,
@@ -112,6 +114,12 @@ impl OpenedRows {
     /// Number of the first row; 0 for rows of a snapshot.
     pub fn first(&self) -> u64 {
         self.first
+    }
+
+    /// Whether before images have the key and the columns that differ, and no others: what is not in a
+    /// before image is the same in a complete after image.
+    pub fn has_changed_only(&self) -> bool {
+        self.has_changed_only
     }
 
     /// How many rows there are.
@@ -324,6 +332,7 @@ fn table(schema: proto::TableSchema) -> Result<Table, &'static str> {
         primary_key,
         named: schema.columns_named,
         fingerprint: schema.fingerprint,
+        outbox: None,
     })
 }
 

@@ -292,13 +292,19 @@ impl<R> Requests<R> {
         }
     }
 
-    /// The rows from this place on that make one request.
+    /// The rows from this place on that make one request. It begins and ends with a row that is sent, so
+    /// that its numbers, and its id, do not depend on what is left out around it.
     fn run_from(&self, place: u64) -> Vec<u64> {
         let (mut run, mut contents, mut bytes) = (Vec::new(), 0, 0);
         let (mut expected, mut behind) = (None, None);
+        let is_left_out = self.pending.get(&place).is_some_and(|row| row.content.is_none());
+        let mut sent = 0;
         for (at, row) in self.pending.range(place..) {
             let follows = expected.is_none_or(|expected| row.place == expected);
             if !follows || self.busy_key(*at).is_some() || self.begun_at(row.place).is_some() {
+                break;
+            }
+            if is_left_out && row.content.is_some() {
                 break;
             }
             if row.content.is_some() {
@@ -313,7 +319,13 @@ impl<R> Requests<R> {
                 }
             }
             run.push(*at);
+            if row.content.is_some() {
+                sent = run.len();
+            }
             expected = Some(following(row.place));
+        }
+        if !is_left_out {
+            run.truncate(sent);
         }
         run
     }

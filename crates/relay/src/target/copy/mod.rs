@@ -13,12 +13,14 @@
 mod ddl;
 mod dialect;
 mod json_diff;
+mod keys;
 mod marks;
 mod part;
 mod pending;
 mod session;
 mod tables;
 mod tls;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use marks::Mark;
 use pending::Pending;
 use session::{Failure, Session};
 use tables::Tables;
+pub use verify::{Compared, Verdict};
 
 /// Most time that connecting takes.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -133,6 +136,8 @@ pub struct Applied {
     pub removed: u64,
     /// Chunks whose ranges the copy can't compare as the source does: of these nothing was removed.
     pub ranges_passed: u64,
+    /// Digests of chunks that were compared with the copy's rows.
+    pub compared: Vec<Compared>,
 }
 
 /// Rows were not applied; nothing of the transaction was.
@@ -302,10 +307,13 @@ impl Inner {
         let Some(session) = &mut self.session else { return Err(Failure::none()) };
         // Before the transaction: MySQL ends one at each statement that changes a schema.
         for (index, unit) in units.iter().enumerate() {
-            if let Unit::Rows { rows, .. } | Unit::Part { rows, .. } = unit {
-                let prepared = self.tables.prepare(session, rows.table()).await;
-                prepared.map_err(|failure| failure.of_unit(index))?;
-            }
+            let (rows, key): (_, &[u32]) = match unit {
+                Unit::Rows { rows, .. } => (rows, &[]),
+                Unit::Part { rows, part, .. } => (rows, &part.key_columns),
+                Unit::Canary { .. } | Unit::Passed { .. } => continue,
+            };
+            let prepared = self.tables.prepare(session, rows.table(), key).await;
+            prepared.map_err(|failure| failure.of_unit(index))?;
         }
         session.run(b"BEGIN").await?;
         let mut work = Work { applied: Applied::default(), marks: BTreeMap::new() };
@@ -393,6 +401,7 @@ impl Work {
                         self.applied.rows += rows.len() as u64;
                         self.applied.removed += told.removed;
                         self.applied.ranges_passed += told.ranges_passed;
+                        self.applied.compared.extend(told.compared);
                     }
                 }
             }

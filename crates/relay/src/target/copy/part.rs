@@ -6,20 +6,18 @@
 use std::collections::HashSet;
 
 use binpulse_client::proto;
-use binpulse_core::change::{Cell, Column, Image, RowBuffer, Table};
+use binpulse_core::change::{Cell, Column, RowBuffer};
 use binpulse_core::encode::opened::OpenedRows;
 
-use super::dialect::{Dialect, Put};
+use super::keys::{
+    Key, PAGE_ROWS, after_printed, bound, condition_of_printed, join, key_of, printed_columns,
+};
 use super::marks::{self, Mark};
-use super::pending::{KEYS_AT_ONCE_MAX, Pending, any_of, key_condition};
+use super::pending::{KEYS_AT_ONCE_MAX, Pending, any_of};
 use super::session::{Failure, Session, Text};
 use super::tables::{CopyTable, Tables};
+use super::verify::{self, Compared};
 use crate::lane::LaneKey;
-
-/// Keys that are read of the copy at once.
-const PAGE_ROWS: usize = 10_000;
-/// Between the cells of a key's printed form.
-const BETWEEN: u8 = 0x1f;
 
 /// A part, and where it belongs.
 pub(super) struct Part<'p> {
@@ -33,13 +31,7 @@ pub(super) struct Part<'p> {
 pub(super) struct Gone {
     pub(super) removed: u64,
     pub(super) ranges_passed: u64,
-}
-
-/// A key: as the server prints it, as far as that is known, and as a condition.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    printed: Vec<u8>,
-    condition: Vec<u8>,
+    pub(super) compared: Option<Compared>,
 }
 
 impl Part<'_> {
@@ -50,7 +42,8 @@ impl Part<'_> {
         pending: &mut Pending,
         mark: &mut Mark,
     ) -> Result<Gone, Failure> {
-        let table = self.rows.table();
+        let copy = tables.get(self.rows.table())?;
+        let table = &copy.source;
         let dialect = session.dialect;
         let mut touched = HashSet::new();
         for image in &self.said.touched {
@@ -73,7 +66,6 @@ impl Part<'_> {
             told.insert(key);
             pending.take(session, tables, table, &change).await?;
         }
-        let copy = tables.get(table)?;
         let is_compared = copy.sorts_as_source && self.rows.lane_count() <= 1;
         self.tell(session, mark, told, copy, is_compared, pending).await
     }
@@ -99,7 +91,8 @@ impl Part<'_> {
         if is_first && !mark.chunk.is_empty() {
             self.forget(session).await?;
         }
-        if !part.last_part {
+        let digest = part.digest.as_ref();
+        if !part.last_part && digest.is_none() {
             if is_compared {
                 self.keep(session, &told, is_first).await?;
             }
@@ -108,15 +101,21 @@ impl Part<'_> {
         }
         mark.chunk = String::new();
         if !is_compared {
-            return Ok(Gone { removed: 0, ranges_passed: 1 });
+            let compared = digest.map(|digest| verify::passed(copy, part, digest));
+            let ranges_passed = u64::from(digest.is_none());
+            return Ok(Gone { ranges_passed, compared, ..Gone::default() });
         }
         if !is_first {
             told.extend(self.kept(session).await?);
             self.forget(session).await?;
         }
         pending.flush_table(session, self.rows.table()).await?;
+        if let Some(digest) = digest {
+            let compared = verify::compare(session, copy, part, &told, digest).await?;
+            return Ok(Gone { compared: Some(compared), ..Gone::default() });
+        }
         let removed = self.remove_others(session, copy, &told).await?;
-        Ok(Gone { removed, ranges_passed: 0 })
+        Ok(Gone { removed, ..Gone::default() })
     }
 
     async fn forget(&self, session: &mut Session) -> Result<(), Failure> {
@@ -257,134 +256,4 @@ impl Part<'_> {
         others.retain(|row| !equal.contains(row));
         Ok(others)
     }
-}
-
-fn join<'c>(cells: impl Iterator<Item = &'c [u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for cell in cells {
-        out.extend_from_slice(cell);
-        out.push(BETWEEN);
-    }
-    out
-}
-
-fn key_of<'c>(
-    dialect: Dialect,
-    table: &Table,
-    cell: impl Fn(usize) -> Cell<'c>,
-) -> Result<Key, Failure> {
-    let mut printed = Vec::new();
-    for ordinal in &table.primary_key {
-        match cell(*ordinal) {
-            Cell::Int(value) => printed.extend_from_slice(value.to_string().as_bytes()),
-            Cell::UInt(value) => printed.extend_from_slice(value.to_string().as_bytes()),
-            Cell::Text(bytes) | Cell::Bytes(bytes) => printed.extend_from_slice(bytes),
-            // Compared by the server.
-            Cell::Absent
-            | Cell::Null
-            | Cell::Float(_)
-            | Cell::Double(_)
-            | Cell::Malformed(_)
-            | Cell::Json(_)
-            | Cell::JsonDiff(_)
-            | Cell::Vector(_)
-            | Cell::Omitted { .. } => {}
-        }
-        printed.push(BETWEEN);
-    }
-    Ok(Key { printed, condition: key_condition(dialect, table, cell)? })
-}
-
-/// Columns of a key as they are read: BIT as a number in MySQL, whose text of it is bytes.
-fn printed_columns(dialect: Dialect, columns: &[&Column]) -> Vec<String> {
-    let print = |column: &&Column| {
-        let name = dialect.name(&column.name);
-        let is_bit = column.logical_type == binpulse_core::change::LogicalType::Bit;
-        if is_bit && !dialect.is_postgres() { format!("{name}+0") } else { name }
-    };
-    columns.iter().map(print).collect()
-}
-
-/// The range above a key, or up to it; `None` where it is open.
-fn bound(
-    dialect: Dialect,
-    columns: &[&Column],
-    image: Option<&proto::Image>,
-    above: bool,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let Some(image) = image.filter(|image| !image.values.is_empty()) else { return Ok(None) };
-    let mut buffer = RowBuffer::default();
-    let image: Image<'_> = OpenedRows::image(image, &mut buffer);
-    let mut literals = Vec::new();
-    for (place, column) in columns.iter().enumerate() {
-        let mut literal = Vec::new();
-        let put = dialect.put_cell(&mut literal, column, image.cell(place));
-        if put != Ok(Put::Written) {
-            let found = format!("a bound of a chunk without a value of column `{}`", column.name);
-            return Err(Failure::refused(
-                "(a snapshot)",
-                found,
-                "the whole key",
-                "take a new snapshot",
-            ));
-        }
-        literals.push(literal);
-    }
-    Ok(Some(compare(dialect, columns, &literals, above)))
-}
-
-/// `(a > x OR a = x AND (b > y))`: servers find ranges in this form.
-fn compare(dialect: Dialect, columns: &[&Column], literals: &[Vec<u8>], above: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    let last = columns.len().saturating_sub(1);
-    for (place, (column, literal)) in columns.iter().zip(literals).enumerate() {
-        let sign: &[u8] = match (above, place == last) {
-            (true, _) => b">",
-            (false, true) => b"<=",
-            (false, false) => b"<",
-        };
-        out.push(b'(');
-        dialect.put_name(&mut out, &column.name);
-        out.extend_from_slice(sign);
-        out.extend_from_slice(literal);
-        if place < last {
-            out.extend_from_slice(b" OR ");
-            dialect.put_name(&mut out, &column.name);
-            out.push(b'=');
-            out.extend_from_slice(literal);
-            out.extend_from_slice(b" AND ");
-        }
-    }
-    out.extend(std::iter::repeat_n(b')', columns.len()));
-    out
-}
-
-fn literals_of_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> Vec<Vec<u8>> {
-    let literals = columns.iter().zip(row).map(|(column, cell)| {
-        let mut literal = Vec::new();
-        dialect.put_printed(&mut literal, column, cell.as_deref().unwrap_or_default());
-        literal
-    });
-    literals.collect()
-}
-
-fn after_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> Vec<u8> {
-    compare(dialect, columns, &literals_of_printed(dialect, columns, row), true)
-}
-
-/// The same form as [`key_condition`].
-fn condition_of_printed(dialect: Dialect, columns: &[&Column], row: &[Text]) -> Vec<u8> {
-    let literals = literals_of_printed(dialect, columns, row);
-    if let [literal] = literals.as_slice() {
-        return literal.clone();
-    }
-    let mut out = Vec::new();
-    for (index, (column, literal)) in columns.iter().zip(&literals).enumerate() {
-        out.extend_from_slice(if index == 0 { b"(" } else { b" AND " });
-        dialect.put_name(&mut out, &column.name);
-        out.push(b'=');
-        out.extend_from_slice(literal);
-    }
-    out.push(b')');
-    out
 }

@@ -59,6 +59,8 @@ impl Pending {
         change: &Change<'_>,
     ) -> Result<(), Failure> {
         let copy = tables.get(table)?;
+        // With the key that rows are told apart by, which may be another one than the primary key.
+        let table = &copy.source;
         let place = (Arc::clone(&table.database), Arc::clone(&table.name));
         // Rows of another schema come first, as a whole.
         if let Some(rows) = self.tables.get(&place)

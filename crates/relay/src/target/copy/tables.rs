@@ -17,7 +17,8 @@ const KNOWN_MAX: usize = 10_000;
 /// A table of the copy, for one schema of the source's.
 #[derive(Debug)]
 pub(super) struct CopyTable {
-    /// The schema.
+    /// The schema. Its primary key is what rows are told apart by: of a table without one the UNIQUE key
+    /// that snapshots go by.
     pub(super) source: Arc<Table>,
     /// Quoted, with its database or schema.
     pub(super) name: String,
@@ -76,13 +77,20 @@ impl Tables {
         Ok(())
     }
 
-    /// Makes a table fit the schema, as far as the policy allows.
+    /// Makes a table fit the schema, as far as the policy allows. `key` is what a snapshot goes by, if it
+    /// is not the primary key.
     pub(super) async fn prepare(
         &mut self,
         session: &mut Session,
         table: &Arc<Table>,
+        key: &[u32],
     ) -> Result<(), Failure> {
-        if self.known.contains_key(&place_of(table)) {
+        let is_key = |known: &CopyTable| {
+            let ours = &known.source.primary_key;
+            key.is_empty()
+                || ours.iter().map(|at| *at as u64).eq(key.iter().map(|at| u64::from(*at)))
+        };
+        if self.known.get(&place_of(table)).is_some_and(|known| is_key(known)) {
             return Ok(());
         }
         let shown = CopyTable::shown(table);
@@ -93,6 +101,8 @@ impl Tables {
             session.dialect.name(&table.name)
         );
         let mut here = columns(session, table).await?;
+        let place = place_of(table);
+        let table = &with_key(session, table, key, &shown).await?;
         if here.is_empty() {
             self.create(session, table, &name, &shown).await?;
             here = columns(session, table).await?;
@@ -119,7 +129,7 @@ impl Tables {
         let columns = table.columns.iter().map(|column| column.name.len() * 6 + 64);
         let names_bytes = name.len() * 2 + columns.sum::<usize>() + 256;
         let known = CopyTable { source: Arc::clone(table), name, names_bytes, sorts_as_source };
-        self.known.insert(place_of(table), Arc::new(known));
+        self.known.insert(place, Arc::new(known));
         Ok(())
     }
 
@@ -197,14 +207,6 @@ fn check_source(dialect: Dialect, table: &Table, shown: &str) -> Result<(), Fail
             "set binlog_row_metadata = FULL at the source",
         ));
     }
-    if table.primary_key.is_empty() {
-        return Err(Failure::refused(
-            shown,
-            "no primary key",
-            "a primary key: without it rows can't be told apart",
-            "add one at the source, or leave the table out with relay.filter.tables",
-        ));
-    }
     let names = table.columns.iter().map(|column| column.name.as_str());
     let mut names = names.chain([&*table.database, &*table.name]);
     if dialect.is_postgres()
@@ -218,6 +220,40 @@ fn check_source(dialect: Dialect, table: &Table, shown: &str) -> Result<(), Fail
         ));
     }
     Ok(())
+}
+
+/// The table with the key that its rows are told apart by: its primary key, or else the UNIQUE key that a
+/// snapshot goes by. The copy's table remembers that as its own primary key.
+async fn with_key(
+    session: &mut Session,
+    table: &Arc<Table>,
+    key: &[u32],
+    shown: &str,
+) -> Result<Arc<Table>, Failure> {
+    if !table.primary_key.is_empty() {
+        return Ok(Arc::clone(table));
+    }
+    let mut primary_key: Vec<usize> =
+        key.iter().filter_map(|ordinal| usize::try_from(*ordinal).ok()).collect();
+    if primary_key.is_empty() {
+        let unique = unique_columns(session, table).await?;
+        let unique = unique.iter().filter(|(index, _)| index == "PRIMARY");
+        let place = |name: &str| {
+            table.columns.iter().position(|column| same(session.dialect, &column.name, name))
+        };
+        primary_key = unique.filter_map(|(_, column)| place(column)).collect();
+    }
+    if primary_key.is_empty() {
+        return Err(Failure::refused(
+            shown,
+            "no primary key",
+            "a primary key, or a snapshot first that tells the table's UNIQUE key: without one rows \
+             can't be told apart",
+            "add one at the source, take a snapshot of the table, or leave it out with \
+             relay.filter.tables",
+        ));
+    }
+    Ok(Arc::new(Table { primary_key, ..Table::clone(table) }))
 }
 
 /// Definitions of those columns.
@@ -274,8 +310,11 @@ async fn columns(session: &mut Session, table: &Table) -> Result<Vec<Here>, Fail
     Ok(columns.collect())
 }
 
-/// The copy tells rows apart as the source does: by the same primary key, and by nothing else.
-async fn check_keys(session: &mut Session, table: &Table, shown: &str) -> Result<(), Failure> {
+/// Columns of the copy's unique indexes, each with its index; `PRIMARY` is the primary key.
+async fn unique_columns(
+    session: &mut Session,
+    table: &Table,
+) -> Result<Vec<(String, String)>, Failure> {
     let dialect = session.dialect;
     let (database, name) = (dialect.text(&table.database), dialect.text(&table.name));
     let sql = if dialect.is_postgres() {
@@ -284,25 +323,36 @@ async fn check_keys(session: &mut Session, table: &Table, shown: &str) -> Result
              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
              JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
              JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey) \
-             WHERE i.indisunique AND n.nspname = {database} AND t.relname = {name}"
+             WHERE i.indisunique AND n.nspname = {database} AND t.relname = {name} \
+             ORDER BY 1, array_position(i.indkey::int2[], a.attnum)"
         )
     } else {
         format!(
             "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS \
-             WHERE NON_UNIQUE = 0 AND TABLE_SCHEMA = {database} AND TABLE_NAME = {name}"
+             WHERE NON_UNIQUE = 0 AND TABLE_SCHEMA = {database} AND TABLE_NAME = {name} \
+             ORDER BY INDEX_NAME, SEQ_IN_INDEX"
         )
     };
     let rows = session.rows(sql.as_bytes()).await?;
+    let columns = rows.iter().filter_map(|row| match row.as_slice() {
+        [index, column] => Some((text(index), text(column))),
+        _ => None,
+    });
+    Ok(columns.collect())
+}
+
+/// The copy tells rows apart as the source does: by the same primary key, and by nothing else.
+async fn check_keys(session: &mut Session, table: &Table, shown: &str) -> Result<(), Failure> {
+    let dialect = session.dialect;
     let mut key = Vec::new();
-    for row in &rows {
-        let [index, column] = row.as_slice() else { continue };
-        if text(index) != "PRIMARY" {
-            let found = format!("the UNIQUE index {} of table {shown} in the copy", text(index));
+    for (index, column) in unique_columns(session, table).await? {
+        if index != "PRIMARY" {
+            let found = format!("the UNIQUE index {index} of table {shown} in the copy");
             let needed =
                 "no UNIQUE index beside the primary key: rows of one transaction are joined";
             return Err(Failure::unfit(found, needed, "make it an index that is not UNIQUE"));
         }
-        key.push(text(column));
+        key.push(column);
     }
     let source = table.primary_key.iter().filter_map(|ordinal| table.columns.get(*ordinal));
     let source: Vec<_> = source.map(|column| column.name.as_str()).collect();

@@ -8,7 +8,8 @@ use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
 use super::address::is_allowed;
-use super::secret::SecretSource;
+use super::oauth::ClientCredentials;
+use super::signature::SecretSource;
 
 /// Secrets that sign at a time: the current one, and those on their way in or out.
 const SECRETS_MAX: usize = 4;
@@ -60,6 +61,8 @@ pub enum Auth {
     None,
     /// `relay.to.bearer`: a token in the header `Authorization`.
     Bearer(SecretSource),
+    /// By a token of OAuth 2.0, fetched for these credentials.
+    Client(ClientCredentials),
     /// By a client certificate (mTLS), read again for each connection.
     Certificate {
         /// `relay.to.certificate`: PEM text of the certificate and its chain.
@@ -232,7 +235,7 @@ impl Config {
                     "change relay.to.url, or leave the certificate out",
                 ));
             }
-            Auth::None | Auth::Certificate { .. } => {}
+            Auth::None | Auth::Client(_) | Auth::Certificate { .. } => {}
         }
         Ok(endpoint)
     }

@@ -51,6 +51,8 @@ pub(super) enum Fault {
     #[error("relay.egress.proxy answered {0}")]
     Proxy(String),
     #[error("{0}")]
+    Token(String),
+    #[error("{0}")]
     Setting(String),
     #[error("{0}")]
     Unsendable(String),
@@ -87,6 +89,7 @@ impl Fault {
             | Self::NoAddress
             | Self::NotAllowed(_)
             | Self::Proxy(_)
+            | Self::Token(_)
             | Self::Setting(_) => Outcome::Failed { answer, retry_after: None, is_outage: true },
         }
     }

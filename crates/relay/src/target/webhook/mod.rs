@@ -17,8 +17,9 @@ mod connect;
 mod connection;
 mod fault;
 mod meter;
+mod oauth;
 mod resolve;
-mod secret;
+mod signature;
 mod tls;
 
 use std::fmt;
@@ -31,7 +32,7 @@ use hyper::body::Incoming;
 use hyper::header::{
     AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use hyper::{Method, Request as HttpRequest, Response};
+use hyper::{Method, Request as HttpRequest, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -39,12 +40,14 @@ use self::config::bearer;
 use self::connect::Connector;
 use self::connection::{Connection, Pool, is_drained};
 use self::fault::Fault;
-use self::secret::Signer;
+use self::oauth::Tokens;
+use self::signature::Signer;
 use super::{Outcome, Request};
 
 pub use self::config::{Auth, Config, ConfigError, Egress, Proxy};
+pub use self::oauth::ClientCredentials;
 pub use self::resolve::{Addresses, Resolve, SystemResolver};
-pub use self::secret::SecretSource;
+pub use self::signature::SecretSource;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -57,6 +60,7 @@ pub struct Webhook {
     connector: Connector,
     signer: Signer,
     auth: Auth,
+    tokens: Option<Tokens>,
     timeout: Duration,
     slots: Semaphore,
     pool: Pool,
@@ -76,8 +80,13 @@ impl Webhook {
 
     /// The same, with names resolved by `resolver`.
     pub fn with_resolver(config: Config, resolver: Arc<dyn Resolve>) -> Result<Self, ConfigError> {
+        let tokens = match &config.auth {
+            Auth::Client(client) => Some(Tokens::new(&config, client, Arc::clone(&resolver))?),
+            Auth::None | Auth::Bearer(_) | Auth::Certificate { .. } => None,
+        };
         Ok(Self {
             connector: Connector::new(&config, resolver)?,
+            tokens,
             signer: Signer::new(&config.secrets)?,
             auth: config.auth,
             timeout: config.timeout,
@@ -109,13 +118,38 @@ impl Webhook {
     }
 
     async fn attempt(&self, request: &Request, deadline: Instant) -> Result<Outcome, Fault> {
-        let head = self.head(request)?;
+        let Some(tokens) = &self.tokens else {
+            return Ok(self.once(request, None, deadline).await?.0);
+        };
+        let token = tokens.header(deadline).await?;
+        let (outcome, status) = self.once(request, Some(&token), deadline).await?;
+        if status != StatusCode::UNAUTHORIZED {
+            return Ok(outcome);
+        }
+        // It may have been withdrawn before its time: a new one is tried, once.
+        tokens.refused(&token).await;
+        let token = tokens.header(deadline).await?;
+        Ok(self.once(request, Some(&token), deadline).await?.0)
+    }
+
+    /// One request, and what was answered.
+    async fn once(
+        &self,
+        request: &Request,
+        token: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<(Outcome, StatusCode), Fault> {
+        let mut head = self.head(request)?;
+        if let Some(token) = token {
+            head.insert(AUTHORIZATION, token.clone());
+        }
         let (connection, answer) = self.exchange(head, &request.body, deadline).await?;
         let outcome = answer::outcome(&answer, SystemTime::now());
+        let status = answer.status();
         if is_drained(answer.into_body(), deadline).await {
             self.pool.put(connection);
         }
-        Ok(outcome)
+        Ok((outcome, status))
     }
 
     /// A connection that was kept may have been closed just now. Where nothing of an answer has come,

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::config::{Auth, Config, ConfigError};
-use super::secret::SecretSource;
+use super::signature::SecretSource;
 
 /// Who may vouch for receivers, and what we show them.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Tls {
     pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
         let roots = Arc::new(roots(config.authorities.as_ref())?);
         let identity = match &config.auth {
-            Auth::None | Auth::Bearer(_) => None,
+            Auth::None | Auth::Bearer(_) | Auth::Client(_) => None,
             Auth::Certificate { certificate, key } => Some((certificate.clone(), key.clone())),
         };
         let shared = client(&roots, identity.as_ref())?;

@@ -1,6 +1,7 @@
 //! Copies in real servers, under kills, duplicates and two processes, compared with their source by
 //! SELECT.
 
+mod digests;
 mod parts;
 mod world;
 mod zoo;
@@ -249,6 +250,7 @@ async fn all(server: Option<Server>) {
     let Some(server) = server else { return };
     it_equals_its_source_under_kills_duplicates_and_two_processes(&server).await;
     parts::behind_a_snapshot_a_copy_is_its_source(&server).await;
+    digests::digests_tell_whether_a_copy_is_its_source(&server).await;
     a_lane_that_lacks_rows_is_left_as_it_is(&server).await;
     canaries_only_go_forward(&server).await;
     what_can_never_be_applied_is_refused_by_name_and_without_its_value(&server).await;

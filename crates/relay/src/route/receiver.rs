@@ -1,0 +1,725 @@
+//! One route for a receiver: from the queue to requests, and from answers to deletions.
+//!
+//! One task owns all lanes. What it does in each turn has an order that a crash can't harm:
+//! take what arrived and what was answered; make requests; save; only then send them; delete messages
+//! of which all rows are saved as dealt with.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse_client::proto;
+use binpulse_core::backoff::Backoff;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::delivery::{Deliveries, Finished, Task, What};
+use super::gaps::{Asked, Found, Heal, Missing, asked, policy, spawn};
+use super::halt::Halt;
+use super::lane::{Content, LaneState, lane_of, stream_of, suppressed_rows, watermarks};
+use super::limits::{BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, LANES_MAX, LEASE, TICK, TURN_MAX};
+use super::messages::Messages;
+use super::parking::{self, Parking, Retried, message_parked, parked};
+use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
+use super::store::LaneStore;
+use crate::body::{self, Bodies};
+use crate::clock::{random, seconds, wall_clock_us};
+use crate::lane::LaneKey;
+use crate::lanes::Order;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::state::{Acquired, Lease, Parked, Reason, Save, StateError};
+use crate::target::receiver::Receive;
+
+/// What a route works with.
+pub struct Parts<R, S> {
+    /// What it is told to do.
+    pub config: Config,
+    /// Where messages come from.
+    pub queue: Queue,
+    /// Where requests go.
+    pub receiver: Arc<R>,
+    /// What it must not forget.
+    pub store: S,
+    /// Who fetches objects.
+    pub fetch: Arc<dyn Fetch>,
+    /// Who publishes rows again; `None`: nobody can.
+    pub heal: Option<Arc<dyn Heal>>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where others see how it stands.
+    pub status: Arc<Status>,
+}
+
+/// When the state is asked again after a failure.
+#[derive(Debug)]
+struct Saving {
+    backoff: Backoff,
+    not_before: Instant,
+    failure: Option<String>,
+}
+
+impl Saving {
+    fn new(now: Instant) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        Self { backoff, not_before: now, failure: None }
+    }
+}
+
+/// A running route.
+struct Route<R, S> {
+    parts: Parts<R, S>,
+    started: Instant,
+    room: Arc<Room>,
+    messages: Messages,
+    lanes: BTreeMap<LaneKey, LaneState>,
+    /// Lanes that have changed since the last turn.
+    touched: HashSet<LaneKey>,
+    deliveries: Deliveries<R>,
+    bodies: Arc<Bodies>,
+    /// Requests that are made and not yet saved.
+    unsaved: Vec<Task>,
+    parking: Parking,
+    heals: JoinSet<Asked>,
+    /// The newest watermarks of canaries.
+    accepted: HashMap<LaneKey, u64>,
+    saving: Saving,
+    retention: Option<Duration>,
+    ticks: u64,
+}
+
+/// Runs a route until it is stopped or can't continue.
+pub async fn run<R: Receive, S: LaneStore>(
+    parts: Parts<R, S>,
+    stop: CancellationToken,
+) -> Result<(), Halt> {
+    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let polling = stop.child_token();
+    let (mut running, mut arrivals) =
+        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
+    let mut route = Route::new(parts, room);
+    let outcome = route.turns(&mut arrivals, &stop).await;
+    polling.cancel();
+    arrivals.close();
+    running.shutdown().await;
+    route.end().await;
+    outcome
+}
+
+impl<R: Receive, S: LaneStore> Route<R, S> {
+    fn new(parts: Parts<R, S>, room: Arc<Room>) -> Self {
+        let started = Instant::now();
+        let config = &parts.config;
+        let messages = Messages::new(
+            parts.queue.clone(),
+            Arc::clone(&room),
+            Arc::clone(&parts.metrics),
+            config.visibility,
+        );
+        let lossy_cells = parts.metrics.lossy_cells.clone();
+        let bodies = Bodies::new(config.format.clone(), config.rows_max, lossy_cells);
+        let bodies = Arc::new(bodies);
+        let mut retry = config.retry.clone();
+        if config.order == Order::Lane {
+            // The lane waits for as long as it takes.
+            retry.max_attempts = u32::MAX;
+        }
+        let deliveries = Deliveries::new(
+            Arc::clone(&parts.receiver),
+            Arc::clone(&bodies),
+            Arc::clone(&parts.metrics),
+            retry,
+            config.concurrency,
+        );
+        Self {
+            parts,
+            started,
+            room,
+            messages,
+            lanes: BTreeMap::new(),
+            touched: HashSet::new(),
+            deliveries,
+            bodies,
+            unsaved: Vec::new(),
+            parking: Parking::default(),
+            heals: JoinSet::new(),
+            accepted: HashMap::new(),
+            saving: Saving::new(started),
+            retention: None,
+            ticks: 0,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn turns(
+        &mut self,
+        arrivals: &mut mpsc::Receiver<Arrived>,
+        stop: &CancellationToken,
+    ) -> Result<(), Halt> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut wake = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => self.tick().await?,
+                finished = self.deliveries.finished() => self.finished(finished)?,
+                Some(healed) = self.heals.join_next() => {
+                    let now = self.now();
+                    if let Some((lane, gap)) = asked(healed)
+                        && let Some(state) = self.lanes.get_mut(&lane)
+                    {
+                        state.gap.not_asked(gap, now);
+                    }
+                }
+                arrived = arrivals.recv() => {
+                    let Some(arrived) = arrived else { return Ok(()) };
+                    self.arrived(arrived).await?;
+                    for _ in 1..TURN_MAX {
+                        let Ok(arrived) = arrivals.try_recv() else { break };
+                        self.arrived(arrived).await?;
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(finished) = self.deliveries.finished_now() {
+                self.finished(finished)?;
+            }
+            wake = self.turn().await?;
+        }
+    }
+
+    /// A message has come.
+    async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
+        let Arrived { received, bytes, content } = arrived;
+        let number = self.messages.hold(&received, bytes);
+        let sent_at_us = received.sent_at_us.unwrap_or_default();
+        let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
+        match content {
+            Opened::Rows(rows) => {
+                count("change");
+                let first = rows.first();
+                let content = Content { message: number, rows, read: None, first };
+                self.rows(content).await?;
+            }
+            Opened::Part(part, rows) => {
+                count("snapshot");
+                let content = Content::of_part(number, &part, rows, sent_at_us);
+                self.part(&part, content).await?;
+            }
+            Opened::Canary(canary) => {
+                count("canary");
+                self.canary(number, &canary);
+            }
+            Opened::Suppressed(suppressed) => {
+                count("suppressed");
+                self.suppressed(number, &suppressed).await?;
+            }
+            Opened::Other => {
+                count("other");
+                self.messages.finish(number);
+            }
+            Opened::Unreadable { reason, message } => {
+                count("unreadable");
+                tracing::warn!(reason, message, "a message can't be opened: it is parked");
+                self.park_message(number, received.body, &message).await?;
+            }
+            Opened::Away(message) => {
+                tracing::warn!(message, "the object of a message can't be fetched now");
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn park_message(&mut self, number: u64, body: String, why: &str) -> Result<(), Halt> {
+        let parked = message_parked(body, why);
+        match self.parts.store.park(&[parked]).await {
+            Ok(()) => {
+                self.messages.finish(number);
+                Ok(())
+            }
+            Err(error) => {
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
+                self.state_failed(error)
+            }
+        }
+    }
+
+    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+        let lane = lane_of(&content.rows);
+        if self.hold(&lane, content.message).await? {
+            let now = self.now();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.offer(content, now);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
+        let (lane, now) = (lane_of(&content.rows), self.now());
+        if self.hold(&lane, content.message).await? {
+            let offered =
+                self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content, now));
+            if let Some(Err(content)) = offered {
+                tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
+                self.messages.finish(content.message);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    /// Whether the lane is this process's; if not, the message was given back.
+    async fn hold(&mut self, lane: &LaneKey, message: u64) -> Result<bool, Halt> {
+        let is_held = self.hold_lane(lane).await?;
+        if !is_held {
+            let pause = if self.saving.failure.is_some() { BACK_PAUSE } else { HELD_PAUSE };
+            self.messages.give_back(vec![message], pause).await;
+        }
+        Ok(is_held)
+    }
+
+    /// Takes the lane's lease, unless this process has it.
+    async fn hold_lane(&mut self, lane: &LaneKey) -> Result<bool, Halt> {
+        if self.lanes.contains_key(lane) {
+            return Ok(true);
+        }
+        if self.lanes.len() >= LANES_MAX {
+            return Ok(false);
+        }
+        match self.parts.store.acquire(lane, &self.parts.config.owner, LEASE).await {
+            Ok(Acquired::Leased { fence, record }) => {
+                let state = LaneState::new(fence, &record, &self.parts.config, self.now());
+                tracing::info!(%lane, next = record.next, "this process delivers the lane");
+                self.lanes.insert(lane.clone(), state);
+                Ok(true)
+            }
+            Ok(Acquired::Held { owner }) => {
+                tracing::debug!(%lane, owner, "another process delivers the lane");
+                Ok(false)
+            }
+            Err(error) => {
+                self.state_failed(error)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn canary(&mut self, number: u64, canary: &proto::Canary) {
+        let now = self.now();
+        for (key, sequence_next) in watermarks(canary) {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.order.watermark(sequence_next, now);
+                self.accepted.insert(key.clone(), sequence_next);
+                self.touched.insert(key);
+            }
+        }
+        // While the target fails canaries would only pile up: that they do not arrive says enough.
+        let is_failing = self.deliveries.is_open() || self.deliveries.gone.is_some();
+        if !self.parts.config.sends_canaries || is_failing {
+            self.messages.finish(number);
+            return;
+        }
+        let (stream, epoch) = stream_of(canary);
+        let request = Arc::new(body::canary(stream, epoch, canary));
+        let what = What::Canary { message: number, request };
+        self.deliveries.push(Task { what, attempts: 0, request: None });
+    }
+
+    async fn suppressed(
+        &mut self,
+        number: u64,
+        suppressed: &proto::Suppressed,
+    ) -> Result<(), Halt> {
+        let Some((lane, first, last)) = suppressed_rows(suppressed) else {
+            self.messages.finish(number);
+            return Ok(());
+        };
+        if self.hold(&lane, number).await? {
+            let now = self.now();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.absent(first, last, now);
+            }
+            self.touched.insert(lane);
+            self.messages.finish(number);
+        }
+        Ok(())
+    }
+
+    /// A request was answered.
+    fn finished(&mut self, finished: Finished) -> Result<(), Halt> {
+        match finished {
+            // It waits for its next attempt, and nothing of it is to be saved.
+            Finished::Kept => {}
+            Finished::Broken(error) => return Err(Halt::Defect(error)),
+            Finished::Again { lane, run, attempts } => {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    state.requests.failed(run, attempts);
+                    self.touched.insert(lane);
+                }
+            }
+            Finished::Delivered(task) => self.delivered(task.what),
+            Finished::GivenUp { task, attempts, answer, is_refused } => {
+                self.given_up(task, attempts, answer, is_refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn delivered(&mut self, what: What) {
+        let metrics = &self.parts.metrics;
+        match what {
+            What::Canary { message, .. } => {
+                metrics.canary_delivered_timestamp_seconds.set(seconds(wall_clock_us()));
+                self.messages.finish(message);
+            }
+            What::Parked { lane, parked } => {
+                self.retried(lane, |retried| retried.delivered.push(*parked));
+            }
+            What::Rows { lane, run } => {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    metrics.observe_delivered(&run.rows);
+                    state.requests.delivered(run.number);
+                    self.touched.insert(lane);
+                }
+            }
+        }
+    }
+
+    fn given_up(&mut self, mut task: Task, attempts: u32, answer: String, is_refused: bool) {
+        let (lane, run, rows) = match task.what {
+            What::Canary { message, .. } => return self.messages.finish(message),
+            What::Parked { lane, parked } => {
+                let attempts = parked.attempts.saturating_add(attempts);
+                let parked = Parked { attempts, answer, ..*parked };
+                return self.retried(lane, |retried| retried.failed.push(parked));
+            }
+            What::Rows { ref lane, ref run } => (lane.clone(), run.number, run.rows.len() as u64),
+        };
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
+        let parked = parked(&mut task, &self.bodies, reason, attempts, &answer);
+        let id = parked.first().map(|parked| parked.id.as_str());
+        tracing::warn!(%lane, id, answer, "a request is parked");
+        state.requests.parked(run);
+        self.touched.insert(lane.clone());
+        self.parking.to_park.entry(lane).or_default().extend(parked);
+    }
+
+    /// Parked rows were tried again: they are saved with the next turn, by whoever holds the lane.
+    fn retried(&mut self, lane: LaneKey, note: impl FnOnce(&mut Retried)) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.requests.save_again();
+        self.touched.insert(lane.clone());
+        note(self.parking.retried.entry(lane).or_default());
+    }
+
+    /// Makes requests, saves, sends, deletes; returns when to look again.
+    async fn turn(&mut self) -> Result<Instant, Halt> {
+        let now = self.now();
+        for lane in self.touched.clone() {
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            let left_out = state.release(&self.parts.config, &self.bodies, now);
+            let rows = &self.parts.metrics.rows;
+            rows.with_label_values(&["filtered"]).inc_by(left_out.filtered);
+            rows.with_label_values(&["shadow"]).inc_by(left_out.shadow);
+            while self.deliveries.len() + self.unsaved.len() < BEGUN_MAX
+                && let Some(run) = state.requests.take()
+            {
+                let (attempts, is_behind, number) = (run.attempts, run.is_behind, run.number);
+                let what = What::Rows { lane: lane.clone(), run };
+                let mut task = Task { what, attempts, request: None };
+                if is_behind {
+                    let answer = "an earlier row of its key is parked";
+                    let parked = parked(&mut task, &self.bodies, Reason::Behind, 0, answer);
+                    state.requests.parked(number);
+                    self.parking.to_park.entry(lane.clone()).or_default().extend(parked);
+                } else {
+                    self.unsaved.push(task);
+                }
+            }
+        }
+        if self.save().await? {
+            for task in self.unsaved.drain(..) {
+                self.deliveries.push(task);
+            }
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
+                }
+            }
+        }
+        self.messages.delete().await;
+        let wake = self.deliveries.dispatch();
+        Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.saving.not_before) })
+    }
+
+    /// Saves what has changed. `false`: it could not, and will be tried again.
+    async fn save(&mut self) -> Result<bool, Halt> {
+        if Instant::now() < self.saving.not_before {
+            return Ok(false);
+        }
+        let mut saves = Vec::new();
+        for lane in &self.touched {
+            let Some(state) = self.lanes.get_mut(lane) else { continue };
+            if let Some(record) = state.requests.changed() {
+                let park = self.parking.to_park.get(lane).cloned().unwrap_or_default();
+                let retried = self.parking.retried.get(lane).cloned().unwrap_or_default();
+                let unpark = retried.delivered.into_iter().map(|parked| parked.id).collect();
+                let (lane, fence, put_back) = (lane.clone(), state.fence, retried.failed);
+                saves.push(Save { lane, fence, record, park, put_back, unpark });
+            }
+        }
+        if saves.is_empty() {
+            return Ok(true);
+        }
+        match self.parts.store.save(&saves).await {
+            Ok(fenced) => {
+                self.saving.backoff.succeeded(Duration::from_secs(10));
+                self.saving.failure = None;
+                for save in &saves {
+                    let parked = self.parking.to_park.remove(&save.lane).unwrap_or_default();
+                    self.parking.count += parked.len() as u64;
+                    let retried = self.parking.retried.remove(&save.lane).unwrap_or_default();
+                    for parked in retried.delivered.iter().chain(&retried.failed) {
+                        self.parking.retrying.remove(&parked.id);
+                    }
+                }
+                for lane in fenced {
+                    self.lose(&lane).await;
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                for save in &saves {
+                    if let Some(state) = self.lanes.get_mut(&save.lane) {
+                        state.requests.save_again();
+                    }
+                }
+                self.state_failed(error)?;
+                self.saving.not_before = Instant::now() + self.saving.backoff.pause(random());
+                Ok(false)
+            }
+        }
+    }
+
+    /// A failure of the state that may pass is logged; another ends the route.
+    fn state_failed(&mut self, error: StateError) -> Result<(), Halt> {
+        self.parts.metrics.state_errors.inc();
+        match error {
+            StateError::Unavailable { .. } => {
+                tracing::warn!(%error, "the state does not answer: nothing is sent until it does");
+                self.saving.failure = Some(error.to_string());
+                Ok(())
+            }
+            StateError::Unfit { .. } => Err(error.into()),
+        }
+    }
+
+    /// Another process holds the lane now.
+    async fn lose(&mut self, lane: &LaneKey) {
+        let Some(state) = self.lanes.remove(lane) else { return };
+        tracing::warn!(%lane, "the lane's lease is lost: another process delivers it");
+        self.deliveries.forget(lane);
+        self.unsaved.retain(|task| !task.is_of(lane));
+        self.parking.to_park.remove(lane);
+        self.parking.retried.remove(lane);
+        self.parking.retrying.retain(|_, of| of != lane);
+        self.messages.give_back(state.into_messages(), Duration::ZERO).await;
+    }
+
+    /// Each second: visibility, leases, gaps, room, status.
+    async fn tick(&mut self) -> Result<(), Halt> {
+        self.ticks += 1;
+        self.messages.extend().await;
+        if self.ticks % 3 == 1 {
+            self.renew().await?;
+        }
+        if self.ticks % 60 == 1 {
+            self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
+        }
+        self.obey().await?;
+        if self.ticks % 5 == 2 {
+            self.look_at_parked().await?;
+        }
+        self.look_for_gaps();
+        self.make_room().await;
+        self.tell();
+        Ok(())
+    }
+
+    /// Does what operators want with parked rows.
+    async fn obey(&mut self) -> Result<(), Halt> {
+        for command in self.parts.status.take_commands() {
+            match parking::obey(&self.parts.store, &command).await {
+                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
+                Err(error) => {
+                    self.parts.status.command(command);
+                    return self.state_failed(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries parked rows again that operators want to be, and lets go of keys of which nothing is parked.
+    async fn look_at_parked(&mut self) -> Result<(), Halt> {
+        let Parts { store, status, .. } = &self.parts;
+        let look = match self.parking.look(store, status, &self.lanes).await {
+            Ok(look) => look,
+            Err(error) => return self.state_failed(error),
+        };
+        for (lane, parked) in look.to_retry {
+            if self.hold_lane(&lane).await? {
+                self.parking.retrying.insert(parked.id.clone(), lane.clone());
+                let what = What::Parked { lane, parked: Box::new(parked) };
+                self.deliveries.push(Task { what, attempts: 0, request: None });
+            }
+        }
+        for (lane, key) in look.free {
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
+                state.requests.unparked(&[key]);
+            }
+            self.touched.insert(lane);
+        }
+        Ok(())
+    }
+
+    fn look_for_gaps(&mut self) {
+        let now = self.now();
+        let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
+        for (key, lane) in &mut self.lanes {
+            match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
+                Found::Nothing => continue,
+                Found::GoesOn => {}
+                Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
+                Found::Ask { first, last } => {
+                    if let Some(heal) = &self.parts.heal {
+                        let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
+                        let missing = Missing { lane, first, last, since_us, until_us };
+                        spawn(&mut self.heals, heal, missing);
+                    }
+                }
+            }
+            self.touched.insert(key.clone());
+        }
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        let leases = self.lanes.iter();
+        leases.map(|(lane, state)| Lease { lane: lane.clone(), fence: state.fence }).collect()
+    }
+
+    async fn renew(&mut self) -> Result<(), Halt> {
+        match self.parts.store.renew(&self.leases(), LEASE).await {
+            Ok(lost) => {
+                for lane in lost {
+                    self.lose(&lane).await;
+                }
+                Ok(())
+            }
+            Err(error) => self.state_failed(error),
+        }
+    }
+
+    /// Where everything that is held waits for something else, what is furthest behind goes back.
+    async fn make_room(&mut self) {
+        if !self.room.is_full() || self.deliveries.len() > 0 {
+            return;
+        }
+        let lanes = &mut self.lanes;
+        let drop_round = || {
+            let dropped = lanes.values_mut().filter_map(|lane| lane.order.drop_one());
+            dropped.map(|content| content.message).collect()
+        };
+        self.messages.make_room(drop_round).await;
+    }
+
+    /// The route as it stands.
+    fn view(&self) -> View {
+        let config = &self.parts.config;
+        let target_state = match (&self.deliveries.gone, self.deliveries.is_open()) {
+            (Some(_), _) => "gone",
+            (None, true) => "failing",
+            (None, false) => "works",
+        };
+        let each = self.lanes.iter().map(|(key, lane)| LaneView {
+            key,
+            next: lane.requests.next(),
+            accepted: self.accepted.get(key).copied().unwrap_or_default(),
+            gap: &lane.gap,
+            waiting: lane.order.waiting(),
+        });
+        View {
+            route: config.name.clone(),
+            queue: self.parts.queue.url().to_owned(),
+            target: self.parts.receiver.place(),
+            target_state,
+            last_failure: self.deliveries.gone.clone().or(self.deliveries.last_failure.clone()),
+            state_failure: self.saving.failure.clone(),
+            messages_held: self.messages.len() as u64,
+            buffer_bytes: self.room.used() as u64,
+            requests_begun: self.deliveries.len() as u64,
+            parked: self.parking.count,
+            retention_margin_seconds: status::margin(self.retention, self.messages.oldest_us()),
+            documents: self
+                .lanes
+                .iter()
+                .take(LANES_SHOWN_MAX)
+                .flat_map(|(key, lane)| lane.blocks.of(&key.to_string()).collect::<Vec<_>>())
+                .collect(),
+            ..status::lanes(&config.name, each)
+        }
+    }
+
+    fn tell(&self) {
+        status::tell(&self.parts.metrics, &self.parts.status, self.view());
+    }
+
+    /// What is under way ends, what is dealt with is saved, what is untouched goes back.
+    async fn end(&mut self) {
+        for finished in self.deliveries.end(GRACE).await {
+            if let Err(error) = self.finished(finished) {
+                tracing::error!(%error, "at the end");
+            }
+        }
+        self.unsaved.clear();
+        if let Err(error) = self.turn_end().await {
+            tracing::warn!(%error, "the state does not answer: some requests are repeated under the same ids");
+        }
+        self.messages.delete().await;
+        self.messages.give_all_back().await;
+        if let Err(error) = self.parts.store.release(&self.leases()).await {
+            tracing::warn!(%error, "leases end by themselves after {LEASE:?}");
+        }
+    }
+
+    async fn turn_end(&mut self) -> Result<(), Halt> {
+        self.saving.not_before = Instant::now();
+        if self.save().await? {
+            for lane in std::mem::take(&mut self.touched) {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    for message in state.finished() {
+                        self.messages.finish(message);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -203,6 +203,9 @@ async fn purged_files_may_have_held_what_has_no_gtid_unless_the_mode_was_on_all_
         saved.age = None;
     }
     TODAY.start(&wanted).await.expect_err("unknown");
+    // A server begins a file with each change of the mode: what follows in the place's own file is of one.
+    let next = saved("1-15", A, "b.000002", 300, u64::MAX);
+    assert_eq!(TODAY.start(&next).await.expect("known"), from("1-15", "b.000003", 4));
 }
 
 #[tokio::test]

@@ -189,7 +189,10 @@ const REFUSALS: &[(Refusal, Recovery)] = &[
 fn every_refusal_has_its_decision_at_each_step() {
     for step in STEPS {
         for (refusal, recovery) in REFUSALS {
-            assert_eq!(refused(*refusal, step).recovery(), *recovery, "{refusal} while {step}");
+            let error = refused(*refusal, step);
+            assert_eq!(error.recovery(), *recovery, "{refusal} while {step}");
+            let text = format!("{} while {step}: words (error 1236)", refusal.as_str());
+            assert_eq!(error.to_string(), text);
         }
         // Whoever stands between may refuse a connection; only the server refuses a dump.
         let is_dump = matches!(step, Step::FirstEvent | Step::Stream);

@@ -30,7 +30,7 @@ pub struct Progress {
 
 /// A snapshot as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "what an operator asked for, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is saved under its own name")]
 pub struct Head {
     /// A ULID.
     pub id: Arc<str>,

@@ -19,7 +19,8 @@ impl Server {
     /// Starts a server as its version is by default, but for `extra`.
     pub(crate) async fn start(bed: &Bed, extra: &[&str]) -> Self {
         let mut options = Options {
-            gtid: false,
+            // They are on by default since 9.0.
+            gtid: bed.server().is_mysql(9, 0),
             full_metadata: false,
             own_keys: true,
             server_id: Some(1),

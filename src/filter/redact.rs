@@ -1,4 +1,4 @@
-//! Columns that must not leave: dropped, or replaced by a keyed hash.
+//! Masks: columns that must not leave are dropped, or replaced by a keyed hash.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;

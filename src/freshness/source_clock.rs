@@ -1,5 +1,5 @@
 //! The source's clock, told by our monotonic one: neither a step of our own clock nor a source whose
-//! clock is off looks like lag.
+//! clock is off looks like lag. The offset itself is measured in `verdict/clock_offset.rs`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

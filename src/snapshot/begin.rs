@@ -6,7 +6,7 @@ use super::Request;
 use super::layout::Layout;
 use super::progress::{Bound, Progress, TableProgress};
 use super::reader::{Lock, ReadError, Reader};
-use super::worker::Config;
+use super::config::Config;
 use crate::change::{Cell, LogicalType};
 use crate::encode::KeyWriter;
 use crate::filter::{Filter, Pattern, Route};

@@ -20,6 +20,7 @@
 
 mod ask;
 mod begin;
+mod config;
 mod control;
 mod layout;
 #[cfg(test)]
@@ -46,4 +47,5 @@ pub use reader::{Armed, Lock, Read, ReadError, Reader, log_end};
 pub use throttle::Limits;
 pub use values::ChunkRows;
 pub use window::{Target, Window, Windows};
-pub use worker::{Config, RESTARTS_MAX, ROWS_MOVED, Worker};
+pub use config::Config;
+pub use worker::{RESTARTS_MAX, ROWS_MOVED, Worker};

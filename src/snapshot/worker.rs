@@ -9,18 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 use super::begin::{self, Refused};
+use super::config::Config;
 use super::pace::Pace;
 use super::progress::{Bounds, Progress, TableProgress};
 use super::query::Range;
 use super::reader::{Lock, Read, ReadError, Reader};
 use super::show::Shown;
-use super::throttle::{Limits, Throttle};
+use super::throttle::Throttle;
 use super::window::Target;
 use super::{Command, Control, Layout, Request};
 use crate::backoff::Backoff;
 use crate::change::Position;
-use crate::encode::Format;
-use crate::filter;
 use crate::mysql::HostPort;
 use crate::source;
 use crate::telemetry::Metrics;
@@ -53,39 +52,6 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_millis(500);
 const KEYS_MAX: usize = 500;
 /// Pause between two looks at what is waited for.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What the worker needs to know.
-#[derive(Clone)]
-pub struct Config {
-    /// The source.
-    pub source: source::Config,
-    /// Which of its hosts the stream comes from right now.
-    pub stream_at: Arc<dyn Fn() -> Option<HostPort> + Send + Sync>,
-    /// Where chunks are read; `None`: where the stream comes from.
-    pub read_from: Option<HostPort>,
-    /// Which tables are published.
-    pub filter: filter::Config,
-    /// binpulse's own database, which is in no snapshot.
-    pub own_database: String,
-    /// Number of this process among those that publish parts.
-    pub attempt: u32,
-    /// Format of messages.
-    pub format: Format,
-    /// Lanes of each table.
-    pub lanes: u32,
-    /// Bytes of a chunk, about.
-    pub chunk_bytes: usize,
-    /// Longest time of a chunk.
-    pub chunk_time: Duration,
-    /// Tables without a key are read under a lock, also where nobody asks for it.
-    pub locks_keyless: bool,
-    /// Most rows of such a table.
-    pub keyless_rows: u64,
-    /// What holds it back.
-    pub limits: Limits,
-    /// Random numbers: for pauses and ids.
-    pub random: fn() -> u64,
-}
 
 /// Why the reading of a table came to a halt.
 enum Halt {

@@ -130,7 +130,6 @@ impl Unaccounted {
     pub fn is_empty(&self) -> bool {
         self.gtids.is_empty() && self.gaps.is_empty()
     }
-
 }
 
 impl fmt::Display for Unaccounted {

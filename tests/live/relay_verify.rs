@@ -44,7 +44,7 @@ impl Scene {
     }
 
     /// Has digests published, and waits until the relay has compared as many more as `count`.
-    async fn verified(&mut self, tables: &str, count: f64) -> Result<Value, Failed> {
+    async fn verified(&mut self, tables: &str, count: u64) -> Result<Value, Failed> {
         let before = self.compared().await?;
         verify(&mut self.rig.streamer, tables).await?;
         let give_up = Instant::now() + SOON;
@@ -57,8 +57,8 @@ impl Scene {
         let differing = self.metric("differing_ranges", &[]).await?;
         loop {
             let status = self.relay.status().await?;
-            let ranges = status["differing"].as_array().map_or(0, Vec::len);
-            if ranges as f64 == differing {
+            let ranges = status["differing"].as_array().map_or(0, Vec::len) as u64;
+            if ranges == differing {
                 return Ok(status["differing"].clone());
             }
             assert!(Instant::now() < give_up, "{status}");
@@ -66,8 +66,8 @@ impl Scene {
         }
     }
 
-    async fn compared(&self) -> Result<f64, Failed> {
-        let mut all = 0.0;
+    async fn compared(&self) -> Result<u64, Failed> {
+        let mut all = 0;
         for result in ["equal", "differing", "passed"] {
             let label = format!("result=\"{result}\"");
             all += self.metric("verified_chunks_total", &[&label]).await?;
@@ -75,9 +75,10 @@ impl Scene {
         Ok(all)
     }
 
-    async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64, Failed> {
+    async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64, Failed> {
         let name = format!("binpulse_relay_{name}");
-        Ok(self.relay.metric(&name, labels).await?.unwrap_or_default())
+        // A whole number, so that it is printed as one.
+        Ok(self.relay.metric(&name, labels).await?.unwrap_or_default().to_string().parse()?)
     }
 
     /// Waits until the copy answers a question as the source does.
@@ -166,9 +167,9 @@ async fn what_differs_in_a_copy_is_named_and_repaired_by_a_snapshot_of_its_range
         ])
         .await?;
     scene.until_equal(unique).await?;
-    let differing = scene.verified("d.*", 2.0).await?;
+    let differing = scene.verified("d.*", 2).await?;
     assert_eq!(differing, Value::Array(Vec::new()), "{differing}");
-    assert_eq!(scene.metric("verified_chunks_total", &["result=\"equal\""]).await?, 2.0);
+    assert_eq!(scene.metric("verified_chunks_total", &["result=\"equal\""]).await?, 2);
 
     // When the copy is changed by somebody else, then each table is named with its range
     scene
@@ -179,20 +180,20 @@ async fn what_differs_in_a_copy_is_named_and_repaired_by_a_snapshot_of_its_range
             "INSERT INTO d.t (id, v) VALUES (5, 'five')",
         ])
         .await?;
-    let differing = scene.verified("d.*", 2.0).await?;
+    let differing = scene.verified("d.*", 2).await?;
     let ranges = differing.as_array().ok_or("no ranges")?;
     let tables: Vec<_> = ranges.iter().map(|range| range["table"].as_str()).collect();
     assert_eq!(tables, [Some("d.t"), Some("d.u")], "{differing}");
     assert_eq!((&ranges[0]["after"], &ranges[0]["rows"]), (&serde_json::json!([]), &4.into()));
     assert_eq!(ranges[0]["remedy"], "binpulse snapshot start --tables 'd.t'");
-    assert_eq!(scene.metric("verified_chunks_total", &["result=\"differing\""]).await?, 2.0);
+    assert_eq!(scene.metric("verified_chunks_total", &["result=\"differing\""]).await?, 2);
 
     // And a snapshot of the range repairs it: rows that went, came and changed
     snapshot(&mut scene.rig.streamer, &["--tables", "d.t", "--after", "2", "--upto", "6"]).await?;
     snapshot(&mut scene.rig.streamer, &["--tables", "d.u"]).await?;
     scene.until_equal(all).await?;
     scene.until_equal(unique).await?;
-    let differing = scene.verified("d.*", 2.0).await?;
+    let differing = scene.verified("d.*", 2).await?;
     assert_eq!(differing, Value::Array(Vec::new()), "{differing}");
     Ok(())
 }
@@ -217,7 +218,7 @@ async fn a_cascade_that_no_log_has_is_found_in_the_relays_copy_and_repaired(bed:
     scene.rig.mysqld.execute(&["DELETE FROM d.parent WHERE id = 1"]).await?;
     scene.until_equal("SELECT id FROM d.parent").await?;
     assert_eq!(texts(&scene.copy, children).await?.len(), 4, "the log has it");
-    let differing = scene.verified("d.child,d.parent", 2.0).await?;
+    let differing = scene.verified("d.child,d.parent", 2).await?;
     assert_eq!(differing[0]["table"], "d.child", "{differing}");
     assert_eq!((&differing[0]["rows"], &differing[0]["rows_here"]), (&2.into(), &3.into()));
 
@@ -225,7 +226,7 @@ async fn a_cascade_that_no_log_has_is_found_in_the_relays_copy_and_repaired(bed:
     snapshot(&mut scene.rig.streamer, &["--tables", "d.child", "--after", "5", "--upto", "20"])
         .await?;
     assert_eq!(scene.until_equal(children).await?.len(), 2);
-    let differing = scene.verified("d.child,d.parent", 2.0).await?;
+    let differing = scene.verified("d.child,d.parent", 2).await?;
     assert_eq!(differing, Value::Array(Vec::new()), "{differing}");
     Ok(())
 }

@@ -23,21 +23,85 @@
     )
 )]
 
-/// The parts. Only tests see them from outside, so the compiler names what nothing runs.
-macro_rules! parts {
-    ($($name:ident)+) => {$(
-        #[cfg(feature = "testing")]
-        pub mod $name;
-        #[cfg(not(feature = "testing"))]
-        mod $name;
-    )+};
-}
-
 pub use binpulse_core::{backoff, change, encode, excerpt};
 
 pub mod cli;
 
-parts! {
-    app aws binlog checkpoint config decode filter freshness journal local_http mysql pack pipeline
-    shutdown sink snapshot source sql telemetry
-}
+// The parts. Only tests see them from outside, so the compiler names what nothing runs. Not by a macro: tools
+// that go from module to module (rustfmt, cargo-mutants) would not find them.
+#[cfg(not(feature = "testing"))]
+mod app;
+#[cfg(feature = "testing")]
+pub mod app;
+#[cfg(not(feature = "testing"))]
+mod aws;
+#[cfg(feature = "testing")]
+pub mod aws;
+#[cfg(not(feature = "testing"))]
+mod binlog;
+#[cfg(feature = "testing")]
+pub mod binlog;
+#[cfg(not(feature = "testing"))]
+mod checkpoint;
+#[cfg(feature = "testing")]
+pub mod checkpoint;
+#[cfg(not(feature = "testing"))]
+mod config;
+#[cfg(feature = "testing")]
+pub mod config;
+#[cfg(not(feature = "testing"))]
+mod decode;
+#[cfg(feature = "testing")]
+pub mod decode;
+#[cfg(not(feature = "testing"))]
+mod filter;
+#[cfg(feature = "testing")]
+pub mod filter;
+#[cfg(not(feature = "testing"))]
+mod freshness;
+#[cfg(feature = "testing")]
+pub mod freshness;
+#[cfg(not(feature = "testing"))]
+mod journal;
+#[cfg(feature = "testing")]
+pub mod journal;
+#[cfg(not(feature = "testing"))]
+mod local_http;
+#[cfg(feature = "testing")]
+pub mod local_http;
+#[cfg(not(feature = "testing"))]
+mod mysql;
+#[cfg(feature = "testing")]
+pub mod mysql;
+#[cfg(not(feature = "testing"))]
+mod pack;
+#[cfg(feature = "testing")]
+pub mod pack;
+#[cfg(not(feature = "testing"))]
+mod pipeline;
+#[cfg(feature = "testing")]
+pub mod pipeline;
+#[cfg(not(feature = "testing"))]
+mod shutdown;
+#[cfg(feature = "testing")]
+pub mod shutdown;
+#[cfg(not(feature = "testing"))]
+mod sink;
+#[cfg(feature = "testing")]
+pub mod sink;
+#[cfg(not(feature = "testing"))]
+mod snapshot;
+#[cfg(feature = "testing")]
+pub mod snapshot;
+#[cfg(not(feature = "testing"))]
+mod source;
+#[cfg(feature = "testing")]
+pub mod source;
+#[cfg(not(feature = "testing"))]
+mod sql;
+#[cfg(feature = "testing")]
+pub mod sql;
+#[cfg(not(feature = "testing"))]
+mod telemetry;
+#[cfg(feature = "testing")]
+pub mod telemetry;

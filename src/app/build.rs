@@ -28,9 +28,7 @@ use crate::encode::Origin;
 use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
-use crate::pipeline::{
-    FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
-};
+use crate::pipeline::{FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing};
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use crate::freshness::{FreshnessState, Stage};
+use crate::sink::Health;
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::QueueGauge;
-use crate::sink::Health;
 use crate::snapshot::Control;
 use crate::source::Liveness;
-use crate::telemetry::metrics::{
-    Durations, Kind, ScrapeSources, ScrapedFamily, SourceLabels,
-};
+use crate::telemetry::metrics::{Durations, Kind, ScrapeSources, ScrapedFamily, SourceLabels};
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 use crate::telemetry::words::HaltReason;
 

@@ -44,7 +44,6 @@ impl Saving {
         self.not_before = Some(now + pause);
         pause
     }
-
 }
 
 #[cfg(test)]

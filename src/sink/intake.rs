@@ -114,9 +114,6 @@ pub struct Ticket {
     room: OwnedSemaphorePermit,
 }
 
-impl Ticket {
-}
-
 /// The end where a sink takes messages out.
 #[derive(Debug)]
 pub struct Intake {

@@ -61,11 +61,7 @@ pub(super) async fn settle(
     let at = tokio::time::Instant::now().into_std();
     for Ticket { message, entered, .. } in tickets.drain(..) {
         health.acknowledged(entered, at, message.billed_bytes());
-        let settled = Settlement::Settled {
-            id: message.id,
-            ack_group: message.ack_group,
-            at,
-        };
+        let settled = Settlement::Settled { id: message.id, ack_group: message.ack_group, at };
         settlements.send(settled).await.map_err(|_| Error::Abandoned)?;
     }
     Ok(())

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Request;
+use super::config::Config;
 use super::layout::Layout;
 use super::progress::{Bound, Progress, TableProgress};
 use super::reader::{Lock, ReadError, Reader};
-use super::config::Config;
 use crate::change::{Cell, LogicalType};
 use crate::encode::KeyWriter;
 use crate::filter::{Filter, Pattern, Route};

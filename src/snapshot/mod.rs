@@ -37,6 +37,7 @@ mod window;
 mod worker;
 
 pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
+pub use config::Config;
 pub use control::{Command, Control, Request};
 pub use layout::{Layout, RejectedKey, Unreadable};
 #[cfg(test)]
@@ -47,5 +48,4 @@ pub use reader::{Armed, Lock, Read, ReadError, Reader, log_end};
 pub use throttle::Limits;
 pub use values::ChunkRows;
 pub use window::{Target, Window, Windows};
-pub use config::Config;
 pub use worker::{RESTARTS_MAX, ROWS_MOVED, Worker};

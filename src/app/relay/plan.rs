@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binpulse_client::ledger::Waits;
-use binpulse_relay::{Order, Share};
 use binpulse_relay::open;
 use binpulse_relay::route::{Config, Filter, GapPolicy};
 use binpulse_relay::target::copy::{self, SchemaPolicy};
 use binpulse_relay::target::retry::Retry;
-use binpulse_relay::target::webhook::{
-    self, Auth, ClientCredentials, Egress, Proxy, SecretSource,
-};
+use binpulse_relay::target::webhook::{self, Auth, ClientCredentials, Egress, Proxy, SecretSource};
+use binpulse_relay::{Order, Share};
 
 use super::heal::StreamerAddress;
 use crate::app::plan::formats::format_options;

@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, ReplayRequest, replay};
-use crate::telemetry::http::ReplayRefused;
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
 use crate::telemetry::Metrics;
+use crate::telemetry::http::ReplayRefused;
 use crate::telemetry::status::{ReplayState, ReplayStatus};
 
 /// Rows of one job at most: a longer gap is asked for in pieces.

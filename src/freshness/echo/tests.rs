@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::words::CanaryState;
 use super::{
     Acceptance, Canary, Echo, EchoCounts, EchoReader, EchoTracker, Malformed, Open, Opened, Queue,
     QueueError, Reader, Received,
 };
 use crate::freshness::{CanaryStep, Nonces, Observation, Phase};
+use crate::telemetry::words::CanaryState;
 
 const L: Duration = Duration::from_secs(15);
 

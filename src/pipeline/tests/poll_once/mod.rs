@@ -497,10 +497,7 @@ async fn run(setup: Setup, made: &Made, ends: bool, enough: u32) -> (Result<Ende
             count += message.rows;
             let (id, ack_group) = (message.id, message.ack_group);
             let at = Instant::now();
-            settled
-                .send(Settlement::Settled { id, ack_group, at })
-                .await
-                .expect("it listens");
+            settled.send(Settlement::Settled { id, ack_group, at }).await.expect("it listens");
         }
         // What went by was told by then.
         while watcher.told().spans.len() < usize::from(enough > 0) {

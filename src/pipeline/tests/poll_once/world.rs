@@ -195,11 +195,7 @@ impl Far {
             | Content::TransactionEnd(_)) => panic!("nobody made {other:?}"),
         }
         let at = Instant::now();
-        Some(Settlement::Settled {
-            id: message.id,
-            ack_group: message.ack_group,
-            at,
-        })
+        Some(Settlement::Settled { id: message.id, ack_group: message.ack_group, at })
     }
 }
 

@@ -37,7 +37,6 @@ impl Severity {
     /// All, mildest first.
     #[cfg(feature = "testing")]
     pub const ALL: [Self; 3] = [Self::Note, Self::Warn, Self::Refuse];
-
 }
 
 /// One thing that is not as it should be.

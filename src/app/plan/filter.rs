@@ -5,23 +5,18 @@ use std::sync::Arc;
 use super::Errors;
 use crate::change::NameCase;
 use crate::config::Values;
-use crate::filter::{self, Pattern};
+use crate::filter::{self, OutboxConfig, Pattern};
 
-/// What is published.
-pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<filter::Config> {
-    let mut patterns = |key: &'static str, parts: usize, form: &str| {
-        let found = values.list(key).iter().map(|text| {
-            Pattern::parse(text, parts)
-                .ok_or_else(|| values.invalid(key, format!("{form}, not `{text}`")))
-        });
-        let found: Vec<_> = found.map(|pattern| errors.take(pattern)).collect();
-        found.into_iter().collect::<Option<Vec<_>>>()
-    };
-    let (table, column) = ("patterns database.table", "patterns database.table.column");
-    let tables = patterns("filter.tables", 2, table);
-    let exclude = patterns("filter.exclude", 2, table);
-    let drop_columns = patterns("filter.drop_columns", 3, column);
-    let hash_columns = patterns("filter.hash_columns", 3, column);
+/// What is published, with outbox tables among it.
+pub(super) fn config(
+    values: &Values,
+    outbox: Option<OutboxConfig>,
+    errors: &mut Errors,
+) -> Option<filter::Config> {
+    let tables = table_patterns(values, "filter.tables", errors);
+    let exclude = table_patterns(values, "filter.exclude", errors);
+    let drop_columns = column_patterns(values, "filter.drop_columns", errors);
+    let hash_columns = column_patterns(values, "filter.hash_columns", errors);
     let hash_key = values.text_opt("filter.hash_key").unwrap_or_default().as_bytes().to_vec();
     if !values.list("filter.hash_columns").is_empty() && hash_key.is_empty() {
         errors.push(values.conflict(
@@ -37,9 +32,42 @@ pub(super) fn config(values: &Values, errors: &mut Errors) -> Option<filter::Con
         drop_columns: drop_columns?,
         hash_columns: hash_columns?,
         hash_key,
-        outbox: Arc::default(),
+        outbox: Arc::new(outbox?),
         must_match: errors.take(values.flag("filter.strict"))?,
         // The server tells.
         names: NameCase::default(),
     })
+}
+
+/// The tables that a setting names.
+pub(super) fn table_patterns(
+    values: &Values,
+    key: &'static str,
+    errors: &mut Errors,
+) -> Option<Vec<Pattern>> {
+    patterns(values, key, 2, "patterns database.table", errors)
+}
+
+fn column_patterns(
+    values: &Values,
+    key: &'static str,
+    errors: &mut Errors,
+) -> Option<Vec<Pattern>> {
+    patterns(values, key, 3, "patterns database.table.column", errors)
+}
+
+/// Looks at every pattern before it gives up on one.
+fn patterns(
+    values: &Values,
+    key: &'static str,
+    parts: usize,
+    form: &str,
+    errors: &mut Errors,
+) -> Option<Vec<Pattern>> {
+    let found = values.list(key).iter().map(|text| {
+        Pattern::parse(text, parts)
+            .ok_or_else(|| values.invalid(key, format!("{form}, not `{text}`")))
+    });
+    let found: Vec<_> = found.map(|pattern| errors.take(pattern)).collect();
+    found.into_iter().collect()
 }

@@ -26,7 +26,6 @@ use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
-use crate::filter::Config;
 use crate::pack;
 use crate::source::resume::Wanted;
 
@@ -128,11 +127,8 @@ impl Plan {
         let source = source::config(values, errors);
         let freshness = freshness::plan(values, source.as_ref(), errors);
         let start = errors.take(source::start(values));
-        let outbox = outbox::plan(values, errors);
-        let filter = filter::config(values, errors);
-        let (outbox, outbox_topic) = outbox.unzip();
-        let filter =
-            filter.zip(outbox).map(|(filter, outbox)| Config { outbox: outbox.into(), ..filter });
+        let (outbox, outbox_topic) = outbox::plan(values, errors).unzip();
+        let filter = filter::config(values, outbox, errors);
         let pack = errors.take(sink::pack_config(values));
         let sink = errors.take(sink::sink_plan(values, outbox_topic.flatten()));
         let claims = errors.take(sink::claims(values));

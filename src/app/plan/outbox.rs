@@ -1,9 +1,10 @@
 //! Settings of outbox tables.
 
 use super::Errors;
+use super::filter::table_patterns;
 use crate::config::{Error, Values};
 use crate::encode::is_attribute_of_outbox;
-use crate::filter::{OutboxConfig, Pattern};
+use crate::filter::OutboxConfig;
 use crate::sink::topic::Template;
 
 /// Columns that may become attributes: a queue takes a message with ten, and five are taken.
@@ -14,23 +15,13 @@ pub(super) fn plan(
     values: &Values,
     errors: &mut Errors,
 ) -> Option<(OutboxConfig, Option<Template>)> {
-    let tables: Vec<_> = values
-        .list("outbox.tables")
-        .iter()
-        .map(|text| {
-            Pattern::parse(text, 2).ok_or_else(|| {
-                let form = format!("patterns database.table, not `{text}`");
-                values.invalid("outbox.tables", form)
-            })
-        })
-        .map(|pattern| errors.take(pattern))
-        .collect();
+    let tables = table_patterns(values, "outbox.tables", errors);
     let attributes = errors.take(attributes(values));
     let topic = errors.take(topic(values));
     let names = errors.take(names(values));
-    let (tables, topic) = (tables.into_iter().collect::<Option<Vec<_>>>()?, topic?);
+    let topic = topic?;
     let config = OutboxConfig {
-        tables,
+        tables: tables?,
         attributes: attributes?,
         needs_aggregate_type: topic.as_ref().is_some_and(Template::has_aggregate_type),
         ..names?

@@ -19,7 +19,7 @@ use crate::aws;
 use crate::change::{NameCase, Op};
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
-use crate::encode::percent_encode_but;
+use crate::encode::percent_encoded;
 use crate::filter::Pattern;
 
 /// Everything that a relay is made from, checked.
@@ -340,12 +340,6 @@ pub(super) fn with_account(url: &str, user: Option<&str>, password: Option<&str>
     let user = percent_encoded(user.unwrap_or_default());
     let password = password.map(|password| format!(":{}", percent_encoded(password)));
     format!("{scheme}://{user}{}@{rest}", password.unwrap_or_default())
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::new();
-    percent_encode_but(text, b"-_.~", &mut out);
-    out
 }
 
 /// Most connections to a copy.

@@ -71,7 +71,9 @@ impl Flow {
             Route::Skip | Route::Unnamed | Route::NoOutbox(_) => Ok(()),
             Route::Outbox(outbox) => self.outbox_row(now, transaction, outbox, change),
             Route::Publish => self.publish(now, transaction, table, change),
-            Route::Redact(redaction) => self.publish_redacted(now, transaction, redaction, change),
+            Route::Redact(redaction) => {
+                self.publish_redacted(now, transaction, &redaction.table, redaction, change)
+            }
         }
     }
 

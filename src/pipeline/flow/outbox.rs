@@ -53,14 +53,12 @@ impl Flow {
                 return Ok(());
             }
         }
-        let Some(redaction) = &outbox.redaction else {
-            return self.publish(now, transaction, &outbox.table, change);
-        };
-        let mut space = std::mem::take(&mut self.space);
-        let seen = redaction.apply(change, &mut space);
-        let published = self.publish(now, transaction, &outbox.table, &seen);
-        self.space = space;
-        published
+        match &outbox.redaction {
+            None => self.publish(now, transaction, &outbox.table, change),
+            Some(redaction) => {
+                self.publish_redacted(now, transaction, &outbox.table, redaction, change)
+            }
+        }
     }
 }
 

@@ -78,7 +78,13 @@ impl Flow {
                         self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
-                        self.publish_redacted(now, transaction, &redaction, &change)?;
+                        self.publish_redacted(
+                            now,
+                            transaction,
+                            &redaction.table,
+                            &redaction,
+                            &change,
+                        )?;
                     }
                 }
                 self.space.release();
@@ -122,16 +128,18 @@ impl Flow {
         Ok(())
     }
 
+    /// As a row of `table`: the table that consumers see.
     pub(super) fn publish_redacted(
         &mut self,
         now: Instant,
         transaction: &Transaction,
+        table: &Arc<Table>,
         redaction: &Redaction,
         change: &Change<'_>,
     ) -> Result<(), Error> {
         let mut space = std::mem::take(&mut self.space);
         let seen = redaction.apply(change, &mut space);
-        let published = self.publish(now, transaction, &redaction.table, &seen);
+        let published = self.publish(now, transaction, table, &seen);
         self.space = space;
         published
     }

@@ -98,8 +98,16 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// `text` as a part of a URL or of a form has it: all that RFC 3986 does not call unreserved is
+/// percent-encoded, a space as `%20`.
+pub fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    percent_encode_but(text, b"-_.~", &mut out);
+    out
+}
+
 /// Appends `text` with everything percent-encoded but ASCII letters, digits and what `plain` has.
-pub fn percent_encode_but(text: &str, plain: &[u8], out: &mut String) {
+pub(crate) fn percent_encode_but(text: &str, plain: &[u8], out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             out.push(char::from(byte));

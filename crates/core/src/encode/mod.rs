@@ -55,7 +55,7 @@ pub use finalize::{
     CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,
 };
 pub use key::KeyWriter;
-pub use lane::{Lane, LaneId, percent_encode_but};
+pub use lane::{Lane, LaneId, percent_encoded};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use options::{BeforeImage, Format, RowOptions};
 pub use origin::{Origin, Replay};

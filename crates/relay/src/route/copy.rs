@@ -286,11 +286,7 @@ impl CopyRoute {
                 Some(job) = self.jobs.join_next() => self.applied(job).await?,
                 Some(healed) = self.heals.join_next() => {
                     let now = self.now();
-                    if let Some((lane, gap)) = asked(healed)
-                        && let Some(state) = self.lanes.get_mut(&lane)
-                    {
-                        state.gap.not_asked(gap, now);
-                    }
+                    asked(healed, now, |lane| Some(&mut self.lanes.get_mut(lane)?.gap));
                 }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };

@@ -185,21 +185,27 @@ pub(super) fn spawn(heals: &mut JoinSet<Asked>, heal: &Arc<dyn Heal>, missing: M
     });
 }
 
-/// The streamer was asked to publish rows again; the rows that it could not be asked for.
-pub(super) fn asked(asked: Result<Asked, JoinError>) -> Option<(LaneKey, (u64, u64))> {
+/// The streamer was asked to publish rows again; where it could not be, its lane's gap (`gap_of`) is
+/// told.
+pub(super) fn asked<'a>(
+    asked: Result<Asked, JoinError>,
+    now: Duration,
+    gap_of: impl FnOnce(&LaneKey) -> Option<&'a mut GapState>,
+) {
     match asked {
         Ok((lane, (first, last), Ok(()))) => {
             tracing::info!(%lane, first, last, "asked for missing rows to be published again");
         }
         Ok((lane, (first, last), Err(error))) => {
             tracing::warn!(%lane, first, last, %error, "missing rows can't be asked for");
-            if matches!(error, HealError::Later(_)) {
-                return Some((lane, (first, last)));
+            if matches!(error, HealError::Later(_))
+                && let Some(gap) = gap_of(&lane)
+            {
+                gap.not_asked((first, last), now);
             }
         }
         Err(error) => tracing::error!(%error, "a request for a replay ended without an answer"),
     }
-    None
 }
 
 #[cfg(test)]

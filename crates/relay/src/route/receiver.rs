@@ -174,11 +174,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 finished = self.deliveries.finished() => self.finished(finished)?,
                 Some(healed) = self.heals.join_next() => {
                     let now = self.now();
-                    if let Some((lane, gap)) = asked(healed)
-                        && let Some(state) = self.lanes.get_mut(&lane)
-                    {
-                        state.gap.not_asked(gap, now);
-                    }
+                    asked(healed, now, |lane| Some(&mut self.lanes.get_mut(lane)?.gap));
                 }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };

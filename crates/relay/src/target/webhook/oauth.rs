@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use binpulse_core::encode::percent_encode_but;
+use binpulse_core::encode::percent_encoded;
 use binpulse_core::excerpt::excerpt;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -140,7 +140,8 @@ impl Tokens {
         let client = &self.client;
         let secret =
             client.client_secret.read().map_err(|error| Fault::Setting(error.to_string()))?;
-        let basic = format!("{}:{}", form(&client.client_id), form(secret.trim()));
+        let basic =
+            format!("{}:{}", percent_encoded(&client.client_id), percent_encoded(secret.trim()));
         let basic = format!("Basic {}", STANDARD.encode(basic));
         let mut body = String::from("grant_type=client_credentials");
         for (name, value) in [("scope", &client.scope), ("audience", &client.audience)] {
@@ -148,7 +149,7 @@ impl Tokens {
                 body.push('&');
                 body.push_str(name);
                 body.push('=');
-                body.push_str(&form(value));
+                body.push_str(&percent_encoded(value));
             }
         }
         let unfit = |_| Fault::Setting("relay.to.oauth.client_id: none for a header".to_owned());
@@ -183,11 +184,4 @@ fn token(answer: Answer, began: Instant) -> Option<Token> {
     let mut header = HeaderValue::from_str(&format!("Bearer {access_token}")).ok()?;
     header.set_sensitive(true);
     Some(Token { header, good_until })
-}
-
-/// As a form has it (`application/x-www-form-urlencoded`, a space as `%20`).
-fn form(text: &str) -> String {
-    let mut out = String::new();
-    percent_encode_but(text, b"-_.~", &mut out);
-    out
 }

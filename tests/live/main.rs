@@ -42,6 +42,7 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_outbox;
 mod relay_soak;
 mod relay_verify;
 mod replay;
@@ -89,6 +90,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_outbox::tests(),
         relay_verify::tests(),
         relay_heal::tests(),
         relay_soak::tests(),

@@ -56,6 +56,8 @@ pub(super) struct LaneState {
     committed_us: Option<i64>,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
+    /// Second messages of rows that are dealt with, wait, or are under way for another message.
+    again: Vec<Content>,
     /// What was made of its rows, where only a share of them is delivered.
     pub(super) blocks: Blocks,
     /// Rows that are not delivered, since they were last told.
@@ -92,6 +94,7 @@ impl LaneState {
             gap: GapState::None,
             committed_us: None,
             messages: Vec::new(),
+            again: Vec::new(),
             blocks: Blocks::default(),
             left_out: LeftOut::default(),
         }
@@ -104,21 +107,15 @@ impl LaneState {
         self.order.offer(Rows { first, count, snapshot, content }, now);
     }
 
-    /// A part of a snapshot has arrived; gives it back when it does not say where it stands.
+    /// A part of a snapshot has arrived.
     pub(super) fn offer_part(
         &mut self,
         part: &proto::SnapshotPart,
         content: Content,
         now: Duration,
-    ) -> Result<(), Content> {
+    ) {
         let rows = content.rows.len() as u64;
-        match Part::of(part, rows, content.clone()) {
-            Some(part) => {
-                self.order.offer_part(part, now);
-                Ok(())
-            }
-            None => Err(content),
-        }
+        self.order.offer_part(Part::of(part, rows, content), now);
     }
 
     /// Rows that will not come.
@@ -150,8 +147,7 @@ impl LaneState {
                     self.messages.push(part.content);
                 }
                 Entry::Part(part) => self.release_rows(config, bodies, part.content, 0),
-                // All its rows are dealt with, or under way for another message.
-                Entry::Nothing(content) => self.messages.push(content),
+                Entry::Nothing(content) => self.again.push(content),
             }
         }
         std::mem::take(&mut self.left_out)
@@ -225,13 +221,19 @@ impl LaneState {
             None => requests.is_done(content.first, content.last()),
             Some(read) => requests.is_read(read.attempt, content.first, content.last()),
         };
-        self.messages.extract_if(.., is_done).map(|content| content.message).collect()
+        let messages = self.messages.extract_if(.., is_done);
+        messages.chain(self.again.extract_if(.., is_done)).map(|content| content.message).collect()
+    }
+
+    /// Gives up a message of which nothing is released: a second one, or the one that is furthest behind.
+    pub(super) fn drop_one(&mut self) -> Option<u64> {
+        let content = self.again.pop().or_else(|| self.order.drop_one());
+        content.map(|content| content.message)
     }
 
     /// The messages that it holds, in whichever place.
     pub(super) fn into_messages(mut self) -> Vec<u64> {
-        let waiting = std::iter::from_fn(|| self.order.drop_one());
-        let mut all: Vec<_> = waiting.map(|content| content.message).collect();
+        let mut all: Vec<_> = std::iter::from_fn(|| self.drop_one()).collect();
         all.extend(self.messages.into_iter().map(|content| content.message));
         all
     }

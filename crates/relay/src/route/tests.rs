@@ -65,6 +65,7 @@ fn config(format: FormatOptions) -> Config {
             first_proven: second,
             gap: second,
             proven: second,
+            proven_end: second,
         },
         gap: GapPolicy::Halt,
         retry: crate::target::retry::Retry::default(),
@@ -174,6 +175,27 @@ fn relays_with_the_parts_of_a_whole_deliver_each_row_once_and_make_the_same_of_a
     config.share = Share::parse("0.5").expect("a share");
     let (state, _) = released(&config, &rows);
     assert_ne!(state.blocks.of("lane").collect::<Vec<_>>(), told[0]);
+}
+
+#[test]
+fn a_second_message_can_be_given_back_and_is_deleted_only_when_its_rows_are_dealt_with() {
+    let rows = opened(&[OwnedChange::insert(0, &["a", "b", "c"].map(text))], BeforeImage::Full);
+    let config = config(FormatOptions::Binpulse);
+    let (mut state, _) = released(&config, &rows);
+    let again = |state: &mut LaneState, message| {
+        let content = Content { message, rows: Arc::clone(&rows), read: None, first: 1 };
+        state.offer(content, Duration::ZERO);
+        state.release(&config, &bodies(&config), Duration::ZERO);
+    };
+    again(&mut state, 2);
+    let run = state.requests.take().expect("a request");
+    assert!(state.finished().is_empty(), "it is under way");
+    // Of the first message rows are under way; the second holds nothing that is not there twice.
+    assert_eq!((state.drop_one(), state.drop_one()), (Some(2), None));
+    again(&mut state, 3);
+    state.requests.delivered(run.number);
+    assert_eq!(state.finished(), [1, 3]);
+    assert_eq!(state.into_messages(), Vec::<u64>::new());
 }
 
 fn debezium(rows_max: usize) -> (Config, Run<RowRef>, Bodies) {

@@ -10,6 +10,7 @@ use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
 use super::history::History;
+use super::lease::Lease;
 use super::monitoring::{Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
@@ -35,19 +36,26 @@ use crate::telemetry::Metrics;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
-    let plan = Arc::new(plan);
-    let monitoring = match Monitoring::start(&plan).await {
+    let (plan, lease) = (Arc::new(plan), Lease::new());
+    let outcome = run_once(&plan, &lease, stop).await;
+    lease.close().await;
+    outcome
+}
+
+/// The same, and leaves the lease to be given up.
+async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> Outcome {
+    let monitoring = match Monitoring::start(plan).await {
         Ok(monitoring) => monitoring,
         Err(error) => return refused(&error),
     };
     let opened = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        opened = Box::pin(open(&plan, &monitoring)) => Some(opened),
+        opened = Box::pin(open(plan, &monitoring, lease)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(&plan, monitoring, opening) {
-            Ok(app) => return Box::pin(app.run(stop)).await,
+        Some(Ok(opening)) => match App::new(plan, monitoring, opening) {
+            Ok(app) => return Box::pin(app.run(stop, lease)).await,
             Err(error) => return refused(&error),
         },
         Some(Err(error)) => Some(error),
@@ -194,7 +202,7 @@ impl App {
         })
     }
 
-    async fn run(mut self, stop: CancellationToken) -> Outcome {
+    async fn run(mut self, stop: CancellationToken, lease: &Lease) -> Outcome {
         let (freshness_tasks, http) = (self.freshness_tasks, self.http);
         let sink = TaskGroup::new("sink");
         let sink_run = self.sink.run(self.intake, self.settled, sink.stop.clone());
@@ -206,6 +214,7 @@ impl App {
             }
         });
         let ours = freshness_tasks.stop.child_token();
+        lease.ends_with(&ours, &freshness_tasks.stop);
         spawn_freshness(
             &self.plan,
             &self.host,
@@ -242,6 +251,10 @@ impl App {
         let delivered = self.stream.drain(Instant::now() + self.plan.grace).await;
         // The pipeline's end closes the way into the sink, which then ends by itself.
         drop(self.stream);
+        if delivered {
+            // Nothing is under way: whoever starts now need not wait.
+            lease.close().await;
+        }
         if drain(&[freshness_tasks, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }

@@ -23,6 +23,7 @@ mod freshness;
 mod halt;
 mod history;
 mod label_values;
+mod lease;
 pub mod listen;
 mod maintenance;
 mod monitoring;

@@ -72,7 +72,8 @@ impl Exit {
             Self::Bug => "a bug",
             Self::Operator => {
                 "an operator is needed: the position is lost or diverged, the checkpoint is damaged, \
-                 missing or held by another process, or delivery has halted"
+                 missing or held by another process, another process runs the stream, or delivery has \
+                 halted"
             }
         }
     }

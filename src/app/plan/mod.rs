@@ -21,6 +21,7 @@ pub(super) use http::http_plan;
 pub use paths::PathRoute;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 pub use snapshot::SnapshotPlan;
+pub(super) use source::host_name;
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub start: Wanted,
     /// Epoch of a run before after which the stream may begin again.
     pub new_epoch: Option<u64>,
+    /// The lease on the stream.
+    pub ha: HaPlan,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
     /// Most bytes of an event out of a compressed one.
@@ -80,6 +83,15 @@ pub struct Plan {
     pub stays_when_halted: bool,
     /// The settings, for `/status`.
     pub shown: serde_json::Value,
+}
+
+/// The lease on the stream.
+#[derive(Debug, Clone)]
+pub struct HaPlan {
+    /// Whether the stream is taken from another process that runs it.
+    pub takes_over: bool,
+    /// How long the lease holds without a renewal.
+    pub lifetime: Duration,
 }
 
 /// Where the checkpoint is kept.
@@ -147,6 +159,7 @@ impl Plan {
             source,
             start: start?,
             new_epoch: None,
+            ha: rest.ha,
             schema_fallback: rest.schema_fallback,
             expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
@@ -173,6 +186,7 @@ impl Plan {
 
 /// Settings that contradict nothing.
 struct Rest {
+    ha: HaPlan,
     schema_fallback: bool,
     expanded_event_max: u64,
     start_patience: Duration,
@@ -190,6 +204,7 @@ impl Rest {
         let compressed = values.text("message.compression")? == "zstd";
         let level = i32::try_from(values.integer("message.compression_level")?).unwrap_or(1);
         Ok(Self {
+            ha: HaPlan { takes_over: false, lifetime: values.duration("ha.lease_lifetime")? },
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,

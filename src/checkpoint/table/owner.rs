@@ -46,6 +46,14 @@ impl TableStore {
         owner.ok_or_else(|| self.malformed("owner", "no row after it was written"))
     }
 
+    /// Makes the stream ours under this number, unless a later owner has it.
+    pub(super) async fn take_over_as(&mut self, fence: u64) -> Result<(), Error> {
+        self.owner = fence;
+        self.query("take over", "START TRANSACTION").await?;
+        self.claim().await?;
+        self.query("take over", "COMMIT").await
+    }
+
     /// Goes to where the stream is now. To be called between transactions.
     pub(super) fn go_along(&mut self) {
         let host = self.config.host.now();
@@ -77,10 +85,12 @@ impl TableStore {
             }
         };
         self.exec("take over", &sql, values).await?;
-        tracing::info!(
-            host = %self.place.at,
-            "the checkpoint continues in the table of another server"
-        );
+        if self.place.is_elsewhere() {
+            tracing::info!(
+                host = %self.place.at,
+                "the checkpoint continues in the table of another server"
+            );
+        }
         Ok(())
     }
 

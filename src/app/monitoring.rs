@@ -12,6 +12,7 @@ use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
 use super::label_values::label_values;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
@@ -65,6 +66,8 @@ pub(super) struct Monitoring {
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    /// What `/readyz` tells.
+    pub(super) readiness: Readiness,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -116,7 +119,10 @@ impl Hosts {
 impl Monitoring {
     /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
     /// nothing is written to it.
-    pub(super) async fn start(plan: &Arc<Plan>) -> Result<Self, Unavailable> {
+    pub(super) async fn start(
+        plan: &Arc<Plan>,
+        lease: lease::Control,
+    ) -> Result<Self, Unavailable> {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
@@ -141,6 +147,7 @@ impl Monitoring {
         sources.more.extend(scrape_sources::snapshot(&snapshot));
         let replay = Arc::new(replay::Control::default());
         sources.more.push(echo::family(plan, &freshness_state));
+        sources.more.extend(lease.families(&plan.stream));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
@@ -157,6 +164,7 @@ impl Monitoring {
             maintenance,
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
+            lease,
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
@@ -180,7 +188,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay },
+            controls: Controls { snapshot, replay, readiness: readiness.clone() },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -263,6 +271,7 @@ async fn bind(
         snapshot: Arc::clone(&desk.snapshot),
         replay: Arc::clone(&desk.replay),
         state: desk.state.clone(),
+        lease: desk.lease.clone(),
     });
     let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };
     let HttpPlan { address, access } = plan.http.clone();

@@ -68,6 +68,11 @@ pub(super) async fn open(
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }
 
+/// Whether another process has the checkpoint.
+pub(super) fn is_fenced(error: &Unavailable) -> bool {
+    matches!(error.downcast_ref(), Some(checkpoint::Error::Fenced { .. }))
+}
+
 /// What the process ends with if nothing was started.
 pub(super) fn outcome(error: &Unavailable) -> Outcome {
     if let Some(error) = error.downcast_ref::<StartError>() {

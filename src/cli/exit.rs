@@ -57,11 +57,11 @@ impl Exit {
             Self::Failed => {
                 "done, and the answer is no: a problem (check), an outage (verdict), not healthy or no \
                  answer (health), refused or no answer \
-                 (maintenance, snapshot), a snapshot that was stopped or gave a table up (snapshot status), something stays in the file \
+                 (ha yield, maintenance, snapshot), no lease (ha status), a snapshot that was stopped or gave a table up (snapshot status), something stays in the file \
                  (redrive)"
             }
             Self::Unknown => {
-                "not known (verdict), or the service does not answer (verdict, status, snapshot \
+                "not known (verdict), or the service does not answer (verdict, status, ha status, snapshot \
                  status)"
             }
             Self::Usage => "wrong invocation or configuration",

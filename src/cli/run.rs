@@ -69,7 +69,7 @@ pub(super) fn until_stopped<F: Future<Output = Outcome>>(
     match outcome {
         Outcome::Stopped | Outcome::StoppedInHaste => Exit::Done,
         Outcome::Unavailable => Exit::Unavailable,
-        Outcome::NeedsOperator => Exit::Operator,
+        Outcome::NeedsOperator | Outcome::StandsDown => Exit::Operator,
         Outcome::Bug => Exit::Bug,
     }
 }

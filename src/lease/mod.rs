@@ -83,6 +83,24 @@ impl Watch {
         Self { lifetimes: NEWCOMER_WAITS, trusts_age: true, seen: None }
     }
 
+    /// For a standby. It believes its own clock alone: one lifetime without a renewal, since it saw the last.
+    pub fn standby() -> Self {
+        Self { lifetimes: 1, trusts_age: false, seen: None }
+    }
+
+    /// When the renewal that was seen last was first seen; `None`: nobody has the lease.
+    pub fn seen_since(&self) -> Option<Instant> {
+        self.seen.map(|(_, _, since)| since)
+    }
+
+    /// From when whoever takes the lease now, as it was looked at last, may publish. A holder that was not
+    /// heard of begins no request after a lifetime, and `request` after that each has ended.
+    pub fn publishes_from(&self, row: Option<&Row>, request: Duration, now: Instant) -> Instant {
+        let held = row.filter(|row| !row.is_given_up());
+        let ended = held.zip(self.seen_since());
+        ended.map_or(now, |(row, since)| since + row.lifetime + request)
+    }
+
     /// A look that was asked for at `asked` and answered at `answered`.
     pub fn look(&mut self, row: Option<&Row>, asked: Instant, answered: Instant) -> Look {
         let Some(row) = row.filter(|row| !row.is_given_up()) else {

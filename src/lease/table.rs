@@ -49,17 +49,20 @@ pub async fn read(session: &mut Session, tables: &Tables) -> Result<Option<Row>,
     }))
 }
 
-/// Takes the lease if the row is still as it was `seen`; the fence. `None`: it is another's meanwhile.
+/// Takes the lease if the row is still as it was `seen`; the row then. `None`: it is another's meanwhile.
 pub async fn take(
     session: &mut Session,
     tables: &Tables,
     holder: &Holder,
     lifetime: Duration,
     seen: Option<&Row>,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<Row>, Error> {
     let Tables { lease, checkpoint, stream } = tables;
-    // Above the number of any owner of the checkpoint, whichever version it has.
-    let owner = format!("COALESCE((SELECT owner FROM {checkpoint} WHERE stream = ?), 0)");
+    // Above the number of any owner of the checkpoint, whichever version it has. Read apart from the writing,
+    // so that a save that stands still keeps nobody waiting.
+    let owner = format!("SELECT owner FROM {checkpoint} WHERE stream = ?");
+    let owner = session.exec(&owner, vec![stream.clone().into()]).await?;
+    let owner = owner.first().map(|row| row.unsigned(0)).transpose()?.flatten().unwrap_or(0);
     let stream = || Value::from(stream.clone());
     let [instance, address, host, version, place] = texts(holder);
     let lifetime = millis(lifetime);
@@ -71,7 +74,7 @@ pub async fn take(
              WHERE stream = ? AND fence = ? AND renewals = ?"
         );
         let row = [stream(), seen.fence.into(), seen.renewals.into()];
-        let values = [stream(), lifetime, instance, address, host, version, place];
+        let values = [lifetime, instance, address, host, version, place];
         session.exec(&sql, values.into_iter().chain(row).collect()).await?;
     } else {
         let sql = format!(
@@ -80,14 +83,14 @@ pub async fn take(
              (?, {owner} + 1, 1, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), ?, ?, ?, ?, ?, ?) \
              ON DUPLICATE KEY UPDATE fence = fence"
         );
-        let values = vec![stream(), stream(), lifetime, instance, address, host, version, place];
+        let values = vec![stream(), lifetime, instance, address, host, version, place];
         session.exec(&sql, values).await?;
     }
     if session.affected_rows() == 0 {
         return Ok(None);
     }
     let row = read(session, tables).await?;
-    Ok(row.filter(|row| row.holder.instance == holder.instance).map(|row| row.fence))
+    Ok(row.filter(|row| row.holder.instance == holder.instance))
 }
 
 /// Renews the lease; whether it was there to be renewed.

@@ -90,6 +90,10 @@ pub struct Plan {
 pub struct HaPlan {
     /// Whether the stream is taken from another process that runs it.
     pub takes_over: bool,
+    /// Whether the process waits as a standby while another has the stream.
+    pub stands_by: bool,
+    /// Time in which a publish request that was sent has ended.
+    pub request_timeout: Duration,
     /// How long the lease holds without a renewal.
     pub lifetime: Duration,
 }
@@ -146,6 +150,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
+        let ha = errors.take(ha(values));
         let snapshot = snapshot::plan(values, errors);
         let http = errors.take(http_plan(values, "http.listen"));
         let freshness = freshness.zip(filter.as_ref());
@@ -159,7 +164,7 @@ impl Plan {
             source,
             start: start?,
             new_epoch: None,
-            ha: rest.ha,
+            ha: ha?,
             schema_fallback: rest.schema_fallback,
             expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
@@ -186,7 +191,6 @@ impl Plan {
 
 /// Settings that contradict nothing.
 struct Rest {
-    ha: HaPlan,
     schema_fallback: bool,
     expanded_event_max: u64,
     start_patience: Duration,
@@ -204,7 +208,6 @@ impl Rest {
         let compressed = values.text("message.compression")? == "zstd";
         let level = i32::try_from(values.integer("message.compression_level")?).unwrap_or(1);
         Ok(Self {
-            ha: HaPlan { takes_over: false, lifetime: values.duration("ha.lease_lifetime")? },
             schema_fallback: values.text("source.schema_fallback")? == "information_schema",
             expanded_event_max: values.integer("decode.expanded_event_max")?,
             start_patience: values.duration("source.start_patience")?,
@@ -220,6 +223,30 @@ impl Rest {
             stays_when_halted: values.text("shutdown.on_halt")? == "stay",
         })
     }
+}
+
+fn ha(values: &Values) -> Result<HaPlan, Error> {
+    let stands_by = values.flag("ha.enabled")?;
+    if stands_by && values.text("checkpoint.store")? != "table" {
+        return Err(values.conflict(
+            "ha.enabled",
+            "checkpoint.store",
+            "a standby continues from the checkpoint in the source: set checkpoint.store = \"table\"",
+        ));
+    }
+    if stands_by && !values.flag("heartbeat.enabled")? {
+        return Err(values.conflict(
+            "ha.enabled",
+            "heartbeat.enabled",
+            "the lease is written to the source as heartbeats are: enable them",
+        ));
+    }
+    Ok(HaPlan {
+        takes_over: false,
+        stands_by,
+        lifetime: values.duration("ha.lease_lifetime")?,
+        request_timeout: sink::request_timeout(values)?,
+    })
 }
 
 fn checkpoint(values: &Values) -> Result<CheckpointPlan, Error> {

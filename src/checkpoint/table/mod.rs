@@ -285,6 +285,11 @@ impl TableStore {
                 session.query(setup).await?;
                 // Without locks on gaps: streams that share the tables would wait for one another's.
                 session.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                if self.config.fence.is_some() {
+                    // Whoever takes over finds this session by it. Without it, that one waits.
+                    let name = owner::lock_name(&self.config.stream);
+                    drop(session.query(&format!("DO GET_LOCK('{name}', 0)")).await);
+                }
                 session
             }
         };

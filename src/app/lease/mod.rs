@@ -2,11 +2,17 @@
 //!
 //! It keeps a second process that is started by mistake from stopping the first. Where it can't be kept,
 //! for want of its table, say, the stream runs without it, and a finding says why.
+//!
+//! With `ha.enabled` a process that finds the lease held waits as a standby, warm: topic opened, session
+//! open, nothing read. The holder publishes only as long as its lease holds by its own clock, and becomes a
+//! standby itself when another has taken it.
+
+mod keeper;
+mod standing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::freshness::writer_config;
@@ -17,16 +23,21 @@ use crate::checkpoint;
 use crate::freshness::schema::{CHECKPOINT, LEASE};
 use crate::freshness::{Refusal, SqlFailure, Writer, WriterConfig};
 use crate::lease::table::{self, Tables};
-use crate::lease::{Holder, Look, Row, Unrenewed, Watch};
+use crate::lease::{Holder, Look, Row, Watch};
 use crate::mysql;
 use crate::mysql::SharedHost;
 use crate::shutdown::TaskGroup;
+use crate::sink::Permit;
 use crate::source::preflight::{self, Finding, Severity};
+use keeper::Keeper;
+use standing::Standing;
+
+pub(super) use standing::Control;
 
 /// Longest pause between two looks at another process's lease.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
-/// Pause before a lease that could not be had is tried again.
-const SEEK_EVERY: Duration = Duration::from_secs(10);
+/// Lifetimes for which a process leaves what it gave up to others, before it takes it again.
+const RESTS: u32 = 5;
 /// Time to give the lease up at the end.
 const GIVE_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -53,18 +64,94 @@ pub(super) enum Failure {
     /// The server can't be asked now.
     #[error(transparent)]
     NotNow(checkpoint::Error),
+    /// A standby can't do without it.
+    #[error("ha.enabled: {0}")]
+    Needed(String),
 }
 
 /// One process's hold on the stream. It ends with [`Lease::close`].
 pub(super) struct Lease {
     fence: Arc<Mutex<Option<u64>>>,
     tasks: TaskGroup,
+    standing: Standing,
+    permit: Permit,
+    /// Another process has taken the lease, or an operator wants it to.
+    lost: CancellationToken,
+    yields: CancellationToken,
+    /// Before that, what this process gave up is left to others.
+    rests_until: Option<Instant>,
+    /// The stream is taken from whoever has it: once.
+    takes_over: bool,
+}
+
+/// What is held, and from when it permits to publish.
+struct Held {
+    row: Row,
+    asked: Instant,
+    from: Instant,
 }
 
 impl Lease {
     /// Nothing is held yet.
-    pub(super) fn new() -> Self {
-        Self { fence: Arc::default(), tasks: TaskGroup::new("lease") }
+    pub(super) fn new(plan: &Plan) -> Self {
+        let takes_over = plan.ha.takes_over;
+        Self { takes_over, ..Self::with(Standing::new(plan.ha.stands_by), None) }
+    }
+
+    fn with(standing: Standing, rests_until: Option<Instant>) -> Self {
+        let permit = if standing.stands_by() { Permit::withheld() } else { Permit::default() };
+        Self {
+            fence: Arc::default(),
+            tasks: TaskGroup::new("lease"),
+            standing,
+            permit,
+            lost: CancellationToken::new(),
+            yields: CancellationToken::new(),
+            rests_until,
+            takes_over: false,
+        }
+    }
+
+    /// The next one of a process that stands by again. It leaves the stream to others for a while.
+    pub(super) fn again(&self, plan: &Plan) -> Self {
+        Self::with(self.standing.clone(), Some(Instant::now() + plan.ha.lifetime * RESTS))
+    }
+
+    /// What `/status`, the metrics and who yields need of it.
+    pub(super) fn control(&self) -> Control {
+        Control::new(self.standing.clone(), self.yields.clone())
+    }
+
+    /// The permission to publish that follows from it.
+    pub(super) fn permit(&self) -> Permit {
+        self.permit.clone()
+    }
+
+    /// Whether another process has the lease: nothing may be published or saved any more.
+    pub(super) fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// Ends when the stream is to be left to another process.
+    pub(super) async fn stands_down(&self) {
+        tokio::select! {
+            () = self.lost.cancelled() => {}
+            () = self.yields.cancelled() => {}
+        }
+    }
+
+    /// Whether an operator wants that: what is under way is delivered first.
+    pub(super) fn has_yielded(&self) -> bool {
+        self.yields.is_cancelled()
+    }
+
+    /// Another process has the stream: nothing is published from here on. The lease is not given up, so
+    /// that whoever takes it waits for what had begun.
+    pub(super) fn lose(&self) {
+        self.permit.withdraw();
+        self.lost.cancel();
+        *lock(&self.fence) = None;
+        self.tasks.stop.cancel();
     }
 
     /// Takes the lease and keeps it from here on; its fence. `place` names the locked file of the
@@ -83,9 +170,18 @@ impl Lease {
             return Ok(held);
         }
         let terms = Terms::new(plan, &monitoring.hosts.written_to, &monitoring.instance, place);
-        match terms.acquire(plan.ha.takes_over).await {
-            Ok(fence) => {
-                *lock(&self.fence) = Some(fence);
+        let held = if plan.ha.stands_by {
+            self.stand_by(&terms, plan, monitoring).await
+        } else {
+            terms.acquire(self.takes_over).await
+        };
+        let mut from = Instant::now();
+        match held {
+            Ok(held) => {
+                from = held.from;
+                *lock(&self.fence) = Some(held.row.fence);
+                self.permit.grant(held.from, held.asked + terms.lifetime);
+                self.standing.holds(&held.row, held.asked);
                 monitoring.findings.leased(None);
             }
             Err(Refused::Held(held)) => return Err(held.into()),
@@ -95,28 +191,111 @@ impl Lease {
             {
                 return Err(Failure::NotNow(terms.not_now(refusal)));
             }
+            Err(Refused::Sql(refusal)) if plan.ha.stands_by => {
+                return Err(Failure::Needed(Terms::unkept(&refusal).to_string()));
+            }
             Err(Refused::Sql(refusal)) => {
                 monitoring.findings.leased(Some(Terms::unkept(&refusal)));
             }
         }
-        let (fence, findings) = (Arc::clone(&self.fence), monitoring.findings.clone());
-        monitoring.supervisor.keep_in(
-            &self.tasks.tasks,
-            Task::Lease,
-            &self.tasks.stop,
-            move |stop| {
-                let keeper = Keeper {
-                    terms: terms.clone(),
-                    fence: Arc::clone(&fence),
-                    findings: findings.clone(),
-                    writer: None,
-                    watch: Watch::newcomer(),
-                    failing: None,
-                };
-                keeper.run(stop)
-            },
-        );
+        self.keep(&terms, monitoring, from);
         Ok(*lock(&self.fence))
+    }
+
+    /// Renews it from here on.
+    fn keep(&self, terms: &Terms, monitoring: &Monitoring, from: Instant) {
+        let keeper = Keeper {
+            terms: terms.clone(),
+            fence: Arc::clone(&self.fence),
+            findings: monitoring.findings.clone(),
+            standing: self.standing.clone(),
+            permit: self.permit.clone(),
+            publishes_from: from,
+            lost: self.lost.clone(),
+            writer: None,
+            watch: Watch::newcomer(),
+            failing: None,
+        };
+        let keeper = Arc::new(Mutex::new(Some(keeper)));
+        let (tasks, stop) = (&self.tasks.tasks, &self.tasks.stop);
+        monitoring.supervisor.keep_in(tasks, Task::Lease, stop, move |stop| {
+            // One that has panicked left no session behind; its parts are all shared.
+            let mine = lock(&keeper).take();
+            let spare = mine.as_ref().map(Keeper::afresh);
+            *lock(&keeper) = spare;
+            async move {
+                if let Some(mine) = mine {
+                    mine.run(stop).await;
+                }
+            }
+        });
+    }
+
+    /// Waits for the lease as a standby.
+    async fn stand_by(
+        &self,
+        terms: &Terms,
+        plan: &Plan,
+        monitoring: &Monitoring,
+    ) -> Result<Held, Refused> {
+        let mut writer = Some(Writer::connect(&terms.config).await?);
+        let (mut watch, mut failing) = (Watch::standby(), None);
+        let readiness = &monitoring.controls.readiness;
+        let held = loop {
+            match self.look(terms, plan, &mut writer, &mut watch).await {
+                Ok(Some(held)) => break held,
+                Ok(None) => {
+                    failing = None;
+                    readiness.stands_by(true);
+                }
+                // What keeps it from ever seeing the lease is told at once.
+                Err(refusal) if !self.standing.heard_within(Duration::MAX) => {
+                    return Err(refusal.into());
+                }
+                Err(refusal) => {
+                    writer = None;
+                    readiness.stands_by(self.standing.heard_within(terms.lifetime * 3));
+                    if failing.replace(refusal.reason) != Some(refusal.reason) {
+                        let (reason, message) = (refusal.reason.as_str(), &refusal.message);
+                        tracing::warn!(reason, message, "the standby cannot see the lease");
+                    }
+                    // After a failover the lease is on another server.
+                    monitoring.hosts.begin_at_primary(plan).await;
+                }
+            }
+            tokio::time::sleep((terms.lifetime / 8).min(LOOK_EVERY_MAX)).await;
+        };
+        readiness.stands_by(false);
+        Ok(held)
+    }
+
+    /// One look of a standby, and the taking if the lease is free.
+    async fn look(
+        &self,
+        terms: &Terms,
+        plan: &Plan,
+        writer: &mut Option<Writer>,
+        watch: &mut Watch,
+    ) -> Result<Option<Held>, Refusal> {
+        let host = terms.config.host.now();
+        let connected = match writer.take().filter(|writer| *writer.session.host() == host) {
+            Some(writer) => writer,
+            None => Writer::connect(&terms.config).await?,
+        };
+        let writer = writer.insert(connected);
+        let asked = Instant::now();
+        let row = table::read(&mut writer.session, &terms.tables).await?;
+        let look = watch.look(row.as_ref(), asked, Instant::now());
+        self.standing.waits_for(row.as_ref(), watch.seen_since());
+        let is_given_up = row.as_ref().is_none_or(Row::is_given_up);
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        if look != Look::Free && !self.takes_over || is_given_up && rests {
+            return Ok(None);
+        }
+        let asked = Instant::now();
+        let from = watch.publishes_from(row.as_ref(), plan.ha.request_timeout, asked);
+        let taken = terms.taken(writer, row.as_ref()).await?;
+        Ok(taken.map(|row| Held { row, asked, from }))
     }
 
     /// Gives the lease up when `ours` is cancelled before `ending` is: another process has the stream.
@@ -137,11 +316,13 @@ impl Lease {
 
     /// Gives it up, within a second or so. Nothing must be published or saved from here on.
     pub(super) async fn close(&self) {
+        self.permit.withdraw();
         self.tasks.stop.cancel();
         self.tasks.tasks.close();
         if tokio::time::timeout(GIVE_UP_MAX * 2, self.tasks.tasks.wait()).await.is_err() {
             tracing::warn!("the lease on the stream could not be given up in time");
         }
+        self.standing.rests();
     }
 }
 
@@ -151,11 +332,13 @@ fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// What the lease is taken with.
 #[derive(Clone)]
-pub(super) struct Terms {
+struct Terms {
     config: WriterConfig,
     tables: Tables,
     holder: Holder,
     lifetime: Duration,
+    /// Time between two renewals.
+    renews_every: Duration,
 }
 
 /// Why it could not be taken.
@@ -177,12 +360,7 @@ impl From<Refusal> for Refused {
 }
 
 impl Terms {
-    pub(super) fn new(
-        plan: &Plan,
-        host: &SharedHost,
-        instance: &str,
-        place: Option<String>,
-    ) -> Self {
+    fn new(plan: &Plan, host: &SharedHost, instance: &str, place: Option<String>) -> Self {
         let (schema, lifetime) = (&plan.freshness.schema, plan.ha.lifetime);
         let config = writer_config(plan, host, instance.to_owned());
         Self {
@@ -204,11 +382,13 @@ impl Terms {
                 place: place.unwrap_or_default(),
             },
             lifetime,
+            // Whoever watches for two lifetimes sees a renewal. A standby takes over after one.
+            renews_every: if plan.ha.stands_by { lifetime / 4 } else { lifetime },
         }
     }
 
     /// Takes the lease; waits while it is not known whether another process renews it.
-    async fn acquire(&self, takes_over: bool) -> Result<u64, Refused> {
+    async fn acquire(&self, takes_over: bool) -> Result<Held, Refused> {
         let mut writer = Writer::connect(&self.config).await?;
         let mut watch = Watch::newcomer();
         let mut is_told = false;
@@ -217,12 +397,14 @@ impl Terms {
             let row = table::read(&mut writer.session, &self.tables).await?;
             let look = watch.look(row.as_ref(), asked, Instant::now());
             match self.decide(row.as_ref(), look, takes_over) {
-                Step::Held(fence) => return Ok(fence),
+                Step::Held(row) => {
+                    return Ok(Held { row: row.clone(), asked, from: asked });
+                }
                 Step::Take => {
                     let taken = self.taken(&mut writer, row.as_ref()).await?;
-                    if let Some(fence) = taken {
+                    if let Some(row) = taken {
                         writer.session.close().await;
-                        return Ok(fence);
+                        return Ok(Held { row, asked, from: asked });
                     }
                 }
                 Step::Refuse(row) => return Err(Refused::Held(self.held_elsewhere(row))),
@@ -243,7 +425,7 @@ impl Terms {
         let Some(row) = row else { return Step::Take };
         if row.holder.instance == self.holder.instance {
             // The answer to the taking was lost.
-            return Step::Held(row.fence);
+            return Step::Held(row);
         }
         // Its holder had locked the file that this process has locked now: it has ended.
         let has_ended = !self.holder.place.is_empty() && self.holder.place == row.holder.place;
@@ -259,14 +441,14 @@ impl Terms {
         &self,
         writer: &mut Writer,
         seen: Option<&Row>,
-    ) -> Result<Option<u64>, mysql::Error> {
+    ) -> Result<Option<Row>, mysql::Error> {
         let (holder, lifetime) = (&self.holder, self.lifetime);
-        let fence = table::take(&mut writer.session, &self.tables, holder, lifetime, seen).await?;
-        if let Some(fence) = fence {
+        let row = table::take(&mut writer.session, &self.tables, holder, lifetime, seen).await?;
+        if let Some(Row { fence, .. }) = row {
             let from = seen.filter(|row| !row.is_given_up()).map(|row| row.holder.host.as_str());
             tracing::info!(fence, from, "the lease on the stream is taken");
         }
-        Ok(fence)
+        Ok(row)
     }
 
     fn held_elsewhere(&self, row: &Row) -> HeldElsewhere {
@@ -334,7 +516,7 @@ impl Terms {
 
 /// What follows from a look.
 enum Step<'a> {
-    Held(u64),
+    Held(&'a Row),
     Take,
     Refuse(&'a Row),
     Wait,
@@ -353,137 +535,6 @@ fn passes(reason: SqlFailure) -> bool {
             | SqlFailure::Lock
             | SqlFailure::Deadlock
     )
-}
-
-/// Renews the lease, and takes one that could not be had at the start.
-struct Keeper {
-    terms: Terms,
-    fence: Arc<Mutex<Option<u64>>>,
-    findings: super::findings::Findings,
-    writer: Option<Writer>,
-    watch: Watch,
-    failing: Option<SqlFailure>,
-}
-
-impl Keeper {
-    async fn run(mut self, stop: CancellationToken) {
-        // Whoever watches for two lifetimes sees a renewal.
-        let mut ticks = tokio::time::interval(self.terms.lifetime);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
-            let held = *lock(&self.fence);
-            let kept = match held {
-                Some(fence) => self.renew(fence).await,
-                None => self.seek().await,
-            };
-            match kept {
-                Ok(Kept::Ours) => self.failing = None,
-                Ok(Kept::Lost) => {
-                    *lock(&self.fence) = None;
-                    return stop.cancelled().await;
-                }
-                Ok(Kept::Not) => ticks.reset_after(SEEK_EVERY),
-                Err(refusal) => self.failed(&refusal, held.is_some(), &mut ticks),
-            }
-        }
-        if tokio::time::timeout(GIVE_UP_MAX, self.give_up()).await.is_err() {
-            tracing::debug!("the lease on the stream could not be given up: no answer");
-        }
-    }
-
-    async fn renew(&mut self, fence: u64) -> Result<Kept, Refusal> {
-        let Terms { tables, holder, lifetime, .. } = self.terms.clone();
-        let session = &mut self.connected().await?.session;
-        if table::renew(session, &tables, &holder, fence).await? {
-            return Ok(Kept::Ours);
-        }
-        let row = table::read(session, &tables).await?;
-        match Unrenewed::of(row.as_ref(), fence) {
-            Unrenewed::WentBack
-                if table::write(session, &tables, &holder, lifetime, fence).await? =>
-            {
-                tracing::info!(fence, "the lease on the stream is written to another server");
-                Ok(Kept::Ours)
-            }
-            Unrenewed::WentBack => Ok(Kept::Not),
-            Unrenewed::Lost => {
-                if let Some(row) = &row {
-                    let finding = self.terms.kept_by(row);
-                    self.findings.leased(Some(finding));
-                }
-                Ok(Kept::Lost)
-            }
-        }
-    }
-
-    /// Takes the lease that could not be had at the start.
-    async fn seek(&mut self) -> Result<Kept, Refusal> {
-        let terms = self.terms.clone();
-        let asked = Instant::now();
-        let writer = self.connected().await?;
-        let row = table::read(&mut writer.session, &terms.tables).await?;
-        let look = self.watch.look(row.as_ref(), asked, Instant::now());
-        let fence = match terms.decide(row.as_ref(), look, false) {
-            Step::Held(fence) => Some(fence),
-            Step::Take => {
-                let writer = self.connected().await?;
-                terms.taken(writer, row.as_ref()).await?
-            }
-            Step::Refuse(row) => {
-                self.findings.leased(Some(terms.kept_by(row)));
-                None
-            }
-            Step::Wait => None,
-        };
-        let Some(fence) = fence else { return Ok(Kept::Not) };
-        *lock(&self.fence) = Some(fence);
-        self.findings.leased(None);
-        Ok(Kept::Ours)
-    }
-
-    /// A session to the server that is written to now.
-    async fn connected(&mut self) -> Result<&mut Writer, Refusal> {
-        let host = self.terms.config.host.now();
-        let writer = match self.writer.take().filter(|writer| *writer.session.host() == host) {
-            Some(writer) => writer,
-            None => Writer::connect(&self.terms.config).await?,
-        };
-        Ok(self.writer.insert(writer))
-    }
-
-    fn failed(&mut self, refusal: &Refusal, is_held: bool, ticks: &mut tokio::time::Interval) {
-        self.writer = None;
-        if self.failing.replace(refusal.reason) != Some(refusal.reason) {
-            let (reason, message) = (refusal.reason.as_str(), &refusal.message);
-            tracing::warn!(reason, message, "the lease on the stream could not be renewed");
-        }
-        if !is_held {
-            self.findings.leased(Some(Terms::unkept(refusal)));
-            ticks.reset_after(SEEK_EVERY);
-        }
-    }
-
-    async fn give_up(&mut self) {
-        let Some(fence) = lock(&self.fence).take() else { return };
-        let (tables, holder) = (self.terms.tables.clone(), self.terms.holder.clone());
-        let Ok(writer) = self.connected().await else { return };
-        match table::give_up(&mut writer.session, &tables, &holder, fence).await {
-            Ok(()) => tracing::info!(fence, "the lease on the stream is given up"),
-            Err(error) => tracing::warn!(%error, "the lease on the stream could not be given up"),
-        }
-    }
-}
-
-/// What became of a turn.
-enum Kept {
-    Ours,
-    Lost,
-    Not,
 }
 
 /// Who would keep a process that starts now from starting; `None`: nobody. It takes as long as that process

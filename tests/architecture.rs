@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("excerpt", &[]),
     ("mysql", &["change", "excerpt"]),
     ("aws", &["excerpt"]),
+    ("lease", &["mysql"]),
     ("local_http", &[]),
     ("binlog", &["change"]),
     ("source", &["change", "binlog", "mysql", "backoff"]),

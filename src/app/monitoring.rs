@@ -12,6 +12,7 @@ use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
 use super::label_values::label_values;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
@@ -69,6 +70,8 @@ pub(super) struct Controls {
     pub(super) replay: Arc<replay::Control>,
     /// Digests of the rows, if they are kept.
     pub(super) digests: Option<Arc<LaneDigests>>,
+    /// What `/readyz` tells.
+    pub(super) readiness: Readiness,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -120,7 +123,10 @@ impl Hosts {
 impl Monitoring {
     /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
     /// nothing is written to it.
-    pub(super) async fn start(plan: &Arc<Plan>) -> Result<Self, Unavailable> {
+    pub(super) async fn start(
+        plan: &Arc<Plan>,
+        lease: lease::Control,
+    ) -> Result<Self, Unavailable> {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
@@ -145,6 +151,7 @@ impl Monitoring {
         sources.more.extend(scrape_sources::snapshot(&snapshot));
         let replay = Arc::new(replay::Control::default());
         sources.more.push(echo::family(plan, &freshness_state));
+        sources.more.extend(lease.families(&plan.stream));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
@@ -161,6 +168,7 @@ impl Monitoring {
             maintenance,
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
+            lease,
             started: Instant::now(),
         };
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
@@ -185,7 +193,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, digests },
+            controls: Controls { snapshot, replay, digests, readiness: readiness.clone() },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -269,6 +277,7 @@ async fn bind(
         snapshot: Arc::clone(&desk.snapshot),
         replay: Arc::clone(&desk.replay),
         state: desk.state.clone(),
+        lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let status = Box::new(desk);

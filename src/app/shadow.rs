@@ -57,6 +57,8 @@ fn shadow_of(mut plan: Plan, file: &Path) -> Plan {
         plan.quarantine.file = Some(file.with_extension("quarantine"));
     }
     plan.snapshot.on_start = false;
+    plan.ha.stands_by = false;
+    plan.ha.takes_over = false;
     let freshness = &mut plan.freshness;
     freshness.heartbeats = false;
     freshness.canaries = false;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::findings::Findings;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
@@ -40,6 +41,7 @@ pub(super) struct StatusBuilder {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    pub(super) lease: lease::Control,
     pub(super) started: Instant,
 }
 
@@ -84,6 +86,7 @@ impl StatusSource for StatusBuilder {
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
+            lease: self.lease.shown(now),
             snapshot: self
                 .snapshot
                 .status()

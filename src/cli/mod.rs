@@ -5,6 +5,7 @@ mod decode;
 mod exit;
 mod flags;
 mod generate;
+mod ha;
 mod health;
 mod init;
 mod limits;
@@ -78,6 +79,7 @@ pub fn command() -> Command {
         .subcommand(probe::command())
         .subcommand(relay::command())
         .subcommand(health::command())
+        .subcommand(ha::command())
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
@@ -118,6 +120,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("probe", matches)) => probe::run(matches),
         Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),

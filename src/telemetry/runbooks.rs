@@ -23,6 +23,7 @@ runbooks![
     "BinpulseHalted",
     "BinpulseLagging",
     "BinpulseMessagesQuarantined",
+    "BinpulseNoStandby",
     "BinpulsePositionLost",
     "BinpulsePurgeMarginLow",
     "BinpulseProbeDown",

@@ -43,6 +43,17 @@ words! {
         Outage = "outage",
     }
 
+    /// What a process is to its stream.
+    enum Role {
+        /// It has the lease, and runs the stream.
+        Active = "active",
+        /// It waits for the lease of another.
+        Standby = "standby",
+        /// It has no lease: it starts, or the lease cannot be kept.
+        #[default]
+        None = "none",
+    }
+
     /// Why delivery has halted until an operator acts.
     enum HaltReason {
         /// What comes next is gone from the source.

@@ -56,6 +56,7 @@ mod snapshot_faults;
 mod snapshot_rows;
 mod snapshot_types;
 mod source;
+mod standby;
 mod standing;
 mod start;
 mod statements;
@@ -102,6 +103,7 @@ fn main() -> std::process::ExitCode {
         snapshot::tests(),
         snapshot_faults::tests(),
         snapshot_rows::tests(),
+        standby::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),

@@ -11,10 +11,10 @@ use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status
 use binpulse::freshness::verdict::{accounting, table, words};
 use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
-    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
-    Status, Verdict,
+    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress, Sink,
+    Source, Status, Verdict,
 };
-use binpulse::telemetry::words::{CanaryState, StreamState};
+use binpulse::telemetry::words::{CanaryState, Role, StreamState};
 
 type Found = (C, Value, &'static str);
 
@@ -145,6 +145,12 @@ pub(crate) fn status(state: State) -> Status {
         state_age_seconds: 9_520.0,
         uptime_seconds: 9_524.0,
         halted: None,
+        lease: Lease {
+            role: Role::Active,
+            host: "db-1".to_owned(),
+            age_seconds: Some(0.4),
+            ..Lease::default()
+        },
         snapshot: None,
         replay: None,
         verdict: verdict(state),

@@ -30,6 +30,9 @@ pub const REPLAY_PATH: &str = "/replay";
 /// Header with what is to be published again: JSON, what is not ASCII in it escaped.
 pub const REPLAY_HEADER: &str = "binpulse-replay";
 
+/// Where a yield is asked for, by POST.
+pub const YIELD_PATH: &str = "/ha-yield";
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
@@ -49,6 +52,8 @@ pub trait Switch: Send + Sync + 'static {
     fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String>;
     /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
     fn snapshot(&self, command: &str) -> Result<String, String>;
+    /// Gives the stream to a standby; likewise.
+    fn yields(&self) -> Result<String, String>;
     /// Takes a command for a replay, JSON; likewise.
     fn replay(&self, command: &str) -> Result<String, ReplayRefused>;
 }
@@ -75,6 +80,7 @@ pub(super) fn act(
     let (act, is_for_others): (fn(_, _) -> _, _) = match path {
         MAINTENANCE_PATH => (maintenance, false),
         SNAPSHOT_PATH => (snapshot, false),
+        YIELD_PATH => (yields, false),
         REPLAY_PATH => (replay, true),
         _ => return None,
     };
@@ -115,6 +121,10 @@ fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal>
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
+}
+
+fn yields(_: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    switch.yields().map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {

@@ -58,7 +58,7 @@ pub struct LabelValues {
 }
 
 /// Whose a transaction was.
-pub const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
+pub const CLASSES: [&str; 6] = ["user", "filtered", "heartbeat", "canary", "checkpoint", "lease"];
 
 /// What a change did.
 pub const OPS: [&str; 3] = ["insert", "update", "delete"];

@@ -40,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Unavailable;
 use super::begin::new_instance;
+use super::controls;
 use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
@@ -22,6 +23,7 @@ use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::switches::Switches;
+use crate::control::Desk;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
@@ -65,6 +67,7 @@ pub(super) struct Monitoring {
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    pub(super) held: Arc<Desk>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -140,6 +143,8 @@ impl Monitoring {
         let snapshot = Arc::new(snapshot::Control::default());
         sources.more.extend(scrape_sources::snapshot(&snapshot));
         let replay = Arc::new(replay::Control::default());
+        let held = Arc::new(Desk::default());
+        sources.more.extend(controls::families(&held, &freshness_state));
         sources.more.push(echo::family(plan, &freshness_state));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
@@ -157,6 +162,7 @@ impl Monitoring {
             maintenance,
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
+            held: Arc::clone(&held),
             started: Instant::now(),
         };
         let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
@@ -180,7 +186,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay },
+            controls: Controls { snapshot, replay, held },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -262,6 +268,7 @@ async fn bind(
         maintenance: Arc::clone(&desk.maintenance),
         snapshot: Arc::clone(&desk.snapshot),
         replay: Arc::clone(&desk.replay),
+        controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
     });
     let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };

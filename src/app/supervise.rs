@@ -52,10 +52,12 @@ pub(super) enum Task {
     Snapshot,
     /// Publishes rows again that are asked for.
     Replay,
+    /// Sends rows that were held back.
+    Release,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -67,6 +69,7 @@ impl Task {
         Self::Place,
         Self::Snapshot,
         Self::Replay,
+        Self::Release,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -83,6 +86,7 @@ impl Task {
             Self::Place => "place",
             Self::Snapshot => "snapshot",
             Self::Replay => "replay",
+            Self::Release => "release",
         }
     }
 }

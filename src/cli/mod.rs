@@ -1,6 +1,7 @@
 //! What is typed: one file per command, and the only door to clap.
 
 mod check;
+mod control;
 mod decode;
 mod exit;
 mod flags;
@@ -78,6 +79,9 @@ pub fn command() -> Command {
         .subcommand(relay::command())
         .subcommand(health::command())
         .subcommand(maintenance::command())
+        .subcommand(control::suppress_command())
+        .subcommand(control::release_command())
+        .subcommand(control::controls_command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
         .subcommand(generate::settings_command())
@@ -117,6 +121,9 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
+        Some(("suppress", matches)) => control::suppress(matches),
+        Some(("release", matches)) => control::release(matches),
+        Some(("controls", matches)) => control::controls(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("settings", matches)) => generate::settings(matches),

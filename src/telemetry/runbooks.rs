@@ -40,6 +40,8 @@ runbooks![
     "BinpulseRelayTargetGone",
     "BinpulseSinkStalled",
     "BinpulseSnapshotStalled",
+    "BinpulseSuppressed",
+    "BinpulseSuppressedPurgeMarginLow",
     "BinpulseSourceClockOffset",
     "BinpulseSourceDown",
     "BinpulseSourceFinding",

@@ -106,6 +106,15 @@ pub enum Unit {
         /// The canary.
         canary: Box<proto::Canary>,
     },
+    /// Numbers of a lane that the source holds back, and that may still come: both ends included.
+    Suppressed {
+        /// The lane.
+        lane: LaneKey,
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+    },
     /// Numbers of a lane that do not come, or are kept elsewhere: both ends included.
     Passed {
         /// The lane.
@@ -279,7 +288,9 @@ impl Inner {
         let work = async {
             self.connect().await?;
             let Some(session) = &mut self.session else { return Err(Failure::none()) };
-            Ok(Mark::read(session, lane, false).await?.record())
+            let mut record = Mark::read(session, lane, false).await?.record();
+            record.suppressed = marks::suppressed(session, lane, record.next).await?;
+            Ok(record)
         };
         let done = tokio::time::timeout(APPLY_DEADLINE, Box::pin(work)).await;
         self.settle(done)
@@ -310,7 +321,7 @@ impl Inner {
             let (rows, key): (_, &[u32]) = match unit {
                 Unit::Rows { rows, .. } => (rows, &[]),
                 Unit::Part { rows, part, .. } => (rows, &part.key_columns),
-                Unit::Canary { .. } | Unit::Passed { .. } => continue,
+                Unit::Canary { .. } | Unit::Passed { .. } | Unit::Suppressed { .. } => continue,
             };
             let prepared = self.tables.prepare(session, rows.table(), key).await;
             prepared.map_err(|failure| failure.of_unit(index))?;
@@ -345,8 +356,10 @@ struct Work {
 impl Work {
     async fn read_marks(&mut self, session: &mut Session, units: &[Unit]) -> Result<(), Failure> {
         for unit in units {
-            if let Unit::Rows { lane, .. } | Unit::Part { lane, .. } | Unit::Passed { lane, .. } =
-                unit
+            if let Unit::Rows { lane, .. }
+            | Unit::Part { lane, .. }
+            | Unit::Passed { lane, .. }
+            | Unit::Suppressed { lane, .. } = unit
             {
                 self.marks.entry(lane.clone()).or_default();
             }
@@ -387,6 +400,10 @@ impl Work {
             }
             Unit::Passed { lane, first, last } => {
                 self.first_due(lane, *first, *last);
+            }
+            Unit::Suppressed { lane, first, last } => {
+                let next = self.marks.get(lane).map_or(0, |mark| mark.next);
+                marks::write_suppressed(session, lane, (*first, *last), next).await?;
             }
             Unit::Part { lane, part, rows } => {
                 let Some(mark) = self.marks.get_mut(lane) else { return Ok(()) };

@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("shadow", &["encode"]),
+    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),

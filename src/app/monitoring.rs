@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Unavailable;
 use super::begin::new_instance;
+use super::controls;
 use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
@@ -24,6 +25,7 @@ use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::switches::Switches;
+use crate::control::Desk;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
@@ -72,6 +74,7 @@ pub(super) struct Controls {
     pub(super) digests: Option<Arc<LaneDigests>>,
     /// What `/readyz` tells.
     pub(super) readiness: Readiness,
+    pub(super) held: Arc<Desk>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -150,6 +153,8 @@ impl Monitoring {
         let snapshot = Arc::new(snapshot::Control::default());
         sources.more.extend(scrape_sources::snapshot(&snapshot));
         let replay = Arc::new(replay::Control::default());
+        let held = Arc::new(Desk::default());
+        sources.more.extend(controls::families(&held, &freshness_state));
         sources.more.push(echo::family(plan, &freshness_state));
         sources.more.extend(lease.families(&plan.stream));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
@@ -169,6 +174,7 @@ impl Monitoring {
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
             lease,
+            held: Arc::clone(&held),
             started: Instant::now(),
         };
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
@@ -193,7 +199,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, digests, readiness: readiness.clone() },
+            controls: Controls { snapshot, replay, held, digests, readiness: readiness.clone() },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -276,6 +282,7 @@ async fn bind(
         maintenance: Arc::clone(&desk.maintenance),
         snapshot: Arc::clone(&desk.snapshot),
         replay: Arc::clone(&desk.replay),
+        controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });

@@ -54,6 +54,8 @@ pub(super) enum Task {
     Replay,
     /// Renews the lease on the stream.
     Lease,
+    /// Sends rows that were held back.
+    Release,
 }
 
 impl Task {
@@ -70,6 +72,7 @@ impl Task {
         Self::Snapshot,
         Self::Replay,
         Self::Lease,
+        Self::Release,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -87,6 +90,7 @@ impl Task {
             Self::Snapshot => "snapshot",
             Self::Replay => "replay",
             Self::Lease => "lease",
+            Self::Release => "release",
         }
     }
 }

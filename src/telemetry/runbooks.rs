@@ -41,6 +41,8 @@ runbooks![
     "BinpulseRelayTargetGone",
     "BinpulseSinkStalled",
     "BinpulseSnapshotStalled",
+    "BinpulseSuppressed",
+    "BinpulseSuppressedPurgeMarginLow",
     "BinpulseSourceClockOffset",
     "BinpulseSourceDown",
     "BinpulseSourceFinding",

@@ -19,6 +19,7 @@ mod bed;
 mod blocked;
 mod cli;
 mod clients;
+mod controls;
 mod credentials;
 mod decode;
 mod delivery;
@@ -80,6 +81,7 @@ fn main() -> std::process::ExitCode {
         snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
+        controls::tests(),
         decode::tests(),
         freshness::tests(),
         receiving::tests(),

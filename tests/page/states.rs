@@ -45,6 +45,9 @@ fn found(state: State) -> (Option<Reason>, &'static [Found]) {
         State::CanaryLost => (Some(Reason::Consumers(vec![Arc::from("search")])), &[(C::CanariesArrive, False, "search has not echoed canaries 79 and 80 within 15 s")]),
         State::CheckpointStuck => (None, &[(C::CheckpointAdvances, False, "last saved 134 s ago, while messages were acknowledged")]),
         State::Indeterminate => (None, &[(C::HeartbeatSeen, Unknown, "no heartbeat was committed for 14 s, and why is not known yet")]),
+        State::SuppressedByOperator => {
+            (None, &[(C::NotSuppressed, False, "an operator holds them back: ada: a stop")])
+        }
         State::QuietUnproven => (None, &[(C::HeartbeatsAllowed, False, "by configuration")]),
         State::Live => (None, &[(C::UserRows, True, "the last was published 0.4 s ago")]),
         State::Quiet => (Some(Reason::Empty), &[]),
@@ -153,6 +156,7 @@ pub(crate) fn status(state: State) -> Status {
         },
         snapshot: None,
         replay: None,
+        controls: Vec::new(),
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {
@@ -255,6 +259,7 @@ fn dress(status: &mut Status, state: State) {
         | State::UpstreamReplicationBroken
         | State::HeartbeatLost
         | State::Indeterminate
+        | State::SuppressedByOperator
         | State::QuietUnproven
         | State::Live
         | State::Quiet => {}

@@ -148,6 +148,10 @@ pub struct Metrics {
     pub lanes: IntGauge,
     /// What is counted of snapshots.
     pub snapshot: SnapshotMetrics,
+    /// Rows of tables that an operator holds back.
+    pub suppressed_rows_total: IntCounter,
+    /// Rows that were held back and then sent.
+    pub released_rows_total: IntCounter,
     /// Replays that were asked for by HTTP, by how they ended.
     pub replay_jobs_total: LabeledMetric<IntCounter>,
     /// When a user's row was last published.

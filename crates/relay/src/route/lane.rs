@@ -64,6 +64,8 @@ pub(super) struct LaneState {
     pub(super) blocks: Blocks,
     /// Rows that are not delivered, since they were last told.
     left_out: LeftOut,
+    /// Messages that told of rows that are held back: done with when that is saved.
+    told: Vec<u64>,
 }
 
 /// Rows that are not delivered.
@@ -84,6 +86,9 @@ impl LaneState {
         for (first, last) in &record.done {
             order.absent(Gap { first: *first, last: *last, is_proven: true }, now);
         }
+        for (first, last) in &record.suppressed {
+            order.suppressed(*first, *last, now);
+        }
         let limits = Limits {
             order: config.order,
             rows_max: config.rows_max,
@@ -100,6 +105,7 @@ impl LaneState {
             again: Vec::new(),
             blocks: Blocks::default(),
             left_out: LeftOut::default(),
+            told: Vec::new(),
         }
     }
 
@@ -121,13 +127,22 @@ impl LaneState {
         self.order.offer_part(Part::of(part, rows, content), now);
     }
 
-    /// Rows that will not come.
-    pub(super) fn absent(&mut self, first: u64, last: u64, now: Duration) {
-        self.order.absent(Gap { first, last, is_proven: false }, now);
-        // Numbers before the lane's beginning concern nobody.
-        if self.order.next().is_some() {
-            self.requests.absent(first, last);
+    /// A message says that the source holds these rows back.
+    pub(super) fn suppressed(&mut self, first: u64, last: u64, message: u64, now: Duration) {
+        self.order.suppressed(first, last, now);
+        self.requests.suppressed(self.order.suppressed_rows());
+        self.told.push(message);
+    }
+
+    /// Goes on without rows that are held back, where it is time; whether it does.
+    pub(super) fn pass_over(&mut self, now: Duration) -> bool {
+        let mut is_passed = false;
+        while let Some(gap) = self.order.pass_over(now) {
+            self.requests.absent(gap.first, gap.last);
+            self.requests.suppressed(self.order.suppressed_rows());
+            is_passed = true;
         }
+        is_passed
     }
 
     /// When the rows on both sides of a gap were committed, as far as that is known; microseconds since
@@ -265,8 +280,10 @@ impl LaneState {
             None => requests.is_done(content.first, content.last()),
             Some(read) => requests.is_read(read.attempt, content.first, content.last()),
         };
+        let told = std::mem::take(&mut self.told);
         let messages = self.messages.extract_if(.., is_done);
-        messages.chain(self.again.extract_if(.., is_done)).map(|content| content.message).collect()
+        let done = messages.chain(self.again.extract_if(.., is_done));
+        told.into_iter().chain(done.map(|content| content.message)).collect()
     }
 
     /// Gives up a message of which nothing is released: a second one, or the one that is furthest behind.
@@ -279,6 +296,7 @@ impl LaneState {
     pub(super) fn into_messages(mut self) -> Vec<u64> {
         let mut all: Vec<_> = std::iter::from_fn(|| self.drop_one()).collect();
         all.extend(self.messages.into_iter().map(|content| content.message));
+        all.extend(self.told);
         all
     }
 }

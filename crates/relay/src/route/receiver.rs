@@ -430,10 +430,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if self.hold(&lane, number).await? {
             let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
-                state.absent(first, last, now);
+                state.suppressed(first, last, number, now);
             }
             self.touched.insert(lane);
-            self.messages.finish(number);
         }
         Ok(())
     }
@@ -723,13 +722,15 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let now = self.now();
         let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
         for (key, lane) in &mut self.lanes {
+            let is_passed = lane.pass_over(now);
             let is_unknown = lane.order.next().is_none();
             let found = lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics);
             if is_unknown {
                 lane.begins(key);
             }
             match found {
-                Found::Nothing => continue,
+                Found::Nothing if !is_passed => continue,
+                Found::Nothing => {}
                 Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {

@@ -31,6 +31,9 @@ pub struct LaneRecord {
     pub next: u64,
     /// Delivered or parked from `next` on: ascending, disjoint, both ends included.
     pub done: Vec<(u64, u64)>,
+    /// Rows that the source holds back, and that may still come: first and last number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<(u64, u64)>,
     /// Requests under way. Written before the first attempt, so that after a crash the same rows go
     /// out under the same id.
     pub sending: Vec<Sending>,

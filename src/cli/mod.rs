@@ -121,7 +121,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
-        Some(("man", _)) => generate::man(),
+        Some(("man", matches)) => generate::man(matches),
         // clap has refused anything else.
         Some(_) | None => Exit::Usage,
     }

@@ -20,6 +20,7 @@ mod blocked;
 mod cli;
 mod clients;
 mod credentials;
+mod dashboards;
 mod decode;
 mod delivery;
 mod demo;
@@ -113,6 +114,7 @@ fn main() -> std::process::ExitCode {
         cli::tests(),
         clients::tests(),
         credentials::tests(),
+        dashboards::tests(),
     ]
     .into_iter()
     .flatten()

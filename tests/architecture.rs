@@ -65,6 +65,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
+    ("pulldown_cmark", &["telemetry"]),
+    ("terminal_size", &["cli"]),
     ("zstd", &["decode", "encode", "client"]),
 ];
 

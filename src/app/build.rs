@@ -19,7 +19,7 @@ use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
 use super::source::Opened;
-use super::start::{Opening, is_fenced, open, outcome};
+use super::start::{Opening, halted, is_fenced, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
@@ -79,7 +79,12 @@ async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> O
         Some(Err(error)) => Some(error),
         None => None,
     };
-    let outcome = error.map_or(Outcome::Stopped, |error| refused(&error));
+    let outcome = error.as_ref().map_or(Outcome::Stopped, refused);
+    if let Some(halted) = error.as_ref().and_then(halted).filter(|_| plan.stays_when_halted) {
+        // It is seen like a halt later on: the page stays, and says why.
+        monitoring.state.enter(Phase::Halted(halted));
+        stop.cancelled().await;
+    }
     monitoring.close().await;
     outcome
 }

@@ -146,8 +146,7 @@ impl Monitoring {
         let gauge = feed.gauge().clone();
         let maintenance =
             Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut sources =
-            scrape_sources(plan, &state, &freshness_state, &liveness, &gauge, &health);
+        let mut sources = scrape_sources(&state, &freshness_state, &liveness, &gauge, &health);
         sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
         sources.more.extend(paths::families(plan, &freshness_state));
         let snapshot = Arc::new(snapshot::Control::default());
@@ -289,7 +288,7 @@ async fn bind(
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let status = Box::new(desk);
     let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
-    let HttpPlan { address, access } = plan.http.clone();
+    let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

@@ -74,6 +74,7 @@ impl StatusSource for StatusBuilder {
         });
         Status {
             stream: self.plan.stream.clone(),
+            url: self.plan.http.url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.phase.state(),
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),

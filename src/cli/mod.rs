@@ -134,7 +134,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
-        Some(("man", _)) => generate::man(),
+        Some(("man", matches)) => generate::man(matches),
         // clap has refused anything else.
         Some(_) | None => Exit::Usage,
     }

@@ -14,6 +14,8 @@ use super::{Conclusion, StateKind};
 pub struct Status {
     /// Name of the stream.
     pub stream: String,
+    /// Address of the page: `http.public_url`, or else where it listens.
+    pub url: String,
     /// Version of binpulse.
     pub version: String,
     /// What the stream is doing.

@@ -213,6 +213,8 @@ words! {
         Lost = "lost",
         /// It came back after it had been counted as lost.
         Late = "late",
+        /// Maintenance began while it was under way: nobody waits for it.
+        NotEvaluated = "not_evaluated",
     }
 }
 

@@ -21,6 +21,7 @@ mod cli;
 mod clients;
 mod controls;
 mod credentials;
+mod dashboards;
 mod decode;
 mod delivery;
 mod demo;
@@ -121,6 +122,7 @@ fn main() -> std::process::ExitCode {
         cli::tests(),
         clients::tests(),
         credentials::tests(),
+        dashboards::tests(),
     ]
     .into_iter()
     .flatten()

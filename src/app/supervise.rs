@@ -59,7 +59,7 @@ pub(super) enum Task {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,

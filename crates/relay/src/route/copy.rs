@@ -905,10 +905,10 @@ fn parked(unit: &Unit, why: &str) -> Parked {
     let (lane, rows, first, last) = match unit {
         Unit::Rows { lane, rows, first, last } => (lane, Some(rows), *first, *last),
         Unit::Part { lane, part, rows } => (lane, Some(rows), part.part, part.part),
-            Unit::PassedPart { lane, part, .. } => (lane, None, part.part, part.part),
-            Unit::Passed { lane, first, last } | Unit::Suppressed { lane, first, last } => {
-                (lane, None, *first, *last)
-            }
+        Unit::PassedPart { lane, part, .. } => (lane, None, part.part, part.part),
+        Unit::Passed { lane, first, last } | Unit::Suppressed { lane, first, last } => {
+            (lane, None, *first, *last)
+        }
         Unit::Canary { .. } => return message_parked(String::from("a canary"), why),
     };
     let body = rows.map_or_else(Vec::new, |rows| Bodies::lines(rows, first, last));
@@ -981,9 +981,7 @@ mod tests {
             Unit::Part { .. }
             | Unit::Canary { .. }
             | Unit::PassedPart { .. }
-            | Unit::Suppressed { .. } => {
-                ("other", 0, 0, message)
-            }
+            | Unit::Suppressed { .. } => ("other", 0, 0, message),
         })
         .collect()
     }

@@ -9,7 +9,7 @@ use crate::lane::LaneKey;
 use crate::state::LaneRecord;
 
 /// Name, and what is made of it. MySQL compares these names as bytes, and so does PostgreSQL.
-pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 4] {
+pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 5] {
     let (name, lane, number, word, suffix) = if dialect.is_postgres() {
         ("text", "text", "numeric(20)", "bytea", "")
     } else {

@@ -161,6 +161,9 @@ async fn the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_start
     loss.lose(7..=9).await?;
     loss.relay.start_again().await?;
     loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
+    loss.relay
+        .until("no lane waits", SOON, |status| status["lanes"] == Value::Array(vec![]))
+        .await?;
     assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
     Ok(())
 }

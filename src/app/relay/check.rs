@@ -296,20 +296,14 @@ fn subscribed(
     };
     if !passes("change", None) {
         let remedy = "add \"change\" to `kind` of the filter policy";
-        lacks(
-            true,
-            "messages of kind change do not pass: there is nothing to deliver".into(),
-            remedy,
-        );
+        let text = "messages of kind change do not pass: there is nothing to deliver";
+        lacks(true, text.into(), remedy);
     }
     if route.has_snapshots && !passes("snapshot", None) {
         let remedy =
             "add \"snapshot\" to `kind` of the filter policy, or set relay.snapshots = false";
-        lacks(
-            true,
-            "messages of kind snapshot do not pass, and rows would wait for them".into(),
-            remedy,
-        );
+        let text = "messages of kind snapshot do not pass, and rows would wait for them";
+        lacks(true, text.into(), remedy);
     }
     if !passes("suppressed", None) {
         let remedy = "add \"suppressed\" to `kind` of the filter policy";

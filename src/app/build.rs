@@ -29,6 +29,7 @@ use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
 use crate::pipeline::{FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing};
+use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
@@ -138,7 +139,7 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = finalizing(&plan, &shared, &origin)?;
+        let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
@@ -276,6 +277,7 @@ fn finalizing(
     plan: &Plan,
     shared: &aws::Shared,
     origin: &Arc<RwLock<Origin>>,
+    digests: Option<Arc<LaneDigests>>,
 ) -> Result<FinalizingConfig, Unavailable> {
     Ok(FinalizingConfig {
         finalize: plan.finalize,
@@ -283,5 +285,6 @@ fn finalizing(
         oversize: plan.oversize,
         claims: claims(plan, shared)?,
         origin: Arc::clone(origin),
+        digests,
     })
 }

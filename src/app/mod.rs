@@ -36,6 +36,7 @@ mod relay;
 mod replay;
 mod scrape_sources;
 pub mod send;
+mod shadow;
 mod sink;
 mod snapshot;
 mod source;
@@ -64,6 +65,7 @@ pub use relay::{
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };
+pub use shadow::{ShadowError, begin_shadow};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

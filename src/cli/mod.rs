@@ -18,6 +18,7 @@ mod replay;
 mod run;
 mod send;
 mod service;
+mod shadow;
 mod snapshot;
 mod style;
 mod tail;
@@ -80,6 +81,7 @@ pub fn command() -> Command {
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
+        .subcommand(shadow::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -119,6 +121,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
+        Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", matches)) => generate::man(matches),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::snapshot::picture;
 use super::style::{GREEN, RED, YELLOW, bold, plain};
 use crate::telemetry::duration;
-use crate::telemetry::words::{Indicator, NoticeKind, StationKey};
+use crate::telemetry::words::{Indicator, NoticeKind, Role, StationKey};
 
 /// The verdict with its evidence.
 pub(super) fn verdict(status: &Value) -> String {
@@ -75,6 +75,23 @@ fn colour(indicator: Option<Indicator>) -> u8 {
         Some(Indicator::Broken) => RED,
         Some(Indicator::Late | Indicator::Unknown | Indicator::Waits | Indicator::Unwatched)
         | None => YELLOW,
+    }
+}
+
+/// Who has the lease on the stream.
+pub(super) fn lease(lease: &Value) -> String {
+    let (host, address) = (show(&lease["host"]), show(&lease["address"]));
+    let age = seconds(&lease["age_seconds"]);
+    let fence = show(&lease["fence"]);
+    match word(&lease["role"]) {
+        Some(Role::Active) => format!("active, lease age {age}, fence {fence}"),
+        Some(Role::Standby) if lease["age_seconds"].is_null() => {
+            "standby, and no process has the lease".to_owned()
+        }
+        Some(Role::Standby) => {
+            format!("standby of {host} ({address}), lease age {age}, fence {fence}")
+        }
+        Some(Role::None) | None => "no lease".to_owned(),
     }
 }
 
@@ -148,6 +165,7 @@ fn figures(status: &Value) -> String {
             "stream",
             format!("{}  {} for {}", of("/stream"), of("/state"), age("/state_age_seconds")),
         ),
+        ("lease", lease(&status["lease"])),
         ("uptime", format!("{}, binpulse {}", age("/uptime_seconds"), of("/version"))),
         (
             "source",

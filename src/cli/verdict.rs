@@ -74,7 +74,9 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     match terminal::word(&status["conclusion"]["grade"]) {
         Some(Grade::Healthy) => Exit::Done,
         Some(Grade::Outage) => Exit::Failed,
-        Some(Grade::Recovering | Grade::Late | Grade::Unknown) | None => Exit::Unknown,
+        Some(Grade::Intended | Grade::Recovering | Grade::Late | Grade::Unknown) | None => {
+            Exit::Unknown
+        }
     }
 }
 

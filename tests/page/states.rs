@@ -11,10 +11,10 @@ use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status
 use binpulse::freshness::verdict::{accounting, table, words};
 use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
-    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Probe, Progress, Sink, Source,
-    Status, Verdict,
+    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress, Sink,
+    Source, Status, Verdict,
 };
-use binpulse::telemetry::words::{CanaryState, StreamState};
+use binpulse::telemetry::words::{CanaryState, Role, StreamState};
 
 type Found = (C, Value, &'static str);
 
@@ -45,6 +45,9 @@ fn found(state: State) -> (Option<Reason>, &'static [Found]) {
         State::CanaryLost => (Some(Reason::Consumers(vec![Arc::from("search")])), &[(C::CanariesArrive, False, "search has not echoed canaries 79 and 80 within 15 s")]),
         State::CheckpointStuck => (None, &[(C::CheckpointAdvances, False, "last saved 134 s ago, while messages were acknowledged")]),
         State::Indeterminate => (None, &[(C::HeartbeatSeen, Unknown, "no heartbeat was committed for 14 s, and why is not known yet")]),
+        State::SuppressedByOperator => {
+            (None, &[(C::NotSuppressed, False, "an operator holds them back: ada: a stop")])
+        }
         State::QuietUnproven => (None, &[(C::HeartbeatsAllowed, False, "by configuration")]),
         State::Live => (None, &[(C::UserRows, True, "the last was published 0.4 s ago")]),
         State::Quiet => (Some(Reason::Empty), &[]),
@@ -146,8 +149,15 @@ pub(crate) fn status(state: State) -> Status {
         state_age_seconds: 9_520.0,
         uptime_seconds: 9_524.0,
         halted: None,
+        lease: Lease {
+            role: Role::Active,
+            host: "db-1".to_owned(),
+            age_seconds: Some(0.4),
+            ..Lease::default()
+        },
         snapshot: None,
         replay: None,
+        controls: Vec::new(),
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {
@@ -250,6 +260,7 @@ fn dress(status: &mut Status, state: State) {
         | State::UpstreamReplicationBroken
         | State::HeartbeatLost
         | State::Indeterminate
+        | State::SuppressedByOperator
         | State::QuietUnproven
         | State::Live
         | State::Quiet => {}

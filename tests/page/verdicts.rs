@@ -90,6 +90,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             Grade::Late => ("late", "late"),
             Grade::Recovering => ("late", "recovering"),
             Grade::Unknown | Grade::Unproven => ("unknown", "not known"),
+            Grade::Intended => ("late", "intended"),
             Grade::Healthy => ("works", "healthy"),
         };
         assert_eq!(browser.text("document.body.dataset.indicator"), look, "{state}");

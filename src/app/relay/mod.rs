@@ -27,6 +27,7 @@ pub use plan::RelayPlan;
 pub use redrive::{RedrivePlan, Redriven, redrive};
 
 use self::plan::Target;
+pub(super) use self::plan::with_account;
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
@@ -75,10 +76,8 @@ fn page(metrics: &Metrics) -> Result<String, metrics::Error> {
 async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
     let shared =
         aws::Shared::load(&aws::Config { region: plan.region.clone(), profile: None }).await?;
-    let region = aws::region_of_queue(&plan.queue).or(shared.region());
-    let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
-    let client = aws_sdk_sqs::Client::new(&sdk);
-    let queue = Queue::new(client, plan.queue.clone(), plan.route.visibility);
+    let queue =
+        open_queue(&shared, plan.endpoint_url.as_deref(), &plan.queue, plan.route.visibility);
     let metrics = Arc::new(Metrics::new(&plan.route.name)?);
     let status = Arc::new(Status::default());
     let pages = Endpoints { metrics: Arc::clone(&metrics), status: Arc::clone(&status) };
@@ -99,6 +98,18 @@ async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcom
         (Ok(()), Drained::Fully) => Outcome::Stopped,
         (Ok(()), Drained::Until(_)) => Outcome::StoppedInHaste,
     })
+}
+
+/// A queue that is read.
+pub(super) fn open_queue(
+    shared: &aws::Shared,
+    endpoint_url: Option<&str>,
+    url: &str,
+    visibility: Duration,
+) -> Queue {
+    let region = aws::region_of_queue(url).or(shared.region());
+    let client = aws_sdk_sqs::Client::new(&shared.service(endpoint_url, region, SQS));
+    Queue::new(client, url, visibility)
 }
 
 /// What every target needs.

@@ -84,6 +84,8 @@ pub enum Grade {
     Recovering,
     /// Nobody can say.
     Unknown,
+    /// Nothing is wrong, and an operator has stopped what would otherwise flow.
+    Intended,
     /// Nothing is wrong, and nothing proves it.
     Unproven,
     /// Proven to be well.
@@ -98,6 +100,7 @@ impl Grade {
             Self::Late => words::Grade::Late,
             Self::Recovering => words::Grade::Recovering,
             Self::Unknown | Self::Unproven => words::Grade::Unknown,
+            Self::Intended => words::Grade::Intended,
             Self::Healthy => words::Grade::Healthy,
         }
     }

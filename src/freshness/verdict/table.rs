@@ -484,6 +484,21 @@ states! {
         },
     }
 
+    /// All is well, and an operator holds back the rows of all tables.
+    SuppressedByOperator {
+        name: "suppressed_by_operator",
+        grade: Grade::Intended,
+        when: When::False(Condition::NotSuppressed),
+        rests_on: Some(Condition::NotSuppressed),
+        headline: Plain("An operator holds back the rows of all tables"),
+        over: Some(Plain("Rows of all tables are published again")),
+        next: Plain(
+            "Nothing, as long as that is wanted: `binpulse controls` shows by whom and why. \
+             `binpulse release` ends it.",
+        ),
+        alert: |_| Some("BinpulseSuppressed"),
+    }
+
     /// All is well as far as it can be seen without heartbeat rows.
     QuietUnproven {
         name: "quiet_unproven",

@@ -110,6 +110,7 @@ fn said(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
     let (indicator, word) = match verdict.grade {
         Grade::Healthy => (Indicator::Works, "healthy"),
+        Grade::Intended => (Indicator::Late, "intended"),
         Grade::Recovering => (Indicator::Late, "recovering"),
         Grade::Late => (Indicator::Late, "late"),
         Grade::Outage => (Indicator::Broken, "outage"),

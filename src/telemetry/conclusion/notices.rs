@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::consumers::owner;
 use super::text::{duration, few, sentence};
-use crate::telemetry::status::{Consumer, Finding, Path, Progress, Status};
+use crate::telemetry::status::{
+    Consumer, ControlState, ControlStatus, Finding, Path, Progress, Status,
+};
 use crate::telemetry::words::{FindingLevel, NoticeKind};
 
 /// The part of the source's expiry below which somebody must act, as the alert has it.
@@ -56,7 +58,7 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
     };
     let findings = findings(&status.findings);
     let all = loss.into_iter().chain(purge(&status.progress)).chain(findings);
-    all.chain(paths).chain(echoes).collect()
+    all.chain(paths).chain(echoes).chain(status.controls.iter().map(control)).collect()
 }
 
 fn many_paths(all: &[&Path]) -> Notice {
@@ -147,6 +149,33 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
         next_step: sentence(remedy.trim_end_matches(';')),
         runbook: "/runbooks/BinpulseSourceFinding".to_owned(),
     })
+}
+
+/// Intended, and so the last: but whoever sees that rows are missing must see why.
+fn control(control: &ControlStatus) -> Notice {
+    let ControlStatus { pattern, by, reason, rows, .. } = control;
+    let (state, next) = match control.state {
+        ControlState::Holding => (
+            "are held back",
+            format!("Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it."),
+        ),
+        ControlState::Sending => (
+            "that were held back are being sent",
+            "Wait; `binpulse controls` shows how far it is.".to_owned(),
+        ),
+        ControlState::Releasing => ("are being released", "Wait.".to_owned()),
+    };
+    let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
+        format!(" The source keeps them for {} more, at least.", duration(margin))
+    });
+    Notice {
+        kind: NoticeKind::Control,
+        of: pattern.clone(),
+        headline: format!("rows of {pattern} {state} by an operator"),
+        text: format!("Rows of {pattern} {state} by {by}: {reason}. {rows} are held back.{left}"),
+        next_step: next,
+        runbook: "/runbooks/BinpulseSuppressed".to_owned(),
+    }
 }
 
 fn path(path: &Path) -> Notice {

@@ -27,6 +27,7 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
     /digests  digests of rows, for `binpulse shadow compare` (with shadow.digests = true)\n\
+    /control  tables that are held back, JSON; by POST: see `binpulse suppress`\n\
     /runbooks/<alert>  what an alert means, and what to do; /runbooks/ lists them\n";
 
 /// What a request by a name that may be a stranger's is answered with.
@@ -167,6 +168,7 @@ impl Handler for Endpoints {
             }
             "/status" => status(self),
             "/digests" => self.digests.as_ref()?(),
+            super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
             // The status is put together for a path that exists only.
             _ => {
                 Answer::runbook(path, None)?;

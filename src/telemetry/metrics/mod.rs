@@ -61,7 +61,7 @@ pub struct LabelValues {
 }
 
 /// Whose a transaction was.
-pub const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
+pub const CLASSES: [&str; 6] = ["user", "filtered", "heartbeat", "canary", "checkpoint", "lease"];
 
 /// What a change did.
 pub const OPS: [&str; 3] = ["insert", "update", "delete"];
@@ -151,6 +151,10 @@ pub struct Metrics {
     pub lanes: IntGauge,
     /// What is counted of snapshots.
     pub snapshot: SnapshotMetrics,
+    /// Rows of tables that an operator holds back.
+    pub suppressed_rows_total: IntCounter,
+    /// Rows that were held back and then sent.
+    pub released_rows_total: IntCounter,
     /// Replays that were asked for by HTTP, by how they ended.
     pub replay_jobs_total: LabeledMetric<IntCounter>,
     /// When a user's row was last published.

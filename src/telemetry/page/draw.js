@@ -267,6 +267,14 @@ function drawSnapshot(snapshot, drift) {
   write(byId('snapshot-more'), more > 0 ? `and ${number(more)} more` : '');
 }
 
+function leaseWords(lease, drift) {
+  if (!lease || lease.role === 'none') return 'none';
+  if (lease.role === 'active') return `active, renewed ${ago(lease.age_seconds, drift)}`;
+  return isNumber(lease.age_seconds)
+    ? `STANDBY of ${lease.host} (${lease.address}), lease age ${duration(lease.age_seconds + drift)}`
+    : 'STANDBY, and no process has the lease';
+}
+
 /** The settings that are in the document now. */
 let shownConfig = null;
 
@@ -292,6 +300,7 @@ function drawCards(status, conclusion, drift, rate) {
   drawList(byId('progress'), [
     ['State', `${status.state} for ${duration(status.state_age_seconds + drift)}`],
     ['Connection', source.connected ? 'up' : 'down'],
+    ['Lease', leaseWords(status.lease, drift)],
     ['Heartbeat seen', `${heartbeat.seen ?? 'none'}, ${ago(heartbeat.seen_age_seconds, drift)}`],
     ['Its round trip', isNumber(heartbeat.roundtrip_seconds) ? duration(heartbeat.roundtrip_seconds) : '-'],
     ['Read up to', progress.read], ['Delivered up to', progress.delivered],

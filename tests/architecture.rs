@@ -41,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("shadow", &["encode"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),

@@ -30,6 +30,7 @@ use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
 use crate::pipeline::{FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing};
+use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{self, Intake, Settlement};
 use crate::telemetry::Metrics;
@@ -155,7 +156,7 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = finalizing(&plan, &shared, &origin)?;
+        let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
@@ -194,7 +195,7 @@ impl App {
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
-            stands_by: plan.ha.stands_by,
+            when_fenced: plan.ha.stands_by.then_some(Outcome::StandsDown),
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {
@@ -332,6 +333,7 @@ fn finalizing(
     plan: &Plan,
     shared: &aws::Shared,
     origin: &Arc<RwLock<Origin>>,
+    digests: Option<Arc<LaneDigests>>,
 ) -> Result<FinalizingConfig, Unavailable> {
     Ok(FinalizingConfig {
         finalize: plan.finalize,
@@ -339,5 +341,6 @@ fn finalizing(
         oversize: plan.oversize,
         claims: claims(plan, shared)?,
         origin: Arc::clone(origin),
+        digests,
     })
 }

@@ -37,6 +37,7 @@ mod relay;
 mod replay;
 mod scrape_sources;
 pub mod send;
+mod shadow;
 mod sink;
 mod snapshot;
 mod source;
@@ -65,6 +66,7 @@ pub use relay::{
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };
+pub use shadow::{ShadowError, begin_shadow};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::replay;
 use super::scrape_sources::{self, scrape_sources};
+use super::shadow;
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
@@ -27,6 +28,7 @@ use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
+use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
@@ -62,12 +64,14 @@ pub(super) struct Monitoring {
     pub(super) http: TaskGroup,
 }
 
-/// Where what is asked for by HTTP arrives, and its status is shown.
+/// Where what is asked for by HTTP arrives, and what is shown of it.
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
     /// What `/readyz` tells.
     pub(super) readiness: Readiness,
+    /// Digests of the rows, if they are kept.
+    pub(super) digests: Option<Arc<LaneDigests>>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -167,7 +171,8 @@ impl Monitoring {
             lease,
             started: Instant::now(),
         };
-        let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
+        let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
+        let bound = bind(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let http = TaskGroup::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
@@ -188,7 +193,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, readiness: readiness.clone() },
+            controls: Controls { snapshot, replay, readiness: readiness.clone(), digests },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -264,6 +269,7 @@ async fn bind(
     desk: StatusBuilder,
     loops: Loops,
     readiness: Readiness,
+    digests: Option<Arc<LaneDigests>>,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
     let switch = Arc::new(Switches {
@@ -273,7 +279,9 @@ async fn bind(
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });
-    let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };
+    let digests = digests.map(|digests| shadow::endpoint(plan, digests));
+    let status = Box::new(desk);
+    let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
     let HttpPlan { address, access } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)

@@ -19,6 +19,7 @@ mod replay;
 mod run;
 mod send;
 mod service;
+mod shadow;
 mod snapshot;
 mod style;
 mod tail;
@@ -82,6 +83,7 @@ pub fn command() -> Command {
         .subcommand(maintenance::command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
+        .subcommand(shadow::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -122,6 +124,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
+        Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

@@ -49,6 +49,7 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod shadow;
 mod snapshot;
 mod snapshot_faults;
 mod snapshot_rows;
@@ -85,6 +86,7 @@ fn main() -> std::process::ExitCode {
         outbox::tests(),
         paths::tests(),
         replay::tests(),
+        shadow::tests(),
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),

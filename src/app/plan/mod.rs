@@ -75,6 +75,8 @@ pub struct Plan {
     pub freshness: FreshnessPlan,
     /// How the rows that are already there are read.
     pub snapshot: SnapshotPlan,
+    /// What is kept to be compared with another process.
+    pub shadow: ShadowPlan,
     /// Address of the HTTP server, and who may ask it.
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
@@ -96,6 +98,13 @@ pub struct HaPlan {
     pub request_timeout: Duration,
     /// How long the lease holds without a renewal.
     pub lifetime: Duration,
+}
+
+/// What is kept to be compared with another process.
+#[derive(Debug, Clone, Copy)]
+pub struct ShadowPlan {
+    /// Whether digests of the rows of each lane are kept.
+    pub digests: bool,
 }
 
 /// Where the checkpoint is kept.
@@ -152,6 +161,7 @@ impl Plan {
         let checkpoint = errors.take(checkpoint(values));
         let ha = errors.take(ha(values));
         let snapshot = snapshot::plan(values, errors);
+        let digests = errors.take(values.flag("shadow.digests"));
         let http = errors.take(http_plan(values, "http.listen"));
         let freshness = freshness.zip(filter.as_ref());
         let freshness =
@@ -181,6 +191,7 @@ impl Plan {
             checkpoint: checkpoint?,
             freshness: freshness?,
             snapshot: snapshot?,
+            shadow: ShadowPlan { digests: digests? },
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,

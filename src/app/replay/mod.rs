@@ -259,7 +259,7 @@ async fn count(
 }
 
 /// The service's checkpoint, looked at.
-async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
+pub(super) async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
     let saved = match &plan.checkpoint.file {
         Some(path) => FileStore::peek(path.clone(), &plan.stream).await?,
         None => {

@@ -16,6 +16,7 @@ mod message;
 mod outbox;
 mod probe;
 mod relay;
+mod shadow;
 mod shutdown;
 mod sink;
 mod snapshot;
@@ -67,6 +68,7 @@ const SECTIONS: &[&[Setting]] = &[
     http::SETTINGS,
     probe::SETTINGS,
     relay::SETTINGS,
+    shadow::SETTINGS,
     log::SETTINGS,
     shutdown::SETTINGS,
 ];

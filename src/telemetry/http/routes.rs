@@ -26,6 +26,7 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
+    /digests  digests of rows, for `binpulse shadow compare` (with shadow.digests = true)\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 /// What a request by a name that may be a stranger's is answered with.
@@ -157,6 +158,7 @@ impl Handler for Endpoints {
                 Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
             }
             "/status" => status(self),
+            "/digests" => self.digests.as_ref()?(),
             _ => return Answer::runbook(path),
         })
     }

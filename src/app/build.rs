@@ -210,7 +210,7 @@ impl App {
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
-            stands_by: plan.ha.stands_by,
+            when_fenced: plan.ha.stands_by.then_some(Outcome::StandsDown),
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {

@@ -65,7 +65,7 @@ pub(super) struct Stream {
     /// When a connection last ended, this process's or the checkpoint's.
     streamed_at: Option<Instant>,
     redial: ReconnectBackoff,
-    stands_by: bool,
+    when_fenced: Option<Outcome>,
 }
 
 /// Whom the stream tells what it does.
@@ -80,8 +80,8 @@ pub(super) struct StreamContext {
     pub(super) findings: Findings,
     /// Who tells where it is to come from.
     pub(super) leads_to: Receiver<usize>,
-    /// Whether another process that has the stream is expected: it is waited for.
-    pub(super) stands_by: bool,
+    /// What the stream ends with when another process has it; `None`: it halts.
+    pub(super) when_fenced: Option<Outcome>,
 }
 
 impl Stream {
@@ -100,7 +100,7 @@ impl Stream {
             followed_by,
             findings,
             leads_to,
-            stands_by,
+            when_fenced,
         } = context;
         let streamed_at = match &opened.wanted {
             Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
@@ -132,7 +132,7 @@ impl Stream {
             is_connected: false,
             streamed_at,
             redial: ReconnectBackoff::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
-            stands_by,
+            when_fenced,
         }
     }
 
@@ -349,9 +349,9 @@ impl Stream {
         stays: bool,
         ours: &CancellationToken,
     ) -> Outcome {
-        if self.stands_by && halted.reason == HaltReason::Fenced {
+        if let (Some(outcome), HaltReason::Fenced) = (self.when_fenced, halted.reason) {
             tracing::warn!("fenced: {}", halted.message);
-            return Outcome::StandsDown;
+            return outcome;
         }
         tracing::error!(
             reason = halted.reason.name(),

@@ -267,14 +267,14 @@ async fn a_process_that_slept_saves_nothing_and_stands_by(bed: Bed) -> Outcome {
     pair.trade().await?;
     pair.swapped().await?;
     pair.trade().await?;
-    let owned = text(&pair.rig.mysqld, owner).await?;
+    let saver = text(&pair.rig.mysqld, owner).await?;
 
     // And when it wakes up it is the standby: it neither saves nor publishes what comes
     pair.standby.thaw()?;
     pair.standby.until("a standby", SOON, has_role("standby")).await?;
     pair.trade().await?;
     pair.all_came().await?;
-    assert_eq!(text(&pair.rig.mysqld, owner).await?, owned);
+    assert_eq!(text(&pair.rig.mysqld, owner).await?, saver);
 
     // From which it takes the stream over again.
     pair.rig.streamer.kill().await?;

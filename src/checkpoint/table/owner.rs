@@ -4,6 +4,8 @@
 //! A new server may lack what was saved last on the one before. So the first save there writes all that
 //! is known, and only if no later owner has the stream there.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 use super::{Error, FORMAT, HASH_BYTES, TableConfig, TableStore, Value, number};
@@ -69,6 +71,8 @@ impl TableStore {
         if let Some(former) = former.filter(|former| Some(*former) != ours) {
             // It may have ended by itself meanwhile.
             drop(self.query("end the former session", &format!("KILL {former}")).await);
+            let take = format!("DO GET_LOCK('{}', 2)", lock_name(&self.config.stream));
+            drop(self.query("end the former session", &take).await);
             tracing::info!(former, "the session of the former owner is ended");
         }
         Ok(())
@@ -146,6 +150,9 @@ pub(super) fn owner_name(config: &TableConfig) -> String {
 /// The name of the server's lock that the session which saves has, so that its successor finds it.
 pub(super) fn lock_name(stream: &str) -> String {
     let hash = Sha256::digest(stream.as_bytes());
-    let hex: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
-    format!("binpulse.save.{hex}")
+    let mut name = "binpulse.save.".to_owned();
+    for byte in hash.iter().take(HASH_BYTES) {
+        write!(name, "{byte:02x}").expect("a String takes any text");
+    }
+    name
 }

@@ -228,6 +228,7 @@ pub fn is_secret(key: &str) -> bool {
         "filter.hash_key"
             | "heartbeat.password"
             | "http.token"
+            | "probe.copy_password"
             | "relay.state_password"
             | "relay.streamer_token"
             | "relay.to.bearer"

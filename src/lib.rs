@@ -86,6 +86,10 @@ mod pipeline;
 #[cfg(feature = "testing")]
 pub mod pipeline;
 #[cfg(not(feature = "testing"))]
+mod shadow;
+#[cfg(feature = "testing")]
+pub mod shadow;
+#[cfg(not(feature = "testing"))]
 mod shutdown;
 #[cfg(feature = "testing")]
 pub mod shutdown;

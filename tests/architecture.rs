@@ -41,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["change", "filter", "pack", "telemetry"]),
+    ("shadow", &["encode"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),

@@ -33,6 +33,7 @@ use crate::mysql::SharedHost;
 use crate::pipeline::{
     FinalizingConfig, Flow, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
 };
+use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Intake, Settlement};
 use crate::telemetry::Metrics;
@@ -145,7 +146,7 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = finalizing(&plan, &shared, &origin)?;
+        let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let (shown, of) =
@@ -293,6 +294,7 @@ fn finalizing(
     plan: &Plan,
     shared: &aws::Shared,
     origin: &Arc<RwLock<Origin>>,
+    digests: Option<Arc<LaneDigests>>,
 ) -> Result<FinalizingConfig, Unavailable> {
     Ok(FinalizingConfig {
         finalize: plan.finalize,
@@ -300,5 +302,6 @@ fn finalizing(
         oversize: plan.oversize,
         claims: claims(plan, shared)?,
         origin: Arc::clone(origin),
+        digests,
     })
 }

@@ -38,6 +38,7 @@ mod release;
 mod replay;
 mod scrape_sources;
 pub mod send;
+mod shadow;
 mod sink;
 mod snapshot;
 mod source;
@@ -66,6 +67,7 @@ pub use relay::{
 pub use replay::{
     Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
 };
+pub use shadow::{ShadowError, begin_shadow};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::replay;
 use super::scrape_sources::{self, scrape_sources};
+use super::shadow;
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
@@ -28,6 +29,7 @@ use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
+use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
@@ -63,11 +65,13 @@ pub(super) struct Monitoring {
     pub(super) http: TaskGroup,
 }
 
-/// Where what is asked for by HTTP arrives, and its status is shown.
+/// Where what is asked for by HTTP arrives, and what is shown of it.
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
     pub(super) held: Arc<Desk>,
+    /// Digests of the rows, if they are kept.
+    pub(super) digests: Option<Arc<LaneDigests>>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -165,7 +169,8 @@ impl Monitoring {
             held: Arc::clone(&held),
             started: Instant::now(),
         };
-        let bound = bind(plan, desk, loops.clone(), readiness.clone()).await?;
+        let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
+        let bound = bind(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let http = TaskGroup::new("http");
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
@@ -186,7 +191,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, held },
+            controls: Controls { snapshot, replay, held, digests },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -262,6 +267,7 @@ async fn bind(
     desk: StatusBuilder,
     loops: Loops,
     readiness: Readiness,
+    digests: Option<Arc<LaneDigests>>,
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
     let switch = Arc::new(Switches {
@@ -271,7 +277,9 @@ async fn bind(
         controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
     });
-    let endpoints = Endpoints { metrics, loops, readiness, status: Box::new(desk), switch };
+    let digests = digests.map(|digests| shadow::endpoint(plan, digests));
+    let status = Box::new(desk);
+    let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
     let HttpPlan { address, access } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)

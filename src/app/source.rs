@@ -150,7 +150,7 @@ pub(super) fn demands(plan: &Plan) -> Demands {
         replica_uuid: plan
             .source
             .replica_uuid
-            .unwrap_or_else(|| source::derive_replica_uuid(&plan.stream)),
+            .unwrap_or_else(|| source::derive_replica_uuid(&plan.source.stream)),
         server_id: plan.source.server_id,
         several_hosts: plan.source.hosts.len() > 1,
         schema_fallback: plan.schema_fallback,
@@ -189,7 +189,7 @@ pub(super) async fn checked(
     }
     let mut source = plan.source.clone();
     source.server_id = Some(source.server_id.unwrap_or_else(|| {
-        preflight::choose_server_id(&plan.stream, &facts, demands.replica_uuid)
+        preflight::choose_server_id(&plan.source.stream, &facts, demands.replica_uuid)
     }));
     // Whatever the mode is now: it may be ON later, and then the set has to be whole.
     let begins_by_position =

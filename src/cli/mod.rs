@@ -19,6 +19,7 @@ mod replay;
 mod run;
 mod send;
 mod service;
+mod shadow;
 mod snapshot;
 mod style;
 mod tail;
@@ -84,6 +85,7 @@ pub fn command() -> Command {
         .subcommand(control::controls_command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
+        .subcommand(shadow::command())
         .subcommand(generate::settings_command())
         .subcommand(generate::completions_command())
         .subcommand(generate::man_command())
@@ -126,6 +128,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("controls", matches)) => control::controls(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
+        Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
         Some(("man", _)) => generate::man(),

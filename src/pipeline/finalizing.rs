@@ -13,6 +13,7 @@ use crate::encode::formats::FormatOptions;
 use crate::encode::{
     FinalizeOptions, Finalized, Finalizer, Kind, LaneId, Message, Origin, Oversize,
 };
+use crate::shadow::LaneDigests;
 use crate::sink::Feed;
 
 use super::destination::Topics;
@@ -78,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) claims: Option<Claims>,
     /// Where the stream comes from; another after a failover.
     pub(crate) origin: Arc<RwLock<Origin>>,
+    /// Where digests of the rows are kept, if they are.
+    pub(crate) digests: Option<Arc<LaneDigests>>,
 }
 
 /// Starts the thread. It ends when the sender of encoded batches is gone, or the sink takes no more.
@@ -110,6 +113,9 @@ impl Finalizing {
             let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
             let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
             let oversize = self.config.oversize;
+            if let Some(digests) = &self.config.digests {
+                digests.add(&batch, origin.epoch);
+            }
             if kind == Kind::Outbox {
                 let topics = &mut self.destinations;
                 let topic = |aggregate_type: Option<&str>| topics.of_outbox(&batch, aggregate_type);

@@ -50,6 +50,7 @@ mod resume;
 mod rotation;
 mod security;
 mod servers;
+mod shadow;
 mod snapshot;
 mod snapshot_faults;
 mod snapshot_rows;
@@ -86,6 +87,7 @@ fn main() -> std::process::ExitCode {
         outbox::tests(),
         paths::tests(),
         replay::tests(),
+        shadow::tests(),
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),

@@ -72,6 +72,7 @@ impl Site {
             loops: Loops::default(),
             readiness: Readiness::default(),
             switch: Arc::new(Nobody),
+            digests: None,
             status: Box::new(move || {
                 let mut hangs = desk.hangs.lock().expect("not poisoned");
                 while *hangs {

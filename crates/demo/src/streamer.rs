@@ -21,7 +21,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 pub struct Command {
     /// The program.
     pub binary: PathBuf,
-    /// `run`, or another command.
+    /// `run`, or another command, such as `shadow run`.
     pub command: String,
     /// Settings by key; those that are secret travel in the environment.
     pub settings: Vec<(&'static str, String)>,
@@ -34,7 +34,8 @@ pub struct Command {
 impl Command {
     /// Program, arguments and environment.
     fn program(&self, folder: &Folder) -> Program {
-        let mut command = vec![self.binary.clone().into_os_string(), (&self.command).into()];
+        let mut command = vec![self.binary.clone().into_os_string()];
+        command.extend(self.command.split(' ').map(OsString::from));
         let mut environment: Vec<(OsString, OsString)> =
             self.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         for (key, value) in &self.settings {

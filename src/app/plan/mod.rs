@@ -72,6 +72,8 @@ pub struct Plan {
     pub freshness: FreshnessPlan,
     /// How the rows that are already there are read.
     pub snapshot: SnapshotPlan,
+    /// What is kept to be compared with another process.
+    pub shadow: ShadowPlan,
     /// Address of the HTTP server, and who may ask it.
     pub http: HttpPlan,
     /// Time to deliver what is under way when asked to stop.
@@ -80,6 +82,13 @@ pub struct Plan {
     pub stays_when_halted: bool,
     /// The settings, for `/status`.
     pub shown: serde_json::Value,
+}
+
+/// What is kept to be compared with another process.
+#[derive(Debug, Clone, Copy)]
+pub struct ShadowPlan {
+    /// Whether digests of the rows of each lane are kept.
+    pub digests: bool,
 }
 
 /// Where the checkpoint is kept.
@@ -135,6 +144,7 @@ impl Plan {
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
         let snapshot = snapshot::plan(values, errors);
+        let digests = errors.take(values.flag("shadow.digests"));
         let http = errors.take(http_plan(values, "http.listen"));
         let freshness = freshness.zip(filter.as_ref());
         let freshness =
@@ -163,6 +173,7 @@ impl Plan {
             checkpoint: checkpoint?,
             freshness: freshness?,
             snapshot: snapshot?,
+            shadow: ShadowPlan { digests: digests? },
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,

@@ -139,11 +139,14 @@ fn route(values: &Values) -> Result<Config, Error> {
     })
 }
 
+/// For how long a message may go from one relay to the other until the one that delivers its lane has it.
+const HANDED_OVER: Duration = Duration::from_secs(30);
+
 /// A relay that was killed may have received rows that nobody sees until their visibility ends: they are
 /// late, not missing, and a lane begins with them. Only where missing rows are asked for again does it
 /// harm nobody to be wrong.
 fn waits(values: &Values, gap: GapPolicy) -> Result<Waits, Error> {
-    let hidden = values.duration("relay.visibility_timeout")? + Duration::from_secs(5);
+    let hidden = values.duration("relay.visibility_timeout")? + HANDED_OVER;
     let least = if gap == GapPolicy::Heal { Duration::ZERO } else { hidden };
     Ok(Waits {
         first: values.duration("relay.first_wait")?.max(hidden),

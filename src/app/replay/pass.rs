@@ -169,6 +169,7 @@ impl Pass<'_> {
             oversize: if is_published { plan.oversize } else { Oversize::Omit },
             claims: way.claims,
             origin: Arc::new(RwLock::new(origin)),
+            digests: None,
         };
         let config = FlowConfig {
             schema_changes: plan.schema_changes,

@@ -15,6 +15,7 @@ mod message;
 mod outbox;
 mod probe;
 mod relay;
+mod shadow;
 mod shutdown;
 mod sink;
 mod snapshot;
@@ -65,6 +66,7 @@ const SECTIONS: &[&[Setting]] = &[
     http::SETTINGS,
     probe::SETTINGS,
     relay::SETTINGS,
+    shadow::SETTINGS,
     log::SETTINGS,
     shutdown::SETTINGS,
 ];

@@ -36,13 +36,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "relay.first_wait",
         Kind::Duration(SECOND, 24 * HOUR),
         Some("1m"),
-        "How long a lane that was never seen waits for its row 1, before it begins with the smallest number that came; at least the visibility timeout",
+        "How long a lane that was never seen waits for its row 1, before it begins with the smallest number that came; at least 30 s longer than the visibility timeout",
     ),
     setting(
         "relay.reorder_wait",
         Kind::Duration(100, HOUR),
         Some("5s"),
-        "How long rows wait for missing ones that a canary proves to be sent; unless relay.gap is heal, at least the visibility timeout",
+        "How long rows wait for missing ones that a canary proves to be sent; unless relay.gap is heal, at least 30 s longer than the visibility timeout",
     ),
     setting(
         "relay.gap_wait",

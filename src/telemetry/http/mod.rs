@@ -72,6 +72,9 @@ impl<F: Fn() -> Status + Send + Sync + 'static> StatusSource for F {
     }
 }
 
+/// Makes an answer. As [`StatusSource`], it must answer from memory, at once.
+pub type Document = Box<dyn Fn() -> Answer + Send + Sync>;
+
 /// What the pages are made from.
 pub struct Endpoints {
     /// For `/metrics`.
@@ -84,6 +87,8 @@ pub struct Endpoints {
     pub status: Box<dyn StatusSource>,
     /// For `/maintenance`, `/snapshot` and `/replay`.
     pub switch: Arc<dyn Switch>,
+    /// For `/digests`, where they are kept.
+    pub digests: Option<Document>,
 }
 
 /// What a server serves.

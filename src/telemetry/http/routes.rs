@@ -27,6 +27,7 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
     /control  tables that are held back, JSON; by POST: see `binpulse suppress`\n\
+    /digests  digests of rows, for `binpulse shadow compare` (with shadow.digests = true)\n\
     /runbooks/<alert>  what an alert means, and what to do\n";
 
 /// What a request by a name that may be a stranger's is answered with.
@@ -159,6 +160,7 @@ impl Handler for Endpoints {
             }
             "/status" => status(self),
             super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
+            "/digests" => self.digests.as_ref()?(),
             _ => return Answer::runbook(path),
         })
     }

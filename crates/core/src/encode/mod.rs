@@ -49,7 +49,7 @@ pub use binpulse_client::{frame as open, proto};
 
 pub use attributes::NONE;
 pub use batch::Batch;
-pub use digest::RowsDigest;
+pub use digest::{RowDigest, RowsDigest, combined};
 pub use encoded_batch::{Canary, EncodedBatch, SnapshotPart};
 pub use finalize::{
     CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,

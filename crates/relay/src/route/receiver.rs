@@ -602,8 +602,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             let is_passed = lane.pass_over(now);
             match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
                 Found::Nothing if !is_passed => continue,
-                Found::Nothing => {}
-                Found::GoesOn => {}
+                Found::Nothing | Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.parts.heal {

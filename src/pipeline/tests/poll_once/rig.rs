@@ -187,6 +187,7 @@ impl Rig {
             oversize: setup.oversize,
             claims: setup.claims,
             origin: Arc::new(RwLock::new(origin)),
+            digests: None,
         };
         spawn_finalizing(finalizing, topics, to_seal, feed, told).expect("a thread");
         let saved = MemoryStore::new(Checkpoint::default());

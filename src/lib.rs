@@ -70,6 +70,10 @@ mod journal;
 #[cfg(feature = "testing")]
 pub mod journal;
 #[cfg(not(feature = "testing"))]
+mod lease;
+#[cfg(feature = "testing")]
+pub mod lease;
+#[cfg(not(feature = "testing"))]
 mod local_http;
 #[cfg(feature = "testing")]
 pub mod local_http;

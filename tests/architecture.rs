@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("excerpt", &[]),
     ("mysql", &["change", "excerpt"]),
     ("aws", &["excerpt"]),
+    ("lease", &["mysql"]),
     ("local_http", &[]),
     ("binlog", &["change"]),
     ("source", &["change", "binlog", "mysql", "backoff"]),
@@ -40,8 +41,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shadow", &["encode"]),
+    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),
@@ -64,6 +65,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
+    ("pulldown_cmark", &["telemetry"]),
+    ("terminal_size", &["cli"]),
     ("zstd", &["decode", "encode", "client"]),
 ];
 

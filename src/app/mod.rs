@@ -24,6 +24,7 @@ mod freshness;
 mod halt;
 mod history;
 mod label_values;
+mod lease;
 pub mod listen;
 mod maintenance;
 mod monitoring;
@@ -80,6 +81,8 @@ pub enum Outcome {
     Unavailable,
     /// It can't continue, or not even begin, without an operator: the place to continue from is lost, say.
     NeedsOperator,
+    /// Another process is to run the stream, and this one waits for its turn.
+    StandsDown,
     /// A bug of ours.
     Bug,
 }

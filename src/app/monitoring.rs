@@ -13,6 +13,7 @@ use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
 use super::label_values::label_values;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
@@ -69,9 +70,11 @@ pub(super) struct Monitoring {
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
-    pub(super) held: Arc<Desk>,
     /// Digests of the rows, if they are kept.
     pub(super) digests: Option<Arc<LaneDigests>>,
+    /// What `/readyz` tells.
+    pub(super) readiness: Readiness,
+    pub(super) held: Arc<Desk>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -123,7 +126,10 @@ impl Hosts {
 impl Monitoring {
     /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
     /// nothing is written to it.
-    pub(super) async fn start(plan: &Arc<Plan>) -> Result<Self, Unavailable> {
+    pub(super) async fn start(
+        plan: &Arc<Plan>,
+        lease: lease::Control,
+    ) -> Result<Self, Unavailable> {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
@@ -140,8 +146,7 @@ impl Monitoring {
         let gauge = feed.gauge().clone();
         let maintenance =
             Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut sources =
-            scrape_sources(plan, &state, &freshness_state, &liveness, &gauge, &health);
+        let mut sources = scrape_sources(&state, &freshness_state, &liveness, &gauge, &health);
         sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
         sources.more.extend(paths::families(plan, &freshness_state));
         let snapshot = Arc::new(snapshot::Control::default());
@@ -150,6 +155,7 @@ impl Monitoring {
         let held = Arc::new(Desk::default());
         sources.more.extend(controls::families(&held, &freshness_state));
         sources.more.push(echo::family(plan, &freshness_state));
+        sources.more.extend(lease.families(&plan.stream));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
@@ -166,6 +172,7 @@ impl Monitoring {
             maintenance,
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
+            lease,
             held: Arc::clone(&held),
             started: Instant::now(),
         };
@@ -191,7 +198,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, held, digests },
+            controls: Controls { snapshot, replay, held, digests, readiness: readiness.clone() },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -276,11 +283,12 @@ async fn bind(
         replay: Arc::clone(&desk.replay),
         controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
+        lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let status = Box::new(desk);
     let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
-    let HttpPlan { address, access } = plan.http.clone();
+    let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::controls;
 use super::findings::Findings;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
@@ -42,6 +43,7 @@ pub(super) struct StatusBuilder {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    pub(super) lease: lease::Control,
     pub(super) held: Arc<Desk>,
     pub(super) started: Instant,
 }
@@ -72,6 +74,7 @@ impl StatusSource for StatusBuilder {
         });
         Status {
             stream: self.plan.stream.clone(),
+            url: self.plan.http.url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.phase.state(),
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
@@ -87,6 +90,7 @@ impl StatusSource for StatusBuilder {
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
+            lease: self.lease.shown(now),
             snapshot: self
                 .snapshot
                 .status()

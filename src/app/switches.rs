@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease;
 use super::maintenance::Maintenance;
 use super::replay;
 use super::state::State;
@@ -17,6 +18,7 @@ pub(super) struct Switches {
     pub(super) replay: Arc<replay::Control>,
     pub(super) controls: Arc<control::Desk>,
     pub(super) state: State,
+    pub(super) lease: lease::Control,
 }
 
 impl Switch for Switches {
@@ -28,6 +30,10 @@ impl Switch for Switches {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a snapshot: {error}"))?;
         self.snapshot.command(command)
+    }
+
+    fn yields(&self) -> Result<String, String> {
+        self.lease.yields()
     }
 
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {

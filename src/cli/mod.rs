@@ -6,6 +6,7 @@ mod decode;
 mod exit;
 mod flags;
 mod generate;
+mod ha;
 mod health;
 mod init;
 mod limits;
@@ -79,6 +80,7 @@ pub fn command() -> Command {
         .subcommand(probe::command())
         .subcommand(relay::command())
         .subcommand(health::command())
+        .subcommand(ha::command())
         .subcommand(maintenance::command())
         .subcommand(control::suppress_command())
         .subcommand(control::release_command())
@@ -122,6 +124,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("probe", matches)) => probe::run(matches),
         Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("suppress", matches)) => control::suppress(matches),
         Some(("release", matches)) => control::release(matches),
@@ -131,7 +134,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
-        Some(("man", _)) => generate::man(),
+        Some(("man", matches)) => generate::man(matches),
         // clap has refused anything else.
         Some(_) | None => Exit::Usage,
     }

@@ -57,6 +57,11 @@ impl Saved {
         Ok(saved)
     }
 
+    /// Whether a text of a checkpoint with this name is of a control.
+    pub fn has(name: &str) -> bool {
+        name.starts_with(CONTROL) || name.starts_with(LANE)
+    }
+
     /// Takes out what does not concern another epoch: its lanes are numbered anew.
     pub fn forget_lanes(entries: &mut BTreeMap<Arc<str>, Arc<str>>) {
         entries.retain(|name, _| !name.starts_with(LANE));

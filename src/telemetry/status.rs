@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::SnapshotStatus;
 use super::words::{
-    CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, StationKey, StreamState,
+    CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, Role, StationKey,
+    StreamState,
 };
 use super::{Conclusion, StateKind};
 
@@ -13,6 +14,8 @@ use super::{Conclusion, StateKind};
 pub struct Status {
     /// Name of the stream.
     pub stream: String,
+    /// Address of the page: `http.public_url`, or else where it listens.
+    pub url: String,
     /// Version of binpulse.
     pub version: String,
     /// What the stream is doing.
@@ -43,6 +46,8 @@ pub struct Status {
     pub sink: Sink,
     /// The durable place to resume from.
     pub checkpoint: Checkpoint,
+    /// The lease on the stream: which process runs it.
+    pub lease: Lease,
     /// The newest snapshot; `null` if there was none.
     pub snapshot: Option<SnapshotStatus>,
     /// The newest replay that a relay asked for; `null` if there was none.
@@ -53,6 +58,31 @@ pub struct Status {
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
     pub conclusion: Conclusion,
+}
+
+/// The lease on the stream, as this process knows it.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Lease {
+    /// What this process is to the stream.
+    pub role: Role,
+    /// Whether it waits as a standby while another runs the stream (`ha.enabled`).
+    pub ha: bool,
+    /// Machine of the process that has the lease; empty if none is known.
+    pub host: String,
+    /// Where that process listens.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// When it took the lease, by the source's clock.
+    pub since: String,
+    /// Seconds since the lease was renewed, by this process's clock.
+    pub age_seconds: Option<f64>,
+    /// How long a renewal holds, seconds.
+    pub lifetime_seconds: f64,
+    /// Rises with each taking; the number of the checkpoint's owner.
+    pub fence: u64,
+    /// Times that this process took the stream from another, or after one.
+    pub takeovers: u64,
 }
 
 /// Rows that are published again because they were asked for by `POST /replay`.

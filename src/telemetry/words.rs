@@ -45,6 +45,17 @@ words! {
         Outage = "outage",
     }
 
+    /// What a process is to its stream.
+    enum Role {
+        /// It has the lease, and runs the stream.
+        Active = "active",
+        /// It waits for the lease of another.
+        Standby = "standby",
+        /// It has no lease: it starts, or the lease cannot be kept.
+        #[default]
+        None = "none",
+    }
+
     /// Why delivery has halted until an operator acts.
     enum HaltReason {
         /// What comes next is gone from the source.
@@ -202,6 +213,8 @@ words! {
         Lost = "lost",
         /// It came back after it had been counted as lost.
         Late = "late",
+        /// Maintenance began while it was under way: nobody waits for it.
+        NotEvaluated = "not_evaluated",
     }
 }
 

@@ -21,6 +21,7 @@ mod cli;
 mod clients;
 mod controls;
 mod credentials;
+mod dashboards;
 mod decode;
 mod delivery;
 mod demo;
@@ -43,6 +44,7 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_outbox;
 mod relay_soak;
 mod relay_verify;
 mod replay;
@@ -56,6 +58,7 @@ mod snapshot_faults;
 mod snapshot_rows;
 mod snapshot_types;
 mod source;
+mod standby;
 mod standing;
 mod start;
 mod statements;
@@ -91,6 +94,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_outbox::tests(),
         relay_verify::tests(),
         relay_heal::tests(),
         relay_soak::tests(),
@@ -102,6 +106,7 @@ fn main() -> std::process::ExitCode {
         snapshot::tests(),
         snapshot_faults::tests(),
         snapshot_rows::tests(),
+        standby::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),
@@ -117,6 +122,7 @@ fn main() -> std::process::ExitCode {
         cli::tests(),
         clients::tests(),
         credentials::tests(),
+        dashboards::tests(),
     ]
     .into_iter()
     .flatten()

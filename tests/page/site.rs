@@ -111,6 +111,10 @@ impl Switch for Nobody {
         Err("no snapshots here".to_owned())
     }
 
+    fn yields(&self) -> Result<String, String> {
+        Err("no standby here".to_owned())
+    }
+
     fn replay(&self, _: &str) -> Result<String, ReplayRefused> {
         Err(ReplayRefused::Wrong("no replays here".to_owned()))
     }

@@ -37,6 +37,8 @@ pub enum Class {
     /// A save of this stream's checkpoint. Such transactions alone are no reason to save again, or
     /// a checkpoint in the source database would keep itself busy for ever.
     Checkpoint,
+    /// A renewal of the lease on a stream; like a save, no reason to save again.
+    Lease,
 }
 
 /// The end of a transaction.
@@ -190,7 +192,7 @@ impl Tracker {
                 ack_group.transactions += 1;
             }
             Class::User | Class::Filtered | Class::Canary => ack_group.transactions += 1,
-            Class::Checkpoint => return,
+            Class::Checkpoint | Class::Lease => return,
         }
         ack_group.is_worth_saving = true;
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::reason::named;
 use super::{Condition, Conditions, Reason, Status};
 use crate::telemetry::words;
 pub use crate::telemetry::words::Hop;
@@ -171,7 +172,7 @@ impl Text {
         match (self, reason) {
             (Self::ByReason(text), _) => text(reason).into(),
             (Self::Naming(text, _), Some(Reason::Consumers(names))) if !names.is_empty() => {
-                text(&names.join(", ")).into()
+                text(&named(names)).into()
             }
             (Self::Plain(text) | Self::Naming(_, text), _) => text.into(),
         }

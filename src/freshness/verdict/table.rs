@@ -399,7 +399,7 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Changes are late, and the lag does not shrink"),
+        headline: Plain("Changes are late"),
         over: Some(Plain("Caught up")),
         next: Plain("Compare the rate of commits with that of publishing; check the SNS quotas."),
         wait: UNTIL_PUNCTUAL,

@@ -81,6 +81,7 @@ fn accounting_class(class: Class) -> accounting::Class {
         Class::User => accounting::Class::User,
         Class::Filtered | Class::Checkpoint => accounting::Class::Filtered,
         Class::Heartbeat(number) => accounting::Class::Heartbeat(number),
+        Class::Lease => accounting::Class::Lease,
         Class::Canary => accounting::Class::Canary,
     }
 }

@@ -25,6 +25,10 @@ impl Switch for Known {
         if command == "{}" { Ok("it begins".to_owned()) } else { Err("not now".to_owned()) }
     }
 
+    fn yields(&self) -> Result<String, String> {
+        Ok("yields".to_owned())
+    }
+
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
         let refuse = if command == "[1]" { ReplayRefused::Busy } else { ReplayRefused::Wrong };
         self.snapshot(command).map_err(refuse)

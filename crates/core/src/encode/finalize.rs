@@ -206,7 +206,7 @@ impl Finalizer {
     ) {
         for row in self.outbox.messages(batch) {
             let destination = destination(row.aggregate_type());
-            let message = row.into_message(batch, origin, &destination);
+            let message = row.into_message(batch, origin, &destination, oversize);
             let fits = message.billed_bytes() <= destination.message_bytes_max;
             out.push(if fits || oversize == Oversize::Omit {
                 Finalized::Message(message)

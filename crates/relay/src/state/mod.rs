@@ -97,6 +97,8 @@ pub enum Reason {
     Unreadable,
     /// The rows don't fit into a request.
     TooLarge,
+    /// The rows came after their lane had begun behind them.
+    Late,
 }
 
 impl Reason {
@@ -107,12 +109,13 @@ impl Reason {
             Self::Behind => "behind",
             Self::Unreadable => "unreadable",
             Self::TooLarge => "too_large",
+            Self::Late => "late",
         }
     }
 
     /// The way back.
     pub fn read(name: &str) -> Option<Self> {
-        let all = [Self::Refused, Self::Behind, Self::Unreadable, Self::TooLarge];
+        let all = [Self::Refused, Self::Behind, Self::Unreadable, Self::TooLarge, Self::Late];
         all.into_iter().find(|reason| reason.as_str() == name)
     }
 }

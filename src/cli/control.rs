@@ -253,11 +253,11 @@ fn line(control: &ControlStatus, now_us: i64) -> String {
     let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
         format!("; the source keeps them for {} more, at least", duration(margin))
     });
-    let held = format!("  {rows} rows of {lanes} lanes are held back{sent}{left}");
+    let counted = format!("  {rows} rows of {lanes} lanes are held back{sent}{left}");
     let is_unsaved = !control.saved && control.state != ControlState::Releasing;
     let unsaved = is_unsaved.then(|| "  not in the saved checkpoint yet".to_owned());
     let told = (!control.told.is_empty()).then(|| format!("  {}", control.told));
-    let lines: Vec<_> = [head, asked, held].into_iter().chain(unsaved).chain(told).collect();
+    let lines: Vec<_> = [head, asked, counted].into_iter().chain(unsaved).chain(told).collect();
     lines.join("\n")
 }
 

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::change::Transaction;
 use crate::encode::Lane;
 
-/// Which tables are held back, by database and table; by default none.
+/// Whether a table is meant, by database and table.
+type TableTest = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// Which tables are held back; by default none.
 #[derive(Clone, Default)]
-pub struct HeldTables(Option<Arc<dyn Fn(&str, &str) -> bool + Send + Sync>>);
+pub struct HeldTables(Option<Arc<TableTest>>);
 
 impl HeldTables {
     /// Those of which `holds` says so.

@@ -219,9 +219,9 @@ pub async fn replay(
     let saved = peek(&plan).await?;
     let mut plan = narrowed(plan, &request, &saved)?;
     let counted = if request.rows.is_empty() {
-        count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop).await?
+        Box::pin(count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop)).await?
     } else {
-        range::find(&mut plan, &saved, &request, stop).await?
+        Box::pin(range::find(&mut plan, &saved, &request, stop)).await?
     };
     let Some(Counted { host, resolved, firsts, passed }) = counted else {
         return Ok(Report { is_interrupted: true, ..Report::default() });

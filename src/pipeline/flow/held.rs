@@ -81,7 +81,11 @@ impl Flow {
                 let (name, text) = control_entry(&control);
                 self.tracker.note(name, text);
             }
-            order => {
+            order @ (Order::Release(_)
+            | Order::Sent(_)
+            | Order::Stand(..)
+            | Order::Continue
+            | Order::GoLive(..)) => {
                 self.held.orders.push_back(order);
                 self.serve_held(now)?;
             }

@@ -371,15 +371,15 @@ mod tests {
         lane.suppressed(4, 7, NOW);
         // A watermark says that nothing before 8 is to be waited for.
         lane.watermark(8, NOW);
-        let late = NOW + waits.gap * 9;
-        assert_eq!((lane.missing(late), lane.pass_over(late)), (None, None));
+        let then = NOW + waits.gap * 9;
+        assert_eq!((lane.missing(then), lane.pass_over(then)), (None, None));
         assert_eq!(lane.suppressed_rows(), [(4, 7)]);
         // They come after all, in front of what stands behind them.
-        offer(&mut lane, 8, 1, late);
-        assert_eq!((lane.pass_over(late), taken(&mut lane, late)), (None, Vec::new()));
-        offer(&mut lane, 4, 2, late);
-        assert_eq!(taken(&mut lane, late), [(4, 4), (5, 4)]);
-        let later = late + waits.proven - Duration::from_millis(1);
+        offer(&mut lane, 8, 1, then);
+        assert_eq!((lane.pass_over(then), taken(&mut lane, then)), (None, Vec::new()));
+        offer(&mut lane, 4, 2, then);
+        assert_eq!(taken(&mut lane, then), [(4, 4), (5, 4)]);
+        let later = then + waits.proven / 2;
         assert_eq!(lane.pass_over(later), None, "the wait begins anew");
         offer(&mut lane, 6, 2, later);
         assert_eq!(taken(&mut lane, later), [(6, 6), (7, 6), (8, 8)]);
@@ -393,13 +393,13 @@ mod tests {
         lane.suppressed(4, 7, NOW);
         offer(&mut lane, 9, 1, NOW);
         // What stands in front of the range, or between it and a row that came, is missing.
-        let late = NOW + waits.gap;
+        let then = NOW + waits.gap;
         let gap = |first, last| Some(Gap { first, last, is_proven: false });
-        assert_eq!((lane.pass_over(late), lane.missing(late)), (None, gap(2, 3)));
-        offer(&mut lane, 2, 2, late);
-        assert_eq!(taken(&mut lane, late), [(2, 2), (3, 2)]);
-        assert_eq!((lane.missing(late), lane.pass_over(late)), (None, None));
-        let due = late + waits.proven;
+        assert_eq!((lane.pass_over(then), lane.missing(then)), (None, gap(2, 3)));
+        offer(&mut lane, 2, 2, then);
+        assert_eq!(taken(&mut lane, then), [(2, 2), (3, 2)]);
+        assert_eq!((lane.missing(then), lane.pass_over(then)), (None, None));
+        let due = then + waits.proven;
         let passed = Gap { first: 4, last: 7, is_proven: true };
         assert_eq!((lane.pass_over(due), lane.pass_over(due)), (Some(passed), None));
         assert_eq!(lane.missing(due + waits.gap), gap(8, 8));
@@ -432,11 +432,13 @@ mod tests {
             let mut lane = LaneOrder::new(1, None, false, waits, NOW);
             let (mut now, mut released, mut passed) = (NOW, Vec::new(), BTreeSet::new());
             // Told before anything comes, as a source does.
-            ranges.iter().for_each(|(first, last)| lane.suppressed(*first, *last, NOW));
+            for (first, last) in &ranges {
+                lane.suppressed(*first, *last, NOW);
+            }
             let mut offers: Vec<_> = order.iter().map(|(index, pause)| (index.index(messages.len()), *pause)).collect();
             offers.extend((0..messages.len()).map(|index| (index, 0)));
             offers.extend([(messages.len(), 600), (messages.len(), 600)]);
-            for round in 0..messages.len() + 1 {
+            for round in 0..=messages.len() {
                 for (index, pause) in offers.iter().skip(if round == 0 { 0 } else { offers.len() - 2 }) {
                     now += Duration::from_millis(pause * 100);
                     if let Some((first, count, true)) = messages.get(*index) {

@@ -730,8 +730,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             match found {
                 Found::Nothing if !is_passed => continue,
-                Found::Nothing => {}
-                Found::GoesOn => {}
+                Found::Nothing | Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.parts.heal {

@@ -7,6 +7,7 @@ mod wording;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::change::Uuid;
 use crate::freshness::verdict::accounting::Accounting;
 use crate::freshness::verdict::clock_offset::ClockOffset;
 use crate::freshness::verdict::evidence::{
@@ -168,11 +169,7 @@ impl Evaluator {
                 self.writes.writer_seen(Some(&state));
             }
             Observation::Executed(read) => self.read(at, &read),
-            Observation::HeartbeatStored { number, server } => {
-                if self.identity.is_of_stream(server) {
-                    self.history.stored(number, self.heartbeat.completed());
-                }
-            }
+            Observation::HeartbeatStored { number, server } => self.stored(number, server),
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::StatePoll(poll) => self.polled(at, &poll),
             Observation::Unlogged(databases) => self.unlogged = databases,
@@ -220,6 +217,13 @@ impl Evaluator {
             | Observation::Echoed { .. }
             // It is counted, and it is nobody's echo.
             | Observation::EchoIgnored { .. } => {}
+        }
+    }
+
+    /// Takes the newest heartbeat that a server has stored.
+    fn stored(&mut self, number: u64, server: Option<Uuid>) {
+        if self.identity.is_of_stream(server) {
+            self.history.stored(number, self.heartbeat.completed());
         }
     }
 

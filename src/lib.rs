@@ -50,6 +50,10 @@ mod config;
 #[cfg(feature = "testing")]
 pub mod config;
 #[cfg(not(feature = "testing"))]
+mod control;
+#[cfg(feature = "testing")]
+pub mod control;
+#[cfg(not(feature = "testing"))]
 mod decode;
 #[cfg(feature = "testing")]
 pub mod decode;
@@ -65,6 +69,10 @@ pub mod freshness;
 mod journal;
 #[cfg(feature = "testing")]
 pub mod journal;
+#[cfg(not(feature = "testing"))]
+mod lease;
+#[cfg(feature = "testing")]
+pub mod lease;
 #[cfg(not(feature = "testing"))]
 mod local_http;
 #[cfg(feature = "testing")]

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("excerpt", &[]),
     ("mysql", &["change", "excerpt"]),
     ("aws", &["excerpt"]),
+    ("lease", &["mysql"]),
     ("local_http", &[]),
     ("binlog", &["change"]),
     ("source", &["change", "binlog", "mysql", "backoff"]),
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("shadow", &["encode"]),
+    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),
@@ -63,6 +65,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
+    ("pulldown_cmark", &["telemetry"]),
+    ("terminal_size", &["cli"]),
     ("zstd", &["decode", "encode", "client"]),
 ];
 

@@ -80,14 +80,17 @@ fn the_manifests_for_kubernetes_are_valid_complete_and_closed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = Installed::find().ok().and_then(|installed| installed.python);
     let python = python.unwrap_or_else(|| "python3".into());
-    let mut command = Command::new(python);
-    command.arg(root.join("tests/kubernetes/manifests.py")).arg(root.join("docker/kubernetes"));
-    let output = command.output().expect("Python");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    match output.status.code() {
-        Some(77) => println!("NOT RUN: the manifests for Kubernetes: {said}"),
-        code => {
-            assert_eq!(code, Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for folder in ["docker/kubernetes", "docker/kubernetes-ha"] {
+        let mut command = Command::new(&python);
+        command.arg(root.join("tests/kubernetes/manifests.py")).arg(root.join(folder));
+        let output = command.output().expect("Python");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match output.status.code() {
+            Some(77) => println!("NOT RUN: the manifests for Kubernetes: {said}"),
+            code => {
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(code, Some(0), "{folder}: {said}{errors}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::source::Opened;
 use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
+use crate::control::Saved;
 use crate::encode::Lane;
 use crate::freshness::schema;
 use crate::mysql::SharedHost;
@@ -15,14 +16,17 @@ use crate::snapshot::Progress;
 use crate::source::Start;
 
 /// Opens the store that the plan names; one in a table is on `host`, wherever that moves.
+/// `lease`: its fence, and the name of this process.
 pub(super) async fn open_store(
     plan: &Plan,
     host: &SharedHost,
+    lease: (Option<u64>, &str),
 ) -> Result<AnyStore, checkpoint::Error> {
     Ok(match &plan.checkpoint.file {
         Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
         None => {
-            let config = table_config(plan, host, new_instance());
+            let (fence, instance) = lease;
+            let config = TableConfig { fence, ..table_config(plan, host, instance.to_owned()) };
             AnyStore::Table(Box::new(TableStore::open(config).await?))
         }
     })
@@ -37,6 +41,7 @@ pub(super) fn table_config(plan: &Plan, host: &SharedHost, owner_name: String) -
         lane_table: plan.freshness.schema.table(schema::CHECKPOINT_LANE),
         stream: plan.stream.clone(),
         owner_name,
+        fence: None,
     }
 }
 
@@ -58,11 +63,13 @@ pub(super) async fn begin(
             return Ok(saved);
         }
         tracing::warn!(before, lanes, "the number of lanes changed: a new epoch begins");
-        let checkpoint = Checkpoint {
+        let mut checkpoint = Checkpoint {
             epoch: new_epoch().max(saved.epoch + 1),
             lanes: [(layout, lanes)].into(),
             ..saved
         };
+        // What an operator holds back stays so; its rows have other numbers.
+        Saved::forget_lanes(&mut checkpoint.snapshot);
         store.begin(&checkpoint).await?;
         return Ok(checkpoint);
     }

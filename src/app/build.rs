@@ -10,51 +10,81 @@ use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
 use super::history::History;
+use super::lease::Lease;
 use super::monitoring::{Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
+use super::release;
 use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
 use super::source::Opened;
-use super::start::{Opening, open, outcome};
+use super::start::{Opening, halted, is_fenced, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
+use crate::control::{Control, Desk, Saved};
 use crate::encode::Origin;
 use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
-use crate::pipeline::{FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing};
+use crate::pipeline::{
+    FinalizingConfig, Flow, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
+};
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
-use crate::sink::{Intake, Settlement};
+use crate::sink::{self, Intake, Settlement};
 use crate::telemetry::Metrics;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
 pub async fn run(plan: Plan, stop: CancellationToken) -> Outcome {
     let plan = Arc::new(plan);
-    let monitoring = match Monitoring::start(&plan).await {
+    let mut lease = Lease::new(&plan);
+    loop {
+        let outcome = Box::pin(run_once(&plan, &lease, stop.clone())).await;
+        lease.close().await;
+        if outcome != Outcome::StandsDown || stop.is_cancelled() {
+            return outcome;
+        }
+        tracing::warn!("another process is to run the stream: this one stands by");
+        lease = lease.again(&plan);
+    }
+}
+
+/// The same, and leaves the lease to be given up.
+async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> Outcome {
+    let monitoring = match Monitoring::start(plan, lease.control()).await {
         Ok(monitoring) => monitoring,
         Err(error) => return refused(&error),
     };
     let opened = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        opened = Box::pin(open(&plan, &monitoring)) => Some(opened),
+        opened = Box::pin(open(plan, &monitoring, lease)) => Some(opened),
     };
     let error = match opened {
-        Some(Ok(opening)) => match App::new(&plan, monitoring, opening) {
-            Ok(app) => return Box::pin(app.run(stop)).await,
+        // Another took the lease, and the checkpoint, before this one had opened it.
+        Some(Err(error)) if plan.ha.stands_by && is_fenced(&error) => {
+            tracing::warn!("{error:#}");
+            monitoring.close().await;
+            return Outcome::StandsDown;
+        }
+        Some(Ok(opening)) => match App::new(plan, monitoring, opening, lease) {
+            Ok(app) => return Box::pin(app.run(stop, lease)).await,
             Err(error) => return refused(&error),
         },
         Some(Err(error)) => Some(error),
         None => None,
     };
-    let outcome = error.map_or(Outcome::Stopped, |error| refused(&error));
+    let outcome = error.as_ref().map_or(Outcome::Stopped, refused);
+    if let Some(halted) = error.as_ref().and_then(halted).filter(|_| plan.stays_when_halted) {
+        // It is seen like a halt later on: the page stays, and says why.
+        monitoring.state.enter(Phase::Halted(halted));
+        stop.cancelled().await;
+    }
     monitoring.close().await;
     outcome
 }
@@ -93,19 +123,27 @@ struct Beside {
     snapshots: Snapshots,
     /// Where replays are asked for.
     replay: Arc<replay::Control>,
+    /// What is held back.
+    held: Arc<Desk>,
 }
 
 impl Beside {
     fn spawn(
         self,
-        (plan, metrics): (&Arc<Plan>, &Arc<Metrics>),
+        (plan, metrics, freshness): (&Arc<Plan>, &Arc<Metrics>, &Arc<FreshnessState>),
         supervisor: &Supervisor,
         stop: &CancellationToken,
         ours: &CancellationToken,
     ) {
         let (plan, metrics, replay) = (Arc::clone(plan), Arc::clone(metrics), self.replay);
+        let of = (Arc::clone(&plan), Arc::clone(&metrics));
         supervisor.keep(Task::Replay, ours, move |stop| {
-            replay::run_jobs(Arc::clone(&plan), Arc::clone(&replay), Arc::clone(&metrics), stop)
+            replay::run_jobs(Arc::clone(&of.0), Arc::clone(&replay), Arc::clone(&of.1), stop)
+        });
+        let of = (Arc::clone(&plan), self.held, Arc::clone(&metrics), Arc::clone(freshness));
+        supervisor.keep(Task::Release, ours, move |stop| {
+            let (plan, held, metrics, freshness) = of.clone();
+            release::run(plan, held, metrics, freshness, stop)
         });
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
@@ -120,6 +158,7 @@ impl App {
         plan: &Arc<Plan>,
         monitoring: Monitoring,
         opening: Opening,
+        lease: &Lease,
     ) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
         let plan = source.plan(plan);
@@ -142,15 +181,12 @@ impl App {
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
+        let mut flow =
+            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt());
+        let held = monitoring.controls.held;
+        hold(&held, &mut flow, &checkpoint)?;
         let pipeline = Pipeline::new(Parts {
-            flow: flow(
-                &plan,
-                &checkpoint,
-                &source,
-                body_bytes_max,
-                in_canaries,
-                snapshots.attempt(),
-            ),
+            flow,
             batches,
             notes: finalizing_notes,
             settlements,
@@ -162,6 +198,7 @@ impl App {
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
             snapshot: Some(asked),
+            controls: Some(Arc::clone(&held)),
         });
         let (lead, leads_to) = follow::way(source.host);
         let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
@@ -173,6 +210,7 @@ impl App {
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
+            stands_by: plan.ha.stands_by,
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {
@@ -181,13 +219,13 @@ impl App {
             freshness_state: monitoring.freshness_state,
             metrics,
             shared,
-            sink,
+            sink: sink.permitted(lease.permit()),
             intake,
             stream,
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay: monitoring.controls.replay },
+            beside: Beside { lead, snapshots, replay: monitoring.controls.replay, held },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -195,18 +233,13 @@ impl App {
         })
     }
 
-    async fn run(mut self, stop: CancellationToken) -> Outcome {
+    async fn run(mut self, stop: CancellationToken, lease: &Lease) -> Outcome {
         let (freshness_tasks, http) = (self.freshness_tasks, self.http);
         let sink = TaskGroup::new("sink");
         let sink_run = self.sink.run(self.intake, self.settled, sink.stop.clone());
-        let sink_state = self.state.clone();
-        sink.tasks.spawn(async move {
-            if let Err(error) = sink_run.await {
-                tracing::error!(%error, "the sink has ended");
-                sink_state.update(|inner| inner.sink_error = Some(error.to_string()));
-            }
-        });
+        spawn_sink(&sink, sink_run, self.state.clone(), lease.lost().clone());
         let ours = freshness_tasks.stop.child_token();
+        lease.ends_with(&ours, &freshness_tasks.stop);
         spawn_freshness(
             &self.plan,
             &self.host,
@@ -226,7 +259,7 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
-        let of = (&self.plan, &self.metrics);
+        let of = (&self.plan, &self.metrics, &self.freshness_state);
         self.beside.spawn(of, &self.supervisor, &freshness_tasks.stop, &ours);
         let count = |reason, was_connected: bool| {
             if was_connected {
@@ -236,13 +269,36 @@ impl App {
             }
         };
         let stays = self.plan.stays_when_halted;
-        let outcome = self.stream.run(&stop, &count, stays, &ours).await;
+        let turn = stop.child_token();
+        let outcome = {
+            let mut run = Box::pin(self.stream.run(&turn, &count, stays, &ours));
+            tokio::select! {
+                outcome = &mut run => outcome,
+                () = lease.stands_down(), if self.plan.ha.stands_by => {
+                    turn.cancel();
+                    run.await;
+                    Outcome::StandsDown
+                }
+            }
+        };
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         freshness_tasks.stop.cancel();
-        let delivered = self.stream.drain(Instant::now() + self.plan.grace).await;
+        let is_anothers = outcome == Outcome::StandsDown && !lease.has_yielded();
+        if is_anothers {
+            lease.lose();
+        }
+        let delivered = !is_anothers && self.stream.drain(Instant::now() + self.plan.grace).await;
+        if !delivered && self.plan.ha.stands_by {
+            // What is under way may still be accepted.
+            lease.lose();
+        }
         // The pipeline's end closes the way into the sink, which then ends by itself.
         drop(self.stream);
+        if delivered {
+            // Nothing is under way: whoever starts now need not wait.
+            lease.close().await;
+        }
         if drain(&[freshness_tasks, sink, http], SIDE_GRACE).await != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
@@ -252,6 +308,38 @@ impl App {
             (outcome, _) => outcome,
         }
     }
+}
+
+/// Runs the sink, until it ends or another process has the stream.
+fn spawn_sink(
+    sink: &TaskGroup,
+    run: impl Future<Output = Result<(), sink::Error>> + Send + 'static,
+    state: State,
+    lost: CancellationToken,
+) {
+    sink.tasks.spawn(async move {
+        let ended = tokio::select! {
+            // What is under way is given up: it is the other process's to publish.
+            () = lost.cancelled() => return,
+            ended = run => ended,
+        };
+        if let Err(error) = ended {
+            tracing::error!(%error, "the sink has ended");
+            state.update(|inner| inner.sink_error = Some(error.to_string()));
+        }
+    });
+}
+
+/// Continues to hold back what the checkpoint says is held back.
+fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Unavailable> {
+    let saved = Saved::read(&checkpoint.snapshot)?;
+    for control in &saved.controls {
+        let Control { pattern, reason, by, .. } = control;
+        tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
+    }
+    desk.open(&saved.controls);
+    flow.restore_held(saved, Instant::now());
+    Ok(())
 }
 
 /// Where the stream comes from, as messages say it.

@@ -37,6 +37,8 @@ struct Inner {
     source: Vec<Finding>,
     /// Of the rows that come.
     stream: Option<Finding>,
+    /// Of the lease on the stream.
+    lease: Option<Finding>,
     /// How often a look was asked for, and how many of these a look has answered that began later.
     asks: u64,
     answered: u64,
@@ -100,6 +102,15 @@ impl Findings {
         self.asked.notify_one();
     }
 
+    /// Why the lease on the stream is not kept; `None`: it is.
+    pub(super) fn leased(&self, unkept: Option<Finding>) {
+        let mut inner = self.lock();
+        if inner.lease != unkept {
+            unkept.iter().for_each(log);
+            inner.lease = unkept;
+        }
+    }
+
     /// How many looks were asked for, to be had before one begins: what is asked for meanwhile may be
     /// about something that this one does not see any more.
     pub(super) fn asks(&self) -> u64 {
@@ -111,7 +122,8 @@ impl Findings {
         let inner = self.lock();
         let of_source = |what| inner.source.iter().any(|finding| finding.what == what);
         let of_stream = inner.stream.iter().filter(|finding| !of_source(finding.what));
-        let mut all: Vec<_> = of_stream.chain(&inner.source).chain(&inner.catalog).collect();
+        let mut all: Vec<_> =
+            of_stream.chain(&inner.source).chain(&inner.catalog).chain(&inner.lease).collect();
         all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let shown = all.into_iter().map(|finding| status::Finding {
             level: level(finding.severity),

@@ -14,6 +14,7 @@ mod begin;
 mod build;
 mod catalog;
 pub mod check;
+mod controls;
 mod echo;
 mod exported;
 mod findings;
@@ -23,6 +24,7 @@ mod freshness;
 mod halt;
 mod history;
 mod label_values;
+mod lease;
 pub mod listen;
 mod maintenance;
 mod monitoring;
@@ -33,6 +35,7 @@ mod previous_run;
 mod primary;
 mod probe;
 mod relay;
+mod release;
 mod replay;
 mod scrape_sources;
 pub mod send;
@@ -78,6 +81,8 @@ pub enum Outcome {
     Unavailable,
     /// It can't continue, or not even begin, without an operator: the place to continue from is lost, say.
     NeedsOperator,
+    /// Another process is to run the stream, and this one waits for its turn.
+    StandsDown,
     /// A bug of ours.
     Bug,
 }

@@ -17,7 +17,7 @@ use crate::sink::null::Null;
 use crate::sink::sns::{self, Sns, TopicArn};
 use crate::sink::stdout::Stdout;
 use crate::sink::topic::{Destinations, Template};
-use crate::sink::{self, Health, Intake, OnRefusal, Settlement};
+use crate::sink::{self, Health, Intake, OnRefusal, Permit, Settlement};
 
 /// Settlements between the sink and the loop.
 pub(super) const SETTLEMENTS_MAX: usize = 4096;
@@ -70,6 +70,15 @@ impl AnySink {
             }
             SinkPlan::Stdout => Ok((Self::Stdout(Stdout::with(io::stdout(), health)), no_topics())),
             SinkPlan::Null => Ok((Self::Null(Null::with(health)), no_topics())),
+        }
+    }
+
+    /// The same, which publishes only while that is permitted. Standard output is no topic: what is
+    /// written there twice is not fenced.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        match self {
+            Self::Sns(sink) => Self::Sns(sink.permitted(permit)),
+            other @ (Self::Stdout(_) | Self::Null(_)) => other,
         }
     }
 

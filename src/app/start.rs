@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use super::begin::{begin, open_store};
 use super::echo;
+use super::halt::{reason_of, with_restart};
 use super::history::History;
+use super::lease::{self, Lease};
 use super::monitoring::Monitoring;
 use super::patience::Patience;
 use super::plan::Plan;
@@ -24,6 +26,8 @@ use crate::mysql::{self, HostPort};
 use crate::pipeline::Topics;
 use crate::sink;
 use crate::sink::quarantine::{self, Quarantine};
+use crate::source::Recovery;
+use crate::telemetry::status::Halted;
 
 /// Largest quarantine file, bytes.
 const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
@@ -41,11 +45,15 @@ pub(super) struct Opening {
 
 /// Opens everything. The store comes behind what may be wrong without it, since opening it takes the
 /// stream from whoever has it.
-pub(super) async fn open(plan: &Plan, monitoring: &Monitoring) -> Result<Opening, Unavailable> {
+pub(super) async fn open(
+    plan: &Plan,
+    monitoring: &Monitoring,
+    lease: &Lease,
+) -> Result<Opening, Unavailable> {
     let shared = aws::Shared::load(&aws_config(plan)).await?;
     let (sink, topics) = topic(plan, monitoring, &shared).await?;
     let quarantine = put_aside(plan).await?;
-    let (mut store, saved) = stored(plan, monitoring).await?;
+    let (mut store, saved) = stored(plan, monitoring, lease).await?;
     let canary = match &saved {
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
@@ -53,10 +61,19 @@ pub(super) async fn open(plan: &Plan, monitoring: &Monitoring) -> Result<Opening
     let history = History::new(plan, monitoring.freshness_state.received().clone(), saved.as_ref());
     let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &monitoring.reporter).await?;
+    if let AnyStore::File(store) = &store {
+        // The source answers by now: it is streamed from, or will be.
+        lease.take(plan, monitoring, store.lock_identity().await).await?;
+    }
     let streamed = source.source.host(source.host)?;
     let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
     let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
+}
+
+/// Whether another process has the checkpoint.
+pub(super) fn is_fenced(error: &Unavailable) -> bool {
+    matches!(error.downcast_ref(), Some(checkpoint::Error::Fenced { .. }))
 }
 
 /// What the process ends with if nothing was started.
@@ -68,13 +85,25 @@ pub(super) fn outcome(error: &Unavailable) -> Outcome {
         .downcast_ref::<checkpoint::Error>()
         .is_some_and(|error| error.recovery() == checkpoint::Recovery::Halt);
     let ran_before = error.downcast_ref::<RanBefore>().is_some();
+    let runs_elsewhere = matches!(error.downcast_ref(), Some(lease::Failure::Held(_)));
     let quarantine_damaged =
         matches!(error.downcast_ref(), Some(quarantine::Error::Damaged { .. }));
-    if place_lost || ran_before || quarantine_damaged {
+    if place_lost || ran_before || runs_elsewhere || quarantine_damaged {
         Outcome::NeedsOperator
     } else {
         Outcome::Unavailable
     }
+}
+
+/// What stands in the way like a halt: a place on the source that can't be continued from.
+pub(super) fn halted(error: &Unavailable) -> Option<Halted> {
+    let StartError::Source { error } = error.downcast_ref()? else { return None };
+    let Recovery::Halt(halt) = error.recovery() else { return None };
+    error.needs_operator().then(|| Halted {
+        reason: reason_of(halt),
+        message: error.to_string(),
+        remedy: with_restart(error.remedy()),
+    })
 }
 
 /// The sink. While its topic can't be read, the verdict is told: an answer is owed since the beginning.
@@ -102,19 +131,30 @@ async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
 async fn stored(
     plan: &Plan,
     monitoring: &Monitoring,
-) -> Result<(AnyStore, Option<Checkpoint>), checkpoint::Error> {
+    lease: &Lease,
+) -> Result<(AnyStore, Option<Checkpoint>), Unavailable> {
     let mut patience = Patience::new(plan.start_patience, "the checkpoint can't be read yet");
     loop {
         let opened = async {
             monitoring.hosts.begin_at_primary(plan).await;
-            let mut store = open_store(plan, &monitoring.hosts.written_to).await?;
+            let fence = match &plan.checkpoint.file {
+                Some(_) => None,
+                None => lease.take(plan, monitoring, None).await?,
+            };
+            let held = (fence, monitoring.instance.as_str());
+            let mut store = open_store(plan, &monitoring.hosts.written_to, held).await?;
             let saved = store.load().await?;
-            Ok::<_, checkpoint::Error>((store, saved))
+            Ok::<_, Unavailable>((store, saved))
         };
         match opened.await {
             Ok(opened) => return Ok(opened),
             Err(error) => {
-                let passes = error.passes();
+                let passes = match (error.downcast_ref(), error.downcast_ref()) {
+                    (Some(error), _) | (_, Some(lease::Failure::NotNow(error))) => {
+                        checkpoint::Error::passes(error)
+                    }
+                    (None, _) => false,
+                };
                 if passes && plan.checkpoint.file.is_none() {
                     reach(plan, &monitoring.reporter).await;
                 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::controls;
 use super::findings::Findings;
+use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
 use super::replay;
 use super::state::{Phase, State};
+use crate::control::Desk;
 use crate::freshness::echo::Fate;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
@@ -40,6 +43,8 @@ pub(super) struct StatusBuilder {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    pub(super) lease: lease::Control,
+    pub(super) held: Arc<Desk>,
     pub(super) started: Instant,
 }
 
@@ -69,6 +74,7 @@ impl StatusSource for StatusBuilder {
         });
         Status {
             stream: self.plan.stream.clone(),
+            url: self.plan.http.url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.phase.state(),
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
@@ -84,11 +90,13 @@ impl StatusSource for StatusBuilder {
             consumers,
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
+            lease: self.lease.shown(now),
             snapshot: self
                 .snapshot
                 .status()
                 .map(|status| status.at(chrono::Utc::now().timestamp_micros())),
             replay: self.replay.status(),
+            controls: controls::shown(&self.held, &self.freshness_state),
             config: self.plan.shown.clone(),
             conclusion: Conclusion::default(),
         }

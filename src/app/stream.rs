@@ -65,6 +65,7 @@ pub(super) struct Stream {
     /// When a connection last ended, this process's or the checkpoint's.
     streamed_at: Option<Instant>,
     redial: ReconnectBackoff,
+    stands_by: bool,
 }
 
 /// Whom the stream tells what it does.
@@ -79,6 +80,8 @@ pub(super) struct StreamContext {
     pub(super) findings: Findings,
     /// Who tells where it is to come from.
     pub(super) leads_to: Receiver<usize>,
+    /// Whether another process that has the stream is expected: it is waited for.
+    pub(super) stands_by: bool,
 }
 
 impl Stream {
@@ -89,8 +92,16 @@ impl Stream {
         origin: Arc<RwLock<Origin>>,
         context: StreamContext,
     ) -> Self {
-        let StreamContext { state, liveness, reporter, history, followed_by, findings, leads_to } =
-            context;
+        let StreamContext {
+            state,
+            liveness,
+            reporter,
+            history,
+            followed_by,
+            findings,
+            leads_to,
+            stands_by,
+        } = context;
         let streamed_at = match &opened.wanted {
             Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
             Wanted::Now
@@ -121,6 +132,7 @@ impl Stream {
             is_connected: false,
             streamed_at,
             redial: ReconnectBackoff::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
+            stands_by,
         }
     }
 
@@ -337,6 +349,10 @@ impl Stream {
         stays: bool,
         ours: &CancellationToken,
     ) -> Outcome {
+        if self.stands_by && halted.reason == HaltReason::Fenced {
+            tracing::warn!("fenced: {}", halted.message);
+            return Outcome::StandsDown;
+        }
         tracing::error!(
             reason = halted.reason.name(),
             remedy = halted.remedy,

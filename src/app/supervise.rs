@@ -52,10 +52,14 @@ pub(super) enum Task {
     Snapshot,
     /// Publishes rows again that are asked for.
     Replay,
+    /// Renews the lease on the stream.
+    Lease,
+    /// Sends rows that were held back.
+    Release,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -67,6 +71,8 @@ impl Task {
         Self::Place,
         Self::Snapshot,
         Self::Replay,
+        Self::Lease,
+        Self::Release,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -83,6 +89,8 @@ impl Task {
             Self::Place => "place",
             Self::Snapshot => "snapshot",
             Self::Replay => "replay",
+            Self::Lease => "lease",
+            Self::Release => "release",
         }
     }
 }
@@ -99,6 +107,19 @@ impl Supervisor {
     /// Its tasks belong to `tasks`; `/healthz` reads `loops`.
     pub(super) fn new(tasks: &TaskTracker, loops: &Loops, metrics: &Arc<Metrics>) -> Self {
         Self { tasks: tasks.clone(), loops: loops.clone(), metrics: Arc::clone(metrics) }
+    }
+
+    /// As [`Self::keep`], as one of `tasks`.
+    pub(super) fn keep_in<T>(
+        &self,
+        tasks: &TaskTracker,
+        task: Task,
+        stop: &CancellationToken,
+        begin: impl FnMut(CancellationToken) -> T + Send + 'static,
+    ) where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        Self { tasks: tasks.clone(), ..self.clone() }.keep(task, stop, begin);
     }
 
     /// Keeps what `begin` makes running until `stop`.

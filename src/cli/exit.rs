@@ -57,11 +57,11 @@ impl Exit {
             Self::Failed => {
                 "done, and the answer is no: a problem (check), an outage (verdict), not healthy or no \
                  answer (health), refused or no answer \
-                 (maintenance, snapshot), a snapshot that was stopped or gave a table up (snapshot status), something stays in the file \
+                 (ha yield, maintenance, snapshot), no lease (ha status), a snapshot that was stopped or gave a table up (snapshot status), something stays in the file \
                  (redrive)"
             }
             Self::Unknown => {
-                "not known (verdict), or the service does not answer (verdict, status, snapshot \
+                "not known (verdict), or the service does not answer (verdict, status, ha status, snapshot \
                  status)"
             }
             Self::Usage => "wrong invocation or configuration",
@@ -72,7 +72,8 @@ impl Exit {
             Self::Bug => "a bug",
             Self::Operator => {
                 "an operator is needed: the position is lost or diverged, the checkpoint is damaged, \
-                 missing or held by another process, or delivery has halted"
+                 missing or held by another process, another process runs the stream, or delivery has \
+                 halted"
             }
         }
     }

@@ -1,10 +1,12 @@
 //! What is typed: one file per command, and the only door to clap.
 
 mod check;
+mod control;
 mod decode;
 mod exit;
 mod flags;
 mod generate;
+mod ha;
 mod health;
 mod init;
 mod limits;
@@ -78,7 +80,11 @@ pub fn command() -> Command {
         .subcommand(probe::command())
         .subcommand(relay::command())
         .subcommand(health::command())
+        .subcommand(ha::command())
         .subcommand(maintenance::command())
+        .subcommand(control::suppress_command())
+        .subcommand(control::release_command())
+        .subcommand(control::controls_command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
         .subcommand(shadow::command())
@@ -118,13 +124,17 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("probe", matches)) => probe::run(matches),
         Some(("relay", matches)) => relay::run(matches),
         Some(("health", matches)) => health::run(matches),
+        Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
+        Some(("suppress", matches)) => control::suppress(matches),
+        Some(("release", matches)) => control::release(matches),
+        Some(("controls", matches)) => control::controls(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
-        Some(("man", _)) => generate::man(),
+        Some(("man", matches)) => generate::man(matches),
         // clap has refused anything else.
         Some(_) | None => Exit::Usage,
     }

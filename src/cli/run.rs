@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, flags, logs, runtime};
@@ -17,6 +17,8 @@ is in flight, within shutdown.grace, and saves the checkpoint.
 Example:
   binpulse run --config binpulse.toml
 
+If another process runs the stream, it refuses with exit code 75 and says where that one is.
+
 If delivery can't continue (position lost, access denied, a message refused), the process
 stays up by default, shows the reason and the fix in /status, and waits for SIGTERM.";
 
@@ -24,13 +26,20 @@ stays up by default, shows the reason and the fix in /status, and waits for SIGT
 pub(super) fn command() -> Command {
     let command =
         Command::new("run").about("Stream row changes to the sink").long_about(LONG_ABOUT);
-    flags::with_settings(flags::with_new_epoch(command), flags::Reads::All)
+    let takeover = Arg::new(TAKEOVER)
+        .long(TAKEOVER)
+        .action(ArgAction::SetTrue)
+        .help("Take the stream from another process that runs it: that one is fenced, and stops");
+    flags::with_settings(flags::with_new_epoch(command).arg(takeover), flags::Reads::All)
 }
+
+const TAKEOVER: &str = "takeover";
 
 /// Runs the service.
 pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some((values, mut plan)) = plan(matches, Runs::Service) else { return Exit::Usage };
     plan.new_epoch = flags::new_epoch(matches);
+    plan.ha.takes_over = matches.get_flag(TAKEOVER);
     if let Err(exit) = logs(&values) {
         return exit;
     }
@@ -60,7 +69,7 @@ pub(super) fn until_stopped<F: Future<Output = Outcome>>(
     match outcome {
         Outcome::Stopped | Outcome::StoppedInHaste => Exit::Done,
         Outcome::Unavailable => Exit::Unavailable,
-        Outcome::NeedsOperator => Exit::Operator,
+        Outcome::NeedsOperator | Outcome::StandsDown => Exit::Operator,
         Outcome::Bug => Exit::Bug,
     }
 }

@@ -51,4 +51,4 @@ pub(crate) use sampler::Sampler;
 pub use stages::{Stage, Stages};
 pub(crate) use state::FreshnessState;
 pub use watermark::{Watermark, WatermarkProvider};
-pub use writer::{Writer, WriterConfig};
+pub use writer::{Refusal, Writer, WriterConfig};

@@ -6,7 +6,7 @@ use crate::change::{Cell, Change, Image, NameCase, Op, Table};
 
 use super::canary::values::{Shape, columns, expected};
 use super::path::{Mark, MarkedTable, Marks};
-use super::schema::{CANARY, HEARTBEAT, SchemaName};
+use super::schema::{CANARY, HEARTBEAT, LEASE, SchemaName};
 use super::{CanaryStep, Phase};
 
 /// A heartbeat row as seen on the stream.
@@ -56,6 +56,8 @@ pub enum Seen {
     Canary(CanaryRow),
     /// This stream's canary through an operator's table.
     CanaryPath(PathRow),
+    /// A lease on a stream.
+    Lease,
     /// Something else of the schema: another stream's row, a checkpoint, a removed heartbeat.
     Own,
 }
@@ -129,6 +131,8 @@ impl Recogniser {
             self.heartbeat(table, change).map(Seen::Heartbeat)
         } else if table.name.eq_ignore_ascii_case(CANARY) {
             self.canary(table, change).map(Seen::Canary)
+        } else if table.name.eq_ignore_ascii_case(LEASE) {
+            Some(Seen::Lease)
         } else {
             None
         };
@@ -392,5 +396,6 @@ mod tests {
         };
         assert_eq!(seen.mismatches, ["2 value columns"]);
         assert_eq!(recognise(&table("checkpoint", 3), Op::Insert, &[], &[]), Some(Seen::Own));
+        assert_eq!(recognise(&table("lease", 11), Op::Update, &[], &[]), Some(Seen::Lease));
     }
 }

@@ -59,6 +59,9 @@ pub const CHECKPOINT: &str = "checkpoint";
 /// Table of the checkpoints' lanes.
 pub const CHECKPOINT_LANE: &str = "checkpoint_lane";
 
+/// Table of the leases: which process has a stream.
+pub const LEASE: &str = "lease";
+
 /// A stream's name as a key: 190 characters of four bytes fit the 767 bytes that an index key of
 /// MySQL 5.6 may have.
 const STREAM: &str = "stream VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL";
@@ -106,6 +109,17 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
          lane TEXT NOT NULL,\n  next BIGINT UNSIGNED NOT NULL,\n  \
          PRIMARY KEY (stream, lane_hash)"
     );
+    let lease = format!(
+        "  {STREAM},\n  fence BIGINT UNSIGNED NOT NULL COMMENT 'rises with each taking',\n  \
+         renewals BIGINT UNSIGNED NOT NULL COMMENT 'rises with each renewal',\n  \
+         renewed_at DATETIME(6) NOT NULL COMMENT 'UTC',\n  \
+         taken_at DATETIME(6) NOT NULL COMMENT 'UTC',\n  lifetime_ms INT UNSIGNED NOT NULL,\n  \
+         instance CHAR(36) NOT NULL COMMENT 'the process that holds it; empty: given up',\n  \
+         address VARCHAR(190) NOT NULL COMMENT 'of its pages',\n  host VARCHAR(190) NOT NULL,\n  \
+         version VARCHAR(190) NOT NULL,\n  \
+         place VARCHAR(190) NOT NULL COMMENT 'the locked file of its checkpoint',\n  \
+         PRIMARY KEY (stream)"
+    );
     vec![
         format!(
             "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -116,6 +130,7 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
         table(CANARY_COUNTER, &counter),
         table(CHECKPOINT, &checkpoint),
         table(CHECKPOINT_LANE, &lane),
+        table(LEASE, &lease),
     ]
 }
 

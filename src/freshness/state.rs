@@ -189,8 +189,8 @@ impl ProgressObserver for FreshnessState {
             Seen::CanaryPath(row) => {
                 lock(&self.round_trips).path_seen(row, at);
             }
-            // Rows of our tables that belong to another stream, or to the checkpoint.
-            Seen::Own => {}
+            // Rows of our tables that belong to another stream, to the checkpoint, or to a lease.
+            Seen::Lease | Seen::Own => {}
         }
     }
 
@@ -289,6 +289,7 @@ fn count(metrics: &Metrics, observation: &Observation, evaluated: Option<&Evalua
         | Observation::StatePoll(_)
         | Observation::Upstream(_)
         | Observation::Unlogged(_)
+        | Observation::Suppressed(_)
         | Observation::Sink(_)
         | Observation::CheckpointSaved
         | Observation::CheckpointFailed { .. } => {}

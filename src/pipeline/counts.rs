@@ -33,7 +33,7 @@ impl Default for EventCounts {
 }
 
 /// Names of classes in the metrics, in the order of [`class_index`].
-const CLASSES: [&str; 5] = ["user", "filtered", "heartbeat", "canary", "checkpoint"];
+const CLASSES: [&str; 6] = ["user", "filtered", "heartbeat", "canary", "checkpoint", "lease"];
 
 fn class_index(class: Class) -> usize {
     match class {
@@ -42,6 +42,7 @@ fn class_index(class: Class) -> usize {
         Class::Heartbeat(_) => 2,
         Class::Canary => 3,
         Class::Checkpoint => 4,
+        Class::Lease => 5,
     }
 }
 

@@ -36,6 +36,7 @@ pub mod claim_check;
 pub mod health;
 pub mod intake;
 pub mod null;
+pub mod permit;
 pub mod quarantine;
 pub mod redrive;
 pub mod sns;
@@ -46,6 +47,7 @@ use std::time::Instant;
 
 pub use health::{Class, Health};
 pub use intake::{Feed, Intake, intake};
+pub use permit::Permit;
 
 use crate::encode::Message;
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Readiness {
     stream: Arc<AtomicBool>,
     sink: Arc<AtomicBool>,
+    stands_by: Arc<AtomicBool>,
 }
 
 impl Readiness {
@@ -22,8 +23,16 @@ impl Readiness {
         self.sink.store(up, Ordering::Relaxed);
     }
 
+    /// It waits for another process's lease, and sees it; or not. Such a standby is ready.
+    pub fn stands_by(&self, does: bool) {
+        self.stands_by.store(does, Ordering::Relaxed);
+    }
+
     /// What is missing, in words; nothing when ready.
     pub fn missing(&self) -> Vec<&'static str> {
+        if self.stands_by.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         [(&self.stream, "the stream is not up"), (&self.sink, "the sink is not up")]
             .into_iter()
             .filter(|(switch, _)| !switch.load(Ordering::Relaxed))

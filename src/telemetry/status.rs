@@ -1,10 +1,11 @@
 //! The document that `/status` shows. Field names are an interface.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::snapshot::SnapshotStatus;
 use super::words::{
-    CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, StationKey, StreamState,
+    CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, Role, StationKey,
+    StreamState,
 };
 use super::{Conclusion, StateKind};
 
@@ -13,6 +14,8 @@ use super::{Conclusion, StateKind};
 pub struct Status {
     /// Name of the stream.
     pub stream: String,
+    /// Address of the page: `http.public_url`, or else where it listens.
+    pub url: String,
     /// Version of binpulse.
     pub version: String,
     /// What the stream is doing.
@@ -43,14 +46,43 @@ pub struct Status {
     pub sink: Sink,
     /// The durable place to resume from.
     pub checkpoint: Checkpoint,
+    /// The lease on the stream: which process runs it.
+    pub lease: Lease,
     /// The newest snapshot; `null` if there was none.
     pub snapshot: Option<SnapshotStatus>,
     /// The newest replay that a relay asked for; `null` if there was none.
     pub replay: Option<ReplayStatus>,
+    /// Tables that an operator holds back, the oldest first.
+    pub controls: Vec<ControlStatus>,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
     pub conclusion: Conclusion,
+}
+
+/// The lease on the stream, as this process knows it.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct Lease {
+    /// What this process is to the stream.
+    pub role: Role,
+    /// Whether it waits as a standby while another runs the stream (`ha.enabled`).
+    pub ha: bool,
+    /// Machine of the process that has the lease; empty if none is known.
+    pub host: String,
+    /// Where that process listens.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// When it took the lease, by the source's clock.
+    pub since: String,
+    /// Seconds since the lease was renewed, by this process's clock.
+    pub age_seconds: Option<f64>,
+    /// How long a renewal holds, seconds.
+    pub lifetime_seconds: f64,
+    /// Rises with each taking; the number of the checkpoint's owner.
+    pub fence: u64,
+    /// Times that this process took the stream from another, or after one.
+    pub takeovers: u64,
 }
 
 /// Rows that are published again because they were asked for by `POST /replay`.
@@ -107,6 +139,69 @@ impl ReplayState {
             Self::Interrupted => "interrupted",
         }
     }
+}
+
+/// Tables that an operator holds back.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Default)]
+pub struct ControlStatus {
+    /// The tables, as the operator named them.
+    pub pattern: String,
+    /// What becomes of their rows.
+    pub kind: ControlKind,
+    /// Where it stands.
+    pub state: ControlState,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Who asked for it.
+    pub by: String,
+    /// When, microseconds since 1970 UTC.
+    pub at_us: i64,
+    /// Whether it is in the saved checkpoint as it is.
+    pub saved: bool,
+    /// Lanes of which rows are held back.
+    pub lanes: u64,
+    /// Rows that are held back.
+    pub rows: u64,
+    /// When the first of them was committed, microseconds since 1970 UTC; `null` while there is none.
+    pub first_row_us: Option<i64>,
+    /// Rows that `release --send` has sent so far.
+    pub sent_rows: u64,
+    /// Why they could not be sent the last time; empty otherwise.
+    pub told: String,
+    /// Seconds until the source may purge the first of these rows, at least; `null` while it is not known,
+    /// and where the source purges nothing by itself.
+    pub purge_margin_seconds: Option<f64>,
+}
+
+/// What becomes of the rows of tables that are held back.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// They are numbered and not sent.
+    #[default]
+    Suppress,
+}
+
+impl ControlKind {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suppress => "suppress",
+        }
+    }
+}
+
+/// Where a control stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlState {
+    /// Rows are held back.
+    #[default]
+    Holding,
+    /// Rows that were held back are sent; newer ones are held back until these are.
+    Sending,
+    /// Rows are sent again; that is not in the saved checkpoint yet.
+    Releasing,
 }
 
 /// Quiet or outage: the conclusion and its evidence.

@@ -32,6 +32,8 @@ words! {
     enum Grade {
         /// Proven to be well.
         Healthy = "healthy",
+        /// Nothing is wrong, and an operator has stopped what would otherwise flow.
+        Intended = "intended",
         /// An outage is over, but not for long enough to rely on it.
         Recovering = "recovering",
         /// Data comes late.
@@ -41,6 +43,17 @@ words! {
         Unknown = "unknown",
         /// Something is broken, and there is evidence of it.
         Outage = "outage",
+    }
+
+    /// What a process is to its stream.
+    enum Role {
+        /// It has the lease, and runs the stream.
+        Active = "active",
+        /// It waits for the lease of another.
+        Standby = "standby",
+        /// It has no lease: it starts, or the lease cannot be kept.
+        #[default]
+        None = "none",
     }
 
     /// Why delivery has halted until an operator acts.
@@ -159,6 +172,8 @@ words! {
         Path = "path",
         /// An echo queue can't be read.
         Echo = "echo",
+        /// An operator holds tables back.
+        Control = "control",
     }
 
     /// How urgent a finding is.
@@ -198,6 +213,8 @@ words! {
         Lost = "lost",
         /// It came back after it had been counted as lost.
         Late = "late",
+        /// Maintenance began while it was under way: nobody waits for it.
+        NotEvaluated = "not_evaluated",
     }
 }
 

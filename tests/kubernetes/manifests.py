@@ -79,7 +79,7 @@ def unmounted(documents):
     for line in configuration.splitlines():
         key, separator, value = line.partition(" = ")
         path = value.strip('"')
-        if not separator or not path.startswith("/"):
+        if not separator or not path.startswith("/") or key in unused(pod):
             continue
         mounted = next((at for at in mounts if path.startswith(f"{at}/")), None)
         if mounted is None:
@@ -89,6 +89,12 @@ def unmounted(documents):
         file = path.removeprefix(f"{mounted}/")
         if "persistentVolumeClaim" not in volume and file not in files_of(documents, volume):
             yield f"{key}: {path} is not in volume {volume['name']}"
+
+
+def unused(pod):
+    """Files that the environment makes the configuration not use."""
+    halts = {"name": "BINPULSE_SINK_REJECTED", "value": "halt"}
+    return {"quarantine"} if halts in pod["containers"][0]["env"] else set()
 
 
 def files_of(documents, volume):
@@ -137,6 +143,20 @@ def is_in(address, network):
     return address.version == network.version and address in network
 
 
+def alone(documents):
+    """Whether as many replicas run as the settings and the budget for disruptions mean."""
+    spec = one(documents, "Deployment")["spec"]
+    container = spec["template"]["spec"]["containers"][0]
+    stands_by = any(v["name"] == "BINPULSE_HA_ENABLED" and v["value"] == "true" for v in container["env"])
+    budget = one(documents, "PodDisruptionBudget")["spec"]
+    if spec["replicas"] != (2 if stands_by else 1):
+        yield f"{spec['replicas']} replicas, ha.enabled {stands_by}"
+    if (spec["strategy"]["type"] == "Recreate") == stands_by:
+        yield f"strategy {spec['strategy']['type']}, ha.enabled {stands_by}"
+    if budget.get("minAvailable") != (1 if stands_by else None):
+        yield f"budget {budget}, ha.enabled {stands_by}"
+
+
 def open_ways(documents):
     policy = one(documents, "NetworkPolicy")
     deployment = one(documents, "Deployment")
@@ -163,7 +183,7 @@ def open_ways(documents):
 
 def main():
     documents = rendered(sys.argv[1])
-    checks = [invalid, missing, unmounted, short_secrets, open_ways]
+    checks = [invalid, missing, unmounted, short_secrets, alone, open_ways]
     wrong = [complaint for check in checks for complaint in check(documents)]
     print("\n".join(wrong) or f"{len(documents)} manifests are as they should be")
     return 1 if wrong else 0

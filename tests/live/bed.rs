@@ -164,16 +164,18 @@ impl Rig {
         Ok(Self { streamer, consumer, mysqld, aws, topic_arn, endpoint_url })
     }
 
-    /// Starts another process of the same stream.
-    pub(crate) fn again(&mut self) -> Result<Streamer, Error> {
+    /// Starts another process of the same stream, which takes it over if it is told so.
+    pub(crate) fn again(&mut self, takes_over: bool) -> Result<Streamer, Error> {
         let first = self.streamer.command_mut();
         let own = ["http.listen", "checkpoint.path"];
         let of_stream = first.settings.iter().filter(|(key, _)| !own.contains(key));
+        let mut arguments = first.arguments.clone();
+        arguments.extend(takes_over.then(|| "--takeover".to_owned()));
         Streamer::start(Command {
             binary: first.binary.clone(),
             command: first.command.clone(),
             settings: of_stream.cloned().collect(),
-            arguments: first.arguments.clone(),
+            arguments,
             environment: first.environment.clone(),
         })
     }

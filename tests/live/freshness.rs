@@ -181,7 +181,7 @@ async fn canaries_and_heartbeats_return_exactly(bed: &Bed, options: &[&str]) {
     // Then they are all on the stream, each cell as it was written, and so are the heartbeats
     let seen = read_stream(&server, |seen| match seen {
         Seen::Canary(row) => row.number == 8 && row.phase == Phase::Delete,
-        Seen::Heartbeat(_) | Seen::CanaryPath(_) | Seen::Own => false,
+        Seen::Heartbeat(_) | Seen::CanaryPath(_) | Seen::Lease | Seen::Own => false,
     })
     .await;
     let mut canaries = Vec::new();
@@ -193,7 +193,7 @@ async fn canaries_and_heartbeats_return_exactly(bed: &Bed, options: &[&str]) {
                 canaries.push((row.number, row.phase));
             }
             Seen::Heartbeat(row) => heartbeats.push(row.number),
-            Seen::CanaryPath(_) | Seen::Own => {}
+            Seen::CanaryPath(_) | Seen::Lease | Seen::Own => {}
         }
     }
     let expected: Vec<_> =
@@ -322,6 +322,7 @@ fn table_config(server: &Server, owner_name: &str) -> TableConfig {
         lane_table: schema.table(schema::CHECKPOINT_LANE),
         stream: STREAM.into(),
         owner_name: owner_name.into(),
+        fence: None,
     }
 }
 

@@ -19,7 +19,9 @@ mod bed;
 mod blocked;
 mod cli;
 mod clients;
+mod controls;
 mod credentials;
+mod dashboards;
 mod decode;
 mod delivery;
 mod demo;
@@ -56,6 +58,7 @@ mod snapshot_faults;
 mod snapshot_rows;
 mod snapshot_types;
 mod source;
+mod standby;
 mod standing;
 mod start;
 mod statements;
@@ -79,6 +82,7 @@ fn main() -> std::process::ExitCode {
         snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
+        controls::tests(),
         decode::tests(),
         freshness::tests(),
         receiving::tests(),
@@ -102,6 +106,7 @@ fn main() -> std::process::ExitCode {
         snapshot::tests(),
         snapshot_faults::tests(),
         snapshot_rows::tests(),
+        standby::tests(),
         standing::tests(),
         statements::tests(),
         history::tests(),
@@ -117,6 +122,7 @@ fn main() -> std::process::ExitCode {
         cli::tests(),
         clients::tests(),
         credentials::tests(),
+        dashboards::tests(),
     ]
     .into_iter()
     .flatten()

@@ -243,8 +243,8 @@ async fn a_fenced_process_says_so_and_writes_no_more(bed: Bed) -> Outcome {
     let mut first = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
     first.streamer.until("a healthy verdict", SOON, is_healthy).await?;
 
-    // When another process of the same stream begins
-    let mut second = first.again()?;
+    // When another process of the same stream takes it over
+    let mut second = first.again(true)?;
     let status = first
         .streamer
         .until("the halt", SOON, |status| status["halted"]["reason"] == "fenced")

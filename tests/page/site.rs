@@ -111,8 +111,16 @@ impl Switch for Nobody {
         Err("no snapshots here".to_owned())
     }
 
+    fn yields(&self) -> Result<String, String> {
+        Err("no standby here".to_owned())
+    }
+
     fn replay(&self, _: &str) -> Result<String, ReplayRefused> {
         Err(ReplayRefused::Wrong("no replays here".to_owned()))
+    }
+
+    fn control(&self, _: &str) -> Result<String, String> {
+        Err("no controls here".to_owned())
     }
 }
 

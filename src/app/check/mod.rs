@@ -10,6 +10,7 @@ mod snapshot;
 
 use super::begin::table_config;
 use super::catalog;
+use super::lease;
 use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use super::sink::{AnySink, aws_config};
@@ -18,7 +19,9 @@ use super::unlogged;
 use crate::aws;
 use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
-use crate::freshness::schema::{CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT};
+use crate::freshness::schema::{
+    CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, LEASE,
+};
 use crate::freshness::{SqlFailure, Writer};
 use crate::mysql::{ConnectOptions, Session};
 use crate::sink;
@@ -206,8 +209,16 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
             return;
         }
     };
-    for table in [HEARTBEAT, CANARY, CANARY_COUNTER] {
+    for table in [HEARTBEAT, CANARY, CANARY_COUNTER, LEASE] {
         table_of_ours(plan, &mut writer.session, table, reports).await;
+    }
+    if plan.freshness.heartbeats {
+        // A table that is missing was told.
+        if let Ok(Some(held)) = lease::look(plan, &host, &mut writer).await {
+            let needed = "no other process of this stream";
+            let remedy = "stop that one first; beside the running service this is as it should be";
+            reports.push(Report::wrong("lease", held, needed, remedy));
+        }
     }
     for route in &plan.freshness.routes {
         paths::check(plan, route, &mut writer, reports).await;

@@ -132,7 +132,7 @@ fn periods(values: &Values) -> Result<Periods, Error> {
         canary_interval: values.duration("canary.interval")?,
         write_deadline: values.duration("heartbeat.write_deadline")?,
         heartbeat_deadline: values.duration("heartbeat.seen_deadline")?,
-        publish_deadline: values.duration("sns.request_timeout")?,
+        publish_deadline: super::sink::request_timeout(values)?,
         canary_deadline: values.duration("canary.deadline")?,
         ..Periods::default()
     })

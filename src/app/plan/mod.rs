@@ -21,6 +21,7 @@ pub(super) use http::http_plan;
 pub use paths::PathRoute;
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 pub use snapshot::SnapshotPlan;
+pub(super) use source::host_name;
 
 use crate::change::NameCase;
 use crate::config::{Error, Values};
@@ -40,6 +41,8 @@ pub struct Plan {
     pub start: Wanted,
     /// Epoch of a run before after which the stream may begin again.
     pub new_epoch: Option<u64>,
+    /// The lease on the stream.
+    pub ha: HaPlan,
     /// Whether `information_schema` is asked for what the log does not tell of tables.
     pub schema_fallback: bool,
     /// Most bytes of an event out of a compressed one.
@@ -89,6 +92,19 @@ pub struct Plan {
 pub struct ShadowPlan {
     /// Whether digests of the rows of each lane are kept.
     pub digests: bool,
+}
+
+/// The lease on the stream.
+#[derive(Debug, Clone)]
+pub struct HaPlan {
+    /// Whether the stream is taken from another process that runs it.
+    pub takes_over: bool,
+    /// Whether the process waits as a standby while another has the stream.
+    pub stands_by: bool,
+    /// Time in which a publish request that was sent has ended.
+    pub request_timeout: Duration,
+    /// How long the lease holds without a renewal.
+    pub lifetime: Duration,
 }
 
 /// Where the checkpoint is kept.
@@ -143,6 +159,7 @@ impl Plan {
         let claims = errors.take(sink::claims(values));
         let quarantine = sink::quarantine(values, errors);
         let checkpoint = errors.take(checkpoint(values));
+        let ha = errors.take(ha(values));
         let snapshot = snapshot::plan(values, errors);
         let digests = errors.take(values.flag("shadow.digests"));
         let http = errors.take(http_plan(values, "http.listen"));
@@ -157,6 +174,7 @@ impl Plan {
             source,
             start: start?,
             new_epoch: None,
+            ha: ha?,
             schema_fallback: rest.schema_fallback,
             expanded_event_max: rest.expanded_event_max,
             start_patience: rest.start_patience,
@@ -216,6 +234,30 @@ impl Rest {
             stays_when_halted: values.text("shutdown.on_halt")? == "stay",
         })
     }
+}
+
+fn ha(values: &Values) -> Result<HaPlan, Error> {
+    let stands_by = values.flag("ha.enabled")?;
+    if stands_by && values.text("checkpoint.store")? != "table" {
+        return Err(values.conflict(
+            "ha.enabled",
+            "checkpoint.store",
+            "a standby continues from the checkpoint in the source: set checkpoint.store = \"table\"",
+        ));
+    }
+    if stands_by && !values.flag("heartbeat.enabled")? {
+        return Err(values.conflict(
+            "ha.enabled",
+            "heartbeat.enabled",
+            "the lease is written to the source as heartbeats are: enable them",
+        ));
+    }
+    Ok(HaPlan {
+        takes_over: false,
+        stands_by,
+        lifetime: values.duration("ha.lease_lifetime")?,
+        request_timeout: sink::request_timeout(values)?,
+    })
 }
 
 fn checkpoint(values: &Values) -> Result<CheckpointPlan, Error> {

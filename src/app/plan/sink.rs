@@ -137,9 +137,17 @@ pub(super) fn sink_plan(values: &Values, outbox: Option<Template>) -> Result<Sin
         outbox,
         region: values.text_opt("sns.region").map(str::to_owned),
         endpoint_url: values.text_opt("sns.endpoint_url").map(str::to_owned),
-        request_timeout: values.duration("sns.request_timeout")?,
+        request_timeout: request_timeout(values)?,
         in_flight_max: values.size("sns.requests_in_flight")?,
     })
+}
+
+/// Deadline of a publish request. With standbys it is no longer than the lease holds: a new owner waits
+/// for it.
+pub(super) fn request_timeout(values: &Values) -> Result<Duration, Error> {
+    let timeout = values.duration("sns.request_timeout")?;
+    let lifetime = values.duration("ha.lease_lifetime")?;
+    Ok(if values.flag("ha.enabled")? { timeout.min(lifetime) } else { timeout })
 }
 
 /// What is quarantined. Both settings of it are looked at, so that each learns of a missing file.

@@ -77,7 +77,7 @@ fn timeouts(values: &Values) -> Result<(source::Deadlines, Duration), Error> {
 }
 
 /// This machine's name, as far as the kernel knows it.
-fn host_name() -> String {
+pub(in crate::app) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| String::new(), |name| name.trim().chars().take(60).collect())
 }

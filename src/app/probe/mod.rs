@@ -64,7 +64,7 @@ async fn open_and_run(plan: ProbePlan, stop: CancellationToken) -> Result<Outcom
     let streams = plan.streams.iter().map(String::as_str);
     let metrics = Arc::new(ProbeMetrics::new(streams, families::families(&account))?);
     let pages = Endpoints { account: Arc::clone(&account), metrics: Arc::clone(&metrics) };
-    let HttpPlan { address, access } = plan.http;
+    let HttpPlan { address, access, .. } = plan.http;
     let bound = Http::bind(address, pages, access).await;
     let http =
         bound.map_err(|error| format!("probe.listen: can't listen on {address}: {error}"))?;

@@ -81,7 +81,7 @@ async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcom
     let metrics = Arc::new(Metrics::new(&plan.route.name)?);
     let status = Arc::new(Status::default());
     let pages = Endpoints { metrics: Arc::clone(&metrics), status: Arc::clone(&status) };
-    let HttpPlan { address, access } = plan.http.clone();
+    let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, pages, access).await;
     let http =
         bound.map_err(|error| format!("relay.listen: can't listen on {address}: {error}"))?;
@@ -256,7 +256,9 @@ impl Handler for Endpoints {
             "/status" => Some(Answer::json(&self.status.view())),
             "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
             _ => {
-                let Some(id) = path.strip_prefix("/parked/") else { return Answer::runbook(path) };
+                let Some(id) = path.strip_prefix("/parked/") else {
+                    return Answer::runbook(path, None);
+                };
                 let entries = self.status.parked();
                 let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
                 Some(Answer::json(&parked::whole(&entry)))

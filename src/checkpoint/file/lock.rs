@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::Error;
@@ -14,7 +14,7 @@ const OWNER_BYTES_MAX: u64 = 200;
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -37,11 +37,20 @@ impl Lock {
         file.set_len(0).map_err(io("write"))?;
         file.write_all(format!("process {}\n", std::process::id()).as_bytes())
             .map_err(io("write"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
 impl Lock {
+    /// Names the locked file among all files of all machines, until the machine is started again: whoever
+    /// has locked it knows that whoever had locked it before has ended. `None` where the system does not
+    /// tell.
+    pub(super) fn identity(&self) -> Option<String> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let facts = self.file.metadata().ok()?;
+        Some(format!("{} {} {}", boot.trim(), facts.dev(), facts.ino()))
+    }
+
     /// Whether there is a lock that could be taken; an error says why it could not be.
     pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
         let beside = beside(path, ".lock");

@@ -74,6 +74,11 @@ impl Log {
         }
     }
 
+    /// Names the lock that is held.
+    pub(super) fn lock_identity(&self) -> Option<String> {
+        self.lock.as_ref()?.identity()
+    }
+
     pub(super) fn checkpoint(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref()
     }

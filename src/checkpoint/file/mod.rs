@@ -39,6 +39,11 @@ impl FileStore {
         Ok(Self { log: Arc::new(Mutex::new(log)) })
     }
 
+    /// Names the locked file among all files of all machines: see [`lock`].
+    pub async fn lock_identity(&self) -> Option<String> {
+        self.with_log(|log| Ok(log.lock_identity())).await.ok().flatten()
+    }
+
     /// The checkpoint of `stream` at `path`, also while another process holds it. `None`: there is no
     /// file.
     pub async fn peek(path: impl Into<PathBuf>, stream: &str) -> Result<Option<Checkpoint>, Error> {

@@ -51,6 +51,9 @@ pub struct TableConfig {
     /// Names this process to who finds itself fenced: host, process, and a random part, so that no
     /// two have one name.
     pub owner_name: String,
+    /// The fence of the lease on the stream, which becomes the owner's number; `None` without a lease:
+    /// the number is the next one.
+    pub fence: Option<u64>,
 }
 
 /// A checkpoint in the source database.
@@ -68,7 +71,10 @@ impl TableStore {
     /// Takes the stream over. The former owner, if it still runs, is fenced from here on.
     pub async fn open(config: TableConfig) -> Result<Self, Error> {
         let mut store = Self::unopened(config);
-        store.owner = store.take_over().await?;
+        match store.config.fence {
+            Some(fence) => store.take_over_as(fence).await?,
+            None => store.owner = store.take_over().await?,
+        }
         store.checkpoint = store.read().await?;
         Ok(store)
     }
@@ -279,6 +285,11 @@ impl TableStore {
                 session.query(setup).await?;
                 // Without locks on gaps: streams that share the tables would wait for one another's.
                 session.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                if self.config.fence.is_some() {
+                    // Whoever takes over finds this session by it. Without it, that one waits.
+                    let name = owner::lock_name(&self.config.stream);
+                    drop(session.query(&format!("DO GET_LOCK('{name}', 0)")).await);
+                }
                 session
             }
         };

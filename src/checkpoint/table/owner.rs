@@ -4,7 +4,9 @@
 //! A new server may lack what was saved last on the one before. So the first save there writes all that
 //! is known, and only if no later owner has the stream there.
 
-use super::{Error, FORMAT, TableConfig, TableStore, Value, number};
+use sha2::{Digest, Sha256};
+
+use super::{Error, FORMAT, HASH_BYTES, TableConfig, TableStore, Value, number};
 use crate::mysql::HostPort;
 
 /// Where a store is, and where it was.
@@ -46,6 +48,32 @@ impl TableStore {
         owner.ok_or_else(|| self.malformed("owner", "no row after it was written"))
     }
 
+    /// Makes the stream ours under this number, unless a later owner has it.
+    pub(super) async fn take_over_as(&mut self, fence: u64) -> Result<(), Error> {
+        self.owner = fence;
+        self.end_former_session().await?;
+        self.query("take over", "START TRANSACTION").await?;
+        self.claim().await?;
+        self.query("take over", "COMMIT").await
+    }
+
+    /// Ends the session that saved before, if it is still there: of a process that stands still in the
+    /// middle of a save it would keep the row locked for hours. An account may end its own sessions.
+    async fn end_former_session(&mut self) -> Result<(), Error> {
+        let ask = format!("SELECT IS_USED_LOCK('{}')", lock_name(&self.config.stream));
+        let Ok(rows) = self.exec("look for the former session", &ask, Vec::new()).await else {
+            return Ok(());
+        };
+        let former = rows.first().and_then(|row| row.unsigned(0).ok().flatten());
+        let ours = self.session().await.ok().and_then(|session| session.id()).map(u64::from);
+        if let Some(former) = former.filter(|former| Some(*former) != ours) {
+            // It may have ended by itself meanwhile.
+            drop(self.query("end the former session", &format!("KILL {former}")).await);
+            tracing::info!(former, "the session of the former owner is ended");
+        }
+        Ok(())
+    }
+
     /// Goes to where the stream is now. To be called between transactions.
     pub(super) fn go_along(&mut self) {
         let host = self.config.host.now();
@@ -77,10 +105,12 @@ impl TableStore {
             }
         };
         self.exec("take over", &sql, values).await?;
-        tracing::info!(
-            host = %self.place.at,
-            "the checkpoint continues in the table of another server"
-        );
+        if self.place.is_elsewhere() {
+            tracing::info!(
+                host = %self.place.at,
+                "the checkpoint continues in the table of another server"
+            );
+        }
         Ok(())
     }
 
@@ -111,4 +141,11 @@ fn new_row(table: &str) -> String {
 /// This process's name, as far as the column has room for it.
 pub(super) fn owner_name(config: &TableConfig) -> String {
     config.owner_name.chars().take(255).collect()
+}
+
+/// The name of the server's lock that the session which saves has, so that its successor finds it.
+pub(super) fn lock_name(stream: &str) -> String {
+    let hash = Sha256::digest(stream.as_bytes());
+    let hex: String = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    format!("binpulse.save.{hex}")
 }

@@ -56,6 +56,7 @@ fn config(server: &StandIn, host: &SharedHost, owner: &str) -> TableConfig {
         lane_table: LANES.to_owned(),
         stream: "shop".to_owned(),
         owner_name: owner.to_owned(),
+        fence: None,
     }
 }
 
@@ -332,6 +333,27 @@ fn who_opens_takes_over_and_the_number_of_owners_rises() {
         }
         let tables = server.tables();
         assert_eq!(tables[TABLE].cell("shop", "owner"), Some(Cell::Number(3)));
+    });
+}
+
+#[test]
+fn the_fence_of_a_lease_is_the_owners_number_and_an_older_one_takes_nothing() {
+    run(async {
+        let server = server().await;
+        let fenced = |name: &str, fence| TableConfig { fence: Some(fence), ..at(&server, name) };
+        let mut first = TableStore::open(fenced("first", 5)).await.expect("it opens");
+        first.begin(&checkpoint(3)).await.expect("it begins");
+        // The answer to an opening may be lost: it opens again.
+        assert_eq!(TableStore::open(fenced("first", 5)).await.expect("it opens").owner(), 5);
+        let mut second = TableStore::open(fenced("second", 6)).await.expect("it opens");
+        // One that slept between its lease and the store takes nothing back.
+        let late = TableStore::open(fenced("late", 5)).await;
+        assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
+        let refused = first.save(&delta(4)).await;
+        assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");
+        second.save(&delta(4)).await.expect("it is the owner");
+        // A version without leases takes over as before.
+        assert_eq!(TableStore::open(at(&server, "old")).await.expect("it opens").owner(), 7);
     });
 }
 

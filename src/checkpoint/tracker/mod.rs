@@ -37,6 +37,8 @@ pub enum Class {
     /// A save of this stream's checkpoint. Such transactions alone are no reason to save again, or
     /// a checkpoint in the source database would keep itself busy for ever.
     Checkpoint,
+    /// A renewal of the lease on a stream; like a save, no reason to save again.
+    Lease,
 }
 
 /// The end of a transaction.
@@ -190,7 +192,7 @@ impl Tracker {
                 ack_group.transactions += 1;
             }
             Class::User | Class::Filtered | Class::Canary => ack_group.transactions += 1,
-            Class::Checkpoint => return,
+            Class::Checkpoint | Class::Lease => return,
         }
         ack_group.is_worth_saving = true;
     }
@@ -202,6 +204,12 @@ impl Tracker {
         ack_group.snapshot.push((name, text));
         ack_group.is_changed = true;
         ack_group.is_worth_saving = true;
+    }
+
+    /// This text is saved at once, whatever is still on its way. Not for what follows from rows.
+    pub fn note(&mut self, name: Arc<str>, text: Arc<str>) {
+        self.pending.snapshot.insert(name, text);
+        self.pending_is_worth_saving = true;
     }
 
     /// The stream stands at `position`, between two transactions: a protocol heartbeat, a rotation,

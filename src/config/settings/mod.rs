@@ -8,6 +8,7 @@ mod decode;
 mod filter;
 mod form;
 mod formats;
+mod ha;
 mod heartbeat;
 mod http;
 mod log;
@@ -62,6 +63,7 @@ const SECTIONS: &[&[Setting]] = &[
     sink::SETTINGS,
     sns::SETTINGS,
     checkpoint::SETTINGS,
+    ha::SETTINGS,
     decode::SETTINGS,
     http::SETTINGS,
     probe::SETTINGS,

@@ -167,6 +167,10 @@ impl Flow {
             }
             // Not in a table of our own.
             Seen::CanaryPath(_) => return Ok(()),
+            Seen::Lease => {
+                self.class = Class::Lease;
+                return Ok(());
+            }
             Seen::Own => {
                 self.class = Class::Checkpoint;
                 return Ok(());

@@ -323,7 +323,9 @@ fn marked_rows_are_canaries_and_consumers_get_the_table_without_them() {
     assert_eq!(found, expected);
     let steps = flow.take_seen().into_iter().map(|seen| match seen {
         Seen::CanaryPath(row) => row.step,
-        other @ (Seen::Heartbeat(_) | Seen::Canary(_) | Seen::Own) => panic!("{other:?}"),
+        other @ (Seen::Heartbeat(_) | Seen::Canary(_) | Seen::Lease | Seen::Own) => {
+            panic!("{other:?}")
+        }
     });
     let step = |phase| CanaryStep { path: Some("orders".into()), number: 7, phase };
     assert_eq!(steps.collect::<Vec<_>>(), [step(Phase::Insert), step(Phase::Delete)]);

@@ -14,7 +14,7 @@ use super::policy::Failure;
 use super::queue::Pending;
 use super::topic::Next;
 use crate::sink::intake::Ticket;
-use crate::sink::{Error, Health, Intake, Settlement};
+use crate::sink::{Error, Health, Intake, Permit, Settlement};
 
 /// Messages taken from the intake in one go before calls are started, so that a burst fills them.
 const INTAKE_BURST: usize = 256;
@@ -38,6 +38,7 @@ pub(super) struct Dispatcher {
     health: Arc<Health>,
     delivery_state: DeliveryState,
     calls: JoinSet<Ended>,
+    permit: Permit,
 }
 
 impl Dispatcher {
@@ -48,7 +49,13 @@ impl Dispatcher {
         health: Arc<Health>,
     ) -> Self {
         let delivery_state = DeliveryState::new(&config, Arc::clone(&health), known, now());
-        Self { config, client, health, delivery_state, calls: JoinSet::new() }
+        let (calls, permit) = (JoinSet::new(), Permit::default());
+        Self { config, client, health, delivery_state, calls, permit }
+    }
+
+    /// Starts calls only while that is permitted.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     pub(super) async fn run(
@@ -105,6 +112,10 @@ impl Dispatcher {
     /// Starts as many calls as may be; when to look again, as far as time alone decides.
     fn start_calls(&mut self, now: Instant) -> Option<Instant> {
         while self.calls.len() < self.config.in_flight_max.max(1) {
+            // Looked at before each call, by the time that it is then.
+            if let Some(again) = self.permit.wait(self::now()) {
+                return Some(again);
+            }
             match self.delivery_state.next_call(now) {
                 Ok((topic, next)) => self.start(topic, next, now),
                 Err(wake) => return wake,

@@ -42,7 +42,7 @@ pub use client::{MESSAGE_BYTES_DEFAULT, TopicFacts};
 use self::client::SnsClient;
 use self::dispatch::Dispatcher;
 use self::policy::{Action, Failure};
-use super::{Class, Error, Health, Intake, OnRefusal, Settlement};
+use super::{Class, Error, Health, Intake, OnRefusal, Permit, Settlement};
 use crate::aws;
 
 /// How to publish.
@@ -91,6 +91,7 @@ pub struct Sns {
     client: SnsClient,
     topics: Vec<(Arc<str>, TopicFacts)>,
     health: Arc<Health>,
+    permit: Permit,
 }
 
 impl Sns {
@@ -130,7 +131,13 @@ impl Sns {
         for arn in topics {
             known.push((Arc::clone(arn), facts_at_start(&client, arn, &config, &health).await?));
         }
-        Ok(Self { config, client, topics: known, health })
+        Ok(Self { config, client, topics: known, health, permit: Permit::default() })
+    }
+
+    /// Publishes only while that is permitted.
+    #[must_use]
+    pub fn permitted(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// What the topics that were named at start say of themselves.
@@ -152,7 +159,8 @@ impl Sns {
         settlements: mpsc::Sender<Settlement>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let dispatcher = Dispatcher::new(self.config, self.client, self.topics, self.health);
+        let dispatcher = Dispatcher::new(self.config, self.client, self.topics, self.health)
+            .permitted(self.permit);
         Box::pin(dispatcher.run(intake, settlements, stop)).await
     }
 }

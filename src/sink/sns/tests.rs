@@ -113,6 +113,39 @@ async fn a_topic_that_can_not_be_read_is_asked_again_only_where_that_may_help() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_published_without_a_permission() {
+    let service = StandIn::new(|_, _| Answer::Takes);
+    let permit = Permit::withheld();
+    let sns =
+        open(&service, config(), &[]).await.expect("nothing is asked").permitted(permit.clone());
+    let (feed, intake) = intake(1 << 20);
+    let (settled, mut settlements) = mpsc::channel(8);
+    let running = tokio::spawn(sns.run(intake, settled, CancellationToken::new()));
+    let second = Duration::from_secs(1);
+    let now = || Instant::now().into_std();
+    feed.send(message(1, 1, 10)).await.expect("it is taken");
+    tokio::time::sleep(second).await;
+    assert_eq!(service.calls().len(), 0, "not granted");
+    permit.grant(now() + second, now() + 2 * second);
+    tokio::time::sleep(second / 2).await;
+    assert_eq!(service.calls().len(), 0, "not yet");
+    settlements.recv().await.expect("it is published");
+    let published = service.calls().len();
+    tokio::time::sleep(2 * second).await;
+    feed.send(message(2, 1, 10)).await.expect("it is taken");
+    tokio::time::sleep(second).await;
+    assert_eq!(service.calls().len(), published, "no longer");
+    permit.grant(now(), now() + second);
+    settlements.recv().await.expect("it is published");
+    permit.withdraw();
+    let published = service.calls().len();
+    feed.send(message(3, 1, 10)).await.expect("it is taken");
+    tokio::time::sleep(second).await;
+    assert_eq!(service.calls().len(), published, "taken back");
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_way_to_fail_has_its_class_and_says_the_status() {
     let unreadable = "UnreadableAnswer";
     let cases = [

@@ -13,5 +13,6 @@ pub use grants::Grants;
 #[cfg(test)]
 pub(crate) use rules::tests;
 pub use rules::{
-    Demands, Finding, OUR_REPLICA_UUID, SUBJECTS, Severity, choose_server_id, evaluate, unnamed,
+    Demands, Finding, LEASE, OUR_REPLICA_UUID, SUBJECTS, Severity, choose_server_id, evaluate,
+    unnamed,
 };

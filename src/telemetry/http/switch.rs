@@ -30,6 +30,13 @@ pub const REPLAY_PATH: &str = "/replay";
 /// Header with what is to be published again: JSON, what is not ASCII in it escaped.
 pub const REPLAY_HEADER: &str = "binpulse-replay";
 
+/// Where a yield is asked for, by POST.
+pub const YIELD_PATH: &str = "/ha-yield";
+/// Where tables are held back and released, by POST; by GET what is held back.
+pub const CONTROL_PATH: &str = "/control";
+/// Header with the command: JSON, what is not ASCII in it escaped.
+pub const CONTROL_HEADER: &str = "binpulse-control";
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
@@ -49,8 +56,12 @@ pub trait Switch: Send + Sync + 'static {
     fn maintenance(&self, consumer: &str, lasting: Duration) -> Result<String, String>;
     /// Takes a command for snapshots, JSON. What will be done, or why nothing will be, in words.
     fn snapshot(&self, command: &str) -> Result<String, String>;
+    /// Gives the stream to a standby; likewise.
+    fn yields(&self) -> Result<String, String>;
     /// Takes a command for a replay, JSON; likewise.
     fn replay(&self, command: &str) -> Result<String, ReplayRefused>;
+    /// Takes a command that holds tables back or releases them, JSON; likewise.
+    fn control(&self, command: &str) -> Result<String, String>;
 }
 
 /// Why rows are not published again, in words.
@@ -75,7 +86,9 @@ pub(super) fn act(
     let (act, is_for_others): (fn(_, _) -> _, _) = match path {
         MAINTENANCE_PATH => (maintenance, false),
         SNAPSHOT_PATH => (snapshot, false),
+        YIELD_PATH => (yields, false),
         REPLAY_PATH => (replay, true),
+        CONTROL_PATH => (control, false),
         _ => return None,
     };
     let command = path.trim_start_matches('/');
@@ -117,6 +130,10 @@ fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal>
     switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
+fn yields(_: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    switch.yields().map_err(|why| (StatusCode::CONFLICT, why))
+}
+
 fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
     let Some(command) = text(headers, REPLAY_HEADER) else {
         let needed = "header binpulse-replay is needed; a relay sends it";
@@ -126,6 +143,15 @@ fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
         ReplayRefused::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         ReplayRefused::Wrong(why) => (StatusCode::CONFLICT, why),
     })
+}
+
+fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let Some(command) = text(headers, CONTROL_HEADER) else {
+        let needed = "header binpulse-control is needed; `binpulse suppress` and `binpulse release` \
+                      send it";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+    };
+    switch.control(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -25,9 +25,17 @@ impl Switch for Known {
         if command == "{}" { Ok("it begins".to_owned()) } else { Err("not now".to_owned()) }
     }
 
+    fn yields(&self) -> Result<String, String> {
+        Ok("yields".to_owned())
+    }
+
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
         let refuse = if command == "[1]" { ReplayRefused::Busy } else { ReplayRefused::Wrong };
         self.snapshot(command).map_err(refuse)
+    }
+
+    fn control(&self, command: &str) -> Result<String, String> {
+        self.snapshot(command)
     }
 }
 

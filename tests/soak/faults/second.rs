@@ -21,12 +21,14 @@ pub(super) async fn with_the_same_file(stage: &Stage) -> Result<Option<String>, 
     Ok((!is_right).then(|| format!("a second streamer ended with {code:?}:\n{log}")))
 }
 
-/// With a copy of the checkpoint, as on another machine: the newer continues, the older ends and says
-/// `fenced`. What was wrong.
+/// With a copy of the checkpoint, as on another machine, and told to take over: the newer continues, the
+/// older ends and says `fenced`. What was wrong.
 pub(super) async fn with_a_copy(stage: &mut Stage) -> Result<Option<String>, Error> {
     let copy = stage.folder().join("checkpoint.copy");
     std::fs::copy(stage.checkpoint(), &copy).map_err(super::file(&copy))?;
-    let mut second = Streamer::start(stage.another(&copy))?;
+    let mut another = stage.another(&copy);
+    another.arguments.push("--takeover".to_owned());
+    let mut second = Streamer::start(another)?;
     let code = stage.streamer.wait(LEARN).await?;
     let log = stage.streamer.log_tail();
     let is_right = code == Some(NEEDS_OPERATOR) && log.contains(r#""reason":"fenced""#);

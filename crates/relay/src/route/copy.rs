@@ -392,7 +392,11 @@ impl CopyRoute {
             Ok(record) => {
                 let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
                 let (waits, now) = (self.config.waits, self.now());
-                let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                let mut order =
+                    LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                for (first, last) in record.suppressed {
+                    order.suppressed(first, last, now);
+                }
                 let (gap, passed) = (GapState::None, BTreeMap::new());
                 let (work, again, next) = (VecDeque::new(), Vec::new(), record.next);
                 let part = (record.part_attempt, record.part_next);
@@ -437,7 +441,14 @@ impl CopyRoute {
             self.messages.give_back(vec![message], BACK_PAUSE).await;
             return Ok(());
         }
-        self.absent(&key, first, last, Some(message));
+        let now = self.now();
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.order.suppressed(first, last, now);
+            // Saved in the copy before the message is done with.
+            let unit = Unit::Suppressed { lane: key, first, last };
+            let message = Some(message);
+            lane.work.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us: None });
+        }
         Ok(())
     }
 
@@ -619,7 +630,10 @@ impl CopyRoute {
                 let (lane, part, rows) = (lane.clone(), Arc::clone(part), rows.len() as u64);
                 Some(Unit::PassedPart { lane, part, rows })
             }
-            Unit::Canary { .. } | Unit::Passed { .. } | Unit::PassedPart { .. } => None,
+            Unit::Canary { .. }
+            | Unit::Passed { .. }
+            | Unit::PassedPart { .. }
+            | Unit::Suppressed { .. } => None,
         };
         match passed {
             Some(passed) => refused.unit = passed,
@@ -740,6 +754,9 @@ impl CopyRoute {
         let policy = policy(self.config.gap, self.heal.as_ref());
         let (mut go_on, mut declared) = (HashSet::new(), Vec::new());
         for (key, lane) in &mut self.lanes {
+            while let Some(passed) = lane.order.pass_over(now) {
+                declared.push((key.clone(), passed));
+            }
             match lane.gap.look(key, &mut lane.order, policy, now, &self.metrics) {
                 Found::Nothing => {}
                 Found::GoesOn => {
@@ -877,7 +894,8 @@ fn lane_of_unit(unit: &Unit) -> Option<&LaneKey> {
         Unit::Rows { lane, .. }
         | Unit::Part { lane, .. }
         | Unit::Passed { lane, .. }
-        | Unit::PassedPart { lane, .. } => Some(lane),
+        | Unit::PassedPart { lane, .. }
+        | Unit::Suppressed { lane, .. } => Some(lane),
         Unit::Canary { .. } => None,
     }
 }
@@ -888,7 +906,9 @@ fn parked(unit: &Unit, why: &str) -> Parked {
         Unit::Rows { lane, rows, first, last } => (lane, Some(rows), *first, *last),
         Unit::Part { lane, part, rows } => (lane, Some(rows), part.part, part.part),
         Unit::PassedPart { lane, part, .. } => (lane, None, part.part, part.part),
-        Unit::Passed { lane, first, last } => (lane, None, *first, *last),
+        Unit::Passed { lane, first, last } | Unit::Suppressed { lane, first, last } => {
+            (lane, None, *first, *last)
+        }
         Unit::Canary { .. } => return message_parked(String::from("a canary"), why),
     };
     let body = rows.map_or_else(Vec::new, |rows| Bodies::lines(rows, first, last));
@@ -958,9 +978,10 @@ mod tests {
         work.map(|(unit, message)| match unit {
             Unit::Rows { first, last, .. } => ("rows", *first, *last, message),
             Unit::Passed { first, last, .. } => ("passed", *first, *last, message),
-            Unit::Part { .. } | Unit::Canary { .. } | Unit::PassedPart { .. } => {
-                ("other", 0, 0, message)
-            }
+            Unit::Part { .. }
+            | Unit::Canary { .. }
+            | Unit::PassedPart { .. }
+            | Unit::Suppressed { .. } => ("other", 0, 0, message),
         })
         .collect()
     }

@@ -210,7 +210,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 count("change");
                 let first = rows.first();
                 let content = Content { message: number, rows, read: None, first };
-                self.rows(content).await?;
+                self.rows(content, received.attributes.contains_key("replay")).await?;
             }
             Opened::Part(part, rows) => {
                 count("snapshot");
@@ -260,9 +260,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+    async fn rows(&mut self, content: Content, is_replayed: bool) -> Result<(), Halt> {
         let lane = lane_of(&content.rows);
         if self.hold(&lane, content.message).await? {
+            if !is_replayed && !self.park_late(&lane, &content).await? {
+                return Ok(());
+            }
             let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.offer(content, now);
@@ -270,6 +273,34 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             self.touched.insert(lane);
         }
         Ok(())
+    }
+
+    /// Parks rows that came after their lane had begun behind them: newer rows of their keys may be
+    /// delivered, so an operator decides. `false`: that failed, and the message was given back.
+    async fn park_late(&mut self, lane: &LaneKey, content: &Content) -> Result<bool, Halt> {
+        let Some(state) = self.lanes.get(lane) else { return Ok(true) };
+        let mut entries = Vec::new();
+        for run in state.late(&self.parts.config, content) {
+            let what = What::Rows { lane: lane.clone(), run };
+            let mut task = Task { what, attempts: 0, request: None };
+            let answer = "the lane had begun behind these rows when they came";
+            entries.extend(parked(&mut task, &self.bodies, Reason::Late, 0, answer));
+        }
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        if let Err(error) = self.parts.store.park(&entries).await {
+            self.messages.give_back(vec![content.message], BACK_PAUSE).await;
+            self.state_failed(error)?;
+            return Ok(false);
+        }
+        tracing::warn!(
+            %lane, first = content.first,
+            "rows are parked that came after their lane had begun behind them"
+        );
+        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(entries.len() as u64);
+        self.parking.count += entries.len() as u64;
+        Ok(true)
     }
 
     async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
@@ -399,10 +430,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if self.hold(&lane, number).await? {
             let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
-                state.absent(first, last, now);
+                state.suppressed(first, last, number, now);
             }
             self.touched.insert(lane);
-            self.messages.finish(number);
         }
         Ok(())
     }
@@ -692,8 +722,15 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let now = self.now();
         let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
         for (key, lane) in &mut self.lanes {
-            match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
-                Found::Nothing => continue,
+            let is_passed = lane.pass_over(now);
+            let is_unknown = lane.order.next().is_none();
+            let found = lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics);
+            if is_unknown {
+                lane.begins(key);
+            }
+            match found {
+                Found::Nothing if !is_passed => continue,
+                Found::Nothing => {}
                 Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {

@@ -60,6 +60,8 @@ pub enum Class {
     Heartbeat(u64),
     /// Our canary rows.
     Canary,
+    /// A renewal of a lease: counted among our heartbeats, but none that a span ends with.
+    Lease,
 }
 
 /// Transactions by class.
@@ -69,7 +71,7 @@ pub struct Counts {
     pub user: u64,
     /// Without anything that is published.
     pub filtered: u64,
-    /// Our heartbeats.
+    /// Our heartbeats, and renewals of leases.
     pub heartbeat: u64,
     /// Our canaries.
     pub canary: u64,
@@ -81,7 +83,7 @@ impl Counts {
         match class {
             Class::User => self.user += 1,
             Class::Filtered => self.filtered += 1,
-            Class::Heartbeat(_) => self.heartbeat += 1,
+            Class::Heartbeat(_) | Class::Lease => self.heartbeat += 1,
             Class::Canary => self.canary += 1,
         }
     }

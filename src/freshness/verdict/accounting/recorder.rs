@@ -81,7 +81,7 @@ impl Recorder {
         self.counts.add(class);
         match class {
             Class::Heartbeat(number) => Some(self.close(Mark { number, id, end: end.clone() })),
-            Class::User | Class::Filtered | Class::Canary => None,
+            Class::User | Class::Filtered | Class::Canary | Class::Lease => None,
         }
     }
 

@@ -288,12 +288,12 @@ async fn check(
     prop_assert_eq!(begun, u64::from(!spans.is_empty()), "with the first span");
     let heartbeats = seen.iter().filter_map(|seen| match seen {
         Seen::Heartbeat(row) => Some(row.number),
-        Seen::Canary(_) | Seen::CanaryPath(_) | Seen::Own => None,
+        Seen::Canary(_) | Seen::CanaryPath(_) | Seen::Lease | Seen::Own => None,
     });
     prop_assert_eq!(heartbeats.collect::<Vec<_>>(), expected.heartbeats.clone());
     let canaries = seen.iter().filter_map(|seen| match seen {
         Seen::Canary(row) => Some(row.number),
-        Seen::Heartbeat(_) | Seen::CanaryPath(_) | Seen::Own => None,
+        Seen::Heartbeat(_) | Seen::CanaryPath(_) | Seen::Lease | Seen::Own => None,
     });
     prop_assert_eq!(canaries.collect::<Vec<_>>(), expected.canaries.clone());
     prop_assert!(rising(&published) && rising(&checkpointed), "{published:?} {checkpointed:?}");

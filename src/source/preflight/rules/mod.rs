@@ -62,7 +62,7 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that a finding can be about.
-pub const SUBJECTS: [&str; 28] = [
+pub const SUBJECTS: [&str; 29] = [
     "version",
     "log_bin",
     "server_id",
@@ -91,10 +91,14 @@ pub const SUBJECTS: [&str; 28] = [
     "binlog-ignore-db",
     "replication filters",
     "binlog retention hours",
+    LEASE,
 ];
 
 /// What a finding is about that a running stream makes itself: it is registered with the server.
 pub const OUR_REPLICA_UUID: &str = "our replica UUID";
+
+/// What a finding is about that tells why the lease on the stream is not kept.
+pub const LEASE: &str = "lease";
 
 /// What rows of a table show whose columns the log does not name: the setting was changed.
 pub fn unnamed(table: &str) -> Finding {

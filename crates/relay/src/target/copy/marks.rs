@@ -9,7 +9,7 @@ use crate::lane::LaneKey;
 use crate::state::LaneRecord;
 
 /// Name, and what is made of it. MySQL compares these names as bytes, and so does PostgreSQL.
-pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 4] {
+pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 5] {
     let (name, lane, number, word, suffix) = if dialect.is_postgres() {
         ("text", "text", "numeric(20)", "bytea", "")
     } else {
@@ -25,6 +25,14 @@ pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 4] {
                  next_number {number} NOT NULL, part_attempt {number} NOT NULL, \
                  part_next {number} NOT NULL, chunk {name} NOT NULL, \
                  PRIMARY KEY (stream, epoch, lane)){suffix}"
+            ),
+        ),
+        (
+            "binpulse_relay_suppressed",
+            format!(
+                "CREATE TABLE IF NOT EXISTS binpulse_relay_suppressed ({lane_columns}, \
+                 first_number {number} NOT NULL, last_number {number} NOT NULL, \
+                 PRIMARY KEY (stream, epoch, lane, first_number)){suffix}"
             ),
         ),
         (
@@ -96,13 +104,7 @@ impl Mark {
         let Some([next, attempt, part_next, chunk]) = rows.first().map(Vec::as_slice) else {
             return Ok(Self::default());
         };
-        let number = |value| {
-            let text = text(value);
-            text.parse::<u64>().map_err(|_| {
-                let found = format!("`{text}` as a number of lane {lane} in binpulse_relay_lane");
-                Failure::unfit(found, "a number", "repair the row")
-            })
-        };
+        let number = |value| number_in("binpulse_relay_lane", lane, &text(value));
         Ok(Self {
             next: number(next)?,
             attempt: u32::try_from(number(attempt)?).unwrap_or(u32::MAX),
@@ -189,6 +191,66 @@ pub(super) async fn lanes(session: &mut Session) -> Result<Vec<(LaneKey, u64)>, 
         Some((key, text(next).parse().ok()?))
     });
     Ok(lanes.collect())
+}
+
+fn number_in(table: &str, lane: &LaneKey, text: &str) -> Result<u64, Failure> {
+    text.parse().map_err(|_| {
+        let found = format!("`{text}` as a number of lane {lane} in {table}");
+        Failure::unfit(found, "a number", "repair the row")
+    })
+}
+
+/// Rows from `next` on that the source holds back, as far as that was told.
+pub(super) async fn suppressed(
+    session: &mut Session,
+    lane: &LaneKey,
+    next: u64,
+) -> Result<Vec<(u64, u64)>, Failure> {
+    let table = "binpulse_relay_suppressed";
+    let sql = format!(
+        "SELECT first_number, last_number FROM {table} WHERE {} AND last_number >= {next} \
+         ORDER BY first_number",
+        condition(session.dialect, lane)
+    );
+    let mut ranges = Vec::new();
+    for row in session.rows(sql.as_bytes()).await? {
+        if let [first, last] = row.as_slice() {
+            let number = |value| number_in(table, lane, &text(value));
+            ranges.push((number(first)?, number(last)?));
+        }
+    }
+    Ok(ranges)
+}
+
+/// Notes rows that the source holds back, and forgets those that the lane has passed.
+pub(super) async fn write_suppressed(
+    session: &mut Session,
+    lane: &LaneKey,
+    (first, last): (u64, u64),
+    next: u64,
+) -> Result<(), Failure> {
+    let (of_lane, values) = (condition(session.dialect, lane), values(session.dialect, lane));
+    let gone = format!(
+        "DELETE FROM binpulse_relay_suppressed WHERE {of_lane} \
+         AND (last_number < {next} OR first_number = {first} AND last_number <= {last})"
+    );
+    session.run(gone.as_bytes()).await?;
+    // A longer range from the same number may be there: then it stays.
+    let known = format!(
+        "SELECT 1 FROM binpulse_relay_suppressed WHERE {of_lane} AND first_number = {first}"
+    );
+    if last < next || !session.rows(known.as_bytes()).await?.is_empty() {
+        return Ok(());
+    }
+    let new = format!(
+        "INSERT INTO binpulse_relay_suppressed (stream, epoch, lane, first_number, last_number) \
+         VALUES ({values}, {first}, {last})"
+    );
+    match session.run(new.as_bytes()).await {
+        // Another process was first.
+        Err(Failure::Refused { found, .. }) => Err(Failure::Conflict(found)),
+        other => other.map(drop),
+    }
 }
 
 /// A lane's row.

@@ -108,6 +108,15 @@ pub enum Unit {
         /// The canary.
         canary: Box<proto::Canary>,
     },
+    /// Numbers of a lane that the source holds back, and that may still come: both ends included.
+    Suppressed {
+        /// The lane.
+        lane: LaneKey,
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+    },
     /// Numbers of a lane that do not come, or are kept elsewhere: both ends included.
     Passed {
         /// The lane.
@@ -247,7 +256,12 @@ impl Copy {
     /// How far a lane is; the default for one that is not known.
     pub async fn lane(&self, lane: &LaneKey) -> Result<LaneRecord, CopyError> {
         let mut inner = self.inner.lock().await;
-        inner.read(async |session| Ok(Mark::read(session, lane, false).await?.record())).await
+        let read = async |session: &mut Session| {
+            let mut record = Mark::read(session, lane, false).await?.record();
+            record.suppressed = marks::suppressed(session, lane, record.next).await?;
+            Ok(record)
+        };
+        inner.read(read).await
     }
 
     /// All lanes, with the smallest number that is not applied.
@@ -358,7 +372,10 @@ impl Inner {
             let (rows, key): (_, &[u32]) = match unit {
                 Unit::Rows { rows, .. } => (rows, &[]),
                 Unit::Part { rows, part, .. } => (rows, &part.key_columns),
-                Unit::Canary { .. } | Unit::Passed { .. } | Unit::PassedPart { .. } => continue,
+                Unit::Canary { .. }
+                | Unit::Passed { .. }
+                | Unit::PassedPart { .. }
+                | Unit::Suppressed { .. } => continue,
             };
             let prepared = self.tables.prepare(session, rows.table(), key).await;
             prepared.map_err(|failure| failure.of_unit(index))?;
@@ -401,7 +418,8 @@ impl Work {
             if let Unit::Rows { lane, .. }
             | Unit::Part { lane, .. }
             | Unit::Passed { lane, .. }
-            | Unit::PassedPart { lane, .. } = unit
+            | Unit::PassedPart { lane, .. }
+            | Unit::Suppressed { lane, .. } = unit
             {
                 self.marks.entry(lane.clone()).or_default();
             }
@@ -442,6 +460,10 @@ impl Work {
             }
             Unit::Passed { lane, first, last } => {
                 self.first_due(lane, *first, *last);
+            }
+            Unit::Suppressed { lane, first, last } => {
+                let next = self.marks.get(lane).map_or(0, |mark| mark.next);
+                marks::write_suppressed(session, lane, (*first, *last), next).await?;
             }
             Unit::Part { lane, part, rows } => {
                 let Some(mark) = self.marks.get_mut(lane) else { return Ok(()) };

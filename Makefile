@@ -16,6 +16,7 @@ help: ## List the targets
 
 deps: ## Fetch the servers and tools of the tests (no root, no containers)
 	$(FETCH) mysql mariadb ministack promtool alertmanager --optional mysql-8.0 mysql-5.7 mysql-5.6 mariadb-11.8 postgresql redis
+	python3 tests/support/axe.py
 
 demo-deps:
 	$(FETCH) mysql ministack

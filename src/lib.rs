@@ -50,6 +50,10 @@ mod config;
 #[cfg(feature = "testing")]
 pub mod config;
 #[cfg(not(feature = "testing"))]
+mod control;
+#[cfg(feature = "testing")]
+pub mod control;
+#[cfg(not(feature = "testing"))]
 mod decode;
 #[cfg(feature = "testing")]
 pub mod decode;

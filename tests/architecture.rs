@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("shadow", &["encode"]),
+    ("control", &["change", "filter", "pack", "telemetry"]),
     ("shutdown", &[]),
     ("journal", &[]),
     ("config", &[]),
@@ -64,6 +65,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ring", &["mysql"]),
     ("toml", &["config"]),
     ("hyper", &["telemetry"]),
+    ("pulldown_cmark", &["telemetry"]),
+    ("terminal_size", &["cli"]),
     ("zstd", &["decode", "encode", "client"]),
 ];
 

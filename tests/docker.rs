@@ -223,7 +223,8 @@ fn the_compose_file_starts_a_streamer_and_a_probe_that_are_configured() {
     assert!(streamer.text("sns.topic").expect("a topic").ends_with(roles::TOPIC));
 
     let probe = ProbePlan::new(&settings(&compose, "probe")).expect("a plan");
-    assert!(probe.queue.ends_with(&format!("/{}", roles::PROBE)), "a queue of its own");
+    let canaries = format!("{:?}", probe.canaries);
+    assert!(canaries.contains(&format!("/{}\"", roles::PROBE)), "a queue of its own: {canaries}");
     assert_eq!(probe.streams, [plan.stream], "it awaits what is published");
     assert_eq!(probe.endpoint_url.as_deref(), Some("http://aws:4566"));
     let health = r#"["CMD", "/usr/bin/binpulse", "health", "--http-listen", "127.0.0.1:9188"]"#;

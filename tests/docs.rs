@@ -147,14 +147,15 @@ fn the_reference_of_metrics_is_what_is_exported() {
              format. Every series exists from the first scrape, except those whose label values only \
              appear later. Subtract timestamps from `binpulse_clock_timestamp_seconds` of the same page, \
              never from `time()`: then a stopped process and a clock that steps do not hide an age. A \
-             label value that was not foreseen is counted as `other`.\n\nAlerts on them: \
+             label value that was not foreseen is counted as `other`. Every series of the service also has \
+             the label `stream`: the setting of that name.\n\nAlerts on them: \
              [alerts](../operate/alerts.md). The states and stages: [verdict states](states.md), \
              [concepts](../concepts.md).\n\n{}\n## The probe\n\n`binpulse probe` exports these at \
              `/metrics` of `probe.listen`, besides `binpulse_clock_timestamp_seconds`, \
              `binpulse_build_info` and those of the process.\n\n{}\n## The relay\n\n\
              `binpulse relay` exports these at `/metrics` of `relay.listen`, besides the same three. \
              `route` is `relay.name`.\n\n{}",
-            table(&service),
+            table(&service.replace(",stream=\"main\"", "").replace("{stream=\"main\"}", "")),
             table(&own(&probe, "binpulse_probe_")),
             table(&own(&relay, "binpulse_relay_")),
         ),
@@ -168,6 +169,7 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
         "status",
         "snapshot",
         "conclusion/mod",
+        "conclusion/consumers",
         "conclusion/stations",
         "conclusion/notices",
         "words",

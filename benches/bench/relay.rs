@@ -17,7 +17,7 @@ use binpulse::encode::{
     Batch, Destination, FinalizeOptions, Finalizer, Format, Lane, LaneId, Origin, RowOptions,
 };
 use binpulse_demo::{Command, Folder, Mysqld, Streamer, standin_environment};
-use binpulse_relay::open::{self, FetchError, Limits, Opened};
+use binpulse_relay::open::{self, FetchError, Found, Limits, OpenMessage, Opened};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -189,7 +189,9 @@ fn fastest(
         for body in bodies {
             let fetch = async |_: &open::Pointer, _| Err(FetchError::Gone(String::new()));
             let opened = open::open(body, BTreeMap::new(), &limits, fetch);
-            let Opened::Rows(batch) = runtime.block_on(opened)?.opened else {
+            let Found::Ours(OpenMessage { opened: Opened::Rows(batch), .. }) =
+                runtime.block_on(opened)?
+            else {
                 return Err("rows".into());
             };
             sum += each(&OpenedRows::new(batch, |_| Some(Arc::clone(&table)))?);

@@ -52,6 +52,12 @@ func documentContent(document node, cellsMax int) (content Content, err error) {
 			Gtid: d.optionalText("gtid"), Position: d.position(), CommittedAtUs: d.time("committed_at"),
 			Sequence: d.uint64("sequence"), Lane: d.text("lane"),
 		}
+	case "suppressed":
+		content = &pb.Suppressed{
+			Source: d.source(), Lane: d.text("lane"), Database: d.text("database"), Table: d.text("table"),
+			SequenceFirst: d.uint64("sequence_first"), Count: d.uint64("count"), Reason: d.text("reason"),
+			By: d.text("by"), GtidFirst: d.optionalText("gtid_first"), SinceUs: d.time("since"),
+		}
 	case "snapshot":
 		if d.has("phase") {
 			content = d.mark()

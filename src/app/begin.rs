@@ -8,6 +8,7 @@ use super::source::Opened;
 use super::store::AnyStore;
 use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
+use crate::control::Saved;
 use crate::encode::Lane;
 use crate::freshness::schema;
 use crate::mysql::SharedHost;
@@ -62,11 +63,13 @@ pub(super) async fn begin(
             return Ok(saved);
         }
         tracing::warn!(before, lanes, "the number of lanes changed: a new epoch begins");
-        let checkpoint = Checkpoint {
+        let mut checkpoint = Checkpoint {
             epoch: new_epoch().max(saved.epoch + 1),
             lanes: [(layout, lanes)].into(),
             ..saved
         };
+        // What an operator holds back stays so; its rows have other numbers.
+        Saved::forget_lanes(&mut checkpoint.snapshot);
         store.begin(&checkpoint).await?;
         return Ok(checkpoint);
     }

@@ -14,22 +14,26 @@ use super::lease::Lease;
 use super::monitoring::{Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
+use super::release;
 use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
 use super::source::Opened;
-use super::start::{Opening, is_fenced, open, outcome};
+use super::start::{Opening, halted, is_fenced, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::checkpoint::{Checkpoint, Saving};
+use crate::control::{Control, Desk, Saved};
 use crate::encode::Origin;
 use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
-use crate::pipeline::{FinalizingConfig, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing};
+use crate::pipeline::{
+    FinalizingConfig, Flow, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
+};
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{self, Intake, Settlement};
@@ -75,7 +79,12 @@ async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> O
         Some(Err(error)) => Some(error),
         None => None,
     };
-    let outcome = error.map_or(Outcome::Stopped, |error| refused(&error));
+    let outcome = error.as_ref().map_or(Outcome::Stopped, refused);
+    if let Some(halted) = error.as_ref().and_then(halted).filter(|_| plan.stays_when_halted) {
+        // It is seen like a halt later on: the page stays, and says why.
+        monitoring.state.enter(Phase::Halted(halted));
+        stop.cancelled().await;
+    }
     monitoring.close().await;
     outcome
 }
@@ -114,19 +123,27 @@ struct Beside {
     snapshots: Snapshots,
     /// Where replays are asked for.
     replay: Arc<replay::Control>,
+    /// What is held back.
+    held: Arc<Desk>,
 }
 
 impl Beside {
     fn spawn(
         self,
-        (plan, metrics): (&Arc<Plan>, &Arc<Metrics>),
+        (plan, metrics, freshness): (&Arc<Plan>, &Arc<Metrics>, &Arc<FreshnessState>),
         supervisor: &Supervisor,
         stop: &CancellationToken,
         ours: &CancellationToken,
     ) {
         let (plan, metrics, replay) = (Arc::clone(plan), Arc::clone(metrics), self.replay);
+        let of = (Arc::clone(&plan), Arc::clone(&metrics));
         supervisor.keep(Task::Replay, ours, move |stop| {
-            replay::run_jobs(Arc::clone(&plan), Arc::clone(&replay), Arc::clone(&metrics), stop)
+            replay::run_jobs(Arc::clone(&of.0), Arc::clone(&replay), Arc::clone(&of.1), stop)
+        });
+        let of = (Arc::clone(&plan), self.held, Arc::clone(&metrics), Arc::clone(freshness));
+        supervisor.keep(Task::Release, ours, move |stop| {
+            let (plan, held, metrics, freshness) = of.clone();
+            release::run(plan, held, metrics, freshness, stop)
         });
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
@@ -164,15 +181,12 @@ impl App {
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
+        let mut flow =
+            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt());
+        let held = monitoring.controls.held;
+        hold(&held, &mut flow, &checkpoint)?;
         let pipeline = Pipeline::new(Parts {
-            flow: flow(
-                &plan,
-                &checkpoint,
-                &source,
-                body_bytes_max,
-                in_canaries,
-                snapshots.attempt(),
-            ),
+            flow,
             batches,
             notes: finalizing_notes,
             settlements,
@@ -184,6 +198,7 @@ impl App {
             quarantine,
             puts_refused_aside: plan.quarantine.refused,
             snapshot: Some(asked),
+            controls: Some(Arc::clone(&held)),
         });
         let (lead, leads_to) = follow::way(source.host);
         let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
@@ -210,7 +225,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay: monitoring.controls.replay },
+            beside: Beside { lead, snapshots, replay: monitoring.controls.replay, held },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -244,7 +259,7 @@ impl App {
             };
             self.supervisor.keep(Task::Place, &ours, begin);
         }
-        let of = (&self.plan, &self.metrics);
+        let of = (&self.plan, &self.metrics, &self.freshness_state);
         self.beside.spawn(of, &self.supervisor, &freshness_tasks.stop, &ours);
         let count = |reason, was_connected: bool| {
             if was_connected {
@@ -313,6 +328,18 @@ fn spawn_sink(
             state.update(|inner| inner.sink_error = Some(error.to_string()));
         }
     });
+}
+
+/// Continues to hold back what the checkpoint says is held back.
+fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Unavailable> {
+    let saved = Saved::read(&checkpoint.snapshot)?;
+    for control in &saved.controls {
+        let Control { pattern, reason, by, .. } = control;
+        tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
+    }
+    desk.open(&saved.controls);
+    flow.restore_held(saved, Instant::now());
+    Ok(())
 }
 
 /// Where the stream comes from, as messages say it.

@@ -31,14 +31,8 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let now = Instant::now();
     let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
     let view = Shared::new(&evaluator, now);
-    let mut sources = scrape_sources(
-        plan,
-        &state,
-        &freshness_state,
-        &Liveness::new(),
-        feed.gauge(),
-        &Health::new(),
-    );
+    let mut sources =
+        scrape_sources(&state, &freshness_state, &Liveness::new(), feed.gauge(), &Health::new());
     sources.more.extend(watch::families(&view));
     sources.more.extend(watch::purge_families(freshness_state.purge()));
     sources.more.extend(paths::families(plan, &freshness_state));

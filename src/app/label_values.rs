@@ -45,6 +45,7 @@ pub(super) fn label_values(plan: &Plan) -> LabelValues {
     let results =
         || std::iter::once("ok").chain(SqlFailure::ALL.iter().map(|failure| failure.as_str()));
     LabelValues {
+        stream: plan.stream.clone(),
         consumers: plan.freshness.accounts().iter().map(ToString::to_string).collect(),
         echo_queues: plan.freshness.consumers().iter().map(ToString::to_string).collect(),
         heartbeat_results: results().collect(),

@@ -5,22 +5,26 @@ use std::io::{self, BufRead, Read, Write};
 use std::time::Duration;
 
 use binpulse_relay::lane::LaneKey;
-use binpulse_relay::open::{FetchError, Limits, Opened, open};
+use binpulse_relay::open::{FetchError, Found, Limits, Opened, open};
+use binpulse_relay::queue::QueueError;
 use binpulse_relay::target::webhook::Webhook;
 use binpulse_relay::target::{Outcome, Request};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::relay::open_queue;
+use crate::aws;
 use crate::change::RowBuffer;
 use crate::encode::Origin;
 use crate::encode::formats::{FormatOptions, Formatter, RowContext, RowNumber};
 use crate::encode::opened::OpenedRows;
-use crate::freshness::echo::{Queue, QueueError, Sqs};
 
 /// Attempts for each row.
 const ATTEMPTS: u32 = 5;
 /// Pause behind the first failure; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a message that was received is hidden from others.
+const VISIBILITY: Duration = Duration::from_mins(1);
 /// Longest line.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
@@ -101,6 +105,7 @@ fn request(row: Vec<u8>) -> Request {
         content_type,
         then: None,
         kind,
+        attributes: Vec::new(),
     }
 }
 
@@ -134,20 +139,27 @@ pub async fn lines(target: &Target) -> Result<(), ListenError> {
     Ok(())
 }
 
-/// Delivers the rows of a queue's messages, and deletes the messages.
-pub async fn queue(mut queue: Sqs, target: &Target) -> Result<(), ListenError> {
+/// Delivers the rows of a queue's messages and the payloads of outboxes, and deletes the messages.
+pub async fn queue(
+    shared: &aws::Shared,
+    endpoint_url: Option<&str>,
+    url: &str,
+    target: &Target,
+) -> Result<(), ListenError> {
+    let queue = open_queue(shared, endpoint_url, url, VISIBILITY);
     let mut formatter = Formatter::new(FormatOptions::Binpulse);
     loop {
         for message in queue.receive().await? {
-            match open(&message.body, [].into(), &Limits::default(), fetch).await {
-                Ok(message) => {
+            match open(&message.body, message.attributes, &Limits::default(), fetch).await {
+                Ok(Found::Ours(message)) => {
                     for line in rows(&mut formatter, message.opened) {
                         target.deliver(line).await?;
                     }
                 }
+                Ok(Found::Outbox(payload, _)) => target.deliver(payload.into_bytes()).await?,
                 Err(failure) => eprintln!("binpulse: a message is passed over: {failure}"),
             }
-            queue.delete(vec![message.receipt]).await?;
+            queue.delete(&[message.receipt]).await?;
         }
     }
 }

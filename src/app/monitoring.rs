@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Unavailable;
 use super::begin::new_instance;
+use super::controls;
 use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
@@ -24,6 +25,7 @@ use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::switches::Switches;
+use crate::control::Desk;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
@@ -68,10 +70,11 @@ pub(super) struct Monitoring {
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
-    /// What `/readyz` tells.
-    pub(super) readiness: Readiness,
     /// Digests of the rows, if they are kept.
     pub(super) digests: Option<Arc<LaneDigests>>,
+    /// What `/readyz` tells.
+    pub(super) readiness: Readiness,
+    pub(super) held: Arc<Desk>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -143,13 +146,14 @@ impl Monitoring {
         let gauge = feed.gauge().clone();
         let maintenance =
             Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut sources =
-            scrape_sources(plan, &state, &freshness_state, &liveness, &gauge, &health);
+        let mut sources = scrape_sources(&state, &freshness_state, &liveness, &gauge, &health);
         sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
         sources.more.extend(paths::families(plan, &freshness_state));
         let snapshot = Arc::new(snapshot::Control::default());
         sources.more.extend(scrape_sources::snapshot(&snapshot));
         let replay = Arc::new(replay::Control::default());
+        let held = Arc::new(Desk::default());
+        sources.more.extend(controls::families(&held, &freshness_state));
         sources.more.push(echo::family(plan, &freshness_state));
         sources.more.extend(lease.families(&plan.stream));
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
@@ -169,6 +173,7 @@ impl Monitoring {
             snapshot: Arc::clone(&snapshot),
             replay: Arc::clone(&replay),
             lease,
+            held: Arc::clone(&held),
             started: Instant::now(),
         };
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
@@ -193,7 +198,7 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, readiness: readiness.clone(), digests },
+            controls: Controls { snapshot, replay, held, digests, readiness: readiness.clone() },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -276,13 +281,14 @@ async fn bind(
         maintenance: Arc::clone(&desk.maintenance),
         snapshot: Arc::clone(&desk.snapshot),
         replay: Arc::clone(&desk.replay),
+        controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let status = Box::new(desk);
     let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
-    let HttpPlan { address, access } = plan.http.clone();
+    let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::plan::Plan;
 use super::state::{Phase, State};
 use crate::freshness::{FreshnessState, Stage};
 use crate::sink::Health;
@@ -16,7 +15,6 @@ use crate::telemetry::words::HaltReason;
 
 /// Values that the parts keep and a scrape reads.
 pub(super) fn scrape_sources(
-    plan: &Plan,
     state: &State,
     freshness_state: &Arc<FreshnessState>,
     liveness: &Liveness,
@@ -25,7 +23,7 @@ pub(super) fn scrape_sources(
 ) -> ScrapeSources {
     let health = Arc::clone(health);
     let halts = state.clone();
-    let (stages, stream, state) = (Arc::clone(freshness_state), plan.stream.clone(), state.clone());
+    let (stages, state) = (Arc::clone(freshness_state), state.clone());
     let (received, bytes, armed) = (liveness.clone(), liveness.clone(), liveness.clone());
     let (queued, capacity) = (gauge.clone(), gauge.clone());
     ScrapeSources {
@@ -42,7 +40,7 @@ pub(super) fn scrape_sources(
         publish_duration: Arc::new(move || durations(&health)),
         source: Arc::new(move || {
             let identity = state.read().identity;
-            let mut labels = SourceLabels { stream: stream.clone(), ..SourceLabels::default() };
+            let mut labels = SourceLabels::default();
             if let Some(identity) = identity {
                 labels.server_uuid = identity.name();
                 labels.version.clone_from(&identity.version);

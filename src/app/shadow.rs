@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::plan::{Plan, SinkPlan};
 use super::replay::{self, Error as ReplayError};
 use crate::checkpoint::{self, FileStore, Store};
+use crate::control::Saved;
 use crate::encode::Lane;
 use crate::shadow::LaneDigests;
 use crate::telemetry::http::{Answer, Document};
@@ -39,8 +40,8 @@ pub async fn begin_shadow(live: Plan, file: &Path) -> Result<Plan, ShadowError> 
     let mut store = FileStore::open(file, &live.stream).await?;
     if store.load().await?.is_none() {
         let mut place = replay::peek(&live).await?;
-        // What is numbered apart is the live process's.
-        place.snapshot.clear();
+        // A snapshot is the live process's. What it holds back the shadow holds back too.
+        place.snapshot.retain(|name, _| Saved::has(name));
         place.lanes.insert(Lane::notice_key_of("lanes").into(), u64::from(live.pack.lanes));
         store.begin(&place).await?;
     }
@@ -57,9 +58,10 @@ fn shadow_of(mut plan: Plan, file: &Path) -> Plan {
         plan.quarantine.file = Some(file.with_extension("quarantine"));
     }
     plan.snapshot.on_start = false;
+    plan.ha.stands_by = false;
+    plan.ha.takes_over = false;
     let freshness = &mut plan.freshness;
     freshness.heartbeats = false;
-    plan.ha.stands_by = false;
     freshness.canaries = false;
     freshness.echoes.clear();
     for route in &mut freshness.routes {

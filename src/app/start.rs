@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::begin::{begin, open_store};
 use super::echo;
+use super::halt::{reason_of, with_restart};
 use super::history::History;
 use super::lease::{self, Lease};
 use super::monitoring::Monitoring;
@@ -25,6 +26,8 @@ use crate::mysql::{self, HostPort};
 use crate::pipeline::Topics;
 use crate::sink;
 use crate::sink::quarantine::{self, Quarantine};
+use crate::source::Recovery;
+use crate::telemetry::status::Halted;
 
 /// Largest quarantine file, bytes.
 const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
@@ -90,6 +93,17 @@ pub(super) fn outcome(error: &Unavailable) -> Outcome {
     } else {
         Outcome::Unavailable
     }
+}
+
+/// What stands in the way like a halt: a place on the source that can't be continued from.
+pub(super) fn halted(error: &Unavailable) -> Option<Halted> {
+    let StartError::Source { error } = error.downcast_ref()? else { return None };
+    let Recovery::Halt(halt) = error.recovery() else { return None };
+    error.needs_operator().then(|| Halted {
+        reason: reason_of(halt),
+        message: error.to_string(),
+        remedy: with_restart(error.remedy()),
+    })
 }
 
 /// The sink. While its topic can't be read, the verdict is told: an answer is owed since the beginning.

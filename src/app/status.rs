@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::controls;
 use super::findings::Findings;
 use super::lease;
 use super::maintenance::Maintenance;
@@ -10,6 +11,7 @@ use super::paths;
 use super::plan::{PathRoute, Plan};
 use super::replay;
 use super::state::{Phase, State};
+use crate::control::Desk;
 use crate::freshness::echo::Fate;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
@@ -42,6 +44,7 @@ pub(super) struct StatusBuilder {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
     pub(super) lease: lease::Control,
+    pub(super) held: Arc<Desk>,
     pub(super) started: Instant,
 }
 
@@ -71,6 +74,7 @@ impl StatusSource for StatusBuilder {
         });
         Status {
             stream: self.plan.stream.clone(),
+            url: self.plan.http.url.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state: state.phase.state(),
             state_age_seconds: now.saturating_duration_since(state.since).as_secs_f64(),
@@ -92,6 +96,7 @@ impl StatusSource for StatusBuilder {
                 .status()
                 .map(|status| status.at(chrono::Utc::now().timestamp_micros())),
             replay: self.replay.status(),
+            controls: controls::shown(&self.held, &self.freshness_state),
             config: self.plan.shown.clone(),
             conclusion: Conclusion::default(),
         }

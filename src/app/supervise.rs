@@ -54,10 +54,12 @@ pub(super) enum Task {
     Replay,
     /// Renews the lease on the stream.
     Lease,
+    /// Sends rows that were held back.
+    Release,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -70,6 +72,7 @@ impl Task {
         Self::Snapshot,
         Self::Replay,
         Self::Lease,
+        Self::Release,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -87,6 +90,7 @@ impl Task {
             Self::Snapshot => "snapshot",
             Self::Replay => "replay",
             Self::Lease => "lease",
+            Self::Release => "release",
         }
     }
 }

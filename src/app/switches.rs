@@ -7,6 +7,7 @@ use super::lease;
 use super::maintenance::Maintenance;
 use super::replay;
 use super::state::State;
+use crate::control;
 use crate::snapshot;
 use crate::telemetry::http::{ReplayRefused, Switch};
 
@@ -15,6 +16,7 @@ pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
+    pub(super) controls: Arc<control::Desk>,
     pub(super) state: State,
     pub(super) lease: lease::Control,
 }
@@ -36,5 +38,11 @@ impl Switch for Switches {
 
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
         self.replay.command(command, self.state.read().epoch)
+    }
+
+    fn control(&self, command: &str) -> Result<String, String> {
+        let command = serde_json::from_str(command)
+            .map_err(|error| format!("no command for a control: {error}"))?;
+        self.controls.command(&command, chrono::Utc::now().timestamp_micros())
     }
 }

@@ -39,7 +39,8 @@ pub struct Checkpoint {
     pub heartbeat: Option<u64>,
     /// Next row number of each lane, by the lane's name.
     pub lanes: BTreeMap<Arc<str>, u64>,
-    /// How far a snapshot has got: texts that this part does not read, by name.
+    /// How far a snapshot has got, and what an operator holds back: texts that this part does not read,
+    /// by name.
     pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
     /// How often the checkpoint was taken over: its present owner's number.
     pub owner: u64,
@@ -92,7 +93,7 @@ pub struct Delta {
     pub settled: Place,
     /// Next row number of each lane that moved, each lane once.
     pub lanes: BTreeMap<Arc<str>, u64>,
-    /// Texts of a snapshot that changed; empty: gone.
+    /// Texts of these that changed; empty: gone.
     pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
     /// When it was taken, microseconds since 1970 UTC.
     pub taken_at_us: i64,

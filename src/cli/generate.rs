@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use super::Exit;
 use super::flags;
-use crate::config::{Origin, SETTINGS};
+use crate::config::{Kind, Origin, SETTINGS};
 
 /// The command `completions`.
 pub(super) fn completions_command() -> Command {
@@ -30,21 +31,74 @@ pub(super) fn completions_command() -> Command {
 pub(super) fn completions(matches: &ArgMatches) -> Exit {
     let Some(shell) = matches.get_one::<Shell>("shell") else { return Exit::Usage };
     let mut script = Vec::new();
-    clap_complete::generate(*shell, &mut super::command(), "binpulse", &mut script);
+    let mut command = offering(super::command());
+    clap_complete::generate(*shell, &mut command, "binpulse", &mut script);
     print(&script)
+}
+
+/// With the words of each setting that takes words. They are checked elsewhere, with the file and the
+/// environment.
+fn offering(command: Command) -> Command {
+    let words = |arg: Arg| {
+        let setting = SETTINGS.iter().find(|setting| arg.get_id() == setting.key);
+        let kind = setting.map(|setting| setting.kind);
+        let is_file = arg.get_id() == "config" || matches!(kind, Some(Kind::Secret));
+        if let Some(Kind::Choice(words)) = kind {
+            arg.value_parser(PossibleValuesParser::new(words))
+        } else if let Some(Kind::Bool) = kind {
+            arg.value_parser(PossibleValuesParser::new(["true", "false"]))
+        } else if is_file {
+            arg.value_hint(ValueHint::FilePath)
+        } else {
+            arg
+        }
+    };
+    command.mut_subcommands(offering).mut_args(words)
 }
 
 /// The command `man`.
 pub(super) fn man_command() -> Command {
     Command::new("man")
-        .about("Print the manual page")
-        .long_about("Prints the manual page.\n\nExample:\n  binpulse man | man -l -")
+        .about("Print the manual page, of the program or of one command")
+        .long_about(
+            "Prints the manual page, of the program or of one command.\n\n\
+             Examples:\n  binpulse man | man -l -\n  binpulse man relay redrive | man -l -\n  \
+             binpulse man --all /usr/local/share/man/man1",
+        )
+        .arg(Arg::new("command").value_name("COMMAND").num_args(0..).help("The command"))
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .value_name("FOLDER")
+                .value_hint(ValueHint::DirPath)
+                .conflicts_with("command")
+                .help("Write the pages of all commands into this folder instead"),
+        )
 }
 
-/// Prints the manual page.
-pub(super) fn man() -> Exit {
+/// Prints a manual page, or writes all of them.
+pub(super) fn man(matches: &ArgMatches) -> Exit {
+    if let Some(folder) = matches.get_one::<String>("all") {
+        return match clap_mangen::generate_to(super::command(), folder) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                eprintln!("binpulse: {folder}: {error}");
+                Exit::Unavailable
+            }
+        };
+    }
+    let (mut command, mut name) = (super::command(), "binpulse".to_owned());
+    for word in matches.get_many::<String>("command").into_iter().flatten() {
+        let Some(below) = command.find_subcommand(word).cloned() else {
+            eprintln!("binpulse: there is no command {word:?} in `{name}`; see `{name} --help`");
+            return Exit::Usage;
+        };
+        name = format!("{name}-{word}");
+        command = below.version(env!("CARGO_PKG_VERSION"));
+    }
+    let command = command.name(name.clone()).bin_name(name.replace('-', " "));
     let mut page = Vec::new();
-    match clap_mangen::Man::new(super::command()).render(&mut page) {
+    match clap_mangen::Man::new(command).render(&mut page) {
         Ok(()) => print(&page),
         Err(error) => {
             eprintln!("binpulse: the manual page can't be made: {error}");

@@ -8,7 +8,6 @@ use clap::{Arg, ArgMatches, Command};
 use super::{Exit, flags, run};
 use crate::app::listen::{self, ListenError, Target};
 use crate::aws;
-use crate::freshness::echo::Sqs;
 
 const LONG_ABOUT: &str = "\
 Delivers rows to a webhook on this machine, or prints them, so that a receiver can be written
@@ -63,8 +62,8 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             let Some(url) = text("queue") else { return exit(listen::lines(&target).await) };
             match aws::Shared::load(&config).await {
                 Ok(shared) => {
-                    let queue = Sqs::connect(&shared, values.text_opt("sns.endpoint_url"), url);
-                    exit(listen::queue(queue, &target).await)
+                    let endpoint_url = values.text_opt("sns.endpoint_url");
+                    exit(listen::queue(&shared, endpoint_url, url, &target).await)
                 }
                 Err(error) => {
                     eprintln!("binpulse: {error}");

@@ -1,6 +1,7 @@
 //! What is typed: one file per command, and the only door to clap.
 
 mod check;
+mod control;
 mod decode;
 mod exit;
 mod flags;
@@ -81,6 +82,9 @@ pub fn command() -> Command {
         .subcommand(health::command())
         .subcommand(ha::command())
         .subcommand(maintenance::command())
+        .subcommand(control::suppress_command())
+        .subcommand(control::release_command())
+        .subcommand(control::controls_command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
         .subcommand(shadow::command())
@@ -122,12 +126,15 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("health", matches)) => health::run(matches),
         Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
+        Some(("suppress", matches)) => control::suppress(matches),
+        Some(("release", matches)) => control::release(matches),
+        Some(("controls", matches)) => control::controls(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("shadow", matches)) => shadow::run(matches),
         Some(("settings", matches)) => generate::settings(matches),
         Some(("completions", matches)) => generate::completions(matches),
-        Some(("man", _)) => generate::man(),
+        Some(("man", matches)) => generate::man(matches),
         // clap has refused anything else.
         Some(_) | None => Exit::Usage,
     }

@@ -13,11 +13,14 @@ Watches freshness for one consumer: reads canaries from an SQS queue of its own
 Example:
   binpulse probe --probe-queue https://sqs.eu-central-1.amazonaws.com/123456789012/billing-probe
 
+With probe.copy it reads the canaries that the relay has written into a copy instead, and so
+evaluates the copy.
+
 It uses the canaries alone, and asks neither the streamer nor the source. /healthz answers
 200 while the newest canary of each stream is younger than probe.deadline, else 503 with a
 sentence that names what was missed. Until the first canary is due it answers 200.
 
-It deletes whatever it reads: never give it a queue that anything else reads.";
+It deletes whatever it reads of a queue: never give it one that anything else reads.";
 
 /// The command.
 pub(super) fn command() -> Command {

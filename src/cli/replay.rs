@@ -168,10 +168,10 @@ fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, Strin
     Ok(ReplayWish {
         since_us,
         until_us,
-        rows: rows.transpose()?,
+        rows: rows.transpose()?.into_iter().collect(),
         tables: tables.collect::<Result<_, _>>()?,
         topic: text("topic").map(str::to_owned),
-        audience: text("for").unwrap_or("all").to_owned(),
+        audience: Some(text("for").unwrap_or("all").to_owned()),
         dry_run: matches.get_flag("dry-run"),
     })
 }
@@ -233,6 +233,8 @@ fn exit(error: &ReplayError) -> Exit {
         | ReplayError::OtherServer { .. }
         | ReplayError::NotPublished { .. }
         | ReplayError::NotInLog { .. }
+        | ReplayError::Suppressed { .. }
+        | ReplayError::Controls(_)
         | ReplayError::RowCountMismatch { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
         ReplayError::OtherLanes { .. } | ReplayError::Topic(_) | ReplayError::NoLane { .. } => {
@@ -281,7 +283,7 @@ mod tests {
     #[test]
     fn rows_are_named_by_lane_and_numbers_and_need_no_time() {
         let rows = |numbers: &str| wish_of(&["--lane", "shop.orders#0", "--numbers", numbers]);
-        let found = |first, last| Some(RowRange { lane: "shop.orders#0".into(), first, last });
+        let found = |first, last| vec![RowRange { lane: "shop.orders#0".into(), first, last }];
         let (range, one) = (rows("812-815").expect("a range"), rows("7").expect("a number"));
         assert_eq!((range.rows, range.since_us), (found(812, 815), None));
         assert_eq!(one.rows, found(7, 7));

@@ -27,27 +27,37 @@ pub(super) fn verdict(status: &Value) -> String {
     if indicator != Some(Indicator::Works) {
         lines.push(format!("next: {}", show(&said["next_step"])));
         if let Some(path) = said["runbook"].as_str() {
-            lines.push(format!("runbook: {} at http.listen", plain(path)));
+            lines.push(format!("runbook: {}{}", url(status), plain(path)));
         }
     }
     lines.push(certificate(&verdict["certificate"]));
     lines.join("\n") + "\n"
 }
 
-/// Everything at once, as of `now_us`.
-pub(super) fn status(status: &Value, now_us: i64) -> String {
-    let mut text = String::new();
-    for control in status["conclusion"]["notices"].as_array().into_iter().flatten() {
-        let kind = show(&control["kind"]).to_uppercase();
-        let is_loss = word(&control["kind"]) == Some(NoticeKind::Loss);
+/// Notices that are told in full; of the others the headline.
+const NOTICES_MAX: usize = 2;
+
+/// Consumers that are shown without a filter, worst first; the others are counted.
+const CONSUMERS_MAX: usize = 10;
+
+/// Everything at once, as of `now_us`. `only`: consumers and paths whose name has it, one by one.
+pub(super) fn status(status: &Value, now_us: i64, only: Option<&str>) -> String {
+    let mut text = [&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
+    let notices = status["conclusion"]["notices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (at, notice) in notices.iter().enumerate() {
+        let kind = show(&notice["kind"]).to_uppercase();
+        let is_loss = word(&notice["kind"]) == Some(NoticeKind::Loss);
         let red = if is_loss { RED } else { YELLOW };
-        text += &bold(red, &format!("{kind}  {}", show(&control["headline"])));
-        let (what, next) = (show(&control["text"]), show(&control["next_step"]));
-        text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
-        text += &[&show(&control["runbook"]), " at http.listen\n\n"].concat();
+        text += &bold(red, &format!("{kind}  {}", show(&notice["headline"])));
+        if at < NOTICES_MAX {
+            let (what, next) = (show(&notice["text"]), show(&notice["next_step"]));
+            text += &["\n", &what, "\nnext: ", &next, "\nrunbook: "].concat();
+            text += &[&url(status), &show(&notice["runbook"]), "\n"].concat();
+        }
+        text += "\n";
     }
-    text += &[&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
     text += &figures(status);
+    text += &consumers(status, only);
     if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
         text += &["\n", &picture::lines(&of, now_us).join("\n"), "\n"].concat();
     }
@@ -94,7 +104,7 @@ pub(super) fn silence(reason: &str, last: Option<(&Value, f64)>) -> String {
             let head = bold(RED, &format!("NO ANSWER for {age:.0} s"));
             let state = show(&said["verdict"]["state"]);
             let sentence = show(&said["verdict"]["sentence"]);
-            format!("{head}\n{reason}\nnot known now; the last answer said {state}: {sentence}\n")
+            format!("{head}\n{reason}\nNot known now; the last answer said {state}: {sentence}\n")
         }
     }
 }
@@ -189,7 +199,12 @@ fn figures(status: &Value) -> String {
             format!("{}, saved {}", of("/checkpoint/place"), ago("/checkpoint/age_seconds")),
         ),
     ];
-    for path in status["paths"].as_array().into_iter().flatten() {
+    let paths = status["paths"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let failing = || paths.iter().filter(|path| path["failing"] == true);
+    if !paths.is_empty() {
+        rows.push(("paths", format!("{} of {} not written", failing().count(), paths.len())));
+    }
+    for path in failing().take(CONSUMERS_MAX) {
         let (name, table) = (show(&path["name"]), show(&path["table"]));
         rows.push(("path", format!("{name} ({table}): {}", show(&path["canary"]["last_result"]))));
     }
@@ -201,23 +216,50 @@ fn figures(status: &Value) -> String {
             format!("{what}: {found}, needed {needed}; to fix it: {}", of("remedy")),
         ));
     }
-    for consumer in status["consumers"].as_array().into_iter().flatten() {
-        let back = match consumer["last"].as_u64() {
-            Some(number) => {
-                format!("canary {number} returned {} ago", seconds(&consumer["last_age_seconds"]))
-            }
-            None => "no canary returned yet".to_owned(),
-        };
-        let (name, lost) = (show(&consumer["name"]), show(&consumer["lost"]));
-        let rests =
-            consumer["maintenance_seconds_left"].as_f64().map_or_else(String::new, |left| {
-                format!(", in maintenance for {}: not evaluated", duration(left))
-            });
-        rows.push(("consumer", format!("{name}: {back}, {lost} lost{rests}")));
-    }
     let lines: Vec<_> =
         rows.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect();
     lines.concat()
+}
+
+/// Consumers, worst first: grouped, or with a filter each member that it finds.
+fn consumers(status: &Value, only: Option<&str>) -> String {
+    let (said, none) = (&status["conclusion"], Vec::new());
+    let groups = said["consumers"].as_array().unwrap_or(&none);
+    let members = || groups.iter().flat_map(|one| one["members"].as_array().into_iter().flatten());
+    let has = |one: &&Value, text: &str| one["name"].as_str().is_some_and(|it| it.contains(text));
+    let shown: Vec<&Value> = match only {
+        Some(text) => members().filter(|one| has(one, text)).collect(),
+        None => groups.iter().collect(),
+    };
+    let most = if only.is_some() { usize::MAX } else { CONSUMERS_MAX };
+    let row = |one: &&Value| {
+        let name = show(&one["name"]);
+        let figures = status["consumers"].as_array().into_iter().flatten();
+        let figures = figures.filter(|it| only.is_some() && it["name"] == one["name"]).last();
+        let figures = figures.unwrap_or(one);
+        let age = seconds(&figures["last_age_seconds"]);
+        let last = if age == "-" { "never".to_owned() } else { format!("{age} ago") };
+        let why = one["text"].as_str().filter(|why| !why.is_empty());
+        let why = why.map_or_else(String::new, |why| format!(" ({})", plain(why)));
+        let (does, lost) = (show(&one["word"]), show(&figures["lost"]));
+        let does = match word(&one["indicator"]) {
+            Some(Indicator::Works) => does,
+            other => bold(colour(other), &does),
+        };
+        format!("{:<11}{name}: {does}{why}, last echo {last}, {lost} lost\n", "consumer")
+    };
+    let mut text = format!("{:<11}{}\n", "consumers", show(&said["consumers_text"]));
+    text.extend(shown.iter().take(most).map(row));
+    if shown.len() > most {
+        let more = (shown.len() - most).to_string();
+        text += &["           and ", &more, " more; --only NAME finds them\n"].concat();
+    }
+    text
+}
+
+/// Where the pages are.
+fn url(status: &Value) -> String {
+    status["url"].as_str().map(plain).unwrap_or_default()
 }
 
 /// A string member as it is, anything else as JSON; `-` for null.
@@ -243,8 +285,8 @@ mod tests {
 
     use crate::telemetry::StateKind;
     use crate::telemetry::Status;
-    use crate::telemetry::status::{Condition, Consumer, Finding, Halted, Verdict};
-    use crate::telemetry::words::ConditionStatus;
+    use crate::telemetry::status::{Canary, Condition, Consumer, Finding, Halted, Verdict};
+    use crate::telemetry::words::{CanaryState, ConditionStatus};
 
     fn document(state: &str, grade: &str, hop: &str) -> Status {
         let well = [
@@ -283,7 +325,7 @@ mod tests {
 
     /// As the service's own answer is shown.
     fn shown(says: &Status) -> String {
-        status(&json!(says.clone().concluded()), 0)
+        status(&json!(says.clone().concluded()), 0, None)
     }
 
     #[test]
@@ -324,7 +366,7 @@ mod tests {
         said.progress.log_expiry_seconds = Some(100_000.0);
         said.consumers[0].maintenance_seconds_left = Some(1_290.0);
         let text = shown(&said);
-        assert!(text.contains("in maintenance for 21 min 30 s"), "{text}");
+        assert!(text.contains("(not evaluated for 21 min 30 s)"), "{text}");
         assert!(!text.contains("PURGE") && text.contains("HEALTHY  quiet"), "{text}");
         said.progress.purge_margin_seconds = Some(11_700.0);
         let text = shown(&said);
@@ -360,6 +402,26 @@ mod tests {
         said.snapshot = Some(picture::tests::status(Vec::new()));
         let text = shown(&said);
         assert!(text.contains("snapshot 01JDZ") && text.contains("1,234,567 rows"), "{text}");
+    }
+
+    #[test]
+    fn many_consumers_are_grouped_worst_first_and_a_filter_finds_each() {
+        let mut said = document("canary_lost", "outage", "consumers");
+        let names = (0..100).map(|at| format!("team{:02}/path{}", at / 5, at % 5));
+        let consumer = |name| Consumer { name, last: Some(9), ..Consumer::default() };
+        said.consumers = names.map(consumer).collect();
+        let lost = |number| Canary { number, state: CanaryState::Lost, ..Canary::default() };
+        said.consumers[73].recent = vec![lost(9), lost(8)];
+        let text = shown(&said);
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        assert!(
+            at("1 of 100 consumer paths silent") < at("team14: ")
+                && at("team14: ") < at("team00: ")
+        );
+        assert!(text.contains("silent") && text.contains("(1 of 5: team14/path3)"), "{text}");
+        assert!(text.contains("and 10 more; --only NAME") && text.lines().count() < 40, "{text}");
+        let text = status(&json!(said.concluded()), 0, Some("team14/"));
+        assert_eq!(text.matches("team14/path").count(), 5, "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::{Service, now_us};
-use super::{Exit, flags, terminal};
+use super::{Exit, flags, style, terminal};
 use crate::telemetry::words::Grade;
 
 const LONG_ABOUT: &str = "\
@@ -52,7 +52,10 @@ pub(super) fn status_command() -> Command {
                 .long("watch")
                 .action(ArgAction::SetTrue)
                 .help("Refresh each second until Ctrl-C"),
-        );
+        )
+        .arg(Arg::new("only").long("only").value_name("TEXT").help(
+            "Of the consumers show those, and their paths, whose name has this text, one by one",
+        ));
     flags::with_settings(command, flags::ASKS)
 }
 
@@ -64,12 +67,16 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     let verdict = &status["verdict"];
     let is_terminal = io::stdout().is_terminal();
-    print(&if is_terminal { terminal::verdict(&status) } else { format!("{verdict}\n") });
+    let text =
+        if is_terminal { fitted(&terminal::verdict(&status)) } else { format!("{verdict}\n") };
+    print(&text);
     // What was concluded once and is no longer looked at is no conclusion.
     match terminal::word(&status["conclusion"]["grade"]) {
         Some(Grade::Healthy) => Exit::Done,
         Some(Grade::Outage) => Exit::Failed,
-        Some(Grade::Recovering | Grade::Late | Grade::Unknown) | None => Exit::Unknown,
+        Some(Grade::Intended | Grade::Recovering | Grade::Late | Grade::Unknown) | None => {
+            Exit::Unknown
+        }
     }
 }
 
@@ -79,21 +86,25 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
         Ok(service) => service,
         Err(exit) => return exit,
     };
+    let only = matches.get_one::<String>("only").map(String::as_str);
     if matches.get_flag("watch") {
-        return watch(&service);
+        return watch(&service, only);
     }
     match ask(&service) {
-        Ok(status) if io::stdout().is_terminal() => print(&terminal::status(&status, now_us())),
+        Ok(status) if io::stdout().is_terminal() => {
+            print(&fitted(&terminal::status(&status, now_us(), only)))
+        }
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),
     }
 }
 
 /// Continues also while nobody answers, and says so: an old picture is never left to stand.
-fn watch(service: &Service) -> Exit {
+fn watch(service: &Service, only: Option<&str>) -> Exit {
     let is_terminal = io::stdout().is_terminal();
+    let is_screen = is_terminal && !style::is_dumb();
     let mut last: Option<(Value, Instant)> = None;
-    if is_terminal {
+    if is_screen {
         print("\u{1b}[2J");
     }
     loop {
@@ -101,7 +112,7 @@ fn watch(service: &Service) -> Exit {
         let text = match ask(service) {
             Ok(status) => {
                 let text = if is_terminal {
-                    terminal::status(&status, now_us())
+                    terminal::status(&status, now_us(), only)
                 } else {
                     format!("{status}\n")
                 };
@@ -117,7 +128,12 @@ fn watch(service: &Service) -> Exit {
                 String::new()
             }
         };
-        let written = if is_terminal { print(&over(&text)) } else { print(&text) };
+        let written = match (is_screen, is_terminal) {
+            (true, _) => print(&over(&text)),
+            // One picture after the other, where a terminal can't write over the last.
+            (false, true) => print(&[fitted(&text), "\n".to_owned()].concat()),
+            (false, false) => print(&text),
+        };
         if written != Exit::Done {
             return Exit::Done;
         }
@@ -127,7 +143,14 @@ fn watch(service: &Service) -> Exit {
 
 /// Written over the last picture, line by line, so that nothing flickers.
 pub(super) fn over(text: &str) -> String {
+    let (width, height) = style::size().unwrap_or((usize::MAX, usize::MAX));
+    let text = style::clipped(&style::wrapped(text, width), height);
     format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+}
+
+/// As wide as the terminal is.
+fn fitted(text: &str) -> String {
+    style::size().map_or_else(|| text.to_owned(), |(width, _)| style::wrapped(text, width))
 }
 
 /// Whom to ask.

@@ -196,6 +196,9 @@ pub enum Observation {
     /// Databases that are published, and that the source does not write to its binary log.
     Unlogged(Vec<String>),
 
+    /// An operator holds back the rows of all tables: who, and why. `None`: nobody does any more.
+    Suppressed(Option<String>),
+
     /// The sink's counters, sampled once per tick.
     Sink(SinkSample),
     /// A checkpoint is durable.
@@ -416,6 +419,7 @@ impl Observation {
             | Self::StatePoll(_)
             | Self::Upstream(_)
             | Self::Unlogged(_)
+            | Self::Suppressed(_)
             | Self::Sink(_)
             | Self::CheckpointSaved => false,
         }

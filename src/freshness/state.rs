@@ -289,6 +289,7 @@ fn count(metrics: &Metrics, observation: &Observation, evaluated: Option<&Evalua
         | Observation::StatePoll(_)
         | Observation::Upstream(_)
         | Observation::Unlogged(_)
+        | Observation::Suppressed(_)
         | Observation::Sink(_)
         | Observation::CheckpointSaved
         | Observation::CheckpointFailed { .. } => {}

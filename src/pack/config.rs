@@ -28,8 +28,9 @@ pub struct Config {
     /// Number of this process among those that publish parts of snapshots: rises with each. 0: it
     /// publishes none, and tells nothing of them.
     pub attempt: u32,
-    /// Only these rows become messages; all others are numbered and left out.
-    pub only: Option<RowRange>,
+    /// Only these rows become messages, one range of each lane; all others are numbered and left out.
+    /// Empty: no such limit.
+    pub only: Vec<RowRange>,
 }
 
 /// Rows of one lane.
@@ -55,7 +56,7 @@ impl Default for Config {
             linger_max: Duration::from_millis(200),
             open_bytes_max: 32 << 20,
             attempt: 0,
-            only: None,
+            only: Vec::new(),
         }
     }
 }

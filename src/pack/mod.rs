@@ -17,6 +17,7 @@
 pub mod choice;
 mod chunk;
 mod config;
+mod holds;
 mod linger;
 mod packer;
 mod sequences;
@@ -32,5 +33,6 @@ mod tests;
 
 pub use chunk::Chunk;
 pub use config::{Config, RowRange};
+pub use holds::{HeldLane, HeldRange, HeldTables};
 pub use packer::Packer;
 pub use sequences::Sequences;

@@ -1,12 +1,13 @@
 //! The packer: open batches, one for each lane that has rows waiting.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Config;
 use super::choice::{Route, route};
 use super::chunk::{Chunk, ChunkLane};
+use super::holds::{HeldLane, HeldRange, HeldTables, Holds};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
@@ -40,6 +41,9 @@ pub struct Packer {
     open_bytes: usize,
     last_transaction: Position,
     unordered: u64,
+    holds: Holds,
+    /// Rows of some lanes are left out: for each row it is asked which.
+    is_selective: bool,
 }
 
 /// A lane, and its batch when it has one.
@@ -59,6 +63,10 @@ struct Slot {
     ratio: f64,
     /// Where its snapshot parts are numbered, if there ever was one.
     parts: Option<Parts>,
+    /// Its rows are numbered and not sent.
+    is_held: bool,
+    /// The only rows that are sent, first and last number; with [`Config::only`].
+    only: Option<(u64, u64)>,
 }
 
 /// How a lane's snapshot parts are numbered.
@@ -92,6 +100,8 @@ impl Packer {
         config.lanes = config.lanes.max(1);
         Self {
             linger: Linger::new(config.linger_max),
+            is_selective: !config.only.is_empty(),
+            holds: Holds::default(),
             config,
             sequences,
             tables: HashMap::new(),
@@ -272,7 +282,7 @@ impl Packer {
     }
 
     fn put(&mut self, at: usize, row: &Row<'_>, out: &mut Vec<EncodedBatch>) {
-        if self.config.only.is_some() && self.leaves_out(at) {
+        if self.is_selective && self.leaves_out(at, row) {
             return;
         }
         self.hold_batch(at, row.table, out);
@@ -300,18 +310,94 @@ impl Packer {
         }
     }
 
-    /// Numbers the slot's next row, if it is not one of those that are asked for.
+    /// Numbers the slot's next row, if it is held back, or not one of those that are asked for.
     #[cold]
-    fn leaves_out(&mut self, at: usize) -> bool {
-        let (Some(only), Some(slot)) = (&self.config.only, self.slots.get(at)) else {
-            return false;
-        };
+    fn leaves_out(&mut self, at: usize, row: &Row<'_>) -> bool {
+        let Some(slot) = self.slots.get(at) else { return false };
         let next = self.sequences.next(slot.lane.id);
-        let is_asked_for = slot.lane.key == only.lane && (only.first..=only.last).contains(&next);
-        if !is_asked_for {
+        let has = |(first, last): (u64, u64)| (first..=last).contains(&next);
+        let is_asked_for = self.config.only.is_empty() || slot.only.is_some_and(has);
+        let is_sent = is_asked_for && !slot.is_held;
+        if !is_sent {
             self.sequences.number(slot.lane.id);
         }
-        !is_asked_for
+        if slot.is_held {
+            let names = (&row.table.database, &row.table.name);
+            self.holds.row(&slot.lane, names, next, row.transaction);
+        }
+        !is_sent
+    }
+
+    /// From here on rows of these tables are numbered and not sent; what waits of them leaves now. The
+    /// ranges of lanes that were held back and are not any more.
+    pub fn hold(&mut self, tables: HeldTables, out: &mut Vec<EncodedBatch>) -> Vec<HeldLane> {
+        let known = self.tables.iter().flat_map(|(database, slots)| {
+            slots.iter().map(|(table, first)| (*first, tables.has(database, table)))
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        for (first, is_held) in known {
+            for at in first..first + self.config.lanes as usize {
+                if is_held {
+                    self.flush(at, out);
+                }
+                if let Some(slot) = self.slots.get_mut(at) {
+                    slot.is_held = is_held;
+                }
+            }
+        }
+        self.is_selective = !self.config.only.is_empty() || !tables.is_none();
+        let released = self.holds.hold(tables);
+        released.into_iter().map(|(key, range)| self.held_lane(key, range)).collect()
+    }
+
+    /// Ranges that were held back before this process began, by the keys of their lanes.
+    pub fn restore_holds(&mut self, ranges: BTreeMap<Arc<str>, HeldRange>) {
+        self.holds.ranges = ranges;
+    }
+
+    /// Rows of the lane up to this number were sent after all.
+    pub fn sent(&mut self, lane: &str, last: u64) {
+        if let Some(range) = self.holds.ranges.get_mut(lane) {
+            range.first = range.first.max(last.saturating_add(1));
+        }
+    }
+
+    /// Whether rows of the table are held back.
+    pub fn holds(&self, database: &str, table: &str) -> bool {
+        self.is_selective && self.holds.tables.has(database, table)
+    }
+
+    /// Whether a range of rows that are held back has begun since [`Packer::take_begun`].
+    #[inline]
+    pub fn has_begun(&self) -> bool {
+        !self.holds.begun.is_empty()
+    }
+
+    /// The lanes of which rows began to be held back since the last call.
+    pub fn take_begun(&mut self) -> Vec<HeldLane> {
+        let begun = std::mem::take(&mut self.holds.begun);
+        let range = |key: Arc<str>| Some((self.holds.ranges.get(&key)?.clone(), key));
+        let begun: Vec<_> = begun.into_iter().filter_map(range).collect();
+        begun.into_iter().map(|(range, key)| self.held_lane(key, range)).collect()
+    }
+
+    /// Rows that were held back since the last call.
+    pub fn take_held_rows(&mut self) -> u64 {
+        std::mem::take(&mut self.holds.rows)
+    }
+
+    /// All lanes of which rows are held back.
+    pub fn held(&mut self) -> Vec<HeldLane> {
+        let ranges = self.holds.ranges.clone();
+        ranges.into_iter().map(|(key, range)| self.held_lane(key, range)).collect()
+    }
+
+    fn held_lane(&mut self, key: Arc<str>, range: HeldRange) -> HeldLane {
+        let id = self.sequences.lane(&key);
+        let next = self.sequences.next(id);
+        let lane = Lane { id, key, number: range.number, count: self.config.lanes };
+        HeldLane { lane, range, next }
     }
 
     /// Counts a batch that is about to get its first row.
@@ -417,6 +503,7 @@ impl Packer {
 
     fn make_slots(&mut self, table: &Arc<Table>, now: Instant) -> usize {
         let first = self.slots.len();
+        let is_held = self.holds.tables.has(&table.database, &table.name);
         // Base64 alone makes 4 of 3 bytes.
         let ratio = match self.config.format {
             Format::Protobuf => 4.0 / 3.0,
@@ -425,12 +512,13 @@ impl Packer {
         for number in 0..self.config.lanes {
             let mut key = Lane::key_of(&table.database, &table.name, number);
             if table.outbox.is_some() {
-                // Its messages have no numbers, so that no consumer may miss one by them.
-                key = Lane::notice_key_of(&format!("outbox-{key}"));
+                key = Lane::outbox_key_of(&key);
             }
             let id = self.sequences.lane(&key);
             let key = self.sequences.key(id).map_or_else(|| key.into(), Arc::clone);
             let lane = Lane { id, key, number, count: self.config.lanes };
+            let only = self.config.only.iter().find(|only| only.lane == lane.key);
+            let only = only.map(|only| (only.first, only.last));
             let parts = self.sequences.find(&lane.snapshot_key());
             let parts = parts.map(|lane| Parts { lane, first: self.sequences.next(lane) });
             self.slot_of_lane.insert(id, self.slots.len());
@@ -443,6 +531,8 @@ impl Packer {
                 bytes: 0,
                 ratio,
                 parts,
+                is_held,
+                only,
             });
         }
         let database = self.tables.entry(Arc::clone(&table.database)).or_default();

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::change::{Change, GtidSet, Position, Table, Transaction};
 use crate::checkpoint::MovedLanes;
+use crate::control::Control;
 use crate::decode::Statement;
 use crate::encode::{
     Batch, Canary, EncodedBatch, Format, Lane, RowOptions, control_message, proto,
 };
 use crate::freshness::verdict::Certificate;
 use crate::freshness::{CanaryStep, Nonces, Phase, Watermark, WatermarkProvider};
-use crate::pack::Sequences;
+use crate::pack::{HeldLane, Sequences};
 use crate::snapshot::{Progress, TableProgress};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
@@ -145,6 +146,29 @@ impl ControlMessages {
         let number = sequences.number(lane.id);
         let audience = snapshot.head.audience.clone();
         control_message::snapshot_mark(self.format, lane, ack_group, number, mark, audience)
+    }
+
+    /// Which rows of a lane are not sent, and why.
+    pub(super) fn suppressed(
+        &self,
+        held: &HeldLane,
+        by: Option<&Control>,
+        ack_group: u64,
+    ) -> EncodedBatch {
+        let range = &held.range;
+        let suppressed = proto::Suppressed {
+            source: None,
+            lane: held.lane.key.to_string(),
+            database: range.database.to_string(),
+            table: range.table.to_string(),
+            sequence_first: range.first,
+            count: held.rows(),
+            reason: by.map(|control| control.reason.clone()).unwrap_or_default(),
+            by: by.map(|control| control.by.clone()).unwrap_or_default(),
+            gtid_first: range.gtid.clone(),
+            since_us: range.since_us,
+        };
+        control_message::suppressed(self.format, held.lane.clone(), ack_group, suppressed)
     }
 
     /// A statement that was replicated as text.

@@ -39,7 +39,7 @@ impl Topics {
                 self.tables.of(&table.database, &table.name)
             }
             // Where the table's changes go.
-            (Kind::Snapshot, _) => {
+            (Kind::Snapshot | Kind::Suppressed, _) => {
                 let (database, table) = batch.subject();
                 self.tables.of(database, table)
             }

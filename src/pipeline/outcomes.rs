@@ -132,11 +132,15 @@ impl Pipeline {
         let metrics = &self.parts.metrics;
         let now = Instant::now();
         match self.parts.saver.observe(saved, now)? {
-            Outcome::Saved { heartbeat } => {
+            Outcome::Saved { heartbeat, texts } => {
                 metrics.checkpoint_saves_total.of("ok").inc();
                 metrics.checkpoint_saved.note(now);
                 if let Some(number) = heartbeat {
                     self.parts.observer.checkpointed(number);
+                }
+                if let Some(controls) = self.parts.controls.as_ref().filter(|_| !texts.is_empty()) {
+                    let texts = texts.iter().map(|(name, text)| (&**name, text.is_empty()));
+                    controls.saved(texts);
                 }
             }
             Outcome::Failed(error) => {

@@ -16,6 +16,7 @@ use super::saver::Saver;
 use super::schema::Schemas;
 use crate::change::NameCase;
 use crate::checkpoint::Tracker;
+use crate::control::Desk;
 use crate::decode::{self, Answer, Decoder, Fault, Steps};
 use crate::encode::EncodedBatch;
 use crate::freshness::{CanaryStep, ProgressObserver};
@@ -86,6 +87,8 @@ pub(crate) struct Parts {
     pub(crate) puts_refused_aside: bool,
     /// What the reader of a snapshot asks; `None`: there is none.
     pub(crate) snapshot: Option<mpsc::Receiver<Ask>>,
+    /// Where an operator's controls arrive; `None`: there are none.
+    pub(crate) controls: Option<Arc<Desk>>,
 }
 
 /// What a message stands for.
@@ -176,7 +179,7 @@ impl Pipeline {
                 // 2. What is under way makes room for what comes.
                 turned = self.poll_once() => turned.map_err(Interrupt::Failed),
                 // 3. New events.
-                event = replica.next(), if self.waiting.is_empty() => match event {
+                event = replica.next(), if self.waiting.is_empty() && !self.parts.flow.stands() => match event {
                     Ok(Some(event)) => match self.take(decoder, event, Instant::now(), stop).await {
                         Ok(()) => self.burst(replica, decoder, stop).await,
                         Err(interrupt) => Err(interrupt),
@@ -234,6 +237,7 @@ impl Pipeline {
     /// Hands on what was gathered, waits until it is delivered, and saves; at most until `deadline`.
     /// Whether everything was delivered.
     pub async fn drain(&mut self, deadline: Instant) -> Result<bool, Error> {
+        self.parts.flow.announce_held()?;
         self.parts.flow.flush_all();
         self.gather();
         let delivered = async {
@@ -274,6 +278,8 @@ impl Pipeline {
             // 2. A note may be the only word of a message that was never sent.
             note = parts.notes.recv() => self.note(note.ok_or(Error::SinkEnded)?),
             saved = parts.saver.result() => self.saved(saved?),
+            // An operator may want to stop what waits for room below.
+            () = next_order(parts.controls.as_deref()) => self.orders(),
             // 3. What was gathered leaves before more is gathered.
             room = parts.batches.room(next_bytes.unwrap_or(0)), if next_bytes.is_some() => {
                 self.hand_on(room.ok_or(Error::SinkEnded)?);
@@ -286,10 +292,7 @@ impl Pipeline {
                 Ok(())
             }
             // 5. What is due, or a steady trickle would delay it for ever.
-            () = sleep_until(due.into()) => {
-                self.due();
-                Ok(())
-            }
+            () = sleep_until(due.into()) => self.due(),
         }
     }
 
@@ -308,7 +311,7 @@ impl Pipeline {
             // The end of the stream shows when the next event is waited for.
             let Some(event) = replica.next_buffered()? else { break };
             self.take(decoder, event, now, stop).await?;
-            if self.parts.flow.is_over() {
+            if self.parts.flow.is_over() || self.parts.flow.stands() {
                 break;
             }
         }
@@ -334,6 +337,26 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Does what an operator asked for.
+    fn orders(&mut self) -> Result<(), Error> {
+        let Some(controls) = self.parts.controls.clone() else { return Ok(()) };
+        while let Some(order) = controls.take() {
+            self.parts.flow.order(order, Instant::now())?;
+        }
+        self.gather();
+        self.show_held();
+        self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
+        Ok(())
+    }
+
+    fn show_held(&mut self) {
+        if let Some(controls) = &self.parts.controls
+            && let Some((held, case)) = self.parts.flow.held()
+        {
+            controls.show(held, case);
+        }
+    }
+
     fn gather(&mut self) {
         self.waiting.extend(self.parts.flow.take_batches());
     }
@@ -356,11 +379,13 @@ impl Pipeline {
         [flush, save].into_iter().flatten().min().unwrap_or(tick).min(tick)
     }
 
-    fn due(&mut self) {
+    fn due(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         self.looked_at = now;
         self.parts.ticker.tick();
         self.parts.flow.tell_settled();
+        self.parts.flow.held_due(now)?;
+        self.show_held();
         if self.waiting.is_empty() {
             self.parts.flow.flush_due(now);
             self.gather();
@@ -371,6 +396,7 @@ impl Pipeline {
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
         self.tell();
         self.parts.observer.progress(self.parts.flow.progress());
+        Ok(())
     }
 
     /// Tells the metrics and the observer what went by.
@@ -393,6 +419,14 @@ async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
     match asks {
         Some(asks) => asks.recv().await,
         None => None,
+    }
+}
+
+/// An operator asks for something. Cancel safe.
+async fn next_order(controls: Option<&Desk>) {
+    match controls {
+        Some(controls) => controls.arrived().await,
+        None => std::future::pending().await,
     }
 }
 

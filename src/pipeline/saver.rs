@@ -1,5 +1,7 @@
 //! Saves the checkpoint beside the loop: a slow or full disk holds nothing up.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -29,6 +31,8 @@ pub(crate) enum Outcome {
     Saved {
         /// Newest heartbeat within.
         heartbeat: Option<u64>,
+        /// Texts within; empty: gone.
+        texts: BTreeMap<Arc<str>, Arc<str>>,
     },
     /// Not now; it is tried again.
     Failed(Error),
@@ -81,7 +85,8 @@ impl Saver {
         match saved.result {
             Ok(()) => {
                 self.saving.succeeded(now);
-                Ok(Outcome::Saved { heartbeat: saved.delta.heartbeat })
+                let Delta { heartbeat, snapshot, .. } = saved.delta;
+                Ok(Outcome::Saved { heartbeat, texts: snapshot })
             }
             Err(error) => match error.recovery() {
                 Recovery::Retry => {
@@ -195,7 +200,7 @@ mod tests {
                 assert_eq!(saver.due_at().is_none(), saver.is_under_way);
                 if *waits && saver.is_under_way {
                     let result = saver.result().await.expect("the task lives");
-                    if let Outcome::Saved { heartbeat } =
+                    if let Outcome::Saved { heartbeat, .. } =
                         saver.observe(result, now).expect("retried")
                     {
                         told.push(heartbeat);

@@ -276,6 +276,10 @@ impl Worker {
                 }
                 self.ask(Ask::Restart { table: number }).await?;
             }
+            Discard::Suppressed => {
+                self.shown.waits(SnapshotWait::Suppressed, None);
+                self.rest(PAUSE).await;
+            }
             Discard::UnknownKeys | Discard::OutOfOrder | Discard::NotVisible => {
                 self.rest(PAUSE).await;
             }

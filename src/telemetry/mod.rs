@@ -16,7 +16,9 @@ pub mod snapshot;
 pub mod status;
 pub mod words;
 
-pub use conclusion::{Conclusion, Notice, StateKind, Station, duration};
+pub use conclusion::{
+    Conclusion, ConsumerGroup, Member, Notice, StateKind, Station, duration, few,
+};
 pub use http::{Handler, Http, StatusSource};
 pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;

@@ -110,11 +110,13 @@ pub enum SnapshotWait {
     Source,
     /// The schema of the table changes.
     Schema,
+    /// An operator holds the table back.
+    Suppressed,
 }
 
 impl SnapshotWait {
     /// Each.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Stream,
         Self::Visibility,
         Self::Sink,
@@ -123,6 +125,7 @@ impl SnapshotWait {
         Self::ReplicaLag,
         Self::Source,
         Self::Schema,
+        Self::Suppressed,
     ];
 
     /// As it is written, also as a label's value.
@@ -136,6 +139,7 @@ impl SnapshotWait {
             Self::ReplicaLag => "replica_lag",
             Self::Source => "source",
             Self::Schema => "schema",
+            Self::Suppressed => "suppressed",
         }
     }
 
@@ -150,6 +154,7 @@ impl SnapshotWait {
             Self::ReplicaLag => "replicas to come within snapshot.max_replica_lag",
             Self::Source => "the server that chunks are read from",
             Self::Schema => "the table's schema to settle",
+            Self::Suppressed => "the table to be released: an operator holds it back",
         }
     }
 }
@@ -174,11 +179,13 @@ pub enum ChunkDiscard {
     TooSlow,
     /// The view did not show everything that the stream had processed.
     NotVisible,
+    /// An operator holds the table back.
+    Suppressed,
 }
 
 impl ChunkDiscard {
     /// Each.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SchemaChanged,
         Self::ServerChanged,
         Self::TooManyKeys,
@@ -187,6 +194,7 @@ impl ChunkDiscard {
         Self::OutOfOrder,
         Self::TooSlow,
         Self::NotVisible,
+        Self::Suppressed,
     ];
 
     /// As a label's value.
@@ -200,6 +208,7 @@ impl ChunkDiscard {
             Self::OutOfOrder => "out_of_order",
             Self::TooSlow => "too_slow",
             Self::NotVisible => "not_visible",
+            Self::Suppressed => "suppressed",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The document that `/status` shows. Field names are an interface.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::snapshot::SnapshotStatus;
 use super::words::{
@@ -14,6 +14,8 @@ use super::{Conclusion, StateKind};
 pub struct Status {
     /// Name of the stream.
     pub stream: String,
+    /// Address of the page: `http.public_url`, or else where it listens.
+    pub url: String,
     /// Version of binpulse.
     pub version: String,
     /// What the stream is doing.
@@ -50,6 +52,8 @@ pub struct Status {
     pub snapshot: Option<SnapshotStatus>,
     /// The newest replay that a relay asked for; `null` if there was none.
     pub replay: Option<ReplayStatus>,
+    /// Tables that an operator holds back, the oldest first.
+    pub controls: Vec<ControlStatus>,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
@@ -135,6 +139,69 @@ impl ReplayState {
             Self::Interrupted => "interrupted",
         }
     }
+}
+
+/// Tables that an operator holds back.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Default)]
+pub struct ControlStatus {
+    /// The tables, as the operator named them.
+    pub pattern: String,
+    /// What becomes of their rows.
+    pub kind: ControlKind,
+    /// Where it stands.
+    pub state: ControlState,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Who asked for it.
+    pub by: String,
+    /// When, microseconds since 1970 UTC.
+    pub at_us: i64,
+    /// Whether it is in the saved checkpoint as it is.
+    pub saved: bool,
+    /// Lanes of which rows are held back.
+    pub lanes: u64,
+    /// Rows that are held back.
+    pub rows: u64,
+    /// When the first of them was committed, microseconds since 1970 UTC; `null` while there is none.
+    pub first_row_us: Option<i64>,
+    /// Rows that `release --send` has sent so far.
+    pub sent_rows: u64,
+    /// Why they could not be sent the last time; empty otherwise.
+    pub told: String,
+    /// Seconds until the source may purge the first of these rows, at least; `null` while it is not known,
+    /// and where the source purges nothing by itself.
+    pub purge_margin_seconds: Option<f64>,
+}
+
+/// What becomes of the rows of tables that are held back.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlKind {
+    /// They are numbered and not sent.
+    #[default]
+    Suppress,
+}
+
+impl ControlKind {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suppress => "suppress",
+        }
+    }
+}
+
+/// Where a control stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlState {
+    /// Rows are held back.
+    #[default]
+    Holding,
+    /// Rows that were held back are sent; newer ones are held back until these are.
+    Sending,
+    /// Rows are sent again; that is not in the saved checkpoint yet.
+    Releasing,
 }
 
 /// Quiet or outage: the conclusion and its evidence.

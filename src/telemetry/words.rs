@@ -32,6 +32,8 @@ words! {
     enum Grade {
         /// Proven to be well.
         Healthy = "healthy",
+        /// Nothing is wrong, and an operator has stopped what would otherwise flow.
+        Intended = "intended",
         /// An outage is over, but not for long enough to rely on it.
         Recovering = "recovering",
         /// Data comes late.
@@ -170,6 +172,8 @@ words! {
         Path = "path",
         /// An echo queue can't be read.
         Echo = "echo",
+        /// An operator holds tables back.
+        Control = "control",
     }
 
     /// How urgent a finding is.
@@ -209,6 +213,8 @@ words! {
         Lost = "lost",
         /// It came back after it had been counted as lost.
         Late = "late",
+        /// Maintenance began while it was under way: nobody waits for it.
+        NotEvaluated = "not_evaluated",
     }
 }
 

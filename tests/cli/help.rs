@@ -109,6 +109,36 @@ fn completions_and_the_manual_page_know_every_command() {
 }
 
 #[test]
+fn completions_offer_settings_and_the_words_that_they_take() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = typed(&["completions", shell]).out;
+        for offered in ["sink-kind", "stdout", "http-public-url", "checkpoint-store", "table"] {
+            assert!(script.contains(offered), "{shell} lacks {offered}");
+        }
+    }
+    let bash = typed(&["completions", "bash"]).out;
+    assert!(bash.contains("sns stdout null"), "the words of sink.kind");
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    for command in commands() {
+        let page = typed(&["man", &command]);
+        assert_eq!((page.code, page.error.as_str()), (Some(0), ""), "{command}");
+        assert!(page.out.contains(&format!(".TH binpulse-{command} 1")), "{command}: {}", page.out);
+    }
+    assert!(typed(&["man", "relay", "redrive"]).out.contains(".TH binpulse-relay-redrive 1"));
+    let found = typed(&["man", "nosuch"]);
+    assert_eq!((found.code, found.out.as_str()), (Some(64), ""), "{found:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = folder.path().display().to_string();
+    assert_eq!(typed(&["man", "--all", &all]).code, Some(0));
+    for command in commands() {
+        assert!(folder.path().join(format!("binpulse-{command}.1")).is_file(), "{command}");
+    }
+}
+
+#[test]
 fn the_exit_codes_are_in_the_help() {
     let help = typed(&["--help"]).out;
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");

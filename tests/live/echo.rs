@@ -31,14 +31,14 @@ async fn stage(
     Ok((mysqld, endpoint, aws, topic))
 }
 
-async fn endpoint() -> Endpoint {
+pub(crate) async fn endpoint() -> Endpoint {
     let endpoint = Endpoint::start().await;
     Standin::REGION.clone_into(&mut endpoint.shared.store().region);
     endpoint
 }
 
 /// Settings of a stream whose canaries `echo` are read back at the endpoint, with short periods.
-fn settings(
+pub(crate) fn settings(
     mysqld: &Mysqld,
     endpoint: &Endpoint,
     topic: &str,

@@ -135,9 +135,16 @@ async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Ou
     assert_eq!(text, 2, "rows of the other history were published");
     assert_eq!(rig.streamer.stop().await?, Some(OPERATOR));
 
-    // And so does each start after it
+    // And so does each start after it, with the page and the reason on it
     rig.streamer.start_again().await?;
-    assert_eq!(rig.streamer.wait(SOON).await?, Some(OPERATOR), "{}", rig.streamer.log_tail());
+    rig.streamer.until("the halt at start", SOON, halted).await?;
+    let status = rig.streamer.until("the verdict", SOON, told).await?;
+    assert_eq!(status["conclusion"]["label"], "halted at stream", "{status}");
+    assert_eq!(status["conclusion"]["runbook"], "/runbooks/BinpulsePositionLost", "{status}");
+    let (code, page) = rig.streamer.ask("/").await?;
+    assert!(code == 200 && page.contains("<!doctype html>"), "{code}");
+    assert_eq!(rig.streamer.ask("/readyz").await?.0, 503);
+    assert_eq!(rig.streamer.stop().await?, Some(OPERATOR));
     Ok(())
 }
 

@@ -19,7 +19,9 @@ mod bed;
 mod blocked;
 mod cli;
 mod clients;
+mod controls;
 mod credentials;
+mod dashboards;
 mod decode;
 mod delivery;
 mod demo;
@@ -42,6 +44,7 @@ mod receiving;
 mod relay;
 mod relay_heal;
 mod relay_operations;
+mod relay_outbox;
 mod relay_soak;
 mod relay_verify;
 mod replay;
@@ -79,6 +82,7 @@ fn main() -> std::process::ExitCode {
         snapshot_types::tests(),
         failover::tests(),
         fallback::tests(),
+        controls::tests(),
         decode::tests(),
         freshness::tests(),
         receiving::tests(),
@@ -90,6 +94,7 @@ fn main() -> std::process::ExitCode {
         probe::tests(),
         relay::tests(),
         relay_operations::tests(),
+        relay_outbox::tests(),
         relay_verify::tests(),
         relay_heal::tests(),
         relay_soak::tests(),
@@ -117,6 +122,7 @@ fn main() -> std::process::ExitCode {
         cli::tests(),
         clients::tests(),
         credentials::tests(),
+        dashboards::tests(),
     ]
     .into_iter()
     .flatten()

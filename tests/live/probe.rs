@@ -6,18 +6,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use binpulse::encode::proto::frame::Content;
 use binpulse::encode::proto::{Canary, CanaryPhase, ChangeBatch, Codec, Frame, Source, Watermark};
-use binpulse_demo::{Aws, Consumer, Error, Options, Standin, Streamer};
+use binpulse_demo::{Aws, Consumer, Error, Folder, Options, Standin, Streamer};
 use prost::Message;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::bed::{Bed, Rig, SOON, Topic, command};
 use crate::receiving::{publish, sns};
+use crate::relay::copy_relay;
 use crate::suite::{Outcome, tests};
 
 tests! {
     canaries_of_every_form_are_counted_for_what_they_are on [];
     a_stream_that_stops_is_named_until_it_comes_back on [Mysql97];
+    a_copy_that_falls_behind_is_named_until_it_catches_up on [Mysql97];
     of_two_consumers_the_one_that_gets_no_canaries_is_named on [Mysql97];
 }
 
@@ -229,6 +231,43 @@ async fn a_stream_that_stops_is_named_until_it_comes_back(bed: Bed) -> Outcome {
     assert_eq!(probe.metric("binpulse_probe_source_changes_total", &series).await?, Some(0.0));
     assert!(probe.metric("binpulse_probe_received_total", &series).await? > Some(5.0));
     assert_eq!(probe.metric("binpulse_probe_healthy", &[]).await?, Some(1.0));
+    assert_eq!(probe.stop().await?, Some(0), "{}", probe.log_tail());
+    Ok(())
+}
+
+async fn a_copy_that_falls_behind_is_named_until_it_catches_up(bed: Bed) -> Outcome {
+    // Given a stream with canaries, a relay that keeps a copy, and a probe that only reads the copy
+    let (source, copy) =
+        tokio::try_join!(bed.mysqld(Options::default()), bed.mysqld(Options::default()))?;
+    let canaries = [("canary.enabled", "true".to_owned()), ("canary.interval", "500ms".to_owned())];
+    let rig = Rig::start(&bed, source, Topic::Standard, &canaries).await?;
+    let name = format!("{}-copy", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let state = Folder::create()?;
+    copy.execute(&["CREATE DATABASE relay"]).await?;
+    let settings = [
+        ("probe.copy", format!("mysql://{}/relay", copy.address())),
+        ("probe.copy_user", "root".to_owned()),
+        ("probe.streams", "test".to_owned()),
+        ("probe.deadline", "4s".to_owned()),
+    ];
+    let mut probe = Streamer::start(command("probe", settings.to_vec()))?;
+
+    // While there is nothing to be read, it says why
+    let missed = until_health(&mut probe, 503, &["stream test: no canary has arrived"]).await?;
+    assert!(missed.contains("probe.copy"), "{missed}");
+    let mut relay = copy_relay(&queue, &copy, &rig.endpoint_url, &state)?;
+    until_health(&mut probe, 200, &["canaries arrive"]).await?;
+
+    // When the relay stands still, then the copy is named, and no longer once it continues
+    relay.freeze()?;
+    let missed =
+        until_health(&mut probe, 503, &["stream test: the next canary has not arrived"]).await?;
+    assert!(missed.contains("; the last was canary "), "{missed}");
+    relay.thaw()?;
+    until_health(&mut probe, 200, &["canaries arrive"]).await?;
+    let lost = probe.metric("binpulse_probe_lost_total", &["stream=\"test\""]).await?;
+    assert_eq!(lost, Some(0.0));
     assert_eq!(probe.stop().await?, Some(0), "{}", probe.log_tail());
     Ok(())
 }

@@ -36,7 +36,9 @@ pub(crate) struct Received {
     /// Each so-manieth request is refused with this status.
     pub(crate) refuse: Option<(u64, u16)>,
     /// Rows with this text are refused.
-    refuse_text: Option<&'static str>,
+    pub(crate) refuse_text: Option<&'static str>,
+    /// Headers of messages of outboxes, by the id of their request.
+    pub(crate) headers: BTreeMap<String, BTreeSet<String>>,
 }
 
 pub(crate) struct Webhook {
@@ -79,7 +81,7 @@ impl Webhook {
 async fn serve(stream: TcpStream, received: Arc<Mutex<Received>>) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let (mut length, mut id) = (0, String::new());
+        let (mut length, mut id, mut headers) = (0, String::new(), BTreeSet::new());
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line).await.ok()? == 0 {
@@ -93,10 +95,19 @@ async fn serve(stream: TcpStream, received: Arc<Mutex<Received>>) -> Option<()> 
                 length = value.parse().ok()?;
             } else if let Some(value) = line.strip_prefix("webhook-id: ") {
                 value.clone_into(&mut id);
+            } else if line.starts_with("outbox-") {
+                headers.insert(line);
             }
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
+        if !headers.is_empty() {
+            received
+                .lock()
+                .expect("no test panics while it holds it")
+                .headers
+                .insert(id.clone(), headers);
+        }
         let status = take(&received, id, String::from_utf8(body).ok()?);
         let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
         stream.get_mut().write_all(answer.as_bytes()).await.ok()?;
@@ -270,7 +281,7 @@ async fn what_a_webhook_refuses_is_parked_with_what_follows_it_and_can_be_retrie
 }
 
 /// Waits until so many requests are parked.
-async fn until_parked(process: &Streamer, count: f64) -> Result<(), Failed> {
+pub(crate) async fn until_parked(process: &Streamer, count: f64) -> Result<(), Failed> {
     let give_up = Instant::now() + SOON;
     loop {
         // While it starts nobody answers.
@@ -287,7 +298,7 @@ async fn until_parked(process: &Streamer, count: f64) -> Result<(), Failed> {
 }
 
 /// `binpulse relay parked` with these arguments.
-async fn parked(process: &Streamer, arguments: &[&str]) -> Result<String, Failed> {
+pub(crate) async fn parked(process: &Streamer, arguments: &[&str]) -> Result<String, Failed> {
     let mut tool = command("relay", Vec::new());
     let listen = ["--relay-listen", process.address()];
     let all = std::iter::once("parked").chain(arguments.iter().copied()).chain(listen);
@@ -362,7 +373,7 @@ async fn a_parked_request_holds_up_each_of_its_keys_until_it_is_delivered(bed: B
 }
 
 /// A relay of this queue into this server.
-fn copy_relay(
+pub(crate) fn copy_relay(
     queue: &str,
     target: &Mysqld,
     endpoint: &str,

@@ -12,12 +12,20 @@ use crate::suite::{Outcome, tests};
 
 tests! {
     lost_rows_are_asked_for_and_delivered_once on [Mysql97, Mariadb1011];
+    the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_starts_later on [Mysql97];
     a_lane_that_halts_names_the_command_and_goes_on_after_it on [Mysql97];
     a_lane_may_go_on_without_lost_rows on [Mysql97];
 }
 
 /// The lane of the rows.
 const LANE: &str = "paid.charges#0";
+
+/// What the relay's queue gets.
+const KINDS: [&str; 3] = ["change", "canary", "suppressed"];
+
+fn policy(kinds: &[&str]) -> String {
+    serde_json::json!({ "kind": kinds, "replay": [{ "exists": false }, "test"] }).to_string()
+}
 
 /// Nine rows, of which the relay's queue never got the three in the middle.
 struct Loss {
@@ -26,28 +34,25 @@ struct Loss {
     webhook: Webhook,
     /// The relay's state is in it.
     _folder: Folder,
+    /// Of the relay's queue.
+    subscription: String,
 }
 
 impl Loss {
-    async fn suffer(bed: &Bed, gap: &str) -> Result<Self, Failed> {
+    async fn suffer(bed: &Bed, gap: &str, has_more: bool) -> Result<Self, Failed> {
         let mysqld = bed.mysqld(Options::default()).await?;
         let canaries =
             [("canary.enabled", "true".to_owned()), ("canary.interval", "500ms".to_owned())];
-        let mut rig = Rig::start(bed, mysqld, Topic::Standard, &canaries).await?;
+        let rig = Rig::start(bed, mysqld, Topic::Standard, &canaries).await?;
         let name = format!("{}-relay", bed.topic_name());
-        let policy = serde_json::json!({
-            "kind": ["change", "canary", "suppressed"],
-            "replay": [{ "exists": false }, "test"],
-        });
-        let subscribe = async |rig: &Rig| {
-            rig.aws.subscribe_filtered(&rig.topic_arn, &name, Some(policy.to_string())).await
-        };
-        let (queue, subscription) = subscribe(&rig).await?;
+        let (queue, subscription) =
+            rig.aws.subscribe_filtered(&rig.topic_arn, &name, Some(policy(&KINDS))).await?;
         let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
         let streamer_url = format!("http://{}", rig.streamer.address());
         let settings = [
             ("sns.endpoint_url", rig.endpoint_url.as_str()),
             ("relay.reorder_wait", "1s"),
+            ("relay.gap_wait", "1h"),
             ("relay.gap", gap),
             ("relay.streamer_url", &streamer_url),
         ];
@@ -60,13 +65,25 @@ impl Loss {
         let is_there = || (ids(&webhook) == [1, 2, 3]).then_some(());
         let come = until("the first rows come", is_there).await;
         come.map_err(|error| format!("{error}\n{}", relay.log_tail()))?;
-        rig.aws.unsubscribe(&subscription).await?;
-        insert(&mut connection, 4..=6).await?;
+        let mut loss = Self { rig, relay, webhook, _folder: folder, subscription };
+        loss.lose(4..=6).await?;
+        if has_more {
+            insert(&mut connection, 7..=9).await?;
+        }
+        Ok(loss)
+    }
+
+    /// Inserts rows of which the relay's queue gets none, but the canaries that tell of them.
+    async fn lose(&mut self, lost: std::ops::RangeInclusive<i64>) -> Outcome {
+        let none = policy(&["canary"]);
+        self.rig.aws.set_filter(&self.subscription, none).await?;
+        let mut connection = self.rig.mysqld.connect().await?;
+        let all = u64::try_from(*lost.end())?;
+        insert(&mut connection, lost).await?;
         // The other queue has them: SNS is done with them.
-        rig.receive_some(6).await?;
-        subscribe(&rig).await?;
-        insert(&mut connection, 7..=9).await?;
-        Ok(Self { rig, relay, webhook, _folder: folder })
+        self.rig.receive_some(all).await?;
+        self.rig.aws.set_filter(&self.subscription, policy(&KINDS)).await?;
+        Ok(())
     }
 
     /// Waits until the webhook has these rows, each of them once.
@@ -107,7 +124,7 @@ fn ids(webhook: &Webhook) -> Vec<i64> {
 
 async fn lost_rows_are_asked_for_and_delivered_once(bed: Bed) -> Outcome {
     // When rows are lost behind SNS
-    let mut loss = Loss::suffer(&bed, "heal").await?;
+    let mut loss = Loss::suffer(&bed, "heal", true).await?;
 
     // Then the relay asks for these, and delivers each row once
     loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
@@ -132,8 +149,24 @@ async fn lost_rows_are_asked_for_and_delivered_once(bed: Bed) -> Outcome {
     Ok(())
 }
 
+async fn the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_starts_later(
+    bed: Bed,
+) -> Outcome {
+    // When the last rows of a lane are lost, then a canary is enough to ask for them
+    let mut loss = Loss::suffer(&bed, "heal", false).await?;
+    loss.until_ids(&[1, 2, 3, 4, 5, 6]).await?;
+
+    // And also for a relay that was not there, to which nothing of the lane comes any more
+    assert_eq!(loss.relay.stop().await?, Some(0));
+    loss.lose(7..=9).await?;
+    loss.relay.start_again().await?;
+    loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
+    assert_eq!(loss.metric("binpulse_relay_gaps_healed_total", &[]).await?, Some(1.0));
+    Ok(())
+}
+
 async fn a_lane_that_halts_names_the_command_and_goes_on_after_it(bed: Bed) -> Outcome {
-    let mut loss = Loss::suffer(&bed, "halt").await?;
+    let mut loss = Loss::suffer(&bed, "halt", true).await?;
     let is_halted = |status: &Value| status["lanes"][0]["state"] == "halted";
     let status = loss.relay.until("the lane halts", SOON, is_halted).await?;
     let lane = &status["lanes"][0];
@@ -171,7 +204,7 @@ async fn a_lane_that_halts_names_the_command_and_goes_on_after_it(bed: Bed) -> O
 }
 
 async fn a_lane_may_go_on_without_lost_rows(bed: Bed) -> Outcome {
-    let loss = Loss::suffer(&bed, "declare").await?;
+    let loss = Loss::suffer(&bed, "declare", true).await?;
     loss.until_ids(&[1, 2, 3, 7, 8, 9]).await?;
     let missing = loss.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
     assert_eq!(missing, Some(3.0));

@@ -79,6 +79,8 @@ async fn a_source_that_is_down_at_start_is_told_as_the_source_and_waited_for(bed
         assert_eq!(told["state"], "starting", "{store}: {told}");
         assert_eq!(told["verdict"]["hop"], "source", "{store}: {told}");
         assert_eq!(streamer.ask("/healthz").await?.0, 200, "{store}");
+        let (code, page) = streamer.ask("/").await?;
+        assert!(code == 200 && page.contains("<!doctype html>"), "{store}: the page");
         let (code, missing) = streamer.ask("/readyz").await?;
         assert_eq!((code, missing.contains("stream")), (503, true), "{store}: {missing}");
         let labels = ["from=\"starting\"", "to=\"source_unreachable\""];
@@ -118,6 +120,7 @@ async fn a_topic_that_cannot_be_read_at_start_is_told_and_waited_for(bed: Bed) -
         };
         let told = streamer.until("the sink's trouble", SOON, is_told).await?;
         assert_eq!(told["state"], "starting", "{said}: {told}");
+        assert_eq!(streamer.ask("/").await?.0, 200, "{said}: the page");
         assert_eq!(streamer.ask("/readyz").await?.0, 503, "{said}");
 
         endpoint.heal();

@@ -76,7 +76,7 @@ fn a_frozen_verdict_is_no_verdict(browser: &mut Browser) {
     nothing_is_green(browser);
     let head = browser.text_of("alarm-head");
     assert!(head.starts_with("No verdict for 4"), "{head}");
-    assert!(browser.text_of("contact").starts_with("live"), "what answers is not called silent");
+    assert!(browser.text_of("contact").starts_with("Live"), "what answers is not called silent");
 }
 
 fn what_is_no_status_is_no_answer(browser: &mut Browser) {

@@ -14,8 +14,10 @@
 mod access;
 mod browser;
 mod contact;
+mod scale;
 mod site;
 mod states;
+mod terminal;
 mod verdicts;
 
 use std::path::Path;
@@ -38,9 +40,10 @@ pub(crate) use tests;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let found = browser::find();
-    let tests = [verdicts::TESTS, contact::TESTS, access::TESTS].concat();
+    let tests = [verdicts::TESTS, contact::TESTS, access::TESTS, scale::TESTS].concat();
     let count = tests.len();
-    let trials = tests.into_iter().map(|test| trial(test, found.as_deref())).collect();
+    let in_browser = tests.into_iter().map(|test| trial(test, found.as_deref()));
+    let trials = in_browser.chain(terminal::trials()).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         match &found {

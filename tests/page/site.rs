@@ -118,6 +118,10 @@ impl Switch for Nobody {
     fn replay(&self, _: &str) -> Result<String, ReplayRefused> {
         Err(ReplayRefused::Wrong("no replays here".to_owned()))
     }
+
+    fn control(&self, _: &str) -> Result<String, String> {
+        Err("no controls here".to_owned())
+    }
 }
 
 fn metrics() -> Metrics {

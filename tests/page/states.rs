@@ -41,10 +41,13 @@ fn found(state: State) -> (Option<Reason>, &'static [Found]) {
         State::SinkStalled => (Some(Reason::Denied), &[(C::SinkMoves, False, "3 attempts in a row ended with AuthorizationError; the oldest message waits for 24 s")]),
         State::HeartbeatLost => (None, &[(C::HeartbeatSeen, False, "heartbeat 812 was committed 9.2 s ago and the stream is past it")]),
         State::CatchingUp => (None, &[(C::LagSmall, False, "48 s behind"), (C::LagShrinks, True, "by 3.1 s each second")]),
-        State::Lagging => (None, &[(C::LagSmall, False, "96 s behind"), (C::LagShrinks, False, "growing by 0.4 s each second")]),
+        State::Lagging => (None, &[(C::LagSmall, False, "96 s behind"), (C::LagShrinks, False, "the lag does not shrink")]),
         State::CanaryLost => (Some(Reason::Consumers(vec![Arc::from("search")])), &[(C::CanariesArrive, False, "search has not echoed canaries 79 and 80 within 15 s")]),
         State::CheckpointStuck => (None, &[(C::CheckpointAdvances, False, "last saved 134 s ago, while messages were acknowledged")]),
         State::Indeterminate => (None, &[(C::HeartbeatSeen, Unknown, "no heartbeat was committed for 14 s, and why is not known yet")]),
+        State::SuppressedByOperator => {
+            (None, &[(C::NotSuppressed, False, "an operator holds them back: ada: a stop")])
+        }
         State::QuietUnproven => (None, &[(C::HeartbeatsAllowed, False, "by configuration")]),
         State::Live => (None, &[(C::UserRows, True, "the last was published 0.4 s ago")]),
         State::Quiet => (Some(Reason::Empty), &[]),
@@ -140,6 +143,7 @@ fn certificate() -> Certificate {
 pub(crate) fn status(state: State) -> Status {
     let mut status = Status {
         stream: "orders-eu".to_owned(),
+        url: "https://binpulse.example.org".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         state: StreamState::Running,
         state_age_seconds: 9_520.0,
@@ -153,6 +157,7 @@ pub(crate) fn status(state: State) -> Status {
         },
         snapshot: None,
         replay: None,
+        controls: Vec::new(),
         verdict: verdict(state),
         findings: Vec::new(),
         source: Source {
@@ -255,6 +260,7 @@ fn dress(status: &mut Status, state: State) {
         | State::UpstreamReplicationBroken
         | State::HeartbeatLost
         | State::Indeterminate
+        | State::SuppressedByOperator
         | State::QuietUnproven
         | State::Live
         | State::Quiet => {}

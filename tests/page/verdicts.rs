@@ -5,8 +5,8 @@ use binpulse::telemetry::Status;
 use binpulse::telemetry::snapshot::{
     SnapshotState, SnapshotStatus, SnapshotTable, SnapshotTableState, SnapshotWait,
 };
-use binpulse::telemetry::status::{Finding, Path};
-use binpulse::telemetry::words::{FindingLevel, Hop};
+use binpulse::telemetry::status::{Finding, Halted, Path};
+use binpulse::telemetry::words::{FindingLevel, HaltReason, Hop, StreamState};
 
 use crate::browser::Browser;
 use crate::site::Site;
@@ -15,6 +15,7 @@ use crate::states::{halted, status};
 crate::tests! {
     each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step,
     a_change_of_the_verdict_shows_without_reloading,
+    a_start_that_waits_or_can_not_go_on_has_the_whole_page,
     a_halted_stream_is_never_shown_as_anything_else,
     loss_is_shouted_whatever_the_verdict,
     a_path_that_fails_is_not_green_and_there_is_something_to_do,
@@ -35,6 +36,14 @@ pub(crate) fn shows(browser: &mut Browser, state: State) {
     let name = state.name();
     browser
         .wait(&format!("document.getElementById('state').textContent.split(' ')[0] === '{name}'"));
+}
+
+/// Writes a picture of a page that does not move.
+pub(crate) fn still(browser: &mut Browser, name: &str) {
+    if let Some(folder) = std::env::var_os("BINPULSE_PAGE_PICTURES") {
+        let path = std::path::Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(&path, browser.picture()).expect("a folder for pictures");
+    }
 }
 
 /// Writes a picture where the environment asks for one.
@@ -65,6 +74,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
         assert_eq!(headline, says.verdict.headline, "{state}");
         let beyond =
             says.verdict.sentence[headline.len()..].trim_start_matches([',', ':', ' ', '.']);
+        let beyond = beyond.strip_prefix("and ").unwrap_or(beyond);
         let shown = browser.text_of("sentence");
         assert!(shown.eq_ignore_ascii_case(beyond), "{state}: {shown} is not {beyond}");
         assert_eq!(browser.text_of("next"), says.verdict.next_step, "{state}");
@@ -80,6 +90,7 @@ fn each_verdict_is_told_with_its_evidence_its_hop_and_the_next_step(browser: &mu
             Grade::Late => ("late", "late"),
             Grade::Recovering => ("late", "recovering"),
             Grade::Unknown | Grade::Unproven => ("unknown", "not known"),
+            Grade::Intended => ("late", "intended"),
             Grade::Healthy => ("works", "healthy"),
         };
         assert_eq!(browser.text("document.body.dataset.indicator"), look, "{state}");
@@ -154,6 +165,37 @@ fn a_change_of_the_verdict_shows_without_reloading(browser: &mut Browser) {
     assert!(browser.text("document.title").starts_with('\u{2713}'));
 }
 
+fn a_start_that_waits_or_can_not_go_on_has_the_whole_page(browser: &mut Browser) {
+    let begun = |state: State| {
+        let mut says = status(State::Starting);
+        says.verdict = status(state).verdict;
+        says
+    };
+    let mut lost = begun(State::PositionLost);
+    lost.state = StreamState::Halted;
+    lost.halted = Some(Halted {
+        reason: HaltReason::PositionLost,
+        message: "server error 1236: the first GTID that we lack was purged".to_owned(),
+        remedy: "find a server that has the logs".to_owned(),
+    });
+    let site = Site::start(status(State::Starting));
+    for (name, says, grade, headline) in [
+        ("starting", begun(State::Starting), "not known", "Starting"),
+        ("waiting", begun(State::SourceUnreachable), "outage at source", "The database can't be"),
+        ("lost", lost, "halted at stream", "The stream cannot continue from its position"),
+    ] {
+        site.say(says.concluded());
+        browser.load(&site.url());
+        browser.wait("document.getElementById('state').textContent !== '-'");
+        assert_eq!(browser.text_of("grade"), grade, "{name}");
+        assert!(browser.text_of("headline").starts_with(headline), "{name}");
+        assert!(!browser.text_of("next").is_empty(), "{name}");
+        assert_eq!(browser.value("document.querySelectorAll('#line li').length"), 5, "{name}");
+        assert_eq!(browser.text("document.getElementById('alarm').hidden"), "true", "{name}");
+        picture(browser, &format!("start-{name}"));
+    }
+}
+
 fn a_halted_stream_is_never_shown_as_anything_else(browser: &mut Browser) {
     let mut says = halted();
     let site = Site::start(says.clone());
@@ -225,7 +267,7 @@ fn a_path_that_fails_is_not_green_and_there_is_something_to_do(browser: &mut Bro
     assert!(browser.text_of("notices").contains("INSERT command denied"));
     let row = "[...document.querySelectorAll('#paths tr')].map((row) => \
                row.children[2].dataset.indicator).join('/')";
-    assert_eq!(browser.text(row), "/broken");
+    assert_eq!(browser.text(row), "broken/", "the one that fails stands first");
     picture(browser, "path-failing");
 }
 
@@ -303,7 +345,7 @@ fn a_station_names_the_consumers_that_are_silent_or_rest(browser: &mut Browser) 
     picture(browser, "canary-lost-dark");
     let mut says = status(State::Quiet);
     says.consumers[1].maintenance_seconds_left = Some(1_290.0);
-    site.say(says);
+    site.say(says.concluded());
     shows(browser, State::Quiet);
     let text = browser.text(station);
     assert!(text.contains("1 of 2 echoes") && text.contains("in maintenance: search"), "{text}");

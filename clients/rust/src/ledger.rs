@@ -16,12 +16,15 @@ pub struct Waits {
     /// canary was sent. Longer than the queue's visibility timeout where a process that ended may have
     /// received them and not deleted them.
     pub first_proven: Duration,
-    /// For missing rows of which nothing proves that the topic has accepted them; also for rows at the
-    /// end of the lane, behind which none has arrived. Longer than a message takes to become a dead letter.
+    /// For missing rows of which nothing proves that the topic has accepted them. Longer than a message
+    /// takes to become a dead letter.
     pub gap: Duration,
     /// For missing rows of which a canary's watermark proves that the topic accepted them before the
     /// canary was sent, when rows behind them have arrived.
     pub proven: Duration,
+    /// For missing rows at the end of the lane, behind which none has arrived, likewise proven. As long as
+    /// `gap` where missing rows are given up; as short as `proven` where they are asked for again.
+    pub proven_end: Duration,
 }
 
 impl Default for Waits {
@@ -31,6 +34,7 @@ impl Default for Waits {
             first_proven: Duration::from_secs(5),
             gap: Duration::from_mins(5),
             proven: Duration::from_secs(5),
+            proven_end: Duration::from_mins(5),
         }
     }
 }
@@ -243,7 +247,7 @@ impl Lane {
                 Some(at.max(self.since) + self.waits.proven)
             }
             (Some(_), Some((_, at))) if self.is_proven() => {
-                Some(at.max(self.since) + self.waits.gap)
+                Some(at.max(self.since) + self.waits.proven_end)
             }
             (Some(_), _) => is_held.then(|| self.since + self.waits.gap),
         }
@@ -378,6 +382,7 @@ mod tests {
         first_proven: Duration::from_secs(5),
         gap: Duration::from_mins(5),
         proven: Duration::from_secs(5),
+        proven_end: Duration::from_mins(5),
     };
 
     fn at(seconds: u64) -> Duration {
@@ -386,6 +391,18 @@ mod tests {
 
     fn gap(first: u64, last: u64, is_proven: bool) -> Gap {
         Gap { first, last, is_proven }
+    }
+
+    #[test]
+    fn lost_rows_at_the_end_of_a_lane_are_told_after_a_time_of_their_own() {
+        let waits = Waits { proven_end: at(7), ..WAITS };
+        let mut lane = Lane::resume(5, waits, at(0));
+        lane.watermark(9, at(100));
+        assert_eq!((lane.due(), lane.missing(at(106))), (Some(at(107)), None));
+        assert_eq!(lane.missing(at(107)), Some(gap(5, 8, true)));
+        // Once a row behind them has arrived, the usual time holds.
+        assert_eq!(lane.offer(8, 1, at(107)), Decision::Wait);
+        assert_eq!(lane.due(), Some(at(112)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ import { DecodeError } from "./errors.js";
 import { FORMAT_VERSION } from "./frame.js";
 import {
   BeforeImage, type ChangeBatch, ChangeBatchSchema, type Column, ImageSchema, type Image, LogicalType, Op, RowSchema,
-  SchemaChangeSchema, SnapshotMarkSchema, SnapshotPartSchema, SnapshotPhase, SourceSchema, TableSchemaSchema,
+  SchemaChangeSchema, SnapshotMarkSchema, SnapshotPartSchema, SnapshotPhase, SourceSchema, SuppressedSchema, TableSchemaSchema,
   type Value, ValueSchema,
 } from "./gen/binpulse/v1/change_pb.js";
 import { CanaryPhase, CanarySchema, HeartbeatSchema, WatermarkSchema } from "./gen/binpulse/v1/pulse_pb.js";
@@ -30,6 +30,7 @@ export function content(document: Json, cellsMax: number): Content {
     case "canary": return { kind, value: canary(members, room) };
     case "heartbeat": return { kind, value: heartbeat(members) };
     case "schema": return { kind, value: schemaChange(members) };
+    case "suppressed": return { kind, value: suppressed(members) };
     case "snapshot":
       return optional(members, "phase") !== undefined
         ? { kind: "snapshot_mark", value: mark(members) }
@@ -215,6 +216,20 @@ const schemaChange = (document: Members) =>
     committedAtUs: time(document, "committed_at"),
     sequence: long(document, "sequence"),
     lane: text(document, "lane"),
+  });
+
+const suppressed = (document: Members) =>
+  create(SuppressedSchema, {
+    source: source(document),
+    lane: text(document, "lane"),
+    database: text(document, "database"),
+    table: text(document, "table"),
+    sequenceFirst: long(document, "sequence_first"),
+    count: long(document, "count"),
+    reason: text(document, "reason"),
+    by: text(document, "by"),
+    gtidFirst: optionalText(document, "gtid_first"),
+    sinceUs: time(document, "since"),
   });
 
 const mark = (document: Members) =>

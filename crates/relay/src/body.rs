@@ -132,6 +132,7 @@ impl Bodies {
                 self.options.content_type()
             },
             kind: "change",
+            attributes: Vec::new(),
         };
         if let Some(insert) = insert {
             request.becomes_two(run, insert);
@@ -231,6 +232,9 @@ fn put_row(
 
 /// The request of rows that were parked: the same as before.
 pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
+    if let Some(request) = crate::outbox::again(parked) {
+        return request;
+    }
     let known = ["application/cloudevents+json", "application/cloudevents-batch+json"];
     let content_type = known.into_iter().find(|known| *known == parked.content_type);
     Request {
@@ -243,6 +247,7 @@ pub(crate) fn again(lane: &LaneKey, parked: &Parked) -> Request {
         content_type: content_type.unwrap_or("application/json"),
         then: None,
         kind: "change",
+        attributes: Vec::new(),
     }
 }
 
@@ -272,6 +277,7 @@ pub(crate) fn canary(stream: &str, epoch: u64, canary: &proto::Canary) -> Reques
         content_type: "application/json",
         then: None,
         kind: "canary",
+        attributes: Vec::new(),
     }
 }
 
@@ -292,7 +298,7 @@ pub(crate) fn message_id(body: &str) -> String {
     hash(body)
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let digest = Sha256::digest(text.as_bytes());
     let mut id = String::from("bp_");

@@ -21,6 +21,7 @@ pub mod lane;
 mod lanes;
 pub mod metrics;
 pub mod open;
+mod outbox;
 pub mod queue;
 pub mod route;
 pub mod state;

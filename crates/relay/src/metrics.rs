@@ -75,7 +75,7 @@ impl Metrics {
         Ok(Self {
             registry: registry.clone(),
             messages: make.counters("messages_total", "Messages received, by kind", "kind", &[
-                "change", "snapshot", "canary", "suppressed", "unreadable", "other",
+                "change", "snapshot", "canary", "suppressed", "outbox", "unreadable", "other",
             ])?,
             rows: make.counters("rows_total", "Rows by what became of them", "outcome", &[
                 "delivered", "parked", "missing", "filtered", "shadow",
@@ -135,6 +135,15 @@ impl Metrics {
     /// The page for a scraper, in the text format 0.0.4.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// A message of an outbox was delivered that entered the queue then.
+    pub(crate) fn observe_outbox(&self, sent_at_us: Option<i64>) {
+        self.rows.with_label_values(&["delivered"]).inc();
+        if let Some(sent_at_us) = sent_at_us {
+            let took_us = wall_clock_us().saturating_sub(sent_at_us).max(0);
+            self.delivery_seconds.observe(seconds(took_us));
+        }
     }
 
     /// A request was delivered.

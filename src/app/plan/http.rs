@@ -12,6 +12,8 @@ pub struct HttpPlan {
     pub address: SocketAddr,
     /// Token and TLS.
     pub access: Access,
+    /// Where others reach it, without a slash at the end.
+    pub url: String,
 }
 
 /// Reads the settings. An address that others can reach needs a token, or the word that it needs none.
@@ -49,7 +51,17 @@ pub(in crate::app) fn http_plan(values: &Values, listen: &'static str) -> Result
             return Err(Error::Rule(why.to_owned()));
         }
     };
-    Ok(HttpPlan { address, access: Access { token, tls } })
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = match values.text_opt("http.public_url") {
+        None => format!("{scheme}://{address}"),
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
+            url.trim_end_matches('/').to_owned()
+        }
+        Some(_) => {
+            return Err(values.invalid("http.public_url", "an address with https:// or http://"));
+        }
+    };
+    Ok(HttpPlan { address, access: Access { token, tls }, url })
 }
 
 #[cfg(test)]
@@ -78,6 +90,19 @@ mod tests {
             assert!(plan(&[("http.listen", open), TOKEN]).is_ok(), "{open}");
             assert!(plan(&[("http.listen", open), ("http.open", "true")]).is_ok(), "{open}");
         }
+    }
+
+    #[test]
+    fn links_begin_with_the_address_that_others_reach() {
+        let url = |settings: &[(&'static str, &str)]| plan(settings).map(|plan| plan.url);
+        assert_eq!(url(&[]).as_deref(), Ok("http://127.0.0.1:9187"));
+        let public = |url| ("http.public_url", url);
+        assert_eq!(
+            url(&[public("https://pulse.example/x/")]).as_deref(),
+            Ok("https://pulse.example/x")
+        );
+        let refused = url(&[public("javascript:alert(1)")]).expect_err("no address");
+        assert!(refused.contains("http.public_url"), "{refused}");
     }
 
     #[test]

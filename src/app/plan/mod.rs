@@ -87,6 +87,13 @@ pub struct Plan {
     pub shown: serde_json::Value,
 }
 
+/// What is kept to be compared with another process.
+#[derive(Debug, Clone, Copy)]
+pub struct ShadowPlan {
+    /// Whether digests of the rows of each lane are kept.
+    pub digests: bool,
+}
+
 /// The lease on the stream.
 #[derive(Debug, Clone)]
 pub struct HaPlan {
@@ -98,13 +105,6 @@ pub struct HaPlan {
     pub request_timeout: Duration,
     /// How long the lease holds without a renewal.
     pub lifetime: Duration,
-}
-
-/// What is kept to be compared with another process.
-#[derive(Debug, Clone, Copy)]
-pub struct ShadowPlan {
-    /// Whether digests of the rows of each lane are kept.
-    pub digests: bool,
 }
 
 /// Where the checkpoint is kept.

@@ -1,6 +1,7 @@
-//! The probe as a program: reads its queue, keeps its account, serves its pages. It has no source
+//! The probe as a program: reads its queue, or a copy, keeps its account, serves its pages. It has no source
 //! and no sink, and asks no streamer.
 
+mod copy;
 mod families;
 mod plan;
 
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use binpulse_relay::target::copy::Copy;
+
+use plan::Canaries;
 pub use plan::ProbePlan;
 
 use super::{HttpPlan, Outcome, Unavailable};
@@ -51,25 +55,36 @@ pub fn exported_by_probe(streams: &[&str]) -> Result<String, Error> {
 async fn open_and_run(plan: ProbePlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
     let aws = aws::Config { region: plan.region, profile: None };
     let shared = aws::Shared::load(&aws).await?;
-    let queue = Sqs::connect(&shared, plan.endpoint_url.as_deref(), &plan.queue);
     let account = Probe::new(plan.streams.iter().cloned(), plan.deadline, Instant::now());
+    let account = match &plan.canaries {
+        Canaries::Queue(_) => account,
+        Canaries::Copy(_) => account.of_copy(),
+    };
     let account = Arc::new(Mutex::new(account));
     let streams = plan.streams.iter().map(String::as_str);
     let metrics = Arc::new(ProbeMetrics::new(streams, families::families(&account))?);
     let pages = Endpoints { account: Arc::clone(&account), metrics: Arc::clone(&metrics) };
-    let HttpPlan { address, access } = plan.http;
+    let HttpPlan { address, access, .. } = plan.http;
     let bound = Http::bind(address, pages, access).await;
     let http =
         bound.map_err(|error| format!("probe.listen: can't listen on {address}: {error}"))?;
 
     let (reading, serving) = (TaskGroup::new("queue"), TaskGroup::new("http"));
     serving.tasks.spawn(http.run(serving.stop.clone()));
-    let tell = {
-        let account = Arc::clone(&account);
-        move |arrival| take(&account, &metrics, arrival)
-    };
-    let reader = Reader { queue, open: Arc::new(open), malformed: Malformed::Delete, tell };
-    reading.tasks.spawn(reader.run(reading.stop.clone()));
+    match plan.canaries {
+        Canaries::Queue(url) => {
+            let queue = Sqs::connect(&shared, plan.endpoint_url.as_deref(), &url);
+            let account = Arc::clone(&account);
+            let tell = move |arrival| take(&account, &metrics, arrival);
+            let reader = Reader { queue, open: Arc::new(open), malformed: Malformed::Delete, tell };
+            reading.tasks.spawn(reader.run(reading.stop.clone()));
+        }
+        Canaries::Copy(config) => {
+            let copy = Copy::to_read(config).map_err(|error| error.to_string())?;
+            let stop = reading.stop.clone();
+            reading.tasks.spawn(copy::run(copy, Arc::clone(&account), metrics, stop));
+        }
+    }
     reading.tasks.spawn(watch(account, reading.stop.clone()));
     stop.cancelled().await;
     match drain(&[reading, serving], GRACE).await {

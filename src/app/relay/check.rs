@@ -330,10 +330,21 @@ fn subscribed(
             format!("set `replay` of the filter policy to [{{\"exists\": false}}, \"{name}\"]");
         lacks(false, format!("replays for {name} do not pass: gaps are not healed"), &remedy);
     }
+    if matches!(plan.target, Target::Copy(_)) && passes("outbox", None) {
+        reports.push(outbox_into_copy(&what));
+    }
     if reports.is_empty() {
         reports.push(Report::fine(&what, "admits what the settings need"));
     }
     reports
+}
+
+fn outbox_into_copy(what: &str) -> Report {
+    let found = "messages of kind outbox pass: a copy can only park them".to_owned();
+    let remedy =
+        "leave \"outbox\" out of `kind` of the filter policy, and deliver it by another relay";
+    let needed = "a filter policy that leaves them out";
+    Report { refuses: false, ..Report::wrong(what, found, needed, remedy) }
 }
 
 #[cfg(test)]
@@ -386,6 +397,14 @@ mod tests {
         assert!(none[0].refuses && none[0].found.contains("not subscribed"));
         let denied = subscribed(&simple, "arn:t", Err("AuthorizationError".into()));
         assert!(!denied[0].ok && !denied[0].refuses, "what can't be checked refuses nothing");
+        let copy = plan(&[("relay.to.kind", "mysql"), ("relay.to.url", "mysql://localhost/relay")]);
+        let with_outbox = json!({"kind": ["change", "suppressed", "snapshot", "canary", "outbox"]});
+        let found = wrong(&copy, with_outbox.clone());
+        assert!(
+            matches!(&found[..], [(false, text)] if text.contains("can only park")),
+            "{found:?}"
+        );
+        assert_eq!(wrong(&heals, with_outbox), []);
         let mut bodies = with_policy(json!({}));
         bodies[0].looks_at_bodies = true;
         assert!(subscribed(&simple, "arn:t", Ok(bodies))[0].refuses);

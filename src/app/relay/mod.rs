@@ -27,6 +27,7 @@ pub use plan::RelayPlan;
 pub use redrive::{RedrivePlan, Redriven, redrive};
 
 use self::plan::Target;
+pub(super) use self::plan::with_account;
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
 use crate::shutdown::{Drained, TaskGroup, drain};
@@ -75,14 +76,12 @@ fn page(metrics: &Metrics) -> Result<String, metrics::Error> {
 async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcome, Unavailable> {
     let shared =
         aws::Shared::load(&aws::Config { region: plan.region.clone(), profile: None }).await?;
-    let region = aws::region_of_queue(&plan.queue).or(shared.region());
-    let sdk = shared.service(plan.endpoint_url.as_deref(), region, SQS);
-    let client = aws_sdk_sqs::Client::new(&sdk);
-    let queue = Queue::new(client, plan.queue.clone(), plan.route.visibility);
+    let queue =
+        open_queue(&shared, plan.endpoint_url.as_deref(), &plan.queue, plan.route.visibility);
     let metrics = Arc::new(Metrics::new(&plan.route.name)?);
     let status = Arc::new(Status::default());
     let pages = Endpoints { metrics: Arc::clone(&metrics), status: Arc::clone(&status) };
-    let HttpPlan { address, access } = plan.http.clone();
+    let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, pages, access).await;
     let http =
         bound.map_err(|error| format!("relay.listen: can't listen on {address}: {error}"))?;
@@ -99,6 +98,18 @@ async fn open_and_run(plan: RelayPlan, stop: CancellationToken) -> Result<Outcom
         (Ok(()), Drained::Fully) => Outcome::Stopped,
         (Ok(()), Drained::Until(_)) => Outcome::StoppedInHaste,
     })
+}
+
+/// A queue that is read.
+pub(super) fn open_queue(
+    shared: &aws::Shared,
+    endpoint_url: Option<&str>,
+    url: &str,
+    visibility: Duration,
+) -> Queue {
+    let region = aws::region_of_queue(url).or(shared.region());
+    let client = aws_sdk_sqs::Client::new(&shared.service(endpoint_url, region, SQS));
+    Queue::new(client, url, visibility)
 }
 
 /// What every target needs.
@@ -245,7 +256,9 @@ impl Handler for Endpoints {
             "/status" => Some(Answer::json(&self.status.view())),
             "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
             _ => {
-                let Some(id) = path.strip_prefix("/parked/") else { return Answer::runbook(path) };
+                let Some(id) = path.strip_prefix("/parked/") else {
+                    return Answer::runbook(path, None);
+                };
                 let entries = self.status.parked();
                 let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;
                 Some(Answer::json(&parked::whole(&entry)))

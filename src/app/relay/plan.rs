@@ -148,11 +148,15 @@ const HANDED_OVER: Duration = Duration::from_secs(30);
 fn waits(values: &Values, gap: GapPolicy) -> Result<Waits, Error> {
     let hidden = values.duration("relay.visibility_timeout")? + HANDED_OVER;
     let least = if gap == GapPolicy::Heal { Duration::ZERO } else { hidden };
+    let proven = values.duration("relay.reorder_wait")?.max(least);
+    let unproven = values.duration("relay.gap_wait")?.max(hidden);
     Ok(Waits {
         first: values.duration("relay.first_wait")?.max(hidden),
         first_proven: hidden,
-        gap: values.duration("relay.gap_wait")?.max(hidden),
-        proven: values.duration("relay.reorder_wait")?.max(least),
+        gap: unproven,
+        proven,
+        // Given up too early they would be skipped when they come.
+        proven_end: if gap == GapPolicy::Declare { unproven } else { proven },
     })
 }
 
@@ -335,7 +339,11 @@ fn state(values: &Values, target: &Target) -> Result<Option<String>, Error> {
 }
 
 /// A URL with user and password in it.
-pub(super) fn with_account(url: &str, user: Option<&str>, password: Option<&str>) -> String {
+pub(in crate::app) fn with_account(
+    url: &str,
+    user: Option<&str>,
+    password: Option<&str>,
+) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     if user.is_none() && password.is_none() {
         return url.to_owned();

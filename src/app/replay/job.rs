@@ -60,10 +60,10 @@ impl Command {
         ReplayRequest {
             since_us: self.since_us,
             until_us: self.until_us,
-            rows: Some(RowRange { lane, first: self.from, last: self.to }),
+            rows: vec![RowRange { lane, first: self.from, last: self.to }],
             tables: Vec::new(),
             topic: None,
-            audience: self.audience.clone(),
+            audience: Some(self.audience.clone()),
             dry_run: false,
         }
     }
@@ -263,7 +263,7 @@ async fn run_job(plan: &Plan, command: &Command, stop: &CancellationToken) -> En
 }
 
 /// The service's plan, with less of everything that the stream needs too.
-fn bounded(plan: &Plan) -> Plan {
+pub(crate) fn bounded(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     if let SinkPlan::Sns { in_flight_max, .. } = &mut plan.sink {
         *in_flight_max = 1;
@@ -283,6 +283,8 @@ fn state_of(error: &Error) -> ReplayState {
         | Error::OtherLanes { .. }
         | Error::OtherServer { .. }
         | Error::RowCountMismatch { .. }
+        | Error::Suppressed { .. }
+        | Error::Controls(_)
         | Error::Topic(_) => ReplayState::Refused,
         Error::Checkpoint(_)
         | Error::Source { .. }

@@ -26,6 +26,7 @@ use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
+use crate::control::{self, Control as Hold, Saved};
 use crate::encode::Lane;
 use crate::filter::Pattern;
 use crate::pack::RowRange;
@@ -35,7 +36,7 @@ use crate::sink::topic::Template;
 use crate::source;
 use crate::source::resume::{self, Resolved, Wanted};
 
-pub(super) use job::{Command, Control, metric_outcomes, run_jobs};
+pub(super) use job::{Command, Control, bounded, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};
@@ -49,14 +50,14 @@ pub struct ReplayRequest {
     /// Up to the first that committed then or later, microseconds since 1970 UTC; `None`: as far as
     /// the service has delivered. With `rows`, when a row behind them was committed.
     pub until_us: Option<i64>,
-    /// Only these rows.
-    pub rows: Option<RowRange>,
+    /// Only these rows, one range of each lane; empty: no such limit.
+    pub rows: Vec<RowRange>,
     /// Only rows of tables that match; empty: of all that the filters let pass, and statements.
     pub tables: Vec<Pattern>,
     /// To this topic; `None`: to those of the service.
     pub topic: Option<String>,
-    /// Value of the attribute `replay`.
-    pub audience: String,
+    /// Value of the attribute `replay`; `None`: the rows were held back, and are sent for the first time.
+    pub audience: Option<String>,
     /// Only count.
     pub dry_run: bool,
 }
@@ -151,6 +152,24 @@ pub enum Error {
         /// The checkpoint's epoch.
         epoch: u64,
     },
+    /// Rows that an operator holds back.
+    #[error(
+        "lane {lane} is suppressed ({pattern}) by {by}: {reason}; `binpulse release --send` sends what \
+         was held back"
+    )]
+    Suppressed {
+        /// The lane.
+        lane: Arc<str>,
+        /// The control's pattern.
+        pattern: String,
+        /// Who asked for it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// What is held back can't be told.
+    #[error(transparent)]
+    Controls(#[from] control::Unreadable),
     /// Rows that the log has no more.
     #[error(
         "row {first} of lane {lane} lies before the binary logs that are left{}; read the rows that \
@@ -198,31 +217,33 @@ pub async fn replay(
     stop: &CancellationToken,
 ) -> Result<Report, Error> {
     let saved = peek(&plan).await?;
-    let mut plan = narrowed(plan, &request)?;
-    let counted = match &request.rows {
-        Some(rows) => range::find(&mut plan, &saved, rows, &request, stop).await?,
-        None => count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop).await?,
+    let mut plan = narrowed(plan, &request, &saved)?;
+    let counted = if request.rows.is_empty() {
+        count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop).await?
+    } else {
+        range::find(&mut plan, &saved, &request, stop).await?
     };
     let Some(Counted { host, resolved, firsts, passed }) = counted else {
         return Ok(Report { is_interrupted: true, ..Report::default() });
     };
-    let until_us = request.until_us.filter(|_| request.rows.is_none());
+    let until_us = request.until_us.filter(|_| request.rows.is_empty());
     if request.dry_run && until_us.is_none() {
         // A second reading would end where the first did.
         let passed = Passed { lanes: saved.lanes.clone(), ..passed };
-        return Ok(report(&saved, &firsts, passed, request.rows.as_ref()));
+        return Ok(report(&saved, &firsts, passed, &request.rows));
     }
     let way =
         if request.dry_run { PassSink::nowhere() } else { PassSink::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
     let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
     let mut pass = stretch.pass(firsts.clone(), until_us);
-    if let Some(RowRange { lane, last, .. }) = &request.rows {
+    if !request.rows.is_empty() {
         // Behind the last of them nothing is left to do.
-        pass.surplus_rows = Some(Arc::new(SurplusRows::of([(Arc::clone(lane), *last)].into())));
+        let last = request.rows.iter().map(|rows| (Arc::clone(&rows.lane), rows.last));
+        pass.surplus_rows = Some(Arc::new(SurplusRows::of(last.collect())));
     }
     let passed = pass.run(way, stop).await?;
-    Ok(report(&saved, &firsts, passed, request.rows.as_ref()))
+    Ok(report(&saved, &firsts, passed, &request.rows))
 }
 
 /// A stretch of the log whose rows are counted.
@@ -279,8 +300,9 @@ pub(super) async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
 }
 
 /// The service's plan, made to do this and nothing else.
-fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
-    plan.name_apart("replay");
+fn narrowed(mut plan: Plan, request: &ReplayRequest, saved: &Checkpoint) -> Result<Plan, Error> {
+    let is_release = request.audience.is_none();
+    plan.name_apart(if is_release { "release" } else { "replay" });
     // Nothing may be quarantined a second time.
     plan.quarantine.file = None;
     plan.quarantine.refused = false;
@@ -289,12 +311,17 @@ fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
         plan.filter.only.clone_from(&request.tables);
         plan.schema_changes = false;
     }
-    if let Some(rows) = &request.rows {
+    for rows in &request.rows {
         let no_lane = || Error::NoLane { lane: Arc::clone(&rows.lane) };
-        let (database, table, _) = Lane::table_of(&rows.lane).ok_or_else(no_lane)?;
-        plan.filter.only = vec![Pattern::exactly(&[&database, &table])];
+        let (database, table, _) = table_of(&rows.lane).ok_or_else(no_lane)?;
+        plan.filter.only.push(Pattern::exactly(&[&database, &table]));
+    }
+    if !request.rows.is_empty() {
         plan.schema_changes = false;
-        plan.pack.only = Some(rows.clone());
+        plan.pack.only.clone_from(&request.rows);
+    }
+    if !is_release {
+        leave_out_held(&mut plan, &request.rows, saved)?;
     }
     if let (Some(topic), SinkPlan::Sns { template, control_messages, outbox, .. }) =
         (&request.topic, &mut plan.sink)
@@ -304,6 +331,30 @@ fn narrowed(mut plan: Plan, request: &ReplayRequest) -> Result<Plan, Error> {
         *outbox = None;
     }
     Ok(plan)
+}
+
+/// Database, table and number of a lane, also of one of an outbox table.
+fn table_of(lane: &str) -> Option<(String, String, u32)> {
+    Lane::table_of(lane).or_else(|| Lane::table_of(&Lane::table_key_of_outbox(lane)?))
+}
+
+/// Rows that an operator holds back are not published by a replay either.
+fn leave_out_held(plan: &mut Plan, rows: &[RowRange], saved: &Checkpoint) -> Result<(), Error> {
+    for control in Saved::read(&saved.snapshot)?.controls {
+        let Some(tables) = control.tables() else { continue };
+        let held = rows.iter().find(|rows| {
+            table_of(&rows.lane).is_some_and(|(database, table, _)| {
+                tables.matches(&[&database, &table], plan.filter.names)
+            })
+        });
+        if let Some(rows) = held {
+            let Hold { pattern, by, reason, .. } = control;
+            return Err(Error::Suppressed { lane: Arc::clone(&rows.lane), pattern, by, reason });
+        }
+        // None of its lanes is counted or numbered then, and no other lane is concerned.
+        plan.filter.exclude.push(tables);
+    }
+    Ok(())
 }
 
 /// The host that is the checkpoint's server, and where its log has the time.
@@ -374,13 +425,14 @@ impl<'a> ReplayRange<'a> {
     }
 }
 
-fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed, only: Option<&RowRange>) -> Report {
+fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed, only: &[RowRange]) -> Report {
     let lanes = firsts.iter().filter_map(|(lane, first)| {
         let next = *passed.lanes.get(lane)?;
-        let (first, next) = match only {
-            None => (*first, next),
-            Some(only) if only.lane == *lane => (only.first, next.min(only.last.saturating_add(1))),
-            Some(_) => return None,
+        let (first, next) = if only.is_empty() {
+            (*first, next)
+        } else {
+            let only = only.iter().find(|only| only.lane == *lane)?;
+            (only.first, next.min(only.last.saturating_add(1)))
         };
         (next > first).then(|| (Arc::clone(lane), first, next - 1))
     });

@@ -43,7 +43,9 @@ pub(super) struct PassSink {
     sink: AnySink,
     topics: Topics,
     claims: Option<Claims>,
-    /// Of messages that are published; `None`: nobody sees them.
+    /// Somebody sees them.
+    is_published: bool,
+    /// Of messages that are published again.
     replay: Option<Replay>,
 }
 
@@ -51,15 +53,16 @@ impl PassSink {
     /// Only to be counted.
     pub(super) fn nowhere() -> Self {
         let sink = AnySink::Null(Null::default());
-        Self { sink, topics: no_topics(), claims: None, replay: None }
+        Self { sink, topics: no_topics(), claims: None, is_published: false, replay: None }
     }
 
     /// As the plan has it.
     pub(super) async fn open(plan: &Plan, request: &ReplayRequest) -> Result<Self, Error> {
         let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
-        let replay = Replay { audience: request.audience.as_str().into(), run: random() };
-        Ok(Self { sink, topics, claims: claims(plan, &shared)?, replay: Some(replay) })
+        let audience = request.audience.as_deref();
+        let replay = audience.map(|name| Replay { audience: name.into(), run: random() });
+        Ok(Self { sink, topics, claims: claims(plan, &shared)?, is_published: true, replay })
     }
 }
 
@@ -150,7 +153,7 @@ impl Pass<'_> {
         store: &MemoryStore,
     ) -> Result<Running, Error> {
         let Self { plan, begin, window, .. } = self;
-        let is_published = way.replay.is_some();
+        let is_published = way.is_published;
         let origin = Origin {
             stream: plan.stream.as_str().into(),
             server_uuid: begin.server_uuid.clone(),
@@ -203,6 +206,7 @@ impl Pass<'_> {
             quarantine: None,
             puts_refused_aside: false,
             snapshot: None,
+            controls: None,
         });
         let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
         Ok((pipeline, metrics, sending))

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Counted, Error, ReplayRequest, count};
+use super::{Counted, Error, ReplayRequest, count, table_of};
 use crate::app::plan::Plan;
 use crate::checkpoint::Checkpoint;
-use crate::encode::Lane;
 use crate::pack::RowRange;
 use crate::source::{self, Start};
 
@@ -25,23 +24,25 @@ const SLACK: Duration = Duration::from_secs(1);
 pub(super) async fn find(
     plan: &mut Plan,
     saved: &Checkpoint,
-    rows: &RowRange,
     request: &ReplayRequest,
     stop: &CancellationToken,
 ) -> Result<Option<Counted>, Error> {
-    published(saved, rows)?;
+    for rows in &request.rows {
+        published(saved, rows)?;
+    }
     let now_us = chrono::Utc::now().timestamp_micros();
     let mut times = LookBack::new(request.since_us, request.until_us.unwrap_or(now_us));
     loop {
         let earlier = match count(plan, saved, times.since_us, stop).await {
             Ok(None) => return Ok(None),
             Ok(Some(counted)) => {
-                let found = counted.firsts.get(&rows.lane).copied();
-                if found.is_some_and(|found| found <= rows.first) {
+                let found = |lane: &Arc<str>| counted.firsts.get(lane).copied();
+                let has = |rows: &&RowRange| found(&rows.lane).is_some_and(|it| it <= rows.first);
+                let Some(rows) = request.rows.iter().find(|rows| !has(rows)) else {
                     return Ok(Some(counted));
-                }
+                };
                 let is_earlier = times.step_back(begins_in_oldest(&counted));
-                let (lane, first) = (Arc::clone(&rows.lane), rows.first);
+                let (lane, first, found) = (Arc::clone(&rows.lane), rows.first, found(&rows.lane));
                 is_earlier.then_some(()).ok_or(Error::NotInLog { lane, first, found })
             }
             Err(error) => {
@@ -51,7 +52,7 @@ pub(super) async fn find(
         };
         earlier?;
         tracing::info!(
-            lane = %rows.lane, first = rows.first, since = %source::time_text(times.since_us),
+            lanes = request.rows.len(), since = %source::time_text(times.since_us),
             "the rows are looked for since another time"
         );
     }
@@ -71,7 +72,7 @@ fn earliest_us(error: &Error) -> Option<i64> {
 /// Refuses what the checkpoint does not know as delivered.
 fn published(saved: &Checkpoint, rows: &RowRange) -> Result<(), Error> {
     let (lane, last) = (Arc::clone(&rows.lane), rows.last);
-    if Lane::table_of(&lane).is_none() || rows.first == 0 || rows.first > last {
+    if table_of(&lane).is_none() || rows.first == 0 || rows.first > last {
         return Err(Error::NoLane { lane });
     }
     let published = saved.lanes.get(&lane).map_or(0, |next| next.saturating_sub(1));

@@ -206,6 +206,12 @@ impl Tracker {
         ack_group.is_worth_saving = true;
     }
 
+    /// This text is saved at once, whatever is still on its way. Not for what follows from rows.
+    pub fn note(&mut self, name: Arc<str>, text: Arc<str>) {
+        self.pending.snapshot.insert(name, text);
+        self.pending_is_worth_saving = true;
+    }
+
     /// The stream stands at `position`, between two transactions: a protocol heartbeat, a rotation,
     /// an event without rows.
     pub fn reached(&mut self, position: &Position, open_xa: Option<&Position>) {

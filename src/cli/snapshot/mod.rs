@@ -276,7 +276,7 @@ fn told(service: &Service, command: &snapshot::Command) -> Exit {
 }
 
 /// JSON as a header may carry it.
-fn ascii(json: &str) -> String {
+pub(in crate::cli) fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         if letter.is_ascii() && !letter.is_ascii_control() {

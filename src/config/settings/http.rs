@@ -29,5 +29,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         None,
         "PEM file of the certificate chain to serve HTTPS with; a renewal is served without a restart",
     ),
+    setting(
+        "http.public_url",
+        Kind::Text,
+        None,
+        "Address at which others reach the pages, such as https://binpulse.example.org: links to runbooks begin with it",
+    ),
     setting("http.tls_key", Kind::Text, None, "PEM file of that certificate's key"),
 ];

@@ -26,7 +26,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "outbox.attributes",
         Kind::List,
         None,
-        "Columns that become message attributes, as column or column:attribute",
+        "Columns that become message attributes, as column or column:attribute: two at most, one with sink.oversize = claim-check",
     ),
     setting(
         "outbox.columns.id",

@@ -13,6 +13,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Queue that `binpulse probe` reads canaries from; its own, because it deletes whatever it reads",
     ),
     setting(
+        "probe.copy",
+        Kind::Text,
+        None,
+        "Copy whose canaries are read instead of a queue's, as the relay wrote them: relay.to.url, mysql://host:port/database or postgres://host:port/database",
+    ),
+    setting(
+        "probe.copy_user",
+        Kind::Text,
+        None,
+        "Account of the copy: SELECT on binpulse_relay_canary",
+    ),
+    setting("probe.copy_password", Kind::Secret, None, "Password of the copy"),
+    setting(
         "probe.streams",
         Kind::List,
         None,

@@ -48,7 +48,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "relay.gap_wait",
         Kind::Duration(SECOND, 24 * HOUR),
         Some("5m"),
-        "How long rows wait for missing ones without such a proof",
+        "How long rows wait for missing ones without such a proof; with relay.gap = declare also for rows at the end of a lane",
     ),
     setting(
         "relay.gap",

@@ -276,9 +276,10 @@ impl EchoTracker {
     /// Canaries of which the topic accepted a message, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = Fate> {
         self.canaries.iter().rev().filter_map(|(number, canary)| {
+            let is_owed = canary.accepted != 0 || canary.state != CanaryState::Awaited;
             Some(Fate {
                 number: *number,
-                state: canary.state,
+                state: if is_owed { canary.state } else { CanaryState::NotEvaluated },
                 accepted_at: canary.accepted_at?,
                 completed_at: canary.completed_at,
             })
@@ -305,7 +306,7 @@ impl EchoTracker {
                 self.counts.late += 1;
                 true
             }
-            CanaryState::Resolved | CanaryState::Late => false,
+            CanaryState::Resolved | CanaryState::Late | CanaryState::NotEvaluated => false,
         }
     }
 

@@ -55,6 +55,8 @@ impl Newest {
 #[derive(Debug, Clone)]
 pub struct Account {
     deadline: Duration,
+    /// Whether only the newest canary is seen, as in a copy: it has no place in a lane.
+    pub(super) is_copy: bool,
     /// Since when canaries are awaited.
     since: Instant,
     numbers: Numbers,
@@ -68,6 +70,7 @@ impl Account {
     pub fn new(since: Instant, deadline: Duration) -> Self {
         Self {
             deadline,
+            is_copy: false,
             since,
             numbers: Numbers::new(deadline),
             newest: None,
@@ -155,14 +158,17 @@ impl Account {
         };
         let silence = now.saturating_duration_since(newest.arrived);
         let Newest { number, phase, place, .. } = newest;
-        let last = format!(
-            "the last was canary {number} ({}), number {} of its lane in epoch {}",
-            phase.as_str(),
-            place.number,
-            place.epoch
-        );
+        let (phase, epoch) = (phase.as_str(), place.epoch);
+        let last = if self.is_copy {
+            format!("the last was canary {number} ({phase}) of epoch {epoch}")
+        } else {
+            let place = place.number;
+            format!(
+                "the last was canary {number} ({phase}), number {place} of its lane in epoch {epoch}"
+            )
+        };
         if silence > self.deadline {
-            let missed = if super::is_path(stream) {
+            let missed = if self.is_copy || super::is_path(stream) {
                 // Which steps it has is the operator's to say.
                 "the next canary".to_owned()
             } else {

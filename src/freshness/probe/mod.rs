@@ -72,6 +72,8 @@ pub struct Probe {
     since: Instant,
     /// Whether streams that were not named are taken up.
     learns: bool,
+    /// Whether only the newest canary is seen, as in a copy.
+    is_copy: bool,
     accounts: BTreeMap<String, Account>,
     kinds: [u64; Kind::ALL.len()],
     queue: Queue,
@@ -102,10 +104,21 @@ impl Probe {
             deadline,
             since,
             learns: accounts.is_empty(),
+            is_copy: false,
             accounts,
             kinds: [0; Kind::ALL.len()],
             queue: Queue::default(),
         }
+    }
+
+    /// Canaries are those of a copy, which has the newest alone.
+    #[must_use]
+    pub fn of_copy(mut self) -> Self {
+        self.is_copy = true;
+        for account in self.accounts.values_mut() {
+            account.is_copy = true;
+        }
+        self
     }
 
     /// The queue was read.
@@ -139,7 +152,8 @@ impl Probe {
                 self.other(Kind::OtherStream);
                 return None;
             }
-            let account = Account::new(now, self.deadline);
+            let mut account = Account::new(now, self.deadline);
+            account.is_copy = self.is_copy;
             self.accounts.insert(name.clone().into_owned(), account);
         }
         self.other(Kind::Canary);

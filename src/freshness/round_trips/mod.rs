@@ -154,6 +154,7 @@ impl RoundTrips {
             | Observation::StatePoll(_)
             | Observation::Upstream(_)
             | Observation::Unlogged(_)
+            | Observation::Suppressed(_)
             | Observation::Sink(_)
             | Observation::CheckpointSaved
             | Observation::CheckpointFailed { .. } => {}

@@ -114,6 +114,8 @@ conditions! {
     HeartbeatsAllowed { name: "heartbeats_allowed" }
     /// Users' rows were published lately. Never `False`: that none came is no fault.
     UserRows { name: "user_rows" }
+    /// No operator holds back the rows of all tables.
+    NotSuppressed { name: "not_suppressed" }
     /// The source's clock agrees with ours. No verdict depends on it.
     ClockAgrees { name: "clock_agrees", told: true }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::telemetry::few;
+
 /// What a state is more exactly. The same word may stand with several states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -61,6 +63,13 @@ pub enum Reason {
     Empty,
     /// Only what the filters leave out was written.
     FilteredOnly,
+}
+
+/// Consumers by name, the first few. A path of one that is named itself goes without saying.
+pub(super) fn named(names: &[Arc<str>]) -> String {
+    let is_named = |owner: &str| names.iter().any(|name| **name == *owner);
+    let said = |name: &&Arc<str>| !name.split_once('/').is_some_and(|(owner, _)| is_named(owner));
+    few(&names.iter().filter(said).collect::<Vec<_>>())
 }
 
 impl Reason {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::reason::named;
 use super::{Condition, Conditions, Reason, Status};
 use crate::telemetry::words;
 pub use crate::telemetry::words::Hop;
@@ -83,6 +84,8 @@ pub enum Grade {
     Recovering,
     /// Nobody can say.
     Unknown,
+    /// Nothing is wrong, and an operator has stopped what would otherwise flow.
+    Intended,
     /// Nothing is wrong, and nothing proves it.
     Unproven,
     /// Proven to be well.
@@ -97,6 +100,7 @@ impl Grade {
             Self::Late => words::Grade::Late,
             Self::Recovering => words::Grade::Recovering,
             Self::Unknown | Self::Unproven => words::Grade::Unknown,
+            Self::Intended => words::Grade::Intended,
             Self::Healthy => words::Grade::Healthy,
         }
     }
@@ -168,7 +172,7 @@ impl Text {
         match (self, reason) {
             (Self::ByReason(text), _) => text(reason).into(),
             (Self::Naming(text, _), Some(Reason::Consumers(names))) if !names.is_empty() => {
-                text(&names.join(", ")).into()
+                text(&named(names)).into()
             }
             (Self::Plain(text) | Self::Naming(_, text), _) => text.into(),
         }

@@ -399,7 +399,7 @@ states! {
         ]),
         rests_on: Some(Condition::LagSmall),
         at: At::StreamOrPublish,
-        headline: Plain("Changes are late, and the lag does not shrink"),
+        headline: Plain("Changes are late"),
         over: Some(Plain("Caught up")),
         next: Plain("Compare the rate of commits with that of publishing; check the SNS quotas."),
         wait: UNTIL_PUNCTUAL,
@@ -482,6 +482,21 @@ states! {
             Some(Reason::EchoUnreadable(_)) => Some("BinpulseEchoUnreadable"),
             Some(_) | None => Some("BinpulseFreshnessUnknown"),
         },
+    }
+
+    /// All is well, and an operator holds back the rows of all tables.
+    SuppressedByOperator {
+        name: "suppressed_by_operator",
+        grade: Grade::Intended,
+        when: When::False(Condition::NotSuppressed),
+        rests_on: Some(Condition::NotSuppressed),
+        headline: Plain("An operator holds back the rows of all tables"),
+        over: Some(Plain("Rows of all tables are published again")),
+        next: Plain(
+            "Nothing, as long as that is wanted: `binpulse controls` shows by whom and why. \
+             `binpulse release` ends it.",
+        ),
+        alert: |_| Some("BinpulseSuppressed"),
     }
 
     /// All is well as far as it can be seen without heartbeat rows.

@@ -122,18 +122,18 @@ impl Hysteresis {
         self.missing_since = match found.enter {
             Enter::Missing => self.missing_since.or(Some(now)),
             // Outages above have needed conditions that are not well: that time counts too.
-            Enter::AtOnce if found.state.grade() < Grade::Unproven => {
+            Enter::AtOnce if found.state.grade() < Grade::Intended => {
                 self.missing_since.or(Some(now))
             }
             Enter::AtOnce => None,
         };
         let missing_for =
             self.missing_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let proves_fault = found.enter == Enter::AtOnce && found.state.grade() < Grade::Unproven;
+        let proves_fault = found.enter == Enter::AtOnce && found.state.grade() < Grade::Intended;
         let waits_for_exit = !proves_fault && !self.row.exit.is_open(&self.held_at, &progress);
         let waits_for_evidence = found.enter == Enter::Missing
             && self.row.state != State::Indeterminate
-            && self.row.state.grade() < Grade::Unproven
+            && self.row.state.grade() < Grade::Intended
             && missing_for < parameters.indeterminate_after;
         if waits_for_exit || waits_for_evidence {
             return self.row.state;

@@ -40,12 +40,11 @@ pub fn sentence(
     {
         return quiet(certificate);
     }
-    let has_trend = conditions.status(Condition::LagShrinks) != Status::Unknown;
-    let mut text = if state == State::Lagging && !has_trend {
-        "Late, and it is not known yet whether the lag shrinks".to_owned()
-    } else {
-        headline(state, reason, is_recovering).into_owned()
-    };
+    let mut text = headline(state, reason, is_recovering).into_owned();
+    if state == State::Lagging && !is_recovering {
+        text.push_str(", and ");
+        text.push_str(&conditions.known(Condition::LagShrinks).because);
+    }
     if let Some(what) = reason.and_then(Reason::blame).filter(|_| !is_recovering) {
         text.push_str(", ");
         text.push_str(what);

@@ -7,67 +7,134 @@ use super::Shared;
 use crate::freshness::verdict::obligation::Obligation;
 use crate::freshness::verdict::{Condition, State, Status};
 use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
+use crate::telemetry::words::{Grade, Hop};
 
 /// Families that follow from the verdict.
 pub(crate) fn families(view: &Shared) -> Vec<ScrapedFamily> {
-    let family = |name, help, kind, labels: &'static [&'static str], of: Of| {
-        let view = view.clone();
-        ScrapedFamily { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
-    };
+    let mut all = of_the_verdict(view);
+    all.extend(of_its_evidence(view));
+    all
+}
+
+fn family(
+    view: &Shared,
+    (name, help): (&'static str, &'static str),
+    kind: Kind,
+    labels: &'static [&'static str],
+    of: Of,
+) -> ScrapedFamily {
+    let view = view.clone();
+    ScrapedFamily { name, help, kind, labels, read: Arc::new(move || of(&view.read())) }
+}
+
+fn of_the_verdict(view: &Shared) -> Vec<ScrapedFamily> {
     vec![
         family(
-            "binpulse_verdict",
-            "What freshness concludes: 1 for the state that holds, 0 for all others.",
+            view,
+            (
+                "binpulse_verdict",
+                "What freshness concludes: 1 for the state that holds, 0 for all others.",
+            ),
             Kind::Gauge,
             &["state"],
             verdicts,
         ),
         family(
-            "binpulse_verdict_recovering",
-            "1 while the fault is over and its state is kept until the recovery has lasted.",
+            view,
+            (
+                "binpulse_verdict_grade",
+                "How good or bad the verdict is: 1 for the grade that it has, 0 for all others.",
+            ),
+            Kind::Gauge,
+            &["grade"],
+            grades,
+        ),
+        family(
+            view,
+            (
+                "binpulse_verdict_hop",
+                "The first broken hop: 1 for that one, 0 for all others; none while no hop is broken.",
+            ),
+            Kind::Gauge,
+            &["hop"],
+            hops,
+        ),
+        family(
+            view,
+            ("binpulse_verdict_since_timestamp_seconds", "Since when the verdict has its state."),
+            Kind::Gauge,
+            &[],
+            |view| one(timestamp(view.verdict.since)),
+        ),
+        family(
+            view,
+            (
+                "binpulse_verdict_recovering",
+                "1 while the fault is over and its state is kept until the recovery has lasted.",
+            ),
             Kind::Gauge,
             &[],
             |view| one(f64::from(u8::from(view.verdict.is_recovering))),
         ),
         family(
-            "binpulse_verdict_evaluated_timestamp_seconds",
-            "When the verdict was last evaluated; its age grows when the verdict's loop is stuck.",
+            view,
+            (
+                "binpulse_verdict_evaluated_timestamp_seconds",
+                "When the verdict was last evaluated; its age grows when the verdict's loop is stuck.",
+            ),
             Kind::Gauge,
             &[],
             |view| one(timestamp(view.verdict.evaluated_at)),
         ),
         family(
-            "binpulse_verdict_transitions_total",
-            "How often one state followed another.",
+            view,
+            ("binpulse_verdict_transitions_total", "How often one state followed another."),
             Kind::Counter,
             &["from", "to"],
             transitions,
         ),
+    ]
+}
+
+fn of_its_evidence(view: &Shared) -> Vec<ScrapedFamily> {
+    vec![
         family(
-            "binpulse_condition",
-            "The conditions that the verdict follows from: 1 for the status that each has.",
+            view,
+            (
+                "binpulse_condition",
+                "The conditions that the verdict follows from: 1 for the status that each has.",
+            ),
             Kind::Gauge,
             &["condition", "status"],
             conditions,
         ),
         family(
-            "binpulse_obligation_oldest_age_seconds",
-            "How long the oldest event that has a deadline has been awaited, while its clock runs; \
+            view,
+            (
+                "binpulse_obligation_oldest_age_seconds",
+                "How long the oldest event that has a deadline has been awaited, while its clock runs; \
              0 for none.",
+            ),
             Kind::Gauge,
             &["obligation"],
             obligations,
         ),
         family(
-            "binpulse_unaccounted_transactions_total",
-            "Transactions that the source has and the stream did not deliver: loss.",
+            view,
+            (
+                "binpulse_unaccounted_transactions_total",
+                "Transactions that the source has and the stream did not deliver: loss.",
+            ),
             Kind::Counter,
             &[],
             |view| one(number(view.unaccounted)),
         ),
         family(
-            "binpulse_self_pauses_total",
-            "How often this process was frozen: suspended, stopped, or starved.",
+            view,
+            (
+                "binpulse_self_pauses_total",
+                "How often this process was frozen: suspended, stopped, or starved.",
+            ),
             Kind::Counter,
             &[],
             |view| one(number(view.self_pauses)),
@@ -92,6 +159,21 @@ fn verdicts(view: &super::View) -> Vec<Sample> {
         .into_iter()
         .map(|state| (vec![("state", state.name().to_owned())], holds(state)))
         .collect()
+}
+
+fn grades(view: &super::View) -> Vec<Sample> {
+    let told = view.verdict.grade().told();
+    let sample = |grade: Grade| {
+        (vec![("grade", grade.name().to_owned())], f64::from(u8::from(grade == told)))
+    };
+    Grade::ALL.into_iter().map(sample).collect()
+}
+
+fn hops(view: &super::View) -> Vec<Sample> {
+    let told = view.verdict.hop;
+    let sample =
+        |hop: Hop| (vec![("hop", hop.name().to_owned())], f64::from(u8::from(hop == told)));
+    Hop::ALL.into_iter().map(sample).collect()
 }
 
 fn transitions(view: &super::View) -> Vec<Sample> {

@@ -80,6 +80,11 @@ impl PurgeMargin {
         Some((known.due?.saturating_duration_since(now), known.expires_after?))
     }
 
+    /// Age at which the source purges a log; `None`: it does not by itself, or that is not known.
+    pub(crate) fn expiry(&self) -> Option<Duration> {
+        self.lock().known?.expires_after
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

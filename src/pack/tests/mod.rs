@@ -264,7 +264,7 @@ proptest! {
             linger_max: Duration::from_millis(20),
             open_bytes_max: 60_000,
             attempt: 1,
-            only: None,
+            only: Vec::new(),
         };
         let tables: Vec<_> = (0..4).map(|number| table(&format!("t{number}"), 3)).collect();
         let mut packer = Packer::new(config.clone(), Sequences::default());

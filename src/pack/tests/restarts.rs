@@ -132,7 +132,7 @@ proptest! {
         let only = RowRange { lane: lane.as_str().into(), first, last: first + length - 1 };
         let mut all = Stream::new(lanes, BTreeMap::new());
         let mut some = Stream::new(lanes, BTreeMap::new());
-        let config = Config { lanes, only: Some(only.clone()), ..Config::default() };
+        let config = Config { lanes, only: vec![only.clone()], ..Config::default() };
         some.packer = Packer::new(config, Sequences::default());
         for (number, step) in steps.iter().enumerate() {
             all.step(number, step, &tables, false);

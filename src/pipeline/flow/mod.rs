@@ -2,6 +2,7 @@
 
 mod changed;
 mod front;
+mod held;
 mod marked;
 mod outbox;
 mod quarantine;
@@ -35,6 +36,7 @@ use crate::source::Start;
 use crate::telemetry::Metrics;
 pub use changed::Indirect;
 use changed::Objects;
+use held::Held;
 use snapshot::Snapshots;
 pub use surplus_rows::SurplusRows;
 pub use window::Window;
@@ -123,6 +125,7 @@ pub struct Flow {
     /// Commit time of the newest transaction, microseconds since 1970 UTC.
     newest_commit_us: i64,
     snapshots: Snapshots,
+    held: Held,
 }
 
 impl Flow {
@@ -165,6 +168,7 @@ impl Flow {
             undecoded: Vec::new(),
             is_unkept: false,
             newest_commit_us: 0,
+            held: Held::default(),
         }
     }
 
@@ -191,7 +195,7 @@ impl Flow {
             Step::Rows(rows) => self.rows(rows, now),
             Step::Schema(statement) => self.statement(&statement),
             Step::Changed(statement) => self.changed(&statement),
-            Step::Commit(commit) => self.commit(&commit),
+            Step::Commit(commit) => self.commit(&commit, now),
             Step::Idle { position, resume }
             | Step::Rotate { position, resume }
             | Step::Passed { position, resume, .. } => {
@@ -336,6 +340,7 @@ impl Flow {
 
     /// From here on names are compared as this server does.
     pub(crate) fn compare_names(&mut self, case: NameCase) {
+        self.compare_held_names(case);
         self.filter.compare_names(case);
         self.recogniser.compare_names(case);
     }
@@ -407,6 +412,7 @@ impl Flow {
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         self.counts.unordered(self.packer.unordered());
         self.counts.tell(metrics);
+        metrics.suppressed_rows_total.inc_by(self.packer.take_held_rows());
         let counters = &metrics.filter_pattern_events_total;
         for (matches, counter) in self.filter.take_matches().zip(counters) {
             counter.inc_by(matches);

@@ -423,6 +423,9 @@ impl Flow {
             Route::Publish => Arc::clone(table),
             Route::Redact(redaction) => Arc::clone(&redaction.table),
         };
+        if self.packer.holds(&table.database, &table.name) {
+            return Ok(Err(ChunkDiscard::Suppressed));
+        }
         part.key_columns = key_columns(&chunk.target, &published);
         let ack_group = self.tracker.ack_group();
         let read_at = read_at(chunk.read_at_us);

@@ -1,5 +1,7 @@
 //! Where transactions begin and end.
 
+use std::time::Instant;
+
 use super::Flow;
 use crate::change::Transaction;
 use crate::checkpoint::{self, Class};
@@ -33,7 +35,11 @@ impl Flow {
         Ok(())
     }
 
-    pub(super) fn commit(&mut self, commit: &decode::Commit<'_>) -> Result<(), Error> {
+    pub(super) fn commit(
+        &mut self,
+        commit: &decode::Commit<'_>,
+        now: Instant,
+    ) -> Result<(), Error> {
         if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_skipped) {
             self.unseen(commit, xid)?;
         }
@@ -57,6 +63,9 @@ impl Flow {
             resolves: commit.resolves,
             open_xa: commit.open_xa,
         });
+        if self.holds_news() {
+            self.serve_held(now)?;
+        }
         // A heartbeat does not wait for what comes behind it.
         let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
         if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {

@@ -3,6 +3,7 @@
 #[path = "../../../tests/support/aws/mod.rs"]
 mod aws;
 mod flowing;
+mod held;
 mod log;
 mod made;
 mod poll_once;

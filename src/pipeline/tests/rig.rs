@@ -1,13 +1,14 @@
 //! A streamer without its surroundings: what the loop, the finalizing thread, the sink and the store do
 //! is done here, one step at a time, in an order that dice decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::{Log, decoder};
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, Place, Tracker};
+use crate::control::{Order, Saved};
 use crate::decode::Decoder;
 use crate::encode::proto::frame::Content;
 use crate::encode::{
@@ -60,6 +61,8 @@ pub(super) struct World {
     pub(super) lanes: u32,
     pub(super) delivered: Delivered,
     pub(super) saved: Checkpoint,
+    /// Ranges that consumers were told not to expect: lane, first number, number behind the last.
+    pub(super) told: BTreeSet<(String, u64, u64)>,
 }
 
 impl World {
@@ -77,13 +80,18 @@ impl World {
             settled: place,
             ..Checkpoint::default()
         };
-        Self { log, way, lanes, delivered: Delivered::new(), saved }
+        Self { log, way, lanes, delivered: Delivered::new(), saved, told: BTreeSet::new() }
     }
 
     /// The topic takes a message.
     fn deliver(&mut self, message: &Message) {
         let content = open::content(&message.body).expect("our own message");
         let lane = message.lane_key.to_string();
+        if let Content::Suppressed(told) = &content {
+            let first = told.sequence_first;
+            self.told.insert((lane, first, first + told.count));
+            return;
+        }
         for (number, text) in (message.sequence_first..).zip(texts(&content)) {
             let key = (lane.clone(), number);
             let before = self.delivered.insert(key.clone(), text.clone());
@@ -94,14 +102,23 @@ impl World {
         }
     }
 
-    /// Nothing before the checkpoint may be missing.
+    /// Nothing before the checkpoint may be missing, but what it says is held back, and what was told.
     fn check(&self) {
+        let saved = Saved::read(&self.saved.snapshot).expect("own texts");
         for (lane, next) in &self.saved.lanes {
-            for number in 1..*next {
+            let held = saved.lanes.get(lane).map_or(u64::MAX, |range| range.first);
+            for number in (1..*next).filter(|number| *number < held) {
                 let key = (lane.to_string(), number);
-                assert!(self.delivered.contains_key(&key), "the checkpoint passed {key:?}");
+                let is_there = self.delivered.contains_key(&key) || self.is_told(lane, number);
+                assert!(is_there, "the checkpoint passed {key:?}");
             }
         }
+    }
+
+    /// Whether consumers were told not to expect the row.
+    pub(super) fn is_told(&self, lane: &str, number: u64) -> bool {
+        let mut of_lane = self.told.iter().filter(|(told, ..)| told == lane);
+        of_lane.any(|(_, first, behind)| (*first..*behind).contains(&number))
     }
 }
 
@@ -157,7 +174,7 @@ impl Process {
         };
         let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
         let lanes = world.saved.lanes.iter().map(|(key, next)| (Arc::clone(key), *next));
-        let flow = Flow::new(
+        let mut flow = Flow::new(
             config,
             Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
             Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
@@ -170,6 +187,8 @@ impl Process {
             Packer::new(pack, Sequences::restored(lanes)),
             Tracker::new(&world.saved),
         );
+        let now = Instant::now();
+        flow.restore_held(Saved::read(&world.saved.snapshot).expect("own texts"), now);
         let mut process = Self {
             flow,
             decoder: decoder(),
@@ -178,7 +197,7 @@ impl Process {
             next_id: 1,
             events: Vec::new().into_iter(),
             message_bytes_max: 1000 + usize::try_from(dice.below(4000)).expect("small"),
-            now: Instant::now(),
+            now,
         };
         process.dial(world);
         process
@@ -223,6 +242,21 @@ impl Process {
             self.dial(world);
         }
         true
+    }
+
+    /// An operator asks for something.
+    pub(super) fn order(&mut self, order: Order) {
+        self.flow.order(order, self.now).expect("nothing is lost");
+        let batches = self.flow.take_batches();
+        self.finalize(batches);
+    }
+
+    /// Time goes by until consumers are told again.
+    pub(super) fn wait_long(&mut self) {
+        self.now += Duration::from_mins(2);
+        self.flow.held_due(self.now).expect("nothing is lost");
+        let batches = self.flow.take_batches();
+        self.finalize(batches);
     }
 
     /// Time goes by.
@@ -284,6 +318,7 @@ impl Process {
 
     /// Everything that was read is delivered, and saved.
     pub(super) fn finish(&mut self, world: &mut World, dice: &mut Dice) {
+        self.flow.announce_held().expect("nothing is lost");
         self.flow.flush_all();
         let batches = self.flow.take_batches();
         self.finalize(batches);

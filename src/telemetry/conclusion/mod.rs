@@ -1,6 +1,8 @@
 //! From the document of `/status` to what people are told: one source of words for the page, the
 //! terminal and the document itself. Pure.
 
+mod consumer_state;
+mod consumers;
 mod halt;
 mod notices;
 mod state_kind;
@@ -9,14 +11,15 @@ mod text;
 
 use serde::Serialize;
 
+pub use consumers::{ConsumerGroup, Member};
 pub use notices::Notice;
 pub use state_kind::StateKind;
 pub use stations::Station;
-pub use text::duration;
+pub use text::{duration, few};
 
 use super::status::{Status, Verdict};
 use super::words::{Grade, Hop, Indicator, StationKey};
-use text::{beyond, ended};
+use text::{begun, beyond};
 
 /// The verdict is evaluated each second; older than this, seconds, its loop does not move.
 const FROZEN_AFTER: f64 = 6.0;
@@ -52,6 +55,10 @@ pub struct Conclusion {
     pub after: String,
     /// What the verdict does not tell, and somebody must know.
     pub notices: Vec<Notice>,
+    /// How each consumer does, worst first, with its paths under its name.
+    pub consumers: Vec<ConsumerGroup>,
+    /// What is so of all consumers and their paths together, counted.
+    pub consumers_text: String,
 }
 
 impl Status {
@@ -93,7 +100,9 @@ fn conclude(status: &Status) -> Conclusion {
         };
     }
     let stations = stations::of(status, said.indicator, is_frozen);
-    Conclusion { is_frozen, after: stations::after(&stations), stations, notices, ..said }
+    let (consumers, consumers_text) = consumers::of(&status.consumers);
+    let after = stations::after(&stations);
+    Conclusion { is_frozen, after, stations, notices, consumers, consumers_text, ..said }
 }
 
 /// What the verdict says, or the halt.
@@ -101,6 +110,7 @@ fn said(status: &Status) -> Conclusion {
     let verdict = &status.verdict;
     let (indicator, word) = match verdict.grade {
         Grade::Healthy => (Indicator::Works, "healthy"),
+        Grade::Intended => (Indicator::Late, "intended"),
         Grade::Recovering => (Indicator::Late, "recovering"),
         Grade::Late => (Indicator::Late, "late"),
         Grade::Outage => (Indicator::Broken, "outage"),
@@ -112,12 +122,19 @@ fn said(status: &Status) -> Conclusion {
         None => word.to_owned(),
         Some(at) => format!("{word} at {at}"),
     };
+    let is_name = |word: &str| {
+        let mut consumers = status.consumers.iter().map(|one| consumers::owner(&one.name));
+        consumers.any(|name| name == word) || status.paths.iter().any(|path| path.name == word)
+    };
     let (state, evidence, since_seconds) = match &status.halted {
-        Some(halted) => {
-            (halted.reason.name().to_owned(), ended(&halted.message), status.state_age_seconds)
-        }
+        Some(halted) => (
+            halted.reason.name().to_owned(),
+            begun(&halted.message, is_name),
+            status.state_age_seconds,
+        ),
         None => {
-            (named(verdict), beyond(&verdict.sentence, &verdict.headline), verdict.since_seconds)
+            let evidence = beyond(&verdict.sentence, &verdict.headline, is_name);
+            (named(verdict, status.consumers.len()), evidence, verdict.since_seconds)
         }
     };
     Conclusion {
@@ -135,8 +152,16 @@ fn said(status: &Status) -> Conclusion {
     }
 }
 
-fn named(verdict: &Verdict) -> String {
+/// Names of consumers in a state that are told one by one.
+const NAMES_MAX: usize = 3;
+
+/// The state with its reason. Many names of consumers are counted.
+fn named(verdict: &Verdict, consumers: usize) -> String {
     match &verdict.reason {
+        Some(reason) if reason.split(',').count() > NAMES_MAX => {
+            let names = reason.split(',').count();
+            format!("{} ({names} of {consumers} consumer paths)", verdict.state)
+        }
         Some(reason) => format!("{} ({reason})", verdict.state),
         None => verdict.state.clone(),
     }

@@ -1,9 +1,14 @@
 //! What a verdict does not tell, and somebody must know.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::text::{duration, sentence};
-use crate::telemetry::status::{Consumer, Finding, Path, Progress, Status};
+use super::consumers::owner;
+use super::text::{duration, few, sentence};
+use crate::telemetry::status::{
+    Consumer, ControlState, ControlStatus, Finding, Path, Progress, Status,
+};
 use crate::telemetry::words::{FindingLevel, NoticeKind};
 
 /// The part of the source's expiry below which somebody must act, as the alert has it.
@@ -29,14 +34,70 @@ pub struct Notice {
     pub runbook: String,
 }
 
-/// The worst first.
+/// Paths, or queues, that are told one by one; more of them are told together.
+const ALIKE_MAX: usize = 2;
+
+/// The worst first. One line a cause: what many paths or queues share is told once.
 pub(super) fn of(status: &Status) -> Vec<Notice> {
     let loss = loss(status.verdict.unaccounted_transactions);
-    let paths = status.paths.iter().filter(|path| path.failing).map(path);
-    let echoes = status.consumers.iter().filter_map(echo);
+    let paths: Vec<_> = status.paths.iter().filter(|path| path.failing).collect();
+    let paths = if paths.len() > ALIKE_MAX {
+        vec![many_paths(&paths)]
+    } else {
+        paths.into_iter().map(path).collect()
+    };
+    // A consumer's queue brings the canaries of all its paths.
+    let mut blind: Vec<&Consumer> =
+        status.consumers.iter().filter(|one| one.unreadable.is_some()).collect();
+    let mut seen = BTreeSet::new();
+    blind.retain(|one| seen.insert(owner(&one.name)));
+    let echoes = if blind.len() > ALIKE_MAX {
+        vec![many_echoes(&blind)]
+    } else {
+        blind.into_iter().filter_map(echo).collect()
+    };
     let findings = findings(&status.findings);
     let all = loss.into_iter().chain(purge(&status.progress)).chain(findings);
-    all.chain(paths).chain(echoes).collect()
+    all.chain(paths).chain(echoes).chain(status.controls.iter().map(control)).collect()
+}
+
+fn many_paths(all: &[&Path]) -> Notice {
+    let names: Vec<&str> = all.iter().map(|path| &*path.name).collect();
+    let (names, first) = (few(&names), all.first().map_or("", |path| &*path.canary.last_result));
+    Notice {
+        kind: NoticeKind::Path,
+        of: String::new(),
+        headline: format!("canaries of {} paths are not written", all.len()),
+        text: format!(
+            "Canaries of {} paths are not written: {names}. The first because: {first}.",
+            all.len()
+        ),
+        next_step:
+            "Fix what keeps these canaries out of their tables; `binpulse check` tries their \
+                    SQL and says what is wrong."
+                .to_owned(),
+        runbook: "/runbooks/BinpulseCanaryPathFailing".to_owned(),
+    }
+}
+
+fn many_echoes(all: &[&Consumer]) -> Notice {
+    let names: Vec<&str> = all.iter().map(|one| owner(&one.name)).collect();
+    let first = all.iter().find_map(|one| one.unreadable.as_deref()).unwrap_or_default();
+    Notice {
+        kind: NoticeKind::Echo,
+        of: String::new(),
+        headline: format!("{} echo queues can't be read", all.len()),
+        text: format!(
+            "The echo queues of {} consumers can't be read: {}. Whether messages reach them is not \
+             known. The first because: {first}.",
+            all.len(),
+            few(&names)
+        ),
+        next_step: "Check the URLs in canary.echo, sqs:ReceiveMessage on these queues, and the \
+                    network to SQS."
+            .to_owned(),
+        runbook: "/runbooks/BinpulseEchoUnreadable".to_owned(),
+    }
 }
 
 fn loss(missing: u64) -> Option<Notice> {
@@ -90,6 +151,33 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
     })
 }
 
+/// Intended, and so the last: but whoever sees that rows are missing must see why.
+fn control(control: &ControlStatus) -> Notice {
+    let ControlStatus { pattern, by, reason, rows, .. } = control;
+    let (state, next) = match control.state {
+        ControlState::Holding => (
+            "are held back",
+            format!("Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it."),
+        ),
+        ControlState::Sending => (
+            "that were held back are being sent",
+            "Wait; `binpulse controls` shows how far it is.".to_owned(),
+        ),
+        ControlState::Releasing => ("are being released", "Wait.".to_owned()),
+    };
+    let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
+        format!(" The source keeps them for {} more, at least.", duration(margin))
+    });
+    Notice {
+        kind: NoticeKind::Control,
+        of: pattern.clone(),
+        headline: format!("rows of {pattern} {state} by an operator"),
+        text: format!("Rows of {pattern} {state} by {by}: {reason}. {rows} are held back.{left}"),
+        next_step: next,
+        runbook: "/runbooks/BinpulseSuppressed".to_owned(),
+    }
+}
+
 fn path(path: &Path) -> Notice {
     let Path { name, table, canary, .. } = path;
     Notice {
@@ -110,10 +198,10 @@ fn path(path: &Path) -> Notice {
 }
 
 fn echo(consumer: &Consumer) -> Option<Notice> {
-    let Consumer { name, .. } = consumer;
+    let name = owner(&consumer.name);
     consumer.unreadable.as_ref().map(|why| Notice {
         kind: NoticeKind::Echo,
-        of: name.clone(),
+        of: name.to_owned(),
         headline: format!("the echo queue of {name} can't be read"),
         text: format!(
             "The echo queue of {name} can't be read ({why}): whether messages reach this consumer is \

@@ -13,9 +13,31 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Names that are told one by one; the others are counted.
+const NAMES_MAX: usize = 3;
+
+/// The first names, and how many others there are.
+pub fn few<S: AsRef<str>>(names: &[S]) -> String {
+    let told: Vec<&str> = names.iter().take(NAMES_MAX).map(AsRef::as_ref).collect();
+    let told = told.join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => told,
+        1 => format!("{told} and 1 other"),
+        more => format!("{told} and {more} others"),
+    }
+}
+
 /// Begins with a capital and ends with a full stop.
 pub(super) fn sentence(text: &str) -> String {
     ended(&capital(text))
+}
+
+/// The same, unless its first word is a name, which stays as it is written.
+pub(super) fn begun(text: &str, is_name: impl Fn(&str) -> bool) -> String {
+    let first = text.split([' ', ',', ':']).next().unwrap_or_default();
+    let is_word = first.chars().all(|letter| letter.is_ascii_lowercase() || letter == '\'');
+    let is_plain = is_word && !OURS.contains(&first) && !is_name(first);
+    ended(&if is_plain { capital(text) } else { text.to_owned() })
 }
 
 pub(super) fn ended(text: &str) -> String {
@@ -24,37 +46,45 @@ pub(super) fn ended(text: &str) -> String {
 }
 
 /// What a sentence says beyond its headline.
-pub(super) fn beyond(sentence: &str, headline: &str) -> String {
+pub(super) fn beyond(sentence: &str, headline: &str, is_name: impl Fn(&str) -> bool) -> String {
     let Some(rest) = sentence.strip_prefix(headline) else { return sentence.to_owned() };
     let rest = rest.trim_start_matches([',', ':', ';', '.', ' ']);
-    let first = rest.split(' ').next().unwrap_or_default();
-    // Any other word may be a name, which stays as it is written.
-    ended(&if PLAIN.contains(&first) { capital(rest) } else { rest.to_owned() })
+    begun(rest.strip_prefix("and ").unwrap_or(rest), is_name)
 }
 
-/// Words that may begin with a capital.
-const PLAIN: [&str; 17] = [
-    "a",
-    "an",
-    "another",
-    "between",
-    "binary",
-    "by",
-    "every",
-    "it",
-    "its",
-    "messages",
-    "neither",
-    "no",
-    "nothing",
-    "permission",
-    "the",
-    "waiting",
-    "we",
-];
+/// Names of programs, which are written small wherever they stand.
+const OURS: [&str; 3] = ["binpulse", "mysqld", "mysqlbinlog"];
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string());
     first.unwrap_or_default() + letters.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_unless_it_begins_with_a_name() {
+        let is_name = |word: &str| word == "search";
+        for (text, told) in [
+            ("dialling was refused", "Dialling was refused."),
+            ("search has not echoed", "search has not echoed."),
+            ("shop.orders, column 7", "shop.orders, column 7."),
+            ("binpulse was suspended", "binpulse was suspended."),
+            ("48 s behind", "48 s behind."),
+            ("", ""),
+        ] {
+            assert_eq!(begun(text, is_name), told);
+        }
+        assert_eq!(beyond("Late, and the lag grows.", "Late", is_name), "The lag grows.");
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        assert_eq!(few(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(few(&["a", "b", "c", "d"]), "a, b, c and 1 other");
+        assert_eq!(few(&["a"; 100]), "a, a, a and 97 others");
+    }
 }

@@ -38,9 +38,9 @@ pub use certificate::{Certificate, TlsError, chain};
 use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{
-    CONSUMER_HEADER, Caller, MAINTENANCE_MAX, MAINTENANCE_PATH, REPLAY_HEADER, REPLAY_PATH,
-    ReplayRefused, SECONDS_HEADER, SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch,
-    YIELD_PATH, admit,
+    CONSUMER_HEADER, CONTROL_HEADER, CONTROL_PATH, Caller, MAINTENANCE_MAX, MAINTENANCE_PATH,
+    REPLAY_HEADER, REPLAY_PATH, ReplayRefused, SECONDS_HEADER, SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER,
+    SNAPSHOT_PATH, Switch, YIELD_PATH, admit,
 };
 
 /// Header fields of one request.

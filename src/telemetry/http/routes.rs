@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use super::access::{Guard, is_own_name};
 use super::{Caller, Endpoints, Handler, switch};
 use crate::telemetry::page::PAGE;
-use crate::telemetry::runbooks;
+use crate::telemetry::{Status, runbooks};
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; available:\n\n\
@@ -27,7 +27,8 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
     /digests  digests of rows, for `binpulse shadow compare` (with shadow.digests = true)\n\
-    /runbooks/<alert>  what an alert means, and what to do\n";
+    /control  tables that are held back, JSON; by POST: see `binpulse suppress`\n\
+    /runbooks/<alert>  what an alert means, and what to do; /runbooks/ lists them\n";
 
 /// What a request by a name that may be a stranger's is answered with.
 const OTHER_NAME: &str = "the Host header is neither an address nor localhost; \
@@ -127,10 +128,18 @@ impl Answer {
         })
     }
 
-    /// The runbook at this path, if it is one of a runbook.
-    pub fn runbook(path: &str) -> Option<Self> {
-        let runbook = path.strip_prefix(runbooks::PATH).and_then(runbooks::find)?;
-        Some(Self(plain(StatusCode::OK, TEXT, runbook)))
+    /// The runbook at this path, if it is one of a runbook, with the state that led there; with the
+    /// ending `.md` its text.
+    pub fn runbook(path: &str, status: Option<&Status>) -> Option<Self> {
+        if path.ends_with(".md") {
+            return runbooks::find(path).map(|text| Self(plain(StatusCode::OK, TEXT, text)));
+        }
+        let is_index = path == runbooks::PATH || path == runbooks::PATH.trim_end_matches('/');
+        let runbooks::Shown { document, policy } =
+            if is_index { runbooks::index(status) } else { runbooks::page(path, status)? };
+        let mut answer = plain(StatusCode::OK, HTML, document);
+        answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        Some(Self(answer))
     }
 
     /// 503 and a line for each complaint; without one 200 and `well`.
@@ -159,7 +168,12 @@ impl Handler for Endpoints {
             }
             "/status" => status(self),
             "/digests" => self.digests.as_ref()?(),
-            _ => return Answer::runbook(path),
+            super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
+            // The status is put together for a path that exists only.
+            _ => {
+                Answer::runbook(path, None)?;
+                return Answer::runbook(path, Some(&self.status.status()));
+            }
         })
     }
 

@@ -32,6 +32,10 @@ pub const REPLAY_HEADER: &str = "binpulse-replay";
 
 /// Where a yield is asked for, by POST.
 pub const YIELD_PATH: &str = "/ha-yield";
+/// Where tables are held back and released, by POST; by GET what is held back.
+pub const CONTROL_PATH: &str = "/control";
+/// Header with the command: JSON, what is not ASCII in it escaped.
+pub const CONTROL_HEADER: &str = "binpulse-control";
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,8 @@ pub trait Switch: Send + Sync + 'static {
     fn yields(&self) -> Result<String, String>;
     /// Takes a command for a replay, JSON; likewise.
     fn replay(&self, command: &str) -> Result<String, ReplayRefused>;
+    /// Takes a command that holds tables back or releases them, JSON; likewise.
+    fn control(&self, command: &str) -> Result<String, String>;
 }
 
 /// Why rows are not published again, in words.
@@ -82,6 +88,7 @@ pub(super) fn act(
         SNAPSHOT_PATH => (snapshot, false),
         YIELD_PATH => (yields, false),
         REPLAY_PATH => (replay, true),
+        CONTROL_PATH => (control, false),
         _ => return None,
     };
     let command = path.trim_start_matches('/');
@@ -136,6 +143,15 @@ fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
         ReplayRefused::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         ReplayRefused::Wrong(why) => (StatusCode::CONFLICT, why),
     })
+}
+
+fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let Some(command) = text(headers, CONTROL_HEADER) else {
+        let needed = "header binpulse-control is needed; `binpulse suppress` and `binpulse release` \
+                      send it";
+        return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+    };
+    switch.control(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -203,6 +203,14 @@ impl Make<'_> {
                 "Lanes that have carried a row since the start of the process.",
             )?,
             snapshot: self.snapshot()?,
+            suppressed_rows_total: self.counter(
+                "suppressed_rows_total",
+                "Rows that were numbered and not sent, because an operator holds their table back.",
+            )?,
+            released_rows_total: self.counter(
+                "released_rows_total",
+                "Rows that were held back and that `binpulse release --send` has sent.",
+            )?,
             replay_jobs_total: self.counters(
                 "replay_jobs_total",
                 "Replays of rows that were asked for by POST /replay, by how they ended.",

@@ -18,6 +18,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
@@ -33,6 +34,8 @@ pub use snapshot::SnapshotMetrics;
 /// Label values, all known before the first scrape.
 #[derive(Debug, Clone, Default)]
 pub struct LabelValues {
+    /// Name of the stream, which is a label of every series.
+    pub stream: String,
     /// Consumers whose echo is read, by name.
     pub consumers: Vec<String>,
     /// Those that have a queue: the same without the accounts of paths.
@@ -148,6 +151,10 @@ pub struct Metrics {
     pub lanes: IntGauge,
     /// What is counted of snapshots.
     pub snapshot: SnapshotMetrics,
+    /// Rows of tables that an operator holds back.
+    pub suppressed_rows_total: IntCounter,
+    /// Rows that were held back and then sent.
+    pub released_rows_total: IntCounter,
     /// Replays that were asked for by HTTP, by how they ended.
     pub replay_jobs_total: LabeledMetric<IntCounter>,
     /// When a user's row was last published.
@@ -163,7 +170,9 @@ impl Metrics {
         scrape_sources: ScrapeSources,
     ) -> Result<Self, prometheus::Error> {
         let started = Instant::now();
-        let registry = Registry::new();
+        let stream = Some(&label_values.stream).filter(|name| !name.is_empty());
+        let stream = stream.map(|name| HashMap::from([("stream".to_owned(), name.clone())]));
+        let registry = Registry::new_custom(None, stream)?;
         let make = Make { registry: &registry, label_values };
         let user_row_last = Moment::new(started);
         let checkpoint_saved = Moment::new(started);

@@ -12,8 +12,6 @@ use super::scraped::{Durations, Read, Sample, Scraped, ScrapedDurations, timesta
 /// What is known of the server that is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceLabels {
-    /// Name of the stream.
-    pub stream: String,
     /// `server_uuid`; empty before the first connection.
     pub server_uuid: String,
     /// Version as the server prints it.
@@ -163,7 +161,6 @@ pub(super) fn register(
     let labels = move || {
         let source = source();
         let labels = [
-            ("stream", source.stream),
             ("server_uuid", source.server_uuid),
             ("version", source.version),
             ("flavor", source.flavor),
@@ -231,7 +228,7 @@ pub(super) fn register(
             "binpulse_source_info",
             "The server that is read, in the labels; always 1.",
             gauge,
-            &["stream", "server_uuid", "version", "flavor"],
+            &["server_uuid", "version", "flavor"],
             labels,
         ),
     ];

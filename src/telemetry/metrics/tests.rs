@@ -8,6 +8,7 @@ const STAGES: [&str; 5] = ["written", "received", "published", "delivered", "che
 
 pub(crate) fn metrics() -> Metrics {
     let label_values = LabelValues {
+        stream: String::new(),
         consumers: vec!["billing".into()],
         echo_queues: vec!["billing".into()],
         heartbeat_results: vec!["ok", "timed_out"],
@@ -33,7 +34,7 @@ pub(crate) fn metrics() -> Metrics {
             counts: vec![2, 3, 4],
             sum_seconds: 44.5,
         }),
-        source: Arc::new(|| SourceLabels { stream: "sh\"op".into(), ..SourceLabels::default() }),
+        source: Arc::new(SourceLabels::default),
         more: Vec::new(),
     };
     Metrics::new(&label_values, scrape_sources).expect("names are valid and differ")
@@ -77,10 +78,7 @@ fn every_series_exists_before_anything_has_happened() {
         ("binpulse_publish_duration_seconds_bucket{le=\"+Inf\"}", 9.0),
         ("binpulse_publish_duration_seconds_count", 9.0),
         ("binpulse_publish_duration_seconds_sum", 44.5),
-        (
-            "binpulse_source_info{stream=\"sh\\\"op\",server_uuid=\"\",version=\"\",flavor=\"\"}",
-            1.0,
-        ),
+        ("binpulse_source_info{server_uuid=\"\",version=\"\",flavor=\"\"}", 1.0),
     ] {
         assert!((sample(&text, series) - value).abs() < f64::EPSILON, "{series}");
     }
@@ -137,4 +135,17 @@ fn counts_of_values_nobody_thought_of_are_not_lost() {
     assert!((sample(&text, "binpulse_heartbeat_writes_total{result=\"ok\"}") - 1.0).abs() < 1e-9);
     let other = sample(&text, "binpulse_heartbeat_writes_total{result=\"other\"}");
     assert!((other - 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn each_series_carries_the_name_of_its_stream() {
+    let label_values = LabelValues { stream: "sh\"op".to_owned(), ..LabelValues::default() };
+    let metrics = Metrics::new(&label_values, ScrapeSources::none()).expect("names are valid");
+    let text = metrics.text().expect("text");
+    let bare =
+        text.lines().find(|line| !line.starts_with('#') && !line.contains("stream=\"sh\\\"op\""));
+    assert_eq!(bare, None);
+    assert!(
+        text.contains("binpulse_source_info{server_uuid=\"\",version=\"\",flavor=\"\",stream=")
+    );
 }

@@ -48,7 +48,7 @@ function drawLine(status, conclusion, drift, rate) {
   const line = byId('line');
   const stations = conclusion.stations.filter((one) => one.key !== 'checkpoint');
   if (line.children.length !== stations.length) line.replaceChildren(...stations.map(station));
-  const texts = stationTexts(status, drift, rate);
+  const texts = stationTexts(status, conclusion, drift, rate);
   stations.forEach((one, at) => {
     const item = line.children[at];
     setIndicator(item, one.indicator);
@@ -68,9 +68,19 @@ function drawLine(status, conclusion, drift, rate) {
   write(siding.querySelector('.text'), `saved ${ago(status.checkpoint.age_seconds, drift)}`);
 }
 
+/** Notices that are shown in full; the others are folded. */
+const NOTICES_MAX = 2;
+
 /** What needs attention whatever the verdict is. */
 function drawNotices(notices) {
-  const list = byId('notices');
+  drawNoticeList(byId('notices'), notices.slice(0, NOTICES_MAX));
+  const rest = notices.slice(NOTICES_MAX);
+  byId('notices-box').hidden = rest.length === 0;
+  write(byId('notices-count'), `${rest.length} more need attention: ${rest.map((one) => one.headline).slice(0, NOTICES_MAX).join('; ')}${rest.length > NOTICES_MAX ? '; ...' : ''}`);
+  drawNoticeList(byId('notices-more'), rest);
+}
+
+function drawNoticeList(list, notices) {
   sized(list, notices.length, () => { const item = make('li', 'alarm'); item.append(make('span', 'text'), ' ', make('a')); return item; });
   notices.forEach((one, at) => {
     const item = list.children[at];
@@ -122,11 +132,79 @@ function drawVerdict(conclusion, drift) {
   write(byId('since'), conclusion.indicator === 'lost' ? '' : `Since ${clock(began)}, for ${duration(since)}.`);
 }
 
-/** A time of day here and, where that differs, in UTC: logs are in UTC. */
+/** A time of day here and, where that differs, in UTC: logs are in UTC. With its date unless that is today. */
 function clock(date) {
-  const here = date.toTimeString().slice(0, 8);
-  const utc = date.toISOString().slice(11, 19);
+  const now = new Date();
+  const local = (of) => `${of.getFullYear()}-${String(of.getMonth() + 1).padStart(2, '0')}-${String(of.getDate()).padStart(2, '0')}`;
+  const day = (of, today) => (of === today ? '' : `${of} `);
+  const here = day(local(date), local(now)) + date.toTimeString().slice(0, 8);
+  const [utcDay, utcTime] = date.toISOString().slice(0, 19).split('T');
+  const utc = day(utcDay, now.toISOString().slice(0, 10)) + utcTime;
   return here === utc ? `${utc} UTC` : `${here} here, ${utc} UTC`;
+}
+
+/** Names of consumers whose paths are shown. */
+const openGroups = new Set();
+
+function consumerRow() {
+  const row = make('tr');
+  const name = make('td');
+  const fold = make('button', 'fold');
+  fold.type = 'button';
+  name.append(fold, make('span', 'label'));
+  row.append(name, ...Array.from({ length: 3 }, () => make('td')));
+  return row;
+}
+
+/** Worst first. What the filter leaves out is counted. */
+function drawConsumers(status, conclusion, drift) {
+  const wanted = byId('filter').value;
+  const { rows, more } = consumerRows(status, conclusion, wanted, openGroups);
+  byId('filter-box').hidden = status.consumers.length <= ROWS_MAX;
+  byId('no-consumers').hidden = status.consumers.length > 0;
+  write(byId('consumers-text'), status.consumers.length > 0 ? `${conclusion.consumers_text}.` : '');
+  const body = byId('consumers');
+  sized(body, rows.length, consumerRow);
+  rows.forEach((one, at) => {
+    const row = body.children[at];
+    const [name, does, last, lost] = row.children;
+    if (row.dataset.level !== one.level) row.dataset.level = one.level;
+    const [fold, label] = name.children;
+    fold.hidden = one.count < 2;
+    if (fold.dataset.name !== one.name) fold.dataset.name = one.name;
+    const isOpen = String(openGroups.has(one.name));
+    if (fold.getAttribute('aria-expanded') !== isOpen) fold.setAttribute('aria-expanded', isOpen);
+    write(fold, isOpen === 'true' ? '\u2212' : '+');
+    const spoken = `Paths of ${one.name}`;
+    if (fold.getAttribute('aria-label') !== spoken) fold.setAttribute('aria-label', spoken);
+    write(label, isNumber(one.left) ? `${one.name}, in maintenance for ${duration(one.left - drift)}` : one.name);
+    write(does, one.text ? `${one.word}: ${one.text}` : one.word);
+    setIndicator(does, one.indicator === 'works' ? '' : one.indicator);
+    write(last, isNumber(one.last) ? `${isNumber(one.number) ? `canary ${one.number}, ` : ''}${ago(one.last, drift)}` : 'never');
+    write(lost, number(one.lost));
+    setIndicator(lost, one.lost > 0 ? 'broken' : '');
+  });
+  write(byId('consumers-more'), andMore(more, wanted.trim() ? ': a longer name finds fewer' : ', which do as well or better: the filter finds them'));
+}
+
+/** The newest canaries of each consumer side by side. */
+function drawCanaries(status, conclusion, drift) {
+  const wanted = byId('filter').value;
+  const names = conclusion.consumers.flatMap((one) => one.members).filter((one) => matches(one.name, wanted)).map((one) => one.name);
+  const tones = { lost: 'broken', late: 'late' };
+  const words = { resolved: '', lost: 'LOST', late: 'late', awaited: 'awaited', not_evaluated: 'not evaluated' };
+  const cell = (one) => {
+    if (!one) return '';
+    const took = isNumber(one.took_seconds) ? duration(one.took_seconds) : '';
+    const said = [words[one.state] ?? one.state, took].filter((part) => part !== '').join(' ');
+    return [`${one.number}: ${said}, ${ago(one.age_seconds, drift)}`, tones[one.state] || ''];
+  };
+  drawTable(byId('canaries'), names.slice(0, ROWS_MAX).map((name) => {
+    const { recent } = consumerOf(status, name) || { recent: [] };
+    const byTime = [...recent].sort((a, b) => a.age_seconds - b.age_seconds);
+    return [name, ...Array.from({ length: 6 }, (_, at) => cell(byTime[at]))];
+  }));
+  write(byId('canaries-more'), andMore(names.length - ROWS_MAX, ''));
 }
 
 function drawCertificate(verdict) {
@@ -197,8 +275,14 @@ function leaseWords(lease, drift) {
     : 'STANDBY, and no process has the lease';
 }
 
-function drawCards(status, drift, rate) {
-  const { source, progress, heartbeat, canary, sink, checkpoint, verdict, consumers } = status;
+/** The settings that are in the document now. */
+let shownConfig = null;
+
+/** Findings that are shown. */
+const FINDINGS_MAX = 20;
+
+function drawCards(status, conclusion, drift, rate) {
+  const { source, progress, heartbeat, canary, sink, checkpoint, verdict } = status;
   sized(byId('facts'), Math.max(1, verdict.facts.length), () => make('li'));
   const facts = verdict.facts.length > 0 ? verdict.facts : ['Every condition that is needed holds.'];
   facts.forEach((fact, at) => write(byId('facts').children[at], fact));
@@ -239,22 +323,23 @@ function drawCards(status, drift, rate) {
     ['Failed saves', number(checkpoint.failures)], ['Epoch', checkpoint.epoch],
   ]);
   write(byId('canary-words'), `Last written: ${canary.written ?? 'none'}, ${ago(canary.written_age_seconds, drift)} (${canary.last_result}). Last seen on the stream: ${canary.seen ?? 'none'}, ${ago(canary.seen_age_seconds, drift)}.`);
-  const recent = consumers.flatMap((one) => one.recent.map((echo) => ({ ...echo, name: one.name })));
-  recent.sort((a, b) => b.number - a.number || (a.name < b.name ? -1 : 1));
-  const tones = { lost: 'broken', late: 'late' };
-  drawTable(byId('canaries'), recent.map((one) => [one.number, one.name, [{ resolved: 'in time', lost: 'LOST', late: 'late', awaited: 'awaited' }[one.state] || one.state, tones[one.state] || ''],
-    isNumber(one.took_seconds) ? duration(one.took_seconds) : '-', ago(one.age_seconds, drift)]));
-  drawTable(byId('consumers'), consumers.map((one) => [isNumber(one.maintenance_seconds_left) ? `${one.name}, in maintenance for ${duration(one.maintenance_seconds_left)}` : one.name, isNumber(one.last) ? `canary ${one.last}, ${ago(one.last_age_seconds, drift)}` : 'never', [number(one.lost), one.lost > 0 ? 'broken' : '']]));
-  byId('no-consumers').hidden = consumers.length > 0;
+  drawConsumers(status, conclusion, drift);
+  drawCanaries(status, conclusion, drift);
   drawSnapshot(status.snapshot, drift);
   byId('paths-card').hidden = status.paths.length === 0;
-  drawTable(byId('paths'), status.paths.map((one) => [one.name, `${one.table}.${one.column}`,
+  const paths = [...status.paths].sort((a, b) => b.failing - a.failing).filter((one) => matches(one.name, byId('filter').value));
+  write(byId('paths-more'), andMore(paths.length - ROWS_MAX, ''));
+  drawTable(byId('paths'), paths.slice(0, ROWS_MAX).map((one) => [one.name, `${one.table}.${one.column}`,
     [one.canary.last_result, one.failing ? 'broken' : ''], `${one.canary.written ?? 'none'}, ${ago(one.canary.written_age_seconds, drift)}`,
     `${one.canary.seen ?? 'none'}, ${ago(one.canary.seen_age_seconds, drift)}`]));
   byId('findings-card').hidden = status.findings.length === 0;
   const levels = { warning: 'late', refusal: 'broken' };
-  drawTable(byId('findings'), status.findings.map((one) => [one.what, [one.level, levels[one.level] || ''], one.found, one.needed, one.remedy]));
-  write(byId('config'), JSON.stringify(status.config, null, 2));
+  write(byId('findings-more'), andMore(status.findings.length - FINDINGS_MAX, ': see /status'));
+  drawTable(byId('findings'), status.findings.slice(0, FINDINGS_MAX).map((one) => [one.what, [one.level, levels[one.level] || ''], one.found, one.needed, one.remedy]));
+  if (shownConfig !== status.config) {
+    shownConfig = status.config;
+    write(byId('config'), JSON.stringify(status.config, null, 2));
+  }
   write(byId('about'), `binpulse ${status.version}, up for ${duration(status.uptime_seconds + drift)}`);
 }
 

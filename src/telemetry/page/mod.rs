@@ -37,7 +37,8 @@ pub(super) static PAGE: LazyLock<Page> = LazyLock::new(|| {
     Page { document, policy }
 });
 
-fn hash(text: &str) -> String {
+/// How a policy names a style or script that stands in the document.
+pub(super) fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 

@@ -49,6 +49,11 @@ function rates(older, newer) {
   return { changes: per('changes_published'), messages: per('messages_published'), seconds };
 }
 
+/** What is no longer known. */
+function unknown(one) {
+  return { ...one, indicator: 'unknown', word: 'not known' };
+}
+
 /**
  * What the program concluded, or that nothing is known: only the page can tell that no answer came.
  * `age`: of the answer, seconds.
@@ -59,7 +64,7 @@ function conclude(status, age) {
     return { ...said, cause: 'contact', indicator: 'lost', label: 'not known', hop: 'none', headline: 'Quiet or down: not known',
       state: `was ${said.state}`, evidence: `The last verdict was: ${said.headline}. ${said.evidence}`, runbook: null, after: '',
       next_step: 'Check that the binpulse process runs and that this address reaches it; then look at its log.',
-      stations: said.stations.map((one) => ({ ...one, indicator: 'unknown', word: 'not known' })) };
+      stations: said.stations.map(unknown), consumers: said.consumers.map((one) => ({ ...unknown(one), members: one.members.map(unknown) })) };
   }
   return said.is_frozen ? { ...said, cause: 'frozen', indicator: 'lost' } : said;
 }
@@ -69,19 +74,65 @@ function own(path) {
   return /^\/runbooks\/[A-Za-z]+$/.test(path || '') ? path : null;
 }
 
+/** The first names, and how many others there are. */
+function few(names) {
+  const more = names.length - NAMES_MAX;
+  const told = names.slice(0, NAMES_MAX).join(', ');
+  return more > 0 ? `${told} and ${more} ${more === 1 ? 'other' : 'others'}` : told;
+}
+
 /** Who echoes, who does not, and who is not evaluated. */
-function echoes(status) {
-  const { consumers, verdict } = status;
-  const silent = verdict.state === 'canary_lost' && verdict.reason ? verdict.reason.split(',') : [];
-  const resting = consumers.filter((one) => isNumber(one.maintenance_seconds_left)).map((one) => one.name);
-  const echo = consumers.filter((one) => isNumber(one.last_age_seconds) && !silent.includes(one.name) && !resting.includes(one.name));
-  const lost = consumers.reduce((sum, one) => sum + one.lost, 0);
-  const first = `${echo.length} of ${consumers.length} ${echo.length === 1 ? 'echoes' : 'echo'}`;
-  const blind = consumers.filter((one) => one.unreadable).map((one) => one.name);
-  if (silent.length > 0) return [first, `silent: ${silent.join(', ')}`];
-  if (blind.length > 0) return [first, `queue can't be read: ${blind.join(', ')}`];
-  if (resting.length > 0) return [first, `in maintenance: ${resting.join(', ')}`];
+function echoes(status, conclusion) {
+  const members = conclusion.consumers.flatMap((group) => group.members);
+  const named = (word) => members.filter((one) => one.word === word).map((one) => one.name);
+  // A consumer of which all paths do so is named once.
+  const told = (word) => few(conclusion.consumers.flatMap((one) => (one.members.every((member) => member.word === word)
+    ? [one.members.length === 1 ? one.members[0].name : one.name] : one.members.filter((member) => member.word === word).map((member) => member.name))));
+  const echo = members.length - ['silent', 'in maintenance', 'no canary yet', 'not known'].reduce((sum, word) => sum + named(word).length, 0);
+  const lost = status.consumers.reduce((sum, one) => sum + one.lost, 0);
+  const first = `${echo} of ${members.length} ${echo === 1 ? 'echoes' : 'echo'}`;
+  const [silent, blind, resting] = [named('silent'), named("queue can't be read"), named('in maintenance')];
+  if (silent.length > 0) return [first, `silent: ${told('silent')}`];
+  if (blind.length > 0) return [first, `queue can't be read: ${told("queue can't be read")}`];
+  if (resting.length > 0) return [first, `in maintenance: ${told('in maintenance')}`];
   return [first, `${number(lost)} ${lost === 1 ? 'canary' : 'canaries'} lost`];
+}
+
+/** Rows of a table that are shown; the others are counted, and a filter finds them. */
+const ROWS_MAX = 10;
+const NAMES_MAX = 3;
+
+/** Figures of each consumer by its name. Made once for an answer. */
+const figures = new WeakMap();
+function consumerOf(status, name) {
+  if (!figures.has(status)) figures.set(status, new Map(status.consumers.map((one) => [one.name, one])));
+  return figures.get(status).get(name);
+}
+
+function matches(name, wanted) {
+  return name.toLowerCase().includes(wanted.trim().toLowerCase());
+}
+
+/** Consumers, worst first, with the members of those in `open`; with a filter, what it finds. */
+function consumerRows(status, conclusion, wanted, open) {
+  const member = (one) => ({ ...one, level: 'member', text: '', count: 1, ...figuresOf(consumerOf(status, one.name)) });
+  const group = (one) => ({ ...one, level: 'group', count: one.members.length,
+    ...(one.members.length === 1 ? member(one.members[0]) : { last: one.last_age_seconds, number: null, lost: one.lost }), level: 'group', text: one.text });
+  if (wanted.trim()) {
+    const found = conclusion.consumers.flatMap((one) => one.members).filter((one) => matches(one.name, wanted));
+    return { rows: found.slice(0, ROWS_MAX).map((one) => ({ ...member(one), level: 'group' })), more: Math.max(0, found.length - ROWS_MAX) };
+  }
+  const rows = conclusion.consumers.slice(0, ROWS_MAX).flatMap((one) => [group(one), ...(open.has(one.name) ? one.members.map(member) : [])]);
+  return { rows, more: Math.max(0, conclusion.consumers.length - ROWS_MAX) };
+}
+
+function figuresOf(one) {
+  return one ? { last: one.last_age_seconds, number: one.last, lost: one.lost, left: one.maintenance_seconds_left } : { last: null, number: null, lost: 0 };
+}
+
+/** `and 90 more`, with what finds them. */
+function andMore(count, how) {
+  return count > 0 ? `and ${number(count)} more${how}` : '';
 }
 
 /** What happened how long ago, or that it has not happened yet. */
@@ -112,7 +163,7 @@ function spaced(word) {
 }
 
 /** Two lines of figures for each station. */
-function stationTexts(status, drift, rate) {
+function stationTexts(status, conclusion, drift, rate) {
   const { source, heartbeat, sink, consumers, canary } = status;
   const echoed = consumers.filter((one) => isNumber(one.last_age_seconds));
   const newest = Math.min(...echoed.map((one) => one.last_age_seconds));
@@ -124,7 +175,7 @@ function stationTexts(status, drift, rate) {
     stream: [status.state === 'running' ? `${source.connected ? 'connected' : 'not connected'}` : status.state, `heartbeat ${last('seen', heartbeat.seen_age_seconds, drift)}`],
     publish: [pending > 1 ? `oldest waits ${duration(pending)}` : last('accepted', sink.last_accept_age_seconds, drift), rate ? `${rate.changes.toFixed(1)} changes/s` : 'measuring the rate'],
     delivery: consumers.length === 0 ? unwatched : [isNumber(canary.seen) ? `canary ${canary.seen} is the newest` : 'no canary yet', last('back', echoed.length > 0 ? newest : null, drift)],
-    consumers: consumers.length === 0 ? unwatched : echoes(status),
+    consumers: consumers.length === 0 ? unwatched : echoes(status, conclusion),
   };
 }
 
@@ -139,7 +190,7 @@ function report(status, conclusion, at, age) {
     ...conclusion.notices.map((one) => `- ${one.text} ${one.next_step}`),
     ...status.findings.filter((one) => one.level === 'note').map((one) => `- ${one.what}: ${one.found}`),
     `Next: ${conclusion.next_step}`,
-    ...(own(conclusion.runbook) ? [`Runbook: ${conclusion.runbook}`] : []),
+    ...(own(conclusion.runbook) ? [`Runbook: ${status.url}${conclusion.runbook}`] : []),
     `For ${duration(conclusion.since_seconds)}${lost ? ' then' : ''}. Source: ${status.source.host} ${status.source.flavor} ${status.source.version} ${status.source.server_uuid}`,
     `Read: ${status.progress.read}. Delivered: ${status.progress.delivered}.`,
     `Checkpoint: ${status.checkpoint.place}, ${lost ? 'last known to be saved' : 'saved'} ${ago(status.checkpoint.age_seconds, age)}.`,

@@ -64,13 +64,13 @@ function draw() {
   const silent = conclusion.cause === 'contact';
   const drift = silent ? 0 : age;
   write(byId('stream'), last.status.stream);
-  write(byId('contact'), silent ? `last answer ${ago(age, 0)}` : `live: answered ${age < 1 ? 'just now' : ago(age, 0)}`);
+  write(byId('contact'), silent ? `Last answer ${ago(age, 0)}` : `Live: answered ${age < 1 ? 'just now' : ago(age, 0)}`);
   if (conclusion.cause === 'frozen') alarm(`No verdict for ${duration(last.status.verdict.evaluated_age_seconds + age)}`, 'binpulse answers, but the loop of its verdict is stuck. Figures are live, the verdict is not.');
   else if (silent) alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
   else byId('alarm').hidden = true;
   drawVerdict(conclusion, drift);
   drawLine(last.status, conclusion, drift, rate);
-  drawCards(last.status, drift, rate);
+  drawCards(last.status, conclusion, drift, rate);
   drawTab(last.status.stream, conclusion);
   announce(conclusion);
 }
@@ -116,6 +116,27 @@ async function copy() {
 }
 
 byId('copy').addEventListener('click', copy);
+byId('filter').addEventListener('input', draw);
+byId('consumers').addEventListener('click', (event) => {
+  const fold = event.target.closest('button');
+  if (!fold) return;
+  const { name } = fold.dataset;
+  if (!openGroups.delete(name)) openGroups.add(name);
+  draw();
+});
+// What scrolls must be reached by the keyboard; what does not must not be a stop on its way.
+const scrolling = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+  const box = target.closest('.scroll');
+  const scrolls = box.scrollWidth > box.clientWidth;
+  if (scrolls) {
+    box.tabIndex = 0;
+    box.setAttribute('role', 'group');
+    box.setAttribute('aria-labelledby', box.closest('section').getAttribute('aria-labelledby'));
+  } else if (box.hasAttribute('tabindex')) {
+    ['tabindex', 'role', 'aria-labelledby'].forEach((name) => box.removeAttribute(name));
+  }
+}));
+document.querySelectorAll('.scroll').forEach((box) => { scrolling.observe(box); scrolling.observe(box.firstElementChild); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { draw(); poll(); } });
 function tick() {
   draw();

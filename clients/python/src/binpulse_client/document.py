@@ -48,7 +48,7 @@ def _content(document):
         return kind, _batch(document)
     if kind == "snapshot":
         return ("snapshot_mark", _mark(document)) if document.get("phase") else ("snapshot_part", _part(document))
-    makers = {"canary": _canary, "heartbeat": _heartbeat, "schema": _schema}
+    makers = {"canary": _canary, "heartbeat": _heartbeat, "schema": _schema, "suppressed": _suppressed}
     return (kind, makers[kind](document)) if kind in makers else ("unknown", None)
 
 
@@ -120,6 +120,13 @@ def _schema(document):
         source=_source(document), database=document["database"] or "", statement=document["statement"],
         gtid=document["gtid"] or "", position=_position(document["position"]), lane=document["lane"],
         committed_at_us=_time(document["committed_at"]), sequence=int(document["sequence"]))
+
+
+def _suppressed(document):
+    return contract.Suppressed(
+        source=_source(document), lane=document["lane"], database=document["database"], table=document["table"],
+        sequence_first=int(document["sequence_first"]), count=int(document["count"]), reason=document["reason"],
+        by=document["by"], gtid_first=document["gtid_first"] or "", since_us=_time(document["since"]))
 
 
 def _mark(document):

@@ -29,6 +29,7 @@ pub(crate) fn content(document: &Members<'_>, cells_max: usize) -> Result<Conten
         "canary" => Content::Canary(canary(document, &mut room)?),
         "heartbeat" => Content::Heartbeat(heartbeat(document)?),
         "schema" => Content::Schema(schema_change(document)?),
+        "suppressed" => Content::Suppressed(suppressed(document)?),
         _ => Content::Unknown { kind: kind.0.into_owned() },
     })
 }
@@ -189,6 +190,21 @@ fn schema_change(document: &Members<'_>) -> Result<proto::SchemaChange, Document
         committed_at_us: time(document, "committed_at")?,
         sequence: document.required("sequence")?,
         lane: document.required("lane")?,
+    })
+}
+
+fn suppressed(document: &Members<'_>) -> Result<proto::Suppressed, DocumentError> {
+    Ok(proto::Suppressed {
+        source: Some(source(document)?),
+        lane: document.required("lane")?,
+        database: text(document, "database")?,
+        table: text(document, "table")?,
+        sequence_first: document.required("sequence_first")?,
+        count: document.required("count")?,
+        reason: text(document, "reason")?,
+        by: text(document, "by")?,
+        gtid_first: text(document, "gtid_first")?,
+        since_us: time(document, "since")?,
     })
 }
 

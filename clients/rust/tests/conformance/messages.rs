@@ -568,12 +568,16 @@ fn of_later_versions() -> Vec<Value> {
         sequence_first: 45,
         count: 10,
         reason: "a runaway job".into(),
-        ..proto::Suppressed::default()
+        by: "ada@db-1".into(),
+        gtid_first: "abababab-abab-abab-abab-abababababab:5".into(),
+        since_us: 1_795_000_000_000_400,
     };
     let held = json!({
         "kind": "suppressed", "source": source(&origin_form), "lane": "shop.orders#1", "database": "shop",
         "table": "orders", "sequence_first": "45", "count": "10", "reason": "a runaway job",
     });
+    let lane = Lane { id: LaneId(1), key: "shop.orders#1".into(), number: 1, count: 2 };
+    let make = |format| control_message::suppressed(format, lane.clone(), 1, suppressed.clone());
     let end = proto::TransactionEnd {
         source: Some(origin_form.clone()),
         gtid: "abababab-abab-abab-abab-abababababab:5".into(),
@@ -599,13 +603,7 @@ fn of_later_versions() -> Vec<Value> {
     let messages =
         [json!({"form": "json", "attributes": {"kind": "comet", "v": "1"}, "body": document})];
     vec![
-        frame_case(
-            "suppressed",
-            "numbers that were held back: no gap",
-            held.clone(),
-            "suppressed",
-            &inner(Content::Suppressed(suppressed)),
-        ),
+        case("suppressed", "numbers that were held back: no gap", held.clone(), make, None),
         frame_case(
             "transaction",
             "a transaction has ended",

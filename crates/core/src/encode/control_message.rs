@@ -65,6 +65,18 @@ pub fn snapshot_mark(
     batch(format, lane, sequence, ack_group, ControlMessage::SnapshotMark(mark, audience))
 }
 
+/// A message about rows of `lane` that are not sent. It stands in the lane, so that on a FIFO topic it
+/// comes between the rows before and behind it.
+pub fn suppressed(
+    format: Format,
+    lane: Lane,
+    ack_group: u64,
+    suppressed: proto::Suppressed,
+) -> EncodedBatch {
+    let first = suppressed.sequence_first;
+    batch(format, lane, first, ack_group, ControlMessage::Suppressed(suppressed))
+}
+
 /// The contract's form of a position.
 pub fn position(position: &Position) -> proto::Position {
     proto::Position { file: position.file.to_string(), offset: position.offset }

@@ -104,6 +104,7 @@ pub(crate) enum ControlMessage {
     Schema(proto::SchemaChange),
     /// A mark, and for whom the snapshot is.
     SnapshotMark(proto::SnapshotMark, Option<Arc<str>>),
+    Suppressed(proto::Suppressed),
 }
 
 impl ControlMessage {
@@ -112,6 +113,7 @@ impl ControlMessage {
             Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Schema(_) => Kind::Schema,
             Self::SnapshotMark(..) => Kind::Snapshot,
+            Self::Suppressed(_) => Kind::Suppressed,
         }
     }
 
@@ -119,7 +121,7 @@ impl ControlMessage {
         match self {
             Self::Heartbeat(heartbeat) => heartbeat.committed_at_us,
             Self::Schema(change) => change.committed_at_us,
-            Self::SnapshotMark(..) => 0,
+            Self::SnapshotMark(..) | Self::Suppressed(_) => 0,
         }
     }
 
@@ -129,6 +131,7 @@ impl ControlMessage {
             Self::Heartbeat(_) => "",
             Self::Schema(change) => &change.database,
             Self::SnapshotMark(mark, _) => &mark.database,
+            Self::Suppressed(suppressed) => &suppressed.database,
         }
     }
 
@@ -137,6 +140,7 @@ impl ControlMessage {
         match self {
             Self::Heartbeat(_) | Self::Schema(_) => "",
             Self::SnapshotMark(mark, _) => &mark.table,
+            Self::Suppressed(suppressed) => &suppressed.table,
         }
     }
 }
@@ -208,7 +212,9 @@ impl EncodedBatch {
             Content::Rows { purpose: Purpose::Snapshot(part), .. } => part.audience.as_ref(),
             Content::ControlMessage { control, .. } => match &**control {
                 ControlMessage::SnapshotMark(_, audience) => audience.as_ref(),
-                ControlMessage::Heartbeat(_) | ControlMessage::Schema(_) => None,
+                ControlMessage::Heartbeat(_)
+                | ControlMessage::Schema(_)
+                | ControlMessage::Suppressed(_) => None,
             },
             Content::Rows { .. } => None,
         }

@@ -206,7 +206,7 @@ impl Finalizer {
     ) {
         for row in self.outbox.messages(batch) {
             let destination = destination(row.aggregate_type());
-            let message = row.into_message(batch, origin, &destination);
+            let message = row.into_message(batch, origin, &destination, oversize);
             let fits = message.billed_bytes() <= destination.message_bytes_max;
             out.push(if fits || oversize == Oversize::Omit {
                 Finalized::Message(message)
@@ -314,6 +314,10 @@ fn put_frame(out: &mut Vec<u8>, batch: &EncodedBatch, origin: &Origin) {
                 ControlMessage::SnapshotMark(mut mark, _) => {
                     mark.source = Some(of_tables(origin.source()));
                     proto::frame::Content::SnapshotMark(mark)
+                }
+                ControlMessage::Suppressed(mut suppressed) => {
+                    suppressed.source = Some(origin.source());
+                    proto::frame::Content::Suppressed(suppressed)
                 }
             };
             let frame = proto::Frame { content: Some(content), ..proto::Frame::default() };
@@ -449,8 +453,12 @@ fn deduplication_id(batch: &EncodedBatch, origin: &Origin, checksum: u32) -> Str
     let digest = lane.finalize();
     let lane = hex(digest.get(..16).unwrap_or(&digest));
     let (epoch, first, rows) = (origin.epoch, batch.sequence_first(), batch.rows());
-    // Parts of a snapshot have numbers of their own.
-    let of = if batch.kind() == Kind::Snapshot { "s" } else { "" };
+    // Parts of a snapshot have numbers of their own; held back rows may be sent after all.
+    let of = match batch.kind() {
+        Kind::Snapshot => "s",
+        Kind::Suppressed => "x",
+        Kind::Change | Kind::Canary | Kind::Heartbeat | Kind::Schema | Kind::Outbox => "",
+    };
     let identity = format!("{lane}:{epoch}:{of}{first}:{rows}:{checksum:08x}");
     match &origin.replay {
         // SNS would take it for the first one within five minutes, and drop it.

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 
 /// Longest message group id that SNS accepts, bytes.
 const GROUP_ID_BYTES_MAX: usize = 128;
+/// Begins the name of a lane of an outbox table.
+const OUTBOX: &str = "outbox-";
 
 /// A lane's number within this process: a key into tables, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +58,17 @@ impl Lane {
         let mut key = String::from("!");
         percent_encode(name, &mut key);
         key
+    }
+
+    /// The stable name of the lane in which messages of an outbox table are published: they have no
+    /// numbers, so that no consumer may miss one by them.
+    pub fn outbox_key_of(key: &str) -> String {
+        Self::notice_key_of(&format!("{OUTBOX}{key}"))
+    }
+
+    /// The key of the table's lane that such a name was made of.
+    pub fn table_key_of_outbox(key: &str) -> Option<String> {
+        percent_decode(key.strip_prefix('!')?)?.strip_prefix(OUTBOX).map(str::to_owned)
     }
 
     /// The name under which this lane's snapshot parts are numbered.

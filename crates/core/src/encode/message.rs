@@ -20,12 +20,21 @@ pub enum Kind {
     Snapshot,
     /// A message that an application wrote into an outbox table: the body is the application's.
     Outbox,
+    /// Numbers of rows that an operator held back.
+    Suppressed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Change, Self::Canary, Self::Heartbeat, Self::Schema, Self::Snapshot, Self::Outbox];
+    pub const ALL: [Self; 7] = [
+        Self::Change,
+        Self::Canary,
+        Self::Heartbeat,
+        Self::Schema,
+        Self::Snapshot,
+        Self::Outbox,
+        Self::Suppressed,
+    ];
 
     /// The attribute's value.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Kind {
             Self::Schema => "schema",
             Self::Snapshot => "snapshot",
             Self::Outbox => "outbox",
+            Self::Suppressed => "suppressed",
         }
     }
 }

@@ -59,5 +59,5 @@ pub use lane::{Lane, LaneId, percent_encoded};
 pub use message::{Attribute, DataType, Kind, Message};
 pub use options::{BeforeImage, Format, RowOptions};
 pub use origin::{Origin, Replay};
-pub use outbox::is_attribute_of_outbox;
+pub use outbox::{ATTRIBUTES_MAX, is_attribute_of_outbox};
 pub use rows::OpSet;

@@ -13,11 +13,11 @@ use super::lane::hex;
 use super::message::{Attribute, DataType, Kind, Message};
 use super::origin::Origin;
 use super::protobuf::read_image;
-use super::{Destination, attributes};
+use super::{Destination, Oversize, attributes};
 use crate::change::{Cell, Image, OutboxColumns, RowBuffer};
 
-/// A queue with raw message delivery gets no message with more attributes.
-const ATTRIBUTES_MAX: usize = 10;
+/// A queue with raw message delivery gets no message with more attributes: SNS drops it.
+pub const ATTRIBUTES_MAX: usize = 10;
 /// Longest name of an attribute, bytes.
 const NAME_BYTES_MAX: usize = 256;
 /// Longest group or deduplication id, bytes.
@@ -105,6 +105,7 @@ impl OutboxRow {
         batch: &EncodedBatch,
         origin: &Origin,
         destination: &Destination,
+        oversize: Oversize,
     ) -> Message {
         let (group_id, deduplication_id) = if destination.fifo {
             (Some(self.group_id(batch, origin)), Some(self.deduplication_id(batch, origin)))
@@ -116,7 +117,7 @@ impl OutboxRow {
             lane: batch.lane().id,
             lane_key: Arc::clone(&batch.lane().key),
             kind: Kind::Outbox,
-            attributes: self.attributes(origin),
+            attributes: self.attributes(origin, oversize),
             group_id,
             deduplication_id,
             destination: Arc::clone(&destination.arn),
@@ -154,7 +155,9 @@ impl OutboxRow {
         })
     }
 
-    fn attributes(&self, origin: &Origin) -> Vec<Attribute> {
+    fn attributes(&self, origin: &Origin, oversize: Oversize) -> Vec<Attribute> {
+        // Who puts a payload elsewhere says so in an attribute.
+        let most = ATTRIBUTES_MAX - usize::from(oversize == Oversize::Keep);
         let plain = |name: &'static str, value: &Option<String>| {
             attribute(name, DataType::String, value.clone()?)
         };
@@ -177,7 +180,7 @@ impl OutboxRow {
         }
         attributes.extend(self.columns.iter().cloned());
         let Some(headers) = &self.headers else { return attributes };
-        match headers_one_by_one(headers, &attributes) {
+        match headers_one_by_one(headers, &attributes, most) {
             Some(mut headers) => attributes.append(&mut headers),
             None => {
                 attributes.extend(attribute("headers", DataType::String, headers.to_string()));
@@ -189,7 +192,7 @@ impl OutboxRow {
 
 /// An attribute for each member; `None` where SNS or a queue would not take them: too many, a name that
 /// is not allowed or is taken, or no object.
-fn headers_one_by_one(headers: &Value, taken: &[Attribute]) -> Option<Vec<Attribute>> {
+fn headers_one_by_one(headers: &Value, taken: &[Attribute], most: usize) -> Option<Vec<Attribute>> {
     let mut found = Vec::new();
     for (name, value) in headers.as_object()? {
         let (data_type, value) = match value {
@@ -205,7 +208,7 @@ fn headers_one_by_one(headers: &Value, taken: &[Attribute]) -> Option<Vec<Attrib
         }
         found.extend(attribute(name.clone(), data_type, value));
     }
-    (taken.len() + found.len() <= ATTRIBUTES_MAX).then_some(found)
+    (taken.len() + found.len() <= most).then_some(found)
 }
 
 /// Whether SNS allows this name of an attribute, and it is none of those that messages of an outbox have
@@ -436,6 +439,34 @@ mod tests {
             let whole = pairs(&found[0]).into_iter().filter(|(name, _)| *name == "headers");
             assert_eq!(whole.map(|(_, value)| value).collect::<Vec<_>>(), [headers]);
             assert!(found[0].attributes.len() <= ATTRIBUTES_MAX);
+        }
+    }
+
+    /// A message that has everything that it can have.
+    #[test]
+    fn no_message_has_more_attributes_than_a_queue_takes() {
+        let mut table = Table::clone(&outbox());
+        let columns = OutboxColumns {
+            attributes: vec![("tenant".to_owned(), 6)],
+            ..OutboxColumns::clone(table.outbox.as_ref().expect("an outbox"))
+        };
+        table.outbox = Some(Arc::new(columns));
+        let replay = Some(Replay { audience: "partner".into(), run: 1 });
+        let origin = Origin { replay, ..origin() };
+        let bytes = Owned::Bytes(BytesKind::Bytes, vec![0, 1]);
+        for (members, oversize, expected) in [
+            (1, Oversize::Omit, 9),
+            (2, Oversize::Omit, 10),
+            (3, Oversize::Omit, 9),
+            (1, Oversize::Keep, 9),
+            (2, Oversize::Keep, 9),
+        ] {
+            let headers: serde_json::Map<_, _> =
+                (0..members).map(|number| (format!("h{number}"), 1.into())).collect();
+            let row = row(bytes.clone(), json(&Value::Object(headers).to_string()));
+            let found = finalized(&[row], &origin, 1 << 20, oversize);
+            let Some(Finalized::Message(message)) = found.first() else { panic!("{found:?}") };
+            assert_eq!(message.attributes.len(), expected, "{members} headers, {oversize:?}");
         }
     }
 

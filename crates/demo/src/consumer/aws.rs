@@ -157,6 +157,14 @@ impl Aws {
         Ok(())
     }
 
+    /// Gives a subscription another filter policy.
+    pub async fn set_filter(&self, subscription_arn: &str, policy: String) -> Result<(), Error> {
+        let request = self.sns.set_subscription_attributes().subscription_arn(subscription_arn);
+        let request = request.attribute_name("FilterPolicy").attribute_value(policy);
+        request.send().await.map_err(failed("sns:SetSubscriptionAttributes"))?;
+        Ok(())
+    }
+
     /// URL of a queue that is there.
     pub async fn queue_url(&self, name: &str) -> Result<String, Error> {
         let request = self.sqs.get_queue_url().queue_name(name);

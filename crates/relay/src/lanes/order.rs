@@ -42,6 +42,12 @@ pub(crate) struct LaneOrder<T> {
     first_wait: Duration,
     /// When the first part came.
     parts_since: Option<Duration>,
+    /// Rows that the source holds back, and that may still come: the last number, by the first.
+    suppressed: BTreeMap<u64, u64>,
+    /// For how long they are waited for when rows behind them are here.
+    suppressed_wait: Duration,
+    /// Since when these are, and the number that has been the next since.
+    behind_since: Option<(u64, Duration)>,
 }
 
 impl<T> LaneOrder<T> {
@@ -65,6 +71,9 @@ impl<T> LaneOrder<T> {
             void: Vec::new(),
             first_wait: waits.first,
             parts_since: None,
+            suppressed: BTreeMap::new(),
+            suppressed_wait: waits.proven,
+            behind_since: None,
         }
     }
 
@@ -114,6 +123,62 @@ impl<T> LaneOrder<T> {
         self.numbers.absent(gap, now);
     }
 
+    /// The source holds these rows back: they are not missing. They may still come, and then before all
+    /// that stand behind them.
+    pub(crate) fn suppressed(&mut self, first: u64, last: u64, now: Duration) {
+        if self.numbers.next().is_none() && first <= 1 {
+            self.numbers.applied(1, now);
+        }
+        if first <= last {
+            let known = self.suppressed.entry(first).or_insert(last);
+            *known = last.max(*known);
+        }
+    }
+
+    /// Rows that the source holds back and that have not come, first and last number: to be saved.
+    pub(crate) fn suppressed_rows(&self) -> Vec<(u64, u64)> {
+        let next = self.numbers.next().unwrap_or_default();
+        let ranges = self.suppressed.iter().filter(|(_, last)| **last >= next);
+        ranges.map(|(first, last)| ((*first).max(next), *last)).collect()
+    }
+
+    /// Goes on without rows that the source holds back, where rows behind them have been here for long
+    /// enough: messages of a topic without order may overtake one another. The rows that are passed over.
+    pub(crate) fn pass_over(&mut self, now: Duration) -> Option<Gap> {
+        let next = self.numbers.next()?;
+        self.suppressed.retain(|_, last| *last >= next);
+        let (first, last) =
+            self.suppressed.first_key_value().map(|(first, last)| (*first, *last))?;
+        let is_behind = first <= next && self.held.keys().next_back() > Some(&last);
+        if !is_behind {
+            self.behind_since = None;
+            return None;
+        }
+        // Each row of the range that comes begins the wait anew.
+        let since = self.behind_since.filter(|(of, _)| *of == next).map_or(now, |(_, since)| since);
+        self.behind_since = Some((next, since));
+        if now < since.saturating_add(self.suppressed_wait) {
+            return None;
+        }
+        self.behind_since = None;
+        // Rows of the range that are here are applied, and what stands in front of them is not.
+        let came = self.held.range(next..=last).next().map(|(came, _)| came - 1);
+        let gap = Gap { first: next, last: came.unwrap_or(last), is_proven: true };
+        self.numbers.absent(gap, now);
+        Some(gap)
+    }
+
+    /// What is missing without the rows that the source holds back.
+    fn without_suppressed(&self, gap: Gap) -> Option<Gap> {
+        let covers = |(first, last): (&u64, &u64)| *first <= gap.first && gap.first <= *last;
+        if self.suppressed.iter().any(covers) {
+            return None;
+        }
+        let behind = self.suppressed.range(gap.first..).next();
+        let last = behind.map_or(gap.last, |(first, _)| gap.last.min(first - 1));
+        Some(Gap { last, ..gap })
+    }
+
     /// Rows that are missing for too long. Also begins a lane that is not known, when it is time.
     pub(crate) fn missing(&mut self, now: Duration) -> Option<Gap> {
         if self.parts_since.is_some_and(|since| now >= since.saturating_add(self.first_wait)) {
@@ -126,7 +191,8 @@ impl<T> LaneOrder<T> {
                 self.numbers.applied(first.map_or(anchor, |first| first.min(anchor)), now);
             }
         }
-        self.numbers.missing(now)
+        let gap = self.numbers.missing(now)?;
+        self.without_suppressed(gap)
     }
 
     /// What is to be released next: a row, and a part.
@@ -279,6 +345,120 @@ mod tests {
         assert_eq!(lane.missing(later), None);
         assert_eq!(lane.take(later), Some(Entry::Rows { rows, skip: 0 }));
         assert_eq!(lane.take(later), Some(Entry::Part(part(11, 40))));
+    }
+
+    fn offer(lane: &mut LaneOrder<u64>, first: u64, count: u64, now: Duration) {
+        lane.offer(Rows { first, count, snapshot: (0, 0), content: first }, now);
+    }
+
+    fn taken(lane: &mut LaneOrder<u64>, now: Duration) -> Vec<(u64, u64)> {
+        let mut rows = Vec::new();
+        while let Some(entry) = lane.take(now) {
+            if let Entry::Rows { rows: taken, skip } = entry {
+                rows.extend(
+                    (taken.first + skip..taken.first + taken.count).map(|it| (it, taken.content)),
+                );
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_that_are_held_back_are_no_gap_and_are_released_in_order_when_they_come() {
+        let waits = Waits::default();
+        let mut lane = LaneOrder::new(4, None, false, waits, NOW);
+        lane.suppressed(4, 5, NOW);
+        lane.suppressed(4, 7, NOW);
+        // A watermark says that nothing before 8 is to be waited for.
+        lane.watermark(8, NOW);
+        let late = NOW + waits.gap * 9;
+        assert_eq!((lane.missing(late), lane.pass_over(late)), (None, None));
+        assert_eq!(lane.suppressed_rows(), [(4, 7)]);
+        // They come after all, in front of what stands behind them.
+        offer(&mut lane, 8, 1, late);
+        assert_eq!((lane.pass_over(late), taken(&mut lane, late)), (None, Vec::new()));
+        offer(&mut lane, 4, 2, late);
+        assert_eq!(taken(&mut lane, late), [(4, 4), (5, 4)]);
+        let later = late + waits.proven - Duration::from_millis(1);
+        assert_eq!(lane.pass_over(later), None, "the wait begins anew");
+        offer(&mut lane, 6, 2, later);
+        assert_eq!(taken(&mut lane, later), [(6, 6), (7, 6), (8, 8)]);
+        assert!(lane.suppressed_rows().is_empty());
+    }
+
+    #[test]
+    fn rows_that_are_held_back_and_do_not_come_are_passed_over_when_newer_ones_have_waited() {
+        let waits = Waits::default();
+        let mut lane = LaneOrder::new(2, None, false, waits, NOW);
+        lane.suppressed(4, 7, NOW);
+        offer(&mut lane, 9, 1, NOW);
+        // What stands in front of the range, or between it and a row that came, is missing.
+        let late = NOW + waits.gap;
+        let gap = |first, last| Some(Gap { first, last, is_proven: false });
+        assert_eq!((lane.pass_over(late), lane.missing(late)), (None, gap(2, 3)));
+        offer(&mut lane, 2, 2, late);
+        assert_eq!(taken(&mut lane, late), [(2, 2), (3, 2)]);
+        assert_eq!((lane.missing(late), lane.pass_over(late)), (None, None));
+        let due = late + waits.proven;
+        let passed = Gap { first: 4, last: 7, is_proven: true };
+        assert_eq!((lane.pass_over(due), lane.pass_over(due)), (Some(passed), None));
+        assert_eq!(lane.missing(due + waits.gap), gap(8, 8));
+        offer(&mut lane, 8, 1, due);
+        assert_eq!(taken(&mut lane, due), [(8, 8), (9, 9)]);
+        // A lane that begins with what is held back.
+        let mut lane = LaneOrder::<u64>::new(0, None, false, waits, NOW);
+        lane.suppressed(1, 3, NOW);
+        assert_eq!((lane.next(), lane.suppressed_rows()), (Some(1), vec![(1, 3)]));
+    }
+
+    proptest! {
+        /// Messages in any order and twice, ranges told at any time, also after a restart: each row is released
+        /// once and in order, or was told to be held back and passed over; and no gap is named that is none.
+        #[test]
+        fn held_back_rows_are_released_once_or_passed_over(
+            sizes in prop::collection::vec((1_u64..4, any::<bool>(), any::<bool>()), 1..20),
+            order in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..9), 0..60),
+        ) {
+            let waits = Waits::default();
+            let (mut messages, mut ranges, mut first) = (Vec::new(), Vec::new(), 1);
+            for (count, is_held, comes) in sizes {
+                if is_held {
+                    ranges.push((first, first + count - 1));
+                }
+                messages.push((first, count, !is_held || comes));
+                first += count;
+            }
+            let end = first;
+            let mut lane = LaneOrder::new(1, None, false, waits, NOW);
+            let (mut now, mut released, mut passed) = (NOW, Vec::new(), BTreeSet::new());
+            // Told before anything comes, as a source does.
+            ranges.iter().for_each(|(first, last)| lane.suppressed(*first, *last, NOW));
+            let mut offers: Vec<_> = order.iter().map(|(index, pause)| (index.index(messages.len()), *pause)).collect();
+            offers.extend((0..messages.len()).map(|index| (index, 0)));
+            offers.extend([(messages.len(), 600), (messages.len(), 600)]);
+            for round in 0..messages.len() + 1 {
+                for (index, pause) in offers.iter().skip(if round == 0 { 0 } else { offers.len() - 2 }) {
+                    now += Duration::from_millis(pause * 100);
+                    if let Some((first, count, true)) = messages.get(*index) {
+                        offer(&mut lane, *first, *count, now);
+                    }
+                    released.extend(taken(&mut lane, now).into_iter().map(|(number, _)| number));
+                    while let Some(gap) = lane.pass_over(now) {
+                        passed.extend(gap.first..=gap.last);
+                    }
+                    released.extend(taken(&mut lane, now).into_iter().map(|(number, _)| number));
+                }
+            }
+            prop_assert!(released.is_sorted_by(|one, next| one < next), "{:?}", released);
+            prop_assert_eq!(lane.missing(now + waits.gap * 2), None);
+            let is_held = |number: u64| ranges.iter().any(|(first, last)| (*first..=*last).contains(&number));
+            let next = lane.next().unwrap_or(1);
+            for number in 1..end {
+                let came = released.binary_search(&number).is_ok();
+                prop_assert!(came != (passed.contains(&number) || number >= next), "{}", number);
+                prop_assert!(came || is_held(number), "{} is lost", number);
+            }
+        }
     }
 
     #[test]

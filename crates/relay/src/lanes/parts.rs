@@ -22,16 +22,16 @@ pub(crate) struct Part<T> {
 }
 
 impl<T> Part<T> {
-    /// The part as its message has it; `None` when the message does not say where it stands.
-    pub(crate) fn of(part: &proto::SnapshotPart, rows: u64, content: T) -> Option<Self> {
-        Some(Self {
+    /// The part as its message has it. One without an anchor is not opened.
+    pub(crate) fn of(part: &proto::SnapshotPart, rows: u64, content: T) -> Self {
+        Self {
             attempt: part.attempt,
             number: part.part,
             attempt_first: part.attempt_part,
-            anchor: part.anchor.as_ref()?.sequence_next,
+            anchor: part.anchor.as_ref().map_or(0, |anchor| anchor.sequence_next),
             rows,
             content,
-        })
+        }
     }
 
     /// Number of the part behind it.

@@ -10,6 +10,8 @@ use binpulse_client::{DecodeError, Message};
 
 pub use binpulse_client::{Content as Opened, Pointer};
 
+use crate::outbox::OUTBOX;
+
 /// Bounds of what is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -36,6 +38,19 @@ pub struct OpenMessage {
     pub opened: Opened,
     /// For whom its rows are published again, or its snapshot is: the attribute `replay` as it is.
     pub replay: Option<String>,
+}
+
+/// What a message is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and most are the large one"
+)]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// One of binpulse's.
+    Ours(OpenMessage),
+    /// One of an application, by way of an outbox: its payload, and its attributes.
+    Outbox(String, BTreeMap<String, String>),
 }
 
 /// Why a message is parked.
@@ -122,20 +137,55 @@ pub async fn open<F>(
     attributes: BTreeMap<String, String>,
     limits: &Limits,
     fetch: F,
-) -> Result<OpenMessage, Failure>
+) -> Result<Found, Failure>
 where
     F: AsyncFnOnce(&Pointer, u64) -> Result<String, FetchError>,
 {
-    let message = Message::new(body, attributes).map_err(unreadable)?;
+    let is_outbox = |attributes: &BTreeMap<String, String>| {
+        attributes.get("kind").is_some_and(|kind| kind == OUTBOX)
+    };
+    // A payload is whatever the application wrote: beside its attributes nothing is looked for in it.
+    let message = if is_outbox(&attributes) {
+        Message { body: body.into(), attributes }
+    } else {
+        Message::new(body, attributes).map_err(unreadable)?
+    };
+    if is_outbox(&message.attributes) {
+        return of_outbox(message, limits, fetch).await;
+    }
     let replay = message.replay().map(str::to_owned);
     let opened = match message.decode_within(limits.content_bytes_max) {
-        Err(DecodeError::Elsewhere(pointer)) => elsewhere(&pointer, limits, fetch).await?,
+        Err(DecodeError::Elsewhere(pointer)) => {
+            let object = object_of(&pointer, limits, fetch).await?;
+            pointer.decode_within(&object, limits.object_bytes_max).map_err(unreadable)?
+        }
         decoded => decoded.map_err(unreadable)?,
     };
-    Ok(OpenMessage { opened, replay })
+    Ok(Found::Ours(OpenMessage { opened, replay }))
 }
 
-async fn elsewhere<F>(pointer: &Pointer, limits: &Limits, fetch: F) -> Result<Opened, Failure>
+/// A payload that was put elsewhere is fetched.
+async fn of_outbox<F>(message: Message<'_>, limits: &Limits, fetch: F) -> Result<Found, Failure>
+where
+    F: AsyncFnOnce(&Pointer, u64) -> Result<String, FetchError>,
+{
+    let is_elsewhere = message.attributes.contains_key("ExtendedPayloadSize");
+    let body = match is_elsewhere.then(|| message.decode_within(limits.content_bytes_max)) {
+        Some(Err(DecodeError::Elsewhere(pointer))) => {
+            let object = object_of(&pointer, limits, fetch).await?;
+            let (found, key) = (object.len() as u64, pointer.key);
+            if let Some(stated) = pointer.size_bytes.filter(|stated| *stated != found) {
+                let (found, expected) = (format!("{found} bytes"), stated.to_string());
+                return Err(unreadable(DecodeError::Object { key, found, expected }));
+            }
+            object
+        }
+        Some(_) | None => message.body.into_owned(),
+    };
+    Ok(Found::Outbox(body, message.attributes))
+}
+
+async fn object_of<F>(pointer: &Pointer, limits: &Limits, fetch: F) -> Result<String, Failure>
 where
     F: AsyncFnOnce(&Pointer, u64) -> Result<String, FetchError>,
 {
@@ -150,7 +200,7 @@ where
     }
     match fetch(pointer, max).await {
         Ok(object) if object.len() as u64 > max => too_large(object.len() as u64),
-        Ok(object) => pointer.decode_within(&object, max).map_err(unreadable),
+        Ok(object) => Ok(object),
         Err(FetchError::Away(why)) => Err(Failure::Away(why)),
         Err(FetchError::Gone(why)) => {
             Err(Failure::Unreadable(UnreadableReason::Object(why).into()))

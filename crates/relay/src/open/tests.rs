@@ -54,7 +54,48 @@ fn opened(
         object
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(open(body, attributes, &limits, fetch))
+    ours(runtime.block_on(open(body, attributes, &limits, fetch)))
+}
+
+fn ours(found: Result<Found, Failure>) -> Result<OpenMessage, Failure> {
+    match found? {
+        Found::Ours(message) => Ok(message),
+        Found::Outbox(..) => panic!("of an outbox"),
+    }
+}
+
+#[test]
+fn a_message_of_an_outbox_is_its_payload_whatever_that_looks_like() {
+    let open_outbox = |body: &str, more: &[(&str, &str)], object: Option<&str>| {
+        let given = [("kind", "outbox"), ("id", "7")].iter().chain(more);
+        let attributes = given.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let fetch = async |_: &Pointer, _: u64| {
+            object.map(str::to_owned).ok_or(FetchError::Gone("no such object".into()))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        match runtime.block_on(open(body, attributes, &Limits::default(), fetch))? {
+            Found::Outbox(body, attributes) => Ok((body, attributes.len())),
+            Found::Ours(message) => panic!("{message:?}"),
+        }
+    };
+    let payloads = ["{\"v\":1}", "{{name}}", "[1,2]", "plain", "", &pointer(NEW), "AAAA"];
+    for payload in payloads {
+        assert_eq!(open_outbox(payload, &[], None).expect(payload), (payload.to_owned(), 2));
+    }
+    let size = [("ExtendedPayloadSize", "5")];
+    let fetched = open_outbox(&pointer(NEW), &size, Some("large")).expect("it is fetched");
+    assert_eq!(fetched, ("large".to_owned(), 3));
+    for object in [Some("other size"), None] {
+        let refused: Result<_, Failure> = open_outbox(&pointer(NEW), &size, object);
+        assert!(matches!(refused, Err(Failure::Unreadable(_))), "{refused:?}");
+    }
+    // In an envelope the attributes are there.
+    let envelope = r#"{"Type":"Notification","Message":"{\"v\":1}",
+        "MessageAttributes":{"kind":{"Type":"String","Value":"outbox"}}}"#;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let fetch = async |_: &Pointer, _: u64| nothing();
+    let found = runtime.block_on(open(envelope, BTreeMap::new(), &Limits::default(), fetch));
+    assert!(matches!(found, Ok(Found::Outbox(body, _)) if body == "{\"v\":1}"));
 }
 
 fn nothing() -> Result<String, FetchError> {
@@ -202,7 +243,7 @@ pub(crate) fn opened_case(case: &serde_json::Value) -> Result<OpenMessage, Failu
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let body = case["body"].as_str().expect("a body");
-    runtime.block_on(open(body, attributes, &Limits::default(), fetch))
+    ours(runtime.block_on(open(body, attributes, &Limits::default(), fetch)))
 }
 
 #[test]

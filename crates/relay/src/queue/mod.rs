@@ -27,8 +27,12 @@ const WAIT_SECONDS: i32 = 20;
 pub struct Received {
     /// Its body.
     pub body: String,
+    /// SQS's id of it: the same however often it is received.
+    pub id: String,
     /// Its attributes that are text.
     pub attributes: BTreeMap<String, String>,
+    /// The data types of those that are not plain `String`.
+    pub types: BTreeMap<String, String>,
     /// What deletes it, or keeps it hidden.
     pub receipt: String,
     /// When it entered the queue, microseconds since 1970 UTC; `None` where the queue does not tell.
@@ -193,12 +197,19 @@ fn received(message: aws_sdk_sqs::types::Message) -> Option<Received> {
     let number = |name| system.get(&name).and_then(|text: &String| text.parse::<i64>().ok());
     let sent_at_ms = number(MessageSystemAttributeName::SentTimestamp);
     let receives = number(MessageSystemAttributeName::ApproximateReceiveCount);
-    let attributes = message.message_attributes.unwrap_or_default().into_iter();
+    let (mut attributes, mut types) = (BTreeMap::new(), BTreeMap::new());
+    for (name, value) in message.message_attributes.unwrap_or_default() {
+        let Some(text) = value.string_value else { continue };
+        if value.data_type != "String" {
+            types.insert(name.clone(), value.data_type);
+        }
+        attributes.insert(name, text);
+    }
     Some(Received {
         body: message.body.unwrap_or_default(),
-        attributes: attributes
-            .filter_map(|(name, value)| Some((name, value.string_value?)))
-            .collect(),
+        id: message.message_id.unwrap_or_default(),
+        attributes,
+        types,
         receipt: message.receipt_handle?,
         sent_at_us: sent_at_ms.and_then(|ms| ms.checked_mul(1_000)),
         receives: receives.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),

@@ -19,7 +19,7 @@ use super::config::{Config, TableFilter};
 use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
 use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
-use super::limits::{BACK_PAUSE, GRACE, LANES_MAX, TICK, TURN_MAX};
+use super::limits::{BACK_PAUSE, GRACE, IDLE_LANES_TICKS, LANES_MAX, TICK, TURN_MAX};
 use super::messages::Messages;
 use super::parking::message_parked;
 use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
@@ -32,7 +32,7 @@ use crate::lanes::order::{Entry, LaneOrder, Rows};
 use crate::lanes::parts::Part;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::state::{Parked, ParkedFilter, Reason, Store};
+use crate::state::{LaneRecord, Parked, ParkedFilter, Reason, Store};
 use crate::target::copy::{Applied, Copy, CopyError, Unit};
 
 /// Rows of one transaction, at most, and bytes of the messages that they are in.
@@ -86,16 +86,17 @@ struct Lane {
     /// Numbers that do not come, by the first of each range: the last, and the message that says so.
     passed: BTreeMap<u64, (u64, Option<u64>)>,
     work: VecDeque<Work>,
-    /// Second messages of rows that wait for others.
+    /// Second messages: one may be the first, shown again, so it is deleted once the copy has what it brings.
     again: Vec<Content>,
     /// The smallest number that is not applied, as the copy says.
     next: u64,
+    /// Attempt and number of the snapshot part that is not applied, as the copy says.
+    part: (u32, u64),
 }
 
 impl Lane {
-    /// Moves what is in order to what is to be applied; returns messages that bring nothing.
+    /// Moves what is in order to what is to be applied; returns messages of what is applied.
     fn release(&mut self, key: &LaneKey, is_wanted: &TableFilter, now: Duration) -> Vec<u64> {
-        let mut finished = Vec::new();
         while let Some(entry) = self.order.take(now) {
             let before = match &entry {
                 Entry::Rows { rows, .. } => Some(rows.first),
@@ -118,10 +119,6 @@ impl Lane {
                     let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
                     work(Unit::Part { lane, part, rows }, &content)
                 }
-                Entry::Nothing(content) if content.part.is_some() => {
-                    finished.push(content.message);
-                    continue;
-                }
                 Entry::Nothing(content) => {
                     self.again.push(content);
                     continue;
@@ -130,19 +127,26 @@ impl Lane {
             self.work.push_back(work);
         }
         self.pass(key, None);
-        // A second message is deleted once its rows are applied, not before: it may be the first one, shown
-        // again. Rows that still wait are not passed over.
-        let released = self.order.next().unwrap_or_default();
-        for content in self.again.extract_if(.., |content| content.rows.first() < released) {
-            let first = content.rows.first();
-            if first < self.next {
-                finished.push(content.message);
-            } else {
-                let unit = Unit::Passed { lane: key.clone(), first, last: first };
-                self.work.push_back(work(unit, &content));
+        self.applied_again()
+    }
+
+    /// How far the copy is.
+    fn applied(&mut self, record: &LaneRecord) {
+        self.next = self.next.max(record.next);
+        self.part = self.part.max((record.part_attempt, record.part_next));
+    }
+
+    /// Second messages of what the copy has.
+    fn applied_again(&mut self) -> Vec<u64> {
+        let (next, part_next) = (self.next, self.part);
+        let is_applied = |content: &mut Content| {
+            let rows = content.rows.len().max(1) as u64;
+            match &content.part {
+                None => content.rows.first().saturating_add(rows - 1) < next,
+                Some(part) => (part.attempt, part.part.saturating_add(rows - 1)) < part_next,
             }
-        }
-        finished
+        };
+        self.again.extract_if(.., is_applied).map(|content| content.message).collect()
     }
 
     /// Numbers that do not come are to be applied once everything in front of them is: those below
@@ -325,6 +329,15 @@ impl CopyRoute {
                 count("suppressed");
                 self.suppressed(message, &suppressed).await
             }
+            Opened::Outbox(outbox) => {
+                count("outbox");
+                let why = "a message of an outbox: a copy has no place for it; leave \"outbox\" out of `kind` \
+                           of the subscription's filter policy, and deliver it by another relay";
+                tracing::warn!(why, "a message is parked");
+                self.park(&[message_parked(outbox.body, why)], why).await?;
+                self.messages.finish(message);
+                Ok(())
+            }
             Opened::Other => {
                 count("other");
                 self.messages.finish(message);
@@ -359,14 +372,8 @@ impl CopyRoute {
                 lane.order.offer(Rows { first, count, snapshot, content }, now);
             }
             Some(part) => {
-                let (message, rows) = (content.message, content.rows.len() as u64);
-                match Part::of(&part, rows, content) {
-                    Some(part) => lane.order.offer_part(part, now),
-                    None => {
-                        tracing::warn!(lane = %key, "a part of a snapshot without an anchor is left out");
-                        self.messages.finish(message);
-                    }
-                }
+                let rows = content.rows.len() as u64;
+                lane.order.offer_part(Part::of(&part, rows, content), now);
             }
         }
         self.release(&key, now);
@@ -385,10 +392,16 @@ impl CopyRoute {
             Ok(record) => {
                 let due = (record.part_next > 0).then_some((record.part_attempt, record.part_next));
                 let (waits, now) = (self.config.waits, self.now());
-                let order = LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                let mut order =
+                    LaneOrder::new(record.next, due, self.config.has_snapshots, waits, now);
+                for (first, last) in record.suppressed {
+                    order.suppressed(first, last, now);
+                }
                 let (gap, passed) = (GapState::None, BTreeMap::new());
                 let (work, again, next) = (VecDeque::new(), Vec::new(), record.next);
-                self.lanes.insert(key.clone(), Lane { order, gap, passed, work, again, next });
+                let part = (record.part_attempt, record.part_next);
+                let lane = Lane { order, gap, passed, work, again, next, part };
+                self.lanes.insert(key.clone(), lane);
                 Ok(true)
             }
             Err(error) => {
@@ -403,6 +416,8 @@ impl CopyRoute {
         for (key, sequence_next) in watermarks(&canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.order.watermark(sequence_next, now);
+            }
+            if self.accepted.len() < LANES_MAX || self.accepted.contains_key(&key) {
                 self.accepted.insert(key, sequence_next);
             }
         }
@@ -426,7 +441,14 @@ impl CopyRoute {
             self.messages.give_back(vec![message], BACK_PAUSE).await;
             return Ok(());
         }
-        self.absent(&key, first, last, Some(message));
+        let now = self.now();
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.order.suppressed(first, last, now);
+            // Saved in the copy before the message is done with.
+            let unit = Unit::Suppressed { lane: key, first, last };
+            let message = Some(message);
+            lane.work.push_back(Work { unit, message, rows: 1, bytes: 0, committed_at_us: None });
+        }
         Ok(())
     }
 
@@ -541,10 +563,13 @@ impl CopyRoute {
 
     async fn finished(&mut self, work: &[Work], applied: Applied) {
         self.metrics.rows.with_label_values(&["delivered"]).inc_by(applied.rows);
-        self.told.verified.note(&self.metrics, applied.compared);
+        self.told.verified.note(&self.metrics, &applied.compared, applied.differing);
         for (key, record) in applied.lanes {
             if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.next = lane.next.max(record.next);
+                lane.applied(&record);
+                for message in lane.applied_again() {
+                    self.messages.finish(message);
+                }
             }
         }
         // The copy is further back than was known, a backup of it was restored say: from the queue again.
@@ -601,7 +626,14 @@ impl CopyRoute {
                 let (lane, first, last) = (lane.clone(), *first, *last);
                 Some(Unit::Passed { lane, first, last })
             }
-            Unit::Part { .. } | Unit::Canary { .. } | Unit::Passed { .. } => None,
+            Unit::Part { lane, part, rows } => {
+                let (lane, part, rows) = (lane.clone(), Arc::clone(part), rows.len() as u64);
+                Some(Unit::PassedPart { lane, part, rows })
+            }
+            Unit::Canary { .. }
+            | Unit::Passed { .. }
+            | Unit::PassedPart { .. }
+            | Unit::Suppressed { .. } => None,
         };
         match passed {
             Some(passed) => refused.unit = passed,
@@ -658,6 +690,9 @@ impl CopyRoute {
                 self.told.parked = parked;
             }
         }
+        if self.told.ticks % IDLE_LANES_TICKS == 1 {
+            self.look_at_copy().await?;
+        }
         self.obey().await;
         self.look_for_gaps();
         self.make_room().await;
@@ -688,11 +723,40 @@ impl CopyRoute {
         }
     }
 
+    /// What other processes found to differ, or this one before it was started again; and lanes of which
+    /// rows were accepted by the topic, as a canary says, and nothing arrives: they may be lost.
+    async fn look_at_copy(&mut self) -> Result<(), Halt> {
+        let free = self.workers.iter().find_map(|worker| worker.copy.as_ref());
+        let Some(copy) = free else { return Ok(()) };
+        let found = async { Ok((copy.differing().await?, copy.lanes().await?)) };
+        let (differing, lanes) = match found.await {
+            Ok(found) => found,
+            Err(error) => return self.failed(&error),
+        };
+        self.told.verified.read(&self.metrics, differing);
+        let now = self.now();
+        for (key, next) in lanes {
+            let accepted = self.accepted.get(&key).copied().unwrap_or_default();
+            if next == 0 || accepted <= next || self.lanes.contains_key(&key) {
+                continue;
+            }
+            if self.know(&key).await?
+                && let Some(lane) = self.lanes.get_mut(&key)
+            {
+                lane.order.watermark(accepted, now);
+            }
+        }
+        Ok(())
+    }
+
     fn look_for_gaps(&mut self) {
         let now = self.now();
         let policy = policy(self.config.gap, self.heal.as_ref());
         let (mut go_on, mut declared) = (HashSet::new(), Vec::new());
         for (key, lane) in &mut self.lanes {
+            while let Some(passed) = lane.order.pass_over(now) {
+                declared.push((key.clone(), passed));
+            }
             match lane.gap.look(key, &mut lane.order, policy, now, &self.metrics) {
                 Found::Nothing => {}
                 Found::GoesOn => {
@@ -827,7 +891,11 @@ fn worker_of(key: &LaneKey, workers: usize) -> usize {
 
 fn lane_of_unit(unit: &Unit) -> Option<&LaneKey> {
     match unit {
-        Unit::Rows { lane, .. } | Unit::Part { lane, .. } | Unit::Passed { lane, .. } => Some(lane),
+        Unit::Rows { lane, .. }
+        | Unit::Part { lane, .. }
+        | Unit::Passed { lane, .. }
+        | Unit::PassedPart { lane, .. }
+        | Unit::Suppressed { lane, .. } => Some(lane),
         Unit::Canary { .. } => None,
     }
 }
@@ -837,7 +905,10 @@ fn parked(unit: &Unit, why: &str) -> Parked {
     let (lane, rows, first, last) = match unit {
         Unit::Rows { lane, rows, first, last } => (lane, Some(rows), *first, *last),
         Unit::Part { lane, part, rows } => (lane, Some(rows), part.part, part.part),
-        Unit::Passed { lane, first, last } => (lane, None, *first, *last),
+        Unit::PassedPart { lane, part, .. } => (lane, None, part.part, part.part),
+        Unit::Passed { lane, first, last } | Unit::Suppressed { lane, first, last } => {
+            (lane, None, *first, *last)
+        }
         Unit::Canary { .. } => return message_parked(String::from("a canary"), why),
     };
     let body = rows.map_or_else(Vec::new, |rows| Bodies::lines(rows, first, last));
@@ -863,12 +934,15 @@ mod tests {
     use std::time::Duration;
 
     use binpulse_client::ledger::{Gap, Waits};
+    use binpulse_client::proto;
     use binpulse_core::encode::opened::OpenedRows;
 
     use super::{Content, Lane, TableFilter, lane_of};
     use crate::lanes::order::{LaneOrder, Rows};
+    use crate::lanes::parts::Part;
     use crate::open::{Opened, tests as open};
     use crate::route::gaps::GapState;
+    use crate::state::LaneRecord;
     use crate::target::copy::Unit;
 
     const NOW: Duration = Duration::ZERO;
@@ -894,6 +968,7 @@ mod tests {
             work: VecDeque::new(),
             again: Vec::new(),
             next,
+            part: (0, 0),
         }
     }
 
@@ -903,13 +978,16 @@ mod tests {
         work.map(|(unit, message)| match unit {
             Unit::Rows { first, last, .. } => ("rows", *first, *last, message),
             Unit::Passed { first, last, .. } => ("passed", *first, *last, message),
-            Unit::Part { .. } | Unit::Canary { .. } => ("other", 0, 0, message),
+            Unit::Part { .. }
+            | Unit::Canary { .. }
+            | Unit::PassedPart { .. }
+            | Unit::Suppressed { .. } => ("other", 0, 0, message),
         })
         .collect()
     }
 
     #[test]
-    fn a_second_message_of_rows_that_wait_passes_over_nothing() {
+    fn a_second_message_is_deleted_when_the_copy_has_its_rows_and_not_before() {
         let rows = rows();
         let (key, first, count) = (lane_of(&rows), rows.first(), rows.len() as u64);
         let all: TableFilter = Arc::new(|_, _| true);
@@ -923,12 +1001,56 @@ mod tests {
         lane.order.absent(Gap { first: first - 1, last: first - 1, is_proven: true }, NOW);
         assert!(lane.release(&key, &all, NOW).is_empty());
         let last = first + count - 1;
-        let expected = [("rows", first, last, Some(7)), ("passed", first, first, Some(8))];
-        assert_eq!(work_of(&lane), expected);
+        assert_eq!(work_of(&lane), [("rows", first, last, Some(7))]);
+        let applied = |next| LaneRecord { next, ..LaneRecord::default() };
+        lane.applied(&applied(last));
+        assert!(lane.applied_again().is_empty(), "its last row is not applied");
+        lane.applied(&applied(last + 1));
+        assert_eq!(lane.applied_again(), [8]);
         // One that comes when they are applied brings nothing.
-        lane.next = last + 1;
         let content = Content { message: 9, rows: Arc::clone(&rows), part: None, bytes: 0 };
         lane.order.offer(Rows { first, count, snapshot: rows.snapshot(), content }, NOW);
+        assert_eq!(lane.release(&key, &all, NOW), [9]);
+    }
+
+    #[test]
+    fn a_second_message_of_a_part_that_waits_is_not_deleted() {
+        let rows = rows();
+        let (key, all) = (lane_of(&rows), Arc::new(|_: &str, _: &str| true) as TableFilter);
+        let part = Arc::new(proto::SnapshotPart {
+            anchor: Some(proto::LaneMark { sequence_next: 9, ..proto::LaneMark::default() }),
+            part: 1,
+            attempt: 4,
+            attempt_part: 1,
+            ..proto::SnapshotPart::default()
+        });
+        let mut lane = lane_at(7);
+        let offer = |lane: &mut Lane, message| {
+            let rows = Arc::clone(&rows);
+            let content = Content { message, rows, part: Some(Arc::clone(&part)), bytes: 0 };
+            lane.order.offer_part(Part::of(&part, content.rows.len() as u64, content), NOW);
+        };
+        for message in [7, 8] {
+            offer(&mut lane, message);
+            assert!(lane.release(&key, &all, NOW).is_empty(), "rows in front of it are missing");
+        }
+        lane.order.absent(Gap { first: 7, last: 8, is_proven: true }, NOW);
+        assert!(lane.release(&key, &all, NOW).is_empty(), "it is not applied");
+        assert_eq!(work_of(&lane), [("other", 0, 0, Some(7))]);
+        let part_next = 1 + rows.len() as u64;
+        let applied = |part_attempt, part_next| LaneRecord {
+            next: 9,
+            part_attempt,
+            part_next,
+            ..LaneRecord::default()
+        };
+        lane.applied(&applied(4, part_next - 1));
+        assert!(lane.applied_again().is_empty(), "its last row is not applied");
+        lane.applied(&applied(4, part_next));
+        assert_eq!(lane.applied_again(), [8]);
+        // Read again under a higher attempt, it brings nothing either.
+        lane.applied(&applied(5, 1));
+        offer(&mut lane, 9);
         assert_eq!(lane.release(&key, &all, NOW), [9]);
     }
 

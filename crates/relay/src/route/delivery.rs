@@ -45,6 +45,13 @@ pub(crate) enum What {
         message: u64,
         request: Arc<Request>,
     },
+    /// A message of an outbox.
+    Outbox {
+        message: u64,
+        request: Arc<Request>,
+        /// When it entered the queue, microseconds since 1970 UTC.
+        sent_at_us: Option<i64>,
+    },
     /// Parked rows that an operator wants to be tried again.
     Parked {
         lane: LaneKey,
@@ -133,6 +140,11 @@ impl<R: Receive> Deliveries<R> {
     pub(super) fn len(&self) -> usize {
         // What is in calls is at most the concurrency times the batch.
         self.ready.len() + self.waiting.len() + self.calls.len() * self.receiver.batch_max()
+    }
+
+    /// Whether requests are being sent, or would be if the receiver worked.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.ready.is_empty() || !self.calls.is_empty() || self.is_open() || self.gone.is_some()
     }
 
     /// A request that may be sent: what it is made of is saved.
@@ -281,7 +293,7 @@ impl<R: Receive> Deliveries<R> {
                 let (lane, run, attempts) = (lane.clone(), run.number, task.attempts);
                 Finished::Again { lane, run, attempts }
             }
-            What::Canary { .. } | What::Parked { .. } => Finished::Kept,
+            What::Canary { .. } | What::Outbox { .. } | What::Parked { .. } => Finished::Kept,
         };
         self.numbers += 1;
         self.due.push(Reverse((Instant::now() + pause, self.numbers)));
@@ -336,7 +348,7 @@ impl Task {
     pub(super) fn is_of(&self, lane: &LaneKey) -> bool {
         match &self.what {
             What::Rows { lane: of, .. } | What::Parked { lane: of, .. } => of == lane,
-            What::Canary { .. } => false,
+            What::Canary { .. } | What::Outbox { .. } => false,
         }
     }
 }
@@ -350,7 +362,7 @@ pub(super) fn request(task: &mut Task, bodies: &Bodies) -> Arc<Request> {
         What::Rows { lane, run } => bodies.request(lane, run),
         What::Parked { lane, parked } => crate::body::again(lane, parked),
         // It is written when it arrives.
-        What::Canary { request, .. } => return Arc::clone(request),
+        What::Canary { request, .. } | What::Outbox { request, .. } => return Arc::clone(request),
     };
     let request = Arc::new(request);
     task.request = Some(Arc::clone(&request));

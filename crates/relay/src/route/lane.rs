@@ -16,7 +16,7 @@ use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
 use crate::lanes::parts::Part;
-use crate::lanes::requests::{Limits, Place, Requests, Row};
+use crate::lanes::requests::{Limits, Place, Requests, Row, Run};
 use crate::state::LaneRecord;
 
 /// A message in its lane.
@@ -54,12 +54,18 @@ pub(super) struct LaneState {
     pub(super) gap: GapState,
     /// When the last row that was released was committed; `None`: not known.
     committed_us: Option<i64>,
+    /// Number of the row that the lane began with, where earlier ones had not come in time; else 0.
+    began: u64,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
+    /// Second messages of rows that are dealt with, wait, or are under way for another message.
+    again: Vec<Content>,
     /// What was made of its rows, where only a share of them is delivered.
     pub(super) blocks: Blocks,
     /// Rows that are not delivered, since they were last told.
     left_out: LeftOut,
+    /// Messages that told of rows that are held back: done with when that is saved.
+    told: Vec<u64>,
 }
 
 /// Rows that are not delivered.
@@ -80,6 +86,9 @@ impl LaneState {
         for (first, last) in &record.done {
             order.absent(Gap { first: *first, last: *last, is_proven: true }, now);
         }
+        for (first, last) in &record.suppressed {
+            order.suppressed(*first, *last, now);
+        }
         let limits = Limits {
             order: config.order,
             rows_max: config.rows_max,
@@ -91,9 +100,12 @@ impl LaneState {
             requests: Requests::new(record, limits),
             gap: GapState::None,
             committed_us: None,
+            began: 0,
             messages: Vec::new(),
+            again: Vec::new(),
             blocks: Blocks::default(),
             left_out: LeftOut::default(),
+            told: Vec::new(),
         }
     }
 
@@ -104,30 +116,33 @@ impl LaneState {
         self.order.offer(Rows { first, count, snapshot, content }, now);
     }
 
-    /// A part of a snapshot has arrived; gives it back when it does not say where it stands.
+    /// A part of a snapshot has arrived.
     pub(super) fn offer_part(
         &mut self,
         part: &proto::SnapshotPart,
         content: Content,
         now: Duration,
-    ) -> Result<(), Content> {
+    ) {
         let rows = content.rows.len() as u64;
-        match Part::of(part, rows, content.clone()) {
-            Some(part) => {
-                self.order.offer_part(part, now);
-                Ok(())
-            }
-            None => Err(content),
-        }
+        self.order.offer_part(Part::of(part, rows, content), now);
     }
 
-    /// Rows that will not come.
-    pub(super) fn absent(&mut self, first: u64, last: u64, now: Duration) {
-        self.order.absent(Gap { first, last, is_proven: false }, now);
-        // Numbers before the lane's beginning concern nobody.
-        if self.order.next().is_some() {
-            self.requests.absent(first, last);
+    /// A message says that the source holds these rows back.
+    pub(super) fn suppressed(&mut self, first: u64, last: u64, message: u64, now: Duration) {
+        self.order.suppressed(first, last, now);
+        self.requests.suppressed(self.order.suppressed_rows());
+        self.told.push(message);
+    }
+
+    /// Goes on without rows that are held back, where it is time; whether it does.
+    pub(super) fn pass_over(&mut self, now: Duration) -> bool {
+        let mut is_passed = false;
+        while let Some(gap) = self.order.pass_over(now) {
+            self.requests.absent(gap.first, gap.last);
+            self.requests.suppressed(self.order.suppressed_rows());
+            is_passed = true;
         }
+        is_passed
     }
 
     /// When the rows on both sides of a gap were committed, as far as that is known; microseconds since
@@ -135,6 +150,46 @@ impl LaneState {
     pub(super) fn committed_around(&self) -> (Option<i64>, Option<i64>) {
         let behind = self.order.first_held().and_then(|content| content.rows.transaction(0));
         (self.committed_us, behind.map(|transaction| transaction.committed_at_us))
+    }
+
+    /// A lane that was not known may have begun, with the smallest number that has come.
+    pub(super) fn begins(&mut self, key: &LaneKey) {
+        if let Some(first) = self.order.next().filter(|first| *first > 1) {
+            tracing::info!(lane = %key, first, "the lane begins with this row: earlier ones have not come");
+            self.began = first;
+        }
+    }
+
+    /// Requests of the rows that stand before the lane's beginning: of one row each.
+    pub(super) fn late(&self, config: &Config, content: &Content) -> Vec<Run<RowRef>> {
+        let rows = &content.rows;
+        let table = rows.table();
+        let (mut late, mut buffer) = (Vec::new(), RowBuffer::default());
+        if !(config.filter.table)(&table.database, &table.name) {
+            return late;
+        }
+        let numbers = content.first..self.began;
+        for (index, number) in (0..rows.len()).zip(numbers) {
+            let Some(change) = rows.change(index, &mut buffer) else { break };
+            let keys = keys_in_order(config, table, &change);
+            let is_ours = config.share.is_all() || Self::is_ours(config, rows, &change);
+            if !is_ours || !config.filter.wants(rows, &change) {
+                continue;
+            }
+            let row = RowRef { rows: Arc::clone(rows), index, number, read: None };
+            let of_rows = if config.order == Order::Key { keys.to_vec() } else { Vec::new() };
+            late.push(Run {
+                number,
+                first: Place::Change(number),
+                last: number,
+                rows: vec![row],
+                key: keys[1],
+                keys: of_rows,
+                attempts: 0,
+                is_behind: false,
+            });
+        }
+        late
     }
 
     /// Moves what is in order to where requests are made of it.
@@ -150,8 +205,7 @@ impl LaneState {
                     self.messages.push(part.content);
                 }
                 Entry::Part(part) => self.release_rows(config, bodies, part.content, 0),
-                // All its rows are dealt with, or under way for another message.
-                Entry::Nothing(content) => self.messages.push(content),
+                Entry::Nothing(content) => self.again.push(content),
             }
         }
         std::mem::take(&mut self.left_out)
@@ -175,10 +229,7 @@ impl LaneState {
             self.left_out.filtered += u64::from(!is_wanted);
             let row =
                 || RowRef { rows: Arc::clone(rows), index, number, read: content.read.clone() };
-            let keys = match config.order {
-                Order::Key => keys(table, &change),
-                Order::Lane | Order::None => [0, 0],
-            };
+            let keys = keys_in_order(config, table, &change);
             let mut content = is_wanted.then(row);
             if !config.share.is_all() {
                 content = self.shared(config, bodies, &change, number, content);
@@ -205,17 +256,21 @@ impl LaneState {
             self.blocks.row(number, document.as_deref());
         }
         let row = row?;
-        let by_key = config.order != Order::Lane && !row.rows.table().primary_key.is_empty();
-        let hash = if by_key {
-            keys(row.rows.table(), change)[0]
-        } else {
-            let mut hash = Fnv::default();
-            hash.bytes(row.rows.lane().as_bytes());
-            hash.0
-        };
-        let is_ours = config.share.has(hash);
+        let is_ours = Self::is_ours(config, &row.rows, change);
         self.left_out.shadow += u64::from(!is_ours);
         is_ours.then_some(row)
+    }
+
+    /// Whether the row is of this relay's share.
+    fn is_ours(config: &Config, rows: &OpenedRows, change: &Change<'_>) -> bool {
+        let by_key = config.order != Order::Lane && !rows.table().primary_key.is_empty();
+        config.share.has(if by_key {
+            keys(rows.table(), change)[0]
+        } else {
+            let mut hash = Fnv::default();
+            hash.bytes(rows.lane().as_bytes());
+            hash.0
+        })
     }
 
     /// Messages of which every row is dealt with, as was saved.
@@ -225,15 +280,32 @@ impl LaneState {
             None => requests.is_done(content.first, content.last()),
             Some(read) => requests.is_read(read.attempt, content.first, content.last()),
         };
-        self.messages.extract_if(.., is_done).map(|content| content.message).collect()
+        let told = std::mem::take(&mut self.told);
+        let messages = self.messages.extract_if(.., is_done);
+        let done = messages.chain(self.again.extract_if(.., is_done));
+        told.into_iter().chain(done.map(|content| content.message)).collect()
+    }
+
+    /// Gives up a message of which nothing is released: a second one, or the one that is furthest behind.
+    pub(super) fn drop_one(&mut self) -> Option<u64> {
+        let content = self.again.pop().or_else(|| self.order.drop_one());
+        content.map(|content| content.message)
     }
 
     /// The messages that it holds, in whichever place.
     pub(super) fn into_messages(mut self) -> Vec<u64> {
-        let waiting = std::iter::from_fn(|| self.order.drop_one());
-        let mut all: Vec<_> = waiting.map(|content| content.message).collect();
+        let mut all: Vec<_> = std::iter::from_fn(|| self.drop_one()).collect();
         all.extend(self.messages.into_iter().map(|content| content.message));
+        all.extend(self.told);
         all
+    }
+}
+
+/// Hashes of a row's key where order is kept by key.
+fn keys_in_order(config: &Config, table: &Table, change: &Change<'_>) -> [u64; 2] {
+    match config.order {
+        Order::Key => keys(table, change),
+        Order::Lane | Order::None => [0, 0],
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 /// Time between two looks at leases, visibility, gaps and status.
 pub(super) const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks at lanes of which nothing arrives.
+pub(super) const IDLE_LANES_TICKS: u64 = 15;
 /// When a message whose lane another process holds is shown again.
 pub(super) const HELD_PAUSE: Duration = Duration::from_secs(2);
 /// When a message is shown again that was given back to make room, or whose object is away.

@@ -12,6 +12,7 @@ mod halt;
 mod lane;
 mod limits;
 mod messages;
+mod outbox;
 mod parking;
 mod poll;
 mod receiver;

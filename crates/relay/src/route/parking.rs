@@ -150,7 +150,7 @@ pub(super) fn parked(
     let request = delivery::request(task, bodies);
     let keys = match &task.what {
         What::Rows { run, .. } => &run.keys[..],
-        What::Parked { .. } | What::Canary { .. } => &[],
+        What::Parked { .. } | What::Canary { .. } | What::Outbox { .. } => &[],
     };
     let both = std::iter::once(&*request).chain(request.then.as_deref());
     let parked = both.map(|request| {

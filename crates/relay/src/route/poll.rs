@@ -17,6 +17,7 @@ use super::config::Config;
 use crate::clock::{random, seconds, wall_clock_us};
 use crate::metrics::Metrics;
 use crate::open::{self, FetchError, Opened, Pointer};
+use crate::outbox::{OutboxMessage, types_of_envelope};
 use crate::queue::{Queue, Received};
 
 /// Fetches objects that messages point to.
@@ -93,6 +94,8 @@ pub(super) enum Content {
     Part(Box<proto::SnapshotPart>, Arc<OpenedRows>),
     Canary(Box<proto::Canary>),
     Suppressed(Box<proto::Suppressed>),
+    /// A message of an application, by way of an outbox.
+    Outbox(Box<OutboxMessage>),
     /// Nothing that concerns a target: acknowledged and counted.
     Other,
     Unreadable {
@@ -156,10 +159,18 @@ impl Poller {
 
     async fn open(&self, mut received: Received) -> Arrived {
         let attributes = std::mem::take(&mut received.attributes);
+        let is_raw = attributes.contains_key("kind");
         let fetch = async |pointer: &Pointer, max| self.fetch.fetch(pointer.clone(), max).await;
         let opened = open::open(&received.body, attributes, &self.limits, fetch).await;
         let content = match opened {
-            Ok(message) => self.content(message.opened),
+            Ok(open::Found::Ours(message)) => self.content(message.opened),
+            Ok(open::Found::Outbox(body, attributes)) => {
+                // Without an envelope the types came with the attributes.
+                if !is_raw {
+                    received.types = types_of_envelope(&received.body);
+                }
+                Content::Outbox(Box::new(OutboxMessage::new(body, attributes, &received.types)))
+            }
             Err(open::Failure::Away(message)) => Content::Away(message),
             Err(open::Failure::Unreadable(error)) => {
                 Content::Unreadable { reason: error.reason(), message: error.to_string() }
@@ -202,6 +213,7 @@ impl Content {
     fn bytes(&self) -> usize {
         match self {
             Self::Rows(rows) | Self::Part(_, rows) => rows.memory_bytes(),
+            Self::Outbox(message) => message.body.len() + 1024,
             Self::Canary(_)
             | Self::Suppressed(_)
             | Self::Other

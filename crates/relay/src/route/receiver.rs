@@ -20,8 +20,11 @@ use super::delivery::{Deliveries, Finished, Task, What};
 use super::gaps::{Asked, Found, Heal, Missing, asked, policy, spawn};
 use super::halt::Halt;
 use super::lane::{Content, LaneState, lane_of, stream_of, suppressed_rows, watermarks};
-use super::limits::{BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, LANES_MAX, LEASE, TICK, TURN_MAX};
+use super::limits::{
+    BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, IDLE_LANES_TICKS, LANES_MAX, LEASE, TICK, TURN_MAX,
+};
 use super::messages::Messages;
+use super::outbox::Outboxes;
 use super::parking::{self, Parking, Retried, message_parked, parked};
 use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
 use super::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
@@ -31,7 +34,8 @@ use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
-use crate::queue::Queue;
+use crate::outbox::{self, OutboxMessage};
+use crate::queue::{Queue, Received};
 use crate::state::{Acquired, Lease, Parked, Reason, Save, StateError};
 use crate::target::receiver::Receive;
 
@@ -84,6 +88,7 @@ struct Route<R, S> {
     /// Requests that are made and not yet saved.
     unsaved: Vec<Task>,
     parking: Parking,
+    outboxes: Outboxes,
     heals: JoinSet<Asked>,
     /// The newest watermarks of canaries.
     accepted: HashMap<LaneKey, u64>,
@@ -146,6 +151,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             bodies,
             unsaved: Vec::new(),
             parking: Parking::default(),
+            outboxes: Outboxes::default(),
             heals: JoinSet::new(),
             accepted: HashMap::new(),
             saving: Saving::new(started),
@@ -204,7 +210,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 count("change");
                 let first = rows.first();
                 let content = Content { message: number, rows, read: None, first };
-                self.rows(content).await?;
+                self.rows(content, received.attributes.contains_key("replay")).await?;
             }
             Opened::Part(part, rows) => {
                 count("snapshot");
@@ -218,6 +224,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             Opened::Suppressed(suppressed) => {
                 count("suppressed");
                 self.suppressed(number, &suppressed).await?;
+            }
+            Opened::Outbox(message) => {
+                count("outbox");
+                self.outbox(number, *message, &received);
             }
             Opened::Other => {
                 count("other");
@@ -250,9 +260,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    async fn rows(&mut self, content: Content) -> Result<(), Halt> {
+    async fn rows(&mut self, content: Content, is_replayed: bool) -> Result<(), Halt> {
         let lane = lane_of(&content.rows);
         if self.hold(&lane, content.message).await? {
+            if !is_replayed && !self.park_late(&lane, &content).await? {
+                return Ok(());
+            }
             let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.offer(content, now);
@@ -262,14 +275,39 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
+    /// Parks rows that came after their lane had begun behind them: newer rows of their keys may be
+    /// delivered, so an operator decides. `false`: that failed, and the message was given back.
+    async fn park_late(&mut self, lane: &LaneKey, content: &Content) -> Result<bool, Halt> {
+        let Some(state) = self.lanes.get(lane) else { return Ok(true) };
+        let mut entries = Vec::new();
+        for run in state.late(&self.parts.config, content) {
+            let what = What::Rows { lane: lane.clone(), run };
+            let mut task = Task { what, attempts: 0, request: None };
+            let answer = "the lane had begun behind these rows when they came";
+            entries.extend(parked(&mut task, &self.bodies, Reason::Late, 0, answer));
+        }
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        if let Err(error) = self.parts.store.park(&entries).await {
+            self.messages.give_back(vec![content.message], BACK_PAUSE).await;
+            self.state_failed(error)?;
+            return Ok(false);
+        }
+        tracing::warn!(
+            %lane, first = content.first,
+            "rows are parked that came after their lane had begun behind them"
+        );
+        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(entries.len() as u64);
+        self.parking.count += entries.len() as u64;
+        Ok(true)
+    }
+
     async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
         let (lane, now) = (lane_of(&content.rows), self.now());
         if self.hold(&lane, content.message).await? {
-            let offered =
-                self.lanes.get_mut(&lane).map(|state| state.offer_part(part, content, now));
-            if let Some(Err(content)) = offered {
-                tracing::warn!(%lane, "a part of a snapshot without an anchor is left out");
-                self.messages.finish(content.message);
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                state.offer_part(part, content, now);
             }
             self.touched.insert(lane);
         }
@@ -317,8 +355,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         for (key, sequence_next) in watermarks(canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.order.watermark(sequence_next, now);
-                self.accepted.insert(key.clone(), sequence_next);
-                self.touched.insert(key);
+                self.touched.insert(key.clone());
+            }
+            if self.accepted.len() < LANES_MAX || self.accepted.contains_key(&key) {
+                self.accepted.insert(key, sequence_next);
             }
         }
         // While the target fails canaries would only pile up: that they do not arrive says enough.
@@ -333,6 +373,51 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         self.deliveries.push(Task { what, attempts: 0, request: None });
     }
 
+    /// A message of an outbox: delivered as it is, unless another relay's share has it.
+    fn outbox(&mut self, number: u64, message: OutboxMessage, received: &Received) {
+        let config = &self.parts.config;
+        let request = Arc::new(message.request(&received.id));
+        if !config.share.has(outbox::key(&request.group)) {
+            self.parts.metrics.rows.with_label_values(&["shadow"]).inc();
+            self.messages.finish(number);
+            return;
+        }
+        let (order, group) = (config.order, request.group.clone());
+        let what = What::Outbox { message: number, request, sent_at_us: received.sent_at_us };
+        let task = Task { what, attempts: 0, request: None };
+        if let Some(task) = self.outboxes.admit(order, &group, task) {
+            self.deliveries.push(task);
+        }
+    }
+
+    /// A message of an outbox is dealt with: the next one of its group may go.
+    fn outbox_done(&mut self, message: u64, group: &str) {
+        self.messages.finish(message);
+        if let Some(task) = self.outboxes.done(group) {
+            self.deliveries.push(task);
+        }
+    }
+
+    /// Parks messages of outboxes that were given up.
+    async fn park_outboxes(&mut self) -> Result<(), Halt> {
+        if self.outboxes.to_park.is_empty() || Instant::now() < self.saving.not_before {
+            return Ok(());
+        }
+        let given_up = std::mem::take(&mut self.outboxes.to_park);
+        let parked: Vec<_> = given_up.iter().map(|(_, _, parked)| parked.clone()).collect();
+        if let Err(error) = self.parts.store.park(&parked).await {
+            self.outboxes.to_park = given_up;
+            self.saving.not_before = Instant::now() + self.saving.backoff.pause(random());
+            return self.state_failed(error);
+        }
+        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(parked.len() as u64);
+        self.parking.count += parked.len() as u64;
+        for (group, message, _) in given_up {
+            self.outbox_done(message, &group);
+        }
+        Ok(())
+    }
+
     async fn suppressed(
         &mut self,
         number: u64,
@@ -345,10 +430,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if self.hold(&lane, number).await? {
             let now = self.now();
             if let Some(state) = self.lanes.get_mut(&lane) {
-                state.absent(first, last, now);
+                state.suppressed(first, last, number, now);
             }
             self.touched.insert(lane);
-            self.messages.finish(number);
         }
         Ok(())
     }
@@ -380,6 +464,10 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 metrics.canary_delivered_timestamp_seconds.set(seconds(wall_clock_us()));
                 self.messages.finish(message);
             }
+            What::Outbox { message, request, sent_at_us } => {
+                metrics.observe_outbox(sent_at_us);
+                self.outbox_done(message, &request.group);
+            }
             What::Parked { lane, parked } => {
                 self.retried(lane, |retried| retried.delivered.push(*parked));
             }
@@ -396,6 +484,13 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     fn given_up(&mut self, mut task: Task, attempts: u32, answer: String, is_refused: bool) {
         let (lane, run, rows) = match task.what {
             What::Canary { message, .. } => return self.messages.finish(message),
+            What::Outbox { message, request, .. } => {
+                let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
+                let parked = outbox::parked(&request, reason, attempts, &answer);
+                tracing::warn!(id = parked.id, answer, "a message of an outbox is parked");
+                self.outboxes.to_park.push((request.group.clone(), message, parked));
+                return;
+            }
             What::Parked { lane, parked } => {
                 let attempts = parked.attempts.saturating_add(attempts);
                 let parked = Parked { attempts, answer, ..*parked };
@@ -459,6 +554,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 }
             }
         }
+        self.park_outboxes().await?;
         self.messages.delete().await;
         let wake = self.deliveries.dispatch();
         Ok(if self.unsaved.is_empty() { wake } else { wake.min(self.saving.not_before) })
@@ -548,6 +644,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if self.ticks % 60 == 1 {
             self.retention = self.parts.queue.settings().await.ok().map(|found| found.retention);
         }
+        if self.ticks % IDLE_LANES_TICKS == 1 {
+            self.look_at_idle_lanes().await?;
+        }
         self.obey().await?;
         if self.ticks % 5 == 2 {
             self.look_at_parked().await?;
@@ -596,12 +695,42 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
+    /// Takes lanes of which rows were accepted by the topic, as a canary says, and that nobody has: were
+    /// these rows lost, nothing of such a lane would arrive, and nobody would ask for them.
+    async fn look_at_idle_lanes(&mut self) -> Result<(), Halt> {
+        if self.accepted.keys().all(|lane| self.lanes.contains_key(lane)) {
+            return Ok(());
+        }
+        let idle = match self.parts.store.idle_lanes().await {
+            Ok(idle) => idle,
+            Err(error) => return self.state_failed(error),
+        };
+        let now = self.now();
+        for (lane, next) in idle {
+            let accepted = self.accepted.get(&lane).copied().unwrap_or_default();
+            if next > 0 && accepted > next && self.hold_lane(&lane).await? {
+                if let Some(state) = self.lanes.get_mut(&lane) {
+                    state.order.watermark(accepted, now);
+                }
+                self.touched.insert(lane);
+            }
+        }
+        Ok(())
+    }
+
     fn look_for_gaps(&mut self) {
         let now = self.now();
         let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
         for (key, lane) in &mut self.lanes {
-            match lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics) {
-                Found::Nothing => continue,
+            let is_passed = lane.pass_over(now);
+            let is_unknown = lane.order.next().is_none();
+            let found = lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics);
+            if is_unknown {
+                lane.begins(key);
+            }
+            match found {
+                Found::Nothing if !is_passed => continue,
+                Found::Nothing => {}
                 Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
@@ -635,13 +764,16 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// Where everything that is held waits for something else, what is furthest behind goes back.
     async fn make_room(&mut self) {
-        if !self.room.is_full() || self.deliveries.len() > 0 {
+        // A request that waits for its next attempt frees nothing for long; one that the target keeps back
+        // is no reason to receive its messages again and again.
+        if !self.room.is_full() || self.deliveries.is_busy() {
             return;
         }
         let lanes = &mut self.lanes;
+        let outboxes = &mut self.outboxes;
         let drop_round = || {
-            let dropped = lanes.values_mut().filter_map(|lane| lane.order.drop_one());
-            dropped.map(|content| content.message).collect()
+            let of_lanes = lanes.values_mut().filter_map(LaneState::drop_one);
+            of_lanes.chain(outboxes.drop_round()).collect()
         };
         self.messages.make_room(drop_round).await;
     }
@@ -707,6 +839,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     async fn turn_end(&mut self) -> Result<(), Halt> {
         self.saving.not_before = Instant::now();
+        self.park_outboxes().await?;
         if self.save().await? {
             for lane in std::mem::take(&mut self.touched) {
                 if let Some(state) = self.lanes.get_mut(&lane) {

@@ -154,7 +154,7 @@ pub(super) struct LaneView<'a> {
 
 /// What lanes add to a view.
 pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) -> View {
-    let mut view = View::default();
+    let (mut view, mut waits) = (View::default(), Vec::new());
     for LaneView { key, next, accepted, gap, waiting } in lanes {
         view.lanes_total += 1;
         view.lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
@@ -164,14 +164,18 @@ pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) 
             GapState::None if waiting > 0 => ("waiting", None),
             GapState::None => continue,
         };
-        if view.lanes.len() < LANES_SHOWN_MAX {
+        // Lanes that wait for a moment hide none of which rows are missing.
+        let shown = if missing.is_some() { &mut view.lanes } else { &mut waits };
+        if shown.len() < LANES_SHOWN_MAX {
             let remedy = match *gap {
                 GapState::Halted { gap } => Some(remedy(route, key, gap)),
                 GapState::Asked { .. } | GapState::None => None,
             };
-            view.lanes.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
+            shown.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
         }
     }
+    waits.truncate(LANES_SHOWN_MAX - view.lanes.len());
+    view.lanes.append(&mut waits);
     view
 }
 
@@ -212,4 +216,33 @@ fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {
          '{lane}' --numbers {first}-{last} --same-topics --for {route}`), or go on without them \
          (relay.gap = declare)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_that_wait_hide_none_that_is_halted() {
+        let keys: Vec<LaneKey> = (0..150)
+            .map(|number| LaneKey {
+                stream: "s".into(),
+                epoch: 1,
+                lane: format!("a.b#{number}").into(),
+            })
+            .collect();
+        let (none, halted) = (GapState::None, GapState::Halted { gap: (1, 2) });
+        let shown = lanes(
+            "r",
+            keys.iter().enumerate().map(|(at, key)| LaneView {
+                key,
+                next: 1,
+                accepted: 4,
+                gap: if at == 149 { &halted } else { &none },
+                waiting: 1,
+            }),
+        );
+        assert_eq!((shown.lanes_total, shown.lag_rows, shown.lanes.len()), (150, 450, 100));
+        assert_eq!((shown.lanes[0].state, shown.lanes[0].missing), ("halted", Some((1, 2))));
+    }
 }

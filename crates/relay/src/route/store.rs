@@ -51,6 +51,9 @@ pub trait LaneStore: Send + Sync + 'static {
     /// Removes parked rows; how many were there.
     fn unpark(&self, ids: &[String]) -> impl Future<Output = Result<u64, StateError>>;
 
+    /// Lanes that nobody holds, with the smallest number that is not dealt with.
+    fn idle_lanes(&self) -> impl Future<Output = Result<Vec<(LaneKey, u64)>, StateError>>;
+
     /// How many requests are parked.
     fn parked_count(&self, filter: &ParkedFilter) -> impl Future<Output = Result<u64, StateError>>;
 }
@@ -96,6 +99,11 @@ impl LaneStore for Store {
 
     async fn unpark(&self, ids: &[String]) -> Result<u64, StateError> {
         Self::unpark(self, ids).await
+    }
+
+    async fn idle_lanes(&self) -> Result<Vec<(LaneKey, u64)>, StateError> {
+        let idle = Self::lanes(self).await?.into_iter().filter(|status| status.owner.is_none());
+        Ok(idle.map(|status| (status.lane, status.record.next)).collect())
     }
 
     async fn parked_count(&self, filter: &ParkedFilter) -> Result<u64, StateError> {
@@ -178,6 +186,11 @@ impl LaneStore for MemoryStore {
         let before = kept.parked.len();
         kept.parked.retain(|parked| !ids.contains(&parked.id));
         Ok((before - kept.parked.len()) as u64)
+    }
+
+    /// What this process does not hold it never held.
+    async fn idle_lanes(&self) -> Result<Vec<(LaneKey, u64)>, StateError> {
+        Ok(Vec::new())
     }
 
     async fn parked_count(&self, _filter: &ParkedFilter) -> Result<u64, StateError> {

@@ -28,13 +28,18 @@ use crate::target::{Outcome, Request};
 
 /// Rows of a table with the columns `c0` (its key), `c1` and `c2`, numbered from 1.
 fn opened(changes: &[OwnedChange], before_image: BeforeImage) -> Arc<OpenedRows> {
+    opened_from(1, changes, before_image)
+}
+
+/// The same, numbered from `first`.
+fn opened_from(first: u64, changes: &[OwnedChange], before_image: BeforeImage) -> Arc<OpenedRows> {
     let options = RowOptions { before_image, ..RowOptions::default() };
     let mut batch = Batch::new(Format::Protobuf, options, table("orders", 3));
     for change in changes {
         batch.push(1, &transaction(1), &change.change());
     }
     let lane = Lane { id: LaneId(0), key: "shop.orders#0".into(), number: 0, count: 1 };
-    let batch = batch.take(lane, 1).expect("rows");
+    let batch = batch.take(lane, first).expect("rows");
     let origin = Origin {
         stream: "prod".into(),
         server_uuid: String::from("u-u"),
@@ -65,6 +70,7 @@ fn config(format: FormatOptions) -> Config {
             first_proven: second,
             gap: second,
             proven: second,
+            proven_end: second,
         },
         gap: GapPolicy::Halt,
         retry: crate::target::retry::Retry::default(),
@@ -107,6 +113,43 @@ fn runs(state: &mut LaneState) -> Vec<Run<RowRef>> {
 
 fn update(before: [&str; 3], after: [&str; 3]) -> OwnedChange {
     OwnedChange::update(0, &before.map(text), &after.map(text))
+}
+
+#[test]
+fn rows_that_come_after_their_lane_had_begun_behind_them_are_parked_one_by_one() {
+    let config = config(FormatOptions::Binpulse);
+    let insert = |key: &str| OwnedChange::insert(0, &[key, "b", "c"].map(text));
+    let content = |first, keys: &[&str]| {
+        let changes: Vec<_> = keys.iter().map(|key| insert(key)).collect();
+        let rows = opened_from(first, &changes, BeforeImage::Full);
+        Content { message: first, rows, read: None, first }
+    };
+    let lane = LaneKey { stream: "prod".into(), epoch: 3, lane: "shop.orders#0".into() };
+    let mut state = LaneState::new(1, &LaneRecord::default(), &config, Duration::ZERO);
+    state.offer(content(4, &["d", "e"]), Duration::ZERO);
+    state.begins(&lane);
+    assert!(state.late(&config, &content(1, &["a"])).is_empty(), "it may begin with them");
+    assert_eq!(state.order.missing(config.waits.first), None);
+    state.begins(&lane);
+    state.release(&config, &bodies(&config), config.waits.first);
+    assert_eq!(runs(&mut state).iter().map(|run| run.last).collect::<Vec<_>>(), [4, 5]);
+
+    // Those before the beginning, also where their message has rows behind it
+    let overtaken = content(2, &["b", "c", "d", "e"]);
+    let mut parked_rows = Vec::new();
+    for run in state.late(&config, &overtaken) {
+        let what = What::Rows { lane: lane.clone(), run };
+        let mut task = Task { what, attempts: 0, request: None };
+        parked_rows.extend(parked(&mut task, &bodies(&config), Reason::Late, 0, "late"));
+    }
+    let numbers: Vec<_> = parked_rows.iter().map(|row| (row.first, row.last)).collect();
+    assert_eq!(numbers, [(2, 2), (3, 3)]);
+    assert_ne!(parked_rows[0].keys, parked_rows[1].keys);
+    assert!(parked_rows.iter().all(|row| row.keys.len() == 1 && row.reason == Reason::Late));
+
+    // And of a lane that began with its first row there are none
+    let (state, _) = released(&config, &opened(&[insert("a")], BeforeImage::Full));
+    assert!(state.late(&config, &content(1, &["a"])).is_empty());
 }
 
 #[test]
@@ -174,6 +217,27 @@ fn relays_with_the_parts_of_a_whole_deliver_each_row_once_and_make_the_same_of_a
     config.share = Share::parse("0.5").expect("a share");
     let (state, _) = released(&config, &rows);
     assert_ne!(state.blocks.of("lane").collect::<Vec<_>>(), told[0]);
+}
+
+#[test]
+fn a_second_message_can_be_given_back_and_is_deleted_only_when_its_rows_are_dealt_with() {
+    let rows = opened(&[OwnedChange::insert(0, &["a", "b", "c"].map(text))], BeforeImage::Full);
+    let config = config(FormatOptions::Binpulse);
+    let (mut state, _) = released(&config, &rows);
+    let again = |state: &mut LaneState, message| {
+        let content = Content { message, rows: Arc::clone(&rows), read: None, first: 1 };
+        state.offer(content, Duration::ZERO);
+        state.release(&config, &bodies(&config), Duration::ZERO);
+    };
+    again(&mut state, 2);
+    let run = state.requests.take().expect("a request");
+    assert!(state.finished().is_empty(), "it is under way");
+    // Of the first message rows are under way; the second holds nothing that is not there twice.
+    assert_eq!((state.drop_one(), state.drop_one()), (Some(2), None));
+    again(&mut state, 3);
+    state.requests.delivered(run.number);
+    assert_eq!(state.finished(), [1, 3]);
+    assert_eq!(state.into_messages(), Vec::<u64>::new());
 }
 
 fn debezium(rows_max: usize) -> (Config, Run<RowRef>, Bodies) {

@@ -31,6 +31,9 @@ pub struct LaneRecord {
     pub next: u64,
     /// Delivered or parked from `next` on: ascending, disjoint, both ends included.
     pub done: Vec<(u64, u64)>,
+    /// Rows that the source holds back, and that may still come: first and last number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<(u64, u64)>,
     /// Requests under way. Written before the first attempt, so that after a crash the same rows go
     /// out under the same id.
     pub sending: Vec<Sending>,
@@ -94,6 +97,8 @@ pub enum Reason {
     Unreadable,
     /// The rows don't fit into a request.
     TooLarge,
+    /// The rows came after their lane had begun behind them.
+    Late,
 }
 
 impl Reason {
@@ -104,12 +109,13 @@ impl Reason {
             Self::Behind => "behind",
             Self::Unreadable => "unreadable",
             Self::TooLarge => "too_large",
+            Self::Late => "late",
         }
     }
 
     /// The way back.
     pub fn read(name: &str) -> Option<Self> {
-        let all = [Self::Refused, Self::Behind, Self::Unreadable, Self::TooLarge];
+        let all = [Self::Refused, Self::Behind, Self::Unreadable, Self::TooLarge, Self::Late];
         all.into_iter().find(|reason| reason.as_str() == name)
     }
 }

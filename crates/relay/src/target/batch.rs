@@ -6,17 +6,24 @@ use sha2::{Digest, Sha256};
 
 use super::aws::{Cause, Failure};
 use super::{Outcome, Request};
+use crate::outbox::OUTBOX;
 
 /// Entries of a call, by both services.
 pub(super) const ENTRIES_MAX: usize = 10;
 /// Longest group and deduplication id, by both services.
 const NAME_BYTES_MAX: usize = 128;
-/// Bytes of an attribute's type, `String`, which count as its name and value do.
-const TYPE_BYTES: usize = 6;
+/// Attributes of a message, by SQS; SNS drops a message with more on its way to a queue with raw delivery.
+const ATTRIBUTES_MAX: usize = 10;
 
-/// The attributes of a message.
-pub(super) fn attributes(request: &Request) -> [(&'static str, &str); 3] {
-    [("kind", request.kind), ("lane", &request.lane.lane), ("id", &request.id)]
+/// The attributes of a message: name, type and value. One of an outbox has its own.
+pub(super) fn attributes(request: &Request) -> Vec<(&str, &str, &str)> {
+    if request.kind == OUTBOX {
+        let own = request.attributes.iter();
+        return own.map(|own| (&*own.name, &*own.data_type, &*own.value)).collect();
+    }
+    [("kind", request.kind), ("lane", &*request.lane.lane), ("id", &*request.id)]
+        .map(|(name, value)| (name, "String", value))
+        .to_vec()
 }
 
 /// The body as text. Checked before by [`unfit`].
@@ -51,7 +58,11 @@ fn unfit(request: &Request, bytes_max: usize) -> Option<String> {
         return Some("the id is none for a message".to_owned());
     }
     let is_value = |value: &str| !value.is_empty() && value.chars().all(is_accepted);
-    if let Some((name, _)) = attributes(request).iter().find(|(_, value)| !is_value(value)) {
+    let attributes = attributes(request);
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Some(format!("{} attributes, allowed {ATTRIBUTES_MAX}", attributes.len()));
+    }
+    if let Some((name, ..)) = attributes.iter().find(|(_, _, value)| !is_value(value)) {
         return Some(format!("the attribute {name} is none for a message"));
     }
     let bytes = bytes(request);
@@ -67,7 +78,7 @@ fn is_accepted(character: char) -> bool {
 fn bytes(request: &Request) -> usize {
     let attributes = attributes(request);
     let of_attributes =
-        attributes.iter().map(|(name, value)| name.len() + value.len() + TYPE_BYTES);
+        attributes.iter().map(|(name, kind, value)| name.len() + kind.len() + value.len());
     request.body.len() + of_attributes.sum::<usize>()
 }
 
@@ -266,6 +277,7 @@ mod tests {
             content_type: "application/json",
             then: None,
             kind: "change",
+            attributes: Vec::new(),
         }
     }
 

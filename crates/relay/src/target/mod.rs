@@ -17,6 +17,7 @@ pub mod webhook;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::lane::LaneKey;
 
@@ -41,8 +42,21 @@ pub struct Request {
     /// What follows it, and is delivered with it: the insert of a key that an update changed, where the
     /// format has that as two changes and a body has one.
     pub then: Option<Box<Request>>,
-    /// `change`, `canary` ...
+    /// `change`, `canary`, `outbox`.
     pub kind: &'static str,
+    /// Attributes of a message of an outbox, which goes on with those that it has; empty for others.
+    pub attributes: Vec<Attribute>,
+}
+
+/// An attribute of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Its name.
+    pub name: String,
+    /// `String`, `Number` or another type of SQS and SNS.
+    pub data_type: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// What became of an attempt.

@@ -14,7 +14,8 @@ use super::{Outcome, Request};
 /// `MaximumMessageSize` of a topic that does not tell, bytes.
 pub const MESSAGE_BYTES_DEFAULT: usize = 262_144;
 
-/// A topic that requests are published to. Its messages have the attributes `kind`, `lane` and `id`;
+/// A topic that requests are published to. Its messages have the attributes `kind`, `lane` and `id`, those
+/// of an outbox the attributes that they came with;
 /// on a FIFO topic the group is the request's, and the deduplication id is the request's id.
 #[derive(Debug, Clone)]
 pub struct Sns {
@@ -39,9 +40,9 @@ impl Sns {
 
     fn entry(&self, index: usize, request: &Request) -> Result<PublishBatchRequestEntry, Failure> {
         let mut named = HashMap::new();
-        for (name, value) in attributes(request) {
+        for (name, data_type, value) in attributes(request) {
             let value = MessageAttributeValue::builder()
-                .data_type("String")
+                .data_type(data_type)
                 .string_value(value)
                 .build()
                 .map_err(|error| Failure::of_contents(&error))?;

@@ -14,7 +14,8 @@ use super::{Outcome, Request};
 /// `MaximumMessageSize` of a queue that does not tell, bytes.
 pub const MESSAGE_BYTES_DEFAULT: usize = 1_048_576;
 
-/// A queue that requests are sent to. Its messages have the attributes `kind`, `lane` and `id`; on a
+/// A queue that requests are sent to. Its messages have the attributes `kind`, `lane` and `id`, those of an
+/// outbox the attributes that they came with; on a
 /// FIFO queue the group is the request's, and the deduplication id is the request's id.
 #[derive(Debug, Clone)]
 pub struct Sqs {
@@ -42,9 +43,9 @@ impl Sqs {
         request: &Request,
     ) -> Result<SendMessageBatchRequestEntry, Failure> {
         let mut named = HashMap::new();
-        for (name, value) in attributes(request) {
+        for (name, data_type, value) in attributes(request) {
             let value = MessageAttributeValue::builder()
-                .data_type("String")
+                .data_type(data_type)
                 .string_value(value)
                 .build()
                 .map_err(|error| Failure::of_contents(&error))?;

@@ -53,6 +53,7 @@ pub(crate) fn request(number: u64) -> Request {
         content_type: "application/json",
         then: None,
         kind: "change",
+        attributes: Vec::new(),
     }
 }
 

@@ -117,6 +117,11 @@ impl Evaluator {
             Some(_) | None => (Status::Unknown, "no user's row was published recently".to_owned()),
         };
         self.conditions.set(now, Condition::UserRows, status, because);
+        let (status, because) = match &self.suppressed {
+            Some(by) => (Status::False, format!("an operator holds them back: {by}")),
+            None => (Status::True, "no control holds back all tables".to_owned()),
+        };
+        self.conditions.set(now, Condition::NotSuppressed, status, because);
         let allowed = if self.parameters.heartbeats { Status::True } else { Status::False };
         self.conditions.set(now, Condition::HeartbeatsAllowed, allowed, "by configuration");
         let (status, because) = match self.clock.offset(now) {

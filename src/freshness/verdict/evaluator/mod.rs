@@ -56,6 +56,8 @@ pub struct Evaluator {
     checkpoint: CheckpointEvidence,
     /// Databases that are published and not in the binary log.
     unlogged: Vec<String>,
+    /// Who holds back the rows of all tables, and why.
+    suppressed: Option<String>,
     /// Without heartbeat rows: answered probes with bytes on the stream behind them.
     substitutes: (u64, Option<Instant>),
 }
@@ -102,6 +104,7 @@ impl Evaluator {
             canaries: CanaryEvidence::new(&parameters),
             checkpoint: CheckpointEvidence::default(),
             unlogged: Vec::new(),
+            suppressed: None,
             substitutes: (0, None),
             parameters,
         }
@@ -173,6 +176,7 @@ impl Evaluator {
             Observation::Probe(probe) => self.sql.probed(at, probe),
             Observation::StatePoll(poll) => self.polled(at, &poll),
             Observation::Unlogged(databases) => self.unlogged = databases,
+            Observation::Suppressed(by) => self.suppressed = by,
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
             Observation::Facts(facts) => self.clock.observe(at, &facts.clock),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),

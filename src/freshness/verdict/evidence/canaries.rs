@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::seconds;
 use crate::freshness::SqlFailure;
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
+use crate::freshness::verdict::reason::named;
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status};
+use crate::telemetry::few;
 
 /// Canaries missed in a row after which a consumer is lost.
 const MISSES: u32 = 2;
@@ -237,7 +239,12 @@ impl CanaryEvidence {
         let oldest = evaluated.map(|account| account.last_echo).min();
         let (status, because) = match oldest {
             _ if !lost.is_empty() => {
-                (Status::False, format!("two canaries in a row did not reach {}", lost.join(", ")))
+                let of = match self.accounts.len() {
+                    1 => String::new(),
+                    all => format!(" ({} of {all})", lost.len()),
+                };
+                let names = named(&lost);
+                (Status::False, format!("two canaries in a row did not reach {names}{of}"))
             }
             Some(Some(echo)) => {
                 let age = now.saturating_duration_since(echo);
@@ -251,11 +258,17 @@ impl CanaryEvidence {
             }
             None => (Status::True, "every consumer is in maintenance".to_owned()),
         };
-        let unreadable = self.unreadable(now, parameters).map(|account| account.complaint(now));
+        let mut unreadable = self.unreadable(now, parameters);
+        let first = unreadable.next().map(|account| account.complaint(now));
+        let others = match unreadable.count() {
+            0 => None,
+            1 => Some("so it is with 1 other".to_owned()),
+            others => Some(format!("so it is with {others} others")),
+        };
         let unwritten = self.unwritten.iter().map(|(reason, message)| {
             format!("no canary can be written: {}: {message}", reason.as_str())
         });
-        let hindered: Vec<_> = unwritten.chain(unreadable).collect();
+        let hindered: Vec<_> = unwritten.chain(first).chain(others).collect();
         let because = match (hindered.is_empty(), status) {
             (true, _) => because,
             (false, Status::Unknown) => hindered.join("; "),
@@ -265,7 +278,7 @@ impl CanaryEvidence {
         let resting: Vec<_> = resting.map(|account| &*account.name).collect();
         let because = match resting.len() {
             0 => because,
-            _ => format!("{because}; not evaluated, in maintenance: {}", resting.join(", ")),
+            _ => format!("{because}; not evaluated, in maintenance: {}", few(&resting)),
         };
         conditions.set(now, Condition::CanariesArrive, status, because);
     }

@@ -177,8 +177,10 @@ impl LagEvidence {
             Status::True if has_closed => "the lag is gone",
             Status::True if !self.late => "there is no lag",
             Status::True => "the lag shrinks, or one large transaction is in progress",
+            // What is told follows the samples only when they have said the same for a while.
+            Status::False if self.sampled_trend() == Status::True => "the lag has begun to shrink",
             Status::False => "the lag does not shrink",
-            Status::Unknown => "too little was observed for a trend",
+            Status::Unknown => "whether the lag shrinks is not known yet",
         };
         conditions.set(now, Condition::LagShrinks, shrinks, words);
     }

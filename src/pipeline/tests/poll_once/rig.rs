@@ -207,6 +207,7 @@ impl Rig {
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
             snapshot: None,
+            controls: None,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }

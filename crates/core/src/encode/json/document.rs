@@ -141,6 +141,26 @@ fn put_mark(out: &mut Vec<u8>, origin: &Origin, mark: &proto::SnapshotMark) {
     put_member(out, "reason", |out| put_value(out, &json!(reason)));
 }
 
+fn put_suppressed(out: &mut Vec<u8>, origin: &Origin, suppressed: &proto::Suppressed) {
+    out.extend_from_slice(b"{\"kind\":\"suppressed\"");
+    put_member(out, "v", |out| put_number(out, proto_version()));
+    put_member(out, "source", |out| put_value(out, &source(origin)));
+    for (name, text) in [
+        ("lane", &suppressed.lane),
+        ("database", &suppressed.database),
+        ("table", &suppressed.table),
+        ("reason", &suppressed.reason),
+        ("by", &suppressed.by),
+    ] {
+        put_member(out, name, |out| put_string(out, text.as_bytes()));
+    }
+    put_member(out, "sequence_first", |out| put_number(out, suppressed.sequence_first));
+    put_member(out, "count", |out| put_number(out, suppressed.count));
+    let gtid = Some(suppressed.gtid_first.as_str()).filter(|gtid| !gtid.is_empty());
+    put_member(out, "gtid_first", |out| put_value(out, &json!(gtid)));
+    put_member(out, "since", |out| put_time(out, suppressed.since_us));
+}
+
 fn put_canary(out: &mut Vec<u8>, canary: &Canary) {
     out.extend_from_slice(b"{\"kind\":\"canary\"");
     if let Some(path) = &canary.path {
@@ -231,6 +251,7 @@ pub(crate) fn put_notice(out: &mut Vec<u8>, origin: &Origin, control: &ControlMe
             put_member(out, "statement", |out| put_string(out, change.statement.as_bytes()));
         }
         ControlMessage::SnapshotMark(mark, _) => put_mark(out, origin, mark),
+        ControlMessage::Suppressed(suppressed) => put_suppressed(out, origin, suppressed),
     }
     out.push(b'}');
 }

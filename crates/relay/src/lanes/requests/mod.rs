@@ -77,6 +77,8 @@ pub(crate) struct Requests<R> {
     /// The smallest number that is not dealt with; 0: not known.
     next: u64,
     done: Ranges,
+    /// Rows that the source holds back.
+    suppressed: Vec<(u64, u64)>,
     /// Requests that were begun, by their first number: the last one, and attempts that failed.
     begun: BTreeMap<u64, (u64, u32)>,
     parked_keys: BTreeSet<u64>,
@@ -102,6 +104,7 @@ impl<R> Requests<R> {
             limits,
             next: record.next,
             done: record.done.iter().copied().collect(),
+            suppressed: record.suppressed.clone(),
             begun: record.sending.iter().map(|at| (at.first, (at.last, at.attempts))).collect(),
             parked_keys: record.parked_keys.iter().filter_map(|key| key_of(key)).collect(),
             read: (record.part_attempt, record.part_next),
@@ -137,6 +140,7 @@ impl<R> Requests<R> {
         LaneRecord {
             next: self.next,
             done: self.done.iter().collect(),
+            suppressed: self.suppressed.clone(),
             sending: sending
                 .map(|(first, (last, attempts))| Sending {
                     first: *first,
@@ -199,6 +203,12 @@ impl<R> Requests<R> {
             self.next = first;
         }
         self.finish(Place::Change(first), last);
+    }
+
+    /// The source holds these rows back: that is to be saved too.
+    pub(crate) fn suppressed(&mut self, rows: Vec<(u64, u64)>) {
+        self.is_changed |= self.suppressed != rows;
+        self.suppressed = rows;
     }
 
     /// A part without rows is dealt with when it comes.

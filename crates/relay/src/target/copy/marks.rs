@@ -1,4 +1,5 @@
-//! The copy's own tables: how far each lane is, keys of the chunk under way, and the newest canaries.
+//! The copy's own tables: how far each lane is, keys of the chunk under way, the newest canaries, and what
+//! is known to differ.
 
 use binpulse_client::proto;
 
@@ -8,7 +9,7 @@ use crate::lane::LaneKey;
 use crate::state::LaneRecord;
 
 /// Name, and what is made of it. MySQL compares these names as bytes, and so does PostgreSQL.
-pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 3] {
+pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 5] {
     let (name, lane, number, word, suffix) = if dialect.is_postgres() {
         ("text", "text", "numeric(20)", "bytea", "")
     } else {
@@ -27,6 +28,14 @@ pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 3] {
             ),
         ),
         (
+            "binpulse_relay_suppressed",
+            format!(
+                "CREATE TABLE IF NOT EXISTS binpulse_relay_suppressed ({lane_columns}, \
+                 first_number {number} NOT NULL, last_number {number} NOT NULL, \
+                 PRIMARY KEY (stream, epoch, lane, first_number)){suffix}"
+            ),
+        ),
+        (
             "binpulse_relay_chunk_key",
             format!(
                 "CREATE TABLE IF NOT EXISTS binpulse_relay_chunk_key ({lane_columns}, \
@@ -42,6 +51,13 @@ pub(super) fn own_tables(dialect: Dialect) -> [(&'static str, String); 3] {
                  phase VARCHAR(8) NOT NULL, written_at_us BIGINT NOT NULL, \
                  applied_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), \
                  PRIMARY KEY (stream, path)){suffix}"
+            ),
+        ),
+        (
+            "binpulse_relay_differing",
+            format!(
+                "CREATE TABLE IF NOT EXISTS binpulse_relay_differing (table_name {lane} NOT NULL, \
+                 found {word} NOT NULL, PRIMARY KEY (table_name)){suffix}"
             ),
         ),
     ]
@@ -88,13 +104,7 @@ impl Mark {
         let Some([next, attempt, part_next, chunk]) = rows.first().map(Vec::as_slice) else {
             return Ok(Self::default());
         };
-        let number = |value| {
-            let text = text(value);
-            text.parse::<u64>().map_err(|_| {
-                let found = format!("`{text}` as a number of lane {lane} in binpulse_relay_lane");
-                Failure::unfit(found, "a number", "repair the row")
-            })
-        };
+        let number = |value| number_in("binpulse_relay_lane", lane, &text(value));
         Ok(Self {
             next: number(next)?,
             attempt: u32::try_from(number(attempt)?).unwrap_or(u32::MAX),
@@ -170,6 +180,79 @@ impl Mark {
     }
 }
 
+/// All lanes, with their next numbers.
+pub(super) async fn lanes(session: &mut Session) -> Result<Vec<(LaneKey, u64)>, Failure> {
+    let sql = "SELECT stream, epoch, lane, next_number FROM binpulse_relay_lane";
+    let rows = session.rows(sql.as_bytes()).await?;
+    let lanes = rows.iter().filter_map(|row| {
+        let [stream, epoch, lane, next] = row.as_slice() else { return None };
+        let (stream, lane) = (text(stream).into(), text(lane).into());
+        let key = LaneKey { stream, epoch: text(epoch).parse().ok()?, lane };
+        Some((key, text(next).parse().ok()?))
+    });
+    Ok(lanes.collect())
+}
+
+fn number_in(table: &str, lane: &LaneKey, text: &str) -> Result<u64, Failure> {
+    text.parse().map_err(|_| {
+        let found = format!("`{text}` as a number of lane {lane} in {table}");
+        Failure::unfit(found, "a number", "repair the row")
+    })
+}
+
+/// Rows from `next` on that the source holds back, as far as that was told.
+pub(super) async fn suppressed(
+    session: &mut Session,
+    lane: &LaneKey,
+    next: u64,
+) -> Result<Vec<(u64, u64)>, Failure> {
+    let table = "binpulse_relay_suppressed";
+    let sql = format!(
+        "SELECT first_number, last_number FROM {table} WHERE {} AND last_number >= {next} \
+         ORDER BY first_number",
+        condition(session.dialect, lane)
+    );
+    let mut ranges = Vec::new();
+    for row in session.rows(sql.as_bytes()).await? {
+        if let [first, last] = row.as_slice() {
+            let number = |value| number_in(table, lane, &text(value));
+            ranges.push((number(first)?, number(last)?));
+        }
+    }
+    Ok(ranges)
+}
+
+/// Notes rows that the source holds back, and forgets those that the lane has passed.
+pub(super) async fn write_suppressed(
+    session: &mut Session,
+    lane: &LaneKey,
+    (first, last): (u64, u64),
+    next: u64,
+) -> Result<(), Failure> {
+    let (of_lane, values) = (condition(session.dialect, lane), values(session.dialect, lane));
+    let gone = format!(
+        "DELETE FROM binpulse_relay_suppressed WHERE {of_lane} \
+         AND (last_number < {next} OR first_number = {first} AND last_number <= {last})"
+    );
+    session.run(gone.as_bytes()).await?;
+    // A longer range from the same number may be there: then it stays.
+    let known = format!(
+        "SELECT 1 FROM binpulse_relay_suppressed WHERE {of_lane} AND first_number = {first}"
+    );
+    if last < next || !session.rows(known.as_bytes()).await?.is_empty() {
+        return Ok(());
+    }
+    let new = format!(
+        "INSERT INTO binpulse_relay_suppressed (stream, epoch, lane, first_number, last_number) \
+         VALUES ({values}, {first}, {last})"
+    );
+    match session.run(new.as_bytes()).await {
+        // Another process was first.
+        Err(Failure::Refused { found, .. }) => Err(Failure::Conflict(found)),
+        other => other.map(drop),
+    }
+}
+
 /// A lane's row.
 pub(super) fn condition(dialect: Dialect, lane: &LaneKey) -> String {
     let (stream, name) = (dialect.text(&lane.stream), dialect.text(&lane.lane));
@@ -179,6 +262,43 @@ pub(super) fn condition(dialect: Dialect, lane: &LaneKey) -> String {
 /// The same as values.
 pub(super) fn values(dialect: Dialect, lane: &LaneKey) -> String {
     format!("{}, {}, {}", dialect.text(&lane.stream), lane.epoch, dialect.text(&lane.lane))
+}
+
+/// The newest canary of a stream's path that a copy has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyCanary {
+    /// Name of the stream.
+    pub stream: String,
+    /// The path; empty for the built-in canary.
+    pub path: String,
+    /// The stream's epoch.
+    pub epoch: u64,
+    /// Number of the canary.
+    pub number: u64,
+    /// `insert`, `update` or `delete`: the step that came first.
+    pub phase: String,
+    /// When it was written, microseconds since 1970 UTC.
+    pub written_at_us: i64,
+}
+
+/// All of them.
+pub(super) async fn canaries(session: &mut Session) -> Result<Vec<CopyCanary>, Failure> {
+    let sql = "SELECT stream, path, epoch, number, phase, written_at_us FROM binpulse_relay_canary";
+    let rows = session.rows(sql.as_bytes()).await?;
+    let canaries = rows.iter().filter_map(|row| {
+        let [stream, path, epoch, number, phase, written_at_us] = row.as_slice() else {
+            return None;
+        };
+        Some(CopyCanary {
+            stream: text(stream),
+            path: text(path),
+            epoch: text(epoch).parse().ok()?,
+            number: text(number).parse().ok()?,
+            phase: text(phase),
+            written_at_us: text(written_at_us).parse().ok()?,
+        })
+    });
+    Ok(canaries.collect())
 }
 
 /// Notes a canary, unless a newer one is there.

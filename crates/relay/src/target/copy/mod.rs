@@ -12,6 +12,7 @@
 
 mod ddl;
 mod dialect;
+mod differing;
 mod json_diff;
 mod keys;
 mod marks;
@@ -33,6 +34,7 @@ use tokio::sync::Mutex;
 
 use crate::lane::LaneKey;
 use crate::state::LaneRecord;
+pub use marks::CopyCanary;
 use marks::Mark;
 use pending::Pending;
 use session::{Failure, Session};
@@ -106,6 +108,15 @@ pub enum Unit {
         /// The canary.
         canary: Box<proto::Canary>,
     },
+    /// Numbers of a lane that the source holds back, and that may still come: both ends included.
+    Suppressed {
+        /// The lane.
+        lane: LaneKey,
+        /// The first number.
+        first: u64,
+        /// The last number.
+        last: u64,
+    },
     /// Numbers of a lane that do not come, or are kept elsewhere: both ends included.
     Passed {
         /// The lane.
@@ -114,6 +125,15 @@ pub enum Unit {
         first: u64,
         /// The last number.
         last: u64,
+    },
+    /// A part of a snapshot that is kept elsewhere: nothing of its chunk is removed.
+    PassedPart {
+        /// Its lane.
+        lane: LaneKey,
+        /// The part.
+        part: Arc<proto::SnapshotPart>,
+        /// Its rows.
+        rows: u64,
     },
 }
 
@@ -138,6 +158,8 @@ pub struct Applied {
     pub ranges_passed: u64,
     /// Digests of chunks that were compared with the copy's rows.
     pub compared: Vec<Compared>,
+    /// Tables of which others are known to differ now, with what is.
+    pub differing: Vec<(String, Vec<Compared>)>,
 }
 
 /// Rows were not applied; nothing of the transaction was.
@@ -196,6 +218,8 @@ struct Inner {
     /// `None` after a failure: the next call connects again.
     session: Option<Session>,
     tables: Tables,
+    /// Whether its own tables are made where they are missing.
+    is_written: bool,
 }
 
 impl Copy {
@@ -203,9 +227,25 @@ impl Copy {
     pub async fn open(config: Config) -> Result<Self, CopyError> {
         let place = session::place_of(&config.url)?;
         let tables = Tables::new(config.schema);
-        let mut inner = Inner { config, place: place.clone(), session: None, tables };
+        let mut inner =
+            Inner { config, place: place.clone(), session: None, tables, is_written: true };
         inner.open().await?;
         Ok(Self { place, inner: Mutex::new(inner) })
+    }
+
+    /// A copy that is only looked at. Connects with the first look, and makes no tables.
+    pub fn to_read(config: Config) -> Result<Self, CopyError> {
+        let place = session::place_of(&config.url)?;
+        let tables = Tables::new(SchemaPolicy::Refuse);
+        let inner =
+            Inner { config, place: place.clone(), session: None, tables, is_written: false };
+        Ok(Self { place, inner: Mutex::new(inner) })
+    }
+
+    /// The newest canary of each stream and path.
+    pub async fn canaries(&self) -> Result<Vec<CopyCanary>, CopyError> {
+        let mut inner = self.inner.lock().await;
+        inner.read(async |session| marks::canaries(session).await).await
     }
 
     /// The copy, without secrets.
@@ -216,7 +256,24 @@ impl Copy {
     /// How far a lane is; the default for one that is not known.
     pub async fn lane(&self, lane: &LaneKey) -> Result<LaneRecord, CopyError> {
         let mut inner = self.inner.lock().await;
-        inner.lane(lane).await
+        let read = async |session: &mut Session| {
+            let mut record = Mark::read(session, lane, false).await?.record();
+            record.suppressed = marks::suppressed(session, lane, record.next).await?;
+            Ok(record)
+        };
+        inner.read(read).await
+    }
+
+    /// All lanes, with the smallest number that is not applied.
+    pub async fn lanes(&self) -> Result<Vec<(LaneKey, u64)>, CopyError> {
+        let mut inner = self.inner.lock().await;
+        inner.read(async |session| marks::lanes(session).await).await
+    }
+
+    /// What is known to differ, by table.
+    pub async fn differing(&self) -> Result<Vec<(String, Vec<Compared>)>, CopyError> {
+        let mut inner = self.inner.lock().await;
+        inner.read(async |session| differing::all(session).await).await
     }
 
     /// Applies units in one transaction.
@@ -236,7 +293,9 @@ impl Inner {
     async fn connect(&mut self) -> Result<(), Failure> {
         if self.session.is_none() {
             let mut session = Session::connect(&self.config.url).await?;
-            self.tables.make_own(&mut session).await?;
+            if self.is_written {
+                self.tables.make_own(&mut session).await?;
+            }
             self.session = Some(session);
         }
         Ok(())
@@ -275,11 +334,14 @@ impl Inner {
         })
     }
 
-    async fn lane(&mut self, lane: &LaneKey) -> Result<LaneRecord, CopyError> {
+    async fn read<T>(
+        &mut self,
+        what: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T, CopyError> {
         let work = async {
             self.connect().await?;
             let Some(session) = &mut self.session else { return Err(Failure::none()) };
-            Ok(Mark::read(session, lane, false).await?.record())
+            what(session).await
         };
         let done = tokio::time::timeout(APPLY_DEADLINE, Box::pin(work)).await;
         self.settle(done)
@@ -310,7 +372,10 @@ impl Inner {
             let (rows, key): (_, &[u32]) = match unit {
                 Unit::Rows { rows, .. } => (rows, &[]),
                 Unit::Part { rows, part, .. } => (rows, &part.key_columns),
-                Unit::Canary { .. } | Unit::Passed { .. } => continue,
+                Unit::Canary { .. }
+                | Unit::Passed { .. }
+                | Unit::PassedPart { .. }
+                | Unit::Suppressed { .. } => continue,
             };
             let prepared = self.tables.prepare(session, rows.table(), key).await;
             prepared.map_err(|failure| failure.of_unit(index))?;
@@ -327,6 +392,11 @@ impl Inner {
         for (lane, mark) in &work.marks {
             mark.write(session, lane).await?;
             work.applied.lanes.push((lane.clone(), mark.record()));
+        }
+        for found in &work.applied.compared {
+            if let Some(ranges) = differing::note(session, found).await? {
+                work.applied.differing.push((found.table.clone(), ranges));
+            }
         }
         session.run(b"COMMIT").await?;
         work.applied.omitted = pending.omitted;
@@ -345,8 +415,11 @@ struct Work {
 impl Work {
     async fn read_marks(&mut self, session: &mut Session, units: &[Unit]) -> Result<(), Failure> {
         for unit in units {
-            if let Unit::Rows { lane, .. } | Unit::Part { lane, .. } | Unit::Passed { lane, .. } =
-                unit
+            if let Unit::Rows { lane, .. }
+            | Unit::Part { lane, .. }
+            | Unit::Passed { lane, .. }
+            | Unit::PassedPart { lane, .. }
+            | Unit::Suppressed { lane, .. } = unit
             {
                 self.marks.entry(lane.clone()).or_default();
             }
@@ -388,6 +461,10 @@ impl Work {
             Unit::Passed { lane, first, last } => {
                 self.first_due(lane, *first, *last);
             }
+            Unit::Suppressed { lane, first, last } => {
+                let next = self.marks.get(lane).map_or(0, |mark| mark.next);
+                marks::write_suppressed(session, lane, (*first, *last), next).await?;
+            }
             Unit::Part { lane, part, rows } => {
                 let Some(mark) = self.marks.get_mut(lane) else { return Ok(()) };
                 match mark.take_part(part, rows.len() as u64) {
@@ -403,6 +480,14 @@ impl Work {
                         self.applied.ranges_passed += told.ranges_passed;
                         self.applied.compared.extend(told.compared);
                     }
+                }
+            }
+            Unit::PassedPart { lane, part, rows } => {
+                let Some(mark) = self.marks.get_mut(lane) else { return Ok(()) };
+                match mark.take_part(part, *rows) {
+                    marks::PartPlace::Applied => {}
+                    marks::PartPlace::Behind => self.note_behind(lane),
+                    marks::PartPlace::Due => part::pass(mark, part),
                 }
             }
             Unit::Canary { stream, epoch, canary } => {

@@ -34,6 +34,19 @@ pub(super) struct Gone {
     pub(super) compared: Option<Compared>,
 }
 
+/// Its chunk, known as a whole; and known in part, which is all that whoever joined within it knows.
+fn chunk_names(part: &proto::SnapshotPart) -> (String, String) {
+    let whole = format!("{} {} {}", part.snapshot, part.chunk, part.attempt);
+    let in_part = format!("?{whole}");
+    (whole, in_part)
+}
+
+/// A part is not applied: what its chunk tells of is not known any more. The keys that are kept of it are
+/// forgotten with the next chunk.
+pub(super) fn pass(mark: &mut Mark, part: &proto::SnapshotPart) {
+    mark.chunk = chunk_names(part).1;
+}
+
 impl Part<'_> {
     pub(super) async fn apply(
         &self,
@@ -81,9 +94,7 @@ impl Part<'_> {
         pending: &mut Pending,
     ) -> Result<Gone, Failure> {
         let part = self.said;
-        let whole = format!("{} {} {}", part.snapshot, part.chunk, part.attempt);
-        // Who joined within a chunk does not know all that it tells of.
-        let in_part = format!("?{whole}");
+        let (whole, in_part) = chunk_names(part);
         let is_whole = mark.chunk != in_part && !mark.joined_within;
         let is_compared = is_compared && is_whole;
         let chunk = if is_whole { whole } else { in_part };

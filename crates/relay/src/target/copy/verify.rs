@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use binpulse_client::proto;
 use binpulse_core::change::{Cell, Column, LogicalType, Table};
 use binpulse_core::encode::RowsDigest;
+use serde::{Deserialize, Serialize};
 
 use super::dialect::Dialect;
 use super::keys::{Key, PAGE_ROWS, after_printed, bound, printed_columns};
@@ -22,7 +23,7 @@ const LEFT_OUT_MAX: usize = 10_000;
 const BYTES_SHOWN_MAX: usize = 64;
 
 /// What became of a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The copy has the same rows.
     Equal,
@@ -33,7 +34,7 @@ pub enum Verdict {
 }
 
 /// A digest that was compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     /// `database.table`.
     pub table: String,

@@ -202,6 +202,15 @@ impl Webhook {
         head.insert(WEBHOOK_ID, id);
         head.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
         head.insert(WEBHOOK_SIGNATURE, signature);
+        for attribute in &request.attributes {
+            let (name, value) = crate::outbox::header(attribute);
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) else {
+                let why = format!("the attribute {} is none for a header", attribute.name);
+                return Err(Fault::Unsendable(why));
+            };
+            head.append(name, value);
+        }
         if let Auth::Bearer(token) = &self.auth {
             let value = bearer(token).map_err(|error| Fault::Setting(error.to_string()))?;
             head.insert(AUTHORIZATION, value);

@@ -116,12 +116,17 @@ async fn of_every_type(server: &Server) {
     let differs = [(Verdict::Equal, 20), (Verdict::Differs, 38)];
     assert_eq!(verdicts(&applied.compared), differs, "{:?}", applied.compared);
     assert_eq!(applied.compared[1].after, ["20"]);
+    // Another process knows of it, without having compared anything.
+    let known = server.copy().await.differing().await.expect("it is read");
+    assert_eq!(known, [("shop.digests".to_owned(), vec![applied.compared[1].clone()])]);
+    assert_eq!(applied.differing, known);
     // Other values, and then more rows than there are.
     server.run("UPDATE shop.digests SET y = 1999 WHERE id = 3").await;
     server.run("INSERT INTO shop.digests (id) VALUES (30), (77), (78), (79)").await;
     let applied = apply(&copy, &of(5)).await;
     let differs = [(Verdict::Differs, 20), (Verdict::Differs, 40)];
     assert_eq!(verdicts(&applied.compared), differs, "{:?}", applied.compared);
+    assert_eq!(applied.differing.last().map(|(_, ranges)| ranges.len()), Some(3));
     server.run("DROP TABLE shop.digests").await;
 }
 

@@ -237,6 +237,46 @@ async fn joining_within_a_chunk_removes_nothing(server: &Server) {
     clean(server, "shop.parts1").await;
 }
 
+/// What a part tells of that is kept elsewhere is not taken for gone, and the next chunk is as any other.
+async fn a_part_that_is_passed_removes_nothing(server: &Server) {
+    let dice = &mut Dice::new(1);
+    let mut world = Chunks { server, keys: 1, source: BTreeMap::new(), next: 1, part: 1 };
+    world.source.extend((0..12).map(|number| (vec![number], 7)));
+    let units = world.chunk(dice, 1, None, Some(&vec![50]));
+    server.run("CREATE TABLE shop.parts1 (k1 bigint, v bigint, PRIMARY KEY (k1))").await;
+    server.run("INSERT INTO shop.parts1 VALUES (49, 7), (51, 7)").await;
+    let copy = server.copy().await;
+    let passed = |unit: &Unit| match unit {
+        Unit::Part { lane, part, rows } => {
+            Unit::PassedPart { lane: lane.clone(), part: Arc::clone(part), rows: rows.len() as u64 }
+        }
+        other => other.clone(),
+    };
+    let parts = units.iter().filter(|unit| matches!(unit, Unit::Part { .. })).count();
+    assert!(parts > 2, "{parts}");
+    let at = units.len() - 2;
+    for (index, unit) in units.iter().enumerate() {
+        let unit = if index == at { passed(unit) } else { unit.clone() };
+        let applied = apply(&copy, &[unit]).await;
+        assert!(applied.behind.is_empty() && applied.removed == 0, "{index}: {applied:?}");
+    }
+    // The last part of a chunk, and then a chunk that is whole.
+    let next = world.chunk(dice, 2, Some(&vec![50]), Some(&vec![50]));
+    for unit in &next {
+        assert!(apply(&copy, &[passed(unit)]).await.behind.is_empty());
+    }
+    for unit in world.chunk(dice, 3, Some(&vec![50]), None) {
+        assert!(apply(&copy, &[unit]).await.behind.is_empty());
+    }
+    let left = server.rows("SELECT k1 FROM shop.parts1 WHERE k1 > 40").await;
+    assert_eq!(
+        left,
+        [[Some("49".to_owned())]],
+        "51 is gone, 49 may be in the part that was passed"
+    );
+    clean(server, "shop.parts1").await;
+}
+
 async fn clean(server: &Server, table: &str) {
     server.run(&format!("DROP TABLE {table}")).await;
     let marks =
@@ -247,6 +287,7 @@ async fn clean(server: &Server, table: &str) {
 /// Random snapshots over random rows.
 pub(crate) async fn behind_a_snapshot_a_copy_is_its_source(server: &Server) {
     joining_within_a_chunk_removes_nothing(server).await;
+    a_part_that_is_passed_removes_nothing(server).await;
     for seed in 1..=8 {
         for keys in [1, 2] {
             snapshot(server, keys, seed).await;

@@ -21,6 +21,7 @@ import binpulse.v1.SnapshotMark;
 import binpulse.v1.SnapshotPart;
 import binpulse.v1.SnapshotPhase;
 import binpulse.v1.Source;
+import binpulse.v1.Suppressed;
 import binpulse.v1.TableSchema;
 import binpulse.v1.Transaction;
 import binpulse.v1.Value;
@@ -65,6 +66,7 @@ final class Document {
             case "canary" -> new Content.Canary(of.canary());
             case "heartbeat" -> new Content.Heartbeat(of.heartbeat());
             case "schema" -> new Content.Schema(of.schemaChange());
+            case "suppressed" -> new Content.Suppressed(of.suppressed());
             case "snapshot" -> of.has("phase") ? new Content.Mark(of.mark()) : new Content.Part(of.part());
             default -> new Content.Unknown();
         };
@@ -310,6 +312,13 @@ final class Document {
             .setSource(source()).setDatabase(optionalText("database")).setStatement(text("statement"))
             .setGtid(optionalText("gtid")).setPosition(position()).setCommittedAtUs(time("committed_at"))
             .setSequence(uint64("sequence")).setLane(text("lane")).build();
+    }
+
+    private Suppressed suppressed() throws DecodeException {
+        return Suppressed.newBuilder()
+            .setSource(source()).setLane(text("lane")).setDatabase(text("database")).setTable(text("table"))
+            .setSequenceFirst(uint64("sequence_first")).setCount(uint64("count")).setReason(text("reason"))
+            .setBy(text("by")).setGtidFirst(optionalText("gtid_first")).setSinceUs(time("since")).build();
     }
 
     private SnapshotMark mark() throws DecodeException {

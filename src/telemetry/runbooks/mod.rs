@@ -1,10 +1,15 @@
-//! The runbooks, carried along: at night the page must lead somewhere while everything else is down.
+//! The runbooks, carried along: at night the page must lead somewhere while everything else is down. So
+//! are the documents that they name.
+
+mod html;
+
+pub(super) use html::{Shown, index, page};
 
 macro_rules! runbooks {
     ($($name:literal),+ $(,)?) => {
         /// Names of alerts, and the runbook of each, in Markdown.
         const RUNBOOKS: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../docs/runbooks/", $name, ".md")))),+];
+            &[$(($name, include_str!(concat!("../../../docs/runbooks/", $name, ".md")))),+];
     };
 }
 
@@ -41,6 +46,8 @@ runbooks![
     "BinpulseRelayTargetGone",
     "BinpulseSinkStalled",
     "BinpulseSnapshotStalled",
+    "BinpulseSuppressed",
+    "BinpulseSuppressedPurgeMarginLow",
     "BinpulseSourceClockOffset",
     "BinpulseSourceDown",
     "BinpulseSourceFinding",
@@ -57,13 +64,43 @@ runbooks![
     "BinpulseWrongSource",
 ];
 
+macro_rules! documents {
+    ($($name:literal),+ $(,)?) => {
+        /// Documents that runbooks name, by their place in `docs`, in Markdown.
+        const DOCUMENTS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../docs/", $name, ".md")))),+];
+    };
+}
+
+documents![
+    "operate/new-epoch",
+    "operate/relay-state",
+    "operate/replay",
+    "operate/snapshot",
+    "operate/verify",
+    "reference/exit-codes",
+    "reference/halts",
+];
+
 /// Under this path, each by its alert's name.
 pub(super) const PATH: &str = "/runbooks/";
 
-/// The runbook of an alert; links between them end in `.md`.
-pub(super) fn find(name: &str) -> Option<&'static str> {
+/// Under this path, each document by its place in `docs`.
+const DOCUMENTS_PATH: &str = "/docs/";
+
+/// The text at a path, in Markdown.
+pub(super) fn find(path: &str) -> Option<&'static str> {
+    let (all, name) = match path.strip_prefix(PATH) {
+        Some(name) => (RUNBOOKS, name),
+        None => (DOCUMENTS, path.strip_prefix(DOCUMENTS_PATH)?),
+    };
     let name = name.strip_suffix(".md").unwrap_or(name);
-    RUNBOOKS.iter().find(|(alert, _)| *alert == name).map(|(_, text)| *text)
+    all.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// Names of the alerts that have a runbook.
+fn names() -> impl Iterator<Item = &'static str> {
+    RUNBOOKS.iter().map(|(name, _)| *name)
 }
 
 #[cfg(test)]
@@ -81,6 +118,7 @@ mod tests {
         let carried: BTreeSet<std::ffi::OsString> =
             RUNBOOKS.iter().map(|(name, _)| format!("{name}.md").into()).collect();
         assert_eq!(files, carried);
-        assert!(find("BinpulseHalted.md").is_some() && find("../Cargo.toml").is_none());
+        assert!(find("/runbooks/BinpulseHalted.md").is_some());
+        assert!(find("/runbooks/../Cargo.toml").is_none() && find("/docs/../Cargo").is_none());
     }
 }

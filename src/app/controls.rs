@@ -1,0 +1,69 @@
+//! What is held back, in metrics and in `/status`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::control::Desk;
+use crate::freshness::FreshnessState;
+use crate::telemetry::metrics::{Kind, ScrapedFamily};
+use crate::telemetry::status::ControlStatus;
+
+/// How each control stands, with the time that is left to send what it holds back.
+pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatus> {
+    let expiry = freshness.purge().expiry();
+    let now = Instant::now();
+    let mut all = desk.status();
+    for control in &mut all {
+        control.purge_margin_seconds = control.first_row_us.zip(expiry).map(|(us, expiry)| {
+            #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
+            let age = freshness.since_commit_us(us, now).max(0) as f64 / 1e6;
+            (expiry.as_secs_f64() - age).max(0.0)
+        });
+    }
+    all
+}
+
+/// The metrics about them: a series for each control that is in force.
+pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [ScrapedFamily; 3] {
+    let gauge = |name, help, of: fn(&ControlStatus) -> Option<f64>| {
+        let (desk, freshness) = (Arc::clone(desk), Arc::clone(freshness));
+        let read = move || {
+            let sample = |control: &ControlStatus| {
+                let labels = vec![
+                    ("table", control.pattern.clone()),
+                    ("kind", control.kind.as_str().to_owned()),
+                ];
+                Some((labels, of(control)?))
+            };
+            shown(&desk, &freshness).iter().filter_map(sample).collect()
+        };
+        let labels = &["table", "kind"];
+        ScrapedFamily { name, help, kind: Kind::Gauge, labels, read: Arc::new(read) }
+    };
+    [
+        gauge(
+            "binpulse_control_active",
+            "1 for each pattern of tables that an operator holds back; no series for all others.",
+            |_| Some(1.0),
+        ),
+        gauge(
+            "binpulse_control_held_rows",
+            "Rows of these tables that are numbered and were not sent.",
+            |control| {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a float is what the format carries"
+                )]
+                let rows = control.rows as f64;
+                Some(rows)
+            },
+        ),
+        gauge(
+            "binpulse_suppressed_purge_margin_seconds",
+            "Time until the source may purge the first of these rows, at least: then release --send can \
+             not send it any more. No series while nothing is held back, or the source purges nothing by \
+             itself, or its expiry is not known.",
+            |control| control.purge_margin_seconds,
+        ),
+    ]
+}

@@ -1,0 +1,284 @@
+//! `suppress`, `release` and `controls`: which tables an operator holds back.
+
+use std::time::{Duration, Instant};
+
+use chrono::DateTime;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::service::{Service, now_us};
+use super::snapshot::ascii;
+use super::{Exit, flags};
+use crate::control;
+use crate::telemetry::duration;
+use crate::telemetry::http::{CONTROL_HEADER, CONTROL_PATH};
+use crate::telemetry::status::{ControlState, ControlStatus};
+
+const SUPPRESS_LONG_ABOUT: &str = "\
+Stops publishing rows of tables, at once: the kill switch. The running service numbers and
+counts their rows, and does not send them; everything else continues. Consumers are told by
+messages of kind `suppressed` which numbers do not come, so that they see no gap.
+
+Examples:
+  binpulse suppress shop.prices --reason 'wrong currency, ticket 4711'
+  binpulse suppress 'shop.*' --reason 'migration' --by ada
+  binpulse suppress all --reason 'stop everything'
+
+It holds until it is released, also across restarts and failovers. Messages that wait for SNS
+already are still sent. Heartbeats, canaries, statements and the verdict continue.
+
+Exits 0 when it is in force and saved, 1 if it was refused or the service does not answer.
+See docs/operate/controls.md.";
+
+const RELEASE_LONG_ABOUT: &str = "\
+Ends what `suppress` began, by the pattern that it was given. Rows are sent again from here
+on. Those that were held back are not sent, and consumers have been told so.
+
+With --send they are read again from the source's binary logs and sent first, in order and
+under their numbers, as if for the first time; then the tables are live. Newer rows are held
+back meanwhile. For the last step all tables wait for a moment.
+
+Examples:
+  binpulse release shop.prices
+  binpulse release shop.prices --send
+  binpulse controls --watch
+
+Exits 0 when it is done and saved (with --send: when it has begun), 1 if it was refused or the
+service does not answer. See docs/operate/controls.md.";
+
+const CONTROLS_LONG_ABOUT: &str = "\
+Shows which tables an operator holds back: since when, by whom and why, how many rows, and how
+long the source still keeps them; as JSON with --json.
+
+Examples:
+  binpulse controls
+  binpulse controls --watch
+  binpulse controls --json
+
+Exits 0 if nothing is held back, 1 if something is, 2 if the service does not answer. With
+--watch it prints each second until nothing is held back.";
+
+/// For how long a command waits until it is saved.
+const SAVED_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks.
+const REFRESH: Duration = Duration::from_millis(200);
+/// The same with --watch.
+const WATCH: Duration = Duration::from_secs(1);
+
+fn pattern() -> Arg {
+    let help = "Tables as database.table, a pattern as in filter.tables; or `all`";
+    Arg::new("pattern").value_name("PATTERN").required(true).help(help)
+}
+
+fn by() -> Arg {
+    let help = "Who asks, for the log and /status [default: the user and host]";
+    Arg::new("by").long("by").value_name("NAME").help(help)
+}
+
+/// The command `suppress`.
+pub(super) fn suppress_command() -> Command {
+    let command = Command::new("suppress")
+        .about("Stop publishing rows of tables: the kill switch")
+        .long_about(SUPPRESS_LONG_ABOUT)
+        .arg(pattern())
+        .arg(
+            Arg::new("reason")
+                .long("reason")
+                .value_name("TEXT")
+                .required(true)
+                .help("Why, for the log, /status and consumers"),
+        )
+        .arg(by());
+    flags::with_settings(command, flags::ASKS)
+}
+
+/// The command `release`.
+pub(super) fn release_command() -> Command {
+    let command = Command::new("release")
+        .about("Publish rows of suppressed tables again")
+        .long_about(RELEASE_LONG_ABOUT)
+        .arg(pattern())
+        .arg(
+            Arg::new("send")
+                .long("send")
+                .action(ArgAction::SetTrue)
+                .help("Send the rows that were held back first, then go live in order"),
+        )
+        .arg(by());
+    flags::with_settings(command, flags::ASKS)
+}
+
+/// The command `controls`.
+pub(super) fn controls_command() -> Command {
+    let command = Command::new("controls")
+        .about("Show which tables are suppressed")
+        .long_about(CONTROLS_LONG_ABOUT)
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
+        .arg(
+            Arg::new("watch")
+                .long("watch")
+                .action(ArgAction::SetTrue)
+                .help("Each second, until nothing is held back"),
+        );
+    flags::with_settings(command, flags::ASKS)
+}
+
+/// Suppresses.
+pub(super) fn suppress(matches: &ArgMatches) -> Exit {
+    let command = control::Command::Suppress {
+        pattern: text(matches, "pattern"),
+        reason: text(matches, "reason"),
+        by: who(matches),
+    };
+    let is_done = |all: &[ControlStatus], pattern: &str| {
+        all.iter().any(|it| it.pattern == pattern && it.saved)
+    };
+    tell(matches, &command, Some(&is_done))
+}
+
+/// Releases.
+pub(super) fn release(matches: &ArgMatches) -> Exit {
+    let send = matches.get_flag("send");
+    let command =
+        control::Command::Release { pattern: text(matches, "pattern"), send, by: who(matches) };
+    let is_done = |all: &[ControlStatus], pattern: &str| all.iter().all(|it| it.pattern != pattern);
+    let exit = tell(matches, &command, (!send).then_some(&is_done as &IsDone));
+    if send && exit == Exit::Done {
+        println!("`binpulse controls --watch` shows how far it is");
+    }
+    exit
+}
+
+/// Shows.
+pub(super) fn controls(matches: &ArgMatches) -> Exit {
+    let Some(values) = flags::load(matches) else { return Exit::Usage };
+    let service = match Service::of(&values) {
+        Ok(service) => service,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    loop {
+        let all = match ask(&service) {
+            Ok(all) => all,
+            Err(error) => return complain(&error, Exit::Unknown),
+        };
+        print(&all, matches.get_flag("json"));
+        if all.is_empty() {
+            return Exit::Done;
+        }
+        if !matches.get_flag("watch") {
+            return Exit::Failed;
+        }
+        std::thread::sleep(WATCH);
+    }
+}
+
+/// Whether what was asked for is so, and saved.
+type IsDone = dyn Fn(&[ControlStatus], &str) -> bool;
+
+/// Tells the service, and waits until it is so.
+fn tell(matches: &ArgMatches, command: &control::Command, is_done: Option<&IsDone>) -> Exit {
+    let Some(values) = flags::load(matches) else { return Exit::Usage };
+    let header = match serde_json::to_string(command) {
+        Ok(json) => ascii(&json),
+        Err(error) => return complain(&error.to_string(), Exit::Usage),
+    };
+    let service = match Service::of(&values) {
+        Ok(service) => service,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    match service.tell(CONTROL_PATH, &[(CONTROL_HEADER, &header)]) {
+        Ok(answer) if answer.code == 200 => print!("{}", answer.body),
+        Ok(answer) => {
+            eprint!("{}", answer.body);
+            return Exit::Failed;
+        }
+        Err(error) => return complain(&error, Exit::Failed),
+    }
+    let Some(is_done) = is_done else { return Exit::Done };
+    let (pattern, began) = (text(matches, "pattern"), Instant::now());
+    while began.elapsed() < SAVED_WITHIN {
+        match ask(&service) {
+            Ok(all) if is_done(&all, &pattern) => return Exit::Done,
+            Ok(_) => std::thread::sleep(REFRESH),
+            Err(error) => return complain(&error, Exit::Failed),
+        }
+    }
+    let why = "it is in force, but not in the saved checkpoint yet: a restart may undo it; see \
+               `binpulse controls` and `binpulse status`";
+    complain(why, Exit::Failed)
+}
+
+fn ask(service: &Service) -> Result<Vec<ControlStatus>, String> {
+    let answer = service.ask(CONTROL_PATH)?;
+    if answer.code != 200 {
+        return Err(answer.body.trim_end().to_owned());
+    }
+    serde_json::from_str(&answer.body)
+        .map_err(|error| format!("{CONTROL_PATH} of {}: {error}", service.address()))
+}
+
+fn print(all: &[ControlStatus], is_json: bool) {
+    if is_json {
+        match serde_json::to_string_pretty(all) {
+            Ok(json) => println!("{json}"),
+            Err(error) => eprintln!("binpulse: {error}"),
+        }
+    } else if all.is_empty() {
+        println!("nothing is held back");
+    }
+    for control in all.iter().filter(|_| !is_json) {
+        println!("{}", line(control, now_us()));
+    }
+}
+
+/// A control, in a few lines.
+fn line(control: &ControlStatus, now_us: i64) -> String {
+    let ControlStatus { pattern, kind, by, reason, rows, lanes, .. } = control;
+    let state = match control.state {
+        ControlState::Holding => "",
+        ControlState::Sending => ", is being sent",
+        ControlState::Releasing => ", is being released",
+    };
+    let since = DateTime::from_timestamp_micros(control.at_us).unwrap_or_default();
+    let age = u64::try_from(now_us.saturating_sub(control.at_us)).unwrap_or(0);
+    let head = format!("{pattern}  {}{state}", kind.as_str());
+    let asked = format!(
+        "  since {} ({}) by {by}: {reason}",
+        since.format("%Y-%m-%dT%H:%M:%SZ"),
+        duration(Duration::from_micros(age).as_secs_f64()),
+    );
+    let sent = match control.sent_rows {
+        0 => String::new(),
+        rows => format!(", {rows} were sent"),
+    };
+    let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
+        format!("; the source keeps them for {} more, at least", duration(margin))
+    });
+    let held = format!("  {rows} rows of {lanes} lanes are held back{sent}{left}");
+    let is_unsaved = !control.saved && control.state != ControlState::Releasing;
+    let unsaved = is_unsaved.then(|| "  not in the saved checkpoint yet".to_owned());
+    let told = (!control.told.is_empty()).then(|| format!("  {}", control.told));
+    let lines: Vec<_> = [head, asked, held].into_iter().chain(unsaved).chain(told).collect();
+    lines.join("\n")
+}
+
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+/// The name that was given, or the user's at this host.
+fn who(matches: &ArgMatches) -> String {
+    let given = text(matches, "by");
+    if !given.is_empty() {
+        return given;
+    }
+    let of = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok());
+    let user = of(["SUDO_USER", "USER"]).unwrap_or_else(|| "unknown".to_owned());
+    let host = std::fs::read_to_string("/etc/hostname").ok();
+    let host = host.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    format!("{user}@{}", host.trim())
+}
+
+fn complain(why: &str, exit: Exit) -> Exit {
+    eprintln!("binpulse: {why}");
+    exit
+}

@@ -1,0 +1,390 @@
+//! Where commands arrive, and the status is shown: between HTTP, the loop, and who sends what was held
+//! back.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::saved::control_of;
+use super::{Command, Control, check, pattern};
+use crate::change::NameCase;
+use crate::pack::HeldLane;
+use crate::telemetry::status::{ControlKind, ControlState, ControlStatus};
+
+/// Commands that wait for the loop: a person gives few.
+const ORDERS_MAX: usize = 256;
+
+/// What the loop is to do.
+#[derive(Debug)]
+pub enum Order {
+    /// From here on it holds these tables back too. The entry is to be saved at once.
+    Hold(Control),
+    /// The control's entry changed: it is to be saved at once.
+    Note(Control),
+    /// The control ends here.
+    Release(i64),
+    /// Of these lanes, rows up to these numbers were sent.
+    Sent(Vec<(Arc<str>, u64)>),
+    /// Nothing more is read from here on, for at most this long.
+    Stand(Duration, oneshot::Sender<Standing>),
+    /// It reads on.
+    Continue,
+    /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on.
+    GoLive(i64, oneshot::Sender<bool>),
+}
+
+/// Where the loop stands.
+#[derive(Debug)]
+pub struct Standing {
+    /// All lanes of which rows are held back.
+    pub lanes: Vec<HeldLane>,
+}
+
+/// A control, and how far it is.
+#[derive(Debug, Clone)]
+struct Entry {
+    control: Control,
+    /// It is in the saved checkpoint.
+    is_saved: bool,
+    /// Its end is not in the saved checkpoint yet.
+    is_ending: bool,
+    /// Rows that were sent of those that were held back.
+    sent_rows: u64,
+    /// Why they could not be sent the last time.
+    told: String,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The checkpoint was read: commands are taken.
+    is_open: bool,
+    entries: Vec<Entry>,
+    orders: VecDeque<Order>,
+    held: Vec<HeldLane>,
+    case: NameCase,
+}
+
+/// Shared by HTTP, the loop and who sends.
+#[derive(Debug, Default)]
+pub struct Desk {
+    inner: Mutex<Inner>,
+    arrived: Notify,
+    sending: Notify,
+}
+
+impl Desk {
+    /// Begins with the controls of the checkpoint, and takes commands from here on.
+    pub fn open(&self, controls: &[Control]) {
+        let mut inner = self.lock();
+        inner.is_open = true;
+        inner.entries = controls.iter().cloned().map(|it| Entry::new(it, true)).collect();
+        drop(inner);
+        self.sending.notify_one();
+    }
+
+    /// Takes a command. What is done, or why nothing is, in words.
+    pub fn command(&self, command: &Command, now_us: i64) -> Result<String, String> {
+        let mut inner = self.lock();
+        if !inner.is_open {
+            return Err("the stream has not begun yet, and sends nothing: ask again".to_owned());
+        }
+        if inner.orders.len() >= ORDERS_MAX {
+            return Err("earlier commands still wait: ask again".to_owned());
+        }
+        let in_force: Vec<_> = inner.in_force().map(|entry| entry.control.clone()).collect();
+        check(command, &in_force)?;
+        let words = match command {
+            Command::Suppress { pattern, reason, by } => {
+                let newest = inner.entries.iter().map(|entry| entry.control.at_us).max();
+                let control = Control {
+                    at_us: newest.map_or(now_us, |newest| now_us.max(newest + 1)),
+                    kind: ControlKind::Suppress,
+                    pattern: pattern.clone(),
+                    reason: reason.clone(),
+                    by: by.clone(),
+                    is_sending: false,
+                };
+                tracing::warn!(
+                    pattern,
+                    reason,
+                    by,
+                    control = control.at_us,
+                    "control: rows of these tables are numbered and not sent from here on"
+                );
+                inner.orders.push_back(Order::Hold(control.clone()));
+                inner.entries.push(Entry::new(control, false));
+                format!("rows of {pattern} are not sent from here on")
+            }
+            Command::Release { pattern, send, by } => inner.release(pattern, *send, by),
+        };
+        drop(inner);
+        self.arrived.notify_one();
+        self.sending.notify_one();
+        Ok(words)
+    }
+
+    /// Who holds everything back, and why; `None`: nobody does.
+    pub fn holds_all(&self) -> Option<String> {
+        let inner = self.lock();
+        let mut all = inner.in_force().map(|entry| &entry.control);
+        let found = all.find(|it| it.tables().is_some_and(|it| it.is_any()))?;
+        Some(format!("{}: {}", found.by, found.reason))
+    }
+
+    /// How each control stands, the oldest first.
+    pub fn status(&self) -> Vec<ControlStatus> {
+        let inner = self.lock();
+        inner.entries.iter().map(|entry| inner.status(entry)).collect()
+    }
+
+    /// The loop tells what is held back.
+    pub fn show(&self, held: Vec<HeldLane>, case: NameCase) {
+        let mut inner = self.lock();
+        (inner.held, inner.case) = (held, case);
+    }
+
+    /// These entries are in the saved checkpoint now, or are gone from it.
+    pub fn saved<'a>(&self, names: impl IntoIterator<Item = (&'a str, bool)>) {
+        let mut inner = self.lock();
+        for (name, is_gone) in names {
+            let Some(at_us) = control_of(name) else { continue };
+            if is_gone {
+                inner.entries.retain(|entry| entry.control.at_us != at_us);
+            } else if let Some(entry) = inner.of(at_us) {
+                entry.is_saved = true;
+            }
+        }
+    }
+
+    /// What the loop is to do next.
+    pub fn take(&self) -> Option<Order> {
+        self.lock().orders.pop_front()
+    }
+
+    /// Waits until there is something to do. Cancel safe.
+    pub async fn arrived(&self) {
+        loop {
+            let notified = self.arrived.notified();
+            if !self.lock().orders.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// The control whose rows are to be sent. Cancel safe.
+    pub async fn next_sending(&self) -> Control {
+        loop {
+            let notified = self.sending.notified();
+            let found =
+                self.lock().in_force().map(|it| &it.control).find(|it| it.is_sending).cloned();
+            if let Some(control) = found {
+                return control;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether its rows are still to be sent: the operator may have given that up.
+    pub fn is_sending(&self, at_us: i64) -> bool {
+        let mut inner = self.lock();
+        inner.of(at_us).is_some_and(|entry| entry.control.is_sending && !entry.is_ending)
+    }
+
+    /// Rows of these lanes up to these numbers were sent, so many in all.
+    pub fn sent(&self, at_us: i64, lanes: Vec<(Arc<str>, u64)>, rows: u64) {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.of(at_us) {
+            entry.sent_rows += rows;
+            entry.told.clear();
+        }
+        inner.orders.push_back(Order::Sent(lanes));
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    /// They could not be sent.
+    pub fn could_not_send(&self, at_us: i64, why: &str) {
+        if let Some(entry) = self.lock().of(at_us) {
+            why.clone_into(&mut entry.told);
+        }
+    }
+
+    /// Asks the loop to stand, between two transactions, for at most this long. `None`: there is none any
+    /// more.
+    pub async fn stand(&self, lasting: Duration) -> Option<Standing> {
+        let (reply, stands) = oneshot::channel();
+        self.order(Order::Stand(lasting, reply));
+        stands.await.ok()
+    }
+
+    /// The loop reads on.
+    pub fn go_on(&self) {
+        self.order(Order::Continue);
+    }
+
+    /// Ends the control where the loop stands; whether it could be.
+    pub async fn go_live(&self, at_us: i64) -> bool {
+        let (reply, live) = oneshot::channel();
+        self.order(Order::GoLive(at_us, reply));
+        let is_live = live.await.unwrap_or(false);
+        if is_live && let Some(entry) = self.lock().of(at_us) {
+            entry.is_ending = true;
+        }
+        is_live
+    }
+
+    fn order(&self, order: Order) {
+        self.lock().orders.push_back(order);
+        self.arrived.notify_one();
+    }
+
+    /// A panic elsewhere leaves it readable: each entry is complete on its own.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(control: Control, is_saved: bool) -> Self {
+        Self { control, is_saved, is_ending: false, sent_rows: 0, told: String::new() }
+    }
+
+    fn state(&self) -> ControlState {
+        match (self.is_ending, self.control.is_sending) {
+            (true, _) => ControlState::Releasing,
+            (false, true) => ControlState::Sending,
+            (false, false) => ControlState::Holding,
+        }
+    }
+}
+
+impl Inner {
+    fn in_force(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.is_ending)
+    }
+
+    fn of(&mut self, at_us: i64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.control.at_us == at_us)
+    }
+
+    fn release(&mut self, given: &str, send: bool, by: &str) -> String {
+        let mut in_force = self.entries.iter_mut().filter(|entry| !entry.is_ending);
+        let Some(entry) = in_force.find(|entry| entry.control.pattern == given) else {
+            return String::new();
+        };
+        let control = entry.control.at_us;
+        tracing::warn!(pattern = given, by, control, send, "control: the tables are released");
+        if send {
+            entry.control.is_sending = true;
+            entry.is_saved = false;
+            self.orders.push_back(Order::Note(entry.control.clone()));
+            return format!(
+                "the rows of {given} that were held back are sent; then it is live again"
+            );
+        }
+        entry.is_ending = true;
+        self.orders.push_back(Order::Release(control));
+        format!("rows of {given} are sent again from here on; those that were held back are not")
+    }
+
+    fn status(&self, entry: &Entry) -> ControlStatus {
+        let control = &entry.control;
+        let tables = pattern(&control.pattern);
+        let held = self.held.iter().filter(|held| {
+            let names = [&*held.range.database, &*held.range.table];
+            held.rows() > 0 && tables.as_ref().is_some_and(|it| it.matches(&names, self.case))
+        });
+        let (mut lanes, mut rows, mut since_us) = (0, 0, None);
+        for held in held {
+            lanes += 1;
+            rows += held.rows();
+            since_us =
+                Some(since_us.map_or(held.range.since_us, |us: i64| us.min(held.range.since_us)));
+        }
+        ControlStatus {
+            pattern: control.pattern.clone(),
+            kind: control.kind,
+            state: entry.state(),
+            reason: control.reason.clone(),
+            by: control.by.clone(),
+            at_us: control.at_us,
+            saved: entry.is_saved,
+            lanes,
+            rows,
+            first_row_us: since_us,
+            sent_rows: entry.sent_rows,
+            told: entry.told.clone(),
+            purge_margin_seconds: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::control_name;
+
+    fn suppress(pattern: &str) -> Command {
+        let (reason, by) = ("a test".to_owned(), "ada".to_owned());
+        Command::Suppress { pattern: pattern.to_owned(), reason, by }
+    }
+
+    fn release(pattern: &str, send: bool) -> Command {
+        Command::Release { pattern: pattern.to_owned(), send, by: "ada".to_owned() }
+    }
+
+    /// Pattern, state, and whether it is saved, of each control.
+    fn shown(desk: &Desk) -> Vec<(String, ControlState, bool)> {
+        desk.status().into_iter().map(|it| (it.pattern, it.state, it.saved)).collect()
+    }
+
+    #[test]
+    fn a_control_is_shown_from_the_command_until_its_end_is_saved() {
+        let desk = Desk::default();
+        assert!(desk.command(&suppress("a.b"), 5).is_err_and(|why| why.contains("not begun")));
+        desk.open(&[]);
+        assert!(desk.command(&suppress("a.b"), 5).is_ok());
+        assert!(desk.command(&suppress("all"), 5).is_ok(), "the same microsecond");
+        assert_eq!(desk.holds_all().as_deref(), Some("ada: a test"));
+        let taken = [desk.take(), desk.take(), desk.take()];
+        assert!(matches!(&taken, [Some(Order::Hold(one)), Some(Order::Hold(two)), None]
+            if (one.at_us, two.at_us) == (5, 6)));
+        let holding = |is_saved| ("a.b".to_owned(), ControlState::Holding, is_saved);
+        assert_eq!(shown(&desk)[0], holding(false));
+        desk.saved([(&*control_name(5), false), ("snapshot", false)]);
+        assert_eq!(shown(&desk)[0], holding(true));
+
+        assert!(desk.command(&release("a.b", false), 9).is_ok());
+        assert!(desk.command(&release("a.b", false), 9).is_err());
+        assert!(matches!(desk.take(), Some(Order::Release(5))));
+        assert_eq!(shown(&desk)[0].1, ControlState::Releasing);
+        desk.saved([(&*control_name(5), true)]);
+        assert_eq!(shown(&desk), [("all".to_owned(), ControlState::Holding, false)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_sent_is_known_after_a_restart_and_can_be_given_up() {
+        let desk = Desk::default();
+        desk.open(&[]);
+        desk.command(&suppress("a.b"), 5).expect("it is new");
+        desk.command(&release("a.b", true), 6).expect("it is in force");
+        assert_eq!(desk.next_sending().await.at_us, 5);
+        let orders: Vec<_> = std::iter::from_fn(|| desk.take()).collect();
+        let [Order::Hold(_), Order::Note(control)] = &orders[..] else { panic!("{orders:?}") };
+        assert!(control.is_sending);
+
+        let again = Desk::default();
+        again.open(std::slice::from_ref(control));
+        assert_eq!(again.next_sending().await, *control);
+        again.sent(5, vec![("a.b#0".into(), 7)], 3);
+        again.could_not_send(5, "no source");
+        let [status] = &again.status()[..] else { panic!("one is in force") };
+        assert_eq!((status.sent_rows, status.told.as_str(), status.saved), (3, "no source", true));
+        assert!(again.is_sending(5));
+        again.command(&release("a.b", false), 9).expect("it can be given up");
+        assert!(!again.is_sending(5));
+    }
+}

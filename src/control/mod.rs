@@ -1,0 +1,216 @@
+//! What an operator holds back: rows of tables that are numbered and not sent, until they are released.
+//!
+//! ```text
+//! POST /control -> Desk -> Order -> the loop (packer: rows are numbered, and left out)
+//!                   ^                 |
+//!                   +---- status -----+-> checkpoint: the controls, and each lane's range
+//! ```
+//!
+//! * A control is in force and saved before anything else happens to the stream. A restart, or another
+//!   process that takes the stream over, finds it in the checkpoint.
+//! * Of each lane the checkpoint has the first number that is held back, saved together with the lane's next
+//!   number: what lies between was not sent, however the process ended.
+//! * Consumers are told by `suppressed` messages, before the range is left behind.
+//!
+//! Pure, but for the desk's lock. It does not know lanes one by one: the packer does.
+
+mod desk;
+mod saved;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::NameCase;
+use crate::filter::Pattern;
+use crate::pack::HeldTables;
+use crate::telemetry::status::ControlKind;
+
+pub use desk::{Desk, Order, Standing};
+pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
+
+/// Most controls at a time.
+pub const CONTROLS_MAX: usize = 64;
+/// Longest pattern, bytes.
+const PATTERN_BYTES_MAX: usize = 400;
+/// Longest reason, bytes.
+const REASON_BYTES_MAX: usize = 500;
+/// Longest name of who asks, bytes.
+const BY_BYTES_MAX: usize = 200;
+/// What stands for every table.
+const ALL: &str = "all";
+
+/// What an operator asks for; the JSON that `POST /control` takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Rows of these tables are not sent from here on.
+    Suppress {
+        /// Pattern of `database.table`, or `all`.
+        pattern: String,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        by: String,
+    },
+    /// Ends the control with this pattern.
+    Release {
+        /// The pattern, as it was given.
+        pattern: String,
+        /// The rows that were held back are sent first.
+        #[serde(default)]
+        send: bool,
+        /// Who asks.
+        by: String,
+    },
+}
+
+/// Tables that are held back, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// When it was asked for, microseconds since 1970 UTC. No two have the same: it names the control.
+    pub at_us: i64,
+    /// What becomes of the rows.
+    pub kind: ControlKind,
+    /// The tables.
+    pub pattern: String,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub by: String,
+    /// It ends as soon as the rows that were held back are sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sending: bool,
+}
+
+impl Control {
+    /// The tables.
+    pub fn tables(&self) -> Option<Pattern> {
+        pattern(&self.pattern)
+    }
+}
+
+/// The pattern of `database.table` that is meant; `None`: none is.
+pub fn pattern(text: &str) -> Option<Pattern> {
+    Pattern::parse(if text == ALL { "*.*" } else { text }, 2)
+}
+
+/// The tables that these controls hold back.
+pub fn tables<'a>(controls: impl IntoIterator<Item = &'a Control>, case: NameCase) -> HeldTables {
+    let patterns: Vec<_> = controls.into_iter().filter_map(Control::tables).collect();
+    if patterns.is_empty() {
+        return HeldTables::default();
+    }
+    HeldTables::new(move |database, table| {
+        patterns.iter().any(|pattern| pattern.matches(&[database, table], case))
+    })
+}
+
+/// Checks a command by itself, and against the controls that are in force. What is wrong, in words.
+pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
+    let (given, by) = match command {
+        Command::Suppress { pattern, by, .. } | Command::Release { pattern, by, .. } => {
+            (pattern.as_str(), by)
+        }
+    };
+    let shown: String = given.chars().filter(|it| !it.is_control()).take(80).collect();
+    if given.len() > PATTERN_BYTES_MAX || pattern(given).is_none() {
+        return Err(format!(
+            "pattern: found {shown:?}, expected `database.table` with `*` and `?`, or `all`"
+        ));
+    }
+    text("by", by, BY_BYTES_MAX)?;
+    let known = controls.iter().find(|control| control.pattern == *given);
+    match (command, known) {
+        (Command::Suppress { .. }, Some(known)) => Err(format!(
+            "{shown} is suppressed already, by {}: {}; release it first",
+            known.by, known.reason
+        )),
+        (Command::Suppress { reason, .. }, None) => {
+            text("reason", reason, REASON_BYTES_MAX)?;
+            if controls.len() >= CONTROLS_MAX {
+                return Err(format!(
+                    "there are {CONTROLS_MAX} controls already: release some, or use one pattern \
+                     for more tables"
+                ));
+            }
+            Ok(())
+        }
+        (Command::Release { .. }, None) => {
+            let known: Vec<_> = controls.iter().map(|it| it.pattern.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(format!("no control has the pattern {shown}; in force: {known}"))
+        }
+        (Command::Release { send: true, .. }, Some(known)) if known.is_sending => {
+            Err(format!("the rows of {shown} are being sent already: see `binpulse controls`"))
+        }
+        (Command::Release { .. }, Some(_)) => Ok(()),
+    }
+}
+
+fn text(name: &str, text: &str, bytes_max: usize) -> Result<(), String> {
+    let is_text = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if is_text && text.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(format!("{name}: expected a text of 1 to {bytes_max} bytes without control characters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(pattern: &str) -> Control {
+        Control {
+            at_us: 1,
+            kind: ControlKind::Suppress,
+            pattern: pattern.to_owned(),
+            reason: "bad prices".to_owned(),
+            by: "ada".to_owned(),
+            is_sending: false,
+        }
+    }
+
+    fn suppress(pattern: &str) -> Command {
+        let (reason, by) = ("bad prices".to_owned(), "ada".to_owned());
+        Command::Suppress { pattern: pattern.to_owned(), reason, by }
+    }
+
+    fn release(pattern: &str, send: bool) -> Command {
+        Command::Release { pattern: pattern.to_owned(), send, by: "ada".to_owned() }
+    }
+
+    #[test]
+    fn commands_that_make_no_sense_are_refused_with_what_does() {
+        let known = [control("shop.*"), Control { is_sending: true, ..control("crm.notes") }];
+        let refused = |command: &Command| check(command, &known).err().unwrap_or_default();
+        for wrong in ["", "shop", "a.b.c", "shop.", &"x".repeat(500)] {
+            assert!(refused(&suppress(wrong)).starts_with("pattern: found"), "{wrong}");
+        }
+        assert!(refused(&suppress("shop.*")).contains("already, by ada: bad prices"));
+        assert!(refused(&release("shop.orders", false)).ends_with("in force: shop.*, crm.notes"));
+        assert!(refused(&release("crm.notes", true)).contains("being sent already"));
+        for (reason, by) in
+            [("", "ada"), ("  ", "ada"), ("a\nb", "ada"), ("why", ""), ("why", "\u{7}")]
+        {
+            let (reason, by) = (reason.to_owned(), by.to_owned());
+            let command = Command::Suppress { pattern: "a.b".to_owned(), reason, by };
+            assert!(refused(&command).contains("expected a text"), "{command:?}");
+        }
+        for right in [suppress("all"), suppress("shop.orders"), release("shop.*", true)] {
+            assert_eq!(check(&right, &known), Ok(()));
+        }
+        // Sending can be given up.
+        assert_eq!(check(&release("crm.notes", false), &known), Ok(()));
+        let many: Vec<_> = (0..CONTROLS_MAX).map(|it| control(&format!("a.t{it}"))).collect();
+        assert!(check(&suppress("b.c"), &many).is_err_and(|why| why.contains("64 controls")));
+    }
+
+    #[test]
+    fn tables_are_compared_as_the_server_does() {
+        let held = tables(&[control("shop.Or*")], NameCase::Sensitive);
+        assert!(held.has("shop", "Orders") && !held.has("shop", "orders"));
+        let held = tables(&[control("shop.Or*"), control("crm.notes")], NameCase::Insensitive);
+        assert!(held.has("shop", "orders") && held.has("crm", "notes") && !held.has("crm", "x"));
+        assert!(tables(&[control("all")], NameCase::Sensitive).has("any", "table"));
+        assert!(!tables(&[], NameCase::Sensitive).has("any", "table"));
+    }
+}

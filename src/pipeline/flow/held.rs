@@ -1,0 +1,228 @@
+//! Tables that an operator holds back: their rows are numbered by the packer and go no further. Here is what
+//! follows from that for the checkpoint and for consumers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Flow;
+use crate::change::NameCase;
+use crate::control::{
+    Control, Order, Saved, Standing, control_entry, control_name, lane_entry, lane_name, tables,
+};
+use crate::pack::HeldLane;
+use crate::pipeline::Error;
+
+/// How often consumers are told how far a range has got.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_mins(1);
+/// How often they are told although nothing has changed: a queue forgets its messages.
+const RENEW_INTERVAL: Duration = Duration::from_hours(1);
+
+/// What is held back.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    controls: Vec<Control>,
+    case: NameCase,
+    /// What was asked in the middle of a transaction and needs its end.
+    orders: VecDeque<Order>,
+    /// The number behind the last one that consumers were told of, by the lane's key.
+    told: BTreeMap<Arc<str>, u64>,
+    /// When they are told again.
+    due: Option<Instant>,
+    /// When they are told of everything again.
+    renewed_at: Option<Instant>,
+    /// Until when nothing more is read.
+    stands_until: Option<Instant>,
+}
+
+impl Flow {
+    /// Continues to hold back what the checkpoint says.
+    pub(crate) fn restore_held(&mut self, saved: Saved, now: Instant) {
+        self.packer.restore_holds(saved.lanes);
+        self.held.controls = saved.controls;
+        // Who stopped in between may have told nobody.
+        self.held.due = Some(now);
+        self.hold_tables();
+    }
+
+    /// From here on names are compared like this.
+    pub(super) fn compare_held_names(&mut self, case: NameCase) {
+        if self.held.case != case {
+            self.held.case = case;
+            if !self.held.controls.is_empty() {
+                self.hold_tables();
+            }
+        }
+    }
+
+    /// Whether nothing more is to be read for now.
+    pub(in crate::pipeline) fn stands(&self) -> bool {
+        self.held.stands_until.is_some()
+    }
+
+    /// Whether something follows at the end of a transaction.
+    #[inline]
+    pub(super) fn holds_news(&self) -> bool {
+        self.packer.has_begun() || !self.held.orders.is_empty()
+    }
+
+    /// Does what an operator asked for: at once what stops rows, and behind the open transaction what lets
+    /// them go.
+    pub(in crate::pipeline) fn order(&mut self, order: Order, now: Instant) -> Result<(), Error> {
+        match order {
+            Order::Hold(control) => {
+                let (name, text) = control_entry(&control);
+                self.tracker.note(name, text);
+                self.held.controls.push(control);
+                self.held.due.get_or_insert(now + ANNOUNCE_INTERVAL);
+                self.hold_tables();
+            }
+            Order::Note(control) => {
+                let (name, text) = control_entry(&control);
+                self.tracker.note(name, text);
+            }
+            order => {
+                self.held.orders.push_back(order);
+                self.serve_held(now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Between two transactions: lanes of which the first row was held back are saved and told, and what
+    /// was asked is done.
+    pub(in crate::pipeline) fn serve_held(&mut self, now: Instant) -> Result<(), Error> {
+        if self.progress.is_inside() {
+            return Ok(());
+        }
+        for lane in self.packer.take_begun() {
+            let (name, text) = lane_entry(&lane.lane.key, &lane.range);
+            self.tracker.snapshot(name, text);
+            self.announce(&lane)?;
+        }
+        while let Some(order) = self.held.orders.pop_front() {
+            self.serve_order(order, now)?;
+        }
+        Ok(())
+    }
+
+    fn serve_order(&mut self, order: Order, now: Instant) -> Result<(), Error> {
+        match order {
+            Order::Release(control) => self.release_control(control)?,
+            Order::Sent(lanes) => {
+                for (lane, last) in lanes {
+                    self.packer.sent(&lane, last);
+                    let mut held = self.packer.held();
+                    held.retain(|held| held.lane.key == lane);
+                    for HeldLane { range, .. } in held {
+                        let (name, text) = lane_entry(&lane, &range);
+                        self.tracker.note(name, text);
+                    }
+                }
+            }
+            Order::Stand(lasting, reply) => {
+                self.flush_all();
+                self.held.stands_until = Some(now + lasting);
+                if reply.send(Standing { lanes: self.packer.held() }).is_err() {
+                    self.held.stands_until = None;
+                }
+            }
+            Order::Continue => self.held.stands_until = None,
+            Order::GoLive(control, reply) => {
+                let is_sent = self.stands() && self.is_sent(control);
+                if is_sent {
+                    self.release_control(control)?;
+                }
+                self.held.stands_until = None;
+                let _nobody = reply.send(is_sent);
+            }
+            // Done when they were asked for.
+            Order::Hold(_) | Order::Note(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left of what would be released with the control.
+    fn is_sent(&mut self, control: i64) -> bool {
+        let rest = self.held.controls.iter().filter(|it| it.at_us != control);
+        let rest = tables(rest, self.held.case);
+        let held = self.packer.held();
+        let mut left = held.iter().filter(|it| !rest.has(&it.range.database, &it.range.table));
+        left.all(|lane| lane.rows() == 0)
+    }
+
+    fn release_control(&mut self, control: i64) -> Result<(), Error> {
+        self.held.controls.retain(|it| it.at_us != control);
+        for lane in self.hold_tables() {
+            // Told whatever was told before: the last message is what holds.
+            self.held.told.remove(&lane.lane.key);
+            self.announce(&lane)?;
+            self.held.told.remove(&lane.lane.key);
+            self.tracker.snapshot(lane_name(&lane.lane.key), "".into());
+        }
+        self.tracker.snapshot(control_name(control), "".into());
+        self.close_ack_group();
+        Ok(())
+    }
+
+    /// Gives the packer the tables that are held back; the lanes that are not any more.
+    fn hold_tables(&mut self) -> Vec<HeldLane> {
+        let tables = tables(&self.held.controls, self.held.case);
+        self.packer.hold(tables, &mut self.batches)
+    }
+
+    /// Tells what is due, and reads on when it has stood for long enough.
+    pub(in crate::pipeline) fn held_due(&mut self, now: Instant) -> Result<(), Error> {
+        self.serve_held(now)?;
+        if self.held.stands_until.is_some_and(|until| until <= now) {
+            self.held.stands_until = None;
+        }
+        if self.held.due.is_some_and(|due| due <= now) {
+            let renewed_at = *self.held.renewed_at.get_or_insert(now + RENEW_INTERVAL);
+            if renewed_at <= now {
+                self.held.told.clear();
+                self.held.renewed_at = Some(now + RENEW_INTERVAL);
+            }
+            self.announce_held()?;
+            let is_held = !self.held.controls.is_empty();
+            self.held.due = is_held.then_some(now + ANNOUNCE_INTERVAL);
+            if !is_held {
+                self.held.renewed_at = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells consumers of everything that is held back and of which they were not told.
+    pub(in crate::pipeline) fn announce_held(&mut self) -> Result<(), Error> {
+        for lane in self.packer.held() {
+            self.announce(&lane)?;
+        }
+        Ok(())
+    }
+
+    /// All lanes of which rows are held back, to be shown.
+    pub(in crate::pipeline) fn held(&mut self) -> Option<(Vec<HeldLane>, NameCase)> {
+        let is_held = !self.held.controls.is_empty() || !self.held.told.is_empty();
+        is_held.then(|| (self.packer.held(), self.held.case))
+    }
+
+    fn announce(&mut self, lane: &HeldLane) -> Result<(), Error> {
+        if lane.rows() == 0 || !lane.has_numbers() {
+            return Ok(());
+        }
+        if self.held.told.insert(Arc::clone(&lane.lane.key), lane.next) == Some(lane.next) {
+            return Ok(());
+        }
+        let (range, case) = (&lane.range, self.held.case);
+        let names = [&*range.database, &*range.table];
+        let by =
+            self.held.controls.iter().find(|control| {
+                control.tables().is_some_and(|tables| tables.matches(&names, case))
+            });
+        let ack_group = self.tracker.ack_group();
+        self.batches.push(self.control_messages.suppressed(lane, by, ack_group));
+        self.tracker.opened(ack_group)?;
+        Ok(())
+    }
+}

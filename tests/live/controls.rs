@@ -1,0 +1,340 @@
+//! Tables that an operator holds back: nothing of them is sent, no consumer takes that for loss, and what
+//! was held back comes in order when it is released with `--send`.
+
+use std::path::Path;
+
+use binpulse_demo::{
+    Command, Folder, Mysqld, Options, Process, Program, Standin, Streamer, standin_environment,
+};
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::bed::{Bed, Rig, SOON, Topic, command};
+use crate::relay::Failed;
+use crate::suite::{Outcome, tests};
+use crate::support::oracle;
+
+tests! {
+    suppressed_rows_are_told_and_sent_in_order_when_they_are_released on [Mysql97, Mariadb1011];
+    a_fifo_topic_takes_what_was_suppressed_in_order on [Mysql97];
+    rows_that_are_released_without_being_sent_are_no_gap on [Mysql97];
+}
+
+/// What is written to the table that is suppressed, and to another.
+const TABLES: [&str; 3] = [
+    "CREATE DATABASE shop",
+    "CREATE TABLE shop.prices (id INT PRIMARY KEY, cents INT NOT NULL)",
+    "CREATE TABLE shop.visits (id INT PRIMARY KEY, cents INT NOT NULL)",
+];
+
+/// A source, its stream, and two consumers that keep a copy: the relay, and the Python library's example.
+struct Scene {
+    rig: Rig,
+    relay: Streamer,
+    /// The relay's copy, and the other's.
+    copies: [Mysqld; 2],
+    /// The queue of the second.
+    queue: String,
+    rows: u64,
+    next: u64,
+    _state: Folder,
+}
+
+impl Scene {
+    async fn set(bed: &Bed, topic: Topic) -> Result<Self, Failed> {
+        let [source, one, two] = [
+            bed.mysqld(Options::default()).await?,
+            bed.mysqld(Options::default()).await?,
+            bed.mysqld(Options::default()).await?,
+        ];
+        for server in [&source, &two] {
+            server.execute(&TABLES).await?;
+        }
+        one.execute(&["CREATE DATABASE relay"]).await?;
+        let mut settings = vec![
+            ("filter.tables", "shop.*".to_owned()),
+            ("canary.enabled", "true".to_owned()),
+            ("canary.interval", "500ms".to_owned()),
+            ("message.lanes", "2".to_owned()),
+        ];
+        if bed.version().starts_with("mysql") {
+            settings.push(("checkpoint.store", "table".to_owned()));
+        }
+        let rig = Rig::start(bed, source, topic, &settings).await?;
+        let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
+        let queue = async |name: &str| {
+            let name = format!("{}-{name}{suffix}", bed.topic_name());
+            rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await
+        };
+        let (of_relay, queue) = (queue("relay").await?, queue("python").await?);
+        let state = Folder::create()?;
+        let relay = Streamer::start(command(
+            "relay",
+            vec![
+                ("relay.name", "copy".to_owned()),
+                ("relay.queue", of_relay),
+                ("relay.state", format!("file:{}", state.path().join("state").display())),
+                ("relay.to.kind", "mysql".to_owned()),
+                ("relay.to.url", format!("mysql://{}/relay", one.address())),
+                ("relay.to.user", "root".to_owned()),
+                ("relay.first_wait", "2s".to_owned()),
+                // Longer than messages are hidden that a killed relay had received.
+                ("relay.reorder_wait", "15s".to_owned()),
+                ("relay.visibility_timeout", "10s".to_owned()),
+                ("sns.region", Standin::REGION.to_owned()),
+                ("sns.endpoint_url", rig.endpoint_url.clone()),
+            ],
+        ))?;
+        let copies = [one, two];
+        Ok(Self { rig, relay, copies, queue, rows: 0, next: 1, _state: state })
+    }
+
+    /// Writes so many rows to each table: new ones, and changes of those before.
+    async fn write(&mut self, count: u64) -> Outcome {
+        let mut session = self.rig.mysqld.connect().await?;
+        for _ in 0..count {
+            let id = self.next;
+            self.next += 1;
+            for table in ["prices", "visits"] {
+                session.query_drop(format!("INSERT INTO shop.{table} VALUES ({id}, {id})")).await?;
+                let change = format!(
+                    "UPDATE shop.{table} SET cents = cents + 1 WHERE id IN ({id}, {})",
+                    id / 2
+                );
+                session.query_drop(change).await?;
+                self.rows += 1 + session.affected_rows();
+            }
+        }
+        session.disconnect().await?;
+        Ok(())
+    }
+
+    /// Runs a command with the service's settings: exit code and what it printed.
+    async fn run(
+        &mut self,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<(Option<i32>, String), Failed> {
+        let service = self.rig.streamer.command_mut();
+        let is_own = |key: &str| name == "replay" && key == "http.listen";
+        let command = Command {
+            binary: service.binary.clone(),
+            command: name.to_owned(),
+            settings: service.settings.iter().filter(|(key, _)| !is_own(key)).cloned().collect(),
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+            environment: service.environment.clone(),
+        };
+        Ok(command.run_to_end(SOON).await?)
+    }
+
+    async fn suppress(&mut self, pattern: &str) -> Outcome {
+        let arguments = [pattern, "--reason", "wrong währung", "--by", "ada"];
+        let (code, output) = self.run("suppress", &arguments).await?;
+        assert_eq!(code, Some(0), "{output}");
+        Ok(())
+    }
+
+    /// Waits until a copy has of a table what the source has.
+    async fn until_equal(&self, copy: usize, table: &str) -> Outcome {
+        let give_up = Instant::now() + 2 * SOON;
+        loop {
+            let query = format!("SELECT COUNT(*), SUM(id), SUM(cents) FROM shop.{table}");
+            let (here, there) =
+                (texts(&self.rig.mysqld, &query).await?, texts(&self.copies[copy], &query).await);
+            if there.as_ref().is_ok_and(|there| *there == here) {
+                return Ok(());
+            }
+            assert!(
+                Instant::now() < give_up,
+                "{here:?}, {there:?}\n{}\n{}",
+                self.relay.log_tail(),
+                self.rig.streamer.log_tail()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the service holds nothing back.
+    async fn until_released(&mut self) -> Outcome {
+        let is_over = |status: &Value| status["controls"] == Value::Array(Vec::new());
+        self.rig.streamer.until("nothing is held back", 2 * SOON, is_over).await?;
+        Ok(())
+    }
+
+    /// The relay has never missed a row.
+    async fn relay_missed_nothing(&self) -> Outcome {
+        for (name, labels) in [
+            ("binpulse_relay_gaps_healed_total", &[][..]),
+            ("binpulse_relay_rows_total", &["outcome=\"missing\""]),
+        ] {
+            let found = self.relay.metric(name, labels).await?.unwrap_or_default();
+            assert!(found.abs() < 0.5, "{name}: {found}\n{}", self.relay.log_tail());
+        }
+        assert!(!self.relay.log_tail().contains("rows are missing"), "{}", self.relay.log_tail());
+        Ok(())
+    }
+
+    /// Kills the service, and begins it again.
+    async fn crash(&mut self) -> Outcome {
+        self.rig.streamer.kill().await?;
+        self.write(3).await?;
+        self.rig.streamer.start_again().await?;
+        self.rig.streamer.until_ready(SOON).await?;
+        Ok(())
+    }
+}
+
+/// The Python library's example. It ends well after so many rows, and badly with a gap.
+struct Python {
+    process: Process,
+    folder: Folder,
+}
+
+impl Python {
+    fn start(bed: &Bed, scene: &Scene, rows: u64) -> Result<Self, Failed> {
+        let folder = Folder::create()?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let own = [
+            ("QUEUE_URL", scene.queue.clone()),
+            ("AWS_ENDPOINT_URL", scene.rig.endpoint_url.clone()),
+            ("AWS_DEFAULT_REGION", Standin::REGION.to_owned()),
+            ("MYSQL_PORT", scene.copies[1].port().to_string()),
+            ("PYTHONPATH", root.join("clients/python/src").display().to_string()),
+            ("ROWS", rows.to_string()),
+        ];
+        let program = Program {
+            name: "the example in Python".to_owned(),
+            command: vec![
+                bed.python()?.into(),
+                "-B".into(),
+                root.join("clients/python/examples/apply.py").into(),
+            ],
+            environment: standin_environment()
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .chain(own.map(|(name, value)| (name.into(), value.into())))
+                .collect(),
+            without: vec!["AWS_", "PYTHON"],
+            log: folder.path().join("log"),
+        };
+        Ok(Self { process: Process::start(&program, &folder)?, folder })
+    }
+
+    async fn end(mut self) -> Outcome {
+        let ended = self.process.wait(SOON * 3).await;
+        let output = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        assert!(ended.is_ok() && output.contains("\"rows\""), "{ended:?}: {output}");
+        Ok(())
+    }
+}
+
+async fn texts(server: &Mysqld, query: &str) -> Result<Vec<Vec<String>>, Failed> {
+    let rows: Vec<mysql_async::Row> = server.connect().await?.query(query).await?;
+    let text =
+        |row: mysql_async::Row| row.unwrap().into_iter().map(|value| value.as_sql(true)).collect();
+    Ok(rows.into_iter().map(text).collect())
+}
+
+async fn suppressed_rows_are_told_and_sent_in_order_when_they_are_released(bed: Bed) -> Outcome {
+    suppressed_and_sent(&bed, Topic::Standard).await
+}
+
+async fn a_fifo_topic_takes_what_was_suppressed_in_order(bed: Bed) -> Outcome {
+    suppressed_and_sent(&bed, Topic::Fifo).await
+}
+
+async fn suppressed_and_sent(bed: &Bed, topic: Topic) -> Outcome {
+    // Given two copies of two tables
+    let mut scene = Scene::set(bed, topic).await?;
+    scene.write(10).await?;
+    scene.until_equal(0, "prices").await?;
+
+    // When one of them is suppressed, and the process is killed twice meanwhile
+    scene.suppress("shop.prices").await?;
+    let before = texts(&scene.copies[0], "SELECT SUM(cents) FROM shop.prices").await?;
+    let log = scene.rig.streamer.log_tail();
+    assert!(log.contains("ada") && log.contains("wrong währung"), "{log}");
+    scene.write(10).await?;
+    scene.crash().await?;
+    scene.write(5).await?;
+    scene.crash().await?;
+    scene.write(5).await?;
+
+    // Then the other goes on, and nothing of it comes, however it is asked for
+    scene.until_equal(0, "visits").await?;
+    let status = scene.rig.streamer.status().await?;
+    let control = &status["controls"][0];
+    assert_eq!(status["controls"].as_array().map(Vec::len), Some(1), "{status}");
+    let told = ["pattern", "state", "by", "reason", "saved"].map(|key| control[key].clone());
+    let wanted: [Value; 5] =
+        ["shop.prices".into(), "holding".into(), "ada".into(), "wrong währung".into(), true.into()];
+    assert_eq!(told, wanted, "{control}");
+    assert!(control["rows"].as_u64().is_some_and(|rows| rows > 26), "{control}");
+    let active = scene.rig.streamer.metric("binpulse_control_active", &["table=\"shop.prices\""]);
+    assert_eq!(active.await?, Some(1.0));
+    let again = ["--lane", "shop.prices#0", "--numbers", "1-2", "--same-topics"];
+    let (code, output) = scene.run("replay", &again).await?;
+    assert!(code == Some(75) && output.contains("is suppressed (shop.prices) by ada"), "{output}");
+    let after = texts(&scene.copies[0], "SELECT SUM(cents) FROM shop.prices").await?;
+    assert_eq!(after, before);
+
+    // And released with --send, all of it comes in order, while more is written; the relay begins anew
+    scene.relay.kill().await?;
+    scene.relay.start_again().await?;
+    let (code, output) = scene.run("release", &["shop.prices", "--send"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    scene.write(5).await?;
+    scene.until_released().await?;
+    scene.write(5).await?;
+    let python = Python::start(bed, &scene, scene.rows)?;
+    for table in ["prices", "visits"] {
+        scene.until_equal(0, table).await?;
+    }
+    python.end().await?;
+    for copy in &scene.copies {
+        let differences = oracle::differences(&scene.rig.mysqld, copy, "shop").await?;
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+    scene.relay_missed_nothing().await
+}
+
+async fn rows_that_are_released_without_being_sent_are_no_gap(bed: Bed) -> Outcome {
+    // Given a copy, and everything suppressed
+    let mut scene = Scene::set(&bed, Topic::Standard).await?;
+    scene.write(4).await?;
+    for table in ["prices", "visits"] {
+        scene.until_equal(0, table).await?;
+    }
+    let before = scene.rows;
+    scene.suppress("all").await?;
+    scene.write(10).await?;
+    scene.crash().await?;
+    let is_held = |status: &Value| status["controls"][0]["rows"].as_u64() >= Some(52);
+    scene.rig.streamer.until("all of it is counted", SOON, is_held).await?;
+
+    // The verdict says that this is intended, and is no outage
+    let is_told = |status: &Value| status["verdict"]["state"] == "suppressed_by_operator";
+    scene.rig.streamer.until("the verdict tells it", SOON, is_told).await?;
+
+    // When it is released
+    let (code, output) = scene.run("release", &["all"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    scene.until_released().await?;
+    let held = scene.rows;
+    scene
+        .rig
+        .mysqld
+        .execute(&["UPDATE shop.prices SET cents = -1", "UPDATE shop.visits SET cents = -1"])
+        .await?;
+    let changed = 2 * (scene.next - 1);
+
+    // Then new rows come, those between do not, and nobody misses them
+    let python = Python::start(&bed, &scene, before + changed)?;
+    for table in ["prices", "visits"] {
+        scene.until_equal(0, table).await?;
+    }
+    python.end().await?;
+    assert!(held > before);
+    scene.relay_missed_nothing().await
+}

@@ -273,7 +273,7 @@ impl App {
         let outcome = {
             let mut run = Box::pin(self.stream.run(&turn, &count, stays, &ours));
             tokio::select! {
-                outcome = &mut run => outcome,
+                outcome = &mut run => lease.ends_as(outcome),
                 () = lease.stands_down(), if self.plan.ha.stands_by => {
                     turn.cancel();
                     run.await;

@@ -62,7 +62,6 @@ fn shadow_of(mut plan: Plan, file: &Path) -> Plan {
     plan.ha.takes_over = false;
     let freshness = &mut plan.freshness;
     freshness.heartbeats = false;
-    plan.ha.stands_by = false;
     freshness.canaries = false;
     freshness.echoes.clear();
     for route in &mut freshness.routes {

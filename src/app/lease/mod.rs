@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::Outcome;
 use super::freshness::writer_config;
 use super::monitoring::Monitoring;
 use super::plan::{Plan, host_name};
@@ -138,6 +139,12 @@ impl Lease {
             () = self.lost.cancelled() => {}
             () = self.yields.cancelled() => {}
         }
+    }
+
+    /// What a stream that ended so ends as: whatever a lost lease brought it to, it stands down.
+    pub(super) fn ends_as(&self, outcome: Outcome) -> Outcome {
+        let is_lost = self.standing.stands_by() && self.lost.is_cancelled();
+        if is_lost { Outcome::StandsDown } else { outcome }
     }
 
     /// Whether an operator wants that: what is under way is delivered first.

@@ -234,11 +234,11 @@ fn consumers(status: &Value, only: Option<&str>) -> String {
     let most = if only.is_some() { usize::MAX } else { CONSUMERS_MAX };
     let row = |one: &&Value| {
         let name = show(&one["name"]);
-        let figures = status["consumers"].as_array().into_iter().flatten();
-        let figures = figures.filter(|it| only.is_some() && it["name"] == one["name"]).last();
-        let figures = figures.unwrap_or(one);
+        let mut figures = status["consumers"].as_array().into_iter().flatten();
+        let figures =
+            figures.rfind(|it| only.is_some() && it["name"] == one["name"]).unwrap_or(one);
         let age = seconds(&figures["last_age_seconds"]);
-        let last = if age == "-" { "never".to_owned() } else { format!("{age} ago") };
+        let newest = if age == "-" { "never".to_owned() } else { format!("{age} ago") };
         let why = one["text"].as_str().filter(|why| !why.is_empty());
         let why = why.map_or_else(String::new, |why| format!(" ({})", plain(why)));
         let (does, lost) = (show(&one["word"]), show(&figures["lost"]));
@@ -246,7 +246,7 @@ fn consumers(status: &Value, only: Option<&str>) -> String {
             Some(Indicator::Works) => does,
             other => bold(colour(other), &does),
         };
-        format!("{:<11}{name}: {does}{why}, last echo {last}, {lost} lost\n", "consumer")
+        format!("{:<11}{name}: {does}{why}, last echo {newest}, {lost} lost\n", "consumer")
     };
     let mut text = format!("{:<11}{}\n", "consumers", show(&said["consumers_text"]));
     text.extend(shown.iter().take(most).map(row));

@@ -102,7 +102,7 @@ fn conclude(status: &Status) -> Conclusion {
     let stations = stations::of(status, said.indicator, is_frozen);
     let (consumers, consumers_text) = consumers::of(&status.consumers);
     let after = stations::after(&stations);
-    Conclusion { is_frozen, after, stations, notices, consumers, consumers_text, ..said }
+    Conclusion { is_frozen, stations, after, notices, consumers, consumers_text, ..said }
 }
 
 /// What the verdict says, or the halt.

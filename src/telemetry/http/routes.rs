@@ -131,7 +131,7 @@ impl Answer {
     /// The runbook at this path, if it is one of a runbook, with the state that led there; with the
     /// ending `.md` its text.
     pub fn runbook(path: &str, status: Option<&Status>) -> Option<Self> {
-        if path.ends_with(".md") {
+        if path.strip_suffix(".md").is_some() {
             return runbooks::find(path).map(|text| Self(plain(StatusCode::OK, TEXT, text)));
         }
         let is_index = path == runbooks::PATH || path == runbooks::PATH.trim_end_matches('/');

@@ -43,8 +43,10 @@ pub(in crate::telemetry) fn page(path: &str, status: Option<&Status>) -> Option<
 /// The list of all runbooks. That of the present state stands first.
 pub(in crate::telemetry) fn index(status: Option<&Status>) -> Shown {
     let now = status.map_or_else(String::new, |status| state(status, PATH));
-    let list: String =
-        names().map(|name| format!("<li><a href=\"{PATH}{name}\">{name}</a></li>\n")).collect();
+    let mut list = String::new();
+    for name in names() {
+        list.extend(["<li><a href=\"", PATH, name, "\">", name, "</a></li>\n"]);
+    }
     shown("Runbooks", &format!("{now}<h1>Runbooks</h1>\n<ul>\n{list}</ul>\n"))
 }
 

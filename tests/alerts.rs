@@ -148,6 +148,12 @@ fn each_state_leads_to_the_runbook_of_the_alert_that_it_raises() {
     let rules = rules();
     let blocks: Vec<_> = rules.split("- alert: ").skip(1).collect();
     for state in State::ALL {
+        if state == State::SuppressedByOperator {
+            // A reminder of each pattern that is held back, whatever the verdict is.
+            let alert = words::alert(state, None).expect("a reminder");
+            assert!(blocks.iter().any(|block| block.lines().next() == Some(alert)), "{alert}");
+            continue;
+        }
         let raised = blocks.iter().find(|block| {
             let expression = block.split("annotations:").next().unwrap_or_default();
             let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

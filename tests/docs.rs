@@ -155,7 +155,12 @@ fn the_reference_of_metrics_is_what_is_exported() {
              `binpulse_build_info` and those of the process.\n\n{}\n## The relay\n\n\
              `binpulse relay` exports these at `/metrics` of `relay.listen`, besides the same three. \
              `route` is `relay.name`.\n\n{}",
-            table(&service.replace(",stream=\"main\"", "").replace("{stream=\"main\"}", "")),
+            table(
+                &service
+                    .replace(",stream=\"main\"", "")
+                    .replace("{stream=\"main\"}", "")
+                    .replace("stream=\"main\",", "")
+            ),
             table(&own(&probe, "binpulse_probe_")),
             table(&own(&relay, "binpulse_relay_")),
         ),

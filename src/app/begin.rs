@@ -23,7 +23,10 @@ pub(super) async fn open_store(
     lease: (Option<u64>, &str),
 ) -> Result<AnyStore, checkpoint::Error> {
     Ok(match &plan.checkpoint.file {
-        Some(path) => AnyStore::File(FileStore::open(path.clone(), &plan.stream).await?),
+        Some(path) => AnyStore::File(
+            FileStore::open(path.clone(), plan.checkpoint.name.as_ref().unwrap_or(&plan.stream))
+                .await?,
+        ),
         None => {
             let (fence, instance) = lease;
             let config = TableConfig { fence, ..table_config(plan, host, instance.to_owned()) };

@@ -36,7 +36,7 @@ use crate::pipeline::{
 };
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
-use crate::sink::{self, Intake, Settlement};
+use crate::sink::{self, Intake, Permit, Settlement};
 use crate::telemetry::Metrics;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
@@ -83,7 +83,13 @@ async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> O
     if let Some(halted) = error.as_ref().and_then(halted).filter(|_| plan.stays_when_halted) {
         // It is seen like a halt later on: the page stays, and says why.
         monitoring.state.enter(Phase::Halted(halted));
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = lease.stands_down(), if plan.ha.stands_by => {
+                monitoring.close().await;
+                return Outcome::StandsDown;
+            }
+        }
     }
     monitoring.close().await;
     outcome
@@ -125,6 +131,8 @@ struct Beside {
     replay: Arc<replay::Control>,
     /// What is held back.
     held: Arc<Desk>,
+    /// Whether any of them may publish.
+    permit: Permit,
 }
 
 impl Beside {
@@ -136,14 +144,16 @@ impl Beside {
         ours: &CancellationToken,
     ) {
         let (plan, metrics, replay) = (Arc::clone(plan), Arc::clone(metrics), self.replay);
-        let of = (Arc::clone(&plan), Arc::clone(&metrics));
+        let of = (Arc::clone(&plan), replay, Arc::clone(&metrics), self.permit.clone());
         supervisor.keep(Task::Replay, ours, move |stop| {
-            replay::run_jobs(Arc::clone(&of.0), Arc::clone(&replay), Arc::clone(&of.1), stop)
+            let (plan, replay, metrics, permit) = of.clone();
+            replay::run_jobs(plan, replay, metrics, permit, stop)
         });
-        let of = (Arc::clone(&plan), self.held, Arc::clone(&metrics), Arc::clone(freshness));
+        let of = (plan, self.held, metrics, Arc::clone(freshness));
+        let permit = self.permit;
         supervisor.keep(Task::Release, ours, move |stop| {
             let (plan, held, metrics, freshness) = of.clone();
-            release::run(plan, held, metrics, freshness, stop)
+            release::run(plan, held, metrics, freshness, permit.clone(), stop)
         });
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
@@ -225,7 +235,13 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay: monitoring.controls.replay, held },
+            beside: Beside {
+                lead,
+                snapshots,
+                replay: monitoring.controls.replay,
+                held,
+                permit: lease.permit(),
+            },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -273,13 +289,23 @@ impl App {
         let outcome = {
             let mut run = Box::pin(self.stream.run(&turn, &count, stays, &ours));
             tokio::select! {
-                outcome = &mut run => lease.ends_as(outcome),
+                biased;
                 () = lease.stands_down(), if self.plan.ha.stands_by => {
                     turn.cancel();
                     run.await;
-                    Outcome::StandsDown
+                    Some(Outcome::StandsDown)
                 }
+                () = lease.lost().cancelled(), if !self.plan.ha.stands_by => {
+                    turn.cancel();
+                    run.await;
+                    None
+                }
+                outcome = &mut run => Some(lease.ends_as(outcome)),
             }
+        };
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => self.stream.loses_lease(&stop, stays, &ours).await,
         };
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
@@ -299,7 +325,10 @@ impl App {
             // Nothing is under way: whoever starts now need not wait.
             lease.close().await;
         }
-        if drain(&[freshness_tasks, sink, http], SIDE_GRACE).await != Drained::Fully {
+        let rest = drain(&[freshness_tasks, sink], SIDE_GRACE).await;
+        // The last: its address is free when this has ended.
+        let pages = drain(&[http], SIDE_GRACE).await;
+        if rest != Drained::Fully || pages != Drained::Fully {
             tracing::warn!("some tasks did not stop in time");
         }
         self.watch.stop();

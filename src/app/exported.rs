@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::controls;
 use super::echo;
 use super::findings::Findings;
 use super::freshness::round_trips;
 use super::label_values::label_values;
+use super::lease::Lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::Plan;
@@ -19,7 +21,8 @@ use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
 
-/// Every series that the service of `plan` exports, as of the first scrape.
+/// Every series that the service of `plan` exports, as of the first scrape. A family that has none yet has
+/// one with empty labels: its name is there to be known.
 #[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
@@ -38,7 +41,19 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     sources.more.extend(paths::families(plan, &freshness_state));
     sources.more.push(findings.family());
     sources.more.extend(scrape_sources::snapshot(&Arc::default()));
+    sources.more.extend(controls::families(&Arc::default(), &freshness_state));
+    sources.more.extend(Lease::new(plan).control().families());
     sources.more.push(echo::family(plan, &freshness_state));
     sources.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
+    for family in &mut sources.more {
+        let (labels, read) = (family.labels, Arc::clone(&family.read));
+        family.read = Arc::new(move || {
+            let samples = read();
+            if samples.is_empty() {
+                return vec![(labels.iter().map(|label| (*label, String::new())).collect(), 0.0)];
+            }
+            samples
+        });
+    }
     Metrics::new(&label_values(plan), sources)?.text()
 }

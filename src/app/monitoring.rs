@@ -155,7 +155,7 @@ impl Monitoring {
         let held = Arc::new(Desk::default());
         sources.more.extend(controls::families(&held, &freshness_state));
         sources.more.push(echo::family(plan, &freshness_state));
-        sources.more.extend(lease.families(&plan.stream));
+        sources.more.extend(lease.families());
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 

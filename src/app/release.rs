@@ -26,6 +26,7 @@ use crate::change::NameCase;
 use crate::control::{Control, Desk, Saved, tables};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
+use crate::sink::Permit;
 use crate::telemetry::Metrics;
 
 /// A part that was sent in less time leaves little behind: then the loop stands for the rest.
@@ -52,6 +53,8 @@ enum Failure {
     TooSlow,
     #[error("the service stops")]
     Interrupted,
+    #[error("an operator gave the rest up")]
+    GivenUp,
 }
 
 /// Sends what is released, one control after the other, and tells the verdict what is held back, until told
@@ -61,19 +64,32 @@ pub(super) async fn run(
     desk: Arc<Desk>,
     metrics: Arc<Metrics>,
     freshness: Arc<FreshnessState>,
+    permit: Permit,
     stop: CancellationToken,
 ) {
-    tokio::join!(send_all(&plan, &desk, &metrics, &stop), tell(&desk, &freshness, &stop));
+    let sending = send_all(&plan, &desk, &metrics, &permit, &stop);
+    tokio::join!(sending, tell(&desk, &freshness, &stop));
 }
 
-async fn send_all(plan: &Arc<Plan>, desk: &Desk, metrics: &Metrics, stop: &CancellationToken) {
-    while let Some(control) = stop.run_until_cancelled(desk.next_sending()).await {
-        let mut release = Release { plan, desk, metrics, stop, sent: BTreeMap::new() };
+async fn send_all(
+    plan: &Arc<Plan>,
+    desk: &Desk,
+    metrics: &Metrics,
+    permit: &Permit,
+    stop: &CancellationToken,
+) {
+    let mut tried_us = i64::MIN;
+    while let Some(control) = stop.run_until_cancelled(desk.next_sending(tried_us)).await {
+        tried_us = control.at_us;
+        let mut release = Release { plan, desk, metrics, permit, stop, sent: BTreeMap::new() };
         let sent = release.send(&control).await;
         let pattern = &control.pattern;
         match sent {
             Ok(rows) => tracing::warn!(pattern, rows, "control: what was held back is sent"),
             Err(Failure::Interrupted) => {}
+            Err(Failure::GivenUp) => {
+                tracing::warn!(pattern, "control: the rest of what was held back is given up");
+            }
             Err(error) => {
                 tracing::warn!(pattern, %error, "control: what was held back can't be sent");
                 desk.could_not_send(control.at_us, &error.to_string());
@@ -103,6 +119,8 @@ struct Release<'a> {
     plan: &'a Arc<Plan>,
     desk: &'a Desk,
     metrics: &'a Metrics,
+    /// Whether it may publish now.
+    permit: &'a Permit,
     stop: &'a CancellationToken,
     /// The last number of each lane that was sent: the saved checkpoint learns of it a moment later.
     sent: BTreeMap<Arc<str>, u64>,
@@ -179,16 +197,28 @@ impl Release<'_> {
             topic: None,
             audience: None,
             dry_run: false,
+            permit: self.permit.clone(),
         };
         // On a thread of its own, as replays that are asked for.
         let (runtime, of) = (Handle::current(), (bounded(self.plan), self.stop.child_token()));
         let guard = of.1.clone().drop_guard();
-        let running = tokio::task::spawn_blocking(move || {
+        let sends = self.desk.sends(control.at_us);
+        let mut running = tokio::task::spawn_blocking(move || {
             let (plan, stop) = of;
             runtime.block_on(Box::pin(replay(plan, request, &stop)))
         });
-        let report = running.await.map_err(|_| Failure::NoLoop)??;
-        drop(guard);
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = self.desk.given_up(control.at_us) => {
+                drop(guard);
+                running.await
+            }
+        };
+        let report = ended.map_err(|_| Failure::NoLoop)??;
+        drop(sends);
+        if !self.desk.is_sending(control.at_us) {
+            return Err(Failure::GivenUp);
+        }
         if report.is_interrupted {
             return Err(Failure::Interrupted);
         }

@@ -37,23 +37,27 @@ pub async fn begin_shadow(live: Plan, file: &Path) -> Result<Plan, ShadowError> 
     if live.checkpoint.file.as_deref() == Some(file) {
         return Err(ShadowError::SameFile { file: file.display().to_string() });
     }
-    let mut store = FileStore::open(file, &live.stream).await?;
+    // Under another name: `run` refuses a shadow's file, and a shadow that of a stream, whatever its path.
+    let name = format!("{} (shadow)", live.stream);
+    let mut store = FileStore::open(file, &name).await?;
     if store.load().await?.is_none() {
         let mut place = replay::peek(&live).await?;
         // A snapshot is the live process's. What it holds back the shadow holds back too.
         place.snapshot.retain(|name, _| Saved::has(name));
         place.lanes.insert(Lane::notice_key_of("lanes").into(), u64::from(live.pack.lanes));
+        place.stream.clone_from(&name);
         store.begin(&place).await?;
     }
-    Ok(shadow_of(live, file))
+    Ok(shadow_of(live, file, name))
 }
 
-fn shadow_of(mut plan: Plan, file: &Path) -> Plan {
+fn shadow_of(mut plan: Plan, file: &Path, name: String) -> Plan {
     plan.name_apart("shadow");
     plan.shadow.digests = true;
     plan.sink = SinkPlan::Null;
     plan.claims = None;
     plan.checkpoint.file = Some(file.to_owned());
+    plan.checkpoint.name = Some(name);
     if plan.quarantine.file.is_some() {
         plan.quarantine.file = Some(file.with_extension("quarantine"));
     }

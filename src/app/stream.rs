@@ -341,6 +341,24 @@ impl Stream {
         self.pipeline.idle(until).await
     }
 
+    /// Another process has taken the lease on the stream: this one halts, as one that is fenced.
+    pub(super) async fn loses_lease(
+        &mut self,
+        stop: &CancellationToken,
+        stays: bool,
+        ours: &CancellationToken,
+    ) -> Outcome {
+        let halted = Halted {
+            reason: HaltReason::Fenced,
+            message: "another process has taken the lease on the stream".to_owned(),
+            remedy:
+                "let one process run the stream; `lease` in /status says which one does now, and \
+                     `binpulse run --takeover` takes it back"
+                    .to_owned(),
+        };
+        self.halt(halted, stop, stays, ours).await
+    }
+
     /// Stands and explains until told to stop, or ends at once.
     async fn halt(
         &mut self,

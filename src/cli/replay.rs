@@ -11,6 +11,7 @@ use crate::checkpoint::Recovery;
 use crate::config::{Kind, Value};
 use crate::filter::Pattern;
 use crate::pack::RowRange;
+use crate::sink::Permit;
 
 const LONG_ABOUT: &str = "\
 Publishes again what the service has published of the transactions that committed since a
@@ -173,6 +174,7 @@ fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, Strin
         topic: text("topic").map(str::to_owned),
         audience: Some(text("for").unwrap_or("all").to_owned()),
         dry_run: matches.get_flag("dry-run"),
+        permit: Permit::default(),
     })
 }
 

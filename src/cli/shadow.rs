@@ -32,8 +32,8 @@ Example:
 
 It begins where the live process's checkpoint is (checkpoint.store and checkpoint.path of the
 settings), and keeps its own place in the file that --checkpoint names. On another machine than
-a live process whose checkpoint is a file, copy that file first, and name the copy with
---checkpoint. On the same machine it needs an http.listen of its own.
+a live process whose checkpoint is a file, copy that file first, and set
+checkpoint.path to the copy. On the same machine it needs an http.listen of its own.
 
 It ends as `binpulse run` does, with the same exit codes.";
 

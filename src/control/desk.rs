@@ -50,6 +50,8 @@ struct Entry {
     is_saved: bool,
     /// Its end is not in the saved checkpoint yet.
     is_ending: bool,
+    /// Its rows are being read and sent.
+    is_read: bool,
     /// Rows that were sent of those that were held back.
     sent_rows: u64,
     /// Why they could not be sent the last time.
@@ -72,6 +74,27 @@ pub struct Desk {
     inner: Mutex<Inner>,
     arrived: Notify,
     sending: Notify,
+    given_up: Notify,
+}
+
+/// See [`Desk::sends`].
+#[derive(Debug)]
+pub struct Sends<'a> {
+    desk: &'a Desk,
+    at_us: i64,
+}
+
+impl Drop for Sends<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.desk.lock();
+        let Some(entry) = inner.of(self.at_us) else { return };
+        entry.is_read = false;
+        if entry.is_ending {
+            inner.orders.push_back(Order::Release(self.at_us));
+            drop(inner);
+            self.desk.arrived.notify_one();
+        }
+    }
 }
 
 impl Desk {
@@ -122,6 +145,7 @@ impl Desk {
         drop(inner);
         self.arrived.notify_one();
         self.sending.notify_one();
+        self.given_up.notify_waiters();
         Ok(words)
     }
 
@@ -174,17 +198,36 @@ impl Desk {
         }
     }
 
-    /// The control whose rows are to be sent. Cancel safe.
-    pub async fn next_sending(&self) -> Control {
+    /// The control whose rows are to be sent: the first behind the one that was tried last, so that one
+    /// whose rows can't be sent holds up no other. Cancel safe.
+    pub async fn next_sending(&self, tried_us: i64) -> Control {
         loop {
             let notified = self.sending.notified();
-            let found =
-                self.lock().in_force().map(|it| &it.control).find(|it| it.is_sending).cloned();
-            if let Some(control) = found {
+            if let Some(control) = self.lock().sending_behind(tried_us) {
                 return control;
             }
             notified.await;
         }
+    }
+
+    /// Ends when the operator has given up that its rows are sent. Cancel safe.
+    pub async fn given_up(&self, at_us: i64) {
+        loop {
+            let notified = self.given_up.notified();
+            if !self.is_sending(at_us) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Rows of a control are being read and sent, until what is returned is dropped: until then it does not
+    /// end, or older rows would come behind newer ones.
+    pub fn sends(&self, at_us: i64) -> Sends<'_> {
+        if let Some(entry) = self.lock().of(at_us) {
+            entry.is_read = true;
+        }
+        Sends { desk: self, at_us }
     }
 
     /// Whether its rows are still to be sent: the operator may have given that up.
@@ -249,7 +292,14 @@ impl Desk {
 
 impl Entry {
     fn new(control: Control, is_saved: bool) -> Self {
-        Self { control, is_saved, is_ending: false, sent_rows: 0, told: String::new() }
+        Self {
+            control,
+            is_saved,
+            is_ending: false,
+            is_read: false,
+            sent_rows: 0,
+            told: String::new(),
+        }
     }
 
     fn state(&self) -> ControlState {
@@ -264,6 +314,11 @@ impl Entry {
 impl Inner {
     fn in_force(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| !entry.is_ending)
+    }
+
+    fn sending_behind(&self, tried_us: i64) -> Option<Control> {
+        let sending = || self.in_force().map(|it| &it.control).filter(|it| it.is_sending);
+        sending().find(|it| it.at_us > tried_us).or_else(|| sending().next()).cloned()
     }
 
     fn of(&mut self, at_us: i64) -> Option<&mut Entry> {
@@ -286,7 +341,9 @@ impl Inner {
             );
         }
         entry.is_ending = true;
-        self.orders.push_back(Order::Release(control));
+        if !entry.is_read {
+            self.orders.push_back(Order::Release(control));
+        }
         format!("rows of {given} are sent again from here on; those that were held back are not")
     }
 
@@ -371,14 +428,14 @@ mod tests {
         desk.open(&[]);
         desk.command(&suppress("a.b"), 5).expect("it is new");
         desk.command(&release("a.b", true), 6).expect("it is in force");
-        assert_eq!(desk.next_sending().await.at_us, 5);
+        assert_eq!(desk.next_sending(i64::MIN).await.at_us, 5);
         let orders: Vec<_> = std::iter::from_fn(|| desk.take()).collect();
         let [Order::Hold(_), Order::Note(control)] = &orders[..] else { panic!("{orders:?}") };
         assert!(control.is_sending);
 
         let again = Desk::default();
         again.open(std::slice::from_ref(control));
-        assert_eq!(again.next_sending().await, *control);
+        assert_eq!(again.next_sending(i64::MIN).await, *control);
         again.sent(5, vec![("a.b#0".into(), 7)], 3);
         again.could_not_send(5, "no source");
         let [status] = &again.status()[..] else { panic!("one is in force") };
@@ -386,5 +443,43 @@ mod tests {
         assert!(again.is_sending(5));
         again.command(&release("a.b", false), 9).expect("it can be given up");
         assert!(!again.is_sending(5));
+    }
+
+    #[tokio::test]
+    async fn a_control_whose_rows_are_being_sent_ends_behind_them() {
+        let desk = Desk::default();
+        desk.open(&[]);
+        desk.command(&suppress("a.b"), 5).expect("it is new");
+        desk.command(&release("a.b", true), 6).expect("it is in force");
+        while desk.take().is_some() {}
+        let sends = desk.sends(5);
+        desk.command(&release("a.b", false), 7).expect("it can be given up");
+        desk.given_up(5).await;
+        assert!(desk.take().is_none(), "newer rows would go in front of those that are sent");
+        drop(sends);
+        assert!(matches!(desk.take(), Some(Order::Release(5))));
+        // Sent to its end, it ends otherwise.
+        desk.command(&suppress("c.d"), 8).expect("it is new");
+        desk.command(&release("c.d", true), 9).expect("it is in force");
+        while desk.take().is_some() {}
+        drop(desk.sends(8));
+        assert!(desk.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_control_whose_rows_cannot_be_sent_holds_up_no_other() {
+        let desk = Desk::default();
+        desk.open(&[]);
+        for (pattern, at_us) in [("a.b", 1), ("c.d", 2), ("e.f", 3)] {
+            desk.command(&suppress(pattern), at_us).expect("it is new");
+        }
+        desk.command(&release("a.b", true), 4).expect("it is in force");
+        desk.command(&release("e.f", true), 5).expect("it is in force");
+        let mut tried = Vec::new();
+        for _ in 0..3 {
+            let last = tried.last().copied().unwrap_or(i64::MIN);
+            tried.push(desk.next_sending(last).await.at_us);
+        }
+        assert_eq!(tried, [1, 3, 1]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use binpulse_core::encode::Lane;
 use serde::{Deserialize, Serialize};
 
 /// A lane of one epoch of one stream: its rows are numbered from 1 without a gap.
@@ -13,6 +14,13 @@ pub struct LaneKey {
     pub epoch: u64,
     /// The lane's key, `database.table#number`.
     pub lane: Arc<str>,
+}
+
+impl LaneKey {
+    /// Whether a filter of databases and tables wants the lane.
+    pub(crate) fn is_wanted(&self, wants: &dyn Fn(&str, &str) -> bool) -> bool {
+        Lane::table_of(&self.lane).is_none_or(|(database, table, _)| wants(&database, &table))
+    }
 }
 
 impl std::fmt::Display for LaneKey {

@@ -136,15 +136,13 @@ impl Control {
     }
 
     /// The metrics about it.
-    pub(in crate::app) fn families(&self, stream: &str) -> [ScrapedFamily; 3] {
+    pub(in crate::app) fn families(&self) -> [ScrapedFamily; 3] {
         let (roles, ages, takeovers) = (self.clone(), self.clone(), self.clone());
-        let stream = stream.to_owned();
         let read_roles = move || {
             let shown = roles.shown(Instant::now());
             let sample = |role: Role| {
                 let is_it = shown.ha && shown.role == role;
-                let labels = vec![("stream", stream.clone()), ("role", role.name().to_owned())];
-                (labels, f64::from(u8::from(is_it)))
+                (vec![("role", role.name().to_owned())], f64::from(u8::from(is_it)))
             };
             [Role::Active, Role::Standby].map(sample).to_vec()
         };
@@ -157,7 +155,7 @@ impl Control {
                 help: "1 for what the process is to the stream, with ha.enabled: active, or standby; \
                        0 for the other, and for both without ha.enabled.",
                 kind: Kind::Gauge,
-                labels: &["stream", "role"],
+                labels: &["role"],
                 read: Arc::new(read_roles),
             },
             ScrapedFamily {

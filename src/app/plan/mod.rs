@@ -114,6 +114,8 @@ pub struct CheckpointPlan {
     pub file: Option<PathBuf>,
     /// Least time between two saves.
     pub interval: Duration,
+    /// Name under which a file is kept, if not the stream's: a shadow's is no stream's.
+    pub name: Option<String>,
 }
 
 impl Plan {
@@ -267,6 +269,7 @@ fn checkpoint(values: &Values) -> Result<CheckpointPlan, Error> {
             _ => values.path_opt("checkpoint.path"),
         },
         interval: values.duration("checkpoint.interval")?,
+        name: None,
     })
 }
 

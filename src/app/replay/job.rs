@@ -14,6 +14,7 @@ use super::{Error, ReplayRequest, replay};
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
+use crate::sink::Permit;
 use crate::telemetry::Metrics;
 use crate::telemetry::http::ReplayRefused;
 use crate::telemetry::status::{ReplayState, ReplayStatus};
@@ -55,7 +56,7 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    fn request(&self) -> ReplayRequest {
+    fn request(&self, permit: Permit) -> ReplayRequest {
         let lane = self.lane.as_str().into();
         ReplayRequest {
             since_us: self.since_us,
@@ -65,6 +66,7 @@ impl Command {
             topic: None,
             audience: Some(self.audience.clone()),
             dry_run: false,
+            permit,
         }
     }
 
@@ -212,6 +214,7 @@ pub(crate) async fn run_jobs(
     plan: Arc<Plan>,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
+    permit: Permit,
     stop: CancellationToken,
 ) {
     control.forget_broken();
@@ -219,10 +222,11 @@ pub(crate) async fn run_jobs(
         let Command { lane, from, to, audience, .. } = &command;
         tracing::info!(lane, from, to, audience, "a replay begins");
         // On a thread of its own: what decodes the log for minutes takes no thread from the stream.
-        let (runtime, of) = (Handle::current(), (Arc::clone(&plan), command.clone(), stop.clone()));
+        let request = command.request(permit.clone());
+        let (runtime, of) = (Handle::current(), (Arc::clone(&plan), request, stop.clone()));
         let running = tokio::task::spawn_blocking(move || {
-            let (plan, command, stop) = of;
-            runtime.block_on(run_job(&plan, &command, &stop))
+            let (plan, request, stop) = of;
+            runtime.block_on(run_job(&plan, request, &stop))
         });
         let ended = running.await.unwrap_or_else(|error| {
             let told = format!("the job broke off: {error}");
@@ -239,10 +243,10 @@ pub(crate) async fn run_jobs(
     }
 }
 
-async fn run_job(plan: &Plan, command: &Command, stop: &CancellationToken) -> Ended {
+async fn run_job(plan: &Plan, request: ReplayRequest, stop: &CancellationToken) -> Ended {
     let mut looks = 1;
     loop {
-        let done = Box::pin(replay(bounded(plan), command.request(), stop)).await;
+        let done = Box::pin(replay(bounded(plan), request.clone(), stop)).await;
         let (state, rows, told) = match done {
             Ok(report) if report.is_interrupted => {
                 (ReplayState::Interrupted, 0, "the service stopped".to_owned())

@@ -31,8 +31,8 @@ use crate::encode::Lane;
 use crate::filter::Pattern;
 use crate::pack::RowRange;
 use crate::pipeline::{self, SurplusRows, Window};
-use crate::sink;
 use crate::sink::topic::Template;
+use crate::sink::{self, Permit};
 use crate::source;
 use crate::source::resume::{self, Resolved, Wanted};
 
@@ -60,6 +60,8 @@ pub struct ReplayRequest {
     pub audience: Option<String>,
     /// Only count.
     pub dry_run: bool,
+    /// Whether it may publish now: of a process that may lose the stream to another.
+    pub permit: Permit,
 }
 
 /// What was published, or would be.

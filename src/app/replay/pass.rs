@@ -60,6 +60,7 @@ impl PassSink {
     pub(super) async fn open(plan: &Plan, request: &ReplayRequest) -> Result<Self, Error> {
         let shared = aws::Shared::load(&aws_config(plan)).await.map_err(Unavailable::from)?;
         let (sink, topics) = AnySink::open(plan, &shared, &Health::new()).await?;
+        let sink = sink.permitted(request.permit.clone());
         let audience = request.audience.as_deref();
         let replay = audience.map(|name| Replay { audience: name.into(), run: random() });
         Ok(Self { sink, topics, claims: claims(plan, &shared)?, is_published: true, replay })

@@ -149,7 +149,9 @@ impl<T> LaneOrder<T> {
         self.suppressed.retain(|_, last| *last >= next);
         let (first, last) =
             self.suppressed.first_key_value().map(|(first, last)| (*first, *last))?;
-        let is_behind = first <= next && self.held.keys().next_back() > Some(&last);
+        // Also a part of a snapshot stands behind them.
+        let behind = self.held.keys().next_back().copied().max(self.parts.anchor());
+        let is_behind = first <= next && behind > Some(last);
         if !is_behind {
             self.behind_since = None;
             return None;
@@ -461,6 +463,18 @@ mod tests {
                 prop_assert!(came || is_held(number), "{} is lost", number);
             }
         }
+    }
+
+    #[test]
+    fn a_part_behind_rows_that_are_held_back_waits_no_longer_than_a_row_would() {
+        let waits = Waits::default();
+        let mut lane = LaneOrder::new(4, Some((7, 11)), true, waits, NOW);
+        lane.suppressed(4, 7, NOW);
+        lane.offer_part(part(11, 8), NOW);
+        assert_eq!((lane.pass_over(NOW), lane.take(NOW)), (None, None), "they may come");
+        let due = NOW + waits.proven;
+        assert_eq!(lane.pass_over(due), Some(Gap { first: 4, last: 7, is_proven: true }));
+        assert_eq!(lane.take(due), Some(Entry::Part(part(11, 8))));
     }
 
     #[test]

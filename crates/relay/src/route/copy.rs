@@ -737,7 +737,8 @@ impl CopyRoute {
         let now = self.now();
         for (key, next) in lanes {
             let accepted = self.accepted.get(&key).copied().unwrap_or_default();
-            if next == 0 || accepted <= next || self.lanes.contains_key(&key) {
+            let is_wanted = key.is_wanted(&*self.config.filter.table);
+            if next == 0 || accepted <= next || !is_wanted || self.lanes.contains_key(&key) {
                 continue;
             }
             if self.know(&key).await?

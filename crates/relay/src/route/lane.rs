@@ -54,8 +54,6 @@ pub(super) struct LaneState {
     pub(super) gap: GapState,
     /// When the last row that was released was committed; `None`: not known.
     committed_us: Option<i64>,
-    /// Number of the row that the lane began with, where earlier ones had not come in time; else 0.
-    began: u64,
     /// Messages whose rows are released, and not all dealt with.
     messages: Vec<Content>,
     /// Second messages of rows that are dealt with, wait, or are under way for another message.
@@ -100,7 +98,6 @@ impl LaneState {
             requests: Requests::new(record, limits),
             gap: GapState::None,
             committed_us: None,
-            began: 0,
             messages: Vec::new(),
             again: Vec::new(),
             blocks: Blocks::default(),
@@ -156,7 +153,7 @@ impl LaneState {
     pub(super) fn begins(&mut self, key: &LaneKey) {
         if let Some(first) = self.order.next().filter(|first| *first > 1) {
             tracing::info!(lane = %key, first, "the lane begins with this row: earlier ones have not come");
-            self.began = first;
+            self.requests.begins(first);
         }
     }
 
@@ -168,7 +165,7 @@ impl LaneState {
         if !(config.filter.table)(&table.database, &table.name) {
             return late;
         }
-        let numbers = content.first..self.began;
+        let numbers = content.first..self.requests.began();
         for (index, number) in (0..rows.len()).zip(numbers) {
             let Some(change) = rows.change(index, &mut buffer) else { break };
             let keys = keys_in_order(config, table, &change);

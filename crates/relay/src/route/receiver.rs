@@ -708,7 +708,11 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let now = self.now();
         for (lane, next) in idle {
             let accepted = self.accepted.get(&lane).copied().unwrap_or_default();
-            if next > 0 && accepted > next && self.hold_lane(&lane).await? {
+            if next > 0
+                && accepted > next
+                && lane.is_wanted(&*self.parts.config.filter.table)
+                && self.hold_lane(&lane).await?
+            {
                 if let Some(state) = self.lanes.get_mut(&lane) {
                     state.order.watermark(accepted, now);
                 }

@@ -147,6 +147,11 @@ fn rows_that_come_after_their_lane_had_begun_behind_them_are_parked_one_by_one()
     assert_ne!(parked_rows[0].keys, parked_rows[1].keys);
     assert!(parked_rows.iter().all(|row| row.keys.len() == 1 && row.reason == Reason::Late));
 
+    // Also after a restart
+    let record = state.requests.record();
+    let again = LaneState::new(1, &record, &config, Duration::ZERO);
+    assert_eq!(again.late(&config, &overtaken).len(), 2);
+
     // And of a lane that began with its first row there are none
     let (state, _) = released(&config, &opened(&[insert("a")], BeforeImage::Full));
     assert!(state.late(&config, &content(1, &["a"])).is_empty());

@@ -34,6 +34,9 @@ pub struct LaneRecord {
     /// Rows that the source holds back, and that may still come: first and last number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suppressed: Vec<(u64, u64)>,
+    /// Number of the row that the lane began with, where earlier ones had not come in time; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub began: u64,
     /// Requests under way. Written before the first attempt, so that after a crash the same rows go
     /// out under the same id.
     pub sending: Vec<Sending>,
@@ -44,6 +47,11 @@ pub struct LaneRecord {
     pub part_attempt: u32,
     /// The rows of the lane's snapshot parts that are delivered: the smallest number that is not.
     pub part_next: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A request under way.

@@ -79,6 +79,8 @@ pub(crate) struct Requests<R> {
     done: Ranges,
     /// Rows that the source holds back.
     suppressed: Vec<(u64, u64)>,
+    /// Number of the row that the lane began with, where earlier ones had not come in time; else 0.
+    began: u64,
     /// Requests that were begun, by their first number: the last one, and attempts that failed.
     begun: BTreeMap<u64, (u64, u32)>,
     parked_keys: BTreeSet<u64>,
@@ -105,6 +107,7 @@ impl<R> Requests<R> {
             next: record.next,
             done: record.done.iter().copied().collect(),
             suppressed: record.suppressed.clone(),
+            began: record.began,
             begun: record.sending.iter().map(|at| (at.first, (at.last, at.attempts))).collect(),
             parked_keys: record.parked_keys.iter().filter_map(|key| key_of(key)).collect(),
             read: (record.part_attempt, record.part_next),
@@ -117,6 +120,16 @@ impl<R> Requests<R> {
             runs: 0,
             is_changed: false,
         }
+    }
+
+    /// The lane begins with this row: earlier ones have not come in time.
+    pub(crate) fn begins(&mut self, first: u64) {
+        (self.began, self.is_changed) = (first, true);
+    }
+
+    /// See [`LaneRecord::began`].
+    pub(crate) fn began(&self) -> u64 {
+        self.began
     }
 
     /// What is to be saved, if it has changed since the last call.
@@ -141,6 +154,7 @@ impl<R> Requests<R> {
             next: self.next,
             done: self.done.iter().collect(),
             suppressed: self.suppressed.clone(),
+            began: self.began,
             sending: sending
                 .map(|(first, (last, attempts))| Sending {
                     first: *first,

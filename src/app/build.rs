@@ -193,7 +193,7 @@ impl App {
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let mut flow =
             flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt());
-        let held = monitoring.controls.held;
+        let (held, replay) = (monitoring.controls.held, monitoring.controls.replay);
         hold(&held, &mut flow, &checkpoint)?;
         let pipeline = Pipeline::new(Parts {
             flow,
@@ -235,13 +235,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside {
-                lead,
-                snapshots,
-                replay: monitoring.controls.replay,
-                held,
-                permit: lease.permit(),
-            },
+            beside: Beside { lead, snapshots, replay, held, permit: lease.permit() },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -277,36 +271,8 @@ impl App {
         }
         let of = (&self.plan, &self.metrics, &self.freshness_state);
         self.beside.spawn(of, &self.supervisor, &freshness_tasks.stop, &ours);
-        let count = |reason, was_connected: bool| {
-            if was_connected {
-                self.metrics.reconnects_total.of(reason).inc();
-            } else {
-                self.metrics.connect_failures_total.of(reason).inc();
-            }
-        };
-        let stays = self.plan.stays_when_halted;
-        let turn = stop.child_token();
-        let outcome = {
-            let mut run = Box::pin(self.stream.run(&turn, &count, stays, &ours));
-            tokio::select! {
-                biased;
-                () = lease.stands_down(), if self.plan.ha.stands_by => {
-                    turn.cancel();
-                    run.await;
-                    Some(Outcome::StandsDown)
-                }
-                () = lease.lost().cancelled(), if !self.plan.ha.stands_by => {
-                    turn.cancel();
-                    run.await;
-                    None
-                }
-                outcome = &mut run => Some(lease.ends_as(outcome)),
-            }
-        };
-        let outcome = match outcome {
-            Some(outcome) => outcome,
-            None => self.stream.loses_lease(&stop, stays, &ours).await,
-        };
+        let of = (&*self.plan, &*self.metrics);
+        let outcome = run_stream(&mut self.stream, of, lease, &stop, &ours).await;
         self.state.enter(Phase::Stopping);
         tracing::info!("stopping");
         freshness_tasks.stop.cancel();
@@ -337,6 +303,39 @@ impl App {
             (outcome, _) => outcome,
         }
     }
+}
+
+/// Runs the stream until it ends, or is to be left to another process.
+async fn run_stream(
+    stream: &mut Stream,
+    (plan, metrics): (&Plan, &Metrics),
+    lease: &Lease,
+    stop: &CancellationToken,
+    ours: &CancellationToken,
+) -> Outcome {
+    let count = |reason, was_connected: bool| {
+        if was_connected {
+            metrics.reconnects_total.of(reason).inc();
+        } else {
+            metrics.connect_failures_total.of(reason).inc();
+        }
+    };
+    let (stays, turn) = (plan.stays_when_halted, stop.child_token());
+    let mut run = Box::pin(stream.run(&turn, &count, stays, ours));
+    tokio::select! {
+        biased;
+        () = lease.stands_down(), if plan.ha.stands_by => {
+            turn.cancel();
+            run.await;
+            return Outcome::StandsDown;
+        }
+        () = lease.lost().cancelled(), if !plan.ha.stands_by => {
+            turn.cancel();
+            run.await;
+        }
+        outcome = &mut run => return lease.ends_as(outcome),
+    }
+    stream.loses_lease(stop, stays, ours).await
 }
 
 /// Runs the sink, until it ends or another process has the stream.

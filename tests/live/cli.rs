@@ -341,6 +341,7 @@ async fn what_is_wrong_at_start_has_its_exit_code(bed: Bed) -> Outcome {
     set(&mut sound, "checkpoint.path", place.to_string_lossy());
     set(&mut sound, "http.listen", "127.0.0.1:0");
     set(&mut sound, "source.start_patience", "1s");
+    set(&mut sound, "shutdown.on_halt", "exit");
     let foreign = if bed.version().starts_with("mysql") {
         "gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"
     } else {

@@ -193,6 +193,7 @@ async fn every_query_of_the_dashboards_finds_both_streams_and_names_them(bed: Be
     let down = [
         ("stream.name", "beta".to_owned()),
         ("sink.kind", "null".to_owned()),
+        ("source.start_patience", "1h".to_owned()),
         ("source.hosts", format!("127.0.0.1:{}", free_port())),
     ];
     let mut beta = start_with(Some(&mysqld), &down, Vec::new())?;

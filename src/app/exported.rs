@@ -19,10 +19,11 @@ use crate::freshness::verdict::{Evaluator, Parameters};
 use crate::freshness::watch::{self, Shared};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
+use crate::telemetry::metrics::ScrapedFamily;
 use crate::telemetry::{Metrics, metrics};
 
-/// Every series that the service of `plan` exports, as of the first scrape. A family that has none yet has
-/// one with empty labels: its name is there to be known.
+/// Every series that the service of `plan` exports, as of the first scrape; and of what an operator holds
+/// back, of which there is none yet, one with empty labels.
 #[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
@@ -41,19 +42,12 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     sources.more.extend(paths::families(plan, &freshness_state));
     sources.more.push(findings.family());
     sources.more.extend(scrape_sources::snapshot(&Arc::default()));
-    sources.more.extend(controls::families(&Arc::default(), &freshness_state));
+    for family in controls::families(&Arc::default(), &freshness_state) {
+        let sample = (family.labels.iter().map(|label| (*label, String::new())).collect(), 0.0);
+        sources.more.push(ScrapedFamily { read: Arc::new(move || vec![sample.clone()]), ..family });
+    }
     sources.more.extend(Lease::new(plan).control().families());
     sources.more.push(echo::family(plan, &freshness_state));
     sources.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
-    for family in &mut sources.more {
-        let (labels, read) = (family.labels, Arc::clone(&family.read));
-        family.read = Arc::new(move || {
-            let samples = read();
-            if samples.is_empty() {
-                return vec![(labels.iter().map(|label| (*label, String::new())).collect(), 0.0)];
-            }
-            samples
-        });
-    }
     Metrics::new(&label_values(plan), sources)?.text()
 }

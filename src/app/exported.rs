@@ -3,27 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::controls;
-use super::echo;
 use super::findings::Findings;
 use super::freshness::round_trips;
 use super::label_values::label_values;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
-use super::paths;
 use super::plan::Plan;
-use super::scrape_sources::{self, scrape_sources};
+use super::scrape_sources::ScrapedParts;
 use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
 use crate::freshness::watch::{self, Shared};
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
-use crate::telemetry::metrics::ScrapedFamily;
 use crate::telemetry::{Metrics, metrics};
 
-/// Every series that the service of `plan` exports, as of the first scrape; and of what an operator holds
-/// back, of which there is none yet, one with empty labels.
+/// Every series that the service of `plan` exports, as of the first scrape; a family that has none yet,
+/// such as of what an operator holds back, has one with empty labels.
 #[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
@@ -35,19 +31,26 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let now = Instant::now();
     let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
     let view = Shared::new(&evaluator, now);
-    let mut sources =
-        scrape_sources(&state, &freshness_state, &Liveness::new(), feed.gauge(), &Health::new());
-    sources.more.extend(watch::families(&view));
-    sources.more.extend(watch::purge_families(freshness_state.purge()));
-    sources.more.extend(paths::families(plan, &freshness_state));
-    sources.more.push(findings.family());
-    sources.more.extend(scrape_sources::snapshot(&Arc::default()));
-    for family in controls::families(&Arc::default(), &freshness_state) {
-        let sample = (family.labels.iter().map(|label| (*label, String::new())).collect(), 0.0);
-        sources.more.push(ScrapedFamily { read: Arc::new(move || vec![sample.clone()]), ..family });
+    let maintenance = Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
+    let parts = ScrapedParts {
+        state: &state,
+        freshness_state: &freshness_state,
+        liveness: &Liveness::new(),
+        gauge: feed.gauge(),
+        health: &Health::new(),
+        view: &view,
+        findings: &findings,
+        maintenance: &maintenance,
+        snapshot: &Arc::default(),
+        held: &Arc::default(),
+        lease: &Lease::new(plan).control(),
+    };
+    let mut sources = parts.sources(plan);
+    for family in &mut sources.more {
+        if (family.read)().is_empty() {
+            let sample = family.labels.iter().map(|label| (*label, String::new())).collect();
+            family.read = Arc::new(move || vec![(Vec::clone(&sample), 0.0)]);
+        }
     }
-    sources.more.extend(Lease::new(plan).control().families());
-    sources.more.push(echo::family(plan, &freshness_state));
-    sources.more.push(Maintenance::new(plan.freshness.consumers(), freshness_state).family());
     Metrics::new(&label_values(plan), sources)?.text()
 }

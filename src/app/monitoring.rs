@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::Unavailable;
 use super::begin::new_instance;
-use super::controls;
-use super::echo;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
 use super::label_values::label_values;
 use super::lease;
 use super::maintenance::Maintenance;
-use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::replay;
-use super::scrape_sources::{self, scrape_sources};
+use super::scrape_sources::ScrapedParts;
 use super::shadow;
 use super::state::State;
 use super::status::StatusBuilder;
@@ -36,7 +33,6 @@ use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::http::{Endpoints, Http};
-use crate::telemetry::metrics::ScrapedFamily;
 use crate::telemetry::{Loops, Metrics, Readiness};
 
 /// Time for tasks that have nothing to deliver.
@@ -144,19 +140,24 @@ impl Monitoring {
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let maintenance =
-            Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));
-        let mut sources = scrape_sources(&state, &freshness_state, &liveness, &gauge, &health);
-        sources.more.extend(more_families(&watch, &freshness_state, &findings, &maintenance));
-        sources.more.extend(paths::families(plan, &freshness_state));
-        let snapshot = Arc::new(snapshot::Control::default());
-        sources.more.extend(scrape_sources::snapshot(&snapshot));
-        let replay = Arc::new(replay::Control::default());
-        let held = Arc::new(Desk::default());
-        sources.more.extend(controls::families(&held, &freshness_state));
-        sources.more.push(echo::family(plan, &freshness_state));
-        sources.more.extend(lease.families());
-        let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
+        let consumers = plan.freshness.consumers();
+        let maintenance = Maintenance::new(consumers, Arc::clone(&freshness_state));
+        let snapshot = Arc::<snapshot::Control>::default();
+        let (replay, held) = (Arc::<replay::Control>::default(), Arc::<Desk>::default());
+        let scraped = ScrapedParts {
+            state: &state,
+            freshness_state: &freshness_state,
+            liveness: &liveness,
+            gauge: &gauge,
+            health: &health,
+            view: &watch.view,
+            findings: &findings,
+            maintenance: &maintenance,
+            snapshot: &snapshot,
+            held: &held,
+            lease: &lease,
+        };
+        let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
         freshness_state.count_in(Arc::clone(&metrics));
 
         let desk = StatusBuilder {
@@ -176,11 +177,8 @@ impl Monitoring {
             held: Arc::clone(&held),
             started: Instant::now(),
         };
-        let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
-        let bound = bind(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
-        let http = TaskGroup::new("http");
-        http.tasks.spawn(bound.run(http.stop.clone()));
-        let hosts = Hosts::new(plan, plan.source.host(0)?);
+        let digests = plan.shadow.digests.then(Arc::default);
+        let http = serve(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let monitoring = Self {
@@ -193,7 +191,7 @@ impl Monitoring {
             reporter,
             findings,
             watch,
-            hosts,
+            hosts: Hosts::new(plan, plan.source.host(0)?),
             instance,
             to_sink: (feed, intake),
             freshness_tasks,
@@ -254,28 +252,14 @@ impl Monitoring {
     }
 }
 
-/// Families of metrics that the parts of the verdict make.
-fn more_families(
-    watch: &Watch,
-    freshness_state: &FreshnessState,
-    findings: &Findings,
-    rest: &Arc<Maintenance>,
-) -> Vec<ScrapedFamily> {
-    let mut all = watch::families(&watch.view);
-    all.extend(watch::purge_families(freshness_state.purge()));
-    all.push(findings.family());
-    all.push(rest.family());
-    all
-}
-
-/// Takes the address of the pages.
-async fn bind(
+/// Takes the address of the pages, and answers.
+async fn serve(
     plan: &Plan,
     desk: StatusBuilder,
     loops: Loops,
     readiness: Readiness,
     digests: Option<Arc<LaneDigests>>,
-) -> Result<Http, Unavailable> {
+) -> Result<TaskGroup, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
     let switch = Arc::new(Switches {
         maintenance: Arc::clone(&desk.maintenance),
@@ -290,5 +274,9 @@ async fn bind(
     let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
-    Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)
+    let bound =
+        bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?;
+    let http = TaskGroup::new("http");
+    http.tasks.spawn(bound.run(http.stop.clone()));
+    Ok(http)
 }

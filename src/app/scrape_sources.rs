@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
+use super::findings::Findings;
+use super::maintenance::Maintenance;
+use super::plan::Plan;
 use super::state::{Phase, State};
+use super::{controls, echo, lease, paths};
+use crate::control::Desk;
+use crate::freshness::watch::{self, Shared};
 use crate::freshness::{FreshnessState, Stage};
 use crate::sink::Health;
 use crate::sink::health::LATENCY_BOUNDS_US;
@@ -13,8 +19,43 @@ use crate::telemetry::metrics::{Durations, Kind, ScrapeSources, ScrapedFamily, S
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
 use crate::telemetry::words::HaltReason;
 
+/// The parts that a scrape reads.
+pub(super) struct ScrapedParts<'a> {
+    pub(super) state: &'a State,
+    pub(super) freshness_state: &'a Arc<FreshnessState>,
+    pub(super) liveness: &'a Liveness,
+    pub(super) gauge: &'a QueueGauge,
+    pub(super) health: &'a Arc<Health>,
+    pub(super) view: &'a Shared,
+    pub(super) findings: &'a Findings,
+    pub(super) maintenance: &'a Arc<Maintenance>,
+    pub(super) snapshot: &'a Arc<Control>,
+    pub(super) held: &'a Arc<Desk>,
+    pub(super) lease: &'a lease::Control,
+}
+
+impl ScrapedParts<'_> {
+    /// Every value that is read at a scrape: what the service has, and what the documents list.
+    pub(super) fn sources(&self, plan: &Plan) -> ScrapeSources {
+        let Self { state, freshness_state, .. } = self;
+        let mut sources =
+            scrape_sources(state, freshness_state, self.liveness, self.gauge, self.health);
+        let more = &mut sources.more;
+        more.extend(watch::families(self.view));
+        more.extend(watch::purge_families(freshness_state.purge()));
+        more.push(self.findings.family());
+        more.push(self.maintenance.family());
+        more.extend(paths::families(plan, freshness_state));
+        more.extend(snapshot(self.snapshot));
+        more.extend(controls::families(self.held, freshness_state));
+        more.push(echo::family(plan, freshness_state));
+        more.extend(self.lease.families());
+        sources
+    }
+}
+
 /// Values that the parts keep and a scrape reads.
-pub(super) fn scrape_sources(
+fn scrape_sources(
     state: &State,
     freshness_state: &Arc<FreshnessState>,
     liveness: &Liveness,
@@ -75,7 +116,7 @@ fn halted(state: &State) -> ScrapedFamily {
 }
 
 /// Whether a snapshot is read, and what keeps it from the next chunk.
-pub(super) fn snapshot(control: &Arc<Control>) -> [ScrapedFamily; 2] {
+fn snapshot(control: &Arc<Control>) -> [ScrapedFamily; 2] {
     let (running, waiting) = (Arc::clone(control), Arc::clone(control));
     let one = |is_so: bool| f64::from(u8::from(is_so));
     let waits = move || {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::{ArgMatches, Command};
 use serde_json::Value;
 
+use super::service::show;
 use super::verdict::{ask, print, question};
 use super::{Exit, flags, terminal};
 use crate::telemetry::http::YIELD_PATH;
@@ -94,15 +95,5 @@ fn yields(matches: &ArgMatches) -> Exit {
         Ok(service) => service,
         Err(exit) => return exit,
     };
-    match service.tell(YIELD_PATH, &[]) {
-        Ok(answer) if answer.code == 200 => print(&answer.body),
-        Ok(answer) => {
-            eprint!("{}", answer.body);
-            Exit::Failed
-        }
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            Exit::Failed
-        }
-    }
+    show(service.tell(YIELD_PATH, &[]))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::service::Service;
+use super::service::{Service, show};
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};
@@ -70,18 +70,5 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     }
     let seconds = lasting.as_secs().to_string();
     let headers = [(CONSUMER_HEADER, consumer), (SECONDS_HEADER, seconds.as_str())];
-    match service.tell(MAINTENANCE_PATH, &headers) {
-        Ok(answer) if answer.code == 200 => {
-            print!("{}", answer.body);
-            Exit::Done
-        }
-        Ok(answer) => {
-            eprint!("{}", answer.body);
-            Exit::Failed
-        }
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            Exit::Failed
-        }
-    }
+    show(service.tell(MAINTENANCE_PATH, &headers))
 }

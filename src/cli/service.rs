@@ -12,7 +12,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureSch
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::runtime;
+use super::verdict::print;
+use super::{Exit, runtime};
 use crate::config::Values;
 use crate::local_http::{self, Answer, exchange_over};
 use crate::telemetry::http::chain;
@@ -102,6 +103,21 @@ impl Service {
         let name = ServerName::from(stream.peer_addr()?.ip());
         let stream = tls.connect(name, stream).await.map_err(told)?;
         exchange_over(stream, method, &self.address, path, headers).await
+    }
+}
+
+/// Prints what the service answered, or why it did not.
+pub(super) fn show(answer: Result<Answer, String>) -> Exit {
+    match answer {
+        Ok(answer) if answer.code == 200 => print(&answer.body),
+        Ok(answer) => {
+            eprint!("{}", answer.body);
+            Exit::Failed
+        }
+        Err(error) => {
+            eprintln!("binpulse: {error}");
+            Exit::Failed
+        }
     }
 }
 

@@ -212,6 +212,8 @@ mod tests {
             assert!(inflate(&packed(300)[..cut], MAX, &mut Vec::new()).is_err(), "cut at {cut}");
         }
         assert!(inflate(&[0x92, 0, 0], MAX, &mut Vec::new()).is_err(), "unknown algorithm");
+        let plain = [&[0x02][..], &packed(300)[1..]].concat();
+        assert!(inflate(&plain, MAX, &mut Vec::new()).is_err(), "the highest bit is always set");
         let large = [&[0x84][..], &0x5000_0000_u32.to_be_bytes(), &stream].concat();
         let error = inflate(&large, MAX, &mut Vec::new()).expect_err("larger than any event");
         assert!(matches!(error, Fault::TooLarge { bytes: 0x5000_0000, .. }), "{error}");

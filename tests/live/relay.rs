@@ -21,6 +21,7 @@ tests! {
     a_copy_equals_its_source_whatever_is_killed on [Mysql97, Mysql80, Mariadb1011];
     a_copy_begins_with_a_snapshot on [Mysql97];
     two_relays_share_a_queue_and_one_takes_over_from_the_other on [Mysql97, Mariadb118];
+    two_relays_with_files_of_their_own_on_one_queue_are_told on [Mysql97];
 }
 
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -440,6 +441,29 @@ async fn two_relays_share_a_queue_and_one_takes_over_from_the_other(bed: Bed) ->
     let distinct: BTreeSet<_> = rows.iter().collect();
     assert_eq!(distinct.len(), rows.len(), "a row came under two ids of requests");
     assert!(received.bodies.values().all(|bodies| bodies.len() == 1), "other rows under an id");
+    Ok(())
+}
+
+async fn two_relays_with_files_of_their_own_on_one_queue_are_told(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let settings =
+        [("canary.enabled", String::from("true")), ("canary.interval", String::from("1s"))];
+    let rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let name = format!("{}-relay", bed.topic_name());
+    let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+    let webhook = Webhook::start().await?;
+    let endpoint = rig.endpoint_url.clone();
+    let settings = [("sns.endpoint_url", endpoint.as_str())];
+    let folders = [Folder::create()?, Folder::create()?];
+    let mut one = relay(&folders[0], &queue, &webhook, &settings)?;
+    let mut other = relay(&folders[1], &queue, &webhook, &settings)?;
+    // One of them sees it first; the other one is then alone.
+    let exit = tokio::select! {
+        exit = one.wait(4 * SOON) => (exit?, one.log_tail()),
+        exit = other.wait(4 * SOON) => (exit?, other.log_tail()),
+    };
+    assert_eq!(exit.0, Some(75), "{}", exit.1);
+    assert!(exit.1.contains("queue_shared"), "{}", exit.1);
     Ok(())
 }
 

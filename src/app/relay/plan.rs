@@ -134,6 +134,7 @@ fn route(values: &Values) -> Result<Config, Error> {
         sends_canaries: values.flag("relay.canaries")?,
         format: format_options(values, format)?.unwrap_or(FormatOptions::Binpulse),
         filter: filter(values)?,
+        is_alone: is_alone(values),
         share: share(values)?,
         open: open::Limits::default(),
     })
@@ -187,6 +188,11 @@ fn filter(values: &Values) -> Result<Filter, Error> {
     let ops = values.list("relay.filter.ops").iter().map(op).collect::<Result<_, _>>()?;
     let unless_only = values.list("relay.filter.unless_only").to_vec();
     Ok(Filter { table: Arc::new(table), ops, unless_only })
+}
+
+/// Whether the state is a file. Several may show rows of one queue, for which there is no state.
+fn is_alone(values: &Values) -> bool {
+    values.text_opt("relay.state").is_some_and(|url| url.starts_with("file:"))
 }
 
 /// Which part of the rows is delivered.

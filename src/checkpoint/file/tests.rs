@@ -450,6 +450,27 @@ fn looking_takes_nothing_leaves_nothing_and_sees_what_opening_would() {
 }
 
 #[test]
+fn a_lock_is_named_by_its_file_and_by_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let identity = |name: &str| {
+        let path = folder.path().join(name);
+        run(async { open(&path).await.expect("a free file").lock_identity().await })
+    };
+    let one = identity("one").expect("this system tells it");
+    assert_eq!(identity("one"), Some(one.clone()), "the same after a restart");
+    assert_ne!(identity("other"), Some(one), "of another file");
+}
+
+#[test]
+fn a_lock_that_cannot_be_looked_at_is_an_error_and_not_free() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.checkpoint");
+    fs::create_dir(folder.path().join("shop.checkpoint.lock")).expect("a folder in its place");
+    let refused = run(FileStore::rehearse(&path, "shop"));
+    assert!(matches!(refused, Err(Error::Io { action: "open", .. })), "{refused:?}");
+}
+
+#[test]
 fn a_holder_is_named_by_its_note_as_far_as_there_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shop.checkpoint");

@@ -121,6 +121,15 @@ fn strings_of_every_length_are_read_whole() {
 }
 
 #[test]
+fn every_character_is_escaped_as_json_wants_it() {
+    for code in (0..0x250).chain([0x2028, 0xffff, 0x1_f600]) {
+        let value = Json::String(char::from_u32(code).expect("a character").into());
+        let read = text(&document(&value, false)).expect("text");
+        assert_eq!(read, value.to_string(), "U+{code:04X}");
+    }
+}
+
+#[test]
 fn values_that_json_lacks_read_as_the_server_prints_them() {
     // As MySQL 9.7 writes json_array(date'2026-11-20', time'-00:00:00.000001',
     // timestamp'2026-11-20 20:12:00.25', -1.50, x'00ff').

@@ -226,6 +226,21 @@ fn signs_are_the_logs_where_it_tells_them_and_the_answers_where_it_does_not() {
 }
 
 #[test]
+fn a_column_is_invisible_where_the_log_says_so() {
+    // VISIBILITY: a bit for each column, set if it is visible.
+    for (told, visible) in [(&[][..], true), (&[12, 1, 0x80], true), (&[12, 1, 0], false)] {
+        let mut decoder = decoder();
+        begin(&mut decoder);
+        // COLUMN_NAME and SIGNEDNESS: nothing is asked for.
+        pass(&mut decoder, &map_of(1, &[], &[&[1, 1, 0, 4, 2, 1, b'a'], told].concat()));
+        let event = insert(&[200], 1);
+        let mut steps = decoder.feed(&event).expect("rows");
+        let Some(Step::Rows(rows)) = steps.next().expect("rows") else { panic!("no rows") };
+        assert_eq!(rows.table().columns[0].visible, visible, "{told:?}");
+    }
+}
+
+#[test]
 fn a_text_of_another_collation_does_not_fit_and_both_are_told() {
     let answer = |collation| {
         let mut described = description("a", "varchar(9)");

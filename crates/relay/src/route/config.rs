@@ -47,6 +47,8 @@ pub struct Config {
     pub format: FormatOptions,
     /// Which rows are delivered.
     pub filter: Filter,
+    /// Whether no other process can share its state: then another reader of the queue is an error.
+    pub is_alone: bool,
     /// Which part of these is delivered; the others are written and counted.
     pub share: Share,
     /// Bounds of what is opened.

@@ -16,6 +16,7 @@ mod outbox;
 mod parking;
 mod poll;
 mod receiver;
+mod sharing;
 mod status;
 mod store;
 #[cfg(test)]

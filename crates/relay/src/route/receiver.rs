@@ -27,6 +27,7 @@ use super::messages::Messages;
 use super::outbox::Outboxes;
 use super::parking::{self, Parking, Retried, message_parked, parked};
 use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::sharing::Sharing;
 use super::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
 use super::store::LaneStore;
 use crate::body::{self, Bodies};
@@ -74,6 +75,15 @@ impl Saving {
     }
 }
 
+/// What canaries tell.
+#[derive(Debug, Default)]
+struct Canaries {
+    /// The newest watermarks.
+    accepted: HashMap<LaneKey, u64>,
+    /// Which of them have come.
+    sharing: Sharing,
+}
+
 /// A running route.
 struct Route<R, S> {
     parts: Parts<R, S>,
@@ -90,8 +100,7 @@ struct Route<R, S> {
     parking: Parking,
     outboxes: Outboxes,
     heals: JoinSet<Asked>,
-    /// The newest watermarks of canaries.
-    accepted: HashMap<LaneKey, u64>,
+    canaries: Canaries,
     saving: Saving,
     retention: Option<Duration>,
     ticks: u64,
@@ -153,7 +162,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             parking: Parking::default(),
             outboxes: Outboxes::default(),
             heals: JoinSet::new(),
-            accepted: HashMap::new(),
+            canaries: Canaries::default(),
             saving: Saving::new(started),
             retention: None,
             ticks: 0,
@@ -352,13 +361,15 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     fn canary(&mut self, number: u64, canary: &proto::Canary) {
         let now = self.now();
+        self.canaries.sharing.came(canary, now);
         for (key, sequence_next) in watermarks(canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.order.watermark(sequence_next, now);
                 self.touched.insert(key.clone());
             }
-            if self.accepted.len() < LANES_MAX || self.accepted.contains_key(&key) {
-                self.accepted.insert(key, sequence_next);
+            if self.canaries.accepted.len() < LANES_MAX || self.canaries.accepted.contains_key(&key)
+            {
+                self.canaries.accepted.insert(key, sequence_next);
             }
         }
         // While the target fails canaries would only pile up: that they do not arrive says enough.
@@ -651,10 +662,25 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if self.ticks % 5 == 2 {
             self.look_at_parked().await?;
         }
+        self.look_for_other_readers()?;
         self.look_for_gaps();
         self.make_room().await;
         self.tell();
         Ok(())
+    }
+
+    /// Rows that another relay gets are none of this one's to deliver, or to ask for again.
+    fn look_for_other_readers(&self) -> Result<(), Halt> {
+        let config = &self.parts.config;
+        // For so long what a relay held that was killed does not come.
+        match self.canaries.sharing.found(self.now(), config.waits.first) {
+            Some((path, missing)) if config.is_alone => Err(Halt::QueueShared {
+                queue: self.parts.queue.url().to_owned(),
+                stream: path.to_string(),
+                missing,
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Does what operators want with parked rows.
@@ -698,7 +724,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
     /// Takes lanes of which rows were accepted by the topic, as a canary says, and that nobody has: were
     /// these rows lost, nothing of such a lane would arrive, and nobody would ask for them.
     async fn look_at_idle_lanes(&mut self) -> Result<(), Halt> {
-        if self.accepted.keys().all(|lane| self.lanes.contains_key(lane)) {
+        if self.canaries.accepted.keys().all(|lane| self.lanes.contains_key(lane)) {
             return Ok(());
         }
         let idle = match self.parts.store.idle_lanes().await {
@@ -707,7 +733,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         };
         let now = self.now();
         for (lane, next) in idle {
-            let accepted = self.accepted.get(&lane).copied().unwrap_or_default();
+            let accepted = self.canaries.accepted.get(&lane).copied().unwrap_or_default();
             if next > 0
                 && accepted > next
                 && lane.is_wanted(&*self.parts.config.filter.table)
@@ -792,7 +818,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         let each = self.lanes.iter().map(|(key, lane)| LaneView {
             key,
             next: lane.requests.next(),
-            accepted: self.accepted.get(key).copied().unwrap_or_default(),
+            accepted: self.canaries.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
             waiting: lane.order.waiting(),
         });

@@ -81,6 +81,7 @@ fn config(format: FormatOptions) -> Config {
         sends_canaries: false,
         format,
         filter: Filter::all(),
+        is_alone: true,
         share: Share::ALL,
         open: crate::open::Limits { content_bytes_max: 1 << 20, object_bytes_max: 1 << 20 },
     }

@@ -228,7 +228,20 @@ fn impossible_columns_are_refused() {
 fn types_read_as_in_ddl() {
     let labels: &[&[u8]] = &[b"a", b"it's"];
     for (column, expected) in [
+        (column(1, &[]), "tinyint"),
+        (column(2, &[]), "smallint"),
         (WireColumn { unsigned: true, ..column(9, &[]) }, "mediumint unsigned"),
+        (column(3, &[]), "int"),
+        (column(8, &[]), "bigint"),
+        (column(4, &[4]), "float"),
+        (column(5, &[8]), "double"),
+        (column(13, &[]), "year"),
+        (column(10, &[]), "date"),
+        // Of servers before 5.6.4, and with avoid_temporal_upgrade.
+        (column(7, &[]), "timestamp"),
+        (column(11, &[]), "time"),
+        (column(12, &[]), "datetime"),
+        (column(19, &[2]), "time(2)"),
         (column(246, &[10, 2]), "decimal(10,2)"),
         (column(16, &[4, 1]), "bit(12)"),
         (column(18, &[0]), "datetime"),

@@ -1,0 +1,177 @@
+//! Whether another relay reads the same queue, with a state of its own.
+//!
+//! Canaries are numbered one by one. Of a queue that is read by two, each relay gets about half of them,
+//! again and again, in short runs. Single lost messages, an outage, and messages that a stopped relay gives
+//! back look otherwise: few numbers, one run, or numbers that come late. A number that was never published,
+//! because its row could not be written, leaves no gap in the numbers of the canaries' rows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use binpulse_client::proto;
+
+use super::lane::stream_of;
+use super::limits::LANES_MAX;
+use crate::lane::LaneKey;
+
+/// The newest numbers that are looked at.
+const WINDOW: u64 = 16;
+/// Of these at least so many are missing, in so many places.
+const MISSING_MIN: usize = 4;
+const RUNS_MIN: usize = 3;
+
+/// Numbers of canaries that have come, of each stream and path.
+#[derive(Debug, Default)]
+pub(super) struct Sharing {
+    paths: BTreeMap<LaneKey, Numbers>,
+}
+
+/// The newest canaries that have come, by their numbers.
+#[derive(Debug, Default)]
+struct Numbers(VecDeque<Came>);
+
+/// A canary that has come.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    number: u64,
+    /// The first and last number of its rows that have come.
+    rows: (u64, u64),
+    at: Duration,
+}
+
+impl Sharing {
+    /// A canary has come.
+    pub(super) fn came(&mut self, canary: &proto::Canary, now: Duration) {
+        let Some(batch) = canary.batch.as_ref().filter(|_| canary.number > 0) else { return };
+        let (stream, epoch) = stream_of(canary);
+        let path = LaneKey { stream: stream.into(), epoch, lane: canary.path.as_str().into() };
+        if self.paths.len() < LANES_MAX || self.paths.contains_key(&path) {
+            let numbers = self.paths.entry(path).or_default();
+            numbers.came(canary.number, batch.sequence_first, now);
+        }
+    }
+
+    /// Canaries of a path that have not come, where they look as if another relay had got them. They may
+    /// be late for as long as `wait`.
+    pub(super) fn found(&self, now: Duration, wait: Duration) -> Option<(&LaneKey, Vec<u64>)> {
+        self.paths.iter().find_map(|(path, numbers)| Some((path, numbers.missing(now, wait)?)))
+    }
+}
+
+impl Numbers {
+    fn came(&mut self, number: u64, row: u64, at: Duration) {
+        let place = self.0.partition_point(|came| came.number < number);
+        match self.0.get_mut(place) {
+            Some(came) if came.number == number => {
+                came.rows = (came.rows.0.min(row), came.rows.1.max(row));
+            }
+            Some(_) | None => self.0.insert(place, Came { number, rows: (row, row), at }),
+        }
+        // The one in front of the window stays: what is missing behind it is told by it.
+        let newest = self.0.back().map_or(0, |came| came.number);
+        while self.0.get(1).is_some_and(|second| second.number.saturating_add(WINDOW) <= newest) {
+            self.0.pop_front();
+        }
+    }
+
+    fn missing(&self, now: Duration, wait: Duration) -> Option<Vec<u64>> {
+        // What stands in front of a canary that came long ago is not late any more.
+        let is_old = |came: &&Came| now >= came.at.saturating_add(wait);
+        let last = self.0.iter().rev().find(is_old)?.number;
+        let from = last.saturating_sub(WINDOW - 1);
+        let (mut missing, mut runs) = (Vec::new(), 0);
+        for (before, behind) in self.0.iter().zip(self.0.iter().skip(1)) {
+            let first = before.number.saturating_add(1).max(from);
+            let is_published = before.rows.1.saturating_add(1) < behind.rows.0;
+            if behind.number > last || first >= behind.number || !is_published {
+                continue;
+            }
+            runs += 1;
+            missing.extend(first..behind.number);
+        }
+        (missing.len() >= MISSING_MIN && runs >= RUNS_MIN).then_some(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
+    const LATER: Duration = Duration::from_hours(1);
+
+    fn of(came: impl IntoIterator<Item = u64>) -> Numbers {
+        let mut numbers = Numbers::default();
+        for number in came {
+            numbers.came(number, number * 3, Duration::from_secs(number));
+        }
+        numbers
+    }
+
+    #[test]
+    fn every_second_number_is_another_relays_once_it_is_not_late_any_more() {
+        let numbers = of((100..130).filter(|number| number % 2 == 0));
+        assert_eq!(numbers.missing(Duration::from_secs(130), WAIT), None, "they may be late");
+        let missing = numbers.missing(LATER, WAIT).expect("shared");
+        assert_eq!(missing, [113, 115, 117, 119, 121, 123, 125, 127]);
+        // The other one gives them back.
+        let mut numbers = numbers;
+        (101..130).for_each(|number| numbers.came(number, number * 3, LATER));
+        assert_eq!(numbers.missing(LATER + LATER, WAIT), None);
+    }
+
+    #[test]
+    fn an_outage_and_single_losses_are_no_sharing() {
+        let outage = (1..200).filter(|number| !(150..190).contains(number));
+        let single = (1..200).filter(|number| ![185, 190, 195].contains(number));
+        assert_eq!(of(outage).missing(LATER, WAIT), None);
+        assert_eq!(of(single).missing(LATER, WAIT), None);
+        // What came before the first is not known.
+        assert_eq!(of([7, 8]).missing(LATER, WAIT), None);
+        assert_eq!(of([7]).missing(LATER, WAIT), None);
+        assert_eq!(of([]).missing(LATER, WAIT), None);
+    }
+
+    #[test]
+    fn canaries_that_were_never_published_and_filtered_rows_are_no_sharing() {
+        let mut numbers = Numbers::default();
+        for (row, number) in (1..100).zip((1..200).step_by(2)) {
+            numbers.came(number, row, Duration::ZERO);
+        }
+        assert_eq!(numbers.missing(LATER, WAIT), None);
+        // Of three rows of each canary, one comes.
+        assert_eq!(of(1..100).missing(LATER, WAIT), None);
+    }
+
+    proptest! {
+        /// In whatever order they come, and however far apart they are: what is missing did not come, and
+        /// memory is bounded.
+        #[test]
+        fn what_is_missing_did_not_come(
+            came in prop::collection::vec(prop_oneof![0_u64..200, any::<u64>()], 0..120),
+        ) {
+            let mut numbers = Numbers::default();
+            came.iter().for_each(|number| numbers.came(*number, *number, Duration::ZERO));
+            prop_assert!(numbers.0.len() as u64 <= WINDOW + 1);
+            for number in numbers.missing(Duration::MAX, WAIT).unwrap_or_default() {
+                prop_assert!(!came.contains(&number));
+            }
+        }
+
+        /// Each of two gets a random half.
+        #[test]
+        fn a_random_half_is_found(halves in prop::collection::vec(any::<bool>(), 200)) {
+            let is_found = (0..2).all(|mine| {
+                let mut numbers = Numbers::default();
+                let of_mine = |(half, _): &(&bool, u64)| usize::from(**half) == mine;
+                halves.iter().zip(1_u64..).filter(of_mine).any(|(_, number)| {
+                    numbers.came(number, number, Duration::ZERO);
+                    numbers.missing(LATER, WAIT).is_some()
+                })
+            });
+            prop_assert!(is_found);
+        }
+    }
+}
